@@ -1,0 +1,111 @@
+//! Settings: `config/pgtopic.toml` compiled in, then the file of `--config`, the environment, and flags.
+//!
+//! Every key, its default and unit are in `config/pgtopic.toml`. Unknown keys are errors, secrets never appear in
+//! `Debug`.
+
+use std::{fmt, net::SocketAddr};
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// All settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the database is.
+    pub database: DatabaseConfig,
+    /// The HTTP API.
+    pub api: ApiConfig,
+    /// The worker.
+    pub worker: WorkerConfig,
+    /// Defaults of a webhook's policy, and where requests may go.
+    pub delivery: DeliveryConfig,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// Where the database is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// libpq URL; several hosts with `target_session_attrs=read-write` for failover. No default.
+    pub url: Option<SecretString>,
+    /// Direct connection for LISTEN where the other goes through a pooler. Default: as `url`.
+    pub listen_url: Option<SecretString>,
+    /// The schema where everything lives. Default `pgtopic`.
+    pub schema: String,
+    /// Connections in the pool at most. Default 16.
+    pub pool_size: usize,
+    /// PEM file of certificate authorities to trust for TLS, beside the system's. No default.
+    pub ca_file: Option<std::path::PathBuf>,
+}
+
+/// The HTTP API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiConfig {
+    /// Address and port to listen on. Default `127.0.0.1:8000`.
+    pub bind: SocketAddr,
+    /// Bearer tokens as `role:token`; roles `admin`, `publish`, `read`. Default none.
+    #[serde(default)]
+    pub tokens: Vec<SecretString>,
+    /// The largest request body, in bytes. Default 1 MiB.
+    pub max_body_bytes: usize,
+}
+
+/// The worker.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerConfig {
+    /// Lanes in flight in one worker. Default 100.
+    pub concurrency: usize,
+    /// How long requests in flight may take to finish at shutdown, in seconds. Default 15.
+    pub shutdown_seconds: u64,
+}
+
+/// Defaults of a webhook's policy, and where requests may go.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliveryConfig {
+    /// Attempts before the dead letter. Default 5.
+    pub max_retries: u32,
+    /// The delay after the n-th failure is this to the power of n, in seconds. Default 2.0.
+    pub backoff_factor: f64,
+    /// Cap of one delay, in seconds. Default 3600.
+    pub max_backoff_seconds: u64,
+    /// One request, body included, in seconds. Default 10.
+    pub timeout_seconds: u64,
+    /// Networks (CIDR) exempt from the private-address guard. Default none.
+    #[serde(default)]
+    pub allow_networks: Vec<IpNet>,
+}
+
+/// Logs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// `text` or `json`. Default `text`.
+    pub format: LogFormat,
+    /// A `tracing` filter. Default `info`.
+    pub level: String,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line an event.
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}

@@ -1,0 +1,1 @@
+//! One HTTP request: body, headers, signature, address guard, client.

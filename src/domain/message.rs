@@ -1,0 +1,20 @@
+//! A message: one published event.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+/// A message as a worker reads it to send it.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Its id; ids rise in commit order within a partition.
+    pub id: i64,
+    /// Its partition key.
+    pub partition_key: Arc<str>,
+    /// The payload, byte for byte as it was published: what is signed and sent.
+    pub payload: String,
+    /// The message's own headers: a JSON object of strings, unparsed.
+    pub headers: Option<String>,
+    /// When it was published, by the publisher's transaction.
+    pub created_at: Timestamp,
+}

@@ -1,0 +1,21 @@
+//! pgtopic: an ordered topic broker and webhook sender that lives inside PostgreSQL.
+//!
+//! An application publishes with one `INSERT`, in its own transaction, or with one HTTP `POST`. A trigger fans each
+//! message out to one delivery row per webhook; workers POST each partition to each webhook strictly in order, at least
+//! once, whatever crashes.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`domain`] | the words as types, and the pure rules; no I/O |
+//! | [`store`] | the only module that speaks to PostgreSQL; one method per file in `sql/` |
+//! | [`delivery`] | one HTTP request: body, headers, signature, address guard, client |
+//! | [`worker`] | claim, send, settle, wake-up, takeover |
+//! | [`api`] | the HTTP API |
+//! | [`cli`] | the command line |
+//! | [`config`] | settings |
+//!
+//! Imports point one way: `cli`, `api`, `worker` → `store`, `delivery` → `domain`.
+
+pub mod config;
+pub mod delivery;
+pub mod domain;
