@@ -7,11 +7,11 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`domain`] | the words as types, and the pure rules; no I/O |
-//! | [`store`] | the only module that speaks to PostgreSQL; one method per file in `sql/` |
+//! | `store` | the only module that speaks to PostgreSQL; one method per file in `sql/` |
 //! | [`delivery`] | one HTTP request: body, headers, signature, address guard, client |
-//! | [`worker`] | claim, send, settle, wake-up, takeover |
-//! | [`api`] | the HTTP API |
-//! | [`cli`] | the command line |
+//! | `worker` | claim, send, settle, wake-up, takeover |
+//! | `api` | the HTTP API |
+//! | `cli` | the command line |
 //! | [`config`] | settings |
 //!
 //! Imports point one way: `cli`, `api`, `worker` → `store`, `delivery` → `domain`.
