@@ -7,7 +7,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`domain`] | the words as types, and the pure rules; no I/O |
-//! | `store` | the only module that speaks to PostgreSQL; one method per file in `sql/` |
+//! | [`store`] | the only module that speaks to PostgreSQL; one method per file in `sql/` |
 //! | [`delivery`] | one HTTP request: body, headers, signature, address guard, client |
 //! | `worker` | claim, send, settle, wake-up, takeover |
 //! | `api` | the HTTP API |
@@ -19,3 +19,4 @@
 pub mod config;
 pub mod delivery;
 pub mod domain;
+pub mod store;

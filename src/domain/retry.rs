@@ -22,14 +22,21 @@ pub enum AfterFailure {
 ///
 /// `random` is uniform in 0..1 and lengthens the delay by up to [`JITTER`]. `retry_after` is what the receiver asked
 /// for; it lengthens a delay and never shortens it. No delay exceeds the policy's `max_backoff`.
-pub fn after_failure(policy: &Policy, failures: u32, retry_after: Option<Duration>, random: f64) -> AfterFailure {
+pub fn after_failure(
+    policy: &Policy,
+    failures: u32,
+    retry_after: Option<Duration>,
+    random: f64,
+) -> AfterFailure {
     if failures >= policy.max_retries {
         return match policy.on_exhausted {
             OnExhausted::DeadLetter => AfterFailure::DeadLetter,
             OnExhausted::Halt => AfterFailure::Halt,
         };
     }
-    AfterFailure::Retry(backoff(policy, failures, random).max(retry_after.unwrap_or_default()).min(policy.max_backoff))
+    AfterFailure::Retry(
+        backoff(policy, failures, random).max(retry_after.unwrap_or_default()).min(policy.max_backoff),
+    )
 }
 
 /// The delay after the `failures`-th failure: `factor^failures` seconds and up to a fifth more, capped.

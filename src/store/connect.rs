@@ -1,0 +1,132 @@
+//! Connections: the pool, and the direct ones that LISTEN needs.
+
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
+use rustls_platform_verifier::ConfigVerifierExt;
+use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::Config as PostgresConfig;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::error::{StoreError, chain};
+use crate::config::DatabaseConfig;
+
+/// What every session sets. Statements rely on a new snapshot each, so the isolation level is pinned; nothing may hold
+/// a lock for long, whatever happens to its client.
+pub(super) const SESSION_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; \
+     SET lock_timeout = '5s'; \
+     SET idle_in_transaction_session_timeout = '10s'; \
+     SET jit = off";
+
+/// How long a connection may take to be made, and how long to wait for one from the pool.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Parses the settings' URLs and makes connections.
+#[derive(Clone)]
+pub(super) struct Connector {
+    postgres: PostgresConfig,
+    listen: PostgresConfig,
+    tls: MakeRustlsConnect,
+}
+
+impl Connector {
+    pub(super) fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        let url = config.url.as_ref().ok_or_else(|| {
+            StoreError::InvalidUrl(
+                "not set; give database.url, PGTOPIC_DATABASE__URL or DATABASE_URL".to_owned(),
+            )
+        })?;
+        let postgres = parse(url)?;
+        let listen = config.listen_url.as_ref().map_or_else(|| Ok(postgres.clone()), parse)?;
+        Ok(Self { postgres, listen, tls: MakeRustlsConnect::new(tls_config(config)?) })
+    }
+
+    pub(super) fn pool(&self, size: usize) -> Result<Pool, StoreError> {
+        let manager = Manager::from_config(
+            self.postgres.clone(),
+            self.tls.clone(),
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
+        Pool::builder(manager)
+            .max_size(size)
+            .runtime(Runtime::Tokio1)
+            .timeouts(Timeouts {
+                wait: Some(CONNECT_TIMEOUT),
+                create: Some(CONNECT_TIMEOUT),
+                recycle: Some(CONNECT_TIMEOUT),
+            })
+            .post_create(Hook::async_fn(|client, _| {
+                Box::pin(async move {
+                    client.batch_execute(SESSION_SETTINGS).await.map_err(HookError::Backend)?;
+                    Ok(())
+                })
+            }))
+            .build()
+            .map_err(|error| StoreError::Connect(chain(&error)))
+    }
+
+    /// A connection of its own, past any pooler, and the part of it that must be polled.
+    pub(super) async fn direct(
+        &self,
+    ) -> Result<
+        (
+            tokio_postgres::Client,
+            tokio_postgres::Connection<
+                tokio_postgres::Socket,
+                <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream,
+            >,
+        ),
+        StoreError,
+    > {
+        tokio::time::timeout(CONNECT_TIMEOUT, self.listen.connect(self.tls.clone()))
+            .await
+            .map_err(|_| StoreError::Connect(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())))?
+            .map_err(|error| StoreError::Connect(super::error::describe(&error)))
+    }
+}
+
+fn parse(url: &SecretString) -> Result<PostgresConfig, StoreError> {
+    // The parser's error quotes no part of the URL, so no password can leak through it.
+    let mut config = PostgresConfig::from_str(url.expose_secret())
+        .map_err(|error| StoreError::InvalidUrl(format!("not a PostgreSQL URL: {}", chain(&error))))?;
+    if config.get_hosts().is_empty() {
+        return Err(StoreError::InvalidUrl("names no host".to_owned()));
+    }
+    config.connect_timeout(CONNECT_TIMEOUT);
+    // A peer that vanished without a word is noticed in seconds, on both sides of the link.
+    config.keepalives(true).keepalives_idle(Duration::from_secs(5));
+    config.keepalives_interval(Duration::from_secs(2)).keepalives_retries(3);
+    config.tcp_user_timeout(Duration::from_secs(10));
+    if config.get_application_name().is_none() {
+        config.application_name("pgtopic");
+    }
+    Ok(config)
+}
+
+fn tls_config(config: &DatabaseConfig) -> Result<rustls::ClientConfig, StoreError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    // Fails only if another provider was installed first, which serves as well.
+    let _ = rustls::crypto::CryptoProvider::install_default((*provider).clone());
+    let Some(file) = &config.ca_file else {
+        return rustls::ClientConfig::with_platform_verifier()
+            .map_err(|error| StoreError::Tls(error.to_string()));
+    };
+    let certificates = read_certificates(file)?;
+    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(certificates, provider.clone())
+        .map_err(|error| StoreError::Tls(error.to_string()))?;
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| StoreError::Tls(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+fn read_certificates(
+    file: &std::path::Path,
+) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, StoreError> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(|error| StoreError::Tls(format!("database.ca_file {}: {error}", file.display())))
+}

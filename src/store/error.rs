@@ -1,0 +1,90 @@
+//! The store's one error type.
+
+use tokio_postgres::error::SqlState;
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// `database.url` is missing or is not a libpq URL.
+    #[error("database.url: {0}")]
+    InvalidUrl(String),
+    /// `database.schema` is not a name PostgreSQL takes.
+    #[error("database.schema: {0}")]
+    InvalidSchema(String),
+    /// TLS could not be set up.
+    #[error("TLS for the database: {0}")]
+    Tls(String),
+    /// No connection could be had.
+    #[error("cannot connect to the database: {0}")]
+    Connect(String),
+    /// The schema is newer than this binary, or was changed by something else.
+    #[error("{0}")]
+    SchemaMismatch(String),
+    /// A migration failed.
+    #[error("migration failed: {0}")]
+    Migration(String),
+    /// PostgreSQL refused a statement.
+    #[error("{}", describe(.0))]
+    Database(#[from] tokio_postgres::Error),
+    /// A row held what this binary does not know.
+    #[error("unexpected value in the database: {0}")]
+    Unexpected(String),
+}
+
+impl StoreError {
+    /// The SQLSTATE that PostgreSQL gave, if it was PostgreSQL that refused.
+    pub fn sql_state(&self) -> Option<&SqlState> {
+        match self {
+            Self::Database(error) => error.code(),
+            _ => None,
+        }
+    }
+
+    /// The constraint that was violated, if that is what happened.
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            Self::Database(error) => error.as_db_error().and_then(tokio_postgres::error::DbError::constraint),
+            _ => None,
+        }
+    }
+
+    /// The message PostgreSQL gave, without severity and context, if it was PostgreSQL that refused.
+    pub fn database_message(&self) -> Option<&str> {
+        match self {
+            Self::Database(error) => error.as_db_error().map(tokio_postgres::error::DbError::message),
+            _ => None,
+        }
+    }
+}
+
+/// `Display` of a `tokio_postgres::Error` is just "db error": say what the server or the cause said instead.
+pub(super) fn describe(error: &tokio_postgres::Error) -> String {
+    if let Some(database) = error.as_db_error() {
+        return format!("{} ({})", database.message(), database.code().code());
+    }
+    chain(error)
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl From<deadpool_postgres::PoolError> for StoreError {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        match error {
+            deadpool_postgres::PoolError::Backend(error) => Self::Connect(describe(&error)),
+            other => Self::Connect(chain(&other)),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The only module that speaks to PostgreSQL.
+//!
+//! Every method runs one statement, kept in `sql/<area>/<verb>.sql`, and gives its answer as types of [`crate::domain`].
+//! Methods are grouped by area in the files beside this one.
+
+mod connect;
+mod error;
+mod migrate;
+mod statement;
+
+use std::sync::Arc;
+
+use deadpool_postgres::{Object, Pool};
+use tokio_postgres::{Row, types::ToSql};
+
+use self::{connect::Connector, statement::Schema};
+pub use self::{error::StoreError, migrate::MigrateOutcome};
+use crate::config::DatabaseConfig;
+
+/// A handle to the database; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool,
+    connector: Connector,
+    schema: Arc<Schema>,
+}
+
+impl Store {
+    /// Checks the settings and makes the pool. Connects to nothing yet.
+    pub fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        let connector = Connector::new(config)?;
+        Ok(Self {
+            pool: connector.pool(config.pool_size)?,
+            connector,
+            schema: Arc::new(Schema::new(&config.schema)?),
+        })
+    }
+
+    /// The schema where everything lives.
+    pub fn schema_name(&self) -> &str {
+        self.schema.name()
+    }
+}
+
+/// What a statement is given.
+type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// One statement each, on a connection of the pool. A statement is one implicit transaction.
+impl Store {
+    async fn connection(&self) -> Result<Object, StoreError> {
+        Ok(self.pool.get().await?)
+    }
+
+    async fn query(
+        &self,
+        statement: &'static str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let connection = self.connection().await?;
+        let statement = connection.prepare_cached(&self.schema.text(statement)).await?;
+        Ok(connection.query(&statement, parameters).await?)
+    }
+
+    async fn query_one(
+        &self,
+        statement: &'static str,
+        parameters: Parameters<'_>,
+    ) -> Result<Row, StoreError> {
+        let connection = self.connection().await?;
+        let statement = connection.prepare_cached(&self.schema.text(statement)).await?;
+        Ok(connection.query_one(&statement, parameters).await?)
+    }
+
+    async fn query_opt(
+        &self,
+        statement: &'static str,
+        parameters: Parameters<'_>,
+    ) -> Result<Option<Row>, StoreError> {
+        let connection = self.connection().await?;
+        let statement = connection.prepare_cached(&self.schema.text(statement)).await?;
+        Ok(connection.query_opt(&statement, parameters).await?)
+    }
+
+    async fn execute(&self, statement: &'static str, parameters: Parameters<'_>) -> Result<u64, StoreError> {
+        let connection = self.connection().await?;
+        let statement = connection.prepare_cached(&self.schema.text(statement)).await?;
+        Ok(connection.execute(&statement, parameters).await?)
+    }
+}
