@@ -30,7 +30,7 @@ CREATE FUNCTION claim_lanes(
     webhook_ids       bigint[],
     slots             integer[],
     due_after         timestamptz[],
-    leases            interval[],
+    leases            double precision[],
     messages_per_lane integer,
     payload_budget    bigint
 ) RETURNS TABLE (
@@ -65,7 +65,7 @@ AS $$
 --   slots               how many lanes to take at most
 --   due_after           where to begin: null is a few seconds back, -infinity
 --                       is a full sweep
---   leases              how long the claim is for
+--   leases              how long the claim is for, in seconds
 --   messages_per_lane messages to read of each lane at most
 --   payload_budget    bytes of payload to read in all
 --
@@ -115,7 +115,7 @@ BEGIN
          ) l
     ), claimed AS (
         UPDATE lanes l
-           SET due_at = clock_timestamp() + due.lease, claimed_by = claim_lanes.worker, token = claim_lanes.new_token
+           SET due_at = clock_timestamp() + make_interval(secs => due.lease), claimed_by = claim_lanes.worker, token = claim_lanes.new_token
           FROM due
          WHERE l.webhook_id = due.webhook_id AND l.lane = due.lane
         RETURNING l.webhook_id, l.lane, due.due_at AS was_due_at, l.position, l.rewinds, l.failures
@@ -226,7 +226,7 @@ CREATE FUNCTION settle(
     dead_webhooks   bigint[], dead_lanes bigint[], dead_tokens bigint[], dead_messages bigint[],
     dead_reasons    text[], dead_attempts integer[], dead_errors text[],
     lane_webhooks   bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_rewinds integer[],
-    lane_positions  bigint[], lane_states text[], lane_delays interval[], lane_failures integer[], lane_errors text[]
+    lane_positions  bigint[], lane_states text[], lane_delays double precision[], lane_failures integer[], lane_errors text[]
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
@@ -244,7 +244,7 @@ AS $$
 --   dead_*  deliveries that move to the dead letters
 --   lane_*  lanes whose row changes. state: 'held' (only failures and
 --           position), 'ready' (released), 'waiting' (released, due after
---           delay), 'halted' (released, never due)
+--           delay seconds), 'halted' (released, never due)
 --
 -- position moves only if no replay has rewound the lane since lane_rewinds.
 -- due_at of a held lane stays as it is, so that no index entry is written.
@@ -287,7 +287,7 @@ BEGIN
            SET position = CASE WHEN l.rewinds = new.rewinds THEN greatest(l.position, new.position) ELSE l.position END,
                due_at = CASE new.state WHEN 'held' THEN l.due_at
                                        WHEN 'halted' THEN 'infinity'
-                                       WHEN 'waiting' THEN clock_timestamp() + new.delay
+                                       WHEN 'waiting' THEN clock_timestamp() + make_interval(secs => new.delay)
                                        ELSE clock_timestamp() END,
                claimed_by = CASE new.state WHEN 'held' THEN l.claimed_by END,
                token = CASE new.state WHEN 'held' THEN l.token END,
@@ -400,7 +400,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION worker_heartbeat(worker uuid, in_flight_now integer, write_row boolean) RETURNS bigint
+CREATE FUNCTION worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT
 AS $$
 -- ----------------------------------------------------------------------
@@ -409,7 +409,8 @@ AS $$
 -- Parameters:
 --   worker         the incarnation
 --   in_flight_now  its requests in flight
---   write_row      whether to move heartbeat_at as well
+--   lease_seconds  how long it may go without a heartbeat before it is taken
+--                  for hung; null leaves its row alone this time
 --
 -- Returns: for how many microseconds more publishers do not NOTIFY because
 --          workers poll (0: they do).
@@ -426,8 +427,10 @@ BEGIN
     IF listening < now_us + 2000000 OR listening > now_us + 10000000 THEN
         PERFORM setval('listening_until', now_us + 4000000);
     END IF;
-    IF write_row THEN
-        UPDATE workers w SET heartbeat_at = clock_timestamp(), in_flight = in_flight_now WHERE w.id = worker;
+    IF lease_seconds IS NOT NULL THEN
+        UPDATE workers w SET heartbeat_at = clock_timestamp(), in_flight = in_flight_now,
+                             lease = make_interval(secs => lease_seconds)
+         WHERE w.id = worker;
         IF NOT FOUND THEN
             RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'object_not_in_prerequisite_state';
         END IF;

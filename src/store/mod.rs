@@ -5,8 +5,12 @@
 
 mod connect;
 mod error;
+mod lanes;
 mod migrate;
+mod settle;
 mod statement;
+mod targets;
+mod workers;
 
 use std::sync::Arc;
 
@@ -14,7 +18,7 @@ use deadpool_postgres::{Object, Pool};
 use tokio_postgres::{Row, types::ToSql};
 
 use self::{connect::Connector, statement::Schema};
-pub use self::{error::StoreError, migrate::MigrateOutcome};
+pub use self::{error::StoreError, lanes::*, migrate::MigrateOutcome, settle::*, workers::*};
 use crate::config::DatabaseConfig;
 
 /// A handle to the database; cheap to clone.
