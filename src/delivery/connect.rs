@@ -1,4 +1,4 @@
-//! Name resolution, TCP and TLS, behind the address guard.
+//! TCP and TLS to resolved names, behind the address guard.
 //!
 //! The guard stands at two places, and both are needed: the resolver sees what a name leads to, at the moment it is
 //! used; a literal address in a URL never reaches a resolver, so it is judged before.
@@ -21,7 +21,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tower::{Service, ServiceExt as _};
 
-use super::{AddressGuard, url};
+use super::{AddressGuard, resolve::Lookups, url};
 
 /// How long resolution, TCP and TLS may take together.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,7 +42,10 @@ pub(super) struct Connector {
 impl Connector {
     pub(super) fn new(guard: AddressGuard) -> Result<Self, rustls::Error> {
         let guard = Arc::new(guard);
-        let mut tcp = HttpConnector::new_with_resolver(GuardedResolver { guard: Arc::clone(&guard) });
+        let mut tcp = HttpConnector::new_with_resolver(GuardedResolver {
+            guard: Arc::clone(&guard),
+            lookups: Arc::default(),
+        });
         // TLS is a layer above, so this one must not insist on `http://`.
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -91,6 +94,7 @@ fn tls_config() -> Result<ClientConfig, rustls::Error> {
 #[derive(Clone)]
 pub(super) struct GuardedResolver {
     guard: Arc<AddressGuard>,
+    lookups: Arc<Lookups>,
 }
 
 impl Service<Name> for GuardedResolver {
@@ -103,11 +107,11 @@ impl Service<Name> for GuardedResolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let guard = Arc::clone(&self.guard);
+        let Self { guard, lookups } = self.clone();
         Box::pin(async move {
             // The connector puts the port in.
-            let resolved = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            Ok(permitted(&guard, resolved)?.into_iter())
+            let resolved = lookups.lookup(name.as_str()).await?;
+            Ok(permitted(&guard, resolved.into_iter())?.into_iter())
         })
     }
 }

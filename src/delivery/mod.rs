@@ -20,7 +20,8 @@
 //! | `headers` | the headers of a request, and which names are reserved |
 //! | `traceparent` | the W3C trace context of a request |
 //! | `body` | raw, envelope and `CloudEvents` bodies |
-//! | `connect` | name resolution, TCP and TLS, behind the guard |
+//! | `resolve` | addresses of names |
+//! | `connect` | TCP and TLS, behind the guard |
 //! | `pool` | connections kept alive between requests |
 //! | `client` | one request and its answer, over a kept connection or a new one |
 //! | `target` | what of a request is the same for every message of a webhook |
@@ -35,6 +36,7 @@ mod connect;
 mod headers;
 mod judge;
 mod pool;
+mod resolve;
 mod retry_after;
 mod send;
 mod signature;

@@ -19,7 +19,7 @@ use crate::domain::{
 
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// A webhook with a timeout of one second.
+/// A webhook with a timeout that no healthy test comes near.
 pub(super) fn target(url: &str) -> Target {
     Target {
         webhook_id: 1,
@@ -33,7 +33,7 @@ pub(super) fn target(url: &str) -> Target {
             max_retries: 5,
             backoff_factor: 2.0,
             max_backoff: Duration::from_hours(1),
-            timeout: Duration::from_secs(1),
+            timeout: Duration::from_secs(5),
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,
         },
