@@ -10,7 +10,7 @@
 //! - No connection is made to an address that [`AddressGuard`] refuses: the guard sees the address itself, after name
 //!   resolution, so a name cannot be pointed elsewhere between the check and the connection.
 //! - Dropping the future of [`send`] closes its connection at once.
-//! - Secrets, headers and URLs appear in no error text and in no `Debug` output.
+//! - Secrets, header values and paths of URLs appear in no error text and in no `Debug` output of this module.
 //!
 //! | file | what it does |
 //! |---|---|
