@@ -292,7 +292,7 @@ BEGIN
                claimed_by = CASE new.state WHEN 'held' THEN l.claimed_by END,
                token = CASE new.state WHEN 'held' THEN l.token END,
                failures = new.failures,
-               last_error = new.last_error,
+               last_error = CASE WHEN new.failures > 0 THEN coalesce(new.last_error, l.last_error) END,
                halted = new.state = 'halted'
           FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_rewinds, lane_positions, lane_states, lane_delays,
                       lane_failures, lane_errors)
@@ -440,7 +440,7 @@ END
 $$;
 
 CREATE FUNCTION make_attempt_partitions(days integer) RETURNS integer
-LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET lock_timeout = '500ms'
 AS $$
 -- ----------------------------------------------------------------------
 -- make_attempt_partitions: partitions of attempts, from yesterday on.
@@ -471,6 +471,35 @@ BEGIN
         made := made + 1;
     END LOOP;
     RETURN made;
+END
+$$;
+
+CREATE FUNCTION drop_attempt_partitions(days integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET lock_timeout = '500ms'
+AS $$
+-- ----------------------------------------------------------------------
+-- drop_attempt_partitions: forget the oldest days of attempts.
+--
+-- Parameters: days  how many days before today are kept
+-- Returns:    how many partitions were dropped
+-- Locks:      attempts ACCESS EXCLUSIVE for a moment, given up soon: settles
+--             write the log meanwhile
+-- ----------------------------------------------------------------------
+DECLARE
+    dropped integer := 0;
+    old     regclass;
+BEGIN
+    FOR old IN
+        SELECT c.oid::regclass
+          FROM pg_inherits i
+          JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent = 'attempts'::regclass
+           AND c.relname < 'attempts_' || to_char((now() AT TIME ZONE 'UTC') - make_interval(days => drop_attempt_partitions.days), 'YYYYMMDD')
+    LOOP
+        EXECUTE format('DROP TABLE %s', old);
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
 END
 $$;
 

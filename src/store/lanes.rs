@@ -317,7 +317,7 @@ impl<T> LaneRows<T> {
             "loaded" => OwedMessage::Present(Message {
                 id,
                 partition_key: shared(&mut self.partition_key, row.try_get(first + 1)?),
-                payload: row.try_get(first + 2)?,
+                payload: row.try_get::<_, String>(first + 2)?.into(),
                 headers: row.try_get(first + 3)?,
                 created_at: row.try_get(first + 4)?,
             }),

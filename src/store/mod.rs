@@ -6,6 +6,7 @@
 mod connect;
 mod error;
 mod lanes;
+mod maintenance;
 mod migrate;
 mod settle;
 mod statement;

@@ -58,9 +58,4 @@ impl Store {
         self.execute(sql!("webhooks/disable"), &[&webhook_id, &reason]).await?;
         Ok(())
     }
-
-    /// Makes the partitions of `attempts` for some days ahead; says how many were missing.
-    pub async fn make_attempt_partitions(&self, days: i32) -> Result<i32, StoreError> {
-        Ok(self.query_one(sql!("maintenance/make_attempt_partitions"), &[&days]).await?.try_get(0)?)
-    }
 }

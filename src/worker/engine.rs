@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -137,7 +137,7 @@ impl Engine {
     }
 
     /// Delivers until `shutdown`, then finishes what is in flight, settles and releases everything.
-    pub(super) async fn run(mut self, shutdown: &CancellationToken) -> Result<(), WorkerError> {
+    pub(super) async fn run(&mut self, shutdown: &CancellationToken) -> Result<(), WorkerError> {
         let mut deadline = None;
         loop {
             if shutdown.is_cancelled() && !self.draining {
@@ -171,6 +171,12 @@ impl Engine {
         }
     }
 
+    /// Aborts all requests and statements, and returns when they have ended.
+    pub(super) async fn abandon(&mut self) {
+        self.runs.shutdown().await;
+        self.operations.shutdown().await;
+    }
+
     /// Starts everything that can be started now.
     fn step(&mut self, now: Instant) {
         self.retire_dry(now);
@@ -182,6 +188,7 @@ impl Engine {
                 self.refresh_targets();
             }
             if now >= self.pace.next_look(now) {
+                self.pace.look(now);
                 self.claims.look();
                 self.read_dry();
             }
@@ -189,6 +196,7 @@ impl Engine {
         }
         self.start_read();
         self.start_settle(now);
+        self.signals.in_flight.store(self.slots.used(), Ordering::Relaxed);
     }
 
     fn next_deadline(&self, deadline: Option<Instant>) -> Instant {
@@ -200,12 +208,18 @@ impl Engine {
             self.pace.next_look(now).max(self.claims.not_before())
         };
         let settle = self.gathered.due().filter(|_| !self.settling);
-        [Some(look), settle, self.next_retire, deadline, Some(self.targets_due.max(now + Duration::from_millis(5)))]
-            .into_iter()
-            .flatten()
-            .min()
-            // The list is never empty.
-            .unwrap_or(look)
+        [
+            Some(look),
+            settle,
+            self.next_retire,
+            deadline,
+            Some(self.targets_due.max(now + Duration::from_millis(5))),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        // The list is never empty.
+        .unwrap_or(look)
     }
 
     fn on_signals(&mut self) {
@@ -283,7 +297,7 @@ impl Engine {
     }
 
     /// A lane owes nothing that is known: retire it at `retire_at`.
-    fn dry_until(&mut self, key: LaneKey, retire_at: Instant) {
+    pub(super) fn dry_until(&mut self, key: LaneKey, retire_at: Instant) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if retire_at <= Instant::now() {
             self.retire(key);
@@ -322,6 +336,9 @@ impl Engine {
 
     /// A lane's row is gone.
     pub(super) fn on_retired(&mut self, key: LaneKey) {
+        if !self.lanes.get(&key).is_some_and(|lane| matches!(lane.phase, Phase::Retiring)) {
+            return;
+        }
         self.lanes.remove(&key);
         let now = Instant::now();
         if self.retired.len() >= REMEMBER_RETIRED_MAX {
@@ -335,6 +352,13 @@ impl Engine {
     /// A lane was not retired: its stripe is taken, or it owes something.
     pub(super) fn on_not_retired(&mut self, key: LaneKey) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if !matches!(lane.phase, Phase::Retiring) {
+            return;
+        }
+        if self.draining || lane.has_messages() {
+            self.advance(key);
+            return;
+        }
         let wait = lane.next_retire_wait();
         self.dry_until(key, Instant::now() + wait);
         self.read_on(key);
@@ -419,7 +443,11 @@ impl Engine {
     }
 
     fn begin_draining(&mut self) {
-        info!(in_flight = self.slots.used(), held = self.lanes.len(), "stopping: requests in flight may finish");
+        info!(
+            in_flight = self.slots.used(),
+            held = self.lanes.len(),
+            "stopping: requests in flight may finish"
+        );
         self.draining = true;
         let keys: Vec<LaneKey> = self.lanes.keys().copied().collect();
         for key in keys {

@@ -29,7 +29,8 @@ pub(super) struct Liveness {
 impl Liveness {
     /// A worker that was just registered with `lease`, by questions asked at `asked`.
     pub(super) fn new(asked: Instant, lease: Duration) -> Self {
-        let liveness = Self { origin: asked, alive_until: AtomicU64::new(0), leased_until: AtomicU64::new(0) };
+        let liveness =
+            Self { origin: asked, alive_until: AtomicU64::new(0), leased_until: AtomicU64::new(0) };
         liveness.answered(asked, Some(lease));
         liveness
     }

@@ -4,7 +4,12 @@ use std::{collections::HashMap, time::Instant};
 
 use tracing::{info, warn};
 
-use super::{WorkerError, engine::Engine, lane::Phase, settlement::Batch};
+use super::{
+    WorkerError,
+    engine::Engine,
+    lane::{Lane, Phase},
+    settlement::Batch,
+};
 use crate::{
     domain::{lane::LaneKey, webhook::Target},
     store::{ClaimedLane, HeldLane, ReadLane, ReadLimits, Retirement, Settlement, StoreError, Want},
@@ -19,7 +24,7 @@ const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 200, payload_bytes: 4
 /// A statement's answer.
 pub(super) enum Done {
     Claimed { token: i64, wants: Vec<Want>, claimed: Result<Vec<ClaimedLane>, StoreError> },
-    Read { asked: Vec<LaneKey>, read: Result<Vec<ReadLane>, StoreError> },
+    Read { asked: Vec<HeldLane>, read: Result<Vec<ReadLane>, StoreError> },
     Settled(Settled),
     Targets(Result<Vec<Target>, StoreError>),
     Disabled(i64, Result<(), StoreError>),
@@ -86,25 +91,29 @@ impl Engine {
             return;
         }
         let asked: Vec<LaneKey> = self.to_read.drain(..self.to_read.len().min(READ_MAX)).collect();
-        let held: Vec<HeldLane> =
-            asked.iter().filter_map(|key| self.lanes.get(key)).map(super::lane::Lane::held).collect();
-        if held.is_empty() {
+        let asked: Vec<HeldLane> =
+            asked.iter().filter_map(|key| self.lanes.get(key)).map(Lane::held).collect();
+        if asked.is_empty() {
             return;
         }
         self.reading = true;
         let (store, worker) = (self.store.clone(), self.worker);
-        self.operations
-            .spawn(async move { Done::Read { asked, read: store.read_lanes(worker, &held, LIMITS).await } });
+        self.operations.spawn(async move {
+            let read = store.read_lanes(worker, &asked, LIMITS).await;
+            Done::Read { asked, read }
+        });
     }
 
-    fn on_read(&mut self, asked: Vec<LaneKey>, read: Result<Vec<ReadLane>, StoreError>) {
+    fn on_read(&mut self, asked: Vec<HeldLane>, read: Result<Vec<ReadLane>, StoreError>) {
         self.reading = false;
         let read = match read {
             Ok(read) => read,
             Err(error) => {
                 let wait = self.trouble(&error, "reading lanes");
-                for key in asked {
-                    let Some(lane) = self.lanes.get_mut(&key) else { continue };
+                for HeldLane { key, token, .. } in asked {
+                    let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else {
+                        continue;
+                    };
                     lane.reading = false;
                     lane.more = true;
                     if matches!(lane.phase, Phase::Idle) {
@@ -116,8 +125,9 @@ impl Engine {
             }
         };
         let mut read: HashMap<LaneKey, ReadLane> = read.into_iter().map(|lane| (lane.key, lane)).collect();
-        for key in asked {
-            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+        for HeldLane { key, token, .. } in asked {
+            // Under another token it is another claim, of which this answer says nothing.
+            let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else { continue };
             let Some(read) = read.remove(&key) else {
                 // Its webhook was deleted, or an operator has released it: it is not ours to send for any more.
                 lane.stop_run();
@@ -147,7 +157,7 @@ impl Engine {
         let Batch { mut settlement, attempts, mut retire } = self.gathered.take();
         retire.sort_unstable();
         let held: Vec<HeldLane> =
-            retire.iter().filter_map(|key| self.lanes.get(key)).map(super::lane::Lane::held).collect();
+            retire.iter().filter_map(|key| self.lanes.get(key)).map(Lane::held).collect();
         let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
             let settle = async {

@@ -76,8 +76,13 @@ impl Engine {
         let Some(target) = self.targets.get(&report.key.webhook_id) else { return };
         lane.failures += 1;
         let error = report.result.error.clone();
-        debug!(webhook_id = report.key.webhook_id, message_id = report.message_ids[0], attempt = report.attempt,
-            error = error.as_deref(), "request failed");
+        debug!(
+            webhook_id = report.key.webhook_id,
+            message_id = report.message_ids[0],
+            attempt = report.attempt,
+            error = error.as_deref(),
+            "request failed"
+        );
         let policy = &target.settings.policy;
         match after_failure(policy, lane.failures, report.result.retry_after, rand::random()) {
             AfterFailure::Retry(delay) => {
@@ -86,16 +91,25 @@ impl Engine {
                 lane.phase = Phase::Released;
             }
             AfterFailure::Halt => {
-                warn!(webhook_id = report.key.webhook_id, message_id = report.message_ids[0], error = error.as_deref(),
-                    "lane halted: its head used up its attempts");
+                warn!(
+                    webhook_id = report.key.webhook_id,
+                    message_id = report.message_ids[0],
+                    error = error.as_deref(),
+                    "lane halted: its head used up its attempts"
+                );
                 let change = lane.change(LaneState::Halted, error);
                 self.gathered.lane(change);
                 lane.phase = Phase::Released;
             }
             AfterFailure::DeadLetter => {
                 for message_id in &report.message_ids {
-                    warn!(webhook_id = report.key.webhook_id, message_id, attempts = lane.failures,
-                        error = error.as_deref(), "message moved to the dead letters");
+                    warn!(
+                        webhook_id = report.key.webhook_id,
+                        message_id,
+                        attempts = lane.failures,
+                        error = error.as_deref(),
+                        "message moved to the dead letters"
+                    );
                     lane.left(*message_id);
                     self.gathered.dead(DeadDelivery {
                         delivery: DoneDelivery { key: lane.key, token: lane.token, message_id: *message_id },
@@ -133,6 +147,7 @@ impl Engine {
 
     fn on_run_ended(&mut self, key: LaneKey, unsent: Vec<Message>) {
         self.slots.give_back(key.webhook_id);
+        let timeout = self.timeout(key);
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if matches!(lane.phase, Phase::Released) {
             self.lanes.remove(&key);
@@ -140,7 +155,7 @@ impl Engine {
         }
         // A run that could not start its first request would spin: its worker is about to stop or to start over, or
         // its lease does not cover a timeout that has just been raised.
-        let held_back = !unsent.is_empty() && !self.sender.liveness.may_send(Instant::now(), self.timeout(key));
+        let held_back = !unsent.is_empty() && !self.sender.liveness.may_send(Instant::now(), timeout);
         lane.put_back(unsent);
         lane.phase = Phase::Idle;
         if held_back {

@@ -77,6 +77,11 @@ impl Pace {
         }
     }
 
+    /// A look begins because it is time.
+    pub(super) fn look(&mut self, now: Instant) {
+        self.last_look = now;
+    }
+
     /// A look found `lanes`.
     pub(super) fn looked(&mut self, lanes: usize, now: Instant) -> Silence {
         self.last_look = now;

@@ -83,7 +83,8 @@ impl Run {
             let messages = &self.messages[sent..end];
             let attempt = if sent == 0 { self.failures + 1 } else { 1 };
             let attempted_at = Timestamp::now();
-            let result = delivery::send(&sender.client, &self.target.prepared, messages, attempt, false).await;
+            let result =
+                delivery::send(&sender.client, &self.target.prepared, messages, attempt, false).await;
             let accepted = result.outcome == Outcome::Accepted;
             let report = Report {
                 key: self.key,

@@ -46,7 +46,11 @@ impl LiveTarget {
     pub(super) fn own_limit(&self) -> Option<usize> {
         let limit = self.settings.policy.max_in_flight.map(|limit| limit as usize);
         // More lanes than requests a second would only wait in line, holding slots that others need.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and a huge rate is no limit")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "positive, and a huge rate is no limit"
+        )]
         let rate = self.settings.rate_limit_per_second.map(|rate| rate.ceil() as usize);
         match (limit, rate) {
             (Some(limit), Some(rate)) => Some(limit.min(rate)),
