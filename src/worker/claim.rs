@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{engine::Engine, lane::Lane, operation::Done, pace::POLL_IDLE, target::Targets};
-use crate::store::{ClaimedLane, DueAfter, ReadLimits, StoreError, Want};
+use crate::store::{ClaimedLane, DueAfter, LaneState, ReadLimits, StoreError, Want};
 
 /// How many lanes a webhook may have claimed for each one that it may have in flight.
 const AHEAD: usize = 5;
@@ -18,6 +18,9 @@ const FLOOR: usize = 4;
 
 /// How many lanes one claim takes at most.
 const CLAIM_MAX: usize = 500;
+
+/// How long a lane waits whose earlier run has not ended.
+const RUN_ENDS: Duration = Duration::from_millis(100);
 
 /// What one claim reads.
 const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 50, payload_bytes: 4 << 20 };
@@ -158,7 +161,17 @@ impl Engine {
             let entry = taken.entry(key.webhook_id).or_insert((0, Timestamp::MIN));
             entry.0 += 1;
             entry.1 = entry.1.max(lane.due_at);
-            self.lanes.insert(key, Lane::claimed(lane, token));
+            let mut lane = Lane::claimed(lane, token);
+            if let Some(known) = self.lanes.get(&key)
+                && known.running()
+            {
+                // An operator has released the lane while a request of it is under way: that one must end first.
+                known.stop_run();
+                let change = lane.change(LaneState::Waiting(RUN_ENDS), None);
+                self.gathered.lane(change);
+                continue;
+            }
+            self.lanes.insert(key, lane);
             self.advance(key);
         }
         for want in wants {

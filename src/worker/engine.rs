@@ -246,23 +246,19 @@ impl Engine {
         }
         let store = self.store.clone();
         self.operations.spawn(async move {
-            let asked = async {
-                store.quiet(super::pace::SILENCE).await?;
-                if silence == Silence::Begin { store.announce_quiet().await } else { Ok(()) }
-            };
-            Done::Asked(asked.await)
+            // A failure costs speed and nothing else.
+            if store.quiet(super::pace::SILENCE).await.is_ok() && silence == Silence::Begin {
+                let _ = store.announce_quiet().await;
+            }
+            Done::Asked
         });
     }
 
     /// Decides what an idle lane does next.
     pub(super) fn advance(&mut self, key: LaneKey) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
-        let Some(target) = self.targets.get(&key.webhook_id) else {
-            // The webhook is gone, and the lane's row with it.
-            self.lanes.remove(&key);
-            return;
-        };
-        if self.draining || !target.deliverable() {
+        let deliverable = self.targets.get(&key.webhook_id).is_some_and(|target| target.deliverable());
+        if self.draining || !deliverable {
             let change = lane.change(LaneState::Ready, None);
             self.gathered.lane(change);
             self.lanes.remove(&key);

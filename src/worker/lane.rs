@@ -37,11 +37,19 @@ pub(super) struct Lane {
     queue: VecDeque<OwedMessage>,
     /// Whether the database may hold more than was read.
     pub(super) more: bool,
-    /// Whether a read is under way.
-    pub(super) reading: bool,
+    pub(super) reading: Reading,
     pub(super) phase: Phase,
     /// The wait before the next try to retire it.
     retire_wait: Duration,
+}
+
+/// Whether what a lane owes next is being read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    No,
+    /// The next read takes it along.
+    Wanted,
+    UnderWay,
 }
 
 /// What a held lane is doing.
@@ -82,7 +90,7 @@ impl Lane {
             read_to: claimed.position,
             queue: VecDeque::new(),
             more: false,
-            reading: false,
+            reading: Reading::No,
             phase: Phase::Idle,
             retire_wait: RETIRE_WAIT_MIN,
         };
@@ -102,7 +110,7 @@ impl Lane {
 
     /// Takes in what was read on. Says whether anything new came.
     pub(super) fn read(&mut self, read: ReadLane) -> bool {
-        self.reading = false;
+        self.reading = Reading::No;
         if read.rewinds != self.rewinds {
             if matches!(self.phase, Phase::Running { .. } | Phase::Released | Phase::Retiring) {
                 // What is under way must be settled first, or it would be sent twice.

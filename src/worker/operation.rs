@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::{
     WorkerError,
     engine::Engine,
-    lane::{Lane, Phase},
+    lane::{Lane, Phase, Reading},
     settlement::Batch,
 };
 use crate::{
@@ -28,7 +28,7 @@ pub(super) enum Done {
     Settled(Settled),
     Targets(Result<Vec<Target>, StoreError>),
     Disabled(i64, Result<(), StoreError>),
-    Asked(Result<(), StoreError>),
+    Asked,
 }
 
 /// What became of a settle.
@@ -64,7 +64,7 @@ impl Engine {
                 warn!(webhook_id, %error, "webhook could not be disabled; its next request will say so again");
             }
             // Silence is a matter of speed alone.
-            Done::Disabled(_, Ok(())) | Done::Asked(_) => {}
+            Done::Disabled(_, Ok(())) | Done::Asked => {}
         }
         Ok(())
     }
@@ -79,9 +79,9 @@ impl Engine {
     /// Asks for what a lane owes next.
     pub(super) fn read_on(&mut self, key: LaneKey) {
         if let Some(lane) = self.lanes.get_mut(&key)
-            && !lane.reading
+            && lane.reading == Reading::No
         {
-            lane.reading = true;
+            lane.reading = Reading::Wanted;
             self.to_read.push(key);
         }
     }
@@ -91,16 +91,24 @@ impl Engine {
             return;
         }
         let asked: Vec<LaneKey> = self.to_read.drain(..self.to_read.len().min(READ_MAX)).collect();
-        let asked: Vec<HeldLane> =
-            asked.iter().filter_map(|key| self.lanes.get(key)).map(Lane::held).collect();
-        if asked.is_empty() {
+        let mut held = Vec::with_capacity(asked.len());
+        for key in asked {
+            // A lane that was given up and claimed anew since may stand here twice; it must not be asked for twice.
+            if let Some(lane) = self.lanes.get_mut(&key)
+                && lane.reading == Reading::Wanted
+            {
+                lane.reading = Reading::UnderWay;
+                held.push(lane.held());
+            }
+        }
+        if held.is_empty() {
             return;
         }
         self.reading = true;
         let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
-            let read = store.read_lanes(worker, &asked, LIMITS).await;
-            Done::Read { asked, read }
+            let read = store.read_lanes(worker, &held, LIMITS).await;
+            Done::Read { asked: held, read }
         });
     }
 
@@ -114,7 +122,7 @@ impl Engine {
                     let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else {
                         continue;
                     };
-                    lane.reading = false;
+                    lane.reading = Reading::No;
                     lane.more = true;
                     if matches!(lane.phase, Phase::Idle) {
                         // Nothing else would bring it up again.
