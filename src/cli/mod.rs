@@ -27,8 +27,9 @@ use self::{flags::CommonFlags, tasks::Signals};
 
 /// What follows the list of commands in `--help`.
 const AFTER_HELP: &str = "\
-Settings come from the compiled-in defaults, the file of --config, the environment (PGTOPIC_SECTION__KEY, also
-DATABASE_URL, WORKER_CONCURRENCY, MAX_RETRIES, BACKOFF_FACTOR) and flags; the later one wins.
+Settings come from defaults, the file of --config, the environment and flags; the later wins.
+In the environment, section.key is PGTOPIC_SECTION__KEY. Also understood are DATABASE_URL,
+WORKER_CONCURRENCY, MAX_RETRIES and BACKOFF_FACTOR.
 
 Exit codes:
   0  done, or stopped by SIGINT or SIGTERM
