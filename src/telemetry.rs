@@ -6,6 +6,9 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::config::{LogConfig, LogFormat};
 
+/// Libraries that report at `info` what is no news to an operator. `log.level` may name them to hear more.
+const QUIET: &str = "refinery_core=warn,tokio_postgres=warn";
+
 /// Why no log can be written.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
@@ -35,12 +38,12 @@ pub fn start(config: &LogConfig, rust_log: Option<&str>) -> Result<(), Telemetry
 
 fn filter(config: &LogConfig, rust_log: Option<&str>) -> Result<EnvFilter, TelemetryError> {
     let (source_name, text) = match rust_log.filter(|text| !text.is_empty()) {
-        Some(text) => ("RUST_LOG", text),
-        None => ("log.level", config.level.as_str()),
+        Some(text) => ("RUST_LOG", text.to_owned()),
+        None => ("log.level", format!("{QUIET},{}", config.level)),
     };
     EnvFilter::builder()
         .with_default_directive(LevelFilter::WARN.into())
-        .parse(text)
+        .parse(&text)
         .map_err(|error| TelemetryError::Filter { source_name, reason: error.to_string() })
 }
 
@@ -54,9 +57,20 @@ mod tests {
 
     #[test]
     fn rust_log_wins() {
-        assert_eq!(filter(&level("info"), None).unwrap().to_string(), "info");
-        assert_eq!(filter(&level("info"), Some("")).unwrap().to_string(), "info");
+        for unset in [None, Some("")] {
+            let filter = filter(&level("info"), unset).unwrap().to_string();
+            assert!(filter.contains("refinery_core=warn") && filter.ends_with(",info"), "{filter}");
+        }
         assert_eq!(filter(&level("info"), Some("debug")).unwrap().to_string(), "debug");
+    }
+
+    #[test]
+    fn the_setting_may_unmute_a_library() {
+        let filter = filter(&level("info,tokio_postgres=debug"), None).unwrap().to_string();
+        assert!(
+            filter.contains("tokio_postgres=debug") && !filter.contains("tokio_postgres=warn"),
+            "{filter}"
+        );
     }
 
     #[test]

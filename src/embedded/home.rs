@@ -117,7 +117,16 @@ impl Home {
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr);
             let reason: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-            return Err(EmbeddedError::Init(reason.join("; ")));
+            let mut reason = reason.join("; ");
+            if let Some(account) = account
+                && reason.contains("Permission denied")
+            {
+                // Typically a directory below root's own, which is closed to everybody else.
+                let hint =
+                    format!("; user {} runs the server and must be able to reach the directory", account.uid);
+                reason.push_str(&hint);
+            }
+            return Err(EmbeddedError::Init(reason));
         }
         fs::rename(&unfinished, &data)
             .map_err(|error| EmbeddedError::System("cannot name the cluster", error))
@@ -136,7 +145,14 @@ fn temporary_dir(account: Option<&Account>) -> Result<TempDir, EmbeddedError> {
 
 /// Makes sure that the directory is there and is ours. One that holds something else is never touched.
 fn make_own(path: &Path, account: Option<&Account>) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // Closed from the start; directories above it stay open to the account that has to pass through them.
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
     let empty = fs::read_dir(path)?.next().is_none();
     if empty {
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;

@@ -17,7 +17,7 @@ const SCRIPT: &str = r#"
 cat >/dev/null
 kill -s "$2" "$1" || exit 0
 waited=0
-while kill -0 "$1" && [ "$waited" -lt 100 ]; do sleep 0.1; waited=$((waited + 1)); done
+while kill -0 "$1" && [ "$waited" -lt 50 ]; do sleep 0.1; waited=$((waited + 1)); done
 if [ -n "$3" ]; then rm -rf -- "$3"; fi
 "#;
 

@@ -7,7 +7,7 @@
 //!
 //! Nothing in here sleeps for a fixed time: tests wait for what they expect, with a limit.
 
-#![allow(dead_code, reason = "a tool box")]
+#![allow(dead_code, unused_imports, reason = "a tool box")]
 
 mod database;
 mod process;
@@ -37,8 +37,6 @@ where
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    match tokio::time::timeout(LIMIT, asking).await {
-        Ok(answer) => answer,
-        Err(_) => panic!("waited {LIMIT:?} in vain: {what}"),
-    }
+    let answer = tokio::time::timeout(LIMIT, asking).await;
+    answer.unwrap_or_else(|_| panic!("waited {LIMIT:?} in vain: {what}"))
 }
