@@ -1,13 +1,18 @@
 //! Settings: `config/pgtopic.toml` compiled in, then the file of `--config`, the environment, and flags.
 //!
 //! Every key, its default and unit are in `config/pgtopic.toml`. Unknown keys are errors, secrets never appear in
-//! `Debug`.
+//! `Debug` or in errors. [`Config::load`] brings the sources together, [`Config::default`] is the compiled-in file alone.
+
+mod check;
+mod load;
 
 use std::{fmt, net::SocketAddr};
 
 use ipnet::IpNet;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+pub use self::load::{ConfigError, Flag, Sources};
 
 /// All settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,14 +35,17 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct DatabaseConfig {
     /// libpq URL; several hosts with `target_session_attrs=read-write` for failover. No default.
+    #[serde(deserialize_with = "empty_is_none")]
     pub url: Option<SecretString>,
     /// Direct connection for LISTEN where the other goes through a pooler. Default: as `url`.
+    #[serde(deserialize_with = "empty_is_none")]
     pub listen_url: Option<SecretString>,
     /// The schema where everything lives. Default `pgtopic`.
     pub schema: String,
     /// Connections in the pool at most. Default 16.
     pub pool_size: usize,
     /// PEM file of certificate authorities to trust for TLS, beside the system's. No default.
+    #[serde(deserialize_with = "empty_is_none")]
     pub ca_file: Option<std::path::PathBuf>,
 }
 
@@ -93,12 +101,24 @@ pub struct LogConfig {
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub enum LogFormat {
     /// One readable line an event.
     Text,
     /// One JSON object an event.
     Json,
+}
+
+impl TryFrom<String> for LogFormat {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            other => Err(format!("must be text or json, not {other}")),
+        }
+    }
 }
 
 impl fmt::Display for LogFormat {
@@ -108,4 +128,14 @@ impl fmt::Display for LogFormat {
             Self::Json => "json",
         })
     }
+}
+
+/// An empty text in a file, or an empty environment variable, is a setting that is not set.
+fn empty_is_none<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: From<String>,
+{
+    let text = String::deserialize(deserializer)?;
+    Ok(Some(text).filter(|text| !text.is_empty()).map(T::from))
 }

@@ -11,13 +11,18 @@
 //! | [`delivery`] | one HTTP request: body, headers, signature, address guard, client |
 //! | [`worker`] | claim, send, settle, wake-up, takeover |
 //! | `api` | the HTTP API |
-//! | `cli` | the command line |
+//! | [`cli`] | the command line |
 //! | [`config`] | settings |
+//! | [`embedded`] | a PostgreSQL of our own, for `dev` and for tests |
+//! | [`telemetry`] | logs |
 //!
 //! Imports point one way: `cli`, `api`, `worker` → `store`, `delivery` → `domain`.
 
+pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod domain;
+pub mod embedded;
 pub mod store;
+pub mod telemetry;
 pub mod worker;

@@ -1,0 +1,34 @@
+//! `pgtopic api`.
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    CliError,
+    flags::{ApiFlags, CommonFlags, DatabaseFlags, NetworkFlags, start_logging},
+    service::{Service, listen},
+};
+
+/// Run the HTTP API alone
+///
+/// Migrates the schema first. Any number of them may run, beside any number of workers.
+#[derive(Args)]
+pub(super) struct Api {
+    #[command(flatten)]
+    database: DatabaseFlags,
+    #[command(flatten)]
+    listening: ApiFlags,
+    #[command(flatten)]
+    network: NetworkFlags,
+}
+
+impl Api {
+    pub(super) async fn run(self, common: &CommonFlags, shutdown: CancellationToken) -> Result<(), CliError> {
+        let config = common.load(&[&self.database, &self.listening, &self.network])?;
+        start_logging(&config)?;
+        let listener = listen(&config).await?;
+        let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };
+        service.add_api(listener);
+        service.run().await
+    }
+}

@@ -1,0 +1,208 @@
+//! `pgtopic dev`: everything in one process, with a PostgreSQL of its own.
+
+#![expect(clippy::doc_markdown, reason = "the words of a flag are shown as they stand")]
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    CliError,
+    demo::Demo,
+    flags::{ApiFlags, CommonFlags, NetworkFlags, WorkerFlags, environment, start_logging},
+    print::print_line,
+    server,
+    service::Service,
+};
+use crate::{
+    config::Config,
+    embedded::{EmbeddedPostgres, Settings, ShutdownMode},
+};
+
+/// How many ports after the wanted one are tried.
+const PORTS_TRIED: u16 = 100;
+
+/// The database that everything lives in; every cluster has it.
+const DATABASE: &str = "postgres";
+
+/// Try pgtopic: starts a PostgreSQL of its own, the HTTP API and a worker
+///
+/// Needs nothing but installed PostgreSQL binaries, and leaves nothing running. Webhooks may point to this machine.
+#[derive(Args)]
+pub(super) struct Dev {
+    /// Add a topic, two webhooks, a receiver and traffic, and show what arrives
+    #[arg(long)]
+    demo: bool,
+    /// With --demo: stop after this many messages have arrived at both webhooks
+    #[arg(long, value_name = "NUMBER", requires = "demo", value_parser = clap::value_parser!(u64).range(1..))]
+    messages: Option<u64>,
+    /// Keep the data here [default: $XDG_DATA_HOME/pgtopic/dev]
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "temporary")]
+    data_dir: Option<PathBuf>,
+    /// Keep no data
+    #[arg(long)]
+    temporary: bool,
+    /// Directory of PostgreSQL's programs [default: found]
+    #[arg(long, value_name = "DIRECTORY")]
+    pg_bin: Option<PathBuf>,
+    #[command(flatten)]
+    listening: ApiFlags,
+    #[command(flatten)]
+    capacity: WorkerFlags,
+    #[command(flatten)]
+    network: NetworkFlags,
+}
+
+impl Dev {
+    pub(super) async fn run(self, common: &CommonFlags, shutdown: CancellationToken) -> Result<(), CliError> {
+        let mut config = common.load(&[&self.listening, &self.capacity, &self.network])?;
+        if self.demo && config.log.level == Config::default().log.level {
+            // The demo prints what happens; the log would say it twice.
+            "warn".clone_into(&mut config.log.level);
+        }
+        start_logging(&config)?;
+        for network in ["127.0.0.0/8", "::1/128"] {
+            config.delivery.allow_networks.push(network.parse().expect("both are networks"));
+        }
+        server::check_api(&config)?;
+        let (listener, address) = bind_near(config.api.bind).await?;
+
+        let started = shutdown.run_until_cancelled(EmbeddedPostgres::start(self.settings()?)).await;
+        let Some(postgres) = started else { return Ok(()) };
+        let mut postgres = postgres?;
+        config.database.url = Some(postgres.url(DATABASE).into());
+        config.database.listen_url = None;
+        let wanted = config.api.bind;
+        config.api.bind = address;
+        let outcome = match Service::start(config, shutdown.clone()).await {
+            Ok(Some(service)) => {
+                self.announce(&postgres, &service.config, wanted);
+                self.serve(service, listener, shutdown).await
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        let stopped = postgres.stop(ShutdownMode::Fast).await;
+        outcome.and(stopped.map_err(CliError::from))
+    }
+
+    async fn serve(
+        &self,
+        mut service: Service,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> Result<(), CliError> {
+        service.add_api(listener);
+        service.add_worker();
+        if self.demo {
+            let demo = Demo::new(&service.config, service.store.clone(), self.messages);
+            service.tasks.spawn("demo", demo.run(shutdown));
+        }
+        service.run().await
+    }
+
+    fn settings(&self) -> Result<Settings, CliError> {
+        let data_dir = if self.temporary {
+            None
+        } else {
+            match &self.data_dir {
+                Some(directory) => Some(directory.clone()),
+                None => Some(default_data_dir(&environment(), nix::unistd::Uid::effective().is_root())?),
+            }
+        };
+        Ok(Settings {
+            durable: data_dir.is_some(),
+            data_dir,
+            tcp: true,
+            parameters: Vec::new(),
+            pg_bin: self.pg_bin.clone(),
+        })
+    }
+
+    fn announce(&self, postgres: &EmbeddedPostgres, config: &Config, wanted: SocketAddr) {
+        let api = config.api.bind;
+        let taken = if wanted.port() != 0 && wanted != api {
+            format!("   (port {} was taken)", wanted.port())
+        } else {
+            String::new()
+        };
+        let kept = if self.temporary { "removed at the end" } else { "kept for the next run" };
+        print_line(&format!(
+            "\n  pgtopic {version}, for development\n\n  \
+             API        http://{api}{taken}\n  \
+             API docs   http://{api}/docs\n  \
+             Database   psql {database}   (schema {schema})\n  \
+             Data       {data}   ({kept})\n\n  \
+             Ctrl-C stops everything.\n",
+            version = env!("CARGO_PKG_VERSION"),
+            database = postgres.tcp_url(DATABASE).unwrap_or_else(|| postgres.url(DATABASE)),
+            schema = config.database.schema,
+            data = postgres.data_dir().display(),
+        ));
+    }
+}
+
+/// Takes the wanted port, or the next one that is free.
+async fn bind_near(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {
+    let failed = |error| CliError::Failed(format!("cannot listen on {wanted} (api.bind): {error}"));
+    let mut candidate = wanted;
+    loop {
+        match TcpListener::bind(candidate).await {
+            Ok(listener) => {
+                let address = listener.local_addr().map_err(failed)?;
+                return Ok((listener, address));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                let next = candidate.port().checked_add(1);
+                match next.filter(|port| port - wanted.port() <= PORTS_TRIED) {
+                    Some(port) => candidate.set_port(port),
+                    None => return Err(failed(error)),
+                }
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+/// Where data is kept between runs. Root's own files are closed to the account that runs the server.
+fn default_data_dir(environment: &[(String, String)], root: bool) -> Result<PathBuf, CliError> {
+    let variable = |wanted: &str| {
+        let found = environment.iter().find(|(name, value)| name == wanted && !value.is_empty());
+        found.map(|(_, value)| PathBuf::from(value))
+    };
+    if let Some(data_home) = variable("XDG_DATA_HOME") {
+        return Ok(data_home.join("pgtopic/dev"));
+    }
+    if root {
+        return Ok(PathBuf::from("/var/lib/pgtopic/dev"));
+    }
+    let home = variable("HOME")
+        .ok_or_else(|| CliError::Usage("HOME is not set: give --data-dir or --temporary".to_owned()))?;
+    Ok(home.join(".local/share/pgtopic/dev"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_goes_where_the_system_keeps_it() {
+        let home = [("HOME".to_owned(), "/home/a".to_owned())];
+        let xdg = [home[0].clone(), ("XDG_DATA_HOME".to_owned(), "/data".to_owned())];
+        let of = |environment: &[_], root| default_data_dir(environment, root).unwrap().display().to_string();
+        assert_eq!(of(&home, false), "/home/a/.local/share/pgtopic/dev");
+        assert_eq!(of(&home, true), "/var/lib/pgtopic/dev");
+        assert_eq!(of(&xdg, false), "/data/pgtopic/dev");
+        assert!(default_data_dir(&[], false).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_gives_the_next_free_one() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let wanted = taken.local_addr().unwrap();
+        let (_listener, address) = bind_near(wanted).await.unwrap();
+        assert!(address.port() > wanted.port());
+    }
+}

@@ -1,0 +1,76 @@
+//! Why a command failed, and the exit code that says so.
+
+use std::{fmt, process::ExitCode};
+
+use crate::{config::ConfigError, embedded::EmbeddedError, store::StoreError, telemetry::TelemetryError};
+
+/// Why a command failed. Shown as one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CliError {
+    /// It failed while running; exit code 1.
+    Failed(String),
+    /// Flags or settings are wrong; exit code 2.
+    Usage(String),
+    /// The database cannot be reached; exit code 3.
+    Unreachable(String),
+    /// The schema does not fit this binary; exit code 4.
+    Schema(String),
+}
+
+impl CliError {
+    /// The documented exit code.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Unreachable(_) => 3,
+            Self::Schema(_) => 4,
+        })
+    }
+}
+
+impl std::error::Error for CliError {}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Failed(text) | Self::Usage(text) | Self::Unreachable(text) | Self::Schema(text)) = self;
+        // What PostgreSQL and the operating system say may have several lines.
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        f.write_str(&lines.join("; "))
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<TelemetryError> for CliError {
+    fn from(error: TelemetryError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<EmbeddedError> for CliError {
+    fn from(error: EmbeddedError) -> Self {
+        match error {
+            EmbeddedError::WrongBinaries(_) => Self::Usage(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        let text = error.to_string();
+        match error {
+            StoreError::InvalidUrl(_) | StoreError::InvalidSchema(_) | StoreError::Tls(_) => {
+                Self::Usage(text)
+            }
+            StoreError::Connect(_) => Self::Unreachable(text),
+            StoreError::SchemaMismatch(_) => Self::Schema(text),
+            _ => Self::Failed(text),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Flags that several commands take, and the settings they stand for.
+
+#![expect(clippy::doc_markdown, reason = "the words of a flag are shown as they stand")]
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::CliError;
+use crate::{
+    config::{Config, Flag, Sources},
+    telemetry,
+};
+
+/// Flags of every command.
+#[derive(Args)]
+pub(super) struct CommonFlags {
+    /// Read settings from this file
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The schema where everything lives [setting: database.schema]
+    #[arg(long, global = true, value_name = "NAME")]
+    schema: Option<String>,
+    /// How log lines look: text or json [setting: log.format]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+/// Where the database is.
+#[derive(Args)]
+pub(super) struct DatabaseFlags {
+    /// libpq URL of the database [setting: database.url]
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+}
+
+/// Where the API listens.
+#[derive(Args)]
+pub(super) struct ApiFlags {
+    /// Address and port to listen on [setting: api.bind]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    bind: Option<String>,
+}
+
+/// How much a worker does at once.
+#[derive(Args)]
+pub(super) struct WorkerFlags {
+    /// Lanes in flight at once [setting: worker.concurrency]
+    #[arg(long, value_name = "NUMBER")]
+    concurrency: Option<String>,
+}
+
+/// Where webhooks may point.
+#[derive(Args)]
+pub(super) struct NetworkFlags {
+    /// Allow requests to this private network; may be repeated [setting: delivery.allow_networks]
+    #[arg(long, value_name = "CIDR")]
+    allow_network: Vec<String>,
+}
+
+/// The settings that a group of flags stands for.
+pub(super) trait Flags {
+    fn flags(&self) -> Vec<Flag>;
+}
+
+fn flag(name: &'static str, key: &'static str, value: Option<&String>) -> Option<Flag> {
+    value.map(|value| Flag { name, key, values: vec![value.clone()] })
+}
+
+impl Flags for CommonFlags {
+    fn flags(&self) -> Vec<Flag> {
+        let schema = flag("--schema", "database.schema", self.schema.as_ref());
+        schema.into_iter().chain(flag("--log-format", "log.format", self.log_format.as_ref())).collect()
+    }
+}
+
+impl Flags for DatabaseFlags {
+    fn flags(&self) -> Vec<Flag> {
+        flag("--database-url", "database.url", self.database_url.as_ref()).into_iter().collect()
+    }
+}
+
+impl Flags for ApiFlags {
+    fn flags(&self) -> Vec<Flag> {
+        flag("--bind", "api.bind", self.bind.as_ref()).into_iter().collect()
+    }
+}
+
+impl Flags for WorkerFlags {
+    fn flags(&self) -> Vec<Flag> {
+        flag("--concurrency", "worker.concurrency", self.concurrency.as_ref()).into_iter().collect()
+    }
+}
+
+impl Flags for NetworkFlags {
+    fn flags(&self) -> Vec<Flag> {
+        if self.allow_network.is_empty() {
+            return Vec::new();
+        }
+        let values = self.allow_network.clone();
+        vec![Flag { name: "--allow-network", key: "delivery.allow_networks", values }]
+    }
+}
+
+impl CommonFlags {
+    /// All settings: flags over environment over file over defaults.
+    pub(super) fn load(&self, groups: &[&dyn Flags]) -> Result<Config, CliError> {
+        let mut flags = self.flags();
+        flags.extend(groups.iter().flat_map(|group| group.flags()));
+        let sources = Sources { file: self.config.clone(), environment: environment(), flags };
+        Ok(Config::load(&sources)?)
+    }
+}
+
+/// Starts logging as the settings say.
+pub(super) fn start_logging(config: &Config) -> Result<(), CliError> {
+    let rust_log = std::env::var("RUST_LOG").ok();
+    Ok(telemetry::start(&config.log, rust_log.as_deref())?)
+}
+
+/// The environment as text; what is not Unicode cannot be a setting.
+pub(super) fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}

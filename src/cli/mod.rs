@@ -1,0 +1,102 @@
+//! The command line. One file a command; what several share is in `flags`, `service`, `tasks` and `error`.
+//!
+//! A command gets its settings and one cancellation token. The first SIGINT or SIGTERM cancels the token, and the command
+//! ends in good order; the second ends the process at once.
+
+mod api;
+mod demo;
+mod dev;
+mod error;
+mod flags;
+mod migrate;
+mod openapi;
+mod print;
+mod serve;
+mod server;
+mod service;
+mod tasks;
+mod worker;
+
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+pub use self::error::CliError;
+use self::{flags::CommonFlags, tasks::Signals};
+
+/// What follows the list of commands in `--help`.
+const AFTER_HELP: &str = "\
+Settings come from defaults, the file of --config, the environment and flags; the later wins.
+In the environment, section.key is PGTOPIC_SECTION__KEY. Also understood are DATABASE_URL,
+WORKER_CONCURRENCY, MAX_RETRIES and BACKOFF_FACTOR.
+
+Exit codes:
+  0  done, or stopped by SIGINT or SIGTERM
+  1  failed while running
+  2  wrong usage or settings
+  3  the database cannot be reached
+  4  the schema does not fit this version of pgtopic";
+
+/// An ordered topic broker and webhook sender that lives inside PostgreSQL.
+#[derive(Parser)]
+#[command(name = "pgtopic", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    common: CommonFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Dev(dev::Dev),
+    Serve(serve::Serve),
+    Api(api::Api),
+    Worker(worker::Worker),
+    Migrate(migrate::Migrate),
+    Openapi(openapi::Openapi),
+}
+
+/// Runs a command to its end.
+pub fn run(cli: Cli) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Failed(format!("cannot start: {error}")))?;
+    let result = runtime.block_on(async {
+        let signals = Signals::listen()?;
+        tokio::select! {
+            result = cli.run(signals.shutdown.clone()) => result,
+            () = signals.at_once.cancelled() => Err(CliError::Failed("stopped at once by a second signal".to_owned())),
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+impl Cli {
+    async fn run(self, shutdown: CancellationToken) -> Result<(), CliError> {
+        let common = &self.common;
+        match self.command {
+            Command::Dev(command) => command.run(common, shutdown).await,
+            Command::Serve(command) => command.run(common, shutdown).await,
+            Command::Api(command) => command.run(common, shutdown).await,
+            Command::Worker(command) => command.run(common, shutdown).await,
+            Command::Migrate(command) => command.run(common, shutdown).await,
+            Command::Openapi(command) => command.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,17 @@
+//! `pgtopic openapi`.
+
+use clap::Args;
+
+use super::{CliError, print::print_line, server};
+
+/// Print the HTTP API's OpenAPI document as JSON
+#[derive(Args)]
+pub(super) struct Openapi {}
+
+impl Openapi {
+    #[expect(clippy::unused_self, reason = "commands are run alike")]
+    pub(super) fn run(self) -> Result<(), CliError> {
+        print_line(&server::openapi()?);
+        Ok(())
+    }
+}

@@ -1,0 +1,37 @@
+//! `pgtopic serve`.
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    CliError,
+    flags::{ApiFlags, CommonFlags, DatabaseFlags, NetworkFlags, WorkerFlags, start_logging},
+    service::{Service, listen},
+};
+
+/// Run the HTTP API and a worker in one process
+///
+/// Migrates the schema first. The database must be reachable at the start; later outages are waited out.
+#[derive(Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    database: DatabaseFlags,
+    #[command(flatten)]
+    listening: ApiFlags,
+    #[command(flatten)]
+    capacity: WorkerFlags,
+    #[command(flatten)]
+    network: NetworkFlags,
+}
+
+impl Serve {
+    pub(super) async fn run(self, common: &CommonFlags, shutdown: CancellationToken) -> Result<(), CliError> {
+        let config = common.load(&[&self.database, &self.listening, &self.capacity, &self.network])?;
+        start_logging(&config)?;
+        let listener = listen(&config).await?;
+        let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };
+        service.add_api(listener);
+        service.add_worker();
+        service.run().await
+    }
+}

@@ -1,0 +1,64 @@
+//! A process that serves: what `serve`, `api`, `worker` and `dev` have in common.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{CliError, server, tasks::Tasks};
+use crate::{config::Config, store::Store};
+
+/// The parts of the process, on a schema that is up to date.
+pub(super) struct Service {
+    pub(super) config: Config,
+    pub(super) store: Store,
+    pub(super) tasks: Tasks,
+    shutdown: CancellationToken,
+}
+
+impl Service {
+    /// Connects and migrates, which is safe for several processes at once. `None` if the token was cancelled meanwhile.
+    pub(super) async fn start(config: Config, shutdown: CancellationToken) -> Result<Option<Self>, CliError> {
+        let store = Store::new(&config.database)?;
+        let Some(migrated) = shutdown.run_until_cancelled(store.migrate()).await else { return Ok(None) };
+        let migrated = migrated?;
+        tracing::info!(
+            schema = store.schema_name(),
+            version = migrated.version,
+            applied = migrated.applied,
+            "the schema is up to date"
+        );
+        Ok(Some(Self { config, store, tasks: Tasks::new(shutdown.clone()), shutdown }))
+    }
+
+    pub(super) fn add_api(&mut self, listener: TcpListener) {
+        let part = server::api(listener, self.store.clone(), self.config.clone(), self.shutdown.clone());
+        self.tasks.spawn("api", part);
+    }
+
+    pub(super) fn add_worker(&mut self) {
+        let part = server::worker(self.store.clone(), self.config.clone(), self.shutdown.clone());
+        self.tasks.spawn("worker", part);
+    }
+
+    /// Runs until the token is cancelled and every part has ended.
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        self.tasks.join().await?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Checks the API's settings and takes its port.
+pub(super) async fn listen(config: &Config) -> Result<TcpListener, CliError> {
+    server::check_api(config)?;
+    let listener = bind(config.api.bind).await?;
+    tracing::info!(address = %config.api.bind, "the API listens");
+    Ok(listener)
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| CliError::Failed(format!("cannot listen on {address} (api.bind): {error}")))
+}

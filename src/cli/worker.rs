@@ -1,0 +1,33 @@
+//! `pgtopic worker`.
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    CliError,
+    flags::{CommonFlags, DatabaseFlags, NetworkFlags, WorkerFlags, start_logging},
+    service::Service,
+};
+
+/// Run a worker alone
+///
+/// Migrates the schema first. Any number of them may run: they share the lanes, and take over from one that dies.
+#[derive(Args)]
+pub(super) struct Worker {
+    #[command(flatten)]
+    database: DatabaseFlags,
+    #[command(flatten)]
+    capacity: WorkerFlags,
+    #[command(flatten)]
+    network: NetworkFlags,
+}
+
+impl Worker {
+    pub(super) async fn run(self, common: &CommonFlags, shutdown: CancellationToken) -> Result<(), CliError> {
+        let config = common.load(&[&self.database, &self.capacity, &self.network])?;
+        start_logging(&config)?;
+        let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };
+        service.add_worker();
+        service.run().await
+    }
+}

@@ -1,0 +1,54 @@
+//! Stops the server when this process is killed.
+//!
+//! A process that is killed runs no destructor, and a static is never dropped at all (tests keep their shared server in
+//! one). So a tiny shell waits for the end of a pipe whose other end only this process holds: however this process ends,
+//! the system closes the pipe, and the shell stops the server and removes a temporary directory.
+
+use std::{
+    io,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+/// $1 the server's process id, $2 the signal, $3 a directory to remove or nothing. The wait is bounded: where nobody
+/// collects orphans, a process that ended stays visible.
+const SCRIPT: &str = r#"
+cat >/dev/null
+kill -s "$2" "$1" || exit 0
+waited=0
+while kill -0 "$1" && [ "$waited" -lt 50 ]; do sleep 0.1; waited=$((waited + 1)); done
+if [ -n "$3" ]; then rm -rf -- "$3"; fi
+"#;
+
+/// The shell that waits. Dropping it calls it off.
+pub(super) struct Watchdog(Child);
+
+impl Watchdog {
+    /// Watches over a server. `signal` is a name as `kill -s` takes it.
+    pub(super) fn start(server: u32, signal: &str, remove: Option<&Path>) -> io::Result<Self> {
+        let child = Command::new("sh")
+            .args(["-c", SCRIPT, "pgtopic-watchdog", &server.to_string(), signal])
+            .arg(remove.unwrap_or(Path::new("")))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .current_dir("/")
+            .spawn()?;
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        // The whole group: the shell may have `cat` as a child. Fails only if they are gone already.
+        if let Ok(group) = i32::try_from(self.0.id()) {
+            let _ = nix::sys::signal::killpg(
+                nix::unistd::Pid::from_raw(group),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+        }
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,10 @@
+//! Integration tests: one binary, so that they share one PostgreSQL. See `support`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![allow(clippy::similar_names, reason = "what a receiver received")]
+
+mod cli;
+mod embedded;
+mod serve;
+mod support;
+mod toolbox;

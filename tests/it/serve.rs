@@ -1,0 +1,60 @@
+//! Whole processes: `dev` and `serve` from start to stop.
+
+use crate::support::{Process, TestDatabase};
+
+/// Any free port; data that goes away; nothing of another PostgreSQL.
+const DEV: [&str; 4] = ["dev", "--temporary", "--bind", "127.0.0.1:0"];
+
+#[tokio::test]
+#[ignore = "waits for the HTTP API"]
+async fn the_demo_delivers_everything_in_order_and_ends() {
+    let arguments = [&DEV[..], &["--demo", "--messages", "10"]].concat();
+    // The variable is for other commands: `dev` always starts its own PostgreSQL.
+    let ended = Process::run(&arguments, &[("DATABASE_URL", "postgresql://127.0.0.1:1/other")]).await;
+    assert_eq!(ended.code(), 0, "{}", ended.output);
+    for words in
+        ["10 published", "webhook 1: 10 delivered", "webhook 2: 10 delivered", "every partition in order"]
+    {
+        assert!(ended.output.contains(words), "no {words:?} in {}", ended.output);
+    }
+}
+
+#[tokio::test]
+#[ignore = "waits for the HTTP API"]
+async fn dev_says_where_everything_is_and_stops_when_asked() {
+    let mut dev = Process::start(&DEV, &[]);
+    let output = dev.wait_for_output("Ctrl-C stops everything").await;
+    for words in
+        ["API        http://127.0.0.1:", "/docs", "psql postgresql://postgres:", "removed at the end"]
+    {
+        assert!(output.contains(words), "no {words:?} in {output}");
+    }
+    dev.sigterm();
+    assert_eq!(dev.wait().await.code(), 0);
+}
+
+#[tokio::test]
+#[ignore = "waits for the HTTP API"]
+async fn serve_migrates_and_stops_when_asked() {
+    let database = TestDatabase::empty().await;
+    let environment = [("DATABASE_URL", database.url()), ("PGTOPIC_API__BIND", "127.0.0.1:0")];
+    let mut serve = Process::start(&["serve"], &environment);
+    serve.wait_for_output("the schema is up to date").await;
+    database.store().check_schema().await.unwrap();
+    serve.sigterm();
+    let ended = serve.wait().await;
+    assert_eq!(ended.code(), 0, "{}", ended.output);
+    assert!(ended.output.contains("stopped"), "{}", ended.output);
+}
+
+#[tokio::test]
+#[ignore = "waits for the HTTP API"]
+async fn a_taken_port_is_one_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let database = TestDatabase::new().await;
+    let ended = Process::run(&["api", "--bind", &address], &[("DATABASE_URL", database.url())]).await;
+    assert_eq!(ended.code(), 1, "{}", ended.output);
+    assert_eq!(ended.output.lines().count(), 1, "{}", ended.output);
+    assert!(ended.output.contains("api.bind") && ended.output.contains(&address), "{}", ended.output);
+}

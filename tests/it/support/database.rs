@@ -1,0 +1,168 @@
+//! Databases and clusters.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use pgtopic::{
+    config::{Config, DatabaseConfig},
+    embedded::{EmbeddedPostgres, Settings},
+    store::Store,
+};
+use tokio::sync::OnceCell;
+use tokio_postgres::{Client, NoTls};
+
+/// The cluster that all tests of this process share. A static is never dropped, and need not be: the server's watchdog
+/// (see `pgtopic::embedded`) holds the other end of a pipe of this process, and stops the server and removes its directory
+/// when the process ends, however it ends.
+static SHARED: OnceCell<EmbeddedPostgres> = OnceCell::const_new();
+
+/// The migrated database that every test's own is a copy of.
+const TEMPLATE: &str = "pgtopic_template";
+
+static NEXT: AtomicU32 = AtomicU32::new(1);
+
+/// Settings of clusters for tests: temporary, fast, with room for many connections.
+fn settings() -> Settings {
+    let parameters =
+        [("max_connections", "300"), ("max_prepared_transactions", "10"), ("log_statement", "none")];
+    let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    Settings { parameters, ..Settings::default() }
+}
+
+fn database_config(url: &str) -> DatabaseConfig {
+    DatabaseConfig { url: Some(url.to_owned().into()), ..Config::default().database }
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    // Ends with the client.
+    tokio::spawn(connection);
+    client
+}
+
+async fn shared() -> &'static EmbeddedPostgres {
+    SHARED
+        .get_or_init(|| async {
+            let postgres = EmbeddedPostgres::start(settings()).await.unwrap();
+            let admin = connect(&postgres.url("postgres")).await;
+            admin.batch_execute(&format!("CREATE DATABASE {TEMPLATE}")).await.unwrap();
+            Store::new(&database_config(&postgres.url(TEMPLATE))).unwrap().migrate().await.unwrap();
+            postgres
+        })
+        .await
+}
+
+/// A migrated database of the test's own in the shared cluster.
+pub(crate) struct TestDatabase {
+    name: String,
+    url: String,
+}
+
+impl TestDatabase {
+    /// A copy of the migrated template.
+    pub(crate) async fn new() -> Self {
+        Self::create(TEMPLATE).await
+    }
+
+    /// An empty database, not migrated.
+    pub(crate) async fn empty() -> Self {
+        Self::create("template1").await
+    }
+
+    async fn create(template: &str) -> Self {
+        let postgres = shared().await;
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let admin = connect(&postgres.url("postgres")).await;
+        let create = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy");
+        // A template cannot be copied while a connection to it, such as that of the migration, is just going away.
+        super::eventually("the template is free", || async {
+            match admin.batch_execute(&create).await {
+                Ok(()) => Some(()),
+                Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::OBJECT_IN_USE) => None,
+                Err(error) => panic!("{create}: {error:?}"),
+            }
+        })
+        .await;
+        Self { url: postgres.url(&name), name }
+    }
+
+    /// libpq URL, as superuser.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Settings that name this database.
+    pub(crate) fn config(&self) -> DatabaseConfig {
+        database_config(&self.url)
+    }
+
+    /// A store of its own, with its own pool.
+    pub(crate) fn store(&self) -> Store {
+        Store::new(&self.config()).unwrap()
+    }
+
+    /// A plain connection.
+    pub(crate) async fn client(&self) -> Client {
+        connect(&self.url).await
+    }
+}
+
+impl Drop for TestDatabase {
+    /// Best effort: the cluster goes away in the end. Keeps the disk from filling up meanwhile.
+    fn drop(&mut self) {
+        let Some(postgres) = SHARED.get() else { return };
+        let (url, name) = (postgres.url("postgres"), self.name.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Ok((client, connection)) = tokio_postgres::connect(&url, NoTls).await {
+                    tokio::spawn(connection);
+                    let _ =
+                        client.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
+                }
+            });
+        }
+    }
+}
+
+/// A PostgreSQL of the test's own, with one migrated database: for tests that stop, kill or restart it.
+pub(crate) struct TestCluster {
+    /// Stop, kill and start it as the test needs.
+    pub(crate) postgres: EmbeddedPostgres,
+}
+
+impl TestCluster {
+    /// Starts one; gone when dropped.
+    pub(crate) async fn private() -> Self {
+        Self::with(settings()).await
+    }
+
+    /// Starts one that keeps commits over crashes, as in production.
+    pub(crate) async fn durable() -> Self {
+        Self::with(Settings { durable: true, ..settings() }).await
+    }
+
+    async fn with(settings: Settings) -> Self {
+        let cluster = Self { postgres: EmbeddedPostgres::start(settings).await.unwrap() };
+        cluster.store().migrate().await.unwrap();
+        cluster
+    }
+
+    /// libpq URL of its database, as superuser. Stays the same over restarts.
+    pub(crate) fn url(&self) -> String {
+        self.postgres.url("postgres")
+    }
+
+    /// Settings that name its database.
+    pub(crate) fn config(&self) -> DatabaseConfig {
+        database_config(&self.url())
+    }
+
+    /// A store of its own.
+    pub(crate) fn store(&self) -> Store {
+        Store::new(&self.config()).unwrap()
+    }
+
+    /// A plain connection.
+    pub(crate) async fn client(&self) -> Client {
+        connect(&self.url()).await
+    }
+}

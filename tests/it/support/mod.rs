@@ -1,0 +1,42 @@
+//! What tests stand on.
+//!
+//! - [`TestDatabase`]: an empty, migrated database of the test's own, in milliseconds.
+//! - [`TestCluster`]: a PostgreSQL of the test's own, for tests that stop or kill it.
+//! - [`TestReceiver`]: a webhook receiver that records every request and answers as it is told.
+//! - [`Process`]: the built binary, running.
+//!
+//! Nothing in here sleeps for a fixed time: tests wait for what they expect, with a limit.
+
+#![allow(dead_code, unused_imports, reason = "a tool box")]
+
+mod database;
+mod process;
+mod receiver;
+
+use std::time::Duration;
+
+pub(crate) use self::{
+    database::{TestCluster, TestDatabase},
+    process::{Ended, Process},
+    receiver::{Answer, Received, TestReceiver},
+};
+
+/// How long anything may take before a test gives up.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+/// Asks again and again until the answer is there. For conditions that nothing signals, such as rows in the database.
+pub(crate) async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let answer = tokio::time::timeout(LIMIT, asking).await;
+    answer.unwrap_or_else(|_| panic!("waited {LIMIT:?} in vain: {what}"))
+}

@@ -1,0 +1,129 @@
+//! The built binary as a child process.
+
+use std::{
+    fs::File,
+    io::Read,
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::LIMIT;
+
+/// A running `pgtopic`. Killed on drop; shows its output if the test fails.
+pub(crate) struct Process {
+    child: Child,
+    arguments: String,
+    output: tempfile::NamedTempFile,
+}
+
+/// How a process ended, and everything it said.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    /// Standard output and standard error together.
+    pub(crate) output: String,
+}
+
+impl Ended {
+    /// The exit code; panics if a signal ended it.
+    pub(crate) fn code(&self) -> i32 {
+        let signal = self.status.signal();
+        self.status.code().unwrap_or_else(|| panic!("ended by signal {signal:?}: {}", self.output))
+    }
+}
+
+impl Process {
+    /// Starts `pgtopic` with these arguments and no environment but these variables and PATH.
+    pub(crate) fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let output = tempfile::NamedTempFile::new().unwrap();
+        let file = || File::options().append(true).open(output.path()).unwrap();
+        let child = Command::new(Path::new(env!("CARGO_BIN_EXE_pgtopic")))
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(file())
+            .stderr(file())
+            .spawn()
+            .unwrap();
+        Self { child, arguments: arguments.join(" "), output }
+    }
+
+    /// Runs `pgtopic` to its end.
+    pub(crate) async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+        Self::start(arguments, environment).wait().await
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has said so far.
+    pub(crate) fn output(&self) -> String {
+        let mut text = String::new();
+        self.output.reopen().unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// Waits until it has said this; panics if it ends first.
+    pub(crate) async fn wait_for_output(&mut self, needle: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            let output = self.output();
+            if output.contains(needle) {
+                return output;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() && begun.elapsed() < LIMIT, "it never said {needle:?}: {ended:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn sigterm(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Kills it as `kill -9` does, and waits until it is gone.
+    pub(crate) fn kill9(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends any signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn wait(mut self) -> Ended {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Ended { status, output: self.output() };
+            }
+            assert!(begun.elapsed() < LIMIT, "it does not end");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails only if it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- pgtopic {}\n{}---", self.arguments, self.output());
+        }
+    }
+}
