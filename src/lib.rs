@@ -10,12 +10,13 @@
 //! | [`store`] | the only module that speaks to PostgreSQL; one method per file in `sql/` |
 //! | [`delivery`] | one HTTP request: body, headers, signature, address guard, client |
 //! | `worker` | claim, send, settle, wake-up, takeover |
-//! | `api` | the HTTP API |
+//! | [`api`] | the HTTP API |
 //! | `cli` | the command line |
 //! | [`config`] | settings |
 //!
 //! Imports point one way: `cli`, `api`, `worker` → `store`, `delivery` → `domain`.
 
+pub mod api;
 pub mod config;
 pub mod delivery;
 pub mod domain;
