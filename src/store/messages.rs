@@ -40,9 +40,8 @@ impl Store {
             &headers,
             &message.idempotency_key,
         ];
-        let row =
-            retry_lost_races(async || self.query_opt(sql!("messages/publish"), parameters).await).await?;
-        row.map(|row| {
+        let rows = self.query_publishing(sql!("messages/publish"), parameters).await?;
+        rows.first().map(|row| {
             Ok(Published {
                 id: row.try_get("id")?,
                 topic: row.try_get("topic")?,
@@ -69,10 +68,30 @@ impl Store {
         let keys: Vec<_> = messages.iter().map(|message| message.idempotency_key.as_deref()).collect();
         let parameters: super::Parameters<'_> =
             &[&topic.id(), &topic.name(), &partition_keys, &payloads, &headers, &keys];
-        let rows =
-            retry_lost_races(async || self.query(sql!("messages/publish_batch"), parameters).await).await?;
+        let rows = self.query_publishing(sql!("messages/publish_batch"), parameters).await?;
         let ids = rows.iter().map(|row| row.try_get("id")).collect::<Result<Vec<i64>, _>>()?;
         Ok(Some(ids).filter(|ids| !ids.is_empty()))
+    }
+
+    /// Runs a statement that publishes, and again if another transaction got in its way: a deadlock, or the same
+    /// idempotency key used at the same instant, which the next try finds.
+    async fn query_publishing(
+        &self,
+        statement: &'static str,
+        parameters: super::Parameters<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut tries = 1;
+        loop {
+            match self.query(statement, parameters).await {
+                Err(error) if tries < PUBLISH_TRIES && is_lost_race(&error) => {
+                    // Those that collided must not collide again, so each waits for a time of its own.
+                    let most = 10 << tries;
+                    tokio::time::sleep(Duration::from_millis(rand::random_range(1..most))).await;
+                    tries += 1;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// A page of a topic's messages, newest first; `None` if there is no such topic.
@@ -92,23 +111,6 @@ impl Store {
     pub async fn get_message(&self, id: i64) -> Result<Option<MessageStatus>, StoreError> {
         let row = self.query_opt(sql!("messages/get"), &[&id, &DELIVERIES_SHOWN]).await?;
         row.as_ref().map(status).transpose()
-    }
-}
-
-/// Runs a publish again if another transaction got in its way: a deadlock, or the same idempotency key used at the
-/// same instant, which the next try finds.
-async fn retry_lost_races<T>(run: impl AsyncFn() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    let mut tries = 1;
-    loop {
-        match run().await {
-            Err(error) if tries < PUBLISH_TRIES && is_lost_race(&error) => {
-                // Those that collided must not collide again, so each waits for a time of its own.
-                let most = 10 << tries;
-                tokio::time::sleep(Duration::from_millis(rand::random_range(1..most))).await;
-                tries += 1;
-            }
-            outcome => return outcome,
-        }
     }
 }
 
