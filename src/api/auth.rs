@@ -102,7 +102,8 @@ pub(super) async fn authorize(
     // A path that is no route does nothing.
     let access = path.map_or(Access::Open, |path| access(request.method(), path.as_str()));
     if access != Access::Open && !state.tokens.0.is_empty() {
-        let role = bearer(&request).and_then(|token| state.tokens.role(token)).ok_or(ApiError::Unauthorized)?;
+        let role =
+            bearer(&request).and_then(|token| state.tokens.role(token)).ok_or(ApiError::Unauthorized)?;
         if !role.may(access) {
             return Err(ApiError::Forbidden);
         }
@@ -167,7 +168,11 @@ mod tests {
         ];
         for (method, route, expected) in requests {
             let access = access(&method, route);
-            assert_eq!([Role::Read, Role::Publish, Role::Admin].map(|role| role.may(access)), expected, "{method} {route}");
+            assert_eq!(
+                [Role::Read, Role::Publish, Role::Admin].map(|role| role.may(access)),
+                expected,
+                "{method} {route}"
+            );
         }
         assert_eq!(access(&Method::GET, "/readyz"), Access::Open);
         assert_eq!(access(&Method::GET, "/docs/{*rest}"), Access::Open);

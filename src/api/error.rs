@@ -62,7 +62,9 @@ impl From<StoreError> for ApiError {
             return match error {
                 StoreError::Connect(_) => Self::database_away(&error),
                 // Not PostgreSQL's word, so the connection broke, unless a value could not be read.
-                StoreError::Database(ref cause) if cause.is_closed() || is_io(cause) => Self::database_away(&error),
+                StoreError::Database(ref cause) if cause.is_closed() || is_io(cause) => {
+                    Self::database_away(&error)
+                }
                 _ => Self::Internal(error),
             };
         };

@@ -65,9 +65,9 @@ pub(super) fn parse_json<T: DeserializeOwned>(text: &[u8], path: &str) -> Result
         let message = message.rfind(" at line ").map_or(message.as_str(), |end| &message[..end]);
         misfit(&join(path, &field), message)
     })?;
-    deserializer
-        .end()
-        .map_err(|error| ApiError::Malformed(in_path(path, &format!("something follows the JSON value: {error}"))))?;
+    deserializer.end().map_err(|error| {
+        ApiError::Malformed(in_path(path, &format!("something follows the JSON value: {error}")))
+    })?;
     Ok(value)
 }
 

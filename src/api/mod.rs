@@ -60,7 +60,9 @@ pub enum ApiConfigError {
         rule: &'static str,
     },
     /// Anybody who reaches the address could do anything.
-    #[error("api.bind {0} can be reached from other machines: give api.tokens, or bind to 127.0.0.1 or [::1]")]
+    #[error(
+        "api.bind {0} can be reached from other machines: give api.tokens, or bind to 127.0.0.1 or [::1]"
+    )]
     OpenToAll(std::net::SocketAddr),
 }
 

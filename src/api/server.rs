@@ -23,11 +23,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// Serves the API until `shutdown`, then stops accepting, lets requests in flight finish within 10 s, and returns.
-pub async fn run(
-    listener: TcpListener,
-    state: ApiState,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
+pub async fn run(listener: TcpListener, state: ApiState, shutdown: CancellationToken) -> std::io::Result<()> {
     let service = TowerToHyperService::new(super::router(state));
     // HTTP/1 alone: telling the versions apart waits for bytes without a time limit.
     let mut http = http1::Builder::new();

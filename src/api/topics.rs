@@ -16,9 +16,11 @@ use crate::domain::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new()
-        .routes(routes!(create_topic, list_topics))
-        .routes(routes!(get_topic, update_topic, delete_topic))
+    OpenApiRouter::new().routes(routes!(create_topic, list_topics)).routes(routes!(
+        get_topic,
+        update_topic,
+        delete_topic
+    ))
 }
 
 /// Create a topic.

@@ -43,7 +43,8 @@ pub(super) fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     if hyper::header::HeaderName::try_from(name).is_err() || name.starts_with("webhook-") || name == "host" {
         return Err(HeaderError("is no header name, or a reserved one"));
     }
-    hyper::header::HeaderValue::try_from(value).map_err(|_| HeaderError("has a value that no header can have"))?;
+    hyper::header::HeaderValue::try_from(value)
+        .map_err(|_| HeaderError("has a value that no header can have"))?;
     Ok(())
 }
 

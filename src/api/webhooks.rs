@@ -97,7 +97,9 @@ async fn check_filter(state: &ApiState, filter: Option<&str>) -> Result<(), ApiE
         }
         Ok(FilterKind::Variables) => "must not name variables: nothing gives them a value".to_owned(),
         // The statement holds nothing else that could be wrong.
-        Err(error) if error.sql_state().is_some_and(|s| ["22", "42", "0A", "54"].contains(&&s.code()[..2])) => {
+        Err(error)
+            if error.sql_state().is_some_and(|s| ["22", "42", "0A", "54"].contains(&&s.code()[..2])) =>
+        {
             format!("must be a jsonpath: {}", error.database_message().unwrap_or_default())
         }
         Err(error) => return Err(error.into()),

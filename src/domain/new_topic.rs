@@ -69,7 +69,11 @@ impl NewTopic {
     /// Whether every rule holds.
     pub fn check(&self) -> Result<(), Violations> {
         let mut violations = Violations::default();
-        violations.require(is_name(&self.name), "name", "must be 1 to 255 of [A-Za-z0-9._-] and not all digits");
+        violations.require(
+            is_name(&self.name),
+            "name",
+            "must be 1 to 255 of [A-Za-z0-9._-] and not all digits",
+        );
         check_retention(self.retention_seconds, &mut violations);
         violations.finish()
     }

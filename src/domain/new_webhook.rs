@@ -257,7 +257,14 @@ mod tests {
     }
 
     fn broken(webhook: &NewWebhook) -> Vec<String> {
-        webhook.check().err().map(Violations::into_vec).unwrap_or_default().into_iter().map(|v| v.field).collect()
+        webhook
+            .check()
+            .err()
+            .map(Violations::into_vec)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|v| v.field)
+            .collect()
     }
 
     #[test]
@@ -270,8 +277,16 @@ mod tests {
         assert_eq!(
             broken(&webhook),
             [
-                "topic", "start_from", "filter", "batch_size", "max_retries", "backoff_factor",
-                "max_backoff_seconds", "timeout_seconds", "max_in_flight", "rate_limit_per_second"
+                "topic",
+                "start_from",
+                "filter",
+                "batch_size",
+                "max_retries",
+                "backoff_factor",
+                "max_backoff_seconds",
+                "timeout_seconds",
+                "max_in_flight",
+                "rate_limit_per_second"
             ]
         );
     }

@@ -43,7 +43,9 @@ impl Violations {
     pub fn add_all(&mut self, path: &str, part: Result<(), Self>) {
         if let Err(Self(broken)) = part {
             self.0.extend(
-                broken.into_iter().map(|Violation { field, rule }| Violation { field: format!("{path}.{field}"), rule }),
+                broken
+                    .into_iter()
+                    .map(|Violation { field, rule }| Violation { field: format!("{path}.{field}"), rule }),
             );
         }
     }

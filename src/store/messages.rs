@@ -41,16 +41,17 @@ impl Store {
             &message.idempotency_key,
         ];
         let rows = self.query_publishing(sql!("messages/publish"), parameters).await?;
-        rows.first().map(|row| {
-            Ok(Published {
-                id: row.try_get("id")?,
-                topic: row.try_get("topic")?,
-                partition_key: row.try_get("partition_key")?,
-                created_at: row.try_get("created_at")?,
-                repeated: row.try_get("repeated")?,
+        rows.first()
+            .map(|row| {
+                Ok(Published {
+                    id: row.try_get("id")?,
+                    topic: row.try_get("topic")?,
+                    partition_key: row.try_get("partition_key")?,
+                    created_at: row.try_get("created_at")?,
+                    repeated: row.try_get("repeated")?,
+                })
             })
-        })
-        .transpose()
+            .transpose()
     }
 
     /// Publishes at least one message, all or none, and gives their ids in the same order; `None` if there is no such
@@ -62,7 +63,8 @@ impl Store {
         topic: &TopicRef,
         messages: &[NewMessage],
     ) -> Result<Option<Vec<i64>>, StoreError> {
-        let partition_keys: Vec<_> = messages.iter().map(|message| message.partition_key.as_deref()).collect();
+        let partition_keys: Vec<_> =
+            messages.iter().map(|message| message.partition_key.as_deref()).collect();
         let payloads: Vec<_> = messages.iter().map(|message| message.payload.get()).collect();
         let headers: Vec<_> = messages.iter().map(NewMessage::headers_json).collect();
         let keys: Vec<_> = messages.iter().map(|message| message.idempotency_key.as_deref()).collect();

@@ -118,7 +118,8 @@ fn scanned_page<T>(
     page: Page,
     id: impl Fn(&T) -> i64,
 ) -> Result<Items<T>, StoreError> {
-    let scanned_to = rows.first().map(|row| row.try_get::<_, Option<i64>>("scanned_to")).transpose()?.flatten();
+    let scanned_to =
+        rows.first().map(|row| row.try_get::<_, Option<i64>>("scanned_to")).transpose()?.flatten();
     let mut answer = Items::full(items, page, id);
     answer.next = answer.next.or(scanned_to);
     Ok(answer)

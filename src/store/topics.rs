@@ -49,8 +49,7 @@ impl Store {
 
     /// Deletes a topic; one that has webhooks only with `force`, which takes them along.
     pub async fn delete_topic(&self, named: &TopicRef, force: bool) -> Result<TopicDeletion, StoreError> {
-        let Some(row) =
-            self.query_opt(sql!("topics/delete"), &[&named.id(), &named.name(), &force]).await?
+        let Some(row) = self.query_opt(sql!("topics/delete"), &[&named.id(), &named.name(), &force]).await?
         else {
             return Ok(TopicDeletion::Unknown);
         };
