@@ -126,7 +126,7 @@ fn check(message: &NewMessage) -> Result<(), Violations> {
     violations.finish()
 }
 
-/// Errors of publishing: what PostgreSQL's `json` refuses, such as nesting that exceeds its stack, is the payload's.
+/// Errors of publishing: what the database's `json` refuses, such as nesting that exceeds its stack, is the payload's.
 fn refused(error: StoreError, field: &str) -> ApiError {
     let refuses = |code: &str| ["22P02", "22P05", "22021", "54001"].contains(&code);
     if error.sql_state().is_some_and(|state| refuses(state.code())) {

@@ -87,7 +87,7 @@ fn check_request(
     }
 }
 
-/// PostgreSQL alone knows what a jsonpath is, and what kind.
+/// The database alone knows what a jsonpath is, and what kind.
 async fn check_filter(state: &ApiState, filter: Option<&str>) -> Result<(), ApiError> {
     let Some(filter) = filter else { return Ok(()) };
     let rule = match state.store.check_webhook_filter(filter).await {

@@ -19,6 +19,7 @@ pub mod violation;
 pub mod webhook;
 
 /// Tells a field that is null (`Some(None)`) from one that is left out (`None`, by `#[serde(default)]`).
+#[expect(clippy::option_option, reason = "three cases: left out, null, a value")]
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(field).map(Some)
 }

@@ -88,12 +88,12 @@ fn delivery(row: &Row) -> Result<Delivery, StoreError> {
 }
 
 fn attempt(row: &Row) -> Result<AttemptRecord, StoreError> {
-    let duration_us: i64 = row.try_get("duration_us")?;
+    let microseconds: i64 = row.try_get("duration_us")?;
     #[expect(
         clippy::cast_precision_loss,
         reason = "a request lasts minutes, not the 285 years an f64 holds exactly"
     )]
-    let duration_ms = duration_us as f64 / 1000.0;
+    let duration_ms = microseconds as f64 / 1000.0;
     Ok(AttemptRecord {
         attempt: row.try_get("attempt")?,
         outcome: row.try_get("outcome")?,
