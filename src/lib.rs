@@ -10,7 +10,7 @@
 //! | [`store`] | the only module that speaks to PostgreSQL; one method per file in `sql/` |
 //! | [`delivery`] | one HTTP request: body, headers, signature, address guard, client |
 //! | [`worker`] | claim, send, settle, wake-up, takeover |
-//! | `api` | the HTTP API |
+//! | [`api`] | the HTTP API |
 //! | [`cli`] | the command line |
 //! | [`config`] | settings |
 //! | [`embedded`] | a PostgreSQL of our own, for `dev` and for tests |
@@ -18,6 +18,7 @@
 //!
 //! Imports point one way: `cli`, `api`, `worker` → `store`, `delivery` → `domain`.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod delivery;

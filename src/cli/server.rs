@@ -1,54 +1,53 @@
-//! STUB: the parts of a process. The API and the worker are not in this tree yet; everything here fails and says so.
-//!
-//! Each function below is to call what its comment names.
-
-#![expect(clippy::unused_async, reason = "a stub")]
+//! The parts of a process: what the commands run.
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::CliError;
-use crate::{config::Config, store::Store};
+use crate::{
+    api::{self, ApiState},
+    config::Config,
+    store::Store,
+    worker,
+};
 
-fn missing(what: &str) -> CliError {
-    CliError::Failed(format!("this build has no {what}"))
+/// Checks the settings that only the API can judge.
+pub(super) fn check_api(config: &Config) -> Result<(), CliError> {
+    api::check_bind(&config.api).map_err(|error| CliError::Usage(error.to_string()))
 }
 
-/// Settings that only the API can judge: `check_bind(&config.api)`, an error is `CliError::Usage`.
-pub(super) fn check_api(_config: &Config) -> Result<(), CliError> {
-    Err(missing("HTTP API"))
-}
-
-/// `ApiState::new(store, &config.api, &config.delivery)`, then `api::run(listener, state, shutdown)`.
+/// Serves the HTTP API.
 pub(super) async fn api(
-    _listener: TcpListener,
-    _store: Store,
-    _config: Config,
-    _shutdown: CancellationToken,
+    listener: TcpListener,
+    store: Store,
+    config: Config,
+    shutdown: CancellationToken,
 ) -> Result<(), CliError> {
-    Err(missing("HTTP API"))
+    let state = ApiState::new(store, &config.api, &config.delivery)
+        .map_err(|error| CliError::Usage(error.to_string()))?;
+    api::run(listener, state, shutdown).await.map_err(|error| CliError::Failed(error.to_string()))
 }
 
-/// `worker::run(store, &config.worker, &config.delivery, shutdown)`.
-pub(super) async fn worker(
-    _store: Store,
-    _config: Config,
-    _shutdown: CancellationToken,
-) -> Result<(), CliError> {
-    Err(missing("worker"))
+/// Delivers.
+pub(super) async fn worker(config: Config, shutdown: CancellationToken) -> Result<(), CliError> {
+    // A pool of its own: requests to the API must not make deliveries wait for a connection, nor the other way round.
+    let store = Store::new(&config.database)?;
+    worker::run(store, &config.worker, &config.delivery, shutdown)
+        .await
+        .map_err(|error| CliError::Failed(error.to_string()))
 }
 
-/// `api::openapi().to_pretty_json()`.
+/// The API's description.
 pub(super) fn openapi() -> Result<String, CliError> {
-    Err(missing("HTTP API"))
+    api::openapi().to_pretty_json().map_err(|error| CliError::Failed(error.to_string()))
 }
 
-/// The store's statement that publishes one message, as an application does with SQL; gives its id.
+/// Publishes one message as an application does with SQL; gives its id.
 pub(super) async fn publish(
-    _store: &Store,
-    _topic: &str,
-    _partition_key: &str,
-    _payload: &str,
+    store: &Store,
+    topic: &str,
+    partition_key: &str,
+    payload: &str,
 ) -> Result<i64, CliError> {
-    Err(missing("publish statement"))
+    Ok(store.publish(topic, partition_key, payload).await?)
 }

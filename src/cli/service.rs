@@ -37,7 +37,7 @@ impl Service {
     }
 
     pub(super) fn add_worker(&mut self) {
-        let part = server::worker(self.store.clone(), self.config.clone(), self.shutdown.clone());
+        let part = server::worker(self.config.clone(), self.shutdown.clone());
         self.tasks.spawn("worker", part);
     }
 

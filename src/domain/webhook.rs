@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -113,4 +114,84 @@ impl fmt::Debug for Target {
             .field("deliverable", &self.deliverable)
             .finish_non_exhaustive()
     }
+}
+
+/// A webhook as its operators see it. A policy field that is null means the worker's `delivery` default. Secrets never
+/// show, and of the headers, which may hold credentials, only the names do.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Webhook {
+    /// Its id.
+    pub id: i64,
+    /// Its topic's id.
+    pub topic_id: i64,
+    /// Its topic's name.
+    pub topic: String,
+    /// Where requests go.
+    pub url: String,
+    /// The names of the headers sent with every request.
+    pub header_names: Vec<String>,
+    /// The jsonpath predicate that lets messages through; null lets everything through.
+    pub filter: Option<String>,
+    /// What the body of a request is made of.
+    pub format: Format,
+    /// Consecutive messages of a lane that one request may carry.
+    pub batch_size: i32,
+    /// Attempts before the dead letter.
+    pub max_retries: Option<i32>,
+    /// The delay after the n-th failure is this to the power of n, in seconds.
+    pub backoff_factor: Option<f64>,
+    /// Cap of one delay, in seconds.
+    pub max_backoff_seconds: Option<i32>,
+    /// One request, body included, in seconds.
+    pub timeout_seconds: Option<i32>,
+    /// What happens to a lane whose head used up its attempts.
+    pub on_exhausted: OnExhausted,
+    /// Lanes in flight at once in one worker.
+    pub max_in_flight: Option<i32>,
+    /// Requests a second at most, in each worker.
+    pub rate_limit_per_second: Option<f64>,
+    /// `starting` (owed messages, not sent to yet) or `active`.
+    pub state: String,
+    /// Whether it is held; its backlog is kept.
+    pub paused: bool,
+    /// Why requests stopped (a receiver answered 410 Gone); null while enabled. The backlog is kept.
+    pub disabled_reason: Option<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// A webhook and what it owes.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct WebhookStatus {
+    /// The webhook.
+    #[serde(flatten)]
+    pub webhook: Webhook,
+    /// Deliveries that are still owed. Exact up to 10000.
+    pub backlog: i64,
+    /// There are more than `backlog` says.
+    pub backlog_capped: bool,
+    /// Its dead letters. Exact up to 10000.
+    pub dead_letters: i64,
+    /// There are more than `dead_letters` says.
+    pub dead_letters_capped: bool,
+}
+
+/// What went with a deleted webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct WebhookDeletion {
+    /// Deliveries that nobody will make.
+    pub dropped_deliveries: i64,
+    /// Dead letters that nobody can replay.
+    pub dropped_dead_letters: i64,
+}
+
+/// What a filter is, found by trying it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilterKind {
+    /// True, false or unknown for every payload: what a filter must be.
+    Predicate,
+    /// A path to a value, which would never match.
+    Path,
+    /// It names variables, which nobody could give a value.
+    Variables,
 }

@@ -45,8 +45,7 @@ impl Store {
 
         let mut runner = embedded::migrations::runner();
         runner.set_migration_table_name("schema_history");
-        let known =
-            runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or_default();
+        let known = known_version();
         if let Some(found) = self.newest_applied(client).await?
             && found > known
         {
@@ -76,13 +75,12 @@ impl Store {
         let found = self.newest_applied(&client).await;
         drop(client);
         let _ = driver.await;
-        let known = embedded::migrations::runner()
-            .get_migrations()
-            .iter()
-            .map(refinery::Migration::version)
-            .max()
-            .unwrap_or_default();
-        match found? {
+        self.require_version(found?, known_version())
+    }
+
+    /// Fails unless the version that was found is the one that is needed.
+    pub(super) fn require_version(&self, found: Option<i32>, known: i32) -> Result<(), StoreError> {
+        match found {
             Some(version) if version == known => Ok(()),
             Some(version) => Err(StoreError::SchemaMismatch(format!(
                 "schema \"{}\" is at version {version}, this binary needs {known}: run `pgtopic migrate`",
@@ -94,6 +92,12 @@ impl Store {
             ))),
         }
     }
+}
+
+/// The newest version this binary knows.
+pub(super) fn known_version() -> i32 {
+    let runner = embedded::migrations::runner();
+    runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or_default()
 }
 
 fn migration_error(error: &refinery::Error) -> StoreError {

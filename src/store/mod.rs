@@ -4,13 +4,19 @@
 //! Methods are grouped by area in the files beside this one.
 
 mod connect;
+mod dead_letters;
+mod deliveries;
 mod error;
+mod health;
 mod lanes;
 mod maintenance;
+mod messages;
 mod migrate;
 mod settle;
 mod statement;
 mod targets;
+mod topics;
+mod webhooks;
 mod workers;
 
 use std::sync::Arc;
@@ -20,7 +26,10 @@ use tokio_postgres::{Row, types::ToSql};
 
 use self::{connect::Connector, statement::Schema};
 pub use self::{error::StoreError, lanes::*, migrate::MigrateOutcome, settle::*, workers::*};
-use crate::config::DatabaseConfig;
+use crate::{
+    config::DatabaseConfig,
+    domain::page::{Items, Page},
+};
 
 /// A handle to the database; cheap to clone.
 #[derive(Clone)]
@@ -91,4 +100,32 @@ impl Store {
         let statement = connection.prepare_cached(&self.schema.text(statement)).await?;
         Ok(connection.execute(&statement, parameters).await?)
     }
+}
+
+/// The children in a parent's rows. A parent without children is one row in which their key is null; no row at all
+/// means no parent, and gives `None`.
+fn rows_under_parent<T>(
+    rows: &[Row],
+    key: &str,
+    child: impl Fn(&Row) -> Result<T, StoreError>,
+) -> Result<Option<Vec<T>>, StoreError> {
+    match rows {
+        [] => Ok(None),
+        [only] if only.try_get::<_, Option<i64>>(key)?.is_none() => Ok(Some(Vec::new())),
+        rows => rows.iter().map(child).collect::<Result<_, _>>().map(Some),
+    }
+}
+
+/// The page that `items`, read from `rows`, make: one that is short goes on where looking for more stopped.
+fn scanned_page<T>(
+    rows: &[Row],
+    items: Vec<T>,
+    page: Page,
+    id: impl Fn(&T) -> i64,
+) -> Result<Items<T>, StoreError> {
+    let scanned_to =
+        rows.first().map(|row| row.try_get::<_, Option<i64>>("scanned_to")).transpose()?.flatten();
+    let mut answer = Items::full(items, page, id);
+    answer.next = answer.next.or(scanned_to);
+    Ok(answer)
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![allow(clippy::similar_names, reason = "what a receiver received")]
 
+mod api;
 mod cli;
 mod embedded;
 mod serve;

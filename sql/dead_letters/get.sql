@@ -1,0 +1,16 @@
+-- ----------------------------------------------------------------------
+-- dead_letters/get: one dead letter with its message.
+--
+-- Parameters: $1 id.
+-- Returns:    the dead letter; a null partition key, payload and headers
+--             where the message is gone. Nothing if there is none.
+-- Locks:      none.
+-- ----------------------------------------------------------------------
+SELECT x.id, x.webhook_id, t.name AS topic, x.message_id, m.partition_key, x.reason, x.attempts,
+       x.last_error, x.created_at,
+       m.payload::text AS payload, m.headers::text AS headers
+  FROM pgtopic.dead_letters x
+  JOIN pgtopic.webhooks w ON w.id = x.webhook_id
+  JOIN pgtopic.topics t ON t.id = w.topic_id
+  LEFT JOIN pgtopic.messages m ON m.id = x.message_id
+ WHERE x.id = $1::bigint

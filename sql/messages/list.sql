@@ -1,0 +1,29 @@
+-- ----------------------------------------------------------------------
+-- messages/list: a page of a topic's messages, newest first.
+--
+-- Looks at no more than $5 messages, of whatever topic, for one page.
+--
+-- Parameters: $1 topic id or null, $2 topic name or null, $3 the id below
+--             which the page begins, $4 limit, $5 messages to look at.
+-- Returns:    messages without payloads, and in scanned_to, where the page is
+--             short but more may follow, the id it got to; one row with a null
+--             id where the page is empty, nothing if there is no such topic.
+-- Locks:      none.
+-- ----------------------------------------------------------------------
+SELECT m.id, m.partition_key, m.idempotency_key, m.created_at,
+       CASE WHEN count(m.id) OVER () < $4::bigint
+            THEN (SELECT s.id FROM pgtopic.messages s WHERE s.id < $3::bigint
+                   ORDER BY s.id DESC OFFSET $5::bigint - 1 LIMIT 1)
+       END AS scanned_to
+  FROM pgtopic.topics t
+  LEFT JOIN LATERAL (SELECT r.id, r.partition_key, r.idempotency_key, r.created_at
+                       FROM (SELECT s.id, s.topic_id, s.partition_key, s.idempotency_key, s.created_at
+                               FROM pgtopic.messages s
+                              WHERE s.id < $3::bigint
+                              ORDER BY s.id DESC
+                              LIMIT $5::bigint) r
+                      WHERE r.topic_id = t.id
+                      ORDER BY r.id DESC
+                      LIMIT $4::bigint) m ON true
+ WHERE t.id = $1::bigint OR t.name = $2::text
+ ORDER BY m.id DESC

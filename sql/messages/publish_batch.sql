@@ -1,0 +1,56 @@
+-- ----------------------------------------------------------------------
+-- messages/publish_batch: publish many messages at once.
+--
+-- Rows go in by stripe, so that two batches cannot deadlock, and within a
+-- stripe in the order of the request. Ids are given in the order of
+-- insertion, so the n-th row inserted has the n-th smallest id: an array, not
+-- a join, leads back from there, since a join over unnest is planned for ten
+-- rows and may have ten thousand.
+--
+-- Parameters: $1 topic id or null, $2 topic name or null, and one array each:
+--             $3 partition keys, $4 payloads, $5 headers, $6 idempotency keys;
+--             elements of all but $4 may be null.
+-- Returns:    the ids in the order of the request: for an idempotency key
+--             that was used before, here or in the batch, the id of its first
+--             use. Nothing if there is no such topic. Raises as
+--             messages/publish does.
+-- Locks:      the partitions' stripes, to the end of the statement.
+-- ----------------------------------------------------------------------
+WITH topic AS (
+    SELECT t.id FROM pgtopic.topics t WHERE t.id = $1::bigint OR t.name = $2::text
+), request AS (
+    SELECT t.id AS topic_id, r.place, coalesce(r.partition_key, 'default') AS partition_key, r.payload, r.headers,
+           r.idempotency_key, earlier.id AS earlier_id,
+           pgtopic.stripe(t.id, coalesce(r.partition_key, 'default')) AS stripe,
+           earlier.id IS NULL
+               AND (r.idempotency_key IS NULL
+                    OR row_number() OVER (PARTITION BY r.idempotency_key ORDER BY r.place) = 1) AS is_new
+      FROM topic t
+     CROSS JOIN unnest($3::text[], $4::text[], $5::text[], $6::text[])
+                WITH ORDINALITY AS r (partition_key, payload, headers, idempotency_key, place)
+      LEFT JOIN LATERAL (SELECT m.id
+                           FROM pgtopic.messages m
+                          WHERE r.idempotency_key IS NOT NULL
+                            AND m.topic_id = t.id AND m.idempotency_key = r.idempotency_key
+                          LIMIT 1) earlier ON true
+), ranked AS (
+    SELECT r.*, count(*) FILTER (WHERE r.is_new) OVER (ORDER BY r.stripe, r.place) AS rank
+      FROM request r
+), published AS (
+    INSERT INTO pgtopic.messages (topic_id, partition_key, payload, headers, idempotency_key)
+    SELECT r.topic_id, r.partition_key, r.payload::json, r.headers::json, r.idempotency_key
+      FROM ranked r
+     WHERE r.is_new
+     ORDER BY r.rank
+    RETURNING id
+), given AS (
+    SELECT array_agg(p.id ORDER BY p.id) AS ids FROM published p
+), resolved AS (
+    SELECT r.place, r.idempotency_key,
+           CASE WHEN r.is_new THEN (SELECT ids FROM given)[r.rank] ELSE r.earlier_id END AS id
+      FROM ranked r
+)
+SELECT CASE WHEN r.idempotency_key IS NULL THEN r.id
+            ELSE min(r.id) OVER (PARTITION BY r.idempotency_key) END AS id
+  FROM resolved r
+ ORDER BY r.place

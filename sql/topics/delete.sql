@@ -1,0 +1,40 @@
+-- ----------------------------------------------------------------------
+-- topics/delete: delete a topic with its webhooks and all they are owed.
+--
+-- Its messages stay for the maintenance task, which removes them in
+-- portions, and whatever an open publisher adds beside this statement.
+--
+-- Parameters: $1 id or null, $2 name or null, $3 whether to delete it even if
+--             it has webhooks.
+-- Returns:    nothing if there is no such topic; else how many webhooks it
+--             has or had, whether it was deleted, and how many deliveries
+--             went with it.
+-- Locks:      the rows that are deleted.
+-- ----------------------------------------------------------------------
+WITH topic AS (
+    SELECT t.id FROM pgtopic.topics t WHERE t.id = $1::bigint OR t.name = $2::text
+), subscribed AS (
+    SELECT w.id FROM pgtopic.webhooks w JOIN topic t ON t.id = w.topic_id
+), deleted AS (
+    DELETE FROM pgtopic.topics t
+     USING topic
+     WHERE t.id = topic.id AND ($3::boolean OR NOT EXISTS (SELECT FROM subscribed))
+    RETURNING t.id
+), dropped AS (
+    DELETE FROM pgtopic.deliveries d
+     USING subscribed s
+     WHERE d.webhook_id = s.id AND EXISTS (SELECT FROM deleted)
+    RETURNING 1
+), dropped_lanes AS (
+    DELETE FROM pgtopic.lanes l
+     USING subscribed s
+     WHERE l.webhook_id = s.id AND EXISTS (SELECT FROM deleted)
+), dropped_dead_letters AS (
+    DELETE FROM pgtopic.dead_letters x
+     USING subscribed s
+     WHERE x.webhook_id = s.id AND EXISTS (SELECT FROM deleted)
+)
+SELECT (SELECT count(*) FROM subscribed) AS webhooks,
+       EXISTS (SELECT FROM deleted)      AS is_deleted,
+       (SELECT count(*) FROM dropped)    AS dropped_deliveries
+  FROM topic

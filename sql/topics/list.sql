@@ -1,0 +1,12 @@
+-- ----------------------------------------------------------------------
+-- topics/list: a page of topics, by rising id.
+--
+-- Parameters: $1 the id where the page before ended, $2 limit.
+-- Returns:    topics.
+-- Locks:      none.
+-- ----------------------------------------------------------------------
+SELECT t.id, t.name, t.ordering, extract(epoch FROM t.retention)::bigint AS retention_seconds, t.paused, t.created_at
+  FROM pgtopic.topics t
+ WHERE t.id > $1::bigint
+ ORDER BY t.id
+ LIMIT $2::bigint

@@ -1,0 +1,14 @@
+-- ----------------------------------------------------------------------
+-- topics/update: change a topic.
+--
+-- Parameters: $1 id or null, $2 name or null, $3 whether the retention
+--             changes, $4 the new one in seconds or null, $5 paused, or null
+--             to leave it.
+-- Returns:    the topic as it is now, or nothing.
+-- Locks:      the topic's row.
+-- ----------------------------------------------------------------------
+UPDATE pgtopic.topics AS t
+   SET retention = CASE WHEN $3::boolean THEN $4::bigint * interval '1 second' ELSE t.retention END,
+       paused    = coalesce($5::boolean, t.paused)
+ WHERE t.id = $1::bigint OR t.name = $2::text
+RETURNING t.id, t.name, t.ordering, extract(epoch FROM t.retention)::bigint AS retention_seconds, t.paused, t.created_at

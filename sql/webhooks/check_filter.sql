@@ -1,0 +1,18 @@
+-- ----------------------------------------------------------------------
+-- webhooks/check_filter: what kind of jsonpath a filter is.
+--
+-- A path that is no predicate gives NULL for every payload: it would never
+-- match. Whether it names variables is read from its text without the
+-- string literals, since trying it may never reach them.
+--
+-- Parameters: $1 the filter.
+-- Returns:    'predicate', 'path' or 'variables'. Raises what the cast
+--             raises if it is no jsonpath.
+-- Locks:      none.
+-- ----------------------------------------------------------------------
+SELECT CASE
+           WHEN regexp_replace(f.filter::text, '"(\\.|[^"\\])*"', '""', 'g') ~ '\$""' THEN 'variables'
+           WHEN jsonb_typeof(jsonb_path_query_first('{}', f.filter, '{}', true)) IN ('boolean', 'null') THEN 'predicate'
+           ELSE 'path'
+       END AS kind
+  FROM (SELECT $1::text::jsonpath AS filter) f

@@ -1,0 +1,74 @@
+//! What is wrong with what somebody asked for: which field, and the rule it breaks.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// One broken rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Violation {
+    /// The field, as a path where it is nested: `messages[3].payload`.
+    #[schema(examples("batch_size"))]
+    pub field: String,
+    /// The rule, to be read after the field's name.
+    #[schema(examples("must be between 1 and 1000"))]
+    pub rule: String,
+}
+
+/// Every broken rule that one look found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Violations(Vec<Violation>);
+
+impl Violations {
+    /// A single broken rule.
+    pub fn one(field: impl Into<String>, rule: impl Into<String>) -> Self {
+        let mut violations = Self::default();
+        violations.add(field, rule);
+        violations
+    }
+
+    /// Notes a broken rule.
+    pub fn add(&mut self, field: impl Into<String>, rule: impl Into<String>) {
+        self.0.push(Violation { field: field.into(), rule: rule.into() });
+    }
+
+    /// Notes the rule as broken unless it holds.
+    pub fn require(&mut self, holds: bool, field: &str, rule: &str) {
+        if !holds {
+            self.add(field, rule);
+        }
+    }
+
+    /// Takes over the rules that a part broke, with the part's own path before each field.
+    pub fn add_all(&mut self, path: &str, part: Result<(), Self>) {
+        if let Err(Self(broken)) = part {
+            self.0.extend(
+                broken
+                    .into_iter()
+                    .map(|Violation { field, rule }| Violation { field: format!("{path}.{field}"), rule }),
+            );
+        }
+    }
+
+    /// `Ok` if no rule is broken.
+    pub fn finish(self) -> Result<(), Self> {
+        if self.0.is_empty() { Ok(()) } else { Err(self) }
+    }
+
+    /// The broken rules, in the order they were found.
+    pub fn into_vec(self) -> Vec<Violation> {
+        self.0
+    }
+}
+
+impl fmt::Display for Violations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Violation { field, rule }) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{field} {rule}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Violations {}

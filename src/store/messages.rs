@@ -1,0 +1,176 @@
+//! Messages: publish, list, read.
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use tokio_postgres::{Row, error::SqlState};
+
+use super::{Store, error::StoreError, statement::sql};
+use crate::domain::{
+    delivery::{DeliveryStatus, MessageDelivery},
+    message::{MessageStatus, MessageSummary, Published},
+    new_message::NewMessage,
+    new_topic::TopicRef,
+    page::{Items, Page},
+};
+
+/// How often a publish that lost a race is tried.
+const PUBLISH_TRIES: u32 = 5;
+/// How many messages one page looks at, of whatever topic.
+const MESSAGES_SCANNED: i64 = 50_000;
+/// How many deliveries of one message are shown.
+const DELIVERIES_SHOWN: i64 = 1000;
+
+impl Store {
+    /// Publishes a message, or finds the one its idempotency key was first used for; `None` if there is no such topic.
+    ///
+    /// Fails with 55000 if the topic is paused, with 54000 if it takes no payload that large, and with what `json`
+    /// says of a payload it refuses.
+    pub async fn publish_message(
+        &self,
+        topic: &TopicRef,
+        message: &NewMessage,
+    ) -> Result<Option<Published>, StoreError> {
+        let headers = message.headers_json();
+        let parameters: super::Parameters<'_> = &[
+            &topic.id(),
+            &topic.name(),
+            &message.partition_key,
+            &message.payload.get(),
+            &headers,
+            &message.idempotency_key,
+        ];
+        let rows = self.query_publishing(sql!("messages/publish"), parameters).await?;
+        rows.first()
+            .map(|row| {
+                Ok(Published {
+                    id: row.try_get("id")?,
+                    topic: row.try_get("topic")?,
+                    partition_key: row.try_get("partition_key")?,
+                    created_at: row.try_get("created_at")?,
+                    repeated: row.try_get("repeated")?,
+                })
+            })
+            .transpose()
+    }
+
+    /// Publishes a message as an application does with SQL; gives its id.
+    ///
+    /// Fails with 23503 if there is no such topic, and as [`Store::publish_message`] does.
+    pub async fn publish(&self, topic: &str, partition_key: &str, payload: &str) -> Result<i64, StoreError> {
+        Ok(self
+            .query_one(sql!("messages/call_publish"), &[&topic, &partition_key, &payload])
+            .await?
+            .try_get(0)?)
+    }
+
+    /// Publishes at least one message, all or none, and gives their ids in the same order; `None` if there is no such
+    /// topic.
+    ///
+    /// Fails as [`Store::publish_message`] does.
+    pub async fn publish_batch(
+        &self,
+        topic: &TopicRef,
+        messages: &[NewMessage],
+    ) -> Result<Option<Vec<i64>>, StoreError> {
+        let partition_keys: Vec<_> =
+            messages.iter().map(|message| message.partition_key.as_deref()).collect();
+        let payloads: Vec<_> = messages.iter().map(|message| message.payload.get()).collect();
+        let headers: Vec<_> = messages.iter().map(NewMessage::headers_json).collect();
+        let keys: Vec<_> = messages.iter().map(|message| message.idempotency_key.as_deref()).collect();
+        let parameters: super::Parameters<'_> =
+            &[&topic.id(), &topic.name(), &partition_keys, &payloads, &headers, &keys];
+        let rows = self.query_publishing(sql!("messages/publish_batch"), parameters).await?;
+        let ids = rows.iter().map(|row| row.try_get("id")).collect::<Result<Vec<i64>, _>>()?;
+        Ok(Some(ids).filter(|ids| !ids.is_empty()))
+    }
+
+    /// Runs a statement that publishes, and again if another transaction got in its way: a deadlock, or the same
+    /// idempotency key used at the same instant, which the next try finds.
+    async fn query_publishing(
+        &self,
+        statement: &'static str,
+        parameters: super::Parameters<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut tries = 1;
+        loop {
+            match self.query(statement, parameters).await {
+                Err(error) if tries < PUBLISH_TRIES && is_lost_race(&error) => {
+                    // Those that collided must not collide again, so each waits for a time of its own.
+                    let most = 10 << tries;
+                    tokio::time::sleep(Duration::from_millis(rand::random_range(1..most))).await;
+                    tries += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// A page of a topic's messages, newest first; `None` if there is no such topic.
+    pub async fn list_messages(
+        &self,
+        topic: &TopicRef,
+        page: Page,
+    ) -> Result<Option<Items<MessageSummary>>, StoreError> {
+        let parameters: super::Parameters<'_> =
+            &[&topic.id(), &topic.name(), &page.falling_from(), &page.limit, &MESSAGES_SCANNED];
+        let rows = self.query(sql!("messages/list"), parameters).await?;
+        let Some(items) = super::rows_under_parent(&rows, "id", summary)? else { return Ok(None) };
+        super::scanned_page(&rows, items, page, |message| message.id).map(Some)
+    }
+
+    /// One message and where it stands with the webhooks of its topic.
+    pub async fn get_message(&self, id: i64) -> Result<Option<MessageStatus>, StoreError> {
+        let row = self.query_opt(sql!("messages/get"), &[&id, &DELIVERIES_SHOWN]).await?;
+        row.as_ref().map(status).transpose()
+    }
+}
+
+fn is_lost_race(error: &StoreError) -> bool {
+    error.sql_state() == Some(&SqlState::T_R_DEADLOCK_DETECTED)
+        || error.constraint() == Some("messages_idempotency_key")
+            && error.sql_state() == Some(&SqlState::UNIQUE_VIOLATION)
+}
+
+/// A JSON text of the database, as it stands there.
+pub(super) fn raw_json(text: String) -> Result<Box<RawValue>, StoreError> {
+    RawValue::from_string(text).map_err(|error| StoreError::Unexpected(format!("a json column: {error}")))
+}
+
+pub(super) fn delivery_status(word: &str) -> Result<DeliveryStatus, StoreError> {
+    DeliveryStatus::parse(word).ok_or_else(|| StoreError::Unexpected(format!("delivery status {word:?}")))
+}
+
+fn summary(row: &Row) -> Result<MessageSummary, StoreError> {
+    Ok(MessageSummary {
+        id: row.try_get("id")?,
+        partition_key: row.try_get("partition_key")?,
+        idempotency_key: row.try_get("idempotency_key")?,
+        created_at: row.try_get("created_at")?,
+    })
+}
+
+fn status(row: &Row) -> Result<MessageStatus, StoreError> {
+    // An aggregate over nothing is null.
+    let webhook_ids: Vec<i64> = row.try_get::<_, Option<_>>("webhook_ids")?.unwrap_or_default();
+    let statuses: Vec<&str> = row.try_get::<_, Option<_>>("statuses")?.unwrap_or_default();
+    let attempts: Vec<i64> = row.try_get::<_, Option<_>>("attempts")?.unwrap_or_default();
+    let deliveries = webhook_ids
+        .into_iter()
+        .zip(statuses)
+        .zip(attempts)
+        .map(|((webhook_id, status), attempts)| {
+            Ok(MessageDelivery { webhook_id, status: delivery_status(status)?, attempts })
+        })
+        .collect::<Result<_, StoreError>>()?;
+    Ok(MessageStatus {
+        id: row.try_get("id")?,
+        topic: row.try_get("topic")?,
+        partition_key: row.try_get("partition_key")?,
+        idempotency_key: row.try_get("idempotency_key")?,
+        created_at: row.try_get("created_at")?,
+        payload: raw_json(row.try_get("payload")?)?,
+        headers: row.try_get::<_, Option<_>>("headers")?.map(raw_json).transpose()?,
+        deliveries,
+    })
+}

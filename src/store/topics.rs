@@ -1,0 +1,80 @@
+//! Topics: create, list, read, change, delete.
+
+use tokio_postgres::Row;
+
+use super::{Store, error::StoreError, statement::sql};
+use crate::domain::{
+    new_topic::{NewTopic, TopicChanges, TopicRef},
+    page::Page,
+    topic::{Ordering, Topic, TopicDeletion, TopicStatus},
+};
+
+/// Where counting what is owed stops: one more than is reported.
+pub(super) const COUNT_TO: i64 = 10_001;
+
+impl Store {
+    /// Creates a topic. Fails with 23505 on `topics_name_key` if the name is taken.
+    pub async fn create_topic(&self, new: &NewTopic) -> Result<Topic, StoreError> {
+        let parameters: super::Parameters<'_> = &[&new.name, &new.ordering.as_str(), &new.retention_seconds];
+        topic(&self.query_one(sql!("topics/create"), parameters).await?)
+    }
+
+    /// A page of topics, by rising id.
+    pub async fn list_topics(&self, page: Page) -> Result<Vec<Topic>, StoreError> {
+        let rows = self.query(sql!("topics/list"), &[&page.rising_from(), &page.limit]).await?;
+        rows.iter().map(topic).collect()
+    }
+
+    /// One topic and what it owes.
+    pub async fn get_topic(&self, named: &TopicRef) -> Result<Option<TopicStatus>, StoreError> {
+        let row = self.query_opt(sql!("topics/get"), &[&named.id(), &named.name(), &COUNT_TO]).await?;
+        row.map(|row| {
+            let (backlog, backlog_capped) = capped(row.try_get("backlog")?);
+            Ok(TopicStatus { topic: topic(&row)?, backlog, backlog_capped })
+        })
+        .transpose()
+    }
+
+    /// Changes a topic; `None` if there is none.
+    pub async fn update_topic(
+        &self,
+        named: &TopicRef,
+        changes: &TopicChanges,
+    ) -> Result<Option<Topic>, StoreError> {
+        let TopicChanges { retention_seconds, paused } = changes;
+        let parameters: super::Parameters<'_> =
+            &[&named.id(), &named.name(), &retention_seconds.is_some(), &retention_seconds.flatten(), paused];
+        self.query_opt(sql!("topics/update"), parameters).await?.as_ref().map(topic).transpose()
+    }
+
+    /// Deletes a topic; one that has webhooks only with `force`, which takes them along.
+    pub async fn delete_topic(&self, named: &TopicRef, force: bool) -> Result<TopicDeletion, StoreError> {
+        let Some(row) = self.query_opt(sql!("topics/delete"), &[&named.id(), &named.name(), &force]).await?
+        else {
+            return Ok(TopicDeletion::Unknown);
+        };
+        let webhooks = row.try_get("webhooks")?;
+        if !row.try_get::<_, bool>("is_deleted")? {
+            return Ok(TopicDeletion::InUse(webhooks));
+        }
+        Ok(TopicDeletion::Deleted { webhooks, dropped_deliveries: row.try_get("dropped_deliveries")? })
+    }
+}
+
+/// A count that stopped at [`COUNT_TO`], as it is reported: up to one less, and whether there is more.
+pub(super) fn capped(count: i64) -> (i64, bool) {
+    (count.min(COUNT_TO - 1), count >= COUNT_TO)
+}
+
+fn topic(row: &Row) -> Result<Topic, StoreError> {
+    let ordering: &str = row.try_get("ordering")?;
+    Ok(Topic {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        ordering: Ordering::parse(ordering)
+            .ok_or_else(|| StoreError::Unexpected(format!("topics.ordering is {ordering:?}")))?,
+        retention_seconds: row.try_get("retention_seconds")?,
+        paused: row.try_get("paused")?,
+        created_at: row.try_get("created_at")?,
+    })
+}
