@@ -144,50 +144,54 @@ AS $$
 -- hides which of the rows it was, hence one by one. Lanes that the snapshot
 -- shows cannot be left out beforehand: they may have been retired since.
 --
+-- What is owed is computed once and joined to nothing: the plan is kept for
+-- the session, and one made for a single message would be quadratic for
+-- ten thousand.
+--
 -- Locks: inserts in primary-key order; the stripes are held already.
 -- ----------------------------------------------------------------------
 DECLARE
-    owed record;
+    row record;
 BEGIN
     IF current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN
-        WITH fanned AS (
-            INSERT INTO deliveries (webhook_id, lane, message_id)
-            SELECT w.id, CASE t.ordering WHEN 'none' THEN p.id ELSE hashtextextended(p.partition_key, p.topic_id) END, p.id
+        WITH owed AS MATERIALIZED (
+            SELECT w.id AS webhook_id, p.id AS message_id, p.partition_key,
+                   CASE t.ordering WHEN 'none' THEN p.id ELSE hashtextextended(p.partition_key, p.topic_id) END AS lane
               FROM published p
               JOIN topics t ON t.id = p.topic_id
               JOIN webhooks w ON w.topic_id = p.topic_id
              WHERE w.filter IS NULL OR filter_matches(w.filter, p.payload)
-             ORDER BY 1, 2, 3
-            RETURNING webhook_id, lane, message_id
+        ), fanned AS (
+            INSERT INTO deliveries (webhook_id, lane, message_id)
+            SELECT o.webhook_id, o.lane, o.message_id FROM owed o ORDER BY 1, 2, 3
         )
         INSERT INTO lanes (webhook_id, lane, partition_key, due_at, position)
-        SELECT f.webhook_id, f.lane, min(p.partition_key), clock_timestamp(), min(f.message_id) - 1
-          FROM fanned f
-          JOIN published p ON p.id = f.message_id
-         GROUP BY f.webhook_id, f.lane
-         ORDER BY f.webhook_id, f.lane
+        SELECT o.webhook_id, o.lane, min(o.partition_key), clock_timestamp(), min(o.message_id) - 1
+          FROM owed o
+         GROUP BY o.webhook_id, o.lane
+         ORDER BY o.webhook_id, o.lane
         ON CONFLICT DO NOTHING;
     ELSE
-        FOR owed IN
-            WITH fanned AS (
-                INSERT INTO deliveries (webhook_id, lane, message_id)
-                SELECT w.id, CASE t.ordering WHEN 'none' THEN p.id ELSE hashtextextended(p.partition_key, p.topic_id) END, p.id
+        FOR row IN
+            WITH owed AS MATERIALIZED (
+                SELECT w.id AS webhook_id, p.id AS message_id, p.partition_key,
+                       CASE t.ordering WHEN 'none' THEN p.id ELSE hashtextextended(p.partition_key, p.topic_id) END AS lane
                   FROM published p
                   JOIN topics t ON t.id = p.topic_id
                   JOIN webhooks w ON w.topic_id = p.topic_id
                  WHERE w.filter IS NULL OR filter_matches(w.filter, p.payload)
-                 ORDER BY 1, 2, 3
-                RETURNING webhook_id, lane, message_id
+            ), fanned AS (
+                INSERT INTO deliveries (webhook_id, lane, message_id)
+                SELECT o.webhook_id, o.lane, o.message_id FROM owed o ORDER BY 1, 2, 3
             )
-            SELECT f.webhook_id, f.lane, min(p.partition_key) AS partition_key, min(f.message_id) - 1 AS position
-              FROM fanned f
-              JOIN published p ON p.id = f.message_id
-             GROUP BY f.webhook_id, f.lane
-             ORDER BY f.webhook_id, f.lane
+            SELECT o.webhook_id, o.lane, min(o.partition_key) AS partition_key, min(o.message_id) - 1 AS position
+              FROM owed o
+             GROUP BY o.webhook_id, o.lane
+             ORDER BY o.webhook_id, o.lane
         LOOP
             BEGIN
                 INSERT INTO lanes (webhook_id, lane, partition_key, due_at, position)
-                VALUES (owed.webhook_id, owed.lane, owed.partition_key, clock_timestamp(), owed.position)
+                VALUES (row.webhook_id, row.lane, row.partition_key, clock_timestamp(), row.position)
                 ON CONFLICT DO NOTHING;
             EXCEPTION WHEN serialization_failure THEN
                 NULL;

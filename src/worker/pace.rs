@@ -160,10 +160,12 @@ mod tests {
         }
         assert!((5..=6).contains(&extended), "once each half second: {extended}");
 
-        for _ in 0..1000 {
+        // What was found just before may extend it once more.
+        let more = (0..1000).filter(|_| {
             now += milliseconds(3);
-            assert_eq!(pace.looked(0, now), Silence::Keep);
-        }
+            pace.looked(0, now) == Silence::Extend
+        });
+        assert!(more.count() <= 1);
         assert!(!pace.polling(now), "it waits again");
     }
 

@@ -6,7 +6,7 @@ use crate::support::{Process, TestDatabase};
 const DEV: [&str; 4] = ["dev", "--temporary", "--bind", "127.0.0.1:0"];
 
 #[tokio::test]
-#[ignore = "waits for the HTTP API"]
+
 async fn the_demo_delivers_everything_in_order_and_ends() {
     let arguments = [&DEV[..], &["--demo", "--messages", "10"]].concat();
     // The variable is for other commands: `dev` always starts its own PostgreSQL.
@@ -20,7 +20,7 @@ async fn the_demo_delivers_everything_in_order_and_ends() {
 }
 
 #[tokio::test]
-#[ignore = "waits for the HTTP API"]
+
 async fn dev_says_where_everything_is_and_stops_when_asked() {
     let mut dev = Process::start(&DEV, &[]);
     let output = dev.wait_for_output("Ctrl-C stops everything").await;
@@ -34,7 +34,7 @@ async fn dev_says_where_everything_is_and_stops_when_asked() {
 }
 
 #[tokio::test]
-#[ignore = "waits for the HTTP API"]
+
 async fn serve_migrates_and_stops_when_asked() {
     let database = TestDatabase::empty().await;
     let environment = [("DATABASE_URL", database.url()), ("PGTOPIC_API__BIND", "127.0.0.1:0")];
@@ -48,7 +48,7 @@ async fn serve_migrates_and_stops_when_asked() {
 }
 
 #[tokio::test]
-#[ignore = "waits for the HTTP API"]
+
 async fn a_taken_port_is_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
