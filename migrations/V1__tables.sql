@@ -74,6 +74,8 @@ CREATE TABLE messages (
     CONSTRAINT messages_idempotency_key_check CHECK (octet_length(idempotency_key) BETWEEN 1 AND 255)
 );
 CREATE UNIQUE INDEX messages_idempotency_key ON messages (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+-- Nearly free for publishers, and enough for retention to find what is old.
+CREATE INDEX messages_created_at ON messages USING brin (created_at) WITH (autosummarize = on);
 COMMENT ON TABLE messages IS 'Published events. INSERT here to publish; the id is given by a trigger.';
 COMMENT ON COLUMN messages.topic_id IS 'No foreign key: the trigger has looked the topic up, and a second look costs publishers 15 %.';
 COMMENT ON COLUMN messages.payload IS 'json, not jsonb: these very bytes are signed and sent.';

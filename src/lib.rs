@@ -9,7 +9,7 @@
 //! | [`domain`] | the words as types, and the pure rules; no I/O |
 //! | [`store`] | the only module that speaks to PostgreSQL; one method per file in `sql/` |
 //! | [`delivery`] | one HTTP request: body, headers, signature, address guard, client |
-//! | `worker` | claim, send, settle, wake-up, takeover |
+//! | [`worker`] | claim, send, settle, wake-up, takeover |
 //! | [`api`] | the HTTP API |
 //! | `cli` | the command line |
 //! | [`config`] | settings |
@@ -21,3 +21,4 @@ pub mod config;
 pub mod delivery;
 pub mod domain;
 pub mod store;
+pub mod worker;

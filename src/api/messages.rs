@@ -13,9 +13,9 @@ use super::{
     error::{ApiError, Problems},
     extract::{IdPath, Json, NDJSON, Query, TopicPath, is_json, media_type, parse_json, read_body},
     topics::unknown,
-    url_rules::check_header,
 };
 use crate::{
+    delivery::check_header,
     domain::{
         message::{MessageStatus, MessageSummary, Published},
         new_message::{BATCH_MAX, NewMessage},

@@ -22,7 +22,6 @@ mod messages;
 mod openapi;
 mod server;
 mod topics;
-mod url_rules;
 mod webhooks;
 
 use std::{sync::Arc, time::Duration};
@@ -38,10 +37,11 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-use self::{auth::Tokens, url_rules::AddressGuard};
+use self::auth::Tokens;
 pub use self::{auth::check_bind, server::run};
 use crate::{
     config::{ApiConfig, DeliveryConfig},
+    delivery::AddressGuard,
     store::Store,
 };
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -15,8 +16,8 @@ pub struct Message {
     pub id: i64,
     /// Its partition key.
     pub partition_key: Arc<str>,
-    /// The payload, byte for byte as it was published: what is signed and sent.
-    pub payload: String,
+    /// The payload, byte for byte as it was published: what is signed and sent. Clones share the bytes.
+    pub payload: Bytes,
     /// The message's own headers: a JSON object of strings, unparsed.
     pub headers: Option<String>,
     /// When it was published, by the publisher's transaction.

@@ -40,6 +40,23 @@ impl StoreError {
         }
     }
 
+    /// Whether the statement had no effect for certain: PostgreSQL refused it, or it was never sent.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            // An administrator's command or a crash may cut a statement off after its commit.
+            Self::Database(error) => {
+                error.as_db_error().is_some_and(|error| !error.code().code().starts_with("57P"))
+            }
+            Self::Unexpected(_) => false,
+            _ => true,
+        }
+    }
+
+    /// Whether the worker was struck off by another one, and must start over.
+    pub fn is_not_registered(&self) -> bool {
+        self.sql_state() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE)
+    }
+
     /// The constraint that was violated, if that is what happened.
     pub fn constraint(&self) -> Option<&str> {
         match self {

@@ -8,11 +8,16 @@ mod dead_letters;
 mod deliveries;
 mod error;
 mod health;
+mod lanes;
+mod maintenance;
 mod messages;
 mod migrate;
+mod settle;
 mod statement;
+mod targets;
 mod topics;
 mod webhooks;
+mod workers;
 
 use std::sync::Arc;
 
@@ -20,7 +25,7 @@ use deadpool_postgres::{Object, Pool};
 use tokio_postgres::{Row, types::ToSql};
 
 use self::{connect::Connector, statement::Schema};
-pub use self::{error::StoreError, migrate::MigrateOutcome};
+pub use self::{error::StoreError, lanes::*, migrate::MigrateOutcome, settle::*, workers::*};
 use crate::{
     config::DatabaseConfig,
     domain::page::{Items, Page},

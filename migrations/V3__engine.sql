@@ -1,0 +1,506 @@
+-- The worker's statements as functions: claim, read, settle, retire, release.
+--
+-- Functions, because some need a second statement that sees what was committed while the first one waited, with no
+-- client round trip between the two; and because a function carries its planner settings wherever it is called from,
+-- through a pooler too. The settings keep every join a nested loop over a primary key: a generic plan over arrays
+-- knows nothing of their length and otherwise picks hash joins and sequential scans over the whole queue.
+
+CREATE FUNCTION require_read_committed() RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT
+AS $$
+-- ----------------------------------------------------------------------
+-- require_read_committed: refuse to run under an old snapshot.
+--
+-- Under REPEATABLE READ "a new statement" sees nothing new, and the checks
+-- of claim_lanes and retire_lanes would be void.
+--
+-- Raises: 25000. Locks: none.
+-- ----------------------------------------------------------------------
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'pgtopic workers need READ COMMITTED, not %', current_setting('transaction_isolation')
+            USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+END
+$$;
+
+CREATE FUNCTION claim_lanes(
+    worker            uuid,
+    new_token         bigint,
+    webhook_ids       bigint[],
+    slots             integer[],
+    due_after         timestamptz[],
+    leases            double precision[],
+    messages_per_lane integer,
+    payload_budget    bigint
+) RETURNS TABLE (
+    webhook_id    bigint,
+    lane          bigint,
+    due_at        timestamptz,
+    "position"    bigint,
+    rewinds       integer,
+    failures      integer,
+    message_id    bigint,
+    partition_key text,
+    payload       json,
+    headers       json,
+    created_at    timestamptz,
+    state         text
+)
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+AS $$
+-- ----------------------------------------------------------------------
+-- claim_lanes: take the earliest due lanes of each webhook, and read them.
+--
+-- Webhook by webhook, so that one webhook's thousands of due lanes are in
+-- nobody else's way.
+--
+-- Parameters:
+--   worker            the claiming incarnation
+--   new_token         a value of its counter, never used before
+--   webhook_ids       webhooks with room, and beside each:
+--   slots               how many lanes to take at most
+--   due_after           where to begin: null is a few seconds back, -infinity
+--                       is a full sweep
+--   leases              how long the claim is for, in seconds
+--   messages_per_lane messages to read of each lane at most
+--   payload_budget    bytes of payload to read in all
+--
+-- Returns: for each claimed lane its next messages in any order, at least
+--          one row (message_id null where nothing is owed). due_at is what
+--          it was. state: 'loaded'; 'deferred' beyond the budget, payload
+--          left out; 'missing' where the message itself is gone.
+-- Raises:  55000 the worker is not registered (another one took it for
+--          dead): it must start over.
+-- Locks:   the worker's row FOR KEY SHARE, so that nobody releases a dead
+--          worker's lanes while a claim of it is still under way; the lanes
+--          FOR UPDATE SKIP LOCKED.
+-- ----------------------------------------------------------------------
+#variable_conflict use_column
+DECLARE
+    c_webhook_ids bigint[];
+    c_lanes       bigint[];
+    c_due_ats     timestamptz[];
+    c_positions   bigint[];
+    c_rewinds     integer[];
+    c_failures    integer[];
+BEGIN
+    PERFORM require_read_committed();
+    PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM 1 FROM workers w WHERE w.id = claim_lanes.worker FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+
+    -- The CTE is a fence: joined directly, the update may touch more lanes than the LIMIT lets through.
+    WITH due AS MATERIALIZED (
+        SELECT l.webhook_id, l.lane, l.due_at, want.lease
+          FROM unnest(claim_lanes.webhook_ids, claim_lanes.slots, claim_lanes.due_after, claim_lanes.leases)
+               AS want (webhook_id, slots, due_after, lease)
+          JOIN webhooks w ON w.id = want.webhook_id
+           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+         CROSS JOIN LATERAL (
+            SELECT l.webhook_id, l.lane, l.due_at
+              FROM lanes l
+             WHERE l.webhook_id = want.webhook_id
+               AND l.due_at >= coalesce(want.due_after, statement_timestamp() - interval '5 s')
+               AND l.due_at <= statement_timestamp()
+               AND l.claimed_by IS NULL
+             ORDER BY l.due_at
+             LIMIT want.slots
+               FOR UPDATE SKIP LOCKED
+         ) l
+    ), claimed AS (
+        UPDATE lanes l
+           SET due_at = clock_timestamp() + make_interval(secs => due.lease), claimed_by = claim_lanes.worker, token = claim_lanes.new_token
+          FROM due
+         WHERE l.webhook_id = due.webhook_id AND l.lane = due.lane
+        RETURNING l.webhook_id, l.lane, due.due_at AS was_due_at, l.position, l.rewinds, l.failures
+    )
+    SELECT array_agg(c.webhook_id), array_agg(c.lane), array_agg(c.was_due_at), array_agg(c.position),
+           array_agg(c.rewinds), array_agg(c.failures)
+      INTO c_webhook_ids, c_lanes, c_due_ats, c_positions, c_rewinds, c_failures
+      FROM claimed c;
+
+    -- A new statement, and so a new snapshot: it sees whatever lowered the positions that the update returned.
+    RETURN QUERY
+    SELECT c.webhook_id, c.lane, c.due_at, c.position, c.rewinds, c.failures, d.message_id, m.partition_key,
+           CASE WHEN sum(octet_length(m.payload::text)) OVER read <= payload_budget THEN m.payload END,
+           m.headers, m.created_at,
+           CASE WHEN m.id IS NULL THEN 'missing'
+                WHEN sum(octet_length(m.payload::text)) OVER read <= payload_budget THEN 'loaded'
+                ELSE 'deferred' END
+      FROM unnest(c_webhook_ids, c_lanes, c_due_ats, c_positions, c_rewinds, c_failures)
+           AS c (webhook_id, lane, due_at, position, rewinds, failures)
+      LEFT JOIN LATERAL (
+        SELECT o.message_id
+          FROM deliveries o
+         WHERE o.webhook_id = c.webhook_id AND o.lane = c.lane AND o.message_id > c.position
+         ORDER BY o.message_id
+         LIMIT messages_per_lane
+      ) d ON true
+      LEFT JOIN messages m ON m.id = d.message_id
+    WINDOW read AS (ROWS UNBOUNDED PRECEDING);
+END
+$$;
+
+CREATE FUNCTION read_lanes(
+    worker            uuid,
+    webhook_ids       bigint[],
+    lanes             bigint[],
+    tokens            bigint[],
+    positions         bigint[],
+    rewinds           integer[],
+    messages_per_lane integer,
+    payload_budget    bigint
+) RETURNS TABLE (
+    webhook_id    bigint,
+    lane          bigint,
+    "position"    bigint,
+    rewinds_now   integer,
+    message_id    bigint,
+    partition_key text,
+    payload       json,
+    headers       json,
+    created_at    timestamptz,
+    state         text
+)
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+AS $$
+-- ----------------------------------------------------------------------
+-- read_lanes: the next messages of lanes that the worker holds.
+--
+-- Parameters:
+--   worker            the holder
+--   webhook_ids, lanes, tokens   the lanes and the guard of each
+--   positions         read what comes after; where a replay has rewound the
+--                     lane since rewinds, its row's position counts instead
+--   rewinds           the newest value the worker knows
+--   messages_per_lane messages to read of each lane at most
+--   payload_budget    bytes of payload to read in all; the first is always read
+--
+-- Returns: as claim_lanes; the position that was read from. Lanes that the
+--          worker no longer holds are absent.
+-- Locks:   none.
+-- ----------------------------------------------------------------------
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT l.webhook_id, l.lane, l.position, l.rewinds, d.message_id, m.partition_key,
+           CASE WHEN sum(octet_length(m.payload::text)) OVER read <= payload_budget
+                  OR row_number() OVER read = 1 THEN m.payload END,
+           m.headers, m.created_at,
+           CASE WHEN m.id IS NULL THEN 'missing'
+                WHEN sum(octet_length(m.payload::text)) OVER read <= payload_budget
+                  OR row_number() OVER read = 1 THEN 'loaded'
+                ELSE 'deferred' END
+      FROM (
+        SELECT h.webhook_id, h.lane, h.rewinds,
+               CASE WHEN h.rewinds = held.rewinds THEN held.position ELSE h.position END AS position
+          FROM unnest(read_lanes.webhook_ids, read_lanes.lanes, read_lanes.tokens, read_lanes.positions, read_lanes.rewinds)
+               AS held (webhook_id, lane, token, position, rewinds)
+          JOIN lanes h ON h.webhook_id = held.webhook_id AND h.lane = held.lane
+           AND h.claimed_by = read_lanes.worker AND h.token = held.token
+      ) l
+      LEFT JOIN LATERAL (
+        SELECT o.message_id
+          FROM deliveries o
+         WHERE o.webhook_id = l.webhook_id AND o.lane = l.lane AND o.message_id > l.position
+         ORDER BY o.message_id
+         LIMIT messages_per_lane
+      ) d ON true
+      LEFT JOIN messages m ON m.id = d.message_id
+    WINDOW read AS (ROWS UNBOUNDED PRECEDING);
+END
+$$;
+
+CREATE FUNCTION settle(
+    worker          uuid,
+    done_webhooks   bigint[], done_lanes bigint[], done_tokens bigint[], done_messages bigint[],
+    dead_webhooks   bigint[], dead_lanes bigint[], dead_tokens bigint[], dead_messages bigint[],
+    dead_reasons    text[], dead_attempts integer[], dead_errors text[],
+    lane_webhooks   bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_rewinds integer[],
+    lane_positions  bigint[], lane_states text[], lane_delays double precision[], lane_failures integer[], lane_errors text[]
+) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+AS $$
+-- ----------------------------------------------------------------------
+-- settle: write what became of requests, for many lanes at once.
+--
+-- Every part is guarded by the lane's (claimed_by, token): what belongs to a
+-- lane that was released or taken over meanwhile is left alone.
+--
+-- Parameters (arrays in primary-key order):
+--   done_*  deliveries that were accepted
+--   dead_*  deliveries that move to the dead letters
+--   lane_*  lanes whose row changes. state: 'held' (only failures and
+--           position), 'ready' (released), 'waiting' (released, due after
+--           delay seconds), 'halted' (released, never due)
+--
+-- position moves only if no replay has rewound the lane since lane_rewinds.
+-- due_at of a held lane stays as it is, so that no index entry is written.
+--
+-- Locks: the rows it writes. No flush: a lost settle means a redelivery.
+-- ----------------------------------------------------------------------
+BEGIN
+    PERFORM require_read_committed();
+    PERFORM set_config('synchronous_commit', 'off', true);
+
+    IF cardinality(done_messages) > 0 THEN
+        DELETE FROM deliveries d
+         USING unnest(done_webhooks, done_lanes, done_tokens, done_messages) AS done (webhook_id, lane, token, message_id)
+         WHERE d.webhook_id = done.webhook_id AND d.lane = done.lane AND d.message_id = done.message_id
+           AND EXISTS (SELECT FROM lanes l
+                        WHERE l.webhook_id = done.webhook_id AND l.lane = done.lane
+                          AND l.claimed_by = settle.worker AND l.token = done.token);
+    END IF;
+
+    IF cardinality(dead_messages) > 0 THEN
+        WITH died AS (
+            DELETE FROM deliveries d
+             USING unnest(dead_webhooks, dead_lanes, dead_tokens, dead_messages, dead_reasons, dead_attempts, dead_errors)
+                   AS dead (webhook_id, lane, token, message_id, reason, attempts, last_error)
+             WHERE d.webhook_id = dead.webhook_id AND d.lane = dead.lane AND d.message_id = dead.message_id
+               AND EXISTS (SELECT FROM lanes l
+                            WHERE l.webhook_id = dead.webhook_id AND l.lane = dead.lane
+                              AND l.claimed_by = settle.worker AND l.token = dead.token)
+            RETURNING d.webhook_id, d.lane, d.message_id, dead.reason, dead.attempts, dead.last_error
+        )
+        INSERT INTO dead_letters (webhook_id, lane, message_id, reason, attempts, last_error)
+        SELECT died.webhook_id, died.lane, died.message_id, died.reason, died.attempts, died.last_error
+          FROM died
+        ON CONFLICT ON CONSTRAINT dead_letters_delivery_key DO UPDATE
+           SET reason = excluded.reason, attempts = excluded.attempts, last_error = excluded.last_error, created_at = now();
+    END IF;
+
+    IF cardinality(lane_lanes) > 0 THEN
+        UPDATE lanes l
+           SET position = CASE WHEN l.rewinds = new.rewinds THEN greatest(l.position, new.position) ELSE l.position END,
+               due_at = CASE new.state WHEN 'held' THEN l.due_at
+                                       WHEN 'halted' THEN 'infinity'
+                                       WHEN 'waiting' THEN clock_timestamp() + make_interval(secs => new.delay)
+                                       ELSE clock_timestamp() END,
+               claimed_by = CASE new.state WHEN 'held' THEN l.claimed_by END,
+               token = CASE new.state WHEN 'held' THEN l.token END,
+               failures = new.failures,
+               last_error = CASE WHEN new.failures > 0 THEN coalesce(new.last_error, l.last_error) END,
+               halted = new.state = 'halted'
+          FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_rewinds, lane_positions, lane_states, lane_delays,
+                      lane_failures, lane_errors)
+               AS new (webhook_id, lane, token, rewinds, position, state, delay, failures, last_error)
+         WHERE l.webhook_id = new.webhook_id AND l.lane = new.lane
+           AND l.claimed_by = settle.worker AND l.token = new.token;
+    END IF;
+END
+$$;
+
+CREATE FUNCTION retire_lanes(
+    worker      uuid,
+    webhook_ids bigint[],
+    lanes       bigint[],
+    tokens      bigint[],
+    rewinds     integer[]
+) RETURNS TABLE (webhook_id bigint, lane bigint, outcome text)
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+AS $$
+-- ----------------------------------------------------------------------
+-- retire_lanes: delete the rows of held lanes that ran dry.
+--
+-- A publisher that found a lane's row present holds the stripe until its
+-- commit is visible. So the row may go only while we hold the stripe, and
+-- after a look, in a new statement, that nothing is owed. Waiting for the
+-- stripe could take as long as a publisher's transaction: it is only tried.
+--
+-- Parameters: the lanes and guards in primary-key order; rewinds is the
+--             newest the worker knows.
+--
+-- Returns: 'retired' lanes, and 'rewound' ones, whose position a replay had
+--          lowered (it is below everything owed now). All others stay: the
+--          stripe is taken, something is owed, or the lane is not the
+--          worker's any more; read_lanes tells.
+-- Locks:   advisory (stripe_class(), stripe), tried, until the end of this
+--          short transaction; the rows it deletes. No flush.
+-- ----------------------------------------------------------------------
+#variable_conflict use_column
+DECLARE
+    class  integer := stripe_class();
+    locked boolean[];
+BEGIN
+    PERFORM require_read_committed();
+    PERFORM set_config('synchronous_commit', 'off', true);
+
+    SELECT array_agg(pg_try_advisory_xact_lock(class, (h.lane & 1023)::integer) ORDER BY h.n)
+      INTO locked
+      FROM unnest(retire_lanes.lanes) WITH ORDINALITY AS h (lane, n);
+
+    -- New statements, which see whatever the stripes' last holders have committed.
+    RETURN QUERY
+    DELETE FROM lanes l
+     USING unnest(retire_lanes.webhook_ids, retire_lanes.lanes, retire_lanes.tokens, retire_lanes.rewinds, locked)
+           AS h (webhook_id, lane, token, rewinds, locked)
+     WHERE h.locked
+       AND l.webhook_id = h.webhook_id AND l.lane = h.lane
+       AND l.claimed_by = retire_lanes.worker AND l.token = h.token
+       -- Only a replay puts something at or below position, and it counts rewinds up: then look at all of the lane.
+       -- The row's own position, not the worker's: it moved in the transaction that deleted what it passed.
+       AND NOT EXISTS (SELECT FROM deliveries d
+                        WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane
+                          AND d.message_id > CASE WHEN l.rewinds = h.rewinds THEN l.position ELSE -1 END)
+    RETURNING l.webhook_id, l.lane, 'retired';
+
+    RETURN QUERY
+    UPDATE lanes l
+       SET position = least(l.position, (SELECT min(d.message_id) - 1 FROM deliveries d
+                                          WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane))
+      FROM unnest(retire_lanes.webhook_ids, retire_lanes.lanes, retire_lanes.tokens, retire_lanes.rewinds, locked)
+           AS h (webhook_id, lane, token, rewinds, locked)
+     WHERE h.locked
+       AND l.webhook_id = h.webhook_id AND l.lane = h.lane
+       AND l.claimed_by = retire_lanes.worker AND l.token = h.token
+       AND l.rewinds <> h.rewinds
+    RETURNING l.webhook_id, l.lane, 'rewound';
+END
+$$;
+
+CREATE FUNCTION release_worker(gone uuid) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET jit = off
+AS $$
+-- ----------------------------------------------------------------------
+-- release_worker: strike a worker off and make its lanes ready.
+--
+-- The caller has made sure that the worker sends nothing any more.
+--
+-- Returns: how many lanes it held; null where somebody else was faster.
+-- Locks:   the worker's row first, which waits for a claim still under way
+--          in one of its sessions and fails every later one; then its lanes.
+-- ----------------------------------------------------------------------
+DECLARE
+    released bigint;
+BEGIN
+    DELETE FROM workers w WHERE w.id = gone;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    -- A new statement: it sees what that claim has committed.
+    UPDATE lanes l SET claimed_by = NULL, token = NULL, due_at = clock_timestamp() WHERE l.claimed_by = gone;
+    GET DIAGNOSTICS released = ROW_COUNT;
+    RETURN released;
+END
+$$;
+
+CREATE FUNCTION worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT
+AS $$
+-- ----------------------------------------------------------------------
+-- worker_heartbeat: say that a worker lives and listens.
+--
+-- Parameters:
+--   worker         the incarnation
+--   in_flight_now  its requests in flight
+--   lease_seconds  how long it may go without a heartbeat before it is taken
+--                  for hung; null leaves its row alone this time
+--
+-- Returns: for how many microseconds more publishers do not NOTIFY because
+--          workers poll (0: they do).
+-- Raises:  55000 the worker is not registered: it must start over.
+-- Locks:   its own row. No flush.
+-- ----------------------------------------------------------------------
+DECLARE
+    now_us    bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+    listening bigint := pg_sequence_last_value('listening_until');
+    quiet     bigint := pg_sequence_last_value('quiet_until');
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    -- Rewritten when half of it is used up, or when a step of the clock made it worthless.
+    IF listening < now_us + 2000000 OR listening > now_us + 10000000 THEN
+        PERFORM setval('listening_until', now_us + 4000000);
+    END IF;
+    IF lease_seconds IS NOT NULL THEN
+        UPDATE workers w SET heartbeat_at = clock_timestamp(), in_flight = in_flight_now,
+                             lease = make_interval(secs => lease_seconds)
+         WHERE w.id = worker;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'object_not_in_prerequisite_state';
+        END IF;
+    END IF;
+    RETURN CASE WHEN quiet > now_us AND quiet < now_us + 10000000 THEN quiet - now_us ELSE 0 END;
+END
+$$;
+
+CREATE FUNCTION make_attempt_partitions(days integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET lock_timeout = '500ms'
+AS $$
+-- ----------------------------------------------------------------------
+-- make_attempt_partitions: partitions of attempts, from yesterday on.
+--
+-- Made apart and then attached: that lets settles go on writing meanwhile.
+-- Days are UTC.
+--
+-- Parameters: days  how many days ahead of today
+-- Returns:    how many were made
+-- Locks:      an advisory lock of its own; attempts SHARE UPDATE EXCLUSIVE
+-- ----------------------------------------------------------------------
+DECLARE
+    made      integer := 0;
+    first_day timestamp;
+    name      text;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('pgtopic attempts ' || current_schema(), 0));
+    FOR first_day IN
+        SELECT generate_series(date_trunc('day', now() AT TIME ZONE 'UTC') - interval '1 day',
+                               date_trunc('day', now() AT TIME ZONE 'UTC') + make_interval(days => make_attempt_partitions.days),
+                               interval '1 day')
+    LOOP
+        name := 'attempts_' || to_char(first_day, 'YYYYMMDD');
+        CONTINUE WHEN to_regclass(name) IS NOT NULL;
+        EXECUTE format('CREATE TABLE %I (LIKE attempts INCLUDING ALL)', name);
+        EXECUTE format('ALTER TABLE attempts ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name,
+            first_day AT TIME ZONE 'UTC', (first_day + interval '1 day') AT TIME ZONE 'UTC');
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END
+$$;
+
+CREATE FUNCTION drop_attempt_partitions(days integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET lock_timeout = '500ms'
+AS $$
+-- ----------------------------------------------------------------------
+-- drop_attempt_partitions: forget the oldest days of attempts.
+--
+-- Parameters: days  how many days before today are kept
+-- Returns:    how many partitions were dropped
+-- Locks:      attempts ACCESS EXCLUSIVE for a moment, given up soon: settles
+--             write the log meanwhile
+-- ----------------------------------------------------------------------
+DECLARE
+    dropped integer := 0;
+    old     regclass;
+BEGIN
+    FOR old IN
+        SELECT c.oid::regclass
+          FROM pg_inherits i
+          JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent = 'attempts'::regclass
+           AND c.relname < 'attempts_' || to_char((now() AT TIME ZONE 'UTC') - make_interval(days => drop_attempt_partitions.days), 'YYYYMMDD')
+    LOOP
+        EXECUTE format('DROP TABLE %s', old);
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
+END
+$$;
+
+SELECT make_attempt_partitions(7);

@@ -1,0 +1,12 @@
+-- Append to the log of requests.
+-- Parameters, all arrays: webhook ids, message ids, attempt numbers, outcomes, status codes, error classes, errors,
+-- durations (microseconds), response excerpts, times; then the worker.
+-- Returns: nothing. Locks: none beside the rows it adds.
+INSERT INTO pgtopic.attempts (webhook_id, message_id, attempt, outcome, status_code, error_class, error, duration_us,
+                              response_excerpt, attempted_at, worker_id)
+SELECT a.webhook_id, a.message_id, a.attempt, a.outcome, a.status_code, a.error_class, a.error, a.duration_us,
+       a.response_excerpt, a.attempted_at, $11
+  FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[], $5::smallint[], $6::text[], $7::text[],
+              $8::bigint[], $9::text[], $10::timestamptz[])
+       AS a (webhook_id, message_id, attempt, outcome, status_code, error_class, error, duration_us, response_excerpt,
+             attempted_at)

@@ -1,0 +1,18 @@
+-- Delete some messages that are past their topic's retention and owed to nobody, dead letters included.
+-- Parameters: how many at most. Returns: the count.
+-- Locks: the messages, SKIP LOCKED: one that a replay is reading (FOR KEY SHARE) stays.
+DELETE FROM pgtopic.messages
+ WHERE id IN (
+    SELECT m.id
+      FROM pgtopic.topics t
+      JOIN pgtopic.messages m ON m.topic_id = t.id AND m.created_at < now() - t.retention
+     WHERE t.retention IS NOT NULL
+       AND NOT EXISTS (
+            SELECT
+              FROM pgtopic.webhooks w
+              JOIN pgtopic.deliveries d ON d.webhook_id = w.id AND d.message_id = m.id
+               AND d.lane = CASE t.ordering WHEN 'none' THEN m.id ELSE hashtextextended(m.partition_key, m.topic_id) END
+             WHERE w.topic_id = t.id)
+       AND NOT EXISTS (SELECT FROM pgtopic.dead_letters l WHERE l.message_id = m.id)
+     LIMIT $1
+       FOR UPDATE OF m SKIP LOCKED)

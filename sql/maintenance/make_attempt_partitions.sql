@@ -1,0 +1,3 @@
+-- Make the partitions of attempts for some days ahead.
+-- Parameters: days. Returns: how many were made. Locks: see make_attempt_partitions in the migrations.
+SELECT pgtopic.make_attempt_partitions($1)

@@ -1,0 +1,183 @@
+//! The body of a request.
+//!
+//! A payload goes into every format byte for byte: it is written, never parsed. It comes from a column of type `json`,
+//! so the database has checked that it is one JSON value.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+
+use crate::domain::{message::Message, webhook::Format};
+
+/// The bytes that an envelope adds around a payload, about.
+const ENVELOPE_LENGTH: usize = 256;
+
+/// The media type of a body. `batch` says whether it is an array of messages.
+pub(super) fn content_type(format: Format, batch: bool) -> &'static str {
+    match (format, batch) {
+        (Format::Raw | Format::Envelope, _) => "application/json",
+        // CloudEvents HTTP Protocol Binding 1.0, sections 3.2 and 3.3.
+        (Format::CloudEvents, false) => "application/cloudevents+json",
+        (Format::CloudEvents, true) => "application/cloudevents-batch+json",
+    }
+}
+
+/// The body for some messages of a topic: one value, or with `batch` one array of values.
+///
+/// Without `batch` only the first message counts. A single raw payload is shared, not copied.
+pub(super) fn build(format: Format, topic: &str, messages: &[Message], batch: bool) -> Bytes {
+    if !batch {
+        return match (messages, format) {
+            ([], _) => Bytes::new(),
+            ([message, ..], Format::Raw) => message.payload.clone(),
+            ([message, ..], _) => {
+                let mut body = Vec::with_capacity(message.payload.len() + ENVELOPE_LENGTH);
+                write_value(&mut body, format, topic, message);
+                body.into()
+            }
+        };
+    }
+    let length: usize = messages.iter().map(|message| message.payload.len() + ENVELOPE_LENGTH).sum();
+    let mut body = Vec::with_capacity(length);
+    body.push(b'[');
+    for (index, message) in messages.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        write_value(&mut body, format, topic, message);
+    }
+    body.push(b']');
+    body.into()
+}
+
+fn write_value(body: &mut Vec<u8>, format: Format, topic: &str, message: &Message) {
+    let Message { id, partition_key, payload, created_at, .. } = message;
+    let mut head = String::new();
+    match format {
+        Format::Raw => {}
+        Format::Envelope => {
+            let (topic, partition_key) = (json_string(topic), json_string(partition_key));
+            write!(
+                head,
+                r#"{{"id":{id},"topic":{topic},"partition_key":{partition_key},"created_at":"{created_at}","payload":"#
+            )
+            .expect(NO_FAILURE);
+        }
+        Format::CloudEvents => {
+            // `source` is a URI reference: a topic's name holds nothing that a path would have to escape.
+            let (source, kind) = (json_string(&format!("/topics/{topic}")), json_string(topic));
+            write!(head, r#"{{"specversion":"1.0","id":"msg_{id}","source":{source},"type":{kind},"#)
+                .expect(NO_FAILURE);
+            // A subject must not be empty (CloudEvents 1.0.2, section "subject").
+            if !partition_key.is_empty() {
+                write!(head, r#""subject":{},"#, json_string(partition_key)).expect(NO_FAILURE);
+            }
+            write!(head, r#""time":"{created_at}","datacontenttype":"application/json","data":"#)
+                .expect(NO_FAILURE);
+        }
+    }
+    body.extend_from_slice(head.as_bytes());
+    body.extend_from_slice(payload);
+    if format != Format::Raw {
+        body.push(b'}');
+    }
+}
+
+const NO_FAILURE: &str = "writing to a String cannot fail";
+
+fn json_string(text: &str) -> String {
+    serde_json::to_string(text).expect("any string can be written as JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+    use serde_json::{Value, value::RawValue};
+
+    use super::*;
+
+    /// Kept as it is only by those who do not parse it: odd spaces, key order, doubled keys, numbers.
+    const ODD: &str = r#"{ "b":1.50, "a" : [1e200000,"\u0000\ud800"],"b":2 }"#;
+
+    fn message(id: i64, partition_key: &str, payload: &str) -> Message {
+        Message {
+            id,
+            partition_key: partition_key.into(),
+            payload: payload.to_owned().into(),
+            headers: None,
+            created_at: Timestamp::from_millisecond(1_714_564_800_123).expect("in range"),
+        }
+    }
+
+    fn text(format: Format, messages: &[Message], batch: bool) -> String {
+        String::from_utf8(build(format, "orders", messages, batch).to_vec()).expect("UTF-8")
+    }
+
+    #[test]
+    fn raw_is_the_payload_and_shares_its_memory() {
+        let message = message(1, "k", ODD);
+        let body = build(Format::Raw, "orders", std::slice::from_ref(&message), false);
+        assert_eq!(body, ODD);
+        assert_eq!(body.as_ptr(), message.payload.as_ptr());
+    }
+
+    #[test]
+    fn envelope() {
+        assert_eq!(
+            text(Format::Envelope, &[message(7, "user \"42\"", ODD)], false),
+            format!(
+                r#"{{"id":7,"topic":"orders","partition_key":"user \"42\"","created_at":"2024-05-01T12:00:00.123Z","payload":{ODD}}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn cloud_event() {
+        let expected = |subject: &str| {
+            format!(
+                r#"{{"specversion":"1.0","id":"msg_7","source":"/topics/orders","type":"orders",{subject}"time":"2024-05-01T12:00:00.123Z","datacontenttype":"application/json","data":{ODD}}}"#
+            )
+        };
+        let event = |key: &str| text(Format::CloudEvents, &[message(7, key, ODD)], false);
+        assert_eq!(event("user-42"), expected(r#""subject":"user-42","#));
+        assert_eq!(event(""), expected(""));
+    }
+
+    #[test]
+    fn batches_are_arrays_even_of_one() {
+        assert_eq!(text(Format::Raw, &[message(1, "k", "1")], true), "[1]");
+        assert_eq!(text(Format::Raw, &[message(1, "k", "1"), message(2, "k", " {} ")], true), "[1, {} ]");
+        assert_eq!(text(Format::Raw, &[], true), "[]");
+    }
+
+    #[test]
+    fn media_types() {
+        assert_eq!(content_type(Format::Raw, true), "application/json");
+        assert_eq!(content_type(Format::Envelope, false), "application/json");
+        assert_eq!(content_type(Format::CloudEvents, false), "application/cloudevents+json");
+        assert_eq!(content_type(Format::CloudEvents, true), "application/cloudevents-batch+json");
+    }
+
+    proptest! {
+        #[test]
+        fn every_format_is_json_that_holds_the_payload_verbatim(
+            id in 1i64.., key in "\\PC{0,20}|[\\x00-\\x1f]{1,4}", payload in "\\PC{0,20}", count in 1usize..4,
+        ) {
+            let payload = format!(" {} ", json_string(&payload));
+            let messages: Vec<_> = (0..count).map(|_| message(id, &key, &payload)).collect();
+            for (format, member) in [(Format::Envelope, "payload"), (Format::CloudEvents, "data")] {
+                let body = text(format, &messages, true);
+                let values: Vec<&RawValue> = serde_json::from_str(&body).expect("an array");
+                prop_assert_eq!(values.len(), count);
+                for value in values {
+                    let verbatim = format!(r#""{member}":{payload}}}"#);
+                    prop_assert!(value.get().ends_with(&verbatim));
+                    let parsed: Value = serde_json::from_str(value.get()).expect("an object");
+                    let written = parsed.get("partition_key").or(parsed.get("subject"));
+                    prop_assert_eq!(written.and_then(Value::as_str).unwrap_or_default(), key.as_str());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! One attempt: from messages to an attempt's result.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::{
+    Client, PreparedTarget,
+    client::{ExchangeError, Progress},
+    judge::{describe, failed, is_forbidden, judge, timed_out},
+};
+use crate::domain::{
+    attempt::{AttemptResult, ErrorClass},
+    message::Message,
+};
+
+/// Makes one request for `messages`, which are consecutive messages of one lane, and says how it ended.
+///
+/// Takes no longer than the webhook's timeout, from the connection to the end of the answer's body. `attempt` is 1 at
+/// first; `replay` marks what is sent again by request. The request is named (`webhook-id`, `webhook-position`,
+/// partition, message headers) after the last of the messages. Dropping the future closes the connection.
+///
+/// No messages, or more than the webhook's batch size, are a failure of class `request`: nothing is sent.
+pub async fn send(
+    client: &Client,
+    target: &PreparedTarget,
+    messages: &[Message],
+    attempt: u32,
+    replay: bool,
+) -> AttemptResult {
+    let started = Instant::now();
+    let last = match messages.last() {
+        Some(last) if messages.len() <= target.batch_size() => last,
+        _ => {
+            let error = format!("{} messages for a request of 1 to {}", messages.len(), target.batch_size());
+            return failed(started, ErrorClass::Request, error);
+        }
+    };
+    // A clock before 1970 signs as 1970, and receivers refuse that as too old.
+    let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let request = target.request(messages, last, attempt, replay, timestamp);
+    let mut progress = Progress::default();
+    let exchange = client.exchange(target.destination(), request, &mut progress);
+    match tokio::time::timeout(target.timeout(), exchange).await {
+        Ok(Ok(answer)) => judge(started, &answer),
+        Ok(Err(ExchangeError::Connect(error))) => {
+            let class =
+                if is_forbidden(error.as_ref()) { ErrorClass::Forbidden } else { ErrorClass::Connect };
+            failed(started, class, describe(error.as_ref()))
+        }
+        Ok(Err(ExchangeError::Http(error))) => AttemptResult {
+            status_code: progress.status(),
+            ..failed(started, ErrorClass::Protocol, describe(&error))
+        },
+        Err(_) => AttemptResult {
+            status_code: progress.status(),
+            ..failed(started, ErrorClass::Timeout, timed_out(target.timeout(), progress))
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rstest::rstest;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::{
+        super::{
+            AddressGuard, SigningKey,
+            test_server::{Received, SECRET, TestServer, Then, message, target},
+        },
+        *,
+    };
+    use crate::domain::{
+        attempt::Outcome,
+        webhook::{Format, Target},
+    };
+
+    const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+    fn client(allow: &[&str]) -> Client {
+        let allow = allow.iter().map(|network| network.parse().expect("a network")).collect();
+        Client::new(AddressGuard::new(allow)).expect("a client")
+    }
+
+    fn local() -> Client {
+        client(&["127.0.0.0/8", "::1/128"])
+    }
+
+    fn prepare(target: &Target) -> PreparedTarget {
+        PreparedTarget::new(target).expect("a valid target")
+    }
+
+    async fn send_one(url: &str) -> AttemptResult {
+        send(&local(), &prepare(&target(url)), &[message(7, "{}")], 1, false).await
+    }
+
+    fn verifies(request: &Received) -> bool {
+        let header = |name| request.header(name).expect(name);
+        let timestamp = header("webhook-timestamp").parse().expect("a number");
+        let key = SigningKey::parse(SECRET).expect("a secret");
+        header("webhook-signature") == key.sign(header("webhook-id"), timestamp, &request.body)
+    }
+
+    #[rstest]
+    #[case("200 OK")]
+    #[case("201 Created")]
+    #[case("299 Odd")]
+    #[tokio::test]
+    async fn any_2xx_is_accepted(#[case] status: &str) {
+        let server = TestServer::with_status(status, "retry-after: 5\r\n", "thanks").await;
+        let result = send_one(&server.url()).await;
+        assert_eq!(result.outcome, Outcome::Accepted);
+        assert_eq!(result.status_code, Some(status[..3].parse().expect("a number")));
+        assert_eq!((result.error_class, result.error, result.response_excerpt), (None, None, None));
+        assert_eq!(result.retry_after, None);
+    }
+
+    #[tokio::test]
+    async fn sends_and_signs_the_exact_bytes() {
+        let server = TestServer::start(OK, Then::KeepAlive).await;
+        let payload = "{ \"b\":1.50,\"a\":\"\u{fc}\" }";
+        let mut target = target(&server.url());
+        target.headers.push(("Authorization".to_owned(), "Bearer x".to_owned()));
+        let mut message = message(42, payload);
+        message.headers = Some(r#"{"x-tenant":"a","host":"evil"}"#.to_owned());
+        send(&local(), &prepare(&target), &[message], 3, true).await;
+        let [request] = &server.requests()[..] else { panic!("one request") };
+        assert_eq!(request.request_line, "POST /hook?a=b HTTP/1.1");
+        assert_eq!(request.body, payload.as_bytes());
+        assert!(verifies(request));
+        for (name, value) in [
+            ("host", server.address.to_string().as_str()),
+            ("content-type", "application/json"),
+            ("user-agent", concat!("pgtopic/", env!("CARGO_PKG_VERSION"))),
+            ("webhook-id", "msg_42"),
+            ("webhook-topic", "orders"),
+            ("webhook-partition", "user%2042"),
+            ("webhook-position", "42"),
+            ("webhook-attempt", "3"),
+            ("webhook-replay", "true"),
+            ("authorization", "Bearer x"),
+            ("x-tenant", "a"),
+        ] {
+            assert_eq!(request.header(name), Some(value), "{name}");
+        }
+        assert_eq!(request.headers.iter().filter(|(name, _)| name == "host").count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_one_signed_array_named_after_its_last_message() {
+        let server = TestServer::start(OK, Then::KeepAlive).await;
+        let mut target = target(&server.url());
+        (target.batch_size, target.format) = (2, Format::CloudEvents);
+        let prepared = prepare(&target);
+        let messages = [message(1, "1"), message(2, "2"), message(3, "3")];
+        send(&local(), &prepared, &messages[..2], 1, false).await;
+        let [request] = &server.requests()[..] else { panic!("one request") };
+        assert_eq!(request.header("webhook-id"), Some("msg_2"));
+        assert_eq!(request.header("webhook-position"), Some("2"));
+        assert_eq!(request.header("content-type"), Some("application/cloudevents-batch+json"));
+        assert!(request.body.starts_with(b"[{") && verifies(request));
+        for wrong in [&messages[..], &[]] {
+            let result = send(&local(), &prepared, wrong, 1, false).await;
+            assert_eq!((result.outcome, result.error_class), (Outcome::Failed, Some(ErrorClass::Request)));
+        }
+        assert_eq!(server.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_keeps_the_start_of_its_body() {
+        let server =
+            TestServer::with_status("500 Internal Server Error", "retry-after: 7\r\n", "oh\0no").await;
+        let result = send_one(&server.url()).await;
+        assert_eq!((result.outcome, result.error_class), (Outcome::Failed, Some(ErrorClass::Status)));
+        assert_eq!(result.error.as_deref(), Some("500 Internal Server Error"));
+        assert_eq!(result.response_excerpt.as_deref(), Some("oh\u{fffd}no"));
+        assert_eq!(result.retry_after, Some(Duration::from_secs(7)));
+        let server = TestServer::with_status("400 Bad Request", "", &"x".repeat(5000)).await;
+        assert_eq!(send_one(&server.url()).await.response_excerpt.map(|text| text.len()), Some(2048));
+    }
+
+    #[tokio::test]
+    async fn gone_is_told_apart() {
+        let server = TestServer::with_status("410 Gone", "", "").await;
+        let result = send_one(&server.url()).await;
+        assert_eq!((result.outcome, result.status_code), (Outcome::Gone, Some(410)));
+        assert_eq!((result.error_class, result.response_excerpt), (Some(ErrorClass::Status), None));
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_not_followed_and_shows_no_secret() {
+        let elsewhere = TestServer::start(OK, Then::KeepAlive).await;
+        let location = format!("location: http://u:pw@{}/key?token=1\r\n", elsewhere.address);
+        let server = TestServer::with_status("307 Temporary Redirect", &location, "").await;
+        let result = send_one(&server.url()).await;
+        assert_eq!((result.outcome, result.error_class), (Outcome::Failed, Some(ErrorClass::Redirect)));
+        let expected = "307 Temporary Redirect to http://127.0.0.1: redirects are not followed";
+        assert_eq!(result.error.as_deref(), Some(expected));
+        assert!(elsewhere.requests().is_empty());
+    }
+
+    #[rstest]
+    #[case::silence("", None, "no answer within 0.3 s")]
+    #[case::half_a_head("HTTP/1.1 200", None, "no answer within 0.3 s")]
+    #[case::half_a_body("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", Some(200), "200 OK, but no end")]
+    #[tokio::test]
+    async fn a_hanging_receiver_is_cut_off(
+        #[case] answer: &str,
+        #[case] status: Option<u16>,
+        #[case] error: &str,
+    ) {
+        let server = TestServer::start(answer, Then::Hang).await;
+        let mut target = target(&server.url());
+        target.policy.timeout = Duration::from_millis(300);
+        let result = send(&local(), &prepare(&target), &[message(7, "{}")], 1, false).await;
+        assert_eq!((result.outcome, result.error_class), (Outcome::Failed, Some(ErrorClass::Timeout)));
+        assert_eq!(result.status_code, status);
+        assert!(result.error.as_deref().is_some_and(|text| text.starts_with(error)), "{result:?}");
+        let bound = target.policy.timeout..target.policy.timeout * 3;
+        assert!(bound.contains(&result.duration), "{:?}", result.duration);
+    }
+
+    #[tokio::test]
+    async fn a_huge_body_is_judged_by_its_status_and_not_read() {
+        for (status, outcome) in [("200 OK", Outcome::Accepted), ("500 No", Outcome::Failed)] {
+            let server = TestServer::with_status(status, "", &"x".repeat(64 << 20)).await;
+            let result = send_one(&server.url()).await;
+            assert_eq!(result.outcome, outcome);
+            assert!(result.duration < Duration::from_secs(1), "{:?}", result.duration);
+        }
+    }
+
+    #[rstest]
+    #[case::closed("")]
+    #[case::garbage("SSH-2.0-OpenSSH_9.9\r\n\r\n")]
+    #[case::broken_body("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")]
+    #[tokio::test]
+    async fn a_broken_answer_is_a_failure(#[case] answer: &str) {
+        let server = TestServer::start(answer, Then::Close).await;
+        let result = send_one(&server.url()).await;
+        assert_eq!((result.outcome, result.error_class), (Outcome::Failed, Some(ErrorClass::Protocol)));
+        assert!(result.error.is_some_and(|text| !text.contains('\n')));
+        assert_eq!(server.requests().len(), 1, "never sent twice");
+    }
+
+    #[tokio::test]
+    async fn a_reset_connection_is_a_failure() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}/", listener.local_addr().expect("bound"));
+        let server = tokio::spawn(async move {
+            // Closing with unread bytes resets the connection.
+            let (stream, _) = listener.accept().await.expect("a connection");
+            stream.peek(&mut [0]).await.expect("a request");
+        });
+        let result = send_one(&url).await;
+        assert_eq!((result.outcome, result.error_class), (Outcome::Failed, Some(ErrorClass::Protocol)));
+        assert!(result.error.as_deref().is_some_and(|text| text.contains("reset")), "{result:?}");
+        server.await.expect("no panic");
+    }
+
+    #[tokio::test]
+    async fn a_refused_port_says_so() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        drop(listener);
+        let result = send_one(&format!("http://{address}/")).await;
+        assert_eq!((result.outcome, result.error_class), (Outcome::Failed, Some(ErrorClass::Connect)));
+        assert!(result.error.as_deref().is_some_and(|text| text.contains("refused")), "{result:?}");
+    }
+
+    #[rstest]
+    #[case::literal("127.0.0.1")]
+    #[case::name("localhost")]
+    #[case::mapped("[::ffff:127.0.0.1]")]
+    #[tokio::test]
+    async fn loopback_is_forbidden_unless_allowed(#[case] host: &str) {
+        let server = TestServer::start(OK, Then::KeepAlive).await;
+        let url = format!("http://{host}:{}/", server.address.port());
+        let prepared = prepare(&target(&url));
+        let result = send(&client(&[]), &prepared, &[message(1, "{}")], 1, false).await;
+        assert_eq!((result.outcome, result.error_class), (Outcome::Failed, Some(ErrorClass::Forbidden)));
+        assert!(result.error.as_deref().is_some_and(|text| text.contains("loopback")), "{result:?}");
+        assert!(server.requests().is_empty());
+        assert_eq!(send_one(&url).await.outcome, Outcome::Accepted);
+    }
+
+    #[tokio::test]
+    async fn tls_to_a_plain_receiver_is_a_failed_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("https://{}/", listener.local_addr().expect("bound"));
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            stream.read_u8().await.expect("the start of a handshake");
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.expect("an open connection");
+        });
+        let result = send_one(&url).await;
+        assert_eq!(
+            (result.outcome, result.error_class),
+            (Outcome::Failed, Some(ErrorClass::Connect)),
+            "{result:?}"
+        );
+    }
+}

@@ -1,0 +1,211 @@
+//! Claiming: which webhooks to look at, how many lanes to take, and where to begin looking.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use super::{engine::Engine, lane::Lane, operation::Done, pace::POLL_IDLE, target::Targets};
+use crate::store::{ClaimedLane, DueAfter, LaneState, ReadLimits, StoreError, Want};
+
+/// How many lanes a webhook may have claimed for each one that it may have in flight.
+const AHEAD: usize = 5;
+
+/// How many lanes one webhook may have claimed whatever the others hold.
+const FLOOR: usize = 4;
+
+/// How many lanes one claim takes at most.
+const CLAIM_MAX: usize = 500;
+
+/// How long a lane waits whose earlier run has not ended.
+const RUN_ENDS: Duration = Duration::from_millis(100);
+
+/// What one claim reads.
+const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 50, payload_bytes: 4 << 20 };
+
+/// Where each webhook's claims stand.
+pub(super) struct Claims {
+    webhooks: HashMap<i64, WebhookClaims>,
+    /// Whether anything may have become due since the last claim was asked.
+    look: bool,
+    under_way: bool,
+    last_sweep: Instant,
+    not_before: Instant,
+    next_token: i64,
+}
+
+#[derive(Clone, Copy)]
+struct WebhookClaims {
+    /// How many lanes of it are held.
+    held: usize,
+    /// Whether the last claim came back full, so that there may be more.
+    hungry: bool,
+    /// Where the next look begins: after the last full claim's greatest `due_at`.
+    due_after: DueAfter,
+}
+
+impl Default for WebhookClaims {
+    fn default() -> Self {
+        Self { held: 0, hungry: false, due_after: DueAfter::Recent }
+    }
+}
+
+impl Claims {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            webhooks: HashMap::new(),
+            look: true,
+            under_way: false,
+            // The first look is a full sweep.
+            last_sweep: now.checked_sub(POLL_IDLE).unwrap_or(now),
+            not_before: now,
+            next_token: 1,
+        }
+    }
+
+    /// Something may have become due.
+    pub(super) fn look(&mut self) {
+        self.look = true;
+    }
+
+    pub(super) fn under_way(&self) -> bool {
+        self.under_way
+    }
+
+    /// No claim before this instant: the last one failed.
+    pub(super) fn not_before(&self) -> Instant {
+        self.not_before
+    }
+
+    /// Forgets webhooks that are gone.
+    pub(super) fn forget_except(&mut self, targets: &Targets) {
+        self.webhooks.retain(|id, _| targets.contains_key(id));
+    }
+}
+
+impl Engine {
+    /// Asks for lanes, if anything may be due and there is room.
+    pub(super) fn start_claim(&mut self, now: Instant) {
+        if self.claims.under_way || now < self.claims.not_before {
+            return;
+        }
+        let sweep = now.duration_since(self.claims.last_sweep) >= POLL_IDLE;
+        if !(self.claims.look || sweep || self.claims.webhooks.values().any(|webhook| webhook.hungry)) {
+            return;
+        }
+        let wants = self.wants(sweep);
+        if wants.is_empty() {
+            return;
+        }
+        if self.claims.look || sweep {
+            self.claims.look = false;
+        }
+        if sweep {
+            self.claims.last_sweep = now;
+        }
+        self.claims.under_way = true;
+        let token = self.claims.next_token;
+        self.claims.next_token += 1;
+        let (store, worker) = (self.store.clone(), self.worker);
+        self.operations.spawn(async move {
+            let claimed = store.claim_lanes(worker, token, &wants, LIMITS).await;
+            Done::Claimed { token, wants, claimed }
+        });
+    }
+
+    fn wants(&mut self, sweep: bool) -> Vec<Want> {
+        let mut held: HashMap<i64, usize> = HashMap::new();
+        for key in self.lanes.keys() {
+            *held.entry(key.webhook_id).or_default() += 1;
+        }
+        let mut room_in_all =
+            (self.config.concurrency * AHEAD).saturating_sub(self.lanes.len()).min(CLAIM_MAX);
+        let look = self.claims.look || sweep;
+        let mut wants = Vec::new();
+        for (id, target) in &self.targets {
+            if !target.deliverable() {
+                continue;
+            }
+            let held = held.get(id).copied().unwrap_or_default();
+            let claims = self.claims.webhooks.entry(*id).or_default();
+            claims.held = held;
+            if !(look || claims.hungry) {
+                continue;
+            }
+            let limit = self.slots.limit(*id, target.own_limit()) * AHEAD;
+            let room = limit.saturating_sub(held);
+            // Small claims cost as much as large ones: wait until a part of the room is free.
+            if room == 0 || (room < limit / 4 && held > FLOOR) {
+                continue;
+            }
+            let slots = room.min(room_in_all.max(FLOOR.saturating_sub(held)));
+            if slots == 0 {
+                continue;
+            }
+            room_in_all = room_in_all.saturating_sub(slots);
+            let due_after = if sweep { DueAfter::Beginning } else { claims.due_after };
+            wants.push(Want { webhook_id: *id, slots, due_after, lease: target.lease() });
+        }
+        wants
+    }
+
+    /// A claim was answered.
+    pub(super) fn on_claimed(&mut self, token: i64, wants: &[Want], claimed: Vec<ClaimedLane>) {
+        self.claims.under_way = false;
+        let mut taken: HashMap<i64, (usize, Timestamp)> = HashMap::new();
+        let found = claimed.len();
+        for lane in claimed {
+            let key = lane.key;
+            let entry = taken.entry(key.webhook_id).or_insert((0, Timestamp::MIN));
+            entry.0 += 1;
+            entry.1 = entry.1.max(lane.due_at);
+            let mut lane = Lane::claimed(lane, token);
+            if let Some(known) = self.lanes.get(&key)
+                && known.running()
+            {
+                // An operator has released the lane while a request of it is under way: that one must end first.
+                known.stop_run();
+                let change = lane.change(LaneState::Waiting(RUN_ENDS), None);
+                self.gathered.lane(change);
+                continue;
+            }
+            self.lanes.insert(key, lane);
+            self.advance(key);
+        }
+        for want in wants {
+            let claims = self.claims.webhooks.entry(want.webhook_id).or_default();
+            match taken.get(&want.webhook_id) {
+                // From the lanes themselves and not from the clock, or a backlog would be skipped.
+                Some((count, due_at)) if *count >= want.slots => {
+                    claims.hungry = true;
+                    claims.due_after = DueAfter::At(*due_at);
+                }
+                _ => {
+                    claims.hungry = false;
+                    claims.due_after = DueAfter::Recent;
+                }
+            }
+        }
+        let silence = self.pace.looked(found, Instant::now());
+        self.ask_for_silence(silence);
+    }
+
+    /// A claim failed without effect: ask again, a little later.
+    pub(super) fn on_claim_failed(&mut self, error: &StoreError) {
+        self.claims.under_way = false;
+        self.claims.look = true;
+        self.claims.not_before = Instant::now() + self.trouble(error, "claim");
+        self.pace.looked(0, Instant::now());
+    }
+
+    /// A statement failed: how long to wait before the next try. Said once, until one succeeds.
+    pub(super) fn trouble(&mut self, error: &StoreError, what: &str) -> Duration {
+        if self.trouble == 0 {
+            tracing::warn!(%error, "{what} failed; trying again");
+        }
+        self.trouble = self.trouble.saturating_add(1);
+        Duration::from_millis(50 << self.trouble.min(5))
+    }
+}

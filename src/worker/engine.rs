@@ -1,0 +1,465 @@
+//! The engine: one task that knows every lane this worker holds, and decides what happens next.
+//!
+//! Senders report to it, statements to the database run beside it, and nothing it does waits: so its state needs no
+//! lock, and every decision is made in one place. What it promises is DESIGN's: a lane's messages go out one after
+//! another, and a lane is given up before anybody else may have it.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::{
+    WorkerError,
+    claim::Claims,
+    lane::{Lane, Phase},
+    operation::Done,
+    pace::{Pace, Silence},
+    run::{Run, RunEvent, Sender},
+    session::Signals,
+    settlement::Gathered,
+    slots::Slots,
+    target::Targets,
+};
+use crate::{
+    config::{DeliveryConfig, WorkerConfig},
+    domain::lane::LaneKey,
+    store::{DeadDelivery, DeadReason, DoneDelivery, LaneState, Store},
+};
+
+/// How long a lane where messages keep arriving is held after it ran dry. Deleting and making its row anew for each
+/// message would leave a version that later looks walk over while an old snapshot is held.
+const HOLD_DRY: Duration = Duration::from_secs(1);
+
+/// How many dry lanes are held at most.
+const HOLD_DRY_MAX: usize = 128;
+
+/// How long a retired lane is remembered, to see that messages keep arriving.
+const REMEMBER_RETIRED: Duration = Duration::from_secs(3);
+
+/// How many retired lanes are remembered at most.
+const REMEMBER_RETIRED_MAX: usize = 4096;
+
+/// How often dry lanes are looked through for those to retire.
+const RETIRE_EVERY: Duration = Duration::from_millis(20);
+
+/// How many webhooks' settings are read anew at most after, notified or not.
+const REFRESH_TARGETS: Duration = Duration::from_secs(10);
+
+/// What the engine is made of.
+pub(super) struct Engine {
+    pub(super) store: Store,
+    pub(super) worker: Uuid,
+    pub(super) config: WorkerConfig,
+    pub(super) delivery: DeliveryConfig,
+    pub(super) sender: Arc<Sender>,
+    pub(super) signals: Arc<Signals>,
+    pub(super) events: mpsc::UnboundedReceiver<RunEvent>,
+    pub(super) runs: JoinSet<()>,
+    pub(super) operations: JoinSet<Done>,
+    pub(super) targets: Targets,
+    pub(super) lanes: HashMap<LaneKey, Lane>,
+    /// Lanes that wait for a slot, by webhook.
+    pub(super) queued: HashMap<i64, VecDeque<LaneKey>>,
+    /// Webhooks with lanes that wait, in the order of their turns.
+    pub(super) turns: VecDeque<i64>,
+    pub(super) slots: Slots,
+    pub(super) claims: Claims,
+    pub(super) gathered: Gathered,
+    pub(super) settling: bool,
+    pub(super) to_read: Vec<LaneKey>,
+    pub(super) reading: bool,
+    /// Lanes in phase Dry.
+    dry: Vec<LaneKey>,
+    next_retire: Option<Instant>,
+    /// Lanes that were retired lately.
+    retired: HashMap<LaneKey, Instant>,
+    pub(super) pace: Pace,
+    targets_due: Instant,
+    refreshing: bool,
+    draining: bool,
+    /// How many statements failed in a row; the first is logged, the wait grows.
+    pub(super) trouble: u32,
+}
+
+/// What the engine works with.
+pub(super) struct Parts {
+    pub(super) store: Store,
+    pub(super) worker: Uuid,
+    pub(super) config: WorkerConfig,
+    pub(super) delivery: DeliveryConfig,
+    pub(super) sender: Arc<Sender>,
+    pub(super) events: mpsc::UnboundedReceiver<RunEvent>,
+    pub(super) signals: Arc<Signals>,
+}
+
+impl Engine {
+    pub(super) fn new(parts: Parts) -> Self {
+        let now = Instant::now();
+        Self {
+            slots: Slots::new(parts.config.concurrency),
+            store: parts.store,
+            worker: parts.worker,
+            config: parts.config,
+            delivery: parts.delivery,
+            sender: parts.sender,
+            signals: parts.signals,
+            events: parts.events,
+            runs: JoinSet::new(),
+            operations: JoinSet::new(),
+            targets: Targets::new(),
+            lanes: HashMap::new(),
+            queued: HashMap::new(),
+            turns: VecDeque::new(),
+            claims: Claims::new(now),
+            gathered: Gathered::default(),
+            settling: false,
+            to_read: Vec::new(),
+            reading: false,
+            dry: Vec::new(),
+            next_retire: None,
+            retired: HashMap::new(),
+            pace: Pace::new(now),
+            targets_due: now,
+            refreshing: false,
+            draining: false,
+            trouble: 0,
+        }
+    }
+
+    /// Delivers until `shutdown`, then finishes what is in flight, settles and releases everything.
+    pub(super) async fn run(&mut self, shutdown: &CancellationToken) -> Result<(), WorkerError> {
+        let mut deadline = None;
+        loop {
+            if shutdown.is_cancelled() && !self.draining {
+                self.begin_draining();
+                deadline = Some(Instant::now() + Duration::from_secs(self.config.shutdown_seconds));
+            }
+            self.step(Instant::now());
+            if self.draining && self.drained() {
+                return Ok(());
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                warn!(in_flight = self.slots.used(), "requests did not finish in time and are abandoned");
+                return Ok(());
+            }
+            let wait_until = self.next_deadline(deadline);
+            tokio::select! {
+                biased;
+                Some(event) = self.events.recv() => {
+                    self.on_run_event(event);
+                    // Whatever else has arrived, so that one settle and one round of starts serve all of it.
+                    while let Ok(event) = self.events.try_recv() {
+                        self.on_run_event(event);
+                    }
+                }
+                Some(done) = self.operations.join_next() => self.on_done(joined(done)?)?,
+                Some(ended) = self.runs.join_next() => joined(ended)?,
+                () = self.signals.arrived() => self.on_signals(),
+                () = shutdown.cancelled(), if !self.draining => {}
+                () = tokio::time::sleep_until(wait_until.into()) => {}
+            }
+        }
+    }
+
+    /// Aborts all requests and statements, and returns when they have ended.
+    pub(super) async fn abandon(&mut self) {
+        self.runs.shutdown().await;
+        self.operations.shutdown().await;
+    }
+
+    /// Starts everything that can be started now.
+    fn step(&mut self, now: Instant) {
+        self.retire_dry(now);
+        self.start_runs();
+        if !self.draining {
+            if now >= self.targets_due && !self.refreshing {
+                self.refreshing = true;
+                self.targets_due = now + REFRESH_TARGETS;
+                self.refresh_targets();
+            }
+            if now >= self.pace.next_look(now) {
+                self.pace.look(now);
+                self.claims.look();
+                self.read_dry();
+            }
+            self.start_claim(now);
+        }
+        self.start_read();
+        self.start_settle(now);
+        self.signals.in_flight.store(self.slots.used(), Ordering::Relaxed);
+    }
+
+    fn next_deadline(&self, deadline: Option<Instant>) -> Instant {
+        let now = Instant::now();
+        let look = if self.claims.under_way() || self.draining {
+            // The answer comes by itself; nothing is to be done before.
+            now + Duration::from_secs(1)
+        } else {
+            self.pace.next_look(now).max(self.claims.not_before())
+        };
+        let settle = self.gathered.due().filter(|_| !self.settling);
+        [
+            Some(look),
+            settle,
+            self.next_retire,
+            deadline,
+            Some(self.targets_due.max(now + Duration::from_millis(5))),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        // The list is never empty.
+        .unwrap_or(look)
+    }
+
+    fn on_signals(&mut self) {
+        let signals = self.signals.take();
+        let now = Instant::now();
+        if signals.webhooks {
+            self.targets_due = now;
+        }
+        if !signals.silent_for.is_zero() {
+            self.pace.silent_for(signals.silent_for, now);
+        }
+        if signals.wakes > 0 {
+            self.claims.look();
+            self.read_dry();
+            let silence = self.pace.noticed(signals.wakes, now);
+            self.ask_for_silence(silence);
+        }
+    }
+
+    /// Asks publishers for silence, if that is due.
+    pub(super) fn ask_for_silence(&mut self, silence: Silence) {
+        if silence == Silence::Keep {
+            return;
+        }
+        let store = self.store.clone();
+        self.operations.spawn(async move {
+            // A failure costs speed and nothing else.
+            if store.quiet(super::pace::SILENCE).await.is_ok() && silence == Silence::Begin {
+                let _ = store.announce_quiet().await;
+            }
+            Done::Asked
+        });
+    }
+
+    /// Decides what an idle lane does next.
+    pub(super) fn advance(&mut self, key: LaneKey) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let deliverable = self.targets.get(&key.webhook_id).is_some_and(|target| target.deliverable());
+        if self.draining || !deliverable {
+            let change = lane.change(LaneState::Ready, None);
+            self.gathered.lane(change);
+            self.lanes.remove(&key);
+            return;
+        }
+        while let Some(message_id) = lane.pop_missing() {
+            lane.left(message_id);
+            self.gathered.dead(DeadDelivery {
+                delivery: DoneDelivery { key, token: lane.token, message_id },
+                reason: DeadReason::MessageMissing,
+                attempts: lane.failures,
+                last_error: Some("the message was deleted before it was delivered".to_owned()),
+            });
+            lane.failures = 0;
+        }
+        if lane.has_messages() {
+            lane.phase = Phase::Queued;
+            let queue = self.queued.entry(key.webhook_id).or_default();
+            if queue.is_empty() {
+                self.turns.push_back(key.webhook_id);
+            }
+            queue.push_back(key);
+        } else if lane.more {
+            lane.phase = Phase::Idle;
+            self.read_on(key);
+        } else {
+            let now = Instant::now();
+            let hot = self.retired.get(&key).is_some_and(|at| now.duration_since(*at) < REMEMBER_RETIRED);
+            let hold = if hot && self.dry.len() < HOLD_DRY_MAX { HOLD_DRY } else { Duration::ZERO };
+            self.dry_until(key, now + hold);
+        }
+    }
+
+    /// A lane owes nothing that is known: retire it at `retire_at`.
+    pub(super) fn dry_until(&mut self, key: LaneKey, retire_at: Instant) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if retire_at <= Instant::now() {
+            self.retire(key);
+            return;
+        }
+        lane.phase = Phase::Dry { retire_at };
+        self.dry.push(key);
+        self.next_retire.get_or_insert_with(|| Instant::now() + RETIRE_EVERY);
+    }
+
+    fn retire(&mut self, key: LaneKey) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        lane.phase = Phase::Retiring;
+        if lane.unsaved(64) {
+            let change = lane.change(LaneState::Held, None);
+            self.gathered.lane(change);
+        }
+        self.gathered.retire(key);
+    }
+
+    /// Retires the dry lanes whose time has come.
+    fn retire_dry(&mut self, now: Instant) {
+        if self.next_retire.is_none_or(|at| now < at) {
+            return;
+        }
+        for key in std::mem::take(&mut self.dry) {
+            match self.lanes.get(&key).map(|lane| &lane.phase) {
+                Some(Phase::Dry { retire_at }) if now >= *retire_at || self.draining => self.retire(key),
+                Some(Phase::Dry { .. }) => self.dry.push(key),
+                // It has become something else meanwhile.
+                _ => {}
+            }
+        }
+        self.next_retire = (!self.dry.is_empty()).then(|| now + RETIRE_EVERY);
+    }
+
+    /// A lane's row is gone.
+    pub(super) fn on_retired(&mut self, key: LaneKey) {
+        if !self.lanes.get(&key).is_some_and(|lane| matches!(lane.phase, Phase::Retiring)) {
+            return;
+        }
+        self.lanes.remove(&key);
+        let now = Instant::now();
+        if self.retired.len() >= REMEMBER_RETIRED_MAX {
+            self.retired.retain(|_, at| now.duration_since(*at) < REMEMBER_RETIRED);
+        }
+        if self.retired.len() < REMEMBER_RETIRED_MAX {
+            self.retired.insert(key, now);
+        }
+    }
+
+    /// A lane was not retired: its stripe is taken, or it owes something.
+    pub(super) fn on_not_retired(&mut self, key: LaneKey) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if !matches!(lane.phase, Phase::Retiring) {
+            return;
+        }
+        if self.draining || lane.has_messages() {
+            self.advance(key);
+            return;
+        }
+        let wait = lane.next_retire_wait();
+        self.dry_until(key, Instant::now() + wait);
+        self.read_on(key);
+    }
+
+    /// Reads the lanes that ran dry and are held, for something new.
+    fn read_dry(&mut self) {
+        for at in 0..self.dry.len() {
+            self.read_on(self.dry[at]);
+        }
+    }
+
+    /// Starts runs while there are slots, webhook by webhook.
+    fn start_runs(&mut self) {
+        let mut refused = 0;
+        while refused < self.turns.len() && !self.slots.full() {
+            let Some(webhook_id) = self.turns.pop_front() else { return };
+            let own_limit = self.targets.get(&webhook_id).and_then(|target| target.own_limit());
+            if !self.slots.take(webhook_id, own_limit) {
+                self.turns.push_back(webhook_id);
+                refused += 1;
+                continue;
+            }
+            let queue = self.queued.entry(webhook_id).or_default();
+            let key = queue.pop_front();
+            if queue.is_empty() {
+                self.queued.remove(&webhook_id);
+            } else {
+                self.turns.push_back(webhook_id);
+            }
+            if !key.is_some_and(|key| self.start_run(key)) {
+                self.slots.give_back(webhook_id);
+            }
+        }
+    }
+
+    /// Starts a queued lane's run in a slot that was taken for it; false where the lane has no use for it.
+    fn start_run(&mut self, key: LaneKey) -> bool {
+        let Some(lane) = self.lanes.get_mut(&key) else { return false };
+        if !matches!(lane.phase, Phase::Queued) {
+            return false;
+        }
+        let target = self.targets.get(&key.webhook_id).filter(|target| target.deliverable());
+        let Some(target) = target.filter(|_| !self.draining).map(Arc::clone) else {
+            self.advance(key);
+            return false;
+        };
+        let (messages, stop) = lane.start_run();
+        let run = Run { key, target, messages, failures: lane.failures, stop };
+        self.runs.spawn(run.send(Arc::clone(&self.sender)));
+        true
+    }
+
+    fn refresh_targets(&mut self) {
+        let (store, delivery) = (self.store.clone(), self.delivery.clone());
+        self.operations.spawn(async move { Done::Targets(store.list_targets(&delivery).await) });
+    }
+
+    /// The webhooks were read: take them in.
+    pub(super) fn on_targets(&mut self, current: Option<Vec<crate::domain::webhook::Target>>) {
+        self.refreshing = false;
+        let Some(current) = current else {
+            self.targets_due = Instant::now() + Duration::from_secs(1);
+            return;
+        };
+        super::target::replace(&mut self.targets, current);
+        let lease = self.targets.values().map(|target| target.lease()).max().unwrap_or_default();
+        self.signals.want_lease(lease);
+        self.claims.forget_except(&self.targets);
+        self.claims.look();
+        // Queued lanes of webhooks that stopped are released when their turn comes; make that now.
+        let stopped: Vec<LaneKey> = self
+            .lanes
+            .values()
+            .filter(|lane| !lane.running() && !matches!(lane.phase, Phase::Retiring))
+            .map(|lane| lane.key)
+            .filter(|key| !self.targets.get(&key.webhook_id).is_some_and(|target| target.deliverable()))
+            .collect();
+        for key in stopped {
+            self.advance(key);
+        }
+    }
+
+    fn begin_draining(&mut self) {
+        info!(
+            in_flight = self.slots.used(),
+            held = self.lanes.len(),
+            "stopping: requests in flight may finish"
+        );
+        self.draining = true;
+        let keys: Vec<LaneKey> = self.lanes.keys().copied().collect();
+        for key in keys {
+            match self.lanes.get(&key) {
+                Some(lane) if lane.running() => lane.stop_run(),
+                Some(lane) if matches!(lane.phase, Phase::Retiring) => {}
+                _ => self.advance(key),
+            }
+        }
+    }
+
+    fn drained(&self) -> bool {
+        self.lanes.is_empty() && !self.settling && self.gathered.due().is_none() && !self.claims.under_way()
+    }
+}
+
+fn joined<T>(result: Result<T, JoinError>) -> Result<T, WorkerError> {
+    result.map_err(|error| WorkerError::Task(error.to_string()))
+}

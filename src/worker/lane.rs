@@ -1,0 +1,230 @@
+//! A lane that this worker holds.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    domain::{lane::LaneKey, message::Message},
+    store::{ClaimedLane, HeldLane, LaneChange, LaneState, Owed, OwedMessage, ReadLane},
+};
+
+/// The longest wait between two tries to retire a lane whose stripe is taken.
+const RETIRE_WAIT_MAX: Duration = Duration::from_millis(250);
+
+/// The first such wait.
+const RETIRE_WAIT_MIN: Duration = Duration::from_millis(4);
+
+/// A lane that this worker holds, as it knows it.
+pub(super) struct Lane {
+    pub(super) key: LaneKey,
+    pub(super) token: i64,
+    pub(super) rewinds: i32,
+    /// Failed attempts of the head.
+    pub(super) failures: u32,
+    /// The last message that has left the lane.
+    pub(super) position: i64,
+    /// Messages that have left the lane since its row's position was written.
+    unsaved: usize,
+    /// The last message that was read.
+    read_to: i64,
+    /// What was read and is not under way.
+    queue: VecDeque<OwedMessage>,
+    /// Whether the database may hold more than was read.
+    pub(super) more: bool,
+    pub(super) reading: Reading,
+    pub(super) phase: Phase,
+    /// The wait before the next try to retire it.
+    retire_wait: Duration,
+}
+
+/// Whether what a lane owes next is being read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    No,
+    /// The next read takes it along.
+    Wanted,
+    UnderWay,
+}
+
+/// What a held lane is doing.
+pub(super) enum Phase {
+    /// Nothing: to be decided.
+    Idle,
+    /// Waits for a slot.
+    Queued,
+    /// Has a slot.
+    Running {
+        /// Messages of the run that are not reported yet.
+        left: usize,
+        /// Half the run's length: below it, the next messages are read.
+        low: usize,
+        /// Set to stop the run before its next request.
+        stop: Arc<AtomicBool>,
+    },
+    /// Released by the report that ended its run; forgotten at the run's end.
+    Released,
+    /// Owes nothing that is known: read on until then, and retired at that instant.
+    Dry {
+        /// When to retire it.
+        retire_at: Instant,
+    },
+    /// Its retirement is under way.
+    Retiring,
+}
+
+impl Lane {
+    pub(super) fn claimed(claimed: ClaimedLane, token: i64) -> Self {
+        let mut lane = Self {
+            key: claimed.key,
+            token,
+            rewinds: claimed.rewinds,
+            failures: u32::try_from(claimed.failures).unwrap_or_default(),
+            position: claimed.position,
+            unsaved: 0,
+            read_to: claimed.position,
+            queue: VecDeque::new(),
+            more: false,
+            reading: Reading::No,
+            phase: Phase::Idle,
+            retire_wait: RETIRE_WAIT_MIN,
+        };
+        lane.append(claimed.owed);
+        lane
+    }
+
+    fn append(&mut self, owed: Owed) {
+        self.more = owed.more;
+        for item in owed.items {
+            if item.id() > self.read_to {
+                self.read_to = item.id();
+                self.queue.push_back(item);
+            }
+        }
+    }
+
+    /// Takes in what was read on. Says whether anything new came.
+    pub(super) fn read(&mut self, read: ReadLane) -> bool {
+        self.reading = Reading::No;
+        if read.rewinds != self.rewinds {
+            if matches!(self.phase, Phase::Running { .. } | Phase::Released | Phase::Retiring) {
+                // What is under way must be settled first, or it would be sent twice.
+                self.more = true;
+                return false;
+            }
+            self.rewinds = read.rewinds;
+            self.position = self.position.min(read.position);
+            self.read_to = read.position;
+            self.queue.clear();
+        }
+        let before = self.read_to;
+        self.append(read.owed);
+        self.read_to > before
+    }
+
+    /// How to name the lane to the store; reading goes on after what was read last.
+    pub(super) fn held(&self) -> HeldLane {
+        HeldLane { key: self.key, token: self.token, position: self.read_to, rewinds: self.rewinds }
+    }
+
+    /// A message has left the lane.
+    pub(super) fn left(&mut self, message_id: i64) {
+        self.position = message_id;
+        self.unsaved += 1;
+    }
+
+    /// Whether more than `limit` messages have left the lane since its row's position was written. Reading begins at
+    /// that position after a crash, and looks for leftovers do at retirement: what lies behind it is walked over.
+    pub(super) fn unsaved(&self, limit: usize) -> bool {
+        self.unsaved > limit
+    }
+
+    /// How to write the lane's row.
+    pub(super) fn change(&mut self, state: LaneState, last_error: Option<String>) -> LaneChange {
+        self.unsaved = 0;
+        LaneChange {
+            key: self.key,
+            token: self.token,
+            rewinds: self.rewinds,
+            position: self.position,
+            state,
+            failures: self.failures,
+            last_error,
+        }
+    }
+
+    /// The head, if the message itself is gone; removes it.
+    pub(super) fn pop_missing(&mut self) -> Option<i64> {
+        match self.queue.front() {
+            Some(OwedMessage::Missing(id)) => {
+                let id = *id;
+                self.queue.pop_front();
+                Some(id)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether something is ready to be sent.
+    pub(super) fn has_messages(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Takes the messages of the next run.
+    pub(super) fn start_run(&mut self) -> (Vec<Message>, Arc<AtomicBool>) {
+        let mut messages = Vec::with_capacity(self.queue.len());
+        while let Some(OwedMessage::Present(_)) = self.queue.front() {
+            if let Some(OwedMessage::Present(message)) = self.queue.pop_front() {
+                messages.push(message);
+            }
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        self.phase =
+            Phase::Running { left: messages.len(), low: messages.len() / 2, stop: Arc::clone(&stop) };
+        self.retire_wait = RETIRE_WAIT_MIN;
+        (messages, stop)
+    }
+
+    /// Puts back, in front, what a run did not send.
+    pub(super) fn put_back(&mut self, unsent: Vec<Message>) {
+        for message in unsent.into_iter().rev() {
+            self.queue.push_front(OwedMessage::Present(message));
+        }
+    }
+
+    /// A request of the run has ended for `count` messages. Says whether the run is half through, so that what comes
+    /// next should be read.
+    pub(super) fn reported(&mut self, count: usize) -> bool {
+        match &mut self.phase {
+            Phase::Running { left, low, .. } => {
+                *left = left.saturating_sub(count);
+                *left <= *low
+            }
+            _ => false,
+        }
+    }
+
+    /// Stops the run before its next request.
+    pub(super) fn stop_run(&self) {
+        if let Phase::Running { stop, .. } = &self.phase {
+            stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a run is under way.
+    pub(super) fn running(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. } | Phase::Released)
+    }
+
+    /// The stripe was taken, or something came in: when to try again. Each wait is longer than the last.
+    pub(super) fn next_retire_wait(&mut self) -> Duration {
+        let wait = self.retire_wait;
+        self.retire_wait = (wait * 2).min(RETIRE_WAIT_MAX);
+        wait
+    }
+}

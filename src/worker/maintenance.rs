@@ -1,0 +1,46 @@
+//! What must be done now and then: partitions of the log, messages past their retention, orphans.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::store::{Store, StoreError};
+
+/// Between two rounds.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// How many days ahead the log has its partitions.
+const LOG_DAYS_AHEAD: i32 = 7;
+
+/// How many days of the log are kept.
+const LOG_DAYS_KEPT: i32 = 30;
+
+/// Maintains the database; never returns. Any worker may do it, and all of them do.
+pub(super) async fn maintain(store: Store) {
+    let mut failing = false;
+    loop {
+        match round(&store).await {
+            Ok(()) => failing = false,
+            Err(error) if !failing => {
+                warn!(%error, "maintenance failed; trying again every minute");
+                failing = true;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+async fn round(store: &Store) -> Result<(), StoreError> {
+    store.make_attempt_partitions(LOG_DAYS_AHEAD).await?;
+    store.drop_attempt_partitions(LOG_DAYS_KEPT).await?;
+    let expired = store.delete_expired_messages().await?;
+    if expired > 0 {
+        info!(expired, "deleted messages past their topic's retention");
+    }
+    let orphans = store.delete_orphans().await?;
+    if orphans > 0 {
+        info!(orphans, "deleted deliveries of webhooks that are gone");
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! Statements that run beside the engine, and what their answers mean for it.
+
+use std::{collections::HashMap, time::Instant};
+
+use tracing::{info, warn};
+
+use super::{
+    WorkerError,
+    engine::Engine,
+    lane::{Lane, Phase, Reading},
+    settlement::Batch,
+};
+use crate::{
+    domain::{lane::LaneKey, webhook::Target},
+    store::{ClaimedLane, HeldLane, ReadLane, ReadLimits, Retirement, Settlement, StoreError, Want},
+};
+
+/// How many lanes one read serves at most.
+const READ_MAX: usize = 256;
+
+/// What one read reads.
+const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 200, payload_bytes: 4 << 20 };
+
+/// A statement's answer.
+pub(super) enum Done {
+    Claimed { token: i64, wants: Vec<Want>, claimed: Result<Vec<ClaimedLane>, StoreError> },
+    Read { asked: Vec<HeldLane>, read: Result<Vec<ReadLane>, StoreError> },
+    Settled(Settled),
+    Targets(Result<Vec<Target>, StoreError>),
+    Disabled(i64, Result<(), StoreError>),
+    Asked,
+}
+
+/// What became of a settle.
+pub(super) struct Settled {
+    settlement: Settlement,
+    settled: Result<(), StoreError>,
+    logged: Result<(), StoreError>,
+    retire: Vec<LaneKey>,
+    retired: Result<HashMap<LaneKey, Retirement>, StoreError>,
+}
+
+impl Engine {
+    pub(super) fn on_done(&mut self, done: Done) -> Result<(), WorkerError> {
+        match done {
+            Done::Claimed { token, wants, claimed: Ok(claimed) } => {
+                self.recovered();
+                self.on_claimed(token, &wants, claimed);
+            }
+            // The statement may have taken lanes that this worker would never hear of: under a new incarnation they
+            // are released with the rest.
+            Done::Claimed { claimed: Err(error), .. } if !error.is_refusal() || error.is_not_registered() => {
+                return Err(WorkerError::Store(error));
+            }
+            Done::Claimed { claimed: Err(error), .. } => self.on_claim_failed(&error),
+            Done::Read { asked, read } => self.on_read(asked, read),
+            Done::Settled(settled) => self.on_settled(settled),
+            Done::Targets(Ok(targets)) => self.on_targets(Some(targets)),
+            Done::Targets(Err(error)) => {
+                self.trouble(&error, "reading webhooks");
+                self.on_targets(None);
+            }
+            Done::Disabled(webhook_id, Err(error)) => {
+                warn!(webhook_id, %error, "webhook could not be disabled; its next request will say so again");
+            }
+            // Silence is a matter of speed alone.
+            Done::Disabled(_, Ok(())) | Done::Asked => {}
+        }
+        Ok(())
+    }
+
+    fn recovered(&mut self) {
+        if self.trouble > 0 {
+            info!("statements succeed again");
+            self.trouble = 0;
+        }
+    }
+
+    /// Asks for what a lane owes next.
+    pub(super) fn read_on(&mut self, key: LaneKey) {
+        if let Some(lane) = self.lanes.get_mut(&key)
+            && lane.reading == Reading::No
+        {
+            lane.reading = Reading::Wanted;
+            self.to_read.push(key);
+        }
+    }
+
+    pub(super) fn start_read(&mut self) {
+        if self.reading || self.to_read.is_empty() {
+            return;
+        }
+        let asked: Vec<LaneKey> = self.to_read.drain(..self.to_read.len().min(READ_MAX)).collect();
+        let mut held = Vec::with_capacity(asked.len());
+        for key in asked {
+            // A lane that was given up and claimed anew since may stand here twice; it must not be asked for twice.
+            if let Some(lane) = self.lanes.get_mut(&key)
+                && lane.reading == Reading::Wanted
+            {
+                lane.reading = Reading::UnderWay;
+                held.push(lane.held());
+            }
+        }
+        if held.is_empty() {
+            return;
+        }
+        self.reading = true;
+        let (store, worker) = (self.store.clone(), self.worker);
+        self.operations.spawn(async move {
+            let read = store.read_lanes(worker, &held, LIMITS).await;
+            Done::Read { asked: held, read }
+        });
+    }
+
+    fn on_read(&mut self, asked: Vec<HeldLane>, read: Result<Vec<ReadLane>, StoreError>) {
+        self.reading = false;
+        let read = match read {
+            Ok(read) => read,
+            Err(error) => {
+                let wait = self.trouble(&error, "reading lanes");
+                for HeldLane { key, token, .. } in asked {
+                    let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else {
+                        continue;
+                    };
+                    lane.reading = Reading::No;
+                    lane.more = true;
+                    if matches!(lane.phase, Phase::Idle) {
+                        // Nothing else would bring it up again.
+                        self.dry_until(key, Instant::now() + wait);
+                    }
+                }
+                return;
+            }
+        };
+        let mut read: HashMap<LaneKey, ReadLane> = read.into_iter().map(|lane| (lane.key, lane)).collect();
+        for HeldLane { key, token, .. } in asked {
+            // Under another token it is another claim, of which this answer says nothing.
+            let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else { continue };
+            let Some(read) = read.remove(&key) else {
+                // Its webhook was deleted, or an operator has released it: it is not ours to send for any more.
+                lane.stop_run();
+                if lane.running() {
+                    lane.phase = Phase::Released;
+                } else {
+                    self.lanes.remove(&key);
+                }
+                continue;
+            };
+            let new = lane.read(read);
+            match lane.phase {
+                Phase::Idle => self.advance(key),
+                Phase::Dry { .. } if new || lane.more => self.advance(key),
+                // Running: it goes on with what came. Dry or retiring: what is said of that decides.
+                _ => {}
+            }
+        }
+    }
+
+    /// Writes what has gathered, if it is time.
+    pub(super) fn start_settle(&mut self, now: Instant) {
+        if self.settling || self.gathered.due().is_none_or(|due| now < due) {
+            return;
+        }
+        self.settling = true;
+        let Batch { mut settlement, attempts, mut retire } = self.gathered.take();
+        retire.sort_unstable();
+        let held: Vec<HeldLane> =
+            retire.iter().filter_map(|key| self.lanes.get(key)).map(Lane::held).collect();
+        let (store, worker) = (self.store.clone(), self.worker);
+        self.operations.spawn(async move {
+            let settle = async {
+                if settlement.is_empty() { Ok(()) } else { store.settle(worker, &mut settlement).await }
+            };
+            let log = async {
+                if attempts.is_empty() { Ok(()) } else { store.append_attempts(worker, &attempts).await }
+            };
+            let (settled, logged) = tokio::join!(settle, log);
+            let retired = if settled.is_ok() && !held.is_empty() {
+                store.retire_lanes(worker, &held).await
+            } else {
+                Ok(HashMap::new())
+            };
+            Done::Settled(Settled { settlement, settled, logged, retire, retired })
+        });
+    }
+
+    fn on_settled(&mut self, settled: Settled) {
+        self.settling = false;
+        match settled.settled {
+            Ok(()) => self.recovered(),
+            Err(error) => {
+                let wait = self.trouble(&error, "settle");
+                self.gathered.put_back(settled.settlement, wait);
+            }
+        }
+        if let Err(error) = settled.logged {
+            self.trouble(&error, "writing the log of attempts");
+        }
+        let retired = settled.retired.unwrap_or_else(|error| {
+            self.trouble(&error, "retiring lanes");
+            HashMap::new()
+        });
+        for key in settled.retire {
+            match retired.get(&key) {
+                Some(Retirement::Retired) => self.on_retired(key),
+                Some(Retirement::Rewound) | None => self.on_not_retired(key),
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What a request's outcome means for its lane.
+
+use std::time::Instant;
+
+use tracing::{debug, info, warn};
+
+use super::{
+    engine::Engine,
+    lane::Phase,
+    operation::Done,
+    run::{Report, RunEvent},
+};
+use crate::{
+    domain::{
+        attempt::{ErrorClass, Outcome},
+        lane::LaneKey,
+        message::Message,
+        retry::{AfterFailure, after_failure},
+    },
+    store::{AttemptRow, DeadDelivery, DeadReason, DoneDelivery, LaneState},
+};
+
+/// After how many messages a busy lane's position is written.
+const SAVE_POSITION_AFTER: usize = 1000;
+
+impl Engine {
+    pub(super) fn on_run_event(&mut self, event: RunEvent) {
+        match event {
+            RunEvent::Report(report) => self.on_report(report),
+            RunEvent::Ended { key, unsent } => self.on_run_ended(key, unsent),
+        }
+    }
+
+    fn on_report(&mut self, report: Report) {
+        let key = report.key;
+        if report.result.error_class == Some(ErrorClass::Timeout) {
+            self.slots.timed_out(key.webhook_id);
+        } else {
+            self.slots.answered(key.webhook_id);
+        }
+        match report.result.outcome {
+            Outcome::Accepted => self.on_accepted(&report),
+            Outcome::Failed => self.on_failed(&report),
+            Outcome::Gone => self.on_gone(&report),
+        }
+        for message_id in &report.message_ids {
+            self.gathered.attempt(AttemptRow {
+                webhook_id: key.webhook_id,
+                message_id: *message_id,
+                attempt: report.attempt,
+                result: report.result.clone(),
+                attempted_at: report.attempted_at,
+            });
+        }
+    }
+
+    fn on_accepted(&mut self, report: &Report) {
+        let Some(lane) = self.lanes.get_mut(&report.key) else { return };
+        for message_id in &report.message_ids {
+            lane.left(*message_id);
+            self.gathered.done(DoneDelivery { key: lane.key, token: lane.token, message_id: *message_id });
+        }
+        if lane.failures > 0 || lane.unsaved(SAVE_POSITION_AFTER) {
+            // A crash must not count the failures of this message against the next one.
+            lane.failures = 0;
+            let change = lane.change(LaneState::Held, None);
+            self.gathered.lane(change);
+        }
+        if lane.reported(report.message_ids.len()) && lane.more {
+            self.read_on(report.key);
+        }
+    }
+
+    fn on_failed(&mut self, report: &Report) {
+        let Some(lane) = self.lanes.get_mut(&report.key) else { return };
+        let Some(target) = self.targets.get(&report.key.webhook_id) else { return };
+        lane.failures += 1;
+        let error = report.result.error.clone();
+        debug!(
+            webhook_id = report.key.webhook_id,
+            message_id = report.message_ids[0],
+            attempt = report.attempt,
+            error = error.as_deref(),
+            "request failed"
+        );
+        let policy = &target.settings.policy;
+        match after_failure(policy, lane.failures, report.result.retry_after, rand::random()) {
+            AfterFailure::Retry(delay) => {
+                let change = lane.change(LaneState::Waiting(delay), error);
+                self.gathered.lane(change);
+                lane.phase = Phase::Released;
+            }
+            AfterFailure::Halt => {
+                warn!(
+                    webhook_id = report.key.webhook_id,
+                    message_id = report.message_ids[0],
+                    error = error.as_deref(),
+                    "lane halted: its head used up its attempts"
+                );
+                let change = lane.change(LaneState::Halted, error);
+                self.gathered.lane(change);
+                lane.phase = Phase::Released;
+            }
+            AfterFailure::DeadLetter => {
+                for message_id in &report.message_ids {
+                    warn!(
+                        webhook_id = report.key.webhook_id,
+                        message_id,
+                        attempts = lane.failures,
+                        error = error.as_deref(),
+                        "message moved to the dead letters"
+                    );
+                    lane.left(*message_id);
+                    self.gathered.dead(DeadDelivery {
+                        delivery: DoneDelivery { key: lane.key, token: lane.token, message_id: *message_id },
+                        reason: DeadReason::AttemptsExhausted,
+                        attempts: lane.failures,
+                        last_error: error.clone(),
+                    });
+                }
+                lane.failures = 0;
+                let change = lane.change(LaneState::Held, None);
+                self.gathered.lane(change);
+            }
+        }
+    }
+
+    /// The receiver is gone for good: stop sending to it, and keep what it is owed.
+    fn on_gone(&mut self, report: &Report) {
+        let webhook_id = report.key.webhook_id;
+        let Some(lane) = self.lanes.get_mut(&report.key) else { return };
+        let change = lane.change(LaneState::Ready, report.result.error.clone());
+        self.gathered.lane(change);
+        lane.phase = Phase::Released;
+        if let Some(target) = self.targets.get(&webhook_id)
+            && target.deliverable()
+        {
+            info!(webhook_id, "receiver answered 410 Gone: webhook disabled, its backlog is kept");
+            target.stop();
+            let store = self.store.clone();
+            self.operations.spawn(async move {
+                let reason = "the receiver answered 410 Gone";
+                Done::Disabled(webhook_id, store.disable_webhook(webhook_id, reason).await)
+            });
+        }
+    }
+
+    fn on_run_ended(&mut self, key: LaneKey, unsent: Vec<Message>) {
+        self.slots.give_back(key.webhook_id);
+        let timeout = self.timeout(key);
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if matches!(lane.phase, Phase::Released) {
+            self.lanes.remove(&key);
+            return;
+        }
+        // A run that could not start its first request would spin: its worker is about to stop or to start over, or
+        // its lease does not cover a timeout that has just been raised.
+        let held_back = !unsent.is_empty() && !self.sender.liveness.may_send(Instant::now(), timeout);
+        lane.put_back(unsent);
+        lane.phase = Phase::Idle;
+        if held_back {
+            let change = lane.change(LaneState::Waiting(std::time::Duration::from_millis(500)), None);
+            self.gathered.lane(change);
+            self.lanes.remove(&key);
+        } else {
+            self.advance(key);
+        }
+    }
+
+    fn timeout(&self, key: LaneKey) -> std::time::Duration {
+        self.targets.get(&key.webhook_id).map(|target| target.settings.policy.timeout).unwrap_or_default()
+    }
+}

@@ -1,0 +1,142 @@
+//! The worker's own connection: it listens, and every round trip over it proves that the worker's lock is held.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Notify, mpsc};
+
+use super::{WorkerError, liveness::Liveness, target::LEASE_MIN};
+use crate::store::{Notice, WorkerSession};
+
+/// Between two heartbeats: several must fit into the time that one of them is good for.
+const HEARTBEAT: Duration = Duration::from_millis(150);
+
+/// Between two heartbeats that write the worker's row.
+const WRITE_ROW: Duration = Duration::from_secs(1);
+
+/// What the session tells the engine, and the engine the session.
+#[derive(Default)]
+pub(super) struct Signals {
+    arrived: Notify,
+    wakes: AtomicU32,
+    webhooks: AtomicBool,
+    /// Microseconds for which publishers are silent.
+    silent_for: AtomicU64,
+    /// Requests in flight, for the worker's row.
+    pub(super) in_flight: AtomicUsize,
+    /// The lease that the webhooks' timeouts need, in milliseconds.
+    lease: AtomicU64,
+}
+
+/// What has arrived since the last look.
+pub(super) struct Arrived {
+    /// How many notices say that something was published.
+    pub(super) wakes: u32,
+    /// Whether webhooks or topics changed.
+    pub(super) webhooks: bool,
+    /// For how long publishers are silent.
+    pub(super) silent_for: Duration,
+}
+
+impl Signals {
+    /// Resolves when something has arrived since the last [`Signals::take`].
+    pub(super) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Takes what has arrived.
+    pub(super) fn take(&self) -> Arrived {
+        Arrived {
+            wakes: self.wakes.swap(0, Ordering::Relaxed),
+            webhooks: self.webhooks.swap(false, Ordering::Relaxed),
+            silent_for: Duration::from_micros(self.silent_for.swap(0, Ordering::Relaxed)),
+        }
+    }
+
+    /// Something may be due.
+    pub(super) fn wake(&self) {
+        self.wakes.fetch_add(1, Ordering::Relaxed);
+        self.arrived.notify_one();
+    }
+
+    /// The lease that the webhooks' timeouts need from now on.
+    pub(super) fn want_lease(&self, lease: Duration) {
+        let milliseconds = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        self.lease.store(milliseconds, Ordering::Relaxed);
+    }
+
+    fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease.load(Ordering::Relaxed)).max(LEASE_MIN)
+    }
+}
+
+/// Keeps the session until it is lost; never returns otherwise.
+pub(super) async fn keep(
+    session: Arc<WorkerSession>,
+    notices: mpsc::UnboundedReceiver<Notice>,
+    signals: Arc<Signals>,
+    liveness: Arc<Liveness>,
+) -> WorkerError {
+    tokio::select! {
+        error = beat(&session, &signals, &liveness) => error,
+        () = forward(notices, &signals) => WorkerError::Lost("its connection ended"),
+        () = watch(&liveness) => WorkerError::Lost("the database did not answer in time"),
+    }
+}
+
+async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -> WorkerError {
+    let mut row_written = Instant::now();
+    loop {
+        let asked = Instant::now();
+        let lease = (asked.duration_since(row_written) >= WRITE_ROW).then(|| signals.lease());
+        match session.heartbeat(signals.in_flight.load(Ordering::Relaxed), lease).await {
+            Ok(silent_for) => {
+                liveness.answered(asked, lease);
+                if lease.is_some() {
+                    row_written = asked;
+                }
+                if !silent_for.is_zero() {
+                    let microseconds = u64::try_from(silent_for.as_micros()).unwrap_or(u64::MAX);
+                    signals.silent_for.store(microseconds, Ordering::Relaxed);
+                    signals.arrived.notify_one();
+                }
+            }
+            Err(error) => return WorkerError::Store(error),
+        }
+        tokio::time::sleep(HEARTBEAT).await;
+    }
+}
+
+/// Passes notices on, many as one; returns when the connection is lost.
+async fn forward(mut notices: mpsc::UnboundedReceiver<Notice>, signals: &Signals) {
+    while let Some(notice) = notices.recv().await {
+        match notice {
+            Notice::Wake => signals.wake(),
+            Notice::Webhooks => {
+                signals.webhooks.store(true, Ordering::Relaxed);
+                signals.arrived.notify_one();
+            }
+            Notice::Quiet => {
+                let microseconds = u64::try_from(super::pace::SILENCE.as_micros()).unwrap_or(u64::MAX);
+                signals.silent_for.store(microseconds, Ordering::Relaxed);
+                signals.arrived.notify_one();
+            }
+        }
+    }
+}
+
+/// Returns when no round trip was answered in time.
+async fn watch(liveness: &Liveness) {
+    loop {
+        let until = liveness.alive_until();
+        if Instant::now() >= until {
+            return;
+        }
+        tokio::time::sleep_until(until.into()).await;
+    }
+}

@@ -1,0 +1,153 @@
+//! Who may send next: the worker's slots, shared between webhooks.
+//!
+//! Promised: a webhook that hangs cannot take the slots that others need. A webhook may hold at most [`SHARE`] times as
+//! many slots as are free (Choudhury and Hahne, "Dynamic queue length thresholds", 1998), so some always are; and one
+//! whose requests time out gets fewer and fewer, down to a single probe, until they succeed again (additive increase,
+//! multiplicative decrease).
+
+use std::collections::HashMap;
+
+/// How many slots a webhook may hold for each one that is free.
+const SHARE: usize = 4;
+
+/// The slots of one worker.
+#[derive(Debug)]
+pub(super) struct Slots {
+    capacity: usize,
+    used: usize,
+    webhooks: HashMap<i64, Webhook>,
+}
+
+#[derive(Debug, Default)]
+struct Webhook {
+    used: usize,
+    /// What timeouts have left of its limit; `None` while nothing has timed out.
+    shrunk: Option<usize>,
+}
+
+impl Slots {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { capacity: capacity.max(1), used: 0, webhooks: HashMap::new() }
+    }
+
+    /// How many slots are in use.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Whether none is free.
+    pub(super) fn full(&self) -> bool {
+        self.used >= self.capacity
+    }
+
+    /// How many slots a webhook could use if no other did; `own` is the limit of its policy.
+    pub(super) fn limit(&self, webhook_id: i64, own: Option<usize>) -> usize {
+        let shrunk = self.webhooks.get(&webhook_id).and_then(|webhook| webhook.shrunk);
+        self.capacity.min(own.unwrap_or(usize::MAX)).min(shrunk.unwrap_or(usize::MAX)).max(1)
+    }
+
+    /// Takes a slot for a webhook, if it may have one.
+    pub(super) fn take(&mut self, webhook_id: i64, own: Option<usize>) -> bool {
+        let limit = self.limit(webhook_id, own);
+        let free = self.capacity.saturating_sub(self.used);
+        let webhook = self.webhooks.entry(webhook_id).or_default();
+        // With a single slot in all, nobody can leave one free.
+        let share = if self.capacity == 1 { 1 } else { free * SHARE };
+        if free == 0 || webhook.used >= limit || webhook.used >= share {
+            return false;
+        }
+        webhook.used += 1;
+        self.used += 1;
+        true
+    }
+
+    /// Gives a webhook's slot back.
+    pub(super) fn give_back(&mut self, webhook_id: i64) {
+        let Some(webhook) = self.webhooks.get_mut(&webhook_id) else { return };
+        webhook.used = webhook.used.saturating_sub(1);
+        self.used = self.used.saturating_sub(1);
+        if webhook.used == 0 && webhook.shrunk.is_none() {
+            self.webhooks.remove(&webhook_id);
+        }
+    }
+
+    /// A request of a webhook timed out: halve its limit.
+    pub(super) fn timed_out(&mut self, webhook_id: i64) {
+        let webhook = self.webhooks.entry(webhook_id).or_default();
+        // From what it really uses: halving an unused limit would change nothing.
+        let now = webhook.shrunk.unwrap_or(self.capacity).min(webhook.used.max(1));
+        webhook.shrunk = Some((now / 2).max(1));
+    }
+
+    /// A request of a webhook was answered in time: one slot more, until nothing is held back.
+    pub(super) fn answered(&mut self, webhook_id: i64) {
+        let capacity = self.capacity;
+        let Some(webhook) = self.webhooks.get_mut(&webhook_id) else { return };
+        if let Some(shrunk) = webhook.shrunk {
+            webhook.shrunk = Some(shrunk + 1).filter(|grown| *grown < capacity);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_hanging_webhook_leaves_slots_to_others() {
+        let mut slots = Slots::new(100);
+        let hanging = (0..1000).filter(|_| slots.take(1, None)).count();
+        assert_eq!(hanging, 80);
+        let healthy = (0..1000).filter(|_| slots.take(2, None)).count();
+        assert!(healthy >= 10, "{healthy}");
+        for _ in 0..10 {
+            slots.timed_out(1);
+        }
+        assert_eq!(slots.limit(1, None), 1);
+        for _ in 0..200 {
+            slots.answered(1);
+        }
+        assert_eq!(slots.limit(1, None), 100);
+    }
+
+    #[test]
+    fn a_single_slot_serves() {
+        let mut slots = Slots::new(1);
+        assert!(slots.take(1, None));
+        assert!(!slots.take(2, None));
+        slots.give_back(1);
+        assert!(slots.take(2, None));
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_capacity_or_limit_and_never_stuck(
+            capacity in 1usize..50,
+            own in 1usize..60,
+            steps in prop::collection::vec((0i64..4, 0u8..4), 0..300),
+        ) {
+            let mut slots = Slots::new(capacity);
+            let mut held: HashMap<i64, usize> = HashMap::new();
+            for (webhook, step) in steps {
+                let count = held.entry(webhook).or_default();
+                match step {
+                    0 if slots.take(webhook, Some(own)) => *count += 1,
+                    1 if *count > 0 => { slots.give_back(webhook); *count -= 1; }
+                    2 => slots.timed_out(webhook),
+                    3 => slots.answered(webhook),
+                    _ => {}
+                }
+                prop_assert!(*count <= own);
+                prop_assert_eq!(held.values().sum::<usize>(), slots.used());
+                prop_assert!(slots.used() <= capacity);
+            }
+            // Once everything is given back, any webhook can start.
+            for (webhook, count) in held {
+                for _ in 0..count { slots.give_back(webhook); }
+            }
+            prop_assert!(slots.take(9, Some(own)) && slots.used() == 1);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Taking over the lanes of workers that are dead or hung.
+//!
+//! A worker's lock is free as soon as its session has ended: its process died, was cut off, or PostgreSQL restarted.
+//! Once free it stays free, as no incarnation takes its lock twice. The worker itself stops sending within
+//! [`ALIVE_FOR`](super::liveness::ALIVE_FOR) of its last answered round trip; its lanes are released after
+//! [`TAKEOVER_AFTER`]. A worker that hangs with its connection alive is recognised by a heartbeat that stands still
+//! for its whole lease. Both are counted on this process's monotonic clock, which no step of the database's can shorten.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tracing::{debug, info};
+use uuid::Uuid;
+
+use super::{liveness::TAKEOVER_AFTER, session::Signals};
+use crate::store::{OtherWorker, Store, StoreError};
+
+/// Between two looks at the other workers.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What was seen of another worker.
+struct Seen {
+    heartbeat_at: Timestamp,
+    heartbeat_since: Instant,
+    free_since: Option<Instant>,
+}
+
+/// Why a worker's lanes are released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Alive,
+    Dead,
+    Hung,
+}
+
+/// Watches the other workers; never returns.
+pub(super) async fn watch(store: Store, worker: Uuid, signals: Arc<Signals>) {
+    let mut seen = HashMap::new();
+    loop {
+        if let Err(error) = look(&store, worker, &signals, &mut seen).await {
+            // What was seen stays true, but what goes unseen proves nothing; the session says if the database is gone.
+            debug!(%error, "could not look at the other workers");
+        }
+        tokio::time::sleep(pause(&seen, Instant::now())).await;
+    }
+}
+
+async fn look(
+    store: &Store,
+    worker: Uuid,
+    signals: &Signals,
+    seen: &mut HashMap<Uuid, Seen>,
+) -> Result<(), StoreError> {
+    let asked = Instant::now();
+    let others = store.watch_workers(worker).await?;
+    let answered = Instant::now();
+    seen.retain(|id, _| others.iter().any(|other| other.id == *id));
+    for other in others {
+        let reason = match judge(seen, &other, asked, answered) {
+            Verdict::Alive => continue,
+            Verdict::Dead => "its session is gone",
+            Verdict::Hung => "its heartbeat stands still",
+        };
+        if let Some(lanes) = store.release_worker(other.id).await? {
+            info!(worker = %other.id, name = other.name, lanes, reason, "took over another worker's lanes");
+            signals.wake();
+        }
+        seen.remove(&other.id);
+    }
+    Ok(())
+}
+
+/// What is to be thought of a worker, given what was seen of it and an answer to a question asked at `asked`.
+fn judge(seen: &mut HashMap<Uuid, Seen>, other: &OtherWorker, asked: Instant, answered: Instant) -> Verdict {
+    // What an answer shows began at the latest when it came, and held at least until the question was asked.
+    let seen = seen.entry(other.id).or_insert(Seen {
+        heartbeat_at: other.heartbeat_at,
+        heartbeat_since: answered,
+        free_since: None,
+    });
+    if seen.heartbeat_at != other.heartbeat_at {
+        seen.heartbeat_at = other.heartbeat_at;
+        seen.heartbeat_since = answered;
+    }
+    if !other.lock_free {
+        seen.free_since = None;
+    } else if asked.saturating_duration_since(*seen.free_since.get_or_insert(answered)) >= TAKEOVER_AFTER {
+        return Verdict::Dead;
+    }
+    if asked.saturating_duration_since(seen.heartbeat_since) >= other.lease {
+        return Verdict::Hung;
+    }
+    Verdict::Alive
+}
+
+/// Until the next look: exactly when a free lock has been free for long enough, if that comes first.
+fn pause(seen: &HashMap<Uuid, Seen>, now: Instant) -> Duration {
+    seen.values()
+        .filter_map(|seen| seen.free_since)
+        .map(|free_since| (free_since + TAKEOVER_AFTER).saturating_duration_since(now))
+        .min()
+        .map_or(LOOK, |until| until.clamp(Duration::from_millis(10), LOOK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(20);
+
+    fn other(lock_free: bool, beat: i64) -> OtherWorker {
+        OtherWorker {
+            id: Uuid::nil(),
+            name: "other".to_owned(),
+            heartbeat_at: Timestamp::from_second(beat).expect("in range"),
+            lease: LEASE,
+            lock_free,
+        }
+    }
+
+    fn at(start: Instant, milliseconds: u64) -> Instant {
+        start + Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_free_lock_is_enough_only_after_the_whole_time() {
+        let (mut seen, start) = (HashMap::new(), Instant::now());
+        assert_eq!(judge(&mut seen, &other(true, 1), at(start, 0), at(start, 100)), Verdict::Alive);
+        assert_eq!(judge(&mut seen, &other(true, 1), at(start, 1299), at(start, 1400)), Verdict::Alive);
+        assert_eq!(judge(&mut seen, &other(true, 1), at(start, 1300), at(start, 1400)), Verdict::Dead);
+    }
+
+    #[test]
+    fn a_break_starts_the_time_anew() {
+        let (mut seen, start) = (HashMap::new(), Instant::now());
+        judge(&mut seen, &other(true, 1), at(start, 0), at(start, 0));
+        judge(&mut seen, &other(false, 1), at(start, 1000), at(start, 1000));
+        judge(&mut seen, &other(true, 1), at(start, 1100), at(start, 1100));
+        assert_eq!(judge(&mut seen, &other(true, 1), at(start, 2200), at(start, 2200)), Verdict::Alive);
+        assert_eq!(judge(&mut seen, &other(true, 1), at(start, 2300), at(start, 2300)), Verdict::Dead);
+    }
+
+    #[test]
+    fn a_hung_worker_is_seized_after_its_lease_whatever_its_clock_says() {
+        let (mut seen, start) = (HashMap::new(), Instant::now());
+        assert_eq!(judge(&mut seen, &other(false, 1), at(start, 0), at(start, 0)), Verdict::Alive);
+        // Its clock was set back: a new heartbeat is a sign of life, whatever it says.
+        assert_eq!(
+            judge(&mut seen, &other(false, -500), at(start, 19_000), at(start, 19_000)),
+            Verdict::Alive
+        );
+        assert_eq!(
+            judge(&mut seen, &other(false, -500), at(start, 38_999), at(start, 38_999)),
+            Verdict::Alive
+        );
+        assert_eq!(
+            judge(&mut seen, &other(false, -500), at(start, 39_000), at(start, 39_000)),
+            Verdict::Hung
+        );
+    }
+}
