@@ -151,7 +151,7 @@ AS $$
 -- Locks: inserts in primary-key order; the stripes are held already.
 -- ----------------------------------------------------------------------
 DECLARE
-    row record;
+    ready record;
 BEGIN
     IF current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN
         WITH owed AS MATERIALIZED (
@@ -172,7 +172,7 @@ BEGIN
          ORDER BY o.webhook_id, o.lane
         ON CONFLICT DO NOTHING;
     ELSE
-        FOR row IN
+        FOR ready IN
             WITH owed AS MATERIALIZED (
                 SELECT w.id AS webhook_id, p.id AS message_id, p.partition_key,
                        CASE t.ordering WHEN 'none' THEN p.id ELSE hashtextextended(p.partition_key, p.topic_id) END AS lane
@@ -191,7 +191,7 @@ BEGIN
         LOOP
             BEGIN
                 INSERT INTO lanes (webhook_id, lane, partition_key, due_at, position)
-                VALUES (row.webhook_id, row.lane, row.partition_key, clock_timestamp(), row.position)
+                VALUES (ready.webhook_id, ready.lane, ready.partition_key, clock_timestamp(), ready.position)
                 ON CONFLICT DO NOTHING;
             EXCEPTION WHEN serialization_failure THEN
                 NULL;

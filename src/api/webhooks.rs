@@ -13,12 +13,14 @@ use super::{
     extract::{IdPath, Json, Query, TopicPath, no_topic, no_webhook},
     topics::unknown,
 };
-use crate::delivery::{SigningKey, check_header};
-use crate::domain::{
-    new_webhook::{NewWebhook, WebhookChanges},
-    page::{Items, PageQuery},
-    violation::Violations,
-    webhook::{FilterKind, Webhook, WebhookDeletion, WebhookStatus},
+use crate::{
+    delivery::{SigningKey, check_header},
+    domain::{
+        new_webhook::{NewWebhook, WebhookChanges},
+        page::{Items, PageQuery},
+        violation::Violations,
+        webhook::{FilterKind, Webhook, WebhookDeletion, WebhookStatus},
+    },
 };
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {

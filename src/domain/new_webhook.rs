@@ -17,7 +17,9 @@ use super::{
 const FILTER_MAX: usize = 4096;
 
 /// A webhook to be created. A policy field that is left out or null means the worker's `delivery` default.
-#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+///
+/// No `Debug`: headers may hold credentials.
+#[derive(Clone, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewWebhook {
     /// The topic's name, or its id. Either this or `topic_id`.
@@ -113,7 +115,9 @@ impl NewWebhook {
 }
 
 /// What may change about a webhook. What is left out stays as it is; null returns to the default.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
+///
+/// No `Debug`: headers may hold credentials.
+#[derive(Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookChanges {
     /// Where requests go.
@@ -292,12 +296,6 @@ mod tests {
                 "rate_limit_per_second"
             ]
         );
-    }
-
-    #[test]
-    fn a_secret_does_not_show() {
-        let webhook = webhook(&json!({"secret": "whsec_c2VjcmV0"}));
-        assert!(!format!("{webhook:?}").contains("c2VjcmV0"));
     }
 
     #[test]
