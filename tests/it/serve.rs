@@ -1,6 +1,6 @@
 //! Whole processes: `dev` and `serve` from start to stop.
 
-use crate::support::{Process, TestCluster, TestDatabase, TestReceiver};
+use crate::support::{Process, Received, TestCluster, TestDatabase, TestReceiver};
 
 /// Any free port; data that goes away; nothing of another PostgreSQL.
 const DEV: [&str; 4] = ["dev", "--temporary", "--bind", "127.0.0.1:0"];
@@ -83,7 +83,7 @@ async fn serve_survives_a_crash_of_the_database() {
     let received =
         receiver.wait_until("the second message", |all| all.iter().any(|one| one.position() == 2)).await;
     // The first may come twice: its settle may have been lost in the crash. Never is the order turned round.
-    assert!(received.is_sorted_by_key(|one| one.position()));
+    assert!(received.is_sorted_by_key(Received::position));
     serve.sigterm();
     assert_eq!(serve.wait().await.code(), 0);
 }
