@@ -67,7 +67,7 @@ async fn serve_survives_a_crash_of_the_database() {
     let url = receiver.url("/");
     let sql = format!(
         "INSERT INTO pgtopic.topics (name) VALUES ('orders');
-         INSERT INTO pgtopic.webhooks (topic_id, url, secrets) VALUES (1, '{url}', '{{whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ=}}')"
+         INSERT INTO pgtopic.webhooks (topic_id, url, secrets) VALUES (1, '{url}', '{{whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}}')"
     );
     cluster.client().await.batch_execute(&sql).await.unwrap();
     let publish = "SELECT pgtopic.publish('orders', 'user-42', '{\"event\": \"order.created\"}')";
