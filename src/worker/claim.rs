@@ -154,11 +154,11 @@ impl Engine {
     /// A claim was answered.
     pub(super) fn on_claimed(&mut self, token: i64, wants: &[Want], claimed: Vec<ClaimedLane>) {
         self.claims.under_way = false;
-        let mut taken: HashMap<i64, (usize, Timestamp)> = HashMap::new();
+        let mut full_until: HashMap<i64, (usize, Timestamp)> = HashMap::new();
         let found = claimed.len();
         for lane in claimed {
             let key = lane.key;
-            let entry = taken.entry(key.webhook_id).or_insert((0, Timestamp::MIN));
+            let entry = full_until.entry(key.webhook_id).or_insert((0, Timestamp::MIN));
             entry.0 += 1;
             entry.1 = entry.1.max(lane.due_at);
             let mut lane = Lane::claimed(lane, token);
@@ -176,7 +176,7 @@ impl Engine {
         }
         for want in wants {
             let claims = self.claims.webhooks.entry(want.webhook_id).or_default();
-            match taken.get(&want.webhook_id) {
+            match full_until.get(&want.webhook_id) {
                 // From the lanes themselves and not from the clock, or a backlog would be skipped.
                 Some((count, due_at)) if *count >= want.slots => {
                     claims.hungry = true;

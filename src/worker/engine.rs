@@ -75,9 +75,8 @@ pub(super) struct Engine {
     pub(super) slots: Slots,
     pub(super) claims: Claims,
     pub(super) gathered: Gathered,
-    pub(super) settling: bool,
     pub(super) to_read: Vec<LaneKey>,
-    pub(super) reading: bool,
+    pub(super) under_way: UnderWay,
     /// Lanes in phase Dry.
     dry: Vec<LaneKey>,
     next_retire: Option<Instant>,
@@ -85,10 +84,17 @@ pub(super) struct Engine {
     retired: HashMap<LaneKey, Instant>,
     pub(super) pace: Pace,
     targets_due: Instant,
-    refreshing: bool,
     draining: bool,
     /// How many statements failed in a row; the first is logged, the wait grows.
     pub(super) trouble: u32,
+}
+
+/// Statements that are under way, of which there is one at a time.
+#[derive(Default)]
+pub(super) struct UnderWay {
+    pub(super) settle: bool,
+    pub(super) read: bool,
+    pub(super) refresh: bool,
 }
 
 /// What the engine works with.
@@ -122,15 +128,13 @@ impl Engine {
             turns: VecDeque::new(),
             claims: Claims::new(now),
             gathered: Gathered::default(),
-            settling: false,
             to_read: Vec::new(),
-            reading: false,
+            under_way: UnderWay::default(),
             dry: Vec::new(),
             next_retire: None,
             retired: HashMap::new(),
             pace: Pace::new(now),
             targets_due: now,
-            refreshing: false,
             draining: false,
             trouble: 0,
         }
@@ -182,8 +186,8 @@ impl Engine {
         self.retire_dry(now);
         self.start_runs();
         if !self.draining {
-            if now >= self.targets_due && !self.refreshing {
-                self.refreshing = true;
+            if now >= self.targets_due && !self.under_way.refresh {
+                self.under_way.refresh = true;
                 self.targets_due = now + REFRESH_TARGETS;
                 self.refresh_targets();
             }
@@ -207,7 +211,7 @@ impl Engine {
         } else {
             self.pace.next_look(now).max(self.claims.not_before())
         };
-        let settle = self.gathered.due().filter(|_| !self.settling);
+        let settle = self.gathered.due().filter(|_| !self.under_way.settle);
         [
             Some(look),
             settle,
@@ -415,7 +419,7 @@ impl Engine {
 
     /// The webhooks were read: take them in.
     pub(super) fn on_targets(&mut self, current: Option<Vec<crate::domain::webhook::Target>>) {
-        self.refreshing = false;
+        self.under_way.refresh = false;
         let Some(current) = current else {
             self.targets_due = Instant::now() + Duration::from_secs(1);
             return;
@@ -456,7 +460,10 @@ impl Engine {
     }
 
     fn drained(&self) -> bool {
-        self.lanes.is_empty() && !self.settling && self.gathered.due().is_none() && !self.claims.under_way()
+        self.lanes.is_empty()
+            && !self.under_way.settle
+            && self.gathered.due().is_none()
+            && !self.claims.under_way()
     }
 }
 

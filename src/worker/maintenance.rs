@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use crate::store::{Store, StoreError};
 
 /// Between two rounds.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 
 /// How many days ahead the log has its partitions.
 const LOG_DAYS_AHEAD: i32 = 7;

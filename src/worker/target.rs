@@ -61,7 +61,7 @@ impl LiveTarget {
     /// Reserves the next request and says when it may start.
     pub(super) fn reserve_start(&self, now: Instant) -> Instant {
         let Some(rate) = self.settings.rate_limit_per_second else { return now };
-        let spacing = Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::from_secs(3600));
+        let spacing = Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::from_hours(1));
         let mut next = self.next_start.lock().unwrap_or_else(PoisonError::into_inner);
         let start = (*next).max(now);
         *next = start + spacing;
