@@ -6,6 +6,7 @@
 mod api;
 mod cli;
 mod embedded;
+mod flow;
 mod serve;
 mod support;
 mod toolbox;
