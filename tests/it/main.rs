@@ -7,6 +7,8 @@ mod api;
 mod cli;
 mod embedded;
 mod flow;
+mod ordering;
+mod retries;
 mod serve;
 mod support;
 mod toolbox;
