@@ -1,6 +1,6 @@
 //! Order and exclusion while many publish and several workers deliver.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rand::Rng as _;
@@ -124,15 +124,19 @@ async fn no_lane_is_forgotten_while_publishers_hold_their_transactions_open() {
 async fn busy_lanes_are_not_deleted_and_made_anew_for_each_message() {
     let scene = Scene::with_webhook(&[]).await;
     let broker = Broker::start(scene.store());
+    let begun = Instant::now();
     for step in 0..800 {
-        scene.publish(&[&format!("hot-{}", step % 8)]).await;
+        scene.publish(&[&format!("hot-{}", step % 40)]).await;
         scene.receiver.wait_for_ended(step + 1).await;
     }
     scene.nothing_owed().await;
+    // With the worker's sessions, their statistics have come in.
     broker.stop().await;
-    // Statistics of the worker's sessions, which have ended, are there; each lane's first and last message delete it.
     let deleted = scene.number("SELECT pg_stat_get_tuples_deleted('lanes'::regclass)").await;
-    assert!((8..40).contains(&deleted), "800 messages deleted their lanes' 8 rows {deleted} times");
+    // Each lane after its first message, after its last, and every few seconds, when it is found out to be busy anew.
+    let times = 3 + begun.elapsed().as_secs() / 3;
+    println!("800 messages deleted 40 rows {deleted} times");
+    assert!((40..=40 * i64::try_from(times).unwrap()).contains(&deleted), "{deleted} times");
 }
 
 #[tokio::test]
