@@ -6,6 +6,7 @@
 mod api;
 mod cli;
 mod embedded;
+mod failover;
 mod flow;
 mod ordering;
 mod retries;
