@@ -5,7 +5,7 @@
 //! another, and a lane is given up before anybody else may have it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -77,8 +77,8 @@ pub(super) struct Engine {
     pub(super) gathered: Gathered,
     pub(super) to_read: Vec<LaneKey>,
     pub(super) under_way: UnderWay,
-    /// Lanes in phase Dry.
-    dry: Vec<LaneKey>,
+    /// Lanes in phase Dry, and some that were lately.
+    dry: BTreeSet<LaneKey>,
     next_retire: Option<Instant>,
     /// Lanes that were retired lately.
     retired: HashMap<LaneKey, Instant>,
@@ -130,7 +130,7 @@ impl Engine {
             gathered: Gathered::default(),
             to_read: Vec::new(),
             under_way: UnderWay::default(),
-            dry: Vec::new(),
+            dry: BTreeSet::new(),
             next_retire: None,
             retired: HashMap::new(),
             pace: Pace::new(now),
@@ -304,7 +304,7 @@ impl Engine {
             return;
         }
         lane.phase = Phase::Dry { retire_at };
-        self.dry.push(key);
+        self.dry.insert(key);
         self.next_retire.get_or_insert_with(|| Instant::now() + RETIRE_EVERY);
     }
 
@@ -326,7 +326,9 @@ impl Engine {
         for key in std::mem::take(&mut self.dry) {
             match self.lanes.get(&key).map(|lane| &lane.phase) {
                 Some(Phase::Dry { retire_at }) if now >= *retire_at || self.draining => self.retire(key),
-                Some(Phase::Dry { .. }) => self.dry.push(key),
+                Some(Phase::Dry { .. }) => {
+                    self.dry.insert(key);
+                }
                 // It has become something else meanwhile.
                 _ => {}
             }
@@ -366,8 +368,9 @@ impl Engine {
 
     /// Reads the lanes that ran dry and are held, for something new.
     fn read_dry(&mut self) {
-        for at in 0..self.dry.len() {
-            self.read_on(self.dry[at]);
+        let keys: Vec<LaneKey> = self.dry.iter().copied().collect();
+        for key in keys {
+            self.read_on(key);
         }
     }
 

@@ -6,6 +6,10 @@
 mod api;
 mod cli;
 mod embedded;
+mod failover;
+mod flow;
+mod ordering;
+mod retries;
 mod serve;
 mod support;
 mod toolbox;
