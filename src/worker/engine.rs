@@ -158,7 +158,6 @@ impl Engine {
             }
             let wait_until = self.next_deadline(deadline);
             tokio::select! {
-                biased;
                 Some(event) = self.events.recv() => {
                     self.on_run_event(event);
                     // Whatever else has arrived, so that one settle and one round of starts serve all of it.

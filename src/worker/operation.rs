@@ -149,7 +149,10 @@ impl Engine {
             let new = lane.read(read);
             match lane.phase {
                 Phase::Idle => self.advance(key),
-                Phase::Dry { .. } if new || lane.more => self.advance(key),
+                Phase::Dry { .. } if new || lane.more => {
+                    self.pace.found(1);
+                    self.advance(key);
+                }
                 // Running: it goes on with what came. Dry or retiring: what is said of that decides.
                 _ => {}
             }

@@ -66,7 +66,7 @@ impl Engine {
             let change = lane.change(LaneState::Held, None);
             self.gathered.lane(change);
         }
-        if lane.reported(report.message_ids.len()) && lane.more {
+        if lane.reported(report.message_ids.len()) && lane.more && !lane.has_messages() {
             self.read_on(report.key);
         }
     }
