@@ -90,6 +90,7 @@ BEGIN
             USING ERRCODE = 'program_limit_exceeded', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'payload';
     END IF;
     NEW.partition_key := coalesce(NEW.partition_key, 'default');
+    NEW.created_at := coalesce(NEW.created_at, now());
     IF topic.ordering <> 'none' THEN
         PERFORM pg_advisory_xact_lock(
             quote_ident(TG_TABLE_SCHEMA)::regnamespace::oid::integer,
@@ -194,7 +195,13 @@ BEGIN
                 VALUES (ready.webhook_id, ready.lane, ready.partition_key, clock_timestamp(), ready.position)
                 ON CONFLICT DO NOTHING;
             EXCEPTION WHEN serialization_failure THEN
-                NULL;
+                -- A plain insert tells that error from one that SERIALIZABLE raises for reasons of its own.
+                BEGIN
+                    INSERT INTO lanes (webhook_id, lane, partition_key, due_at, position)
+                    VALUES (ready.webhook_id, ready.lane, ready.partition_key, clock_timestamp(), ready.position);
+                EXCEPTION WHEN unique_violation THEN
+                    NULL;
+                END;
             END;
         END LOOP;
     END IF;

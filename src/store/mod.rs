@@ -22,6 +22,7 @@ mod workers;
 use std::sync::Arc;
 
 use deadpool_postgres::{Object, Pool};
+use tokio::sync::Semaphore;
 use tokio_postgres::{Row, types::ToSql};
 
 use self::{connect::Connector, statement::Schema};
@@ -37,6 +38,8 @@ pub struct Store {
     pool: Pool,
     connector: Connector,
     schema: Arc<Schema>,
+    /// Connections that may publish at once: publishers wait for their partition, and must leave some for others.
+    publishing: Arc<Semaphore>,
 }
 
 impl Store {
@@ -47,6 +50,7 @@ impl Store {
             pool: connector.pool(config.pool_size)?,
             connector,
             schema: Arc::new(Schema::new(&config.schema)?),
+            publishing: Arc::new(Semaphore::new((config.pool_size * 3 / 4).max(1))),
         })
     }
 

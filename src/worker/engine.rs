@@ -43,6 +43,9 @@ const HOLD_DRY: Duration = Duration::from_secs(1);
 /// How many dry lanes are held at most.
 const HOLD_DRY_MAX: usize = 128;
 
+/// How long a dry lane that cannot be retired waits, where too many are held already.
+const STRIPE_TAKEN: Duration = Duration::from_secs(1);
+
 /// How long a retired lane is remembered, to see that messages keep arriving.
 const REMEMBER_RETIRED: Duration = Duration::from_secs(3);
 
@@ -193,7 +196,6 @@ impl Engine {
             if now >= self.pace.next_look(now) {
                 self.pace.look(now);
                 self.claims.look();
-                self.read_dry();
             }
             self.start_claim(now);
         }
@@ -215,6 +217,7 @@ impl Engine {
             Some(look),
             settle,
             self.next_retire,
+            self.claims.next_room().filter(|_| !self.draining),
             deadline,
             Some(self.targets_due.max(now + Duration::from_millis(5))),
         ]
@@ -236,7 +239,6 @@ impl Engine {
         }
         if signals.wakes > 0 {
             self.claims.look();
-            self.read_dry();
             let silence = self.pace.noticed(signals.wakes, now);
             self.ask_for_silence(silence);
         }
@@ -290,8 +292,13 @@ impl Engine {
         } else {
             let now = Instant::now();
             let hot = self.retired.get(&key).is_some_and(|at| now.duration_since(*at) < REMEMBER_RETIRED);
-            let hold = if hot && self.dry.len() < HOLD_DRY_MAX { HOLD_DRY } else { Duration::ZERO };
-            self.dry_until(key, now + hold);
+            if hot && self.dry.len() < HOLD_DRY_MAX {
+                self.dry_until(key, now + HOLD_DRY);
+                // What was published while the run was under way has woken nobody.
+                self.read_on(key);
+            } else {
+                self.retire(key);
+            }
         }
     }
 
@@ -360,13 +367,20 @@ impl Engine {
             self.advance(key);
             return;
         }
+        if self.dry.len() >= HOLD_DRY_MAX {
+            // A long transaction may hold the stripes of any number of lanes, which must not fill this worker.
+            let change = lane.change(LaneState::Waiting(STRIPE_TAKEN), None);
+            self.gathered.lane(change);
+            self.lanes.remove(&key);
+            return;
+        }
         let wait = lane.next_retire_wait();
         self.dry_until(key, Instant::now() + wait);
         self.read_on(key);
     }
 
     /// Reads the lanes that ran dry and are held, for something new.
-    fn read_dry(&mut self) {
+    pub(super) fn read_dry(&mut self) {
         let keys: Vec<LaneKey> = self.dry.iter().copied().collect();
         for key in keys {
             self.read_on(key);
@@ -379,7 +393,7 @@ impl Engine {
         while refused < self.turns.len() && !self.slots.full() {
             let Some(webhook_id) = self.turns.pop_front() else { return };
             let own_limit = self.targets.get(&webhook_id).and_then(|target| target.own_limit());
-            if !self.slots.take(webhook_id, own_limit) {
+            if !self.slots.take(webhook_id, own_limit, self.turns.len() + 1) {
                 self.turns.push_back(webhook_id);
                 refused += 1;
                 continue;
@@ -394,6 +408,8 @@ impl Engine {
             if !key.is_some_and(|key| self.start_run(key)) {
                 self.slots.give_back(webhook_id);
             }
+            // One more slot is used or free: others may be let in now.
+            refused = 0;
         }
     }
 

@@ -144,6 +144,10 @@ impl Incarnation<'_> {
         };
         stopped.push(info.id);
         let liveness = Arc::new(Liveness::new(asked, lease));
+        // Opening took several round trips; only a last one says that the session is alive now.
+        let asked = Instant::now();
+        session.heartbeat(0, None).await?;
+        liveness.answered(asked, None);
         let signals = Arc::new(Signals::default());
         signals.want_lease(lease);
 
