@@ -10,6 +10,7 @@ mod failover;
 mod flow;
 mod levels;
 mod ordering;
+mod publishing;
 mod restarts;
 mod retries;
 mod serve;
