@@ -18,3 +18,5 @@ mod rules;
 mod serve;
 mod support;
 mod toolbox;
+mod waking;
+mod webhooks;
