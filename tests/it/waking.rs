@@ -57,7 +57,7 @@ async fn under_load_publishers_fall_silent_and_everything_arrives() {
         let scene = &scene;
         async move {
             let client = scene.another_client().await;
-            for step in 0..200 {
+            for step in 0..120 {
                 publish(&client, &format!("key-{publisher}-{}", step % 10)).await.unwrap();
             }
         }
