@@ -145,7 +145,7 @@ impl Engine {
             free = free.saturating_sub(slots);
             left = left.saturating_sub(slots);
             let due_after = if sweep { DueAfter::Beginning } else { claims.due_after };
-            wants.push(Want { webhook_id: *id, slots, due_after, lease: target.lease() });
+            wants.push(Want { webhook_id: *id, slots, due_after });
         }
         wants
     }

@@ -428,8 +428,9 @@ impl Engine {
             return;
         };
         super::target::replace(&mut self.targets, current);
-        let lease = self.targets.values().map(|target| target.lease()).max().unwrap_or_default();
-        self.signals.want_lease(lease);
+        let longest = self.targets.values().map(|target| target.lease()).max().unwrap_or_default();
+        // Never below what a webhook without a policy needs: the first one to come must not wait for a longer lease.
+        self.signals.want_lease(longest.max(super::target::lease(self.delivery.timeout())));
         self.claims.forget_except(&self.targets);
         self.claims.look();
         // Queued lanes of webhooks that stopped are released when their turn comes; make that now.

@@ -37,9 +37,9 @@ impl LiveTarget {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// A lease covers two requests, so that one can always be started after the claim.
+    /// The lease that this webhook's requests need.
     pub(super) fn lease(&self) -> Duration {
-        (self.settings.policy.timeout * 2).max(LEASE_MIN)
+        lease(self.settings.policy.timeout)
     }
 
     /// How many lanes the webhook's own policy lets one worker have in flight.
@@ -67,6 +67,11 @@ impl LiveTarget {
         *next = start + spacing;
         start
     }
+}
+
+/// A lease covers two requests, so that one can always be started after the claim.
+pub(super) fn lease(timeout: Duration) -> Duration {
+    (timeout * 2).max(LEASE_MIN)
 }
 
 /// All webhooks by id.

@@ -65,7 +65,6 @@ async fn publish(cluster: &TestCluster) -> i64 {
 }
 
 #[tokio::test]
-#[ignore = "waits for the HTTP API"]
 async fn serve_survives_a_crash_of_the_database() {
     let mut cluster = TestCluster::durable().await;
     let receiver = TestReceiver::accepting().await;
