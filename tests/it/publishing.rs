@@ -53,8 +53,10 @@ async fn copy_publishes() {
     let sink =
         scene.client.copy_in("COPY messages (topic_id, partition_key, payload) FROM STDIN").await.unwrap();
     let mut sink = std::pin::pin!(sink);
-    let rows: String = (0..10_000).map(|row| format!("1\tkey-{}\t{{\"n\": {row}}}\n", row % 20)).collect();
-    sink.send(Bytes::from(rows)).await.unwrap();
+    for row in 0..10_000 {
+        let row = format!("1\tkey-{}\t{{\"n\": {row}}}\n", row % 20);
+        sink.feed(Bytes::from(row)).await.unwrap();
+    }
     assert_eq!(sink.finish().await.unwrap(), 10_000);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     check_fan_out(&scene, 10_000, 20).await;

@@ -20,12 +20,12 @@ pub(crate) async fn create_topic(client: &Client) {
 
 /// Subscribes a URL to the topic; `settings` are columns and SQL values, such as `("max_retries", "2")`.
 pub(crate) async fn create_webhook(client: &Client, url: &str, settings: &[(&str, &str)]) -> i64 {
-    let columns: String = settings.iter().map(|(column, _)| format!(", {column}")).collect();
-    let values: String = settings.iter().map(|(_, value)| format!(", {value}")).collect();
-    let sql = format!(
-        "INSERT INTO webhooks (topic_id, url, secrets{columns}) \
-         VALUES ({TOPIC}, '{url}', ARRAY['{SECRET}']{values}) RETURNING id"
-    );
+    let secret = format!("ARRAY['{SECRET}']");
+    let (topic, url) = (TOPIC.to_string(), format!("'{url}'"));
+    let always = [("topic_id", topic.as_str()), ("url", &url), ("secrets", &secret)];
+    let (columns, values): (Vec<_>, Vec<_>) = always.iter().chain(settings).copied().unzip();
+    let (columns, values) = (columns.join(", "), values.join(", "));
+    let sql = format!("INSERT INTO webhooks ({columns}) VALUES ({values}) RETURNING id");
     client.query_one(&sql, &[]).await.unwrap().get(0)
 }
 
