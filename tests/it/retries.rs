@@ -161,6 +161,6 @@ async fn a_receiver_that_says_gone_is_left_alone_and_keeps_its_backlog() {
     scene.sql("UPDATE webhooks SET disabled_reason = NULL").await;
     scene.nothing_owed().await;
     let received = scene.receiver.received();
-    assert_eq!(received[1].position(), ids[0]);
+    assert_eq!(of(&received, ids[0]).len(), 2, "the one that was refused is sent again");
     check_order(&received, &expected(&scene.client, &["/"]).await);
 }

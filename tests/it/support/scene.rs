@@ -20,12 +20,12 @@ pub(crate) async fn create_topic(client: &Client) {
 
 /// Subscribes a URL to the topic; `settings` are columns and SQL values, such as `("max_retries", "2")`.
 pub(crate) async fn create_webhook(client: &Client, url: &str, settings: &[(&str, &str)]) -> i64 {
-    let columns: String = settings.iter().map(|(column, _)| format!(", {column}")).collect();
-    let values: String = settings.iter().map(|(_, value)| format!(", {value}")).collect();
-    let sql = format!(
-        "INSERT INTO webhooks (topic_id, url, secrets{columns}) \
-         VALUES ({TOPIC}, '{url}', ARRAY['{SECRET}']{values}) RETURNING id"
-    );
+    let secret = format!("ARRAY['{SECRET}']");
+    let (topic, url) = (TOPIC.to_string(), format!("'{url}'"));
+    let always = [("topic_id", topic.as_str()), ("url", &url), ("secrets", &secret)];
+    let (columns, values): (Vec<_>, Vec<_>) = always.iter().chain(settings).copied().unzip();
+    let (columns, values) = (columns.join(", "), values.join(", "));
+    let sql = format!("INSERT INTO webhooks ({columns}) VALUES ({values}) RETURNING id");
     client.query_one(&sql, &[]).await.unwrap().get(0)
 }
 
@@ -47,15 +47,16 @@ pub(crate) async fn expected(client: &Client, paths: &[&str]) -> Expected {
     paths.iter().flat_map(lane).collect::<BTreeMap<_, _>>()
 }
 
-/// Waits until nothing is owed any more, and no lane is left.
+/// Waits until nothing is owed any more.
 pub(crate) async fn nothing_owed(client: &Client) {
-    let sql = "SELECT (SELECT count(*) FROM deliveries), (SELECT count(*) FROM lanes)";
-    let owed = async || {
-        let row = client.query_one(sql, &[]).await.unwrap();
-        (row.get::<_, i64>(0), row.get::<_, i64>(1))
-    };
-    let waiting = eventually("nothing is owed", async || (owed().await == (0, 0)).then_some(()));
-    waiting.await;
+    until(client, "NOT EXISTS (SELECT FROM deliveries)").await;
+}
+
+/// Waits until a condition in SQL is true.
+async fn until(client: &Client, condition: &str) {
+    let sql = format!("SELECT {condition}");
+    let met = async || client.query_one(&sql, &[]).await.unwrap().get::<_, bool>(0).then_some(());
+    eventually(condition, met).await;
 }
 
 /// A database with one topic, and a receiver that accepts everything.
@@ -121,14 +122,17 @@ impl Scene {
 
     /// Waits until a condition in SQL is true.
     pub(crate) async fn until(&self, condition: &str) {
-        let sql = format!("SELECT {condition}");
-        let met = async || self.client.query_one(&sql, &[]).await.unwrap().get::<_, bool>(0).then_some(());
-        eventually(condition, met).await;
+        until(&self.client, condition).await;
     }
 
-    /// Waits until nothing is owed any more, and no lane is left.
+    /// Waits until nothing is owed any more.
     pub(crate) async fn nothing_owed(&self) {
         nothing_owed(&self.client).await;
+    }
+
+    /// Waits until no lane is left either, which takes a second where messages kept arriving.
+    pub(crate) async fn no_lane_left(&self) {
+        self.until("NOT EXISTS (SELECT FROM deliveries) AND NOT EXISTS (SELECT FROM lanes)").await;
     }
 
     /// Waits until all that was published has been delivered to these paths, and checks its order. Says how many
