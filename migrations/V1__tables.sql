@@ -70,6 +70,7 @@ CREATE TABLE messages (
     headers         json,
     idempotency_key text,
     created_at      timestamptz NOT NULL DEFAULT now(),
+    payload_bytes   integer     NOT NULL,
     CONSTRAINT messages_partition_key_check CHECK (octet_length(partition_key) BETWEEN 1 AND 1024),
     CONSTRAINT messages_headers_check CHECK (json_typeof(headers) = 'object'),
     CONSTRAINT messages_created_at_check CHECK (created_at >= '0001-01-01' AND created_at < '9999-12-31'),
@@ -81,6 +82,7 @@ CREATE INDEX messages_created_at ON messages USING brin (created_at) WITH (autos
 COMMENT ON TABLE messages IS 'Published events. INSERT here to publish; the id is given by a trigger.';
 COMMENT ON COLUMN messages.topic_id IS 'No foreign key: the trigger has looked the topic up, and a second look costs publishers 15 %.';
 COMMENT ON COLUMN messages.payload IS 'json, not jsonb: these very bytes are signed and sent.';
+COMMENT ON COLUMN messages.payload_bytes IS 'Length of the payload, given by the trigger: workers read by size without unpacking what they leave.';
 COMMENT ON COLUMN messages.created_at IS 'Within the years that RFC 3339 can write: it is sent to receivers.';
 COMMENT ON COLUMN messages.headers IS 'Headers sent with the message, an object of strings.';
 

@@ -70,7 +70,6 @@ AS $$
 -- ----------------------------------------------------------------------
 DECLARE
     topic record;
-    size  integer;
 BEGIN
     SELECT t.name, t.ordering, t.paused, t.max_payload_bytes INTO topic FROM topics t WHERE t.id = NEW.topic_id;
     IF NOT FOUND THEN
@@ -83,10 +82,10 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME,
                   COLUMN = 'topic_id';
     END IF;
-    size := octet_length(NEW.payload::text);
-    IF size > topic.max_payload_bytes THEN
+    NEW.payload_bytes := octet_length(NEW.payload::text);
+    IF NEW.payload_bytes > topic.max_payload_bytes THEN
         RAISE EXCEPTION 'payload of % bytes is larger than the % bytes that topic "%" takes',
-            size, topic.max_payload_bytes, topic.name
+            NEW.payload_bytes, topic.max_payload_bytes, topic.name
             USING ERRCODE = 'program_limit_exceeded', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'payload';
     END IF;
     NEW.partition_key := coalesce(NEW.partition_key, 'default');

@@ -69,7 +69,7 @@ AS $$
 --   due_after           where to begin: null is a few seconds back, -infinity
 --                       is a full sweep
 --   messages_per_lane messages to read of each lane at most
---   payload_budget    bytes of payload, as stored, to read in all
+--   payload_budget    bytes of payload to read in all
 --
 -- Returns: for each claimed lane its next messages in any order, at least
 --          one row (message_id null where nothing is owed). state: 'loaded'; 'deferred' beyond the budget, payload
@@ -129,10 +129,10 @@ BEGIN
     -- A new statement, and so a new snapshot: it sees whatever lowered the positions that the update returned.
     RETURN QUERY
     SELECT c.webhook_id, c.lane, c.due_at, c.position, c.rewinds, c.failures, d.message_id, m.partition_key,
-           CASE WHEN sum(pg_column_size(m.payload)) OVER read <= payload_budget THEN m.payload END,
+           CASE WHEN sum(m.payload_bytes) OVER read <= payload_budget THEN m.payload END,
            m.headers, m.created_at,
            CASE WHEN m.id IS NULL THEN 'missing'
-                WHEN sum(pg_column_size(m.payload)) OVER read <= payload_budget THEN 'loaded'
+                WHEN sum(m.payload_bytes) OVER read <= payload_budget THEN 'loaded'
                 ELSE 'deferred' END
       FROM unnest(c_webhook_ids, c_lanes, c_due_ats, c_positions, c_rewinds, c_failures)
            AS c (webhook_id, lane, due_at, position, rewinds, failures)
@@ -194,11 +194,11 @@ AS $$
 BEGIN
     RETURN QUERY
     SELECT l.webhook_id, l.lane, l.position, l.rewinds, d.message_id, m.partition_key,
-           CASE WHEN sum(pg_column_size(m.payload)) OVER read <= payload_budget
+           CASE WHEN sum(m.payload_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN m.payload END,
            m.headers, m.created_at,
            CASE WHEN m.id IS NULL THEN 'missing'
-                WHEN sum(pg_column_size(m.payload)) OVER read <= payload_budget
+                WHEN sum(m.payload_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN 'loaded'
                 ELSE 'deferred' END
       FROM (

@@ -442,7 +442,9 @@ impl Engine {
             self.targets_due = Instant::now() + Duration::from_secs(1);
             return;
         };
-        super::target::replace(&mut self.targets, current);
+        if super::target::replace(&mut self.targets, current) {
+            self.signals.orphans.notify_one();
+        }
         let longest = self.targets.values().map(|target| target.lease()).max().unwrap_or_default();
         // Never below what a webhook without a policy needs: the first one to come must not wait for a longer lease.
         self.signals.want_lease(longest.max(super::target::lease(self.delivery.timeout())));

@@ -155,7 +155,7 @@ impl Incarnation<'_> {
         let mut tasks = JoinSet::new();
         tasks.spawn(session::keep(Arc::new(session), notices, Arc::clone(&signals), Arc::clone(&liveness)));
         tasks.spawn(never(takeover::watch(self.store.clone(), info.id, Arc::clone(&signals))));
-        tasks.spawn(never(maintenance::maintain(self.store.clone())));
+        tasks.spawn(never(maintenance::maintain(self.store.clone(), Arc::clone(&signals))));
 
         for id in stopped.iter().filter(|id| **id != info.id) {
             if let Some(lanes) = self.store.release_worker(*id).await? {

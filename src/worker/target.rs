@@ -69,8 +69,7 @@ impl LiveTarget {
     pub(super) fn reserve_start(&self, now: Instant) -> Result<Duration, Duration> {
         let Some(spacing) = self.spacing() else { return Ok(Duration::ZERO) };
         let mut next = self.next_start.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whatever was reserved under a lower rate, the next request is at most one spacing away.
-        let start = (*next).max(now).min(now + spacing);
+        let start = (*next).max(now);
         let wait = start.duration_since(now);
         if wait > RATE_WAIT_MAX {
             return Err(wait);
@@ -94,10 +93,10 @@ pub(super) fn lease(timeout: Duration) -> Duration {
 /// All webhooks by id.
 pub(super) type Targets = HashMap<i64, Arc<LiveTarget>>;
 
-/// Replaces the webhooks that this worker knows by what the database says now.
+/// Replaces the webhooks that this worker knows by what the database says now. Says whether any is gone.
 ///
 /// Requests that run go on with what they began with; lanes of a webhook that stopped are released as they come by.
-pub(super) fn replace(known: &mut Targets, current: Vec<Target>) {
+pub(super) fn replace(known: &mut Targets, current: Vec<Target>) -> bool {
     let now = Instant::now();
     let mut targets = Targets::with_capacity(current.len());
     for settings in current {
@@ -113,6 +112,11 @@ pub(super) fn replace(known: &mut Targets, current: Vec<Target>) {
                     stopped: AtomicBool::new(false),
                     next_start: Mutex::new(next_start),
                 };
+                // What was reserved under a lower rate does not hold up the new one.
+                if let Some(spacing) = target.spacing() {
+                    let mut next = target.next_start.lock().unwrap_or_else(PoisonError::into_inner);
+                    *next = (*next).min(now + spacing.max(RATE_WAIT_MAX));
+                }
                 targets.insert(id, Arc::new(target));
             }
             // Only a row written past the API's checks gets here.
@@ -127,5 +131,7 @@ pub(super) fn replace(known: &mut Targets, current: Vec<Target>) {
             old.stop();
         }
     }
+    let gone = known.keys().any(|id| !targets.contains_key(id));
     *known = targets;
+    gone
 }
