@@ -90,6 +90,15 @@ pub(super) struct Engine {
     draining: bool,
     /// How many statements failed in a row; the first is logged, the wait grows.
     pub(super) trouble: u32,
+    pub(super) log: Log,
+}
+
+/// How it goes with the log of attempts.
+#[derive(Default)]
+pub(super) struct Log {
+    pub(super) under_way: bool,
+    /// Whether the last write to it failed.
+    pub(super) fails: bool,
 }
 
 /// Statements that are under way, of which there is one at a time.
@@ -140,6 +149,7 @@ impl Engine {
             targets_due: now,
             draining: false,
             trouble: 0,
+            log: Log::default(),
         }
     }
 
@@ -483,7 +493,9 @@ impl Engine {
     fn drained(&self) -> bool {
         self.lanes.is_empty()
             && !self.under_way.settle
+            && !self.log.under_way
             && self.gathered.due().is_none()
+            && self.gathered.logged()
             && !self.claims.under_way()
     }
 }

@@ -26,6 +26,7 @@ pub(super) enum Done {
     Claimed { token: i64, wants: Vec<Want>, claimed: Result<Vec<ClaimedLane>, StoreError> },
     Read { asked: Vec<HeldLane>, read: Result<Vec<ReadLane>, StoreError> },
     Settled(Settled),
+    Logged(Result<(), StoreError>),
     Targets(Result<Vec<Target>, StoreError>),
     Disabled(i64, Result<(), StoreError>),
     Asked,
@@ -35,7 +36,6 @@ pub(super) enum Done {
 pub(super) struct Settled {
     settlement: Settlement,
     written: Result<(), StoreError>,
-    logged: Result<(), StoreError>,
     retire: Vec<HeldLane>,
     retired: Result<HashMap<LaneKey, Retirement>, StoreError>,
 }
@@ -55,6 +55,7 @@ impl Engine {
             Done::Claimed { claimed: Err(error), .. } => self.on_claim_failed(&error),
             Done::Read { asked, read } => self.on_read(asked, read),
             Done::Settled(settled) => self.on_settled(settled),
+            Done::Logged(logged) => self.on_logged(logged.err().as_ref()),
             Done::Targets(Ok(targets)) => self.on_targets(Some(targets)),
             Done::Targets(Err(error)) => {
                 self.trouble(&error, "reading webhooks");
@@ -174,7 +175,8 @@ impl Engine {
             return;
         }
         self.under_way.settle = true;
-        let Batch { mut settlement, attempts, mut retire } = self.gathered.take();
+        self.start_log();
+        let Batch { mut settlement, mut retire } = self.gathered.take();
         retire.sort_unstable();
         let retire: Vec<HeldLane> = retire
             .iter()
@@ -184,20 +186,39 @@ impl Engine {
             .collect();
         let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
-            let settle = async {
-                if settlement.is_empty() { Ok(()) } else { store.settle(worker, &mut settlement).await }
-            };
-            let log = async {
-                if attempts.is_empty() { Ok(()) } else { store.append_attempts(worker, &attempts).await }
-            };
-            let (written, logged) = tokio::join!(settle, log);
+            let written =
+                if settlement.is_empty() { Ok(()) } else { store.settle(worker, &mut settlement).await };
             let retired = if written.is_ok() && !retire.is_empty() {
                 store.retire_lanes(worker, &retire).await
             } else {
                 Ok(HashMap::new())
             };
-            Done::Settled(Settled { settlement, written, logged, retire, retired })
+            Done::Settled(Settled { settlement, written, retire, retired })
         });
+    }
+
+    /// Writes the log. Beside the settles and not with them: a lock on the log must not hold them up.
+    fn start_log(&mut self) {
+        if self.log.under_way || self.gathered.logged() {
+            return;
+        }
+        self.log.under_way = true;
+        let attempts = self.gathered.take_attempts();
+        let (store, worker) = (self.store.clone(), self.worker);
+        self.operations.spawn(async move { Done::Logged(store.append_attempts(worker, &attempts).await) });
+    }
+
+    fn on_logged(&mut self, failure: Option<&StoreError>) {
+        self.log.under_way = false;
+        match failure {
+            None if self.log.fails => info!("the log of attempts is written again"),
+            Some(error) if !self.log.fails => {
+                warn!(%error, "the log of attempts cannot be written; requests go on");
+            }
+            _ => {}
+        }
+        self.log.fails = failure.is_some();
+        self.start_log();
     }
 
     fn on_settled(&mut self, settled: Settled) {
@@ -208,9 +229,6 @@ impl Engine {
                 let wait = self.trouble(&error, "settle");
                 self.gathered.put_back(settled.settlement, wait);
             }
-        }
-        if let Err(error) = settled.logged {
-            self.trouble(&error, "writing the log of attempts");
         }
         let retired = settled.retired.unwrap_or_else(|error| {
             self.trouble(&error, "retiring lanes");

@@ -21,6 +21,7 @@ pub(super) struct Gathered {
     /// The newest change of each claim of a lane: one claim's must not be lost to that of another, which writes nothing
     /// if it is not the row's any more.
     lanes: BTreeMap<(LaneKey, i64), LaneChange>,
+    /// For the log, which is written apart: it may be slow, or fail.
     attempts: Vec<AttemptRow>,
     retire: Vec<LaneKey>,
     since: Option<Instant>,
@@ -29,7 +30,6 @@ pub(super) struct Gathered {
 /// What one settle writes.
 pub(super) struct Batch {
     pub(super) settlement: Settlement,
-    pub(super) attempts: Vec<AttemptRow>,
     pub(super) retire: Vec<LaneKey>,
 }
 
@@ -68,18 +68,28 @@ impl Gathered {
         self.since.map(|since| since + GATHER)
     }
 
-    /// Takes all that has gathered.
+    /// Takes all that has gathered but the log.
     pub(super) fn take(&mut self) -> Batch {
-        let gathered = std::mem::take(self);
+        let attempts = self.take_attempts();
+        let gathered = std::mem::replace(self, Self { attempts, ..Self::default() });
         Batch {
             settlement: Settlement {
                 done: gathered.done,
                 dead: gathered.dead,
                 lanes: gathered.lanes.into_values().collect(),
             },
-            attempts: gathered.attempts,
             retire: gathered.retire,
         }
+    }
+
+    /// Takes what has gathered for the log.
+    pub(super) fn take_attempts(&mut self) -> Vec<AttemptRow> {
+        std::mem::take(&mut self.attempts)
+    }
+
+    /// Whether nothing has gathered for the log.
+    pub(super) fn logged(&self) -> bool {
+        self.attempts.is_empty()
     }
 
     /// Puts back what could not be written, to be tried again after `wait`. Newer changes of a lane count.
