@@ -57,40 +57,66 @@ impl Row {
         self
     }
 
+    fn keys(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|figure| figure.key)
+    }
+
     /// What each message cost.
     pub(super) fn cost(self, cost: &Cost) -> Self {
-        self.number("wal_bytes_per_message", "WAL B/msg", cost.wal_bytes, 0)
-            .number_if_known("transactions_per_message", "tx/msg", cost.transactions, 3)
+        self.number("wal_bytes_per_message", "WAL, bytes a message", cost.wal_bytes, 0)
+            .number_if_known("transactions_per_message", "transactions a message", cost.transactions, 3)
             .number_if_known(
                 "postgresql_cpu_us_per_message",
-                "PostgreSQL µs/msg",
+                "PostgreSQL, CPU µs a message",
                 cost.server_microseconds,
                 1,
             )
-            .number_if_known("worker_cpu_us_per_message", "worker µs/msg", cost.worker_microseconds, 1)
-            .number_if_known("bench_cpu_us_per_message", "bench µs/msg", cost.bench_microseconds, 1)
-            .number_if_known("worker_peak_mib", "worker MiB", cost.worker_peak_mib, 1)
+            .number_if_known(
+                "worker_cpu_us_per_message",
+                "worker, CPU µs a message",
+                cost.worker_microseconds,
+                1,
+            )
+            .number_if_known(
+                "bench_cpu_us_per_message",
+                "bench, CPU µs a message",
+                cost.bench_microseconds,
+                1,
+            )
+            .number_if_known("worker_peak_mib", "worker, peak MiB", cost.worker_peak_mib, 1)
     }
 }
 
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    let line = |place: usize| {
+        let title = rows.first().map_or("", |row| row.0[place].title);
+        std::iter::once(title).chain(rows.iter().map(move |row| row.0[place].text.as_str()))
+    };
+    let figures = rows.first().map_or(0, |row| row.0.len());
+    if figures > 0 {
+        table.set_header(line(0));
+    }
+    for place in 1..figures {
+        table.add_row(line(place));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
 impl Report {
-    /// A table with its title and notes.
+    /// Tables with their title and notes. A measurement is a column: there are more figures than measurements.
     pub(super) fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-        if let Some(first) = self.rows.first() {
-            table.set_header(first.0.iter().map(|figure| figure.title));
-        }
-        for row in &self.rows {
-            table.add_row(row.0.iter().map(|figure| &figure.text));
-        }
-        for column in table.column_iter_mut() {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        let alike = self.rows.chunk_by(|one, next| one.keys().eq(next.keys()));
+        let tables = alike.map(|rows| table(rows).to_string());
         let violations = format!("violations of order: {}", self.violations);
-        let table = table.to_string();
-        let lines = ["", self.title, &table, &violations].into_iter().chain(self.notes.iter().copied());
-        lines.collect::<Vec<_>>().join("\n")
+        let notes = self.notes.iter().map(|note| (*note).to_owned());
+        let lines =
+            [String::new(), self.title.to_owned()].into_iter().chain(tables).chain([violations]).chain(notes);
+        lines.collect::<Vec<_>>().join("\n\n").replacen("\n\n", "\n", 1)
     }
 
     /// The same for machines.

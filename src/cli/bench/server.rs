@@ -1,6 +1,9 @@
 //! The PostgreSQL that is measured, and a fresh database of ours for every measurement.
 
-use std::{path::PathBuf, sync::Mutex};
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -112,12 +115,13 @@ impl Server {
     }
 
     /// Drops what is left, and stops the server if it is ours.
-    pub(super) async fn stop(mut self) -> Result<(), CliError> {
-        if let Some(postgres) = &mut self.embedded {
+    pub(super) async fn stop(self) -> Result<(), CliError> {
+        if let Some(mut postgres) = self.embedded {
+            drop(self.admin);
             // Its databases go with it.
             return Ok(postgres.stop(ShutdownMode::Immediate).await?);
         }
-        let names = std::mem::take(&mut *self.made());
+        let names = self.databases.into_inner().unwrap_or_else(PoisonError::into_inner);
         for name in names {
             self.admin.bench_drop_database(&name).await?;
         }
@@ -125,7 +129,7 @@ impl Server {
     }
 
     fn made(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.databases.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.databases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

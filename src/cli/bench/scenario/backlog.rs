@@ -22,8 +22,8 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
         let (first, last) = (drained.tenths[0], drained.tenths[drained.tenths.len() - 1]);
         rows.push(
             Row::default()
-                .count("owed", "owed", bench.scale.backlog)
                 .count("lanes", "lanes", lanes)
+                .count("owed", "owed", bench.scale.backlog)
                 .number("filled_per_second", "filled/s", drained.filled_per_second, 0)
                 .number("delivered_per_second", "delivered/s", drained.per_second, 0)
                 .number("first_tenth_per_second", "first tenth/s", first, 0)

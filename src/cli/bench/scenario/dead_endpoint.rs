@@ -27,8 +27,8 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
         let rate = median(&rates);
         rows.push(
             Row::default()
-                .count("owed_to_the_dead", "owed to the dead", hanging)
-                .number("healthy_per_second", "healthy/s", rate, 0)
+                .count("owed_to_the_dead", "owed to the dead one", hanging)
+                .number("healthy_per_second", "healthy one, delivered/s", rate, 0)
                 .number("ratio", "ratio", ratio(rate, *first.get_or_insert(rate)), 3)
                 .number("healthy_p50_ms", "p50 ms at 50/s", loaded.latency.p50, 2)
                 .number("healthy_p99_ms", "p99 ms at 50/s", loaded.latency.p99, 2)

@@ -35,11 +35,16 @@ pub(super) async fn compare(bench: &Bench, drain: Drain) -> Result<(Row, u64), C
     let rates: Vec<f64> = drained.iter().map(|drained| drained.per_second).collect();
     let ratios: Vec<f64> = rates.iter().zip(&alone).map(|(rate, alone)| ratio(*rate, *alone)).collect();
     let row = Row::default()
-        .count("messages", "messages", drain.messages)
         .count("lanes", "lanes", drain.lanes)
+        .count("messages", "messages", drain.messages)
         .number("delivered_per_second", "delivered/s", median(&rates), 0)
-        .number("delivered_per_second_min", "min", rates.iter().copied().fold(f64::MAX, f64::min), 0)
-        .number("delivered_per_second_max", "max", rates.iter().copied().fold(0.0, f64::max), 0)
+        .number(
+            "delivered_per_second_min",
+            "slowest round",
+            rates.iter().copied().fold(f64::MAX, f64::min),
+            0,
+        )
+        .number("delivered_per_second_max", "fastest round", rates.iter().copied().fold(0.0, f64::max), 0)
         .number("client_only_per_second", "client only/s", median(&alone), 0)
         .number("ratio", "ratio", median(&ratios), 3);
     let row = match drained.last() {

@@ -34,19 +34,19 @@ fn row(name: &str, seconds: u64, loaded: &Loaded) -> Row {
     let [first, last] = loaded.quarters;
     Row::default()
         .text("load", "load", name)
-        .count("held_seconds", "held s", seconds)
-        .number("first_per_second", "first/s", first.delivered_per_second, 0)
-        .number("last_per_second", "last/s", last.delivered_per_second, 0)
+        .count("held_seconds", "snapshot held, s", seconds)
+        .number("first_per_second", "first quarter, delivered/s", first.delivered_per_second, 0)
+        .number("last_per_second", "last quarter, delivered/s", last.delivered_per_second, 0)
         .number(
             "last_to_first",
             "last/first",
             ratio(last.delivered_per_second, first.delivered_per_second),
             2,
         )
-        .number("first_p50_ms", "first p50 ms", first.latency.p50, 2)
-        .number("last_p50_ms", "last p50 ms", last.latency.p50, 2)
-        .number("first_p99_ms", "first p99 ms", first.latency.p99, 2)
-        .number("last_p99_ms", "last p99 ms", last.latency.p99, 2)
-        .count("lag_messages", "lag", loaded.lag)
+        .number("first_p50_ms", "first quarter, p50 ms", first.latency.p50, 2)
+        .number("last_p50_ms", "last quarter, p50 ms", last.latency.p50, 2)
+        .number("first_p99_ms", "first quarter, p99 ms", first.latency.p99, 2)
+        .number("last_p99_ms", "last quarter, p99 ms", last.latency.p99, 2)
+        .count("lag_messages", "lag, messages", loaded.lag)
         .cost(&loaded.cost)
 }

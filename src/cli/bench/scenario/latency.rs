@@ -76,7 +76,12 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
             .number("max_ms", "max ms", latency.max, 2)
             .number("p50_ratio", "p50 ratio", ratio(latency.p50, latencies[1].p50), 2)
             .number("p99_ratio", "p99 ratio", ratio(latency.p99, latencies[1].p99), 2)
-            .number("wal_bytes_per_message", "WAL B/msg", each(wal_bytes[way], latency.messages), 0)
+            .number(
+                "wal_bytes_per_message",
+                "WAL, bytes a message",
+                each(wal_bytes[way], latency.messages),
+                0,
+            )
     };
     Ok(Report {
         title: "latency: 50 messages a second, an idle worker; from the return of COMMIT to the arrival",

@@ -71,12 +71,17 @@ async fn measure(bench: &Bench, clients: usize) -> Result<Row, CliError> {
     Ok(Row::default()
         .count("clients", "clients", clients as u64)
         .number("published_per_second", "published/s", median(&published), 0)
-        .number("published_per_second_min", "min", published.iter().copied().fold(f64::MAX, f64::min), 0)
-        .number("published_per_second_max", "max", published.iter().copied().fold(0.0, f64::max), 0)
-        .number("plain_per_second", "bare table/s", median(&rates(&plain)), 0)
+        .number(
+            "published_per_second_min",
+            "slowest round",
+            published.iter().copied().fold(f64::MAX, f64::min),
+            0,
+        )
+        .number("published_per_second_max", "fastest round", published.iter().copied().fold(0.0, f64::max), 0)
+        .number("plain_per_second", "bare table, inserted/s", median(&rates(&plain)), 0)
         .number("ratio", "ratio", median(&ratios), 3)
-        .number("wal_bytes_per_message", "WAL B/msg", wal(&messages), 0)
-        .number("plain_wal_bytes_per_message", "bare WAL B/msg", wal(&plain), 0))
+        .number("wal_bytes_per_message", "WAL, bytes a message", wal(&messages), 0)
+        .number("plain_wal_bytes_per_message", "bare table: WAL, bytes a message", wal(&plain), 0))
 }
 
 async fn turn(

@@ -29,7 +29,7 @@ pub(super) fn row(row: Row, loaded: &Loaded) -> Row {
         .number("delivered_per_second", "delivered/s", loaded.delivered_per_second, 0)
         .number("p50_ms", "p50 ms", loaded.latency.p50, 2)
         .number("p99_ms", "p99 ms", loaded.latency.p99, 2)
-        .count("lag_messages", "lag", loaded.lag)
-        .number("caught_up_seconds", "caught up s", loaded.caught_up.as_secs_f64(), 2)
+        .count("lag_messages", "lag, messages", loaded.lag)
+        .number("caught_up_seconds", "caught up in s", loaded.caught_up.as_secs_f64(), 2)
         .cost(&loaded.cost)
 }

@@ -25,7 +25,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
             .count("workers", "workers", workers as u64)
             .count("lanes", "lanes", KEYS)
             .number("delivered_per_second", "delivered/s", rate, 0)
-            .number("ratio_to_first", "ratio to first", ratio(rate, *first.get_or_insert(rate)), 2);
+            .number("ratio_to_first", "ratio to the first", ratio(rate, *first.get_or_insert(rate)), 2);
         rows.push(match cost {
             Some(cost) => row.cost(&cost),
             None => row,
