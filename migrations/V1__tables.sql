@@ -103,10 +103,11 @@ CREATE TABLE lanes (
     last_error    text,
     halted        boolean     NOT NULL DEFAULT false,
     PRIMARY KEY (webhook_id, lane)
-) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX lanes_due ON lanes (webhook_id, due_at);
+-- Half of each page stays free: every row is updated once, by its claim, and that update must fit beside it.
 COMMENT ON TABLE lanes IS 'The ready queue: a lane has a row here only while it owes something, or a worker holds it.';
-COMMENT ON COLUMN lanes.due_at IS 'When it may next be claimed: since it became ready, after a backoff, at the end of a lease, or never (halted).';
+COMMENT ON COLUMN lanes.due_at IS 'When it may next be claimed: since it became ready, after a backoff, or never (halted). A claim leaves it as it is.';
 COMMENT ON COLUMN lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
 COMMENT ON COLUMN lanes.token IS 'A counter of that worker, renewed with the lease; guards every write of the holder.';
 COMMENT ON COLUMN lanes.position IS 'Everything up to this message id has left the lane, unless a replay put it back; where reading begins.';

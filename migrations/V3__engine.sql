@@ -30,7 +30,6 @@ CREATE FUNCTION claim_lanes(
     webhook_ids       bigint[],
     slots             integer[],
     due_after         timestamptz[],
-    leases            double precision[],
     messages_per_lane integer,
     payload_budget    bigint
 ) RETURNS TABLE (
@@ -55,6 +54,9 @@ AS $$
 -- ----------------------------------------------------------------------
 -- claim_lanes: take the earliest due lanes of each webhook, and read them.
 --
+-- A claim leaves due_at as it is: no index entry is written for it, and none
+-- is left behind for later looks to walk over.
+--
 -- Webhook by webhook, so that one webhook's thousands of due lanes are in
 -- nobody else's way.
 --
@@ -65,13 +67,11 @@ AS $$
 --   slots               how many lanes to take at most
 --   due_after           where to begin: null is a few seconds back, -infinity
 --                       is a full sweep
---   leases              how long the claim is for, in seconds
 --   messages_per_lane messages to read of each lane at most
 --   payload_budget    bytes of payload to read in all
 --
 -- Returns: for each claimed lane its next messages in any order, at least
---          one row (message_id null where nothing is owed). due_at is what
---          it was. state: 'loaded'; 'deferred' beyond the budget, payload
+--          one row (message_id null where nothing is owed). state: 'loaded'; 'deferred' beyond the budget, payload
 --          left out; 'missing' where the message itself is gone.
 -- Raises:  55000 the worker is not registered (another one took it for
 --          dead): it must start over.
@@ -97,13 +97,13 @@ BEGIN
 
     -- The CTE is a fence: joined directly, the update may touch more lanes than the LIMIT lets through.
     WITH due AS MATERIALIZED (
-        SELECT l.webhook_id, l.lane, l.due_at, want.lease
-          FROM unnest(claim_lanes.webhook_ids, claim_lanes.slots, claim_lanes.due_after, claim_lanes.leases)
-               AS want (webhook_id, slots, due_after, lease)
+        SELECT l.webhook_id, l.lane
+          FROM unnest(claim_lanes.webhook_ids, claim_lanes.slots, claim_lanes.due_after)
+               AS want (webhook_id, slots, due_after)
           JOIN webhooks w ON w.id = want.webhook_id
            AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
          CROSS JOIN LATERAL (
-            SELECT l.webhook_id, l.lane, l.due_at
+            SELECT l.webhook_id, l.lane
               FROM lanes l
              WHERE l.webhook_id = want.webhook_id
                AND l.due_at >= coalesce(want.due_after, statement_timestamp() - interval '5 s')
@@ -115,12 +115,12 @@ BEGIN
          ) l
     ), claimed AS (
         UPDATE lanes l
-           SET due_at = clock_timestamp() + make_interval(secs => due.lease), claimed_by = claim_lanes.worker, token = claim_lanes.new_token
+           SET claimed_by = claim_lanes.worker, token = claim_lanes.new_token
           FROM due
          WHERE l.webhook_id = due.webhook_id AND l.lane = due.lane
-        RETURNING l.webhook_id, l.lane, due.due_at AS was_due_at, l.position, l.rewinds, l.failures
+        RETURNING l.webhook_id, l.lane, l.due_at, l.position, l.rewinds, l.failures
     )
-    SELECT array_agg(c.webhook_id), array_agg(c.lane), array_agg(c.was_due_at), array_agg(c.position),
+    SELECT array_agg(c.webhook_id), array_agg(c.lane), array_agg(c.due_at), array_agg(c.position),
            array_agg(c.rewinds), array_agg(c.failures)
       INTO c_webhook_ids, c_lanes, c_due_ats, c_positions, c_rewinds, c_failures
       FROM claimed c;

@@ -89,6 +89,13 @@ pub struct DeliveryConfig {
     pub allow_networks: Vec<IpNet>,
 }
 
+impl DeliveryConfig {
+    /// How long one request may take, where its webhook does not say.
+    pub fn timeout(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.timeout_seconds)
+    }
+}
+
 /// Logs.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

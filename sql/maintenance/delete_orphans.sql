@@ -11,5 +11,8 @@ WITH RECURSIVE owed (webhook_id) AS (
      WHERE o.webhook_id IS NOT NULL AND NOT EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = o.webhook_id)
 ), lanes_gone AS (
     DELETE FROM pgtopic.lanes l USING gone WHERE l.webhook_id = gone.webhook_id
+), dead_letters_gone AS (
+    DELETE FROM pgtopic.dead_letters x
+     WHERE NOT EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = x.webhook_id)
 )
 DELETE FROM pgtopic.deliveries d USING gone WHERE d.webhook_id = gone.webhook_id

@@ -66,7 +66,7 @@ async fn create_webhook(
 async fn check_new(state: &ApiState, new: &NewWebhook, secret: &SecretString) -> Result<(), ApiError> {
     let mut violations = new.check().err().unwrap_or_default();
     if let Err(error) = SigningKey::parse(secret.expose_secret()) {
-        violations.add("secret", error.to_string());
+        violations.add("secret", rule("secret", &error));
     }
     check_request(state, Some(&new.url), new.headers.as_ref(), &mut violations);
     violations.finish()?;
@@ -80,13 +80,19 @@ fn check_request(
     violations: &mut Violations,
 ) {
     if let Some(Err(error)) = url.map(|url| state.guard.check_url(url)) {
-        violations.add("url", error.to_string());
+        violations.add("url", rule("url", &error));
     }
     for (name, value) in headers.into_iter().flatten() {
         if let Err(error) = check_header(name, value) {
             violations.add(format!("headers.{name}"), error.to_string());
         }
     }
+}
+
+/// What an error says of a field, without the field's name, which stands before it already.
+fn rule(field: &str, error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    text.strip_prefix(field).map_or(&*text, str::trim_start).to_owned()
 }
 
 /// The database alone knows what a jsonpath is, and what kind.

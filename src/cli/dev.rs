@@ -29,7 +29,8 @@ const DATABASE: &str = "postgres";
 
 /// Try pgtopic: starts a PostgreSQL of its own, the HTTP API and a worker
 ///
-/// Needs nothing but installed PostgreSQL binaries, and leaves nothing running. Webhooks may point to this machine.
+/// Needs nothing but installed PostgreSQL binaries, and leaves nothing running. Another database in the
+/// settings is left alone. Webhooks may point to this machine.
 #[derive(Args)]
 pub(super) struct Dev {
     /// Add a topic, two webhooks, a receiver and traffic, and show what arrives

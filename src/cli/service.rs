@@ -1,7 +1,5 @@
 //! A process that serves: what `serve`, `api`, `worker` and `dev` have in common.
 
-use std::net::SocketAddr;
-
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -52,12 +50,7 @@ impl Service {
 /// Checks the API's settings and takes its port.
 pub(super) async fn listen(config: &Config) -> Result<TcpListener, CliError> {
     server::check_api(config)?;
-    let listener = bind(config.api.bind).await?;
-    tracing::info!(address = %config.api.bind, "the API listens");
-    Ok(listener)
-}
-
-async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {
+    let address = config.api.bind;
     TcpListener::bind(address)
         .await
         .map_err(|error| CliError::Failed(format!("cannot listen on {address} (api.bind): {error}")))

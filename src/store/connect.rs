@@ -5,7 +5,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use rustls_platform_verifier::ConfigVerifierExt;
 use secrecy::{ExposeSecret, SecretString};
-use tokio_postgres::Config as PostgresConfig;
+use tokio_postgres::{Config as PostgresConfig, config::Host};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{StoreError, chain};
@@ -33,7 +33,7 @@ impl Connector {
     pub(super) fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
         let url = config.url.as_ref().ok_or_else(|| {
             StoreError::InvalidUrl(
-                "not set; give database.url, PGTOPIC_DATABASE__URL or DATABASE_URL".to_owned(),
+                "not set; give --database-url, PGTOPIC_DATABASE__URL or DATABASE_URL".to_owned(),
             )
         })?;
         let postgres = parse(url)?;
@@ -78,11 +78,23 @@ impl Connector {
         ),
         StoreError,
     > {
+        let cannot = |why: String| StoreError::Connect(format!("{}: {why}", addresses(&self.listen)));
         tokio::time::timeout(CONNECT_TIMEOUT, self.listen.connect(self.tls.clone()))
             .await
-            .map_err(|_| StoreError::Connect(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())))?
-            .map_err(|error| StoreError::Connect(super::error::describe(&error)))
+            .map_err(|_| cannot(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())))?
+            .map_err(|error| cannot(super::error::describe(&error)))
     }
+}
+
+/// The hosts and ports that are tried, for people.
+fn addresses(config: &PostgresConfig) -> String {
+    let ports = config.get_ports();
+    let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+    let address = |(at, host): (usize, &Host)| match host {
+        Host::Tcp(name) => format!("{name}:{}", port(at)),
+        Host::Unix(directory) => format!("{}, port {}", directory.display(), port(at)),
+    };
+    config.get_hosts().iter().enumerate().map(address).collect::<Vec<_>>().join(", ")
 }
 
 fn parse(url: &SecretString) -> Result<PostgresConfig, StoreError> {

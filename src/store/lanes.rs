@@ -1,6 +1,6 @@
 //! Claiming and reading lanes, and retiring those that ran dry.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -18,8 +18,6 @@ pub struct Want {
     pub slots: usize,
     /// Where to begin looking among the due lanes.
     pub due_after: DueAfter,
-    /// How long the claim is for.
-    pub lease: Duration,
 }
 
 /// The lower bound of a look at the due lanes: without one, each look walks over what a held snapshot left behind.
@@ -147,7 +145,6 @@ impl Store {
         let slots: Vec<i32> =
             wants.iter().map(|want| i32::try_from(want.slots).unwrap_or(i32::MAX)).collect();
         let due_after: Vec<Option<Timestamp>> = wants.iter().map(|want| want.due_after.parameter()).collect();
-        let leases: Vec<f64> = wants.iter().map(|want| want.lease.as_secs_f64()).collect();
         let rows = self
             .query(
                 sql!("lanes/claim"),
@@ -157,7 +154,6 @@ impl Store {
                     &webhook_ids,
                     &slots,
                     &due_after,
-                    &leases,
                     &limits.messages_per_lane,
                     &limits.payload_bytes,
                 ],

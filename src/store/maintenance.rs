@@ -25,4 +25,9 @@ impl Store {
     pub async fn delete_orphans(&self) -> Result<u64, StoreError> {
         self.execute(sql!("maintenance/delete_orphans"), &[]).await
     }
+
+    /// Deletes messages whose topic is gone; says how many, at most 10,000. Reads the whole table.
+    pub async fn delete_orphan_messages(&self) -> Result<u64, StoreError> {
+        self.execute(sql!("maintenance/delete_orphan_messages"), &[&DELETE_MAX]).await
+    }
 }

@@ -13,6 +13,9 @@ use crate::store::{ClaimedLane, DueAfter, LaneState, ReadLimits, StoreError, Wan
 /// How many lanes a webhook may have claimed for each one that it may have in flight.
 const AHEAD: usize = 5;
 
+/// How many lanes a worker holds at most, for each one that it may have in flight.
+const HELD_MAX: usize = 10;
+
 /// How many lanes one webhook may have claimed whatever the others hold.
 const FLOOR: usize = 4;
 
@@ -38,8 +41,6 @@ pub(super) struct Claims {
 
 #[derive(Clone, Copy)]
 struct WebhookClaims {
-    /// How many lanes of it are held.
-    held: usize,
     /// Whether the last claim came back full, so that there may be more.
     hungry: bool,
     /// Where the next look begins: after the last full claim's greatest `due_at`.
@@ -48,7 +49,7 @@ struct WebhookClaims {
 
 impl Default for WebhookClaims {
     fn default() -> Self {
-        Self { held: 0, hungry: false, due_after: DueAfter::Recent }
+        Self { hungry: false, due_after: DueAfter::Recent }
     }
 }
 
@@ -116,37 +117,35 @@ impl Engine {
     }
 
     fn wants(&mut self, sweep: bool) -> Vec<Want> {
-        let mut held: HashMap<i64, usize> = HashMap::new();
+        let mut held_by: HashMap<i64, usize> = HashMap::new();
         for key in self.lanes.keys() {
-            *held.entry(key.webhook_id).or_default() += 1;
+            *held_by.entry(key.webhook_id).or_default() += 1;
         }
-        let mut room_in_all =
-            (self.config.concurrency * AHEAD).saturating_sub(self.lanes.len()).min(CLAIM_MAX);
+        let mut free = (self.config.concurrency * HELD_MAX).saturating_sub(self.lanes.len());
+        let mut left = CLAIM_MAX;
         let look = self.claims.look || sweep;
         let mut wants = Vec::new();
         for (id, target) in &self.targets {
             if !target.deliverable() {
                 continue;
             }
-            let held = held.get(id).copied().unwrap_or_default();
             let claims = self.claims.webhooks.entry(*id).or_default();
-            claims.held = held;
             if !(look || claims.hungry) {
                 continue;
             }
-            let limit = self.slots.limit(*id, target.own_limit()) * AHEAD;
-            let room = limit.saturating_sub(held);
+            let held = held_by.get(id).copied().unwrap_or_default();
+            let most = self.slots.limit(*id, target.own_limit()) * AHEAD;
+            // As many as are free at most, so that some always are, however many webhooks hang.
+            let room = most.min(free.max(FLOOR)).saturating_sub(held);
             // Small claims cost as much as large ones: wait until a part of the room is free.
-            if room == 0 || (room < limit / 4 && held > FLOOR) {
+            if room == 0 || (room < most / 4 && held > FLOOR) {
                 continue;
             }
-            let slots = room.min(room_in_all.max(FLOOR.saturating_sub(held)));
-            if slots == 0 {
-                continue;
-            }
-            room_in_all = room_in_all.saturating_sub(slots);
+            let slots = room.min(left.max(1));
+            free = free.saturating_sub(slots);
+            left = left.saturating_sub(slots);
             let due_after = if sweep { DueAfter::Beginning } else { claims.due_after };
-            wants.push(Want { webhook_id: *id, slots, due_after, lease: target.lease() });
+            wants.push(Want { webhook_id: *id, slots, due_after });
         }
         wants
     }
@@ -154,11 +153,11 @@ impl Engine {
     /// A claim was answered.
     pub(super) fn on_claimed(&mut self, token: i64, wants: &[Want], claimed: Vec<ClaimedLane>) {
         self.claims.under_way = false;
-        let mut taken: HashMap<i64, (usize, Timestamp)> = HashMap::new();
+        let mut full_until: HashMap<i64, (usize, Timestamp)> = HashMap::new();
         let found = claimed.len();
         for lane in claimed {
             let key = lane.key;
-            let entry = taken.entry(key.webhook_id).or_insert((0, Timestamp::MIN));
+            let entry = full_until.entry(key.webhook_id).or_insert((0, Timestamp::MIN));
             entry.0 += 1;
             entry.1 = entry.1.max(lane.due_at);
             let mut lane = Lane::claimed(lane, token);
@@ -176,7 +175,7 @@ impl Engine {
         }
         for want in wants {
             let claims = self.claims.webhooks.entry(want.webhook_id).or_default();
-            match taken.get(&want.webhook_id) {
+            match full_until.get(&want.webhook_id) {
                 // From the lanes themselves and not from the clock, or a backlog would be skipped.
                 Some((count, due_at)) if *count >= want.slots => {
                     claims.hungry = true;

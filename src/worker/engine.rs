@@ -5,7 +5,7 @@
 //! another, and a lane is given up before anybody else may have it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -75,20 +75,26 @@ pub(super) struct Engine {
     pub(super) slots: Slots,
     pub(super) claims: Claims,
     pub(super) gathered: Gathered,
-    pub(super) settling: bool,
     pub(super) to_read: Vec<LaneKey>,
-    pub(super) reading: bool,
-    /// Lanes in phase Dry.
-    dry: Vec<LaneKey>,
+    pub(super) under_way: UnderWay,
+    /// Lanes in phase Dry, and some that were lately.
+    dry: BTreeSet<LaneKey>,
     next_retire: Option<Instant>,
     /// Lanes that were retired lately.
     retired: HashMap<LaneKey, Instant>,
     pub(super) pace: Pace,
     targets_due: Instant,
-    refreshing: bool,
     draining: bool,
     /// How many statements failed in a row; the first is logged, the wait grows.
     pub(super) trouble: u32,
+}
+
+/// Statements that are under way, of which there is one at a time.
+#[derive(Default)]
+pub(super) struct UnderWay {
+    pub(super) settle: bool,
+    pub(super) read: bool,
+    pub(super) refresh: bool,
 }
 
 /// What the engine works with.
@@ -122,15 +128,13 @@ impl Engine {
             turns: VecDeque::new(),
             claims: Claims::new(now),
             gathered: Gathered::default(),
-            settling: false,
             to_read: Vec::new(),
-            reading: false,
-            dry: Vec::new(),
+            under_way: UnderWay::default(),
+            dry: BTreeSet::new(),
             next_retire: None,
             retired: HashMap::new(),
             pace: Pace::new(now),
             targets_due: now,
-            refreshing: false,
             draining: false,
             trouble: 0,
         }
@@ -182,8 +186,8 @@ impl Engine {
         self.retire_dry(now);
         self.start_runs();
         if !self.draining {
-            if now >= self.targets_due && !self.refreshing {
-                self.refreshing = true;
+            if now >= self.targets_due && !self.under_way.refresh {
+                self.under_way.refresh = true;
                 self.targets_due = now + REFRESH_TARGETS;
                 self.refresh_targets();
             }
@@ -207,7 +211,7 @@ impl Engine {
         } else {
             self.pace.next_look(now).max(self.claims.not_before())
         };
-        let settle = self.gathered.due().filter(|_| !self.settling);
+        let settle = self.gathered.due().filter(|_| !self.under_way.settle);
         [
             Some(look),
             settle,
@@ -300,7 +304,7 @@ impl Engine {
             return;
         }
         lane.phase = Phase::Dry { retire_at };
-        self.dry.push(key);
+        self.dry.insert(key);
         self.next_retire.get_or_insert_with(|| Instant::now() + RETIRE_EVERY);
     }
 
@@ -322,7 +326,9 @@ impl Engine {
         for key in std::mem::take(&mut self.dry) {
             match self.lanes.get(&key).map(|lane| &lane.phase) {
                 Some(Phase::Dry { retire_at }) if now >= *retire_at || self.draining => self.retire(key),
-                Some(Phase::Dry { .. }) => self.dry.push(key),
+                Some(Phase::Dry { .. }) => {
+                    self.dry.insert(key);
+                }
                 // It has become something else meanwhile.
                 _ => {}
             }
@@ -362,8 +368,9 @@ impl Engine {
 
     /// Reads the lanes that ran dry and are held, for something new.
     fn read_dry(&mut self) {
-        for at in 0..self.dry.len() {
-            self.read_on(self.dry[at]);
+        let keys: Vec<LaneKey> = self.dry.iter().copied().collect();
+        for key in keys {
+            self.read_on(key);
         }
     }
 
@@ -415,14 +422,15 @@ impl Engine {
 
     /// The webhooks were read: take them in.
     pub(super) fn on_targets(&mut self, current: Option<Vec<crate::domain::webhook::Target>>) {
-        self.refreshing = false;
+        self.under_way.refresh = false;
         let Some(current) = current else {
             self.targets_due = Instant::now() + Duration::from_secs(1);
             return;
         };
         super::target::replace(&mut self.targets, current);
-        let lease = self.targets.values().map(|target| target.lease()).max().unwrap_or_default();
-        self.signals.want_lease(lease);
+        let longest = self.targets.values().map(|target| target.lease()).max().unwrap_or_default();
+        // Never below what a webhook without a policy needs: the first one to come must not wait for a longer lease.
+        self.signals.want_lease(longest.max(super::target::lease(self.delivery.timeout())));
         self.claims.forget_except(&self.targets);
         self.claims.look();
         // Queued lanes of webhooks that stopped are released when their turn comes; make that now.
@@ -456,7 +464,10 @@ impl Engine {
     }
 
     fn drained(&self) -> bool {
-        self.lanes.is_empty() && !self.settling && self.gathered.due().is_none() && !self.claims.under_way()
+        self.lanes.is_empty()
+            && !self.under_way.settle
+            && self.gathered.due().is_none()
+            && !self.claims.under_way()
     }
 }
 

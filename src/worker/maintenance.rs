@@ -7,7 +7,10 @@ use tracing::{info, warn};
 use crate::store::{Store, StoreError};
 
 /// Between two rounds.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
+
+/// In how many rounds all messages are looked through for a topic that is gone: one in an hour.
+const ORPHAN_MESSAGES_EVERY: u32 = 60;
 
 /// How many days ahead the log has its partitions.
 const LOG_DAYS_AHEAD: i32 = 7;
@@ -18,8 +21,8 @@ const LOG_DAYS_KEPT: i32 = 30;
 /// Maintains the database; never returns. Any worker may do it, and all of them do.
 pub(super) async fn maintain(store: Store) {
     let mut failing = false;
-    loop {
-        match round(&store).await {
+    for number in 0u32.. {
+        match round(&store, number).await {
             Ok(()) => failing = false,
             Err(error) if !failing => {
                 warn!(%error, "maintenance failed; trying again every minute");
@@ -31,7 +34,7 @@ pub(super) async fn maintain(store: Store) {
     }
 }
 
-async fn round(store: &Store) -> Result<(), StoreError> {
+async fn round(store: &Store, number: u32) -> Result<(), StoreError> {
     store.make_attempt_partitions(LOG_DAYS_AHEAD).await?;
     store.drop_attempt_partitions(LOG_DAYS_KEPT).await?;
     let expired = store.delete_expired_messages().await?;
@@ -41,6 +44,10 @@ async fn round(store: &Store) -> Result<(), StoreError> {
     let orphans = store.delete_orphans().await?;
     if orphans > 0 {
         info!(orphans, "deleted deliveries of webhooks that are gone");
+    }
+    // In portions, so that no statement takes long.
+    if number % ORPHAN_MESSAGES_EVERY == ORPHAN_MESSAGES_EVERY - 1 {
+        while store.delete_orphan_messages().await? > 0 {}
     }
     Ok(())
 }

@@ -50,7 +50,6 @@ use self::{
     liveness::Liveness,
     run::Sender,
     session::Signals,
-    target::LEASE_MIN,
 };
 use crate::{
     config::{DeliveryConfig, WorkerConfig},
@@ -136,7 +135,7 @@ struct Incarnation<'a> {
 impl Incarnation<'_> {
     /// Lives until shutdown, or until its session is lost.
     async fn live(&self, stopped: &mut Vec<Uuid>, away: &mut bool) -> Result<(), WorkerError> {
-        let lease = Duration::from_secs(self.delivery.timeout_seconds * 2).max(LEASE_MIN);
+        let lease = target::lease(self.delivery.timeout());
         let info = WorkerInfo { id: Uuid::now_v7(), name: name(), capacity: self.worker.concurrency, lease };
         let asked = Instant::now();
         let (session, notices) = tokio::select! {

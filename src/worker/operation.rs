@@ -34,7 +34,7 @@ pub(super) enum Done {
 /// What became of a settle.
 pub(super) struct Settled {
     settlement: Settlement,
-    settled: Result<(), StoreError>,
+    written: Result<(), StoreError>,
     logged: Result<(), StoreError>,
     retire: Vec<LaneKey>,
     retired: Result<HashMap<LaneKey, Retirement>, StoreError>,
@@ -87,7 +87,7 @@ impl Engine {
     }
 
     pub(super) fn start_read(&mut self) {
-        if self.reading || self.to_read.is_empty() {
+        if self.under_way.read || self.to_read.is_empty() {
             return;
         }
         let asked: Vec<LaneKey> = self.to_read.drain(..self.to_read.len().min(READ_MAX)).collect();
@@ -104,7 +104,7 @@ impl Engine {
         if held.is_empty() {
             return;
         }
-        self.reading = true;
+        self.under_way.read = true;
         let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
             let read = store.read_lanes(worker, &held, LIMITS).await;
@@ -113,7 +113,7 @@ impl Engine {
     }
 
     fn on_read(&mut self, asked: Vec<HeldLane>, read: Result<Vec<ReadLane>, StoreError>) {
-        self.reading = false;
+        self.under_way.read = false;
         let read = match read {
             Ok(read) => read,
             Err(error) => {
@@ -158,10 +158,10 @@ impl Engine {
 
     /// Writes what has gathered, if it is time.
     pub(super) fn start_settle(&mut self, now: Instant) {
-        if self.settling || self.gathered.due().is_none_or(|due| now < due) {
+        if self.under_way.settle || self.gathered.due().is_none_or(|due| now < due) {
             return;
         }
-        self.settling = true;
+        self.under_way.settle = true;
         let Batch { mut settlement, attempts, mut retire } = self.gathered.take();
         retire.sort_unstable();
         let held: Vec<HeldLane> =
@@ -174,19 +174,19 @@ impl Engine {
             let log = async {
                 if attempts.is_empty() { Ok(()) } else { store.append_attempts(worker, &attempts).await }
             };
-            let (settled, logged) = tokio::join!(settle, log);
-            let retired = if settled.is_ok() && !held.is_empty() {
+            let (written, logged) = tokio::join!(settle, log);
+            let retired = if written.is_ok() && !held.is_empty() {
                 store.retire_lanes(worker, &held).await
             } else {
                 Ok(HashMap::new())
             };
-            Done::Settled(Settled { settlement, settled, logged, retire, retired })
+            Done::Settled(Settled { settlement, written, logged, retire, retired })
         });
     }
 
     fn on_settled(&mut self, settled: Settled) {
-        self.settling = false;
-        match settled.settled {
+        self.under_way.settle = false;
+        match settled.written {
             Ok(()) => self.recovered(),
             Err(error) => {
                 let wait = self.trouble(&error, "settle");

@@ -26,12 +26,12 @@ const SAVE_POSITION_AFTER: usize = 1000;
 impl Engine {
     pub(super) fn on_run_event(&mut self, event: RunEvent) {
         match event {
-            RunEvent::Report(report) => self.on_report(report),
+            RunEvent::Report(report) => self.on_report(&report),
             RunEvent::Ended { key, unsent } => self.on_run_ended(key, unsent),
         }
     }
 
-    fn on_report(&mut self, report: Report) {
+    fn on_report(&mut self, report: &Report) {
         let key = report.key;
         if report.result.error_class == Some(ErrorClass::Timeout) {
             self.slots.timed_out(key.webhook_id);
@@ -39,9 +39,9 @@ impl Engine {
             self.slots.answered(key.webhook_id);
         }
         match report.result.outcome {
-            Outcome::Accepted => self.on_accepted(&report),
-            Outcome::Failed => self.on_failed(&report),
-            Outcome::Gone => self.on_gone(&report),
+            Outcome::Accepted => self.on_accepted(report),
+            Outcome::Failed => self.on_failed(report),
+            Outcome::Gone => self.on_gone(report),
         }
         for message_id in &report.message_ids {
             self.gathered.attempt(AttemptRow {

@@ -1,6 +1,6 @@
 //! When to look for work: interrupts while it is quiet, polling while it is busy.
 //!
-//! PostgreSQL commits transactions that have NOTIFYed one after another, so many notifications slow publishers down.
+//! PostgreSQL commits transactions that have sent a NOTIFY one after another, so many notifications slow publishers down.
 //! Above [`BUSY_NOTICES`] in a second the workers ask for silence and poll instead; below [`BUSY_FINDS`] finds they let
 //! the silence end, poll a little longer, and go back to waiting.
 
@@ -182,7 +182,7 @@ mod tests {
     fn a_wild_silence_counts_for_little() {
         let start = Instant::now();
         let mut pace = Pace::new(start);
-        pace.silent_for(Duration::from_secs(3600), start);
+        pace.silent_for(Duration::from_hours(1), start);
         assert!(!pace.polling(start + SILENCE * 2 + GRACE));
     }
 }

@@ -31,6 +31,7 @@ pub(super) struct Signals {
     pub(super) in_flight: AtomicUsize,
     /// The lease that the webhooks' timeouts need, in milliseconds.
     lease: AtomicU64,
+    lease_grew: Notify,
 }
 
 /// What has arrived since the last look.
@@ -67,7 +68,10 @@ impl Signals {
     /// The lease that the webhooks' timeouts need from now on.
     pub(super) fn want_lease(&self, lease: Duration) {
         let milliseconds = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
-        self.lease.store(milliseconds, Ordering::Relaxed);
+        if self.lease.swap(milliseconds, Ordering::Relaxed) < milliseconds {
+            // Requests wait until it is in the worker's row.
+            self.lease_grew.notify_one();
+        }
     }
 
     fn lease(&self) -> Duration {
@@ -91,14 +95,17 @@ pub(super) async fn keep(
 
 async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -> WorkerError {
     let mut row_written = Instant::now();
+    let mut lease_written = Duration::ZERO;
     loop {
         let asked = Instant::now();
-        let lease = (asked.duration_since(row_written) >= WRITE_ROW).then(|| signals.lease());
+        let lease = Some(signals.lease())
+            .filter(|lease| *lease > lease_written || asked.duration_since(row_written) >= WRITE_ROW);
         match session.heartbeat(signals.in_flight.load(Ordering::Relaxed), lease).await {
             Ok(silent_for) => {
                 liveness.answered(asked, lease);
-                if lease.is_some() {
+                if let Some(lease) = lease {
                     row_written = asked;
+                    lease_written = lease;
                 }
                 if !silent_for.is_zero() {
                     let microseconds = u64::try_from(silent_for.as_micros()).unwrap_or(u64::MAX);
@@ -108,7 +115,10 @@ async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -
             }
             Err(error) => return WorkerError::Store(error),
         }
-        tokio::time::sleep(HEARTBEAT).await;
+        tokio::select! {
+            () = tokio::time::sleep(HEARTBEAT) => {}
+            () = signals.lease_grew.notified() => {}
+        }
     }
 }
 

@@ -18,8 +18,9 @@ const GATHER: Duration = Duration::from_millis(2);
 pub(super) struct Gathered {
     done: Vec<DoneDelivery>,
     dead: Vec<DeadDelivery>,
-    /// The newest change of each lane.
-    lanes: BTreeMap<LaneKey, LaneChange>,
+    /// The newest change of each claim of a lane: one claim's must not be lost to that of another, which writes nothing
+    /// if it is not the row's any more.
+    lanes: BTreeMap<(LaneKey, i64), LaneChange>,
     attempts: Vec<AttemptRow>,
     retire: Vec<LaneKey>,
     since: Option<Instant>,
@@ -45,7 +46,7 @@ impl Gathered {
 
     pub(super) fn lane(&mut self, change: LaneChange) {
         self.begin();
-        self.lanes.insert(change.key, change);
+        self.lanes.insert((change.key, change.token), change);
     }
 
     pub(super) fn attempt(&mut self, row: AttemptRow) {
@@ -86,7 +87,7 @@ impl Gathered {
         self.done.extend(settlement.done);
         self.dead.extend(settlement.dead);
         for change in settlement.lanes {
-            self.lanes.entry(change.key).or_insert(change);
+            self.lanes.entry((change.key, change.token)).or_insert(change);
         }
         self.since = Some(Instant::now() + wait);
     }

@@ -37,9 +37,9 @@ impl LiveTarget {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// A lease covers two requests, so that one can always be started after the claim.
+    /// The lease that this webhook's requests need.
     pub(super) fn lease(&self) -> Duration {
-        (self.settings.policy.timeout * 2).max(LEASE_MIN)
+        lease(self.settings.policy.timeout)
     }
 
     /// How many lanes the webhook's own policy lets one worker have in flight.
@@ -61,12 +61,17 @@ impl LiveTarget {
     /// Reserves the next request and says when it may start.
     pub(super) fn reserve_start(&self, now: Instant) -> Instant {
         let Some(rate) = self.settings.rate_limit_per_second else { return now };
-        let spacing = Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::from_secs(3600));
+        let spacing = Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::from_hours(1));
         let mut next = self.next_start.lock().unwrap_or_else(PoisonError::into_inner);
         let start = (*next).max(now);
         *next = start + spacing;
         start
     }
+}
+
+/// A lease covers two requests, so that one can always be started after the claim.
+pub(super) fn lease(timeout: Duration) -> Duration {
+    (timeout * 2).max(LEASE_MIN)
 }
 
 /// All webhooks by id.

@@ -104,6 +104,13 @@ impl TestDatabase {
     pub(crate) async fn client(&self) -> Client {
         connect(&self.url).await
     }
+
+    /// A connection in pgtopic's schema.
+    pub(crate) async fn broker_client(&self) -> Client {
+        let client = self.client().await;
+        client.batch_execute("SET search_path = pgtopic").await.unwrap();
+        client
+    }
 }
 
 impl Drop for TestDatabase {

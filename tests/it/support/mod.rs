@@ -4,21 +4,31 @@
 //! - [`TestCluster`]: a PostgreSQL of the test's own, for tests that stop or kill it.
 //! - [`TestReceiver`]: a webhook receiver that records every request and answers as it is told.
 //! - [`Process`]: the built binary, running.
+//! - [`Broker`]: a worker in the test's own process.
+//! - [`Scene`]: a database, a topic, a receiver and webhooks; and [`check_order`] over what arrived.
 //!
 //! Nothing in here sleeps for a fixed time: tests wait for what they expect, with a limit.
 
 #![allow(dead_code, unused_imports, reason = "a tool box")]
 
+mod broker;
 mod database;
+mod http;
+mod order;
 mod process;
 mod receiver;
+mod scene;
 
 use std::time::Duration;
 
 pub(crate) use self::{
+    broker::{Broker, quick_delivery},
     database::{TestCluster, TestDatabase},
+    http::Http,
+    order::{Expected, check_order},
     process::{Ended, Process},
     receiver::{Answer, Received, TestReceiver},
+    scene::{SECRET, Scene, TOPIC, create_topic, create_webhook, expected, nothing_owed, publish, refuse},
 };
 
 /// How long anything may take before a test gives up.

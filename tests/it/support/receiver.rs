@@ -24,6 +24,8 @@ pub(crate) struct Received {
     pub(crate) arrived: Instant,
     /// When it was answered, or left by the client; `None` while it is in flight.
     pub(crate) ended: Option<Instant>,
+    /// The status it was answered with; `None` while it is in flight, and where there was no answer.
+    pub(crate) status: Option<u16>,
     /// Path and query.
     pub(crate) path: String,
     /// Its headers.
@@ -46,6 +48,11 @@ impl Received {
     /// `webhook-partition`.
     pub(crate) fn partition(&self) -> &str {
         self.header("webhook-partition")
+    }
+
+    /// Whether it was answered with 2xx.
+    pub(crate) fn accepted(&self) -> bool {
+        self.status.is_some_and(|status| (200..300).contains(&status))
     }
 
     /// Whether the two were in flight at the same time.
@@ -178,7 +185,8 @@ async fn receive(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
         let mut requests = shared.requests.lock().unwrap();
         let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
         let number = requests.len();
-        requests.push(Received { number, arrived, ended: None, path, headers: head.headers, body });
+        let headers = head.headers;
+        requests.push(Received { number, arrived, ended: None, status: None, path, headers, body });
         requests[number].clone()
     };
     shared.counts.send_modify(|(arrived, _)| *arrived += 1);
@@ -194,6 +202,7 @@ async fn receive(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
                 *then
             }
             Answer::Full(status, headers, body) => {
+                shared.requests.lock().unwrap()[received.number].status = Some(status);
                 let mut response = Response::builder().status(status);
                 for (name, value) in headers {
                     response = response.header(name, value);

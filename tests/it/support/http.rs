@@ -1,0 +1,69 @@
+//! The HTTP API, served in this process and called over a connection.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, StatusCode};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use pgtopic::{
+    api::{self, ApiState},
+    config::Config,
+    store::Store,
+};
+use serde_json::Value;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::quick_delivery;
+
+/// A served API and a client of it.
+pub(crate) struct Http {
+    address: SocketAddr,
+    client: Client<HttpConnector, Full<Bytes>>,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Http {
+    /// Serves on a free port, without tokens, and lets webhooks reach loopback.
+    pub(crate) async fn serve(store: Store) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = ApiState::new(store, &Config::default().api, &quick_delivery()).unwrap();
+        let serving = tokio::spawn(api::run(listener, state, CancellationToken::new()));
+        Self { address, client: Client::builder(TokioExecutor::new()).build_http(), serving }
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> (StatusCode, Value) {
+        let answer = self.client.request(request).await.unwrap();
+        let status = answer.status();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// GET, which must succeed.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let request = Request::get(format!("http://{}{path}", self.address));
+        let (status, answer) = self.send(request.body(Full::default()).unwrap()).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+
+    /// POST, which must make something.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
+        let request = Request::post(format!("http://{}{path}", self.address));
+        let request = request.header("content-type", "application/json");
+        let (status, answer) = self.send(request.body(Full::from(body.to_string())).unwrap()).await;
+        assert_eq!(status, StatusCode::CREATED, "{path}: {answer}");
+        answer
+    }
+}
+
+impl Drop for Http {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}

@@ -1,0 +1,148 @@
+//! A topic, a receiver and webhooks between them: what most tests of delivery begin with.
+
+use std::collections::BTreeMap;
+
+use pgtopic::store::Store;
+use tokio_postgres::Client;
+
+use super::{Answer, Expected, Received, TestDatabase, TestReceiver, check_order, eventually};
+
+/// A signing secret that webhooks made by SQL have.
+pub(crate) const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+/// The topic of every scene, the first of its database.
+pub(crate) const TOPIC: i64 = 1;
+
+/// Makes the topic `orders`, with id [`TOPIC`].
+pub(crate) async fn create_topic(client: &Client) {
+    client.batch_execute("INSERT INTO topics (name) VALUES ('orders')").await.unwrap();
+}
+
+/// Subscribes a URL to the topic; `settings` are columns and SQL values, such as `("max_retries", "2")`.
+pub(crate) async fn create_webhook(client: &Client, url: &str, settings: &[(&str, &str)]) -> i64 {
+    let columns: String = settings.iter().map(|(column, _)| format!(", {column}")).collect();
+    let values: String = settings.iter().map(|(_, value)| format!(", {value}")).collect();
+    let sql = format!(
+        "INSERT INTO webhooks (topic_id, url, secrets{columns}) \
+         VALUES ({TOPIC}, '{url}', ARRAY['{SECRET}']{values}) RETURNING id"
+    );
+    client.query_one(&sql, &[]).await.unwrap().get(0)
+}
+
+/// Publishes an empty object and gives the message's id.
+pub(crate) async fn publish(client: &Client, key: &str) -> Result<i64, tokio_postgres::Error> {
+    let sql = "INSERT INTO messages (topic_id, partition_key, payload) VALUES ($1, $2, '{}') RETURNING id";
+    Ok(client.query_one(sql, &[&TOPIC, &key]).await?.get(0))
+}
+
+/// What the messages in the database mean for receivers at these paths.
+pub(crate) async fn expected(client: &Client, paths: &[&str]) -> Expected {
+    let sql = "SELECT partition_key, array_agg(id ORDER BY id) FROM messages GROUP BY partition_key";
+    let partitions: Vec<(String, Vec<i64>)> =
+        client.query(sql, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
+    let lane = |path: &&str| {
+        let path = (*path).to_owned();
+        partitions.iter().map(move |(key, ids)| ((path.clone(), key.clone()), ids.clone()))
+    };
+    paths.iter().flat_map(lane).collect::<BTreeMap<_, _>>()
+}
+
+/// Waits until nothing is owed any more, and no lane is left.
+pub(crate) async fn nothing_owed(client: &Client) {
+    let sql = "SELECT (SELECT count(*) FROM deliveries), (SELECT count(*) FROM lanes)";
+    let owed = async || {
+        let row = client.query_one(sql, &[]).await.unwrap();
+        (row.get::<_, i64>(0), row.get::<_, i64>(1))
+    };
+    let waiting = eventually("nothing is owed", async || (owed().await == (0, 0)).then_some(()));
+    waiting.await;
+}
+
+/// A database with one topic, and a receiver that accepts everything.
+pub(crate) struct Scene {
+    pub(crate) database: TestDatabase,
+    /// In pgtopic's schema.
+    pub(crate) client: Client,
+    pub(crate) receiver: TestReceiver,
+}
+
+impl Scene {
+    pub(crate) async fn new() -> Self {
+        let (database, receiver) = (TestDatabase::new().await, TestReceiver::accepting().await);
+        let client = database.broker_client().await;
+        create_topic(&client).await;
+        Self { database, client, receiver }
+    }
+
+    /// One webhook, at `/`.
+    pub(crate) async fn with_webhook(settings: &[(&str, &str)]) -> Self {
+        let scene = Self::new().await;
+        scene.webhook("/", settings).await;
+        scene
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        self.database.store()
+    }
+
+    /// Another connection in pgtopic's schema.
+    pub(crate) async fn another_client(&self) -> Client {
+        self.database.broker_client().await
+    }
+
+    /// Subscribes a path of the receiver.
+    pub(crate) async fn webhook(&self, path: &str, settings: &[(&str, &str)]) -> i64 {
+        create_webhook(&self.client, &self.receiver.url(path), settings).await
+    }
+
+    /// Publishes one message to each of these partitions, in order.
+    pub(crate) async fn publish(&self, keys: &[&str]) -> Vec<i64> {
+        let mut ids = Vec::new();
+        for key in keys {
+            ids.push(publish(&self.client, key).await.unwrap());
+        }
+        ids
+    }
+
+    /// Runs statements.
+    pub(crate) async fn sql(&self, sql: &str) {
+        self.client.batch_execute(sql).await.unwrap();
+    }
+
+    /// One number.
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        self.client.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    /// One text.
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        self.client.query_one(sql, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_default()
+    }
+
+    /// Waits until a condition in SQL is true.
+    pub(crate) async fn until(&self, condition: &str) {
+        let sql = format!("SELECT {condition}");
+        let met = async || self.client.query_one(&sql, &[]).await.unwrap().get::<_, bool>(0).then_some(());
+        eventually(condition, met).await;
+    }
+
+    /// Waits until nothing is owed any more, and no lane is left.
+    pub(crate) async fn nothing_owed(&self) {
+        nothing_owed(&self.client).await;
+    }
+
+    /// Waits until all that was published has been delivered to these paths, and checks its order. Says how many
+    /// requests repeated an accepted message.
+    pub(crate) async fn all_delivered(&self, paths: &[&str]) -> usize {
+        self.nothing_owed().await;
+        check_order(&self.receiver.received(), &expected(&self.client, paths).await)
+    }
+}
+
+/// Refuses every request for a message until it was asked for `times` times; accepts everything else.
+pub(crate) fn refuse(id: i64, times: usize) -> impl Fn(&Received) -> Answer {
+    move |received| {
+        let attempt: usize = received.header("webhook-attempt").parse().unwrap();
+        Answer::Status(if received.position() == id && attempt <= times { 503 } else { 204 })
+    }
+}
