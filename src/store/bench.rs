@@ -132,6 +132,11 @@ impl Store {
         Ok(BenchOwed { owed: row.try_get("owed")?, dead_letters: row.try_get("dead_letters")? })
     }
 
+    /// Why something is still owed to a webhook, in words.
+    pub async fn bench_describe_owed(&self, webhook_id: i64) -> Result<String, StoreError> {
+        Ok(self.query_one(sql!("bench/describe_owed"), &[&webhook_id]).await?.try_get(0)?)
+    }
+
     /// How many workers are registered.
     pub async fn bench_count_workers(&self) -> Result<usize, StoreError> {
         let workers: i64 = self.query_one(sql!("bench/count_workers"), &[]).await?.try_get("workers")?;

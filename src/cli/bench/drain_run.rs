@@ -81,11 +81,14 @@ impl Drain {
             bench.progress.done(requests);
             requests >= self.messages
         };
-        wait_until(&mut workers, limit(self.messages), "all messages", arrived).await?;
+        if let Err(error) = wait_until(&mut workers, limit(self.messages), "all messages", arrived).await {
+            return Err(database.explain(webhook, error).await);
+        }
         let begun = Instant::now();
         while !database.is_settled(webhook).await? {
             if begun.elapsed() > Duration::from_secs(15) {
-                return Err(failed("something is still owed after everything was delivered".to_owned()));
+                let error = failed("something is still owed after everything was delivered".to_owned());
+                return Err(database.explain(webhook, error).await);
             }
             tokio::time::sleep(LOOK * 5).await;
         }
@@ -152,5 +155,5 @@ pub(super) async fn wait_until(
 
 /// How long so many messages may take.
 pub(super) fn limit(messages: u64) -> Duration {
-    Duration::from_secs(60 + messages / 300)
+    Duration::from_secs(30 + messages / 300)
 }

@@ -119,11 +119,17 @@ impl LoadRun {
         watch.look();
         let (ended, sent, arrived) = *watch.rows.last().unwrap_or(&(Duration::ZERO, 0, 0));
         let begun = Instant::now();
-        wait_until(&mut workers, limit(sent), "all messages", || tally.requests(0) >= sent).await?;
+        let all = || tally.requests(0) >= sent;
+        if let Err(error) = wait_until(&mut workers, limit(sent), "all messages", all).await {
+            let arrived = tally.requests(0);
+            let error = failed(format!("{error} ({arrived} of {sent} arrived)"));
+            return Err(database.explain(webhook, error).await);
+        }
         let caught_up = begun.elapsed();
         while !database.is_settled(webhook).await? {
             if begun.elapsed() > limit(sent) {
-                return Err(failed("something is still owed after everything was delivered".to_owned()));
+                let error = failed("something is still owed after everything was delivered".to_owned());
+                return Err(database.explain(webhook, error).await);
             }
             tokio::time::sleep(LOOK * 5).await;
         }

@@ -200,6 +200,14 @@ impl Database {
         Ok(!left.owed)
     }
 
+    /// Adds to an error what is still owed to a webhook.
+    pub(super) async fn explain(&self, webhook_id: i64, error: CliError) -> CliError {
+        match self.store.bench_describe_owed(webhook_id).await {
+            Ok(owed) => failed(format!("{error}: {owed}")),
+            Err(_) => error,
+        }
+    }
+
     /// Counters of the server.
     pub(super) async fn counters(&self) -> Result<crate::store::BenchCounters, StoreError> {
         self.store.bench_counters().await
