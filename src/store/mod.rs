@@ -3,6 +3,7 @@
 //! Every method runs one statement, kept in `sql/<area>/<verb>.sql`, and gives its answer as types of [`crate::domain`].
 //! Methods are grouped by area in the files beside this one.
 
+mod bench;
 mod connect;
 mod dead_letters;
 mod deliveries;
@@ -25,8 +26,8 @@ use deadpool_postgres::{Object, Pool};
 use tokio::sync::Semaphore;
 use tokio_postgres::{Row, types::ToSql};
 
+pub use self::{bench::*, error::StoreError, lanes::*, migrate::MigrateOutcome, settle::*, workers::*};
 use self::{connect::Connector, statement::Schema};
-pub use self::{error::StoreError, lanes::*, migrate::MigrateOutcome, settle::*, workers::*};
 use crate::{
     config::DatabaseConfig,
     domain::page::{Items, Page},
