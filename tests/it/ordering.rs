@@ -48,7 +48,7 @@ async fn sixteen_publishers_and_three_workers_keep_every_partition_in_order() {
     let brokers: Vec<_> = (0..3).map(|_| Broker::start(scene.store())).collect();
     let publishing = (0..16).map(|_| async {
         let client = scene.another_client().await;
-        for _ in 0..25 {
+        for _ in 0..20 {
             let (fate, keys) = {
                 let mut random = rand::rng();
                 let fate = [Fate::Commit, Fate::Commit, Fate::RollBack, Fate::Savepoint];
@@ -64,7 +64,7 @@ async fn sixteen_publishers_and_three_workers_keep_every_partition_in_order() {
 
     assert_eq!(scene.all_delivered(&["/"]).await, 0, "nothing failed, so nothing is sent twice");
     let received = scene.receiver.received();
-    assert!(received.len() > 200, "{}", received.len());
+    assert!(received.len() > 150, "{}", received.len());
     assert!(received.iter().all(|one| one.body == r#"{"fate" : "committed"}"#));
     for broker in brokers {
         broker.stop().await;
@@ -104,7 +104,7 @@ async fn no_lane_is_forgotten_while_publishers_hold_their_transactions_open() {
         let scene = &scene;
         async move {
             let client = scene.another_client().await;
-            for step in 0..150 {
+            for step in 0..80 {
                 let key = format!("key-{}", (publisher * 7 + step * 11) % 40);
                 client.batch_execute("BEGIN").await.unwrap();
                 publish(&client, &key).await.unwrap();
