@@ -1,10 +1,8 @@
 //! Publishers at every isolation level.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 
-use crate::support::{Answer, Broker, Scene, publish};
+use crate::support::{Broker, Scene, publish};
 
 const LEVELS: [&str; 3] = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"];
 
@@ -51,17 +49,13 @@ async fn publishers_of_all_levels_share_partitions_without_serialization_failure
 async fn a_lane_that_was_retired_behind_an_old_snapshot_is_made_anew() {
     for level in LEVELS {
         let scene = Scene::with_webhook(&[]).await;
-        scene
-            .receiver
-            .set_script(|_| Answer::After(Duration::from_millis(100), Box::new(Answer::Status(204))));
-        let _broker = Broker::start(scene.store());
         scene.publish(&["a"]).await;
-        scene.receiver.wait_for(1).await;
-
         let publisher = scene.another_client().await;
         publisher.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}")).await.unwrap();
         let lanes = publisher.query("SELECT FROM lanes", &[]).await.unwrap();
         assert_eq!(lanes.len(), 1, "the snapshot shows the lane");
+
+        let _broker = Broker::start(scene.store());
         scene.no_lane_left().await;
         publish(&publisher, "a").await.unwrap();
         publisher.batch_execute("COMMIT").await.unwrap();

@@ -48,7 +48,7 @@ async fn sixteen_publishers_and_three_workers_keep_every_partition_in_order() {
     let brokers: Vec<_> = (0..3).map(|_| Broker::start(scene.store())).collect();
     let publishing = (0..16).map(|_| async {
         let client = scene.another_client().await;
-        for _ in 0..25 {
+        for _ in 0..20 {
             let (fate, keys) = {
                 let mut random = rand::rng();
                 let fate = [Fate::Commit, Fate::Commit, Fate::RollBack, Fate::Savepoint];
@@ -64,7 +64,7 @@ async fn sixteen_publishers_and_three_workers_keep_every_partition_in_order() {
 
     assert_eq!(scene.all_delivered(&["/"]).await, 0, "nothing failed, so nothing is sent twice");
     let received = scene.receiver.received();
-    assert!(received.len() > 200, "{}", received.len());
+    assert!(received.len() > 150, "{}", received.len());
     assert!(received.iter().all(|one| one.body == r#"{"fate" : "committed"}"#));
     for broker in brokers {
         broker.stop().await;
@@ -104,7 +104,7 @@ async fn no_lane_is_forgotten_while_publishers_hold_their_transactions_open() {
         let scene = &scene;
         async move {
             let client = scene.another_client().await;
-            for step in 0..150 {
+            for step in 0..80 {
                 let key = format!("key-{}", (publisher * 7 + step * 11) % 40);
                 client.batch_execute("BEGIN").await.unwrap();
                 publish(&client, &key).await.unwrap();
@@ -126,9 +126,12 @@ async fn busy_lanes_are_not_deleted_and_made_anew_for_each_message() {
     let scene = Scene::with_webhook(&[]).await;
     let broker = Broker::start(scene.store());
     let begun = Instant::now();
-    for step in 0..400 {
-        scene.publish(&[&format!("hot-{}", step % 10)]).await;
-        scene.receiver.wait_for_ended(step + 1).await;
+    let publish = "INSERT INTO messages (topic_id, partition_key, payload)
+                   SELECT 1, 'hot-' || key, '{}' FROM generate_series(1, 40) AS key ORDER BY stripe(1, 'hot-' || key)";
+    for step in 1..=20 {
+        scene.sql(publish).await;
+        scene.receiver.wait_for_ended(40 * step).await;
+        scene.nothing_owed().await;
     }
     scene.no_lane_left().await;
     // With the worker's sessions, their statistics have come in.
@@ -136,8 +139,8 @@ async fn busy_lanes_are_not_deleted_and_made_anew_for_each_message() {
     let deleted = scene.number("SELECT pg_stat_get_tuples_deleted('lanes'::regclass)").await;
     // Each lane after its first message, after its last, and every few seconds, when it is found out to be busy anew.
     let times = 3 + begun.elapsed().as_secs() / 3;
-    println!("400 messages deleted 10 rows {deleted} times");
-    assert!((10..=10 * i64::try_from(times).unwrap()).contains(&deleted), "{deleted} times");
+    println!("800 messages deleted 40 rows {deleted} times");
+    assert!((40..=40 * i64::try_from(times).unwrap()).contains(&deleted), "{deleted} times");
 }
 
 #[tokio::test]

@@ -80,15 +80,15 @@ async fn nothing_is_lost_when_the_database_restarts(#[case] mode: Option<Shutdow
         (0..4).map(|number| tokio::spawn(Arc::clone(&load).publish(url.clone(), number))).collect();
 
     for _ in 0..2 {
-        load.more(100).await;
+        load.more(50).await;
         match mode {
             Some(mode) => cluster.postgres.stop(mode).await.unwrap(),
             None => cluster.postgres.kill().await.unwrap(),
         }
         cluster.postgres.start_again().await.unwrap();
         let seen = receiver.received().len();
-        load.more(100).await;
-        receiver.wait_for(seen + 100).await;
+        load.more(50).await;
+        receiver.wait_for(seen + 50).await;
     }
     load.over.store(true, Ordering::Relaxed);
     for publisher in publishers {
