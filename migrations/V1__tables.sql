@@ -47,7 +47,8 @@ CREATE TABLE webhooks (
     CONSTRAINT webhooks_timeout_seconds_check CHECK (timeout_seconds BETWEEN 1 AND 600),
     CONSTRAINT webhooks_on_exhausted_check CHECK (on_exhausted IN ('dead_letter', 'halt')),
     CONSTRAINT webhooks_max_in_flight_check CHECK (max_in_flight >= 1),
-    CONSTRAINT webhooks_rate_limit_per_second_check CHECK (rate_limit_per_second > 0),
+    CONSTRAINT webhooks_rate_limit_per_second_check CHECK (rate_limit_per_second BETWEEN 0.001 AND 1000000),
+    CONSTRAINT webhooks_headers_check CHECK (json_typeof(headers) = 'object'),
     CONSTRAINT webhooks_state_check CHECK (state IN ('starting', 'active'))
 );
 CREATE INDEX webhooks_topic ON webhooks (topic_id);
@@ -69,8 +70,10 @@ CREATE TABLE messages (
     headers         json,
     idempotency_key text,
     created_at      timestamptz NOT NULL DEFAULT now(),
+    payload_bytes   integer     NOT NULL,
     CONSTRAINT messages_partition_key_check CHECK (octet_length(partition_key) BETWEEN 1 AND 1024),
     CONSTRAINT messages_headers_check CHECK (json_typeof(headers) = 'object'),
+    CONSTRAINT messages_created_at_check CHECK (created_at >= '0001-01-01' AND created_at < '9999-12-31'),
     CONSTRAINT messages_idempotency_key_check CHECK (octet_length(idempotency_key) BETWEEN 1 AND 255)
 );
 CREATE UNIQUE INDEX messages_idempotency_key ON messages (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
@@ -79,6 +82,8 @@ CREATE INDEX messages_created_at ON messages USING brin (created_at) WITH (autos
 COMMENT ON TABLE messages IS 'Published events. INSERT here to publish; the id is given by a trigger.';
 COMMENT ON COLUMN messages.topic_id IS 'No foreign key: the trigger has looked the topic up, and a second look costs publishers 15 %.';
 COMMENT ON COLUMN messages.payload IS 'json, not jsonb: these very bytes are signed and sent.';
+COMMENT ON COLUMN messages.payload_bytes IS 'Length of the payload, given by the trigger: workers read by size without unpacking what they leave.';
+COMMENT ON COLUMN messages.created_at IS 'Within the years that RFC 3339 can write: it is sent to receivers.';
 COMMENT ON COLUMN messages.headers IS 'Headers sent with the message, an object of strings.';
 
 CREATE TABLE deliveries (

@@ -70,7 +70,6 @@ AS $$
 -- ----------------------------------------------------------------------
 DECLARE
     topic record;
-    size  integer;
 BEGIN
     SELECT t.name, t.ordering, t.paused, t.max_payload_bytes INTO topic FROM topics t WHERE t.id = NEW.topic_id;
     IF NOT FOUND THEN
@@ -83,13 +82,14 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME,
                   COLUMN = 'topic_id';
     END IF;
-    size := octet_length(NEW.payload::text);
-    IF size > topic.max_payload_bytes THEN
+    NEW.payload_bytes := octet_length(NEW.payload::text);
+    IF NEW.payload_bytes > topic.max_payload_bytes THEN
         RAISE EXCEPTION 'payload of % bytes is larger than the % bytes that topic "%" takes',
-            size, topic.max_payload_bytes, topic.name
+            NEW.payload_bytes, topic.max_payload_bytes, topic.name
             USING ERRCODE = 'program_limit_exceeded', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'payload';
     END IF;
     NEW.partition_key := coalesce(NEW.partition_key, 'default');
+    NEW.created_at := coalesce(NEW.created_at, now());
     IF topic.ordering <> 'none' THEN
         PERFORM pg_advisory_xact_lock(
             quote_ident(TG_TABLE_SCHEMA)::regnamespace::oid::integer,
@@ -194,7 +194,13 @@ BEGIN
                 VALUES (ready.webhook_id, ready.lane, ready.partition_key, clock_timestamp(), ready.position)
                 ON CONFLICT DO NOTHING;
             EXCEPTION WHEN serialization_failure THEN
-                NULL;
+                -- A plain insert tells that error from one that SERIALIZABLE raises for reasons of its own.
+                BEGIN
+                    INSERT INTO lanes (webhook_id, lane, partition_key, due_at, position)
+                    VALUES (ready.webhook_id, ready.lane, ready.partition_key, clock_timestamp(), ready.position);
+                EXCEPTION WHEN unique_violation THEN
+                    NULL;
+                END;
             END;
         END LOOP;
     END IF;

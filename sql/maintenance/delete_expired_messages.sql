@@ -1,12 +1,13 @@
--- Delete some messages that are past their topic's retention and owed to nobody, dead letters included.
--- Parameters: how many at most. Returns: the count.
+-- Delete some messages of one topic that are past its retention and owed to nobody, dead letters included.
+-- Parameters: topic, its retention's limit in time, how many at most. Returns: the count.
 -- Locks: the messages, SKIP LOCKED: one that a replay is reading (FOR KEY SHARE) stays.
 DELETE FROM pgtopic.messages
  WHERE id IN (
     SELECT m.id
-      FROM pgtopic.topics t
-      JOIN pgtopic.messages m ON m.topic_id = t.id AND m.created_at < now() - t.retention
-     WHERE t.retention IS NOT NULL
+      FROM pgtopic.messages m
+      JOIN pgtopic.topics t ON t.id = m.topic_id
+     WHERE m.topic_id = $1
+       AND m.created_at < $2
        AND NOT EXISTS (
             SELECT
               FROM pgtopic.webhooks w
@@ -14,5 +15,5 @@ DELETE FROM pgtopic.messages
                AND d.lane = CASE t.ordering WHEN 'none' THEN m.id ELSE hashtextextended(m.partition_key, m.topic_id) END
              WHERE w.topic_id = t.id)
        AND NOT EXISTS (SELECT FROM pgtopic.dead_letters l WHERE l.message_id = m.id)
-     LIMIT $1
+     LIMIT $3
        FOR UPDATE OF m SKIP LOCKED)

@@ -1,5 +1,5 @@
--- Delete what is owed to webhooks that are gone: a webhook was deleted beside an open publisher.
--- Parameters: none. Returns: how many deliveries. Locks: the rows.
+-- Delete some of what is owed to webhooks that are gone: deleted with a backlog, or beside an open publisher.
+-- Parameters: how many deliveries at most. Returns: how many deliveries. Locks: the rows, SKIP LOCKED.
 WITH RECURSIVE owed (webhook_id) AS (
     SELECT min(webhook_id) FROM pgtopic.deliveries
      UNION ALL
@@ -9,10 +9,18 @@ WITH RECURSIVE owed (webhook_id) AS (
 ), gone AS MATERIALIZED (
     SELECT o.webhook_id FROM owed o
      WHERE o.webhook_id IS NOT NULL AND NOT EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = o.webhook_id)
-), lanes_gone AS (
-    DELETE FROM pgtopic.lanes l USING gone WHERE l.webhook_id = gone.webhook_id
-), dead_letters_gone AS (
-    DELETE FROM pgtopic.dead_letters x
-     WHERE NOT EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = x.webhook_id)
+), doomed AS MATERIALIZED (
+    SELECT d.webhook_id, d.lane, d.message_id
+      FROM gone
+     CROSS JOIN LATERAL (
+        SELECT d.webhook_id, d.lane, d.message_id
+          FROM pgtopic.deliveries d
+         WHERE d.webhook_id = gone.webhook_id
+         ORDER BY d.lane, d.message_id
+         LIMIT $1
+           FOR UPDATE SKIP LOCKED) d
+     LIMIT $1
 )
-DELETE FROM pgtopic.deliveries d USING gone WHERE d.webhook_id = gone.webhook_id
+DELETE FROM pgtopic.deliveries d
+ USING doomed x
+ WHERE d.webhook_id = x.webhook_id AND d.lane = x.lane AND d.message_id = x.message_id

@@ -1,8 +1,8 @@
 -- ----------------------------------------------------------------------
 -- topics/delete: delete a topic with its webhooks and all they are owed.
 --
--- Its messages stay for the maintenance task, which removes them in
--- portions, and whatever an open publisher adds beside this statement.
+-- Its messages and what its webhooks are owed stay for the maintenance task,
+-- which removes them in portions: see webhooks/delete.
 --
 -- Parameters: $1 id or null, $2 name or null, $3 whether to delete it even if
 --             it has webhooks.
@@ -20,21 +20,11 @@ WITH topic AS (
      USING topic
      WHERE t.id = topic.id AND ($3::boolean OR NOT EXISTS (SELECT FROM subscribed))
     RETURNING t.id
-), dropped AS (
-    DELETE FROM pgtopic.deliveries d
-     USING subscribed s
-     WHERE d.webhook_id = s.id AND EXISTS (SELECT FROM deleted)
-    RETURNING 1
-), dropped_lanes AS (
-    DELETE FROM pgtopic.lanes l
-     USING subscribed s
-     WHERE l.webhook_id = s.id AND EXISTS (SELECT FROM deleted)
-), dropped_dead_letters AS (
-    DELETE FROM pgtopic.dead_letters x
-     USING subscribed s
-     WHERE x.webhook_id = s.id AND EXISTS (SELECT FROM deleted)
 )
 SELECT (SELECT count(*) FROM subscribed) AS webhooks,
        EXISTS (SELECT FROM deleted)      AS is_deleted,
-       (SELECT count(*) FROM dropped)    AS dropped_deliveries
+       (SELECT count(*)
+          FROM subscribed s
+          JOIN pgtopic.deliveries d ON d.webhook_id = s.id
+         WHERE EXISTS (SELECT FROM deleted)) AS dropped_deliveries
   FROM topic

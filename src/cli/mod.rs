@@ -4,6 +4,7 @@
 //! ends in good order; the second ends the process at once.
 
 mod api;
+mod bench;
 mod demo;
 mod dev;
 mod error;
@@ -56,6 +57,9 @@ enum Command {
     Worker(worker::Worker),
     Migrate(migrate::Migrate),
     Openapi(openapi::Openapi),
+    Bench(bench::BenchCommand),
+    #[command(hide = true)]
+    BenchClient(bench::BenchClient),
 }
 
 /// Runs a command to its end.
@@ -85,6 +89,8 @@ impl Cli {
             Command::Worker(command) => command.run(common, shutdown).await,
             Command::Migrate(command) => command.run(common, shutdown).await,
             Command::Openapi(command) => command.run(),
+            Command::Bench(command) => Box::pin(command.run(common, shutdown)).await,
+            Command::BenchClient(command) => command.run(common, shutdown).await,
         }
     }
 }

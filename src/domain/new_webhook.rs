@@ -224,11 +224,7 @@ impl Policy<'_> {
         check_least(self.max_backoff_seconds, "max_backoff_seconds", violations);
         check_range(self.timeout_seconds, 1, 600, "timeout_seconds", violations);
         check_least(self.max_in_flight, "max_in_flight", violations);
-        violations.require(
-            self.rate_limit_per_second.is_none_or(|rate| rate > 0.0),
-            "rate_limit_per_second",
-            "must be greater than 0",
-        );
+        check_range(self.rate_limit_per_second, 0.001, 1_000_000.0, "rate_limit_per_second", violations);
     }
 }
 

@@ -1,9 +1,11 @@
 //! What must be done now and then.
 
+use jiff::Timestamp;
+
 use super::{Store, error::StoreError, statement::sql};
 
-/// How many messages one statement deletes at most.
-const DELETE_MAX: i64 = 10_000;
+/// How many rows one statement deletes at most, so that none takes long.
+const PORTION: i64 = 10_000;
 
 impl Store {
     /// Makes the partitions of `attempts` for some days ahead; says how many were missing.
@@ -16,18 +18,38 @@ impl Store {
         Ok(self.query_one(sql!("maintenance/drop_attempt_partitions"), &[&days]).await?.try_get(0)?)
     }
 
-    /// Deletes messages past their topic's retention that are owed to nobody; says how many, at most 10,000.
+    /// Deletes messages past their topic's retention that are owed to nobody; says how many.
     pub async fn delete_expired_messages(&self) -> Result<u64, StoreError> {
-        self.execute(sql!("maintenance/delete_expired_messages"), &[&DELETE_MAX]).await
+        let mut deleted = 0;
+        for row in self.query(sql!("maintenance/list_retentions"), &[]).await? {
+            let (topic, limit): (i64, Timestamp) = (row.try_get(0)?, row.try_get(1)?);
+            loop {
+                let statement = sql!("maintenance/delete_expired_messages");
+                let portion = self.execute(statement, &[&topic, &limit, &PORTION]).await?;
+                deleted += portion;
+                if portion < PORTION.unsigned_abs() {
+                    break;
+                }
+            }
+        }
+        Ok(deleted)
     }
 
-    /// Deletes what is owed to webhooks that are gone; says how many deliveries.
+    /// Deletes what is owed to webhooks that are gone, in portions; says how many deliveries.
     pub async fn delete_orphans(&self) -> Result<u64, StoreError> {
-        self.execute(sql!("maintenance/delete_orphans"), &[]).await
+        let mut deleted = 0;
+        loop {
+            let portion = self.execute(sql!("maintenance/delete_orphans"), &[&PORTION]).await?;
+            let lanes = self.execute(sql!("maintenance/delete_orphan_lanes"), &[&PORTION]).await?;
+            deleted += portion;
+            if portion + lanes == 0 {
+                return Ok(deleted);
+            }
+        }
     }
 
     /// Deletes messages whose topic is gone; says how many, at most 10,000. Reads the whole table.
     pub async fn delete_orphan_messages(&self) -> Result<u64, StoreError> {
-        self.execute(sql!("maintenance/delete_orphan_messages"), &[&DELETE_MAX]).await
+        self.execute(sql!("maintenance/delete_orphan_messages"), &[&PORTION]).await
     }
 }

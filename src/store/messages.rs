@@ -94,7 +94,11 @@ impl Store {
     ) -> Result<Vec<Row>, StoreError> {
         let mut tries = 1;
         loop {
-            match self.query(statement, parameters).await {
+            // Never closed, so there always is a permit in the end; without one it goes ahead as well.
+            let permit = self.publishing.acquire().await;
+            let outcome = self.query(statement, parameters).await;
+            drop(permit);
+            match outcome {
                 Err(error) if tries < PUBLISH_TRIES && is_lost_race(&error) => {
                     // Those that collided must not collide again, so each waits for a time of its own.
                     let most = 10 << tries;

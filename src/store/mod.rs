@@ -3,6 +3,7 @@
 //! Every method runs one statement, kept in `sql/<area>/<verb>.sql`, and gives its answer as types of [`crate::domain`].
 //! Methods are grouped by area in the files beside this one.
 
+mod bench;
 mod connect;
 mod dead_letters;
 mod deliveries;
@@ -22,10 +23,11 @@ mod workers;
 use std::sync::Arc;
 
 use deadpool_postgres::{Object, Pool};
+use tokio::sync::Semaphore;
 use tokio_postgres::{Row, types::ToSql};
 
+pub use self::{bench::*, error::StoreError, lanes::*, migrate::MigrateOutcome, settle::*, workers::*};
 use self::{connect::Connector, statement::Schema};
-pub use self::{error::StoreError, lanes::*, migrate::MigrateOutcome, settle::*, workers::*};
 use crate::{
     config::DatabaseConfig,
     domain::page::{Items, Page},
@@ -37,6 +39,8 @@ pub struct Store {
     pool: Pool,
     connector: Connector,
     schema: Arc<Schema>,
+    /// Connections that may publish at once: publishers wait for their partition, and must leave some for others.
+    publishing: Arc<Semaphore>,
 }
 
 impl Store {
@@ -47,6 +51,7 @@ impl Store {
             pool: connector.pool(config.pool_size)?,
             connector,
             schema: Arc::new(Schema::new(&config.schema)?),
+            publishing: Arc::new(Semaphore::new((config.pool_size * 3 / 4).max(1))),
         })
     }
 

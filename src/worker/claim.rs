@@ -7,7 +7,13 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{engine::Engine, lane::Lane, operation::Done, pace::POLL_IDLE, target::Targets};
+use super::{
+    engine::Engine,
+    lane::{Lane, Phase},
+    operation::Done,
+    pace::POLL_IDLE,
+    target::Targets,
+};
 use crate::store::{ClaimedLane, DueAfter, LaneState, ReadLimits, StoreError, Want};
 
 /// How many lanes a webhook may have claimed for each one that it may have in flight.
@@ -15,6 +21,12 @@ const AHEAD: usize = 5;
 
 /// How many lanes a worker holds at most, for each one that it may have in flight.
 const HELD_MAX: usize = 10;
+
+/// Between two looks for room: each goes through all lanes.
+const ROOM_EVERY: Duration = Duration::from_millis(1);
+
+/// How many bytes of payload may wait in this worker before it claims no more.
+const BYTES_MAX: usize = 64 << 20;
 
 /// How many lanes one webhook may have claimed whatever the others hold.
 const FLOOR: usize = 4;
@@ -36,20 +48,23 @@ pub(super) struct Claims {
     under_way: bool,
     last_sweep: Instant,
     not_before: Instant,
+    room_looked_at: Instant,
     next_token: i64,
 }
 
 #[derive(Clone, Copy)]
 struct WebhookClaims {
-    /// Whether the last claim came back full, so that there may be more.
+    /// Whether there may be more: the last claim came back full, or none was made since something may have come.
     hungry: bool,
+    /// Whether the next look is a full sweep.
+    sweep: bool,
     /// Where the next look begins: after the last full claim's greatest `due_at`.
     due_after: DueAfter,
 }
 
 impl Default for WebhookClaims {
     fn default() -> Self {
-        Self { hungry: false, due_after: DueAfter::Recent }
+        Self { hungry: false, sweep: true, due_after: DueAfter::Recent }
     }
 }
 
@@ -62,6 +77,7 @@ impl Claims {
             // The first look is a full sweep.
             last_sweep: now.checked_sub(POLL_IDLE).unwrap_or(now),
             not_before: now,
+            room_looked_at: now,
             next_token: 1,
         }
     }
@@ -73,6 +89,12 @@ impl Claims {
 
     pub(super) fn under_way(&self) -> bool {
         self.under_way
+    }
+
+    /// When to see whether a webhook that may have more due lanes has room for them now.
+    pub(super) fn next_room(&self) -> Option<Instant> {
+        let hungry = self.webhooks.values().any(|webhook| webhook.hungry);
+        (hungry && !self.under_way).then(|| (self.room_looked_at + ROOM_EVERY).max(self.not_before))
     }
 
     /// No claim before this instant: the last one failed.
@@ -93,18 +115,23 @@ impl Engine {
             return;
         }
         let sweep = now.duration_since(self.claims.last_sweep) >= POLL_IDLE;
-        if !(self.claims.look || sweep || self.claims.webhooks.values().any(|webhook| webhook.hungry)) {
-            return;
-        }
-        let wants = self.wants(sweep);
-        if wants.is_empty() {
-            return;
-        }
-        if self.claims.look || sweep {
-            self.claims.look = false;
+        let look = self.claims.look || sweep;
+        if look {
+            // No claim finds what held lanes owe again.
+            self.read_dry();
         }
         if sweep {
             self.claims.last_sweep = now;
+            self.claims.webhooks.values_mut().for_each(|webhook| webhook.sweep = true);
+        }
+        if !(look || self.claims.next_room().is_some_and(|at| now >= at)) {
+            return;
+        }
+        self.claims.room_looked_at = now;
+        let wants = self.wants(look);
+        self.claims.look = false;
+        if wants.is_empty() {
+            return;
         }
         self.claims.under_way = true;
         let token = self.claims.next_token;
@@ -116,21 +143,29 @@ impl Engine {
         });
     }
 
-    fn wants(&mut self, sweep: bool) -> Vec<Want> {
+    /// `look` is whether every webhook may have something new; the others are those whose last claim came back full.
+    fn wants(&mut self, look: bool) -> Vec<Want> {
         let mut held_by: HashMap<i64, usize> = HashMap::new();
-        for key in self.lanes.keys() {
-            *held_by.entry(key.webhook_id).or_default() += 1;
+        let (mut held_in_all, mut bytes) = (0, 0);
+        // Lanes that ran dry are held too, but send nothing.
+        for lane in self.lanes.values().filter(|lane| lane.busy()) {
+            *held_by.entry(lane.key.webhook_id).or_default() += 1;
+            held_in_all += 1;
+            bytes += lane.bytes();
         }
-        let mut free = (self.config.concurrency * HELD_MAX).saturating_sub(self.lanes.len());
+        let mut free = (self.config.concurrency * HELD_MAX).saturating_sub(held_in_all);
+        if bytes > BYTES_MAX {
+            return Vec::new();
+        }
         let mut left = CLAIM_MAX;
-        let look = self.claims.look || sweep;
         let mut wants = Vec::new();
         for (id, target) in &self.targets {
             if !target.deliverable() {
                 continue;
             }
             let claims = self.claims.webhooks.entry(*id).or_default();
-            if !(look || claims.hungry) {
+            claims.hungry |= look;
+            if !claims.hungry {
                 continue;
             }
             let held = held_by.get(id).copied().unwrap_or_default();
@@ -144,7 +179,8 @@ impl Engine {
             let slots = room.min(left.max(1));
             free = free.saturating_sub(slots);
             left = left.saturating_sub(slots);
-            let due_after = if sweep { DueAfter::Beginning } else { claims.due_after };
+            let due_after = if claims.sweep { DueAfter::Beginning } else { claims.due_after };
+            claims.sweep = false;
             wants.push(Want { webhook_id: *id, slots, due_after });
         }
         wants
@@ -161,11 +197,12 @@ impl Engine {
             entry.0 += 1;
             entry.1 = entry.1.max(lane.due_at);
             let mut lane = Lane::claimed(lane, token);
-            if let Some(known) = self.lanes.get(&key)
+            if let Some(known) = self.lanes.get_mut(&key)
                 && known.running()
             {
                 // An operator has released the lane while a request of it is under way: that one must end first.
                 known.stop_run();
+                known.phase = Phase::Released;
                 let change = lane.change(LaneState::Waiting(RUN_ENDS), None);
                 self.gathered.lane(change);
                 continue;

@@ -43,6 +43,9 @@ const HOLD_DRY: Duration = Duration::from_secs(1);
 /// How many dry lanes are held at most.
 const HOLD_DRY_MAX: usize = 128;
 
+/// How long a dry lane that cannot be retired waits, where too many are held already.
+const STRIPE_TAKEN: Duration = Duration::from_secs(1);
+
 /// How long a retired lane is remembered, to see that messages keep arriving.
 const REMEMBER_RETIRED: Duration = Duration::from_secs(3);
 
@@ -168,7 +171,6 @@ impl Engine {
             }
             let wait_until = self.next_deadline(deadline);
             tokio::select! {
-                biased;
                 Some(event) = self.events.recv() => {
                     self.on_run_event(event);
                     // Whatever else has arrived, so that one settle and one round of starts serve all of it.
@@ -204,7 +206,6 @@ impl Engine {
             if now >= self.pace.next_look(now) {
                 self.pace.look(now);
                 self.claims.look();
-                self.read_dry();
             }
             self.start_claim(now);
         }
@@ -226,6 +227,7 @@ impl Engine {
             Some(look),
             settle,
             self.next_retire,
+            self.claims.next_room().filter(|_| !self.draining),
             deadline,
             Some(self.targets_due.max(now + Duration::from_millis(5))),
         ]
@@ -247,7 +249,6 @@ impl Engine {
         }
         if signals.wakes > 0 {
             self.claims.look();
-            self.read_dry();
             let silence = self.pace.noticed(signals.wakes, now);
             self.ask_for_silence(silence);
         }
@@ -301,8 +302,13 @@ impl Engine {
         } else {
             let now = Instant::now();
             let hot = self.retired.get(&key).is_some_and(|at| now.duration_since(*at) < REMEMBER_RETIRED);
-            let hold = if hot && self.dry.len() < HOLD_DRY_MAX { HOLD_DRY } else { Duration::ZERO };
-            self.dry_until(key, now + hold);
+            if hot && self.dry.len() < HOLD_DRY_MAX {
+                self.dry_until(key, now + HOLD_DRY);
+                // What was published while the run was under way has woken nobody.
+                self.read_on(key);
+            } else {
+                self.retire(key);
+            }
         }
     }
 
@@ -371,13 +377,20 @@ impl Engine {
             self.advance(key);
             return;
         }
+        if self.dry.len() >= HOLD_DRY_MAX {
+            // A long transaction may hold the stripes of any number of lanes, which must not fill this worker.
+            let change = lane.change(LaneState::Waiting(STRIPE_TAKEN), None);
+            self.gathered.lane(change);
+            self.lanes.remove(&key);
+            return;
+        }
         let wait = lane.next_retire_wait();
         self.dry_until(key, Instant::now() + wait);
         self.read_on(key);
     }
 
     /// Reads the lanes that ran dry and are held, for something new.
-    fn read_dry(&mut self) {
+    pub(super) fn read_dry(&mut self) {
         let keys: Vec<LaneKey> = self.dry.iter().copied().collect();
         for key in keys {
             self.read_on(key);
@@ -390,7 +403,7 @@ impl Engine {
         while refused < self.turns.len() && !self.slots.full() {
             let Some(webhook_id) = self.turns.pop_front() else { return };
             let own_limit = self.targets.get(&webhook_id).and_then(|target| target.own_limit());
-            if !self.slots.take(webhook_id, own_limit) {
+            if !self.slots.take(webhook_id, own_limit, self.turns.len() + 1) {
                 self.turns.push_back(webhook_id);
                 refused += 1;
                 continue;
@@ -405,6 +418,8 @@ impl Engine {
             if !key.is_some_and(|key| self.start_run(key)) {
                 self.slots.give_back(webhook_id);
             }
+            // One more slot is used or free: others may be let in now.
+            refused = 0;
         }
     }
 
@@ -437,7 +452,9 @@ impl Engine {
             self.targets_due = Instant::now() + Duration::from_secs(1);
             return;
         };
-        super::target::replace(&mut self.targets, current);
+        if super::target::replace(&mut self.targets, current) {
+            self.signals.orphans.notify_one();
+        }
         let longest = self.targets.values().map(|target| target.lease()).max().unwrap_or_default();
         // Never below what a webhook without a policy needs: the first one to come must not wait for a longer lease.
         self.signals.want_lease(longest.max(super::target::lease(self.delivery.timeout())));

@@ -35,6 +35,8 @@ pub(super) struct Lane {
     read_to: i64,
     /// What was read and is not under way.
     queue: VecDeque<OwedMessage>,
+    /// Bytes of payload that were read and have not left the worker.
+    bytes: usize,
     /// Whether the database may hold more than was read.
     pub(super) more: bool,
     pub(super) reading: Reading,
@@ -50,6 +52,8 @@ pub(super) enum Reading {
     /// The next read takes it along.
     Wanted,
     UnderWay,
+    /// A read is under way, and another one must follow it.
+    Again,
 }
 
 /// What a held lane is doing.
@@ -89,6 +93,7 @@ impl Lane {
             unsaved: 0,
             read_to: claimed.position,
             queue: VecDeque::new(),
+            bytes: 0,
             more: false,
             reading: Reading::No,
             phase: Phase::Idle,
@@ -103,6 +108,7 @@ impl Lane {
         for item in owed.items {
             if item.id() > self.read_to {
                 self.read_to = item.id();
+                self.bytes += size(&item);
                 self.queue.push_back(item);
             }
         }
@@ -195,6 +201,7 @@ impl Lane {
         for message in unsent.into_iter().rev() {
             self.queue.push_front(OwedMessage::Present(message));
         }
+        self.bytes = self.queue.iter().map(size).sum();
     }
 
     /// A request of the run has ended for `count` messages. Says whether the run is half through, so that what comes
@@ -216,6 +223,16 @@ impl Lane {
         }
     }
 
+    /// Whether it sends, or is about to.
+    pub(super) fn busy(&self) -> bool {
+        !matches!(self.phase, Phase::Dry { .. } | Phase::Retiring)
+    }
+
+    /// How many bytes of payload it holds.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether a run is under way.
     pub(super) fn running(&self) -> bool {
         matches!(self.phase, Phase::Running { .. } | Phase::Released)
@@ -226,5 +243,12 @@ impl Lane {
         let wait = self.retire_wait;
         self.retire_wait = (wait * 2).min(RETIRE_WAIT_MAX);
         wait
+    }
+}
+
+fn size(item: &OwedMessage) -> usize {
+    match item {
+        OwedMessage::Present(message) => message.payload.len(),
+        OwedMessage::Missing(_) => 0,
     }
 }

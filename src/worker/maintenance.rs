@@ -1,9 +1,10 @@
 //! What must be done now and then: partitions of the log, messages past their retention, orphans.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tracing::{info, warn};
 
+use super::session::Signals;
 use crate::store::{Store, StoreError};
 
 /// Between two rounds.
@@ -19,7 +20,7 @@ const LOG_DAYS_AHEAD: i32 = 7;
 const LOG_DAYS_KEPT: i32 = 30;
 
 /// Maintains the database; never returns. Any worker may do it, and all of them do.
-pub(super) async fn maintain(store: Store) {
+pub(super) async fn maintain(store: Store, signals: Arc<Signals>) {
     let mut failing = false;
     for number in 0u32.. {
         match round(&store, number).await {
@@ -30,7 +31,10 @@ pub(super) async fn maintain(store: Store) {
             }
             Err(_) => {}
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = signals.orphans.notified() => {}
+        }
     }
 }
 

@@ -144,6 +144,10 @@ impl Incarnation<'_> {
         };
         stopped.push(info.id);
         let liveness = Arc::new(Liveness::new(asked, lease));
+        // Opening took several round trips; only a last one says that the session is alive now.
+        let asked = Instant::now();
+        session.heartbeat(0, None).await?;
+        liveness.answered(asked, None);
         let signals = Arc::new(Signals::default());
         signals.want_lease(lease);
 
@@ -151,7 +155,7 @@ impl Incarnation<'_> {
         let mut tasks = JoinSet::new();
         tasks.spawn(session::keep(Arc::new(session), notices, Arc::clone(&signals), Arc::clone(&liveness)));
         tasks.spawn(never(takeover::watch(self.store.clone(), info.id, Arc::clone(&signals))));
-        tasks.spawn(never(maintenance::maintain(self.store.clone())));
+        tasks.spawn(never(maintenance::maintain(self.store.clone(), Arc::clone(&signals))));
 
         for id in stopped.iter().filter(|id| **id != info.id) {
             if let Some(lanes) = self.store.release_worker(*id).await? {

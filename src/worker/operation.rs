@@ -36,7 +36,7 @@ pub(super) enum Done {
 pub(super) struct Settled {
     settlement: Settlement,
     written: Result<(), StoreError>,
-    retire: Vec<LaneKey>,
+    retire: Vec<HeldLane>,
     retired: Result<HashMap<LaneKey, Retirement>, StoreError>,
 }
 
@@ -79,11 +79,15 @@ impl Engine {
 
     /// Asks for what a lane owes next.
     pub(super) fn read_on(&mut self, key: LaneKey) {
-        if let Some(lane) = self.lanes.get_mut(&key)
-            && lane.reading == Reading::No
-        {
-            lane.reading = Reading::Wanted;
-            self.to_read.push(key);
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        match lane.reading {
+            Reading::No => {
+                lane.reading = Reading::Wanted;
+                self.to_read.push(key);
+            }
+            // The read under way may have begun too early to see what there is to see now.
+            Reading::UnderWay => lane.reading = Reading::Again,
+            Reading::Wanted | Reading::Again => {}
         }
     }
 
@@ -147,10 +151,18 @@ impl Engine {
                 }
                 continue;
             };
+            let again = lane.reading == Reading::Again;
             let new = lane.read(read);
+            if again {
+                self.read_on(key);
+            }
+            let Some(lane) = self.lanes.get(&key) else { continue };
             match lane.phase {
                 Phase::Idle => self.advance(key),
-                Phase::Dry { .. } if new || lane.more => self.advance(key),
+                Phase::Dry { .. } if new || lane.more => {
+                    self.pace.found(1);
+                    self.advance(key);
+                }
                 // Running: it goes on with what came. Dry or retiring: what is said of that decides.
                 _ => {}
             }
@@ -166,14 +178,18 @@ impl Engine {
         self.start_log();
         let Batch { mut settlement, mut retire } = self.gathered.take();
         retire.sort_unstable();
-        let held: Vec<HeldLane> =
-            retire.iter().filter_map(|key| self.lanes.get(key)).map(Lane::held).collect();
+        let retire: Vec<HeldLane> = retire
+            .iter()
+            .filter_map(|key| self.lanes.get(key))
+            .filter(|lane| matches!(lane.phase, Phase::Retiring))
+            .map(Lane::held)
+            .collect();
         let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
             let written =
                 if settlement.is_empty() { Ok(()) } else { store.settle(worker, &mut settlement).await };
-            let retired = if written.is_ok() && !held.is_empty() {
-                store.retire_lanes(worker, &held).await
+            let retired = if written.is_ok() && !retire.is_empty() {
+                store.retire_lanes(worker, &retire).await
             } else {
                 Ok(HashMap::new())
             };
@@ -218,7 +234,11 @@ impl Engine {
             self.trouble(&error, "retiring lanes");
             HashMap::new()
         });
-        for key in settled.retire {
+        for HeldLane { key, token, .. } in settled.retire {
+            // The answer may come late: under another token the lane was made, claimed and run anew since.
+            if self.lanes.get(&key).is_none_or(|lane| lane.token != token) {
+                continue;
+            }
             match retired.get(&key) {
                 Some(Retirement::Retired) => self.on_retired(key),
                 Some(Retirement::Rewound) | None => self.on_not_retired(key),

@@ -1,6 +1,6 @@
 //! What a request's outcome means for its lane.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
@@ -20,6 +20,12 @@ use crate::{
     store::{AttemptRow, DeadDelivery, DeadReason, DoneDelivery, LaneState},
 };
 
+/// A failure that took longer held its slot for nothing, as a timeout does.
+const SLOW_FAILURE: Duration = Duration::from_secs(1);
+
+/// How long a lane waits whose next request this worker may not start.
+const HELD_BACK: Duration = Duration::from_millis(500);
+
 /// After how many messages a busy lane's position is written.
 const SAVE_POSITION_AFTER: usize = 1000;
 
@@ -27,13 +33,19 @@ impl Engine {
     pub(super) fn on_run_event(&mut self, event: RunEvent) {
         match event {
             RunEvent::Report(report) => self.on_report(&report),
-            RunEvent::Ended { key, unsent } => self.on_run_ended(key, unsent),
+            RunEvent::Ended { key, unsent, not_before } => self.on_run_ended(key, unsent, not_before),
         }
     }
 
     fn on_report(&mut self, report: &Report) {
         let key = report.key;
-        if report.result.error_class == Some(ErrorClass::Timeout) {
+        // A host that swallows every packet fails to connect, slowly: it holds a slot for as long as one that hangs.
+        let held_up = match report.result.error_class {
+            Some(ErrorClass::Timeout) => true,
+            Some(ErrorClass::Connect | ErrorClass::Protocol) => report.result.duration > SLOW_FAILURE,
+            _ => false,
+        };
+        if held_up {
             self.slots.timed_out(key.webhook_id);
         } else {
             self.slots.answered(key.webhook_id);
@@ -66,7 +78,7 @@ impl Engine {
             let change = lane.change(LaneState::Held, None);
             self.gathered.lane(change);
         }
-        if lane.reported(report.message_ids.len()) && lane.more {
+        if lane.reported(report.message_ids.len()) && lane.more && !lane.has_messages() {
             self.read_on(report.key);
         }
     }
@@ -145,7 +157,7 @@ impl Engine {
         }
     }
 
-    fn on_run_ended(&mut self, key: LaneKey, unsent: Vec<Message>) {
+    fn on_run_ended(&mut self, key: LaneKey, unsent: Vec<Message>, not_before: Option<Duration>) {
         self.slots.give_back(key.webhook_id);
         let timeout = self.timeout(key);
         let Some(lane) = self.lanes.get_mut(&key) else { return };
@@ -158,8 +170,9 @@ impl Engine {
         let held_back = !unsent.is_empty() && !self.sender.liveness.may_send(Instant::now(), timeout);
         lane.put_back(unsent);
         lane.phase = Phase::Idle;
-        if held_back {
-            let change = lane.change(LaneState::Waiting(std::time::Duration::from_millis(500)), None);
+        if held_back || not_before.is_some() {
+            let wait = not_before.unwrap_or(HELD_BACK);
+            let change = lane.change(LaneState::Waiting(wait), None);
             self.gathered.lane(change);
             self.lanes.remove(&key);
         } else {
@@ -167,7 +180,7 @@ impl Engine {
         }
     }
 
-    fn timeout(&self, key: LaneKey) -> std::time::Duration {
+    fn timeout(&self, key: LaneKey) -> Duration {
         self.targets.get(&key.webhook_id).map(|target| target.settings.policy.timeout).unwrap_or_default()
     }
 }

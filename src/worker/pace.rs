@@ -82,7 +82,12 @@ impl Pace {
         self.last_look = now;
     }
 
-    /// A look found `lanes`.
+    /// Held lanes that had run dry owe something again: work that no claim finds.
+    pub(super) fn found(&mut self, lanes: usize) {
+        self.found += lanes;
+    }
+
+    /// A claim found `lanes`.
     pub(super) fn looked(&mut self, lanes: usize, now: Instant) -> Silence {
         self.last_look = now;
         self.found += lanes;

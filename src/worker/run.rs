@@ -4,13 +4,15 @@
 //! first request that was not accepted, and before any that may not be started.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
@@ -18,7 +20,7 @@ use super::{liveness::Liveness, target::LiveTarget};
 use crate::{
     delivery::{self, Client},
     domain::{
-        attempt::{AttemptResult, Outcome},
+        attempt::{AttemptResult, ErrorClass, Outcome},
         lane::LaneKey,
         message::Message,
     },
@@ -52,6 +54,8 @@ pub(super) enum RunEvent {
         key: LaneKey,
         /// The messages for which no request was started, in order.
         unsent: Vec<Message>,
+        /// How long its webhook's rate makes the next one wait, where that is long.
+        not_before: Option<Duration>,
     },
 }
 
@@ -71,10 +75,15 @@ impl Run {
     pub(super) async fn send(mut self, sender: Arc<Sender>) {
         let batch = self.target.settings.batch_size;
         let mut sent = 0;
+        let mut not_before = None;
         while sent < self.messages.len() {
-            let start = self.target.reserve_start(Instant::now());
-            if start > Instant::now() {
-                tokio::time::sleep_until(start.into()).await;
+            match self.target.reserve_start(Instant::now()) {
+                Ok(wait) if wait.is_zero() => {}
+                Ok(wait) => tokio::time::sleep(wait).await,
+                Err(wait) => {
+                    not_before = Some(wait);
+                    break;
+                }
             }
             if !self.may_start(&sender.liveness) {
                 break;
@@ -83,8 +92,9 @@ impl Run {
             let messages = &self.messages[sent..end];
             let attempt = if sent == 0 { self.failures + 1 } else { 1 };
             let attempted_at = Timestamp::now();
-            let result =
-                delivery::send(&sender.client, &self.target.prepared, messages, attempt, false).await;
+            let sending = delivery::send(&sender.client, &self.target.prepared, messages, attempt, false);
+            // A defect in sending one message must cost that message's lane, not the process, again and again.
+            let result = AssertUnwindSafe(sending).catch_unwind().await.unwrap_or_else(|_| panicked());
             let accepted = result.outcome == Outcome::Accepted;
             let report = Report {
                 key: self.key,
@@ -101,12 +111,25 @@ impl Run {
             }
         }
         let unsent = self.messages.split_off(sent);
-        let _ = sender.events.send(RunEvent::Ended { key: self.key, unsent });
+        let _ = sender.events.send(RunEvent::Ended { key: self.key, unsent, not_before });
     }
 
     fn may_start(&self, liveness: &Liveness) -> bool {
         !self.stop.load(Ordering::Relaxed)
             && self.target.deliverable()
             && liveness.may_send(Instant::now(), self.target.settings.policy.timeout)
+    }
+}
+
+/// What is reported of a request that a defect of ours has ended.
+fn panicked() -> AttemptResult {
+    AttemptResult {
+        outcome: Outcome::Failed,
+        status_code: None,
+        error_class: Some(ErrorClass::Request),
+        error: Some("a defect in pgtopic ended the request; its log says which".to_owned()),
+        duration: Duration::ZERO,
+        response_excerpt: None,
+        retry_after: None,
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Signals {
     webhooks: AtomicBool,
     /// Microseconds for which publishers are silent.
     silent_for: AtomicU64,
+    /// A webhook is gone, and what it is owed must go too.
+    pub(super) orphans: Notify,
     /// Requests in flight, for the worker's row.
     pub(super) in_flight: AtomicUsize,
     /// The lease that the webhooks' timeouts need, in milliseconds.

@@ -13,6 +13,9 @@ use crate::{
 /// How long outcomes gather before they are written: fewer, larger statements, and nobody waits for them.
 const GATHER: Duration = Duration::from_millis(2);
 
+/// How many requests wait for the log at most; later ones are left out of it.
+const LOG_MAX: usize = 50_000;
+
 /// Outcomes and lane changes that are not written yet.
 #[derive(Default)]
 pub(super) struct Gathered {
@@ -51,7 +54,10 @@ impl Gathered {
 
     pub(super) fn attempt(&mut self, row: AttemptRow) {
         self.begin();
-        self.attempts.push(row);
+        // A log that cannot be written for long must not fill the memory.
+        if self.attempts.len() < LOG_MAX {
+            self.attempts.push(row);
+        }
     }
 
     pub(super) fn retire(&mut self, key: LaneKey) {

@@ -3,7 +3,7 @@
 //! Promised: a webhook that hangs cannot take the slots that others need. A webhook may hold at most [`SHARE`] times as
 //! many slots as are free (Choudhury and Hahne, "Dynamic queue length thresholds", 1998), so some always are; and one
 //! whose requests time out gets fewer and fewer, down to a single probe, until they succeed again (additive increase,
-//! multiplicative decrease).
+//! multiplicative decrease). One that is slow but not broken gives way to others that wait: it takes no more than an equal part.
 
 use std::collections::HashMap;
 
@@ -46,9 +46,11 @@ impl Slots {
         self.capacity.min(own.unwrap_or(usize::MAX)).min(shrunk.unwrap_or(usize::MAX)).max(1)
     }
 
-    /// Takes a slot for a webhook, if it may have one.
-    pub(super) fn take(&mut self, webhook_id: i64, own: Option<usize>) -> bool {
-        let limit = self.limit(webhook_id, own);
+    /// Takes a slot for a webhook, if it may have one. `waiting` is how many webhooks have lanes that wait, it included.
+    pub(super) fn take(&mut self, webhook_id: i64, own: Option<usize>, waiting: usize) -> bool {
+        // Beside others that wait, nobody takes more than an equal part: slots that come free go to them.
+        let fair = self.capacity.div_ceil(waiting.max(1));
+        let limit = self.limit(webhook_id, own).min(fair);
         let free = self.capacity.saturating_sub(self.used);
         let webhook = self.webhooks.entry(webhook_id).or_default();
         // With a single slot in all, nobody can leave one free.
@@ -98,9 +100,9 @@ mod tests {
     #[test]
     fn a_hanging_webhook_leaves_slots_to_others() {
         let mut slots = Slots::new(100);
-        let hanging = (0..1000).filter(|_| slots.take(1, None)).count();
+        let hanging = (0..1000).filter(|_| slots.take(1, None, 1)).count();
         assert_eq!(hanging, 80);
-        let healthy = (0..1000).filter(|_| slots.take(2, None)).count();
+        let healthy = (0..1000).filter(|_| slots.take(2, None, 2)).count();
         assert!(healthy >= 10, "{healthy}");
         for _ in 0..10 {
             slots.timed_out(1);
@@ -113,12 +115,28 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_webhook_gives_way_to_one_that_waits() {
+        let mut slots = Slots::new(100);
+        while slots.take(1, None, 1) {}
+        // Its slots come free one by one; the other one is always there for more.
+        for _ in 0..1000 {
+            while slots.take(2, None, 2) {}
+            if slots.webhooks[&1].used > 0 {
+                slots.give_back(1);
+                slots.take(1, None, 2);
+            }
+        }
+        assert!(slots.webhooks[&2].used >= 40, "{slots:?}");
+        assert!(slots.webhooks[&1].used >= 40, "{slots:?}");
+    }
+
+    #[test]
     fn a_single_slot_serves() {
         let mut slots = Slots::new(1);
-        assert!(slots.take(1, None));
-        assert!(!slots.take(2, None));
+        assert!(slots.take(1, None, 2));
+        assert!(!slots.take(2, None, 2));
         slots.give_back(1);
-        assert!(slots.take(2, None));
+        assert!(slots.take(2, None, 1));
     }
 
     proptest! {
@@ -126,6 +144,7 @@ mod tests {
         fn never_more_than_capacity_or_limit_and_never_stuck(
             capacity in 1usize..50,
             own in 1usize..60,
+            waiting in 1usize..5,
             steps in prop::collection::vec((0i64..4, 0u8..4), 0..300),
         ) {
             let mut slots = Slots::new(capacity);
@@ -133,7 +152,7 @@ mod tests {
             for (webhook, step) in steps {
                 let count = held.entry(webhook).or_default();
                 match step {
-                    0 if slots.take(webhook, Some(own)) => *count += 1,
+                    0 if slots.take(webhook, Some(own), waiting) => *count += 1,
                     1 if *count > 0 => { slots.give_back(webhook); *count -= 1; }
                     2 => slots.timed_out(webhook),
                     3 => slots.answered(webhook),
@@ -147,7 +166,7 @@ mod tests {
             for (webhook, count) in held {
                 for _ in 0..count { slots.give_back(webhook); }
             }
-            prop_assert!(slots.take(9, Some(own)) && slots.used() == 1);
+            prop_assert!(slots.take(9, Some(own), waiting) && slots.used() == 1);
         }
     }
 }

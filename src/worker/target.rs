@@ -16,6 +16,12 @@ use crate::{delivery::PreparedTarget, domain::webhook::Target};
 /// The shortest lease, so that many short timeouts do not make a slow database look like a dead worker.
 pub(super) const LEASE_MIN: Duration = Duration::from_secs(10);
 
+/// The longest time between two requests, however low the rate.
+const SPACING_MAX: Duration = Duration::from_hours(1);
+
+/// How long a run may wait for its webhook's rate with a slot in its hands.
+const RATE_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// A webhook with what is made from its settings once.
 pub(super) struct LiveTarget {
     pub(super) settings: Target,
@@ -58,14 +64,24 @@ impl LiveTarget {
         }
     }
 
-    /// Reserves the next request and says when it may start.
-    pub(super) fn reserve_start(&self, now: Instant) -> Instant {
-        let Some(rate) = self.settings.rate_limit_per_second else { return now };
-        let spacing = Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::from_hours(1));
+    /// Reserves the next request, if it may start within [`RATE_WAIT_MAX`], and says how long to wait for that; otherwise
+    /// says how long to wait before asking again.
+    pub(super) fn reserve_start(&self, now: Instant) -> Result<Duration, Duration> {
+        let Some(spacing) = self.spacing() else { return Ok(Duration::ZERO) };
         let mut next = self.next_start.lock().unwrap_or_else(PoisonError::into_inner);
         let start = (*next).max(now);
+        let wait = start.duration_since(now);
+        if wait > RATE_WAIT_MAX {
+            return Err(wait);
+        }
         *next = start + spacing;
-        start
+        Ok(wait)
+    }
+
+    /// The time between two requests.
+    fn spacing(&self) -> Option<Duration> {
+        let rate = self.settings.rate_limit_per_second?;
+        Some(Duration::try_from_secs_f64(1.0 / rate).unwrap_or(SPACING_MAX).min(SPACING_MAX))
     }
 }
 
@@ -77,10 +93,10 @@ pub(super) fn lease(timeout: Duration) -> Duration {
 /// All webhooks by id.
 pub(super) type Targets = HashMap<i64, Arc<LiveTarget>>;
 
-/// Replaces the webhooks that this worker knows by what the database says now.
+/// Replaces the webhooks that this worker knows by what the database says now. Says whether any is gone.
 ///
 /// Requests that run go on with what they began with; lanes of a webhook that stopped are released as they come by.
-pub(super) fn replace(known: &mut Targets, current: Vec<Target>) {
+pub(super) fn replace(known: &mut Targets, current: Vec<Target>) -> bool {
     let now = Instant::now();
     let mut targets = Targets::with_capacity(current.len());
     for settings in current {
@@ -96,6 +112,11 @@ pub(super) fn replace(known: &mut Targets, current: Vec<Target>) {
                     stopped: AtomicBool::new(false),
                     next_start: Mutex::new(next_start),
                 };
+                // What was reserved under a lower rate does not hold up the new one.
+                if let Some(spacing) = target.spacing() {
+                    let mut next = target.next_start.lock().unwrap_or_else(PoisonError::into_inner);
+                    *next = (*next).min(now + spacing.max(RATE_WAIT_MAX));
+                }
                 targets.insert(id, Arc::new(target));
             }
             // Only a row written past the API's checks gets here.
@@ -110,5 +131,7 @@ pub(super) fn replace(known: &mut Targets, current: Vec<Target>) {
             old.stop();
         }
     }
+    let gone = known.keys().any(|id| !targets.contains_key(id));
     *known = targets;
+    gone
 }

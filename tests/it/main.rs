@@ -4,6 +4,7 @@
 #![allow(clippy::similar_names, reason = "what a receiver received")]
 
 mod api;
+mod bench;
 mod cli;
 mod embedded;
 mod failover;

@@ -1,0 +1,55 @@
+//! How fast a worker delivers what is owed, beside the same client without a database.
+
+use super::{Bench, CliError, Report};
+use crate::cli::bench::{
+    drain_run::{Drain, Drained, client_only},
+    figures::{median, ratio},
+    report::Row,
+};
+
+pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
+    let (mut rows, mut violations) = (Vec::new(), 0);
+    for &lanes in &bench.scale.lanes {
+        let (row, broken) = compare(bench, Drain::new(bench.scale.messages, lanes)).await?;
+        violations += broken;
+        rows.push(row);
+    }
+    Ok(Report {
+        title: "drain: everything is owed already, then one worker delivers it",
+        rows,
+        violations,
+        notes: vec![
+            "Client only: the same HTTP client and receiver without a database, as many lanes at once as the worker may.",
+            "Medians of the rounds, the two in turn; costs are those of the last round.",
+        ],
+    })
+}
+
+/// Drains and sends without a database in turn; gives the row and the violations of order.
+pub(super) async fn compare(bench: &Bench, drain: Drain) -> Result<(Row, u64), CliError> {
+    let (mut drained, mut alone): (Vec<Drained>, Vec<f64>) = (Vec::new(), Vec::new());
+    for _ in 0..bench.scale.rounds {
+        alone.push(client_only(bench, drain.messages, drain.lanes).await?);
+        drained.push(drain.run(bench).await?);
+    }
+    let rates: Vec<f64> = drained.iter().map(|drained| drained.per_second).collect();
+    let ratios: Vec<f64> = rates.iter().zip(&alone).map(|(rate, alone)| ratio(*rate, *alone)).collect();
+    let row = Row::default()
+        .count("lanes", "lanes", drain.lanes)
+        .count("messages", "messages", drain.messages)
+        .number("delivered_per_second", "delivered/s", median(&rates), 0)
+        .number(
+            "delivered_per_second_min",
+            "slowest round",
+            rates.iter().copied().fold(f64::MAX, f64::min),
+            0,
+        )
+        .number("delivered_per_second_max", "fastest round", rates.iter().copied().fold(0.0, f64::max), 0)
+        .number("client_only_per_second", "client only/s", median(&alone), 0)
+        .number("ratio", "ratio", median(&ratios), 3);
+    let row = match drained.last() {
+        Some(last) => row.cost(&last.cost),
+        None => row,
+    };
+    Ok((row, drained.iter().map(|drained| drained.violations).sum()))
+}
