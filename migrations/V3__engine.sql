@@ -3,7 +3,7 @@
 -- Functions, because some need a second statement that sees what was committed while the first one waited, with no
 -- client round trip between the two; and because a function carries its planner settings wherever it is called from,
 -- through a pooler too. The settings keep every join a nested loop over a primary key: a plan over arrays knows nothing
--- of their length and otherwise picks hash joins and sequential scans over the whole queue. And they make every call plan
+-- of their length and otherwise picks hash joins, sequential scans, or bitmaps and sorts of the whole queue. And they make every call plan
 -- anew (0.4 ms): a plan that was kept from when the tables were a page each reads them from end to end for each lane.
 
 CREATE FUNCTION require_read_committed() RETURNS void
@@ -50,7 +50,7 @@ CREATE FUNCTION claim_lanes(
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
 SET jit = off SET plan_cache_mode = force_custom_plan
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 -- ----------------------------------------------------------------------
 -- claim_lanes: take the earliest due lanes of each webhook, and read them.
@@ -172,7 +172,7 @@ CREATE FUNCTION read_lanes(
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
 SET jit = off SET plan_cache_mode = force_custom_plan
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 -- ----------------------------------------------------------------------
 -- read_lanes: the next messages of lanes that the worker holds.
@@ -232,7 +232,7 @@ CREATE FUNCTION settle(
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
 SET jit = off SET plan_cache_mode = force_custom_plan
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 -- ----------------------------------------------------------------------
 -- settle: write what became of requests, for many lanes at once.
@@ -314,7 +314,7 @@ CREATE FUNCTION retire_lanes(
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
 SET jit = off SET plan_cache_mode = force_custom_plan
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 SET lock_timeout = '50ms'
 AS $$
 -- ----------------------------------------------------------------------
