@@ -338,8 +338,9 @@ AS $$
 -- ----------------------------------------------------------------------
 #variable_conflict use_column
 DECLARE
-    class  integer := stripe_class();
-    locked boolean[];
+    class   integer := stripe_class();
+    locked  boolean[];
+    retired integer;
 BEGIN
     PERFORM require_read_committed();
     PERFORM set_config('synchronous_commit', 'off', true);
@@ -363,6 +364,10 @@ BEGIN
                           AND d.message_id > CASE WHEN l.rewinds = h.rewinds THEN l.position ELSE -1 END)
     RETURNING l.webhook_id, l.lane, 'retired';
 
+    GET DIAGNOSTICS retired = ROW_COUNT;
+    IF retired = cardinality(retire_lanes.lanes) THEN
+        RETURN;
+    END IF;
     RETURN QUERY
     UPDATE lanes l
        SET position = least(l.position, (SELECT min(d.message_id) - 1 FROM deliveries d
