@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::{
     WorkerError,
     claim::Claims,
-    lane::{Lane, Phase},
+    lane::{Lane, Phase, RETIRE_WAIT_MAX},
     operation::Done,
     pace::{Pace, Silence},
     run::{Run, RunEvent, Sender},
@@ -43,8 +43,8 @@ const HOLD_DRY: Duration = Duration::from_secs(1);
 /// How many dry lanes are held at most.
 const HOLD_DRY_MAX: usize = 128;
 
-/// How long a dry lane that cannot be retired waits, where too many are held already.
-const STRIPE_TAKEN: Duration = Duration::from_secs(1);
+/// How many lanes are held at most because their stripe is taken; beyond that their rows wait, not this worker.
+const STRIPE_TAKEN_MAX: usize = 512;
 
 /// How long a retired lane is remembered, to see that messages keep arriving.
 const REMEMBER_RETIRED: Duration = Duration::from_secs(3);
@@ -377,14 +377,14 @@ impl Engine {
             self.advance(key);
             return;
         }
-        if self.dry.len() >= HOLD_DRY_MAX {
+        let wait = lane.next_retire_wait();
+        if wait >= RETIRE_WAIT_MAX && self.dry.len() >= STRIPE_TAKEN_MAX {
             // A long transaction may hold the stripes of any number of lanes, which must not fill this worker.
-            let change = lane.change(LaneState::Waiting(STRIPE_TAKEN), None);
+            let change = lane.change(LaneState::Waiting(RETIRE_WAIT_MAX), None);
             self.gathered.lane(change);
             self.lanes.remove(&key);
             return;
         }
-        let wait = lane.next_retire_wait();
         self.dry_until(key, Instant::now() + wait);
         self.read_on(key);
     }

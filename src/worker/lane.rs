@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The longest wait between two tries to retire a lane whose stripe is taken.
-const RETIRE_WAIT_MAX: Duration = Duration::from_millis(250);
+pub(super) const RETIRE_WAIT_MAX: Duration = Duration::from_millis(250);
 
 /// The first such wait.
 const RETIRE_WAIT_MIN: Duration = Duration::from_millis(4);
