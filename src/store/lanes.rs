@@ -146,7 +146,7 @@ impl Store {
             wants.iter().map(|want| i32::try_from(want.slots).unwrap_or(i32::MAX)).collect();
         let due_after: Vec<Option<Timestamp>> = wants.iter().map(|want| want.due_after.parameter()).collect();
         let rows = self
-            .query(
+            .call(
                 sql!("lanes/claim"),
                 &[
                     &worker,
@@ -185,7 +185,7 @@ impl Store {
         let columns = HeldColumns::new(held);
         let positions: Vec<i64> = held.iter().map(|lane| lane.position).collect();
         let rows = self
-            .query(
+            .call(
                 sql!("lanes/read"),
                 &[
                     &worker,
@@ -221,7 +221,7 @@ impl Store {
     ) -> Result<HashMap<LaneKey, Retirement>, StoreError> {
         let columns = HeldColumns::new(held);
         let rows = self
-            .query(
+            .call(
                 sql!("lanes/retire"),
                 &[&worker, &columns.webhook_ids, &columns.lanes, &columns.tokens, &columns.rewinds],
             )

@@ -20,7 +20,10 @@ mod topics;
 mod webhooks;
 mod workers;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use deadpool_postgres::{Object, Pool};
 use tokio::sync::Semaphore;
@@ -61,6 +64,9 @@ impl Store {
     }
 }
 
+/// A call of the engine's functions that takes longer has a bad plan, or none of its time is its own.
+const SLOW_CALL: Duration = Duration::from_millis(50);
+
 /// What a statement is given.
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
@@ -98,6 +104,24 @@ impl Store {
         let connection = self.connection().await?;
         let statement = connection.prepare_cached(&self.schema.text(statement)).await?;
         Ok(connection.query_opt(&statement, parameters).await?)
+    }
+
+    /// Calls one of the engine's functions, and has its plans made anew if it was slow: they are kept for as long as the
+    /// session lives, and those made on small tables are bad for large ones.
+    async fn call(
+        &self,
+        statement: &'static str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let connection = self.connection().await?;
+        let statement = connection.prepare_cached(&self.schema.text(statement)).await?;
+        let begun = Instant::now();
+        let rows = connection.query(&statement, parameters).await?;
+        if begun.elapsed() > SLOW_CALL {
+            // Whatever comes of it, the answer is there and must not be lost.
+            let _ = connection.batch_execute("DISCARD PLANS").await;
+        }
+        Ok(rows)
     }
 
     async fn execute(&self, statement: &'static str, parameters: Parameters<'_>) -> Result<u64, StoreError> {

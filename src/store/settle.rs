@@ -140,7 +140,7 @@ impl Store {
                 $rows.iter().map(|$row| $value).collect::<Vec<_>>()
             };
         }
-        self.execute(
+        self.call(
             sql!("lanes/settle"),
             &[
                 &worker,
