@@ -11,7 +11,6 @@ use axum::{
 };
 use problem_details::ProblemDetails;
 use serde::Serialize;
-use tokio_postgres::error::SqlState;
 
 use crate::{
     domain::violation::{Violation, Violations},
@@ -58,44 +57,20 @@ impl From<Violations> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         let message = || error.database_message().unwrap_or_default().to_owned();
-        let Some(state) = error.sql_state() else {
-            return match error {
-                StoreError::Connect(_) => Self::database_away(&error),
-                // Not PostgreSQL's word, so the connection broke, unless a value could not be read.
-                StoreError::Database(ref cause) if cause.is_closed() || is_io(cause) => {
-                    Self::database_away(&error)
-                }
-                _ => Self::Internal(error),
-            };
-        };
-        match state.code() {
-            "23505" if error.constraint() == Some("topics_name_key") => {
+        if error.is_unavailable() {
+            return Self::database_away(&error);
+        }
+        match error.sql_code() {
+            Some("23505") if error.constraint() == Some("topics_name_key") => {
                 Self::Duplicate("a topic of this name exists already".to_owned())
             }
             // The topic went while the message was on its way.
-            "23503" => Self::NotFound(message()),
-            "54000" => Self::TooLarge(message()),
-            "55000" => Self::Paused(message()),
-            // Connection failures, shutdown, a standby, too many connections, locks not granted in time, races lost
-            // again and again.
-            code if ["08", "53", "57"].contains(&&code[..2])
-                || [
-                    SqlState::READ_ONLY_SQL_TRANSACTION,
-                    SqlState::LOCK_NOT_AVAILABLE,
-                    SqlState::T_R_DEADLOCK_DETECTED,
-                    SqlState::T_R_SERIALIZATION_FAILURE,
-                ]
-                .contains(state) =>
-            {
-                Self::database_away(&error)
-            }
+            Some("23503") => Self::NotFound(message()),
+            Some("54000") => Self::TooLarge(message()),
+            Some("55000") => Self::Paused(message()),
             _ => Self::Internal(error),
         }
     }
-}
-
-fn is_io(error: &tokio_postgres::Error) -> bool {
-    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
 impl ApiError {

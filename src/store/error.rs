@@ -40,6 +40,11 @@ impl StoreError {
         }
     }
 
+    /// The same as its five characters.
+    pub fn sql_code(&self) -> Option<&str> {
+        self.sql_state().map(SqlState::code)
+    }
+
     /// Whether the statement had no effect for certain: PostgreSQL refused it, or it was never sent.
     pub fn is_refusal(&self) -> bool {
         match self {
@@ -49,6 +54,33 @@ impl StoreError {
             }
             Self::Unexpected(_) => false,
             _ => true,
+        }
+    }
+
+    /// Whether trying again later may help: the connection broke, the server stops or is full, a lock was not granted in
+    /// time, or other transactions were faster again and again.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Connect(_) => true,
+            Self::Database(error) => match error.code() {
+                Some(state) => {
+                    ["08", "53", "57"].contains(&&state.code()[..2])
+                        || [
+                            SqlState::READ_ONLY_SQL_TRANSACTION,
+                            SqlState::LOCK_NOT_AVAILABLE,
+                            SqlState::T_R_DEADLOCK_DETECTED,
+                            SqlState::T_R_SERIALIZATION_FAILURE,
+                        ]
+                        .contains(state)
+                }
+                // Not PostgreSQL's word: the connection broke, unless a value could not be read.
+                None => {
+                    error.is_closed()
+                        || std::error::Error::source(error)
+                            .is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+                }
+            },
+            _ => false,
         }
     }
 
