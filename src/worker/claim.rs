@@ -154,6 +154,12 @@ impl Engine {
             bytes += lane.bytes();
         }
         let mut free = (self.config.concurrency * HELD_MAX).saturating_sub(held_in_all);
+        if look {
+            // Also for those that have no room now: what came must not wait for the next sweep.
+            for id in self.targets.keys() {
+                self.claims.webhooks.entry(*id).or_default().hungry = true;
+            }
+        }
         if bytes > BYTES_MAX {
             return Vec::new();
         }
@@ -164,7 +170,6 @@ impl Engine {
                 continue;
             }
             let claims = self.claims.webhooks.entry(*id).or_default();
-            claims.hungry |= look;
             if !claims.hungry {
                 continue;
             }
