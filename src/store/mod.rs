@@ -27,7 +27,7 @@ use std::{
 
 use deadpool_postgres::{Object, Pool};
 use tokio::sync::Semaphore;
-use tokio_postgres::{Row, types::ToSql};
+use tokio_postgres::{Row, Statement, types::ToSql};
 
 pub use self::{bench::*, error::StoreError, lanes::*, migrate::MigrateOutcome, settle::*, workers::*};
 use self::{connect::Connector, statement::Schema};
@@ -72,8 +72,11 @@ type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// One statement each, on a connection of the pool. A statement is one implicit transaction.
 impl Store {
-    async fn connection(&self) -> Result<Object, StoreError> {
-        Ok(self.pool.get().await?)
+    /// A connection of the pool, and the statement prepared on it.
+    async fn prepare(&self, statement: &'static str) -> Result<(Object, Statement), StoreError> {
+        let connection = self.pool.get().await?;
+        let statement = connection.prepare_cached(&self.schema.text(statement)).await?;
+        Ok((connection, statement))
     }
 
     async fn query(
@@ -81,8 +84,7 @@ impl Store {
         statement: &'static str,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, StoreError> {
-        let connection = self.connection().await?;
-        let statement = connection.prepare_cached(&self.schema.text(statement)).await?;
+        let (connection, statement) = self.prepare(statement).await?;
         Ok(connection.query(&statement, parameters).await?)
     }
 
@@ -91,8 +93,7 @@ impl Store {
         statement: &'static str,
         parameters: Parameters<'_>,
     ) -> Result<Row, StoreError> {
-        let connection = self.connection().await?;
-        let statement = connection.prepare_cached(&self.schema.text(statement)).await?;
+        let (connection, statement) = self.prepare(statement).await?;
         Ok(connection.query_one(&statement, parameters).await?)
     }
 
@@ -101,8 +102,7 @@ impl Store {
         statement: &'static str,
         parameters: Parameters<'_>,
     ) -> Result<Option<Row>, StoreError> {
-        let connection = self.connection().await?;
-        let statement = connection.prepare_cached(&self.schema.text(statement)).await?;
+        let (connection, statement) = self.prepare(statement).await?;
         Ok(connection.query_opt(&statement, parameters).await?)
     }
 
@@ -113,8 +113,7 @@ impl Store {
         statement: &'static str,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, StoreError> {
-        let connection = self.connection().await?;
-        let statement = connection.prepare_cached(&self.schema.text(statement)).await?;
+        let (connection, statement) = self.prepare(statement).await?;
         let begun = Instant::now();
         let rows = connection.query(&statement, parameters).await?;
         if begun.elapsed() > SLOW_CALL {
@@ -125,8 +124,7 @@ impl Store {
     }
 
     async fn execute(&self, statement: &'static str, parameters: Parameters<'_>) -> Result<u64, StoreError> {
-        let connection = self.connection().await?;
-        let statement = connection.prepare_cached(&self.schema.text(statement)).await?;
+        let (connection, statement) = self.prepare(statement).await?;
         Ok(connection.execute(&statement, parameters).await?)
     }
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::{
     WorkerError,
     claim::Claims,
-    lane::{Lane, Phase, RETIRE_WAIT_MAX},
+    lane::{Lane, Phase},
     operation::Done,
     pace::{Pace, Silence},
     run::{Run, RunEvent, Sender},
@@ -41,19 +41,10 @@ use crate::{
 const HOLD_DRY: Duration = Duration::from_secs(1);
 
 /// How many dry lanes are held at most.
-const HOLD_DRY_MAX: usize = 128;
-
-/// How many lanes are held at most because their stripe is taken; beyond that their rows wait, not this worker.
-const STRIPE_TAKEN_MAX: usize = 512;
+pub(super) const HOLD_DRY_MAX: usize = 128;
 
 /// How long a retired lane is remembered, to see that messages keep arriving.
-const REMEMBER_RETIRED: Duration = Duration::from_secs(3);
-
-/// How many retired lanes are remembered at most.
-const REMEMBER_RETIRED_MAX: usize = 4096;
-
-/// How often dry lanes are looked through for those to retire.
-const RETIRE_EVERY: Duration = Duration::from_millis(20);
+pub(super) const REMEMBER_RETIRED: Duration = Duration::from_secs(3);
 
 /// How many webhooks' settings are read anew at most after, notified or not.
 const REFRESH_TARGETS: Duration = Duration::from_secs(10);
@@ -81,13 +72,13 @@ pub(super) struct Engine {
     pub(super) to_read: Vec<LaneKey>,
     pub(super) under_way: UnderWay,
     /// Lanes in phase Dry, and some that were lately.
-    dry: BTreeSet<LaneKey>,
-    next_retire: Option<Instant>,
+    pub(super) dry: BTreeSet<LaneKey>,
+    pub(super) next_retire: Option<Instant>,
     /// Lanes that were retired lately.
-    retired: HashMap<LaneKey, Instant>,
+    pub(super) retired: HashMap<LaneKey, Instant>,
     pub(super) pace: Pace,
     targets_due: Instant,
-    draining: bool,
+    pub(super) draining: bool,
     /// How many statements failed in a row; the first is logged, the wait grows.
     pub(super) trouble: u32,
     pub(super) log: Log,
@@ -309,91 +300,6 @@ impl Engine {
             } else {
                 self.retire(key);
             }
-        }
-    }
-
-    /// A lane owes nothing that is known: retire it at `retire_at`.
-    pub(super) fn dry_until(&mut self, key: LaneKey, retire_at: Instant) {
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
-        if retire_at <= Instant::now() {
-            self.retire(key);
-            return;
-        }
-        lane.phase = Phase::Dry { retire_at };
-        self.dry.insert(key);
-        self.next_retire.get_or_insert_with(|| Instant::now() + RETIRE_EVERY);
-    }
-
-    fn retire(&mut self, key: LaneKey) {
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
-        lane.phase = Phase::Retiring;
-        if lane.unsaved(64) {
-            let change = lane.change(LaneState::Held, None);
-            self.gathered.lane(change);
-        }
-        self.gathered.retire(key);
-    }
-
-    /// Retires the dry lanes whose time has come.
-    fn retire_dry(&mut self, now: Instant) {
-        if self.next_retire.is_none_or(|at| now < at) {
-            return;
-        }
-        for key in std::mem::take(&mut self.dry) {
-            match self.lanes.get(&key).map(|lane| &lane.phase) {
-                Some(Phase::Dry { retire_at }) if now >= *retire_at || self.draining => self.retire(key),
-                Some(Phase::Dry { .. }) => {
-                    self.dry.insert(key);
-                }
-                // It has become something else meanwhile.
-                _ => {}
-            }
-        }
-        self.next_retire = (!self.dry.is_empty()).then(|| now + RETIRE_EVERY);
-    }
-
-    /// A lane's row is gone.
-    pub(super) fn on_retired(&mut self, key: LaneKey) {
-        if !self.lanes.get(&key).is_some_and(|lane| matches!(lane.phase, Phase::Retiring)) {
-            return;
-        }
-        self.lanes.remove(&key);
-        let now = Instant::now();
-        if self.retired.len() >= REMEMBER_RETIRED_MAX {
-            self.retired.retain(|_, at| now.duration_since(*at) < REMEMBER_RETIRED);
-        }
-        if self.retired.len() < REMEMBER_RETIRED_MAX {
-            self.retired.insert(key, now);
-        }
-    }
-
-    /// A lane was not retired: its stripe is taken, or it owes something.
-    pub(super) fn on_not_retired(&mut self, key: LaneKey) {
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
-        if !matches!(lane.phase, Phase::Retiring) {
-            return;
-        }
-        if self.draining || lane.has_messages() {
-            self.advance(key);
-            return;
-        }
-        let wait = lane.next_retire_wait();
-        if wait >= RETIRE_WAIT_MAX && self.dry.len() >= STRIPE_TAKEN_MAX {
-            // A long transaction may hold the stripes of any number of lanes, which must not fill this worker.
-            let change = lane.change(LaneState::Waiting(RETIRE_WAIT_MAX), None);
-            self.gathered.lane(change);
-            self.lanes.remove(&key);
-            return;
-        }
-        self.dry_until(key, Instant::now() + wait);
-        self.read_on(key);
-    }
-
-    /// Reads the lanes that ran dry and are held, for something new.
-    pub(super) fn read_dry(&mut self) {
-        let keys: Vec<LaneKey> = self.dry.iter().copied().collect();
-        for key in keys {
-            self.read_on(key);
         }
     }
 

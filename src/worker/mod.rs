@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `engine` | what each held lane does next |
 //! | `claim` | which webhooks to look at, and how many lanes to take |
+//! | `dry` | when a lane that owes nothing is given up |
 //! | `run` | the requests of one lane, one after another |
 //! | `outcome` | what a request's end means for its lane |
 //! | `operation`, `settlement` | what is written, and when |
@@ -20,6 +21,7 @@
 //! | `maintenance` | partitions of the log, retention, orphans |
 
 mod claim;
+mod dry;
 mod engine;
 mod lane;
 mod liveness;

@@ -1,0 +1,108 @@
+//! Lanes that ran dry: held on for a while where messages keep arriving, then retired.
+//!
+//! A lane's row goes only when the database has found that nothing is owed; until then the lane stays claimed, is read on,
+//! and is tried again, a little later each time.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    engine::{Engine, REMEMBER_RETIRED},
+    lane::{Phase, RETIRE_WAIT_MAX},
+};
+use crate::{domain::lane::LaneKey, store::LaneState};
+
+/// How many lanes are held at most because their stripe is taken; beyond that their rows wait, not this worker.
+const STRIPE_TAKEN_MAX: usize = 512;
+
+/// How many retired lanes are remembered at most.
+const REMEMBER_RETIRED_MAX: usize = 4096;
+
+/// How often dry lanes are looked through for those to retire.
+const RETIRE_EVERY: Duration = Duration::from_millis(20);
+
+impl Engine {
+    /// A lane owes nothing that is known: retire it at `retire_at`.
+    pub(super) fn dry_until(&mut self, key: LaneKey, retire_at: Instant) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if retire_at <= Instant::now() {
+            self.retire(key);
+            return;
+        }
+        lane.phase = Phase::Dry { retire_at };
+        self.dry.insert(key);
+        self.next_retire.get_or_insert_with(|| Instant::now() + RETIRE_EVERY);
+    }
+
+    pub(super) fn retire(&mut self, key: LaneKey) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        lane.phase = Phase::Retiring;
+        if lane.unsaved(64) {
+            let change = lane.change(LaneState::Held, None);
+            self.gathered.lane(change);
+        }
+        self.gathered.retire(key);
+    }
+
+    /// Retires the dry lanes whose time has come.
+    pub(super) fn retire_dry(&mut self, now: Instant) {
+        if self.next_retire.is_none_or(|at| now < at) {
+            return;
+        }
+        for key in std::mem::take(&mut self.dry) {
+            match self.lanes.get(&key).map(|lane| &lane.phase) {
+                Some(Phase::Dry { retire_at }) if now >= *retire_at || self.draining => self.retire(key),
+                Some(Phase::Dry { .. }) => {
+                    self.dry.insert(key);
+                }
+                // It has become something else meanwhile.
+                _ => {}
+            }
+        }
+        self.next_retire = (!self.dry.is_empty()).then(|| now + RETIRE_EVERY);
+    }
+
+    /// A lane's row is gone.
+    pub(super) fn on_retired(&mut self, key: LaneKey) {
+        if !self.lanes.get(&key).is_some_and(|lane| matches!(lane.phase, Phase::Retiring)) {
+            return;
+        }
+        self.lanes.remove(&key);
+        let now = Instant::now();
+        if self.retired.len() >= REMEMBER_RETIRED_MAX {
+            self.retired.retain(|_, at| now.duration_since(*at) < REMEMBER_RETIRED);
+        }
+        if self.retired.len() < REMEMBER_RETIRED_MAX {
+            self.retired.insert(key, now);
+        }
+    }
+
+    /// A lane was not retired: its stripe is taken, or it owes something.
+    pub(super) fn on_not_retired(&mut self, key: LaneKey) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if !matches!(lane.phase, Phase::Retiring) {
+            return;
+        }
+        if self.draining || lane.has_messages() {
+            self.advance(key);
+            return;
+        }
+        let wait = lane.next_retire_wait();
+        if wait >= RETIRE_WAIT_MAX && self.dry.len() >= STRIPE_TAKEN_MAX {
+            // A long transaction may hold the stripes of any number of lanes, which must not fill this worker.
+            let change = lane.change(LaneState::Waiting(RETIRE_WAIT_MAX), None);
+            self.gathered.lane(change);
+            self.lanes.remove(&key);
+            return;
+        }
+        self.dry_until(key, Instant::now() + wait);
+        self.read_on(key);
+    }
+
+    /// Reads the lanes that ran dry and are held, for something new.
+    pub(super) fn read_dry(&mut self) {
+        let keys: Vec<LaneKey> = self.dry.iter().copied().collect();
+        for key in keys {
+            self.read_on(key);
+        }
+    }
+}
