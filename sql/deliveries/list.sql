@@ -21,7 +21,6 @@ SELECT d.*,
                    ORDER BY m.id DESC OFFSET $4::bigint - 1 LIMIT 1)
        END AS scanned_to
   FROM pgtopic.webhooks w
-  JOIN pgtopic.topics t ON t.id = w.topic_id
   LEFT JOIN LATERAL (
     SELECT m.id AS message_id, m.partition_key, s.status, coalesce(x.attempts, a.attempts) AS attempts,
            a.last_status_code, coalesce(a.last_error, x.last_error) AS last_error,
@@ -29,24 +28,22 @@ SELECT d.*,
                 THEN l.due_at END AS next_attempt_at,
            m.created_at,
            CASE s.status WHEN 'delivered' THEN a.accepted_at WHEN 'dead' THEN x.created_at END AS settled_at
-      FROM (SELECT m.id, m.topic_id, m.partition_key, m.created_at
+      FROM (SELECT m.id, m.topic_id, m.partition_key, m.created_at, m.lane
               FROM pgtopic.messages m
              WHERE m.id < $2::bigint
              ORDER BY m.id DESC
              LIMIT $4::bigint) m
-     CROSS JOIN LATERAL (SELECT CASE t.ordering WHEN 'none' THEN m.id
-                                     ELSE hashtextextended(m.partition_key, m.topic_id) END AS lane) k
       LEFT JOIN LATERAL (SELECT true AS owed
                            FROM pgtopic.deliveries d
-                          WHERE d.webhook_id = w.id AND d.lane = k.lane AND d.message_id = m.id
+                          WHERE d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
                           LIMIT 1) o ON true
       LEFT JOIN LATERAL (SELECT l.position, l.due_at, l.claimed_by, l.failures, l.halted
                            FROM pgtopic.lanes l
-                          WHERE o.owed AND l.webhook_id = w.id AND l.lane = k.lane
+                          WHERE o.owed AND l.webhook_id = w.id AND l.lane = m.lane
                           LIMIT 1) l ON true
       LEFT JOIN LATERAL (SELECT true AS waits
                            FROM pgtopic.deliveries d
-                          WHERE d.webhook_id = w.id AND d.lane = k.lane
+                          WHERE d.webhook_id = w.id AND d.lane = m.lane
                             AND d.message_id > l.position AND d.message_id < m.id
                           LIMIT 1) ahead ON true
       LEFT JOIN LATERAL (SELECT x.attempts, x.last_error, x.created_at

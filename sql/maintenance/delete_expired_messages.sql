@@ -5,15 +5,13 @@ DELETE FROM pgtopic.messages
  WHERE id IN (
     SELECT m.id
       FROM pgtopic.messages m
-      JOIN pgtopic.topics t ON t.id = m.topic_id
      WHERE m.topic_id = $1
        AND m.created_at < $2
        AND NOT EXISTS (
             SELECT
               FROM pgtopic.webhooks w
-              JOIN pgtopic.deliveries d ON d.webhook_id = w.id AND d.message_id = m.id
-               AND d.lane = CASE t.ordering WHEN 'none' THEN m.id ELSE hashtextextended(m.partition_key, m.topic_id) END
-             WHERE w.topic_id = t.id)
+              JOIN pgtopic.deliveries d ON d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
+             WHERE w.topic_id = m.topic_id)
        AND NOT EXISTS (SELECT FROM pgtopic.dead_letters l WHERE l.message_id = m.id)
      LIMIT $3
        FOR UPDATE OF m SKIP LOCKED)

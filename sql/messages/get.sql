@@ -21,19 +21,17 @@ SELECT m.id, t.name AS topic, m.partition_key, m.idempotency_key, m.created_at,
       FROM (
         SELECT w.id AS webhook_id, s.status, coalesce(x.attempts, a.attempts) AS attempts
           FROM pgtopic.webhooks w
-         CROSS JOIN LATERAL (SELECT CASE t.ordering WHEN 'none' THEN m.id
-                                         ELSE hashtextextended(m.partition_key, m.topic_id) END AS lane) k
           LEFT JOIN LATERAL (SELECT true AS owed
                                FROM pgtopic.deliveries d
-                              WHERE d.webhook_id = w.id AND d.lane = k.lane AND d.message_id = m.id
+                              WHERE d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
                               LIMIT 1) o ON true
           LEFT JOIN LATERAL (SELECT l.position, l.due_at, l.claimed_by, l.failures, l.halted
                                FROM pgtopic.lanes l
-                              WHERE o.owed AND l.webhook_id = w.id AND l.lane = k.lane
+                              WHERE o.owed AND l.webhook_id = w.id AND l.lane = m.lane
                               LIMIT 1) l ON true
           LEFT JOIN LATERAL (SELECT true AS waits
                                FROM pgtopic.deliveries d
-                              WHERE d.webhook_id = w.id AND d.lane = k.lane
+                              WHERE d.webhook_id = w.id AND d.lane = m.lane
                                 AND d.message_id > l.position AND d.message_id < m.id
                               LIMIT 1) ahead ON true
           LEFT JOIN LATERAL (SELECT x.attempts, x.last_error, x.created_at

@@ -134,6 +134,53 @@ async fn what_cannot_be_published_says_why(#[case] values: &str, #[case] code: &
     check_fan_out(&scene, 0, 0).await;
 }
 
+#[rstest]
+#[case::no_key("partition_key", "''", "1 to 1024 bytes")]
+#[case::long_key("partition_key", "repeat('k', 1025)", "1 to 1024 bytes")]
+#[case::no_object("headers", "'[1]'", "JSON object")]
+#[case::no_idempotency_key("idempotency_key", "''", "1 to 255 bytes")]
+#[case::long_idempotency_key("idempotency_key", "repeat('k', 256)", "1 to 255 bytes")]
+#[case::never("created_at", "'infinity'", "years 1 to 9999")]
+#[case::before_all("created_at", "'-infinity'", "years 1 to 9999")]
+#[tokio::test]
+async fn a_column_out_of_bounds_is_named(#[case] column: &str, #[case] value: &str, #[case] words: &str) {
+    let scene = Scene::with_webhook(&[]).await;
+    let sql = format!("INSERT INTO messages (topic_id, payload, {column}) VALUES (1, '{{}}', {value})");
+    let error = scene.client.batch_execute(&sql).await.unwrap_err();
+    let error = error.as_db_error().unwrap();
+    assert_eq!(error.code(), &SqlState::CHECK_VIOLATION);
+    assert_eq!(error.column(), Some(column));
+    assert!(error.message().contains(words), "{}", error.message());
+    check_fan_out(&scene, 0, 0).await;
+}
+
+#[tokio::test]
+async fn a_lane_begins_before_its_first_message_however_many_come_at_once() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.sql("INSERT INTO webhooks (topic_id, url, secrets) VALUES (1, 'http://127.0.0.1:1/', '{}')").await;
+    scene.sql("INSERT INTO topics (name, ordering) VALUES ('loose', 'none')").await;
+    scene.sql("INSERT INTO webhooks (topic_id, url, secrets) VALUES (2, 'http://127.0.0.1:1/', '{}')").await;
+    for level in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
+        scene.sql("TRUNCATE messages, deliveries, lanes").await;
+        scene
+            .sql(&format!(
+                "BEGIN ISOLATION LEVEL {level};
+                 INSERT INTO messages (topic_id, partition_key, payload)
+                 SELECT 1 + n % 2, 'key-' || n * 7919 % 40, '{{}}' FROM generate_series(1, 3000) AS n;
+                 COMMIT"
+            ))
+            .await;
+        let wrong = "SELECT count(*) FROM (SELECT d.webhook_id, d.lane, min(d.message_id) AS first
+                       FROM deliveries d GROUP BY 1, 2) f
+                       FULL JOIN lanes l USING (webhook_id, lane) WHERE l.position IS DISTINCT FROM f.first - 1";
+        assert_eq!(scene.number(wrong).await, 0, "{level}");
+        assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 2 * 1500 + 1500, "{level}");
+        let lane = "SELECT count(*) FROM messages m JOIN topics t ON t.id = m.topic_id WHERE m.lane <>
+                    CASE t.ordering WHEN 'none' THEN m.id ELSE hashtextextended(m.partition_key, t.id) END";
+        assert_eq!(scene.number(lane).await, 0, "{level}");
+    }
+}
+
 #[tokio::test]
 async fn an_application_role_needs_no_more_than_insert_and_publish() {
     let scene = Scene::with_webhook(&[("filter", "'$.a == 1'")]).await;
