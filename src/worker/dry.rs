@@ -3,10 +3,13 @@
 //! A lane's row goes only when the database has found that nothing is owed; until then the lane stays claimed, is read on,
 //! and is tried again, a little later each time.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
 
 use super::{
-    engine::{Engine, REMEMBER_RETIRED},
+    engine::Engine,
     lane::{Phase, RETIRE_WAIT_MAX},
 };
 use crate::{domain::lane::LaneKey, store::LaneState};
@@ -14,11 +17,41 @@ use crate::{domain::lane::LaneKey, store::LaneState};
 /// How many lanes are held at most because their stripe is taken; beyond that their rows wait, not this worker.
 const STRIPE_TAKEN_MAX: usize = 512;
 
-/// How many retired lanes are remembered at most.
-const REMEMBER_RETIRED_MAX: usize = 4096;
+/// How long a retired lane is remembered, to see that messages keep arriving.
+const REMEMBER: Duration = Duration::from_secs(3);
+
+/// How many retired lanes are remembered at most: the latest.
+const REMEMBER_MAX: usize = 4096;
 
 /// How often dry lanes are looked through for those to retire.
 const RETIRE_EVERY: Duration = Duration::from_millis(20);
+
+/// Lanes that were retired lately.
+#[derive(Default)]
+pub(super) struct Retired {
+    at: HashMap<LaneKey, Instant>,
+    /// In the order of their retirement; a lane that was retired twice stands here twice.
+    order: VecDeque<(LaneKey, Instant)>,
+}
+
+impl Retired {
+    pub(super) fn lately(&self, key: LaneKey, now: Instant) -> bool {
+        self.at.get(&key).is_some_and(|at| now.duration_since(*at) < REMEMBER)
+    }
+
+    fn add(&mut self, key: LaneKey, now: Instant) {
+        self.at.insert(key, now);
+        self.order.push_back((key, now));
+        while let Some((key, at)) = self.order.front().copied()
+            && (self.order.len() > REMEMBER_MAX || now.duration_since(at) >= REMEMBER)
+        {
+            self.order.pop_front();
+            if self.at.get(&key) == Some(&at) {
+                self.at.remove(&key);
+            }
+        }
+    }
+}
 
 impl Engine {
     /// A lane owes nothing that is known: retire it at `retire_at`.
@@ -67,13 +100,7 @@ impl Engine {
             return;
         }
         self.lanes.remove(&key);
-        let now = Instant::now();
-        if self.retired.len() >= REMEMBER_RETIRED_MAX {
-            self.retired.retain(|_, at| now.duration_since(*at) < REMEMBER_RETIRED);
-        }
-        if self.retired.len() < REMEMBER_RETIRED_MAX {
-            self.retired.insert(key, now);
-        }
+        self.retired.add(key, Instant::now());
     }
 
     /// A lane was not retired: its stripe is taken, or it owes something.
@@ -104,5 +131,32 @@ impl Engine {
         for key in keys {
             self.read_on(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_retirements_are_remembered_for_a_while() {
+        let key = |lane| LaneKey { webhook_id: 1, lane };
+        let start = Instant::now();
+        let mut retired = Retired::default();
+        for lane in 0..10_000 {
+            retired.add(key(lane), start);
+        }
+        assert!(!retired.lately(key(10_000 - 4097), start));
+        assert!(retired.lately(key(10_000 - 4096), start));
+        assert_eq!((retired.at.len(), retired.order.len()), (REMEMBER_MAX, REMEMBER_MAX));
+
+        // Retired again: the first time is forgotten, not the second.
+        let later = start + Duration::from_millis(2_999);
+        retired.add(key(9_999), later);
+        let end = start + REMEMBER;
+        assert!(!retired.lately(key(9_998), end));
+        retired.add(key(1), end);
+        assert!(retired.lately(key(9_999), end));
+        assert_eq!((retired.at.len(), retired.order.len()), (2, 2));
     }
 }

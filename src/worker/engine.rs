@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::{
     WorkerError,
     claim::Claims,
+    dry::Retired,
     lane::{Lane, Phase},
     operation::Done,
     pace::{Pace, Silence},
@@ -42,9 +43,6 @@ const HOLD_DRY: Duration = Duration::from_secs(1);
 
 /// How many dry lanes are held at most.
 pub(super) const HOLD_DRY_MAX: usize = 128;
-
-/// How long a retired lane is remembered, to see that messages keep arriving.
-pub(super) const REMEMBER_RETIRED: Duration = Duration::from_secs(3);
 
 /// How many webhooks' settings are read anew at most after, notified or not.
 const REFRESH_TARGETS: Duration = Duration::from_secs(10);
@@ -75,7 +73,7 @@ pub(super) struct Engine {
     pub(super) dry: BTreeSet<LaneKey>,
     pub(super) next_retire: Option<Instant>,
     /// Lanes that were retired lately.
-    pub(super) retired: HashMap<LaneKey, Instant>,
+    pub(super) retired: Retired,
     pub(super) pace: Pace,
     targets_due: Instant,
     pub(super) draining: bool,
@@ -135,7 +133,7 @@ impl Engine {
             under_way: UnderWay::default(),
             dry: BTreeSet::new(),
             next_retire: None,
-            retired: HashMap::new(),
+            retired: Retired::default(),
             pace: Pace::new(now),
             targets_due: now,
             draining: false,
@@ -292,8 +290,7 @@ impl Engine {
             self.read_on(key);
         } else {
             let now = Instant::now();
-            let hot = self.retired.get(&key).is_some_and(|at| now.duration_since(*at) < REMEMBER_RETIRED);
-            if hot && self.dry.len() < HOLD_DRY_MAX {
+            if self.retired.lately(key, now) && self.dry.len() < HOLD_DRY_MAX {
                 self.dry_until(key, now + HOLD_DRY);
                 // What was published while the run was under way has woken nobody.
                 self.read_on(key);
