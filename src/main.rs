@@ -5,9 +5,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use pgtopic::cli::Cli;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     match pgtopic::cli::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -142,7 +142,7 @@ impl PreparedTarget {
     }
 
     /// The request for `messages`, of which `last` is the last, signed at `timestamp` (seconds since 1970).
-    pub(super) fn request(
+    pub fn request(
         &self,
         messages: &[Message],
         last: &Message,

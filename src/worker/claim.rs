@@ -26,7 +26,7 @@ const HELD_MAX: usize = 10;
 const ROOM_EVERY: Duration = Duration::from_millis(1);
 
 /// How many bytes of payload may wait in this worker before it claims no more.
-const BYTES_MAX: usize = 64 << 20;
+const BYTES_MAX: usize = 16 << 20;
 
 /// How many lanes one webhook may have claimed whatever the others hold.
 const FLOOR: usize = 4;
@@ -38,7 +38,7 @@ const CLAIM_MAX: usize = 500;
 const RUN_ENDS: Duration = Duration::from_millis(100);
 
 /// What one claim reads.
-const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 50, payload_bytes: 4 << 20 };
+const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 16, payload_bytes: 2 << 20 };
 
 /// Where each webhook's claims stand.
 pub(super) struct Claims {

@@ -16,10 +16,10 @@ use crate::{
 };
 
 /// How many lanes one read serves at most.
-const READ_MAX: usize = 256;
+const READ_MAX: usize = 64;
 
 /// What one read reads.
-const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 200, payload_bytes: 4 << 20 };
+const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 100, payload_bytes: 2 << 20 };
 
 /// A statement's answer.
 pub(super) enum Done {

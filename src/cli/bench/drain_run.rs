@@ -21,15 +21,19 @@ pub(super) struct Drain {
     /// Over how many lanes they are spread.
     pub(super) lanes: u64,
     pub(super) workers: usize,
+    /// Webhooks of the topic; each message goes to all of them.
+    pub(super) webhooks: usize,
+    /// How long the receiver takes to answer.
+    pub(super) answer_after: Duration,
     /// Messages of as many lanes that are owed to an endpoint that never answers.
     pub(super) hanging: u64,
 }
 
 /// How it went.
 pub(super) struct Drained {
-    /// From the first arrival to the last.
+    /// Requests a second, from the first arrival to the last.
     pub(super) per_second: f64,
-    /// The rates of the first tenth of all messages, of the second, and so on.
+    /// The rates of the first tenth of all requests, of the second, and so on.
     pub(super) tenths: Vec<f64>,
     /// How fast the messages were published before.
     pub(super) filled_per_second: f64,
@@ -38,71 +42,86 @@ pub(super) struct Drained {
 }
 
 impl Drain {
-    /// One worker, nothing that hangs.
+    /// One worker, one webhook, nothing that hangs or is slow.
     pub(super) fn new(messages: u64, lanes: u64) -> Self {
-        Self { messages, lanes, workers: 1, hanging: 0 }
+        Self { messages, lanes, workers: 1, webhooks: 1, answer_after: Duration::ZERO, hanging: 0 }
     }
 
-    /// Publishes, starts the workers while the webhook is paused, resumes it, and waits until nothing is owed.
+    /// How many requests there are to make.
+    fn requests(&self) -> u64 {
+        self.messages * self.webhooks as u64
+    }
+
+    /// Publishes, starts the workers while the webhooks are paused, resumes them, and waits until nothing is owed.
     pub(super) async fn run(&self, bench: &Bench) -> Result<Drained, CliError> {
         let database = bench.server.create().await?;
-        let tally = Arc::new(Tally::new(&[self.lanes, self.lanes], 0));
+        let endpoints = vec![self.lanes; self.webhooks + 1];
+        let tally = Arc::new(Tally::new(&endpoints, 0).answering_after(self.answer_after));
         let receiver = Receiver::start(&tally)?;
 
         let topic = database.topic("bench").await?;
-        let webhook = database.webhook(topic, &receiver.url(0)).await?;
-        database.pause(webhook, true).await?;
+        let mut webhooks = Vec::new();
+        for endpoint in 0..self.webhooks {
+            let webhook = database.webhook(topic, &receiver.url(endpoint)).await?;
+            database.pause(webhook, true).await?;
+            webhooks.push(webhook);
+        }
         bench.progress.step(format!("publishing over {} lanes", self.lanes), self.messages);
         let begun = Instant::now();
         database.fill(topic, self.messages, self.lanes, |done| bench.progress.done(done)).await?;
         let filled_per_second = rate(self.messages, begun.elapsed());
         if self.hanging > 0 {
-            tally.hang(1);
+            tally.hang(self.webhooks);
             let topic = database.topic("hanging").await?;
-            database.webhook(topic, &receiver.url(1)).await?;
+            database.webhook(topic, &receiver.url(self.webhooks)).await?;
             database.fill(topic, self.hanging, self.lanes, |_| {}).await?;
         }
         database.store.bench_checkpoint().await?;
 
         let mut workers = Workers::start(self.workers, &database, bench.scale.concurrency).await?;
         if self.hanging > 0 {
-            let seen = || tally.requests(1) > 0;
+            let seen = || tally.requests(self.webhooks) > 0;
             wait_until(&mut workers, Duration::from_secs(10), "a request that hangs", seen).await?;
         }
         let meter = Meter::start(&bench.server, &database, workers.usage()).await?;
         bench
             .progress
-            .step(format!("delivering, {} lanes, {} worker(s)", self.lanes, self.workers), self.messages);
-        database.pause(webhook, false).await?;
+            .step(format!("delivering, {} lanes, {} worker(s)", self.lanes, self.workers), self.requests());
+        for webhook in &webhooks {
+            database.pause(*webhook, false).await?;
+        }
         let mut samples = Samples::default();
+        let arrived_in_all = || (0..self.webhooks).map(|endpoint| tally.requests(endpoint)).sum::<u64>();
         let arrived = || {
-            let requests = tally.requests(0);
+            let requests = arrived_in_all();
             samples.add(tally.elapsed(), requests);
             bench.progress.done(requests);
-            requests >= self.messages
+            requests >= self.requests()
         };
-        if let Err(error) = wait_until(&mut workers, limit(self.messages), "all messages", arrived).await {
-            return Err(database.explain(webhook, error).await);
+        if let Err(error) = wait_until(&mut workers, limit(self.requests()), "all messages", arrived).await {
+            return Err(database.explain(webhooks[0], error).await);
         }
         let begun = Instant::now();
-        while !database.is_settled(webhook).await? {
-            if begun.elapsed() > Duration::from_secs(15) {
-                let error = failed("something is still owed after everything was delivered".to_owned());
-                return Err(database.explain(webhook, error).await);
+        for webhook in webhooks {
+            while !database.is_settled(webhook).await? {
+                if begun.elapsed() > Duration::from_secs(15) {
+                    let error = failed("something is still owed after everything was delivered".to_owned());
+                    return Err(database.explain(webhook, error).await);
+                }
+                tokio::time::sleep(LOOK * 5).await;
             }
-            tokio::time::sleep(LOOK * 5).await;
         }
         let reading = Meter::read(&bench.server, workers.usage());
         workers.stop().await?;
-        let cost = meter.finish(&reading, &database, self.messages).await?;
+        let cost = meter.finish(&reading, &database, self.requests()).await?;
         drop(receiver);
         bench.server.drop(database).await?;
         Ok(Drained {
-            per_second: rate(self.messages, tally.span(0)),
+            per_second: rate(self.requests(), tally.span(self.webhooks)),
             tenths: samples.rates_of_parts(10),
             filled_per_second,
             cost,
-            violations: tally.violations() + (tally.requests(0) - self.messages),
+            violations: tally.violations() + (arrived_in_all() - self.requests()),
         })
     }
 }
@@ -132,7 +151,7 @@ pub(super) async fn client_only(bench: &Bench, messages: u64, lanes: u64) -> Res
         tokio::time::sleep(LOOK).await;
     }
     client.stop().await?;
-    Ok(rate(messages, tally.span(0)))
+    Ok(rate(messages, tally.span(1)))
 }
 
 /// Waits until a condition holds that nothing signals.

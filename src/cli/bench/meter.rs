@@ -1,4 +1,4 @@
-//! What a measurement cost: write-ahead log, transactions, processor time, memory.
+//! What a measurement cost: write-ahead log, statements, processor time, memory.
 
 use std::time::Duration;
 
@@ -33,7 +33,9 @@ pub(super) struct Reading {
 pub(super) struct Cost {
     /// Bytes of write-ahead log of the whole server.
     pub(super) wal_bytes: f64,
-    pub(super) transactions: Option<f64>,
+    /// Each statement of a worker or publisher is a transaction of its own, and one round trip once it is prepared: so
+    /// the transactions are counted. What the bench asks meanwhile, heartbeats and idle looks are among them.
+    pub(super) statements: Option<f64>,
     pub(super) server_microseconds: Option<f64>,
     pub(super) worker_microseconds: Option<f64>,
     /// Of the bench itself: the receiver, and the publishers where there are any.
@@ -80,7 +82,7 @@ impl Meter {
         };
         Ok(Cost {
             wal_bytes: each(float(counters.wal_bytes - self.counters.wal_bytes), messages),
-            transactions: Some(each(float(counters.transactions - self.counters.transactions), messages)),
+            statements: Some(each(float(counters.transactions - self.counters.transactions), messages)),
             server_microseconds: spent(self.server, reading.server),
             worker_microseconds: spent(self.workers, reading.workers),
             bench_microseconds: spent(self.bench, reading.bench),

@@ -125,7 +125,12 @@ async fn answer(tally: Arc<Tally>, request: Request<Incoming>) -> Result<Respons
     while let Some(Ok(_)) = body.frame().await {}
     let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let status = match tally.note(head.uri.path(), header("webhook-partition"), header("webhook-position")) {
-        Some(true) => StatusCode::NO_CONTENT,
+        Some(true) => {
+            if !tally.answer_after().is_zero() {
+                tokio::time::sleep(tally.answer_after()).await;
+            }
+            StatusCode::NO_CONTENT
+        }
         Some(false) => std::future::pending().await,
         None => StatusCode::NOT_FOUND,
     };

@@ -64,7 +64,12 @@ impl Row {
     /// What each message cost.
     pub(super) fn cost(self, cost: &Cost) -> Self {
         self.number("wal_bytes_per_message", "WAL, bytes a message", cost.wal_bytes, 0)
-            .number_if_known("transactions_per_message", "transactions a message", cost.transactions, 3)
+            .number_if_known(
+                "statements_per_message",
+                "statements (and round trips) a message",
+                cost.statements,
+                3,
+            )
             .number_if_known(
                 "postgresql_cpu_us_per_message",
                 "PostgreSQL, CPU µs a message",

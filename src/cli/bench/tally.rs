@@ -16,6 +16,8 @@ pub(super) fn partition_key(lane: u64) -> String {
 /// Counts what arrives, from any number of threads, without a lock.
 pub(super) struct Tally {
     epoch: Instant,
+    /// How long answers take.
+    answer_after: Duration,
     endpoints: Vec<Endpoint>,
     /// By message id: when its commit returned to its publisher, and when it arrived at the first endpoint.
     committed: Vec<AtomicU64>,
@@ -56,10 +58,21 @@ impl Tally {
         let times = || (0..tracked).map(|_| AtomicU64::new(0)).collect();
         Self {
             epoch: Instant::now(),
+            answer_after: Duration::ZERO,
             endpoints: lanes.iter().map(endpoint).collect(),
             committed: times(),
             arrived: times(),
         }
+    }
+
+    /// The same, but each answer takes so long.
+    pub(super) fn answering_after(self, answer_after: Duration) -> Self {
+        Self { answer_after, ..self }
+    }
+
+    /// How long an answer is to take.
+    pub(super) fn answer_after(&self) -> Duration {
+        self.answer_after
     }
 
     /// Requests to this endpoint are never answered from now on.
@@ -111,10 +124,12 @@ impl Tally {
         self.endpoints.iter().map(|endpoint| endpoint.violations.load(Relaxed)).sum()
     }
 
-    /// From an endpoint's first request to its last.
-    pub(super) fn span(&self, endpoint: usize) -> Duration {
-        let Endpoint { first, last, .. } = &self.endpoints[endpoint];
-        Duration::from_nanos(last.load(Relaxed).saturating_sub(first.load(Relaxed)))
+    /// From the first request to the last one of the first so many endpoints.
+    pub(super) fn span(&self, endpoints: usize) -> Duration {
+        let endpoints = &self.endpoints[..endpoints];
+        let first = endpoints.iter().map(|endpoint| endpoint.first.load(Relaxed)).min().unwrap_or_default();
+        let last = endpoints.iter().map(|endpoint| endpoint.last.load(Relaxed)).max().unwrap_or_default();
+        Duration::from_nanos(last.saturating_sub(first))
     }
 
     /// How long the tracked messages were on their way to the first endpoint, in the order of their commits.
@@ -170,6 +185,7 @@ mod tests {
         assert_eq!(tally.note("/1", "lane-0", "1"), Some(false));
         assert_eq!(tally.note("/2", "lane-0", "1"), None);
         assert_eq!((tally.requests(0), tally.requests(1), tally.violations()), (1, 2, 0));
+        assert!(tally.span(2) >= tally.span(1));
     }
 
     #[test]

@@ -5,12 +5,20 @@ use crate::cli::bench::{
     drain_run::{Drain, Drained, client_only},
     figures::{median, ratio},
     report::Row,
+    scale::KEYS,
 };
+
+/// How many webhooks share a topic in the last drain.
+const WEBHOOKS: usize = 3;
 
 pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
     let (mut rows, mut violations) = (Vec::new(), 0);
-    for &lanes in &bench.scale.lanes {
-        let (row, broken) = compare(bench, Drain::new(bench.scale.messages, lanes)).await?;
+    let mut drains: Vec<Drain> =
+        bench.scale.lanes.iter().map(|lanes| Drain::new(bench.scale.messages, *lanes)).collect();
+    let messages = (bench.scale.messages / WEBHOOKS as u64).max(1);
+    drains.push(Drain { webhooks: WEBHOOKS, ..Drain::new(messages, KEYS.min(messages)) });
+    for drain in drains {
+        let (row, broken) = compare(bench, drain).await?;
         violations += broken;
         rows.push(row);
     }
@@ -29,13 +37,15 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
 pub(super) async fn compare(bench: &Bench, drain: Drain) -> Result<(Row, u64), CliError> {
     let (mut drained, mut alone): (Vec<Drained>, Vec<f64>) = (Vec::new(), Vec::new());
     for _ in 0..bench.scale.rounds {
-        alone.push(client_only(bench, drain.messages, drain.lanes).await?);
+        let webhooks = drain.webhooks as u64;
+        alone.push(client_only(bench, drain.messages * webhooks, drain.lanes * webhooks).await?);
         drained.push(drain.run(bench).await?);
     }
     let rates: Vec<f64> = drained.iter().map(|drained| drained.per_second).collect();
     let ratios: Vec<f64> = rates.iter().zip(&alone).map(|(rate, alone)| ratio(*rate, *alone)).collect();
     let row = Row::default()
         .count("lanes", "lanes", drain.lanes)
+        .count("webhooks", "webhooks", drain.webhooks as u64)
         .count("messages", "messages", drain.messages)
         .number("delivered_per_second", "delivered/s", median(&rates), 0)
         .number(

@@ -47,11 +47,13 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
     listener.wait_for_word(READY).await?;
 
     let inserts = [BenchInsert::Message, BenchInsert::PlainAndNotify(CHANNEL.to_owned())];
-    let mut wal_bytes = [0.0; 2];
+    let mut costs = [(0.0, 0.0); 2];
     bench.progress.step(format!("{PER_SECOND} messages a second"), bench.scale.rounds as u64 * 2);
     for round in 0..bench.scale.rounds {
         for way in [round % 2, 1 - round % 2] {
-            wal_bytes[way] += turn(bench, &database, topic, &inserts[way], &tallies[way]).await?;
+            let (wal_bytes, statements) = turn(bench, &database, topic, &inserts[way], &tallies[way]).await?;
+            costs[way].0 += wal_bytes;
+            costs[way].1 += statements;
             listener.check()?;
         }
         bench.progress.done((round as u64 + 1) * 2);
@@ -76,11 +78,12 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
             .number("max_ms", "max ms", latency.max, 2)
             .number("p50_ratio", "p50 ratio", ratio(latency.p50, latencies[1].p50), 2)
             .number("p99_ratio", "p99 ratio", ratio(latency.p99, latencies[1].p99), 2)
+            .number("wal_bytes_per_message", "WAL, bytes a message", each(costs[way].0, latency.messages), 0)
             .number(
-                "wal_bytes_per_message",
-                "WAL, bytes a message",
-                each(wal_bytes[way], latency.messages),
-                0,
+                "statements_per_message",
+                "statements (and round trips) a message",
+                each(costs[way].1, latency.messages),
+                2,
             )
     };
     Ok(Report {
@@ -90,18 +93,19 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
         notes: vec![
             "Smallest loop: INSERT and NOTIFY in one transaction, one process that LISTENs and POSTs; no order, no retry.",
             "What arrived before its publisher heard of the commit counts as 0.",
+            "Statements: the publisher's own is one of them; the worker idles beside the smallest loop, too.",
         ],
     })
 }
 
-/// One turn of one way; gives the bytes of write-ahead log.
+/// One turn of one way; gives the bytes of write-ahead log, and the statements as far as sessions have told of them.
 async fn turn(
     bench: &Bench,
     database: &Database,
     topic_id: i64,
     insert: &BenchInsert,
     tally: &Arc<Tally>,
-) -> Result<f64, CliError> {
+) -> Result<(f64, f64), CliError> {
     let load = Load {
         insert: insert.clone(),
         topic_id,
@@ -114,9 +118,10 @@ async fn turn(
     };
     let before = database.counters().await?;
     load.run(database).await?;
-    // The last message arrives, and its settle is written.
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    // The last message arrives, its settle is written, and sessions tell of their transactions: once a second.
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
     let after = database.counters().await?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    Ok((after.wal_bytes - before.wal_bytes) as f64)
+    let spent = |before: i64, after: i64| (after - before) as f64;
+    Ok((spent(before.wal_bytes, after.wal_bytes), spent(before.transactions, after.transactions)))
 }

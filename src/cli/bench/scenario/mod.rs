@@ -7,6 +7,7 @@ mod held_snapshot;
 mod hot_lane;
 mod latency;
 mod publish;
+mod slow_receiver;
 mod sustained;
 mod workers;
 
@@ -25,6 +26,8 @@ pub(super) enum Scenario {
     Sustained,
     /// How long a message is on its way, beside the smallest loop of INSERT, NOTIFY and POST
     Latency,
+    /// A few lanes and a receiver that takes 20 ms to answer
+    SlowReceiver,
     /// Everything in one partition
     HotLane,
     /// One, two and four worker processes
@@ -49,6 +52,7 @@ impl Scenario {
             Self::Drain => Box::pin(drain::run(bench)).await,
             Self::Sustained => Box::pin(sustained::run(bench)).await,
             Self::Latency => Box::pin(latency::run(bench)).await,
+            Self::SlowReceiver => Box::pin(slow_receiver::run(bench)).await,
             Self::HotLane => Box::pin(hot_lane::run(bench)).await,
             Self::Workers => Box::pin(workers::run(bench)).await,
             Self::Backlog => Box::pin(backlog::run(bench)).await,

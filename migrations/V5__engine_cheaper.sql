@@ -1,0 +1,286 @@
+-- The worker's statements for less: checks as expressions instead of queries, and one array of rows instead of six.
+
+CREATE OR REPLACE FUNCTION claim_lanes(
+    worker            uuid,
+    new_token         bigint,
+    webhook_ids       bigint[],
+    slots             integer[],
+    due_after         timestamptz[],
+    messages_per_lane integer,
+    payload_budget    bigint
+) RETURNS TABLE (
+    webhook_id    bigint,
+    lane          bigint,
+    due_at        timestamptz,
+    "position"    bigint,
+    rewinds       integer,
+    failures      integer,
+    message_id    bigint,
+    partition_key text,
+    payload       json,
+    headers       json,
+    created_at    timestamptz,
+    state         text
+)
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+-- ----------------------------------------------------------------------
+-- claim_lanes: take the earliest due lanes of each webhook, and read them.
+--
+-- A claim leaves due_at as it is: no index entry is written for it, and none
+-- is left behind for later looks to walk over.
+--
+-- Webhook by webhook, so that one webhook's thousands of due lanes are in
+-- nobody else's way.
+--
+-- Parameters:
+--   worker            the claiming incarnation
+--   new_token         a value of its counter, never used before
+--   webhook_ids       webhooks with room, and beside each:
+--   slots               how many lanes to take at most
+--   due_after           where to begin: null is a few seconds back, -infinity
+--                       is a full sweep
+--   messages_per_lane messages to read of each lane at most
+--   payload_budget    bytes of payload to read in all
+--
+-- Returns: for each claimed lane its next messages in any order, at least
+--          one row (message_id null where nothing is owed). state: 'loaded'; 'deferred' beyond the budget, payload
+--          left out; 'missing' where the message itself is gone.
+-- Raises:  55000 the worker is not registered (another one took it for
+--          dead): it must start over.
+-- Locks:   the worker's row FOR KEY SHARE, so that nobody releases a dead
+--          worker's lanes while a claim of it is still under way; the lanes
+--          FOR UPDATE SKIP LOCKED.
+-- ----------------------------------------------------------------------
+#variable_conflict use_column
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    claimed  lanes[];
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM require_read_committed();
+    END IF;
+    PERFORM 1 FROM workers w WHERE w.id = claim_lanes.worker FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+
+    -- The CTE is a fence: joined directly, the update may touch more lanes than the LIMIT lets through.
+    WITH due AS MATERIALIZED (
+        SELECT l.webhook_id, l.lane
+          FROM unnest(claim_lanes.webhook_ids, claim_lanes.slots, claim_lanes.due_after)
+               AS want (webhook_id, slots, due_after)
+          JOIN webhooks w ON w.id = want.webhook_id
+           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+         CROSS JOIN LATERAL (
+            SELECT l.webhook_id, l.lane
+              FROM lanes l
+             WHERE l.webhook_id = want.webhook_id
+               AND l.due_at >= coalesce(want.due_after, statement_timestamp() - interval '5 s')
+               AND l.due_at <= statement_timestamp()
+               AND l.claimed_by IS NULL
+             ORDER BY l.due_at
+             LIMIT want.slots
+               FOR UPDATE SKIP LOCKED
+         ) l
+    ), taken AS (
+        UPDATE lanes l
+           SET claimed_by = claim_lanes.worker, token = claim_lanes.new_token
+          FROM due
+         WHERE l.webhook_id = due.webhook_id AND l.lane = due.lane
+        RETURNING l
+    )
+    SELECT array_agg(t.l) INTO claimed FROM taken t;
+    IF claimed IS NULL THEN
+        RETURN;
+    END IF;
+
+    -- A new statement, and so a new snapshot: it sees whatever lowered the positions that the update returned.
+    RETURN QUERY
+    SELECT c.webhook_id, c.lane, c.due_at, c.position, c.rewinds, c.failures, d.message_id, m.partition_key,
+           CASE WHEN sum(m.payload_bytes) OVER read <= payload_budget THEN m.payload END,
+           m.headers, m.created_at,
+           CASE WHEN m.id IS NULL THEN 'missing'
+                WHEN sum(m.payload_bytes) OVER read <= payload_budget THEN 'loaded'
+                ELSE 'deferred' END
+      FROM unnest(claimed) c
+      LEFT JOIN LATERAL (
+        SELECT o.message_id
+          FROM deliveries o
+         WHERE o.webhook_id = c.webhook_id AND o.lane = c.lane AND o.message_id > c.position
+         ORDER BY o.message_id
+         LIMIT messages_per_lane
+      ) d ON true
+      LEFT JOIN messages m ON m.id = d.message_id
+    WINDOW read AS (ROWS UNBOUNDED PRECEDING);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION settle(
+    worker          uuid,
+    done_webhooks   bigint[], done_lanes bigint[], done_tokens bigint[], done_messages bigint[],
+    dead_webhooks   bigint[], dead_lanes bigint[], dead_tokens bigint[], dead_messages bigint[],
+    dead_reasons    text[], dead_attempts integer[], dead_errors text[],
+    lane_webhooks   bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_rewinds integer[],
+    lane_positions  bigint[], lane_states text[], lane_delays double precision[], lane_failures integer[], lane_errors text[]
+) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+-- ----------------------------------------------------------------------
+-- settle: write what became of requests, for many lanes at once.
+--
+-- Every part is guarded by the lane's (claimed_by, token): what belongs to a
+-- lane that was released or taken over meanwhile is left alone.
+--
+-- Parameters (arrays in primary-key order):
+--   done_*  deliveries that were accepted
+--   dead_*  deliveries that move to the dead letters
+--   lane_*  lanes whose row changes. state: 'held' (only failures and
+--           position), 'ready' (released), 'waiting' (released, due after
+--           delay seconds), 'halted' (released, never due)
+--
+-- position moves only if no replay has rewound the lane since lane_rewinds.
+-- due_at of a held lane stays as it is, so that no index entry is written.
+--
+-- Locks: the rows it writes. No flush: a lost settle means a redelivery.
+-- ----------------------------------------------------------------------
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM require_read_committed();
+    END IF;
+
+    IF cardinality(done_messages) > 0 THEN
+        DELETE FROM deliveries d
+         USING unnest(done_webhooks, done_lanes, done_tokens, done_messages) AS done (webhook_id, lane, token, message_id)
+         WHERE d.webhook_id = done.webhook_id AND d.lane = done.lane AND d.message_id = done.message_id
+           AND EXISTS (SELECT FROM lanes l
+                        WHERE l.webhook_id = done.webhook_id AND l.lane = done.lane
+                          AND l.claimed_by = settle.worker AND l.token = done.token);
+    END IF;
+
+    IF cardinality(dead_messages) > 0 THEN
+        WITH died AS (
+            DELETE FROM deliveries d
+             USING unnest(dead_webhooks, dead_lanes, dead_tokens, dead_messages, dead_reasons, dead_attempts, dead_errors)
+                   AS dead (webhook_id, lane, token, message_id, reason, attempts, last_error)
+             WHERE d.webhook_id = dead.webhook_id AND d.lane = dead.lane AND d.message_id = dead.message_id
+               AND EXISTS (SELECT FROM lanes l
+                            WHERE l.webhook_id = dead.webhook_id AND l.lane = dead.lane
+                              AND l.claimed_by = settle.worker AND l.token = dead.token)
+            RETURNING d.webhook_id, d.lane, d.message_id, dead.reason, dead.attempts, dead.last_error
+        )
+        INSERT INTO dead_letters (webhook_id, lane, message_id, reason, attempts, last_error)
+        SELECT died.webhook_id, died.lane, died.message_id, died.reason, died.attempts, died.last_error
+          FROM died
+        ON CONFLICT ON CONSTRAINT dead_letters_delivery_key DO UPDATE
+           SET reason = excluded.reason, attempts = excluded.attempts, last_error = excluded.last_error, created_at = now();
+    END IF;
+
+    IF cardinality(lane_lanes) > 0 THEN
+        UPDATE lanes l
+           SET position = CASE WHEN l.rewinds = new.rewinds THEN greatest(l.position, new.position) ELSE l.position END,
+               due_at = CASE new.state WHEN 'held' THEN l.due_at
+                                       WHEN 'halted' THEN 'infinity'
+                                       WHEN 'waiting' THEN clock_timestamp() + make_interval(secs => new.delay)
+                                       ELSE clock_timestamp() END,
+               claimed_by = CASE new.state WHEN 'held' THEN l.claimed_by END,
+               token = CASE new.state WHEN 'held' THEN l.token END,
+               failures = new.failures,
+               last_error = CASE WHEN new.failures > 0 THEN coalesce(new.last_error, l.last_error) END,
+               halted = new.state = 'halted'
+          FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_rewinds, lane_positions, lane_states, lane_delays,
+                      lane_failures, lane_errors)
+               AS new (webhook_id, lane, token, rewinds, position, state, delay, failures, last_error)
+         WHERE l.webhook_id = new.webhook_id AND l.lane = new.lane
+           AND l.claimed_by = settle.worker AND l.token = new.token;
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION retire_lanes(
+    worker      uuid,
+    webhook_ids bigint[],
+    lanes       bigint[],
+    tokens      bigint[],
+    rewinds     integer[]
+) RETURNS TABLE (webhook_id bigint, lane bigint, outcome text)
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET lock_timeout = '50ms'
+AS $$
+-- ----------------------------------------------------------------------
+-- retire_lanes: delete the rows of held lanes that ran dry.
+--
+-- A publisher that found a lane's row present holds the stripe until its
+-- commit is visible. So the row may go only while we hold the stripe, and
+-- after a look, in a new statement, that nothing is owed. Waiting for the
+-- stripe could take as long as a publisher's transaction: it is only tried.
+--
+-- Parameters: the lanes and guards in primary-key order; rewinds is the
+--             newest the worker knows.
+--
+-- Returns: 'retired' lanes, and 'rewound' ones, whose position a replay had
+--          lowered (it is below everything owed now). All others stay: the
+--          stripe is taken, something is owed, or the lane is not the
+--          worker's any more; read_lanes tells.
+-- Locks:   advisory (stripe_class(), stripe), tried, until the end of this
+--          short transaction; the rows it deletes, for which it waits no
+--          longer than publishers can wait for the stripes. No flush.
+-- ----------------------------------------------------------------------
+#variable_conflict use_column
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    class    integer := quote_ident(current_schema())::regnamespace::oid::integer;
+    locked   boolean[];
+    retired  integer;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM require_read_committed();
+    END IF;
+
+    SELECT array_agg(pg_try_advisory_xact_lock(class, (h.lane & 1023)::integer) ORDER BY h.n)
+      INTO locked
+      FROM unnest(retire_lanes.lanes) WITH ORDINALITY AS h (lane, n);
+
+    -- New statements, which see whatever the stripes' last holders have committed.
+    RETURN QUERY
+    DELETE FROM lanes l
+     USING unnest(retire_lanes.webhook_ids, retire_lanes.lanes, retire_lanes.tokens, retire_lanes.rewinds, locked)
+           AS h (webhook_id, lane, token, rewinds, locked)
+     WHERE h.locked
+       AND l.webhook_id = h.webhook_id AND l.lane = h.lane
+       AND l.claimed_by = retire_lanes.worker AND l.token = h.token
+       -- Only a replay puts something at or below position, and it counts rewinds up: then look at all of the lane.
+       -- The row's own position, not the worker's: it moved in the transaction that deleted what it passed.
+       AND NOT EXISTS (SELECT FROM deliveries d
+                        WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane
+                          AND d.message_id > CASE WHEN l.rewinds = h.rewinds THEN l.position ELSE -1 END)
+    RETURNING l.webhook_id, l.lane, 'retired';
+
+    GET DIAGNOSTICS retired = ROW_COUNT;
+    IF retired = cardinality(retire_lanes.lanes) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    UPDATE lanes l
+       SET position = least(l.position, (SELECT min(d.message_id) - 1 FROM deliveries d
+                                          WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane))
+      FROM unnest(retire_lanes.webhook_ids, retire_lanes.lanes, retire_lanes.tokens, retire_lanes.rewinds, locked)
+           AS h (webhook_id, lane, token, rewinds, locked)
+     WHERE h.locked
+       AND l.webhook_id = h.webhook_id AND l.lane = h.lane
+       AND l.claimed_by = retire_lanes.worker AND l.token = h.token
+       AND l.rewinds <> h.rewinds
+    RETURNING l.webhook_id, l.lane, 'rewound';
+END
+$$;

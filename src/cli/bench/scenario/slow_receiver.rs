@@ -1,0 +1,53 @@
+//! How close a few lanes come to what a slow receiver lets through: while one answer is awaited, the lane's next request
+//! may not start.
+
+use std::time::Duration;
+
+use super::{Bench, CliError, Report};
+use crate::cli::bench::{
+    drain_run::Drain,
+    figures::{median, ratio},
+    report::Row,
+};
+
+/// How long the receiver takes to answer.
+const ANSWER_AFTER: Duration = Duration::from_millis(20);
+
+/// Lanes; each can have one request in flight.
+const LANES: u64 = 20;
+
+pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
+    // A tenth of the usual number takes some ten seconds.
+    let drain =
+        Drain { answer_after: ANSWER_AFTER, ..Drain::new((bench.scale.messages / 10).max(LANES), LANES) };
+    let (mut rates, mut violations, mut cost) = (Vec::new(), 0, None);
+    for _ in 0..bench.scale.rounds {
+        let drained = drain.run(bench).await?;
+        violations += drained.violations;
+        // The time runs from the first arrival: what arrived in that instant has taken none of it.
+        rates.push(drained.per_second * ratio(float(drain.messages - LANES), float(drain.messages)));
+        cost = Some(drained.cost);
+    }
+    let ideal = float(LANES) / ANSWER_AFTER.as_secs_f64();
+    let rate = median(&rates);
+    let row = Row::default()
+        .count("lanes", "lanes", LANES)
+        .number("answer_after_ms", "answer after, ms", ANSWER_AFTER.as_secs_f64() * 1e3, 0)
+        .number("delivered_per_second", "delivered/s", rate, 1)
+        .number("ideal_per_second", "ideal/s", ideal, 0)
+        .number("ratio", "ratio", ratio(rate, ideal), 3);
+    Ok(Report {
+        title: "slow-receiver: 20 lanes, each answer takes 20 ms",
+        rows: vec![match cost {
+            Some(cost) => row.cost(&cost),
+            None => row,
+        }],
+        violations,
+        notes: vec!["Ideal: each lane's next request starts the moment the last one was answered."],
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
