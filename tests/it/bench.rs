@@ -18,7 +18,8 @@ async fn a_quick_drain_is_in_order_and_reports_as_json() {
     assert_eq!(scenario["scenario"], "drain");
     assert_eq!(scenario["order_violations"], 0);
     let rows = scenario["rows"].as_array().unwrap();
-    assert_eq!(rows.iter().map(|row| row["lanes"].as_u64().unwrap()).collect::<Vec<_>>(), [20, 500]);
+    assert_eq!(rows.iter().map(|row| row["lanes"].as_u64().unwrap()).collect::<Vec<_>>(), [20, 500, 333]);
+    assert_eq!(rows.iter().map(|row| row["webhooks"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 1, 3]);
     for row in rows {
         for figure in ["delivered_per_second", "client_only_per_second", "ratio", "wal_bytes_per_message"] {
             assert!(row[figure].as_f64().unwrap() > 0.0, "{figure} in {row}");
