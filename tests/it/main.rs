@@ -11,6 +11,7 @@ mod failover;
 mod flow;
 mod leftovers;
 mod levels;
+mod long_transactions;
 mod ordering;
 mod publishing;
 mod restarts;
