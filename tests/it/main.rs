@@ -6,6 +6,7 @@
 mod api;
 mod bench;
 mod cli;
+mod clock_steps;
 mod embedded;
 mod failover;
 mod flow;
