@@ -13,6 +13,7 @@ mod flow;
 mod leftovers;
 mod levels;
 mod long_transactions;
+mod model;
 mod ordering;
 mod publishing;
 mod restarts;
