@@ -8,8 +8,8 @@
 //! | `world` | the real thing, to which it is done |
 //!
 //! What is promised is written at `expectation::Model::check`. `PGTOPIC_MODEL_CASES` (16) says how many cases to try,
-//! `PGTOPIC_MODEL_OPERATIONS` (25) how many operations a case has at most; `PROPTEST_RNG_SEED` makes a run repeatable. What a
-//! failure prints as its minimal input is Rust: put it into [`a_case_once_found`] to run it again.
+//! `PGTOPIC_MODEL_OPERATIONS` (25) how many operations a case has at most, and `PGTOPIC_MODEL_TRIES` (1) how often each is
+//! tried: more make a race shrink further. What a failure prints as its minimal input is Rust: put it into [`a_case_once_found`] to run it again.
 
 mod expectation;
 mod operation;
@@ -48,17 +48,19 @@ async fn run(operations: &[Operation]) -> Result<(), String> {
 fn quarter() {
     let cases = setting("PGTOPIC_MODEL_CASES", 16).div_ceil(4);
     let operations = setting("PGTOPIC_MODEL_OPERATIONS", 25);
+    let tries = setting("PGTOPIC_MODEL_TRIES", 1);
     let config = ProptestConfig {
         cases: u32::try_from(cases).unwrap(),
         failure_persistence: None,
         max_shrink_iters: 400,
-        max_shrink_time: 240_000,
+        max_shrink_time: 120_000,
         ..ProptestConfig::default()
     };
     let (runtime, begun) = (runtime(), Instant::now());
     let strategy = prop::collection::vec(operation(), 1..=operations);
-    let checked = TestRunner::new(config)
-        .run(&strategy, |operations| runtime.block_on(run(&operations)).map_err(TestCaseError::fail));
+    let checked = TestRunner::new(config).run(&strategy, |operations| {
+        (0..tries).try_for_each(|_| runtime.block_on(run(&operations)).map_err(TestCaseError::fail))
+    });
     println!("{cases} cases in {:?}", begun.elapsed());
     if let Err(error) = checked {
         panic!("{error}");
@@ -109,6 +111,7 @@ fn a_case_once_found() {
         Fail { which: 1, how: Drop },
         Publish { key: 0 },
         Resume { which: 0 },
+        CutConnections,
         StopWorker { slot: 1 },
         Recover { which: 1 },
         Open { key: 1, level: ReadCommitted },

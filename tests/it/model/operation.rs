@@ -69,6 +69,8 @@ pub(super) enum Operation {
     KillWorker {
         slot: u8,
     },
+    /// All connections of all workers are cut, in the middle of whatever they say; the workers live on.
+    CutConnections,
     /// Stopped in good order.
     StopWorker {
         slot: u8,
@@ -144,6 +146,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         1 => which().prop_map(|which| Resume { which }),
         1 => which().prop_map(|which| DeleteWebhook { which }),
         2 => slot().prop_map(|slot| KillWorker { slot }),
+        1 => Just(CutConnections),
         1 => slot().prop_map(|slot| StopWorker { slot }),
         1 => (level(), keys()).prop_map(|(level, keys)| RollBack { level, keys }),
         2 => (level(), keys(), keys(), keys())
