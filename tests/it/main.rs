@@ -15,6 +15,7 @@ mod levels;
 mod long_transactions;
 mod model;
 mod ordering;
+mod plans;
 mod publishing;
 mod restarts;
 mod retries;
