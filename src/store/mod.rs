@@ -4,6 +4,7 @@
 //! Methods are grouped by area in the files beside this one.
 
 mod bench;
+mod clock;
 mod connect;
 mod dead_letters;
 mod deliveries;
@@ -29,7 +30,9 @@ use deadpool_postgres::{Object, Pool};
 use tokio::sync::Semaphore;
 use tokio_postgres::{Row, Statement, types::ToSql};
 
-pub use self::{bench::*, error::StoreError, lanes::*, migrate::MigrateOutcome, settle::*, workers::*};
+pub use self::{
+    bench::*, clock::*, error::StoreError, lanes::*, migrate::MigrateOutcome, settle::*, workers::*,
+};
 use self::{connect::Connector, statement::Schema};
 use crate::{
     config::DatabaseConfig,

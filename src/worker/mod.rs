@@ -18,9 +18,11 @@
 //! | `pace` | when to look for work |
 //! | `slots` | whose turn it is |
 //! | `session`, `liveness`, `takeover` | who is alive |
+//! | `clock` | what a step of the database's clock must not delay |
 //! | `maintenance` | partitions of the log, retention, orphans |
 
 mod claim;
+mod clock;
 mod dry;
 mod engine;
 mod lane;
@@ -157,6 +159,7 @@ impl Incarnation<'_> {
         let mut tasks = JoinSet::new();
         tasks.spawn(session::keep(Arc::new(session), notices, Arc::clone(&signals), Arc::clone(&liveness)));
         tasks.spawn(never(takeover::watch(self.store.clone(), info.id, Arc::clone(&signals))));
+        tasks.spawn(never(clock::watch(self.store.clone(), Arc::clone(&signals))));
         tasks.spawn(never(maintenance::maintain(self.store.clone(), Arc::clone(&signals))));
 
         for id in stopped.iter().filter(|id| **id != info.id) {

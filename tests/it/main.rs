@@ -6,12 +6,16 @@
 mod api;
 mod bench;
 mod cli;
+mod clock_steps;
 mod embedded;
 mod failover;
 mod flow;
 mod leftovers;
 mod levels;
+mod long_transactions;
+mod model;
 mod ordering;
+mod plans;
 mod publishing;
 mod restarts;
 mod retries;

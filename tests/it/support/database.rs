@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::TestClock;
 use pgtopic::{
     config::{Config, DatabaseConfig},
     embedded::{EmbeddedPostgres, Settings},
@@ -145,6 +146,11 @@ impl TestCluster {
     /// Starts one that keeps commits over crashes, as in production.
     pub(crate) async fn durable() -> Self {
         Self::with(Settings { durable: true, ..settings() }).await
+    }
+
+    /// Starts one whose clock the test steps.
+    pub(crate) async fn with_clock(clock: &TestClock) -> Self {
+        Self::with(Settings { pg_bin: Some(clock.binaries()), ..settings() }).await
     }
 
     async fn with(settings: Settings) -> Self {

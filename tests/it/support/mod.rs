@@ -2,6 +2,7 @@
 //!
 //! - [`TestDatabase`]: an empty, migrated database of the test's own, in milliseconds.
 //! - [`TestCluster`]: a PostgreSQL of the test's own, for tests that stop or kill it.
+//! - [`TestClock`]: the clock of such a PostgreSQL, stepped as the test likes.
 //! - [`TestReceiver`]: a webhook receiver that records every request and answers as it is told.
 //! - [`Process`]: the built binary, running.
 //! - [`Broker`]: a worker in the test's own process.
@@ -12,6 +13,7 @@
 #![allow(dead_code, unused_imports, reason = "a tool box")]
 
 mod broker;
+mod clock;
 mod database;
 mod http;
 mod order;
@@ -23,6 +25,7 @@ use std::time::Duration;
 
 pub(crate) use self::{
     broker::{Broker, quick_delivery},
+    clock::TestClock,
     database::{TestCluster, TestDatabase},
     http::Http,
     order::{Expected, check_order},

@@ -1,0 +1,157 @@
+//! What can be done to the broker.
+
+use proptest::prelude::*;
+
+/// How many partitions there are, and how many of their own the open transactions have.
+pub(super) const KEYS: u8 = 4;
+pub(super) const OPEN_KEYS: u8 = 2;
+
+/// How many workers there may be at once.
+pub(super) const SLOTS: u8 = 2;
+
+/// One operation. `which` counts the webhooks that are there, around and around; without one, nothing happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Operation {
+    /// One message, by itself.
+    Publish {
+        key: u8,
+    },
+    /// A message that receivers of webhooks with one attempt refuse for ever.
+    Poison {
+        key: u8,
+    },
+    /// Several messages in one statement.
+    PublishBatch {
+        keys: Vec<u8>,
+    },
+    /// A transaction that undoes a part of itself and is committed.
+    RollBackSavepoint {
+        level: Level,
+        before: Vec<u8>,
+        undone: Vec<u8>,
+        after: Vec<u8>,
+    },
+    /// A transaction that is undone as a whole.
+    RollBack {
+        level: Level,
+        keys: Vec<u8>,
+    },
+    /// One message in a transaction that stays open beside all that follows; it has partitions of its own.
+    Open {
+        key: u8,
+        level: Level,
+    },
+    /// The end of that transaction.
+    Close {
+        commit: bool,
+    },
+    CreateWebhook {
+        patience: Patience,
+    },
+    DeleteWebhook {
+        which: u8,
+    },
+    Pause {
+        which: u8,
+    },
+    Resume {
+        which: u8,
+    },
+    /// From now on the webhook's receiver fails.
+    Fail {
+        which: u8,
+        how: Failure,
+    },
+    Recover {
+        which: u8,
+    },
+    /// Cut off: its connections are lost and its requests are aborted.
+    KillWorker {
+        slot: u8,
+    },
+    /// All connections of all workers are cut, in the middle of whatever they say; the workers live on.
+    CutConnections,
+    /// Stopped in good order.
+    StopWorker {
+        slot: u8,
+    },
+    StartWorker {
+        slot: u8,
+    },
+    /// Lets things happen.
+    Wait {
+        milliseconds: u8,
+    },
+}
+
+/// What a webhook does with a message that is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Tries for ever.
+    Endless,
+    /// Gives it to the dead letters at once.
+    OneAttempt,
+}
+
+/// How a receiver fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It answers 503.
+    Refuse,
+    /// It closes the connection.
+    Drop,
+    /// It accepts, but takes its time.
+    Slow,
+}
+
+/// A transaction's isolation level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+impl Level {
+    pub(super) fn sql(self) -> &'static str {
+        match self {
+            Self::ReadCommitted => "READ COMMITTED",
+            Self::RepeatableRead => "REPEATABLE READ",
+            Self::Serializable => "SERIALIZABLE",
+        }
+    }
+}
+
+/// Any operation; those that shrink last are the simplest.
+pub(super) fn operation() -> impl Strategy<Value = Operation> {
+    use Operation::*;
+    let key = || 0..KEYS;
+    let keys = || prop::collection::vec(0..KEYS, 0..=4);
+    let which = || 0u8..4;
+    let slot = || 0..SLOTS;
+    let level =
+        || prop_oneof![Just(Level::ReadCommitted), Just(Level::RepeatableRead), Just(Level::Serializable)];
+    let how = prop_oneof![Just(Failure::Refuse), Just(Failure::Drop), Just(Failure::Slow)];
+    let patience = prop_oneof![Just(Patience::Endless), Just(Patience::OneAttempt)];
+    prop_oneof![
+        6 => key().prop_map(|key| Publish { key }),
+        3 => keys().prop_map(|keys| PublishBatch { keys }),
+        4 => slot().prop_map(|slot| StartWorker { slot }),
+        3 => patience.prop_map(|patience| CreateWebhook { patience }),
+        2 => key().prop_map(|key| Poison { key }),
+        2 => (0u8..80).prop_map(|milliseconds| Wait { milliseconds }),
+        2 => (which(), how).prop_map(|(which, how)| Fail { which, how }),
+        1 => which().prop_map(|which| Recover { which }),
+        1 => which().prop_map(|which| Pause { which }),
+        1 => which().prop_map(|which| Resume { which }),
+        1 => which().prop_map(|which| DeleteWebhook { which }),
+        2 => slot().prop_map(|slot| KillWorker { slot }),
+        1 => Just(CutConnections),
+        1 => slot().prop_map(|slot| StopWorker { slot }),
+        1 => (level(), keys()).prop_map(|(level, keys)| RollBack { level, keys }),
+        2 => (level(), keys(), keys(), keys())
+            .prop_map(|(level, before, undone, after)| RollBackSavepoint { level, before, undone, after }),
+        2 => (0..OPEN_KEYS, level()).prop_map(|(key, level)| Open { key, level }),
+        1 => any::<bool>().prop_map(|commit| Close { commit }),
+    ]
+}
