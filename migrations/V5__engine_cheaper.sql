@@ -1,4 +1,12 @@
--- The worker's statements for less: checks as expressions instead of queries, and one array of rows instead of six.
+-- The worker's statements for less: checks as expressions instead of queries, one array of rows instead of six, and an
+-- index that no lookup of a single lane can take by mistake.
+
+-- Both indexes of lanes began with webhook_id. A plan made while the table was empty may look a lane up by either, and
+-- by this one it goes through all lanes of the webhook for each. By an expression, only who writes the same
+-- expression can use it: the looks at what is due.
+DROP INDEX lanes_due;
+CREATE INDEX lanes_due ON lanes ((webhook_id + 0), due_at);
+COMMENT ON INDEX lanes_due IS 'For looks at what is due: webhook_id + 0 = ... ORDER BY due_at.';
 
 CREATE OR REPLACE FUNCTION claim_lanes(
     worker            uuid,
@@ -78,7 +86,7 @@ BEGIN
          CROSS JOIN LATERAL (
             SELECT l.webhook_id, l.lane
               FROM lanes l
-             WHERE l.webhook_id = want.webhook_id
+             WHERE l.webhook_id + 0 = want.webhook_id
                AND l.due_at >= coalesce(want.due_after, statement_timestamp() - interval '5 s')
                AND l.due_at <= statement_timestamp()
                AND l.claimed_by IS NULL
@@ -116,92 +124,6 @@ BEGIN
       ) d ON true
       LEFT JOIN messages m ON m.id = d.message_id
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
-END
-$$;
-
-CREATE OR REPLACE FUNCTION settle(
-    worker          uuid,
-    done_webhooks   bigint[], done_lanes bigint[], done_tokens bigint[], done_messages bigint[],
-    dead_webhooks   bigint[], dead_lanes bigint[], dead_tokens bigint[], dead_messages bigint[],
-    dead_reasons    text[], dead_attempts integer[], dead_errors text[],
-    lane_webhooks   bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_rewinds integer[],
-    lane_positions  bigint[], lane_states text[], lane_delays double precision[], lane_failures integer[], lane_errors text[]
-) RETURNS void
-LANGUAGE plpgsql VOLATILE
-SET search_path FROM CURRENT
-SET jit = off SET plan_cache_mode = force_generic_plan
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
-AS $$
--- ----------------------------------------------------------------------
--- settle: write what became of requests, for many lanes at once.
---
--- Every part is guarded by the lane's (claimed_by, token): what belongs to a
--- lane that was released or taken over meanwhile is left alone.
---
--- Parameters (arrays in primary-key order):
---   done_*  deliveries that were accepted
---   dead_*  deliveries that move to the dead letters
---   lane_*  lanes whose row changes. state: 'held' (only failures and
---           position), 'ready' (released), 'waiting' (released, due after
---           delay seconds), 'halted' (released, never due)
---
--- position moves only if no replay has rewound the lane since lane_rewinds.
--- due_at of a held lane stays as it is, so that no index entry is written.
---
--- Locks: the rows it writes. No flush: a lost settle means a redelivery.
--- ----------------------------------------------------------------------
-DECLARE
-    no_flush text := set_config('synchronous_commit', 'off', true);
-BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        PERFORM require_read_committed();
-    END IF;
-
-    IF cardinality(done_messages) > 0 THEN
-        DELETE FROM deliveries d
-         USING unnest(done_webhooks, done_lanes, done_tokens, done_messages) AS done (webhook_id, lane, token, message_id)
-         WHERE d.webhook_id = done.webhook_id AND d.lane = done.lane AND d.message_id = done.message_id
-           AND EXISTS (SELECT FROM lanes l
-                        WHERE l.webhook_id = done.webhook_id AND l.lane = done.lane
-                          AND l.claimed_by = settle.worker AND l.token = done.token);
-    END IF;
-
-    IF cardinality(dead_messages) > 0 THEN
-        WITH died AS (
-            DELETE FROM deliveries d
-             USING unnest(dead_webhooks, dead_lanes, dead_tokens, dead_messages, dead_reasons, dead_attempts, dead_errors)
-                   AS dead (webhook_id, lane, token, message_id, reason, attempts, last_error)
-             WHERE d.webhook_id = dead.webhook_id AND d.lane = dead.lane AND d.message_id = dead.message_id
-               AND EXISTS (SELECT FROM lanes l
-                            WHERE l.webhook_id = dead.webhook_id AND l.lane = dead.lane
-                              AND l.claimed_by = settle.worker AND l.token = dead.token)
-            RETURNING d.webhook_id, d.lane, d.message_id, dead.reason, dead.attempts, dead.last_error
-        )
-        INSERT INTO dead_letters (webhook_id, lane, message_id, reason, attempts, last_error)
-        SELECT died.webhook_id, died.lane, died.message_id, died.reason, died.attempts, died.last_error
-          FROM died
-        ON CONFLICT ON CONSTRAINT dead_letters_delivery_key DO UPDATE
-           SET reason = excluded.reason, attempts = excluded.attempts, last_error = excluded.last_error, created_at = now();
-    END IF;
-
-    IF cardinality(lane_lanes) > 0 THEN
-        UPDATE lanes l
-           SET position = CASE WHEN l.rewinds = new.rewinds THEN greatest(l.position, new.position) ELSE l.position END,
-               due_at = CASE new.state WHEN 'held' THEN l.due_at
-                                       WHEN 'halted' THEN 'infinity'
-                                       WHEN 'waiting' THEN clock_timestamp() + make_interval(secs => new.delay)
-                                       ELSE clock_timestamp() END,
-               claimed_by = CASE new.state WHEN 'held' THEN l.claimed_by END,
-               token = CASE new.state WHEN 'held' THEN l.token END,
-               failures = new.failures,
-               last_error = CASE WHEN new.failures > 0 THEN coalesce(new.last_error, l.last_error) END,
-               halted = new.state = 'halted'
-          FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_rewinds, lane_positions, lane_states, lane_delays,
-                      lane_failures, lane_errors)
-               AS new (webhook_id, lane, token, rewinds, position, state, delay, failures, last_error)
-         WHERE l.webhook_id = new.webhook_id AND l.lane = new.lane
-           AND l.claimed_by = settle.worker AND l.token = new.token;
-    END IF;
 END
 $$;
 

@@ -39,9 +39,12 @@ AS $$
 -- Locks:      the lanes it corrects, SKIP LOCKED. No flush.
 -- ----------------------------------------------------------------------
 #variable_conflict use_column
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
 BEGIN
-    PERFORM require_read_committed();
-    PERFORM set_config('synchronous_commit', 'off', true);
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM require_read_committed();
+    END IF;
     RETURN QUERY
     WITH ahead AS MATERIALIZED (
         SELECT l.at, l.webhook_id, l.due_at, l.wait_seconds
@@ -49,7 +52,7 @@ BEGIN
          CROSS JOIN LATERAL (
             SELECT l.ctid AS at, l.webhook_id, l.due_at, l.wait_seconds
               FROM lanes l
-             WHERE l.webhook_id = w.id
+             WHERE l.webhook_id + 0 = w.id
                AND l.due_at > greatest(CASE WHEN w.id = after_webhook THEN after_due_at END,
                                        statement_timestamp() + interval '0.1 s')
                AND l.due_at < 'infinity'
@@ -115,9 +118,12 @@ AS $$
 --
 -- Locks: the rows it writes. No flush: a lost settle means a redelivery.
 -- ----------------------------------------------------------------------
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
 BEGIN
-    PERFORM require_read_committed();
-    PERFORM set_config('synchronous_commit', 'off', true);
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM require_read_committed();
+    END IF;
 
     IF cardinality(done_messages) > 0 THEN
         DELETE FROM deliveries d
