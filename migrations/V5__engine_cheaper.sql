@@ -1,9 +1,14 @@
--- The worker's statements for less: checks as expressions instead of queries, one array of rows instead of six, and an
--- index that no lookup of a single lane can take by mistake.
+-- The worker's statements for less: checks as expressions instead of queries, and one array of rows instead of six; and
+-- with plans that stay good, whatever they were made on.
+--
+-- Plans are kept for the session. One that was made while a table was empty, and known to be, joined by reading all
+-- of the table by an index and comparing each row with each lane: right for no rows, and minutes for a backlog of 50,000. So
+-- whatever joins a table by its key says it as a range, key >= ... AND key <= ...: by that only a lookup in the
+-- primary key can join, since it allows no merge, and with that no scan in the key's order; all others are switched off.
+-- (Or it is a subquery with a LIMIT, which is a lookup for each row in any plan.)
 
--- Both indexes of lanes began with webhook_id. A plan made while the table was empty may look a lane up by either, and
--- by this one it goes through all lanes of the webhook for each. By an expression, only who writes the same
--- expression can use it: the looks at what is due.
+-- Both indexes of lanes began with webhook_id, and a lookup of a lane could be made by either; by this one it goes
+-- through all lanes of the webhook. By an expression, only who writes the same expression can use it.
 DROP INDEX lanes_due;
 CREATE INDEX lanes_due ON lanes ((webhook_id + 0), due_at);
 COMMENT ON INDEX lanes_due IS 'For looks at what is due: webhook_id + 0 = ... ORDER BY due_at.';
@@ -98,7 +103,8 @@ BEGIN
         UPDATE lanes l
            SET claimed_by = claim_lanes.worker, token = claim_lanes.new_token
           FROM due
-         WHERE l.webhook_id = due.webhook_id AND l.lane = due.lane
+         WHERE (l.webhook_id, l.lane) >= (due.webhook_id, due.lane)
+           AND (l.webhook_id, l.lane) <= (due.webhook_id, due.lane)
         RETURNING l
     )
     SELECT array_agg(t.l) INTO claimed FROM taken t;
@@ -122,7 +128,81 @@ BEGIN
          ORDER BY o.message_id
          LIMIT messages_per_lane
       ) d ON true
-      LEFT JOIN messages m ON m.id = d.message_id
+      LEFT JOIN messages m ON m.id >= d.message_id AND m.id <= d.message_id
+    WINDOW read AS (ROWS UNBOUNDED PRECEDING);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION read_lanes(
+    worker            uuid,
+    webhook_ids       bigint[],
+    lanes             bigint[],
+    tokens            bigint[],
+    positions         bigint[],
+    rewinds           integer[],
+    messages_per_lane integer,
+    payload_budget    bigint
+) RETURNS TABLE (
+    webhook_id    bigint,
+    lane          bigint,
+    "position"    bigint,
+    rewinds_now   integer,
+    message_id    bigint,
+    partition_key text,
+    payload       json,
+    headers       json,
+    created_at    timestamptz,
+    state         text
+)
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+-- ----------------------------------------------------------------------
+-- read_lanes: the next messages of lanes that the worker holds.
+--
+-- Parameters:
+--   worker            the holder
+--   webhook_ids, lanes, tokens   the lanes and the guard of each
+--   positions         read what comes after; where a replay has rewound the
+--                     lane since rewinds, its row's position counts instead
+--   rewinds           the newest value the worker knows
+--   messages_per_lane messages to read of each lane at most
+--   payload_budget    bytes of payload to read in all; the first is always read
+--
+-- Returns: as claim_lanes; the position that was read from. Lanes that the
+--          worker no longer holds are absent.
+-- Locks:   none.
+-- ----------------------------------------------------------------------
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT l.webhook_id, l.lane, l.position, l.rewinds, d.message_id, m.partition_key,
+           CASE WHEN sum(m.payload_bytes) OVER read <= payload_budget
+                  OR row_number() OVER read = 1 THEN m.payload END,
+           m.headers, m.created_at,
+           CASE WHEN m.id IS NULL THEN 'missing'
+                WHEN sum(m.payload_bytes) OVER read <= payload_budget
+                  OR row_number() OVER read = 1 THEN 'loaded'
+                ELSE 'deferred' END
+      FROM (
+        SELECT h.webhook_id, h.lane, h.rewinds,
+               CASE WHEN h.rewinds = held.rewinds THEN held.position ELSE h.position END AS position
+          FROM unnest(read_lanes.webhook_ids, read_lanes.lanes, read_lanes.tokens, read_lanes.positions, read_lanes.rewinds)
+               AS held (webhook_id, lane, token, position, rewinds)
+          JOIN lanes h ON (h.webhook_id, h.lane) >= (held.webhook_id, held.lane)
+           AND (h.webhook_id, h.lane) <= (held.webhook_id, held.lane)
+           AND h.claimed_by = read_lanes.worker AND h.token = held.token
+      ) l
+      LEFT JOIN LATERAL (
+        SELECT o.message_id
+          FROM deliveries o
+         WHERE o.webhook_id = l.webhook_id AND o.lane = l.lane AND o.message_id > l.position
+         ORDER BY o.message_id
+         LIMIT messages_per_lane
+      ) d ON true
+      LEFT JOIN messages m ON m.id >= d.message_id AND m.id <= d.message_id
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
 END
 $$;
@@ -180,13 +260,15 @@ BEGIN
      USING unnest(retire_lanes.webhook_ids, retire_lanes.lanes, retire_lanes.tokens, retire_lanes.rewinds, locked)
            AS h (webhook_id, lane, token, rewinds, locked)
      WHERE h.locked
-       AND l.webhook_id = h.webhook_id AND l.lane = h.lane
+       AND (l.webhook_id, l.lane) >= (h.webhook_id, h.lane)
+       AND (l.webhook_id, l.lane) <= (h.webhook_id, h.lane)
        AND l.claimed_by = retire_lanes.worker AND l.token = h.token
        -- Only a replay puts something at or below position, and it counts rewinds up: then look at all of the lane.
        -- The row's own position, not the worker's: it moved in the transaction that deleted what it passed.
-       AND NOT EXISTS (SELECT FROM deliveries d
-                        WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane
-                          AND d.message_id > CASE WHEN l.rewinds = h.rewinds THEN l.position ELSE -1 END)
+       AND (SELECT true FROM deliveries d
+             WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane
+               AND d.message_id > CASE WHEN l.rewinds = h.rewinds THEN l.position ELSE -1 END
+             LIMIT 1) IS NULL
     RETURNING l.webhook_id, l.lane, 'retired';
 
     GET DIAGNOSTICS retired = ROW_COUNT;
@@ -200,7 +282,8 @@ BEGIN
       FROM unnest(retire_lanes.webhook_ids, retire_lanes.lanes, retire_lanes.tokens, retire_lanes.rewinds, locked)
            AS h (webhook_id, lane, token, rewinds, locked)
      WHERE h.locked
-       AND l.webhook_id = h.webhook_id AND l.lane = h.lane
+       AND (l.webhook_id, l.lane) >= (h.webhook_id, h.lane)
+       AND (l.webhook_id, l.lane) <= (h.webhook_id, h.lane)
        AND l.claimed_by = retire_lanes.worker AND l.token = h.token
        AND l.rewinds <> h.rewinds
     RETURNING l.webhook_id, l.lane, 'rewound';
