@@ -9,6 +9,7 @@ mod cli;
 mod embedded;
 mod failover;
 mod flow;
+mod history;
 mod leftovers;
 mod levels;
 mod ordering;
