@@ -143,6 +143,16 @@ impl TestReceiver {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// How many requests have arrived so far.
+    pub(crate) fn count(&self) -> usize {
+        self.shared.requests.lock().unwrap().len()
+    }
+
+    /// What has arrived beyond the first `count` requests.
+    pub(crate) fn received_after(&self, count: usize) -> Vec<Received> {
+        self.shared.requests.lock().unwrap()[count..].to_vec()
+    }
+
     /// Waits until at least `count` requests have arrived, and gives all.
     pub(crate) async fn wait_for(&self, count: usize) -> Vec<Received> {
         self.wait(&format!("{count} requests"), |(arrived, _)| arrived >= count).await

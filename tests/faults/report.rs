@@ -1,0 +1,71 @@
+//! What a run says at its end.
+
+use std::time::Duration;
+
+use crate::{
+    inject::by_kind,
+    support::history::{Fault, Verdict},
+};
+
+/// How long lanes may wait for another worker after theirs was killed.
+const TAKEOVER_MAX: Duration = Duration::from_secs(2);
+
+/// What was noted on the way.
+#[derive(Default)]
+pub(crate) struct Report {
+    pub(crate) faults: Vec<Fault>,
+    /// For each lane of each killed worker, from the kill to its first request.
+    pub(crate) takeovers: Vec<Duration>,
+    /// The longest time that the machine stood still during each of these measurements.
+    pub(crate) stalls: Vec<Duration>,
+    /// From PostgreSQL ready again to the first request.
+    pub(crate) recoveries: Vec<Duration>,
+    /// The highest usage of the notification queue.
+    pub(crate) queue_usage: f64,
+    skipped: Vec<String>,
+}
+
+impl Report {
+    /// A fault that cannot be made here.
+    pub(crate) fn skip(&mut self, kind: &str, reason: &str) {
+        let skipped = format!("SKIPPED: {kind} was NOT injected: {reason}");
+        println!("{skipped}");
+        self.skipped.push(skipped);
+    }
+
+    pub(crate) fn print(&self, seed: u64, verdict: &Verdict, took: Duration) {
+        println!("== seed {seed}, {} faults in {took:.1?}", self.faults.len());
+        let kinds: Vec<_> =
+            by_kind(&self.faults).iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        println!("{}", kinds.join(", "));
+        for skipped in &self.skipped {
+            println!("{skipped}");
+        }
+        println!("{verdict}");
+        let kills = self.faults.iter().filter(|fault| fault.kind == "KillWorker").count();
+        if kills > 0 {
+            let after = verdict.duplicates_after.get("KillWorker").copied().unwrap_or_default();
+            println!("duplicates per kill -9 of a worker: {:.1}", after as f64 / kills as f64);
+        }
+        print_times("lane waited for another worker after kill -9", &self.takeovers);
+        print_times("first delivery after PostgreSQL was ready again", &self.recoveries);
+        if self.queue_usage > 0.0 {
+            println!("notification queue: held at {:.2} % (simulated, not filled)", self.queue_usage * 100.0);
+        }
+    }
+
+    /// Panics if lanes waited for too long. What the machine stood still meanwhile is not held against it.
+    pub(crate) fn assert_quick(&self) {
+        let allowed = TAKEOVER_MAX + self.stalls.iter().max().copied().unwrap_or_default();
+        let longest = self.takeovers.iter().max().copied().unwrap_or_default();
+        assert!(longest < allowed, "a lane waited {longest:?} for another worker, {allowed:?} are allowed");
+    }
+}
+
+fn print_times(what: &str, times: &[Duration]) {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    if let (Some(middle), Some(longest)) = (times.get(times.len() / 2), times.last()) {
+        println!("{what}: p50 {middle:.2?}, max {longest:.2?} ({} times)", times.len());
+    }
+}
