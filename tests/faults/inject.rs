@@ -194,7 +194,9 @@ async fn terminate_backend(stage: &Stage, step: Step) {
 /// A listener that is idle in a transaction keeps the queue from being emptied while it is filled.
 async fn notify(stage: &Stage, step: Step, report: &mut Report) {
     let (listener, client) = (connect(&stage.cluster.url()).await, connect(&stage.cluster.url()).await);
-    listener.batch_execute("LISTEN noise; BEGIN; SELECT 1").await.unwrap();
+    // Only what is committed listens.
+    listener.batch_execute("LISTEN noise").await.unwrap();
+    listener.batch_execute("BEGIN; SELECT 1").await.unwrap();
     let many = format!(
         "SELECT count(pg_notify('noise', lpad(n::text, 7900, '.'))) FROM generate_series(1, {NOTIFICATIONS}) n"
     );
@@ -229,6 +231,8 @@ async fn fill_wal_disk(stage: &mut Stage, step: Step, report: &mut Report) {
     }
     sleep(step.lasts).await;
     disk.free();
+    let log = std::fs::read_to_string(stage.cluster.postgres.data_dir().join("server.log")).unwrap();
+    assert!(log.contains("PANIC") && log.contains("No space left on device"), "it died of something else");
     // It may have come back by itself, or hang in the attempt.
     stage.cluster.postgres.stop(ShutdownMode::Immediate).await.unwrap();
     stage.cluster.postgres.start_again().await.unwrap();

@@ -44,7 +44,7 @@ impl Report {
         println!("{verdict}");
         let kills = self.faults.iter().filter(|fault| fault.kind == "KillWorker").count();
         if kills > 0 {
-            let after = verdict.duplicates_after.get("KillWorker").copied().unwrap_or_default();
+            let after = verdict.duplicates_by.get("KillWorker").copied().unwrap_or_default();
             println!("duplicates per kill -9 of a worker: {:.1}", after as f64 / kills as f64);
         }
         print_times("lane waited for another worker after kill -9", &self.takeovers);

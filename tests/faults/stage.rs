@@ -154,8 +154,8 @@ async fn start_worker(link: &TestProxy) -> Process {
 
 async fn start_api(cluster: &TestCluster, address: SocketAddr) -> Process {
     let (url, bind) = (cluster.url(), address.to_string());
-    let process = Process::start(&["api"], &[("DATABASE_URL", &url), ("PGTOPIC_API__BIND", &bind)]);
-    eventually("the API listens", async || tokio::net::TcpStream::connect(address).await.ok()).await;
+    let mut process = Process::start(&["api"], &[("DATABASE_URL", &url), ("PGTOPIC_API__BIND", &bind)]);
+    process.wait_for_output("the API listens").await;
     process
 }
 

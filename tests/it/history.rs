@@ -259,12 +259,12 @@ fn duplicates_are_counted_by_fault_and_bounded_by_what_was_in_flight() {
     history.faults = vec![fault("stop", 50), fault("kill", 35)];
     let verdict = history.check();
     assert_eq!((verdict.duplicates, verdict.duplicates_bound), (2, 2));
-    assert_eq!(verdict.duplicates_after, [("kill".to_owned(), 1), ("stop".to_owned(), 1)].into());
+    assert_eq!(verdict.duplicates_by, [("kill".to_owned(), 2)].into(), "kill -9 was the nearest");
     verdict.assert_clean();
 
     history.faults.pop();
     let verdict = history.check();
-    assert_eq!(verdict.duplicates_after["no fault"], 1);
+    assert_eq!(verdict.duplicates_by["no fault"], 1);
     assert!(std::panic::catch_unwind(|| verdict.assert_clean()).is_err(), "more than were in flight");
 }
 

@@ -109,8 +109,8 @@ pub(crate) struct Verdict {
     pub(crate) duplicates: usize,
     /// How many there may be: what was in flight at the faults.
     pub(crate) duplicates_bound: usize,
-    /// Duplicates by the kind of the last fault before them.
-    pub(crate) duplicates_after: BTreeMap<String, usize>,
+    /// Duplicates by the kind of the fault that most likely caused them.
+    pub(crate) duplicates_by: BTreeMap<String, usize>,
     /// Committed, and neither accepted nor a dead letter.
     pub(crate) losses: Vec<String>,
     /// Sent before one with a lower id had left the lane.
@@ -166,8 +166,8 @@ impl fmt::Display for Verdict {
             self.phantoms.len()
         )?;
         write!(f, "duplicates {} (bound {})", self.duplicates, self.duplicates_bound)?;
-        for (kind, count) in &self.duplicates_after {
-            write!(f, "; after {kind}: {count}")?;
+        for (kind, count) in &self.duplicates_by {
+            write!(f, "; by {kind}: {count}")?;
         }
         Ok(())
     }

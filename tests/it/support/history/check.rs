@@ -46,12 +46,11 @@ pub(super) fn check(history: &History) -> Verdict {
 
     for delivery in by_delivery.values() {
         let mut accepted = delivery.iter().filter(|request| request.accepted());
-        verdict.accepted += usize::from(accepted.next().is_some());
+        let Some(first) = accepted.next() else { continue };
+        verdict.accepted += 1;
         for repeated in accepted {
             verdict.duplicates += 1;
-            let before = history.faults.iter().filter(|fault| fault.at <= repeated.started);
-            let after = before.max_by_key(|fault| fault.at).map_or("no fault", |fault| &fault.kind);
-            *verdict.duplicates_after.entry(after.to_owned()).or_default() += 1;
+            *verdict.duplicates_by.entry(cause(history, first, repeated)).or_default() += 1;
         }
     }
     for (lane, requests) in &lanes {
@@ -75,6 +74,13 @@ fn phantom(message: &Publication, request: &Request) -> Option<String> {
         return None;
     };
     Some(format!("{} {wrong}: {request:?}", message.mark))
+}
+
+/// Most likely why a message was accepted twice: of the faults before the second time, the one nearest to the first.
+fn cause(history: &History, first: &Request, repeated: &Request) -> String {
+    let before = history.faults.iter().filter(|fault| fault.at <= repeated.started);
+    let nearest = before.min_by_key(|fault| fault.at.abs_diff(first.ended.unwrap_or(first.started)));
+    nearest.map_or("no fault", |fault| &fault.kind).to_owned()
 }
 
 /// When a request was over for its sender, at the latest.
