@@ -12,12 +12,15 @@ use tokio::time::sleep;
 use crate::{
     report::Report,
     schedule::{Kind, Step},
-    stage::{CONCURRENCY, Stage, WORKERS, connect},
+    stage::{CONCURRENCY, Hook, Stage, WORKERS, connect},
     support::{Answer, Link, eventually, history::Fault},
 };
 
 /// How much each packet is delayed over a slow link.
 const SLOW: Duration = Duration::from_millis(100);
+
+/// How long receivers take to answer where lanes are to be busy.
+const BUSY: Duration = Duration::from_millis(200);
 
 /// How many NOTIFYs an idle listener holds back. Not enough to fill the queue: that would take 8 GiB.
 const NOTIFICATIONS: usize = 1000;
@@ -32,8 +35,9 @@ pub(crate) async fn inject(stage: &mut Stage, step: Step, report: &mut Report) {
         | Kind::PauseWorkerOverLease
         | Kind::TerminateBackend
         | Kind::DatabaseLinkCut
-        | Kind::DatabaseLinkSlow
-        | Kind::DatabaseLinkDead => 1,
+        | Kind::DatabaseLinkSlow => 1,
+        // For up to 0.7 s it goes on with what it has read, and cannot settle any of it.
+        Kind::DatabaseLinkDead | Kind::WorkerCutOff => 5,
         _ => WORKERS,
     };
     let fault =
@@ -66,6 +70,7 @@ pub(crate) async fn inject(stage: &mut Stage, step: Step, report: &mut Report) {
             sleep(Duration::from_secs(1) + step.lasts).await;
             link.set(Link::Good);
         }
+        Kind::WorkerCutOff => cut_off(stage, step).await,
         Kind::ReceiverLinkCut => hook(stage, step).link.cut(),
         Kind::ReceiverLinkSlow | Kind::ReceiverLinkDead => {
             let link = &hook(stage, step).link;
@@ -86,7 +91,7 @@ pub(crate) async fn inject(stage: &mut Stage, step: Step, report: &mut Report) {
     }
 }
 
-fn hook(stage: &Stage, step: Step) -> &crate::stage::Hook {
+fn hook(stage: &Stage, step: Step) -> &Hook {
     &stage.hooks[step.target % stage.hooks.len()]
 }
 
@@ -144,6 +149,28 @@ async fn pause_worker(stage: &Stage, step: Step) {
     process.signal(Signal::SIGSTOP);
     sleep(step.lasts).await;
     process.signal(Signal::SIGCONT);
+}
+
+/// PostgreSQL ends a worker's session and the worker cannot know, while it has much to send: as where a firewall drops
+/// every packet and the server's keepalive notices first.
+async fn cut_off(stage: &Stage, step: Step) {
+    stage.hooks.iter().for_each(|hook| hook.answer_after(BUSY));
+    // Enough for some messages to gather in each lane.
+    sleep(step.lasts + Duration::from_millis(500)).await;
+    let client = connect(&stage.cluster.url()).await;
+    let worker = &stage.workers[step.target % WORKERS];
+    worker.link.set(Link::Dead);
+    let session = "SELECT count(pg_terminate_backend(l.pid)) FROM workers w
+                     JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted
+                      AND l.classid = stripe_class()::oid AND l.objid = w.lock_key::oid
+                    WHERE w.name LIKE $1";
+    let name = format!("%:{}", worker.process.id());
+    let ended: i64 = client.query_one(session, &[&name]).await.unwrap().get(0);
+    assert_eq!(ended, 1, "the session that holds its lock");
+    // Longer than until others take over.
+    sleep(Duration::from_secs(2)).await;
+    worker.link.set(Link::Good);
+    stage.hooks.iter().for_each(Hook::be_well);
 }
 
 /// Until another worker has taken it for hung and taken its lanes over, and a little longer.

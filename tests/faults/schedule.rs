@@ -20,6 +20,7 @@ pub(crate) enum Kind {
     DatabaseLinkCut,
     DatabaseLinkSlow,
     DatabaseLinkDead,
+    WorkerCutOff,
     ReceiverLinkCut,
     ReceiverLinkSlow,
     ReceiverLinkDead,
@@ -36,10 +37,10 @@ use Kind::{
     DatabaseLinkCut, DatabaseLinkDead, DatabaseLinkSlow, KillApi, KillWorker, NotificationQueue, PauseWorker,
     PauseWorkerOverLease, PostgresCrash, PostgresFast, PostgresImmediate, ReceiverCloses, ReceiverHalf,
     ReceiverHangs, ReceiverLinkCut, ReceiverLinkDead, ReceiverLinkSlow, ReceiverRefuses, ReceiverSlow,
-    StopApi, StopWorker, TerminateBackend, WalDiskFull,
+    StopApi, StopWorker, TerminateBackend, WalDiskFull, WorkerCutOff,
 };
 
-const ALL: [Kind; 23] = [
+const ALL: [Kind; 24] = [
     KillWorker,
     StopWorker,
     PauseWorker,
@@ -53,6 +54,7 @@ const ALL: [Kind; 23] = [
     DatabaseLinkCut,
     DatabaseLinkSlow,
     DatabaseLinkDead,
+    WorkerCutOff,
     ReceiverLinkCut,
     ReceiverLinkSlow,
     ReceiverLinkDead,

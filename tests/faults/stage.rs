@@ -52,11 +52,16 @@ pub(crate) struct Hook {
 impl Hook {
     /// Accepts everything but poison, after some milliseconds.
     pub(crate) fn be_well(&self) {
+        self.answer_after(Duration::ZERO);
+    }
+
+    /// Accepts everything but poison, after so long and some milliseconds.
+    pub(crate) fn answer_after(&self, wait: Duration) {
         let refuses = self.path == "/b";
         self.receiver.set_script(move |received| {
             let poison = refuses && received.body.windows(POISON.len()).any(|word| word == POISON.as_bytes());
             let answer = Answer::Status(if poison { 500 } else { 204 });
-            Answer::After(Duration::from_millis(received.number as u64 % 8), Box::new(answer))
+            Answer::After(wait + Duration::from_millis(received.number as u64 % 8), Box::new(answer))
         });
     }
 }
