@@ -101,7 +101,7 @@ impl Author {
                 self.written += 1;
                 let mark = format!("{}-{}", self.name, self.written);
                 let key = one_key.unwrap_or_else(|| self.random.random_range(0..KEYS));
-                let word = if self.random.random_bool(0.005) { POISON } else { "food" };
+                let word = if self.random.random_bool(0.05) { POISON } else { "food" };
                 let payload = json!({ "mark": mark, "word": word }).to_string();
                 Draft { mark, key: format!("key-{key}"), payload }
             })

@@ -90,7 +90,7 @@ impl Stage {
         let client = connect(&cluster.url()).await;
         create_topic(&client).await;
         let policies: [(&str, &[(&str, &str)]); 2] =
-            [("/a", &[("max_retries", "1000")]), ("/b", &[("max_retries", "2")])];
+            [("/a", &[("max_retries", "1000")]), ("/b", &[("max_retries", "1")])];
         let mut hooks = Vec::new();
         for (path, policy) in policies {
             let receiver = TestReceiver::accepting().await;
