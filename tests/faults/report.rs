@@ -45,7 +45,7 @@ impl Report {
         let kills = self.faults.iter().filter(|fault| fault.kind == "KillWorker").count();
         if kills > 0 {
             let after = verdict.duplicates_by.get("KillWorker").copied().unwrap_or_default();
-            println!("duplicates per kill -9 of a worker: {:.1}", after as f64 / kills as f64);
+            println!("duplicates by kill -9 of a worker: {after} in {kills} kills");
         }
         print_times("lane waited for another worker after kill -9", &self.takeovers);
         print_times("first delivery after PostgreSQL was ready again", &self.recoveries);

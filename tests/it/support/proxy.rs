@@ -29,6 +29,9 @@ pub(crate) enum Link {
     Dead,
 }
 
+type Reader = Pin<Box<dyn AsyncRead + Send>>;
+type Writer = Pin<Box<dyn AsyncWrite + Send>>;
+
 #[derive(Debug, Clone, Copy)]
 struct State {
     link: Link,
@@ -95,20 +98,19 @@ async fn connection(client: TcpStream, upstream: Upstream, state: watch::Receive
     let passing = async {
         // Over a dead link no connection is made, either.
         let _ = up.wait_for(|state| state.link != Link::Dead).await;
-        let (reader, writer): (Pin<Box<dyn AsyncRead + Send>>, Pin<Box<dyn AsyncWrite + Send>>) =
-            match upstream {
-                Upstream::Tcp(address) => {
-                    let Ok(stream) = TcpStream::connect(address).await else { return };
-                    let _ = stream.set_nodelay(true);
-                    let (reader, writer) = stream.into_split();
-                    (Box::pin(reader), Box::pin(writer))
-                }
-                Upstream::Unix(path) => {
-                    let Ok(stream) = UnixStream::connect(path).await else { return };
-                    let (reader, writer) = stream.into_split();
-                    (Box::pin(reader), Box::pin(writer))
-                }
-            };
+        let (reader, writer): (Reader, Writer) = match upstream {
+            Upstream::Tcp(address) => {
+                let Ok(stream) = TcpStream::connect(address).await else { return };
+                let _ = stream.set_nodelay(true);
+                let (reader, writer) = stream.into_split();
+                (Box::pin(reader), Box::pin(writer))
+            }
+            Upstream::Unix(path) => {
+                let Ok(stream) = UnixStream::connect(path).await else { return };
+                let (reader, writer) = stream.into_split();
+                (Box::pin(reader), Box::pin(writer))
+            }
+        };
         let (from_client, to_client) = client.into_split();
         // One side that ends, ends both: neither PostgreSQL nor HTTP here needs half-open connections.
         tokio::select! {
