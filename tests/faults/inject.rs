@@ -8,6 +8,7 @@ use std::{
 use nix::sys::signal::Signal;
 use pgtopic::embedded::ShutdownMode;
 use tokio::time::sleep;
+use tokio_postgres::Client;
 
 use crate::{
     report::Report,
@@ -103,11 +104,23 @@ async fn answer(stage: &Stage, step: Step, answer: Answer) {
     hook.be_well();
 }
 
+/// Waits until the worker holds lanes: it may still be recovering from the fault before. Gives a pattern of its name.
+async fn holder(stage: &Stage, step: Step) -> (Client, String) {
+    let client = connect(&stage.cluster.url()).await;
+    let name = format!("%:{}", stage.workers[step.target % WORKERS].process.id());
+    let holds =
+        "SELECT EXISTS (SELECT FROM lanes l JOIN workers w ON w.id = l.claimed_by WHERE w.name LIKE $1)";
+    eventually("the worker holds lanes", async || {
+        client.query_one(holds, &[&name]).await.unwrap().get::<_, bool>(0).then_some(())
+    })
+    .await;
+    (client, name)
+}
+
 /// Kills a worker, and measures how long its lanes wait for another one.
 async fn kill_worker(stage: &mut Stage, step: Step, report: &mut Report) {
-    let client = connect(&stage.cluster.url()).await;
+    let (client, name) = holder(stage, step).await;
     let worker = &mut stage.workers[step.target % WORKERS];
-    let name = format!("%:{}", worker.process.id());
     let stall = Stall::watch();
     worker.process.kill9();
     let killed = Instant::now();
@@ -157,14 +170,13 @@ async fn cut_off(stage: &Stage, step: Step) {
     stage.hooks.iter().for_each(|hook| hook.answer_after(BUSY));
     // Enough for some messages to gather in each lane.
     sleep(step.lasts + Duration::from_millis(500)).await;
-    let client = connect(&stage.cluster.url()).await;
+    let (client, name) = holder(stage, step).await;
     let worker = &stage.workers[step.target % WORKERS];
     worker.link.set(Link::Dead);
     let session = "SELECT count(pg_terminate_backend(l.pid)) FROM workers w
                      JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted
                       AND l.classid = stripe_class()::oid AND l.objid = w.lock_key::oid
                     WHERE w.name LIKE $1";
-    let name = format!("%:{}", worker.process.id());
     let ended: i64 = client.query_one(session, &[&name]).await.unwrap().get(0);
     assert_eq!(ended, 1, "the session that holds its lock");
     // Longer than until others take over.
@@ -181,10 +193,17 @@ async fn pause_worker_over_lease(stage: &Stage, step: Step) {
     };
     let before = seized(stage);
     let process = &stage.workers[step.target % WORKERS].process;
+    // So that there is more to send than was sent, when it stops and when it goes on.
+    stage.hooks.iter().for_each(|hook| hook.answer_after(BUSY));
+    sleep(step.lasts / 2).await;
+    holder(stage, step).await;
     process.signal(Signal::SIGSTOP);
     eventually("its lanes are seized", async || (seized(stage) > before).then_some(())).await;
-    sleep(step.lasts).await;
+    sleep(step.lasts / 2).await;
     process.signal(Signal::SIGCONT);
+    // Answers to what it may still send, if it does.
+    sleep(2 * BUSY).await;
+    stage.hooks.iter().for_each(Hook::be_well);
 }
 
 /// Ends PostgreSQL, starts it, and measures from when it is ready to the first delivery.

@@ -1,11 +1,19 @@
 //! What a run says at its end.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use crate::{
     inject::by_kind,
     support::history::{Fault, Verdict},
 };
+
+/// Prints past the test harness, which shows what `println!` says only where a test fails.
+macro_rules! say {
+    ($($words:tt)*) => {
+        // Nobody reads it where this fails.
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    };
+}
 
 /// How long lanes may wait for another worker after theirs was killed.
 const TAKEOVER_MAX: Duration = Duration::from_secs(2);
@@ -29,28 +37,28 @@ impl Report {
     /// A fault that cannot be made here.
     pub(crate) fn skip(&mut self, kind: &str, reason: &str) {
         let skipped = format!("SKIPPED: {kind} was NOT injected: {reason}");
-        println!("{skipped}");
+        say!("{skipped}");
         self.skipped.push(skipped);
     }
 
     pub(crate) fn print(&self, seed: u64, verdict: &Verdict, took: Duration) {
-        println!("== seed {seed}, {} faults in {took:.1?}", self.faults.len());
+        say!("== seed {seed}, {} faults in {took:.1?}", self.faults.len());
         let kinds: Vec<_> =
             by_kind(&self.faults).iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-        println!("{}", kinds.join(", "));
+        say!("{}", kinds.join(", "));
         for skipped in &self.skipped {
-            println!("{skipped}");
+            say!("{skipped}");
         }
-        println!("{verdict}");
+        say!("{verdict}");
         let kills = self.faults.iter().filter(|fault| fault.kind == "KillWorker").count();
         if kills > 0 {
             let after = verdict.duplicates_by.get("KillWorker").copied().unwrap_or_default();
-            println!("duplicates by kill -9 of a worker: {after} in {kills} kills");
+            say!("duplicates by kill -9 of a worker: {after} in {kills} kills");
         }
         print_times("lane waited for another worker after kill -9", &self.takeovers);
         print_times("first delivery after PostgreSQL was ready again", &self.recoveries);
         if self.queue_usage > 0.0 {
-            println!("notification queue: held at {:.2} % (simulated, not filled)", self.queue_usage * 100.0);
+            say!("notification queue: held at {:.2} % (simulated, not filled)", self.queue_usage * 100.0);
         }
     }
 
@@ -66,6 +74,6 @@ fn print_times(what: &str, times: &[Duration]) {
     let mut times = times.to_vec();
     times.sort_unstable();
     if let (Some(middle), Some(longest)) = (times.get(times.len() / 2), times.last()) {
-        println!("{what}: p50 {middle:.2?}, max {longest:.2?} ({} times)", times.len());
+        say!("{what}: p50 {middle:.2?}, max {longest:.2?} ({} times)", times.len());
     }
 }

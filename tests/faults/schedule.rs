@@ -126,7 +126,7 @@ impl Schedule {
         Some(Step {
             kind,
             lasts: milliseconds(300..1500),
-            pause: milliseconds(50..500),
+            pause: milliseconds(50..300),
             target: self.random.random_range(0..1000),
         })
     }
