@@ -104,12 +104,15 @@ async fn answer(stage: &Stage, step: Step, answer: Answer) {
     hook.be_well();
 }
 
-/// Waits until the worker holds lanes: it may still be recovering from the fault before. Gives a pattern of its name.
+/// Waits until the worker lives and holds lanes: it may still be recovering from the fault before. Gives a pattern of its name.
 async fn holder(stage: &Stage, step: Step) -> (Client, String) {
     let client = connect(&stage.cluster.url()).await;
     let name = format!("%:{}", stage.workers[step.target % WORKERS].process.id());
-    let holds =
-        "SELECT EXISTS (SELECT FROM lanes l JOIN workers w ON w.id = l.claimed_by WHERE w.name LIKE $1)";
+    // What an incarnation before this one has left behind does not count: its lock is free.
+    let holds = "SELECT EXISTS (SELECT FROM lanes l JOIN workers w ON w.id = l.claimed_by
+                                  JOIN pg_locks p ON p.locktype = 'advisory' AND p.granted
+                                   AND p.classid = stripe_class()::oid AND p.objid = w.lock_key::oid
+                                 WHERE w.name LIKE $1)";
     eventually("the worker holds lanes", async || {
         client.query_one(holds, &[&name]).await.unwrap().get::<_, bool>(0).then_some(())
     })
