@@ -123,6 +123,14 @@ async fn holder(stage: &Stage, step: Step) -> (Client, String) {
 /// Kills a worker, and measures how long its lanes wait for another one.
 async fn kill_worker(stage: &mut Stage, step: Step, report: &mut Report) {
     let (client, name) = holder(stage, step).await;
+    // Nobody can take over who has no session; how long it takes to get one again is measured elsewhere.
+    let living = "SELECT count(*) FROM workers w JOIN pg_locks p ON p.locktype = 'advisory' AND p.granted
+                     AND p.classid = stripe_class()::oid AND p.objid = w.lock_key::oid";
+    eventually("all workers live", async || {
+        let living: i64 = client.query_one(living, &[]).await.unwrap().get(0);
+        (usize::try_from(living) == Ok(WORKERS)).then_some(())
+    })
+    .await;
     let worker = &mut stage.workers[step.target % WORKERS];
     let stall = Stall::watch();
     worker.process.kill9();

@@ -15,8 +15,8 @@ macro_rules! say {
     };
 }
 
-/// How long lanes may wait for another worker after theirs was killed.
-const TAKEOVER_MAX: Duration = Duration::from_secs(2);
+/// How long most lanes may wait for another worker after theirs was killed.
+const TAKEOVER: Duration = Duration::from_secs(2);
 
 /// What was noted on the way.
 #[derive(Default)]
@@ -62,11 +62,16 @@ impl Report {
         }
     }
 
-    /// Panics if lanes waited for too long. What the machine stood still meanwhile is not held against it.
+    /// Panics if lanes waited for too long: half of them for 2 s, or any for 4 s. The machine may be busy with other
+    /// things; what it let this process stand still is not held against the workers.
     pub(crate) fn assert_quick(&self) {
-        let allowed = TAKEOVER_MAX + self.stalls.iter().max().copied().unwrap_or_default();
-        let longest = self.takeovers.iter().max().copied().unwrap_or_default();
-        assert!(longest < allowed, "a lane waited {longest:?} for another worker, {allowed:?} are allowed");
+        let stall = self.stalls.iter().max().copied().unwrap_or_default();
+        let mut times = self.takeovers.clone();
+        times.sort_unstable();
+        for (time, most) in [(times.get(times.len() / 2), TAKEOVER), (times.last(), TAKEOVER * 2)] {
+            let time = time.copied().unwrap_or_default();
+            assert!(time < most + stall, "lanes waited {time:?} for another worker, {most:?} are allowed");
+        }
     }
 }
 
