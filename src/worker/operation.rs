@@ -224,7 +224,13 @@ impl Engine {
     fn on_settled(&mut self, settled: Settled) {
         self.under_way.settle = false;
         match settled.written {
-            Ok(()) => self.recovered(),
+            Ok(()) => {
+                self.recovered();
+                if !settled.settlement.dead.is_empty() {
+                    // Their lanes are free to go on.
+                    self.claims.look();
+                }
+            }
             Err(error) => {
                 let wait = self.trouble(&error, "settle");
                 self.gathered.put_back(settled.settlement, wait);

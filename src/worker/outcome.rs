@@ -131,8 +131,11 @@ impl Engine {
                     });
                 }
                 lane.failures = 0;
-                let change = lane.change(LaneState::Held, None);
+                // The lane goes on only when that is written: sent again after its successor, as after a crash, the
+                // message would be taken for a duplicate.
+                let change = lane.change(LaneState::Ready, None);
                 self.gathered.lane(change);
+                lane.phase = Phase::Released;
             }
         }
     }

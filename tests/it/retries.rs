@@ -58,6 +58,55 @@ async fn a_message_that_used_up_its_attempts_is_a_dead_letter_and_its_lane_goes_
     assert_eq!((&delivery["status"], &delivery["attempts"]), (&"dead".into(), &2.into()));
 }
 
+/// A receiver that drops what is not above the highest id seen would take a message that comes after its successor for
+/// a duplicate: so a dead letter must be one for good before the next message is sent.
+#[tokio::test]
+async fn the_next_message_waits_until_the_dead_letter_is_written() {
+    let scene = Scene::new().await;
+    scene.webhook("/", &[("max_retries", "1")]).await;
+    let ids = scene.publish(&["a", "a"]).await;
+    scene.receiver.set_script(refuse(ids[0], 99));
+    let blocker = scene.another_client().await;
+    blocker.batch_execute("BEGIN; LOCK TABLE dead_letters IN SHARE MODE").await.unwrap();
+    let _broker = Broker::start(scene.store());
+    scene
+        .until(
+            "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'pgtopic.dead_letters'::regclass)",
+        )
+        .await;
+    let other = scene.publish(&["b"]).await;
+    scene.receiver.wait_until("b goes on", |all| all.iter().any(|one| one.position() == other[0])).await;
+    assert!(of(&scene.receiver.received(), ids[1]).is_empty(), "the dead letter is not written yet");
+
+    blocker.batch_execute("COMMIT").await.unwrap();
+    scene.nothing_owed().await;
+    let order: Vec<_> = scene.receiver.received().iter().map(Received::position).collect();
+    assert_eq!(order, [ids[0], other[0], ids[1]]);
+    assert_eq!(scene.number("SELECT count(*) FROM dead_letters").await, 1);
+}
+
+/// What the last acceptance says survives a crash or is made up for by a second one. A dead letter must survive.
+#[tokio::test]
+async fn a_dead_letter_is_flushed() {
+    let scene = Scene::new().await;
+    scene.webhook("/", &[("max_retries", "1")]).await;
+    // Says at the end of each transaction that touches it how that one will commit.
+    scene
+        .sql(
+            "CREATE TABLE how (setting text);
+             CREATE FUNCTION note_how() RETURNS trigger LANGUAGE plpgsql AS $$
+                 BEGIN INSERT INTO pgtopic.how VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER note AFTER INSERT ON dead_letters DEFERRABLE INITIALLY DEFERRED
+                 FOR EACH ROW EXECUTE FUNCTION note_how()",
+        )
+        .await;
+    let ids = scene.publish(&["a", "a"]).await;
+    scene.receiver.set_script(refuse(ids[0], 99));
+    let _broker = Broker::start(scene.store());
+    scene.nothing_owed().await;
+    assert_eq!(scene.text("SELECT string_agg(setting, ',') FROM how").await, "on");
+}
+
 #[tokio::test]
 async fn halt_stops_the_lane_at_its_head_and_no_other() {
     let scene = Scene::with_webhook(&[("max_retries", "2"), ("on_exhausted", "'halt'")]).await;

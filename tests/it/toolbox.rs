@@ -10,7 +10,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 
-use crate::support::{Answer, TestReceiver};
+use crate::support::{Answer, Link, TestProxy, TestReceiver, Upstream};
 
 fn client() -> Client<HttpConnector, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http()
@@ -67,4 +67,49 @@ async fn a_request_may_hang_or_break() {
     hanging.abort();
     let received = receiver.wait_until("the hanging request ends", |all| all[1].ended.is_some()).await;
     assert!(received[1].overlaps(&received[2]), "one hung while the other was answered");
+}
+
+#[tokio::test]
+async fn an_answer_may_break_off() {
+    let receiver = TestReceiver::start(|_| Answer::Half).await;
+    let request = Request::post(receiver.url("/")).header("webhook-position", "7").body(Full::default());
+    let answer = client().request(request.unwrap()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert!(answer.into_body().collect().await.is_err(), "half a body");
+    let received = receiver.wait_for_ended(1).await;
+    assert!(received[0].broken && received[0].status.is_none() && !received[0].accepted());
+}
+
+#[tokio::test]
+async fn a_link_may_be_slow_cut_or_dead() {
+    let receiver = TestReceiver::accepting().await;
+    let proxy = TestProxy::start(Upstream::Tcp(receiver.address())).await;
+    let (client, url) = (client(), format!("http://{}/", proxy.address()));
+    post(&client, &url, "good").await.unwrap();
+
+    proxy.set(Link::Slow(Duration::from_millis(100)));
+    let begun = std::time::Instant::now();
+    post(&client, &url, "slow").await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(200), "there and back");
+
+    proxy.set(Link::Good);
+    receiver.set_script(|_| Answer::Hang);
+    let (cut, to) = (client.clone(), url.clone());
+    let cut = tokio::spawn(async move { post(&cut, &to, "cut").await });
+    receiver.wait_for(3).await;
+    proxy.cut();
+    assert!(cut.await.unwrap().is_err());
+    receiver.wait_until("the receiver hears of it", |all| all[2].ended.is_some()).await;
+
+    receiver.set_script(|_| Answer::Status(204));
+    post(&client, &url, "a new connection").await.unwrap();
+    proxy.set(Link::Dead);
+    let dead = tokio::time::timeout(Duration::from_millis(200), post(&client, &url, "dead")).await;
+    assert!(dead.is_err(), "nothing is said");
+    assert_eq!(receiver.received().len(), 4);
+    proxy.set(Link::Good);
+    while post(&client, &url, "good again").await.is_err() {}
+    let received = receiver.received();
+    assert_eq!(received.len(), 5, "what was sent over the dead link is gone");
+    assert_eq!(&received[4].body[..], b"good again");
 }

@@ -153,6 +153,19 @@ impl TestCluster {
         Self::with(Settings { pg_bin: Some(clock.binaries()), ..settings() }).await
     }
 
+    /// Like [`Self::durable`], with further server parameters.
+    pub(crate) async fn durable_with(parameters: &[(&str, &str)]) -> Self {
+        let mut settings = Settings { durable: true, ..settings() };
+        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        settings.parameters.extend(parameters);
+        Self::with(settings).await
+    }
+
+    /// Its Unix socket.
+    pub(crate) fn socket(&self) -> std::path::PathBuf {
+        self.postgres.data_dir().join(".s.PGSQL.5432")
+    }
+
     async fn with(settings: Settings) -> Self {
         let cluster = Self { postgres: EmbeddedPostgres::start(settings).await.unwrap() };
         cluster.store().migrate().await.unwrap();

@@ -6,6 +6,8 @@
 //! - [`TestReceiver`]: a webhook receiver that records every request and answers as it is told.
 //! - [`Process`]: the built binary, running.
 //! - [`Broker`]: a worker in the test's own process.
+//! - [`TestProxy`]: a TCP link that is cut, slow or dead on demand.
+//! - [`history`]: what happened in a run, and whether it may have happened.
 //! - [`Scene`]: a database, a topic, a receiver and webhooks; and [`check_order`] over what arrived.
 //!
 //! Nothing in here sleeps for a fixed time: tests wait for what they expect, with a limit.
@@ -15,9 +17,11 @@
 mod broker;
 mod clock;
 mod database;
+pub(crate) mod history;
 mod http;
 mod order;
 mod process;
+mod proxy;
 mod receiver;
 mod scene;
 
@@ -30,6 +34,7 @@ pub(crate) use self::{
     http::Http,
     order::{Expected, check_order},
     process::{Ended, Process},
+    proxy::{Link, TestProxy, Upstream},
     receiver::{Answer, Received, TestReceiver},
     scene::{SECRET, Scene, TOPIC, create_topic, create_webhook, expected, nothing_owed, publish, refuse},
 };

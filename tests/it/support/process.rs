@@ -88,6 +88,11 @@ impl Process {
         }
     }
 
+    /// Whether it has ended by itself, or was made to.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Asks it to stop.
     pub(crate) fn sigterm(&self) {
         self.signal(Signal::SIGTERM);
@@ -106,6 +111,11 @@ impl Process {
 
     /// Waits until it has ended.
     pub(crate) async fn wait(mut self) -> Ended {
+        self.ended().await
+    }
+
+    /// Waits until it has ended, and keeps what it said.
+    pub(crate) async fn ended(&mut self) -> Ended {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -8,8 +8,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{HeaderMap, Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use futures_util::{StreamExt, stream};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    HeaderMap, Request, Response,
+    body::{Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
@@ -24,8 +30,10 @@ pub(crate) struct Received {
     pub(crate) arrived: Instant,
     /// When it was answered, or left by the client; `None` while it is in flight.
     pub(crate) ended: Option<Instant>,
-    /// The status it was answered with; `None` while it is in flight, and where there was no answer.
+    /// The status it was answered with; `None` while it is in flight, and where there was no whole answer.
     pub(crate) status: Option<u16>,
+    /// Whether the script broke it off: there was no answer, or a part of one.
+    pub(crate) broken: bool,
     /// Path and query.
     pub(crate) path: String,
     /// Its headers.
@@ -75,6 +83,8 @@ pub(crate) enum Answer {
     Hang,
     /// Closes the connection without an answer.
     Close,
+    /// Answers 200 and a half of the body that it announces, then closes the connection.
+    Half,
 }
 
 /// Decides about each request.
@@ -133,6 +143,16 @@ impl TestReceiver {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// How many requests have arrived so far.
+    pub(crate) fn count(&self) -> usize {
+        self.shared.requests.lock().unwrap().len()
+    }
+
+    /// What has arrived beyond the first `count` requests.
+    pub(crate) fn received_after(&self, count: usize) -> Vec<Received> {
+        self.shared.requests.lock().unwrap()[count..].to_vec()
+    }
+
     /// Waits until at least `count` requests have arrived, and gives all.
     pub(crate) async fn wait_for(&self, count: usize) -> Vec<Received> {
         self.wait(&format!("{count} requests"), |(arrived, _)| arrived >= count).await
@@ -177,7 +197,10 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn receive(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Abort> {
+async fn receive(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<UnsyncBoxBody<Bytes, Abort>>, Abort> {
     let arrived = Instant::now();
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Abort)?.to_bytes();
@@ -186,7 +209,16 @@ async fn receive(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
         let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
         let number = requests.len();
         let headers = head.headers;
-        requests.push(Received { number, arrived, ended: None, status: None, path, headers, body });
+        requests.push(Received {
+            number,
+            arrived,
+            ended: None,
+            status: None,
+            broken: false,
+            path,
+            headers,
+            body,
+        });
         requests[number].clone()
     };
     shared.counts.send_modify(|(arrived, _)| *arrived += 1);
@@ -207,10 +239,24 @@ async fn receive(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
                 for (name, value) in headers {
                     response = response.header(name, value);
                 }
-                return Ok(response.body(Full::new(body)).unwrap());
+                return Ok(response.body(Full::new(body).map_err(Abort::from).boxed_unsync()).unwrap());
             }
             Answer::Hang => std::future::pending().await,
-            Answer::Close => return Err(Abort),
+            Answer::Close => {
+                shared.requests.lock().unwrap()[received.number].broken = true;
+                return Err(Abort);
+            }
+            Answer::Half => {
+                shared.requests.lock().unwrap()[received.number].broken = true;
+                let half = stream::once(async { Ok(Frame::data(Bytes::from_static(b"half"))) });
+                // Broken off at once, not even the head would leave.
+                let end = stream::once(async {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    Err(Abort)
+                });
+                let body = StreamBody::new(half.chain(end)).boxed_unsync();
+                return Ok(Response::builder().header("content-length", "8").body(body).unwrap());
+            }
         }
     }
 }

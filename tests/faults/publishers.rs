@@ -1,0 +1,227 @@
+//! Publishers that remember what they were told: SQL sessions, and clients of the API.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper_util::{
+    client::legacy::{Client as HttpClient, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+use tokio_postgres::Client;
+
+use crate::{
+    stage::{POISON, connect},
+    support::{
+        TOPIC,
+        history::{Fate, Publication},
+    },
+};
+
+/// Few enough that publishers meet in them.
+const KEYS: usize = 12;
+
+/// What all publishers share.
+pub(crate) struct Ledger {
+    pub(crate) publications: Mutex<Vec<Publication>>,
+    over: AtomicBool,
+    webhooks: BTreeSet<String>,
+}
+
+/// A message to be published.
+#[derive(Clone)]
+struct Draft {
+    mark: String,
+    key: String,
+    payload: String,
+}
+
+impl Ledger {
+    pub(crate) fn new(webhooks: BTreeSet<String>) -> Arc<Self> {
+        Arc::new(Self { publications: Mutex::default(), over: AtomicBool::new(false), webhooks })
+    }
+
+    /// Publishers finish what they have begun, and end.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Remembers what became of these; ids as far as they are known.
+    fn record(&self, drafts: &[Draft], ids: &[i64], fate: Fate) {
+        let publications = drafts.iter().enumerate().map(|(at, draft)| Publication {
+            mark: draft.mark.clone(),
+            topic: TOPIC,
+            key: draft.key.clone(),
+            id: ids.get(at).copied(),
+            webhooks: self.webhooks.clone(),
+            fate,
+        });
+        self.publications.lock().unwrap().extend(publications);
+    }
+}
+
+/// Makes up messages, the same ones for the same seed.
+struct Author {
+    name: String,
+    random: StdRng,
+    written: usize,
+}
+
+impl Author {
+    fn new(name: String, seed: u64) -> Self {
+        let seed = name.bytes().fold(seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+        Self { name, random: StdRng::seed_from_u64(seed), written: 0 }
+    }
+
+    fn chance(&mut self, probability: f64) -> bool {
+        self.random.random_bool(probability)
+    }
+
+    /// One message, or some, of one partition or several.
+    fn write(&mut self) -> Vec<Draft> {
+        let count = if self.chance(0.3) { self.random.random_range(2..6) } else { 1 };
+        let one_key = self.chance(0.7).then(|| self.random.random_range(0..KEYS));
+        let mut drafts: Vec<_> = (0..count)
+            .map(|_| {
+                self.written += 1;
+                let mark = format!("{}-{}", self.name, self.written);
+                let key = one_key.unwrap_or_else(|| self.random.random_range(0..KEYS));
+                let word = if self.random.random_bool(0.05) { POISON } else { "food" };
+                let payload = json!({ "mark": mark, "word": word }).to_string();
+                Draft { mark, key: format!("key-{key}"), payload }
+            })
+            .collect();
+        // Mostly in one order, so that transactions do not deadlock; sometimes they may.
+        if self.chance(0.9) {
+            drafts.sort_by(|one, other| one.key.cmp(&other.key));
+        }
+        drafts
+    }
+
+    async fn rest(&mut self) {
+        tokio::time::sleep(Duration::from_millis(self.random.random_range(30..120))).await;
+    }
+}
+
+/// A session that publishes with INSERT, in transactions of which some are rolled back, and reconnects.
+pub(crate) async fn insert(ledger: Arc<Ledger>, url: String, number: usize, seed: u64) {
+    let mut author = Author::new(format!("sql{number}"), seed);
+    let mut client = connect(&url).await;
+    while !ledger.is_over() {
+        let drafts = author.write();
+        let end = match author.random.random_range(0..100) {
+            0..10 => End::Rollback,
+            10..13 => End::Leave,
+            _ => End::Commit,
+        };
+        let (ids, fate) = transaction(&client, &drafts, end).await;
+        ledger.record(&drafts, &ids, fate);
+        if client.is_closed() || end == End::Leave {
+            client = connect(&url).await;
+        }
+        author.rest().await;
+    }
+}
+
+/// How a transaction is to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Commit,
+    Rollback,
+    /// The client goes away in its middle.
+    Leave,
+}
+
+async fn transaction(client: &Client, drafts: &[Draft], end: End) -> (Vec<i64>, Fate) {
+    let mut ids = Vec::new();
+    let insert = "INSERT INTO messages (topic_id, partition_key, payload) VALUES ($1, $2, $3::text::json) RETURNING id";
+    let inserting = async {
+        client.batch_execute("BEGIN").await?;
+        for draft in drafts {
+            ids.push(client.query_one(insert, &[&TOPIC, &draft.key, &draft.payload]).await?.get(0));
+        }
+        Ok::<_, tokio_postgres::Error>(())
+    };
+    let inserted = inserting.await.is_ok();
+    match end {
+        End::Commit if inserted => match client.batch_execute("COMMIT").await {
+            Ok(()) => (ids, Fate::Committed),
+            Err(_) => (ids, Fate::Unknown),
+        },
+        End::Leave if inserted => (Vec::new(), Fate::RolledBack),
+        _ => {
+            // Fails only where the connection is lost, which rolls back as well. Ids are given to others after a crash.
+            let _ = client.batch_execute("ROLLBACK").await;
+            (Vec::new(), Fate::RolledBack)
+        }
+    }
+}
+
+/// A client of the API that repeats each request, with idempotency keys, until it is answered.
+pub(crate) async fn post(ledger: Arc<Ledger>, api: SocketAddr, number: usize, seed: u64) {
+    let mut author = Author::new(format!("http{number}"), seed);
+    let client = HttpClient::builder(TokioExecutor::new()).build_http();
+    while !ledger.is_over() {
+        let drafts = author.write();
+        let mut messages: Vec<Value> = drafts.iter().map(message).collect();
+        let one = messages.len() == 1;
+        let (path, body) = if one {
+            ("messages", messages.remove(0))
+        } else {
+            ("messages/batch", json!({ "messages": messages }))
+        };
+        let url = format!("http://{api}/topics/orders/{path}");
+        let answer = loop {
+            if let Some(answer) = try_post(&client, &url, &body).await {
+                break answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let ids: Vec<i64> = if one {
+            vec![answer["id"].as_i64().unwrap()]
+        } else {
+            answer["ids"].as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect()
+        };
+        ledger.record(&drafts, &ids, Fate::Committed);
+        author.rest().await;
+    }
+}
+
+fn message(draft: &Draft) -> Value {
+    let payload: Value = serde_json::from_str(&draft.payload).unwrap();
+    json!({ "payload": payload, "partition_key": draft.key, "idempotency_key": draft.mark })
+}
+
+/// The answer, or nothing where it must be tried again.
+async fn try_post(client: &HttpClient<HttpConnector, Full<Bytes>>, url: &str, body: &Value) -> Option<Value> {
+    let request = Request::post(url).header("content-type", "application/json");
+    let request = request.body(Full::from(body.to_string())).unwrap();
+    let asking = async {
+        let answer = client.request(request).await.ok()?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await.ok()?.to_bytes();
+        Some((status, body))
+    };
+    let (status, body) = tokio::time::timeout(Duration::from_secs(10), asking).await.ok()??;
+    assert!(
+        status.is_success() || status.is_server_error(),
+        "{url}: {status} {}",
+        String::from_utf8_lossy(&body)
+    );
+    status.is_success().then(|| serde_json::from_slice(&body).unwrap())
+}

@@ -1,0 +1,84 @@
+//! What a run says at its end.
+
+use std::{io::Write, time::Duration};
+
+use crate::{
+    inject::by_kind,
+    support::history::{Fault, Verdict},
+};
+
+/// Prints past the test harness, which shows what `println!` says only where a test fails.
+macro_rules! say {
+    ($($words:tt)*) => {
+        // Nobody reads it where this fails.
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    };
+}
+
+/// How long most lanes may wait for another worker after theirs was killed.
+const TAKEOVER: Duration = Duration::from_secs(2);
+
+/// What was noted on the way.
+#[derive(Default)]
+pub(crate) struct Report {
+    pub(crate) faults: Vec<Fault>,
+    /// For each lane of each killed worker, from the kill to its first request.
+    pub(crate) takeovers: Vec<Duration>,
+    /// The longest time that the machine stood still during each of these measurements.
+    pub(crate) stalls: Vec<Duration>,
+    /// From PostgreSQL ready again to the first request.
+    pub(crate) recoveries: Vec<Duration>,
+    /// The highest usage of the notification queue.
+    pub(crate) queue_usage: f64,
+    skipped: Vec<String>,
+}
+
+impl Report {
+    /// A fault that cannot be made here.
+    pub(crate) fn skip(&mut self, kind: &str, reason: &str) {
+        let skipped = format!("SKIPPED: {kind} was NOT injected: {reason}");
+        say!("{skipped}");
+        self.skipped.push(skipped);
+    }
+
+    pub(crate) fn print(&self, seed: u64, verdict: &Verdict, took: Duration) {
+        say!("== seed {seed}, {} faults in {took:.1?}", self.faults.len());
+        let kinds: Vec<_> =
+            by_kind(&self.faults).iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        say!("{}", kinds.join(", "));
+        for skipped in &self.skipped {
+            say!("{skipped}");
+        }
+        say!("{verdict}");
+        let kills = self.faults.iter().filter(|fault| fault.kind == "KillWorker").count();
+        if kills > 0 {
+            let after = verdict.duplicates_by.get("KillWorker").copied().unwrap_or_default();
+            say!("duplicates by kill -9 of a worker: {after} in {kills} kills");
+        }
+        print_times("lane waited for another worker after kill -9", &self.takeovers);
+        print_times("first delivery after PostgreSQL was ready again", &self.recoveries);
+        if self.queue_usage > 0.0 {
+            say!("notification queue: held at {:.2} % (simulated, not filled)", self.queue_usage * 100.0);
+        }
+    }
+
+    /// Panics if lanes waited for too long: half of them for 2 s, or any for 4 s. The machine may be busy with other
+    /// things; what it let this process stand still is not held against the workers.
+    pub(crate) fn assert_quick(&self) {
+        let stall = self.stalls.iter().max().copied().unwrap_or_default();
+        let mut times = self.takeovers.clone();
+        times.sort_unstable();
+        for (time, most) in [(times.get(times.len() / 2), TAKEOVER), (times.last(), TAKEOVER * 2)] {
+            let time = time.copied().unwrap_or_default();
+            assert!(time < most + stall, "lanes waited {time:?} for another worker, {most:?} are allowed");
+        }
+    }
+}
+
+fn print_times(what: &str, times: &[Duration]) {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    if let (Some(middle), Some(longest)) = (times.get(times.len() / 2), times.last()) {
+        say!("{what}: p50 {middle:.2?}, max {longest:.2?} ({} times)", times.len());
+    }
+}

@@ -1,0 +1,176 @@
+//! What a run is made of: a PostgreSQL, workers and an API behind links that can fail, two webhooks.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use tokio_postgres::{Client, NoTls};
+
+use crate::{
+    support::{
+        Answer, Process, Received, TestCluster, TestProxy, TestReceiver, Upstream, create_topic,
+        create_webhook, eventually,
+    },
+    wal_disk::WalDisk,
+};
+
+/// Lanes in flight in one worker.
+pub(crate) const CONCURRENCY: usize = 20;
+
+/// How many workers there are.
+pub(crate) const WORKERS: usize = 3;
+
+/// Of one request.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The payload of a message that one of the webhooks refuses for good.
+pub(crate) const POISON: &str = "poison";
+
+/// A `pgtopic worker` with a link to PostgreSQL of its own.
+pub(crate) struct Worker {
+    pub(crate) process: Process,
+    pub(crate) link: TestProxy,
+}
+
+impl Worker {
+    /// Starts the process anew, and waits until it is ready.
+    pub(crate) async fn start_again(&mut self) {
+        self.process = start_worker(&self.link).await;
+    }
+}
+
+/// A webhook, known by its path, with a link of its own.
+pub(crate) struct Hook {
+    pub(crate) id: i64,
+    pub(crate) path: &'static str,
+    pub(crate) receiver: TestReceiver,
+    pub(crate) link: TestProxy,
+}
+
+impl Hook {
+    /// Accepts everything but poison, after some milliseconds.
+    pub(crate) fn be_well(&self) {
+        self.answer_after(Duration::ZERO);
+    }
+
+    /// Accepts everything but poison, after so long and some milliseconds.
+    pub(crate) fn answer_after(&self, wait: Duration) {
+        let refuses = self.path == "/b";
+        self.receiver.set_script(move |received| {
+            let poison = refuses && received.body.windows(POISON.len()).any(|word| word == POISON.as_bytes());
+            let answer = Answer::Status(if poison { 500 } else { 204 });
+            Answer::After(wait + Duration::from_millis(received.number as u64 % 8), Box::new(answer))
+        });
+    }
+}
+
+/// All of it. Fields drop in this order: the disk must be unmounted before its directory is removed.
+pub(crate) struct Stage {
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) api: Process,
+    pub(crate) api_address: SocketAddr,
+    pub(crate) hooks: Vec<Hook>,
+    /// Why not, where there is none.
+    pub(crate) wal_disk: Result<WalDisk, String>,
+    pub(crate) cluster: TestCluster,
+    /// From where instants count.
+    pub(crate) origin: Instant,
+}
+
+impl Stage {
+    pub(crate) async fn build() -> Self {
+        let parameters = [("max_wal_size", "64MB"), ("min_wal_size", "32MB"), ("deadlock_timeout", "100ms")];
+        let mut cluster = TestCluster::durable_with(&parameters).await;
+        cluster.postgres.stop(pgtopic::embedded::ShutdownMode::Fast).await.unwrap();
+        let wal_disk = WalDisk::move_to(&cluster.postgres.data_dir().join("data"));
+        cluster.postgres.start_again().await.unwrap();
+
+        let client = connect(&cluster.url()).await;
+        create_topic(&client).await;
+        let policies: [(&str, &[(&str, &str)]); 2] =
+            [("/a", &[("max_retries", "1000")]), ("/b", &[("max_retries", "1")])];
+        let mut hooks = Vec::new();
+        for (path, policy) in policies {
+            let receiver = TestReceiver::accepting().await;
+            let link = TestProxy::start(Upstream::Tcp(receiver.address())).await;
+            let url = format!("http://{}{path}", link.address());
+            let id = create_webhook(&client, &url, &[policy, QUICK].concat()).await;
+            let hook = Hook { id, path, receiver, link };
+            hook.be_well();
+            hooks.push(hook);
+        }
+        let mut workers = Vec::new();
+        for _ in 0..WORKERS {
+            let link = TestProxy::start(Upstream::Unix(cluster.socket())).await;
+            workers.push(Worker { process: start_worker(&link).await, link });
+        }
+        let api_address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let api = start_api(&cluster, api_address).await;
+        Self { workers, api, api_address, hooks, wal_disk, cluster, origin: Instant::now() }
+    }
+
+    /// Starts the API anew.
+    pub(crate) async fn start_api_again(&mut self) {
+        self.api = start_api(&self.cluster, self.api_address).await;
+    }
+
+    /// The webhooks that every message is owed to.
+    pub(crate) fn paths(&self) -> BTreeSet<String> {
+        self.hooks.iter().map(|hook| hook.path.to_owned()).collect()
+    }
+
+    /// How many requests each receiver has seen.
+    pub(crate) fn counts(&self) -> Vec<usize> {
+        self.hooks.iter().map(|hook| hook.receiver.count()).collect()
+    }
+
+    /// What came in since then.
+    pub(crate) fn received_after(&self, counts: &[usize]) -> Vec<Received> {
+        self.hooks.iter().zip(counts).flat_map(|(hook, count)| hook.receiver.received_after(*count)).collect()
+    }
+
+    /// Panics if a process has ended that nobody ended.
+    pub(crate) fn assert_running(&mut self) {
+        for worker in &mut self.workers {
+            assert!(!worker.process.has_ended(), "a worker ended: {}", worker.process.output());
+        }
+        assert!(!self.api.has_ended(), "the API ended: {}", self.api.output());
+    }
+}
+
+/// Delays of a second.
+const QUICK: &[(&str, &str)] = &[("backoff_factor", "1"), ("timeout_seconds", "2")];
+
+async fn start_worker(link: &TestProxy) -> Process {
+    let url = format!("postgresql://postgres@{}/postgres", link.address());
+    let concurrency = CONCURRENCY.to_string();
+    let environment = [
+        ("DATABASE_URL", url.as_str()),
+        ("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8"),
+        ("PGTOPIC_DELIVERY__TIMEOUT_SECONDS", "2"),
+        ("WORKER_CONCURRENCY", &concurrency),
+    ];
+    let mut process = Process::start(&["worker"], &environment);
+    process.wait_for_output("worker is ready").await;
+    process
+}
+
+async fn start_api(cluster: &TestCluster, address: SocketAddr) -> Process {
+    let (url, bind) = (cluster.url(), address.to_string());
+    let mut process = Process::start(&["api"], &[("DATABASE_URL", &url), ("PGTOPIC_API__BIND", &bind)]);
+    process.wait_for_output("the API listens").await;
+    process
+}
+
+/// A connection in pgtopic's schema, as soon as there can be one.
+pub(crate) async fn connect(url: &str) -> Client {
+    eventually("the database answers", async || {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.ok()?;
+        tokio::spawn(connection);
+        client.batch_execute("SET search_path = pgtopic").await.ok()?;
+        Some(client)
+    })
+    .await
+}
