@@ -12,8 +12,8 @@ use crate::support::{Answer, Broker, Process, Received, Scene, publish};
 
 /// A `pgtopic worker` process that may reach loopback.
 async fn worker(scene: &Scene) -> Process {
-    let environment =
-        [("DATABASE_URL", scene.database.url()), ("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8")];
+    let mut environment = scene.database.environment();
+    environment.push(("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8"));
     let mut process = Process::start(&["worker"], &environment);
     process.wait_for_output("worker is ready").await;
     process

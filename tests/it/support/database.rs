@@ -10,6 +10,8 @@ use pgtopic::{
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
+use super::TestPooler;
+
 /// The cluster that all tests of this process share. A static is never dropped, and need not be: the server's watchdog
 /// (see `pgtopic::embedded`) holds the other end of a pipe of this process, and stops the server and removes its directory
 /// when the process ends, however it ends.
@@ -30,6 +32,17 @@ fn settings() -> Settings {
 
 fn database_config(url: &str) -> DatabaseConfig {
     DatabaseConfig { url: Some(url.to_owned().into()), ..Config::default().database }
+}
+
+/// The pooler that all stores and processes go through, if the environment asks for one. It has few sessions.
+static POOLER: OnceCell<Option<TestPooler>> = OnceCell::const_new();
+
+async fn pooler(postgres: &EmbeddedPostgres) -> Option<&'static TestPooler> {
+    let start = || async {
+        std::env::var_os("PGTOPIC_TEST_POOLER")?;
+        TestPooler::start(postgres.data_dir(), 8).await
+    };
+    POOLER.get_or_init(start).await.as_ref()
 }
 
 async fn connect(url: &str) -> Client {
@@ -70,6 +83,7 @@ async fn major_version(client: &Client) -> i32 {
 pub(crate) struct TestDatabase {
     name: String,
     url: String,
+    pooled_url: Option<String>,
 }
 
 impl TestDatabase {
@@ -99,17 +113,42 @@ impl TestDatabase {
             }
         })
         .await;
-        Self { url: postgres.url(&name), name }
+        let pooled_url = pooler(postgres).await.map(|pooler| pooler.url(&name));
+        Self { url: postgres.url(&name), pooled_url, name }
     }
 
-    /// libpq URL, as superuser.
+    /// libpq URL of a direct connection, as superuser.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
+    /// The variables that lead a process to this database.
+    pub(crate) fn environment(&self) -> Vec<(&str, &str)> {
+        match &self.pooled_url {
+            None => vec![("DATABASE_URL", &self.url)],
+            Some(url) => vec![("DATABASE_URL", url), ("PGTOPIC_DATABASE__LISTEN_URL", &self.url)],
+        }
+    }
+
+    /// Sends stores and processes through a pooler from now on.
+    pub(crate) fn go_through(&mut self, pooler: &TestPooler) {
+        self.pooled_url = Some(pooler.url(&self.name));
+    }
+
+    /// The directory of the server's socket.
+    pub(crate) async fn socket_dir() -> &'static std::path::Path {
+        shared().await.data_dir()
+    }
+
     /// Settings that name this database.
     pub(crate) fn config(&self) -> DatabaseConfig {
-        database_config(&self.url)
+        match &self.pooled_url {
+            None => database_config(&self.url),
+            Some(url) => DatabaseConfig {
+                listen_url: Some(self.url.clone().into()),
+                ..database_config(url)
+            },
+        }
     }
 
     /// A store of its own, with its own pool.

@@ -2,6 +2,7 @@
 //!
 //! - [`TestDatabase`]: an empty, migrated database of the test's own, in milliseconds.
 //! - [`TestCluster`]: a PostgreSQL of the test's own, for tests that stop or kill it.
+//! - [`TestPooler`]: PgBouncer in front of a server. With `PGTOPIC_TEST_POOLER` set, all tests go through one.
 //! - [`TestReceiver`]: a webhook receiver that records every request and answers as it is told.
 //! - [`Process`]: the built binary, running.
 //! - [`Broker`]: a worker in the test's own process.
@@ -15,6 +16,7 @@ mod broker;
 mod database;
 mod http;
 mod order;
+mod pooler;
 mod process;
 mod receiver;
 mod scene;
@@ -26,6 +28,7 @@ pub(crate) use self::{
     database::{TestCluster, TestDatabase},
     http::Http,
     order::{Expected, check_order},
+    pooler::TestPooler,
     process::{Ended, Process},
     receiver::{Answer, Received, TestReceiver},
     scene::{SECRET, Scene, TOPIC, create_topic, create_webhook, expected, nothing_owed, publish, refuse},
