@@ -40,7 +40,12 @@ impl Connector {
         })?;
         let postgres = parse(url)?;
         let listen = config.listen_url.as_ref().map_or_else(|| Ok(postgres.clone()), parse)?;
-        Ok(Self { postgres, listen, tls: MakeRustlsConnect::new(tls_config(config)?), pooled: config.is_pooled() })
+        Ok(Self {
+            postgres,
+            listen,
+            tls: MakeRustlsConnect::new(tls_config(config)?),
+            pooled: config.is_pooled(),
+        })
     }
 
     pub(super) fn pool(&self, size: usize) -> Result<Pool, StoreError> {
@@ -49,14 +54,11 @@ impl Connector {
             self.tls.clone(),
             ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
-        let builder = Pool::builder(manager)
-            .max_size(size)
-            .runtime(Runtime::Tokio1)
-            .timeouts(Timeouts {
-                wait: Some(CONNECT_TIMEOUT),
-                create: Some(CONNECT_TIMEOUT),
-                recycle: Some(CONNECT_TIMEOUT),
-            });
+        let builder = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).timeouts(Timeouts {
+            wait: Some(CONNECT_TIMEOUT),
+            create: Some(CONNECT_TIMEOUT),
+            recycle: Some(CONNECT_TIMEOUT),
+        });
         // A session behind a pooler is not ours to set up: others get it next.
         let builder = if self.pooled {
             builder

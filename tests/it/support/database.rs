@@ -23,14 +23,14 @@ const TEMPLATE: &str = "pgtopic_template";
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
 /// Settings of clusters for tests: temporary, fast, with room for many connections.
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let parameters =
         [("max_connections", "300"), ("max_prepared_transactions", "10"), ("log_statement", "none")];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     Settings { parameters, ..Settings::default() }
 }
 
-fn database_config(url: &str) -> DatabaseConfig {
+pub(super) fn database_config(url: &str) -> DatabaseConfig {
     DatabaseConfig { url: Some(url.to_owned().into()), ..Config::default().database }
 }
 
@@ -45,7 +45,7 @@ async fn pooler(postgres: &EmbeddedPostgres) -> Option<&'static TestPooler> {
     POOLER.get_or_init(start).await.as_ref()
 }
 
-async fn connect(url: &str) -> Client {
+pub(super) async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     // Ends with the client.
     tokio::spawn(connection);
@@ -144,10 +144,7 @@ impl TestDatabase {
     pub(crate) fn config(&self) -> DatabaseConfig {
         match &self.pooled_url {
             None => database_config(&self.url),
-            Some(url) => DatabaseConfig {
-                listen_url: Some(self.url.clone().into()),
-                ..database_config(url)
-            },
+            Some(url) => DatabaseConfig { listen_url: Some(self.url.clone().into()), ..database_config(url) },
         }
     }
 

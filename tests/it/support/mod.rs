@@ -2,10 +2,12 @@
 //!
 //! - [`TestDatabase`]: an empty, migrated database of the test's own, in milliseconds.
 //! - [`TestCluster`]: a PostgreSQL of the test's own, for tests that stop or kill it.
+//! - [`TestPair`]: a primary and a synchronous standby.
 //! - [`TestPooler`]: PgBouncer in front of a server. With `PGTOPIC_TEST_POOLER` set, all tests go through one.
 //! - [`TestReceiver`]: a webhook receiver that records every request and answers as it is told.
 //! - [`Process`]: the built binary, running.
 //! - [`Broker`]: a worker in the test's own process.
+//! - [`Load`]: publishers that go on whatever happens.
 //! - [`Scene`]: a database, a topic, a receiver and webhooks; and [`check_order`] over what arrived.
 //!
 //! Nothing in here sleeps for a fixed time: tests wait for what they expect, with a limit.
@@ -15,7 +17,9 @@
 mod broker;
 mod database;
 mod http;
+mod load;
 mod order;
+mod pair;
 mod pooler;
 mod process;
 mod receiver;
@@ -27,7 +31,9 @@ pub(crate) use self::{
     broker::{Broker, quick_delivery},
     database::{TestCluster, TestDatabase},
     http::Http,
+    load::Load,
     order::{Expected, check_order},
+    pair::TestPair,
     pooler::TestPooler,
     process::{Ended, Process},
     receiver::{Answer, Received, TestReceiver},

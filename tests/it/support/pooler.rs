@@ -54,7 +54,8 @@ impl TestPooler {
         );
         std::fs::write(directory.path().join("ini"), settings).unwrap();
         std::os::unix::fs::chown(directory.path(), Some(owner.0), Some(owner.1)).unwrap();
-        std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
         let mut pooler = Self { directory, guard: None, program, owner };
         pooler.start_again().await;
         Some(pooler)
@@ -75,8 +76,10 @@ impl TestPooler {
         BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
         self.guard = Some((shell, Pid::from_raw(line.trim().parse().unwrap())));
         let url = self.url("postgres");
-        eventually("PgBouncer answers", || async { tokio_postgres::connect(&url, NoTls).await.is_ok().then_some(()) })
-            .await;
+        eventually("PgBouncer answers", || async {
+            tokio_postgres::connect(&url, NoTls).await.is_ok().then_some(())
+        })
+        .await;
     }
 
     /// Kills it as `kill -9` does.
