@@ -5,7 +5,9 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio_postgres::SimpleQueryMessage;
 
-use crate::support::{Http, Load, Process, Scene, TestDatabase, TestPooler, nothing_owed};
+use crate::support::{
+    Broker, Http, Load, Process, Scene, TestDatabase, TestPooler, eventually, nothing_owed,
+};
 
 /// Sessions of the server. Clients are many more.
 const SESSIONS: usize = 5;
@@ -113,7 +115,7 @@ async fn sessions_behind_a_pooler_are_left_as_they_were() {
             .unwrap()
     };
     let before = session().await;
-    let broker = crate::support::Broker::start(scene.store());
+    let broker = Broker::start(scene.store());
     let api = Http::serve(scene.store()).await;
     api.post("/topics", &serde_json::json!({ "name": "other" })).await;
     api.get("/topics/other").await;
@@ -125,5 +127,28 @@ async fn sessions_behind_a_pooler_are_left_as_they_were() {
     let after = session().await;
     println!("{after}");
     assert_eq!(after, before);
+    broker.stop().await;
+}
+
+/// A session keeps the plans of the engine's functions, and after a slow call it must make them anew.
+#[tokio::test]
+async fn after_a_slow_call_plans_are_made_anew() {
+    let Some((scene, _pooler)) = pooled_scene(1).await else { return };
+    let name = scene.text("SELECT current_database()").await;
+    scene.sql(&format!("ALTER DATABASE {name} SET log_statement = 'all'")).await;
+    let broker = Broker::start(scene.store());
+    scene.until("count(*) = 1 FROM workers").await;
+    let log = async || {
+        // Other tests' databases log no statements.
+        let log = std::fs::read(TestDatabase::socket_dir().await.join("server.log")).unwrap();
+        String::from_utf8_lossy(&log).matches("DISCARD PLANS").count()
+    };
+    let before = log().await;
+    scene.sql("BEGIN; LOCK TABLE lanes IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.7); COMMIT").await;
+    scene.publish(&["a", "b"]).await;
+    assert_eq!(scene.all_delivered(&["/"]).await, 0);
+    eventually("plans are made anew", async || (log().await > before).then_some(())).await;
+    scene.publish(&["a", "b"]).await;
+    assert_eq!(scene.all_delivered(&["/"]).await, 0, "and nothing went wrong with that");
     broker.stop().await;
 }
