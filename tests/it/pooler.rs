@@ -152,3 +152,25 @@ async fn after_a_slow_call_plans_are_made_anew() {
     assert_eq!(scene.all_delivered(&["/"]).await, 0, "and nothing went wrong with that");
     broker.stop().await;
 }
+
+/// What a statement did is true once its transaction is committed, and that may fail after the statement has not.
+#[tokio::test]
+async fn a_commit_that_fails_is_told() {
+    let Some((scene, _pooler)) = pooled_scene(2).await else { return };
+    scene
+        .sql(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE 'refused at commit' USING ERRCODE = '55000'; END $$;
+             CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON topics DEFERRABLE INITIALLY DEFERRED
+                 FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
+        .await;
+    let new = pgtopic::domain::new_topic::NewTopic {
+        name: "other".to_owned(),
+        ordering: pgtopic::domain::topic::Ordering::Partition,
+        retention_seconds: None,
+    };
+    let error = scene.store().create_topic(&new).await.unwrap_err();
+    assert_eq!(error.database_message(), Some("refused at commit"));
+    assert_eq!(scene.number("SELECT count(*) FROM topics").await, 1);
+}
