@@ -5,6 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tokio_postgres::NoTls;
 
 use crate::{
@@ -52,9 +56,18 @@ async fn a_standby_that_is_promoted_goes_on_where_the_primary_died() {
     load.more(200).await;
     receiver.wait_for(100).await;
 
+    // The link stands still first, so that the primary has what the standby has not. None of that may be confirmed or sent.
     let standby = connect(&pair.standby.url("postgres")).await;
-    pair.primary.kill().await.unwrap();
-    let killed = Instant::now();
+    let link: i32 = standby.query_one("SELECT pid FROM pg_stat_wal_receiver", &[]).await.unwrap().get(0);
+    let link = |signal| kill(Pid::from_raw(link), signal).unwrap();
+    link(Signal::SIGSTOP);
+    // Long for a publisher: nothing would tell that all of them wait.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    pair.lose_primary().await;
+    let lost = Instant::now();
+    // What is still on its way is lost with the primary.
+    link(Signal::SIGTERM);
+    link(Signal::SIGCONT);
     let replayed = "SELECT count(*) = 0 FROM pg_stat_wal_receiver WHERE status = 'streaming'";
     let replayed = format!("{replayed} AND pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()");
     eventually("the standby has replayed all it got", async || {
@@ -71,9 +84,15 @@ async fn a_standby_that_is_promoted_goes_on_where_the_primary_died() {
     assert!(given >= newest_sent.max(newest_committed));
     assert!(standby.query_one("SELECT pg_promote()", &[]).await.unwrap().get::<_, bool>(0));
 
+    let promoted = Instant::now();
+
     let seen = receiver.received().len();
     receiver.wait_for(seen + 1).await;
-    println!("delivery went on {:?} after the kill", killed.elapsed());
+    println!(
+        "delivery went on {:?} after the loss, {:?} after the promotion",
+        lost.elapsed(),
+        promoted.elapsed()
+    );
     load.more(200).await;
     receiver.wait_for(seen + 200).await;
     load.end();

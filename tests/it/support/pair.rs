@@ -7,6 +7,11 @@ use pgtopic::{
     store::Store,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
 use super::{
     database::{connect, database_config, settings},
     eventually,
@@ -50,7 +55,8 @@ impl TestPair {
         let names = ("synchronous_standby_names", "standby".to_owned());
         let primary = EmbeddedPostgres::start(with(&first, &[names])).await.unwrap();
         let link = format!("host={} port=5432 user=postgres application_name=standby", first.display());
-        let standby = EmbeddedPostgres::start(with(&second, &[("primary_conninfo", link)])).await.unwrap();
+        let parameters = [("primary_conninfo", link), ("wal_retrieve_retry_interval", "100ms".to_owned())];
+        let standby = EmbeddedPostgres::start(with(&second, &parameters)).await.unwrap();
         let client = connect(&primary.url("postgres")).await;
         let sql = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
         eventually("the standby follows", async || {
@@ -58,6 +64,24 @@ impl TestPair {
         })
         .await;
         Self { primary, standby, _directory: directory }
+    }
+
+    /// Kills all processes of the primary at once, as the loss of its machine does.
+    ///
+    /// Killing the postmaster alone is another thing: the publishers that wait for the standby give up waiting when they
+    /// notice, and for an instant, until all have noticed, the others see commits that the standby has not.
+    pub(crate) async fn lose_primary(&mut self) {
+        let postmaster = self.primary.process_id().unwrap();
+        let signal = |process: u32, signal| {
+            // One that has just ended by itself is as good.
+            let _ = kill(Pid::from_raw(i32::try_from(process).unwrap()), signal);
+        };
+        // From here on it starts no other, and does not see the others die.
+        signal(postmaster, Signal::SIGSTOP);
+        for process in children(postmaster) {
+            signal(process, Signal::SIGKILL);
+        }
+        self.primary.kill().await.unwrap();
     }
 
     /// libpq URL of whichever takes writes.
@@ -73,4 +97,17 @@ impl TestPair {
             host(&self.standby)
         )
     }
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let parent_of = |process: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name before it is in parentheses, and may hold anything.
+        stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .filter(|process| parent_of(process) == Some(parent))
+        .collect()
 }
