@@ -85,9 +85,9 @@ impl Pooled {
         parameters: Parameters<'_>,
     ) -> Result<Answer, StoreError> {
         let was_slow = self.slow.swap(false, Ordering::Relaxed);
-        let begin = if was_slow { BEGIN_WITH_NEW_PLANS } else { BEGIN };
+        let opening = if was_slow { BEGIN_WITH_NEW_PLANS } else { BEGIN };
         let begun = Instant::now();
-        let answer = self.transaction(begin, statement, parameters).await?;
+        let answer = self.transaction(opening, statement, parameters).await?;
         if begun.elapsed() > SLOW_CALL {
             self.slow.store(true, Ordering::Relaxed);
         }
@@ -96,25 +96,25 @@ impl Pooled {
 
     async fn transaction(
         &self,
-        begin: &str,
+        opening: &str,
         statement: Text<'_>,
         parameters: Parameters<'_>,
     ) -> Result<Answer, StoreError> {
         let types = self.types(statement).await?;
-        let typed: Vec<(&(dyn ToSql + Sync), Type)> =
+        let values: Vec<(&(dyn ToSql + Sync), Type)> =
             parameters.iter().copied().zip(types.iter().cloned()).collect();
         let connection = Borrowed(Some(self.pool.get().await?));
         let client = connection.client();
         // Each is sent when it is first polled, in this order, so all three are on their way at once. Should the
         // statement fail, COMMIT rolls back.
-        let (begun, answer, committed) = join3(
-            client.batch_execute(begin),
-            execute(client, statement.text, &typed),
+        let (opened, answer, committed) = join3(
+            client.batch_execute(opening),
+            execute(client, statement.text, &values),
             client.batch_execute("COMMIT"),
         )
         .await;
         connection.give_back();
-        begun?;
+        opened?;
         let answer = answer?;
         // Only now is it true.
         committed?;

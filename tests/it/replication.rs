@@ -14,7 +14,8 @@ use tokio_postgres::NoTls;
 use crate::{
     pooler::api_of,
     support::{
-        Answer, Load, Process, TestPair, TestReceiver, create_topic, create_webhook, eventually, nothing_owed,
+        Answer, Load, Process, Received, TestPair, TestReceiver, create_topic, create_webhook, eventually,
+        nothing_owed,
     },
 };
 
@@ -75,7 +76,7 @@ async fn a_standby_that_is_promoted_goes_on_where_the_primary_died() {
     })
     .await;
     // What was sent or is committed was written down with the sequence, some values ahead: no id is given again.
-    let newest_sent = receiver.received().iter().map(|one| one.position()).max().unwrap();
+    let newest_sent = receiver.received().iter().map(Received::position).max().unwrap();
     let newest_committed = load.committed().into_iter().max().unwrap();
     let given: i64 = standby.query_one("SELECT last_value FROM message_ids", &[]).await.unwrap().get(0);
     println!(
