@@ -40,6 +40,8 @@ pub struct DatabaseConfig {
     /// Direct connection for LISTEN where the other goes through a pooler. Default: as `url`.
     #[serde(deserialize_with = "empty_is_none")]
     pub listen_url: Option<SecretString>,
+    /// What stands between `url` and the server. Default `auto`.
+    pub pooler: Pooler,
     /// The schema where everything lives. Default `pgtopic`.
     pub schema: String,
     /// Connections in the pool at most. Default 16.
@@ -47,6 +49,42 @@ pub struct DatabaseConfig {
     /// PEM file of certificate authorities to trust for TLS, beside the system's. No default.
     #[serde(deserialize_with = "empty_is_none")]
     pub ca_file: Option<std::path::PathBuf>,
+}
+
+impl DatabaseConfig {
+    /// Whether `url` leads through a transaction pooler, so that sessions keep nothing from one transaction to the next.
+    pub fn is_pooled(&self) -> bool {
+        match self.pooler {
+            Pooler::Auto => self.listen_url.is_some(),
+            Pooler::None => false,
+            Pooler::Transaction => true,
+        }
+    }
+}
+
+/// What stands between `database.url` and the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Pooler {
+    /// A transaction pooler where `listen_url` is set, nothing otherwise.
+    Auto,
+    /// Nothing, or a pooler that gives each client a session of its own.
+    None,
+    /// A pooler that gives each transaction any session.
+    Transaction,
+}
+
+impl TryFrom<String> for Pooler {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "auto" => Ok(Self::Auto),
+            "none" => Ok(Self::None),
+            "transaction" => Ok(Self::Transaction),
+            other => Err(format!("must be auto, none or transaction, not {other}")),
+        }
+    }
 }
 
 /// The HTTP API.

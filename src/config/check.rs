@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, ops::RangeInclusive};
 
-use super::{Config, ConfigError, load::Origins};
+use super::{Config, ConfigError, Pooler, load::Origins};
 
 impl Config {
     /// Checks every range.
@@ -11,6 +11,12 @@ impl Config {
     /// address and tokens with the API.
     pub(super) fn check(&self, origins: &Origins) -> Result<(), ConfigError> {
         let check = Check { origins };
+        if self.database.pooler == Pooler::Transaction && self.database.listen_url.is_none() {
+            let origin = origins.get("database.pooler").map_or("", String::as_str);
+            return Err(ConfigError(format!(
+                "database.pooler is transaction (from {origin}), so database.listen_url must name the server itself"
+            )));
+        }
         check.within("database.pool_size", self.database.pool_size, 2..=1000)?;
         check.within("api.max_body_bytes", self.api.max_body_bytes, 1024..=1024 * 1024 * 1024)?;
         check.within("worker.concurrency", self.worker.concurrency, 1..=10_000)?;

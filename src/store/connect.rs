@@ -11,7 +11,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::error::{StoreError, chain};
 use crate::config::DatabaseConfig;
 
-/// What every session sets. Statements rely on a new snapshot each, so the isolation level is pinned; nothing may hold
+/// What every session of our own sets; [`super::pooled`] does the same for each transaction. Statements rely on a new snapshot each, so the isolation level is pinned; nothing may hold
 /// a lock for long, whatever happens to its client.
 pub(super) const SESSION_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; \
      SET lock_timeout = '5s'; \
@@ -27,6 +27,8 @@ pub(super) struct Connector {
     postgres: PostgresConfig,
     listen: PostgresConfig,
     tls: MakeRustlsConnect,
+    /// Whether `postgres` leads through a transaction pooler.
+    pooled: bool,
 }
 
 impl Connector {
@@ -38,7 +40,12 @@ impl Connector {
         })?;
         let postgres = parse(url)?;
         let listen = config.listen_url.as_ref().map_or_else(|| Ok(postgres.clone()), parse)?;
-        Ok(Self { postgres, listen, tls: MakeRustlsConnect::new(tls_config(config)?) })
+        Ok(Self {
+            postgres,
+            listen,
+            tls: MakeRustlsConnect::new(tls_config(config)?),
+            pooled: config.is_pooled(),
+        })
     }
 
     pub(super) fn pool(&self, size: usize) -> Result<Pool, StoreError> {
@@ -47,22 +54,23 @@ impl Connector {
             self.tls.clone(),
             ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
-        Pool::builder(manager)
-            .max_size(size)
-            .runtime(Runtime::Tokio1)
-            .timeouts(Timeouts {
-                wait: Some(CONNECT_TIMEOUT),
-                create: Some(CONNECT_TIMEOUT),
-                recycle: Some(CONNECT_TIMEOUT),
-            })
-            .post_create(Hook::async_fn(|client, _| {
+        let builder = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).timeouts(Timeouts {
+            wait: Some(CONNECT_TIMEOUT),
+            create: Some(CONNECT_TIMEOUT),
+            recycle: Some(CONNECT_TIMEOUT),
+        });
+        // A session behind a pooler is not ours to set up: others get it next.
+        let builder = if self.pooled {
+            builder
+        } else {
+            builder.post_create(Hook::async_fn(|client, _| {
                 Box::pin(async move {
                     client.batch_execute(SESSION_SETTINGS).await.map_err(HookError::Backend)?;
                     Ok(())
                 })
             }))
-            .build()
-            .map_err(|error| StoreError::Connect(chain(&error)))
+        };
+        builder.build().map_err(|error| StoreError::Connect(chain(&error)))
     }
 
     /// A connection of its own, past any pooler, and the part of it that must be polled.

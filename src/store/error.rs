@@ -48,9 +48,8 @@ impl StoreError {
     /// Whether the statement had no effect for certain: PostgreSQL refused it, or it was never sent.
     pub fn is_refusal(&self) -> bool {
         match self {
-            // An administrator's command or a crash may cut a statement off after its commit.
             Self::Database(error) => {
-                error.as_db_error().is_some_and(|error| !error.code().code().starts_with("57P"))
+                error.as_db_error().is_some_and(|error| !may_follow_a_commit(error.code().code()))
             }
             Self::Unexpected(_) => false,
             _ => true,
@@ -106,10 +105,23 @@ impl StoreError {
     }
 }
 
+/// Whether this error may cut a statement off after its commit: an administrator's command, a crash, or a pooler's word
+/// for the loss of its own connection to the server, which is 08P01.
+fn may_follow_a_commit(code: &str) -> bool {
+    code.starts_with("57P") || code.starts_with("08")
+}
+
 /// `Display` of a `tokio_postgres::Error` is just "db error": say what the server or the cause said instead.
 pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     if let Some(database) = error.as_db_error() {
-        return format!("{} ({})", database.message(), database.code().code());
+        let named_statement =
+            [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT].contains(database.code());
+        let hint = if named_statement {
+            "; if database.url leads through a transaction pooler, database.listen_url must be set"
+        } else {
+            ""
+        };
+        return format!("{} ({}){hint}", database.message(), database.code().code());
     }
     chain(error)
 }
@@ -134,6 +146,21 @@ impl From<deadpool_postgres::PoolError> for StoreError {
         match error {
             deadpool_postgres::PoolError::Backend(error) => Self::Connect(describe(&error)),
             other => Self::Connect(chain(&other)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_follow_a_commit;
+
+    #[test]
+    fn a_lost_connection_leaves_the_outcome_open() {
+        for code in ["57P01", "57P02", "57P03", "08P01", "08006"] {
+            assert!(may_follow_a_commit(code), "{code}");
+        }
+        for code in ["23505", "40P01", "55000", "57014"] {
+            assert!(!may_follow_a_commit(code), "{code}");
         }
     }
 }

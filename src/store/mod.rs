@@ -14,6 +14,7 @@ mod lanes;
 mod maintenance;
 mod messages;
 mod migrate;
+mod pooled;
 mod settle;
 mod statement;
 mod targets;
@@ -33,7 +34,11 @@ use tokio_postgres::{Row, Statement, types::ToSql};
 pub use self::{
     bench::*, clock::*, error::StoreError, lanes::*, migrate::MigrateOutcome, settle::*, workers::*,
 };
-use self::{connect::Connector, statement::Schema};
+use self::{
+    connect::Connector,
+    pooled::{Answer, Pooled, Text},
+    statement::Schema,
+};
 use crate::{
     config::DatabaseConfig,
     domain::page::{Items, Page},
@@ -47,14 +52,19 @@ pub struct Store {
     schema: Arc<Schema>,
     /// Connections that may publish at once: publishers wait for their partition, and must leave some for others.
     publishing: Arc<Semaphore>,
+    /// Where the pool's connections lead through a transaction pooler: what runs the statements instead.
+    pooled: Option<Arc<Pooled>>,
 }
 
 impl Store {
     /// Checks the settings and makes the pool. Connects to nothing yet.
     pub fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
         let connector = Connector::new(config)?;
+        let pool = connector.pool(config.pool_size)?;
+        let pooled = config.is_pooled().then(|| Arc::new(Pooled::new(pool.clone(), connector.clone())));
         Ok(Self {
-            pool: connector.pool(config.pool_size)?,
+            pool,
+            pooled,
             connector,
             schema: Arc::new(Schema::new(&config.schema)?),
             publishing: Arc::new(Semaphore::new((config.pool_size * 3 / 4).max(1))),
@@ -73,7 +83,8 @@ const SLOW_CALL: Duration = Duration::from_millis(50);
 /// What a statement is given.
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// One statement each, on a connection of the pool. A statement is one implicit transaction.
+/// One statement each, on a connection of the pool. A statement is one implicit transaction; through a transaction pooler
+/// it is an explicit one, see [`pooled`].
 impl Store {
     /// A connection of the pool, and the statement prepared on it.
     async fn prepare(&self, statement: &'static str) -> Result<(Object, Statement), StoreError> {
@@ -82,11 +93,23 @@ impl Store {
         Ok((connection, statement))
     }
 
+    async fn through_pooler(
+        &self,
+        pooled: &Pooled,
+        file: &'static str,
+        parameters: Parameters<'_>,
+    ) -> Result<Answer, StoreError> {
+        pooled.run(Text { file, text: &self.schema.text(file) }, parameters).await
+    }
+
     async fn query(
         &self,
         statement: &'static str,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, StoreError> {
+        if let Some(pooled) = &self.pooled {
+            return Ok(self.through_pooler(pooled, statement, parameters).await?.rows);
+        }
         let (connection, statement) = self.prepare(statement).await?;
         Ok(connection.query(&statement, parameters).await?)
     }
@@ -96,8 +119,8 @@ impl Store {
         statement: &'static str,
         parameters: Parameters<'_>,
     ) -> Result<Row, StoreError> {
-        let (connection, statement) = self.prepare(statement).await?;
-        Ok(connection.query_one(&statement, parameters).await?)
+        let row = self.query_opt(statement, parameters).await?;
+        row.ok_or_else(|| StoreError::Unexpected("no row where there must be one".to_owned()))
     }
 
     async fn query_opt(
@@ -105,8 +128,12 @@ impl Store {
         statement: &'static str,
         parameters: Parameters<'_>,
     ) -> Result<Option<Row>, StoreError> {
-        let (connection, statement) = self.prepare(statement).await?;
-        Ok(connection.query_opt(&statement, parameters).await?)
+        let mut rows = self.query(statement, parameters).await?;
+        let row = rows.pop();
+        if !rows.is_empty() {
+            return Err(StoreError::Unexpected("several rows where there may be one".to_owned()));
+        }
+        Ok(row)
     }
 
     /// Calls one of the engine's functions, and has its plans made anew if it was slow: they are kept for as long as the
@@ -116,6 +143,10 @@ impl Store {
         statement: &'static str,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, StoreError> {
+        if let Some(pooled) = &self.pooled {
+            let text = Text { file: statement, text: &self.schema.text(statement) };
+            return Ok(pooled.call(text, parameters).await?.rows);
+        }
         let (connection, statement) = self.prepare(statement).await?;
         let begun = Instant::now();
         let rows = connection.query(&statement, parameters).await?;
@@ -127,6 +158,9 @@ impl Store {
     }
 
     async fn execute(&self, statement: &'static str, parameters: Parameters<'_>) -> Result<u64, StoreError> {
+        if let Some(pooled) = &self.pooled {
+            return Ok(self.through_pooler(pooled, statement, parameters).await?.affected);
+        }
         let (connection, statement) = self.prepare(statement).await?;
         Ok(connection.execute(&statement, parameters).await?)
     }

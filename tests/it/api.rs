@@ -427,6 +427,7 @@ async fn without_its_database_the_api_says_so() {
     let config = pgtopic::config::DatabaseConfig {
         url: Some("postgres://nobody@127.0.0.1:1/nothing".to_owned().into()),
         listen_url: None,
+        pooler: pgtopic::config::Pooler::Auto,
         schema: "pgtopic".to_owned(),
         pool_size: 1,
         ca_file: None,

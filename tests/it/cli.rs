@@ -6,7 +6,7 @@ use rstest::rstest;
 use crate::support::{Ended, Process, TestCluster, TestDatabase};
 
 async fn migrate(database: &TestDatabase) -> Ended {
-    Process::run(&["migrate"], &[("DATABASE_URL", database.url())]).await
+    Process::run(&["migrate"], &database.environment()).await
 }
 
 /// The error is one line that begins with the program's name and holds every needle.

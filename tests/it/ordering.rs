@@ -136,6 +136,8 @@ async fn busy_lanes_are_not_deleted_and_made_anew_for_each_message() {
     scene.no_lane_left().await;
     // With the worker's sessions, their statistics have come in.
     broker.stop().await;
+    let sessions = "pg_stat_activity WHERE datname = current_database() AND application_name = 'pgtopic'";
+    scene.until(&format!("NOT EXISTS (SELECT FROM {sessions})")).await;
     let deleted = scene.number("SELECT pg_stat_get_tuples_deleted('lanes'::regclass)").await;
     // Each lane after its first message, after its last, and every few seconds, when it is found out to be busy anew.
     let times = 3 + begun.elapsed().as_secs() / 3;

@@ -1,20 +1,13 @@
 //! PostgreSQL stops, crashes and comes back while messages flow.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use pgtopic::embedded::ShutdownMode;
 use rstest::rstest;
 use tokio_postgres::{Client, NoTls};
 
 use crate::support::{
-    Answer, Broker, TestCluster, TestReceiver, check_order, create_topic, create_webhook, eventually,
-    expected, nothing_owed, publish,
+    Answer, Broker, Load, TestCluster, TestReceiver, create_topic, create_webhook, eventually, nothing_owed,
 };
 
 /// A connection in pgtopic's schema, as soon as there can be one.
@@ -26,39 +19,6 @@ async fn connect(url: &str) -> Client {
         Some(client)
     })
     .await
-}
-
-/// What publishers were told is committed.
-#[derive(Default)]
-struct Load {
-    committed: Mutex<Vec<i64>>,
-    over: AtomicBool,
-}
-
-impl Load {
-    /// Publishes until the load is over, whatever happens to the database.
-    async fn publish(self: Arc<Self>, url: String, publisher: usize) {
-        let mut client = connect(&url).await;
-        for step in 0.. {
-            if self.over.load(Ordering::Relaxed) {
-                break;
-            }
-            match publish(&client, &format!("key-{publisher}-{}", step % 4)).await {
-                Ok(id) => self.committed.lock().unwrap().push(id),
-                Err(_) => client = connect(&url).await,
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-
-    /// Waits until this many more are committed.
-    async fn more(&self, count: usize) {
-        let before = self.committed.lock().unwrap().len();
-        eventually("publishing goes on", async || {
-            (self.committed.lock().unwrap().len() >= before + count).then_some(())
-        })
-        .await;
-    }
 }
 
 #[rstest]
@@ -90,19 +50,14 @@ async fn nothing_is_lost_when_the_database_restarts(#[case] mode: Option<Shutdow
         load.more(50).await;
         receiver.wait_for(seen + 50).await;
     }
-    load.over.store(true, Ordering::Relaxed);
+    load.end();
     for publisher in publishers {
         publisher.await.unwrap();
     }
 
     let client = connect(&url).await;
     nothing_owed(&client).await;
-    let expected = expected(&client, &["/"]).await;
-    let repeated = check_order(&receiver.received(), &expected);
-    let stored: Vec<i64> = expected.values().flatten().copied().collect();
-    let committed = load.committed.lock().unwrap().clone();
-    assert!(committed.iter().all(|id| stored.contains(id)), "what was committed is there");
-    println!("{} committed, {} stored, {repeated} repeated", committed.len(), stored.len());
+    load.check(&client, &receiver.received()).await;
     assert!(brokers.iter().all(Broker::is_running));
     for broker in brokers {
         broker.stop().await;

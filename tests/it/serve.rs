@@ -37,7 +37,8 @@ async fn dev_says_where_everything_is_and_stops_when_asked() {
 
 async fn serve_migrates_and_stops_when_asked() {
     let database = TestDatabase::empty().await;
-    let environment = [("DATABASE_URL", database.url()), ("PGTOPIC_API__BIND", "127.0.0.1:0")];
+    let mut environment = database.environment();
+    environment.push(("PGTOPIC_API__BIND", "127.0.0.1:0"));
     let mut serve = Process::start(&["serve"], &environment);
     serve.wait_for_output("the schema is up to date").await;
     database.store().check_schema().await.unwrap();
@@ -53,7 +54,7 @@ async fn a_taken_port_is_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let database = TestDatabase::new().await;
-    let ended = Process::run(&["api", "--bind", &address], &[("DATABASE_URL", database.url())]).await;
+    let ended = Process::run(&["api", "--bind", &address], &database.environment()).await;
     assert_eq!(ended.code(), 1, "{}", ended.output);
     assert_eq!(ended.output.lines().count(), 1, "{}", ended.output);
     assert!(ended.output.contains("api.bind") && ended.output.contains(&address), "{}", ended.output);

@@ -177,6 +177,8 @@ async fn loopback_is_refused_unless_it_is_allowed() {
     let broker = Broker::with(scene.store(), 10, delivery);
     scene.nothing_owed().await;
     assert_eq!(scene.receiver.received().len(), 0);
+    // The log is written after the settlement.
+    scene.until("EXISTS (SELECT FROM attempts)").await;
     assert_eq!(scene.text("SELECT error_class FROM attempts").await, "forbidden");
     broker.stop().await;
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{CliError, failed, system};
 use crate::{
-    config::DatabaseConfig,
+    config::{DatabaseConfig, Pooler},
     delivery::SigningKey,
     domain::{
         new_topic::{NewTopic, TopicRef},
@@ -72,8 +72,13 @@ impl Server {
             let url = postgres.url("postgres");
             (Some(postgres), url)
         };
-        let config =
-            DatabaseConfig { url: Some(url.into()), listen_url: None, pool_size: POOL_SIZE, ..config };
+        let config = DatabaseConfig {
+            url: Some(url.into()),
+            listen_url: None,
+            pooler: Pooler::None,
+            pool_size: POOL_SIZE,
+            ..config
+        };
         let admin = Store::new(&config)?;
         Ok(Self { embedded, config, admin, databases: Mutex::default() })
     }

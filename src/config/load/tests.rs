@@ -87,6 +87,28 @@ fn an_empty_variable_is_not_set() {
     assert_eq!(config.delivery.max_retries, 5);
 }
 
+#[rstest]
+#[case::nothing_said("", "auto", false)]
+#[case::a_direct_connection_beside_it("postgresql://direct", "auto", true)]
+#[case::a_direct_connection_without_a_pooler("postgresql://direct", "none", false)]
+#[case::a_pooler("postgresql://direct", "transaction", true)]
+fn a_second_connection_means_that_the_first_goes_through_a_pooler(
+    #[case] listen_url: &str,
+    #[case] pooler: &str,
+    #[case] is_pooled: bool,
+) {
+    let pairs = [("PGTOPIC_DATABASE__LISTEN_URL", listen_url), ("PGTOPIC_DATABASE__POOLER", pooler)];
+    assert_eq!(load(&pairs).unwrap().database.is_pooled(), is_pooled);
+}
+
+#[test]
+fn a_transaction_pooler_needs_a_direct_connection_beside_it() {
+    let error = load(&[("PGTOPIC_DATABASE__POOLER", "transaction")]).unwrap_err();
+    assert!(error.contains("database.listen_url") && error.contains("PGTOPIC_DATABASE__POOLER"), "{error}");
+    let error = load(&[("PGTOPIC_DATABASE__POOLER", "session")]).unwrap_err();
+    assert!(error.contains("auto, none or transaction"), "{error}");
+}
+
 #[test]
 fn text_from_the_environment_stays_text() {
     let config =

@@ -11,6 +11,8 @@ use pgtopic::{
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
+use super::TestPooler;
+
 /// The cluster that all tests of this process share. A static is never dropped, and need not be: the server's watchdog
 /// (see `pgtopic::embedded`) holds the other end of a pipe of this process, and stops the server and removes its directory
 /// when the process ends, however it ends.
@@ -22,18 +24,29 @@ const TEMPLATE: &str = "pgtopic_template";
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
 /// Settings of clusters for tests: temporary, fast, with room for many connections.
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let parameters =
         [("max_connections", "300"), ("max_prepared_transactions", "10"), ("log_statement", "none")];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     Settings { parameters, ..Settings::default() }
 }
 
-fn database_config(url: &str) -> DatabaseConfig {
+pub(super) fn database_config(url: &str) -> DatabaseConfig {
     DatabaseConfig { url: Some(url.to_owned().into()), ..Config::default().database }
 }
 
-async fn connect(url: &str) -> Client {
+/// The pooler that all stores and processes go through, if the environment asks for one. It has few sessions.
+static POOLER: OnceCell<Option<TestPooler>> = OnceCell::const_new();
+
+async fn pooler(postgres: &EmbeddedPostgres) -> Option<&'static TestPooler> {
+    let start = || async {
+        std::env::var_os("PGTOPIC_TEST_POOLER")?;
+        TestPooler::start(postgres.data_dir(), 8).await
+    };
+    POOLER.get_or_init(start).await.as_ref()
+}
+
+pub(super) async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     // Ends with the client.
     tokio::spawn(connection);
@@ -45,6 +58,7 @@ async fn shared() -> &'static EmbeddedPostgres {
         .get_or_init(|| async {
             let postgres = EmbeddedPostgres::start(settings()).await.unwrap();
             let admin = connect(&postgres.url("postgres")).await;
+            check_version(&admin).await;
             admin.batch_execute(&format!("CREATE DATABASE {TEMPLATE}")).await.unwrap();
             Store::new(&database_config(&postgres.url(TEMPLATE))).unwrap().migrate().await.unwrap();
             postgres
@@ -52,10 +66,25 @@ async fn shared() -> &'static EmbeddedPostgres {
         .await
 }
 
+/// Makes sure that the tests run on the PostgreSQL they are meant for: `.ci/matrix` names its major version.
+async fn check_version(client: &Client) {
+    let found = major_version(client).await;
+    if let Ok(wanted) = std::env::var("PGTOPIC_TEST_MAJOR") {
+        assert_eq!(found.to_string(), wanted, "the server's major version");
+    }
+    println!("PostgreSQL {found}");
+}
+
+async fn major_version(client: &Client) -> i32 {
+    let sql = "SELECT current_setting('server_version_num')::integer / 10000";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
 /// A migrated database of the test's own in the shared cluster.
 pub(crate) struct TestDatabase {
     name: String,
     url: String,
+    pooled_url: Option<String>,
 }
 
 impl TestDatabase {
@@ -73,7 +102,9 @@ impl TestDatabase {
         let postgres = shared().await;
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let admin = connect(&postgres.url("postgres")).await;
-        let create = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy");
+        // Copying files is faster for small databases, and all that PostgreSQL 14 can do.
+        let strategy = if major_version(&admin).await < 15 { "" } else { "STRATEGY file_copy" };
+        let create = format!("CREATE DATABASE {name} TEMPLATE {template} {strategy}");
         // A template cannot be copied while a connection to it, such as that of the migration, is just going away.
         super::eventually("the template is free", || async {
             match admin.batch_execute(&create).await {
@@ -83,17 +114,39 @@ impl TestDatabase {
             }
         })
         .await;
-        Self { url: postgres.url(&name), name }
+        let pooled_url = pooler(postgres).await.map(|pooler| pooler.url(&name));
+        Self { url: postgres.url(&name), pooled_url, name }
     }
 
-    /// libpq URL, as superuser.
+    /// libpq URL of a direct connection, as superuser.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
+    /// The variables that lead a process to this database.
+    pub(crate) fn environment(&self) -> Vec<(&str, &str)> {
+        match &self.pooled_url {
+            None => vec![("DATABASE_URL", &self.url)],
+            Some(url) => vec![("DATABASE_URL", url), ("PGTOPIC_DATABASE__LISTEN_URL", &self.url)],
+        }
+    }
+
+    /// Sends stores and processes through a pooler from now on.
+    pub(crate) fn go_through(&mut self, pooler: &TestPooler) {
+        self.pooled_url = Some(pooler.url(&self.name));
+    }
+
+    /// The directory of the server's socket.
+    pub(crate) async fn socket_dir() -> &'static std::path::Path {
+        shared().await.data_dir()
+    }
+
     /// Settings that name this database.
     pub(crate) fn config(&self) -> DatabaseConfig {
-        database_config(&self.url)
+        match &self.pooled_url {
+            None => database_config(&self.url),
+            Some(url) => DatabaseConfig { listen_url: Some(self.url.clone().into()), ..database_config(url) },
+        }
     }
 
     /// A store of its own, with its own pool.

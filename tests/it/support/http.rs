@@ -44,6 +44,23 @@ impl Http {
         (status, serde_json::from_slice(&body).unwrap())
     }
 
+    /// A client of an API that another process serves.
+    pub(crate) fn of(address: SocketAddr) -> Self {
+        let serving = tokio::spawn(std::future::pending());
+        Self { address, client: Client::builder(TokioExecutor::new()).build_http(), serving }
+    }
+
+    /// POST, whatever comes of it; `None` where there was no answer.
+    pub(crate) async fn try_post(&self, path: &str, body: &Value) -> Option<(StatusCode, Value)> {
+        let request = Request::post(format!("http://{}{path}", self.address));
+        let request = request.header("content-type", "application/json");
+        let request = request.body(Full::from(body.to_string())).unwrap();
+        let answer = self.client.request(request).await.ok()?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await.ok()?.to_bytes();
+        Some((status, serde_json::from_slice(&body).unwrap()))
+    }
+
     /// GET, which must succeed.
     pub(crate) async fn get(&self, path: &str) -> Value {
         let request = Request::get(format!("http://{}{path}", self.address));

@@ -3,10 +3,13 @@
 //! - [`TestDatabase`]: an empty, migrated database of the test's own, in milliseconds.
 //! - [`TestCluster`]: a PostgreSQL of the test's own, for tests that stop or kill it.
 //! - [`TestClock`]: the clock of such a PostgreSQL, stepped as the test likes.
+//! - [`TestPair`]: a primary and a synchronous standby.
+//! - [`TestPooler`]: PgBouncer in front of a server. With `PGTOPIC_TEST_POOLER` set, all tests go through one.
 //! - [`TestReceiver`]: a webhook receiver that records every request and answers as it is told.
 //! - [`Process`]: the built binary, running.
 //! - [`Broker`]: a worker in the test's own process.
 //! - [`TestProxy`]: a TCP link that is cut, slow or dead on demand.
+//! - [`Load`]: publishers that go on whatever happens.
 //! - [`history`]: what happened in a run, and whether it may have happened.
 //! - [`Scene`]: a database, a topic, a receiver and webhooks; and [`check_order`] over what arrived.
 //!
@@ -19,7 +22,10 @@ mod clock;
 mod database;
 pub(crate) mod history;
 mod http;
+mod load;
 mod order;
+mod pair;
+mod pooler;
 mod process;
 mod proxy;
 mod receiver;
@@ -32,7 +38,10 @@ pub(crate) use self::{
     clock::TestClock,
     database::{TestCluster, TestDatabase},
     http::Http,
+    load::Load,
     order::{Expected, check_order},
+    pair::TestPair,
+    pooler::TestPooler,
     process::{Ended, Process},
     proxy::{Link, TestProxy, Upstream},
     receiver::{Answer, Received, TestReceiver},

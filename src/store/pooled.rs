@@ -1,0 +1,172 @@
+//! Statements through a transaction pooler, such as PgBouncer.
+//!
+//! Between two transactions such a pooler may give the client another server session, so nothing may be kept in one: no
+//! named statements, no `SET`. Promised here: every statement is one explicit transaction that brings its own settings,
+//! goes out in one piece without waiting for answers in between, and leaves nothing behind in the session. A call that
+//! is given up halfway takes its connection along, so that nobody inherits an open transaction.
+//!
+//! Without named statements, parameters must be sent with their types. PostgreSQL is asked for them once a statement, on
+//! the direct connection.
+
+use std::{
+    collections::HashMap,
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use deadpool_postgres::{Object, Pool};
+use futures_util::{TryStreamExt as _, future::join3};
+use tokio_postgres::{
+    Client, Row,
+    types::{ToSql, Type},
+};
+
+use super::{Parameters, SLOW_CALL, connect::Connector, error::StoreError};
+
+/// Begins a transaction with what an own session sets for itself; see [`super::connect::SESSION_SETTINGS`].
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
+     SET LOCAL lock_timeout = '5s'; \
+     SET LOCAL idle_in_transaction_session_timeout = '10s'; \
+     SET LOCAL jit = off";
+
+/// The same, and plans are made anew.
+const BEGIN_WITH_NEW_PLANS: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
+     SET LOCAL lock_timeout = '5s'; \
+     SET LOCAL idle_in_transaction_session_timeout = '10s'; \
+     SET LOCAL jit = off; \
+     DISCARD PLANS";
+
+/// What is known of the statements and of the sessions behind the pooler.
+pub(super) struct Pooled {
+    pool: Pool,
+    connector: Connector,
+    /// The types of the parameters, by the statement's text in its file.
+    types: Mutex<HashMap<&'static str, Arc<[Type]>>>,
+    /// The last of the engine's calls was slow: some session's plans may be bad.
+    slow: AtomicBool,
+}
+
+/// A statement: its text in its file, and for the schema in use.
+#[derive(Clone, Copy)]
+pub(super) struct Text<'a> {
+    pub(super) file: &'static str,
+    pub(super) text: &'a str,
+}
+
+/// What a statement gave.
+pub(super) struct Answer {
+    pub(super) rows: Vec<Row>,
+    pub(super) affected: u64,
+}
+
+impl Pooled {
+    pub(super) fn new(pool: Pool, connector: Connector) -> Self {
+        Self { pool, connector, types: Mutex::default(), slow: AtomicBool::new(false) }
+    }
+
+    /// Runs one statement in a transaction of its own.
+    pub(super) async fn run(
+        &self,
+        statement: Text<'_>,
+        parameters: Parameters<'_>,
+    ) -> Result<Answer, StoreError> {
+        self.transaction(BEGIN, statement, parameters).await
+    }
+
+    /// The same for the engine's functions. A session keeps their plans, and those made on small tables are bad for large
+    /// ones: after a slow call, the next one has them made anew in whatever session it gets.
+    pub(super) async fn call(
+        &self,
+        statement: Text<'_>,
+        parameters: Parameters<'_>,
+    ) -> Result<Answer, StoreError> {
+        let was_slow = self.slow.swap(false, Ordering::Relaxed);
+        let opening = if was_slow { BEGIN_WITH_NEW_PLANS } else { BEGIN };
+        let begun = Instant::now();
+        let answer = self.transaction(opening, statement, parameters).await?;
+        if begun.elapsed() > SLOW_CALL {
+            self.slow.store(true, Ordering::Relaxed);
+        }
+        Ok(answer)
+    }
+
+    async fn transaction(
+        &self,
+        opening: &str,
+        statement: Text<'_>,
+        parameters: Parameters<'_>,
+    ) -> Result<Answer, StoreError> {
+        let types = self.types(statement).await?;
+        let values: Vec<(&(dyn ToSql + Sync), Type)> =
+            parameters.iter().copied().zip(types.iter().cloned()).collect();
+        let connection = Borrowed(Some(self.pool.get().await?));
+        let client = connection.client();
+        // Each is sent when it is first polled, in this order, so all three are on their way at once. Should the
+        // statement fail, COMMIT rolls back.
+        let (opened, answer, committed) = join3(
+            client.batch_execute(opening),
+            execute(client, statement.text, &values),
+            client.batch_execute("COMMIT"),
+        )
+        .await;
+        connection.give_back();
+        opened?;
+        let answer = answer?;
+        // Only now is it true.
+        committed?;
+        Ok(answer)
+    }
+
+    async fn types(&self, statement: Text<'_>) -> Result<Arc<[Type]>, StoreError> {
+        let known = self.types.lock().unwrap_or_else(PoisonError::into_inner).get(statement.file).cloned();
+        if let Some(types) = known {
+            return Ok(types);
+        }
+        let (client, connection) = self.connector.direct().await?;
+        // Ends with the client.
+        tokio::spawn(connection);
+        let types: Arc<[Type]> = client.prepare(statement.text).await?.params().into();
+        self.types.lock().unwrap_or_else(PoisonError::into_inner).insert(statement.file, Arc::clone(&types));
+        Ok(types)
+    }
+}
+
+async fn execute(
+    client: &Client,
+    text: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Answer, tokio_postgres::Error> {
+    let parameters = parameters.iter().map(|(value, kind)| (*value, kind.clone()));
+    let mut stream = pin!(client.query_typed_raw(text, parameters).await?);
+    let mut rows = Vec::new();
+    while let Some(row) = stream.try_next().await? {
+        rows.push(row);
+    }
+    Ok(Answer { rows, affected: stream.rows_affected().unwrap_or_default() })
+}
+
+/// A connection of the pool that returns there only if its transaction was seen to end.
+struct Borrowed(Option<Object>);
+
+impl Borrowed {
+    fn client(&self) -> &Client {
+        // Empty only once it was given back, which consumes it.
+        self.0.as_ref().expect("held until it is given back")
+    }
+
+    fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(Object::take(connection));
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A primary that dies, and a synchronous standby that takes its place.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio_postgres::NoTls;
+
+use crate::{
+    pooler::api_of,
+    support::{
+        Answer, Load, Process, Received, TestPair, TestReceiver, create_topic, create_webhook, eventually,
+        nothing_owed,
+    },
+};
+
+fn start(url: &str, arguments: &[&str]) -> Process {
+    let environment = [
+        ("DATABASE_URL", url),
+        ("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8"),
+        ("PGTOPIC_API__BIND", "127.0.0.1:0"),
+    ];
+    Process::start(arguments, &environment)
+}
+
+async fn connect(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("SET search_path = pgtopic").await.unwrap();
+    client
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_standby_that_is_promoted_goes_on_where_the_primary_died() {
+    let mut pair = TestPair::start().await;
+    let url = pair.url();
+    let receiver =
+        TestReceiver::start(|_| Answer::After(Duration::from_millis(3), Box::new(Answer::Status(204)))).await;
+    let client = connect(&url).await;
+    create_topic(&client).await;
+    create_webhook(&client, &receiver.url("/"), &[]).await;
+    let mut workers = [start(&url, &["worker"]), start(&url, &["worker"])];
+    let mut api_process = start(&url, &["api"]);
+    for worker in &mut workers {
+        worker.wait_for_output("worker is ready").await;
+    }
+    let api = Arc::new(api_of(&mut api_process).await);
+    let load = Arc::new(Load::default());
+    let mut publishers: Vec<_> =
+        (0..6).map(|number| tokio::spawn(Arc::clone(&load).publish(url.clone(), number))).collect();
+    publishers.extend((6..8).map(|number| tokio::spawn(Arc::clone(&load).post(Arc::clone(&api), number))));
+    load.more(200).await;
+    receiver.wait_for(100).await;
+
+    // The link stands still first, so that the primary has what the standby has not. None of that may be confirmed or sent.
+    let standby = connect(&pair.standby.url("postgres")).await;
+    let link: i32 = standby.query_one("SELECT pid FROM pg_stat_wal_receiver", &[]).await.unwrap().get(0);
+    let link = |signal| kill(Pid::from_raw(link), signal).unwrap();
+    link(Signal::SIGSTOP);
+    // Long for a publisher: nothing would tell that all of them wait.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    pair.lose_primary().await;
+    let lost = Instant::now();
+    // What is still on its way is lost with the primary.
+    link(Signal::SIGTERM);
+    link(Signal::SIGCONT);
+    let replayed = "SELECT count(*) = 0 FROM pg_stat_wal_receiver WHERE status = 'streaming'";
+    let replayed = format!("{replayed} AND pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()");
+    eventually("the standby has replayed all it got", async || {
+        standby.query_one(&replayed, &[]).await.unwrap().get::<_, bool>(0).then_some(())
+    })
+    .await;
+    // What was sent or is committed was written down with the sequence, some values ahead: no id is given again.
+    let newest_sent = receiver.received().iter().map(Received::position).max().unwrap();
+    let newest_committed = load.committed().into_iter().max().unwrap();
+    let given: i64 = standby.query_one("SELECT last_value FROM message_ids", &[]).await.unwrap().get(0);
+    println!(
+        "sent up to {newest_sent}, committed up to {newest_committed}, the standby's sequence is at {given}"
+    );
+    assert!(given >= newest_sent.max(newest_committed));
+    assert!(standby.query_one("SELECT pg_promote()", &[]).await.unwrap().get::<_, bool>(0));
+
+    let promoted = Instant::now();
+
+    let seen = receiver.received().len();
+    receiver.wait_for(seen + 1).await;
+    println!(
+        "delivery went on {:?} after the loss, {:?} after the promotion",
+        lost.elapsed(),
+        promoted.elapsed()
+    );
+    load.more(200).await;
+    receiver.wait_for(seen + 200).await;
+    load.end();
+    for publisher in publishers {
+        publisher.await.unwrap();
+    }
+    let client = connect(&url).await;
+    nothing_owed(&client).await;
+    load.check(&client, &receiver.received()).await;
+    for process in workers.into_iter().chain([api_process]) {
+        process.sigterm();
+        let ended = process.wait().await;
+        assert_eq!(ended.code(), 0, "{}", ended.output);
+    }
+}
