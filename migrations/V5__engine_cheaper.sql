@@ -2,10 +2,10 @@
 -- with plans that stay good, whatever they were made on.
 --
 -- Plans are kept for the session. One that was made while a table was empty, and known to be, joined by reading all
--- of the table by an index and comparing each row with each lane: right for no rows, and minutes for a backlog of 50,000. So
--- whatever joins a table by its key says it as a range, key >= ... AND key <= ...: by that only a lookup in the
--- primary key can join, since it allows no merge, and with that no scan in the key's order; all others are switched off.
--- (Or it is a subquery with a LIMIT, which is a lookup for each row in any plan.)
+-- of the table and comparing each row with each lane: right for no rows, and minutes for a backlog of 50,000. So rows are
+-- looked up one by one in subqueries with a LIMIT, which no plan can turn around, and changed by the places where they
+-- were found (ctid = ANY (ARRAY(...))). A row that somebody else has changed since is in another place, and left
+-- alone; each use says why that does no harm.
 
 -- Both indexes of lanes began with webhook_id, and a lookup of a lane could be made by either; by this one it goes
 -- through all lanes of the webhook. By an expression, only who writes the same expression can use it.
@@ -81,15 +81,16 @@ BEGIN
         RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
 
-    -- The CTE is a fence: joined directly, the update may touch more lanes than the LIMIT lets through.
+    -- The CTE is a fence: joined directly, the update may touch more lanes than the LIMIT lets through. A lane that was
+    -- changed just before it was locked is left to the next look.
     WITH due AS MATERIALIZED (
-        SELECT l.webhook_id, l.lane
+        SELECT l.place
           FROM unnest(claim_lanes.webhook_ids, claim_lanes.slots, claim_lanes.due_after)
                AS want (webhook_id, slots, due_after)
           JOIN webhooks w ON w.id = want.webhook_id
            AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
          CROSS JOIN LATERAL (
-            SELECT l.webhook_id, l.lane
+            SELECT l.ctid AS place
               FROM lanes l
              WHERE l.webhook_id + 0 = want.webhook_id
                AND l.due_at >= coalesce(want.due_after, statement_timestamp() - interval '5 s')
@@ -102,9 +103,7 @@ BEGIN
     ), taken AS (
         UPDATE lanes l
            SET claimed_by = claim_lanes.worker, token = claim_lanes.new_token
-          FROM due
-         WHERE (l.webhook_id, l.lane) >= (due.webhook_id, due.lane)
-           AND (l.webhook_id, l.lane) <= (due.webhook_id, due.lane)
+         WHERE l.ctid = ANY (ARRAY(SELECT due.place FROM due))
         RETURNING l
     )
     SELECT array_agg(t.l) INTO claimed FROM taken t;
@@ -191,9 +190,12 @@ BEGIN
                CASE WHEN h.rewinds = held.rewinds THEN held.position ELSE h.position END AS position
           FROM unnest(read_lanes.webhook_ids, read_lanes.lanes, read_lanes.tokens, read_lanes.positions, read_lanes.rewinds)
                AS held (webhook_id, lane, token, position, rewinds)
-          JOIN lanes h ON (h.webhook_id, h.lane) >= (held.webhook_id, held.lane)
-           AND (h.webhook_id, h.lane) <= (held.webhook_id, held.lane)
-           AND h.claimed_by = read_lanes.worker AND h.token = held.token
+         CROSS JOIN LATERAL (
+            SELECT h.webhook_id, h.lane, h.rewinds, h.position
+              FROM lanes h
+             WHERE h.webhook_id = held.webhook_id AND h.lane = held.lane
+               AND h.claimed_by = read_lanes.worker AND h.token = held.token
+             LIMIT 1) h
       ) l
       LEFT JOIN LATERAL (
         SELECT o.message_id
@@ -257,18 +259,26 @@ BEGIN
     -- New statements, which see whatever the stripes' last holders have committed.
     RETURN QUERY
     DELETE FROM lanes l
-     USING unnest(retire_lanes.webhook_ids, retire_lanes.lanes, retire_lanes.tokens, retire_lanes.rewinds, locked)
-           AS h (webhook_id, lane, token, rewinds, locked)
-     WHERE h.locked
-       AND (l.webhook_id, l.lane) >= (h.webhook_id, h.lane)
-       AND (l.webhook_id, l.lane) <= (h.webhook_id, h.lane)
-       AND l.claimed_by = retire_lanes.worker AND l.token = h.token
-       -- Only a replay puts something at or below position, and it counts rewinds up: then look at all of the lane.
-       -- The row's own position, not the worker's: it moved in the transaction that deleted what it passed.
-       AND (SELECT true FROM deliveries d
-             WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane
-               AND d.message_id > CASE WHEN l.rewinds = h.rewinds THEN l.position ELSE -1 END
-             LIMIT 1) IS NULL
+     WHERE l.claimed_by = retire_lanes.worker
+       -- Nothing but a change of hands can come in between, and a lane that owes nothing may go whoever holds it.
+       AND l.ctid = ANY (ARRAY(
+            SELECT x.place
+              FROM unnest(retire_lanes.webhook_ids, retire_lanes.lanes, retire_lanes.tokens, retire_lanes.rewinds, locked)
+                   AS h (webhook_id, lane, token, rewinds, locked)
+             CROSS JOIN LATERAL (
+                SELECT x.ctid AS place
+                  FROM lanes x
+                 WHERE x.webhook_id = h.webhook_id AND x.lane = h.lane
+                   AND x.claimed_by = retire_lanes.worker AND x.token = h.token
+                   -- Only a replay puts something at or below position, and it counts rewinds up: then look at all of the
+                   -- lane. The row's own position, not the worker's: it moved in the transaction that deleted what it
+                   -- passed.
+                   AND (SELECT true FROM deliveries d
+                         WHERE d.webhook_id = x.webhook_id AND d.lane = x.lane
+                           AND d.message_id > CASE WHEN x.rewinds = h.rewinds THEN x.position ELSE -1 END
+                         LIMIT 1) IS NULL
+                 LIMIT 1) x
+             WHERE h.locked))
     RETURNING l.webhook_id, l.lane, 'retired';
 
     GET DIAGNOSTICS retired = ROW_COUNT;
@@ -279,13 +289,18 @@ BEGIN
     UPDATE lanes l
        SET position = least(l.position, (SELECT min(d.message_id) - 1 FROM deliveries d
                                           WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane))
-      FROM unnest(retire_lanes.webhook_ids, retire_lanes.lanes, retire_lanes.tokens, retire_lanes.rewinds, locked)
-           AS h (webhook_id, lane, token, rewinds, locked)
-     WHERE h.locked
-       AND (l.webhook_id, l.lane) >= (h.webhook_id, h.lane)
-       AND (l.webhook_id, l.lane) <= (h.webhook_id, h.lane)
-       AND l.claimed_by = retire_lanes.worker AND l.token = h.token
-       AND l.rewinds <> h.rewinds
+     WHERE l.claimed_by = retire_lanes.worker
+       AND l.ctid = ANY (ARRAY(
+            SELECT x.place
+              FROM unnest(retire_lanes.webhook_ids, retire_lanes.lanes, retire_lanes.tokens, retire_lanes.rewinds, locked)
+                   AS h (webhook_id, lane, token, rewinds, locked)
+             CROSS JOIN LATERAL (
+                SELECT x.ctid AS place
+                  FROM lanes x
+                 WHERE x.webhook_id = h.webhook_id AND x.lane = h.lane
+                   AND x.claimed_by = retire_lanes.worker AND x.token = h.token AND x.rewinds <> h.rewinds
+                 LIMIT 1) x
+             WHERE h.locked))
     RETURNING l.webhook_id, l.lane, 'rewound';
 END
 $$;

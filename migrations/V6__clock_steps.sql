@@ -126,14 +126,21 @@ BEGIN
     END IF;
 
     IF cardinality(done_messages) > 0 THEN
+        -- By their places: a delivery is never changed, only deleted.
         DELETE FROM deliveries d
-         USING unnest(done_webhooks, done_lanes, done_tokens, done_messages) AS done (webhook_id, lane, token, message_id)
-         WHERE (d.webhook_id, d.lane, d.message_id) >= (done.webhook_id, done.lane, done.message_id)
-           AND (d.webhook_id, d.lane, d.message_id) <= (done.webhook_id, done.lane, done.message_id)
-           AND EXISTS (SELECT FROM lanes l
-                        WHERE (l.webhook_id, l.lane) >= (done.webhook_id, done.lane)
-                          AND (l.webhook_id, l.lane) <= (done.webhook_id, done.lane)
-                          AND l.claimed_by = settle.worker AND l.token = done.token);
+         WHERE d.ctid = ANY (ARRAY(
+            SELECT x.place
+              FROM unnest(done_webhooks, done_lanes, done_tokens, done_messages)
+                   AS done (webhook_id, lane, token, message_id)
+             CROSS JOIN LATERAL (
+                SELECT x.ctid AS place
+                  FROM deliveries x
+                 WHERE x.webhook_id = done.webhook_id AND x.lane = done.lane AND x.message_id = done.message_id
+                 LIMIT 1) x
+             WHERE (SELECT true FROM lanes l
+                     WHERE l.webhook_id = done.webhook_id AND l.lane = done.lane
+                       AND l.claimed_by = settle.worker AND l.token = done.token
+                     LIMIT 1)));
     END IF;
 
     IF cardinality(dead_messages) > 0 THEN
@@ -141,11 +148,9 @@ BEGIN
             DELETE FROM deliveries d
              USING unnest(dead_webhooks, dead_lanes, dead_tokens, dead_messages, dead_reasons, dead_attempts, dead_errors)
                    AS dead (webhook_id, lane, token, message_id, reason, attempts, last_error)
-             WHERE (d.webhook_id, d.lane, d.message_id) >= (dead.webhook_id, dead.lane, dead.message_id)
-               AND (d.webhook_id, d.lane, d.message_id) <= (dead.webhook_id, dead.lane, dead.message_id)
+             WHERE d.webhook_id = dead.webhook_id AND d.lane = dead.lane AND d.message_id = dead.message_id
                AND EXISTS (SELECT FROM lanes l
-                            WHERE (l.webhook_id, l.lane) >= (dead.webhook_id, dead.lane)
-                              AND (l.webhook_id, l.lane) <= (dead.webhook_id, dead.lane)
+                            WHERE l.webhook_id = dead.webhook_id AND l.lane = dead.lane
                               AND l.claimed_by = settle.worker AND l.token = dead.token)
             RETURNING d.webhook_id, d.lane, d.message_id, dead.reason, dead.attempts, dead.last_error
         )
@@ -172,8 +177,7 @@ BEGIN
           FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_rewinds, lane_positions, lane_states, lane_delays,
                       lane_failures, lane_errors)
                AS new (webhook_id, lane, token, rewinds, position, state, delay, failures, last_error)
-         WHERE (l.webhook_id, l.lane) >= (new.webhook_id, new.lane)
-           AND (l.webhook_id, l.lane) <= (new.webhook_id, new.lane)
+         WHERE l.webhook_id = new.webhook_id AND l.lane = new.lane
            AND l.claimed_by = settle.worker AND l.token = new.token;
     END IF;
 END
