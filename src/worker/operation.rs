@@ -19,7 +19,7 @@ use crate::{
 const READ_MAX: usize = 64;
 
 /// What one read reads.
-const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 100, payload_bytes: 2 << 20 };
+const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 50, payload_bytes: 2 << 20 };
 
 /// A statement's answer.
 pub(super) enum Done {

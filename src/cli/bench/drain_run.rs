@@ -126,11 +126,12 @@ impl Drain {
     }
 }
 
-/// Sends as many messages without a database: the same client in a process of its own, so many lanes side by side. Gives
+/// Makes as many requests without a database: the same client in a process of its own, so many lanes side by side. Gives
 /// requests a second, from the first arrival to the last.
-pub(super) async fn client_only(bench: &Bench, messages: u64, lanes: u64) -> Result<f64, CliError> {
-    let lanes = lanes.min(bench.scale.concurrency as u64);
-    let tally = Arc::new(Tally::new(&[lanes], 0));
+pub(super) async fn client_only(bench: &Bench, drain: &Drain) -> Result<f64, CliError> {
+    let messages = drain.requests();
+    let lanes = (drain.lanes * drain.webhooks as u64).min(bench.scale.concurrency as u64);
+    let tally = Arc::new(Tally::new(&[lanes], 0).answering_after(drain.answer_after));
     let receiver = Receiver::start(&tally)?;
     let arguments = [
         "bench-client".to_owned(),

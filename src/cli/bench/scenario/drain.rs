@@ -37,8 +37,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
 pub(super) async fn compare(bench: &Bench, drain: Drain) -> Result<(Row, u64), CliError> {
     let (mut drained, mut alone): (Vec<Drained>, Vec<f64>) = (Vec::new(), Vec::new());
     for _ in 0..bench.scale.rounds {
-        let webhooks = drain.webhooks as u64;
-        alone.push(client_only(bench, drain.messages * webhooks, drain.lanes * webhooks).await?);
+        alone.push(client_only(bench, &drain).await?);
         drained.push(drain.run(bench).await?);
     }
     let rates: Vec<f64> = drained.iter().map(|drained| drained.per_second).collect();
