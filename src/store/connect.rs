@@ -11,12 +11,24 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::error::{StoreError, chain};
 use crate::config::DatabaseConfig;
 
-/// What every session of our own sets; [`super::pooled`] does the same for each transaction. Statements rely on a new snapshot each, so the isolation level is pinned; nothing may hold
-/// a lock for long, whatever happens to its client.
-pub(super) const SESSION_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; \
-     SET lock_timeout = '5s'; \
-     SET idle_in_transaction_session_timeout = '10s'; \
-     SET jit = off";
+/// What holds in every session of our own, and in every transaction through a pooler. Nothing may hold a lock for long,
+/// whatever happens to its client.
+const SETTINGS: [&str; 3] =
+    ["lock_timeout = '5s'", "idle_in_transaction_session_timeout = '10s'", "jit = off"];
+
+/// What a session of our own is told. Statements rely on a new snapshot each, so the isolation level is pinned.
+pub(super) fn session_settings() -> String {
+    format!("SET default_transaction_isolation = 'read committed'; {}", settings("SET"))
+}
+
+/// How a transaction begins that cannot rely on its session: the same, for itself alone.
+pub(super) fn begin() -> String {
+    format!("BEGIN ISOLATION LEVEL READ COMMITTED; {}", settings("SET LOCAL"))
+}
+
+fn settings(set: &str) -> String {
+    SETTINGS.map(|setting| format!("{set} {setting}")).join("; ")
+}
 
 /// How long a connection may take to be made, and how long to wait for one from the pool.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,7 +77,7 @@ impl Connector {
         } else {
             builder.post_create(Hook::async_fn(|client, _| {
                 Box::pin(async move {
-                    client.batch_execute(SESSION_SETTINGS).await.map_err(HookError::Backend)?;
+                    client.batch_execute(&session_settings()).await.map_err(HookError::Backend)?;
                     Ok(())
                 })
             }))

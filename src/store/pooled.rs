@@ -25,25 +25,20 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use super::{Parameters, SLOW_CALL, connect::Connector, error::StoreError};
-
-/// Begins a transaction with what an own session sets for itself; see [`super::connect::SESSION_SETTINGS`].
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
-     SET LOCAL lock_timeout = '5s'; \
-     SET LOCAL idle_in_transaction_session_timeout = '10s'; \
-     SET LOCAL jit = off";
-
-/// The same, and plans are made anew.
-const BEGIN_WITH_NEW_PLANS: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
-     SET LOCAL lock_timeout = '5s'; \
-     SET LOCAL idle_in_transaction_session_timeout = '10s'; \
-     SET LOCAL jit = off; \
-     DISCARD PLANS";
+use super::{
+    Parameters, SLOW_CALL,
+    connect::{self, Connector},
+    error::StoreError,
+};
 
 /// What is known of the statements and of the sessions behind the pooler.
 pub(super) struct Pooled {
     pool: Pool,
     connector: Connector,
+    /// How a transaction begins.
+    begin: String,
+    /// The same, and plans are made anew.
+    begin_with_new_plans: String,
     /// The types of the parameters, by the statement's text in its file.
     types: Mutex<HashMap<&'static str, Arc<[Type]>>>,
     /// The last of the engine's calls was slow: some session's plans may be bad.
@@ -65,7 +60,15 @@ pub(super) struct Answer {
 
 impl Pooled {
     pub(super) fn new(pool: Pool, connector: Connector) -> Self {
-        Self { pool, connector, types: Mutex::default(), slow: AtomicBool::new(false) }
+        let begin = connect::begin();
+        Self {
+            pool,
+            connector,
+            begin_with_new_plans: format!("{begin}; DISCARD PLANS"),
+            begin,
+            types: Mutex::default(),
+            slow: AtomicBool::new(false),
+        }
     }
 
     /// Runs one statement in a transaction of its own.
@@ -74,7 +77,7 @@ impl Pooled {
         statement: Text<'_>,
         parameters: Parameters<'_>,
     ) -> Result<Answer, StoreError> {
-        self.transaction(BEGIN, statement, parameters).await
+        self.transaction(&self.begin, statement, parameters).await
     }
 
     /// The same for the engine's functions. A session keeps their plans, and those made on small tables are bad for large
@@ -85,7 +88,7 @@ impl Pooled {
         parameters: Parameters<'_>,
     ) -> Result<Answer, StoreError> {
         let was_slow = self.slow.swap(false, Ordering::Relaxed);
-        let opening = if was_slow { BEGIN_WITH_NEW_PLANS } else { BEGIN };
+        let opening = if was_slow { &self.begin_with_new_plans } else { &self.begin };
         let begun = Instant::now();
         let answer = self.transaction(opening, statement, parameters).await?;
         if begun.elapsed() > SLOW_CALL {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::AsyncMessage;
 use uuid::Uuid;
 
-use super::{Store, connect::SESSION_SETTINGS, error::StoreError, statement::sql};
+use super::{Store, connect::session_settings, error::StoreError, statement::sql};
 
 /// What a worker says of itself.
 #[derive(Debug, Clone)]
@@ -81,7 +81,7 @@ impl Store {
                 }
             }
         });
-        client.batch_execute(SESSION_SETTINGS).await?;
+        client.batch_execute(&session_settings()).await?;
         client.batch_execute("SET synchronous_commit = off").await?;
         client.batch_execute(&format!("LISTEN {}", self.schema.quoted())).await?;
         let row = client.query_one(&*self.schema.text(sql!("workers/next_lock_key")), &[]).await?;

@@ -21,6 +21,16 @@ pub(super) fn each(amount: f64, count: u64) -> f64 {
     ratio(amount, count as f64)
 }
 
+/// So many of so many.
+pub(super) fn share(part: u64, whole: u64) -> f64 {
+    each(part as f64, whole)
+}
+
+/// A counter's growth as an amount.
+pub(super) fn float(count: i64) -> f64 {
+    count as f64
+}
+
 /// A ratio; of nothing it is 0.
 pub(super) fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }

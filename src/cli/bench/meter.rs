@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     CliError,
-    figures::each,
+    figures::{each, float},
     process::Usage,
     server::{Database, Server},
     system,
@@ -89,9 +89,4 @@ impl Meter {
             worker_peak_mib: reading.worker_peak.map(|bytes| each(float(bytes.cast_signed()), 1 << 20)),
         })
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn float(count: i64) -> f64 {
-    count as f64
 }

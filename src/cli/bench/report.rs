@@ -90,6 +90,14 @@ impl Row {
             )
             .number_if_known("worker_peak_mib", "worker, peak MiB", cost.worker_peak_mib, 1)
     }
+
+    /// The same, where anything was measured.
+    pub(super) fn cost_if_known(self, cost: Option<&Cost>) -> Self {
+        match cost {
+            Some(cost) => self.cost(cost),
+            None => self,
+        }
+    }
 }
 
 fn table(rows: &[Row]) -> Table {

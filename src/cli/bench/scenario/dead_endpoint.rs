@@ -33,10 +33,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
             .number("healthy_p50_ms", "p50 ms at 50/s", loaded.latency.p50, 2)
             .number("healthy_p99_ms", "p99 ms at 50/s", loaded.latency.p99, 2)
             .number("healthy_max_ms", "max ms", loaded.latency.max, 2);
-        rows.push(match cost {
-            Some(cost) => row.cost(&cost),
-            None => row,
-        });
+        rows.push(row.cost_if_known(cost.as_ref()));
     }
     Ok(Report {
         title: "dead-endpoint: one webhook hangs, with messages waiting for it, beside a healthy one",

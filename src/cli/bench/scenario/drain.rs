@@ -56,9 +56,6 @@ pub(super) async fn compare(bench: &Bench, drain: Drain) -> Result<(Row, u64), C
         .number("delivered_per_second_max", "fastest round", rates.iter().copied().fold(0.0, f64::max), 0)
         .number("client_only_per_second", "client only/s", median(&alone), 0)
         .number("ratio", "ratio", median(&ratios), 3);
-    let row = match drained.last() {
-        Some(last) => row.cost(&last.cost),
-        None => row,
-    };
+    let row = row.cost_if_known(drained.last().map(|drained| &drained.cost));
     Ok((row, drained.iter().map(|drained| drained.violations).sum()))
 }

@@ -10,7 +10,7 @@ use crate::{
     cli::bench::{
         client::READY,
         drain_run::wait_until,
-        figures::{Latency, each, ratio},
+        figures::{Latency, each, float, ratio},
         load::Load,
         process::{Process, Workers},
         receiver::Receiver,
@@ -121,7 +121,5 @@ async fn turn(
     // The last message arrives, its settle is written, and sessions tell of their transactions: once a second.
     tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
     let after = database.counters().await?;
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let spent = |before: i64, after: i64| (after - before) as f64;
-    Ok((spent(before.wal_bytes, after.wal_bytes), spent(before.transactions, after.transactions)))
+    Ok((float(after.wal_bytes - before.wal_bytes), float(after.transactions - before.transactions)))
 }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Bench, CliError, Report};
 use crate::{
     cli::bench::{
-        figures::{each, median, ratio},
+        figures::{each, float, median, ratio},
         load::{Load, Published},
         report::Row,
         scale::KEYS,
@@ -104,7 +104,6 @@ async fn turn(
     let before = database.counters().await?;
     let published: Published = load.run(database).await?;
     let after = database.counters().await?;
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let wal_bytes = (after.wal_bytes - before.wal_bytes) as f64;
+    let wal_bytes = float(after.wal_bytes - before.wal_bytes);
     Ok(Turn { per_second: published.per_second(), wal_bytes: each(wal_bytes, published.messages) })
 }

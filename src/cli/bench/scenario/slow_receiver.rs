@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Bench, CliError, Report};
 use crate::cli::bench::{
     drain_run::{Drain, client_only},
-    figures::{median, ratio},
+    figures::{median, rate, ratio, share},
     report::Row,
 };
 
@@ -22,7 +22,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
         Drain { answer_after: ANSWER_AFTER, ..Drain::new((bench.scale.messages / 10).max(LANES), LANES) };
     let (mut rates, mut alone, mut violations, mut cost) = (Vec::new(), Vec::new(), 0, None);
     // The time runs from the first arrival: what arrived in that instant has taken none of it.
-    let timed = ratio(float(drain.messages - LANES), float(drain.messages));
+    let timed = share(drain.messages - LANES, drain.messages);
     for _ in 0..bench.scale.rounds {
         alone.push(client_only(bench, &drain).await? * timed);
         let drained = drain.run(bench).await?;
@@ -30,31 +30,23 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
         rates.push(drained.per_second * timed);
         cost = Some(drained.cost);
     }
-    let ideal = float(LANES) / ANSWER_AFTER.as_secs_f64();
-    let rate = median(&rates);
+    let ideal = rate(LANES, ANSWER_AFTER);
+    let delivered = median(&rates);
     let row = Row::default()
         .count("lanes", "lanes", LANES)
         .number("answer_after_ms", "answer after, ms", ANSWER_AFTER.as_secs_f64() * 1e3, 0)
-        .number("delivered_per_second", "delivered/s", rate, 1)
+        .number("delivered_per_second", "delivered/s", delivered, 1)
         .number("client_only_per_second", "client only/s", median(&alone), 1)
-        .number("ratio", "ratio", ratio(rate, median(&alone)), 3)
+        .number("ratio", "ratio", ratio(delivered, median(&alone)), 3)
         .number("ideal_per_second", "ideal/s", ideal, 0)
-        .number("ratio_to_ideal", "ratio to the ideal", ratio(rate, ideal), 3);
+        .number("ratio_to_ideal", "ratio to the ideal", ratio(delivered, ideal), 3);
     Ok(Report {
         title: "slow-receiver: 20 lanes, each answer takes 20 ms",
-        rows: vec![match cost {
-            Some(cost) => row.cost(&cost),
-            None => row,
-        }],
+        rows: vec![row.cost_if_known(cost.as_ref())],
         violations,
         notes: vec![
             "Ideal: each lane's next request starts the moment the last one was answered, after 20 ms to the dot.",
             "Client only: the same client and receiver without a database; the receiver's timer has ticks of 1 ms.",
         ],
     })
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn float(count: u64) -> f64 {
-    count as f64
 }

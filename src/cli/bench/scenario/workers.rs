@@ -26,10 +26,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
             .count("lanes", "lanes", KEYS)
             .number("delivered_per_second", "delivered/s", rate, 0)
             .number("ratio_to_first", "ratio to the first", ratio(rate, *first.get_or_insert(rate)), 2);
-        rows.push(match cost {
-            Some(cost) => row.cost(&cost),
-            None => row,
-        });
+        rows.push(row.cost_if_known(cost.as_ref()));
     }
     Ok(Report {
         title: "workers: several worker processes on one backlog",
