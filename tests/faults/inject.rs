@@ -13,8 +13,8 @@ use tokio_postgres::Client;
 use crate::{
     report::Report,
     schedule::{Kind, Step},
-    stage::{CONCURRENCY, Hook, Stage, WORKERS, connect},
-    support::{Answer, Link, eventually, history::Fault},
+    stage::{CONCURRENCY, Hook, Stage, WORKERS},
+    support::{Answer, Link, eventually, history::Fault, reach_schema},
 };
 
 /// How much each packet is delayed over a slow link.
@@ -106,7 +106,7 @@ async fn answer(stage: &Stage, step: Step, answer: Answer) {
 
 /// Waits until the worker lives and holds lanes: it may still be recovering from the fault before. Gives a pattern of its name.
 async fn holder(stage: &Stage, step: Step) -> (Client, String) {
-    let client = connect(&stage.cluster.url()).await;
+    let client = reach_schema(&stage.cluster.url()).await;
     let name = format!("%:{}", stage.workers[step.target % WORKERS].process.id());
     // What an incarnation before this one has left behind does not count: its lock is free.
     let holds = "SELECT EXISTS (SELECT FROM lanes l JOIN workers w ON w.id = l.claimed_by
@@ -240,7 +240,7 @@ async fn recovered(stage: &Stage, report: &mut Report) {
 
 /// Any connection of any worker or of the API.
 async fn terminate_backend(stage: &Stage, step: Step) {
-    let client = connect(&stage.cluster.url()).await;
+    let client = reach_schema(&stage.cluster.url()).await;
     let all =
         "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgtopic' ORDER BY backend_start, pid";
     let rows = client.query(all, &[]).await.unwrap();
@@ -250,7 +250,8 @@ async fn terminate_backend(stage: &Stage, step: Step) {
 
 /// A listener that is idle in a transaction keeps the queue from being emptied while it is filled.
 async fn notify(stage: &Stage, step: Step, report: &mut Report) {
-    let (listener, client) = (connect(&stage.cluster.url()).await, connect(&stage.cluster.url()).await);
+    let (listener, client) =
+        (reach_schema(&stage.cluster.url()).await, reach_schema(&stage.cluster.url()).await);
     // Only what is committed listens.
     listener.batch_execute("LISTEN noise").await.unwrap();
     listener.batch_execute("BEGIN; SELECT 1").await.unwrap();
@@ -275,7 +276,7 @@ async fn fill_wal_disk(stage: &mut Stage, step: Step, report: &mut Report) {
             return;
         }
     };
-    let client = connect(&stage.cluster.url()).await;
+    let client = reach_schema(&stage.cluster.url()).await;
     disk.fill();
     // Each takes a segment into use; recycled ones are soon used up.
     let switch =

@@ -22,10 +22,11 @@ use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use crate::{
-    stage::{POISON, connect},
+    stage::POISON,
     support::{
         TOPIC,
         history::{Fate, Publication},
+        reach_schema,
     },
 };
 
@@ -121,7 +122,7 @@ impl Author {
 /// A session that publishes with INSERT, in transactions of which some are rolled back, and reconnects.
 pub(crate) async fn insert(ledger: Arc<Ledger>, url: String, number: usize, seed: u64) {
     let mut author = Author::new(format!("sql{number}"), seed);
-    let mut client = connect(&url).await;
+    let mut client = reach_schema(&url).await;
     while !ledger.is_over() {
         let drafts = author.write();
         let end = match author.random.random_range(0..100) {
@@ -132,7 +133,7 @@ pub(crate) async fn insert(ledger: Arc<Ledger>, url: String, number: usize, seed
         let (ids, fate) = transaction(&client, &drafts, end).await;
         ledger.record(&drafts, &ids, fate);
         if client.is_closed() || end == End::Leave {
-            client = connect(&url).await;
+            client = reach_schema(&url).await;
         }
         author.rest().await;
     }

@@ -14,11 +14,11 @@ use crate::{
     publishers::{self, Ledger},
     report::Report,
     schedule::Schedule,
-    stage::{Stage, TIMEOUT, connect},
+    stage::{Stage, TIMEOUT},
     support::{
         Received,
         history::{Fate, History, Publication, Reply, Request},
-        nothing_owed,
+        nothing_owed, reach_schema,
     },
 };
 
@@ -60,7 +60,7 @@ pub(crate) async fn run(mut schedule: Schedule) {
     while let Some(ended) = publishing.join_next().await {
         ended.unwrap();
     }
-    let client = connect(&stage.cluster.url()).await;
+    let client = reach_schema(&stage.cluster.url()).await;
     nothing_owed(&client).await;
     stage.assert_running();
 

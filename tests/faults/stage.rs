@@ -6,12 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio_postgres::{Client, NoTls};
-
 use crate::{
     support::{
         Answer, Process, Received, TestCluster, TestProxy, TestReceiver, Upstream, create_topic,
-        create_webhook, eventually,
+        create_webhook, reach_schema,
     },
     wal_disk::WalDisk,
 };
@@ -87,7 +85,7 @@ impl Stage {
         let wal_disk = WalDisk::move_to(&cluster.postgres.data_dir().join("data"));
         cluster.postgres.start_again().await.unwrap();
 
-        let client = connect(&cluster.url()).await;
+        let client = reach_schema(&cluster.url()).await;
         create_topic(&client).await;
         let policies: [(&str, &[(&str, &str)]); 2] =
             [("/a", &[("max_retries", "1000")]), ("/b", &[("max_retries", "1")])];
@@ -162,15 +160,4 @@ async fn start_api(cluster: &TestCluster, address: SocketAddr) -> Process {
     let mut process = Process::start(&["api"], &[("DATABASE_URL", &url), ("PGTOPIC_API__BIND", &bind)]);
     process.wait_for_output("the API listens").await;
     process
-}
-
-/// A connection in pgtopic's schema, as soon as there can be one.
-pub(crate) async fn connect(url: &str) -> Client {
-    eventually("the database answers", async || {
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await.ok()?;
-        tokio::spawn(connection);
-        client.batch_execute("SET search_path = pgtopic").await.ok()?;
-        Some(client)
-    })
-    .await
 }

@@ -1,7 +1,7 @@
 //! Everything but LISTEN through PgBouncer in transaction mode. (`PGTOPIC_TEST_POOLER=1 cargo test` sends all other tests
 //! through one as well.)
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use tokio_postgres::SimpleQueryMessage;
 
@@ -21,13 +21,6 @@ fn start(scene: &Scene, arguments: &[&str]) -> Process {
         ("PGTOPIC_DATABASE__POOL_SIZE", "10"),
     ]);
     Process::start(arguments, &environment)
-}
-
-/// The API of a process, once it listens.
-pub(crate) async fn api_of(process: &mut Process) -> Http {
-    let output = process.wait_for_output("the API listens").await;
-    let address = output.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
-    Http::of(address.parse::<SocketAddr>().unwrap())
 }
 
 /// A scene whose stores and processes go through a pooler of its own, or `None` where there is none.
@@ -50,7 +43,7 @@ async fn everything_arrives_in_order_through_a_pooler_that_dies() {
     for worker in &mut workers {
         worker.wait_for_output("worker is ready").await;
     }
-    let api = Arc::new(api_of(&mut api_process).await);
+    let api = Arc::new(Http::of(&mut api_process).await);
     let load = Arc::new(Load::default());
     let mut publishers: Vec<_> =
         (0..8).map(|number| tokio::spawn(Arc::clone(&load).publish(pooler.url(&name), number))).collect();

@@ -9,14 +9,10 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tokio_postgres::NoTls;
 
-use crate::{
-    pooler::api_of,
-    support::{
-        Answer, Load, Process, Received, TestPair, TestReceiver, create_topic, create_webhook, eventually,
-        nothing_owed,
-    },
+use crate::support::{
+    Answer, Http, Load, Process, Received, TestPair, TestReceiver, create_topic, create_webhook, eventually,
+    nothing_owed, reach_schema,
 };
 
 fn start(url: &str, arguments: &[&str]) -> Process {
@@ -28,20 +24,13 @@ fn start(url: &str, arguments: &[&str]) -> Process {
     Process::start(arguments, &environment)
 }
 
-async fn connect(url: &str) -> tokio_postgres::Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client.batch_execute("SET search_path = pgtopic").await.unwrap();
-    client
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_standby_that_is_promoted_goes_on_where_the_primary_died() {
     let mut pair = TestPair::start().await;
     let url = pair.url();
     let receiver =
         TestReceiver::start(|_| Answer::After(Duration::from_millis(3), Box::new(Answer::Status(204)))).await;
-    let client = connect(&url).await;
+    let client = reach_schema(&url).await;
     create_topic(&client).await;
     create_webhook(&client, &receiver.url("/"), &[]).await;
     let mut workers = [start(&url, &["worker"]), start(&url, &["worker"])];
@@ -49,7 +38,7 @@ async fn a_standby_that_is_promoted_goes_on_where_the_primary_died() {
     for worker in &mut workers {
         worker.wait_for_output("worker is ready").await;
     }
-    let api = Arc::new(api_of(&mut api_process).await);
+    let api = Arc::new(Http::of(&mut api_process).await);
     let load = Arc::new(Load::default());
     let mut publishers: Vec<_> =
         (0..6).map(|number| tokio::spawn(Arc::clone(&load).publish(url.clone(), number))).collect();
@@ -58,7 +47,7 @@ async fn a_standby_that_is_promoted_goes_on_where_the_primary_died() {
     receiver.wait_for(100).await;
 
     // The link stands still first, so that the primary has what the standby has not. None of that may be confirmed or sent.
-    let standby = connect(&pair.standby.url("postgres")).await;
+    let standby = reach_schema(&pair.standby.url("postgres")).await;
     let link: i32 = standby.query_one("SELECT pid FROM pg_stat_wal_receiver", &[]).await.unwrap().get(0);
     let link = |signal| kill(Pid::from_raw(link), signal).unwrap();
     link(Signal::SIGSTOP);
@@ -100,7 +89,7 @@ async fn a_standby_that_is_promoted_goes_on_where_the_primary_died() {
     for publisher in publishers {
         publisher.await.unwrap();
     }
-    let client = connect(&url).await;
+    let client = reach_schema(&url).await;
     nothing_owed(&client).await;
     load.check(&client, &receiver.received()).await;
     for process in workers.into_iter().chain([api_process]) {

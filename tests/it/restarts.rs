@@ -4,22 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use pgtopic::embedded::ShutdownMode;
 use rstest::rstest;
-use tokio_postgres::{Client, NoTls};
 
 use crate::support::{
-    Answer, Broker, Load, TestCluster, TestReceiver, create_topic, create_webhook, eventually, nothing_owed,
+    Answer, Broker, Load, TestCluster, TestReceiver, create_topic, create_webhook, nothing_owed, reach_schema,
 };
-
-/// A connection in pgtopic's schema, as soon as there can be one.
-async fn connect(url: &str) -> Client {
-    eventually("the database answers", async || {
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await.ok()?;
-        tokio::spawn(connection);
-        client.batch_execute("SET search_path = pgtopic").await.ok()?;
-        Some(client)
-    })
-    .await
-}
 
 #[rstest]
 #[case::fast(Some(ShutdownMode::Fast))]
@@ -31,7 +19,7 @@ async fn nothing_is_lost_when_the_database_restarts(#[case] mode: Option<Shutdow
     let url = cluster.url();
     let receiver =
         TestReceiver::start(|_| Answer::After(Duration::from_millis(3), Box::new(Answer::Status(204)))).await;
-    let client = connect(&url).await;
+    let client = reach_schema(&url).await;
     create_topic(&client).await;
     create_webhook(&client, &receiver.url("/"), &[]).await;
     let brokers = [Broker::start(cluster.store()), Broker::start(cluster.store())];
@@ -55,7 +43,7 @@ async fn nothing_is_lost_when_the_database_restarts(#[case] mode: Option<Shutdow
         publisher.await.unwrap();
     }
 
-    let client = connect(&url).await;
+    let client = reach_schema(&url).await;
     nothing_owed(&client).await;
     load.check(&client, &receiver.received()).await;
     assert!(brokers.iter().all(Broker::is_running));

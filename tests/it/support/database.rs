@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::TestClock;
 use pgtopic::{
     config::{Config, DatabaseConfig},
     embedded::{EmbeddedPostgres, Settings},
@@ -11,7 +10,7 @@ use pgtopic::{
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
-use super::TestPooler;
+use super::{TestClock, TestPooler, eventually};
 
 /// The cluster that all tests of this process share. A static is never dropped, and need not be: the server's watchdog
 /// (see `pgtopic::embedded`) holds the other end of a pipe of this process, and stops the server and removes its directory
@@ -44,6 +43,26 @@ async fn pooler(postgres: &EmbeddedPostgres) -> Option<&'static TestPooler> {
         TestPooler::start(postgres.data_dir(), 8).await
     };
     POOLER.get_or_init(start).await.as_ref()
+}
+
+/// A connection, as soon as there can be one.
+pub(crate) async fn reach(url: &str) -> Client {
+    eventually("the database answers", async || {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.ok()?;
+        tokio::spawn(connection);
+        Some(client)
+    })
+    .await
+}
+
+/// The same, in pgtopic's schema.
+pub(crate) async fn reach_schema(url: &str) -> Client {
+    eventually("the database answers", async || {
+        let client = reach(url).await;
+        client.batch_execute("SET search_path = pgtopic").await.ok()?;
+        Some(client)
+    })
+    .await
 }
 
 pub(super) async fn connect(url: &str) -> Client {
@@ -106,7 +125,7 @@ impl TestDatabase {
         let strategy = if major_version(&admin).await < 15 { "" } else { "STRATEGY file_copy" };
         let create = format!("CREATE DATABASE {name} TEMPLATE {template} {strategy}");
         // A template cannot be copied while a connection to it, such as that of the migration, is just going away.
-        super::eventually("the template is free", || async {
+        eventually("the template is free", || async {
             match admin.batch_execute(&create).await {
                 Ok(()) => Some(()),
                 Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::OBJECT_IN_USE) => None,

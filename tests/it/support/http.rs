@@ -18,6 +18,8 @@ use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use super::Process;
+
 use super::quick_delivery;
 
 /// A served API and a client of it.
@@ -37,43 +39,44 @@ impl Http {
         Self { address, client: Client::builder(TokioExecutor::new()).build_http(), serving }
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>) -> (StatusCode, Value) {
-        let answer = self.client.request(request).await.unwrap();
-        let status = answer.status();
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&body).unwrap())
-    }
-
-    /// A client of an API that another process serves.
-    pub(crate) fn of(address: SocketAddr) -> Self {
-        let serving = tokio::spawn(std::future::pending());
-        Self { address, client: Client::builder(TokioExecutor::new()).build_http(), serving }
-    }
-
-    /// POST, whatever comes of it; `None` where there was no answer.
-    pub(crate) async fn try_post(&self, path: &str, body: &Value) -> Option<(StatusCode, Value)> {
-        let request = Request::post(format!("http://{}{path}", self.address));
-        let request = request.header("content-type", "application/json");
-        let request = request.body(Full::from(body.to_string())).unwrap();
+    /// `None` where there was no answer.
+    async fn send(&self, request: Request<Full<Bytes>>) -> Option<(StatusCode, Value)> {
         let answer = self.client.request(request).await.ok()?;
         let status = answer.status();
         let body = answer.into_body().collect().await.ok()?.to_bytes();
         Some((status, serde_json::from_slice(&body).unwrap()))
     }
 
+    /// A client of the API that another process serves.
+    pub(crate) async fn of(process: &mut Process) -> Self {
+        let output = process.wait_for_output("the API listens").await;
+        let address = output.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let serving = tokio::spawn(std::future::pending());
+        Self {
+            address: address.unwrap().parse().unwrap(),
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            serving,
+        }
+    }
+
+    /// POST, whatever comes of it; `None` where there was no answer.
+    pub(crate) async fn try_post(&self, path: &str, body: &Value) -> Option<(StatusCode, Value)> {
+        let request = Request::post(format!("http://{}{path}", self.address));
+        let request = request.header("content-type", "application/json");
+        self.send(request.body(Full::from(body.to_string())).unwrap()).await
+    }
+
     /// GET, which must succeed.
     pub(crate) async fn get(&self, path: &str) -> Value {
         let request = Request::get(format!("http://{}{path}", self.address));
-        let (status, answer) = self.send(request.body(Full::default()).unwrap()).await;
+        let (status, answer) = self.send(request.body(Full::default()).unwrap()).await.unwrap();
         assert_eq!(status, StatusCode::OK, "{path}: {answer}");
         answer
     }
 
     /// POST, which must make something.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
-        let request = Request::post(format!("http://{}{path}", self.address));
-        let request = request.header("content-type", "application/json");
-        let (status, answer) = self.send(request.body(Full::from(body.to_string())).unwrap()).await;
+        let (status, answer) = self.try_post(path, body).await.unwrap();
         assert_eq!(status, StatusCode::CREATED, "{path}: {answer}");
         answer
     }

@@ -13,17 +13,7 @@ use hyper::StatusCode;
 use serde_json::json;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use super::{Expected, Http, Received, check_order, eventually, expected};
-
-/// A connection, as soon as there can be one.
-async fn connect(url: &str) -> Client {
-    eventually("the database answers", async || {
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await.ok()?;
-        tokio::spawn(connection);
-        Some(client)
-    })
-    .await
-}
+use super::{Expected, Http, Received, check_order, eventually, expected, reach};
 
 /// What publishers were told is committed, or accepted. A commit whose answer was lost may be either.
 #[derive(Default)]
@@ -35,7 +25,7 @@ pub(crate) struct Load {
 impl Load {
     /// Publishes with SQL until the load is over, and rolls every fifth transaction back. Keeps nothing in its session.
     pub(crate) async fn publish(self: Arc<Self>, url: String, publisher: usize) {
-        let mut client = connect(&url).await;
+        let mut client = reach(&url).await;
         let mut step = 0;
         while !self.over.load(Ordering::Relaxed) {
             step += 1;
@@ -43,7 +33,7 @@ impl Load {
             match transaction(&client, &format!("{publisher}-{step}"), roll_back).await {
                 Ok(Some(id)) => self.committed.lock().unwrap().push(id),
                 Ok(None) => {}
-                Err(_) => client = connect(&url).await,
+                Err(_) => client = reach(&url).await,
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }

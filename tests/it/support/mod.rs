@@ -36,7 +36,7 @@ use std::time::Duration;
 pub(crate) use self::{
     broker::{Broker, quick_delivery},
     clock::TestClock,
-    database::{TestCluster, TestDatabase},
+    database::{TestCluster, TestDatabase, reach, reach_schema},
     http::Http,
     load::Load,
     order::{Expected, check_order},
