@@ -121,6 +121,15 @@ pub struct HeldLane {
     pub rewinds: i32,
 }
 
+/// A message that was published lately.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneNews {
+    /// Its id.
+    pub message_id: i64,
+    /// Its lane, of whatever webhook.
+    pub lane: i64,
+}
+
 /// What became of a lane that was to be retired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retirement {
@@ -211,6 +220,18 @@ impl Store {
             })?;
         }
         Ok(lanes.finish(|lane, owed| lane.owed = owed))
+    }
+
+    /// The messages above `after`, at most `limit`, in rising order, and those of `missing` that are there by now. The newest
+    /// one alone where `after` is `None`.
+    pub async fn list_news(
+        &self,
+        after: Option<i64>,
+        missing: &[i64],
+        limit: i64,
+    ) -> Result<Vec<LaneNews>, StoreError> {
+        let rows = self.call(sql!("lanes/list_news"), &[&after, &missing, &limit]).await?;
+        rows.iter().map(|row| Ok(LaneNews { message_id: row.try_get(0)?, lane: row.try_get(1)? })).collect()
     }
 
     /// Deletes the rows of held lanes that owe nothing. Lanes absent from the answer stay as they are.

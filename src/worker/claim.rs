@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::{
     engine::Engine,
     lane::{Lane, Phase},
+    news::ASK_EACH,
     operation::Done,
     pace::POLL_IDLE,
     target::Targets,
@@ -46,6 +47,7 @@ pub(super) struct Claims {
     /// Whether anything may have become due since the last claim was asked.
     look: bool,
     under_way: bool,
+    asked: Instant,
     last_sweep: Instant,
     not_before: Instant,
     room_looked_at: Instant,
@@ -74,6 +76,7 @@ impl Claims {
             webhooks: HashMap::new(),
             look: true,
             under_way: false,
+            asked: now,
             // The first look is a full sweep.
             last_sweep: now.checked_sub(POLL_IDLE).unwrap_or(now),
             not_before: now,
@@ -118,7 +121,11 @@ impl Engine {
         let look = self.claims.look || sweep;
         if look {
             // No claim finds what held lanes owe again.
-            self.read_dry();
+            if sweep || self.dry.len() <= ASK_EACH {
+                self.read_dry();
+            } else {
+                self.look_for_news(now);
+            }
         }
         if sweep {
             self.claims.last_sweep = now;
@@ -134,6 +141,7 @@ impl Engine {
             return;
         }
         self.claims.under_way = true;
+        self.claims.asked = now;
         let token = self.claims.next_token;
         self.claims.next_token += 1;
         let (store, worker) = (self.store.clone(), self.worker);
@@ -229,7 +237,7 @@ impl Engine {
                 }
             }
         }
-        let silence = self.pace.looked(found, Instant::now());
+        let silence = self.pace.looked(found, self.claims.asked, Instant::now());
         self.ask_for_silence(silence);
     }
 
@@ -238,7 +246,7 @@ impl Engine {
         self.claims.under_way = false;
         self.claims.look = true;
         self.claims.not_before = Instant::now() + self.trouble(error, "claim");
-        self.pace.looked(0, Instant::now());
+        self.pace.looked(0, self.claims.asked, Instant::now());
     }
 
     /// A statement failed: how long to wait before the next try. Said once, until one succeeds.

@@ -23,6 +23,7 @@ use super::{
     claim::Claims,
     dry::Retired,
     lane::{Lane, Phase},
+    news::News,
     operation::Done,
     pace::{Pace, Silence},
     run::{Run, RunEvent, Sender},
@@ -42,7 +43,7 @@ use crate::{
 const HOLD_DRY: Duration = Duration::from_secs(1);
 
 /// How many dry lanes are held at most.
-pub(super) const HOLD_DRY_MAX: usize = 128;
+pub(super) const HOLD_DRY_MAX: usize = 1024;
 
 /// How many webhooks' settings are read anew at most after, notified or not.
 const REFRESH_TARGETS: Duration = Duration::from_secs(10);
@@ -72,6 +73,7 @@ pub(super) struct Engine {
     /// Lanes in phase Dry, and some that were lately.
     pub(super) dry: BTreeSet<LaneKey>,
     pub(super) next_retire: Option<Instant>,
+    pub(super) news: News,
     /// Lanes that were retired lately.
     pub(super) retired: Retired,
     pub(super) pace: Pace,
@@ -133,6 +135,7 @@ impl Engine {
             under_way: UnderWay::default(),
             dry: BTreeSet::new(),
             next_retire: None,
+            news: News::default(),
             retired: Retired::default(),
             pace: Pace::new(now),
             targets_due: now,

@@ -12,6 +12,7 @@
 //! | `engine` | what each held lane does next |
 //! | `claim` | which webhooks to look at, and how many lanes to take |
 //! | `dry` | when a lane that owes nothing is given up |
+//! | `news` | which of those owe something again |
 //! | `run` | the requests of one lane, one after another |
 //! | `outcome` | what a request's end means for its lane |
 //! | `operation`, `settlement` | what is written, and when |
@@ -28,6 +29,7 @@ mod engine;
 mod lane;
 mod liveness;
 mod maintenance;
+mod news;
 mod operation;
 mod outcome;
 mod pace;

@@ -1,6 +1,9 @@
 //! Statements that run beside the engine, and what their answers mean for it.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use tracing::{info, warn};
 
@@ -12,11 +15,13 @@ use super::{
 };
 use crate::{
     domain::{lane::LaneKey, webhook::Target},
-    store::{ClaimedLane, HeldLane, ReadLane, ReadLimits, Retirement, Settlement, StoreError, Want},
+    store::{
+        ClaimedLane, HeldLane, LaneNews, ReadLane, ReadLimits, Retirement, Settlement, StoreError, Want,
+    },
 };
 
 /// How many lanes one read serves at most.
-const READ_MAX: usize = 64;
+const READ_MAX: usize = 256;
 
 /// What one read reads.
 const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 50, payload_bytes: 2 << 20 };
@@ -27,6 +32,7 @@ pub(super) enum Done {
     Read { asked: Vec<HeldLane>, read: Result<Vec<ReadLane>, StoreError> },
     Settled(Settled),
     Logged(Result<(), StoreError>),
+    News { first: bool, news: Result<Vec<LaneNews>, StoreError> },
     Targets(Result<Vec<Target>, StoreError>),
     Disabled(i64, Result<(), StoreError>),
     Asked,
@@ -38,6 +44,7 @@ pub(super) struct Settled {
     written: Result<(), StoreError>,
     retire: Vec<HeldLane>,
     retired: Result<HashMap<LaneKey, Retirement>, StoreError>,
+    took: Duration,
 }
 
 impl Engine {
@@ -54,6 +61,7 @@ impl Engine {
             }
             Done::Claimed { claimed: Err(error), .. } => self.on_claim_failed(&error),
             Done::Read { asked, read } => self.on_read(asked, read),
+            Done::News { first, news } => self.on_news(first, news),
             Done::Settled(settled) => self.on_settled(settled),
             Done::Logged(logged) => self.on_logged(logged.err().as_ref()),
             Done::Targets(Ok(targets)) => self.on_targets(Some(targets)),
@@ -186,6 +194,7 @@ impl Engine {
             .collect();
         let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
+            let begun = Instant::now();
             let written =
                 if settlement.is_empty() { Ok(()) } else { store.settle(worker, &mut settlement).await };
             let retired = if written.is_ok() && !retire.is_empty() {
@@ -193,7 +202,7 @@ impl Engine {
             } else {
                 Ok(HashMap::new())
             };
-            Done::Settled(Settled { settlement, written, retire, retired })
+            Done::Settled(Settled { settlement, written, retire, retired, took: begun.elapsed() })
         });
     }
 
@@ -223,6 +232,7 @@ impl Engine {
 
     fn on_settled(&mut self, settled: Settled) {
         self.under_way.settle = false;
+        self.gathered.settled(settled.took);
         match settled.written {
             Ok(()) => {
                 self.recovered();

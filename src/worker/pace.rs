@@ -18,8 +18,12 @@ pub(super) const SILENCE: Duration = Duration::from_secs(1);
 /// How much longer to poll: a publisher may have decided not to NOTIFY just before the silence ended.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// Between two looks while polling.
-const POLL_BUSY: Duration = Duration::from_millis(3);
+/// Between two looks while polling: at least, at most.
+const POLL_BUSY: [Duration; 2] = [Duration::from_millis(3), Duration::from_millis(12)];
+
+/// How many times as long as a look takes to pause before the next one: a busy database is asked less often, and finds
+/// more each time.
+const PAUSE: u32 = 4;
 
 /// Between two looks while waiting: a lost notification costs no more than this.
 pub(super) const POLL_IDLE: Duration = Duration::from_millis(500);
@@ -46,11 +50,21 @@ pub(super) struct Pace {
     asked_at: Option<Instant>,
     found: usize,
     last_look: Instant,
+    /// How long a look takes, of late.
+    look_takes: Duration,
 }
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Self { window_start: now, notices: 0, polling_until: None, asked_at: None, found: 0, last_look: now }
+        Self {
+            window_start: now,
+            notices: 0,
+            polling_until: None,
+            asked_at: None,
+            found: 0,
+            last_look: now,
+            look_takes: Duration::ZERO,
+        }
     }
 
     /// Publishers have sent `count` notices.
@@ -87,9 +101,10 @@ impl Pace {
         self.found += lanes;
     }
 
-    /// A claim found `lanes`.
-    pub(super) fn looked(&mut self, lanes: usize, now: Instant) -> Silence {
+    /// A claim that was asked for at `asked` found `lanes`.
+    pub(super) fn looked(&mut self, lanes: usize, asked: Instant, now: Instant) -> Silence {
         self.last_look = now;
+        self.look_takes = (self.look_takes * 3 + now.duration_since(asked)) / 4;
         self.found += lanes;
         let Some(asked_at) = self.asked_at else { return Silence::Keep };
         if !self.polling(now) {
@@ -112,7 +127,9 @@ impl Pace {
 
     /// When to look next, if nothing happens before.
     pub(super) fn next_look(&self, now: Instant) -> Instant {
-        self.last_look + if self.polling(now) { POLL_BUSY } else { POLL_IDLE }
+        let [least, most] = POLL_BUSY;
+        let busy = (self.look_takes * PAUSE).clamp(least, most);
+        self.last_look + if self.polling(now) { busy } else { POLL_IDLE }
     }
 
     /// Whether publishers are silent, so that only looking tells.
@@ -154,13 +171,13 @@ mod tests {
         let mut pace = Pace::new(start);
         assert_eq!(pace.noticed(101, start), Silence::Begin);
         assert_eq!(pace.noticed(500, start + milliseconds(1)), Silence::Keep, "it polls already");
-        assert_eq!(pace.next_look(start), start + POLL_BUSY);
+        assert_eq!(pace.next_look(start), start + POLL_BUSY[0]);
 
         let mut extended = 0;
         let mut now = start;
         for _ in 0..1000 {
             now += milliseconds(3);
-            extended += u32::from(pace.looked(5, now) == Silence::Extend);
+            extended += u32::from(pace.looked(5, now, now) == Silence::Extend);
             assert!(pace.polling(now));
         }
         assert!((5..=6).contains(&extended), "once each half second: {extended}");
@@ -168,10 +185,27 @@ mod tests {
         // What was found just before may extend it once more.
         let more = (0..1000).filter(|_| {
             now += milliseconds(3);
-            pace.looked(0, now) == Silence::Extend
+            pace.looked(0, now, now) == Silence::Extend
         });
         assert!(more.count() <= 1);
         assert!(!pace.polling(now), "it waits again");
+    }
+
+    #[test]
+    fn the_slower_looks_are_the_rarer_they_become() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        pace.silent_for(SILENCE, start);
+        let mut pause_after = |took| {
+            for _ in 0..20 {
+                pace.looked(0, start, start + took);
+            }
+            pace.next_look(start + took) - (start + took)
+        };
+        assert_eq!(pause_after(Duration::from_micros(300)), POLL_BUSY[0]);
+        let two = pause_after(milliseconds(2));
+        assert!((milliseconds(7)..milliseconds(8)).contains(&two), "{two:?}");
+        assert_eq!(pause_after(milliseconds(100)), POLL_BUSY[1]);
     }
 
     #[test]

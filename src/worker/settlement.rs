@@ -10,8 +10,12 @@ use crate::{
     store::{AttemptRow, DeadDelivery, DoneDelivery, LaneChange, Settlement},
 };
 
-/// How long outcomes gather before they are written: fewer, larger statements, and nobody waits for them.
-const GATHER: Duration = Duration::from_millis(2);
+/// How long outcomes gather before they are written, at least and at most: fewer, larger statements, and nobody waits for
+/// them. What is not written is sent again after a crash.
+const GATHER: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(8)];
+
+/// How many times as long as a settle takes to gather: a busy database is asked less often.
+const GATHER_FACTOR: u32 = 3;
 
 /// How many requests wait for the log at most; later ones are left out of it.
 const LOG_MAX: usize = 50_000;
@@ -28,6 +32,8 @@ pub(super) struct Gathered {
     attempts: Vec<AttemptRow>,
     retire: Vec<LaneKey>,
     since: Option<Instant>,
+    /// How long a settle takes, of late.
+    settle_takes: Duration,
 }
 
 /// What one settle writes.
@@ -71,13 +77,20 @@ impl Gathered {
 
     /// When it should be written; `None` while there is nothing.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.since.map(|since| since + GATHER)
+        let [least, most] = GATHER;
+        self.since.map(|since| since + (self.settle_takes * GATHER_FACTOR).clamp(least, most))
+    }
+
+    /// A settle took so long.
+    pub(super) fn settled(&mut self, took: Duration) {
+        self.settle_takes = (self.settle_takes * 3 + took) / 4;
     }
 
     /// Takes all that has gathered but the log.
     pub(super) fn take(&mut self) -> Batch {
         let attempts = self.take_attempts();
-        let gathered = std::mem::replace(self, Self { attempts, ..Self::default() });
+        let kept = Self { attempts, settle_takes: self.settle_takes, ..Self::default() };
+        let gathered = std::mem::replace(self, kept);
         Batch {
             settlement: Settlement {
                 done: gathered.done,

@@ -15,6 +15,7 @@ mod leftovers;
 mod levels;
 mod long_transactions;
 mod model;
+mod news;
 mod ordering;
 mod plans;
 mod pooler;

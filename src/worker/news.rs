@@ -1,0 +1,161 @@
+//! What was published since the last look: which of the many lanes that ran dry and are held owe something again.
+//!
+//! Asking each of a thousand lanes costs much more than reading the newest messages. Nothing depends on it: whatever is
+//! overlooked here is found by the next sweep, which asks every lane.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::{Duration, Instant},
+};
+
+use super::{engine::Engine, operation::Done};
+use crate::{
+    domain::lane::LaneKey,
+    store::{LaneNews, StoreError},
+};
+
+/// Up to so many dry lanes are simply asked.
+pub(super) const ASK_EACH: usize = 16;
+
+/// How long an answer is good for: after that the next one would be long.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How long an id that was passed over is asked for again. It belongs to a transaction that is still open, or was rolled
+/// back.
+const MISSING_FOR: Duration = Duration::from_secs(1);
+
+/// How many such ids there are at most: the latest.
+const MISSING_MAX: usize = 256;
+
+/// How many messages one look reads at most.
+const LIMIT: i64 = 5_000;
+
+/// How far the newest messages have been read.
+#[derive(Default)]
+pub(super) struct News {
+    under_way: bool,
+    /// Somebody asked while an answer was under way, which may have begun too early.
+    again: bool,
+    asked: Option<Instant>,
+    /// The highest id that was seen.
+    newest: Option<i64>,
+    /// Ids below it that were not seen, and since when.
+    missing: BTreeMap<i64, Instant>,
+}
+
+impl News {
+    /// What to ask for: what is above the first, and each of the second.
+    fn ask(&mut self, now: Instant) -> (Option<i64>, Vec<i64>) {
+        if self.asked.is_none_or(|asked| now.duration_since(asked) > FRESH) {
+            self.newest = None;
+            self.missing.clear();
+        }
+        self.asked = Some(now);
+        self.missing.retain(|_, since| now.duration_since(*since) < MISSING_FOR);
+        (self.newest, self.missing.keys().copied().collect())
+    }
+
+    fn answered(&mut self, news: &[LaneNews], now: Instant) {
+        for LaneNews { message_id, .. } in news {
+            let Some(newest) = self.newest.filter(|newest| message_id > newest) else {
+                self.missing.remove(message_id);
+                self.newest = self.newest.or(Some(*message_id));
+                continue;
+            };
+            let passed_over = (newest + 1..*message_id).rev().take(MISSING_MAX);
+            self.missing.extend(passed_over.map(|id| (id, now)));
+            self.newest = Some(*message_id);
+        }
+        while self.missing.len() > MISSING_MAX {
+            self.missing.pop_first();
+        }
+    }
+}
+
+impl Engine {
+    /// Looks which dry lanes owe something again.
+    pub(super) fn look_for_news(&mut self, now: Instant) {
+        if self.news.under_way {
+            self.news.again = true;
+            return;
+        }
+        self.news.under_way = true;
+        self.news.again = false;
+        let (after, missing) = self.news.ask(now);
+        let store = self.store.clone();
+        self.operations.spawn(async move {
+            let news = store.list_news(after, &missing, LIMIT).await;
+            Done::News { first: after.is_none(), news }
+        });
+    }
+
+    /// The newest messages were read. The `first` time nothing says what came before them.
+    pub(super) fn on_news(&mut self, first: bool, news: Result<Vec<LaneNews>, StoreError>) {
+        self.news.under_way = false;
+        let now = Instant::now();
+        match news {
+            Ok(news) => {
+                self.news.answered(&news, now);
+                if first {
+                    self.read_dry();
+                } else {
+                    let lanes: HashSet<i64> = news.iter().map(|news| news.lane).collect();
+                    let owing: Vec<LaneKey> =
+                        self.dry.iter().filter(|key| lanes.contains(&key.lane)).copied().collect();
+                    for key in owing {
+                        self.read_on(key);
+                    }
+                }
+            }
+            Err(error) => {
+                self.trouble(&error, "reading what is new");
+            }
+        }
+        if self.news.again {
+            self.look_for_news(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(ids: &[i64]) -> Vec<LaneNews> {
+        ids.iter().map(|id| LaneNews { message_id: *id, lane: 0 }).collect()
+    }
+
+    #[test]
+    fn ids_that_were_passed_over_are_asked_for_again_for_a_while() {
+        let start = Instant::now();
+        let mut news = News::default();
+        assert_eq!(news.ask(start), (None, Vec::new()));
+        news.answered(&messages(&[10]), start);
+        assert_eq!(news.ask(start), (Some(10), Vec::new()));
+        news.answered(&messages(&[12, 15]), start);
+        assert_eq!(news.ask(start), (Some(15), vec![11, 13, 14]));
+
+        let later = start + MISSING_FOR / 2;
+        news.answered(&messages(&[17, 13]), later);
+        assert_eq!(news.ask(later), (Some(17), vec![11, 14, 16]));
+        assert_eq!(news.ask(start + MISSING_FOR), (Some(17), vec![16]));
+    }
+
+    #[test]
+    fn a_wide_gap_does_not_fill_the_memory() {
+        let start = Instant::now();
+        let mut news = News { newest: Some(0), asked: Some(start), ..News::default() };
+        news.answered(&messages(&[i64::MAX]), start);
+        let (newest, missing) = news.ask(start);
+        assert_eq!(newest, Some(i64::MAX));
+        assert_eq!((missing.len(), missing.last()), (MISSING_MAX, Some(&(i64::MAX - 1))));
+    }
+
+    #[test]
+    fn it_begins_anew_after_a_pause() {
+        let start = Instant::now();
+        let mut news = News { newest: Some(5), asked: Some(start), ..News::default() };
+        assert_eq!(news.ask(start + FRESH), (Some(5), Vec::new()));
+        assert_eq!(news.ask(start + FRESH * 3), (None, Vec::new()));
+    }
+}

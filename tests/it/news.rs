@@ -1,0 +1,80 @@
+//! Lanes that ran dry and are held: how a worker hears that they owe something again.
+
+use crate::support::{Broker, Scene, publish};
+
+#[tokio::test]
+async fn a_message_that_commits_late_is_among_the_news_once_it_is_asked_for() {
+    let scene = Scene::with_webhook(&[]).await;
+    let store = scene.store();
+    assert!(store.list_news(None, &[], 10).await.unwrap().is_empty(), "nothing was ever published");
+    let first = scene.publish(&["a", "b"]).await[1];
+    let news = store.list_news(None, &[], 10).await.unwrap();
+    assert_eq!(news.iter().map(|news| news.message_id).collect::<Vec<_>>(), [first], "the newest alone");
+
+    let late = scene.another_client().await;
+    late.batch_execute("BEGIN").await.unwrap();
+    let late_id = publish(&late, "c").await.unwrap();
+    let ids = scene.publish(&["d", "e", "f"]).await;
+    let seen = async |after, missing: &[i64], limit| {
+        let news = store.list_news(Some(after), missing, limit).await.unwrap();
+        news.iter().map(|news| news.message_id).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(first, &[], 2).await, ids[..2]);
+    assert_eq!(seen(ids[2], &[late_id], 2).await, [0_i64; 0]);
+    late.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(seen(ids[2], &[], 2).await, [0_i64; 0], "nobody asked for it");
+    assert_eq!(seen(ids[2], &[late_id, late_id + 1_000], 2).await, [late_id]);
+    let lane = scene.number(&format!("SELECT lane FROM deliveries WHERE message_id = {late_id}")).await;
+    assert_eq!(store.list_news(Some(ids[2]), &[late_id], 2).await.unwrap()[0].lane, lane);
+}
+
+/// More than are asked one by one, for two webhooks, one of which wants only some messages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_lanes_that_ran_dry_go_on_in_order() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.webhook("/some", &[("filter", "'$.n > 1'")]).await;
+    let _broker = Broker::start(scene.store());
+    let round = async |publisher: &tokio_postgres::Client, n: usize| {
+        let sql = format!(
+            "INSERT INTO messages (topic_id, partition_key, payload)
+             SELECT 1, 'key-' || k, '{{\"n\": {}}}' FROM generate_series(1, 60) AS k
+              WHERE stripe(1, 'key-' || k) <> stripe(1, 'late')",
+            n % 4
+        );
+        publisher.batch_execute(&sql).await.unwrap();
+    };
+    let mut warm_up = 0;
+    while scene.number("SELECT count(*) FROM lanes WHERE claimed_by IS NOT NULL").await < 40 {
+        round(&scene.client, warm_up).await;
+        scene.nothing_owed().await;
+        warm_up += 1;
+    }
+    // In transactions that overlap, so that ids become visible out of order.
+    let others = [scene.another_client().await, scene.another_client().await];
+    for n in 0..20 {
+        let late = &others[n % 2];
+        late.batch_execute("BEGIN").await.unwrap();
+        let id = publish(late, "late").await.unwrap();
+        round(&scene.client, n).await;
+        late.batch_execute("COMMIT").await.unwrap();
+        scene.receiver.wait_until("the late one", |all| all.iter().any(|one| one.position() == id)).await;
+    }
+    scene.nothing_owed().await;
+    let received = scene.receiver.received();
+    let (all, some): (Vec<_>, Vec<_>) = received.into_iter().partition(|request| request.path == "/");
+    let keys = scene.number("SELECT count(DISTINCT partition_key) - 1 FROM messages").await;
+    let keys = usize::try_from(keys).unwrap();
+    let wanted = (0..warm_up).chain(0..20).filter(|n| n % 4 > 1).count();
+    assert_eq!((all.len(), some.len()), ((warm_up + 20) * keys + 20, wanted * keys));
+    for requests in [&all, &some] {
+        for key in 1..=60 {
+            let key = format!("key-{key}");
+            let positions: Vec<i64> = requests
+                .iter()
+                .filter(|one| one.partition() == key)
+                .map(super::support::Received::position)
+                .collect();
+            assert!(positions.is_sorted_by(|one, next| one < next), "{key}: {positions:?}");
+        }
+    }
+}
