@@ -22,16 +22,13 @@ use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use crate::{
-    stage::POISON,
+    stage::{KEYS, POISON},
     support::{
         TOPIC,
         history::{Fate, Publication},
         reach_schema,
     },
 };
-
-/// Few enough that publishers meet in them.
-const KEYS: usize = 12;
 
 /// What all publishers share.
 pub(crate) struct Ledger {
