@@ -15,6 +15,7 @@ mod leftovers;
 mod levels;
 mod long_transactions;
 mod model;
+mod notification_queue;
 mod ordering;
 mod plans;
 mod pooler;
