@@ -19,6 +19,7 @@
 //! | `pace` | when to look for work |
 //! | `slots` | whose turn it is |
 //! | `session`, `liveness`, `takeover` | who is alive |
+//! | `restart` | when a worker that lost its session opens the next |
 //! | `clock` | what a step of the database's clock must not delay |
 //! | `maintenance` | partitions of the log, retention, orphans |
 
@@ -33,6 +34,7 @@ mod news;
 mod operation;
 mod outcome;
 mod pace;
+mod restart;
 mod run;
 mod session;
 mod settlement;
@@ -40,12 +42,8 @@ mod slots;
 mod takeover;
 mod target;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use ::backoff::{ExponentialBackoff, backoff::Backoff as _};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -54,6 +52,7 @@ use uuid::Uuid;
 use self::{
     engine::{Engine, Parts},
     liveness::Liveness,
+    restart::Restarts,
     run::Sender,
     session::Signals,
 };
@@ -91,38 +90,28 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
     let client = Client::new(AddressGuard::new(delivery.allow_networks.clone()))?;
-    let mut delays = ExponentialBackoff {
-        initial_interval: Duration::from_millis(50),
-        current_interval: Duration::from_millis(50),
-        max_interval: Duration::from_secs(2),
-        max_elapsed_time: None,
-        ..ExponentialBackoff::default()
-    };
+    let mut restarts = Restarts::new();
     // Incarnations of this very worker that have stopped for certain and may still hold lanes.
     let mut stopped = Vec::new();
+    let mut ready = None;
     let mut away = false;
     while !shutdown.is_cancelled() {
         let incarnation =
             Incarnation { store: &store, worker, delivery, client: &client, shutdown: &shutdown };
-        let started = Instant::now();
-        let error = match incarnation.live(&mut stopped, &mut away).await {
+        let error = match incarnation.live(&mut stopped, &mut ready).await {
             Ok(()) => return Ok(()),
             Err(error @ (WorkerError::Task(_) | WorkerError::Client(_))) => return Err(error),
             Err(error) => error,
         };
-        if away {
+        let lived = ready.take().map(|since: Instant| since.elapsed());
+        if away && lived.is_none() {
             debug!(%error, "still no session");
         } else {
             warn!(%error, "worker lost its session: requests were aborted, starting over");
             away = true;
         }
-        if started.elapsed() > Duration::from_secs(10) {
-            delays.reset();
-        }
-        // Without a maximum of elapsed time there is always a next one.
-        let delay = delays.next_backoff().unwrap_or(delays.max_interval);
         tokio::select! {
-            () = tokio::time::sleep(delay) => {}
+            () = tokio::time::sleep(restarts.next(lived.unwrap_or_default())) => {}
             () = shutdown.cancelled() => {}
         }
     }
@@ -139,8 +128,8 @@ struct Incarnation<'a> {
 }
 
 impl Incarnation<'_> {
-    /// Lives until shutdown, or until its session is lost.
-    async fn live(&self, stopped: &mut Vec<Uuid>, away: &mut bool) -> Result<(), WorkerError> {
+    /// Lives until shutdown, or until its session is lost; says since when it was ready, if it was.
+    async fn live(&self, stopped: &mut Vec<Uuid>, ready: &mut Option<Instant>) -> Result<(), WorkerError> {
         let lease = target::lease(self.delivery.timeout());
         let info = WorkerInfo { id: Uuid::now_v7(), name: name(), capacity: self.worker.concurrency, lease };
         let asked = Instant::now();
@@ -171,7 +160,7 @@ impl Incarnation<'_> {
         }
         stopped.retain(|id| *id == info.id);
         info!(worker = %info.id, concurrency = self.worker.concurrency, "worker is ready");
-        *away = false;
+        *ready = Some(Instant::now());
 
         let (events_sender, events) = mpsc::unbounded_channel();
         let sender = Sender { client: self.client.clone(), liveness, events: events_sender };

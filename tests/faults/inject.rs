@@ -8,12 +8,13 @@ use std::{
 use nix::sys::signal::Signal;
 use pgtopic::embedded::ShutdownMode;
 use tokio::time::sleep;
-use tokio_postgres::Client;
 
 use crate::{
+    kill::kill_worker,
+    living::{LIVING, holder},
     report::Report,
     schedule::{Kind, Step},
-    stage::{CONCURRENCY, Hook, Stage, WORKERS},
+    stage::{Hook, LANES, Stage, WORKERS},
     support::{Answer, Link, eventually, history::Fault, reach_schema},
 };
 
@@ -41,8 +42,7 @@ pub(crate) async fn inject(stage: &mut Stage, step: Step, report: &mut Report) {
         Kind::DatabaseLinkDead | Kind::WorkerCutOff => 5,
         _ => WORKERS,
     };
-    let fault =
-        Fault { kind: step.kind.name(), at: stage.origin.elapsed(), in_flight: workers_hit * CONCURRENCY };
+    let fault = Fault { kind: step.kind.name(), at: stage.origin.elapsed(), in_flight: workers_hit * LANES };
     report.faults.push(fault);
     match step.kind {
         Kind::KillWorker => kill_worker(stage, step, report).await,
@@ -104,62 +104,6 @@ async fn answer(stage: &Stage, step: Step, answer: Answer) {
     hook.be_well();
 }
 
-/// Waits until the worker lives and holds lanes: it may still be recovering from the fault before. Gives a pattern of its name.
-async fn holder(stage: &Stage, step: Step) -> (Client, String) {
-    let client = reach_schema(&stage.cluster.url()).await;
-    let name = format!("%:{}", stage.workers[step.target % WORKERS].process.id());
-    // What an incarnation before this one has left behind does not count: its lock is free.
-    let holds = "SELECT EXISTS (SELECT FROM lanes l JOIN workers w ON w.id = l.claimed_by
-                                  JOIN pg_locks p ON p.locktype = 'advisory' AND p.granted
-                                   AND p.classid = stripe_class()::oid AND p.objid = w.lock_key::oid
-                                 WHERE w.name LIKE $1)";
-    eventually("the worker holds lanes", async || {
-        client.query_one(holds, &[&name]).await.unwrap().get::<_, bool>(0).then_some(())
-    })
-    .await;
-    (client, name)
-}
-
-/// Kills a worker, and measures how long its lanes wait for another one.
-async fn kill_worker(stage: &mut Stage, step: Step, report: &mut Report) {
-    let (client, name) = holder(stage, step).await;
-    // Nobody can take over who has no session; how long it takes to get one again is measured elsewhere.
-    let living = "SELECT count(*) FROM workers w JOIN pg_locks p ON p.locktype = 'advisory' AND p.granted
-                     AND p.classid = stripe_class()::oid AND p.objid = w.lock_key::oid";
-    eventually("all workers live", async || {
-        let living: i64 = client.query_one(living, &[]).await.unwrap().get(0);
-        (usize::try_from(living) == Ok(WORKERS)).then_some(())
-    })
-    .await;
-    let worker = &mut stage.workers[step.target % WORKERS];
-    let stall = Stall::watch();
-    worker.process.kill9();
-    let killed = Instant::now();
-    // By now publishers have written to most of its lanes, and nobody may have taken them over yet.
-    sleep(Duration::from_millis(500)).await;
-    let held = "SELECT l.webhook_id, l.partition_key FROM lanes l JOIN workers w ON w.id = l.claimed_by
-                 WHERE w.name LIKE $1 AND EXISTS (SELECT FROM deliveries d WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane)";
-    let lanes: Vec<(i64, String)> =
-        client.query(held, &[&name]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
-    let before = killed + Duration::from_millis(50);
-    for (webhook, key) in lanes {
-        let hook = stage.hooks.iter().find(|hook| hook.id == webhook).unwrap();
-        let counted = hook.receiver.count().saturating_sub(2000);
-        let first = eventually("its lanes go on", async || {
-            let received = hook.receiver.received_after(counted);
-            received
-                .iter()
-                .filter(|one| one.arrived > before && one.partition() == key)
-                .map(|one| one.arrived)
-                .min()
-        })
-        .await;
-        report.takeovers.push(first - killed);
-    }
-    report.stalls.push(stall.longest());
-    stage.workers[step.target % WORKERS].start_again().await;
-}
-
 async fn stop_worker(stage: &mut Stage, step: Step) {
     let worker = &mut stage.workers[step.target % WORKERS];
     worker.process.sigterm();
@@ -184,11 +128,8 @@ async fn cut_off(stage: &Stage, step: Step) {
     let (client, name) = holder(stage, step).await;
     let worker = &stage.workers[step.target % WORKERS];
     worker.link.set(Link::Dead);
-    let session = "SELECT count(pg_terminate_backend(l.pid)) FROM workers w
-                     JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted
-                      AND l.classid = stripe_class()::oid AND l.objid = w.lock_key::oid
-                    WHERE w.name LIKE $1";
-    let ended: i64 = client.query_one(session, &[&name]).await.unwrap().get(0);
+    let session = format!("SELECT count(pg_terminate_backend(p.pid)) FROM {LIVING} WHERE w.name LIKE $1");
+    let ended: i64 = client.query_one(&session, &[&name]).await.unwrap().get(0);
     assert_eq!(ended, 1, "the session that holds its lock");
     // Longer than until others take over.
     sleep(Duration::from_secs(2)).await;
@@ -295,35 +236,6 @@ async fn fill_wal_disk(stage: &mut Stage, step: Step, report: &mut Report) {
     stage.cluster.postgres.stop(ShutdownMode::Immediate).await.unwrap();
     stage.cluster.postgres.start_again().await.unwrap();
     recovered(stage, report).await;
-}
-
-/// How long this machine did not let this process run: what a measured time may owe to others.
-struct Stall {
-    begun: Instant,
-    watching: tokio::task::JoinHandle<()>,
-    longest: std::sync::Arc<std::sync::Mutex<Duration>>,
-}
-
-impl Stall {
-    fn watch() -> Self {
-        let longest = std::sync::Arc::<std::sync::Mutex<Duration>>::default();
-        let noted = std::sync::Arc::clone(&longest);
-        let watching = tokio::spawn(async move {
-            loop {
-                let (tick, begun) = (Duration::from_millis(10), Instant::now());
-                sleep(tick).await;
-                let late = begun.elapsed().saturating_sub(tick);
-                let mut longest = noted.lock().unwrap();
-                *longest = (*longest).max(late);
-            }
-        });
-        Self { begun: Instant::now(), watching, longest }
-    }
-
-    fn longest(self) -> Duration {
-        self.watching.abort();
-        (*self.longest.lock().unwrap()).min(self.begun.elapsed())
-    }
 }
 
 /// How many of each kind.

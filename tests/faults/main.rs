@@ -18,6 +18,8 @@
 #![allow(clippy::similar_names, reason = "what a receiver received")]
 
 mod inject;
+mod kill;
+mod living;
 mod publishers;
 mod report;
 mod run;

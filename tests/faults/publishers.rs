@@ -10,28 +10,18 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::Request;
-use hyper_util::{
-    client::legacy::{Client as HttpClient, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use crate::{
-    stage::POISON,
+    stage::{KEYS, POISON},
     support::{
-        TOPIC,
+        Http, TOPIC,
         history::{Fate, Publication},
         reach_schema,
     },
 };
-
-/// Few enough that publishers meet in them.
-const KEYS: usize = 12;
 
 /// What all publishers share.
 pub(crate) struct Ledger {
@@ -176,7 +166,7 @@ async fn transaction(client: &Client, drafts: &[Draft], end: End) -> (Vec<i64>, 
 /// A client of the API that repeats each request, with idempotency keys, until it is answered.
 pub(crate) async fn post(ledger: Arc<Ledger>, api: SocketAddr, number: usize, seed: u64) {
     let mut author = Author::new(format!("http{number}"), seed);
-    let client = HttpClient::builder(TokioExecutor::new()).build_http();
+    let client = Http::at(api);
     while !ledger.is_over() {
         let drafts = author.write();
         let mut messages: Vec<Value> = drafts.iter().map(message).collect();
@@ -186,9 +176,9 @@ pub(crate) async fn post(ledger: Arc<Ledger>, api: SocketAddr, number: usize, se
         } else {
             ("messages/batch", json!({ "messages": messages }))
         };
-        let url = format!("http://{api}/topics/orders/{path}");
+        let path = format!("/topics/orders/{path}");
         let answer = loop {
-            if let Some(answer) = try_post(&client, &url, &body).await {
+            if let Some(answer) = try_post(&client, &path, &body).await {
                 break answer;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -209,20 +199,9 @@ fn message(draft: &Draft) -> Value {
 }
 
 /// The answer, or nothing where it must be tried again.
-async fn try_post(client: &HttpClient<HttpConnector, Full<Bytes>>, url: &str, body: &Value) -> Option<Value> {
-    let request = Request::post(url).header("content-type", "application/json");
-    let request = request.body(Full::from(body.to_string())).unwrap();
-    let asking = async {
-        let answer = client.request(request).await.ok()?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await.ok()?.to_bytes();
-        Some((status, body))
-    };
-    let (status, body) = tokio::time::timeout(Duration::from_secs(10), asking).await.ok()??;
-    assert!(
-        status.is_success() || status.is_server_error(),
-        "{url}: {status} {}",
-        String::from_utf8_lossy(&body)
-    );
-    status.is_success().then(|| serde_json::from_slice(&body).unwrap())
+async fn try_post(client: &Http, path: &str, body: &Value) -> Option<Value> {
+    let asking = client.try_post(path, body);
+    let (status, answer) = tokio::time::timeout(Duration::from_secs(10), asking).await.ok()??;
+    assert!(status.is_success() || status.is_server_error(), "{path}: {status} {answer}");
+    status.is_success().then_some(answer)
 }

@@ -4,9 +4,21 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-/// What can go wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+/// Makes the kinds and the list of them, which is what a seed draws from: a change of its order changes every schedule.
+macro_rules! kinds {
+    ($($kind:ident,)*) => {
+        /// What can go wrong.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Kind {
+            $($kind,)*
+        }
+
+        /// All of it.
+        const ALL: &[Kind] = &[$(Kind::$kind,)*];
+    };
+}
+
+kinds! {
     KillWorker,
     StopWorker,
     PauseWorker,
@@ -33,43 +45,15 @@ pub(crate) enum Kind {
     WalDiskFull,
 }
 
-use Kind::{
-    DatabaseLinkCut, DatabaseLinkDead, DatabaseLinkSlow, KillApi, KillWorker, NotificationQueue, PauseWorker,
-    PauseWorkerOverLease, PostgresCrash, PostgresFast, PostgresImmediate, ReceiverCloses, ReceiverHalf,
-    ReceiverHangs, ReceiverLinkCut, ReceiverLinkDead, ReceiverLinkSlow, ReceiverRefuses, ReceiverSlow,
-    StopApi, StopWorker, TerminateBackend, WalDiskFull, WorkerCutOff,
-};
-
-const ALL: [Kind; 24] = [
-    KillWorker,
-    StopWorker,
-    PauseWorker,
-    PauseWorkerOverLease,
-    KillApi,
-    StopApi,
-    PostgresFast,
-    PostgresImmediate,
-    PostgresCrash,
-    TerminateBackend,
-    DatabaseLinkCut,
-    DatabaseLinkSlow,
-    DatabaseLinkDead,
-    WorkerCutOff,
-    ReceiverLinkCut,
-    ReceiverLinkSlow,
-    ReceiverLinkDead,
-    ReceiverHangs,
-    ReceiverCloses,
-    ReceiverHalf,
-    ReceiverSlow,
-    ReceiverRefuses,
-    NotificationQueue,
-    WalDiskFull,
-];
-
 /// Those that the long run injects oftener than others.
-const OFTEN: [Kind; 6] =
-    [KillWorker, KillWorker, TerminateBackend, DatabaseLinkCut, PostgresCrash, PostgresImmediate];
+const OFTEN: [Kind; 6] = [
+    Kind::KillWorker,
+    Kind::KillWorker,
+    Kind::TerminateBackend,
+    Kind::DatabaseLinkCut,
+    Kind::PostgresCrash,
+    Kind::PostgresImmediate,
+];
 
 impl Kind {
     pub(crate) fn name(self) -> String {
@@ -135,15 +119,15 @@ impl Schedule {
 /// Every fault once, and some oftener, the last first.
 fn list(random: &mut StdRng, often: &[Kind]) -> Vec<Kind> {
     if let Ok(only) = std::env::var("FAULTS_ONLY") {
-        let find = |name: &str| ALL.into_iter().find(|kind| kind.name() == name);
-        let known = || ALL.map(Kind::name).join(", ");
+        let find = |name: &str| ALL.iter().copied().find(|kind| kind.name() == name);
+        let known = || ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
         return only
             .split(',')
             .rev()
             .map(|name| find(name).unwrap_or_else(|| panic!("FAULTS_ONLY: {name} is none of {}", known())))
             .collect();
     }
-    let mut kinds: Vec<Kind> = ALL.into_iter().chain(often.iter().copied()).collect();
+    let mut kinds: Vec<Kind> = ALL.iter().chain(often).copied().collect();
     kinds.shuffle(random);
     kinds
 }

@@ -14,8 +14,15 @@ use crate::{
     wal_disk::WalDisk,
 };
 
-/// Lanes in flight in one worker.
-pub(crate) const CONCURRENCY: usize = 20;
+/// How many partitions there are: few enough that publishers meet in them.
+pub(crate) const KEYS: usize = 12;
+
+/// How many lanes there are, and so how many requests may be in flight.
+pub(crate) const LANES: usize = 2 * KEYS;
+
+/// Lanes in flight in one worker: all of them, with room to spare, as one webhook never gets the last slots. A lane that waits
+/// for a slot waits for others' messages, and how long takeovers take could not be told from that.
+const CONCURRENCY: usize = LANES + LANES / 3;
 
 /// How many workers there are.
 pub(crate) const WORKERS: usize = 3;

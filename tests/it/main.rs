@@ -16,6 +16,7 @@ mod levels;
 mod long_transactions;
 mod model;
 mod news;
+mod notification_queue;
 mod ordering;
 mod plans;
 mod pooler;

@@ -44,8 +44,27 @@ pub(super) struct Outcome {
     pub(super) received: Vec<Received>,
     /// The dead letters: webhook and number of the message.
     pub(super) dead: BTreeSet<(i64, u32)>,
-    /// Whether a worker was killed or started over, so that what was accepted may have been sent again.
-    pub(super) repeats_allowed: bool,
+    /// When workers were lost.
+    pub(super) losses: Vec<Loss>,
+    /// Whether a worker started over that nobody had made to: then nobody knows what it had in flight.
+    pub(super) lost_by_itself: bool,
+}
+
+/// A worker was killed, or lost its connections: what it had sent and not settled may be sent again.
+pub(super) struct Loss {
+    pub(super) at: Instant,
+    /// When the last of its requests had arrived.
+    pub(super) over: Instant,
+    /// What was owed then, settles that were on their way aside: webhook and number of the message.
+    pub(super) owed: BTreeSet<(i64, u32)>,
+}
+
+impl Outcome {
+    /// Whether a message may be sent again whose last accepted request arrived at `accepted`.
+    fn may_repeat(&self, webhook: i64, message: u32, accepted: Instant) -> bool {
+        let unsettled = |loss: &Loss| accepted >= loss.at || loss.owed.contains(&(webhook, message));
+        self.lost_by_itself || self.losses.iter().any(|loss| accepted <= loss.over && unsettled(loss))
+    }
 }
 
 impl Model {
@@ -102,7 +121,7 @@ impl Model {
     ///   last request for it was refused; a poisoned one always is.
     /// - What was rolled back, or published after a webhook's deletion, is never sent to it; and nothing is, that begins later
     ///   than [`DELETION_SEEN`] after the deletion.
-    /// - What was accepted is sent again only where a worker was lost.
+    /// - What was accepted is sent again only where a worker was lost, and only what was not settled by then.
     pub(super) fn check(&self, outcome: &Outcome) -> Result<(), String> {
         let mut lanes: BTreeMap<(&str, &str), Vec<&Received>> = BTreeMap::new();
         for request in &outcome.received {
@@ -134,9 +153,6 @@ impl Model {
             if pair[0].ended.is_none_or(|ended| ended > pair[1].arrived) {
                 return Err(format!("two requests at once, for {} and {}", number(pair[0]), number(pair[1])));
             }
-            if pair[0].position() > pair[1].position() && !outcome.repeats_allowed {
-                return Err(format!("{} was sent after {}", number(pair[1]), number(pair[0])));
-            }
         }
         if let Some(deleted) = webhook.deleted
             && let Some(late) = requests.iter().find(|one| one.arrived > deleted + DELETION_SEEN)
@@ -151,7 +167,7 @@ impl Model {
                 && last_accepted.get(message) == Some(&false)
                 && (webhook.deleted.is_some() || outcome.dead.contains(&(webhook.id, *message)))
         };
-        let (mut done, mut accepted) = (0, BTreeSet::new());
+        let (mut done, mut accepted, mut last) = (0, BTreeMap::new(), 0);
         for request in requests {
             let message = number(request);
             let Some(place) = numbers.iter().position(|one| *one == message) else {
@@ -160,11 +176,19 @@ impl Model {
             if let Some(waiting) = numbers[done.min(place)..place].iter().find(|one| !passed(one)) {
                 return Err(format!("{message} was sent when it was the turn of {waiting}"));
             }
-            if accepted.contains(&message) && !outcome.repeats_allowed {
-                return Err(format!("{message} was sent again, with no worker lost"));
+            match accepted.get(&message) {
+                Some(before) if !outcome.may_repeat(webhook.id, message, *before) => {
+                    return Err(format!(
+                        "{message} was sent again, and no worker was lost that had not settled it"
+                    ));
+                }
+                None if request.position() < last && !outcome.lost_by_itself => {
+                    return Err(format!("{message} was sent after a later one"));
+                }
+                _ => last = request.position(),
             }
             if request.accepted() {
-                accepted.insert(message);
+                accepted.insert(message, request.arrived);
                 done = done.max(place + 1);
             }
         }

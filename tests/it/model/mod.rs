@@ -6,12 +6,14 @@
 //! | `operation` | what can be done, and how likely it is |
 //! | `expectation` | the model: what each webhook must get, and the check of what it got |
 //! | `world` | the real thing, to which it is done |
+//! | `late` | settles that come when the claim is another worker's |
 //!
 //! What is promised is written at `expectation::Model::check`. `PGTOPIC_MODEL_CASES` (16) says how many cases to try,
 //! `PGTOPIC_MODEL_OPERATIONS` (25) how many operations a case has at most, and `PGTOPIC_MODEL_TRIES` (1) how often each is
 //! tried: more make a race shrink further. What a failure prints as its minimal input is Rust: put it into [`a_case_once_found`] to run it again.
 
 mod expectation;
+mod late;
 mod operation;
 mod world;
 
@@ -102,6 +104,10 @@ fn a_case_once_found() {
         Wait { milliseconds: 30 },
         KillWorker { slot: 0 },
         StartWorker { slot: 1 },
+        Fail { which: 1, how: Slow },
+        CrashWorker { slot: 1, key: 3, settles_late: true },
+        Recover { which: 1 },
+        CrashWorker { slot: 1, key: 1, settles_late: false },
         RollBack { level: ReadCommitted, keys: vec![0, 3] },
         Pause { which: 1 },
         Publish { key: 3 },

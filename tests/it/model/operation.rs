@@ -6,6 +6,9 @@ use proptest::prelude::*;
 pub(super) const KEYS: u8 = 4;
 pub(super) const OPEN_KEYS: u8 = 2;
 
+/// How many messages are being delivered when a worker crashes: more than it reads at once.
+pub(super) const MANY: usize = 40;
+
 /// How many workers there may be at once.
 pub(super) const SLOTS: u8 = 2;
 
@@ -68,6 +71,13 @@ pub(super) enum Operation {
     /// Cut off: its connections are lost and its requests are aborted.
     KillWorker {
         slot: u8,
+    },
+    /// The same in the middle of delivering many messages to a partition, and it is started again at once. Where it settles late,
+    /// what was held arrives as accepted when it was taken over: a settle that was long on its way.
+    CrashWorker {
+        slot: u8,
+        key: u8,
+        settles_late: bool,
     },
     /// All connections of all workers are cut, in the middle of whatever they say; the workers live on.
     CutConnections,
@@ -146,6 +156,8 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         1 => which().prop_map(|which| Resume { which }),
         1 => which().prop_map(|which| DeleteWebhook { which }),
         2 => slot().prop_map(|slot| KillWorker { slot }),
+        2 => (slot(), key(), any::<bool>())
+            .prop_map(|(slot, key, settles_late)| CrashWorker { slot, key, settles_late }),
         1 => Just(CutConnections),
         1 => slot().prop_map(|slot| StopWorker { slot }),
         1 => (level(), keys()).prop_map(|(level, keys)| RollBack { level, keys }),

@@ -1,7 +1,7 @@
 //! The real broker, to which operations are done while the model follows.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt::Write,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -10,13 +10,26 @@ use std::{
 use tokio_postgres::Client;
 
 use super::{
-    expectation::{Model, Outcome},
-    operation::{Failure, KEYS, Level, OPEN_KEYS, Operation, Patience, SLOTS},
+    expectation::{Loss, Model, Outcome},
+    late,
+    operation::{Failure, KEYS, Level, MANY, OPEN_KEYS, Operation, Patience, SLOTS},
 };
 use crate::support::{Answer, Broker, Scene};
 
 /// How long nothing may happen while something is owed: a takeover, a backoff and a slow machine fit in.
 const STANDSTILL: Duration = Duration::from_secs(8);
+
+/// How long a worker sends on that has not heard yet that its connections are lost.
+const ALIVE_FOR: Duration = Duration::from_millis(700);
+
+/// How long a request may be on its way to the receiver on a busy machine.
+const ARRIVES_WITHIN: Duration = Duration::from_millis(250);
+
+/// How long until a worker, which may have been started just now, holds what was published.
+const CLAIMED_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long until others have taken over what a lost worker held, on a busy machine.
+const TAKEN_OVER: Duration = Duration::from_secs(8);
 
 /// How each path fails.
 type Failures = Arc<Mutex<HashMap<String, Failure>>>;
@@ -28,8 +41,9 @@ pub(super) struct World {
     workers: Vec<Option<Broker>>,
     /// The transaction that is open beside everything.
     open: Option<(Client, Level)>,
+    /// How many incarnations of workers there must be.
     started: i64,
-    killed: bool,
+    losses: Vec<Loss>,
 }
 
 /// A partition key, and its like for open transactions.
@@ -64,8 +78,15 @@ impl World {
         let stripes: i64 = scene.client.query_one(sql, &[&keys]).await.unwrap().get(0);
         assert_eq!(stripes, i64::from(KEYS + OPEN_KEYS), "the open transaction blocks nobody");
         let workers = (0..SLOTS).map(|_| None).collect();
-        let mut world =
-            Self { scene, model: Model::default(), failures, workers, open: None, started: 0, killed: false };
+        let mut world = Self {
+            scene,
+            model: Model::default(),
+            failures,
+            workers,
+            open: None,
+            started: 0,
+            losses: Vec::new(),
+        };
         world.create_webhook(Patience::Endless).await;
         world
     }
@@ -113,13 +134,18 @@ impl World {
                     self.failures.lock().unwrap().remove(&self.model.webhooks[index].path);
                 }
             }
-            Operation::KillWorker { slot } => {
-                self.killed |= self.slot(*slot).take().is_some();
+            Operation::KillWorker { slot } => self.kill_worker(*slot).await,
+            Operation::CrashWorker { slot, key, settles_late } => {
+                self.crash_worker(*slot, *key, *settles_late).await;
             }
             Operation::CutConnections => {
                 let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                             WHERE datname = current_database() AND application_name = 'pgtopic'";
-                self.killed |= self.scene.number(cut).await > 0;
+                let at = Instant::now();
+                if self.scene.number(cut).await > 0 {
+                    self.lost(at, ALIVE_FOR).await;
+                    self.started += i64::try_from(self.workers.iter().flatten().count()).unwrap();
+                }
             }
             Operation::StopWorker { slot } => {
                 if let Some(worker) = self.slot(*slot).take() {
@@ -131,6 +157,52 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(u64::from(*milliseconds))).await;
             }
         }
+    }
+
+    async fn kill_worker(&mut self, slot: u8) {
+        if let Some(worker) = self.slot(slot).take() {
+            let at = Instant::now();
+            worker.kill().await;
+            self.lost(at, Duration::ZERO).await;
+        }
+    }
+
+    async fn crash_worker(&mut self, slot: u8, key: u8, settles_late: bool) {
+        if self.slot(slot).is_none() {
+            return;
+        }
+        self.publish(&[key; MANY], false).await;
+        let holding = async { while !late::is_anything_held(&self.scene.client).await {} };
+        // In vain where nothing may be sent.
+        let _ = tokio::time::timeout(CLAIMED_WITHIN, holding).await;
+        self.kill_worker(slot).await;
+        let mut held = late::what_is_held(&self.scene.client).await;
+        self.start_worker(slot);
+        if settles_late {
+            // Nobody takes over sooner, and until then it cannot be told that its session has ended.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let store = self.scene.store();
+            let settling = async {
+                while !late::settle_what_is_lost(&store, &self.scene.client, &mut held).await {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(TAKEN_OVER, settling).await.expect("others take over");
+        }
+    }
+
+    /// A worker was lost that may have gone on for this long.
+    async fn lost(&mut self, at: Instant, went_on: Duration) {
+        let over = Instant::now() + went_on + ARRIVES_WITHIN;
+        let sql = "SELECT d.webhook_id, (m.payload ->> 'n')::bigint FROM deliveries d JOIN messages m ON m.id = d.message_id";
+        let owed = self.numbers(sql).await;
+        self.losses.push(Loss { at, over, owed });
+    }
+
+    /// Webhooks and numbers of messages.
+    async fn numbers(&self, sql: &str) -> BTreeSet<(i64, u32)> {
+        let rows = self.scene.client.query(sql, &[]).await.unwrap();
+        rows.iter().map(|row| (row.get(0), u32::try_from(row.get::<_, i64>(1)).unwrap())).collect()
     }
 
     fn slot(&mut self, slot: u8) -> &mut Option<Broker> {
@@ -217,12 +289,14 @@ impl World {
         }
         self.nothing_owed().await?;
         let sql = "SELECT d.webhook_id, (m.payload ->> 'n')::bigint FROM dead_letters d JOIN messages m ON m.id = d.message_id";
-        let dead = self.scene.client.query(sql, &[]).await.unwrap();
-        let dead =
-            dead.iter().map(|row| (row.get(0), u32::try_from(row.get::<_, i64>(1)).unwrap())).collect();
+        let dead = self.numbers(sql).await;
         let incarnations = self.scene.number("SELECT last_value - 1023 FROM worker_lock_keys").await;
-        let repeats_allowed = self.killed || incarnations > self.started;
-        let outcome = Outcome { received: self.scene.receiver.received(), dead, repeats_allowed };
+        let outcome = Outcome {
+            received: self.scene.receiver.received(),
+            dead,
+            losses: self.losses,
+            lost_by_itself: incarnations > self.started,
+        };
         let checked = self.model.check(&outcome);
         for worker in self.workers.into_iter().flatten() {
             worker.stop().await;

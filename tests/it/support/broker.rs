@@ -45,6 +45,13 @@ impl Broker {
         !self.running.is_finished()
     }
 
+    /// Cuts it off, and waits until it is gone: as a killed process, it settles and releases nothing.
+    pub(crate) async fn kill(mut self) {
+        self.running.abort();
+        // Cancelled, unless it had ended before.
+        let _ = (&mut self.running).await;
+    }
+
     /// Asks it to stop and waits until it has.
     pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();

@@ -30,6 +30,12 @@ pub(super) fn settings() -> Settings {
     Settings { parameters, ..Settings::default() }
 }
 
+fn with_parameters(mut settings: Settings, parameters: &[(&str, &str)]) -> Settings {
+    let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    settings.parameters.extend(parameters);
+    settings
+}
+
 pub(super) fn database_config(url: &str) -> DatabaseConfig {
     DatabaseConfig { url: Some(url.to_owned().into()), ..Config::default().database }
 }
@@ -215,6 +221,11 @@ impl TestCluster {
         Self::with(settings()).await
     }
 
+    /// Starts one with further server parameters.
+    pub(crate) async fn private_with(parameters: &[(&str, &str)]) -> Self {
+        Self::with(with_parameters(settings(), parameters)).await
+    }
+
     /// Starts one that keeps commits over crashes, as in production.
     pub(crate) async fn durable() -> Self {
         Self::with(Settings { durable: true, ..settings() }).await
@@ -227,10 +238,7 @@ impl TestCluster {
 
     /// Like [`Self::durable`], with further server parameters.
     pub(crate) async fn durable_with(parameters: &[(&str, &str)]) -> Self {
-        let mut settings = Settings { durable: true, ..settings() };
-        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        settings.parameters.extend(parameters);
-        Self::with(settings).await
+        Self::with(with_parameters(Settings { durable: true, ..settings() }, parameters)).await
     }
 
     /// Its Unix socket.

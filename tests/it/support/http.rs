@@ -51,12 +51,13 @@ impl Http {
     pub(crate) async fn of(process: &mut Process) -> Self {
         let output = process.wait_for_output("the API listens").await;
         let address = output.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        Self::at(address.unwrap().parse().unwrap())
+    }
+
+    /// A client of the API that is served there, or will be.
+    pub(crate) fn at(address: SocketAddr) -> Self {
         let serving = tokio::spawn(std::future::pending());
-        Self {
-            address: address.unwrap().parse().unwrap(),
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            serving,
-        }
+        Self { address, client: Client::builder(TokioExecutor::new()).build_http(), serving }
     }
 
     /// POST, whatever comes of it; `None` where there was no answer.

@@ -1,0 +1,59 @@
+//! How long a worker that has lost its session waits before it opens the next one.
+
+use std::time::Duration;
+
+use backoff::{ExponentialBackoff, backoff::Backoff as _};
+
+/// The longest wait, give or take its jitter.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// How long a session must have been good for the next wait to be short again: where each ends soon after it was opened,
+/// waiting is all that keeps the worker from doing nothing but opening sessions.
+const GOOD: Duration = Duration::from_secs(1);
+
+/// The waits of one worker.
+pub(super) struct Restarts(ExponentialBackoff);
+
+impl Restarts {
+    pub(super) fn new() -> Self {
+        let first = Duration::from_millis(50);
+        Self(ExponentialBackoff {
+            initial_interval: first,
+            current_interval: first,
+            max_interval: LONGEST,
+            max_elapsed_time: None,
+            ..ExponentialBackoff::default()
+        })
+    }
+
+    /// The next wait, after an incarnation that had a session for so long; zero where it got none.
+    pub(super) fn next(&mut self, lived: Duration) -> Duration {
+        if lived >= GOOD {
+            self.0.reset();
+        }
+        // Without a maximum of elapsed time there is always a next one.
+        self.0.next_backoff().unwrap_or(LONGEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_while_no_session_can_be_had() {
+        let mut restarts = Restarts::new();
+        assert!(restarts.next(Duration::ZERO) < Duration::from_millis(100));
+        let last = (0..20).map(|_| restarts.next(Duration::ZERO)).last().unwrap_or_default();
+        assert!(last >= LONGEST / 2, "{last:?}");
+    }
+
+    #[test]
+    fn a_session_that_was_good_makes_the_next_wait_short() {
+        let mut restarts = Restarts::new();
+        (0..20).for_each(|_| _ = restarts.next(Duration::ZERO));
+        // One that is lost at once does not.
+        assert!(restarts.next(GOOD / 2) >= LONGEST / 2);
+        assert!(restarts.next(GOOD) < Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,39 @@
+//! Which workers live, as PostgreSQL sees it.
+
+use tokio_postgres::Client;
+
+use crate::{
+    schedule::Step,
+    stage::{Stage, WORKERS},
+    support::{eventually, reach_schema},
+};
+
+/// The incarnations `w` whose sessions `p` hold their lock: what one before has left behind has none, and those that look
+/// whether a lock is free hold it shared for a moment.
+pub(crate) const LIVING: &str =
+    "workers w JOIN pg_locks p ON p.locktype = 'advisory' AND p.mode = 'ExclusiveLock'
+       AND p.granted AND p.classid = stripe_class()::oid AND p.objid = w.lock_key::oid";
+
+/// Waits until the worker lives and holds lanes: it may still be recovering from the fault before. Gives a pattern of its name.
+pub(crate) async fn holder(stage: &Stage, step: Step) -> (Client, String) {
+    let client = reach_schema(&stage.cluster.url()).await;
+    let name = format!("%:{}", stage.workers[step.target % WORKERS].process.id());
+    let holds = format!(
+        "SELECT EXISTS (SELECT FROM {LIVING} JOIN lanes l ON l.claimed_by = w.id WHERE w.name LIKE $1)"
+    );
+    eventually("the worker holds lanes", async || {
+        client.query_one(&holds, &[&name]).await.unwrap().get::<_, bool>(0).then_some(())
+    })
+    .await;
+    (client, name)
+}
+
+/// Waits until all workers have a session.
+pub(crate) async fn all_live(client: &Client) {
+    let living = format!("SELECT count(*) FROM {LIVING}");
+    eventually("all workers live", async || {
+        let living: i64 = client.query_one(&living, &[]).await.unwrap().get(0);
+        (usize::try_from(living) == Ok(WORKERS)).then_some(())
+    })
+    .await;
+}

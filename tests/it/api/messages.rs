@@ -1,0 +1,94 @@
+//! Messages: published, read, listed.
+
+use axum::http::{Method, StatusCode};
+use serde_json::json;
+
+use super::Api;
+
+#[tokio::test]
+async fn a_payload_keeps_its_bytes_on_the_way_in_and_out() {
+    let (_database, api) = Api::with_topic().await;
+    let payload = r#"{ "b" :1.0,  "a": "\u0000é", "a":1e400 }"#;
+    let body = format!(r#"{{"payload": {payload} }}"#);
+    let published =
+        api.text(Method::POST, "/topics/orders/messages", "application/json", body).await.expect(201);
+    let message = api.get(&format!("/messages/{}", published["id"])).await;
+    assert!(message.text.contains(&format!(r#""payload":{payload},"#)), "{}", message.text);
+    api.post("/topics/orders/messages", &json!({"payload": null})).await.expect(201);
+    assert_eq!(api.post("/topics/orders/messages", &json!({})).await.problem(422)["field"], "payload");
+}
+
+#[tokio::test]
+async fn an_idempotency_key_publishes_once_even_at_once() {
+    let (_database, api) = Api::with_topic().await;
+    let body = json!({"payload": 1, "idempotency_key": "once"});
+    let post = || api.post("/topics/orders/messages", &body);
+    let (a, b, c, d) = tokio::join!(post(), post(), post(), post());
+    let created = [&a, &b, &c, &d].iter().filter(|answer| answer.status == StatusCode::CREATED).count();
+    assert_eq!(created, 1);
+    for answer in [&b, &c, &d] {
+        assert_eq!(answer.json()["id"], a.json()["id"]);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_keeps_each_partition_in_order_and_answers_in_order() {
+    let (database, api) = Api::with_topic().await;
+    let first = api.post("/topics/orders/messages", &json!({"payload": 0, "idempotency_key": "used"})).await;
+    let mut messages: Vec<_> =
+        (0..200).map(|n| json!({"payload": n, "partition_key": format!("user-{}", n % 7)})).collect();
+    messages.push(json!({"payload": "repeats an earlier message", "idempotency_key": "used"}));
+    messages.push(json!({"payload": "first use", "idempotency_key": "new", "partition_key": "z"}));
+    messages
+        .push(json!({"payload": "repeats the one before", "idempotency_key": "new", "partition_key": "a"}));
+    let answer = api.post("/topics/orders/messages/batch", &json!({"messages": messages})).await.expect(201);
+    let ids: Vec<i64> = serde_json::from_value(answer["ids"].clone()).unwrap();
+    assert_eq!(ids.len(), 203);
+    assert_eq!(ids[200], first.json()["id"]);
+    assert_eq!(ids[201], ids[202]);
+
+    let client = database.client().await;
+    for (n, id) in ids.iter().take(200).enumerate() {
+        let row = client
+            .query_one("SELECT payload::text FROM pgtopic.messages WHERE id = $1", &[id])
+            .await
+            .unwrap();
+        assert_eq!(row.get::<_, String>(0), n.to_string());
+    }
+    for key in 0..7 {
+        let of_key: Vec<_> = ids.iter().take(200).skip(key).step_by(7).collect();
+        assert!(of_key.is_sorted(), "partition {key}: {of_key:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_may_come_line_by_line_and_is_all_or_nothing() {
+    let (_database, api) = Api::with_topic().await;
+    let path = "/topics/orders/messages/batch";
+    let ndjson = "application/x-ndjson; charset=utf-8";
+    let lines = "{\"payload\":1}\n\n{\"payload\":2,\"partition_key\":\"a\"}\n";
+    assert_eq!(
+        api.text(Method::POST, path, ndjson, lines).await.expect(201)["ids"].as_array().unwrap().len(),
+        2
+    );
+    let bad = api.text(Method::POST, path, ndjson, "{\"payload\":1}\n{\"pay\":2}\n").await.problem(422);
+    assert_eq!(bad["field"], "messages[1].pay");
+    api.text(Method::POST, path, ndjson, "{\"payload\":1}\n{\n").await.problem(400);
+    api.text(Method::POST, path, "text/csv", "1").await.problem(415);
+    assert_eq!(api.post(path, &json!({"messages": []})).await.problem(422)["field"], "messages");
+    assert_eq!(api.get("/topics/orders/messages").await.expect(200)["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn publishing_where_it_cannot_be_done() {
+    let (database, api) = Api::with_topic().await;
+    api.post("/topics/nowhere/messages", &json!({"payload": 1})).await.problem(404);
+    api.post("/topics/nowhere/messages/batch", &json!({"messages": [{"payload": 1}]})).await.problem(404);
+    let client = database.client().await;
+    client.batch_execute("UPDATE pgtopic.topics SET max_payload_bytes = 8").await.unwrap();
+    api.post("/topics/orders/messages", &json!({"payload": "123456789"})).await.problem(413);
+    api.post("/topics/orders/messages", &json!({"payload": "x".repeat(2 << 20)})).await.problem(413);
+    api.text(Method::PATCH, "/topics/orders", "application/json", r#"{"paused":true}"#).await.expect(200);
+    let paused = api.post("/topics/orders/messages", &json!({"payload": 1})).await.problem(409);
+    assert_eq!(paused["type"], "/problems/paused");
+}

@@ -1,0 +1,175 @@
+//! The HTTP API as its clients see it: what holds for any request here, each resource in a file of its own.
+
+mod deliveries;
+mod messages;
+mod topics;
+mod webhooks;
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Method, Request, StatusCode, header},
+};
+use http_body_util::BodyExt;
+use pgtopic::{
+    api::{ApiState, router},
+    config::{ApiConfig, DeliveryConfig},
+    store::Store,
+};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::support::TestDatabase;
+
+/// The API over a store, called without a network.
+struct Api(Router);
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {:?}", self.text))
+    }
+
+    /// The answer, if it is a problem of this status.
+    #[track_caller]
+    fn problem(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        problem
+    }
+
+    /// The answer, if it is of this status.
+    #[track_caller]
+    fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        self.json()
+    }
+}
+
+impl Api {
+    fn new(store: Store, tokens: &[&str]) -> Self {
+        let config = ApiConfig {
+            bind: "127.0.0.1:0".parse().unwrap(),
+            tokens: tokens.iter().map(|token| (*token).into()).collect(),
+            max_body_bytes: 1 << 20,
+        };
+        let delivery = DeliveryConfig {
+            max_retries: 5,
+            backoff_factor: 2.0,
+            max_backoff_seconds: 3600,
+            timeout_seconds: 10,
+            allow_networks: Vec::new(),
+        };
+        Self(router(ApiState::new(store, &config, &delivery).unwrap()))
+    }
+
+    /// The API over a database with one topic, `orders`.
+    async fn with_topic() -> (TestDatabase, Self) {
+        let database = TestDatabase::new().await;
+        let api = Self::new(database.store(), &[]);
+        api.post("/topics", &json!({"name": "orders"})).await.expect(201);
+        (database, api)
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let (parts, body) = self.0.clone().oneshot(request).await.unwrap().into_parts();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, text }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn text(&self, method: Method, path: &str, kind: &str, body: impl Into<Body>) -> Answer {
+        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, kind);
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.text(Method::POST, path, "application/json", body.to_string()).await
+    }
+
+    async fn webhook(&self, extra: Value) -> i64 {
+        let mut body = json!({"topic": "orders", "url": "https://example.com/hook"});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        self.post("/webhooks", &body).await.expect(201)["id"].as_i64().unwrap()
+    }
+
+    async fn publish(&self, key: &str) -> i64 {
+        let body = json!({"payload": {}, "partition_key": key});
+        self.post("/topics/orders/messages", &body).await.expect(201)["id"].as_i64().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn roles_and_problems_of_any_request() {
+    let database = TestDatabase::new().await;
+    let api = Api::new(database.store(), &["admin:a", "publish:p", "read:r"]);
+    let with = |method: Method, path: &str, token: &str| {
+        Request::builder().method(method).uri(path).header(header::AUTHORIZATION, format!("Bearer {token}"))
+    };
+    let refused = api.get("/topics").await;
+    refused.problem(401);
+    assert_eq!(refused.headers[header::WWW_AUTHENTICATE], "Bearer");
+    for (token, expected) in [("r", 403), ("p", 403), ("a", 415), ("x", 401)] {
+        let request = with(Method::POST, "/topics", token).body(Body::empty()).unwrap();
+        api.send(request).await.problem(expected);
+    }
+    let publish =
+        with(Method::POST, "/topics/orders/messages", "p").header(header::CONTENT_TYPE, "application/json");
+    api.send(publish.body(r#"{"payload":1}"#.into()).unwrap()).await.problem(404);
+    let read = with(Method::GET, "/topics", "r").body(Body::empty()).unwrap();
+    api.send(read).await.expect(200);
+
+    for open in ["/healthz", "/readyz", "/openapi.json"] {
+        api.get(open).await.expect(200);
+    }
+    api.get("/nowhere").await.problem(404);
+    let wrong = api.send(with(Method::PUT, "/topics", "a").body(Body::empty()).unwrap()).await;
+    wrong.problem(405);
+    assert!(wrong.headers.contains_key(header::ALLOW));
+    for query in ["limit=0", "limit=x", "colour=red"] {
+        let request = with(Method::GET, &format!("/topics?{query}"), "r").body(Body::empty()).unwrap();
+        assert_eq!(api.send(request).await.problem(422)["field"], query.split('=').next().unwrap());
+    }
+    let malformed = with(Method::POST, "/topics", "a").header(header::CONTENT_TYPE, "application/json");
+    api.send(malformed.body("{".into()).unwrap()).await.problem(400);
+}
+
+#[tokio::test]
+async fn without_its_database_the_api_says_so() {
+    let config = pgtopic::config::DatabaseConfig {
+        url: Some("postgres://nobody@127.0.0.1:1/nothing".to_owned().into()),
+        listen_url: None,
+        pooler: pgtopic::config::Pooler::Auto,
+        schema: "pgtopic".to_owned(),
+        pool_size: 1,
+        ca_file: None,
+    };
+    let api = Api::new(Store::new(&config).unwrap(), &[]);
+    api.get("/healthz").await.expect(200);
+    api.get("/readyz").await.problem(503);
+    let away = api.get("/topics").await;
+    away.problem(503);
+    assert_eq!(away.headers[header::RETRY_AFTER], "1");
+}
+
+#[test]
+fn the_description_names_every_route() {
+    let document = serde_json::to_value(pgtopic::api::openapi()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.contains_key("/webhooks/{id}/deliveries/{message_id}/attempts"));
+    for (path, operations) in paths {
+        for (method, operation) in operations.as_object().unwrap() {
+            assert!(operation["summary"].is_string(), "{method} {path} has no summary");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Webhooks.
+
+use axum::{
+    body::Body,
+    http::{Method, Request},
+};
+use serde_json::{Value, json};
+
+use super::Api;
+
+#[tokio::test]
+async fn a_secret_shows_once() {
+    let (_database, api) = Api::with_topic().await;
+    let body =
+        json!({"topic": "orders", "url": "https://example.com/", "headers": {"authorization": "Bearer x"}});
+    let created = api.post("/webhooks", &body).await.expect(201);
+    assert!(created["secret"].as_str().unwrap().starts_with("whsec_"));
+    for path in ["/webhooks", "/webhooks/1", "/topics/orders/webhooks"] {
+        let answer = api.get(path).await;
+        answer.expect(200);
+        assert!(!answer.text.contains("whsec_") && !answer.text.contains("Bearer x"), "{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_that_breaks_a_rule_is_told_which() {
+    let (_database, api) = Api::with_topic().await;
+    let cases = [
+        (json!({"url": "ftp://example.com/"}), "url"),
+        (json!({"secret": "whsec_short"}), "secret"),
+        (json!({"headers": {"webhook-id": "1"}}), "headers.webhook-id"),
+        (json!({"format": "xml"}), "format"),
+        (json!({"batch_size": 1001}), "batch_size"),
+        (json!({"timeout_seconds": 1e12}), "timeout_seconds"),
+        (json!({"start_from": "earliest"}), "start_from"),
+        (json!({"colour": "red"}), "colour"),
+        (json!({"filter": "$.a =="}), "filter"),
+        (json!({"filter": "$.a"}), "filter"),
+        (json!({"filter": "$.a == $b"}), "filter"),
+        (json!({"filter": r#"$.a like_regex "(""#}), "filter"),
+        (json!({"filter": "x".repeat(4097)}), "filter"),
+    ];
+    for (extra, field) in cases {
+        let mut body = json!({"topic": "orders", "url": "https://example.com/"});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let problem = api.post("/webhooks", &body).await.problem(422);
+        assert_eq!(problem["field"], field, "{extra}");
+        assert!(!problem["rule"].as_str().unwrap().is_empty());
+    }
+    for filter in [r#"$.a == "b$""#, "exists($.a)", "strict $.a.b > 1"] {
+        api.webhook(json!({"filter": filter})).await;
+    }
+    api.post("/webhooks", &json!({"topic": "nowhere", "url": "https://example.com/"})).await.problem(404);
+}
+
+#[tokio::test]
+async fn changing_holding_and_deleting_a_webhook() {
+    let (_database, api) = Api::with_topic().await;
+    let id = api.webhook(json!({"max_retries": 3, "filter": "$.n > 1"})).await;
+    let path = format!("/webhooks/{id}");
+    let changes = r#"{"max_retries":null,"timeout_seconds":7,"url":"https://example.org/"}"#;
+    let changed = api.text(Method::PATCH, &path, "application/json", changes).await.expect(200);
+    assert_eq!(changed["max_retries"], Value::Null);
+    assert_eq!(changed["timeout_seconds"], 7);
+    assert_eq!(changed["url"], "https://example.org/");
+    assert_eq!(changed["filter"], r#"($."n" > 1)"#);
+    assert_eq!(api.post(&format!("{path}/pause"), &json!(null)).await.expect(200)["paused"], true);
+    assert_eq!(api.post(&format!("{path}/resume"), &json!(null)).await.expect(200)["paused"], false);
+
+    api.text(Method::PATCH, &path, "application/json", r#"{"filter":null}"#).await.expect(200);
+    api.publish("a").await;
+    api.publish("b").await;
+    assert_eq!(api.get(&path).await.expect(200)["backlog"], 2);
+    let deleted = api.send(Request::delete(&path).body(Body::empty()).unwrap()).await.expect(200);
+    assert_eq!(deleted, json!({"deleted": true, "dropped_deliveries": 2, "dropped_dead_letters": 0}));
+    api.get(&path).await.problem(404);
+    assert_eq!(api.get("/topics/orders").await.expect(200)["backlog"], 0);
+}
