@@ -218,6 +218,66 @@ async fn an_application_role_needs_no_more_than_insert_and_publish() {
     scene.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }
 
+/// A schema in which every operator and function that publishing uses has a namesake that fails.
+const NAMESAKES: &str = r"
+    CREATE SCHEMA namesakes;
+    DO $$
+    DECLARE
+        one record;
+    BEGIN
+        FOR one IN
+            SELECT row_number() OVER () AS n, o.oprname, format_type(oprleft, NULL) AS l, format_type(oprright, NULL) AS r,
+                   format_type(oprresult, NULL) AS result
+              FROM pg_operator o
+             WHERE oprname IN ('=', '<>', '<', '<=', '>', '>=', '+', '-', '*', '/', '&')
+               AND oprleft = ANY ('{int4,int8,text,float8,timestamptz}'::regtype[])
+               AND oprright = ANY ('{int4,int8,text,float8,timestamptz}'::regtype[])
+        LOOP
+            EXECUTE format('CREATE FUNCTION namesakes.f%s (%s, %s) RETURNS %s LANGUAGE plpgsql AS '
+                           || '$f$ BEGIN RAISE EXCEPTION ''captured %s''; END $f$', one.n, one.l, one.r, one.result, one.oprname);
+            EXECUTE format('CREATE OPERATOR namesakes.%s (FUNCTION = namesakes.f%s, LEFTARG = %s, RIGHTARG = %s)',
+                           one.oprname, one.n, one.l, one.r);
+        END LOOP;
+        FOR one IN
+            SELECT p.proname, pg_get_function_identity_arguments(p.oid) AS args, pg_get_function_result(p.oid) AS result
+              FROM pg_proc p
+             WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind = 'f'
+               AND p.proname IN ('octet_length', 'hashtextextended', 'nextval', 'pg_advisory_xact_lock', 'clock_timestamp', 'now',
+                                 'current_setting', 'date_part', 'pg_sequence_last_value')
+        LOOP
+            EXECUTE format('CREATE FUNCTION namesakes.%s (%s) RETURNS %s LANGUAGE plpgsql AS '
+                           || '$f$ BEGIN RAISE EXCEPTION ''captured %s''; END $f$', one.proname, one.args, one.result, one.proname);
+        END LOOP;
+        CREATE DOMAIN namesakes.text AS integer;
+        CREATE DOMAIN namesakes.oid AS integer;
+        CREATE DOMAIN namesakes.regclass AS integer;
+    END
+    $$";
+
+/// The triggers run as their owner, and set no search path: were one name in them not written out, a publisher could have the
+/// owner run what it likes.
+#[tokio::test]
+async fn nothing_of_a_publishers_own_is_run_in_place_of_postgresqls() {
+    let scene = Scene::with_webhook(&[("filter", "'$.a == 1'")]).await;
+    scene.sql(NAMESAKES).await;
+    scene.sql("INSERT INTO topics (name, ordering) VALUES ('loose', 'none')").await;
+    // Somebody listens: publishers look at every condition of the wake-up.
+    let listening =
+        "SELECT setval('listening_until', (extract(epoch FROM clock_timestamp()) * 1e6)::bigint + 9000000)";
+    scene.number(listening).await;
+    for level in ["READ COMMITTED", "READ UNCOMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
+        let app = scene.another_client().await;
+        app.batch_execute("SET search_path = namesakes, pg_catalog, pgtopic").await.unwrap();
+        let captured = app.query_one("SELECT 1 = 1", &[]).await.unwrap_err();
+        assert_eq!(captured.as_db_error().unwrap().message(), "captured =");
+        let inserts = r#"INSERT INTO pgtopic.messages (topic_id, partition_key, payload) VALUES (1, 'a', '{"a": 1}'), (1, 'b', '{"a": 1}');
+             INSERT INTO pgtopic.messages (topic_id, partition_key, payload, headers) VALUES (1, NULL, '{"a": 1}', '{"h": "1"}');
+             INSERT INTO pgtopic.messages (topic_id, payload) VALUES (2, '{"a": 1}')"#;
+        app.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}; {inserts}; COMMIT")).await.unwrap();
+    }
+    check_fan_out(&scene, 12, 3).await;
+}
+
 #[tokio::test]
 async fn publish_is_not_for_everybody() {
     let scene = Scene::new().await;
