@@ -126,8 +126,10 @@ async fn answer(tally: Arc<Tally>, request: Request<Incoming>) -> Result<Respons
     let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let status = match tally.note(head.uri.path(), header("webhook-partition"), header("webhook-position")) {
         Some(true) => {
-            if !tally.answer_after().is_zero() {
-                tokio::time::sleep(tally.answer_after()).await;
+            let answer_after = tally.answer_after();
+            if !answer_after.is_zero() {
+                // A runtime's timers tick once a millisecond and round up; a thread's sleep is exact.
+                let _ = tokio::task::spawn_blocking(move || std::thread::sleep(answer_after)).await;
             }
             StatusCode::NO_CONTENT
         }

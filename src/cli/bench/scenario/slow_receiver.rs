@@ -46,7 +46,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
         violations,
         notes: vec![
             "Ideal: each lane's next request starts the moment the last one was answered, after 20 ms to the dot.",
-            "Client only: the same client and receiver without a database; the receiver's timer has ticks of 1 ms.",
+            "Client only: the same client and receiver without a database.",
         ],
     })
 }
