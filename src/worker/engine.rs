@@ -69,6 +69,8 @@ pub(super) struct Engine {
     pub(super) claims: Claims,
     pub(super) gathered: Gathered,
     pub(super) to_read: Vec<LaneKey>,
+    /// When to read these.
+    pub(super) read_due: Option<Instant>,
     pub(super) under_way: UnderWay,
     /// Lanes in phase Dry, and some that were lately.
     pub(super) dry: BTreeSet<LaneKey>,
@@ -132,6 +134,7 @@ impl Engine {
             claims: Claims::new(now),
             gathered: Gathered::default(),
             to_read: Vec::new(),
+            read_due: None,
             under_way: UnderWay::default(),
             dry: BTreeSet::new(),
             next_retire: None,
@@ -201,7 +204,7 @@ impl Engine {
             }
             self.start_claim(now);
         }
-        self.start_read();
+        self.start_read(now);
         self.start_settle(now);
         self.signals.in_flight.store(self.slots.used(), Ordering::Relaxed);
     }
@@ -218,6 +221,7 @@ impl Engine {
         [
             Some(look),
             settle,
+            self.read_due.filter(|_| !self.under_way.read),
             self.next_retire,
             self.claims.next_room().filter(|_| !self.draining),
             deadline,

@@ -23,6 +23,9 @@ use crate::{
 /// How many lanes one read serves at most.
 const READ_MAX: usize = 256;
 
+/// How long a read waits for more lanes to read where none of them has run out of messages.
+const READ_AHEAD: Duration = Duration::from_millis(2);
+
 /// What one read reads.
 const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 50, payload_bytes: 2 << 20 };
 
@@ -87,23 +90,35 @@ impl Engine {
 
     /// Asks for what a lane owes next.
     pub(super) fn read_on(&mut self, key: LaneKey) {
+        self.read_by(key, Instant::now());
+    }
+
+    /// The same for a lane that has enough to go on with: so one read serves several.
+    pub(super) fn read_ahead(&mut self, key: LaneKey) {
+        self.read_by(key, Instant::now() + READ_AHEAD);
+    }
+
+    fn read_by(&mut self, key: LaneKey, due: Instant) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         match lane.reading {
             Reading::No => {
                 lane.reading = Reading::Wanted;
                 self.to_read.push(key);
+                self.read_due = Some(self.read_due.map_or(due, |known| known.min(due)));
             }
             // The read under way may have begun too early to see what there is to see now.
             Reading::UnderWay => lane.reading = Reading::Again,
-            Reading::Wanted | Reading::Again => {}
+            Reading::Wanted => self.read_due = self.read_due.map(|known| known.min(due)),
+            Reading::Again => {}
         }
     }
 
-    pub(super) fn start_read(&mut self) {
-        if self.under_way.read || self.to_read.is_empty() {
+    pub(super) fn start_read(&mut self, now: Instant) {
+        if self.under_way.read || self.read_due.is_none_or(|due| now < due) {
             return;
         }
         let asked: Vec<LaneKey> = self.to_read.drain(..self.to_read.len().min(READ_MAX)).collect();
+        self.read_due = (!self.to_read.is_empty()).then_some(now);
         let mut held = Vec::with_capacity(asked.len());
         for key in asked {
             // A lane that was given up and claimed anew since may stand here twice; it must not be asked for twice.

@@ -79,7 +79,7 @@ impl Engine {
             self.gathered.lane(change);
         }
         if lane.reported(report.message_ids.len()) && lane.more && !lane.has_messages() {
-            self.read_on(report.key);
+            self.read_ahead(report.key);
         }
     }
 
