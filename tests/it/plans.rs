@@ -37,8 +37,9 @@ async fn plans_made_while_the_queue_was_empty_serve_a_backlog_too() {
              VALUES ('00000000-0000-0000-0000-000000000001', 5000, 'worker', '0', 100, '1 min')",
         )
         .await;
-    scene.sql("ANALYZE").await;
-    for call in [claim, &read, &settle, &retire] {
+    scene.sql("VACUUM ANALYZE").await;
+    let news = "SELECT count(*) FROM list_news(1, ARRAY(SELECT generate_series(-10000, -1)), 5000)";
+    for call in [claim, &read, &settle, &retire, news] {
         scene.number(call).await;
     }
     // From another session: this one keeps its plans.
@@ -52,4 +53,5 @@ async fn plans_made_while_the_queue_was_empty_serve_a_backlog_too() {
     assert_eq!(scene.number(&read).await, 500);
     scene.number(&settle).await;
     assert_eq!(scene.number(&retire).await, 0, "all of them owe something");
+    assert_eq!(scene.number(news).await, 5000);
 }
