@@ -24,8 +24,11 @@ pub(crate) const LANES: usize = 2 * KEYS;
 /// for a slot waits for others' messages, and how long takeovers take could not be told from that.
 const CONCURRENCY: usize = LANES + LANES / 3;
 
+/// How the workers are started.
+const COMMANDS: [&str; 3] = ["serve", "worker", "worker"];
+
 /// How many workers there are.
-pub(crate) const WORKERS: usize = 3;
+pub(crate) const WORKERS: usize = COMMANDS.len();
 
 /// Of one request.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,8 +36,9 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 /// The payload of a message that one of the webhooks refuses for good.
 pub(crate) const POISON: &str = "poison";
 
-/// A `pgtopic worker` with a link to PostgreSQL of its own.
+/// A `pgtopic worker`, or `pgtopic serve`, with a link to PostgreSQL of its own.
 pub(crate) struct Worker {
+    command: &'static str,
     pub(crate) process: Process,
     pub(crate) link: TestProxy,
 }
@@ -42,7 +46,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts the process anew, and waits until it is ready.
     pub(crate) async fn start_again(&mut self) {
-        self.process = start_worker(&self.link).await;
+        self.process = start_worker(self.command, &self.link).await;
     }
 }
 
@@ -107,9 +111,9 @@ impl Stage {
             hooks.push(hook);
         }
         let mut workers = Vec::new();
-        for _ in 0..WORKERS {
+        for command in COMMANDS {
             let link = TestProxy::start(Upstream::Unix(cluster.socket())).await;
-            workers.push(Worker { process: start_worker(&link).await, link });
+            workers.push(Worker { command, process: start_worker(command, &link).await, link });
         }
         let api_address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let api = start_api(&cluster, api_address).await;
@@ -148,7 +152,7 @@ impl Stage {
 /// Delays of a second.
 const QUICK: &[(&str, &str)] = &[("backoff_factor", "1"), ("timeout_seconds", "2")];
 
-async fn start_worker(link: &TestProxy) -> Process {
+async fn start_worker(command: &str, link: &TestProxy) -> Process {
     let url = format!("postgresql://postgres@{}/postgres", link.address());
     let concurrency = CONCURRENCY.to_string();
     let environment = [
@@ -156,8 +160,9 @@ async fn start_worker(link: &TestProxy) -> Process {
         ("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8"),
         ("PGTOPIC_DELIVERY__TIMEOUT_SECONDS", "2"),
         ("WORKER_CONCURRENCY", &concurrency),
+        ("PGTOPIC_API__BIND", "127.0.0.1:0"),
     ];
-    let mut process = Process::start(&["worker"], &environment);
+    let mut process = Process::start(&[command], &environment);
     process.wait_for_output("worker is ready").await;
     process
 }
