@@ -43,7 +43,7 @@ use crate::{
 const HOLD_DRY: Duration = Duration::from_secs(1);
 
 /// How many dry lanes are held at most.
-pub(super) const HOLD_DRY_MAX: usize = 1024;
+const HOLD_DRY_MAX: usize = 1024;
 
 /// How many webhooks' settings are read anew at most after, notified or not.
 const REFRESH_TARGETS: Duration = Duration::from_secs(10);

@@ -17,6 +17,7 @@
 //! | `outcome` | what a request's end means for its lane |
 //! | `operation`, `settlement` | what is written, and when |
 //! | `pace` | when to look for work |
+//! | `takes` | how long to leave a busy database alone |
 //! | `slots` | whose turn it is |
 //! | `session`, `liveness`, `takeover` | who is alive |
 //! | `restart` | when a worker that lost its session opens the next |
@@ -40,6 +41,7 @@ mod session;
 mod settlement;
 mod slots;
 mod takeover;
+mod takes;
 mod target;
 
 use std::{sync::Arc, time::Instant};

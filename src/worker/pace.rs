@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::takes::Takes;
+
 /// Notices within a second that make a worker ask for silence.
 const BUSY_NOTICES: u32 = 100;
 
@@ -21,8 +23,7 @@ const GRACE: Duration = Duration::from_millis(200);
 /// Between two looks while polling: at least, at most.
 const POLL_BUSY: [Duration; 2] = [Duration::from_millis(3), Duration::from_millis(12)];
 
-/// How many times as long as a look takes to pause before the next one: a busy database is asked less often, and finds
-/// more each time.
+/// How many times as long as a look takes to pause before the next one.
 const PAUSE: u32 = 4;
 
 /// Between two looks while waiting: a lost notification costs no more than this.
@@ -50,8 +51,7 @@ pub(super) struct Pace {
     asked_at: Option<Instant>,
     found: usize,
     last_look: Instant,
-    /// How long a look takes, of late.
-    look_takes: Duration,
+    look_takes: Takes,
 }
 
 impl Pace {
@@ -63,7 +63,7 @@ impl Pace {
             asked_at: None,
             found: 0,
             last_look: now,
-            look_takes: Duration::ZERO,
+            look_takes: Takes::default(),
         }
     }
 
@@ -104,7 +104,7 @@ impl Pace {
     /// A claim that was asked for at `asked` found `lanes`.
     pub(super) fn looked(&mut self, lanes: usize, asked: Instant, now: Instant) -> Silence {
         self.last_look = now;
-        self.look_takes = (self.look_takes * 3 + now.duration_since(asked)) / 4;
+        self.look_takes.note(now.duration_since(asked));
         self.found += lanes;
         let Some(asked_at) = self.asked_at else { return Silence::Keep };
         if !self.polling(now) {
@@ -127,9 +127,7 @@ impl Pace {
 
     /// When to look next, if nothing happens before.
     pub(super) fn next_look(&self, now: Instant) -> Instant {
-        let [least, most] = POLL_BUSY;
-        let busy = (self.look_takes * PAUSE).clamp(least, most);
-        self.last_look + if self.polling(now) { busy } else { POLL_IDLE }
+        self.last_look + if self.polling(now) { self.look_takes.pause(PAUSE, POLL_BUSY) } else { POLL_IDLE }
     }
 
     /// Whether publishers are silent, so that only looking tells.

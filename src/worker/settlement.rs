@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::takes::Takes;
 use crate::{
     domain::lane::LaneKey,
     store::{AttemptRow, DeadDelivery, DoneDelivery, LaneChange, Settlement},
@@ -14,7 +15,7 @@ use crate::{
 /// them. What is not written is sent again after a crash.
 const GATHER: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(8)];
 
-/// How many times as long as a settle takes to gather: a busy database is asked less often.
+/// How many times as long as a settle takes to gather.
 const GATHER_FACTOR: u32 = 3;
 
 /// How many requests wait for the log at most; later ones are left out of it.
@@ -32,8 +33,7 @@ pub(super) struct Gathered {
     attempts: Vec<AttemptRow>,
     retire: Vec<LaneKey>,
     since: Option<Instant>,
-    /// How long a settle takes, of late.
-    settle_takes: Duration,
+    settle_takes: Takes,
 }
 
 /// What one settle writes.
@@ -77,13 +77,12 @@ impl Gathered {
 
     /// When it should be written; `None` while there is nothing.
     pub(super) fn due(&self) -> Option<Instant> {
-        let [least, most] = GATHER;
-        self.since.map(|since| since + (self.settle_takes * GATHER_FACTOR).clamp(least, most))
+        self.since.map(|since| since + self.settle_takes.pause(GATHER_FACTOR, GATHER))
     }
 
     /// A settle took so long.
     pub(super) fn settled(&mut self, took: Duration) {
-        self.settle_takes = (self.settle_takes * 3 + took) / 4;
+        self.settle_takes.note(took);
     }
 
     /// Takes all that has gathered but the log.

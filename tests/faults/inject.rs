@@ -11,11 +11,11 @@ use tokio::time::sleep;
 
 use crate::{
     kill::kill_worker,
-    living::{LIVING, holder},
+    living::holder,
     report::Report,
     schedule::{Kind, Step},
     stage::{Hook, LANES, Stage, WORKERS},
-    support::{Answer, Link, eventually, history::Fault, reach_schema},
+    support::{Answer, LIVING, Link, eventually, history::Fault, reach_schema},
 };
 
 /// How much each packet is delayed over a slow link.
@@ -55,8 +55,7 @@ pub(crate) async fn inject(stage: &mut Stage, step: Step, report: &mut Report) {
             stage.start_api_again().await;
         }
         Kind::StopApi => {
-            stage.api.sigterm();
-            assert_eq!(stage.api.ended().await.code(), 0);
+            stage.api.stop().await;
             stage.start_api_again().await;
         }
         Kind::PostgresFast => restart(stage, Some(ShutdownMode::Fast), step, report).await,
@@ -106,9 +105,7 @@ async fn answer(stage: &Stage, step: Step, answer: Answer) {
 
 async fn stop_worker(stage: &mut Stage, step: Step) {
     let worker = &mut stage.workers[step.target % WORKERS];
-    worker.process.sigterm();
-    let ended = worker.process.ended().await;
-    assert_eq!(ended.code(), 0, "{}", ended.output);
+    worker.process.stop().await;
     worker.start_again().await;
 }
 

@@ -5,14 +5,8 @@ use tokio_postgres::Client;
 use crate::{
     schedule::Step,
     stage::{Stage, WORKERS},
-    support::{eventually, reach_schema},
+    support::{LIVING, eventually, reach_schema},
 };
-
-/// The incarnations `w` whose sessions `p` hold their lock: what one before has left behind has none, and those that look
-/// whether a lock is free hold it shared for a moment.
-pub(crate) const LIVING: &str =
-    "workers w JOIN pg_locks p ON p.locktype = 'advisory' AND p.mode = 'ExclusiveLock'
-       AND p.granted AND p.classid = stripe_class()::oid AND p.objid = w.lock_key::oid";
 
 /// Waits until the worker lives and holds lanes: it may still be recovering from the fault before. Gives a pattern of its name.
 pub(crate) async fn holder(stage: &Stage, step: Step) -> (Client, String) {

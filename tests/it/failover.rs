@@ -33,7 +33,7 @@ async fn another_worker_takes_over_within_two_seconds_of_a_kill() {
         scene.publish(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
     }
     scene.receiver.wait_for(4 * LANES).await;
-    let second = worker(&scene).await;
+    let mut second = worker(&scene).await;
     let hanging = scene.receiver.received().iter().filter(|one| one.ended.is_none()).count();
     assert_eq!(hanging, LANES, "every lane is mid-delivery");
     let owners = "SELECT count(DISTINCT claimed_by) FROM lanes";
@@ -52,8 +52,7 @@ async fn another_worker_takes_over_within_two_seconds_of_a_kill() {
 
     let repeated = scene.all_delivered(&["/"]).await;
     assert_eq!(repeated, 0, "what was accepted long before the kill was settled");
-    second.sigterm();
-    assert_eq!(second.wait().await.code(), 0);
+    second.stop().await;
     assert_eq!(scene.number("SELECT count(*) FROM workers").await, 0);
 }
 
@@ -62,11 +61,9 @@ async fn a_worker_that_is_asked_to_stop_finishes_what_is_in_flight() {
     let scene = Scene::with_webhook(&[]).await;
     scene.receiver.set_script(|_| Answer::After(Duration::from_millis(400), Box::new(Answer::Status(204))));
     scene.publish(&["a", "a", "b", "b", "c", "c", "d", "d"]).await;
-    let process = worker(&scene).await;
+    let mut process = worker(&scene).await;
     scene.receiver.wait_for(4).await;
-    process.sigterm();
-    let ended = process.wait().await;
-    assert_eq!(ended.code(), 0, "{}", ended.output);
+    process.stop().await;
     let received = scene.receiver.received();
     assert_eq!(received.len(), 4, "nothing was started any more");
     assert!(received.iter().all(Received::accepted), "nothing was cut off");
@@ -165,8 +162,7 @@ async fn a_paused_worker_sends_nothing_that_another_may_send() {
     scene.receiver.wait_for(seen + 9).await;
     first.signal(nix::sys::signal::Signal::SIGCONT);
     scene.all_delivered(&["/"]).await;
-    for process in [first, second] {
-        process.sigterm();
-        assert_eq!(process.wait().await.code(), 0);
+    for mut process in [first, second] {
+        process.stop().await;
     }
 }

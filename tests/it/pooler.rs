@@ -61,18 +61,13 @@ async fn everything_arrives_in_order_through_a_pooler_that_dies() {
     let seen = scene.receiver.received().len();
     load.more(200).await;
     scene.receiver.wait_for(seen + 200).await;
-    load.end();
-    for publisher in publishers {
-        publisher.await.unwrap();
-    }
+    load.end(publishers).await;
 
     nothing_owed(&scene.client).await;
     load.check(&scene.client, &scene.receiver.received()).await;
     assert!(scene.number("SELECT count(*) FROM attempts").await > 0, "the log is written, too");
-    for process in workers.into_iter().chain([api_process]) {
-        process.sigterm();
-        let ended = process.wait().await;
-        assert_eq!(ended.code(), 0, "{}", ended.output);
+    for mut process in workers.into_iter().chain([api_process]) {
+        process.stop().await;
     }
     assert_eq!(scene.number("SELECT count(*) FROM workers").await, 0);
 }

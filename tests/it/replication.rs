@@ -85,16 +85,11 @@ async fn a_standby_that_is_promoted_goes_on_where_the_primary_died() {
     );
     load.more(200).await;
     receiver.wait_for(seen + 200).await;
-    load.end();
-    for publisher in publishers {
-        publisher.await.unwrap();
-    }
+    load.end(publishers).await;
     let client = reach_schema(&url).await;
     nothing_owed(&client).await;
     load.check(&client, &receiver.received()).await;
-    for process in workers.into_iter().chain([api_process]) {
-        process.sigterm();
-        let ended = process.wait().await;
-        assert_eq!(ended.code(), 0, "{}", ended.output);
+    for mut process in workers.into_iter().chain([api_process]) {
+        process.stop().await;
     }
 }

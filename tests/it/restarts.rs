@@ -38,10 +38,7 @@ async fn nothing_is_lost_when_the_database_restarts(#[case] mode: Option<Shutdow
         load.more(50).await;
         receiver.wait_for(seen + 50).await;
     }
-    load.end();
-    for publisher in publishers {
-        publisher.await.unwrap();
-    }
+    load.end(publishers).await;
 
     let client = reach_schema(&url).await;
     nothing_owed(&client).await;

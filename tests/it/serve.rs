@@ -29,8 +29,7 @@ async fn dev_says_where_everything_is_and_stops_when_asked() {
     {
         assert!(output.contains(words), "no {words:?} in {output}");
     }
-    dev.sigterm();
-    assert_eq!(dev.wait().await.code(), 0);
+    dev.stop().await;
 }
 
 #[tokio::test]
@@ -42,9 +41,7 @@ async fn serve_migrates_and_stops_when_asked() {
     let mut serve = Process::start(&["serve"], &environment);
     serve.wait_for_output("the schema is up to date").await;
     database.store().check_schema().await.unwrap();
-    serve.sigterm();
-    let ended = serve.wait().await;
-    assert_eq!(ended.code(), 0, "{}", ended.output);
+    let ended = serve.stop().await;
     assert!(ended.output.contains("stopped"), "{}", ended.output);
 }
 
@@ -78,7 +75,7 @@ async fn serve_survives_a_crash_of_the_database() {
     cluster.client().await.batch_execute(&sql).await.unwrap();
 
     let arguments = ["serve", "--bind", "127.0.0.1:0", "--allow-network", "127.0.0.0/8"];
-    let serve = Process::start(&arguments, &[("DATABASE_URL", &cluster.url())]);
+    let mut serve = Process::start(&arguments, &[("DATABASE_URL", &cluster.url())]);
     publish(&cluster).await;
     receiver.wait_for_ended(1).await;
 
@@ -89,6 +86,5 @@ async fn serve_survives_a_crash_of_the_database() {
     let received = receiver.wait_until("the second message", arrived).await;
     // The first may come twice: its settle may have been lost in the crash. The order is never turned round.
     assert!(received.is_sorted_by_key(Received::position));
-    serve.sigterm();
-    assert_eq!(serve.wait().await.code(), 0);
+    serve.stop().await;
 }

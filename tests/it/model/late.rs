@@ -9,10 +9,7 @@ use pgtopic::{
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-/// Whether the session of worker `w` holds its lock.
-const LIVES: &str =
-    "EXISTS (SELECT FROM pg_locks p WHERE p.locktype = 'advisory' AND p.mode = 'ExclusiveLock'
-                              AND p.classid = stripe_class()::oid AND p.objid = w.lock_key::oid)";
+use crate::support::LIVING;
 
 /// A lane as a worker has claimed it.
 pub(super) struct HeldClaim {
@@ -26,8 +23,7 @@ pub(super) struct HeldClaim {
 
 /// Whether a worker that lives has claimed something.
 pub(super) async fn is_anything_held(client: &Client) -> bool {
-    let sql =
-        format!("SELECT EXISTS (SELECT FROM lanes l JOIN workers w ON w.id = l.claimed_by WHERE {LIVES})");
+    let sql = format!("SELECT EXISTS (SELECT FROM {LIVING} JOIN lanes l ON l.claimed_by = w.id)");
     client.query_one(&sql, &[]).await.unwrap().get(0)
 }
 
@@ -50,7 +46,8 @@ pub(super) async fn what_is_held(client: &Client) -> Vec<HeldClaim> {
 /// Settles, as accepted, those of the claims whose worker was struck off: none of it may count. Says whether all others are of
 /// workers that live.
 pub(super) async fn settle_what_is_lost(store: &Store, client: &Client, claims: &mut Vec<HeldClaim>) -> bool {
-    let sql = format!("SELECT w.id, {LIVES} FROM workers w");
+    let sql =
+        format!("SELECT known.id, EXISTS (SELECT FROM {LIVING} WHERE w.id = known.id) FROM workers known");
     let rows = client.query(&sql, &[]).await.unwrap();
     let known: HashMap<Uuid, bool> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     for claim in claims.extract_if(.., |claim| !known.contains_key(&claim.worker)) {

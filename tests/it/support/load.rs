@@ -11,6 +11,7 @@ use std::{
 
 use hyper::StatusCode;
 use serde_json::json;
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::{Expected, Http, Received, check_order, eventually, expected, reach};
@@ -67,9 +68,12 @@ impl Load {
             .await;
     }
 
-    /// Ends the load.
-    pub(crate) fn end(&self) {
+    /// Ends the load, and waits for its publishers.
+    pub(crate) async fn end(&self, publishers: Vec<JoinHandle<()>>) {
         self.over.store(true, Ordering::Relaxed);
+        for publisher in publishers {
+            publisher.await.unwrap();
+        }
     }
 
     /// What is committed for certain.

@@ -45,7 +45,9 @@ pub(crate) use self::{
     process::{Ended, Process},
     proxy::{Link, TestProxy, Upstream},
     receiver::{Answer, Received, TestReceiver},
-    scene::{SECRET, Scene, TOPIC, create_topic, create_webhook, expected, nothing_owed, publish, refuse},
+    scene::{
+        LIVING, SECRET, Scene, TOPIC, create_topic, create_webhook, expected, nothing_owed, publish, refuse,
+    },
 };
 
 /// How long anything may take before a test gives up.

@@ -98,6 +98,14 @@ impl Process {
         self.signal(Signal::SIGTERM);
     }
 
+    /// Asks it to stop, and waits until it has, which must succeed.
+    pub(crate) async fn stop(&mut self) -> Ended {
+        self.sigterm();
+        let ended = self.ended().await;
+        assert_eq!(ended.code(), 0, "{}", ended.output);
+        ended
+    }
+
     /// Kills it as `kill -9` does, and waits until it is gone.
     pub(crate) fn kill9(&mut self) {
         self.child.kill().unwrap();

@@ -29,6 +29,12 @@ pub(crate) async fn create_webhook(client: &Client, url: &str, settings: &[(&str
     client.query_one(&sql, &[]).await.unwrap().get(0)
 }
 
+/// SQL: the incarnations `w` whose sessions `p` hold their lock: what one before has left behind has none, and those that look
+/// whether a lock is free hold it shared for a moment.
+pub(crate) const LIVING: &str =
+    "workers w JOIN pg_locks p ON p.locktype = 'advisory' AND p.mode = 'ExclusiveLock'
+       AND p.granted AND p.classid = stripe_class()::oid AND p.objid = w.lock_key::oid";
+
 /// Publishes an empty object and gives the message's id.
 pub(crate) async fn publish(client: &Client, key: &str) -> Result<i64, tokio_postgres::Error> {
     let sql = "INSERT INTO messages (topic_id, partition_key, payload) VALUES ($1, $2, '{}') RETURNING id";
