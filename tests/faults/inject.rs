@@ -1,21 +1,20 @@
-//! Injects one fault, and leaves everything well again.
+//! Makes faults, some at once, and leaves everything well again.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use pgtopic::embedded::ShutdownMode;
 use tokio::time::sleep;
+use tokio_postgres::Client;
 
 use crate::{
+    incident::{Incident, Step},
     kill::kill_worker,
+    kind::Kind,
     living::holder,
     report::Report,
-    schedule::{Kind, Step},
-    stage::{Hook, LANES, Stage, WORKERS},
-    support::{Answer, LIVING, Link, eventually, history::Fault, reach_schema},
+    server,
+    stage::{Hook, Stage, Worker},
+    support::{Answer, LIVING, Link, eventually, history::Fault},
 };
 
 /// How much each packet is delayed over a slow link.
@@ -24,222 +23,155 @@ const SLOW: Duration = Duration::from_millis(100);
 /// How long receivers take to answer where lanes are to be busy.
 const BUSY: Duration = Duration::from_millis(200);
 
-/// How many NOTIFYs an idle listener holds back. Not enough to fill the queue: that would take 8 GiB.
-const NOTIFICATIONS: usize = 1000;
-
-/// Makes the fault, waits, heals; notes what there is to note.
-pub(crate) async fn inject(stage: &mut Stage, step: Step, report: &mut Report) {
-    let workers_hit = match step.kind {
-        Kind::KillApi | Kind::StopApi | Kind::NotificationQueue => 0,
-        Kind::KillWorker
-        | Kind::StopWorker
-        | Kind::PauseWorker
-        | Kind::PauseWorkerOverLease
-        | Kind::TerminateBackend
-        | Kind::DatabaseLinkCut
-        | Kind::DatabaseLinkSlow => 1,
-        // For up to 0.7 s it goes on with what it has read, and cannot settle any of it.
-        Kind::DatabaseLinkDead | Kind::WorkerCutOff => 5,
-        _ => WORKERS,
-    };
-    let fault = Fault { kind: step.kind.name(), at: stage.origin.elapsed(), in_flight: workers_hit * LANES };
-    report.faults.push(fault);
-    match step.kind {
-        Kind::KillWorker => kill_worker(stage, step, report).await,
-        Kind::StopWorker => stop_worker(stage, step).await,
-        Kind::PauseWorker => pause_worker(stage, step).await,
-        Kind::PauseWorkerOverLease => pause_worker_over_lease(stage, step).await,
-        Kind::KillApi => {
-            stage.api.kill9();
-            sleep(step.lasts / 2).await;
-            stage.start_api_again().await;
+/// Makes all faults of an incident, one after another, waits, and heals them; notes what there is to note.
+///
+/// What a fault does to times is measured where it is alone. What must hold whatever happens is checked at the end.
+pub(crate) async fn inject(stage: &mut Stage, incident: &Incident, report: &mut Report) {
+    // Held until everything is healed.
+    let mut sessions = Vec::new();
+    for step in &incident.steps {
+        sleep(step.pause).await;
+        println!("{:7.2} {}", stage.origin.elapsed().as_secs_f64(), step.kind);
+        let (kind, at) = (step.kind.to_string(), stage.origin.elapsed());
+        report.faults.push(Fault { kind, at, in_flight: step.kind.in_flight() });
+        if incident.is_alone() && step.kind == Kind::KillWorker {
+            report.takeovers.push(kill_worker(stage, step).await);
+        } else {
+            sessions.extend(strike(stage, step, report).await);
         }
-        Kind::StopApi => {
-            stage.api.stop().await;
-            stage.start_api_again().await;
+    }
+    report.count(incident);
+    sleep(incident.holds()).await;
+    for step in incident.healing() {
+        heal(stage, &step).await;
+        if incident.is_alone() && step.kind.stops_the_server() {
+            report.recoveries.push(recovered(stage).await);
         }
-        Kind::PostgresFast => restart(stage, Some(ShutdownMode::Fast), step, report).await,
-        Kind::PostgresImmediate => restart(stage, Some(ShutdownMode::Immediate), step, report).await,
-        Kind::PostgresCrash => restart(stage, None, step, report).await,
-        Kind::TerminateBackend => terminate_backend(stage, step).await,
-        Kind::DatabaseLinkCut => stage.workers[step.target % WORKERS].link.cut(),
-        Kind::DatabaseLinkSlow | Kind::DatabaseLinkDead => {
-            let link = &stage.workers[step.target % WORKERS].link;
-            link.set(if step.kind == Kind::DatabaseLinkSlow { Link::Slow(SLOW) } else { Link::Dead });
-            // Always longer than a worker sends without an answer.
-            sleep(Duration::from_secs(1) + step.lasts).await;
-            link.set(Link::Good);
-        }
-        Kind::WorkerCutOff => cut_off(stage, step).await,
-        Kind::ReceiverLinkCut => hook(stage, step).link.cut(),
-        Kind::ReceiverLinkSlow | Kind::ReceiverLinkDead => {
-            let link = &hook(stage, step).link;
-            link.set(if step.kind == Kind::ReceiverLinkSlow { Link::Slow(SLOW) } else { Link::Dead });
-            sleep(step.lasts).await;
-            link.set(Link::Good);
-        }
-        Kind::ReceiverHangs => answer(stage, step, Answer::Hang).await,
-        Kind::ReceiverCloses => answer(stage, step, Answer::Close).await,
-        Kind::ReceiverHalf => answer(stage, step, Answer::Half).await,
-        Kind::ReceiverRefuses => answer(stage, step, Answer::Status(503)).await,
-        Kind::ReceiverSlow => {
-            let slowly = Answer::After(Duration::from_millis(700), Box::new(Answer::Status(200)));
-            answer(stage, step, slowly).await;
-        }
-        Kind::NotificationQueue => notify(stage, step, report).await,
-        Kind::WalDiskFull => fill_wal_disk(stage, step, report).await,
     }
 }
 
-fn hook(stage: &Stage, step: Step) -> &Hook {
+/// Makes one fault, and comes back when it is in effect; with a session that keeps it so, if it takes one.
+async fn strike(stage: &mut Stage, step: &Step, report: &mut Report) -> Option<Client> {
+    match step.kind {
+        Kind::KillWorker => worker(stage, step).process.kill9(),
+        Kind::StopWorker => worker(stage, step).process.sigterm(),
+        Kind::PauseWorker => worker(stage, step).process.signal(Signal::SIGSTOP),
+        Kind::PauseWorkerOverLease => pause_over_lease(stage, step).await,
+        Kind::KillApi => stage.api.kill9(),
+        Kind::StopApi => stage.api.sigterm(),
+        Kind::PostgresFast | Kind::PostgresImmediate | Kind::PostgresCrash => {
+            server::stop(stage, step.kind).await;
+        }
+        Kind::TerminateBackend => server::terminate_backend(stage, step).await,
+        Kind::DatabaseLinkCut => worker(stage, step).link.cut(),
+        Kind::DatabaseLinkSlow => worker(stage, step).link.set(Link::Slow(SLOW)),
+        Kind::DatabaseLinkDead => worker(stage, step).link.set(Link::Dead),
+        Kind::WorkerCutOff => cut_off(stage, step).await,
+        Kind::ReceiverLinkCut => hook(stage, step).link.cut(),
+        Kind::ReceiverLinkSlow => hook(stage, step).link.set(Link::Slow(SLOW)),
+        Kind::ReceiverLinkDead => hook(stage, step).link.set(Link::Dead),
+        Kind::ReceiverHangs => answer(stage, step, Answer::Hang),
+        Kind::ReceiverCloses => answer(stage, step, Answer::Close),
+        Kind::ReceiverHalf => answer(stage, step, Answer::Half),
+        Kind::ReceiverRefuses => answer(stage, step, Answer::Status(503)),
+        Kind::ReceiverSlow => {
+            let wait = Duration::from_millis(700);
+            answer(stage, step, Answer::After(wait, Box::new(Answer::Status(200))));
+        }
+        Kind::NotificationQueue => return Some(server::hold_notifications(stage, report).await),
+        Kind::WalDiskFull => server::fill_wal_disk(stage).await,
+    }
+    None
+}
+
+/// Ends one fault, and comes back when the part that it broke is well.
+async fn heal(stage: &mut Stage, step: &Step) {
+    match step.kind {
+        Kind::KillWorker => worker(stage, step).start_again().await,
+        Kind::StopWorker => {
+            let worker = worker(stage, step);
+            worker.process.stopped().await;
+            worker.start_again().await;
+        }
+        Kind::PauseWorker => worker(stage, step).process.signal(Signal::SIGCONT),
+        Kind::PauseWorkerOverLease => {
+            worker(stage, step).process.signal(Signal::SIGCONT);
+            // Answers to what it may still send, if it does.
+            sleep(2 * BUSY).await;
+            stage.hooks.iter().for_each(Hook::be_well);
+        }
+        Kind::KillApi => stage.start_api_again().await,
+        Kind::StopApi => {
+            stage.api.stopped().await;
+            stage.start_api_again().await;
+        }
+        Kind::PostgresFast | Kind::PostgresImmediate | Kind::PostgresCrash => {
+            stage.cluster.postgres.start_again().await.unwrap();
+        }
+        Kind::DatabaseLinkSlow | Kind::DatabaseLinkDead => worker(stage, step).link.set(Link::Good),
+        Kind::WorkerCutOff => {
+            worker(stage, step).link.set(Link::Good);
+            stage.hooks.iter().for_each(Hook::be_well);
+        }
+        Kind::ReceiverLinkSlow | Kind::ReceiverLinkDead => hook(stage, step).link.set(Link::Good),
+        Kind::ReceiverHangs
+        | Kind::ReceiverCloses
+        | Kind::ReceiverHalf
+        | Kind::ReceiverRefuses
+        | Kind::ReceiverSlow => hook(stage, step).be_well(),
+        Kind::WalDiskFull => server::free_wal_disk(stage).await,
+        // The first three are over at once, and the last with its session.
+        Kind::TerminateBackend | Kind::DatabaseLinkCut | Kind::ReceiverLinkCut | Kind::NotificationQueue => {}
+    }
+}
+
+fn worker<'a>(stage: &'a mut Stage, step: &Step) -> &'a mut Worker {
+    &mut stage.workers[step.worker()]
+}
+
+fn hook<'a>(stage: &'a Stage, step: &Step) -> &'a Hook {
     &stage.hooks[step.target % stage.hooks.len()]
 }
 
-/// One receiver answers like this for a while.
-async fn answer(stage: &Stage, step: Step, answer: Answer) {
-    let hook = hook(stage, step);
-    hook.receiver.set_script(move |_| answer.clone());
-    sleep(step.lasts).await;
-    hook.be_well();
-}
-
-async fn stop_worker(stage: &mut Stage, step: Step) {
-    let worker = &mut stage.workers[step.target % WORKERS];
-    worker.process.stop().await;
-    worker.start_again().await;
-}
-
-async fn pause_worker(stage: &Stage, step: Step) {
-    let process = &stage.workers[step.target % WORKERS].process;
-    process.signal(Signal::SIGSTOP);
-    sleep(step.lasts).await;
-    process.signal(Signal::SIGCONT);
+/// One receiver answers like this.
+fn answer(stage: &Stage, step: &Step, answer: Answer) {
+    hook(stage, step).receiver.set_script(move |_| answer.clone());
 }
 
 /// PostgreSQL ends a worker's session and the worker cannot know, while it has much to send: as where a firewall drops
 /// every packet and the server's keepalive notices first.
-async fn cut_off(stage: &Stage, step: Step) {
+async fn cut_off(stage: &Stage, step: &Step) {
     stage.hooks.iter().for_each(|hook| hook.answer_after(BUSY));
     // Enough for some messages to gather in each lane.
     sleep(step.lasts + Duration::from_millis(500)).await;
     let (client, name) = holder(stage, step).await;
-    let worker = &stage.workers[step.target % WORKERS];
-    worker.link.set(Link::Dead);
+    stage.workers[step.worker()].link.set(Link::Dead);
     let session = format!("SELECT count(pg_terminate_backend(p.pid)) FROM {LIVING} WHERE w.name LIKE $1");
     let ended: i64 = client.query_one(&session, &[&name]).await.unwrap().get(0);
     assert_eq!(ended, 1, "the session that holds its lock");
-    // Longer than until others take over.
-    sleep(Duration::from_secs(2)).await;
-    worker.link.set(Link::Good);
-    stage.hooks.iter().for_each(Hook::be_well);
 }
 
-/// Until another worker has taken it for hung and taken its lanes over, and a little longer.
-async fn pause_worker_over_lease(stage: &Stage, step: Step) {
+/// Stops a worker that has much to send, until another one has taken it for hung and taken its lanes over.
+async fn pause_over_lease(stage: &Stage, step: &Step) {
     let seized = |stage: &Stage| {
         let outputs = stage.workers.iter().map(|worker| worker.process.output());
         outputs.map(|output| output.matches("its heartbeat stands still").count()).sum::<usize>()
     };
     let before = seized(stage);
-    let process = &stage.workers[step.target % WORKERS].process;
     // So that there is more to send than was sent, when it stops and when it goes on.
     stage.hooks.iter().for_each(|hook| hook.answer_after(BUSY));
     sleep(step.lasts / 2).await;
     holder(stage, step).await;
-    process.signal(Signal::SIGSTOP);
+    stage.workers[step.worker()].process.signal(Signal::SIGSTOP);
     eventually("its lanes are seized", async || (seized(stage) > before).then_some(())).await;
-    sleep(step.lasts / 2).await;
-    process.signal(Signal::SIGCONT);
-    // Answers to what it may still send, if it does.
-    sleep(2 * BUSY).await;
-    stage.hooks.iter().for_each(Hook::be_well);
 }
 
-/// Ends PostgreSQL, starts it, and measures from when it is ready to the first delivery.
-async fn restart(stage: &mut Stage, mode: Option<ShutdownMode>, step: Step, report: &mut Report) {
-    match mode {
-        Some(mode) => stage.cluster.postgres.stop(mode).await.unwrap(),
-        None => stage.cluster.postgres.kill().await.unwrap(),
-    }
-    sleep(step.lasts).await;
-    stage.cluster.postgres.start_again().await.unwrap();
-    recovered(stage, report).await;
-}
-
-/// PostgreSQL has just become ready.
-async fn recovered(stage: &Stage, report: &mut Report) {
+/// PostgreSQL has just become ready: how long it takes until something is delivered.
+async fn recovered(stage: &Stage) -> Duration {
     let (ready, counts) = (Instant::now(), stage.counts());
     let first = eventually("deliveries go on", async || {
         stage.received_after(&counts).iter().map(|one| one.arrived).min()
     })
     .await;
-    report.recoveries.push(first - ready);
-}
-
-/// Any connection of any worker or of the API.
-async fn terminate_backend(stage: &Stage, step: Step) {
-    let client = reach_schema(&stage.cluster.url()).await;
-    let all =
-        "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgtopic' ORDER BY backend_start, pid";
-    let rows = client.query(all, &[]).await.unwrap();
-    let process: i32 = rows[step.target % rows.len()].get(0);
-    client.execute("SELECT pg_terminate_backend($1)", &[&process]).await.unwrap();
-}
-
-/// A listener that is idle in a transaction keeps the queue from being emptied while it is filled.
-async fn notify(stage: &Stage, step: Step, report: &mut Report) {
-    let (listener, client) =
-        (reach_schema(&stage.cluster.url()).await, reach_schema(&stage.cluster.url()).await);
-    // Only what is committed listens.
-    listener.batch_execute("LISTEN noise").await.unwrap();
-    listener.batch_execute("BEGIN; SELECT 1").await.unwrap();
-    let many = format!(
-        "SELECT count(pg_notify('noise', lpad(n::text, 7900, '.'))) FROM generate_series(1, {NOTIFICATIONS}) n"
-    );
-    client.execute(&many, &[]).await.unwrap();
-    let usage: f64 = client.query_one("SELECT pg_notification_queue_usage()", &[]).await.unwrap().get(0);
-    assert!(usage > 0.0, "held back");
-    sleep(step.lasts).await;
-    listener.batch_execute("ROLLBACK").await.unwrap();
-    report.queue_usage = report.queue_usage.max(usage);
-}
-
-/// Writes until PostgreSQL dies of it, then gives the room back and starts it again.
-async fn fill_wal_disk(stage: &mut Stage, step: Step, report: &mut Report) {
-    let disk = match &stage.wal_disk {
-        Ok(disk) => disk,
-        Err(reason) => {
-            report.faults.pop();
-            report.skip("WalDiskFull", reason);
-            return;
-        }
-    };
-    let client = reach_schema(&stage.cluster.url()).await;
-    disk.fill();
-    // Each takes a segment into use; recycled ones are soon used up.
-    let switch =
-        "CREATE TABLE IF NOT EXISTS public.noise (); DROP TABLE public.noise; SELECT pg_switch_wal()";
-    let mut switches = 0;
-    while client.batch_execute(switch).await.is_ok() {
-        switches += 1;
-        assert!(switches < 100, "the disk does not become full");
-        disk.fill();
-    }
-    sleep(step.lasts).await;
-    disk.free();
-    let log = std::fs::read_to_string(stage.cluster.postgres.data_dir().join("server.log")).unwrap();
-    assert!(log.contains("PANIC") && log.contains("No space left on device"), "it died of something else");
-    // It may have come back by itself, or hang in the attempt.
-    stage.cluster.postgres.stop(ShutdownMode::Immediate).await.unwrap();
-    stage.cluster.postgres.start_again().await.unwrap();
-    recovered(stage, report).await;
-}
-
-/// How many of each kind.
-pub(crate) fn by_kind(faults: &[Fault]) -> BTreeMap<&str, usize> {
-    let mut kinds = BTreeMap::new();
-    for fault in faults {
-        *kinds.entry(fault.kind.as_str()).or_default() += 1;
-    }
-    kinds
+    first - ready
 }

@@ -8,21 +8,20 @@ use std::{
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{
+    incident::Step,
     living::{all_live, holder},
-    report::{Report, Takeover},
-    schedule::Step,
-    stage::{Stage, WORKERS},
+    report::Takeover,
+    stage::Stage,
     support::eventually,
 };
 
-/// Kills a worker while all others live, and measures how long its lanes wait for another one.
-pub(crate) async fn kill_worker(stage: &mut Stage, step: Step, report: &mut Report) {
+/// Kills a worker while all others live and nothing else is broken, and measures how long its lanes wait for another one.
+pub(crate) async fn kill_worker(stage: &mut Stage, step: &Step) -> Takeover {
     let (client, name) = holder(stage, step).await;
     // Nobody can take over who has no session; how long it takes to get one again is measured elsewhere.
     all_live(&client).await;
-    let worker = &mut stage.workers[step.target % WORKERS];
     let stall = Stall::watch();
-    worker.process.kill9();
+    stage.workers[step.worker()].process.kill9();
     let killed = Instant::now();
     // By now publishers have written to most of its lanes, and nobody may have taken them over yet.
     sleep(Duration::from_millis(500)).await;
@@ -48,8 +47,7 @@ pub(crate) async fn kill_worker(stage: &mut Stage, step: Step, report: &mut Repo
     }
     let takeover = Takeover { waited, stall: stall.longest() };
     println!("        {takeover}");
-    report.takeovers.push(takeover);
-    stage.workers[step.target % WORKERS].start_again().await;
+    takeover
 }
 
 /// How long this machine did not let this process run: what a measured time may owe to others.

@@ -3,15 +3,15 @@
 use tokio_postgres::Client;
 
 use crate::{
-    schedule::Step,
+    incident::Step,
     stage::{Stage, WORKERS},
     support::{LIVING, eventually, reach_schema},
 };
 
 /// Waits until the worker lives and holds lanes: it may still be recovering from the fault before. Gives a pattern of its name.
-pub(crate) async fn holder(stage: &Stage, step: Step) -> (Client, String) {
+pub(crate) async fn holder(stage: &Stage, step: &Step) -> (Client, String) {
     let client = reach_schema(&stage.cluster.url()).await;
-    let name = format!("%:{}", stage.workers[step.target % WORKERS].process.id());
+    let name = format!("%:{}", stage.workers[step.worker()].process.id());
     let holds = format!(
         "SELECT EXISTS (SELECT FROM {LIVING} JOIN lanes l ON l.claimed_by = w.id WHERE w.name LIKE $1)"
     );

@@ -1,29 +1,32 @@
 //! Faults that are really injected: the built binary, a real PostgreSQL, and everything that goes wrong between them.
 //!
-//! A run starts workers, an API, publishers and receivers, works through a schedule of faults that follows from a seed,
-//! heals everything, waits until nothing is owed, and has the history checked. `docs/testing.md` says more.
+//! A run starts workers, an API, publishers and receivers, works through a schedule of faults, some of them at once, that
+//! follows from a seed, heals everything, waits until nothing is owed, and has the history checked. `docs/testing.md` says more.
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
 //! | `FAULTS_SEED` | the schedule, and what publishers do | a new one each run; printed |
 //! | `FAULTS_MINUTES` | how long the long run injects faults | 10 |
-//! | `FAULTS_ONLY` | names of faults (comma-separated), in this order and nothing else | all |
+//! | `FAULTS_ONLY` | names of faults (comma-separated, joined by `+` where they are to be in effect at once), in this order and nothing else | all |
 //!
 //! ```sh
-//! cargo test --test faults -- --nocapture                # the short run: every fault once
+//! cargo test --test faults -- --nocapture                # the short run: every fault once, then some at once
 //! FAULTS_MINUTES=60 FAULTS_SEED=7 cargo test --test faults -- --ignored --nocapture
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![allow(clippy::similar_names, reason = "what a receiver received")]
 
+mod incident;
 mod inject;
 mod kill;
+mod kind;
 mod living;
 mod publishers;
 mod report;
 mod run;
 mod schedule;
+mod server;
 mod stage;
 #[path = "../it/support/mod.rs"]
 mod support;
@@ -33,7 +36,7 @@ use std::time::Duration;
 
 use self::schedule::Schedule;
 
-/// Every fault once.
+/// Every fault once, and some at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_out_of_order_whatever_fails() {
     run::run(Schedule::short(seed())).await;

@@ -1,9 +1,10 @@
 //! What a run says at its end.
 
-use std::{fmt, io::Write, time::Duration};
+use std::{collections::BTreeMap, fmt, io::Write, time::Duration};
 
 use crate::{
-    inject::by_kind,
+    incident::Incident,
+    kind::Kind,
     support::history::{Fault, Verdict},
 };
 
@@ -42,9 +43,11 @@ impl fmt::Display for Takeover {
 #[derive(Default)]
 pub(crate) struct Report {
     pub(crate) faults: Vec<Fault>,
+    /// How many incidents were of so many faults.
+    incidents: BTreeMap<usize, usize>,
     /// One for each worker that was killed with everything else well.
     pub(crate) takeovers: Vec<Takeover>,
-    /// From PostgreSQL ready again to the first request.
+    /// From PostgreSQL ready again to the first request, where nothing else was broken.
     pub(crate) recoveries: Vec<Duration>,
     /// The highest usage of the notification queue.
     pub(crate) queue_usage: f64,
@@ -53,10 +56,15 @@ pub(crate) struct Report {
 
 impl Report {
     /// A fault that cannot be made here.
-    pub(crate) fn skip(&mut self, kind: &str, reason: &str) {
+    pub(crate) fn skip(&mut self, kind: Kind, reason: &str) {
         let skipped = format!("SKIPPED: {kind} was NOT injected: {reason}");
         say!("{skipped}");
         self.skipped.push(skipped);
+    }
+
+    /// An incident that was injected.
+    pub(crate) fn count(&mut self, incident: &Incident) {
+        *self.incidents.entry(incident.steps.len()).or_default() += 1;
     }
 
     pub(crate) fn print(&self, seed: u64, verdict: &Verdict, took: Duration) {
@@ -64,6 +72,16 @@ impl Report {
         let kinds: Vec<_> =
             by_kind(&self.faults).iter().map(|(kind, count)| format!("{kind} {count}")).collect();
         say!("{}", kinds.join(", "));
+        let together: Vec<_> = self
+            .incidents
+            .iter()
+            .filter(|(faults, _)| **faults > 1)
+            .map(|(faults, count)| format!("{faults} faults {count} times"))
+            .collect();
+        say!(
+            "in effect at once: {}",
+            if together.is_empty() { "never".to_owned() } else { together.join(", ") }
+        );
         for skipped in &self.skipped {
             say!("{skipped}");
         }
@@ -89,6 +107,15 @@ impl Report {
             assert!(longest < TAKEOVER + takeover.stall, "{takeover}; {TAKEOVER:?} are allowed");
         }
     }
+}
+
+/// How many of each kind.
+fn by_kind(faults: &[Fault]) -> BTreeMap<&str, usize> {
+    let mut kinds = BTreeMap::new();
+    for fault in faults {
+        *kinds.entry(fault.kind.as_str()).or_default() += 1;
+    }
+    kinds
 }
 
 fn print_times(what: &str, times: &[Duration]) {

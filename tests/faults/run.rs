@@ -11,6 +11,7 @@ use tokio_postgres::Client;
 
 use crate::{
     inject::inject,
+    kind::Kind,
     publishers::{self, Ledger},
     report::Report,
     schedule::Schedule,
@@ -42,17 +43,14 @@ pub(crate) async fn run(mut schedule: Schedule) {
         publishing.spawn(publishers::post(ledger, api, number, schedule.seed));
     }
     let mut report = Report::default();
-    while let Some(step) = schedule.next() {
-        tokio::time::sleep(step.pause).await;
+    if let Err(reason) = &stage.wal_disk {
+        report.skip(Kind::WalDiskFull, reason);
+    }
+    while let Some(mut incident) = schedule.next() {
+        incident.steps.retain(|step| stage.wal_disk.is_ok() || step.kind != Kind::WalDiskFull);
         let begun = Instant::now();
-        println!(
-            "{:7.2} {:?} (target {}, {:?})",
-            stage.origin.elapsed().as_secs_f64(),
-            step.kind,
-            step.target,
-            step.lasts
-        );
-        inject(&mut stage, step, &mut report).await;
+        println!("{:7.2} {incident}", stage.origin.elapsed().as_secs_f64());
+        inject(&mut stage, &incident, &mut report).await;
         println!("        took {:.2?}", begun.elapsed());
         stage.assert_running();
     }

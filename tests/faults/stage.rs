@@ -18,17 +18,23 @@ use crate::{
 pub(crate) const KEYS: usize = 12;
 
 /// How many lanes there are, and so how many requests may be in flight.
-pub(crate) const LANES: usize = 2 * KEYS;
+pub(crate) const LANES: usize = HOOKS * KEYS;
 
 /// Lanes in flight in one worker: all of them, with room to spare, as one webhook never gets the last slots. A lane that waits
 /// for a slot waits for others' messages, and how long takeovers take could not be told from that.
 const CONCURRENCY: usize = LANES + LANES / 3;
 
 /// How the workers are started.
-const COMMANDS: [&str; 3] = ["serve", "worker", "worker"];
+const COMMANDS: [&str; 4] = ["serve", "worker", "worker", "worker"];
 
 /// How many workers there are.
 pub(crate) const WORKERS: usize = COMMANDS.len();
+
+/// How many of them may be killed, stopped and paused: the first ones. The last is left alone, and lives as long as the run.
+pub(crate) const KILLED: usize = WORKERS - 1;
+
+/// How many webhooks there are.
+pub(crate) const HOOKS: usize = 2;
 
 /// Of one request.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
@@ -98,7 +104,7 @@ impl Stage {
 
         let client = reach_schema(&cluster.url()).await;
         create_topic(&client).await;
-        let policies: [(&str, &[(&str, &str)]); 2] =
+        let policies: [(&str, &[(&str, &str)]); HOOKS] =
             [("/a", &[("max_retries", "1000")]), ("/b", &[("max_retries", "1")])];
         let mut hooks = Vec::new();
         for (path, policy) in policies {

@@ -75,7 +75,7 @@ impl Request {
 pub(crate) struct Fault {
     pub(crate) kind: String,
     pub(crate) at: Duration,
-    /// Workers that it hit, times their concurrency.
+    /// At most so many: the lanes that it may have hit, times how far each may have gone on.
     pub(crate) in_flight: usize,
 }
 

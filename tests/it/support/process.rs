@@ -101,6 +101,11 @@ impl Process {
     /// Asks it to stop, and waits until it has, which must succeed.
     pub(crate) async fn stop(&mut self) -> Ended {
         self.sigterm();
+        self.stopped().await
+    }
+
+    /// Waits until it has stopped, as it was asked to, which must succeed.
+    pub(crate) async fn stopped(&mut self) -> Ended {
         let ended = self.ended().await;
         assert_eq!(ended.code(), 0, "{}", ended.output);
         ended
