@@ -22,6 +22,7 @@ mod inject;
 mod kill;
 mod kind;
 mod living;
+mod memory;
 mod publishers;
 mod report;
 mod run;

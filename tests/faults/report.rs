@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, io::Write, time::Duration};
 use crate::{
     incident::Incident,
     kind::Kind,
+    memory::{Sample, creeps, milestones},
     support::history::{Fault, Verdict},
 };
 
@@ -51,6 +52,10 @@ pub(crate) struct Report {
     pub(crate) recoveries: Vec<Duration>,
     /// The highest usage of the notification queue.
     pub(crate) queue_usage: f64,
+    /// Of the worker that is left alone, all along.
+    pub(crate) left_alone: Vec<Sample>,
+    /// Of every process at the end, with what it was started as.
+    pub(crate) at_the_end: Vec<(&'static str, Sample)>,
     skipped: Vec<String>,
 }
 
@@ -97,6 +102,12 @@ impl Report {
         if self.queue_usage > 0.0 {
             say!("notification queue: held at {:.2} % (simulated, not filled)", self.queue_usage * 100.0);
         }
+        for sample in milestones(&self.left_alone) {
+            say!("the worker left alone after {:.1} min: {sample}", sample.at.as_secs_f64() / 60.0);
+        }
+        for (command, sample) in &self.at_the_end {
+            say!("{command} at the end: {sample}");
+        }
     }
 
     /// Panics if a lane waited too long for another worker. What the machine stood still meanwhile, busy with other things, is
@@ -106,6 +117,12 @@ impl Report {
             let longest = takeover.waited.iter().max().copied().unwrap_or_default();
             assert!(longest < TAKEOVER + takeover.stall, "{takeover}; {TAKEOVER:?} are allowed");
         }
+    }
+
+    /// Panics if the worker that is left alone holds on to more and more.
+    pub(crate) fn assert_no_leak(&self) {
+        let found = creeps(&self.left_alone);
+        assert!(found.is_empty(), "the worker left alone grows: {found:?}");
     }
 }
 

@@ -12,12 +12,13 @@ use tokio_postgres::Client;
 use crate::{
     inject::inject,
     kind::Kind,
+    memory::{Sample, Watch},
     publishers::{self, Ledger},
     report::Report,
     schedule::Schedule,
     stage::{Stage, TIMEOUT},
     support::{
-        Received,
+        Process, Received,
         history::{Fate, History, Publication, Reply, Request},
         nothing_owed, reach_schema,
     },
@@ -46,6 +47,7 @@ pub(crate) async fn run(mut schedule: Schedule) {
     if let Err(reason) = &stage.wal_disk {
         report.skip(Kind::WalDiskFull, reason);
     }
+    let watch = Watch::start(stage.left_alone().process.id(), stage.origin);
     while let Some(mut incident) = schedule.next() {
         incident.steps.retain(|step| stage.wal_disk.is_ok() || step.kind != Kind::WalDiskFull);
         let begun = Instant::now();
@@ -61,6 +63,8 @@ pub(crate) async fn run(mut schedule: Schedule) {
     let client = reach_schema(&stage.cluster.url()).await;
     nothing_owed(&client).await;
     stage.assert_running();
+    report.left_alone = watch.end();
+    report.at_the_end = at_the_end(&stage);
 
     let took = stage.origin.elapsed();
     let history = history(&stage, &ledger, &client, &report).await;
@@ -69,6 +73,16 @@ pub(crate) async fn run(mut schedule: Schedule) {
     verdict.assert_clean();
     assert!(verdict.messages > 100 && verdict.accepted > 100, "messages did flow");
     report.assert_quick();
+    report.assert_no_leak();
+}
+
+/// What every process holds now.
+fn at_the_end(stage: &Stage) -> Vec<(&'static str, Sample)> {
+    let workers = stage.workers.iter().map(|worker| (worker.command, &worker.process));
+    let sample = |(command, process): (_, &Process)| {
+        Some((command, Sample::of(process.id(), stage.origin.elapsed())?))
+    };
+    workers.chain([("api", &stage.api)]).filter_map(sample).collect()
 }
 
 /// What publishers, receivers and the database know, put together.

@@ -44,7 +44,7 @@ pub(crate) const POISON: &str = "poison";
 
 /// A `pgtopic worker`, or `pgtopic serve`, with a link to PostgreSQL of its own.
 pub(crate) struct Worker {
-    command: &'static str,
+    pub(crate) command: &'static str,
     pub(crate) process: Process,
     pub(crate) link: TestProxy,
 }
@@ -144,6 +144,11 @@ impl Stage {
     /// What came in since then.
     pub(crate) fn received_after(&self, counts: &[usize]) -> Vec<Received> {
         self.hooks.iter().zip(counts).flat_map(|(hook, count)| hook.receiver.received_after(*count)).collect()
+    }
+
+    /// The worker whose process is never hit.
+    pub(crate) fn left_alone(&self) -> &Worker {
+        &self.workers[KILLED]
     }
 
     /// Panics if a process has ended that nobody ended.
