@@ -28,6 +28,7 @@ pub(crate) struct TestPooler {
     guard: Option<(Child, Pid)>,
     program: PathBuf,
     owner: (u32, u32),
+    sessions: usize,
 }
 
 impl TestPooler {
@@ -44,7 +45,18 @@ impl TestPooler {
         let of_server = std::fs::metadata(server).unwrap();
         let owner = (of_server.uid(), of_server.gid());
         let directory = tempfile::tempdir().unwrap();
-        let at = directory.path().display();
+        let mut pooler = Self { directory, guard: None, program, owner, sessions };
+        pooler.write_settings(server);
+        let directory = &pooler.directory;
+        std::os::unix::fs::chown(directory.path(), Some(owner.0), Some(owner.1)).unwrap();
+        std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+        pooler.start_again().await;
+        Some(pooler)
+    }
+
+    fn write_settings(&self, server: &Path) {
+        let (at, sessions) = (self.directory.path().display(), self.sessions);
         let settings = format!(
             "[databases]\n* = host={} port=5432 user=postgres\n\
              [pgbouncer]\nlisten_addr =\nlisten_port = {PORT}\nunix_socket_dir = {at}\nauth_type = any\n\
@@ -52,13 +64,16 @@ impl TestPooler {
              server_login_retry = 1\nserver_idle_timeout = 2\n",
             server.display(),
         );
-        std::fs::write(directory.path().join("ini"), settings).unwrap();
-        std::os::unix::fs::chown(directory.path(), Some(owner.0), Some(owner.1)).unwrap();
-        std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .unwrap();
-        let mut pooler = Self { directory, guard: None, program, owner };
-        pooler.start_again().await;
-        Some(pooler)
+        std::fs::write(self.directory.path().join("ini"), settings).unwrap();
+    }
+
+    /// Sends new transactions to another server, as one does after a promotion.
+    pub(crate) fn lead_to(&self, server: &Path) {
+        self.write_settings(server);
+        if let Some((_, process)) = &self.guard {
+            // It reads its settings again.
+            kill(*process, Signal::SIGHUP).unwrap();
+        }
     }
 
     /// Starts it after a kill.
