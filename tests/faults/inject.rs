@@ -42,8 +42,12 @@ pub(crate) async fn inject(stage: &mut Stage, incident: &Incident, report: &mut 
     }
     report.count(incident);
     sleep(incident.holds()).await;
-    for step in incident.healing() {
-        heal(stage, &step).await;
+    for (healed, step) in incident.healing().iter().enumerate() {
+        if healed > 0 {
+            // What is well again meets what is still broken.
+            sleep(step.lasts / 2).await;
+        }
+        heal(stage, step).await;
         if incident.is_alone() && step.kind.stops_the_server() {
             report.recoveries.push(recovered(stage).await);
         }
