@@ -31,9 +31,11 @@ pub(crate) async fn inject(stage: &mut Stage, incident: &Incident, report: &mut 
     let mut sessions = Vec::new();
     for step in &incident.steps {
         sleep(step.pause).await;
-        println!("{:7.2} {}", stage.origin.elapsed().as_secs_f64(), step.kind);
-        let (kind, at) = (step.kind.to_string(), stage.origin.elapsed());
-        report.faults.push(Fault { kind, at, in_flight: step.kind.in_flight() });
+        prepare(stage, step).await;
+        let (kind, at) = (step.kind, stage.origin.elapsed());
+        println!("{:7.2} {kind}", at.as_secs_f64());
+        let (in_flight, blind_for) = (kind.in_flight(), kind.blind_for());
+        report.faults.push(Fault { kind: kind.to_string(), at, in_flight, blind_for });
         if incident.is_alone() && step.kind == Kind::KillWorker {
             report.takeovers.push(kill_worker(stage, step).await);
         } else {
@@ -52,6 +54,19 @@ pub(crate) async fn inject(stage: &mut Stage, incident: &Incident, report: &mut 
             report.recoveries.push(recovered(stage).await);
         }
     }
+}
+
+/// Where a fault is to hit a worker that has much to send: makes it so, and waits until it holds lanes.
+async fn prepare(stage: &Stage, step: &Step) {
+    let gathering = match step.kind {
+        Kind::PauseWorkerOverLease => step.lasts / 2,
+        // Enough for some messages to gather in each lane.
+        Kind::WorkerCutOff => step.lasts + Duration::from_millis(500),
+        _ => return,
+    };
+    stage.hooks.iter().for_each(|hook| hook.answer_after(BUSY));
+    sleep(gathering).await;
+    holder(stage, step).await;
 }
 
 /// Makes one fault, and comes back when it is in effect; with a session that keeps it so, if it takes one.
@@ -142,12 +157,9 @@ fn answer(stage: &Stage, step: &Step, answer: Answer) {
     hook(stage, step).receiver.set_script(move |_| answer.clone());
 }
 
-/// PostgreSQL ends a worker's session and the worker cannot know, while it has much to send: as where a firewall drops
+/// PostgreSQL ends a worker's session and the worker cannot know: as where a firewall drops
 /// every packet and the server's keepalive notices first.
 async fn cut_off(stage: &Stage, step: &Step) {
-    stage.hooks.iter().for_each(|hook| hook.answer_after(BUSY));
-    // Enough for some messages to gather in each lane.
-    sleep(step.lasts + Duration::from_millis(500)).await;
     let (client, name) = holder(stage, step).await;
     stage.workers[step.worker()].link.set(Link::Dead);
     let session = format!("SELECT count(pg_terminate_backend(p.pid)) FROM {LIVING} WHERE w.name LIKE $1");
@@ -155,17 +167,13 @@ async fn cut_off(stage: &Stage, step: &Step) {
     assert_eq!(ended, 1, "the session that holds its lock");
 }
 
-/// Stops a worker that has much to send, until another one has taken it for hung and taken its lanes over.
+/// Stops a worker until another one has taken it for hung and taken its lanes over.
 async fn pause_over_lease(stage: &Stage, step: &Step) {
     let seized = |stage: &Stage| {
         let outputs = stage.workers.iter().map(|worker| worker.process.output());
         outputs.map(|output| output.matches("its heartbeat stands still").count()).sum::<usize>()
     };
     let before = seized(stage);
-    // So that there is more to send than was sent, when it stops and when it goes on.
-    stage.hooks.iter().for_each(|hook| hook.answer_after(BUSY));
-    sleep(step.lasts / 2).await;
-    holder(stage, step).await;
     stage.workers[step.worker()].process.signal(Signal::SIGSTOP);
     eventually("its lanes are seized", async || (seized(stage) > before).then_some(())).await;
 }

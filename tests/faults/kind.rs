@@ -1,6 +1,6 @@
 //! What can go wrong, and which parts of the stage each fault needs for itself.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use crate::stage::{HOOKS, KILLED, LANES, WORKERS};
 
@@ -91,9 +91,15 @@ impl Kind {
             | Self::ReceiverHalf
             | Self::ReceiverSlow
             | Self::ReceiverRefuses => LANES / HOOKS,
-            // For up to 0.7 s the worker goes on with what it has read, and cannot settle any of it.
-            Self::DatabaseLinkDead | Self::WorkerCutOff => 5 * LANES,
             _ => LANES,
+        }
+    }
+
+    /// How long a worker may go on with what it has read, and settle none of it: 0.7 s by its clock, and what the machine adds.
+    pub(crate) fn blind_for(self) -> Duration {
+        match self {
+            Self::DatabaseLinkDead | Self::WorkerCutOff => Duration::from_secs(1),
+            _ => Duration::ZERO,
         }
     }
 

@@ -254,8 +254,12 @@ fn duplicates_are_counted_by_fault_and_bounded_by_what_was_in_flight() {
     let mut requests = good();
     requests.extend([accepted(3, 40, 41), accepted(3, 60, 61)]);
     let mut history = history(requests);
-    let fault =
-        |kind: &str, milliseconds| Fault { kind: kind.to_owned(), at: at(milliseconds), in_flight: 1 };
+    let fault = |kind: &str, milliseconds| Fault {
+        kind: kind.to_owned(),
+        at: at(milliseconds),
+        in_flight: 1,
+        blind_for: Duration::ZERO,
+    };
     history.faults = vec![fault("stop", 50), fault("kill", 35)];
     let verdict = history.check();
     assert_eq!((verdict.duplicates, verdict.duplicates_bound), (2, 2));
@@ -266,6 +270,24 @@ fn duplicates_are_counted_by_fault_and_bounded_by_what_was_in_flight() {
     let verdict = history.check();
     assert_eq!(verdict.duplicates_by["no fault"], 1);
     assert!(std::panic::catch_unwind(|| verdict.assert_clean()).is_err(), "more than were in flight");
+}
+
+#[test]
+fn what_is_accepted_while_its_sender_is_blind_may_be_repeated() {
+    let mut requests = good();
+    requests.extend([accepted(2, 40, 41), accepted(3, 60, 61)]);
+    let mut history = history(requests);
+    let blind_for = |milliseconds| Fault {
+        kind: "cut off".to_owned(),
+        at: at(12),
+        in_flight: 0,
+        blind_for: at(milliseconds),
+    };
+    for (milliseconds, bound) in [(7, 0), (8, 1), (17, 1), (18, 2)] {
+        history.faults = vec![blind_for(milliseconds)];
+        assert_eq!(history.check().duplicates_bound, bound, "for {milliseconds} ms");
+    }
+    history.check().assert_clean();
 }
 
 #[test]

@@ -75,8 +75,10 @@ impl Request {
 pub(crate) struct Fault {
     pub(crate) kind: String,
     pub(crate) at: Duration,
-    /// At most so many: the lanes that it may have hit, times how far each may have gone on.
+    /// At most so many: the lanes that it may have hit.
     pub(crate) in_flight: usize,
+    /// How long a sender may have gone on after it, none of which it could write down.
+    pub(crate) blind_for: Duration,
 }
 
 /// Everything that is known of a run.
@@ -107,7 +109,7 @@ pub(crate) struct Verdict {
     pub(crate) aborted: usize,
     /// Acceptances beyond the first of each delivery.
     pub(crate) duplicates: usize,
-    /// How many there may be: what was in flight at the faults.
+    /// How many there may be: what was in flight at the faults, or accepted while a sender was blind.
     pub(crate) duplicates_bound: usize,
     /// Duplicates by the kind of the fault that most likely caused them.
     pub(crate) duplicates_by: BTreeMap<String, usize>,
@@ -143,7 +145,7 @@ impl Verdict {
         }
         assert!(
             self.duplicates <= self.duplicates_bound,
-            "{} duplicates, and at most {} requests were in flight at the faults",
+            "{} duplicates, and at most {} requests were in flight at the faults, or accepted and not written down",
             self.duplicates,
             self.duplicates_bound
         );

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Fate, History, Publication, Reply, Request, Verdict};
+use super::{Fate, Fault, History, Publication, Reply, Request, Verdict};
 
 /// A webhook, a topic and a partition key.
 type Lane<'a> = (&'a str, i64, &'a str);
@@ -20,7 +20,7 @@ pub(super) fn check(history: &History) -> Verdict {
             .iter()
             .filter(|one| matches!(one.reply, Reply::Aborted | Reply::Hung))
             .count(),
-        duplicates_bound: history.faults.iter().map(|fault| fault.in_flight).sum(),
+        duplicates_bound: history.faults.iter().map(|fault| may_be_repeated(history, fault)).sum(),
         ..Verdict::default()
     };
     let published: HashMap<&str, &Publication> =
@@ -58,6 +58,15 @@ pub(super) fn check(history: &History) -> Verdict {
     }
     order_and_losses(history, &by_delivery, &mut verdict);
     verdict
+}
+
+/// What was in flight at a fault, and whatever was accepted while its sender was blind.
+fn may_be_repeated(history: &History, fault: &Fault) -> usize {
+    let blind = |request: &&Request| {
+        let accepted_at = request.ended.filter(|_| request.accepted());
+        accepted_at.is_some_and(|at| fault.at < at && at <= fault.at + fault.blind_for)
+    };
+    fault.in_flight + history.requests.iter().filter(blind).count()
 }
 
 /// Why this request must not have been made.
