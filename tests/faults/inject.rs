@@ -34,13 +34,13 @@ pub(crate) async fn inject(stage: &mut Stage, incident: &Incident, report: &mut 
         prepare(stage, step).await;
         let (kind, at) = (step.kind, stage.origin.elapsed());
         println!("{:7.2} {kind}", at.as_secs_f64());
-        let (in_flight, blind_for) = (kind.in_flight(), kind.blind_for());
-        report.faults.push(Fault { kind: kind.to_string(), at, in_flight, blind_for });
         if incident.is_alone() && step.kind == Kind::KillWorker {
             report.takeovers.push(kill_worker(stage, step).await);
         } else {
             sessions.extend(strike(stage, step, report).await);
         }
+        let (in_flight, unwritten) = (kind.in_flight(), kind.unwritten(at, stage.origin.elapsed()));
+        report.faults.push(Fault { kind: kind.to_string(), at, in_flight, unwritten });
     }
     report.count(incident);
     sleep(incident.holds()).await;

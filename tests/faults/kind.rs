@@ -1,8 +1,14 @@
 //! What can go wrong, and which parts of the stage each fault needs for itself.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::Range, time::Duration};
 
 use crate::stage::{HOOKS, KILLED, LANES, WORKERS};
+
+/// How long a commit that nobody waits for, such as a settle's, may stay in memory: three times `wal_writer_delay`.
+const UNFLUSHED: Duration = Duration::from_millis(600);
+
+/// How long a worker may go on with what it has read, and settle none of it: 0.7 s by its clock, and what the machine adds.
+const BLIND: Duration = Duration::from_secs(1);
 
 /// Makes the kinds and the list of them, which is what a seed draws from: a change of its order changes every schedule.
 macro_rules! kinds {
@@ -95,11 +101,17 @@ impl Kind {
         }
     }
 
-    /// How long a worker may go on with what it has read, and settle none of it: 0.7 s by its clock, and what the machine adds.
-    pub(crate) fn blind_for(self) -> Duration {
+    /// When what was accepted may not have been settled, or the settle may be lost, if the fault was made from one instant to
+    /// another.
+    pub(crate) fn unwritten(self, begun: Duration, made: Duration) -> Range<Duration> {
         match self {
-            Self::DatabaseLinkDead | Self::WorkerCutOff => Duration::from_secs(1),
-            _ => Duration::ZERO,
+            Self::PostgresImmediate | Self::PostgresCrash | Self::WalDiskFull => {
+                begun.saturating_sub(UNFLUSHED)..made
+            }
+            // While it stops.
+            Self::PostgresFast => begun..made,
+            Self::DatabaseLinkDead | Self::WorkerCutOff => begun..made + BLIND,
+            _ => begun..begun,
         }
     }
 

@@ -258,7 +258,7 @@ fn duplicates_are_counted_by_fault_and_bounded_by_what_was_in_flight() {
         kind: kind.to_owned(),
         at: at(milliseconds),
         in_flight: 1,
-        blind_for: Duration::ZERO,
+        unwritten: at(0)..at(0),
     };
     history.faults = vec![fault("stop", 50), fault("kill", 35)];
     let verdict = history.check();
@@ -273,19 +273,14 @@ fn duplicates_are_counted_by_fault_and_bounded_by_what_was_in_flight() {
 }
 
 #[test]
-fn what_is_accepted_while_its_sender_is_blind_may_be_repeated() {
+fn what_is_accepted_and_not_written_down_may_be_repeated() {
     let mut requests = good();
     requests.extend([accepted(2, 40, 41), accepted(3, 60, 61)]);
     let mut history = history(requests);
-    let blind_for = |milliseconds| Fault {
-        kind: "cut off".to_owned(),
-        at: at(12),
-        in_flight: 0,
-        blind_for: at(milliseconds),
-    };
-    for (milliseconds, bound) in [(7, 0), (8, 1), (17, 1), (18, 2)] {
-        history.faults = vec![blind_for(milliseconds)];
-        assert_eq!(history.check().duplicates_bound, bound, "for {milliseconds} ms");
+    for (from, to, bound) in [(11, 20, 0), (11, 21, 1), (10, 30, 2), (10, 31, 3), (20, 31, 2)] {
+        let unwritten = at(from)..at(to);
+        history.faults = vec![Fault { kind: "crash".to_owned(), at: at(20), in_flight: 0, unwritten }];
+        assert_eq!(history.check().duplicates_bound, bound, "between {from} and {to} ms");
     }
     history.check().assert_clean();
 }

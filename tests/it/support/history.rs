@@ -8,6 +8,7 @@ mod check;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    ops::Range,
     time::Duration,
 };
 
@@ -77,8 +78,8 @@ pub(crate) struct Fault {
     pub(crate) at: Duration,
     /// At most so many: the lanes that it may have hit.
     pub(crate) in_flight: usize,
-    /// How long a sender may have gone on after it, none of which it could write down.
-    pub(crate) blind_for: Duration,
+    /// When what was accepted may not have been written down, or may have been forgotten again.
+    pub(crate) unwritten: Range<Duration>,
 }
 
 /// Everything that is known of a run.
@@ -109,7 +110,7 @@ pub(crate) struct Verdict {
     pub(crate) aborted: usize,
     /// Acceptances beyond the first of each delivery.
     pub(crate) duplicates: usize,
-    /// How many there may be: what was in flight at the faults, or accepted while a sender was blind.
+    /// How many there may be: what was in flight at the faults, or accepted and not written down.
     pub(crate) duplicates_bound: usize,
     /// Duplicates by the kind of the fault that most likely caused them.
     pub(crate) duplicates_by: BTreeMap<String, usize>,

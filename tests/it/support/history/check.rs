@@ -60,13 +60,12 @@ pub(super) fn check(history: &History) -> Verdict {
     verdict
 }
 
-/// What was in flight at a fault, and whatever was accepted while its sender was blind.
+/// What was in flight at a fault, and whatever was accepted while nothing was sure to be written down.
 fn may_be_repeated(history: &History, fault: &Fault) -> usize {
-    let blind = |request: &&Request| {
-        let accepted_at = request.ended.filter(|_| request.accepted());
-        accepted_at.is_some_and(|at| fault.at < at && at <= fault.at + fault.blind_for)
+    let unwritten = |request: &&Request| {
+        request.accepted() && request.ended.is_some_and(|ended| fault.unwritten.contains(&ended))
     };
-    fault.in_flight + history.requests.iter().filter(blind).count()
+    fault.in_flight + history.requests.iter().filter(unwritten).count()
 }
 
 /// Why this request must not have been made.
