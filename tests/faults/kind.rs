@@ -4,8 +4,9 @@ use std::{fmt, ops::Range, time::Duration};
 
 use crate::stage::{HOOKS, KILLED, LANES, WORKERS};
 
-/// How long a commit that nobody waits for, such as a settle's, may stay in memory: three times `wal_writer_delay`.
-const UNFLUSHED: Duration = Duration::from_millis(600);
+/// How long a commit that nobody waits for, such as a settle's, stays in memory: until a publisher's commit, which takes it along
+/// to the disk. There is one every few milliseconds.
+const UNFLUSHED: Duration = Duration::from_millis(100);
 
 /// How long a worker may go on with what it has read, and settle none of it: 0.7 s by its clock, and what the machine adds.
 const BLIND: Duration = Duration::from_secs(1);
@@ -105,9 +106,9 @@ impl Kind {
     /// another.
     pub(crate) fn unwritten(self, begun: Duration, made: Duration) -> Range<Duration> {
         match self {
-            Self::PostgresImmediate | Self::PostgresCrash | Self::WalDiskFull => {
-                begun.saturating_sub(UNFLUSHED)..made
-            }
+            Self::PostgresImmediate | Self::PostgresCrash => begun.saturating_sub(UNFLUSHED)..made,
+            // It dies in the end.
+            Self::WalDiskFull => made.saturating_sub(UNFLUSHED)..made,
             // While it stops.
             Self::PostgresFast => begun..made,
             Self::DatabaseLinkDead | Self::WorkerCutOff => begun..made + BLIND,
