@@ -13,12 +13,11 @@ use super::{
     news::ASK_EACH,
     operation::Done,
     pace::POLL_IDLE,
+    takes::Takes,
     target::Targets,
+    turns,
 };
 use crate::store::{ClaimedLane, DueAfter, LaneState, ReadLimits, StoreError, Want};
-
-/// How many lanes a webhook may have claimed for each one that it may have in flight.
-const AHEAD: usize = 5;
 
 /// How many lanes a worker holds at most, for each one that it may have in flight.
 const HELD_MAX: usize = 10;
@@ -62,11 +61,13 @@ struct WebhookClaims {
     sweep: bool,
     /// Where the next look begins: after the last full claim's greatest `due_at`.
     due_after: DueAfter,
+    /// How long a lane keeps a slot.
+    run_takes: Takes,
 }
 
 impl Default for WebhookClaims {
     fn default() -> Self {
-        Self { hungry: false, sweep: true, due_after: DueAfter::Recent }
+        Self { hungry: false, sweep: true, due_after: DueAfter::Recent, run_takes: Takes::default() }
     }
 }
 
@@ -98,6 +99,16 @@ impl Claims {
     pub(super) fn next_room(&self) -> Option<Instant> {
         let hungry = self.webhooks.values().any(|webhook| webhook.hungry);
         (hungry && !self.under_way).then(|| (self.room_looked_at + ROOM_EVERY).max(self.not_before))
+    }
+
+    /// Whether a webhook may have more lanes due than were claimed.
+    pub(super) fn hungry(&self, webhook_id: i64) -> bool {
+        self.webhooks.get(&webhook_id).is_some_and(|webhook| webhook.hungry)
+    }
+
+    /// A lane of a webhook has had a slot for so long.
+    pub(super) fn ran(&mut self, webhook_id: i64, took: Duration) {
+        self.webhooks.entry(webhook_id).or_default().run_takes.note(took);
     }
 
     /// No claim before this instant: the last one failed.
@@ -182,11 +193,13 @@ impl Engine {
                 continue;
             }
             let held = held_by.get(id).copied().unwrap_or_default();
-            let most = self.slots.limit(*id, target.own_limit()) * AHEAD;
+            let limit = self.slots.limit(*id, target.own_limit());
+            let ahead = turns::ahead(limit, claims.run_takes);
+            let most = limit + ahead;
             // As many as are free at most, so that some always are, however many webhooks hang.
             let room = most.min(free.max(FLOOR)).saturating_sub(held);
             // Small claims cost as much as large ones: wait until a part of the room is free.
-            if room == 0 || (room < most / 4 && held > FLOOR) {
+            if room == 0 || (room < ahead / 3 && held > FLOOR) {
                 continue;
             }
             let slots = room.min(left.max(1));

@@ -35,7 +35,7 @@ use super::{
 use crate::{
     config::{DeliveryConfig, WorkerConfig},
     domain::lane::LaneKey,
-    store::{DeadDelivery, DeadReason, DoneDelivery, LaneState, Store},
+    store::{DeadDelivery, DeadReason, DoneDelivery, Store},
 };
 
 /// How long a lane where messages keep arriving is held after it ran dry. Deleting and making its row anew for each
@@ -65,6 +65,8 @@ pub(super) struct Engine {
     pub(super) queued: HashMap<i64, VecDeque<LaneKey>>,
     /// Webhooks with lanes that wait, in the order of their turns.
     pub(super) turns: VecDeque<i64>,
+    /// When to look at whose turn is over, while lanes wait.
+    pub(super) next_turns: Option<Instant>,
     pub(super) slots: Slots,
     pub(super) claims: Claims,
     pub(super) gathered: Gathered,
@@ -131,6 +133,7 @@ impl Engine {
             lanes: HashMap::new(),
             queued: HashMap::new(),
             turns: VecDeque::new(),
+            next_turns: None,
             claims: Claims::new(now),
             gathered: Gathered::default(),
             to_read: Vec::new(),
@@ -191,7 +194,9 @@ impl Engine {
     /// Starts everything that can be started now.
     fn step(&mut self, now: Instant) {
         self.retire_dry(now);
+        self.take_turns(now);
         self.start_runs();
+        self.expect_turns(now);
         if !self.draining {
             if now >= self.targets_due && !self.under_way.refresh {
                 self.under_way.refresh = true;
@@ -223,6 +228,7 @@ impl Engine {
             settle,
             self.read_due.filter(|_| !self.under_way.read),
             self.next_retire,
+            self.next_turns,
             self.claims.next_room().filter(|_| !self.draining),
             deadline,
             Some(self.targets_due.max(now + Duration::from_millis(5))),
@@ -270,9 +276,7 @@ impl Engine {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let deliverable = self.targets.get(&key.webhook_id).is_some_and(|target| target.deliverable());
         if self.draining || !deliverable {
-            let change = lane.change(LaneState::Ready, None);
-            self.gathered.lane(change);
-            self.lanes.remove(&key);
+            self.give_back(key);
             return;
         }
         while let Some(message_id) = lane.pop_missing() {
@@ -286,7 +290,7 @@ impl Engine {
             lane.failures = 0;
         }
         if lane.has_messages() {
-            lane.phase = Phase::Queued;
+            lane.phase = Phase::Queued { since: Instant::now() };
             let queue = self.queued.entry(key.webhook_id).or_default();
             if queue.is_empty() {
                 self.turns.push_back(key.webhook_id);
@@ -336,7 +340,7 @@ impl Engine {
     /// Starts a queued lane's run in a slot that was taken for it; false where the lane has no use for it.
     fn start_run(&mut self, key: LaneKey) -> bool {
         let Some(lane) = self.lanes.get_mut(&key) else { return false };
-        if !matches!(lane.phase, Phase::Queued) {
+        if !matches!(lane.phase, Phase::Queued { .. }) {
             return false;
         }
         let target = self.targets.get(&key.webhook_id).filter(|target| target.deliverable());

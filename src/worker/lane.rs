@@ -24,6 +24,7 @@ const RETIRE_WAIT_MIN: Duration = Duration::from_millis(4);
 pub(super) struct Lane {
     pub(super) key: LaneKey,
     pub(super) token: i64,
+    pub(super) claimed_at: Instant,
     pub(super) rewinds: i32,
     /// Failed attempts of the head.
     pub(super) failures: u32,
@@ -61,7 +62,10 @@ pub(super) enum Phase {
     /// Nothing: to be decided.
     Idle,
     /// Waits for a slot.
-    Queued,
+    Queued {
+        /// Since when.
+        since: Instant,
+    },
     /// Has a slot.
     Running {
         /// Messages of the run that are not reported yet.
@@ -70,6 +74,8 @@ pub(super) enum Phase {
         low: usize,
         /// Set to stop the run before its next request.
         stop: Arc<AtomicBool>,
+        /// When it began.
+        since: Instant,
     },
     /// Released by the report that ended its run; forgotten at the run's end.
     Released,
@@ -87,6 +93,7 @@ impl Lane {
         let mut lane = Self {
             key: claimed.key,
             token,
+            claimed_at: Instant::now(),
             rewinds: claimed.rewinds,
             failures: u32::try_from(claimed.failures).unwrap_or_default(),
             position: claimed.position,
@@ -190,8 +197,12 @@ impl Lane {
             }
         }
         let stop = Arc::new(AtomicBool::new(false));
-        self.phase =
-            Phase::Running { left: messages.len(), low: messages.len() / 2, stop: Arc::clone(&stop) };
+        self.phase = Phase::Running {
+            left: messages.len(),
+            low: messages.len() / 2,
+            stop: Arc::clone(&stop),
+            since: Instant::now(),
+        };
         self.retire_wait = RETIRE_WAIT_MIN;
         (messages, stop)
     }
@@ -220,6 +231,14 @@ impl Lane {
     pub(super) fn stop_run(&self) {
         if let Phase::Running { stop, .. } = &self.phase {
             stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// When its run began, if one is under way.
+    pub(super) fn running_since(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Running { since, .. } => Some(since),
+            _ => None,
         }
     }
 

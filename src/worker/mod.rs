@@ -18,7 +18,7 @@
 //! | `operation`, `settlement` | what is written, and when |
 //! | `pace` | when to look for work |
 //! | `takes` | how long to leave a busy database alone |
-//! | `slots` | whose turn it is |
+//! | `slots`, `turns` | whose turn it is: among webhooks, among lanes |
 //! | `session`, `liveness`, `takeover` | who is alive |
 //! | `restart` | when a worker that lost its session opens the next |
 //! | `clock` | what a step of the database's clock must not delay |
@@ -43,6 +43,7 @@ mod slots;
 mod takeover;
 mod takes;
 mod target;
+mod turns;
 
 use std::{sync::Arc, time::Instant};
 

@@ -78,7 +78,8 @@ impl Engine {
             let change = lane.change(LaneState::Held, None);
             self.gathered.lane(change);
         }
-        if lane.reported(report.message_ids.len()) && lane.more && !lane.has_messages() {
+        let wants_more = lane.reported(report.message_ids.len()) && lane.more && !lane.has_messages();
+        if wants_more && !self.turn_is_over(report.key) {
             self.read_ahead(report.key);
         }
     }
@@ -163,14 +164,18 @@ impl Engine {
     fn on_run_ended(&mut self, key: LaneKey, unsent: Vec<Message>, not_before: Option<Duration>) {
         self.slots.give_back(key.webhook_id);
         let timeout = self.timeout(key);
+        let stopped = !unsent.is_empty();
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if matches!(lane.phase, Phase::Released) {
             self.lanes.remove(&key);
             return;
         }
+        if let Some(since) = lane.running_since() {
+            self.claims.ran(key.webhook_id, since.elapsed());
+        }
         // A run that could not start its first request would spin: its worker is about to stop or to start over, or
         // its lease does not cover a timeout that has just been raised.
-        let held_back = !unsent.is_empty() && !self.sender.liveness.may_send(Instant::now(), timeout);
+        let held_back = stopped && !self.sender.liveness.may_send(Instant::now(), timeout);
         lane.put_back(unsent);
         lane.phase = Phase::Idle;
         if held_back || not_before.is_some() {
@@ -178,6 +183,8 @@ impl Engine {
             let change = lane.change(LaneState::Waiting(wait), None);
             self.gathered.lane(change);
             self.lanes.remove(&key);
+        } else if self.gives_way(key, stopped) {
+            self.give_back(key);
         } else {
             self.advance(key);
         }

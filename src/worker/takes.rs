@@ -12,6 +12,10 @@ impl Takes {
         self.0 = (self.0 * 3 + took) / 4;
     }
 
+    pub(super) fn mean(self) -> Duration {
+        self.0
+    }
+
     /// `factor` times as long, within bounds.
     pub(super) fn pause(self, factor: u32, [least, most]: [Duration; 2]) -> Duration {
         (self.0 * factor).clamp(least, most)

@@ -28,5 +28,6 @@ mod rules;
 mod serve;
 mod support;
 mod toolbox;
+mod turns;
 mod waking;
 mod webhooks;

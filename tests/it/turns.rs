@@ -1,0 +1,49 @@
+//! More lanes than slots: each gets its turn, and a worker leaves to others what it has no slot for.
+
+use std::{collections::HashSet, time::Duration};
+
+use crate::support::{Answer, Broker, Received, Scene, quick_delivery};
+
+/// How long a request takes.
+const REQUEST: Duration = Duration::from_millis(20);
+
+/// So many messages for each of so many lanes, and a receiver that takes its time.
+async fn backlog(lanes: usize, messages: usize) -> Scene {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.receiver.set_script(|_| Answer::After(REQUEST, Box::new(Answer::Status(204))));
+    let sql = format!(
+        "INSERT INTO messages (topic_id, partition_key, payload)
+         SELECT 1, 'key-' || k, '{{}}' FROM generate_series(1, {messages}), generate_series(1, {lanes}) AS k"
+    );
+    scene.sql(&sql).await;
+    scene
+}
+
+fn lanes(received: &[Received]) -> usize {
+    received.iter().map(Received::partition).collect::<HashSet<_>>().len()
+}
+
+/// One after another to their end, the first lanes alone would take half a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_with_a_deep_backlog_give_way_to_those_that_wait() {
+    let scene = backlog(40, 400).await;
+    let _broker = Broker::with(scene.store(), 4, quick_delivery());
+    let received = scene.receiver.wait_until("each lane's first request", |all| lanes(all) == 40).await;
+    assert!(received.len() < 2_000, "the last lane's turn came after {} requests", received.len());
+}
+
+/// The first worker has claimed every lane before the second one comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_leaves_to_others_what_it_has_no_slot_for() {
+    let scene = backlog(10, 100).await;
+    let first = Broker::with(scene.store(), 4, quick_delivery());
+    scene.receiver.wait_for(20).await;
+    let held = scene.number("SELECT count(*) FROM lanes WHERE claimed_by IS NOT NULL").await;
+    assert_eq!(held, 10);
+    let second = Broker::with(scene.store(), 4, quick_delivery());
+    let in_flight = |all: &[Received]| all.iter().filter(|request| request.ended.is_none()).count();
+    scene.receiver.wait_until("both workers send", |all| in_flight(all) >= 7).await;
+    assert_eq!(scene.all_delivered(&["/"]).await, 0);
+    first.stop().await;
+    second.stop().await;
+}
