@@ -348,8 +348,8 @@ impl Engine {
             self.advance(key);
             return false;
         };
-        let (messages, stop) = lane.start_run();
-        let run = Run { key, target, messages, failures: lane.failures, stop };
+        let (messages, end) = lane.start_run();
+        let run = Run { key, target, messages, failures: lane.failures, end };
         self.runs.spawn(run.send(Arc::clone(&self.sender)));
         true
     }

@@ -2,13 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use super::run::End;
 use crate::{
     domain::{lane::LaneKey, message::Message},
     store::{ClaimedLane, HeldLane, LaneChange, LaneState, Owed, OwedMessage, ReadLane},
@@ -72,8 +70,8 @@ pub(super) enum Phase {
         left: usize,
         /// Half the run's length: below it, the next messages are read.
         low: usize,
-        /// Set to stop the run before its next request.
-        stop: Arc<AtomicBool>,
+        /// Tells the run to end early.
+        end: Arc<End>,
         /// When it began.
         since: Instant,
     },
@@ -189,22 +187,22 @@ impl Lane {
     }
 
     /// Takes the messages of the next run.
-    pub(super) fn start_run(&mut self) -> (Vec<Message>, Arc<AtomicBool>) {
+    pub(super) fn start_run(&mut self) -> (Vec<Message>, Arc<End>) {
         let mut messages = Vec::with_capacity(self.queue.len());
         while let Some(OwedMessage::Present(_)) = self.queue.front() {
             if let Some(OwedMessage::Present(message)) = self.queue.pop_front() {
                 messages.push(message);
             }
         }
-        let stop = Arc::new(AtomicBool::new(false));
+        let end = Arc::new(End::default());
         self.phase = Phase::Running {
             left: messages.len(),
             low: messages.len() / 2,
-            stop: Arc::clone(&stop),
+            end: Arc::clone(&end),
             since: Instant::now(),
         };
         self.retire_wait = RETIRE_WAIT_MIN;
-        (messages, stop)
+        (messages, end)
     }
 
     /// Puts back, in front, what a run did not send.
@@ -229,8 +227,17 @@ impl Lane {
 
     /// Stops the run before its next request.
     pub(super) fn stop_run(&self) {
-        if let Phase::Running { stop, .. } = &self.phase {
-            stop.store(true, Ordering::Relaxed);
+        if let Phase::Running { end, .. } = &self.phase {
+            end.stop();
+        }
+    }
+
+    /// Ends the run before its next request if it began before that instant.
+    pub(super) fn give_way_if_since(&self, instant: Instant) {
+        if let Phase::Running { end, since, .. } = &self.phase
+            && *since <= instant
+        {
+            end.give_way();
         }
     }
 

@@ -164,7 +164,7 @@ impl Engine {
     fn on_run_ended(&mut self, key: LaneKey, unsent: Vec<Message>, not_before: Option<Duration>) {
         self.slots.give_back(key.webhook_id);
         let timeout = self.timeout(key);
-        let stopped = !unsent.is_empty();
+        let early = !unsent.is_empty();
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if matches!(lane.phase, Phase::Released) {
             self.lanes.remove(&key);
@@ -175,7 +175,7 @@ impl Engine {
         }
         // A run that could not start its first request would spin: its worker is about to stop or to start over, or
         // its lease does not cover a timeout that has just been raised.
-        let held_back = stopped && !self.sender.liveness.may_send(Instant::now(), timeout);
+        let held_back = early && !self.sender.liveness.may_send(Instant::now(), timeout);
         lane.put_back(unsent);
         lane.phase = Phase::Idle;
         if held_back || not_before.is_some() {
@@ -183,7 +183,7 @@ impl Engine {
             let change = lane.change(LaneState::Waiting(wait), None);
             self.gathered.lane(change);
             self.lanes.remove(&key);
-        } else if self.gives_way(key, stopped) {
+        } else if self.gives_way(key, early) {
             self.give_back(key);
         } else {
             self.advance(key);

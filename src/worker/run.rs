@@ -33,8 +33,27 @@ pub(super) struct Run {
     pub(super) messages: Vec<Message>,
     /// Failed attempts of the first message.
     pub(super) failures: u32,
-    /// Set when the run is to stop before its next request.
-    pub(super) stop: Arc<AtomicBool>,
+    pub(super) end: Arc<End>,
+}
+
+/// How a run is told to end before all of its messages are sent.
+#[derive(Default)]
+pub(super) struct End {
+    /// Nothing more may be started.
+    stop: AtomicBool,
+    /// Others wait for the slot: nothing more after what is begun, and one request each time at least. Waiting for the
+    /// webhook's rate is a beginning, or that part of the rate would be lost.
+    give_way: AtomicBool,
+}
+
+impl End {
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn give_way(&self) {
+        self.give_way.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What all runs share.
@@ -77,6 +96,9 @@ impl Run {
         let mut sent = 0;
         let mut not_before = None;
         while sent < self.messages.len() {
+            if sent > 0 && self.end.give_way.load(Ordering::Relaxed) {
+                break;
+            }
             match self.target.reserve_start(Instant::now()) {
                 Ok(wait) if wait.is_zero() => {}
                 Ok(wait) => tokio::time::sleep(wait).await,
@@ -115,7 +137,7 @@ impl Run {
     }
 
     fn may_start(&self, liveness: &Liveness) -> bool {
-        !self.stop.load(Ordering::Relaxed)
+        !self.end.stop.load(Ordering::Relaxed)
             && self.target.deliverable()
             && liveness.may_send(Instant::now(), self.target.settings.policy.timeout)
     }

@@ -6,10 +6,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{engine::Engine, lane::Phase, takes::Takes};
+use super::{
+    engine::Engine,
+    lane::{Lane, Phase},
+    takes::Takes,
+};
 use crate::{domain::lane::LaneKey, store::LaneState};
 
-/// How long a run may take while other lanes of its webhook wait for a slot.
+/// How long a run may take while other lanes of its webhook wait for a slot; it sends something each time.
 const SLICE: Duration = Duration::from_millis(250);
 
 /// How long a lane may stay claimed while others of its webhook are not: giving it back and claiming it anew costs as much as a
@@ -40,10 +44,9 @@ impl Engine {
         if self.next_turns.is_none_or(|at| now < at) {
             return;
         }
-        for lane in self.lanes.values().filter(|lane| self.queued.contains_key(&lane.key.webhook_id)) {
-            if lane.running_since().is_some_and(|since| now.duration_since(since) >= SLICE) {
-                lane.stop_run();
-            }
+        if let Some(instant) = now.checked_sub(SLICE) {
+            let waited_for = |lane: &&Lane| self.queued.contains_key(&lane.key.webhook_id);
+            self.lanes.values().filter(waited_for).for_each(|lane| lane.give_way_if_since(instant));
         }
         let mut given_back = Vec::new();
         for queue in self.queued.values_mut() {
@@ -91,10 +94,10 @@ impl Engine {
         }
     }
 
-    /// A run was stopped before its end, or sent all that it had: whether its lane gives way.
-    pub(super) fn gives_way(&self, key: LaneKey, stopped: bool) -> bool {
+    /// A run ended early, or sent all that it had: whether its lane is given back.
+    pub(super) fn gives_way(&self, key: LaneKey, early: bool) -> bool {
         let Some(lane) = self.lanes.get(&key) else { return false };
-        if stopped {
+        if early {
             return self.crowded(key.webhook_id);
         }
         !lane.has_messages() && lane.more && self.turn_is_over(key)

@@ -47,3 +47,17 @@ async fn a_worker_leaves_to_others_what_it_has_no_slot_for() {
     first.stop().await;
     second.stop().await;
 }
+
+/// Lanes that wait for their webhook's rate hold its slots for longer than a turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn turns_take_nothing_from_a_rate() {
+    let scene = backlog(3, 4).await;
+    scene.sql("UPDATE webhooks SET rate_limit_per_second = 2").await;
+    let broker = Broker::start(scene.store());
+    assert_eq!(scene.all_delivered(&["/"]).await, 0);
+    broker.stop().await;
+    let received = scene.receiver.received();
+    let took = received[11].arrived - received[0].arrived;
+    // 5.5 s by the rate; a part of it is lost where a lane gives way while it waits.
+    assert!(took < Duration::from_secs(9), "{took:?}");
+}
