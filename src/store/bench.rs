@@ -48,7 +48,8 @@ pub struct BenchOwed {
 
 /// A connection that listens.
 pub struct BenchListener {
-    _client: Client,
+    client: Client,
+    read: Statement,
     texts: mpsc::UnboundedReceiver<String>,
 }
 
@@ -164,7 +165,8 @@ impl Store {
             }
         });
         client.batch_execute(&format!("LISTEN {}", quoted(channel))).await?;
-        Ok(BenchListener { _client: client, texts: receiver })
+        let read = client.prepare(&self.schema.text(sql!("bench/read_plain"))).await?;
+        Ok(BenchListener { client, read, texts: receiver })
     }
 
     /// A connection with the server's default settings.
@@ -196,6 +198,11 @@ impl BenchListener {
     /// The next text; `None` once the connection is lost.
     pub async fn next(&mut self) -> Option<String> {
         self.texts.recv().await
+    }
+
+    /// The payload of a row that was told of, read over the same connection.
+    pub async fn read(&self, id: i64) -> Result<String, StoreError> {
+        Ok(self.client.query_one(&self.read, &[&id]).await?.try_get(0)?)
     }
 }
 

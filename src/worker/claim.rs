@@ -13,9 +13,8 @@ use super::{
     news::ASK_EACH,
     operation::Done,
     pace::POLL_IDLE,
-    takes::Takes,
     target::Targets,
-    turns,
+    turns::{self, RunTakes},
 };
 use crate::store::{ClaimedLane, DueAfter, LaneState, ReadLimits, StoreError, Want};
 
@@ -37,8 +36,11 @@ const CLAIM_MAX: usize = 500;
 /// How long a lane waits whose earlier run has not ended.
 const RUN_ENDS: Duration = Duration::from_millis(100);
 
-/// What one claim reads.
-const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 16, payload_bytes: 2 << 20 };
+/// What one claim reads of a lane, where its webhook does not take more at once.
+const MESSAGES: usize = 16;
+
+/// Bytes of payload that one claim reads.
+const PAYLOAD_BYTES: i64 = 2 << 20;
 
 /// Where each webhook's claims stand.
 pub(super) struct Claims {
@@ -51,23 +53,32 @@ pub(super) struct Claims {
     not_before: Instant,
     room_looked_at: Instant,
     next_token: i64,
+    /// Lanes that were given back and not found again.
+    given_back: usize,
 }
 
 #[derive(Clone, Copy)]
 struct WebhookClaims {
-    /// Whether there may be more: the last claim came back full, or none was made since something may have come.
+    /// Whether to ask for more: the last claim came back full, or none was made since something may have come.
     hungry: bool,
     /// Whether the next look is a full sweep.
     sweep: bool,
     /// Where the next look begins: after the last full claim's greatest `due_at`.
     due_after: DueAfter,
-    /// How long a lane keeps a slot.
-    run_takes: Takes,
+    /// Whether there are more, as far as one knows: the last claim came back full, or lanes were given back since.
+    more: bool,
+    run_takes: RunTakes,
 }
 
 impl Default for WebhookClaims {
     fn default() -> Self {
-        Self { hungry: false, sweep: true, due_after: DueAfter::Recent, run_takes: Takes::default() }
+        Self {
+            hungry: false,
+            sweep: true,
+            due_after: DueAfter::Recent,
+            more: false,
+            run_takes: RunTakes::default(),
+        }
     }
 }
 
@@ -83,6 +94,7 @@ impl Claims {
             not_before: now,
             room_looked_at: now,
             next_token: 1,
+            given_back: 0,
         }
     }
 
@@ -101,9 +113,29 @@ impl Claims {
         (hungry && !self.under_way).then(|| (self.room_looked_at + ROOM_EVERY).max(self.not_before))
     }
 
-    /// Whether a webhook may have more lanes due than were claimed.
-    pub(super) fn hungry(&self, webhook_id: i64) -> bool {
-        self.webhooks.get(&webhook_id).is_some_and(|webhook| webhook.hungry)
+    /// Whether a webhook has more lanes due than are claimed, as far as one knows.
+    pub(super) fn more(&self, webhook_id: i64) -> bool {
+        self.webhooks.get(&webhook_id).is_some_and(|webhook| webhook.more)
+    }
+
+    /// A lane of this webhook is due in the database, for this worker or another one.
+    pub(super) fn released(&mut self, webhook_id: i64) {
+        self.webhooks.entry(webhook_id).or_default().more = true;
+    }
+
+    /// Asks for lanes of this webhook.
+    pub(super) fn ask(&mut self, webhook_id: i64) {
+        self.webhooks.entry(webhook_id).or_default().hungry = true;
+    }
+
+    /// A lane is on its way back to the database. When it is claimed again that is no news.
+    pub(super) fn gave_back(&mut self) {
+        self.given_back += 1;
+    }
+
+    /// How long a lane of a webhook keeps its slot.
+    pub(super) fn run_takes(&self, webhook_id: i64) -> RunTakes {
+        self.webhooks.get(&webhook_id).map(|webhook| webhook.run_takes).unwrap_or_default()
     }
 
     /// A lane of a webhook has had a slot for so long.
@@ -151,13 +183,20 @@ impl Engine {
         if wants.is_empty() {
             return;
         }
+        let batches = wants.iter().filter_map(|want| self.targets.get(&want.webhook_id));
+        let messages =
+            batches.map(|target| target.settings.batch_size).max().unwrap_or_default().max(MESSAGES);
+        let limits = ReadLimits {
+            messages_per_lane: i32::try_from(messages).unwrap_or(i32::MAX),
+            payload_bytes: PAYLOAD_BYTES,
+        };
         self.claims.under_way = true;
         self.claims.asked = now;
         let token = self.claims.next_token;
         self.claims.next_token += 1;
         let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
-            let claimed = store.claim_lanes(worker, token, &wants, LIMITS).await;
+            let claimed = store.claim_lanes(worker, token, &wants, limits).await;
             Done::Claimed { token, wants, claimed }
         });
     }
@@ -193,15 +232,24 @@ impl Engine {
                 continue;
             }
             let held = held_by.get(id).copied().unwrap_or_default();
-            let limit = self.slots.limit(*id, target.own_limit());
+            // As slots are shared: beside others that wait, nobody gets more than an equal part.
+            let waiting = self.turns.len() + usize::from(!self.queued.contains_key(id));
+            let fair = self.config.concurrency.div_ceil(waiting.max(1));
+            let limit = self.slots.limit(*id, target.own_limit()).min(fair);
             let ahead = turns::ahead(limit, claims.run_takes);
             let most = limit + ahead;
             // As many as are free at most, so that some always are, however many webhooks hang.
             let room = most.min(free.max(FLOOR)).saturating_sub(held);
-            // Small claims cost as much as large ones: wait until a part of the room is free.
-            if room == 0 || (room < ahead / 3 && held > FLOOR) {
+            // Small claims cost as much as large ones: wait until a part of the room is free. But one lane is taken now and then,
+            // to see whether any is due: then others give way to it.
+            let probe = claims.sweep && !claims.more;
+            let room = if room > 0 && (room >= ahead / 3 || held <= FLOOR) {
+                room
+            } else if probe {
+                1
+            } else {
                 continue;
-            }
+            };
             let slots = room.min(left.max(1));
             free = free.saturating_sub(slots);
             left = left.saturating_sub(slots);
@@ -242,15 +290,20 @@ impl Engine {
                 // From the lanes themselves and not from the clock, or a backlog would be skipped.
                 Some((count, due_at)) if *count >= want.slots => {
                     claims.hungry = true;
+                    claims.more = true;
                     claims.due_after = DueAfter::At(*due_at);
                 }
                 _ => {
                     claims.hungry = false;
+                    claims.more = false;
                     claims.due_after = DueAfter::Recent;
                 }
             }
         }
-        let silence = self.pace.looked(found, self.claims.asked, Instant::now());
+        let again = found.min(self.claims.given_back);
+        // Where none was found, others have taken them.
+        self.claims.given_back = if found == 0 { 0 } else { self.claims.given_back - again };
+        let silence = self.pace.looked(found - again, self.claims.asked, Instant::now());
         self.ask_for_silence(silence);
     }
 

@@ -26,7 +26,7 @@ use super::{
     news::News,
     operation::Done,
     pace::{Pace, Silence},
-    run::{Run, RunEvent, Sender},
+    run::{RunEvent, Sender},
     session::Signals,
     settlement::Gathered,
     slots::Slots,
@@ -290,7 +290,7 @@ impl Engine {
             lane.failures = 0;
         }
         if lane.has_messages() {
-            lane.phase = Phase::Queued { since: Instant::now() };
+            lane.phase = Phase::Queued;
             let queue = self.queued.entry(key.webhook_id).or_default();
             if queue.is_empty() {
                 self.turns.push_back(key.webhook_id);
@@ -309,49 +309,6 @@ impl Engine {
                 self.retire(key);
             }
         }
-    }
-
-    /// Starts runs while there are slots, webhook by webhook.
-    fn start_runs(&mut self) {
-        let mut refused = 0;
-        while refused < self.turns.len() && !self.slots.full() {
-            let Some(webhook_id) = self.turns.pop_front() else { return };
-            let own_limit = self.targets.get(&webhook_id).and_then(|target| target.own_limit());
-            if !self.slots.take(webhook_id, own_limit, self.turns.len() + 1) {
-                self.turns.push_back(webhook_id);
-                refused += 1;
-                continue;
-            }
-            let queue = self.queued.entry(webhook_id).or_default();
-            let key = queue.pop_front();
-            if queue.is_empty() {
-                self.queued.remove(&webhook_id);
-            } else {
-                self.turns.push_back(webhook_id);
-            }
-            if !key.is_some_and(|key| self.start_run(key)) {
-                self.slots.give_back(webhook_id);
-            }
-            // One more slot is used or free: others may be let in now.
-            refused = 0;
-        }
-    }
-
-    /// Starts a queued lane's run in a slot that was taken for it; false where the lane has no use for it.
-    fn start_run(&mut self, key: LaneKey) -> bool {
-        let Some(lane) = self.lanes.get_mut(&key) else { return false };
-        if !matches!(lane.phase, Phase::Queued { .. }) {
-            return false;
-        }
-        let target = self.targets.get(&key.webhook_id).filter(|target| target.deliverable());
-        let Some(target) = target.filter(|_| !self.draining).map(Arc::clone) else {
-            self.advance(key);
-            return false;
-        };
-        let (messages, end) = lane.start_run();
-        let run = Run { key, target, messages, failures: lane.failures, end };
-        self.runs.spawn(run.send(Arc::clone(&self.sender)));
-        true
     }
 
     fn refresh_targets(&mut self) {

@@ -40,6 +40,8 @@ pub(super) struct Lane {
     pub(super) more: bool,
     pub(super) reading: Reading,
     pub(super) phase: Phase,
+    /// When its latest run began, or it was claimed.
+    pub(super) run_began: Instant,
     /// The wait before the next try to retire it.
     retire_wait: Duration,
 }
@@ -60,10 +62,7 @@ pub(super) enum Phase {
     /// Nothing: to be decided.
     Idle,
     /// Waits for a slot.
-    Queued {
-        /// Since when.
-        since: Instant,
-    },
+    Queued,
     /// Has a slot.
     Running {
         /// Messages of the run that are not reported yet.
@@ -72,8 +71,6 @@ pub(super) enum Phase {
         low: usize,
         /// Tells the run to end early.
         end: Arc<End>,
-        /// When it began.
-        since: Instant,
     },
     /// Released by the report that ended its run; forgotten at the run's end.
     Released,
@@ -88,10 +85,11 @@ pub(super) enum Phase {
 
 impl Lane {
     pub(super) fn claimed(claimed: ClaimedLane, token: i64) -> Self {
+        let now = Instant::now();
         let mut lane = Self {
             key: claimed.key,
             token,
-            claimed_at: Instant::now(),
+            claimed_at: now,
             rewinds: claimed.rewinds,
             failures: u32::try_from(claimed.failures).unwrap_or_default(),
             position: claimed.position,
@@ -102,6 +100,7 @@ impl Lane {
             more: false,
             reading: Reading::No,
             phase: Phase::Idle,
+            run_began: now,
             retire_wait: RETIRE_WAIT_MIN,
         };
         lane.append(claimed.owed);
@@ -195,12 +194,8 @@ impl Lane {
             }
         }
         let end = Arc::new(End::default());
-        self.phase = Phase::Running {
-            left: messages.len(),
-            low: messages.len() / 2,
-            end: Arc::clone(&end),
-            since: Instant::now(),
-        };
+        self.phase = Phase::Running { left: messages.len(), low: messages.len() / 2, end: Arc::clone(&end) };
+        self.run_began = Instant::now();
         self.retire_wait = RETIRE_WAIT_MIN;
         (messages, end)
     }
@@ -234,18 +229,10 @@ impl Lane {
 
     /// Ends the run before its next request if it began before that instant.
     pub(super) fn give_way_if_since(&self, instant: Instant) {
-        if let Phase::Running { end, since, .. } = &self.phase
-            && *since <= instant
+        if let Phase::Running { end, .. } = &self.phase
+            && self.run_began <= instant
         {
             end.give_way();
-        }
-    }
-
-    /// When its run began, if one is under way.
-    pub(super) fn running_since(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Running { since, .. } => Some(since),
-            _ => None,
         }
     }
 

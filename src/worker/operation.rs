@@ -16,7 +16,8 @@ use super::{
 use crate::{
     domain::{lane::LaneKey, webhook::Target},
     store::{
-        ClaimedLane, HeldLane, LaneNews, ReadLane, ReadLimits, Retirement, Settlement, StoreError, Want,
+        ClaimedLane, HeldLane, LaneNews, LaneState, ReadLane, ReadLimits, Retirement, Settlement, StoreError,
+        Want,
     },
 };
 
@@ -251,6 +252,12 @@ impl Engine {
         match settled.written {
             Ok(()) => {
                 self.recovered();
+                for lane in settled.settlement.lanes.iter().filter(|lane| lane.state == LaneState::Ready) {
+                    self.claims.released(lane.key.webhook_id);
+                    if !self.queued.contains_key(&lane.key.webhook_id) {
+                        self.claims.ask(lane.key.webhook_id);
+                    }
+                }
                 if !settled.settlement.dead.is_empty() {
                     // Their lanes are free to go on.
                     self.claims.look();

@@ -166,12 +166,10 @@ impl Engine {
         let timeout = self.timeout(key);
         let early = !unsent.is_empty();
         let Some(lane) = self.lanes.get_mut(&key) else { return };
+        self.claims.ran(key.webhook_id, lane.run_began.elapsed());
         if matches!(lane.phase, Phase::Released) {
             self.lanes.remove(&key);
             return;
-        }
-        if let Some(since) = lane.running_since() {
-            self.claims.ran(key.webhook_id, since.elapsed());
         }
         // A run that could not start its first request would spin: its worker is about to stop or to start over, or
         // its lease does not cover a timeout that has just been raised.
@@ -184,7 +182,7 @@ impl Engine {
             self.gathered.lane(change);
             self.lanes.remove(&key);
         } else if self.gives_way(key, early) {
-            self.give_back(key);
+            self.give_way(key);
         } else {
             self.advance(key);
         }

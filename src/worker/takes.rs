@@ -1,15 +1,15 @@
-//! How long a statement takes of late, and how long to pause after it: a busy database is asked less often, and each
-//! answer holds more.
+//! How long something takes of late: statements, so that a busy database is asked less often and each answer holds more; and
+//! runs, so that no more lanes are claimed than get a slot soon.
 
 use std::time::Duration;
 
-/// A moving mean; zero until something was noted.
+/// A moving mean, in which the latest has a weight of one in so many; zero until something was noted.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Takes(Duration);
+pub(super) struct Takes<const ONE_IN: u32 = 4>(Duration);
 
-impl Takes {
+impl<const ONE_IN: u32> Takes<ONE_IN> {
     pub(super) fn note(&mut self, took: Duration) {
-        self.0 = (self.0 * 3 + took) / 4;
+        self.0 = if self.0.is_zero() { took } else { (self.0 * (ONE_IN - 1) + took) / ONE_IN };
     }
 
     pub(super) fn mean(self) -> Duration {

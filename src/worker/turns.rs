@@ -1,27 +1,25 @@
 //! Whose turn it is among lanes: where more lanes wait than there are slots, each has one for a while.
 //!
 //! Promised: no lane's backlog, however deep, keeps other lanes from being sent, those that are not claimed yet included;
-//! and a worker leaves to others the lanes that it has no slot for. (Deficit round robin does the same for packets: Shreedhar
-//! and Varghese, 1996. Here time in a slot is what is shared, since receivers differ in how long they take.)
+//! and a worker leaves lanes to others that it has no slot for, but for those that keep its own slots busy. (Deficit round robin
+//! does the same for packets: Shreedhar and Varghese, 1996. Here time in a slot is what is shared, since receivers differ
+//! in how long they take.)
 
-use std::time::{Duration, Instant};
-
-use super::{
-    engine::Engine,
-    lane::{Lane, Phase},
-    takes::Takes,
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
 };
+
+use super::{engine::Engine, lane::Phase, run::Run, takes::Takes};
 use crate::{domain::lane::LaneKey, store::LaneState};
 
-/// How long a run may take while other lanes of its webhook wait for a slot; it sends something each time.
+/// How long a run may take while other lanes of its webhook wait for a slot.
 const SLICE: Duration = Duration::from_millis(250);
 
-/// How long a lane may stay claimed while others of its webhook are not: giving it back and claiming it anew costs as much as a
-/// few messages, and what was read of it ahead is read again.
+/// How long a lane may stay claimed while others of its webhook are due and not claimed. Giving it back and claiming it anew costs
+/// as much as a few messages, and what was read of it ahead is read again.
 const TURN: Duration = Duration::from_secs(1);
-
-/// How long a claimed lane may wait for a slot: other workers may have one.
-const QUEUE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// For how long lanes that are claimed ahead should keep the slots busy.
 const AHEAD: Duration = Duration::from_millis(100);
@@ -32,41 +30,61 @@ const AHEAD_MAX: usize = 4;
 /// Between two looks at who has had its turn.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// How long a lane keeps a slot.
+pub(super) type RunTakes = Takes<16>;
+
 /// How many lanes to claim ahead for a webhook that may use `slots`, where a run takes so long.
-pub(super) fn ahead(slots: usize, run: Takes) -> usize {
+pub(super) fn ahead(slots: usize, run: RunTakes) -> usize {
     let in_time = slots as u128 * AHEAD.as_micros() / run.mean().as_micros().max(1);
     usize::try_from(in_time).unwrap_or(usize::MAX).clamp((slots / 4).max(1), slots * AHEAD_MAX)
 }
 
 impl Engine {
-    /// Stops the runs that have had their time, and gives back the lanes that have waited too long.
-    pub(super) fn take_turns(&mut self, now: Instant) {
-        if self.next_turns.is_none_or(|at| now < at) {
-            return;
-        }
-        if let Some(instant) = now.checked_sub(SLICE) {
-            let waited_for = |lane: &&Lane| self.queued.contains_key(&lane.key.webhook_id);
-            self.lanes.values().filter(waited_for).for_each(|lane| lane.give_way_if_since(instant));
-        }
-        let mut given_back = Vec::new();
-        for queue in self.queued.values_mut() {
-            while let Some(key) = queue.front() {
-                match self.lanes.get(key).map(|lane| &lane.phase) {
-                    Some(Phase::Queued { since }) if now.duration_since(*since) < QUEUE_WAIT_MAX => break,
-                    Some(Phase::Queued { .. }) => given_back.push(*key),
-                    // It has become something else meanwhile.
-                    _ => {}
-                }
-                queue.pop_front();
+    /// Starts runs while there are slots, webhook by webhook.
+    pub(super) fn start_runs(&mut self) {
+        let mut refused = 0;
+        while refused < self.turns.len() && !self.slots.full() {
+            let Some(webhook_id) = self.turns.pop_front() else { return };
+            let own_limit = self.targets.get(&webhook_id).and_then(|target| target.own_limit());
+            if !self.slots.take(webhook_id, own_limit, self.turns.len() + 1) {
+                self.turns.push_back(webhook_id);
+                refused += 1;
+                continue;
             }
+            let queue = self.queued.entry(webhook_id).or_default();
+            let key = queue.pop_front();
+            if queue.is_empty() {
+                self.queued.remove(&webhook_id);
+                // Lanes that were given back, or never claimed: their turn has come.
+                if self.claims.more(webhook_id) {
+                    self.claims.ask(webhook_id);
+                }
+            } else {
+                self.turns.push_back(webhook_id);
+            }
+            if !key.is_some_and(|key| self.start_run(key)) {
+                self.slots.give_back(webhook_id);
+            }
+            // One more slot is used or free: others may be let in now.
+            refused = 0;
         }
-        self.queued.retain(|_, queue| !queue.is_empty());
-        self.turns.retain(|webhook_id| self.queued.contains_key(webhook_id));
-        for key in given_back {
-            self.give_back(key);
+    }
+
+    /// Starts a queued lane's run in a slot that was taken for it; false where the lane has no use for it.
+    fn start_run(&mut self, key: LaneKey) -> bool {
+        let Some(lane) = self.lanes.get_mut(&key) else { return false };
+        if !matches!(lane.phase, Phase::Queued) {
+            return false;
         }
-        self.next_turns = None;
-        self.expect_turns(now);
+        let target = self.targets.get(&key.webhook_id).filter(|target| target.deliverable());
+        let Some(target) = target.filter(|_| !self.draining).map(Arc::clone) else {
+            self.advance(key);
+            return false;
+        };
+        let (messages, end) = lane.start_run();
+        let run = Run { key, target, messages, failures: lane.failures, end };
+        self.runs.spawn(run.send(Arc::clone(&self.sender)));
+        true
     }
 
     /// Lanes wait for slots: look at it in a while.
@@ -76,15 +94,48 @@ impl Engine {
         }
     }
 
-    /// Whether lanes of this webhook wait here, and probably others in the database.
-    fn crowded(&self, webhook_id: i64) -> bool {
-        self.queued.get(&webhook_id).is_some_and(|queue| !queue.is_empty()) && self.claims.hungry(webhook_id)
+    /// Where lanes wait: ends the runs that have had their time, and gives back the lanes that are too many, since runs take
+    /// longer than when they were claimed.
+    pub(super) fn take_turns(&mut self, now: Instant) {
+        if self.next_turns.is_none_or(|at| now < at) {
+            return;
+        }
+        self.next_turns = None;
+        let mut held: HashMap<i64, usize> = HashMap::new();
+        let begun_before = now.checked_sub(SLICE);
+        for lane in self.lanes.values() {
+            if lane.busy() && self.queued.contains_key(&lane.key.webhook_id) {
+                *held.entry(lane.key.webhook_id).or_default() += 1;
+                begun_before.inspect(|instant| lane.give_way_if_since(*instant));
+            }
+        }
+        for (webhook_id, held) in held {
+            let own_limit = self.targets.get(&webhook_id).and_then(|target| target.own_limit());
+            let slots = self.slots.limit(webhook_id, own_limit);
+            let most = slots + ahead(slots, self.claims.run_takes(webhook_id));
+            // Not for a few: what is given back waits behind all others.
+            if held > most + most / 4 + 1 {
+                self.give_back_waiting(webhook_id, held - most);
+            }
+        }
     }
 
-    /// Whether a lane's turn is over, so that it is not to be read on.
-    pub(super) fn turn_is_over(&self, key: LaneKey) -> bool {
-        self.lanes.get(&key).is_some_and(|lane| lane.claimed_at.elapsed() >= TURN)
-            && self.crowded(key.webhook_id)
+    /// Gives back so many of the lanes that have waited for the shortest time.
+    fn give_back_waiting(&mut self, webhook_id: i64, count: usize) {
+        for _ in 0..count {
+            // Its entry stays while it is in line for a turn.
+            let queue = self.queued.get_mut(&webhook_id).filter(|queue| queue.len() > 1);
+            let Some(key) = queue.and_then(std::collections::VecDeque::pop_back) else { return };
+            if self.lanes.get(&key).is_some_and(|lane| matches!(lane.phase, Phase::Queued)) {
+                self.give_way(key);
+            }
+        }
+    }
+
+    /// Releases a lane in favour of others that are due.
+    pub(super) fn give_way(&mut self, key: LaneKey) {
+        self.claims.gave_back();
+        self.give_back(key);
     }
 
     /// Releases a lane, so that it waits in the database behind all others.
@@ -94,13 +145,17 @@ impl Engine {
         }
     }
 
-    /// A run ended early, or sent all that it had: whether its lane is given back.
+    /// Whether a lane has had its turn, and others are due: it is not to be read on, and given back when it has ended its run.
+    pub(super) fn turn_is_over(&self, key: LaneKey) -> bool {
+        self.queued.contains_key(&key.webhook_id)
+            && self.claims.more(key.webhook_id)
+            && self.lanes.get(&key).is_some_and(|lane| lane.claimed_at.elapsed() >= TURN)
+    }
+
+    /// Whether a lane whose run has ended is given back: not if there is nothing more of it, or it was read already.
     pub(super) fn gives_way(&self, key: LaneKey, early: bool) -> bool {
-        let Some(lane) = self.lanes.get(&key) else { return false };
-        if early {
-            return self.crowded(key.webhook_id);
-        }
-        !lane.has_messages() && lane.more && self.turn_is_over(key)
+        self.turn_is_over(key)
+            && self.lanes.get(&key).is_some_and(|lane| early || (!lane.has_messages() && lane.more))
     }
 }
 
@@ -110,15 +165,15 @@ mod tests {
 
     #[test]
     fn the_longer_runs_take_the_fewer_lanes_are_claimed_ahead() {
-        let mut run = Takes::default();
+        let mut run = RunTakes::default();
         assert_eq!(ahead(100, run), 400, "nothing is known yet");
-        for _ in 0..50 {
-            run.note(Duration::from_millis(50));
-        }
-        assert!((195..=210).contains(&ahead(100, run)), "{}", ahead(100, run));
-        for _ in 0..50 {
+        run.note(Duration::from_millis(50));
+        assert_eq!(ahead(100, run), 200);
+        for _ in 0..100 {
             run.note(Duration::from_secs(10));
         }
         assert_eq!((ahead(100, run), ahead(4, run), ahead(1, run)), (25, 1, 1));
+        run.note(Duration::from_millis(1));
+        assert_eq!(ahead(100, run), 25, "one that was short changes little");
     }
 }

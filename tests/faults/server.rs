@@ -4,7 +4,12 @@ use pgtopic::embedded::ShutdownMode;
 use tokio_postgres::Client;
 
 use crate::{
-    incident::Step, kind::Kind, report::Report, stage::Stage, support::reach_schema, wal_disk::WalDisk,
+    incident::Step,
+    kind::Kind,
+    report::Report,
+    stage::Stage,
+    support::{eventually, reach_schema},
+    wal_disk::WalDisk,
 };
 
 /// How many NOTIFYs an idle listener holds back. Not enough to fill the queue: that would take 8 GiB.
@@ -25,7 +30,11 @@ pub(crate) async fn terminate_backend(stage: &Stage, step: &Step) {
     let client = reach_schema(&stage.cluster.url()).await;
     let all =
         "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgtopic' ORDER BY backend_start, pid";
-    let rows = client.query(all, &[]).await.unwrap();
+    // They may have lost all of theirs a moment ago.
+    let rows = eventually("a connection to end", async || {
+        Some(client.query(all, &[]).await.unwrap()).filter(|rows| !rows.is_empty())
+    })
+    .await;
     let process: i32 = rows[step.target % rows.len()].get(0);
     client.execute("SELECT pg_terminate_backend($1)", &[&process]).await.unwrap();
 }

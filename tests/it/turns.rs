@@ -23,13 +23,13 @@ fn lanes(received: &[Received]) -> usize {
     received.iter().map(Received::partition).collect::<HashSet<_>>().len()
 }
 
-/// One after another to their end, the first lanes alone would take half a minute.
+/// One after another to their end, the first lanes alone would take 40 seconds, and 8,000 requests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lanes_with_a_deep_backlog_give_way_to_those_that_wait() {
-    let scene = backlog(40, 400).await;
+    let scene = backlog(24, 400).await;
     let _broker = Broker::with(scene.store(), 4, quick_delivery());
-    let received = scene.receiver.wait_until("each lane's first request", |all| lanes(all) == 40).await;
-    assert!(received.len() < 2_000, "the last lane's turn came after {} requests", received.len());
+    let received = scene.receiver.wait_until("each lane's first request", |all| lanes(all) == 24).await;
+    assert!(received.len() < 4_000, "the last lane's turn came after {} requests", received.len());
 }
 
 /// The first worker has claimed every lane before the second one comes.
@@ -37,15 +37,32 @@ async fn lanes_with_a_deep_backlog_give_way_to_those_that_wait() {
 async fn a_worker_leaves_to_others_what_it_has_no_slot_for() {
     let scene = backlog(10, 100).await;
     let first = Broker::with(scene.store(), 4, quick_delivery());
-    scene.receiver.wait_for(20).await;
-    let held = scene.number("SELECT count(*) FROM lanes WHERE claimed_by IS NOT NULL").await;
-    assert_eq!(held, 10);
+    scene.until("(SELECT count(*) FROM lanes WHERE claimed_by IS NOT NULL) = 10").await;
     let second = Broker::with(scene.store(), 4, quick_delivery());
     let in_flight = |all: &[Received]| all.iter().filter(|request| request.ended.is_none()).count();
     scene.receiver.wait_until("both workers send", |all| in_flight(all) >= 7).await;
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
     first.stop().await;
     second.stop().await;
+}
+
+/// A lane that gave way is looked for as soon as nothing else waits, and not only when it is time for a look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_is_not_left_empty_after_a_lane_gave_way() {
+    let scene = backlog(1, 1_000).await;
+    scene.sql("UPDATE webhooks SET max_in_flight = 1").await;
+    let _broker = Broker::start(scene.store());
+    scene.receiver.wait_for(60).await;
+    for _ in 0..10 {
+        let id = scene.publish(&["seldom"]).await[0];
+        let sent = |all: &[Received]| all.iter().any(|request| request.position() == id);
+        let received = scene.receiver.wait_until("its turn", sent).await;
+        scene.receiver.wait_for(received.len() + 20).await;
+    }
+    let received = scene.receiver.received();
+    let left_empty = |pair: &&[Received]| pair[1].arrived - pair[0].arrived > Duration::from_millis(300);
+    let times = received.windows(2).filter(left_empty).count();
+    assert!(times < 5, "left empty {times} times");
 }
 
 /// Lanes that wait for their webhook's rate hold its slots for longer than a turn.
@@ -57,7 +74,7 @@ async fn turns_take_nothing_from_a_rate() {
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
     broker.stop().await;
     let received = scene.receiver.received();
-    let took = received[11].arrived - received[0].arrived;
+    let took = received[received.len() - 1].arrived - received[0].arrived;
     // 5.5 s by the rate; a part of it is lost where a lane gives way while it waits.
-    assert!(took < Duration::from_secs(9), "{took:?}");
+    assert!(received.len() == 12 && took < Duration::from_secs(8), "{} in {took:?}", received.len());
 }

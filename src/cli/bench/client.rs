@@ -52,6 +52,9 @@ enum Mode {
         url: String,
         #[arg(long)]
         channel: String,
+        /// Read each row anew, as if the notification did not carry it
+        #[arg(long)]
+        read: bool,
     },
 }
 
@@ -65,7 +68,7 @@ impl BenchClient {
         let work = async {
             match self.mode {
                 Mode::Send { url, messages, lanes } => send_all(&url, messages, lanes).await,
-                Mode::Listen { url, channel } => listen(common, &url, &channel).await,
+                Mode::Listen { url, channel, read } => listen(common, &url, &channel, read).await,
             }
         };
         match shutdown.run_until_cancelled(work).await {
@@ -100,8 +103,8 @@ async fn send_all(url: &str, messages: u64, lanes: u64) -> Result<(), CliError> 
     Ok(())
 }
 
-/// The smallest loop there is: a notification arrives, a request leaves.
-async fn listen(common: &CommonFlags, url: &str, channel: &str) -> Result<(), CliError> {
+/// The smallest loop there is: a notification arrives, a request leaves. With `read`, the row is read in between.
+async fn listen(common: &CommonFlags, url: &str, channel: &str, read: bool) -> Result<(), CliError> {
     let config = common.load(&[])?;
     start_logging(&config)?;
     let mut listener = Store::new(&config.database)?.bench_listen(channel).await?;
@@ -111,8 +114,9 @@ async fn listen(common: &CommonFlags, url: &str, channel: &str) -> Result<(), Cl
     while let Some(text) = listener.next().await {
         let (id, payload) =
             text.split_once(' ').ok_or_else(|| failed("an unknown notification".to_owned()))?;
-        let id = id.parse().map_err(|_| failed("an unknown notification".to_owned()))?;
-        sender.send(id, &key, payload.to_owned()).await?;
+        let id: i64 = id.parse().map_err(|_| failed("an unknown notification".to_owned()))?;
+        let payload = if read { listener.read(id).await? } else { payload.to_owned() };
+        sender.send(id.unsigned_abs(), &key, payload).await?;
     }
     Err(failed("the connection to the database is lost".to_owned()))
 }

@@ -21,6 +21,8 @@ pub(super) struct Drain {
     /// Over how many lanes they are spread.
     pub(super) lanes: u64,
     pub(super) workers: usize,
+    /// Lanes in flight in one worker; the scale's where it is `None`.
+    pub(super) slots: Option<usize>,
     /// Webhooks of the topic; each message goes to all of them.
     pub(super) webhooks: usize,
     /// How long the receiver takes to answer.
@@ -44,7 +46,20 @@ pub(super) struct Drained {
 impl Drain {
     /// One worker, one webhook, nothing that hangs or is slow.
     pub(super) fn new(messages: u64, lanes: u64) -> Self {
-        Self { messages, lanes, workers: 1, webhooks: 1, answer_after: Duration::ZERO, hanging: 0 }
+        Self {
+            messages,
+            lanes,
+            workers: 1,
+            slots: None,
+            webhooks: 1,
+            answer_after: Duration::ZERO,
+            hanging: 0,
+        }
+    }
+
+    /// Lanes that may be in flight in one worker.
+    fn slots(&self, bench: &Bench) -> usize {
+        self.slots.unwrap_or(bench.scale.concurrency)
     }
 
     /// How many requests there are to make.
@@ -78,7 +93,7 @@ impl Drain {
         }
         database.store.bench_checkpoint().await?;
 
-        let mut workers = Workers::start(self.workers, &database, bench.scale.concurrency).await?;
+        let mut workers = Workers::start(self.workers, &database, self.slots(bench)).await?;
         if self.hanging > 0 {
             let seen = || tally.requests(self.webhooks) > 0;
             wait_until(&mut workers, Duration::from_secs(10), "a request that hangs", seen).await?;
@@ -126,11 +141,13 @@ impl Drain {
     }
 }
 
-/// Makes as many requests without a database: the same client in a process of its own, so many lanes side by side. Gives
+/// Makes as many requests without a database: the same client in a process of its own, as many lanes side by side as the workers
+/// have slots for. Gives
 /// requests a second, from the first arrival to the last.
 pub(super) async fn client_only(bench: &Bench, drain: &Drain) -> Result<f64, CliError> {
     let messages = drain.requests();
-    let lanes = (drain.lanes * drain.webhooks as u64).min(bench.scale.concurrency as u64);
+    let slots = drain.slots(bench) * drain.workers;
+    let lanes = (drain.lanes * drain.webhooks as u64).min(slots as u64);
     let tally = Arc::new(Tally::new(&[lanes], 0).answering_after(drain.answer_after));
     let receiver = Receiver::start(&tally)?;
     let arguments = [
