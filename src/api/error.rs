@@ -1,5 +1,10 @@
 //! Every error, and the RFC 9457 problem it becomes.
 
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
+
 use axum::{
     extract::Request,
     http::{
@@ -12,10 +17,14 @@ use axum::{
 use problem_details::ProblemDetails;
 use serde::Serialize;
 
+use super::seldom::Seldom;
 use crate::{
     domain::violation::{Violation, Violations},
     store::StoreError,
 };
+
+/// For the log, which one line serves as well as thousands.
+static AWAY: Mutex<Seldom> = Mutex::new(Seldom::new());
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -75,7 +84,10 @@ impl From<StoreError> for ApiError {
 
 impl ApiError {
     fn database_away(cause: &StoreError) -> Self {
-        tracing::warn!(%cause, "the database does not serve");
+        let said = AWAY.lock().unwrap_or_else(PoisonError::into_inner).say(Instant::now());
+        if let Some(left_out) = said {
+            tracing::warn!(%cause, left_out, "the database does not serve; this is said every ten seconds at most");
+        }
         Self::Unavailable("the database does not serve right now; try again in a moment".to_owned())
     }
 

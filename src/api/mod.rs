@@ -20,6 +20,7 @@ mod extract;
 mod health;
 mod messages;
 mod openapi;
+mod seldom;
 mod server;
 mod topics;
 mod webhooks;

@@ -60,7 +60,7 @@ async fn a_slot_is_not_left_empty_after_a_lane_gave_way() {
         scene.receiver.wait_for(received.len() + 20).await;
     }
     let received = scene.receiver.received();
-    let left_empty = |pair: &&[Received]| pair[1].arrived - pair[0].arrived > Duration::from_millis(300);
+    let left_empty = |pair: &&[Received]| pair[1].arrived - pair[0].arrived > Duration::from_millis(150);
     let times = received.windows(2).filter(left_empty).count();
     assert!(times < 5, "left empty {times} times");
 }
