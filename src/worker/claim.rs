@@ -39,6 +39,9 @@ const RUN_ENDS: Duration = Duration::from_millis(100);
 /// What one claim reads of a lane, where its webhook does not take more at once.
 const MESSAGES: usize = 16;
 
+/// What one claim reads of a lane at most.
+const MESSAGES_MAX: usize = 50;
+
 /// Bytes of payload that one claim reads.
 const PAYLOAD_BYTES: i64 = 2 << 20;
 
@@ -58,6 +61,7 @@ pub(super) struct Claims {
 }
 
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each may be true whatever the others are")]
 struct WebhookClaims {
     /// Whether to ask for more: the last claim came back full, or none was made since something may have come.
     hungry: bool,
@@ -67,6 +71,8 @@ struct WebhookClaims {
     due_after: DueAfter,
     /// Whether there are more, as far as one knows: the last claim came back full, or lanes were given back since.
     more: bool,
+    /// One of these became true after the claim under way was asked, which may have been too early to see why.
+    since_asked: bool,
     run_takes: RunTakes,
 }
 
@@ -77,6 +83,7 @@ impl Default for WebhookClaims {
             sweep: true,
             due_after: DueAfter::Recent,
             more: false,
+            since_asked: false,
             run_takes: RunTakes::default(),
         }
     }
@@ -120,12 +127,16 @@ impl Claims {
 
     /// A lane of this webhook is due in the database, for this worker or another one.
     pub(super) fn released(&mut self, webhook_id: i64) {
-        self.webhooks.entry(webhook_id).or_default().more = true;
+        let webhook = self.webhooks.entry(webhook_id).or_default();
+        webhook.more = true;
+        webhook.since_asked = true;
     }
 
     /// Asks for lanes of this webhook.
     pub(super) fn ask(&mut self, webhook_id: i64) {
-        self.webhooks.entry(webhook_id).or_default().hungry = true;
+        let webhook = self.webhooks.entry(webhook_id).or_default();
+        webhook.hungry = true;
+        webhook.since_asked = true;
     }
 
     /// A lane is on its way back to the database. When it is claimed again that is no news.
@@ -134,8 +145,8 @@ impl Claims {
     }
 
     /// How long a lane of a webhook keeps its slot.
-    pub(super) fn run_takes(&self, webhook_id: i64) -> RunTakes {
-        self.webhooks.get(&webhook_id).map(|webhook| webhook.run_takes).unwrap_or_default()
+    pub(super) fn run_takes(&self, webhook_id: i64) -> Duration {
+        self.webhooks.get(&webhook_id).map(|webhook| webhook.run_takes.mean()).unwrap_or_default()
     }
 
     /// A lane of a webhook has had a slot for so long.
@@ -183,9 +194,11 @@ impl Engine {
         if wants.is_empty() {
             return;
         }
+        // A batch at once, but no more rows in all than without.
         let batches = wants.iter().filter_map(|want| self.targets.get(&want.webhook_id));
-        let messages =
-            batches.map(|target| target.settings.batch_size).max().unwrap_or_default().max(MESSAGES);
+        let batch = batches.map(|target| target.settings.batch_size).max().unwrap_or_default();
+        let lanes: usize = wants.iter().map(|want| want.slots).sum();
+        let messages = batch.min(CLAIM_MAX * MESSAGES / lanes.max(1)).clamp(MESSAGES, MESSAGES_MAX);
         let limits = ReadLimits {
             messages_per_lane: i32::try_from(messages).unwrap_or(i32::MAX),
             payload_bytes: PAYLOAD_BYTES,
@@ -225,18 +238,16 @@ impl Engine {
         let mut wants = Vec::new();
         for (id, target) in &self.targets {
             if !target.deliverable() {
+                self.claims.webhooks.entry(*id).or_default().hungry = false;
                 continue;
             }
+            let limit = self.fair_slots(*id);
             let claims = self.claims.webhooks.entry(*id).or_default();
             if !claims.hungry {
                 continue;
             }
             let held = held_by.get(id).copied().unwrap_or_default();
-            // As slots are shared: beside others that wait, nobody gets more than an equal part.
-            let waiting = self.turns.len() + usize::from(!self.queued.contains_key(id));
-            let fair = self.config.concurrency.div_ceil(waiting.max(1));
-            let limit = self.slots.limit(*id, target.own_limit()).min(fair);
-            let ahead = turns::ahead(limit, claims.run_takes);
+            let ahead = turns::ahead(limit, claims.run_takes.mean());
             let most = limit + ahead;
             // As many as are free at most, so that some always are, however many webhooks hang.
             let room = most.min(free.max(FLOOR)).saturating_sub(held);
@@ -255,6 +266,7 @@ impl Engine {
             left = left.saturating_sub(slots);
             let due_after = if claims.sweep { DueAfter::Beginning } else { claims.due_after };
             claims.sweep = false;
+            claims.since_asked = false;
             wants.push(Want { webhook_id: *id, slots, due_after });
         }
         wants
@@ -294,15 +306,15 @@ impl Engine {
                     claims.due_after = DueAfter::At(*due_at);
                 }
                 _ => {
-                    claims.hungry = false;
-                    claims.more = false;
+                    claims.hungry &= claims.since_asked;
+                    claims.more &= claims.since_asked;
                     claims.due_after = DueAfter::Recent;
                 }
             }
         }
         let again = found.min(self.claims.given_back);
-        // Where none was found, others have taken them.
-        self.claims.given_back = if found == 0 { 0 } else { self.claims.given_back - again };
+        // Others may have taken the rest.
+        self.claims.given_back = (self.claims.given_back - again) / 2;
         let silence = self.pace.looked(found - again, self.claims.asked, Instant::now());
         self.ask_for_silence(silence);
     }

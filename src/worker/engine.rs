@@ -290,7 +290,7 @@ impl Engine {
             lane.failures = 0;
         }
         if lane.has_messages() {
-            lane.phase = Phase::Queued;
+            lane.phase = Phase::Queued { since: Instant::now() };
             let queue = self.queued.entry(key.webhook_id).or_default();
             if queue.is_empty() {
                 self.turns.push_back(key.webhook_id);

@@ -62,7 +62,10 @@ pub(super) enum Phase {
     /// Nothing: to be decided.
     Idle,
     /// Waits for a slot.
-    Queued,
+    Queued {
+        /// Since when.
+        since: Instant,
+    },
     /// Has a slot.
     Running {
         /// Messages of the run that are not reported yet.

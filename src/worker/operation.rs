@@ -252,10 +252,13 @@ impl Engine {
         match settled.written {
             Ok(()) => {
                 self.recovered();
-                for lane in settled.settlement.lanes.iter().filter(|lane| lane.state == LaneState::Ready) {
-                    self.claims.released(lane.key.webhook_id);
-                    if !self.queued.contains_key(&lane.key.webhook_id) {
-                        self.claims.ask(lane.key.webhook_id);
+                let released = settled.settlement.lanes.iter().filter(|lane| lane.state == LaneState::Ready);
+                for webhook_id in released.map(|lane| lane.key.webhook_id) {
+                    if self.targets.get(&webhook_id).is_some_and(|target| target.deliverable()) {
+                        self.claims.released(webhook_id);
+                        if !self.queued.contains_key(&webhook_id) {
+                            self.claims.ask(webhook_id);
+                        }
                     }
                 }
                 if !settled.settlement.dead.is_empty() {

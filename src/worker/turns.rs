@@ -27,6 +27,9 @@ const AHEAD: Duration = Duration::from_millis(100);
 /// How many lanes are claimed ahead at most, for each slot.
 const AHEAD_MAX: usize = 4;
 
+/// How long the first in line must have waited for a slot before any lane is given back to others.
+const LONG_WAIT: Duration = Duration::from_millis(500);
+
 /// Between two looks at who has had its turn.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -34,8 +37,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(super) type RunTakes = Takes<16>;
 
 /// How many lanes to claim ahead for a webhook that may use `slots`, where a run takes so long.
-pub(super) fn ahead(slots: usize, run: RunTakes) -> usize {
-    let in_time = slots as u128 * AHEAD.as_micros() / run.mean().as_micros().max(1);
+pub(super) fn ahead(slots: usize, run: Duration) -> usize {
+    let in_time = slots as u128 * AHEAD.as_micros() / run.as_micros().max(1);
     usize::try_from(in_time).unwrap_or(usize::MAX).clamp((slots / 4).max(1), slots * AHEAD_MAX)
 }
 
@@ -73,7 +76,7 @@ impl Engine {
     /// Starts a queued lane's run in a slot that was taken for it; false where the lane has no use for it.
     fn start_run(&mut self, key: LaneKey) -> bool {
         let Some(lane) = self.lanes.get_mut(&key) else { return false };
-        if !matches!(lane.phase, Phase::Queued) {
+        if !matches!(lane.phase, Phase::Queued { .. }) {
             return false;
         }
         let target = self.targets.get(&key.webhook_id).filter(|target| target.deliverable());
@@ -95,7 +98,7 @@ impl Engine {
     }
 
     /// Where lanes wait: ends the runs that have had their time, and gives back the lanes that are too many, since runs take
-    /// longer than when they were claimed.
+    /// longer than when they were claimed, or others share the slots.
     pub(super) fn take_turns(&mut self, now: Instant) {
         if self.next_turns.is_none_or(|at| now < at) {
             return;
@@ -103,21 +106,46 @@ impl Engine {
         self.next_turns = None;
         let mut held: HashMap<i64, usize> = HashMap::new();
         let begun_before = now.checked_sub(SLICE);
-        for lane in self.lanes.values() {
-            if lane.busy() && self.queued.contains_key(&lane.key.webhook_id) {
+        // Then lanes of other webhooks may wait for any of them.
+        let full = self.slots.full() && !self.turns.is_empty();
+        for lane in self.lanes.values().filter(|lane| lane.busy()) {
+            let queued = self.queued.contains_key(&lane.key.webhook_id);
+            if queued {
                 *held.entry(lane.key.webhook_id).or_default() += 1;
+            }
+            if queued || full {
                 begun_before.inspect(|instant| lane.give_way_if_since(*instant));
             }
         }
         for (webhook_id, held) in held {
-            let own_limit = self.targets.get(&webhook_id).and_then(|target| target.own_limit());
-            let slots = self.slots.limit(webhook_id, own_limit);
-            let most = slots + ahead(slots, self.claims.run_takes(webhook_id));
+            let waited = self.first_in_line(webhook_id).map_or(Duration::ZERO, |since| now - since);
+            if waited < LONG_WAIT {
+                continue;
+            }
+            let slots = self.fair_slots(webhook_id);
+            // A run that has not ended yet tells nothing of its time, but those that wait do.
+            let most = slots + ahead(slots, self.claims.run_takes(webhook_id).max(waited));
             // Not for a few: what is given back waits behind all others.
             if held > most + most / 4 + 1 {
                 self.give_back_waiting(webhook_id, held - most);
             }
         }
+    }
+
+    /// Since when the first lane in line waits.
+    fn first_in_line(&self, webhook_id: i64) -> Option<Instant> {
+        let key = self.queued.get(&webhook_id)?.front()?;
+        match self.lanes.get(key)?.phase {
+            Phase::Queued { since } => Some(since),
+            _ => None,
+        }
+    }
+
+    /// How many slots a webhook may use: beside others whose lanes wait, no more than an equal part.
+    pub(super) fn fair_slots(&self, webhook_id: i64) -> usize {
+        let own_limit = self.targets.get(&webhook_id).and_then(|target| target.own_limit());
+        let waiting = self.turns.len() + usize::from(!self.queued.contains_key(&webhook_id));
+        self.slots.limit(webhook_id, own_limit).min(self.config.concurrency.div_ceil(waiting.max(1)))
     }
 
     /// Gives back so many of the lanes that have waited for the shortest time.
@@ -126,7 +154,7 @@ impl Engine {
             // Its entry stays while it is in line for a turn.
             let queue = self.queued.get_mut(&webhook_id).filter(|queue| queue.len() > 1);
             let Some(key) = queue.and_then(std::collections::VecDeque::pop_back) else { return };
-            if self.lanes.get(&key).is_some_and(|lane| matches!(lane.phase, Phase::Queued)) {
+            if self.lanes.get(&key).is_some_and(|lane| matches!(lane.phase, Phase::Queued { .. })) {
                 self.give_way(key);
             }
         }
@@ -166,14 +194,15 @@ mod tests {
     #[test]
     fn the_longer_runs_take_the_fewer_lanes_are_claimed_ahead() {
         let mut run = RunTakes::default();
-        assert_eq!(ahead(100, run), 400, "nothing is known yet");
+        assert_eq!(ahead(100, run.mean()), 400, "nothing is known yet");
         run.note(Duration::from_millis(50));
-        assert_eq!(ahead(100, run), 200);
+        assert_eq!(ahead(100, run.mean()), 200);
         for _ in 0..100 {
             run.note(Duration::from_secs(10));
         }
-        assert_eq!((ahead(100, run), ahead(4, run), ahead(1, run)), (25, 1, 1));
+        let ahead = |slots| ahead(slots, run.mean());
+        assert_eq!((ahead(100), ahead(4), ahead(1)), (25, 1, 1));
         run.note(Duration::from_millis(1));
-        assert_eq!(ahead(100, run), 25, "one that was short changes little");
+        assert_eq!(super::ahead(100, run.mean()), 25, "one that was short changes little");
     }
 }
