@@ -11,7 +11,7 @@ use super::{
     engine::Engine,
     lane::{Lane, Phase},
     news::ASK_EACH,
-    operation::Done,
+    operation::{Done, READ_LIMITS},
     pace::POLL_IDLE,
     target::Targets,
     turns::{self, RunTakes},
@@ -38,12 +38,6 @@ const RUN_ENDS: Duration = Duration::from_millis(100);
 
 /// What one claim reads of a lane, where its webhook does not take more at once.
 const MESSAGES: usize = 16;
-
-/// What one claim reads of a lane at most.
-const MESSAGES_MAX: usize = 50;
-
-/// Bytes of payload that one claim reads.
-const PAYLOAD_BYTES: i64 = 2 << 20;
 
 /// Where each webhook's claims stand.
 pub(super) struct Claims {
@@ -198,11 +192,10 @@ impl Engine {
         let batches = wants.iter().filter_map(|want| self.targets.get(&want.webhook_id));
         let batch = batches.map(|target| target.settings.batch_size).max().unwrap_or_default();
         let lanes: usize = wants.iter().map(|want| want.slots).sum();
-        let messages = batch.min(CLAIM_MAX * MESSAGES / lanes.max(1)).clamp(MESSAGES, MESSAGES_MAX);
-        let limits = ReadLimits {
-            messages_per_lane: i32::try_from(messages).unwrap_or(i32::MAX),
-            payload_bytes: PAYLOAD_BYTES,
-        };
+        let messages = batch.min(CLAIM_MAX * MESSAGES / lanes.max(1)).max(MESSAGES);
+        let messages_per_lane =
+            i32::try_from(messages).unwrap_or(i32::MAX).min(READ_LIMITS.messages_per_lane);
+        let limits = ReadLimits { messages_per_lane, ..READ_LIMITS };
         self.claims.under_way = true;
         self.claims.asked = now;
         let token = self.claims.next_token;
@@ -241,11 +234,11 @@ impl Engine {
                 self.claims.webhooks.entry(*id).or_default().hungry = false;
                 continue;
             }
-            let limit = self.fair_slots(*id);
-            let claims = self.claims.webhooks.entry(*id).or_default();
-            if !claims.hungry {
+            if !self.claims.webhooks.get(id).is_some_and(|claims| claims.hungry) {
                 continue;
             }
+            let limit = self.fair_slots(*id);
+            let claims = self.claims.webhooks.entry(*id).or_default();
             let held = held_by.get(id).copied().unwrap_or_default();
             let ahead = turns::ahead(limit, claims.run_takes.mean());
             let most = limit + ahead;

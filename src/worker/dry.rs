@@ -116,9 +116,7 @@ impl Engine {
         let wait = lane.next_retire_wait();
         if wait >= RETIRE_WAIT_MAX && self.dry.len() >= STRIPE_TAKEN_MAX {
             // A long transaction may hold the stripes of any number of lanes, which must not fill this worker.
-            let change = lane.change(LaneState::Waiting(RETIRE_WAIT_MAX), None);
-            self.gathered.lane(change);
-            self.lanes.remove(&key);
+            self.release(key, LaneState::Waiting(RETIRE_WAIT_MAX));
             return;
         }
         self.dry_until(key, Instant::now() + wait);

@@ -35,7 +35,7 @@ use super::{
 use crate::{
     config::{DeliveryConfig, WorkerConfig},
     domain::lane::LaneKey,
-    store::{DeadDelivery, DeadReason, DoneDelivery, Store},
+    store::{DeadDelivery, DeadReason, DoneDelivery, LaneState, Store},
 };
 
 /// How long a lane where messages keep arriving is held after it ran dry. Deleting and making its row anew for each
@@ -276,7 +276,7 @@ impl Engine {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let deliverable = self.targets.get(&key.webhook_id).is_some_and(|target| target.deliverable());
         if self.draining || !deliverable {
-            self.give_back(key);
+            self.release(key, LaneState::Ready);
             return;
         }
         while let Some(message_id) = lane.pop_missing() {

@@ -28,7 +28,7 @@ const READ_MAX: usize = 256;
 const READ_AHEAD: Duration = Duration::from_millis(2);
 
 /// What one read reads.
-const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 50, payload_bytes: 2 << 20 };
+pub(super) const READ_LIMITS: ReadLimits = ReadLimits { messages_per_lane: 50, payload_bytes: 2 << 20 };
 
 /// A statement's answer.
 pub(super) enum Done {
@@ -136,7 +136,7 @@ impl Engine {
         self.under_way.read = true;
         let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
-            let read = store.read_lanes(worker, &held, LIMITS).await;
+            let read = store.read_lanes(worker, &held, READ_LIMITS).await;
             Done::Read { asked: held, read }
         });
     }

@@ -178,9 +178,7 @@ impl Engine {
         lane.phase = Phase::Idle;
         if held_back || not_before.is_some() {
             let wait = not_before.unwrap_or(HELD_BACK);
-            let change = lane.change(LaneState::Waiting(wait), None);
-            self.gathered.lane(change);
-            self.lanes.remove(&key);
+            self.release(key, LaneState::Waiting(wait));
         } else if self.gives_way(key, early) {
             self.give_way(key);
         } else {

@@ -46,11 +46,15 @@ impl Slots {
         self.capacity.min(own.unwrap_or(usize::MAX)).min(shrunk.unwrap_or(usize::MAX)).max(1)
     }
 
+    /// How many slots a webhook may use while `waiting` webhooks, it included, have lanes that wait: no more than an equal part.
+    /// Slots that come free go to the others.
+    pub(super) fn fair_limit(&self, webhook_id: i64, own: Option<usize>, waiting: usize) -> usize {
+        self.limit(webhook_id, own).min(self.capacity.div_ceil(waiting.max(1)))
+    }
+
     /// Takes a slot for a webhook, if it may have one. `waiting` is how many webhooks have lanes that wait, it included.
     pub(super) fn take(&mut self, webhook_id: i64, own: Option<usize>, waiting: usize) -> bool {
-        // Beside others that wait, nobody takes more than an equal part: slots that come free go to them.
-        let fair = self.capacity.div_ceil(waiting.max(1));
-        let limit = self.limit(webhook_id, own).min(fair);
+        let limit = self.fair_limit(webhook_id, own, waiting);
         let free = self.capacity.saturating_sub(self.used);
         let webhook = self.webhooks.entry(webhook_id).or_default();
         // With a single slot in all, nobody can leave one free.

@@ -145,7 +145,7 @@ impl Engine {
     pub(super) fn fair_slots(&self, webhook_id: i64) -> usize {
         let own_limit = self.targets.get(&webhook_id).and_then(|target| target.own_limit());
         let waiting = self.turns.len() + usize::from(!self.queued.contains_key(&webhook_id));
-        self.slots.limit(webhook_id, own_limit).min(self.config.concurrency.div_ceil(waiting.max(1)))
+        self.slots.fair_limit(webhook_id, own_limit, waiting)
     }
 
     /// Gives back so many of the lanes that have waited for the shortest time.
@@ -163,13 +163,13 @@ impl Engine {
     /// Releases a lane in favour of others that are due.
     pub(super) fn give_way(&mut self, key: LaneKey) {
         self.claims.gave_back();
-        self.give_back(key);
+        self.release(key, LaneState::Ready);
     }
 
-    /// Releases a lane, so that it waits in the database behind all others.
-    pub(super) fn give_back(&mut self, key: LaneKey) {
+    /// Releases a lane that does not send: it waits in the database.
+    pub(super) fn release(&mut self, key: LaneKey, state: LaneState) {
         if let Some(mut lane) = self.lanes.remove(&key) {
-            self.gathered.lane(lane.change(LaneState::Ready, None));
+            self.gathered.lane(lane.change(state, None));
         }
     }
 

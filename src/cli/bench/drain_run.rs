@@ -141,9 +141,8 @@ impl Drain {
     }
 }
 
-/// Makes as many requests without a database: the same client in a process of its own, as many lanes side by side as the workers
-/// have slots for. Gives
-/// requests a second, from the first arrival to the last.
+/// Makes as many requests without a database: the same client in a process of its own, as many lanes side by side as the
+/// workers have slots for. Gives requests a second, from the first arrival to the last.
 pub(super) async fn client_only(bench: &Bench, drain: &Drain) -> Result<f64, CliError> {
     let messages = drain.requests();
     let slots = drain.slots(bench) * drain.workers;
