@@ -7,6 +7,14 @@ use super::{Store, error::StoreError, statement::sql};
 /// How many rows one statement deletes at most, so that none takes long.
 const PORTION: i64 = 10_000;
 
+/// What became of what is owed to webhooks that are gone.
+pub struct Orphans {
+    /// How many deliveries were deleted.
+    pub deliveries: u64,
+    /// Whether any deliveries or lanes are left, which were locked.
+    pub left: bool,
+}
+
 impl Store {
     /// Makes the partitions of `attempts` for some days ahead; says how many were missing.
     pub async fn make_attempt_partitions(&self, days: i32) -> Result<i32, StoreError> {
@@ -35,15 +43,17 @@ impl Store {
         Ok(deleted)
     }
 
-    /// Deletes what is owed to webhooks that are gone, in portions; says how many deliveries.
-    pub async fn delete_orphans(&self) -> Result<u64, StoreError> {
-        let mut deleted = 0;
+    /// Deletes what is owed to webhooks that are gone, in portions. What somebody has locked is left: a worker may be
+    /// releasing it at this moment.
+    pub async fn delete_orphans(&self) -> Result<Orphans, StoreError> {
+        let mut deliveries = 0;
         loop {
             let portion = self.execute(sql!("maintenance/delete_orphans"), &[&PORTION]).await?;
             let lanes = self.execute(sql!("maintenance/delete_orphan_lanes"), &[&PORTION]).await?;
-            deleted += portion;
+            deliveries += portion;
             if portion + lanes == 0 {
-                return Ok(deleted);
+                let left = self.query_one(sql!("maintenance/find_orphans"), &[]).await?.try_get(0)?;
+                return Ok(Orphans { deliveries, left });
             }
         }
     }
