@@ -1,4 +1,4 @@
 -- Say that a worker lives and listens.
--- Parameters: worker, requests in flight, lease in seconds (null leaves its row alone).
+-- Parameters: worker, requests in flight, lease in seconds (null leaves its row alone), whether lanes may be handed over to it.
 -- Returns: microseconds for which publishers do not NOTIFY. Locks: the worker's row.
-SELECT pgtopic.worker_heartbeat($1, $2, $3)
+SELECT pgtopic.worker_heartbeat($1, $2, $3, $4)

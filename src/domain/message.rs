@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::delivery::MessageDelivery;
 
 /// A message as a worker reads it to send it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Its id; ids rise in commit order within a partition.
     pub id: i64,

@@ -57,6 +57,8 @@ pub struct ClaimedLane {
     pub key: LaneKey,
     /// Since when it was due.
     pub due_at: Timestamp,
+    /// The token of the claim.
+    pub token: i64,
     /// Everything up to here has left the lane.
     pub position: i64,
     /// How often the lane was rewound.
@@ -140,7 +142,8 @@ pub enum Retirement {
 }
 
 impl Store {
-    /// Takes the earliest due lanes of each webhook, with their next messages.
+    /// Takes the earliest due lanes of each webhook, with their next messages; with `handed`, the tokens of the lanes that were
+    /// handed over to this worker and arrived, also lanes that were handed over and did not arrive.
     ///
     /// Fails with SQLSTATE 55000 where the worker is not registered any more.
     pub async fn claim_lanes(
@@ -149,6 +152,7 @@ impl Store {
         token: i64,
         wants: &[Want],
         limits: ReadLimits,
+        handed: Option<&[i64]>,
     ) -> Result<Vec<ClaimedLane>, StoreError> {
         let webhook_ids: Vec<i64> = wants.iter().map(|want| want.webhook_id).collect();
         let slots: Vec<i32> =
@@ -165,6 +169,7 @@ impl Store {
                     &due_after,
                     &limits.messages_per_lane,
                     &limits.payload_bytes,
+                    &handed,
                 ],
             )
             .await?;
@@ -174,6 +179,7 @@ impl Store {
                 Ok(ClaimedLane {
                     key: lane_key(row)?,
                     due_at: row.try_get(2)?,
+                    token,
                     position: row.try_get(3)?,
                     rewinds: row.try_get(4)?,
                     failures: row.try_get(5)?,

@@ -9,6 +9,7 @@ mod connect;
 mod dead_letters;
 mod deliveries;
 mod error;
+mod handed;
 mod health;
 mod lanes;
 mod maintenance;
@@ -32,7 +33,8 @@ use tokio::sync::Semaphore;
 use tokio_postgres::{Row, Statement, types::ToSql};
 
 pub use self::{
-    bench::*, clock::*, error::StoreError, lanes::*, migrate::MigrateOutcome, settle::*, workers::*,
+    bench::*, clock::*, error::StoreError, handed::*, lanes::*, migrate::MigrateOutcome, settle::*,
+    workers::*,
 };
 use self::{
     connect::Connector,

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::AsyncMessage;
 use uuid::Uuid;
 
-use super::{Store, connect::session_settings, error::StoreError, statement::sql};
+use super::{Handed, Store, connect::session_settings, error::StoreError, statement::sql};
 
 /// What a worker says of itself.
 #[derive(Debug, Clone)]
@@ -24,10 +24,12 @@ pub struct WorkerInfo {
 }
 
 /// What arrives on the LISTEN connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// Something was published.
     Wake,
+    /// A message was published, and handed over to this worker.
+    Handed(Handed),
     /// Webhooks or topics changed.
     Webhooks,
     /// Another worker asks all of them to poll.
@@ -57,7 +59,7 @@ pub struct OtherWorker {
 }
 
 impl Store {
-    /// Opens a worker's session: listens, takes the lock, registers, in this order.
+    /// Opens a worker's session: listens, takes the lock, registers, in this order; then listens on the channel of its own.
     ///
     /// Notices arrive on the channel; it closes when the connection is lost.
     pub async fn open_worker_session(
@@ -66,15 +68,20 @@ impl Store {
     ) -> Result<(WorkerSession, mpsc::UnboundedReceiver<Notice>), StoreError> {
         let (client, mut connection) = self.connector.direct().await?;
         let (sender, receiver) = mpsc::unbounded_channel();
+        let shared = self.schema.name().to_owned();
         tokio::spawn(async move {
             let mut messages = futures_util::stream::poll_fn(move |context| connection.poll_message(context));
             // An error here is final: the channel closes, and the worker starts over.
             while let Some(Ok(message)) = messages.next().await {
                 let AsyncMessage::Notification(notification) = message else { continue };
-                let notice = match notification.payload() {
-                    "webhooks" => Notice::Webhooks,
-                    "quiet" => Notice::Quiet,
-                    _ => Notice::Wake,
+                let notice = if notification.channel() == shared {
+                    match notification.payload() {
+                        "webhooks" => Notice::Webhooks,
+                        "quiet" => Notice::Quiet,
+                        _ => Notice::Wake,
+                    }
+                } else {
+                    Handed::parse(notification.payload()).map_or(Notice::Wake, Notice::Handed)
                 };
                 if sender.send(notice).is_err() {
                     break;
@@ -100,6 +107,7 @@ impl Store {
                 ],
             )
             .await?;
+        client.execute(&*self.schema.text(sql!("workers/listen")), &[&info.id]).await?;
         let heartbeat = client.prepare(&self.schema.text(sql!("workers/heartbeat"))).await?;
         Ok((WorkerSession { client: Arc::new(client), worker: info.id, heartbeat }, receiver))
     }
@@ -143,13 +151,19 @@ impl Store {
 }
 
 impl WorkerSession {
-    /// A round trip that says the worker lives. With a lease, its row says so as well.
+    /// A round trip that says the worker lives. With a lease, its row says so as well, and whether lanes may be handed over
+    /// to it.
     ///
     /// Returns for how long publishers do not NOTIFY. Fails with SQLSTATE 55000 where the worker was struck off.
-    pub async fn heartbeat(&self, in_flight: usize, lease: Option<Duration>) -> Result<Duration, StoreError> {
+    pub async fn heartbeat(
+        &self,
+        in_flight: usize,
+        lease: Option<Duration>,
+        takes: bool,
+    ) -> Result<Duration, StoreError> {
         let in_flight = i32::try_from(in_flight).unwrap_or(i32::MAX);
         let lease = lease.map(|lease| lease.as_secs_f64());
-        let row = self.client.query_one(&self.heartbeat, &[&self.worker, &in_flight, &lease]).await?;
+        let row = self.client.query_one(&self.heartbeat, &[&self.worker, &in_flight, &lease, &takes]).await?;
         Ok(Duration::from_micros(u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default()))
     }
 }

@@ -201,9 +201,10 @@ impl Engine {
         let token = self.claims.next_token;
         self.claims.next_token += 1;
         let (store, worker) = (self.store.clone(), self.worker);
+        let handed = wants.iter().any(|want| want.due_after == DueAfter::Beginning).then(|| self.handed());
         self.operations.spawn(async move {
-            let claimed = store.claim_lanes(worker, token, &wants, limits).await;
-            Done::Claimed { token, wants, claimed }
+            let claimed = store.claim_lanes(worker, token, &wants, limits, handed.as_deref()).await;
+            Done::Claimed { wants, claimed }
         });
     }
 
@@ -266,28 +267,18 @@ impl Engine {
     }
 
     /// A claim was answered.
-    pub(super) fn on_claimed(&mut self, token: i64, wants: &[Want], claimed: Vec<ClaimedLane>) {
+    pub(super) fn on_claimed(&mut self, wants: &[Want], claimed: Vec<ClaimedLane>) {
         self.claims.under_way = false;
         let mut full_until: HashMap<i64, (usize, Timestamp)> = HashMap::new();
-        let found = claimed.len();
+        let (found, now) = (claimed.len(), Instant::now());
+        if wants.iter().any(|want| want.due_after == DueAfter::Beginning) {
+            self.lost.add(&claimed, now);
+        }
         for lane in claimed {
-            let key = lane.key;
-            let entry = full_until.entry(key.webhook_id).or_insert((0, Timestamp::MIN));
+            let entry = full_until.entry(lane.key.webhook_id).or_insert((0, Timestamp::MIN));
             entry.0 += 1;
             entry.1 = entry.1.max(lane.due_at);
-            let mut lane = Lane::claimed(lane, token);
-            if let Some(known) = self.lanes.get_mut(&key)
-                && known.running()
-            {
-                // An operator has released the lane while a request of it is under way: that one must end first.
-                known.stop_run();
-                known.phase = Phase::Released;
-                let change = lane.change(LaneState::Waiting(RUN_ENDS), None);
-                self.gathered.lane(change);
-                continue;
-            }
-            self.lanes.insert(key, lane);
-            self.advance(key);
+            self.take_in(Lane::claimed(lane));
         }
         for want in wants {
             let claims = self.claims.webhooks.entry(want.webhook_id).or_default();
@@ -308,8 +299,25 @@ impl Engine {
         let again = found.min(self.claims.given_back);
         // Others may have taken the rest.
         self.claims.given_back = (self.claims.given_back - again) / 2;
-        let silence = self.pace.looked(found - again, self.claims.asked, Instant::now());
+        let silence = self.pace.looked(found - again, self.claims.asked, now);
         self.ask_for_silence(silence);
+    }
+
+    /// Takes in a lane that is this worker's from now on.
+    pub(super) fn take_in(&mut self, mut lane: Lane) {
+        let key = lane.key;
+        if let Some(known) = self.lanes.get_mut(&key)
+            && known.running()
+        {
+            // An operator has released the lane while a request of it is under way: that one must end first.
+            known.stop_run();
+            known.phase = Phase::Released;
+            let change = lane.change(LaneState::Waiting(RUN_ENDS), None);
+            self.gathered.lane(change);
+            return;
+        }
+        self.lanes.insert(key, lane);
+        self.advance(key);
     }
 
     /// A claim failed without effect: ask again, a little later.

@@ -22,6 +22,7 @@ use super::{
     WorkerError,
     claim::Claims,
     dry::Retired,
+    handed::Lost,
     lane::{Lane, Phase},
     news::News,
     operation::Done,
@@ -80,6 +81,9 @@ pub(super) struct Engine {
     pub(super) news: News,
     /// Lanes that were retired lately.
     pub(super) retired: Retired,
+    pub(super) lost: Lost,
+    /// Lanes that were handed over and which the settle under way gives back: their tokens.
+    pub(super) handed_settling: Vec<i64>,
     pub(super) pace: Pace,
     targets_due: Instant,
     pub(super) draining: bool,
@@ -143,6 +147,8 @@ impl Engine {
             next_retire: None,
             news: News::default(),
             retired: Retired::default(),
+            lost: Lost::default(),
+            handed_settling: Vec::new(),
             pace: Pace::new(now),
             targets_due: now,
             draining: false,
@@ -212,6 +218,7 @@ impl Engine {
         self.start_read(now);
         self.start_settle(now);
         self.signals.in_flight.store(self.slots.used(), Ordering::Relaxed);
+        self.signals.takes.store(self.takes(), Ordering::Relaxed);
     }
 
     fn next_deadline(&self, deadline: Option<Instant>) -> Instant {
@@ -248,6 +255,9 @@ impl Engine {
         }
         if !signals.silent_for.is_zero() {
             self.pace.silent_for(signals.silent_for, now);
+        }
+        if !signals.handed.is_empty() {
+            self.on_handed(signals.handed, now);
         }
         if signals.wakes > 0 {
             self.claims.look();

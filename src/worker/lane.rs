@@ -9,7 +9,7 @@ use std::{
 use super::run::End;
 use crate::{
     domain::{lane::LaneKey, message::Message},
-    store::{ClaimedLane, HeldLane, LaneChange, LaneState, Owed, OwedMessage, ReadLane},
+    store::{ClaimedLane, Follower, HeldLane, LaneChange, LaneState, Owed, OwedMessage, ReadLane},
 };
 
 /// The longest wait between two tries to retire a lane whose stripe is taken.
@@ -87,11 +87,11 @@ pub(super) enum Phase {
 }
 
 impl Lane {
-    pub(super) fn claimed(claimed: ClaimedLane, token: i64) -> Self {
+    pub(super) fn claimed(claimed: ClaimedLane) -> Self {
         let now = Instant::now();
         let mut lane = Self {
             key: claimed.key,
-            token,
+            token: claimed.token,
             claimed_at: now,
             rewinds: claimed.rewinds,
             failures: u32::try_from(claimed.failures).unwrap_or_default(),
@@ -138,6 +138,18 @@ impl Lane {
         let before = self.read_to;
         self.append(read.owed);
         self.read_to > before
+    }
+
+    /// Takes in the message that follows on what was read, if it does: nothing that the lane owes may lie between.
+    pub(super) fn follow(&mut self, follower: Follower) -> bool {
+        let next = follower.rewinds == self.rewinds
+            && follower.message.id > self.read_to
+            && follower.after.is_none_or(|after| after <= self.read_to);
+        if next {
+            let more = self.more;
+            self.append(Owed { items: vec![OwedMessage::Present(follower.message)], more });
+        }
+        next
     }
 
     /// How to name the lane to the store; reading goes on after what was read last.

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `engine` | what each held lane does next |
 //! | `claim` | which webhooks to look at, and how many lanes to take |
+//! | `handed` | what to do with a lane that a publisher has handed over |
 //! | `dry` | when a lane that owes nothing is given up |
 //! | `news` | which of those owe something again |
 //! | `run` | the requests of one lane, one after another |
@@ -28,6 +29,7 @@ mod claim;
 mod clock;
 mod dry;
 mod engine;
+mod handed;
 mod lane;
 mod liveness;
 mod maintenance;
@@ -144,7 +146,7 @@ impl Incarnation<'_> {
         let liveness = Arc::new(Liveness::new(asked, lease));
         // Opening took several round trips; only a last one says that the session is alive now.
         let asked = Instant::now();
-        session.heartbeat(0, None).await?;
+        session.heartbeat(0, None, false).await?;
         liveness.answered(asked, None);
         let signals = Arc::new(Signals::default());
         signals.want_lease(lease);

@@ -32,7 +32,7 @@ pub(super) const READ_LIMITS: ReadLimits = ReadLimits { messages_per_lane: 50, p
 
 /// A statement's answer.
 pub(super) enum Done {
-    Claimed { token: i64, wants: Vec<Want>, claimed: Result<Vec<ClaimedLane>, StoreError> },
+    Claimed { wants: Vec<Want>, claimed: Result<Vec<ClaimedLane>, StoreError> },
     Read { asked: Vec<HeldLane>, read: Result<Vec<ReadLane>, StoreError> },
     Settled(Settled),
     Logged(Result<(), StoreError>),
@@ -54,9 +54,9 @@ pub(super) struct Settled {
 impl Engine {
     pub(super) fn on_done(&mut self, done: Done) -> Result<(), WorkerError> {
         match done {
-            Done::Claimed { token, wants, claimed: Ok(claimed) } => {
+            Done::Claimed { wants, claimed: Ok(claimed) } => {
                 self.recovered();
-                self.on_claimed(token, &wants, claimed);
+                self.on_claimed(&wants, claimed);
             }
             // The statement may have taken lanes that this worker would never hear of: under a new incarnation they
             // are released with the rest.
@@ -208,6 +208,8 @@ impl Engine {
             .filter(|lane| matches!(lane.phase, Phase::Retiring))
             .map(Lane::held)
             .collect();
+        self.handed_settling =
+            settlement.lanes.iter().map(|lane| lane.token).filter(|token| *token < 0).collect();
         let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
             let begun = Instant::now();
@@ -248,6 +250,7 @@ impl Engine {
 
     fn on_settled(&mut self, settled: Settled) {
         self.under_way.settle = false;
+        self.handed_settling.clear();
         self.gathered.settled(settled.took);
         match settled.written {
             Ok(()) => {

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{Notify, mpsc};
 
 use super::{WorkerError, liveness::Liveness, target::LEASE_MIN};
-use crate::store::{Notice, WorkerSession};
+use crate::store::{Handed, Notice, WorkerSession};
 
 /// Between two heartbeats: several must fit into the time that one of them is good for.
 const HEARTBEAT: Duration = Duration::from_millis(150);
@@ -24,6 +24,8 @@ const WRITE_ROW: Duration = Duration::from_secs(1);
 pub(super) struct Signals {
     arrived: Notify,
     wakes: AtomicU32,
+    /// Messages that were handed over, in the order of their commits.
+    handed: Mutex<Vec<Handed>>,
     webhooks: AtomicBool,
     /// Microseconds for which publishers are silent.
     silent_for: AtomicU64,
@@ -31,6 +33,8 @@ pub(super) struct Signals {
     pub(super) orphans: Notify,
     /// Requests in flight, for the worker's row.
     pub(super) in_flight: AtomicUsize,
+    /// Whether lanes may be handed over to this worker.
+    pub(super) takes: AtomicBool,
     /// The lease that the webhooks' timeouts need, in milliseconds.
     lease: AtomicU64,
     lease_grew: Notify,
@@ -40,6 +44,8 @@ pub(super) struct Signals {
 pub(super) struct Arrived {
     /// How many notices say that something was published.
     pub(super) wakes: u32,
+    /// What was handed over.
+    pub(super) handed: Vec<Handed>,
     /// Whether webhooks or topics changed.
     pub(super) webhooks: bool,
     /// For how long publishers are silent.
@@ -56,6 +62,7 @@ impl Signals {
     pub(super) fn take(&self) -> Arrived {
         Arrived {
             wakes: self.wakes.swap(0, Ordering::Relaxed),
+            handed: std::mem::take(&mut *self.handed.lock().unwrap_or_else(PoisonError::into_inner)),
             webhooks: self.webhooks.swap(false, Ordering::Relaxed),
             silent_for: Duration::from_micros(self.silent_for.swap(0, Ordering::Relaxed)),
         }
@@ -98,16 +105,20 @@ pub(super) async fn keep(
 async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -> WorkerError {
     let mut row_written = Instant::now();
     let mut lease_written = Duration::ZERO;
+    let mut takes_written = false;
     loop {
         let asked = Instant::now();
-        let lease = Some(signals.lease())
-            .filter(|lease| *lease > lease_written || asked.duration_since(row_written) >= WRITE_ROW);
-        match session.heartbeat(signals.in_flight.load(Ordering::Relaxed), lease).await {
+        let takes = signals.takes.load(Ordering::Relaxed);
+        let lease = Some(signals.lease()).filter(|lease| {
+            *lease > lease_written || takes != takes_written || asked.duration_since(row_written) >= WRITE_ROW
+        });
+        match session.heartbeat(signals.in_flight.load(Ordering::Relaxed), lease, takes).await {
             Ok(silent_for) => {
                 liveness.answered(asked, lease);
                 if let Some(lease) = lease {
                     row_written = asked;
                     lease_written = lease;
+                    takes_written = takes;
                 }
                 if !silent_for.is_zero() {
                     let microseconds = u64::try_from(silent_for.as_micros()).unwrap_or(u64::MAX);
@@ -129,6 +140,10 @@ async fn forward(mut notices: mpsc::UnboundedReceiver<Notice>, signals: &Signals
     while let Some(notice) = notices.recv().await {
         match notice {
             Notice::Wake => signals.wake(),
+            Notice::Handed(handed) => {
+                signals.handed.lock().unwrap_or_else(PoisonError::into_inner).push(handed);
+                signals.arrived.notify_one();
+            }
             Notice::Webhooks => {
                 signals.webhooks.store(true, Ordering::Relaxed);
                 signals.arrived.notify_one();

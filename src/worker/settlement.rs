@@ -105,6 +105,11 @@ impl Gathered {
         std::mem::take(&mut self.attempts)
     }
 
+    /// The tokens of the lanes that change.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = i64> {
+        self.lanes.keys().map(|(_, token)| *token)
+    }
+
     /// Whether nothing has gathered for the log.
     pub(super) fn logged(&self) -> bool {
         self.attempts.is_empty()

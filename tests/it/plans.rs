@@ -13,7 +13,7 @@ async fn plans_made_while_the_queue_was_empty_serve_a_backlog_too() {
     }
     let claim = "SELECT count(*) FROM claim_lanes(
         '00000000-0000-0000-0000-000000000001', 1, ARRAY[1, 2, 3], ARRAY[500, 500, 500],
-        array_fill('-infinity'::timestamptz, ARRAY[3]), 50, 4000000)";
+        array_fill('-infinity'::timestamptz, ARRAY[3]), 50, 4000000, '{}')";
     // Of the lanes that are held, 500.
     let held = "FROM (SELECT array_agg(l.webhook_id) AS webhooks, array_agg(l.lane) AS lanes, array_agg(l.token) AS tokens,
                              array_agg(l.position) AS positions, array_agg(l.rewinds) AS rewinds,

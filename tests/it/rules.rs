@@ -35,7 +35,7 @@ impl Puppet {
     async fn claim(&self, token: i64) -> Result<Vec<ClaimedLane>, StoreError> {
         let wants = [Want { webhook_id: 1, slots: 10, due_after: DueAfter::Beginning }];
         let limits = ReadLimits { messages_per_lane: 10, payload_bytes: 1 << 20 };
-        self.store.claim_lanes(self.id, token, &wants, limits).await
+        self.store.claim_lanes(self.id, token, &wants, limits, Some(&[])).await
     }
 }
 
@@ -121,7 +121,7 @@ async fn a_worker_that_was_struck_off_claims_nothing() {
 
 /// Rules 3 and 4: a new statement sees nothing new under an old snapshot, so these refuse to run there.
 #[rstest]
-#[case::claim("claim_lanes('00000000-0000-0000-0000-000000000000', 1, '{}', '{}', '{}', 1, 1)")]
+#[case::claim("claim_lanes('00000000-0000-0000-0000-000000000000', 1, '{}', '{}', '{}', 1, 1, '{}')")]
 #[case::settle(
     "settle('00000000-0000-0000-0000-000000000000', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
             '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')"

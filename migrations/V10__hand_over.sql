@@ -1,0 +1,440 @@
+-- Handing over: while workers wait to be notified, a message that begins a lane goes to one of them with its notification.
+--
+-- A worker that is woken must ask which lane is due, and that round trip was most of a message's way. So the publisher
+-- makes the lane's row claimed by a worker already, and notifies that worker alone, with the message. Everything else is as
+-- before: the row says who may send, and what is not handed over is claimed.
+--
+-- Any role may LISTEN, to a channel whose name it knows. Each worker's name is random, kept in a table that nobody but
+-- pgtopic's owner may read, and never part of a statement.
+
+ALTER TABLE workers
+    ADD COLUMN channel uuid    NOT NULL DEFAULT gen_random_uuid(),
+    ADD COLUMN takes   boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN workers.channel IS 'A secret: the channel on which publishers hand messages over to this worker.';
+COMMENT ON COLUMN workers.takes IS 'Whether lanes may be handed over to it: it listens, has room, and is not about to stop.';
+
+CREATE FUNCTION listen_for_messages(worker uuid) RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT
+AS $$
+-- ----------------------------------------------------------------------
+-- listen_for_messages: LISTEN on a worker's own channel.
+--
+-- A function, so that the channel's name is in no statement that
+-- pg_stat_activity or a log shows.
+--
+-- Locks: none.
+-- ----------------------------------------------------------------------
+BEGIN
+    EXECUTE format('LISTEN %I', (SELECT w.channel FROM workers w WHERE w.id = listen_for_messages.worker));
+END
+$$;
+
+DROP FUNCTION worker_heartbeat(uuid, integer, double precision);
+CREATE FUNCTION worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision, takes_lanes boolean) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT
+AS $$
+-- ----------------------------------------------------------------------
+-- worker_heartbeat: say that a worker lives and listens.
+--
+-- Parameters:
+--   worker         the incarnation
+--   in_flight_now  its requests in flight
+--   lease_seconds  how long it may go without a heartbeat before it is taken
+--                  for hung; null leaves its row alone this time
+--   takes_lanes    whether lanes may be handed over to it
+--
+-- Returns: for how many microseconds more publishers do not NOTIFY because
+--          workers poll (0: they do).
+-- Raises:  55000 the worker is not registered: it must start over.
+-- Locks:   its own row. No flush.
+-- ----------------------------------------------------------------------
+DECLARE
+    now_us    bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+    listening bigint := pg_sequence_last_value('listening_until');
+    quiet     bigint := pg_sequence_last_value('quiet_until');
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    -- Rewritten when half of it is used up, or when a step of the clock made it worthless.
+    IF listening < now_us + 2000000 OR listening > now_us + 10000000 THEN
+        PERFORM setval('listening_until', now_us + 4000000);
+    END IF;
+    IF lease_seconds IS NOT NULL THEN
+        UPDATE workers w SET heartbeat_at = clock_timestamp(), in_flight = in_flight_now,
+                             lease = make_interval(secs => lease_seconds), takes = takes_lanes
+         WHERE w.id = worker;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'object_not_in_prerequisite_state';
+        END IF;
+    END IF;
+    RETURN CASE WHEN quiet > now_us AND quiet < now_us + 10000000 THEN quiet - now_us ELSE 0 END;
+END
+$$;
+
+DROP FUNCTION claim_lanes(uuid, bigint, bigint[], integer[], timestamptz[], integer, bigint);
+CREATE FUNCTION claim_lanes(
+    worker            uuid,
+    new_token         bigint,
+    webhook_ids       bigint[],
+    slots             integer[],
+    due_after         timestamptz[],
+    messages_per_lane integer,
+    payload_budget    bigint,
+    handed            bigint[]
+) RETURNS TABLE (
+    webhook_id    bigint,
+    lane          bigint,
+    due_at        timestamptz,
+    "position"    bigint,
+    rewinds       integer,
+    failures      integer,
+    message_id    bigint,
+    partition_key text,
+    payload       json,
+    headers       json,
+    created_at    timestamptz,
+    state         text
+)
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+-- ----------------------------------------------------------------------
+-- claim_lanes: take the earliest due lanes of each webhook, and read them.
+--
+-- A claim leaves due_at as it is: no index entry is written for it, and none
+-- is left behind for later looks to walk over.
+--
+-- Webhook by webhook, so that one webhook's thousands of due lanes are in
+-- nobody else's way.
+--
+-- A lane that is handed over does not arrive if its worker was struck off
+-- before the publisher's commit, or if the notification is lost. The first is
+-- anybody's at once; the second its worker's own after a second, in which
+-- any notification arrives but that of a transaction that was open for long.
+--
+-- Parameters:
+--   worker            the claiming incarnation
+--   new_token         a value of its counter, never used before
+--   webhook_ids       webhooks with room, and beside each:
+--   slots               how many lanes to take at most
+--   due_after           where to begin: null is a few seconds back, -infinity
+--                       is a full sweep
+--   messages_per_lane messages to read of each lane at most
+--   payload_budget    bytes of payload to read in all
+--   handed            null, or: take lanes that were handed over and did
+--                     not arrive, too. The tokens of those that did arrive
+--
+-- Returns: for each claimed lane its next messages in any order, at least
+--          one row (message_id null where nothing is owed). state: 'loaded'; 'deferred' beyond the budget, payload
+--          left out; 'missing' where the message itself is gone.
+-- Raises:  55000 the worker is not registered (another one took it for
+--          dead): it must start over.
+-- Locks:   the worker's row FOR KEY SHARE, so that nobody releases a dead
+--          worker's lanes while a claim of it is still under way; the lanes
+--          FOR UPDATE SKIP LOCKED.
+-- ----------------------------------------------------------------------
+#variable_conflict use_column
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    claimed  lanes[];
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM require_read_committed();
+    END IF;
+    PERFORM 1 FROM workers w WHERE w.id = claim_lanes.worker FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+
+    -- The CTE is a fence: joined directly, the update may touch more lanes than the LIMIT lets through. A lane that was
+    -- changed just before it was locked is left to the next look.
+    WITH due AS MATERIALIZED (
+        SELECT l.place
+          FROM unnest(claim_lanes.webhook_ids, claim_lanes.slots, claim_lanes.due_after)
+               AS want (webhook_id, slots, due_after)
+          JOIN webhooks w ON w.id = want.webhook_id
+           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+         CROSS JOIN LATERAL (
+            SELECT l.ctid AS place
+              FROM lanes l
+             WHERE l.webhook_id + 0 = want.webhook_id
+               AND l.due_at >= coalesce(want.due_after, statement_timestamp() - interval '5 s')
+               AND l.due_at <= statement_timestamp()
+               AND (l.claimed_by IS NULL
+                    OR claim_lanes.handed IS NOT NULL AND l.token < 0
+                       AND CASE WHEN l.claimed_by = claim_lanes.worker
+                                THEN l.due_at < statement_timestamp() - interval '1 s' AND l.token <> ALL (claim_lanes.handed)
+                                ELSE NOT EXISTS (SELECT FROM workers o WHERE o.id = l.claimed_by) END)
+             ORDER BY l.due_at
+             LIMIT want.slots
+               FOR UPDATE SKIP LOCKED
+         ) l
+    ), taken AS (
+        UPDATE lanes l
+           SET claimed_by = claim_lanes.worker, token = claim_lanes.new_token
+         WHERE l.ctid = ANY (ARRAY(SELECT due.place FROM due))
+        RETURNING l
+    )
+    SELECT array_agg(t.l) INTO claimed FROM taken t;
+    IF claimed IS NULL THEN
+        RETURN;
+    END IF;
+
+    -- A new statement, and so a new snapshot: it sees whatever lowered the positions that the update returned.
+    RETURN QUERY
+    SELECT c.webhook_id, c.lane, c.due_at, c.position, c.rewinds, c.failures, d.message_id, m.partition_key,
+           CASE WHEN sum(m.payload_bytes) OVER read <= payload_budget THEN m.payload END,
+           m.headers, m.created_at,
+           CASE WHEN m.id IS NULL THEN 'missing'
+                WHEN sum(m.payload_bytes) OVER read <= payload_budget THEN 'loaded'
+                ELSE 'deferred' END
+      FROM unnest(claimed) c
+      LEFT JOIN LATERAL (
+        SELECT o.message_id
+          FROM deliveries o
+         WHERE o.webhook_id = c.webhook_id AND o.lane = c.lane AND o.message_id > c.position
+         ORDER BY o.message_id
+         LIMIT messages_per_lane
+      ) d ON true
+      LEFT JOIN messages m ON m.id >= d.message_id AND m.id <= d.message_id
+    WINDOW read AS (ROWS UNBOUNDED PRECEDING);
+END
+$$;
+
+CREATE FUNCTION hand_over(
+    message_id    bigint,
+    topic_id      bigint,
+    lane          bigint,
+    partition_key text,
+    payload       json,
+    headers       json,
+    created_at    timestamptz
+) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT
+AS $$
+-- ----------------------------------------------------------------------
+-- hand_over: what messages_fan_out does with a single message while workers
+-- wait to be notified.
+--
+-- The lanes that the message begins are made claimed by the worker that has
+-- the least to do; lanes that workers hold stay theirs. Each of these workers
+-- is told the message. What cannot be told (its lane waits, it is too long for
+-- a notification, has headers, or is not among the first few of its
+-- transaction) becomes due as always, and everybody is woken.
+--
+-- The token of a lane that is handed over is the message's id, negative: no
+-- claim has such a one, and no other lane.
+--
+-- Parameters: the message.
+-- Locks:      the new rows; the commit takes the cluster's notification lock.
+-- ----------------------------------------------------------------------
+#variable_conflict use_variable
+DECLARE
+    marks  text := coalesce(current_setting('pgtopic.handed_over', true), '');
+    notice text;
+    taker  record;
+    owed   bigint[];
+    begun  bigint[];
+    told   bigint;
+    holder record;
+BEGIN
+    -- A notification holds less than 8,000 bytes: some are left for the webhooks. What is no valid text in any encoding would
+    -- end the worker's session.
+    IF headers IS NULL AND length(marks) < 10 AND octet_length(payload::text) < 6000
+        AND pg_notification_queue_usage() < 0.5 AND current_setting('server_encoding') <> 'SQL_ASCII'
+    THEN
+        notice := json_build_array(message_id, lane, (extract(epoch FROM created_at) * 1000000)::bigint, partition_key)::text
+                  || E'\n' || payload::text;
+        IF octet_length(notice) > 6000 THEN
+            notice := NULL;
+        END IF;
+    END IF;
+    -- Its row says each second that it lives. One that hangs keeps its lanes for as long as its lease: the fewer come to it the
+    -- better.
+    SELECT w.id, w.channel INTO taker
+      FROM workers w
+     WHERE w.takes AND notice IS NOT NULL
+       AND w.heartbeat_at > clock_timestamp() - interval '1.5 s' AND w.heartbeat_at < clock_timestamp() + interval '1.5 s'
+     ORDER BY w.in_flight
+     LIMIT 1;
+
+    WITH owed AS MATERIALIZED (
+        SELECT w.id AS webhook_id,
+               w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND row_number() OVER () <= 30 AS open
+          FROM webhooks w
+         WHERE w.topic_id = hand_over.topic_id
+           AND (w.filter IS NULL OR filter_matches(w.filter, hand_over.payload))
+    ), fanned AS (
+        INSERT INTO deliveries (webhook_id, lane, message_id)
+        SELECT o.webhook_id, hand_over.lane, hand_over.message_id FROM owed o
+    ), made AS (
+        INSERT INTO lanes AS l (webhook_id, lane, partition_key, due_at, position, claimed_by, token)
+        SELECT o.webhook_id, hand_over.lane, hand_over.partition_key, clock_timestamp(), hand_over.message_id - 1,
+               CASE WHEN o.open THEN taker.id END,
+               CASE WHEN o.open AND taker.id IS NOT NULL THEN -hand_over.message_id END
+          FROM owed o
+        ON CONFLICT DO NOTHING
+        RETURNING l.webhook_id, l.claimed_by
+    )
+    SELECT (SELECT array_agg(o.webhook_id) FROM owed o),
+           (SELECT array_agg(m.webhook_id) FROM made m WHERE m.claimed_by IS NOT NULL)
+      INTO owed, begun;
+    IF owed IS NULL THEN
+        RETURN;
+    END IF;
+
+    IF begun IS NOT NULL THEN
+        PERFORM set_config('pgtopic.handed_over', marks || '.', true);
+        PERFORM pg_notify(taker.channel::text, json_build_array(begun, '{}'::json[])::text || E'\n' || notice);
+    END IF;
+    told := coalesce(cardinality(begun), 0);
+    IF told < cardinality(owed) AND notice IS NOT NULL THEN
+        -- Lanes that workers hold. What came before the message in its lane and is still owed, and how often the lane was
+        -- rewound, tells the holder whether it knows of all that. Whoever changes either holds the stripe, as we do.
+        FOR holder IN
+            SELECT w.channel, count(*) AS lanes,
+                   json_agg(json_build_array(h.webhook_id, l.rewinds,
+                            (SELECT max(d.message_id) FROM deliveries d
+                              WHERE d.webhook_id = h.webhook_id AND d.lane = hand_over.lane
+                                AND d.message_id < hand_over.message_id))) AS held
+              FROM unnest(owed) WITH ORDINALITY AS h (webhook_id, n)
+              JOIN lanes l ON l.webhook_id = h.webhook_id AND l.lane = hand_over.lane
+              JOIN workers w ON w.id = l.claimed_by
+             WHERE h.n <= 30 AND h.webhook_id <> ALL (coalesce(begun, '{}'))
+             GROUP BY w.channel
+        LOOP
+            told := told + holder.lanes;
+            PERFORM set_config('pgtopic.handed_over', marks || '.', true);
+            PERFORM pg_notify(holder.channel::text,
+                              json_build_array('{}'::bigint[], holder.held)::text || E'\n' || notice);
+        END LOOP;
+    END IF;
+    IF told < cardinality(owed) THEN
+        PERFORM wake_workers();
+    END IF;
+END
+$$;
+
+-- A name in a function's text must be written out, and the schema's name is not known here. @schema@ stands for it, and
+-- @quoted@ for it within a string.
+DO $migration$
+BEGIN
+    EXECUTE replace(replace($functions$
+
+CREATE OR REPLACE FUNCTION messages_fan_out() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+AS $pgtopic$
+-- ----------------------------------------------------------------------
+-- messages_fan_out: AFTER INSERT on messages, for each statement.
+--
+-- One delivery for every webhook of the topic whose filter lets the message
+-- through, paused and disabled ones included; a row in lanes for every lane
+-- that has none; then the wake-up, with which a single message is handed
+-- over to a worker (hand_over). No search path is set: every name must be
+-- written out, those of operators too.
+--
+-- What is owed is computed once, message by message in the order of their
+-- ids (OFFSET 0 makes it a nested loop, whatever the planner expects): so the
+-- first of a lane makes its row, and position is below all of them. A sort
+-- would cost a single message more than anything else here. No lock
+-- depends on the order of the rows: whoever inserts into a lane holds its
+-- stripe.
+--
+-- Under REPEATABLE READ and SERIALIZABLE, ON CONFLICT DO NOTHING raises 40001
+-- when the lane's row is newer than the snapshot. The row is there then and
+-- cannot go away (its stripe is ours), so that error is good news; but it
+-- hides which of the rows it was, hence one by one. Lanes that the snapshot
+-- shows cannot be left out beforehand: they may have been retired since.
+--
+-- Locks: the new rows; with NOTIFY, the commit takes the cluster's
+--        notification lock.
+-- ----------------------------------------------------------------------
+DECLARE
+    isolation   pg_catalog.text := pg_catalog.current_setting('transaction_isolation');
+    ready       record;
+    now_us      bigint;
+    quiet_until bigint;
+    awake       boolean;
+BEGIN
+    -- Most publishers need not even ask: nobody listens, or all poll.
+    IF pg_catalog.pg_sequence_last_value('@quoted@.listening_until'::pg_catalog.regclass) OPERATOR(pg_catalog.>)
+        (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)
+    THEN
+        now_us := pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000;
+        quiet_until := pg_catalog.pg_sequence_last_value('@quoted@.quiet_until'::pg_catalog.regclass);
+        awake := quiet_until OPERATOR(pg_catalog.<) now_us
+              OR quiet_until OPERATOR(pg_catalog.>) (now_us OPERATOR(pg_catalog.+) 10000000);
+    END IF;
+
+    IF isolation OPERATOR(pg_catalog.=) 'read committed' OR isolation OPERATOR(pg_catalog.=) 'read uncommitted' THEN
+        IF awake THEN
+            IF (SELECT pg_catalog.count(*) FROM (SELECT FROM published LIMIT 2) few) OPERATOR(pg_catalog.=) 1 THEN
+                PERFORM @schema@.hand_over(p.id, p.topic_id, p.lane, p.partition_key, p.payload, p.headers, p.created_at)
+                   FROM published p;
+                RETURN NULL;
+            END IF;
+        END IF;
+        WITH owed AS MATERIALIZED (
+            SELECT w.id AS webhook_id, p.lane, p.id AS message_id, p.partition_key
+              FROM published p
+             CROSS JOIN LATERAL (
+                SELECT w.id
+                  FROM @schema@.webhooks w
+                 WHERE w.topic_id OPERATOR(pg_catalog.=) p.topic_id
+                   AND (w.filter IS NULL OR @schema@.filter_matches(w.filter, p.payload))
+                OFFSET 0) w
+        ), fanned AS (
+            INSERT INTO @schema@.deliveries (webhook_id, lane, message_id)
+            SELECT o.webhook_id, o.lane, o.message_id FROM owed o
+        )
+        INSERT INTO @schema@.lanes (webhook_id, lane, partition_key, due_at, position)
+        SELECT o.webhook_id, o.lane, o.partition_key, pg_catalog.clock_timestamp(), o.message_id OPERATOR(pg_catalog.-) 1
+          FROM owed o
+        ON CONFLICT DO NOTHING;
+    ELSE
+        FOR ready IN
+            WITH owed AS MATERIALIZED (
+                SELECT w.id AS webhook_id, p.lane, p.id AS message_id, p.partition_key
+                  FROM published p
+                 CROSS JOIN LATERAL (
+                    SELECT w.id
+                      FROM @schema@.webhooks w
+                     WHERE w.topic_id OPERATOR(pg_catalog.=) p.topic_id
+                       AND (w.filter IS NULL OR @schema@.filter_matches(w.filter, p.payload))
+                    OFFSET 0) w
+            ), fanned AS (
+                INSERT INTO @schema@.deliveries (webhook_id, lane, message_id)
+                SELECT o.webhook_id, o.lane, o.message_id FROM owed o
+            )
+            SELECT o.webhook_id, o.lane, pg_catalog.min(o.partition_key) AS partition_key,
+                   pg_catalog.min(o.message_id) OPERATOR(pg_catalog.-) 1 AS position
+              FROM owed o
+             GROUP BY o.webhook_id, o.lane
+        LOOP
+            BEGIN
+                INSERT INTO @schema@.lanes (webhook_id, lane, partition_key, due_at, position)
+                VALUES (ready.webhook_id, ready.lane, ready.partition_key, pg_catalog.clock_timestamp(), ready.position)
+                ON CONFLICT DO NOTHING;
+            EXCEPTION WHEN serialization_failure THEN
+                -- A plain insert tells that error from one that SERIALIZABLE raises for reasons of its own.
+                BEGIN
+                    INSERT INTO @schema@.lanes (webhook_id, lane, partition_key, due_at, position)
+                    VALUES (ready.webhook_id, ready.lane, ready.partition_key, pg_catalog.clock_timestamp(), ready.position);
+                EXCEPTION WHEN unique_violation THEN
+                    NULL;
+                END;
+            END;
+        END LOOP;
+    END IF;
+
+    IF awake THEN
+        PERFORM @schema@.wake_workers();
+    END IF;
+    RETURN NULL;
+END
+$pgtopic$;
+
+    $functions$, '@schema@', quote_ident(current_schema())), '@quoted@', replace(quote_ident(current_schema()), '''', ''''''));
+END
+$migration$;

@@ -1,0 +1,3 @@
+-- Listen on a worker's own channel.
+-- Parameters: the worker. Returns: nothing; see listen_for_messages in the migrations. Locks: none.
+SELECT pgtopic.listen_for_messages($1)
