@@ -280,3 +280,55 @@ fn size(item: &OwedMessage) -> usize {
         OwedMessage::Missing(_) => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    const KEY: LaneKey = LaneKey { webhook_id: 1, lane: 2 };
+
+    /// A lane that has read up to 10, as a claim leaves it.
+    fn lane() -> Lane {
+        Lane::claimed(ClaimedLane {
+            key: KEY,
+            due_at: Timestamp::UNIX_EPOCH,
+            token: 1,
+            position: 8,
+            rewinds: 3,
+            failures: 0,
+            owed: Owed { items: vec![OwedMessage::Missing(10)], more: false },
+        })
+    }
+
+    fn follower(id: i64, after: Option<i64>, rewinds: i32) -> Follower {
+        let message = Message {
+            id,
+            partition_key: Arc::from("a"),
+            payload: "{}".into(),
+            headers: None,
+            created_at: Timestamp::UNIX_EPOCH,
+        };
+        Follower { key: KEY, rewinds, after, message }
+    }
+
+    #[test]
+    fn what_follows_is_taken_in_only_where_nothing_can_lie_between() {
+        for after in [None, Some(7), Some(10)] {
+            let mut lane = lane();
+            assert!(lane.follow(follower(15, after, 3)), "{after:?}");
+            assert_eq!((lane.read_to, lane.bytes(), lane.queue.len(), lane.more), (15, 2, 2, false));
+            assert!(lane.follow(follower(16, Some(15), 3)), "and so on");
+        }
+        for (what, refused) in [
+            ("a message lies between", follower(15, Some(11), 3)),
+            ("the lane was rewound", follower(15, Some(10), 4)),
+            ("it was read already", follower(10, Some(8), 3)),
+        ] {
+            let mut lane = lane();
+            assert!(!lane.follow(refused), "{what}");
+            assert_eq!((lane.read_to, lane.queue.len()), (10, 1), "{what}");
+        }
+    }
+}

@@ -132,7 +132,7 @@ async fn story(wakeup: Wakeup, open_for: Duration) {
     let mut silence = None;
     if wakeup != Wakeup::StartedLater {
         if wakeup == Wakeup::Lost {
-            scene.sql("CREATE OR REPLACE FUNCTION wake_workers() RETURNS void LANGUAGE sql AS ''").await;
+            scene.lose_notifications().await;
         }
         broker = Some(Broker::start(scene.store()));
         scene.until("last_value > 0 FROM listening_until").await;

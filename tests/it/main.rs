@@ -10,6 +10,7 @@ mod clock_steps;
 mod embedded;
 mod failover;
 mod flow;
+mod handing_over;
 mod history;
 mod leftovers;
 mod levels;

@@ -25,9 +25,7 @@ async fn a_notification_brings_a_message_to_its_receiver_at_once() {
 #[tokio::test]
 async fn a_lost_notification_costs_half_a_second() {
     let scene = Scene::with_webhook(&[]).await;
-    scene.sql("CREATE OR REPLACE FUNCTION wake_workers() RETURNS void LANGUAGE sql AS ''").await;
-    // What is not handed over is told to everybody.
-    scene.sql("ALTER TABLE workers ADD CHECK (NOT takes)").await;
+    scene.lose_notifications().await;
     let _broker = Broker::start(scene.store());
     for count in 1..=4 {
         let begun = Instant::now();

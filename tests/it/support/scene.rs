@@ -116,6 +116,17 @@ impl Scene {
         self.client.batch_execute(sql).await.unwrap();
     }
 
+    /// From now on nobody is notified of what is published over this connection and over later ones.
+    pub(crate) async fn lose_notifications(&self) {
+        // As many marks as there are after the last message of a transaction that is handed over.
+        self.sql(
+            "CREATE OR REPLACE FUNCTION wake_workers() RETURNS void LANGUAGE sql AS '';
+             SET pgtopic.handed_over = '..........';
+             DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET pgtopic.handed_over = %L', current_database(), '..........'); END $$",
+        )
+        .await;
+    }
+
     /// One number.
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         self.client.query_one(sql, &[]).await.unwrap().get(0)

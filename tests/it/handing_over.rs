@@ -1,0 +1,359 @@
+//! Messages that are handed over with their notification: what is told to whom, and what becomes of it when it does not arrive.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use pgtopic::{
+    domain::lane::LaneKey,
+    store::{
+        ClaimedLane, DoneDelivery, DueAfter, Follower, Handed, Notice, OwedMessage, ReadLimits, Settlement,
+        Store, Want, WorkerInfo, WorkerSession,
+    },
+};
+use rstest::rstest;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::support::{Broker, Scene, check_order, expected, publish};
+
+const LEASE: Duration = Duration::from_secs(20);
+
+/// A worker that only hears.
+struct Ear {
+    store: Store,
+    id: Uuid,
+    session: WorkerSession,
+    notices: mpsc::UnboundedReceiver<Notice>,
+}
+
+impl Ear {
+    /// One to which lanes may be handed over.
+    async fn open(scene: &Scene, in_flight: usize) -> Self {
+        let (store, id) = (scene.store(), Uuid::now_v7());
+        let info = WorkerInfo { id, name: "ear".to_owned(), capacity: 10, lease: LEASE };
+        let (session, notices) = store.open_worker_session(&info).await.unwrap();
+        let ear = Self { store, id, session, notices };
+        ear.beat(in_flight, true).await;
+        ear
+    }
+
+    async fn beat(&self, in_flight: usize, takes: bool) {
+        self.session.heartbeat(in_flight, Some(LEASE), takes).await.unwrap();
+    }
+
+    /// All that was heard of what is committed by now: notifications arrive before the answer to a later question.
+    async fn heard(&mut self) -> Vec<Notice> {
+        self.session.heartbeat(0, None, true).await.unwrap();
+        std::iter::from_fn(|| self.notices.try_recv().ok()).collect()
+    }
+
+    /// The one message that was heard of.
+    async fn handed(&mut self) -> Handed {
+        match &self.heard().await[..] {
+            [Notice::Handed(handed)] => handed.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn claim(&self, handed: Option<&[i64]>) -> Vec<ClaimedLane> {
+        let wants = [Want { webhook_id: 1, slots: 10, due_after: DueAfter::Beginning }];
+        let limits = ReadLimits { messages_per_lane: 10, payload_bytes: 1 << 20 };
+        self.store.claim_lanes(self.id, 1, &wants, limits, handed).await.unwrap()
+    }
+}
+
+/// What a begun lane is told to owe: its key, token and messages.
+fn told(lane: &ClaimedLane) -> (LaneKey, i64, Vec<i64>) {
+    (lane.key, lane.token, lane.owed.items.iter().map(OwedMessage::id).collect())
+}
+
+async fn holders(scene: &Scene) -> String {
+    scene.text("SELECT string_agg(coalesce(claimed_by::text, '-') || ' ' || coalesce(token, 0), ', ' ORDER BY webhook_id) FROM lanes").await
+}
+
+#[tokio::test]
+async fn a_message_that_begins_a_lane_is_the_idlest_workers_by_its_row_and_told_to_it_alone() {
+    let scene = Scene::with_webhook(&[]).await;
+    let (mut busier, mut idler) = (Ear::open(&scene, 2).await, Ear::open(&scene, 1).await);
+    let insert = r#"INSERT INTO messages (topic_id, partition_key, payload, created_at)
+                    VALUES (1, 'a "key"', '{"a":  "é\n" }', '2026-01-02 03:04:05.678901Z') RETURNING id, lane"#;
+    let row = scene.client.query_one(insert, &[]).await.unwrap();
+    let (id, lane): (i64, i64) = (row.get(0), row.get(1));
+
+    let handed = idler.handed().await;
+    let [begun] = &handed.begun().collect::<Vec<_>>()[..] else { panic!("{handed:?}") };
+    assert_eq!(told(begun), (LaneKey { webhook_id: 1, lane }, -id, vec![id]));
+    let OwedMessage::Present(message) = &begun.owed.items[0] else { panic!("{begun:?}") };
+    assert_eq!((&*message.partition_key, &*message.payload), (r#"a "key""#, r#"{"a":  "é\n" }"#.as_bytes()));
+    assert_eq!(message.created_at.to_string(), "2026-01-02T03:04:05.678901Z");
+    assert_eq!(holders(&scene).await, format!("{} -{id}", idler.id));
+    assert!(busier.heard().await.is_empty());
+    assert!(busier.claim(Some(&[])).await.is_empty(), "it is nobody else's");
+}
+
+#[tokio::test]
+async fn what_follows_in_a_held_lane_is_told_to_its_holder_with_what_comes_before() {
+    let scene = Scene::with_webhook(&[]).await;
+    let mut holder = Ear::open(&scene, 5).await;
+    let first = scene.publish(&["a"]).await[0];
+    let begun = holder.handed().await.begun().next().unwrap();
+    let mut other = Ear::open(&scene, 0).await;
+
+    let follower = |handed: &Handed| {
+        let Follower { key, rewinds, after, message } = handed.followers().next().unwrap();
+        (key, rewinds, after, message.id)
+    };
+    let second = scene.publish(&["a"]).await[0];
+    assert_eq!(follower(&holder.handed().await), (begun.key, 0, Some(first), second));
+    scene.sql("UPDATE lanes SET rewinds = 3").await;
+    let third = scene.publish(&["a"]).await[0];
+    assert_eq!(follower(&holder.handed().await), (begun.key, 3, Some(second), third));
+    let delivery = |message_id| DoneDelivery { key: begun.key, token: begun.token, message_id };
+    let mut all = Settlement { done: [first, second, third].map(delivery).into(), ..Settlement::default() };
+    holder.store.settle(holder.id, &mut all).await.unwrap();
+    let fourth = scene.publish(&["a"]).await[0];
+    assert_eq!(follower(&holder.handed().await), (begun.key, 3, None, fourth));
+    assert!(other.heard().await.is_empty());
+}
+
+#[rstest]
+#[case::headers("INSERT INTO messages (topic_id, payload, headers) VALUES (1, '{}', '{\"h\": \"1\"}')")]
+#[case::long("INSERT INTO messages (topic_id, payload) VALUES (1, to_json(repeat('x', 6100)))")]
+#[case::long_key(
+    "INSERT INTO messages (topic_id, partition_key, payload) VALUES (1, repeat('\u{1}', 1024), '{}')"
+)]
+#[case::several("INSERT INTO messages (topic_id, payload) VALUES (1, '{}'), (1, '{}')")]
+#[case::repeatable_read(
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
+)]
+#[case::paused(
+    "UPDATE webhooks SET paused = true; INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
+)]
+#[case::disabled(
+    "UPDATE webhooks SET disabled_reason = 'gone'; INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
+)]
+#[case::starting(
+    "UPDATE webhooks SET state = 'starting'; INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
+)]
+#[case::no_room(
+    "UPDATE workers SET takes = false; INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
+)]
+#[case::silent(
+    "UPDATE workers SET heartbeat_at = heartbeat_at - interval '3 s'; INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
+)]
+#[case::ahead(
+    "UPDATE workers SET heartbeat_at = heartbeat_at + interval '1 h'; INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
+)]
+#[tokio::test]
+async fn what_cannot_be_handed_over_is_due_and_everybody_is_woken(#[case] inserts: &str) {
+    let scene = Scene::with_webhook(&[]).await;
+    let mut ears = [Ear::open(&scene, 0).await, Ear::open(&scene, 1).await];
+    scene.sql(&format!("BEGIN; {inserts}; COMMIT")).await;
+    assert_eq!(holders(&scene).await, "- 0");
+    for ear in &mut ears {
+        let heard: Vec<Notice> =
+            ear.heard().await.into_iter().filter(|notice| *notice != Notice::Webhooks).collect();
+        assert_eq!(heard, [Notice::Wake]);
+    }
+}
+
+#[tokio::test]
+async fn of_one_transaction_only_the_first_few_are_handed_over() {
+    let scene = Scene::with_webhook(&[]).await;
+    let mut ear = Ear::open(&scene, 0).await;
+    scene.sql("BEGIN").await;
+    let keys: Vec<String> = (0..15).map(|key| format!("key-{key}")).collect();
+    let ids = scene.publish(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert!(ear.heard().await.is_empty(), "nothing is told before the commit");
+    scene.sql("COMMIT").await;
+    let heard = ear.heard().await;
+    let handed = |notice: &Notice| match notice {
+        Notice::Handed(handed) => handed.begun().next().map(|lane| -lane.token),
+        _ => None,
+    };
+    assert_eq!(heard.iter().filter_map(handed).collect::<Vec<_>>(), ids[..10]);
+    assert_eq!(heard[10..], [Notice::Wake]);
+    assert_eq!(scene.number("SELECT count(*) FROM lanes WHERE claimed_by IS NULL").await, 5);
+
+    // What is rolled back was never said.
+    scene.sql("BEGIN; SAVEPOINT s").await;
+    scene.publish(&["undone"]).await;
+    scene.sql("ROLLBACK TO s").await;
+    let id = scene.publish(&["undone"]).await[0];
+    scene.sql("COMMIT").await;
+    assert_eq!(ear.handed().await.begun().next().unwrap().token, -id);
+}
+
+#[tokio::test]
+async fn no_more_webhooks_are_told_than_a_notification_holds() {
+    let scene = Scene::new().await;
+    for number in 0..40 {
+        scene.webhook(&format!("/{number}"), &[]).await;
+    }
+    // One that wants none of it.
+    scene.webhook("/none", &[("filter", "'$.a == 1'")]).await;
+    // The longest that a number can be written.
+    scene.sql("SELECT setval('message_ids', 8000000000000000000)").await;
+    let mut ear = Ear::open(&scene, 0).await;
+    let insert =
+        "INSERT INTO messages (topic_id, partition_key, payload) VALUES (1, 'a', to_json(repeat('x', 5800)))";
+    scene.sql(insert).await;
+    let heard = ear.heard().await;
+    let [Notice::Handed(handed), Notice::Wake] = &heard[..] else { panic!("{heard:?}") };
+    let webhooks: BTreeSet<i64> = handed.begun().map(|lane| lane.key.webhook_id).collect();
+    assert_eq!((webhooks.len(), handed.followers().count()), (30, 0));
+    assert_eq!(scene.number("SELECT count(*) FROM lanes WHERE claimed_by IS NOT NULL").await, 30);
+
+    // All lanes exist now, and 30 of them are held.
+    scene.sql(insert).await;
+    let heard = ear.heard().await;
+    let [Notice::Handed(handed), Notice::Wake] = &heard[..] else { panic!("{heard:?}") };
+    assert_eq!(handed.followers().map(|follower| follower.key.webhook_id).collect::<BTreeSet<_>>(), webhooks);
+    assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 80);
+}
+
+/// By its worker after a second, by others never while that one is there.
+#[tokio::test]
+async fn what_did_not_arrive_is_claimed_by_its_worker_again_and_by_others_once_that_is_gone() {
+    let scene = Scene::with_webhook(&[]).await;
+    let (taker, other) = (Ear::open(&scene, 0).await, Ear::open(&scene, 1).await);
+    let ids = scene.publish(&["lost", "arrived"]).await;
+    assert_eq!(holders(&scene).await, format!("{0} -{1}, {0} -{2}", taker.id, ids[0], ids[1]));
+    let arrived = [-ids[1]];
+    assert!(taker.claim(Some(&arrived)).await.is_empty(), "it may be on its way");
+    scene.sql("UPDATE lanes SET due_at = due_at - interval '2 s'").await;
+    assert!(taker.claim(None).await.is_empty());
+    assert!(other.claim(Some(&[])).await.is_empty());
+    let claimed = taker.claim(Some(&arrived)).await;
+    assert_eq!(claimed.iter().map(told).map(|told| told.2).collect::<Vec<_>>(), [[ids[0]]]);
+    assert!(taker.claim(Some(&arrived)).await.is_empty(), "once");
+
+    // A publisher that commits after its worker was struck off.
+    let publisher = scene.another_client().await;
+    taker.beat(0, true).await;
+    publisher.batch_execute("BEGIN").await.unwrap();
+    let late = publish(&publisher, "late").await.unwrap();
+    other.store.release_worker(taker.id).await.unwrap().unwrap();
+    assert_eq!(other.claim(Some(&[])).await.len(), 2, "what was committed is released");
+    publisher.batch_execute("COMMIT").await.unwrap();
+    assert!(other.claim(None).await.is_empty());
+    let claimed = other.claim(Some(&[])).await;
+    assert_eq!(claimed.iter().map(told).map(|told| told.2).collect::<Vec<_>>(), [[late]]);
+}
+
+/// Waits until messages are handed over to somebody.
+async fn somebody_takes(scene: &Scene) {
+    scene.until("EXISTS (SELECT FROM workers WHERE takes)").await;
+}
+
+#[tokio::test]
+async fn messages_that_are_handed_over_are_delivered_in_order_without_being_claimed() {
+    let scene = Scene::with_webhook(&[]).await;
+    let other = scene.webhook("/other", &[("filter", "'$.nothing == 1'")]).await;
+    let brokers = [Broker::start(scene.store()), Broker::start(scene.store())];
+    somebody_takes(&scene).await;
+    for round in 0..10 {
+        for key in ["a", "b"] {
+            scene.sql("BEGIN").await;
+            scene.publish(&[key, key, &format!("{key}-{round}")]).await;
+            let unclaimed = scene.number("SELECT count(*) FROM lanes WHERE claimed_by IS NULL").await;
+            assert_eq!(unclaimed, 0, "round {round}");
+            scene.sql("COMMIT").await;
+            scene.nothing_owed().await;
+        }
+    }
+    scene.no_lane_left().await;
+    assert_eq!(check_order(&scene.receiver.received(), &expected(&scene.client, &["/"]).await), 0, "{other}");
+    for broker in brokers {
+        broker.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_that_outlives_its_messages_worker_is_delivered_by_another() {
+    let scene = Scene::with_webhook(&[]).await;
+    let first = Broker::start(scene.store());
+    somebody_takes(&scene).await;
+    let publisher = scene.another_client().await;
+    publisher.batch_execute("BEGIN").await.unwrap();
+    publish(&publisher, "a").await.unwrap();
+    assert_eq!(
+        publisher.query("SELECT FROM lanes WHERE claimed_by IS NOT NULL", &[]).await.unwrap().len(),
+        1
+    );
+    first.stop().await;
+    let _second = Broker::start(scene.store());
+    somebody_takes(&scene).await;
+    publisher.batch_execute("COMMIT").await.unwrap();
+    let begun = Instant::now();
+    scene.receiver.wait_for(1).await;
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+}
+
+/// A notification that arrives when the lane was claimed again, delivered and retired must not be acted upon: the lane may be
+/// another worker's by now.
+#[tokio::test]
+async fn a_notification_that_arrives_after_all_is_not_acted_upon() {
+    let scene = Scene::with_webhook(&[]).await;
+    let broker = Broker::start(scene.store());
+    somebody_takes(&scene).await;
+    scene
+        .sql(
+            "BEGIN;
+             SET LOCAL session_replication_role = replica;
+             INSERT INTO messages (id, topic_id, partition_key, lane, payload, payload_bytes)
+             VALUES (nextval('message_ids'), 1, 'a', hashtextextended('a', 1), '{}', 2);
+             INSERT INTO deliveries SELECT 1, lane, id FROM messages;
+             INSERT INTO lanes (webhook_id, lane, partition_key, due_at, position, claimed_by, token)
+             SELECT 1, m.lane, 'a', clock_timestamp(), m.id - 1, w.id, -m.id FROM messages m, workers w;
+             COMMIT",
+        )
+        .await;
+    let begun = Instant::now();
+    scene.receiver.wait_for(1).await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    scene.until("NOT EXISTS (SELECT FROM lanes)").await;
+    let notify = "SELECT pg_notify(w.channel::text, json_build_array(ARRAY[1], '{}'::int[])::text || E'\\n'
+                                   || json_build_array(m.id, m.lane, 0, 'a')::text || E'\\n{}')::text
+                    FROM messages m, workers w";
+    scene.text(notify).await;
+    // Whatever that did was done before this one arrived.
+    let next = scene.publish(&["b"]).await[0];
+    let received = scene.receiver.wait_for_ended(2).await;
+    assert_eq!(received[1].position(), next);
+    broker.stop().await;
+}
+
+/// Any role may LISTEN to a channel whose name it knows.
+#[tokio::test]
+async fn nobody_but_the_owner_learns_a_workers_channel() {
+    let scene = Scene::with_webhook(&[]).await;
+    let _broker = Broker::start(scene.store());
+    somebody_takes(&scene).await;
+    let role = format!("nosy_{}", Uuid::now_v7().simple());
+    scene
+        .sql(&format!(
+            "CREATE ROLE {role}; GRANT pg_monitor TO {role}; GRANT USAGE ON SCHEMA pgtopic TO {role};
+             GRANT INSERT, SELECT (id) ON messages TO {role}"
+        ))
+        .await;
+    let channels = scene.client.query("SELECT channel::text FROM workers", &[]).await.unwrap();
+    let nosy = scene.another_client().await;
+    nosy.batch_execute(&format!("SET ROLE {role}")).await.unwrap();
+    let denied = nosy.query("SELECT channel FROM workers", &[]).await.unwrap_err();
+    assert_eq!(denied.code(), Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE));
+    // What it publishes is handed over all the same.
+    publish(&nosy, "a").await.unwrap();
+    scene.receiver.wait_for(1).await;
+    assert!(nosy.query("SELECT FROM pg_listening_channels()", &[]).await.unwrap().is_empty());
+    let seen: String =
+        nosy.query_one("SELECT string_agg(query, ' ') FROM pg_stat_activity", &[]).await.unwrap().get(0);
+    assert!(seen.contains("heartbeat"), "it sees what workers ask: {seen}");
+    for channel in channels {
+        assert!(!seen.contains(channel.get::<_, &str>(0)), "{seen}");
+    }
+    drop(nosy);
+    scene.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
