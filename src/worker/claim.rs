@@ -228,7 +228,7 @@ impl Engine {
         if bytes > BYTES_MAX {
             return Vec::new();
         }
-        let mut left = CLAIM_MAX;
+        let (mut left, waiting) = (CLAIM_MAX, self.waiting());
         let mut wants = Vec::new();
         for (id, target) in &self.targets {
             if !target.deliverable() {
@@ -238,7 +238,7 @@ impl Engine {
             if !self.claims.webhooks.get(id).is_some_and(|claims| claims.hungry) {
                 continue;
             }
-            let limit = self.fair_slots(*id);
+            let limit = self.fair_slots(*id, waiting);
             let claims = self.claims.webhooks.entry(*id).or_default();
             let held = held_by.get(id).copied().unwrap_or_default();
             let ahead = turns::ahead(limit, claims.run_takes.mean());

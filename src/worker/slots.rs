@@ -46,13 +46,19 @@ impl Slots {
         self.capacity.min(own.unwrap_or(usize::MAX)).min(shrunk.unwrap_or(usize::MAX)).max(1)
     }
 
-    /// How many slots a webhook may use while `waiting` webhooks, it included, have lanes that wait: no more than an equal part.
-    /// Slots that come free go to the others.
+    /// Whether a webhook could use one more slot if no other did.
+    pub(super) fn could_use(&self, webhook_id: i64, own: Option<usize>) -> bool {
+        let used = self.webhooks.get(&webhook_id).map_or(0, |webhook| webhook.used);
+        used < self.limit(webhook_id, own)
+    }
+
+    /// How many slots a webhook may use while `waiting` webhooks, it included, have lanes that wait and could use one more: no
+    /// more than an equal part. Slots that come free go to the others.
     pub(super) fn fair_limit(&self, webhook_id: i64, own: Option<usize>, waiting: usize) -> usize {
         self.limit(webhook_id, own).min(self.capacity.div_ceil(waiting.max(1)))
     }
 
-    /// Takes a slot for a webhook, if it may have one. `waiting` is how many webhooks have lanes that wait, it included.
+    /// Takes a slot for a webhook, if it may have one. `waiting` is as for [`Slots::fair_limit`].
     pub(super) fn take(&mut self, webhook_id: i64, own: Option<usize>, waiting: usize) -> bool {
         let limit = self.fair_limit(webhook_id, own, waiting);
         let free = self.capacity.saturating_sub(self.used);
@@ -132,6 +138,19 @@ mod tests {
         }
         assert!(slots.webhooks[&2].used >= 40, "{slots:?}");
         assert!(slots.webhooks[&1].used >= 40, "{slots:?}");
+    }
+
+    #[test]
+    fn what_has_all_that_it_may_use_takes_no_part() {
+        let mut slots = Slots::new(100);
+        for hanging in 0..20 {
+            assert!(slots.could_use(hanging, None) && slots.take(hanging, None, 20));
+            slots.timed_out(hanging);
+            assert!(!slots.could_use(hanging, None), "a single probe");
+        }
+        assert!(slots.take(20, Some(1), 1) && !slots.could_use(20, Some(1)));
+        slots.give_back(0);
+        assert!(slots.could_use(0, None));
     }
 
     #[test]

@@ -45,11 +45,14 @@ pub(super) fn ahead(slots: usize, run: Duration) -> usize {
 impl Engine {
     /// Starts runs while there are slots, webhook by webhook.
     pub(super) fn start_runs(&mut self) {
+        if self.turns.is_empty() || self.slots.full() {
+            return;
+        }
+        let waiting = self.waiting();
         let mut refused = 0;
         while refused < self.turns.len() && !self.slots.full() {
             let Some(webhook_id) = self.turns.pop_front() else { return };
-            let own_limit = self.targets.get(&webhook_id).and_then(|target| target.own_limit());
-            if !self.slots.take(webhook_id, own_limit, self.turns.len() + 1) {
+            if !self.slots.take(webhook_id, self.own_limit(webhook_id), waiting) {
                 self.turns.push_back(webhook_id);
                 refused += 1;
                 continue;
@@ -117,12 +120,13 @@ impl Engine {
                 begun_before.inspect(|instant| lane.give_way_if_since(*instant));
             }
         }
+        let waiting = self.waiting();
         for (webhook_id, held) in held {
             let waited = self.first_in_line(webhook_id).map_or(Duration::ZERO, |since| now - since);
             if waited < LONG_WAIT {
                 continue;
             }
-            let slots = self.fair_slots(webhook_id);
+            let slots = self.fair_slots(webhook_id, waiting);
             // A run that has not ended yet tells nothing of its time, but those that wait do.
             let most = slots + ahead(slots, self.claims.run_takes(webhook_id).max(waited));
             // Not for a few: what is given back waits behind all others.
@@ -141,11 +145,20 @@ impl Engine {
         }
     }
 
-    /// How many slots a webhook may use: beside others whose lanes wait, no more than an equal part.
-    pub(super) fn fair_slots(&self, webhook_id: i64) -> usize {
-        let own_limit = self.targets.get(&webhook_id).and_then(|target| target.own_limit());
-        let waiting = self.turns.len() + usize::from(!self.queued.contains_key(&webhook_id));
-        self.slots.fair_limit(webhook_id, own_limit, waiting)
+    /// How many webhooks have lanes that wait and could use one more slot. Those that hang or are limited, and have all that
+    /// they may use, leave the rest to the others.
+    pub(super) fn waiting(&self) -> usize {
+        self.turns.iter().filter(|id| self.slots.could_use(**id, self.own_limit(**id))).count()
+    }
+
+    /// How many slots a webhook may use beside so many that wait, it included if its lanes wait: no more than an equal part.
+    pub(super) fn fair_slots(&self, webhook_id: i64, waiting: usize) -> usize {
+        let waiting = waiting + usize::from(!self.queued.contains_key(&webhook_id));
+        self.slots.fair_limit(webhook_id, self.own_limit(webhook_id), waiting)
+    }
+
+    fn own_limit(&self, webhook_id: i64) -> Option<usize> {
+        self.targets.get(&webhook_id).and_then(|target| target.own_limit())
     }
 
     /// Gives back so many of the lanes that have waited for the shortest time.

@@ -16,7 +16,7 @@ use rstest::rstest;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::support::{Broker, Scene, check_order, expected, publish};
+use crate::support::{Answer, Broker, Scene, check_order, expected, publish};
 
 const LEASE: Duration = Duration::from_secs(20);
 
@@ -290,6 +290,20 @@ async fn a_publisher_that_outlives_its_messages_worker_is_delivered_by_another()
     let begun = Instant::now();
     scene.receiver.wait_for(1).await;
     assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+}
+
+/// The row of a lane whose request takes long looks like one of which its worker has never heard.
+#[tokio::test]
+async fn a_request_that_takes_long_is_not_sent_again_beside_itself() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.receiver.set_script(|_| Answer::After(Duration::from_millis(2500), Box::new(Answer::Status(204))));
+    let _brokers = [Broker::start(scene.store()), Broker::start(scene.store())];
+    somebody_takes(&scene).await;
+    scene.publish(&["a"]).await;
+    assert_eq!(scene.number("SELECT count(*) FROM lanes WHERE token < 0").await, 1);
+    assert_eq!(scene.all_delivered(&["/"]).await, 0);
+    scene.no_lane_left().await;
+    assert_eq!(scene.receiver.count(), 1);
 }
 
 /// A notification that arrives when the lane was claimed again, delivered and retired must not be acted upon: the lane may be

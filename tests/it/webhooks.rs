@@ -39,6 +39,31 @@ async fn a_hanging_receiver_with_thousands_of_lanes_is_in_nobodys_way() {
     assert!(hanging.received().iter().all(|one| one.ended.is_none()), "none has timed out yet");
 }
 
+/// Each of them keeps one slot for a probe; the rest is not divided by their number.
+#[tokio::test]
+async fn many_hanging_receivers_leave_their_slots_to_one_that_answers() {
+    const HANGING: usize = 20;
+    let scene = Scene::new().await;
+    let hanging = TestReceiver::start(|_| Answer::Hang).await;
+    for number in 0..HANGING {
+        let url = hanging.url(&format!("/{number}"));
+        create_webhook(&scene.client, &url, &[("timeout_seconds", "1")]).await;
+    }
+    publish_lanes(&scene, 100).await;
+    let _broker = Broker::start(scene.store());
+    // Whoever has timed out some times is down to a probe.
+    scene.until("(SELECT count(*) FROM attempts) >= 400").await;
+
+    scene.receiver.set_script(|_| Answer::After(Duration::from_millis(50), Box::new(Answer::Status(204))));
+    scene.webhook("/healthy", &[]).await;
+    let begun = Instant::now();
+    publish_lanes(&scene, 2000).await;
+    scene.receiver.wait_for_ended(2000).await;
+    let took = begun.elapsed();
+    // With an equal part of the 100 slots, 5, it would take 20 s; with the 64 that it may have, 1.6 s.
+    assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
 #[tokio::test]
 async fn a_receiver_that_refuses_everything_is_in_nobodys_way() {
     let scene = Scene::new().await;
