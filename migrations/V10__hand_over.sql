@@ -211,7 +211,10 @@ CREATE FUNCTION hand_over(
     headers       json,
     created_at    timestamptz
 ) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 -- ----------------------------------------------------------------------
 -- hand_over: what messages_fan_out does with a single message while workers
@@ -293,13 +296,16 @@ BEGIN
         -- Lanes that workers hold. What came before the message in its lane and is still owed, and how often the lane was
         -- rewound, tells the holder whether it knows of all that. Whoever changes either holds the stripe, as we do.
         FOR holder IN
-            SELECT w.channel, count(*) AS lanes,
-                   json_agg(json_build_array(h.webhook_id, l.rewinds,
-                            (SELECT max(d.message_id) FROM deliveries d
-                              WHERE d.webhook_id = h.webhook_id AND d.lane = hand_over.lane
-                                AND d.message_id < hand_over.message_id))) AS held
+            SELECT w.channel, count(*) AS lanes, json_agg(json_build_array(h.webhook_id, l.rewinds, l.previous)) AS held
               FROM unnest(owed) WITH ORDINALITY AS h (webhook_id, n)
-              JOIN lanes l ON l.webhook_id = h.webhook_id AND l.lane = hand_over.lane
+             CROSS JOIN LATERAL (
+                SELECT x.claimed_by, x.rewinds,
+                       (SELECT max(d.message_id) FROM deliveries d
+                         WHERE d.webhook_id = h.webhook_id AND d.lane = hand_over.lane
+                           AND d.message_id > x.position AND d.message_id < hand_over.message_id) AS previous
+                  FROM lanes x
+                 WHERE x.webhook_id = h.webhook_id AND x.lane = hand_over.lane
+                 LIMIT 1) l
               JOIN workers w ON w.id = l.claimed_by
              WHERE h.n <= 30 AND h.webhook_id <> ALL (coalesce(begun, '{}'))
              GROUP BY w.channel
