@@ -4,14 +4,15 @@
 -- makes the lane's row claimed by a worker already, and notifies that worker alone, with the message. Everything else is as
 -- before: the row says who may send, and what is not handed over is claimed.
 --
--- Any role may LISTEN, to a channel whose name it knows. Each worker's name is random, kept in a table that nobody but
--- pgtopic's owner may read, and never part of a statement.
+-- Any role may LISTEN, to a channel whose name it knows. Each worker's name is random, and kept in a table that nobody but
+-- pgtopic's owner may read.
 
 ALTER TABLE workers
-    ADD COLUMN channel uuid    NOT NULL DEFAULT gen_random_uuid(),
-    ADD COLUMN takes   boolean NOT NULL DEFAULT false;
-COMMENT ON COLUMN workers.channel IS 'A secret: the channel on which publishers hand messages over to this worker.';
-COMMENT ON COLUMN workers.takes IS 'Whether lanes may be handed over to it: it listens, has room, and is not about to stop.';
+    ADD COLUMN channel uuid             DEFAULT gen_random_uuid(),
+    ADD COLUMN accepts boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN workers.channel IS 'A secret: the channel on which publishers hand messages over to this worker; null where it could not be kept secret.';
+COMMENT ON COLUMN workers.accepts IS 'Whether lanes may be handed over to it: it listens, has room, and is not about to stop.';
+COMMENT ON COLUMN lanes.token IS 'Guards every write of the holder: a counter of that worker, or the negative id of the message with which the lane was handed over to it.';
 
 CREATE FUNCTION listen_for_messages(worker uuid) RETURNS void
 LANGUAGE plpgsql SET search_path FROM CURRENT
@@ -20,17 +21,21 @@ AS $$
 -- listen_for_messages: LISTEN on a worker's own channel.
 --
 -- A function, so that the channel's name is in no statement that
--- pg_stat_activity or a log shows.
+-- pg_stat_activity shows. pg_stat_statements can be told to keep the
+-- statements inside functions too: then the worker has no channel.
 --
--- Locks: none.
+-- Locks: the worker's row.
 -- ----------------------------------------------------------------------
 BEGIN
-    EXECUTE format('LISTEN %I', (SELECT w.channel FROM workers w WHERE w.id = listen_for_messages.worker));
+    IF current_setting('pg_stat_statements.track', true) = 'all' THEN
+        UPDATE workers w SET channel = NULL WHERE w.id = listen_for_messages.worker;
+    ELSE
+        EXECUTE format('LISTEN %I', (SELECT w.channel FROM workers w WHERE w.id = listen_for_messages.worker));
+    END IF;
 END
 $$;
 
-DROP FUNCTION worker_heartbeat(uuid, integer, double precision);
-CREATE FUNCTION worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision, takes_lanes boolean) RETURNS bigint
+CREATE FUNCTION worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision, accepts_lanes boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT
 AS $$
 -- ----------------------------------------------------------------------
@@ -41,7 +46,7 @@ AS $$
 --   in_flight_now  its requests in flight
 --   lease_seconds  how long it may go without a heartbeat before it is taken
 --                  for hung; null leaves its row alone this time
---   takes_lanes    whether lanes may be handed over to it
+--   accepts_lanes    whether lanes may be handed over to it
 --
 -- Returns: for how many microseconds more publishers do not NOTIFY because
 --          workers poll (0: they do).
@@ -60,7 +65,7 @@ BEGIN
     END IF;
     IF lease_seconds IS NOT NULL THEN
         UPDATE workers w SET heartbeat_at = clock_timestamp(), in_flight = in_flight_now,
-                             lease = make_interval(secs => lease_seconds), takes = takes_lanes
+                             lease = make_interval(secs => lease_seconds), accepts = accepts_lanes
          WHERE w.id = worker;
         IF NOT FOUND THEN
             RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -70,7 +75,16 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION claim_lanes(uuid, bigint, bigint[], integer[], timestamptz[], integer, bigint);
+CREATE OR REPLACE FUNCTION worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision) RETURNS bigint
+LANGUAGE sql VOLATILE SET search_path FROM CURRENT
+AS $$
+-- ----------------------------------------------------------------------
+-- worker_heartbeat: the same for a worker of the version before this one.
+-- ----------------------------------------------------------------------
+SELECT worker_heartbeat(worker, in_flight_now, lease_seconds, false)
+$$;
+
+
 CREATE FUNCTION claim_lanes(
     worker            uuid,
     new_token         bigint,
@@ -84,6 +98,7 @@ CREATE FUNCTION claim_lanes(
     webhook_id    bigint,
     lane          bigint,
     due_at        timestamptz,
+    token         bigint,
     "position"    bigint,
     rewinds       integer,
     failures      integer,
@@ -111,11 +126,13 @@ AS $$
 -- A lane that is handed over does not arrive if its worker was struck off
 -- before the publisher's commit, or if the notification is lost. The first is
 -- anybody's at once; the second its worker's own after a second, in which
--- any notification arrives but that of a transaction that was open for long.
+-- any notification arrives but that of a transaction that was open for long,
+-- or this call was. So it keeps its token: should the notification arrive
+-- before the answer to this call, both speak of one and the same claim.
 --
 -- Parameters:
 --   worker            the claiming incarnation
---   new_token         a value of its counter, never used before
+--   new_token         a value of its counter, never used before and positive
 --   webhook_ids       webhooks with room, and beside each:
 --   slots               how many lanes to take at most
 --   due_after           where to begin: null is a few seconds back, -infinity
@@ -172,7 +189,8 @@ BEGIN
          ) l
     ), taken AS (
         UPDATE lanes l
-           SET claimed_by = claim_lanes.worker, token = claim_lanes.new_token
+           SET claimed_by = claim_lanes.worker,
+               token = CASE WHEN l.claimed_by = claim_lanes.worker THEN l.token ELSE claim_lanes.new_token END
          WHERE l.ctid = ANY (ARRAY(SELECT due.place FROM due))
         RETURNING l
     )
@@ -183,7 +201,7 @@ BEGIN
 
     -- A new statement, and so a new snapshot: it sees whatever lowered the positions that the update returned.
     RETURN QUERY
-    SELECT c.webhook_id, c.lane, c.due_at, c.position, c.rewinds, c.failures, d.message_id, m.partition_key,
+    SELECT c.webhook_id, c.lane, c.due_at, c.token, c.position, c.rewinds, c.failures, d.message_id, m.partition_key,
            CASE WHEN sum(m.payload_bytes) OVER read <= payload_budget THEN m.payload END,
            m.headers, m.created_at,
            CASE WHEN m.id IS NULL THEN 'missing'
@@ -199,6 +217,122 @@ BEGIN
       ) d ON true
       LEFT JOIN messages m ON m.id >= d.message_id AND m.id <= d.message_id
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION claim_lanes(
+    worker            uuid,
+    new_token         bigint,
+    webhook_ids       bigint[],
+    slots             integer[],
+    due_after         timestamptz[],
+    messages_per_lane integer,
+    payload_budget    bigint
+) RETURNS TABLE (
+    webhook_id    bigint,
+    lane          bigint,
+    due_at        timestamptz,
+    "position"    bigint,
+    rewinds       integer,
+    failures      integer,
+    message_id    bigint,
+    partition_key text,
+    payload       json,
+    headers       json,
+    created_at    timestamptz,
+    state         text
+)
+LANGUAGE sql VOLATILE
+SET search_path FROM CURRENT
+AS $$
+-- ----------------------------------------------------------------------
+-- claim_lanes: the same for a worker of the version before this one, to which
+-- nothing is handed over.
+-- ----------------------------------------------------------------------
+SELECT c.webhook_id, c.lane, c.due_at, c.position, c.rewinds, c.failures, c.message_id, c.partition_key, c.payload, c.headers,
+       c.created_at, c.state
+  FROM claim_lanes(worker, new_token, webhook_ids, slots, due_after, messages_per_lane, payload_budget, NULL) c
+$$;
+
+
+CREATE OR REPLACE FUNCTION correct_due_at(
+    after_webhook bigint,
+    after_due_at  timestamptz,
+    lanes_at_most integer
+) RETURNS TABLE (corrected bigint, webhook_id bigint, due_at timestamptz)
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+-- ----------------------------------------------------------------------
+-- correct_due_at: bring back what a step of the clock has left in the future.
+--
+-- due_at is written with the server's clock. Once that has been stepped back
+-- by an hour (or a standby whose clock is behind was promoted), a lane that
+-- was ready would wait for an hour. The rule: a lane is due at most
+-- wait_seconds from now, and one that is ready at once. Where due_at lies
+-- further ahead, it is written anew.
+--
+-- A look at some of the lanes that are due later, by webhook and due_at; the
+-- caller looks on where it ended. In the index there is nothing else behind
+-- the present, halted lanes aside, so without lanes that wait it is one probe
+-- a webhook.
+--
+-- Parameters: after_webhook, after_due_at  where the last look ended; 0 and
+--                                          -infinity begin anew
+--             lanes_at_most                how many to look at
+-- Returns:    one row: how many were corrected, and where the look ended; null
+--             where it came to the end.
+-- Locks:      the lanes it corrects, SKIP LOCKED. No flush.
+-- ----------------------------------------------------------------------
+#variable_conflict use_column
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM require_read_committed();
+    END IF;
+    RETURN QUERY
+    WITH ahead AS MATERIALIZED (
+        SELECT l.at, l.webhook_id, l.due_at, l.wait_seconds
+          FROM webhooks w
+         CROSS JOIN LATERAL (
+            SELECT l.ctid AS at, l.webhook_id, l.due_at, l.wait_seconds
+              FROM lanes l
+             WHERE l.webhook_id + 0 = w.id
+               AND l.due_at > greatest(CASE WHEN w.id = after_webhook THEN after_due_at END,
+                                       statement_timestamp() + interval '0.1 s')
+               AND l.due_at < 'infinity'
+               -- A lane that was handed over may not have arrived: then it is found when it is due.
+               AND (l.claimed_by IS NULL OR l.token < 0)
+             ORDER BY l.due_at
+             LIMIT lanes_at_most
+         ) l
+         WHERE w.id >= after_webhook
+         ORDER BY w.id
+         LIMIT lanes_at_most
+    ), wrong AS MATERIALIZED (
+        SELECT a.at FROM ahead a
+         WHERE a.due_at > clock_timestamp() + make_interval(secs => coalesce(a.wait_seconds, 0) + 0.1)
+    ), changed AS (
+        -- By the rows' places: a join made for a small table would go through all lanes for each of many. A row that
+        -- was written since is in another place, and left alone.
+        UPDATE lanes l
+           SET due_at = clock_timestamp() + make_interval(secs => coalesce(l.wait_seconds, 0))
+         WHERE l.ctid = ANY (ARRAY(
+            SELECT free.at
+              FROM wrong
+             CROSS JOIN LATERAL (
+                SELECT l.ctid AS at FROM lanes l WHERE l.ctid = wrong.at FOR UPDATE SKIP LOCKED
+             ) free))
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM changed), a.webhook_id, a.due_at
+      FROM (SELECT) one
+      LEFT JOIN LATERAL (
+        SELECT a.webhook_id, a.due_at FROM ahead a OFFSET lanes_at_most - 1 LIMIT 1
+      ) a ON true;
 END
 $$;
 
@@ -227,7 +361,7 @@ AS $$
 -- transaction) becomes due as always, and everybody is woken.
 --
 -- The token of a lane that is handed over is the message's id, negative: no
--- claim has such a one, and no other lane.
+-- claim has such a one, and no other lane of the same webhook.
 --
 -- Parameters: the message.
 -- Locks:      the new rows; the commit takes the cluster's notification lock.
@@ -236,16 +370,16 @@ AS $$
 DECLARE
     marks  text := coalesce(current_setting('pgtopic.handed_over', true), '');
     notice text;
-    taker  record;
+    taker  workers;
     owed   bigint[];
     begun  bigint[];
     told   bigint;
     holder record;
 BEGIN
-    -- A notification holds less than 8,000 bytes: some are left for the webhooks. What is no valid text in any encoding would
-    -- end the worker's session.
+    -- A notification holds less than 8,000 bytes: some are left for the webhooks. Most of the queue is left to wake-ups, which are
+    -- short. Text that cannot be turned into UTF-8 would end the worker's session.
     IF headers IS NULL AND length(marks) < 10 AND octet_length(payload::text) < 6000
-        AND pg_notification_queue_usage() < 0.5 AND current_setting('server_encoding') <> 'SQL_ASCII'
+        AND pg_notification_queue_usage() < 0.1 AND current_setting('server_encoding') = 'UTF8'
     THEN
         notice := json_build_array(message_id, lane, (extract(epoch FROM created_at) * 1000000)::bigint, partition_key)::text
                   || E'\n' || payload::text;
@@ -254,13 +388,18 @@ BEGIN
         END IF;
     END IF;
     -- Its row says each second that it lives. One that hangs keeps its lanes for as long as its lease: the fewer come to it the
-    -- better.
-    SELECT w.id, w.channel INTO taker
-      FROM workers w
-     WHERE w.takes AND notice IS NOT NULL
-       AND w.heartbeat_at > clock_timestamp() - interval '1.5 s' AND w.heartbeat_at < clock_timestamp() + interval '1.5 s'
-     ORDER BY w.in_flight
-     LIMIT 1;
+    -- better. While an old snapshot is held, each of these seconds leaves a version of the row: then it is not worth the search.
+    IF notice IS NOT NULL AND pg_relation_size('workers') <= 262144 THEN
+        SELECT w.* INTO taker
+          FROM workers w
+         WHERE w.accepts AND w.channel IS NOT NULL
+           AND w.heartbeat_at > clock_timestamp() - interval '1.5 s'
+           AND w.heartbeat_at < clock_timestamp() + interval '1.5 s'
+         ORDER BY w.in_flight
+         LIMIT 1;
+    ELSE
+        taker := NULL;
+    END IF;
 
     WITH owed AS MATERIALIZED (
         SELECT w.id AS webhook_id,
@@ -307,7 +446,7 @@ BEGIN
                  WHERE x.webhook_id = h.webhook_id AND x.lane = hand_over.lane
                  LIMIT 1) l
               JOIN workers w ON w.id = l.claimed_by
-             WHERE h.n <= 30 AND h.webhook_id <> ALL (coalesce(begun, '{}'))
+             WHERE h.n <= 30 AND w.channel IS NOT NULL AND h.webhook_id <> ALL (coalesce(begun, '{}'))
              GROUP BY w.channel
         LOOP
             told := told + holder.lanes;
@@ -322,11 +461,121 @@ BEGIN
 END
 $$;
 
+-- Workers read instants with a type that ends on 9999-12-30 at 22:00 UTC; and the bounds must not depend on who publishes.
+CREATE OR REPLACE FUNCTION messages_check(message messages, takes_bytes integer) RETURNS messages
+LANGUAGE plpgsql SET search_path FROM CURRENT
+AS $$
+-- ----------------------------------------------------------------------
+-- messages_check: what messages_assign_id does with a message that is not
+-- plain.
+--
+-- Parameters:
+--   message      as it was published, with payload_bytes
+--   takes_bytes  of its topic, as the caller has read it: null where there is
+--                no such topic, -1 where it is paused
+--
+-- Returns: the message, with defaults for the key and the time where they
+--          were null.
+-- Raises:  23503 unknown topic, 55000 paused topic, 54000 payload too large,
+--          23514 partition_key, headers, idempotency_key or created_at out of
+--          bounds.
+-- Locks:   none.
+-- ----------------------------------------------------------------------
+DECLARE
+    topic_name text;
+BEGIN
+    message.partition_key := coalesce(message.partition_key, 'default');
+    message.created_at := coalesce(message.created_at, now());
+    IF takes_bytes IS NULL THEN
+        RAISE EXCEPTION 'topic % does not exist', message.topic_id
+            USING ERRCODE = 'foreign_key_violation', SCHEMA = current_schema(), TABLE = 'messages', COLUMN = 'topic_id',
+                  HINT = 'Create it with POST /topics or INSERT INTO topics (name) VALUES (...).';
+    ELSIF message.payload_bytes > takes_bytes THEN
+        SELECT t.name INTO topic_name FROM topics t WHERE t.id = message.topic_id;
+        IF takes_bytes < 0 THEN
+            RAISE EXCEPTION 'topic "%" is paused and takes no messages', topic_name
+                USING ERRCODE = 'object_not_in_prerequisite_state', SCHEMA = current_schema(), TABLE = 'messages',
+                      COLUMN = 'topic_id';
+        END IF;
+        RAISE EXCEPTION 'payload of % bytes is larger than the % bytes that topic "%" takes',
+            message.payload_bytes, takes_bytes, topic_name
+            USING ERRCODE = 'program_limit_exceeded', SCHEMA = current_schema(), TABLE = 'messages', COLUMN = 'payload';
+    ELSIF octet_length(message.partition_key) NOT BETWEEN 1 AND 1024 THEN
+        RAISE EXCEPTION 'partition_key must have 1 to 1024 bytes, not %', octet_length(message.partition_key)
+            USING ERRCODE = 'check_violation', SCHEMA = current_schema(), TABLE = 'messages', COLUMN = 'partition_key';
+    ELSIF json_typeof(message.headers) <> 'object' THEN
+        RAISE EXCEPTION 'headers must be a JSON object, not %', json_typeof(message.headers)
+            USING ERRCODE = 'check_violation', SCHEMA = current_schema(), TABLE = 'messages', COLUMN = 'headers';
+    ELSIF octet_length(message.idempotency_key) NOT BETWEEN 1 AND 255 THEN
+        RAISE EXCEPTION 'idempotency_key must have 1 to 255 bytes, not %', octet_length(message.idempotency_key)
+            USING ERRCODE = 'check_violation', SCHEMA = current_schema(), TABLE = 'messages', COLUMN = 'idempotency_key';
+    ELSIF message.created_at < '0001-01-01 00:00+00' OR message.created_at >= '9999-12-30 00:00+00' THEN
+        -- RFC 3339 cannot write it, in one time zone or another, and it is sent to receivers.
+        RAISE EXCEPTION 'created_at must be from 0001-01-01 to 9999-12-29 (UTC), not %', message.created_at
+            USING ERRCODE = 'check_violation', SCHEMA = current_schema(), TABLE = 'messages', COLUMN = 'created_at';
+    END IF;
+    RETURN message;
+END
+$$;
+
 -- A name in a function's text must be written out, and the schema's name is not known here. @schema@ stands for it, and
 -- @quoted@ for it within a string.
 DO $migration$
 BEGIN
     EXECUTE replace(replace($functions$
+
+CREATE OR REPLACE FUNCTION messages_assign_id() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+AS $pgtopic$
+-- ----------------------------------------------------------------------
+-- messages_assign_id: BEFORE INSERT on messages, for each row.
+--
+-- Looks the topic up, takes the partition's stripe and only then gives
+-- the id. The stripe is held to the end of the transaction, so ids rise in
+-- commit order within a partition.
+--
+-- Every expression here costs each publisher, so one tells whether all is
+-- plain; what is not, messages_check finds out. No search path is set: every
+-- name must be written out, those of operators too.
+--
+-- Raises: as messages_check.
+-- Locks:  advisory (stripe_class(), stripe) to the end of the transaction;
+--         none on unordered topics, where no other transaction can know
+--         the message's own lane before it is committed.
+-- ----------------------------------------------------------------------
+DECLARE
+    takes_bytes integer;
+    stripes     bigint;
+BEGIN
+    SELECT t.takes_bytes, t.stripes INTO takes_bytes, stripes
+      FROM @schema@.topics t
+     WHERE t.id OPERATOR(pg_catalog.=) NEW.topic_id;
+    NEW.payload_bytes := pg_catalog.octet_length(NEW.payload::pg_catalog.text);
+    IF (NEW.payload_bytes OPERATOR(pg_catalog.<=) takes_bytes
+        AND pg_catalog.octet_length(NEW.partition_key) OPERATOR(pg_catalog.>=) 1
+        AND pg_catalog.octet_length(NEW.partition_key) OPERATOR(pg_catalog.<=) 1024
+        AND NEW.headers IS NULL AND NEW.idempotency_key IS NULL
+        AND NEW.created_at OPERATOR(pg_catalog.>=) '0001-01-01 00:00+00'
+        AND NEW.created_at OPERATOR(pg_catalog.<) '9999-12-30 00:00+00') IS NOT TRUE
+    THEN
+        NEW := @schema@.messages_check(NEW, takes_bytes);
+    END IF;
+
+    -- Without stripes there is nothing to lock: the function is not called with a null. It returns something otherwise, and an
+    -- expression costs less than PERFORM, which runs a query. Only then the id.
+    NEW.lane := pg_catalog.hashtextextended(NEW.partition_key, NEW.topic_id);
+    IF pg_catalog.pg_advisory_xact_lock(
+        '@quoted@'::pg_catalog.regnamespace::pg_catalog.oid::integer,
+        (NEW.lane OPERATOR(pg_catalog.&) stripes)::integer) IS NOT NULL
+    THEN
+        NEW.id := pg_catalog.nextval('@quoted@.message_ids'::pg_catalog.regclass);
+    ELSE
+        NEW.id := pg_catalog.nextval('@quoted@.message_ids'::pg_catalog.regclass);
+        NEW.lane := NEW.id;
+    END IF;
+    RETURN NEW;
+END
+$pgtopic$;
 
 CREATE OR REPLACE FUNCTION messages_fan_out() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER

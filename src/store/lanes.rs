@@ -57,7 +57,7 @@ pub struct ClaimedLane {
     pub key: LaneKey,
     /// Since when it was due.
     pub due_at: Timestamp,
-    /// The token of the claim.
+    /// The token of the claim: negative where the lane was handed over.
     pub token: i64,
     /// Everything up to here has left the lane.
     pub position: i64,
@@ -175,14 +175,14 @@ impl Store {
             .await?;
         let mut lanes = LaneRows::new(limits.messages_per_lane);
         for row in &rows {
-            lanes.add(row, 6, || {
+            lanes.add(row, 7, || {
                 Ok(ClaimedLane {
                     key: lane_key(row)?,
                     due_at: row.try_get(2)?,
-                    token,
-                    position: row.try_get(3)?,
-                    rewinds: row.try_get(4)?,
-                    failures: row.try_get(5)?,
+                    token: row.try_get(3)?,
+                    position: row.try_get(4)?,
+                    rewinds: row.try_get(5)?,
+                    failures: row.try_get(6)?,
                     owed: Owed::default(),
                 })
             })?;
@@ -342,7 +342,8 @@ impl<T> LaneRows<T> {
                 partition_key: shared(&mut self.partition_key, row.try_get(first + 1)?),
                 payload: row.try_get::<_, String>(first + 2)?.into(),
                 headers: row.try_get(first + 3)?,
-                created_at: row.try_get(first + 4)?,
+                // One of before V10 may be too late for the type. It must not end the worker, again and again.
+                created_at: row.try_get(first + 4).unwrap_or(Timestamp::MAX),
             }),
             "deferred" => {
                 lane.deferred = Some(lane.deferred.map_or(id, |first| first.min(id)));

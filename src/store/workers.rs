@@ -159,11 +159,12 @@ impl WorkerSession {
         &self,
         in_flight: usize,
         lease: Option<Duration>,
-        takes: bool,
+        accepts: bool,
     ) -> Result<Duration, StoreError> {
         let in_flight = i32::try_from(in_flight).unwrap_or(i32::MAX);
         let lease = lease.map(|lease| lease.as_secs_f64());
-        let row = self.client.query_one(&self.heartbeat, &[&self.worker, &in_flight, &lease, &takes]).await?;
+        let row =
+            self.client.query_one(&self.heartbeat, &[&self.worker, &in_flight, &lease, &accepts]).await?;
         Ok(Duration::from_micros(u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default()))
     }
 }

@@ -16,7 +16,7 @@ use super::{
     target::Targets,
     turns::{self, RunTakes},
 };
-use crate::store::{ClaimedLane, DueAfter, LaneState, ReadLimits, StoreError, Want};
+use crate::store::{ClaimedLane, DueAfter, ReadLimits, StoreError, Want};
 
 /// How many lanes a worker holds at most, for each one that it may have in flight.
 const HELD_MAX: usize = 10;
@@ -24,7 +24,7 @@ const HELD_MAX: usize = 10;
 /// Between two looks for room: each goes through all lanes.
 const ROOM_EVERY: Duration = Duration::from_millis(1);
 
-/// How many bytes of payload may wait in this worker before it claims no more.
+/// How many bytes of payload may wait in this worker before webhooks that hold more than an equal part of that claim no more.
 const BYTES_MAX: usize = 16 << 20;
 
 /// How many lanes one webhook may have claimed whatever the others hold.
@@ -32,9 +32,6 @@ const FLOOR: usize = 4;
 
 /// How many lanes one claim takes at most.
 const CLAIM_MAX: usize = 500;
-
-/// How long a lane waits whose earlier run has not ended.
-const RUN_ENDS: Duration = Duration::from_millis(100);
 
 /// What one claim reads of a lane, where its webhook does not take more at once.
 const MESSAGES: usize = 16;
@@ -201,7 +198,9 @@ impl Engine {
         let token = self.claims.next_token;
         self.claims.next_token += 1;
         let (store, worker) = (self.store.clone(), self.worker);
-        let handed = wants.iter().any(|want| want.due_after == DueAfter::Beginning).then(|| self.handed());
+        let handed =
+            wants.iter().any(|want| want.due_after == DueAfter::Beginning).then(|| self.handed_tokens());
+        self.arrivals.asked();
         self.operations.spawn(async move {
             let claimed = store.claim_lanes(worker, token, &wants, limits, handed.as_deref()).await;
             Done::Claimed { wants, claimed }
@@ -210,23 +209,22 @@ impl Engine {
 
     /// `look` is whether every webhook may have something new; the others are those whose last claim came back full.
     fn wants(&mut self, look: bool) -> Vec<Want> {
-        let mut held_by: HashMap<i64, usize> = HashMap::new();
-        let (mut held_in_all, mut bytes) = (0, 0);
+        // Lanes and bytes.
+        let mut held_by: HashMap<i64, (usize, usize)> = HashMap::new();
         // Lanes that ran dry are held too, but send nothing.
         for lane in self.lanes.values().filter(|lane| lane.busy()) {
-            *held_by.entry(lane.key.webhook_id).or_default() += 1;
-            held_in_all += 1;
-            bytes += lane.bytes();
+            let (lanes, bytes) = held_by.entry(lane.key.webhook_id).or_default();
+            *lanes += 1;
+            *bytes += lane.bytes();
         }
+        let held_in_all: usize = held_by.values().map(|(lanes, _)| lanes).sum();
+        let too_much = held_by.values().map(|(_, bytes)| bytes).sum::<usize>() > BYTES_MAX;
         let mut free = (self.config.concurrency * HELD_MAX).saturating_sub(held_in_all);
         if look {
             // Also for those that have no room now: what came must not wait for the next sweep.
             for id in self.targets.keys() {
                 self.claims.webhooks.entry(*id).or_default().hungry = true;
             }
-        }
-        if bytes > BYTES_MAX {
-            return Vec::new();
         }
         let (mut left, waiting) = (CLAIM_MAX, self.waiting());
         let mut wants = Vec::new();
@@ -240,7 +238,10 @@ impl Engine {
             }
             let limit = self.fair_slots(*id, waiting);
             let claims = self.claims.webhooks.entry(*id).or_default();
-            let held = held_by.get(id).copied().unwrap_or_default();
+            let (held, bytes) = held_by.get(id).copied().unwrap_or_default();
+            if too_much && bytes > BYTES_MAX / held_by.len() {
+                continue;
+            }
             let ahead = turns::ahead(limit, claims.run_takes.mean());
             let most = limit + ahead;
             // As many as are free at most, so that some always are, however many webhooks hang.
@@ -271,14 +272,13 @@ impl Engine {
         self.claims.under_way = false;
         let mut full_until: HashMap<i64, (usize, Timestamp)> = HashMap::new();
         let (found, now) = (claimed.len(), Instant::now());
-        if wants.iter().any(|want| want.due_after == DueAfter::Beginning) {
-            self.lost.add(&claimed, now);
-        }
         for lane in claimed {
             let entry = full_until.entry(lane.key.webhook_id).or_insert((0, Timestamp::MIN));
             entry.0 += 1;
             entry.1 = entry.1.max(lane.due_at);
-            self.take_in(Lane::claimed(lane));
+            if lane.token > 0 || self.arrivals.claimed(lane.key, lane.token) {
+                self.take_in(Lane::claimed(lane));
+            }
         }
         for want in wants {
             let claims = self.claims.webhooks.entry(want.webhook_id).or_default();
@@ -304,7 +304,7 @@ impl Engine {
     }
 
     /// Takes in a lane that is this worker's from now on.
-    pub(super) fn take_in(&mut self, mut lane: Lane) {
+    pub(super) fn take_in(&mut self, lane: Lane) {
         let key = lane.key;
         if let Some(known) = self.lanes.get_mut(&key)
             && known.running()
@@ -312,8 +312,7 @@ impl Engine {
             // An operator has released the lane while a request of it is under way: that one must end first.
             known.stop_run();
             known.phase = Phase::Released;
-            let change = lane.change(LaneState::Waiting(RUN_ENDS), None);
-            self.gathered.lane(change);
+            self.successors.insert(key, lane);
             return;
         }
         self.lanes.insert(key, lane);

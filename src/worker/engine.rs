@@ -22,7 +22,7 @@ use super::{
     WorkerError,
     claim::Claims,
     dry::Retired,
-    handed::Lost,
+    handed::Arrivals,
     lane::{Lane, Phase},
     news::News,
     operation::Done,
@@ -62,6 +62,8 @@ pub(super) struct Engine {
     pub(super) operations: JoinSet<Done>,
     pub(super) targets: Targets,
     pub(super) lanes: HashMap<LaneKey, Lane>,
+    /// Lanes that became this worker's while a request of an earlier claim is under way, and wait for its end.
+    pub(super) successors: HashMap<LaneKey, Lane>,
     /// Lanes that wait for a slot, by webhook.
     pub(super) queued: HashMap<i64, VecDeque<LaneKey>>,
     /// Webhooks with lanes that wait, in the order of their turns.
@@ -81,7 +83,7 @@ pub(super) struct Engine {
     pub(super) news: News,
     /// Lanes that were retired lately.
     pub(super) retired: Retired,
-    pub(super) lost: Lost,
+    pub(super) arrivals: Arrivals,
     /// Lanes that were handed over and which the settle under way gives back: their tokens.
     pub(super) handed_settling: Vec<i64>,
     pub(super) pace: Pace,
@@ -135,6 +137,7 @@ impl Engine {
             operations: JoinSet::new(),
             targets: Targets::new(),
             lanes: HashMap::new(),
+            successors: HashMap::new(),
             queued: HashMap::new(),
             turns: VecDeque::new(),
             next_turns: None,
@@ -147,7 +150,7 @@ impl Engine {
             next_retire: None,
             news: News::default(),
             retired: Retired::default(),
-            lost: Lost::default(),
+            arrivals: Arrivals::default(),
             handed_settling: Vec::new(),
             pace: Pace::new(now),
             targets_due: now,
@@ -218,7 +221,7 @@ impl Engine {
         self.start_read(now);
         self.start_settle(now);
         self.signals.in_flight.store(self.slots.used(), Ordering::Relaxed);
-        self.signals.takes.store(self.takes(), Ordering::Relaxed);
+        self.signals.accepts.store(self.accepts(), Ordering::Relaxed);
     }
 
     fn next_deadline(&self, deadline: Option<Instant>) -> Instant {

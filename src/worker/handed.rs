@@ -5,8 +5,9 @@
 //! costs a second or two: then a sweep claims the lane. What follows in a lane that this worker holds is told in the same way.
 
 use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
+    collections::{HashSet, VecDeque},
+    sync::atomic::Ordering,
+    time::Instant,
 };
 
 use super::{
@@ -15,33 +16,51 @@ use super::{
 };
 use crate::{
     domain::lane::LaneKey,
-    store::{ClaimedLane, Follower, Handed, OwedMessage},
+    store::{ClaimedLane, Follower, Handed},
 };
 
-/// How long a lane that a sweep has claimed is remembered. Whoever is alive has had a round trip on the connection of the
-/// notifications since, and with it every notification that was sent before.
-const REMEMBER: Duration = Duration::from_secs(3);
+/// How many lanes that did not arrive are remembered: the latest.
+const LOST_MAX: usize = 4096;
 
-/// Lanes that may have been handed over, did not arrive, and were claimed. Should the notification arrive yet, it is old.
+/// What was handed over and may be told twice: by its notification, and by a sweep that did not know of that.
 #[derive(Default)]
-pub(super) struct Lost {
-    claimed: HashMap<(LaneKey, i64), Instant>,
+pub(super) struct Arrivals {
+    /// What has arrived since the claim under way was asked.
+    since_asked: HashSet<(LaneKey, i64)>,
+    /// What a sweep has claimed because it did not arrive. Should its notification arrive yet, it is old.
+    lost: HashSet<(LaneKey, i64)>,
+    lost_order: VecDeque<(LaneKey, i64)>,
 }
 
-impl Lost {
-    /// A sweep has claimed lanes. Of one that was handed over nothing has left: the message of its notification is the first
-    /// that it owes, and one above its position.
-    pub(super) fn add(&mut self, lanes: &[ClaimedLane], now: Instant) {
-        self.claimed.retain(|_, claimed| now.duration_since(*claimed) < REMEMBER);
-        let owes_next =
-            |lane: &&ClaimedLane| lane.owed.items.first().map(OwedMessage::id) == Some(lane.position + 1);
-        self.claimed.extend(lanes.iter().filter(owes_next).map(|lane| ((lane.key, lane.position + 1), now)));
+impl Arrivals {
+    /// A claim is asked, of one at a time.
+    pub(super) fn asked(&mut self) {
+        self.since_asked.clear();
     }
 
-    /// Whether a notification is old.
-    fn includes(&self, lane: &ClaimedLane, now: Instant) -> bool {
-        let claimed = self.claimed.get(&(lane.key, lane.position + 1));
-        claimed.is_some_and(|claimed| now.duration_since(*claimed) < REMEMBER)
+    /// A lane's notification has arrived. Says whether it is to be acted upon.
+    fn arrived(&mut self, key: LaneKey, token: i64) -> bool {
+        if self.lost.contains(&(key, token)) {
+            return false;
+        }
+        self.since_asked.insert((key, token));
+        true
+    }
+
+    /// A claim was answered with a lane that was handed over to this very worker. Says whether it is news.
+    pub(super) fn claimed(&mut self, key: LaneKey, token: i64) -> bool {
+        if self.since_asked.contains(&(key, token)) {
+            return false;
+        }
+        if self.lost.insert((key, token)) {
+            self.lost_order.push_back((key, token));
+            if self.lost_order.len() > LOST_MAX
+                && let Some(oldest) = self.lost_order.pop_front()
+            {
+                self.lost.remove(&oldest);
+            }
+        }
+        true
     }
 }
 
@@ -51,12 +70,7 @@ impl Engine {
         let count = u32::try_from(handed.len()).unwrap_or(u32::MAX);
         for handed in handed {
             for lane in handed.begun() {
-                if self.lost.includes(&lane, now) {
-                    continue;
-                }
-                // Its row was made anew: the answer that says so is under way.
-                self.on_retired(lane.key);
-                self.take_in(Lane::claimed(lane));
+                self.on_begun(lane);
             }
             for follower in handed.followers() {
                 self.on_follower(follower);
@@ -64,6 +78,19 @@ impl Engine {
         }
         let silence = self.pace.noticed(count, now);
         self.ask_for_silence(silence);
+    }
+
+    /// A lane was made, claimed by this worker.
+    fn on_begun(&mut self, lane: ClaimedLane) {
+        let key = lane.key;
+        if self.lanes.get(&key).is_some_and(|known| !matches!(known.phase, Phase::Retiring)) {
+            // Then its row was there already. If it is another one nevertheless, this read says so, and a sweep claims that one.
+            self.read_on(key);
+        } else if self.arrivals.arrived(key, lane.token) {
+            // Its row was made anew: the answer that says so is under way.
+            self.on_retired(key);
+            self.take_in(Lane::claimed(lane));
+        }
     }
 
     fn on_follower(&mut self, follower: Follower) {
@@ -78,14 +105,16 @@ impl Engine {
         }
     }
 
-    /// Whether lanes may be handed over to this worker: it can start them at once.
-    pub(super) fn takes(&self) -> bool {
-        !self.draining && !self.targets.is_empty() && self.slots.used() * 2 <= self.config.concurrency
+    /// Whether lanes may be handed over to this worker: it can start them at once. Once it could not, it must have become idler
+    /// than that, or its row would be written all the time.
+    pub(super) fn accepts(&self) -> bool {
+        let part = if self.signals.accepts.load(Ordering::Relaxed) { 2 } else { 4 };
+        !self.draining && !self.targets.is_empty() && self.slots.used() * part <= self.config.concurrency
     }
 
-    /// The tokens of the lanes that were handed over and are this worker's, or are on their way back.
-    pub(super) fn handed(&self) -> Vec<i64> {
-        let held = self.lanes.values().map(|lane| lane.token);
+    /// The tokens of the lanes that were handed over and arrived: held, about to be taken in, or on their way back.
+    pub(super) fn handed_tokens(&self) -> Vec<i64> {
+        let held = self.lanes.values().chain(self.successors.values()).map(|lane| lane.token);
         let on_their_way = self.gathered.tokens().chain(self.handed_settling.iter().copied());
         held.chain(on_their_way).filter(|token| *token < 0).collect()
     }
@@ -94,29 +123,29 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Owed;
 
-    fn lane(position: i64, first: i64) -> ClaimedLane {
-        ClaimedLane {
-            key: LaneKey { webhook_id: 1, lane: 2 },
-            due_at: jiff::Timestamp::UNIX_EPOCH,
-            token: 1,
-            position,
-            rewinds: 0,
-            failures: 0,
-            owed: Owed { items: vec![OwedMessage::Missing(first)], more: false },
-        }
+    const KEY: LaneKey = LaneKey { webhook_id: 1, lane: 2 };
+
+    #[test]
+    fn whatever_comes_first_of_notification_and_sweep_counts() {
+        let mut arrivals = Arrivals::default();
+        assert!(arrivals.arrived(KEY, -1));
+        assert!(!arrivals.claimed(KEY, -1), "asked before it arrived");
+        assert!(arrivals.claimed(KEY, -2));
+        assert!(!arrivals.arrived(KEY, -2), "old");
+        arrivals.asked();
+        // Not among the tokens that the claim was asked with: it was given back, and is nobody else's by its row.
+        assert!(arrivals.claimed(KEY, -1));
+        assert!(arrivals.arrived(LaneKey { lane: 3, ..KEY }, -2), "another lane");
     }
 
     #[test]
-    fn only_what_nothing_has_left_can_have_been_handed_over() {
-        let (mut lost, now) = (Lost::default(), Instant::now());
-        lost.add(&[lane(4, 5), lane(6, 8)], now);
-        assert!(lost.includes(&lane(4, 5), now));
-        assert!(!lost.includes(&lane(6, 7), now), "a later message, whose id happens to be the next");
-        assert!(!lost.includes(&lane(7, 8), now));
-        assert!(!lost.includes(&lane(4, 5), now + REMEMBER));
-        lost.add(&[], now + REMEMBER);
-        assert!(lost.claimed.is_empty());
+    fn what_was_lost_does_not_fill_the_memory() {
+        let mut arrivals = Arrivals::default();
+        for token in 1..10_000 {
+            assert!(arrivals.claimed(KEY, -token));
+        }
+        assert_eq!((arrivals.lost.len(), arrivals.lost_order.len()), (LOST_MAX, LOST_MAX));
+        assert!(!arrivals.arrived(KEY, -9_999));
     }
 }

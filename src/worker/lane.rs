@@ -18,6 +18,11 @@ pub(super) const RETIRE_WAIT_MAX: Duration = Duration::from_millis(250);
 /// The first such wait.
 const RETIRE_WAIT_MIN: Duration = Duration::from_millis(4);
 
+/// How many messages, and bytes of payload, a lane holds at most because publishers told it. Beyond that it is read when it has
+/// sent these: it must not fill this worker while its receiver is slow.
+const FOLLOWERS_MAX: usize = 16;
+const FOLLOWERS_BYTES_MAX: usize = 64 << 10;
+
 /// A lane that this worker holds, as it knows it.
 pub(super) struct Lane {
     pub(super) key: LaneKey,
@@ -140,8 +145,14 @@ impl Lane {
         self.read_to > before
     }
 
-    /// Takes in the message that follows on what was read, if it does: nothing that the lane owes may lie between.
+    /// A publisher says what follows in the lane. Says whether that is all one needs to know: it was taken in, since nothing
+    /// that the lane owes can lie between; or it will be read, since the lane sends and is read on anyhow.
     pub(super) fn follow(&mut self, follower: Follower) -> bool {
+        let full = self.queue.len() >= FOLLOWERS_MAX || self.bytes >= FOLLOWERS_BYTES_MAX;
+        if self.busy() && (self.more || full) {
+            self.more = true;
+            return true;
+        }
         let next = follower.rewinds == self.rewinds
             && follower.message.id > self.read_to
             && follower.after.is_none_or(|after| after <= self.read_to);
@@ -330,5 +341,20 @@ mod tests {
             assert!(!lane.follow(refused), "{what}");
             assert_eq!((lane.read_to, lane.queue.len()), (10, 1), "{what}");
         }
+    }
+    #[test]
+    fn a_lane_that_sends_slowly_is_not_told_more_than_it_can_hold() {
+        let mut lane = lane();
+        lane.phase = Phase::Queued { since: Instant::now() };
+        for id in 11..1000 {
+            assert!(lane.follow(follower(id, Some(id - 1), 3)), "it reads by itself");
+        }
+        assert_eq!((lane.queue.len(), lane.more), (FOLLOWERS_MAX, true));
+        let (messages, _) = lane.start_run();
+        assert_eq!(messages.len(), 0, "the first one is missing");
+        assert_eq!(lane.pop_missing(), Some(10));
+        assert_eq!(lane.start_run().0.last().map(|message| message.id), Some(25));
+        assert!(lane.follow(follower(1000, Some(999), 3)));
+        assert!(!lane.has_messages() && lane.more, "messages lie between");
     }
 }

@@ -169,6 +169,9 @@ impl Engine {
         self.claims.ran(key.webhook_id, lane.run_began.elapsed());
         if matches!(lane.phase, Phase::Released) {
             self.lanes.remove(&key);
+            if let Some(successor) = self.successors.remove(&key) {
+                self.take_in(successor);
+            }
             return;
         }
         // A run that could not start its first request would spin: its worker is about to stop or to start over, or

@@ -34,7 +34,7 @@ pub(super) struct Signals {
     /// Requests in flight, for the worker's row.
     pub(super) in_flight: AtomicUsize,
     /// Whether lanes may be handed over to this worker.
-    pub(super) takes: AtomicBool,
+    pub(super) accepts: AtomicBool,
     /// The lease that the webhooks' timeouts need, in milliseconds.
     lease: AtomicU64,
     lease_grew: Notify,
@@ -105,20 +105,22 @@ pub(super) async fn keep(
 async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -> WorkerError {
     let mut row_written = Instant::now();
     let mut lease_written = Duration::ZERO;
-    let mut takes_written = false;
+    let mut accepts_written = false;
     loop {
         let asked = Instant::now();
-        let takes = signals.takes.load(Ordering::Relaxed);
+        let accepts = signals.accepts.load(Ordering::Relaxed);
         let lease = Some(signals.lease()).filter(|lease| {
-            *lease > lease_written || takes != takes_written || asked.duration_since(row_written) >= WRITE_ROW
+            *lease > lease_written
+                || accepts != accepts_written
+                || asked.duration_since(row_written) >= WRITE_ROW
         });
-        match session.heartbeat(signals.in_flight.load(Ordering::Relaxed), lease, takes).await {
+        match session.heartbeat(signals.in_flight.load(Ordering::Relaxed), lease, accepts).await {
             Ok(silent_for) => {
                 liveness.answered(asked, lease);
                 if let Some(lease) = lease {
                     row_written = asked;
                     lease_written = lease;
-                    takes_written = takes;
+                    accepts_written = accepts;
                 }
                 if !silent_for.is_zero() {
                     let microseconds = u64::try_from(silent_for.as_micros()).unwrap_or(u64::MAX);

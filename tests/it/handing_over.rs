@@ -39,8 +39,8 @@ impl Ear {
         ear
     }
 
-    async fn beat(&self, in_flight: usize, takes: bool) {
-        self.session.heartbeat(in_flight, Some(LEASE), takes).await.unwrap();
+    async fn beat(&self, in_flight: usize, accepts: bool) {
+        self.session.heartbeat(in_flight, Some(LEASE), accepts).await.unwrap();
     }
 
     /// All that was heard of what is committed by now: notifications arrive before the answer to a later question.
@@ -138,10 +138,18 @@ async fn what_follows_in_a_held_lane_is_told_to_its_holder_with_what_comes_befor
     "UPDATE webhooks SET state = 'starting'; INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
 )]
 #[case::no_room(
-    "UPDATE workers SET takes = false; INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
+    "UPDATE workers SET accepts = false; INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
 )]
 #[case::silent(
     "UPDATE workers SET heartbeat_at = heartbeat_at - interval '3 s'; INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
+)]
+#[case::many_versions_of_workers(
+    "INSERT INTO workers (id, lock_key, name, version, capacity, lease)
+     SELECT gen_random_uuid(), 1, repeat('x', 200), '', 1, '1 s' FROM generate_series(1, 2000);
+     INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
+)]
+#[case::no_channel(
+    "UPDATE workers SET channel = NULL; INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
 )]
 #[case::ahead(
     "UPDATE workers SET heartbeat_at = heartbeat_at + interval '1 h'; INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
@@ -227,8 +235,11 @@ async fn what_did_not_arrive_is_claimed_by_its_worker_again_and_by_others_once_t
     assert!(taker.claim(None).await.is_empty());
     assert!(other.claim(Some(&[])).await.is_empty());
     let claimed = taker.claim(Some(&arrived)).await;
-    assert_eq!(claimed.iter().map(told).map(|told| told.2).collect::<Vec<_>>(), [[ids[0]]]);
-    assert!(taker.claim(Some(&arrived)).await.is_empty(), "once");
+    assert_eq!(
+        claimed.iter().map(|lane| (lane.token, told(lane).2)).collect::<Vec<_>>(),
+        [(-ids[0], vec![ids[0]])],
+        "by the claim that its notification speaks of"
+    );
 
     // A publisher that commits after its worker was struck off.
     let publisher = scene.another_client().await;
@@ -240,12 +251,16 @@ async fn what_did_not_arrive_is_claimed_by_its_worker_again_and_by_others_once_t
     publisher.batch_execute("COMMIT").await.unwrap();
     assert!(other.claim(None).await.is_empty());
     let claimed = other.claim(Some(&[])).await;
-    assert_eq!(claimed.iter().map(told).map(|told| told.2).collect::<Vec<_>>(), [[late]]);
+    assert_eq!(
+        claimed.iter().map(|lane| (lane.token, told(lane).2)).collect::<Vec<_>>(),
+        [(1, vec![late])],
+        "by a claim of its own"
+    );
 }
 
 /// Waits until messages are handed over to somebody.
-async fn somebody_takes(scene: &Scene) {
-    scene.until("EXISTS (SELECT FROM workers WHERE takes)").await;
+async fn somebody_accepts(scene: &Scene) {
+    scene.until("EXISTS (SELECT FROM workers WHERE accepts)").await;
 }
 
 #[tokio::test]
@@ -253,7 +268,7 @@ async fn messages_that_are_handed_over_are_delivered_in_order_without_being_clai
     let scene = Scene::with_webhook(&[]).await;
     let other = scene.webhook("/other", &[("filter", "'$.nothing == 1'")]).await;
     let brokers = [Broker::start(scene.store()), Broker::start(scene.store())];
-    somebody_takes(&scene).await;
+    somebody_accepts(&scene).await;
     for round in 0..10 {
         for key in ["a", "b"] {
             scene.sql("BEGIN").await;
@@ -275,7 +290,7 @@ async fn messages_that_are_handed_over_are_delivered_in_order_without_being_clai
 async fn a_publisher_that_outlives_its_messages_worker_is_delivered_by_another() {
     let scene = Scene::with_webhook(&[]).await;
     let first = Broker::start(scene.store());
-    somebody_takes(&scene).await;
+    somebody_accepts(&scene).await;
     let publisher = scene.another_client().await;
     publisher.batch_execute("BEGIN").await.unwrap();
     publish(&publisher, "a").await.unwrap();
@@ -285,7 +300,7 @@ async fn a_publisher_that_outlives_its_messages_worker_is_delivered_by_another()
     );
     first.stop().await;
     let _second = Broker::start(scene.store());
-    somebody_takes(&scene).await;
+    somebody_accepts(&scene).await;
     publisher.batch_execute("COMMIT").await.unwrap();
     let begun = Instant::now();
     scene.receiver.wait_for(1).await;
@@ -298,7 +313,7 @@ async fn a_request_that_takes_long_is_not_sent_again_beside_itself() {
     let scene = Scene::with_webhook(&[]).await;
     scene.receiver.set_script(|_| Answer::After(Duration::from_millis(2500), Box::new(Answer::Status(204))));
     let _brokers = [Broker::start(scene.store()), Broker::start(scene.store())];
-    somebody_takes(&scene).await;
+    somebody_accepts(&scene).await;
     scene.publish(&["a"]).await;
     assert_eq!(scene.number("SELECT count(*) FROM lanes WHERE token < 0").await, 1);
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
@@ -306,33 +321,36 @@ async fn a_request_that_takes_long_is_not_sent_again_beside_itself() {
     assert_eq!(scene.receiver.count(), 1);
 }
 
+/// A message as a publisher has left it whose notification is lost: handed over two seconds ago to the only worker.
+const LOST: &str = "
+    BEGIN;
+    SET LOCAL session_replication_role = replica;
+    INSERT INTO messages (id, topic_id, partition_key, lane, payload, payload_bytes)
+    VALUES (nextval('message_ids'), 1, 'a', hashtextextended('a', 1), '{}', 2);
+    INSERT INTO deliveries SELECT 1, lane, id FROM messages;
+    INSERT INTO lanes (webhook_id, lane, partition_key, due_at, position, claimed_by, token)
+    SELECT 1, m.lane, 'a', clock_timestamp() - interval '2 s', m.id - 1, w.id, -m.id FROM messages m, workers w;
+    COMMIT";
+
+/// The notification of the first message.
+const NOTIFY: &str = "
+    SELECT pg_notify(w.channel::text, json_build_array(ARRAY[1], '{}'::int[])::text || E'\\n'
+                     || json_build_array(m.id, m.lane, 0, 'a')::text || E'\\n{}')::text
+      FROM (SELECT * FROM messages ORDER BY id LIMIT 1) m, workers w";
+
 /// A notification that arrives when the lane was claimed again, delivered and retired must not be acted upon: the lane may be
 /// another worker's by now.
 #[tokio::test]
 async fn a_notification_that_arrives_after_all_is_not_acted_upon() {
     let scene = Scene::with_webhook(&[]).await;
     let broker = Broker::start(scene.store());
-    somebody_takes(&scene).await;
-    scene
-        .sql(
-            "BEGIN;
-             SET LOCAL session_replication_role = replica;
-             INSERT INTO messages (id, topic_id, partition_key, lane, payload, payload_bytes)
-             VALUES (nextval('message_ids'), 1, 'a', hashtextextended('a', 1), '{}', 2);
-             INSERT INTO deliveries SELECT 1, lane, id FROM messages;
-             INSERT INTO lanes (webhook_id, lane, partition_key, due_at, position, claimed_by, token)
-             SELECT 1, m.lane, 'a', clock_timestamp(), m.id - 1, w.id, -m.id FROM messages m, workers w;
-             COMMIT",
-        )
-        .await;
+    somebody_accepts(&scene).await;
+    scene.sql(LOST).await;
     let begun = Instant::now();
     scene.receiver.wait_for(1).await;
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     scene.until("NOT EXISTS (SELECT FROM lanes)").await;
-    let notify = "SELECT pg_notify(w.channel::text, json_build_array(ARRAY[1], '{}'::int[])::text || E'\\n'
-                                   || json_build_array(m.id, m.lane, 0, 'a')::text || E'\\n{}')::text
-                    FROM messages m, workers w";
-    scene.text(notify).await;
+    scene.text(NOTIFY).await;
     // Whatever that did was done before this one arrived.
     let next = scene.publish(&["b"]).await[0];
     let received = scene.receiver.wait_for_ended(2).await;
@@ -340,12 +358,65 @@ async fn a_notification_that_arrives_after_all_is_not_acted_upon() {
     broker.stop().await;
 }
 
+/// A sweep that is asked before a notification arrives, and looks afterwards, finds the lane that it does not know of.
+#[tokio::test]
+async fn a_notification_that_overtakes_a_sweep_speaks_of_the_same_claim() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.receiver.set_script(|_| Answer::After(Duration::from_millis(1500), Box::new(Answer::Status(204))));
+    let broker = Broker::start(scene.store());
+    somebody_accepts(&scene).await;
+    let locker = scene.another_client().await;
+    locker.batch_execute("BEGIN; LOCK TABLE webhooks IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    scene.until("EXISTS (SELECT FROM pg_locks WHERE relation = 'webhooks'::regclass AND NOT granted)").await;
+    scene.sql(LOST).await;
+    scene.text(NOTIFY).await;
+    scene.receiver.wait_for(1).await;
+    locker.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(scene.all_delivered(&["/"]).await, 0, "sent once");
+    scene.no_lane_left().await;
+    broker.stop().await;
+}
+
+/// Whoever may notify can say anything: no lane may be lost by that.
+#[tokio::test]
+async fn a_notification_about_a_lane_that_is_held_changes_nothing() {
+    let scene = Scene::with_webhook(&[]).await;
+    let broker = Broker::start(scene.store());
+    somebody_accepts(&scene).await;
+    scene.receiver.set_script(|_| Answer::After(Duration::from_millis(700), Box::new(Answer::Status(204))));
+    // Several at once are claimed, with a token of the worker's own.
+    let insert =
+        "INSERT INTO messages (topic_id, partition_key, payload) VALUES (1, 'a', '{}'), (1, 'a', '{}')";
+    scene.sql(insert).await;
+    scene.receiver.wait_for(1).await;
+    scene.text(NOTIFY).await;
+    scene.sql(insert).await;
+    assert_eq!(scene.all_delivered(&["/"]).await, 0, "each of them once");
+    scene.no_lane_left().await;
+    broker.stop().await;
+}
+
+/// A rolling upgrade: the database is migrated while workers of the version before run.
+#[tokio::test]
+async fn workers_of_the_version_before_go_on() {
+    let scene = Scene::with_webhook(&[]).await;
+    let ear = Ear::open(&scene, 0).await;
+    let id = ear.id;
+    assert_eq!(scene.number(&format!("SELECT worker_heartbeat('{id}', 1, 20)")).await, 0);
+    assert_eq!(scene.text("SELECT accepts::text FROM workers").await, "false");
+    scene.publish(&["a", "b"]).await;
+    let claim = format!(
+        "SELECT count(DISTINCT lane) FROM claim_lanes('{id}', 1, '{{1}}', '{{10}}', '{{-infinity}}', 16, 100000)"
+    );
+    assert_eq!(scene.number(&claim).await, 2);
+}
+
 /// Any role may LISTEN to a channel whose name it knows.
 #[tokio::test]
 async fn nobody_but_the_owner_learns_a_workers_channel() {
     let scene = Scene::with_webhook(&[]).await;
     let _broker = Broker::start(scene.store());
-    somebody_takes(&scene).await;
+    somebody_accepts(&scene).await;
     let role = format!("nosy_{}", Uuid::now_v7().simple());
     scene
         .sql(&format!(

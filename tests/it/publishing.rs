@@ -140,8 +140,9 @@ async fn what_cannot_be_published_says_why(#[case] values: &str, #[case] code: &
 #[case::no_object("headers", "'[1]'", "JSON object")]
 #[case::no_idempotency_key("idempotency_key", "''", "1 to 255 bytes")]
 #[case::long_idempotency_key("idempotency_key", "repeat('k', 256)", "1 to 255 bytes")]
-#[case::never("created_at", "'infinity'", "years 1 to 9999")]
-#[case::before_all("created_at", "'-infinity'", "years 1 to 9999")]
+#[case::never("created_at", "'infinity'", "0001-01-01 to 9999-12-29")]
+#[case::before_all("created_at", "'-infinity'", "0001-01-01 to 9999-12-29")]
+#[case::later_than_workers_can_read("created_at", "'9999-12-30 23:30+00'", "0001-01-01 to 9999-12-29")]
 #[tokio::test]
 async fn a_column_out_of_bounds_is_named(#[case] column: &str, #[case] value: &str, #[case] words: &str) {
     let scene = Scene::with_webhook(&[]).await;

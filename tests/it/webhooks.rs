@@ -39,6 +39,31 @@ async fn a_hanging_receiver_with_thousands_of_lanes_is_in_nobodys_way() {
     assert!(hanging.received().iter().all(|one| one.ended.is_none()), "none has timed out yet");
 }
 
+/// What a worker holds in memory is bounded, and whoever fills it must not keep others from being delivered.
+#[tokio::test]
+async fn a_hanging_receiver_of_large_messages_is_in_nobodys_way() {
+    let scene = Scene::new().await;
+    let hanging = TestReceiver::start(|_| Answer::Hang).await;
+    create_webhook(&scene.client, &hanging.url("/"), &[("filter", "'exists($.large)'")]).await;
+    scene.webhook("/healthy", &[("filter", "'!exists($.large)'")]).await;
+    let insert = "INSERT INTO messages (topic_id, partition_key, payload)
+                  SELECT 1, 'large-' || n, json_build_object('large', repeat('x', 900000)) FROM generate_series(1, 60) AS n
+                   ORDER BY stripe(1, 'large-' || n)";
+    scene.sql(insert).await;
+    let _broker = Broker::start(scene.store());
+    // 16 MB.
+    hanging.wait_for(18).await;
+    for step in 0..5 {
+        let begun = Instant::now();
+        // Two at once, so that they must be claimed.
+        let insert = format!("INSERT INTO messages (topic_id, payload) VALUES (1, '{{}}'), (1, '[{step}]')");
+        scene.sql(&insert).await;
+        scene.receiver.wait_for_ended(2 * (step + 1)).await;
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+    assert!(hanging.received().iter().all(|one| one.ended.is_none()), "none has timed out yet");
+}
+
 /// Each of them keeps one slot for a probe; the rest is not divided by their number.
 #[tokio::test]
 async fn many_hanging_receivers_leave_their_slots_to_one_that_answers() {
