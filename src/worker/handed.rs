@@ -25,7 +25,7 @@ const LOST_MAX: usize = 4096;
 /// What was handed over and may be told twice: by its notification, and by a sweep that did not know of that.
 #[derive(Default)]
 pub(super) struct Arrivals {
-    /// What has arrived since the claim under way was asked.
+    /// What has arrived while the latest claim was under way.
     since_asked: HashSet<(LaneKey, i64)>,
     /// What a sweep has claimed because it did not arrive. Should its notification arrive yet, it is old.
     lost: HashSet<(LaneKey, i64)>,
@@ -39,11 +39,13 @@ impl Arrivals {
     }
 
     /// A lane's notification has arrived. Says whether it is to be acted upon.
-    fn arrived(&mut self, key: LaneKey, token: i64) -> bool {
+    fn arrived(&mut self, key: LaneKey, token: i64, claim_under_way: bool) -> bool {
         if self.lost.contains(&(key, token)) {
             return false;
         }
-        self.since_asked.insert((key, token));
+        if claim_under_way {
+            self.since_asked.insert((key, token));
+        }
         true
     }
 
@@ -86,7 +88,7 @@ impl Engine {
         if self.lanes.get(&key).is_some_and(|known| !matches!(known.phase, Phase::Retiring)) {
             // Then its row was there already. If it is another one nevertheless, this read says so, and a sweep claims that one.
             self.read_on(key);
-        } else if self.arrivals.arrived(key, lane.token) {
+        } else if self.arrivals.arrived(key, lane.token, self.claims.under_way()) {
             // Its row was made anew: the answer that says so is under way.
             self.on_retired(key);
             self.take_in(Lane::claimed(lane));
@@ -129,14 +131,13 @@ mod tests {
     #[test]
     fn whatever_comes_first_of_notification_and_sweep_counts() {
         let mut arrivals = Arrivals::default();
-        assert!(arrivals.arrived(KEY, -1));
+        assert!(arrivals.arrived(KEY, -1, true));
         assert!(!arrivals.claimed(KEY, -1), "asked before it arrived");
         assert!(arrivals.claimed(KEY, -2));
-        assert!(!arrivals.arrived(KEY, -2), "old");
+        assert!(!arrivals.arrived(KEY, -2, false), "old");
+        assert!(arrivals.arrived(LaneKey { lane: 3, ..KEY }, -2, false), "another lane");
         arrivals.asked();
-        // Not among the tokens that the claim was asked with: it was given back, and is nobody else's by its row.
-        assert!(arrivals.claimed(KEY, -1));
-        assert!(arrivals.arrived(LaneKey { lane: 3, ..KEY }, -2), "another lane");
+        assert!(arrivals.claimed(KEY, -1), "it did not know of that any more");
     }
 
     #[test]
@@ -146,6 +147,6 @@ mod tests {
             assert!(arrivals.claimed(KEY, -token));
         }
         assert_eq!((arrivals.lost.len(), arrivals.lost_order.len()), (LOST_MAX, LOST_MAX));
-        assert!(!arrivals.arrived(KEY, -9_999));
+        assert!(!arrivals.arrived(KEY, -9_999, true));
     }
 }
