@@ -38,8 +38,9 @@ impl Handed {
     /// Reads a notification on a worker's own channel; see `hand_over` in the migrations. `None` where it is none of ours: the
     /// channel is secret, but nothing keeps its owner from writing to it.
     ///
-    /// Three lines, of which the first two are JSON: the webhooks whose lanes are begun, and those whose lanes were held; the message's id, its lane, when it was created in
-    /// microseconds since 1970, and its partition key; the payload, which may have further lines.
+    /// Three lines, of which the first two are JSON: the webhooks whose lanes are begun, and those whose lanes were held; the
+    /// message's id, its lane, when it was created in microseconds since 1970, and its partition key; the payload, which may
+    /// have further lines.
     pub(super) fn parse(notification: &str) -> Option<Self> {
         let mut lines = notification.splitn(3, '\n');
         let (begun, held) = serde_json::from_str(lines.next()?).ok()?;

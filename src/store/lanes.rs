@@ -342,7 +342,7 @@ impl<T> LaneRows<T> {
                 partition_key: shared(&mut self.partition_key, row.try_get(first + 1)?),
                 payload: row.try_get::<_, String>(first + 2)?.into(),
                 headers: row.try_get(first + 3)?,
-                // One of before V10 may be too late for the type. It must not end the worker, again and again.
+                // One of before V12 may be too late for the type. It must not end the worker, again and again.
                 created_at: row.try_get(first + 4).unwrap_or(Timestamp::MAX),
             }),
             "deferred" => {

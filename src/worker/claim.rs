@@ -309,7 +309,7 @@ impl Engine {
         if let Some(known) = self.lanes.get_mut(&key)
             && known.running()
         {
-            // An operator has released the lane while a request of it is under way: that one must end first.
+            // The lane changed hands, by an operator's, while a request of it is under way: that one must end first.
             known.stop_run();
             known.phase = Phase::Released;
             self.successors.insert(key, lane);

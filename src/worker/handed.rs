@@ -5,7 +5,7 @@
 //! costs a second or two: then a sweep claims the lane. What follows in a lane that this worker holds is told in the same way.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeSet, HashSet},
     sync::atomic::Ordering,
     time::Instant,
 };
@@ -26,41 +26,37 @@ const LOST_MAX: usize = 4096;
 #[derive(Default)]
 pub(super) struct Arrivals {
     /// What has arrived while the latest claim was under way.
-    since_asked: HashSet<(LaneKey, i64)>,
+    during_claim: HashSet<(LaneKey, i64)>,
     /// What a sweep has claimed because it did not arrive. Should its notification arrive yet, it is old.
-    lost: HashSet<(LaneKey, i64)>,
-    lost_order: VecDeque<(LaneKey, i64)>,
+    lost: BTreeSet<(i64, LaneKey)>,
 }
 
 impl Arrivals {
     /// A claim is asked, of one at a time.
     pub(super) fn asked(&mut self) {
-        self.since_asked.clear();
+        self.during_claim.clear();
     }
 
     /// A lane's notification has arrived. Says whether it is to be acted upon.
     fn arrived(&mut self, key: LaneKey, token: i64, claim_under_way: bool) -> bool {
-        if self.lost.contains(&(key, token)) {
+        if self.lost.contains(&(token, key)) {
             return false;
         }
         if claim_under_way {
-            self.since_asked.insert((key, token));
+            self.during_claim.insert((key, token));
         }
         true
     }
 
     /// A claim was answered with a lane that was handed over to this very worker. Says whether it is news.
     pub(super) fn claimed(&mut self, key: LaneKey, token: i64) -> bool {
-        if self.since_asked.contains(&(key, token)) {
+        if self.during_claim.contains(&(key, token)) {
             return false;
         }
-        if self.lost.insert((key, token)) {
-            self.lost_order.push_back((key, token));
-            if self.lost_order.len() > LOST_MAX
-                && let Some(oldest) = self.lost_order.pop_front()
-            {
-                self.lost.remove(&oldest);
-            }
+        self.lost.insert((token, key));
+        if self.lost.len() > LOST_MAX {
+            // The oldest: a token is the negative of a message's id.
+            self.lost.pop_last();
         }
         true
     }
@@ -91,7 +87,13 @@ impl Engine {
         } else if self.arrivals.arrived(key, lane.token, self.claims.under_way()) {
             // Its row was made anew: the answer that says so is under way.
             self.on_retired(key);
-            self.take_in(Lane::claimed(lane));
+            if self.queued.contains_key(&key.webhook_id) && self.claims.more(key.webhook_id) {
+                // Others of its webhook are due, and were before: it waits behind them.
+                self.lanes.insert(key, Lane::claimed(lane));
+                self.give_way(key);
+            } else {
+                self.take_in(Lane::claimed(lane));
+            }
         }
     }
 
@@ -146,7 +148,7 @@ mod tests {
         for token in 1..10_000 {
             assert!(arrivals.claimed(KEY, -token));
         }
-        assert_eq!((arrivals.lost.len(), arrivals.lost_order.len()), (LOST_MAX, LOST_MAX));
+        assert_eq!(arrivals.lost.len(), LOST_MAX);
         assert!(!arrivals.arrived(KEY, -9_999, true));
     }
 }

@@ -145,22 +145,26 @@ impl Lane {
         self.read_to > before
     }
 
-    /// A publisher says what follows in the lane. Says whether that is all one needs to know: it was taken in, since nothing
-    /// that the lane owes can lie between; or it will be read, since the lane sends and is read on anyhow.
+    /// A publisher says what follows in the lane. Says whether nothing else is to be done: it was taken in, since nothing that the
+    /// lane owes can lie between; or it will be read, since the lane sends and is read on when it has sent what it has.
     pub(super) fn follow(&mut self, follower: Follower) -> bool {
         let full = self.queue.len() >= FOLLOWERS_MAX || self.bytes >= FOLLOWERS_BYTES_MAX;
-        if self.busy() && (self.more || full) {
-            self.more = true;
-            return true;
-        }
         let next = follower.rewinds == self.rewinds
             && follower.message.id > self.read_to
             && follower.after.is_none_or(|after| after <= self.read_to);
-        if next {
+        if next && !(self.busy() && full) {
             let more = self.more;
             self.append(Owed { items: vec![OwedMessage::Present(follower.message)], more });
+            return true;
         }
-        next
+        if self.busy() && follower.message.id > self.read_to {
+            self.more = true;
+            if self.reading == Reading::UnderWay {
+                // It may have begun too early to see this.
+                self.reading = Reading::Again;
+            }
+        }
+        self.busy()
     }
 
     /// How to name the lane to the store; reading goes on after what was read last.
@@ -338,10 +342,17 @@ mod tests {
             ("it was read already", follower(10, Some(8), 3)),
         ] {
             let mut lane = lane();
+            lane.phase = Phase::Dry { retire_at: Instant::now() };
             assert!(!lane.follow(refused), "{what}");
-            assert_eq!((lane.read_to, lane.queue.len()), (10, 1), "{what}");
+            assert_eq!((lane.read_to, lane.queue.len(), lane.more), (10, 1, false), "{what}");
         }
+        let mut lane = lane();
+        lane.phase = Phase::Queued { since: Instant::now() };
+        lane.reading = Reading::UnderWay;
+        assert!(lane.follow(follower(15, Some(11), 3)), "it reads by itself");
+        assert!(lane.more && lane.reading == Reading::Again);
     }
+
     #[test]
     fn a_lane_that_sends_slowly_is_not_told_more_than_it_can_hold() {
         let mut lane = lane();

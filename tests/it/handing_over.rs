@@ -145,7 +145,7 @@ async fn what_follows_in_a_held_lane_is_told_to_its_holder_with_what_comes_befor
 )]
 #[case::many_versions_of_workers(
     "INSERT INTO workers (id, lock_key, name, version, capacity, lease)
-     SELECT gen_random_uuid(), 1, repeat('x', 200), '', 1, '1 s' FROM generate_series(1, 2000);
+     SELECT gen_random_uuid(), 1, repeat('x', 200), '', 1, '1 s' FROM generate_series(1, 5000);
      INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
 )]
 #[case::no_channel(
@@ -377,6 +377,29 @@ async fn a_notification_that_overtakes_a_sweep_speaks_of_the_same_claim() {
     broker.stop().await;
 }
 
+/// Whatever takes a lane away from its worker while a request is under way: the next request waits for that one's end.
+#[tokio::test]
+async fn a_lane_that_is_claimed_anew_waits_for_the_request_under_way() {
+    let scene = Scene::with_webhook(&[]).await;
+    let broker = Broker::start(scene.store());
+    somebody_accepts(&scene).await;
+    scene.receiver.set_script(|_| Answer::After(Duration::from_millis(1500), Box::new(Answer::Status(204))));
+    scene.publish(&["a"]).await;
+    scene.receiver.wait_for(1).await;
+    scene.sql("UPDATE lanes SET claimed_by = NULL, token = NULL, due_at = clock_timestamp()").await;
+    scene.sql("SELECT wake_workers()").await;
+    scene.until("EXISTS (SELECT FROM lanes WHERE token > 0)").await;
+    let other = Broker::start(scene.store());
+    scene.publish(&["a"]).await;
+    // The first one's outcome is lost with its claim.
+    let received = scene.receiver.wait_for_ended(3).await;
+    assert!(received.is_sorted_by(|one, next| !one.overlaps(next)), "{received:?}");
+    assert_eq!(scene.all_delivered(&["/"]).await, 1);
+    scene.no_lane_left().await;
+    broker.stop().await;
+    other.stop().await;
+}
+
 /// Whoever may notify can say anything: no lane may be lost by that.
 #[tokio::test]
 async fn a_notification_about_a_lane_that_is_held_changes_nothing() {
@@ -404,6 +427,8 @@ async fn workers_of_the_version_before_go_on() {
     let id = ear.id;
     assert_eq!(scene.number(&format!("SELECT worker_heartbeat('{id}', 1, 20)")).await, 0);
     assert_eq!(scene.text("SELECT accepts::text FROM workers").await, "false");
+    // As it registers.
+    scene.sql("UPDATE workers SET channel = NULL").await;
     scene.publish(&["a", "b"]).await;
     let claim = format!(
         "SELECT count(DISTINCT lane) FROM claim_lanes('{id}', 1, '{{1}}', '{{10}}', '{{-infinity}}', 16, 100000)"
