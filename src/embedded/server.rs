@@ -21,8 +21,8 @@ use super::{
 /// How long a start may take; recovery after a crash is part of it.
 const START_LIMIT: Duration = Duration::from_mins(2);
 
-/// How long the processes of a killed postmaster may take to notice.
-const ORPHANS_LIMIT: Duration = Duration::from_secs(15);
+/// How long the processes of a killed postmaster may take to notice: one that is flushing a checkpoint finishes that first.
+const ORPHANS_LIMIT: Duration = Duration::from_mins(1);
 
 /// How long a stop may take before the process is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(30);

@@ -10,6 +10,7 @@ mod clock_steps;
 mod embedded;
 mod failover;
 mod flow;
+mod handed_lanes;
 mod handing_over;
 mod history;
 mod leftovers;
