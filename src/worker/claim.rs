@@ -309,7 +309,7 @@ impl Engine {
         if let Some(known) = self.lanes.get_mut(&key)
             && known.running()
         {
-            // The lane changed hands, by an operator's, while a request of it is under way: that one must end first.
+            // An operator has released the lane, say, while a request of it is under way: that one must end first.
             known.stop_run();
             known.phase = Phase::Released;
             self.successors.insert(key, lane);
