@@ -91,7 +91,6 @@ BEGIN
     END IF;
 
     IF begun IS NOT NULL THEN
-        PERFORM set_config('pgtopic.handed_over', marks || '.', true);
         PERFORM pg_notify(taker.channel::text, json_build_array(begun, '{}'::json[])::text || E'\n' || notice);
     END IF;
     told := coalesce(cardinality(begun), 0);
@@ -114,10 +113,12 @@ BEGIN
              GROUP BY w.channel
         LOOP
             told := told + holder.lanes;
-            PERFORM set_config('pgtopic.handed_over', marks || '.', true);
             PERFORM pg_notify(holder.channel::text,
                               json_build_array('{}'::bigint[], holder.held)::text || E'\n' || notice);
         END LOOP;
+    END IF;
+    IF told > 0 THEN
+        PERFORM set_config('pgtopic.handed_over', marks || '.', true);
     END IF;
     IF told < cardinality(owed) THEN
         PERFORM wake_workers();

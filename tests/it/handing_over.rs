@@ -1,65 +1,14 @@
 //! Messages that are handed over with their notification: what is told to whom, and who may claim what did not arrive.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use pgtopic::{
     domain::lane::LaneKey,
-    store::{
-        ClaimedLane, DoneDelivery, DueAfter, Follower, Handed, Notice, OwedMessage, ReadLimits, Settlement,
-        Store, Want, WorkerInfo, WorkerSession,
-    },
+    store::{ClaimedLane, DoneDelivery, Follower, Handed, Notice, OwedMessage, Settlement},
 };
 use rstest::rstest;
-use tokio::sync::mpsc;
-use uuid::Uuid;
 
-use crate::support::{Scene, publish};
-
-const LEASE: Duration = Duration::from_secs(20);
-
-/// A worker that only hears.
-struct Ear {
-    store: Store,
-    id: Uuid,
-    session: WorkerSession,
-    notices: mpsc::UnboundedReceiver<Notice>,
-}
-
-impl Ear {
-    /// One to which lanes may be handed over.
-    async fn open(scene: &Scene, in_flight: usize) -> Self {
-        let (store, id) = (scene.store(), Uuid::now_v7());
-        let info = WorkerInfo { id, name: "ear".to_owned(), capacity: 10, lease: LEASE };
-        let (session, notices) = store.open_worker_session(&info).await.unwrap();
-        let ear = Self { store, id, session, notices };
-        ear.beat(in_flight, true).await;
-        ear
-    }
-
-    async fn beat(&self, in_flight: usize, accepts: bool) {
-        self.session.heartbeat(in_flight, Some(LEASE), accepts).await.unwrap();
-    }
-
-    /// All that was heard of what is committed by now: notifications arrive before the answer to a later question.
-    async fn heard(&mut self) -> Vec<Notice> {
-        self.session.heartbeat(0, None, true).await.unwrap();
-        std::iter::from_fn(|| self.notices.try_recv().ok()).collect()
-    }
-
-    /// The one message that was heard of.
-    async fn handed(&mut self) -> Handed {
-        match &self.heard().await[..] {
-            [Notice::Handed(handed)] => handed.clone(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn claim(&self, handed: Option<&[i64]>) -> Vec<ClaimedLane> {
-        let wants = [Want { webhook_id: 1, slots: 10, due_after: DueAfter::Beginning }];
-        let limits = ReadLimits { messages_per_lane: 10, payload_bytes: 1 << 20 };
-        self.store.claim_lanes(self.id, 1, &wants, limits, handed).await.unwrap()
-    }
-}
+use crate::support::{Puppet, Scene, publish};
 
 /// What a begun lane is told to owe: its key, token and messages.
 fn told(lane: &ClaimedLane) -> (LaneKey, i64, Vec<i64>) {
@@ -67,13 +16,14 @@ fn told(lane: &ClaimedLane) -> (LaneKey, i64, Vec<i64>) {
 }
 
 async fn holders(scene: &Scene) -> String {
-    scene.text("SELECT string_agg(coalesce(claimed_by::text, '-') || ' ' || coalesce(token, 0), ', ' ORDER BY webhook_id) FROM lanes").await
+    let holder = "coalesce(claimed_by::text, '-') || ' ' || coalesce(token, 0)";
+    scene.text(&format!("SELECT string_agg({holder}, ', ' ORDER BY webhook_id) FROM lanes")).await
 }
 
 #[tokio::test]
 async fn a_message_that_begins_a_lane_is_the_idlest_workers_by_its_row_and_told_to_it_alone() {
     let scene = Scene::with_webhook(&[]).await;
-    let (mut busier, mut idler) = (Ear::open(&scene, 2).await, Ear::open(&scene, 1).await);
+    let (mut busier, mut idler) = (Puppet::accepting(&scene, 2).await, Puppet::accepting(&scene, 1).await);
     let insert = r#"INSERT INTO messages (topic_id, partition_key, payload, created_at)
                     VALUES (1, 'a "key"', '{"a":  "é\n" }', '2026-01-02 03:04:05.678901Z') RETURNING id, lane"#;
     let row = scene.client.query_one(insert, &[]).await.unwrap();
@@ -87,16 +37,16 @@ async fn a_message_that_begins_a_lane_is_the_idlest_workers_by_its_row_and_told_
     assert_eq!(message.created_at.to_string(), "2026-01-02T03:04:05.678901Z");
     assert_eq!(holders(&scene).await, format!("{} -{id}", idler.id));
     assert!(busier.heard().await.is_empty());
-    assert!(busier.claim(Some(&[])).await.is_empty(), "it is nobody else's");
+    assert!(busier.claim(1, Some(&[])).await.unwrap().is_empty(), "it is nobody else's");
 }
 
 #[tokio::test]
 async fn what_follows_in_a_held_lane_is_told_to_its_holder_with_what_comes_before() {
     let scene = Scene::with_webhook(&[]).await;
-    let mut holder = Ear::open(&scene, 5).await;
+    let mut holder = Puppet::accepting(&scene, 5).await;
     let first = scene.publish(&["a"]).await[0];
     let begun = holder.handed().await.begun().next().unwrap();
-    let mut other = Ear::open(&scene, 0).await;
+    let mut other = Puppet::accepting(&scene, 0).await;
 
     let follower = |handed: &Handed| {
         let Follower { key, rewinds, after, message } = handed.followers().next().unwrap();
@@ -154,7 +104,7 @@ async fn what_follows_in_a_held_lane_is_told_to_its_holder_with_what_comes_befor
 #[tokio::test]
 async fn what_cannot_be_handed_over_is_due_and_everybody_is_woken(#[case] inserts: &str) {
     let scene = Scene::with_webhook(&[]).await;
-    let mut ears = [Ear::open(&scene, 0).await, Ear::open(&scene, 1).await];
+    let mut ears = [Puppet::accepting(&scene, 0).await, Puppet::accepting(&scene, 1).await];
     scene.sql(&format!("BEGIN; {inserts}; COMMIT")).await;
     assert_eq!(holders(&scene).await, "- 0");
     for ear in &mut ears {
@@ -167,7 +117,7 @@ async fn what_cannot_be_handed_over_is_due_and_everybody_is_woken(#[case] insert
 #[tokio::test]
 async fn of_one_transaction_only_the_first_few_are_handed_over() {
     let scene = Scene::with_webhook(&[]).await;
-    let mut ear = Ear::open(&scene, 0).await;
+    let mut ear = Puppet::accepting(&scene, 0).await;
     scene.sql("BEGIN").await;
     let keys: Vec<String> = (0..15).map(|key| format!("key-{key}")).collect();
     let ids = scene.publish(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
@@ -201,7 +151,7 @@ async fn no_more_webhooks_are_told_than_a_notification_holds() {
     scene.webhook("/none", &[("filter", "'$.a == 1'")]).await;
     // The longest that a number can be written.
     scene.sql("SELECT setval('message_ids', 8000000000000000000)").await;
-    let mut ear = Ear::open(&scene, 0).await;
+    let mut ear = Puppet::accepting(&scene, 0).await;
     let insert =
         "INSERT INTO messages (topic_id, partition_key, payload) VALUES (1, 'a', to_json(repeat('x', 5800)))";
     scene.sql(insert).await;
@@ -223,15 +173,15 @@ async fn no_more_webhooks_are_told_than_a_notification_holds() {
 #[tokio::test]
 async fn what_did_not_arrive_is_claimed_by_its_worker_again_and_by_others_once_that_is_gone() {
     let scene = Scene::with_webhook(&[]).await;
-    let (taker, other) = (Ear::open(&scene, 0).await, Ear::open(&scene, 1).await);
+    let (taker, other) = (Puppet::accepting(&scene, 0).await, Puppet::accepting(&scene, 1).await);
     let ids = scene.publish(&["lost", "arrived"]).await;
     assert_eq!(holders(&scene).await, format!("{0} -{1}, {0} -{2}", taker.id, ids[0], ids[1]));
     let arrived = [-ids[1]];
-    assert!(taker.claim(Some(&arrived)).await.is_empty(), "it may be on its way");
+    assert!(taker.claim(1, Some(&arrived)).await.unwrap().is_empty(), "it may be on its way");
     scene.sql("UPDATE lanes SET due_at = due_at - interval '2 s'").await;
-    assert!(taker.claim(None).await.is_empty());
-    assert!(other.claim(Some(&[])).await.is_empty());
-    let claimed = taker.claim(Some(&arrived)).await;
+    assert!(taker.claim(1, None).await.unwrap().is_empty());
+    assert!(other.claim(1, Some(&[])).await.unwrap().is_empty());
+    let claimed = taker.claim(1, Some(&arrived)).await.unwrap();
     assert_eq!(
         claimed.iter().map(|lane| (lane.token, told(lane).2)).collect::<Vec<_>>(),
         [(-ids[0], vec![ids[0]])],
@@ -244,10 +194,10 @@ async fn what_did_not_arrive_is_claimed_by_its_worker_again_and_by_others_once_t
     publisher.batch_execute("BEGIN").await.unwrap();
     let late = publish(&publisher, "late").await.unwrap();
     other.store.release_worker(taker.id).await.unwrap().unwrap();
-    assert_eq!(other.claim(Some(&[])).await.len(), 2, "what was committed is released");
+    assert_eq!(other.claim(1, Some(&[])).await.unwrap().len(), 2, "what was committed is released");
     publisher.batch_execute("COMMIT").await.unwrap();
-    assert!(other.claim(None).await.is_empty());
-    let claimed = other.claim(Some(&[])).await;
+    assert!(other.claim(1, None).await.unwrap().is_empty());
+    let claimed = other.claim(1, Some(&[])).await.unwrap();
     assert_eq!(
         claimed.iter().map(|lane| (lane.token, told(lane).2)).collect::<Vec<_>>(),
         [(1, vec![late])],
@@ -259,7 +209,7 @@ async fn what_did_not_arrive_is_claimed_by_its_worker_again_and_by_others_once_t
 #[tokio::test]
 async fn workers_of_the_version_before_go_on() {
     let scene = Scene::with_webhook(&[]).await;
-    let ear = Ear::open(&scene, 0).await;
+    let ear = Puppet::accepting(&scene, 0).await;
     let id = ear.id;
     assert_eq!(scene.number(&format!("SELECT worker_heartbeat('{id}', 1, 20)")).await, 0);
     assert_eq!(scene.text("SELECT accepts::text FROM workers").await, "false");

@@ -157,8 +157,13 @@ async fn what_was_locked_while_its_webhook_was_forgotten_goes_soon_after() {
     locker.batch_execute(lock).await.unwrap();
     scene.store().delete_webhook(1).await.unwrap().unwrap();
     scene.until("NOT EXISTS (SELECT FROM deliveries) AND 1 = (SELECT count(*) FROM lanes)").await;
-    // Not in the same round.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // Not in the same round: it has ended with the look whether anything is left.
+    let now = scene.text("SELECT clock_timestamp()::text").await;
+    let looked = format!(
+        "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND query_start > '{now}'
+                    AND query LIKE '-- Whether anything is owed to webhooks%')"
+    );
+    scene.until(&looked).await;
     locker.batch_execute("COMMIT").await.unwrap();
     let begun = Instant::now();
     scene.no_lane_left().await;

@@ -5,39 +5,15 @@ use std::time::Duration;
 use pgtopic::{
     domain::lane::LaneKey,
     store::{
-        ClaimedLane, DeadDelivery, DeadReason, DoneDelivery, DueAfter, HeldLane, LaneChange, LaneState,
-        OwedMessage, ReadLimits, Settlement, Store, StoreError, Want, WorkerInfo, WorkerSession,
+        DeadDelivery, DeadReason, DoneDelivery, HeldLane, LaneChange, LaneState,
+        OwedMessage, ReadLimits, Settlement,
     },
 };
 use rstest::rstest;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use crate::support::{Answer, Broker, Received, Scene};
-
-const LEASE: Duration = Duration::from_secs(20);
-
-/// A worker that does only what a test says.
-struct Puppet {
-    store: Store,
-    id: Uuid,
-    _session: WorkerSession,
-}
-
-impl Puppet {
-    async fn new(scene: &Scene) -> Self {
-        let (store, id) = (scene.store(), Uuid::now_v7());
-        let info = WorkerInfo { id, name: "puppet".to_owned(), capacity: 10, lease: LEASE };
-        let (session, _) = store.open_worker_session(&info).await.unwrap();
-        Self { store, id, _session: session }
-    }
-
-    async fn claim(&self, token: i64) -> Result<Vec<ClaimedLane>, StoreError> {
-        let wants = [Want { webhook_id: 1, slots: 10, due_after: DueAfter::Beginning }];
-        let limits = ReadLimits { messages_per_lane: 10, payload_bytes: 1 << 20 };
-        self.store.claim_lanes(self.id, token, &wants, limits, Some(&[])).await
-    }
-}
+use crate::support::{Answer, Broker, Puppet, Received, Scene};
 
 /// Everything a settle may touch.
 async fn rows(scene: &Scene) -> String {
@@ -73,7 +49,7 @@ async fn a_stale_settle_changes_nothing() {
     let scene = Scene::with_webhook(&[]).await;
     let ids = scene.publish(&["a", "a", "a"]).await;
     let (holder, other) = (Puppet::new(&scene).await, Puppet::new(&scene).await);
-    let claimed = holder.claim(7).await.unwrap();
+    let claimed = holder.claim(7, Some(&[])).await.unwrap();
     let [lane] = &claimed[..] else { panic!("one lane: {claimed:?}") };
     assert_eq!(lane.owed.items.iter().map(OwedMessage::id).collect::<Vec<_>>(), ids);
     let before = rows(&scene).await;
@@ -94,7 +70,7 @@ async fn a_stale_settle_changes_nothing() {
     release.dead.clear();
     release.lanes[0].position = lane.position;
     holder.store.settle(holder.id, &mut release).await.unwrap();
-    assert_eq!(holder.claim(9).await.unwrap().len(), 1);
+    assert_eq!(holder.claim(9, Some(&[])).await.unwrap().len(), 1);
     let before = rows(&scene).await;
     holder.store.settle(holder.id, &mut everything(lane.key, 7, &ids)).await.unwrap();
     assert_eq!(rows(&scene).await, before);
@@ -109,14 +85,14 @@ async fn a_worker_that_was_struck_off_claims_nothing() {
     let scene = Scene::with_webhook(&[]).await;
     scene.publish(&["a", "b"]).await;
     let (gone, other) = (Puppet::new(&scene).await, Puppet::new(&scene).await);
-    assert_eq!(gone.claim(1).await.unwrap().len(), 2);
-    assert!(other.claim(1).await.unwrap().is_empty(), "claimed lanes are nobody else's");
+    assert_eq!(gone.claim(1, Some(&[])).await.unwrap().len(), 2);
+    assert!(other.claim(1, Some(&[])).await.unwrap().is_empty(), "claimed lanes are nobody else's");
     assert_eq!(other.store.release_worker(gone.id).await.unwrap(), Some(2));
     assert_eq!(other.store.release_worker(gone.id).await.unwrap(), None, "once");
-    let error = gone.claim(2).await.unwrap_err();
+    let error = gone.claim(2, Some(&[])).await.unwrap_err();
     assert_eq!(error.sql_state(), Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE));
     assert!(error.is_not_registered());
-    assert_eq!(other.claim(2).await.unwrap().len(), 2);
+    assert_eq!(other.claim(2, Some(&[])).await.unwrap().len(), 2);
 }
 
 /// Rules 3 and 4: a new statement sees nothing new under an old snapshot, so these refuse to run there.

@@ -8,6 +8,7 @@
 //! - [`TestReceiver`]: a webhook receiver that records every request and answers as it is told.
 //! - [`Process`]: the built binary, running.
 //! - [`Broker`]: a worker in the test's own process.
+//! - [`Puppet`]: a worker that does only what a test says.
 //! - [`TestProxy`]: a TCP link that is cut, slow or dead on demand.
 //! - [`Load`]: publishers that go on whatever happens.
 //! - [`history`]: what happened in a run, and whether it may have happened.
@@ -28,6 +29,7 @@ mod pair;
 mod pooler;
 mod process;
 mod proxy;
+mod puppet;
 mod receiver;
 mod scene;
 
@@ -44,6 +46,7 @@ pub(crate) use self::{
     pooler::TestPooler,
     process::{Ended, Process},
     proxy::{Link, TestProxy, Upstream},
+    puppet::Puppet,
     receiver::{Answer, Received, TestReceiver},
     scene::{
         LIVING, SECRET, Scene, TOPIC, create_topic, create_webhook, expected, nothing_owed, publish, refuse,
