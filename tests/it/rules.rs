@@ -5,8 +5,8 @@ use std::time::Duration;
 use pgtopic::{
     domain::lane::LaneKey,
     store::{
-        DeadDelivery, DeadReason, DoneDelivery, HeldLane, LaneChange, LaneState,
-        OwedMessage, ReadLimits, Settlement,
+        DeadDelivery, DeadReason, DoneDelivery, HeldLane, LaneChange, LaneState, OwedMessage, ReadLimits,
+        Settlement,
     },
 };
 use rstest::rstest;
