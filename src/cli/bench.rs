@@ -89,7 +89,7 @@ pub(super) struct BenchCommand {
     /// How long publishers publish [default: 5]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: Option<u64>,
-    /// How long each of the four runs of held-snapshot takes [default: 2]
+    /// How long each run of held-snapshot takes, of which there are four a round [default: 2]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=600))]
     minutes: Option<u64>,
     /// Messages owed in the scenario backlog [default: 1000000]

@@ -39,9 +39,9 @@ use crate::{
     store::{DeadDelivery, DeadReason, DoneDelivery, LaneState, Store},
 };
 
-/// How long a lane where messages keep arriving is held after it ran dry. Deleting and making its row anew for each
-/// message would leave a version that later looks walk over while an old snapshot is held.
-const HOLD_DRY: Duration = Duration::from_secs(1);
+/// How long a lane where messages keep arriving is held after it ran dry. Deleting its row and making it anew costs three
+/// statements' share, and leaves versions that later looks walk over while an old snapshot is held.
+const HOLD_DRY: Duration = Duration::from_secs(3);
 
 /// How many dry lanes are held at most.
 const HOLD_DRY_MAX: usize = 1024;
@@ -314,10 +314,14 @@ impl Engine {
             self.read_on(key);
         } else {
             let now = Instant::now();
-            if self.retired.lately(key, now) && self.dry.len() < HOLD_DRY_MAX {
+            lane.recurring |= self.retired.lately(key, now);
+            if lane.recurring && self.dry.len() < HOLD_DRY_MAX {
+                let told = self.news.tells_since(lane.asked_at, now);
                 self.dry_until(key, now + HOLD_DRY);
-                // What was published while the run was under way has woken nobody.
-                self.read_on(key);
+                if !told {
+                    // What was published while the run was under way has woken nobody.
+                    self.read_on(key);
+                }
             } else {
                 self.retire(key);
             }

@@ -37,6 +37,8 @@ pub(super) struct Lane {
     unsaved: usize,
     /// The last message that was read.
     read_to: i64,
+    /// When it was asked for what it owes the last time.
+    pub(super) asked_at: Instant,
     /// What was read and is not under way.
     queue: VecDeque<OwedMessage>,
     /// Bytes of payload that were read and have not left the worker.
@@ -47,6 +49,8 @@ pub(super) struct Lane {
     pub(super) phase: Phase,
     /// When its latest run began, or it was claimed.
     pub(super) run_began: Instant,
+    /// Whether messages keep arriving: held on each time it runs dry.
+    pub(super) recurring: bool,
     /// The wait before the next try to retire it.
     retire_wait: Duration,
 }
@@ -103,12 +107,14 @@ impl Lane {
             position: claimed.position,
             unsaved: 0,
             read_to: claimed.position,
+            asked_at: now,
             queue: VecDeque::new(),
             bytes: 0,
             more: false,
             reading: Reading::No,
             phase: Phase::Idle,
             run_began: now,
+            recurring: false,
             retire_wait: RETIRE_WAIT_MIN,
         };
         lane.append(claimed.owed);
@@ -157,14 +163,24 @@ impl Lane {
             self.append(Owed { items: vec![OwedMessage::Present(follower.message)], more });
             return true;
         }
-        if self.busy() && follower.message.id > self.read_to {
+        self.owes(follower.message.id);
+        self.busy()
+    }
+
+    /// The lane is said to owe this message. Says whether it is to be read on now; if it sends, it is read when it has sent what
+    /// it has.
+    pub(super) fn owes(&mut self, message_id: i64) -> bool {
+        if message_id <= self.read_to {
+            return false;
+        }
+        if self.busy() {
             self.more = true;
             if self.reading == Reading::UnderWay {
                 // It may have begun too early to see this.
                 self.reading = Reading::Again;
             }
         }
-        self.busy()
+        matches!(self.phase, Phase::Dry { .. })
     }
 
     /// How to name the lane to the store; reading goes on after what was read last.
@@ -351,6 +367,17 @@ mod tests {
         lane.reading = Reading::UnderWay;
         assert!(lane.follow(follower(15, Some(11), 3)), "it reads by itself");
         assert!(lane.more && lane.reading == Reading::Again);
+    }
+
+    #[test]
+    fn a_lane_is_read_on_for_what_it_owes_when_it_has_sent_what_it_has() {
+        let mut dry = lane();
+        dry.phase = Phase::Dry { retire_at: Instant::now() };
+        assert!(!dry.owes(10) && dry.owes(11));
+        let mut busy = lane();
+        busy.reading = Reading::UnderWay;
+        assert!(!busy.owes(10) && !busy.more, "it has that");
+        assert!(!busy.owes(11) && busy.more && busy.reading == Reading::Again);
     }
 
     #[test]

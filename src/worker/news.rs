@@ -4,7 +4,7 @@
 //! overlooked here is found by the next sweep, which asks every lane.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
@@ -37,6 +37,8 @@ pub(super) struct News {
     /// Somebody asked while an answer was under way, which may have begun too early.
     again: bool,
     asked: Option<Instant>,
+    /// Since when each look has gone on where the one before had ended.
+    since: Option<Instant>,
     /// The highest id that was seen.
     newest: Option<i64>,
     /// Ids below it that were not seen, and since when.
@@ -48,6 +50,7 @@ impl News {
     fn ask(&mut self, now: Instant) -> (Option<i64>, Vec<i64>) {
         if self.asked.is_none_or(|asked| now.duration_since(asked) > FRESH) {
             self.newest = None;
+            self.since = None;
             self.missing.clear();
         }
         self.asked = Some(now);
@@ -59,7 +62,10 @@ impl News {
         for LaneNews { message_id, .. } in news {
             let Some(newest) = self.newest.filter(|newest| message_id > newest) else {
                 self.missing.remove(message_id);
-                self.newest = self.newest.or(Some(*message_id));
+                if self.newest.is_none() {
+                    self.newest = Some(*message_id);
+                    self.since = Some(now);
+                }
                 continue;
             };
             let passed_over = (newest + 1..*message_id).rev().take(MISSING_MAX);
@@ -69,6 +75,13 @@ impl News {
         while self.missing.len() > MISSING_MAX {
             self.missing.pop_first();
         }
+    }
+
+    /// Whether looks have told, and will tell, of what was published after that instant. Ids that were given before the first
+    /// look are not among those that were passed over.
+    pub(super) fn tells_since(&self, instant: Instant, now: Instant) -> bool {
+        self.since.is_some_and(|since| instant >= since + MISSING_FOR)
+            && self.asked.is_some_and(|asked| now.duration_since(asked) <= FRESH)
     }
 }
 
@@ -99,9 +112,15 @@ impl Engine {
                 if first {
                     self.read_dry();
                 } else {
-                    let lanes: HashSet<i64> = news.iter().map(|news| news.lane).collect();
-                    let owing: Vec<LaneKey> =
-                        self.dry.iter().filter(|key| lanes.contains(&key.lane)).copied().collect();
+                    let mut latest: HashMap<i64, i64> = HashMap::new();
+                    for LaneNews { message_id, lane } in news {
+                        let id = latest.entry(lane).or_insert(message_id);
+                        *id = message_id.max(*id);
+                    }
+                    let lanes = self.lanes.values_mut();
+                    let owing = lanes
+                        .filter_map(|lane| lane.owes(*latest.get(&lane.key.lane)?).then_some(lane.key))
+                        .collect::<Vec<LaneKey>>();
                     for key in owing {
                         self.read_on(key);
                     }
@@ -157,5 +176,27 @@ mod tests {
         let mut news = News { newest: Some(5), asked: Some(start), ..News::default() };
         assert_eq!(news.ask(start + FRESH), (Some(5), Vec::new()));
         assert_eq!(news.ask(start + FRESH * 3), (None, Vec::new()));
+    }
+
+    #[test]
+    fn it_tells_of_what_came_since_it_has_looked_without_a_pause_for_a_while() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut news = News::default();
+        assert!(!news.tells_since(start, start), "nobody has looked");
+        news.ask(start);
+        news.answered(&[], start);
+        assert!(!news.tells_since(start + second, start + second), "nothing was there to begin with");
+        news.answered(&messages(&[10]), start);
+        assert!(
+            !news.tells_since(start + second / 2, start + second / 2),
+            "an older id may not be visible yet"
+        );
+        assert!(news.tells_since(start + second, start + second));
+        assert!(!news.tells_since(start + second * 2, start + second * 2), "no look goes on with it");
+        news.ask(start + second);
+        assert!(news.tells_since(start + second * 2, start + second * 2));
+        news.ask(start + second * 3);
+        assert!(!news.tells_since(start + second * 2, start + second * 3), "it begins anew");
     }
 }

@@ -127,6 +127,7 @@ impl Engine {
                 && lane.reading == Reading::Wanted
             {
                 lane.reading = Reading::UnderWay;
+                lane.asked_at = now;
                 held.push(lane.held());
             }
         }

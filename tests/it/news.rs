@@ -1,6 +1,28 @@
-//! Lanes that ran dry and are held: how a worker hears that they owe something again.
+//! Lanes that ran dry and are held: for how long, and how a worker hears that they owe something again.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use crate::support::{Broker, Scene, publish};
+
+/// Rule 5: each time the row is made anew, a version of it stays while an old snapshot is held.
+#[tokio::test]
+async fn a_lane_where_messages_keep_arriving_keeps_its_row() {
+    let scene = Scene::with_webhook(&[]).await;
+    let _broker = Broker::start(scene.store());
+    let begun = Instant::now();
+    let mut tokens = BTreeSet::new();
+    while begun.elapsed() < Duration::from_secs(8) {
+        scene.publish(&["a"]).await;
+        scene.nothing_owed().await;
+        tokens.insert(scene.number("SELECT coalesce(max(token), 0) FROM lanes").await);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    // None where it is retired at first, once; then the one that is held.
+    assert!(tokens.len() <= 3, "{tokens:?}");
+}
 
 #[tokio::test]
 async fn a_message_that_commits_late_is_among_the_news_once_it_is_asked_for() {
