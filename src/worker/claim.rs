@@ -304,8 +304,9 @@ impl Engine {
     }
 
     /// Takes in a lane that is this worker's from now on.
-    pub(super) fn take_in(&mut self, lane: Lane) {
+    pub(super) fn take_in(&mut self, mut lane: Lane) {
         let key = lane.key;
+        lane.recurring = self.retired.lately(key, Instant::now());
         if let Some(known) = self.lanes.get_mut(&key)
             && known.running()
         {

@@ -43,6 +43,10 @@ use crate::{
 /// statements' share, and leaves versions that later looks walk over while an old snapshot is held.
 const HOLD_DRY: Duration = Duration::from_secs(3);
 
+/// How long a lane stays with this worker at most while it runs dry now and then: others, that have more room, or were started
+/// since, may claim it then.
+const HOLD_CLAIM: Duration = Duration::from_secs(30);
+
 /// How many dry lanes are held at most.
 const HOLD_DRY_MAX: usize = 1024;
 
@@ -314,12 +318,12 @@ impl Engine {
             self.read_on(key);
         } else {
             let now = Instant::now();
-            lane.recurring |= self.retired.lately(key, now);
-            if lane.recurring && self.dry.len() < HOLD_DRY_MAX {
-                let told = self.news.tells_since(lane.asked_at, now);
+            let held_long = lane.claimed_at.elapsed() > HOLD_CLAIM;
+            if lane.recurring && !held_long && self.dry.len() < HOLD_DRY_MAX {
+                let told = lane.read_at.is_some_and(|read_at| self.news.tells_since(read_at, now));
                 self.dry_until(key, now + HOLD_DRY);
-                if !told {
-                    // What was published while the run was under way has woken nobody.
+                // While publishers notify, what came while the lane was sending has woken nobody who could read it.
+                if !(told && self.pace.polling(now)) {
                     self.read_on(key);
                 }
             } else {

@@ -37,8 +37,8 @@ pub(super) struct Lane {
     unsaved: usize,
     /// The last message that was read.
     read_to: i64,
-    /// When it was asked for what it owes the last time.
-    pub(super) asked_at: Instant,
+    /// When it was read on the last time, since its claim.
+    pub(super) read_at: Option<Instant>,
     /// What was read and is not under way.
     queue: VecDeque<OwedMessage>,
     /// Bytes of payload that were read and have not left the worker.
@@ -49,7 +49,7 @@ pub(super) struct Lane {
     pub(super) phase: Phase,
     /// When its latest run began, or it was claimed.
     pub(super) run_began: Instant,
-    /// Whether messages keep arriving: held on each time it runs dry.
+    /// Whether messages keep arriving, since it was retired shortly before its claim: then it is held on when it runs dry.
     pub(super) recurring: bool,
     /// The wait before the next try to retire it.
     retire_wait: Duration,
@@ -64,6 +64,17 @@ pub(super) enum Reading {
     UnderWay,
     /// A read is under way, and another one must follow it.
     Again,
+}
+
+/// What is to be done about a message that a lane is said to owe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owes {
+    /// Nothing: it was read, or is about to be found.
+    Known,
+    /// It is to be read on now.
+    ReadNow,
+    /// It sends, and is read on when it has sent what it has.
+    ReadLater,
 }
 
 /// What a held lane is doing.
@@ -107,7 +118,7 @@ impl Lane {
             position: claimed.position,
             unsaved: 0,
             read_to: claimed.position,
-            asked_at: now,
+            read_at: None,
             queue: VecDeque::new(),
             bytes: 0,
             more: false,
@@ -167,20 +178,22 @@ impl Lane {
         self.busy()
     }
 
-    /// The lane is said to owe this message. Says whether it is to be read on now; if it sends, it is read when it has sent what
-    /// it has.
-    pub(super) fn owes(&mut self, message_id: i64) -> bool {
+    /// The lane is said to owe this message.
+    pub(super) fn owes(&mut self, message_id: i64) -> Owes {
         if message_id <= self.read_to {
-            return false;
+            return Owes::Known;
         }
-        if self.busy() {
-            self.more = true;
-            if self.reading == Reading::UnderWay {
-                // It may have begun too early to see this.
-                self.reading = Reading::Again;
-            }
+        match self.phase {
+            Phase::Dry { .. } => return Owes::ReadNow,
+            // Its retirement finds that out.
+            Phase::Retiring => return Owes::Known,
+            _ => self.more = true,
         }
-        matches!(self.phase, Phase::Dry { .. })
+        if self.reading == Reading::UnderWay {
+            // It may have begun too early to see this.
+            self.reading = Reading::Again;
+        }
+        Owes::ReadLater
     }
 
     /// How to name the lane to the store; reading goes on after what was read last.
@@ -373,11 +386,12 @@ mod tests {
     fn a_lane_is_read_on_for_what_it_owes_when_it_has_sent_what_it_has() {
         let mut dry = lane();
         dry.phase = Phase::Dry { retire_at: Instant::now() };
-        assert!(!dry.owes(10) && dry.owes(11));
+        assert_eq!([dry.owes(10), dry.owes(11)], [Owes::Known, Owes::ReadNow]);
         let mut busy = lane();
         busy.reading = Reading::UnderWay;
-        assert!(!busy.owes(10) && !busy.more, "it has that");
-        assert!(!busy.owes(11) && busy.more && busy.reading == Reading::Again);
+        assert_eq!((busy.owes(10), busy.more), (Owes::Known, false));
+        assert_eq!((busy.owes(11), busy.more), (Owes::ReadLater, true));
+        assert!(busy.reading == Reading::Again);
     }
 
     #[test]

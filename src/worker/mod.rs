@@ -13,7 +13,7 @@
 //! | `claim` | which webhooks to look at, and how many lanes to take |
 //! | `handed` | what to do with a lane that a publisher has handed over |
 //! | `dry` | when a lane that owes nothing is given up |
-//! | `news` | which of those owe something again |
+//! | `news` | which held lanes owe something more |
 //! | `run` | the requests of one lane, one after another |
 //! | `outcome` | what a request's end means for its lane |
 //! | `operation`, `settlement` | what is written, and when |

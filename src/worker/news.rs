@@ -1,18 +1,15 @@
-//! What was published since the last look: which of the many lanes that ran dry and are held owe something again.
+//! What was published since the last look: which of the many lanes that are held owe something more.
 //!
-//! Asking each of a thousand lanes costs much more than reading the newest messages. Nothing depends on it: whatever is
-//! overlooked here is found by the next sweep, which asks every lane.
+//! Asking each of a thousand lanes costs much more than reading the newest messages. Nothing but time depends on it: whatever
+//! is overlooked here is found by the next sweep, which asks every lane that ran dry, half a second later at most.
 
 use std::{
     collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
-use super::{engine::Engine, operation::Done};
-use crate::{
-    domain::lane::LaneKey,
-    store::{LaneNews, StoreError},
-};
+use super::{engine::Engine, lane::Owes, operation::Done};
+use crate::store::{LaneNews, StoreError};
 
 /// Up to so many dry lanes are simply asked.
 pub(super) const ASK_EACH: usize = 16;
@@ -28,7 +25,10 @@ const MISSING_FOR: Duration = Duration::from_secs(1);
 const MISSING_MAX: usize = 256;
 
 /// How many messages one look reads at most.
-const LIMIT: i64 = 5_000;
+const LIMIT: usize = 5_000;
+
+/// While looks are answered no longer ago than this, what they told is all there is.
+const COMPLETE: Duration = Duration::from_millis(100);
 
 /// How far the newest messages have been read.
 #[derive(Default)]
@@ -37,6 +37,8 @@ pub(super) struct News {
     /// Somebody asked while an answer was under way, which may have begun too early.
     again: bool,
     asked: Option<Instant>,
+    /// When a look was answered last, and had read to the end.
+    complete: Option<Instant>,
     /// Since when each look has gone on where the one before had ended.
     since: Option<Instant>,
     /// The highest id that was seen.
@@ -59,6 +61,9 @@ impl News {
     }
 
     fn answered(&mut self, news: &[LaneNews], now: Instant) {
+        if news.len() < LIMIT {
+            self.complete = Some(now);
+        }
         for LaneNews { message_id, .. } in news {
             let Some(newest) = self.newest.filter(|newest| message_id > newest) else {
                 self.missing.remove(message_id);
@@ -81,12 +86,12 @@ impl News {
     /// look are not among those that were passed over.
     pub(super) fn tells_since(&self, instant: Instant, now: Instant) -> bool {
         self.since.is_some_and(|since| instant >= since + MISSING_FOR)
-            && self.asked.is_some_and(|asked| now.duration_since(asked) <= FRESH)
+            && self.complete.is_some_and(|complete| now.duration_since(complete) <= COMPLETE)
     }
 }
 
 impl Engine {
-    /// Looks which dry lanes owe something again.
+    /// Looks which lanes owe something more.
     pub(super) fn look_for_news(&mut self, now: Instant) {
         if self.news.under_way {
             self.news.again = true;
@@ -97,7 +102,7 @@ impl Engine {
         let (after, missing) = self.news.ask(now);
         let store = self.store.clone();
         self.operations.spawn(async move {
-            let news = store.list_news(after, &missing, LIMIT).await;
+            let news = store.list_news(after, &missing, i64::try_from(LIMIT).unwrap_or(i64::MAX)).await;
             Done::News { first: after.is_none(), news }
         });
     }
@@ -112,18 +117,7 @@ impl Engine {
                 if first {
                     self.read_dry();
                 } else {
-                    let mut latest: HashMap<i64, i64> = HashMap::new();
-                    for LaneNews { message_id, lane } in news {
-                        let id = latest.entry(lane).or_insert(message_id);
-                        *id = message_id.max(*id);
-                    }
-                    let lanes = self.lanes.values_mut();
-                    let owing = lanes
-                        .filter_map(|lane| lane.owes(*latest.get(&lane.key.lane)?).then_some(lane.key))
-                        .collect::<Vec<LaneKey>>();
-                    for key in owing {
-                        self.read_on(key);
-                    }
+                    self.on_published(news);
                 }
             }
             Err(error) => {
@@ -132,6 +126,33 @@ impl Engine {
         }
         if self.news.again {
             self.look_for_news(now);
+        }
+    }
+}
+
+impl Engine {
+    /// These messages were published, to anybody.
+    fn on_published(&mut self, news: Vec<LaneNews>) {
+        if news.is_empty() {
+            return;
+        }
+        let mut latest: HashMap<i64, i64> = HashMap::new();
+        for LaneNews { message_id, lane } in news {
+            let id = latest.entry(lane).or_insert(message_id);
+            *id = message_id.max(*id);
+        }
+        let (mut now, mut later) = (Vec::new(), 0);
+        for lane in self.lanes.values_mut() {
+            match latest.get(&lane.key.lane).map(|id| lane.owes(*id)) {
+                Some(Owes::ReadNow) => now.push(lane.key),
+                Some(Owes::ReadLater) => later += 1,
+                Some(Owes::Known) | None => {}
+            }
+        }
+        // What is read now counts when something is found.
+        self.pace.found(later);
+        for key in now {
+            self.read_on(key);
         }
     }
 }
@@ -192,11 +213,18 @@ mod tests {
             !news.tells_since(start + second / 2, start + second / 2),
             "an older id may not be visible yet"
         );
+        news.answered(&[], start + second);
         assert!(news.tells_since(start + second, start + second));
-        assert!(!news.tells_since(start + second * 2, start + second * 2), "no look goes on with it");
         news.ask(start + second);
-        assert!(news.tells_since(start + second * 2, start + second * 2));
+        assert!(
+            !news.tells_since(start + second, start + second + COMPLETE * 2),
+            "no look was answered since"
+        );
+        news.answered(&messages(&vec![11; LIMIT]), start + second + COMPLETE * 2);
+        assert!(!news.tells_since(start + second, start + second + COMPLETE * 2), "there is more");
+        news.answered(&[], start + second + COMPLETE * 2);
+        assert!(news.tells_since(start + second, start + second + COMPLETE * 2));
         news.ask(start + second * 3);
-        assert!(!news.tells_since(start + second * 2, start + second * 3), "it begins anew");
+        assert!(!news.tells_since(start + second, start + second * 3), "it begins anew");
     }
 }

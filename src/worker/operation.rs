@@ -127,7 +127,7 @@ impl Engine {
                 && lane.reading == Reading::Wanted
             {
                 lane.reading = Reading::UnderWay;
-                lane.asked_at = now;
+                lane.read_at = Some(now);
                 held.push(lane.held());
             }
         }
@@ -178,7 +178,10 @@ impl Engine {
             };
             let again = lane.reading == Reading::Again;
             let new = lane.read(read);
-            if again {
+            if again && lane.has_messages() {
+                // When it has sent these: a deep backlog must not fill this worker because something is always added to it.
+                lane.more = true;
+            } else if again {
                 self.read_on(key);
             }
             let Some(lane) = self.lanes.get(&key) else { continue };

@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-use crate::support::{Answer, Broker, Received, Scene, publish};
+use crate::support::{Answer, Broker, Scene, keep_silent, publish};
 
 /// Longer than what looks without a bound of their own go back.
 const OPEN: Duration = Duration::from_millis(6500);
@@ -63,7 +63,7 @@ impl Open {
     async fn begin_on_held(scene: &Scene, level: &str, key: &str) -> Self {
         for _ in 0..20 {
             let id = publish(&scene.client, key).await.unwrap();
-            arrival(scene, id).await;
+            scene.arrival(id).await;
             scene.until(&format!("NOT EXISTS (SELECT FROM deliveries WHERE message_id = {id})")).await;
             let open = Self::begin(scene, level, key, "a lane with a row").await;
             let held = format!(
@@ -111,13 +111,6 @@ fn publish_later(scene: &Arc<Scene>, key: &str) -> JoinHandle<i64> {
     tokio::spawn(async move { publish(&scene.another_client().await, &key).await.unwrap() })
 }
 
-/// When a message first arrived.
-async fn arrival(scene: &Scene, id: i64) -> Instant {
-    let came = |all: &[Received]| all.iter().any(|one| one.position() == id);
-    let all = scene.receiver.wait_until(&format!("message {id}"), came).await;
-    all.iter().find(|one| one.position() == id).unwrap().arrived
-}
-
 /// Messages to other partitions arrive at once all the while, also those of webhooks and lanes that the open transactions
 /// know nothing of. Says how long the slowest took.
 async fn others_go_on(scene: &Scene, keys: &[String], until: Instant) -> Duration {
@@ -125,21 +118,12 @@ async fn others_go_on(scene: &Scene, keys: &[String], until: Instant) -> Duratio
     while Instant::now() < until {
         let begun = Instant::now();
         let id = publish(&scene.client, &keys[step % keys.len()]).await.unwrap();
-        slowest = slowest.max(arrival(scene, id).await.duration_since(begun));
+        slowest = slowest.max(scene.arrival(id).await.duration_since(begun));
         step += 1;
         // Not a wait for anything: the rate of the publisher.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     slowest
-}
-
-/// Keeps publishers silent and workers polling, as a busy stretch does.
-async fn keep_silent(client: Client) {
-    loop {
-        let sql = "SELECT setval('quiet_until', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 1000000)";
-        client.query(sql, &[]).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
 
 /// The whole story: transactions of every level on a lane without a row and on one that a worker holds dry, others that go
@@ -215,7 +199,7 @@ async fn story(wakeup: Wakeup, open_for: Duration) {
         }
     }
     for id in join_all(later).await {
-        arrival(&scene, id.unwrap()).await;
+        scene.arrival(id.unwrap()).await;
     }
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
     if let Some(silence) = silence {
@@ -226,7 +210,7 @@ async fn story(wakeup: Wakeup, open_for: Duration) {
 }
 
 async fn check_soon(scene: &Scene, open: &Open, from: Instant, wakeup: Wakeup) {
-    let took = arrival(scene, open.id).await.saturating_duration_since(from);
+    let took = scene.arrival(open.id).await.saturating_duration_since(from);
     println!("{wakeup:?}: {} ({}): {took:?}", open.what, open.key);
     assert!(took < SOON, "{wakeup:?}: {} left {took:?} after its commit", open.what);
 }

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Broker, Scene, publish};
+use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::support::{Answer, Broker, Scene, keep_silent, publish};
 
 /// Rule 5: each time the row is made anew, a version of it stays while an old snapshot is held.
 #[tokio::test]
@@ -98,5 +101,52 @@ async fn many_lanes_that_ran_dry_go_on_in_order() {
                 .collect();
             assert!(positions.is_sorted_by(|one, next| one < next), "{key}: {positions:?}");
         }
+    }
+}
+
+/// While workers poll, the news tell of it; while they wait, nobody does who could read it, and the lane is read on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_comes_while_its_lane_sends_leaves_when_that_is_done() {
+    const ANSWER_AFTER: Duration = Duration::from_millis(100);
+    let scene = Scene::with_webhook(&[]).await;
+    let answer = || Answer::After(ANSWER_AFTER, Box::new(Answer::Status(204)));
+    scene.receiver.set_script(move |request| match request.partition() {
+        "slow" => answer(),
+        _ => Answer::Status(204),
+    });
+    let _broker = Broker::start(scene.store());
+    // More than are asked one by one, told by notifications that hand nothing over, and rarely.
+    let others = scene.another_client().await;
+    let _others = AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            let sql = "INSERT INTO messages (topic_id, partition_key, payload)
+                       SELECT 1, 'key-' || k, '{}' FROM generate_series(1, 40) AS k";
+            others.batch_execute(sql).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }));
+    for silent in [true, false] {
+        let client = scene.another_client().await;
+        let silence = silent.then(|| tokio::spawn(keep_silent(client)));
+        // The looks must have told of everything for a second.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let mut waits = Vec::new();
+        for _ in 0..15 {
+            let first = scene.publish(&["slow"]).await[0];
+            let began = scene.arrival(first).await;
+            let second = scene
+                .number(
+                    "WITH two AS (INSERT INTO messages (topic_id, partition_key, payload)
+                                  VALUES (1, 'key-1', '{}'), (1, 'slow', '{}') RETURNING id)
+                     SELECT max(id) FROM two",
+                )
+                .await;
+            waits.push(scene.arrival(second).await.saturating_duration_since(began + ANSWER_AFTER));
+            scene.until("NOT EXISTS (SELECT FROM deliveries JOIN messages ON id = message_id WHERE partition_key = 'slow')").await;
+        }
+        silence.inspect(JoinHandle::abort);
+        waits.sort();
+        // A sweep comes every half second, so few of them could be that short by chance.
+        assert!(waits[10] < Duration::from_millis(100), "silent: {silent}, {waits:?}");
     }
 }

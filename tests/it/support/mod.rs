@@ -49,7 +49,8 @@ pub(crate) use self::{
     puppet::Puppet,
     receiver::{Answer, Received, TestReceiver},
     scene::{
-        LIVING, SECRET, Scene, TOPIC, create_topic, create_webhook, expected, nothing_owed, publish, refuse,
+        LIVING, SECRET, Scene, TOPIC, create_topic, create_webhook, expected, keep_silent, nothing_owed,
+        publish, refuse,
     },
 };
 

@@ -1,6 +1,9 @@
 //! A topic, a receiver and webhooks between them: what most tests of delivery begin with.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use pgtopic::store::Store;
 use tokio_postgres::Client;
@@ -39,6 +42,15 @@ pub(crate) const LIVING: &str =
 pub(crate) async fn publish(client: &Client, key: &str) -> Result<i64, tokio_postgres::Error> {
     let sql = "INSERT INTO messages (topic_id, partition_key, payload) VALUES ($1, $2, '{}') RETURNING id";
     Ok(client.query_one(sql, &[&TOPIC, &key]).await?.get(0))
+}
+
+/// Keeps publishers silent and workers polling, as a busy stretch does.
+pub(crate) async fn keep_silent(client: Client) {
+    loop {
+        let sql = "SELECT setval('quiet_until', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 1000000)";
+        client.query(sql, &[]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// What the messages in the database mean for receivers at these paths.
@@ -111,6 +123,13 @@ impl Scene {
         ids
     }
 
+    /// When a message first arrived; waits for it.
+    pub(crate) async fn arrival(&self, id: i64) -> Instant {
+        let came = |all: &[Received]| all.iter().any(|one| one.position() == id);
+        let all = self.receiver.wait_until(&format!("message {id}"), came).await;
+        all.iter().find(|one| one.position() == id).unwrap().arrived
+    }
+
     /// Runs statements.
     pub(crate) async fn sql(&self, sql: &str) {
         self.client.batch_execute(sql).await.unwrap();
@@ -147,7 +166,7 @@ impl Scene {
         nothing_owed(&self.client).await;
     }
 
-    /// Waits until no lane is left either, which takes a second where messages kept arriving.
+    /// Waits until no lane is left either, which takes three seconds where messages kept arriving.
     pub(crate) async fn no_lane_left(&self) {
         self.until("NOT EXISTS (SELECT FROM deliveries) AND NOT EXISTS (SELECT FROM lanes)").await;
     }
