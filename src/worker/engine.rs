@@ -45,7 +45,7 @@ const HOLD_DRY: Duration = Duration::from_secs(3);
 
 /// How long a lane stays with this worker at most while it runs dry now and then: others, that have more room, or were started
 /// since, may claim it then.
-const HOLD_CLAIM: Duration = Duration::from_secs(30);
+const HOLD_CLAIM: Duration = Duration::from_secs(10);
 
 /// How many dry lanes are held at most.
 const HOLD_DRY_MAX: usize = 1024;

@@ -19,12 +19,16 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
     let (mut rows, mut violations) = (Vec::new(), 0);
     for (name, plain) in [("one lane at 100/s", one_lane), ("8 publishers, 1,000 keys", busy)] {
         let mut rounds = Vec::new();
-        for _ in 0..bench.scale.rounds {
-            // The tables grow as long either way.
-            let without = plain.run(bench).await?;
-            let held = LoadRun { held_snapshot: true, ..plain }.run(bench).await?;
-            violations += without.violations + held.violations;
-            rounds.push([without, held]);
+        for round in 0..bench.scale.rounds {
+            // The tables grow as long either way. Which comes first changes, for what the other leaves behind on the disk.
+            let mut pair = Vec::new();
+            for held_snapshot in [round % 2 == 1, round % 2 == 0] {
+                let loaded = LoadRun { held_snapshot, ..plain }.run(bench).await?;
+                violations += loaded.violations;
+                pair.push(loaded);
+            }
+            pair.rotate_left(round % 2);
+            rounds.push(pair);
         }
         rows.push(row(name, bench.scale.held.as_secs(), &rounds));
     }
@@ -38,7 +42,8 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
     })
 }
 
-fn row(name: &str, seconds: u64, rounds: &[[Loaded; 2]]) -> Row {
+/// Of each round, the run without and the one with it.
+fn row(name: &str, seconds: u64, rounds: &[Vec<Loaded>]) -> Row {
     let medians = |of: fn(&Loaded) -> f64| {
         [0, 1].map(|which| median(&rounds.iter().map(|round| of(&round[which])).collect::<Vec<f64>>()))
     };
@@ -46,11 +51,9 @@ fn row(name: &str, seconds: u64, rounds: &[[Loaded; 2]]) -> Row {
     let [plain_last, last] = medians(|run| run.quarters[1].delivered_per_second);
     let [plain_p50, p50] = medians(|run| run.quarters[1].latency.p50);
     let [plain_p99, p99] = medians(|run| run.quarters[1].latency.p99);
-    let ratios: Vec<f64> = rounds
-        .iter()
-        .map(|round| round.each_ref().map(|run| run.quarters[1].delivered_per_second))
-        .map(|[plain, held]| ratio(held, plain))
-        .collect();
+    let last_quarter = |run: &Loaded| run.quarters[1].delivered_per_second;
+    let ratios: Vec<f64> =
+        rounds.iter().map(|round| ratio(last_quarter(&round[1]), last_quarter(&round[0]))).collect();
     let row = Row::default()
         .text("load", "load", name)
         .count("held_seconds", "snapshot held, s", seconds)
@@ -65,5 +68,5 @@ fn row(name: &str, seconds: u64, rounds: &[[Loaded; 2]]) -> Row {
         .number("last_p50_ms", "held, last quarter, p50 ms", p50, 2)
         .number("plain_last_p99_ms", "plain, last quarter, p99 ms", plain_p99, 2)
         .number("last_p99_ms", "held, last quarter, p99 ms", p99, 2);
-    row.cost_if_known(rounds.last().map(|[_, held]| &held.cost))
+    row.cost_if_known(rounds.last().map(|round| &round[1].cost))
 }
