@@ -41,6 +41,20 @@ async fn a_message_that_begins_a_lane_is_the_idlest_workers_by_its_row_and_told_
 }
 
 #[tokio::test]
+async fn workers_that_are_equally_idle_share_what_is_handed_over() {
+    let scene = Scene::with_webhook(&[]).await;
+    let puppets = [Puppet::accepting(&scene, 1).await, Puppet::accepting(&scene, 1).await];
+    for key in 0..30 {
+        for puppet in &puppets {
+            puppet.beat(1, true).await;
+        }
+        scene.publish(&[&format!("key-{key}")]).await;
+    }
+    let holders = scene.number("SELECT count(DISTINCT claimed_by) FROM lanes WHERE token < 0").await;
+    assert_eq!(holders, 2);
+}
+
+#[tokio::test]
 async fn what_follows_in_a_held_lane_is_told_to_its_holder_with_what_comes_before() {
     let scene = Scene::with_webhook(&[]).await;
     let mut holder = Puppet::accepting(&scene, 5).await;
