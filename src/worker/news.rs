@@ -128,9 +128,7 @@ impl Engine {
             self.look_for_news(now);
         }
     }
-}
 
-impl Engine {
     /// These messages were published, to anybody.
     fn on_published(&mut self, news: Vec<LaneNews>) {
         if news.is_empty() {
