@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{
     engine::Engine,
     lane::{Lane, Phase},
-    news::ASK_EACH,
+    news::{ASK_EACH, Look},
     operation::{Done, READ_LIMITS},
     pace::POLL_IDLE,
     target::Targets,
@@ -26,6 +26,12 @@ const ROOM_EVERY: Duration = Duration::from_millis(1);
 
 /// How many bytes of payload may wait in this worker before webhooks that hold more than an equal part of that claim no more.
 const BYTES_MAX: usize = 16 << 20;
+
+/// How often sweeps ask all dry lanes while the news tell of them, too.
+const ASK_ALL_EVERY: Duration = Duration::from_secs(2);
+
+/// After so long without a lane to claim, the news say when there is one.
+const FIND_NOTHING: Duration = Duration::from_millis(100);
 
 /// How many lanes one webhook may have claimed whatever the others hold.
 const FLOOR: usize = 4;
@@ -44,6 +50,10 @@ pub(super) struct Claims {
     under_way: bool,
     asked: Instant,
     last_sweep: Instant,
+    /// When a sweep asks all dry lanes again though the news tell of them.
+    ask_all_at: Instant,
+    /// When a lane was claimed, or there was one to claim.
+    last_found: Instant,
     not_before: Instant,
     room_looked_at: Instant,
     next_token: i64,
@@ -89,6 +99,8 @@ impl Claims {
             asked: now,
             // The first look is a full sweep.
             last_sweep: now.checked_sub(POLL_IDLE).unwrap_or(now),
+            ask_all_at: now,
+            last_found: now,
             not_before: now,
             room_looked_at: now,
             next_token: 1,
@@ -99,6 +111,21 @@ impl Claims {
     /// Something may have become due.
     pub(super) fn look(&mut self) {
         self.look = true;
+    }
+
+    /// The next sweep asks all dry lanes: what the news told of some of them was not read.
+    pub(super) fn ask_all(&mut self) {
+        self.ask_all_at = self.last_sweep;
+    }
+
+    /// There is a lane to claim.
+    pub(super) fn found(&mut self, now: Instant) {
+        self.last_found = now;
+    }
+
+    /// Whether there was none to claim lately.
+    pub(super) fn find_nothing(&self, now: Instant) -> bool {
+        now.duration_since(self.last_found) > FIND_NOTHING
     }
 
     pub(super) fn under_way(&self) -> bool {
@@ -166,10 +193,12 @@ impl Engine {
         let look = self.claims.look || sweep;
         if look {
             // No claim finds what held lanes owe again.
-            if sweep || self.dry.len() <= ASK_EACH {
+            let ask_all = sweep && (now >= self.claims.ask_all_at || !self.news.tells_since(now, now));
+            if ask_all || self.dry.len() <= ASK_EACH {
+                self.claims.ask_all_at = now + ASK_ALL_EVERY;
                 self.read_dry();
             } else {
-                self.look_for_news(now);
+                self.look_for_news(now, if sweep { Look::Sweep } else { Look::BesideClaim });
             }
         }
         if sweep {
@@ -272,6 +301,9 @@ impl Engine {
         self.claims.under_way = false;
         let mut full_until: HashMap<i64, (usize, Timestamp)> = HashMap::new();
         let (found, now) = (claimed.len(), Instant::now());
+        if found > 0 {
+            self.claims.found(now);
+        }
         for lane in claimed {
             let entry = full_until.entry(lane.key.webhook_id).or_insert((0, Timestamp::MIN));
             entry.0 += 1;

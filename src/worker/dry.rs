@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,23 @@ use super::{
     lane::{Phase, RETIRE_WAIT_MAX},
 };
 use crate::{domain::lane::LaneKey, store::LaneState};
+
+/// How long a lane where messages keep arriving is held after it ran dry. Deleting its row and making it anew costs three
+/// statements' share, and leaves versions that later looks walk over while an old snapshot is held.
+const HOLD_DRY: Duration = Duration::from_secs(3);
+
+/// How long a lane that runs dry now and then stays with this worker while there are others: then anybody may have it. Each
+/// change of hands leaves versions of the lane's row.
+const HOLD_CLAIM: Duration = Duration::from_mins(1);
+
+/// The same while one of them is a newcomer, or half of this worker's slots are in use.
+const HOLD_CLAIM_SPREADING: Duration = Duration::from_secs(10);
+
+/// How long another worker is a newcomer.
+const NEWCOMER_FOR: Duration = Duration::from_mins(1);
+
+/// How many dry lanes are held at most.
+const HOLD_DRY_MAX: usize = 1024;
 
 /// How many lanes are held at most because their stripe is taken; beyond that their rows wait, not this worker.
 const STRIPE_TAKEN_MAX: usize = 512;
@@ -54,6 +72,31 @@ impl Retired {
 }
 
 impl Engine {
+    /// A lane owes nothing that is known: it is held, or retired.
+    pub(super) fn ran_dry(&mut self, key: LaneKey) {
+        let Some(lane) = self.lanes.get(&key) else { return };
+        let now = Instant::now();
+        let held_long = self.hold_claim(now).is_some_and(|time| now.duration_since(lane.claimed_at) > time);
+        if !lane.recurring || held_long || self.dry.len() >= HOLD_DRY_MAX {
+            self.retire(key);
+            return;
+        }
+        let told = lane.read_at.is_some_and(|read_at| self.news.tells_since(read_at, now));
+        self.dry_until(key, now + HOLD_DRY);
+        // While publishers notify, what came while the lane was sending has woken nobody who could read it.
+        if !(told && self.pace.polling(now)) {
+            self.read_on(key);
+        }
+    }
+
+    /// How long a lane that runs dry now and then stays with this worker: for ever, unless there are others.
+    fn hold_claim(&self, now: Instant) -> Option<Duration> {
+        let spreading = self.signals.newcomer_within(NEWCOMER_FOR, now)
+            || self.slots.used() * 2 > self.config.concurrency;
+        let time = if spreading { HOLD_CLAIM_SPREADING } else { HOLD_CLAIM };
+        self.signals.others.load(Ordering::Relaxed).then_some(time)
+    }
+
     /// A lane owes nothing that is known: retire it at `retire_at`.
     pub(super) fn dry_until(&mut self, key: LaneKey, retire_at: Instant) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };

@@ -24,7 +24,7 @@ use super::{
     dry::Retired,
     handed::Arrivals,
     lane::{Lane, Phase},
-    news::News,
+    news::{Look, News},
     operation::Done,
     pace::{Pace, Silence},
     run::{RunEvent, Sender},
@@ -38,17 +38,6 @@ use crate::{
     domain::lane::LaneKey,
     store::{DeadDelivery, DeadReason, DoneDelivery, LaneState, Store},
 };
-
-/// How long a lane where messages keep arriving is held after it ran dry. Deleting its row and making it anew costs three
-/// statements' share, and leaves versions that later looks walk over while an old snapshot is held.
-const HOLD_DRY: Duration = Duration::from_secs(3);
-
-/// How long a lane stays with this worker at most while it runs dry now and then: others, that have more room, or were started
-/// since, may claim it then.
-const HOLD_CLAIM: Duration = Duration::from_secs(10);
-
-/// How many dry lanes are held at most.
-const HOLD_DRY_MAX: usize = 1024;
 
 /// How many webhooks' settings are read anew at most after, notified or not.
 const REFRESH_TARGETS: Duration = Duration::from_secs(10);
@@ -218,7 +207,11 @@ impl Engine {
             }
             if now >= self.pace.next_look(now) {
                 self.pace.look(now);
-                self.claims.look();
+                if self.news_suffice(now) {
+                    self.look_for_news(now, Look::Alone);
+                } else {
+                    self.claims.look();
+                }
             }
             self.start_claim(now);
         }
@@ -317,18 +310,7 @@ impl Engine {
             lane.phase = Phase::Idle;
             self.read_on(key);
         } else {
-            let now = Instant::now();
-            let held_long = lane.claimed_at.elapsed() > HOLD_CLAIM;
-            if lane.recurring && !held_long && self.dry.len() < HOLD_DRY_MAX {
-                let told = lane.read_at.is_some_and(|read_at| self.news.tells_since(read_at, now));
-                self.dry_until(key, now + HOLD_DRY);
-                // While publishers notify, what came while the lane was sending has woken nobody who could read it.
-                if !(told && self.pace.polling(now)) {
-                    self.read_on(key);
-                }
-            } else {
-                self.retire(key);
-            }
+            self.ran_dry(key);
         }
     }
 

@@ -1,14 +1,19 @@
 //! What was published since the last look: which of the many lanes that are held owe something more.
 //!
 //! Asking each of a thousand lanes costs much more than reading the newest messages. Nothing but time depends on it: whatever
-//! is overlooked here is found by the next sweep, which asks every lane that ran dry, half a second later at most.
+//! is overlooked here is found by a sweep, which asks every lane that ran dry, two seconds later at most.
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
-use super::{engine::Engine, lane::Owes, operation::Done};
+use super::{
+    engine::Engine,
+    lane::{Owes, Phase},
+    operation::Done,
+};
 use crate::store::{LaneNews, StoreError};
 
 /// Up to so many dry lanes are simply asked.
@@ -17,12 +22,18 @@ pub(super) const ASK_EACH: usize = 16;
 /// How long an answer is good for: after that the next one would be long.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long an id that was passed over is asked for again. It belongs to a transaction that is still open, or was rolled
+/// How long each look asks again for an id that was passed over. It belongs to a transaction that is still open, or was rolled
 /// back.
 const MISSING_FOR: Duration = Duration::from_secs(1);
 
-/// How many such ids there are at most: the latest.
+/// How many such ids a look asks for at most: the latest.
 const MISSING_MAX: usize = 256;
+
+/// How long sweeps ask for it.
+const LATE_FOR: Duration = Duration::from_mins(1);
+
+/// How many ids they ask for at most: the latest.
+const LATE_MAX: usize = 1024;
 
 /// How many messages one look reads at most.
 const LIMIT: usize = 5_000;
@@ -30,12 +41,26 @@ const LIMIT: usize = 5_000;
 /// While looks are answered no longer ago than this, what they told is all there is.
 const COMPLETE: Duration = Duration::from_millis(100);
 
+/// What a look is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Look {
+    /// A claim is asked, too.
+    #[default]
+    BesideClaim,
+    /// No claim is asked unless it tells of a lane that is not held.
+    Alone,
+    /// Beside the claim that looks for everything; also for messages that were committed late.
+    Sweep,
+}
+
 /// How far the newest messages have been read.
 #[derive(Default)]
 pub(super) struct News {
     under_way: bool,
     /// Somebody asked while an answer was under way, which may have begun too early.
-    again: bool,
+    again: Option<Look>,
+    /// What the look under way is for.
+    look: Look,
     asked: Option<Instant>,
     /// When a look was answered last, and had read to the end.
     complete: Option<Instant>,
@@ -49,15 +74,28 @@ pub(super) struct News {
 
 impl News {
     /// What to ask for: what is above the first, and each of the second.
-    fn ask(&mut self, now: Instant) -> (Option<i64>, Vec<i64>) {
+    fn ask(&mut self, look: Look, now: Instant) -> (Option<i64>, Vec<i64>) {
         if self.asked.is_none_or(|asked| now.duration_since(asked) > FRESH) {
             self.newest = None;
             self.since = None;
             self.missing.clear();
         }
         self.asked = Some(now);
-        self.missing.retain(|_, since| now.duration_since(*since) < MISSING_FOR);
-        (self.newest, self.missing.keys().copied().collect())
+        self.missing.retain(|_, since| now.duration_since(*since) < LATE_FOR);
+        let latest = self.missing.iter().rev();
+        let missing = if look == Look::Sweep {
+            latest.map(|(id, _)| *id).collect()
+        } else {
+            let lately = latest.filter(|(_, since)| now.duration_since(**since) < MISSING_FOR);
+            let mut lately: Vec<i64> = lately.map(|(id, _)| *id).take(MISSING_MAX + 1).collect();
+            if lately.len() > MISSING_MAX {
+                // Looks do not tell of everything.
+                self.since = self.since.map(|_| now);
+                lately.truncate(MISSING_MAX);
+            }
+            lately
+        };
+        (self.newest, missing)
     }
 
     fn answered(&mut self, news: &[LaneNews], now: Instant) {
@@ -73,11 +111,11 @@ impl News {
                 }
                 continue;
             };
-            let passed_over = (newest + 1..*message_id).rev().take(MISSING_MAX);
+            let passed_over = (newest + 1..*message_id).rev().take(MISSING_MAX + 1);
             self.missing.extend(passed_over.map(|id| (id, now)));
             self.newest = Some(*message_id);
         }
-        while self.missing.len() > MISSING_MAX {
+        while self.missing.len() > LATE_MAX {
             self.missing.pop_first();
         }
     }
@@ -90,16 +128,30 @@ impl News {
     }
 }
 
+/// What was published to one lane.
+#[derive(Default)]
+struct Published {
+    /// The last message's id.
+    latest: i64,
+    /// For how many webhooks the lane is held.
+    held: usize,
+    /// How many webhooks the lane's topic has, where it is held for any.
+    webhooks: usize,
+}
+
 impl Engine {
     /// Looks which lanes owe something more.
-    pub(super) fn look_for_news(&mut self, now: Instant) {
+    pub(super) fn look_for_news(&mut self, now: Instant, look: Look) {
         if self.news.under_way {
-            self.news.again = true;
+            // A timed look comes again by itself.
+            if look != Look::Alone && self.news.again != Some(Look::Sweep) {
+                self.news.again = Some(look);
+            }
             return;
         }
         self.news.under_way = true;
-        self.news.again = false;
-        let (after, missing) = self.news.ask(now);
+        self.news.look = look;
+        let (after, missing) = self.news.ask(look, now);
         let store = self.store.clone();
         self.operations.spawn(async move {
             let news = store.list_news(after, &missing, i64::try_from(LIMIT).unwrap_or(i64::MAX)).await;
@@ -124,9 +176,25 @@ impl Engine {
                 self.trouble(&error, "reading what is new");
             }
         }
-        if self.news.again {
-            self.look_for_news(now);
+        if self.news.look == Look::Alone
+            && let Some(asked) = self.news.asked
+        {
+            let silence = self.pace.looked(0, asked, now);
+            self.ask_for_silence(silence);
         }
+        if let Some(look) = self.news.again.take() {
+            self.look_for_news(now, look);
+        }
+    }
+
+    /// Whether a look at the news alone tells of everything that was published: all of it goes to lanes that are held. What
+    /// becomes due in other ways is found by the sweeps.
+    pub(super) fn news_suffice(&self, now: Instant) -> bool {
+        self.pace.polling(now)
+            && self.dry.len() > ASK_EACH
+            && self.news.tells_since(now, now)
+            && self.claims.find_nothing(now)
+            && !self.signals.others.load(Ordering::Relaxed)
     }
 
     /// These messages were published, to anybody.
@@ -134,17 +202,38 @@ impl Engine {
         if news.is_empty() {
             return;
         }
-        let mut latest: HashMap<i64, i64> = HashMap::new();
+        let mut latest: HashMap<i64, Published> = HashMap::new();
         for LaneNews { message_id, lane } in news {
-            let id = latest.entry(lane).or_insert(message_id);
-            *id = message_id.max(*id);
+            let published = latest.entry(lane).or_default();
+            published.latest = message_id.max(published.latest);
+        }
+        let mut webhooks: HashMap<&str, usize> = HashMap::new();
+        for target in self.targets.values().filter(|target| target.deliverable()) {
+            *webhooks.entry(&target.settings.topic).or_default() += 1;
         }
         let (mut now, mut later) = (Vec::new(), 0);
         for lane in self.lanes.values_mut() {
-            match latest.get(&lane.key.lane).map(|id| lane.owes(*id)) {
-                Some(Owes::ReadNow) => now.push(lane.key),
-                Some(Owes::ReadLater) => later += 1,
-                Some(Owes::Known) | None => {}
+            let Some(published) = latest.get_mut(&lane.key.lane) else { continue };
+            match lane.owes(published.latest) {
+                Owes::ReadNow => now.push(lane.key),
+                Owes::ReadLater => later += 1,
+                Owes::Known => {}
+            }
+            // A lane's row may be gone, or given back, before this worker hears of it.
+            if let Some(target) = self.targets.get(&lane.key.webhook_id)
+                && target.deliverable()
+                && !matches!(lane.phase, Phase::Released | Phase::Retiring)
+            {
+                published.held += 1;
+                published.webhooks =
+                    webhooks.get(target.settings.topic.as_str()).copied().unwrap_or_default();
+            }
+        }
+        // A webhook with a filter may not want it: then a claim finds nothing.
+        if latest.values().any(|published| published.held == 0 || published.held < published.webhooks) {
+            self.claims.found(Instant::now());
+            if self.news.look == Look::Alone {
+                self.claims.look();
             }
         }
         // What is read now counts when something is found.
@@ -167,16 +256,17 @@ mod tests {
     fn ids_that_were_passed_over_are_asked_for_again_for_a_while() {
         let start = Instant::now();
         let mut news = News::default();
-        assert_eq!(news.ask(start), (None, Vec::new()));
+        assert_eq!(news.ask(Look::Alone, start), (None, Vec::new()));
         news.answered(&messages(&[10]), start);
-        assert_eq!(news.ask(start), (Some(10), Vec::new()));
+        assert_eq!(news.ask(Look::Alone, start), (Some(10), Vec::new()));
         news.answered(&messages(&[12, 15]), start);
-        assert_eq!(news.ask(start), (Some(15), vec![11, 13, 14]));
+        assert_eq!(news.ask(Look::Alone, start), (Some(15), vec![14, 13, 11]));
 
         let later = start + MISSING_FOR / 2;
         news.answered(&messages(&[17, 13]), later);
-        assert_eq!(news.ask(later), (Some(17), vec![11, 14, 16]));
-        assert_eq!(news.ask(start + MISSING_FOR), (Some(17), vec![16]));
+        assert_eq!(news.ask(Look::Alone, later), (Some(17), vec![16, 14, 11]));
+        assert_eq!(news.ask(Look::Alone, start + MISSING_FOR), (Some(17), vec![16]));
+        assert_eq!(news.ask(Look::Sweep, start + MISSING_FOR), (Some(17), vec![16, 14, 11]), "late ones too");
     }
 
     #[test]
@@ -184,17 +274,18 @@ mod tests {
         let start = Instant::now();
         let mut news = News { newest: Some(0), asked: Some(start), ..News::default() };
         news.answered(&messages(&[i64::MAX]), start);
-        let (newest, missing) = news.ask(start);
+        let (newest, missing) = news.ask(Look::Alone, start);
         assert_eq!(newest, Some(i64::MAX));
-        assert_eq!((missing.len(), missing.last()), (MISSING_MAX, Some(&(i64::MAX - 1))));
+        assert_eq!((missing.len(), missing.first()), (MISSING_MAX, Some(&(i64::MAX - 1))));
+        assert!(news.missing.len() <= LATE_MAX);
     }
 
     #[test]
     fn it_begins_anew_after_a_pause() {
         let start = Instant::now();
         let mut news = News { newest: Some(5), asked: Some(start), ..News::default() };
-        assert_eq!(news.ask(start + FRESH), (Some(5), Vec::new()));
-        assert_eq!(news.ask(start + FRESH * 3), (None, Vec::new()));
+        assert_eq!(news.ask(Look::Alone, start + FRESH), (Some(5), Vec::new()));
+        assert_eq!(news.ask(Look::Alone, start + FRESH * 3), (None, Vec::new()));
     }
 
     #[test]
@@ -203,7 +294,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut news = News::default();
         assert!(!news.tells_since(start, start), "nobody has looked");
-        news.ask(start);
+        news.ask(Look::Alone, start);
         news.answered(&[], start);
         assert!(!news.tells_since(start + second, start + second), "nothing was there to begin with");
         news.answered(&messages(&[10]), start);
@@ -213,7 +304,7 @@ mod tests {
         );
         news.answered(&[], start + second);
         assert!(news.tells_since(start + second, start + second));
-        news.ask(start + second);
+        news.ask(Look::Alone, start + second);
         assert!(
             !news.tells_since(start + second, start + second + COMPLETE * 2),
             "no look was answered since"
@@ -222,7 +313,13 @@ mod tests {
         assert!(!news.tells_since(start + second, start + second + COMPLETE * 2), "there is more");
         news.answered(&[], start + second + COMPLETE * 2);
         assert!(news.tells_since(start + second, start + second + COMPLETE * 2));
-        news.ask(start + second * 3);
-        assert!(!news.tells_since(start + second, start + second * 3), "it begins anew");
+        news.answered(&messages(&[i64::try_from(MISSING_MAX).unwrap() + 20]), start + second * 2);
+        news.ask(Look::Alone, start + second * 2);
+        assert!(!news.tells_since(start + second * 2, start + second * 2), "too many were passed over");
+        news.ask(Look::Alone, start + second * 3);
+        news.answered(&[], start + second * 3);
+        assert!(news.tells_since(start + second * 3, start + second * 3));
+        news.ask(Look::Alone, start + second * 5);
+        assert!(!news.tells_since(start + second * 3, start + second * 5), "it begins anew");
     }
 }

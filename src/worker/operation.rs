@@ -148,6 +148,7 @@ impl Engine {
             Ok(read) => read,
             Err(error) => {
                 let wait = self.trouble(&error, "reading lanes");
+                self.claims.ask_all();
                 for HeldLane { key, token, .. } in asked {
                     let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else {
                         continue;
@@ -168,6 +169,7 @@ impl Engine {
             let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else { continue };
             let Some(read) = read.remove(&key) else {
                 // Its webhook was deleted, or an operator has released it: it is not ours to send for any more.
+                self.claims.look();
                 lane.stop_run();
                 if lane.running() {
                     lane.phase = Phase::Released;

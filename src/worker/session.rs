@@ -35,6 +35,10 @@ pub(super) struct Signals {
     pub(super) in_flight: AtomicUsize,
     /// Whether lanes may be handed over to this worker.
     pub(super) accepts: AtomicBool,
+    /// Whether there are other workers.
+    pub(super) others: AtomicBool,
+    /// When another worker was seen that was not there before.
+    newcomer: Mutex<Option<Instant>>,
     /// The lease that the webhooks' timeouts need, in milliseconds.
     lease: AtomicU64,
     lease_grew: Notify,
@@ -81,6 +85,17 @@ impl Signals {
             // Requests wait until it is in the worker's row.
             self.lease_grew.notify_one();
         }
+    }
+
+    /// Another worker was seen for the first time.
+    pub(super) fn newcomer(&self, now: Instant) {
+        *self.newcomer.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Whether another worker was seen for the first time less than so long ago.
+    pub(super) fn newcomer_within(&self, time: Duration, now: Instant) -> bool {
+        let newcomer = *self.newcomer.lock().unwrap_or_else(PoisonError::into_inner);
+        newcomer.is_some_and(|at| now.duration_since(at) < time)
     }
 
     fn lease(&self) -> Duration {

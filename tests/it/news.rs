@@ -10,6 +10,31 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::{Answer, Broker, Scene, keep_silent, publish};
 
+/// Messages for many lanes, few at a time: always, more are dry than are asked one by one. Told by notifications that hand nothing
+/// over, and rarely.
+async fn publish_steadily(scene: &Scene) -> AbortOnDropHandle<()> {
+    let client = scene.another_client().await;
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        for part in (0..6).cycle() {
+            let sql = format!(
+                "INSERT INTO messages (topic_id, partition_key, payload)
+                 SELECT 1, 'key-' || k, '{{}}' FROM generate_series(1, 60) AS k
+                  WHERE k % 6 = {part} AND stripe(1, 'key-' || k) <> stripe(1, 'late')"
+            );
+            client.batch_execute(&sql).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }))
+}
+
+/// A worker that looks at the news alone since they tell of everything.
+async fn looks_alone(scene: &Scene) -> [AbortOnDropHandle<()>; 2] {
+    let client = scene.another_client().await;
+    let handles = [AbortOnDropHandle::new(tokio::spawn(keep_silent(client))), publish_steadily(scene).await];
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    handles
+}
+
 /// Rule 5: each time the row is made anew, a version of it stays while an old snapshot is held.
 #[tokio::test]
 async fn a_lane_where_messages_keep_arriving_keeps_its_row() {
@@ -17,7 +42,7 @@ async fn a_lane_where_messages_keep_arriving_keeps_its_row() {
     let _broker = Broker::start(scene.store());
     let begun = Instant::now();
     let mut tokens = BTreeSet::new();
-    while begun.elapsed() < Duration::from_secs(8) {
+    while begun.elapsed() < Duration::from_secs(12) {
         scene.publish(&["a"]).await;
         scene.nothing_owed().await;
         tokens.insert(scene.number("SELECT coalesce(max(token), 0) FROM lanes").await);
@@ -115,16 +140,7 @@ async fn what_comes_while_its_lane_sends_leaves_when_that_is_done() {
         _ => Answer::Status(204),
     });
     let _broker = Broker::start(scene.store());
-    // More than are asked one by one, told by notifications that hand nothing over, and rarely.
-    let others = scene.another_client().await;
-    let _others = AbortOnDropHandle::new(tokio::spawn(async move {
-        loop {
-            let sql = "INSERT INTO messages (topic_id, partition_key, payload)
-                       SELECT 1, 'key-' || k, '{}' FROM generate_series(1, 40) AS k";
-            others.batch_execute(sql).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }));
+    let _steady = publish_steadily(&scene).await;
     for silent in [true, false] {
         let client = scene.another_client().await;
         let silence = silent.then(|| tokio::spawn(keep_silent(client)));
@@ -149,4 +165,59 @@ async fn what_comes_while_its_lane_sends_leaves_when_that_is_done() {
         // A sweep comes every half second, so few of them could be that short by chance.
         assert!(waits[10] < Duration::from_millis(100), "silent: {silent}, {waits:?}");
     }
+}
+
+/// Such a look finds no lane that is not held, but says that there is one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_message_that_begins_a_lane_waits_for_no_sweep() {
+    let scene = Scene::with_webhook(&[]).await;
+    let _broker = Broker::start(scene.store());
+    let _alone = looks_alone(&scene).await;
+    let mut waits = Vec::new();
+    for n in 0..15 {
+        let id = scene.publish(&[&format!("new-{n}")]).await[0];
+        let published = Instant::now();
+        waits.push(scene.arrival(id).await.saturating_duration_since(published));
+        // Until claims find nothing again.
+        tokio::time::sleep(Duration::from_millis(170)).await;
+    }
+    waits.sort();
+    // A sweep comes every half second, so few of them could be that short by chance.
+    assert!(waits[10] < Duration::from_millis(100), "{waits:?}");
+}
+
+/// Of a lane that is held, and committed when looks no longer ask for it: the sweeps do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_message_that_commits_very_late_waits_for_a_sweep() {
+    let scene = Scene::with_webhook(&[]).await;
+    let _broker = Broker::start(scene.store());
+    let _alone = looks_alone(&scene).await;
+    let late = scene.another_client().await;
+    let mut waits = Vec::new();
+    for n in 0..6 {
+        scene.publish(&["late"]).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        scene.publish(&["late"]).await;
+        late.batch_execute("BEGIN").await.unwrap();
+        let id = publish(&late, "late").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1_300 + n * 300)).await;
+        late.batch_execute("COMMIT").await.unwrap();
+        let committed = Instant::now();
+        waits.push(scene.arrival(id).await.saturating_duration_since(committed));
+    }
+    waits.sort();
+    // All dry lanes are asked every two seconds, so few of them could be that short by chance.
+    assert!(waits[4] < Duration::from_millis(800), "{waits:?}");
+}
+
+/// A worker that holds what keeps coming leaves a part of it to one that is started later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_worker_that_is_added_gets_some_of_the_lanes_that_are_held() {
+    let scene = Scene::with_webhook(&[]).await;
+    let _broker = Broker::start(scene.store());
+    let _steady = publish_steadily(&scene).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let first = scene.text("SELECT id::text FROM workers").await;
+    let _added = Broker::start(scene.store());
+    scene.until(&format!("5 <= (SELECT count(*) FROM lanes WHERE claimed_by <> '{first}')")).await;
 }
