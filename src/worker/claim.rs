@@ -193,12 +193,14 @@ impl Engine {
         let look = self.claims.look || sweep;
         if look {
             // No claim finds what held lanes owe again.
+            let many = self.dry.len() > ASK_EACH;
+            if many {
+                self.look_for_news(now, if sweep { Look::Sweep } else { Look::BesideClaim });
+            }
             let ask_all = sweep && (now >= self.claims.ask_all_at || !self.news.tells_since(now, now));
-            if ask_all || self.dry.len() <= ASK_EACH {
+            if ask_all || !many {
                 self.claims.ask_all_at = now + ASK_ALL_EVERY;
                 self.read_dry();
-            } else {
-                self.look_for_news(now, if sweep { Look::Sweep } else { Look::BesideClaim });
             }
         }
         if sweep {

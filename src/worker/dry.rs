@@ -23,7 +23,7 @@ const HOLD_DRY: Duration = Duration::from_secs(3);
 /// change of hands leaves versions of the lane's row.
 const HOLD_CLAIM: Duration = Duration::from_mins(1);
 
-/// The same while one of them is a newcomer, or half of this worker's slots are in use.
+/// The same while one of them is a newcomer, or lanes wait for a slot, or half of the slots are in use.
 const HOLD_CLAIM_SPREADING: Duration = Duration::from_secs(10);
 
 /// How long another worker is a newcomer.
@@ -92,6 +92,7 @@ impl Engine {
     /// How long a lane that runs dry now and then stays with this worker: for ever, unless there are others.
     fn hold_claim(&self, now: Instant) -> Option<Duration> {
         let spreading = self.signals.newcomer_within(NEWCOMER_FOR, now)
+            || !self.turns.is_empty()
             || self.slots.used() * 2 > self.config.concurrency;
         let time = if spreading { HOLD_CLAIM_SPREADING } else { HOLD_CLAIM };
         self.signals.others.load(Ordering::Relaxed).then_some(time)

@@ -26,7 +26,8 @@ const FRESH: Duration = Duration::from_secs(1);
 /// back.
 const MISSING_FOR: Duration = Duration::from_secs(1);
 
-/// How many such ids a look asks for at most: the latest.
+/// How many such ids a look asks for at most: the latest. Where more are passed over in a second (by rollbacks, or by one large
+/// transaction that others overtake), the news do not tell of everything for a while.
 const MISSING_MAX: usize = 256;
 
 /// How long sweeps ask for it.
@@ -83,17 +84,14 @@ impl News {
         self.asked = Some(now);
         self.missing.retain(|_, since| now.duration_since(*since) < LATE_FOR);
         let latest = self.missing.iter().rev();
-        let missing = if look == Look::Sweep {
-            latest.map(|(id, _)| *id).collect()
-        } else {
-            let lately = latest.filter(|(_, since)| now.duration_since(**since) < MISSING_FOR);
-            let mut lately: Vec<i64> = lately.map(|(id, _)| *id).take(MISSING_MAX + 1).collect();
-            if lately.len() > MISSING_MAX {
-                // Looks do not tell of everything.
-                self.since = self.since.map(|_| now);
-                lately.truncate(MISSING_MAX);
-            }
-            lately
+        let lately = latest.clone().filter(|(_, since)| now.duration_since(**since) < MISSING_FOR);
+        if lately.clone().count() > MISSING_MAX {
+            // Looks do not tell of everything.
+            self.since = self.since.map(|_| now);
+        }
+        let missing = match look {
+            Look::Sweep => latest.map(|(id, _)| *id).collect(),
+            Look::Alone | Look::BesideClaim => lately.map(|(id, _)| *id).take(MISSING_MAX).collect(),
         };
         (self.newest, missing)
     }
@@ -111,7 +109,7 @@ impl News {
                 }
                 continue;
             };
-            let passed_over = (newest + 1..*message_id).rev().take(MISSING_MAX + 1);
+            let passed_over = (newest + 1..*message_id).rev().take(LATE_MAX);
             self.missing.extend(passed_over.map(|id| (id, now)));
             self.newest = Some(*message_id);
         }
@@ -229,7 +227,7 @@ impl Engine {
                     webhooks.get(target.settings.topic.as_str()).copied().unwrap_or_default();
             }
         }
-        // A webhook with a filter may not want it: then a claim finds nothing.
+        // A claim finds nothing where a filter does not want it, or the lane waits or is halted.
         if latest.values().any(|published| published.held == 0 || published.held < published.webhooks) {
             self.claims.found(Instant::now());
             if self.news.look == Look::Alone {

@@ -37,7 +37,7 @@ pub(super) struct Signals {
     pub(super) accepts: AtomicBool,
     /// Whether there are other workers.
     pub(super) others: AtomicBool,
-    /// When another worker was seen that was not there before.
+    /// When this worker saw another one for the first time, most recently.
     newcomer: Mutex<Option<Instant>>,
     /// The lease that the webhooks' timeouts need, in milliseconds.
     lease: AtomicU64,
