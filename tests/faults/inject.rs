@@ -56,7 +56,7 @@ pub(crate) async fn inject(stage: &mut Stage, incident: &Incident, report: &mut 
     }
 }
 
-/// Where a fault is to hit a worker that has much to send: makes it so, and waits until it holds lanes.
+/// Where a fault is to hit a worker that has much to send: waits until it holds lanes, and makes it so.
 async fn prepare(stage: &Stage, step: &Step) {
     let gathering = match step.kind {
         Kind::PauseWorkerOverLease => step.lasts / 2,
@@ -64,9 +64,10 @@ async fn prepare(stage: &Stage, step: &Step) {
         Kind::WorkerCutOff => step.lasts + Duration::from_millis(500),
         _ => return,
     };
+    // While receivers are quick: lanes that always owe something stay where they are, and one that has none would get none.
+    holder(stage, step).await;
     stage.hooks.iter().for_each(|hook| hook.answer_after(BUSY));
     sleep(gathering).await;
-    holder(stage, step).await;
 }
 
 /// Makes one fault, and comes back when it is in effect; with a session that keeps it so, if it takes one.

@@ -1,11 +1,13 @@
 //! Which workers live, as PostgreSQL sees it.
 
+use std::time::{Duration, Instant};
+
 use tokio_postgres::Client;
 
 use crate::{
     incident::Step,
     stage::{Stage, WORKERS},
-    support::{LIVING, eventually, reach_schema},
+    support::{LIMIT, LIVING, eventually, reach_schema},
 };
 
 /// Waits until the worker lives and holds lanes: it may still be recovering from the fault before. Gives a pattern of its name.
@@ -15,10 +17,11 @@ pub(crate) async fn holder(stage: &Stage, step: &Step) -> (Client, String) {
     let holds = format!(
         "SELECT EXISTS (SELECT FROM {LIVING} JOIN lanes l ON l.claimed_by = w.id WHERE w.name LIKE $1)"
     );
-    eventually("the worker holds lanes", async || {
-        client.query_one(&holds, &[&name]).await.unwrap().get::<_, bool>(0).then_some(())
-    })
-    .await;
+    let began = Instant::now();
+    while !client.query_one(&holds, &[&name]).await.unwrap().get::<_, bool>(0) {
+        assert!(began.elapsed() < LIMIT, "{name} holds no lane: {}", what_is_going_on(&client).await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     (client, name)
 }
 
@@ -30,4 +33,17 @@ pub(crate) async fn all_live(client: &Client) {
         (usize::try_from(living) == Ok(WORKERS)).then_some(())
     })
     .await;
+}
+
+/// Who holds which lanes, and what the sessions do: for a failure that cannot be repeated.
+async fn what_is_going_on(client: &Client) -> String {
+    let sql = "SELECT jsonb_pretty(jsonb_build_object(
+                 'workers', (SELECT jsonb_agg(to_jsonb(w) || jsonb_build_object(
+                               'lanes', (SELECT count(*) FROM lanes l WHERE l.claimed_by = w.id))) FROM workers w),
+                 'lanes', (SELECT jsonb_agg(to_jsonb(l)) FROM lanes l),
+                 'silence', (SELECT to_timestamp(last_value / 1e6) - clock_timestamp() FROM quiet_until),
+                 'sessions', (SELECT jsonb_agg(jsonb_build_object('pid', a.pid, 'began', a.backend_start, 'state', a.state,
+                                'changed', a.state_change, 'waits', a.wait_event, 'query', left(a.query, 60)))
+                                FROM pg_stat_activity a WHERE a.application_name = 'pgtopic')))";
+    client.query_one(sql, &[]).await.unwrap().get(0)
 }
