@@ -5,7 +5,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -91,11 +90,11 @@ impl Engine {
 
     /// How long a lane that runs dry now and then stays with this worker: for ever, unless there are others.
     fn hold_claim(&self, now: Instant) -> Option<Duration> {
-        let spreading = self.signals.newcomer_within(NEWCOMER_FOR, now)
+        let newcomer = self.signals.newcomer()?;
+        let spreading = now.duration_since(newcomer) < NEWCOMER_FOR
             || !self.turns.is_empty()
             || self.slots.used() * 2 > self.config.concurrency;
-        let time = if spreading { HOLD_CLAIM_SPREADING } else { HOLD_CLAIM };
-        self.signals.others.load(Ordering::Relaxed).then_some(time)
+        Some(if spreading { HOLD_CLAIM_SPREADING } else { HOLD_CLAIM })
     }
 
     /// A lane owes nothing that is known: retire it at `retire_at`.

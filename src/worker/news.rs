@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -192,7 +191,7 @@ impl Engine {
             && self.dry.len() > ASK_EACH
             && self.news.tells_since(now, now)
             && self.claims.find_nothing(now)
-            && !self.signals.others.load(Ordering::Relaxed)
+            && self.signals.newcomer().is_none()
     }
 
     /// These messages were published, to anybody.

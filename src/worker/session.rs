@@ -35,9 +35,7 @@ pub(super) struct Signals {
     pub(super) in_flight: AtomicUsize,
     /// Whether lanes may be handed over to this worker.
     pub(super) accepts: AtomicBool,
-    /// Whether there are other workers.
-    pub(super) others: AtomicBool,
-    /// When this worker saw another one for the first time, most recently.
+    /// When this worker saw another one for the first time, most recently; none while there are no others.
     newcomer: Mutex<Option<Instant>>,
     /// The lease that the webhooks' timeouts need, in milliseconds.
     lease: AtomicU64,
@@ -87,15 +85,14 @@ impl Signals {
         }
     }
 
-    /// Another worker was seen for the first time.
-    pub(super) fn newcomer(&self, now: Instant) {
-        *self.newcomer.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    /// Another worker was seen for the first time at this instant, or there are none.
+    pub(super) fn set_newcomer(&self, newcomer: Option<Instant>) {
+        *self.newcomer.lock().unwrap_or_else(PoisonError::into_inner) = newcomer;
     }
 
-    /// Whether another worker was seen for the first time less than so long ago.
-    pub(super) fn newcomer_within(&self, time: Duration, now: Instant) -> bool {
-        let newcomer = *self.newcomer.lock().unwrap_or_else(PoisonError::into_inner);
-        newcomer.is_some_and(|at| now.duration_since(at) < time)
+    /// When this worker saw another one for the first time, most recently; none while there are no others.
+    pub(super) fn newcomer(&self) -> Option<Instant> {
+        *self.newcomer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lease(&self) -> Duration {

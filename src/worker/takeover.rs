@@ -8,7 +8,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -59,9 +59,10 @@ async fn look(
     let others = store.watch_workers(worker).await?;
     let answered = Instant::now();
     seen.retain(|id, _| others.iter().any(|other| other.id == *id));
-    signals.others.store(!others.is_empty(), Ordering::Relaxed);
-    if others.iter().any(|other| !seen.contains_key(&other.id)) {
-        signals.newcomer(answered);
+    if others.is_empty() {
+        signals.set_newcomer(None);
+    } else if others.iter().any(|other| !seen.contains_key(&other.id)) {
+        signals.set_newcomer(Some(answered));
     }
     for other in others {
         let reason = match judge(seen, &other, asked, answered) {

@@ -1,13 +1,11 @@
 //! Which workers live, as PostgreSQL sees it.
 
-use std::time::{Duration, Instant};
-
 use tokio_postgres::Client;
 
 use crate::{
     incident::Step,
     stage::{Stage, WORKERS},
-    support::{LIMIT, LIVING, eventually, reach_schema},
+    support::{LIVING, eventually, reach_schema, within_limit},
 };
 
 /// Waits until the worker lives and holds lanes: it may still be recovering from the fault before. Gives a pattern of its name.
@@ -17,11 +15,10 @@ pub(crate) async fn holder(stage: &Stage, step: &Step) -> (Client, String) {
     let holds = format!(
         "SELECT EXISTS (SELECT FROM {LIVING} JOIN lanes l ON l.claimed_by = w.id WHERE w.name LIKE $1)"
     );
-    let began = Instant::now();
-    while !client.query_one(&holds, &[&name]).await.unwrap().get::<_, bool>(0) {
-        assert!(began.elapsed() < LIMIT, "{name} holds no lane: {}", what_is_going_on(&client).await);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let held = within_limit(async || {
+        client.query_one(&holds, &[&name]).await.unwrap().get::<_, bool>(0).then_some(())
+    });
+    assert!(held.await.is_some(), "{name} holds no lane: {}", what_is_going_on(&client).await);
     (client, name)
 }
 

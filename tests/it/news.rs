@@ -232,7 +232,11 @@ async fn a_worker_that_is_added_gets_some_of_the_lanes_that_are_held() {
     let scene = Scene::with_webhook(&[]).await;
     let _broker = Broker::start(scene.store());
     let _steady = publish_steadily(&scene).await;
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    // Published to ten at a time: all are claimed at once only when they are held.
+    let all = "(SELECT count(DISTINCT partition_key) FROM messages)";
+    scene
+        .until(&format!("{all} > 40 AND {all} = (SELECT count(*) FROM lanes WHERE claimed_by IS NOT NULL)"))
+        .await;
     let first = scene.text("SELECT id::text FROM workers").await;
     let _added = Broker::start(scene.store());
     scene.until(&format!("5 <= (SELECT count(*) FROM lanes WHERE claimed_by <> '{first}')")).await;

@@ -58,7 +58,15 @@ pub(crate) use self::{
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// Asks again and again until the answer is there. For conditions that nothing signals, such as rows in the database.
-pub(crate) async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+pub(crate) async fn eventually<T, F>(what: &str, ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    within_limit(ask).await.unwrap_or_else(|| panic!("waited {LIMIT:?} in vain: {what}"))
+}
+
+/// The same, for those who have more to say when it does not come.
+pub(crate) async fn within_limit<T, F>(mut ask: impl FnMut() -> F) -> Option<T>
 where
     F: Future<Output = Option<T>>,
 {
@@ -70,6 +78,5 @@ where
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let answer = tokio::time::timeout(LIMIT, asking).await;
-    answer.unwrap_or_else(|_| panic!("waited {LIMIT:?} in vain: {what}"))
+    tokio::time::timeout(LIMIT, asking).await.ok()
 }

@@ -21,14 +21,15 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
         let mut rounds = Vec::new();
         for round in 0..bench.scale.rounds {
             // The tables grow as long either way. Which comes first changes, for what the other leaves behind on the disk.
-            let mut pair = Vec::new();
-            for held_snapshot in [round % 2 == 1, round % 2 == 0] {
-                let loaded = LoadRun { held_snapshot, ..plain }.run(bench).await?;
-                violations += loaded.violations;
-                pair.push(loaded);
-            }
-            pair.rotate_left(round % 2);
-            rounds.push(pair);
+            let run = async |held_snapshot| LoadRun { held_snapshot, ..plain }.run(bench).await;
+            let (without, held) = if round % 2 == 0 {
+                (run(false).await?, run(true).await?)
+            } else {
+                let held = run(true).await?;
+                (run(false).await?, held)
+            };
+            violations += without.violations + held.violations;
+            rounds.push([without, held]);
         }
         rows.push(row(name, bench.scale.held.as_secs(), &rounds));
     }
@@ -43,7 +44,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
 }
 
 /// Of each round, the run without and the one with it.
-fn row(name: &str, seconds: u64, rounds: &[Vec<Loaded>]) -> Row {
+fn row(name: &str, seconds: u64, rounds: &[[Loaded; 2]]) -> Row {
     let medians = |of: fn(&Loaded) -> f64| {
         [0, 1].map(|which| median(&rounds.iter().map(|round| of(&round[which])).collect::<Vec<f64>>()))
     };
@@ -51,9 +52,11 @@ fn row(name: &str, seconds: u64, rounds: &[Vec<Loaded>]) -> Row {
     let [plain_last, last] = medians(|run| run.quarters[1].delivered_per_second);
     let [plain_p50, p50] = medians(|run| run.quarters[1].latency.p50);
     let [plain_p99, p99] = medians(|run| run.quarters[1].latency.p99);
-    let last_quarter = |run: &Loaded| run.quarters[1].delivered_per_second;
-    let ratios: Vec<f64> =
-        rounds.iter().map(|round| ratio(last_quarter(&round[1]), last_quarter(&round[0]))).collect();
+    let ratios: Vec<f64> = rounds
+        .iter()
+        .map(|round| round.each_ref().map(|run| run.quarters[1].delivered_per_second))
+        .map(|[plain, held]| ratio(held, plain))
+        .collect();
     let row = Row::default()
         .text("load", "load", name)
         .count("held_seconds", "snapshot held, s", seconds)
@@ -68,5 +71,5 @@ fn row(name: &str, seconds: u64, rounds: &[Vec<Loaded>]) -> Row {
         .number("last_p50_ms", "held, last quarter, p50 ms", p50, 2)
         .number("plain_last_p99_ms", "plain, last quarter, p99 ms", plain_p99, 2)
         .number("last_p99_ms", "held, last quarter, p99 ms", p99, 2);
-    row.cost_if_known(rounds.last().map(|round| &round[1].cost))
+    row.cost_if_known(rounds.last().map(|[_, held]| &held.cost))
 }
