@@ -21,6 +21,8 @@ pub(super) struct Drain {
     /// Over how many lanes they are spread.
     pub(super) lanes: u64,
     pub(super) workers: usize,
+    /// Threads of each worker; as many as there are cores where it is `None`.
+    pub(super) threads: Option<usize>,
     /// Lanes in flight in one worker; the scale's where it is `None`.
     pub(super) slots: Option<usize>,
     /// Webhooks of the topic; each message goes to all of them.
@@ -50,6 +52,7 @@ impl Drain {
             messages,
             lanes,
             workers: 1,
+            threads: None,
             slots: None,
             webhooks: 1,
             answer_after: Duration::ZERO,
@@ -93,7 +96,7 @@ impl Drain {
         }
         database.store.bench_checkpoint().await?;
 
-        let mut workers = Workers::start(self.workers, &database, self.slots(bench)).await?;
+        let mut workers = Workers::start(self.workers, &database, self.slots(bench), self.threads).await?;
         if self.hanging > 0 {
             let seen = || tally.requests(self.webhooks) > 0;
             wait_until(&mut workers, Duration::from_secs(10), "a request that hangs", seen).await?;

@@ -93,7 +93,7 @@ impl LoadRun {
         database.store.bench_checkpoint().await?;
         let snapshot =
             if self.held_snapshot { Some(database.store.bench_hold_snapshot().await?) } else { None };
-        let mut workers = Workers::start(1, &database, bench.scale.concurrency).await?;
+        let mut workers = Workers::start(1, &database, bench.scale.concurrency, None).await?;
         let meter = Meter::start(&bench.server, &database, workers.usage()).await?;
 
         let published = Arc::new(AtomicU64::new(0));

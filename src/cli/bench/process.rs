@@ -135,13 +135,15 @@ impl Process {
 pub(super) struct Workers(Vec<Process>);
 
 impl Workers {
-    /// Starts them and waits until all are registered.
+    /// Starts them and waits until all are registered; with `threads`, each runs on so many.
     pub(super) async fn start(
         count: usize,
         database: &Database,
         concurrency: usize,
+        threads: Option<usize>,
     ) -> Result<Self, CliError> {
         let mut settings = database.settings();
+        settings.extend(threads.map(|threads| ("TOKIO_WORKER_THREADS".to_owned(), threads.to_string())));
         settings.extend([
             ("PGTOPIC_WORKER__CONCURRENCY".to_owned(), concurrency.to_string()),
             // Requests that hang would be waited for at the end.

@@ -61,7 +61,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
         tallies.push(tally);
         receivers.push(receiver);
     }
-    let mut workers = Workers::start(1, &database, bench.scale.concurrency).await?;
+    let mut workers = Workers::start(1, &database, bench.scale.concurrency, None).await?;
 
     let mut costs = [(0.0, 0.0); WAYS.len()];
     let turns = (bench.scale.rounds * WAYS.len()) as u64;
