@@ -90,8 +90,8 @@ pub(super) enum Phase {
     Running {
         /// Messages of the run that are not reported yet.
         left: usize,
-        /// The run's length; below half of it, the next messages are read.
-        count: usize,
+        /// Half the run's length: below it, the next messages are read.
+        low: usize,
         /// Tells the run to end early.
         end: Arc<End>,
     },
@@ -253,35 +253,27 @@ impl Lane {
             }
         }
         let end = Arc::new(End::default());
-        self.phase = Phase::Running { left: messages.len(), count: messages.len(), end: Arc::clone(&end) };
+        self.phase = Phase::Running { left: messages.len(), low: messages.len() / 2, end: Arc::clone(&end) };
         self.run_began = Instant::now();
         self.retire_wait = RETIRE_WAIT_MIN;
         (messages, end)
     }
 
-    /// Puts back, in front, what a run did not send. Says how long what is queued would take at the pace of that run; `None` where
-    /// the run has sent nothing.
-    pub(super) fn put_back(&mut self, unsent: Vec<Message>) -> Option<Duration> {
-        let sent = match self.phase {
-            Phase::Running { count, .. } => count.saturating_sub(unsent.len()),
-            _ => 0,
-        };
+    /// Puts back, in front, what a run did not send.
+    pub(super) fn put_back(&mut self, unsent: Vec<Message>) {
         for message in unsent.into_iter().rev() {
             self.queue.push_front(OwedMessage::Present(message));
         }
         self.bytes = self.queue.iter().map(size).sum();
-        let queued = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
-        let took = self.run_began.elapsed().saturating_mul(queued);
-        (sent > 0).then(|| took / u32::try_from(sent).unwrap_or(u32::MAX))
     }
 
     /// A request of the run has ended for `count` messages. Says whether the run is half through, so that what comes
     /// next should be read.
     pub(super) fn reported(&mut self, count: usize) -> bool {
         match &mut self.phase {
-            Phase::Running { left, count: all, .. } => {
+            Phase::Running { left, low, .. } => {
                 *left = left.saturating_sub(count);
-                *left <= *all / 2
+                *left <= *low
             }
             _ => false,
         }
@@ -400,30 +392,6 @@ mod tests {
         assert_eq!((busy.owes(10), busy.more), (Owes::Known, false));
         assert_eq!((busy.owes(11), busy.more), (Owes::ReadLater, true));
         assert!(busy.reading == Reading::Again);
-    }
-
-    #[test]
-    fn what_is_left_takes_as_long_as_what_was_sent() {
-        let mut lane = lane();
-        lane.pop_missing();
-        for id in 11..=26 {
-            lane.follow(follower(id, Some(id - 1), 3));
-        }
-        let (mut messages, _) = lane.start_run();
-        assert_eq!(messages.len(), 16);
-        lane.run_began = Instant::now().checked_sub(Duration::from_millis(400)).unwrap();
-        let unsent = messages.split_off(4);
-        let left = lane.put_back(unsent).unwrap();
-        assert!((Duration::from_millis(1200)..Duration::from_millis(1500)).contains(&left), "{left:?}");
-
-        let (messages, _) = lane.start_run();
-        assert_eq!(lane.put_back(messages), None, "nothing was sent");
-        let (messages, _) = lane.start_run();
-        assert_eq!(
-            (messages.len(), lane.put_back(Vec::new())),
-            (12, Some(Duration::ZERO)),
-            "nothing is left"
-        );
     }
 
     #[test]

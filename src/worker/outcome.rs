@@ -177,12 +177,12 @@ impl Engine {
         // A run that could not start its first request would spin: its worker is about to stop or to start over, or
         // its lease does not cover a timeout that has just been raised.
         let held_back = early && !self.sender.liveness.may_send(Instant::now(), timeout);
-        let left = lane.put_back(unsent);
+        lane.put_back(unsent);
         lane.phase = Phase::Idle;
         if held_back || not_before.is_some() {
             let wait = not_before.unwrap_or(HELD_BACK);
             self.release(key, LaneState::Waiting(wait));
-        } else if self.gives_way(key, left) {
+        } else if self.gives_way(key, early) {
             self.give_way(key);
         } else {
             self.advance(key);

@@ -100,8 +100,8 @@ impl Engine {
         }
     }
 
-    /// Where lanes wait: ends the runs that have had their time, and gives back to other workers the lanes that are too many, since
-    /// runs take longer than when they were claimed, or others share the slots.
+    /// Where lanes wait: ends the runs that have had their time, and gives back the lanes that are too many, since runs take
+    /// longer than when they were claimed, or others share the slots.
     pub(super) fn take_turns(&mut self, now: Instant) {
         if self.next_turns.is_none_or(|at| now < at) {
             return;
@@ -119,10 +119,6 @@ impl Engine {
             if queued || full {
                 begun_before.inspect(|instant| lane.give_way_if_since(*instant));
             }
-        }
-        if self.signals.newcomer().is_none() {
-            // There are no others to give it to; its turn comes here.
-            return;
         }
         let waiting = self.waiting();
         for (webhook_id, held) in held {
@@ -197,13 +193,10 @@ impl Engine {
             && self.lanes.get(&key).is_some_and(|lane| lane.claimed_at.elapsed() >= TURN)
     }
 
-    /// Whether a lane whose run has ended is given back: not if there is nothing more of it, nor if one more run sends what was
-    /// read already, which others would read again. `left` is how long that takes, where one knows.
-    pub(super) fn gives_way(&self, key: LaneKey, left: Option<Duration>) -> bool {
+    /// Whether a lane whose run has ended is given back: not if there is nothing more of it, or it was read already.
+    pub(super) fn gives_way(&self, key: LaneKey, early: bool) -> bool {
         self.turn_is_over(key)
-            && self.lanes.get(&key).is_some_and(|lane| {
-                if lane.has_messages() { left.is_none_or(|left| left > SLICE) } else { lane.more }
-            })
+            && self.lanes.get(&key).is_some_and(|lane| early || (!lane.has_messages() && lane.more))
     }
 }
 

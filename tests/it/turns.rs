@@ -33,25 +33,6 @@ async fn lanes_with_a_deep_backlog_give_way_to_those_that_wait() {
     assert!(received.len() < 4_000, "the last lane's turn came after {} requests", received.len());
 }
 
-/// What it gave back it would only read again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_only_worker_gives_back_no_lane_that_waits_for_its_slot() {
-    let scene = Scene::with_webhook(&[]).await;
-    backlog(&scene, 24, 100).await;
-    let watch = "CREATE TABLE unsent (lane bigint);
-                 CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS
-                 'BEGIN INSERT INTO pgtopic.unsent VALUES (OLD.lane); RETURN NULL; END';
-                 CREATE TRIGGER watch AFTER UPDATE ON lanes FOR EACH ROW
-                 WHEN (OLD.claimed_by IS NOT NULL AND NEW.claimed_by IS NULL AND NEW.position = OLD.position)
-                 EXECUTE FUNCTION watch()";
-    scene.client.batch_execute(watch).await.unwrap();
-    let broker = Broker::with(scene.store(), 4, quick_delivery());
-    // Twenty are claimed at once and share four slots: the last of them wait for a second.
-    scene.receiver.wait_until("each lane's first request", |all| lanes(all) == 24).await;
-    assert_eq!(scene.number("SELECT count(*) FROM unsent").await, 0);
-    broker.stop().await;
-}
-
 /// The first worker has claimed every lane before the second one comes.
 #[rstest]
 #[case::of_one_webhook(10, &["/"])]
