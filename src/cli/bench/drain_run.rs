@@ -144,6 +144,22 @@ impl Drain {
     }
 }
 
+/// Runs each of them round by round, so that what is compared has the same luck. Gives the rounds of each.
+pub(super) async fn in_turns(bench: &Bench, drains: &[Drain]) -> Result<Vec<Vec<Drained>>, CliError> {
+    let mut drained: Vec<Vec<Drained>> = drains.iter().map(|_| Vec::new()).collect();
+    for _ in 0..bench.scale.rounds {
+        for (drain, drained) in drains.iter().zip(&mut drained) {
+            drained.push(drain.run(bench).await?);
+        }
+    }
+    Ok(drained)
+}
+
+/// The rate of each round.
+pub(super) fn rates(drained: &[Drained]) -> Vec<f64> {
+    drained.iter().map(|drained| drained.per_second).collect()
+}
+
 /// Makes as many requests without a database: the same client in a process of its own, as many lanes side by side as the
 /// workers have slots for. Gives requests a second, from the first arrival to the last.
 pub(super) async fn client_only(bench: &Bench, drain: &Drain) -> Result<f64, CliError> {

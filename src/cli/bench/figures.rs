@@ -36,6 +36,11 @@ pub(super) fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
+/// The ratio in the middle, of those of each round: what happens in one round happens to both.
+pub(super) fn median_ratio(parts: &[f64], wholes: &[f64]) -> f64 {
+    median(&parts.iter().zip(wholes).map(|(part, whole)| ratio(*part, *whole)).collect::<Vec<_>>())
+}
+
 /// The value in the middle; 0 of none.
 pub(super) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)

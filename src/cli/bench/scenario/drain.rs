@@ -2,8 +2,8 @@
 
 use super::{Bench, CliError, Report};
 use crate::cli::bench::{
-    drain_run::{Drain, Drained, client_only},
-    figures::{median, ratio},
+    drain_run::{Drain, Drained, client_only, rates},
+    figures::{median, median_ratio},
     report::Row,
     scale::KEYS,
 };
@@ -40,8 +40,7 @@ pub(super) async fn compare(bench: &Bench, drain: Drain) -> Result<(Row, u64), C
         alone.push(client_only(bench, &drain).await?);
         drained.push(drain.run(bench).await?);
     }
-    let rates: Vec<f64> = drained.iter().map(|drained| drained.per_second).collect();
-    let ratios: Vec<f64> = rates.iter().zip(&alone).map(|(rate, alone)| ratio(*rate, *alone)).collect();
+    let rates = rates(&drained);
     let row = Row::default()
         .count("lanes", "lanes", drain.lanes)
         .count("webhooks", "webhooks", drain.webhooks as u64)
@@ -55,7 +54,7 @@ pub(super) async fn compare(bench: &Bench, drain: Drain) -> Result<(Row, u64), C
         )
         .number("delivered_per_second_max", "fastest round", rates.iter().copied().fold(0.0, f64::max), 0)
         .number("client_only_per_second", "client only/s", median(&alone), 0)
-        .number("ratio", "ratio", median(&ratios), 3);
+        .number("ratio", "ratio", median_ratio(&rates, &alone), 3);
     let row = row.cost_if_known(drained.last().map(|drained| &drained.cost));
     Ok((row, drained.iter().map(|drained| drained.violations).sum()))
 }
