@@ -85,7 +85,13 @@ async fn what_follows_in_a_held_lane_is_told_to_its_holder_with_what_comes_befor
 #[case::long_key(
     "INSERT INTO messages (topic_id, partition_key, payload) VALUES (1, repeat('\u{1}', 1024), '{}')"
 )]
-#[case::several("INSERT INTO messages (topic_id, payload) VALUES (1, '{}'), (1, '{}')")]
+#[case::after_one_that_cannot(
+    "INSERT INTO messages (topic_id, payload, headers) VALUES (1, '{}', '{\"h\": \"1\"}');
+     INSERT INTO messages (topic_id, payload) SELECT 1, '{}' FROM generate_series(1, 100)"
+)]
+#[case::after_one_for_nobody(
+    "UPDATE webhooks SET filter = '$ == 1'; INSERT INTO messages (topic_id, payload) VALUES (1, '2'), (1, '1')"
+)]
 #[case::repeatable_read(
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; INSERT INTO messages (topic_id, payload) VALUES (1, '{}')"
 )]
@@ -145,6 +151,14 @@ async fn of_one_transaction_only_the_first_few_are_handed_over() {
     assert_eq!(heard.iter().filter_map(handed).collect::<Vec<_>>(), ids[..10]);
     assert_eq!(heard[10..], [Notice::Wake]);
     assert_eq!(scene.number("SELECT count(*) FROM lanes WHERE claimed_by IS NULL").await, 5);
+
+    // So it is with the rows of one statement.
+    let insert = "INSERT INTO messages (topic_id, partition_key, payload)
+                  SELECT 1, 'row-' || n, '{}' FROM generate_series(1, 1000) AS n";
+    scene.sql(insert).await;
+    let heard = ear.heard().await;
+    assert_eq!((heard.iter().filter_map(handed).count(), heard.len()), (10, 11));
+    assert_eq!(scene.number("SELECT count(*) FROM lanes WHERE claimed_by IS NULL").await, 5 + 990);
 
     // What is rolled back was never said.
     scene.sql("BEGIN; SAVEPOINT s").await;

@@ -28,6 +28,7 @@ mod restarts;
 mod retries;
 mod rules;
 mod serve;
+mod subscribed;
 mod support;
 mod toolbox;
 mod turns;

@@ -55,3 +55,25 @@ async fn plans_made_while_the_queue_was_empty_serve_a_backlog_too() {
     assert_eq!(scene.number(&retire).await, 0, "all of them owe something");
     assert_eq!(scene.number(news).await, 5000);
 }
+
+/// As a session that has published a single message to empty tables, and then loads many.
+#[tokio::test]
+async fn what_a_publisher_planned_for_empty_tables_serves_a_bulk_load_too() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.sql("VACUUM ANALYZE").await;
+    for key in ["NULL", "'k-' || n"] {
+        let insert = |first, last| {
+            format!(
+                "INSERT INTO messages (topic_id, partition_key, payload, idempotency_key)
+                 SELECT 1, 'key-' || n, '{{}}', {key} FROM generate_series({first}, {last}) AS n"
+            )
+        };
+        for single in 1..=6 {
+            scene.sql(&insert(single, single)).await;
+        }
+        // Some 40 µs a message; quadratic, ten times as long and more.
+        scene.sql("SET statement_timeout = '20 s'").await;
+        scene.sql(&insert(10, 60_000)).await;
+        scene.sql("RESET statement_timeout; TRUNCATE messages, deliveries, lanes").await;
+    }
+}

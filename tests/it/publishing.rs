@@ -9,16 +9,6 @@ use tokio_postgres::error::SqlState;
 
 use crate::support::{Answer, Broker, Scene, publish};
 
-/// Every message has its delivery, every lane begins right before its first message.
-async fn check_fan_out(scene: &Scene, messages: i64, lanes: i64) {
-    assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, messages);
-    assert_eq!(scene.number("SELECT count(*) FROM lanes").await, lanes);
-    let wrong = "SELECT count(*) FROM lanes l
-                  WHERE position <> (SELECT min(message_id) - 1 FROM deliveries d
-                                      WHERE (d.webhook_id, d.lane) = (l.webhook_id, l.lane))";
-    assert_eq!(scene.number(wrong).await, 0);
-}
-
 #[rstest]
 #[case::in_a_fresh_session(false)]
 #[case::after_single_rows(true)]
@@ -43,7 +33,7 @@ async fn ten_thousand_rows_at_once_are_quick(#[case] after_single_rows: bool) {
     let took = begun.elapsed();
     println!("10,000 rows took {took:?}");
     assert!(took < Duration::from_secs(2), "{took:?}");
-    check_fan_out(&scene, 10_000, 500).await;
+    scene.check_fan_out(10_000, 500).await;
 }
 
 #[tokio::test]
@@ -59,7 +49,7 @@ async fn copy_publishes() {
     }
     assert_eq!(sink.finish().await.unwrap(), 10_000);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    check_fan_out(&scene, 10_000, 20).await;
+    scene.check_fan_out(10_000, 20).await;
     let _broker = Broker::start(scene.store());
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
 }
@@ -95,7 +85,7 @@ async fn an_idempotency_key_publishes_once() {
         .sql(&format!("{insert} (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"))
         .await;
     scene.sql(&format!("{insert} DO NOTHING")).await;
-    check_fan_out(&scene, 3, 2).await;
+    scene.check_fan_out(3, 2).await;
 }
 
 #[tokio::test]
@@ -109,7 +99,7 @@ async fn two_transactions_with_one_idempotency_key_publish_once() {
     scene.until("EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid')").await;
     one.batch_execute("COMMIT").await.unwrap();
     assert_eq!(waiting.await.unwrap(), first);
-    check_fan_out(&scene, 1, 1).await;
+    scene.check_fan_out(1, 1).await;
 }
 
 #[rstest]
@@ -131,7 +121,7 @@ async fn what_cannot_be_published_says_why(#[case] values: &str, #[case] code: &
     let error = error.as_db_error().unwrap();
     assert_eq!(error.code(), &SqlState::from_code(code));
     assert!(error.message().contains(words), "{}", error.message());
-    check_fan_out(&scene, 0, 0).await;
+    scene.check_fan_out(0, 0).await;
 }
 
 #[rstest]
@@ -152,7 +142,7 @@ async fn a_column_out_of_bounds_is_named(#[case] column: &str, #[case] value: &s
     assert_eq!(error.code(), &SqlState::CHECK_VIOLATION);
     assert_eq!(error.column(), Some(column));
     assert!(error.message().contains(words), "{}", error.message());
-    check_fan_out(&scene, 0, 0).await;
+    scene.check_fan_out(0, 0).await;
 }
 
 #[tokio::test]
@@ -276,7 +266,7 @@ async fn nothing_of_a_publishers_own_is_run_in_place_of_postgresqls() {
              INSERT INTO pgtopic.messages (topic_id, payload) VALUES (2, '{"a": 1}')"#;
         app.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}; {inserts}; COMMIT")).await.unwrap();
     }
-    check_fan_out(&scene, 12, 3).await;
+    scene.check_fan_out(12, 3).await;
 }
 
 #[tokio::test]

@@ -171,6 +171,16 @@ impl Scene {
         self.until("NOT EXISTS (SELECT FROM deliveries) AND NOT EXISTS (SELECT FROM lanes)").await;
     }
 
+    /// Every message has its delivery, every lane begins right before its first message.
+    pub(crate) async fn check_fan_out(&self, messages: i64, lanes: i64) {
+        assert_eq!(self.number("SELECT count(*) FROM deliveries").await, messages);
+        assert_eq!(self.number("SELECT count(*) FROM lanes").await, lanes);
+        let wrong = "SELECT count(*) FROM lanes l
+                      WHERE position <> (SELECT min(message_id) - 1 FROM deliveries d
+                                          WHERE (d.webhook_id, d.lane) = (l.webhook_id, l.lane))";
+        assert_eq!(self.number(wrong).await, 0);
+    }
+
     /// Waits until all that was published has been delivered to these paths, and checks its order. Says how many
     /// requests repeated an accepted message.
     pub(crate) async fn all_delivered(&self, paths: &[&str]) -> usize {

@@ -1,0 +1,62 @@
+//! Whom publishers fan out to: `topics.webhook_ids` says what the webhooks are.
+
+use crate::support::{Scene, create_webhook, publish};
+
+/// What the topic's row says, and what it should say.
+async fn check(scene: &Scene) {
+    let wrong = "SELECT count(*) FROM topics t
+                  WHERE webhook_ids IS DISTINCT FROM
+                        (SELECT CASE WHEN count(w.filter) = 0 THEN coalesce(array_agg(w.id ORDER BY w.id), '{}') END
+                           FROM webhooks w WHERE w.topic_id = t.id)";
+    assert_eq!(scene.number(wrong).await, 0);
+}
+
+async fn owed_to(scene: &Scene) -> String {
+    let id = scene.publish(&["a"]).await[0];
+    scene.text(&format!("SELECT string_agg(webhook_id::text, ' ' ORDER BY webhook_id) FROM deliveries WHERE message_id = {id}")).await
+}
+
+#[tokio::test]
+async fn publishers_follow_what_is_subscribed() {
+    let scene = Scene::new().await;
+    assert_eq!(owed_to(&scene).await, "");
+    for number in 1..=3 {
+        assert_eq!(scene.webhook("/", &[]).await, number);
+    }
+    check(&scene).await;
+    assert_eq!(owed_to(&scene).await, "1 2 3");
+    for (change, owed) in [
+        ("UPDATE webhooks SET filter = '$.a == 1' WHERE id = 2", "1 3"),
+        ("UPDATE webhooks SET filter = '$.a == 2' WHERE id = 3", "1"),
+        ("UPDATE webhooks SET filter = NULL WHERE id = 2", "1 2"),
+        ("UPDATE webhooks SET filter = NULL, paused = true", "1 2 3"),
+        ("DELETE FROM webhooks WHERE id = 1", "2 3"),
+        ("BEGIN; DELETE FROM webhooks; ROLLBACK", "2 3"),
+        ("INSERT INTO webhooks (topic_id, url, secrets) SELECT 1, url, secrets FROM webhooks", "2 3 4 5"),
+        ("DELETE FROM webhooks", ""),
+    ] {
+        scene.sql(change).await;
+        check(&scene).await;
+        assert_eq!(owed_to(&scene).await, owed, "{change}");
+    }
+    scene.webhook("/", &[]).await;
+    scene.sql("DELETE FROM topics").await;
+}
+
+#[tokio::test]
+async fn who_subscribes_at_the_same_time_is_not_forgotten() {
+    let scene = Scene::new().await;
+    let other = scene.another_client().await;
+    scene.sql("BEGIN").await;
+    scene.webhook("/one", &[]).await;
+    let waiting = tokio::spawn(async move { create_webhook(&other, "http://127.0.0.1:1/", &[]).await });
+    scene.until("EXISTS (SELECT FROM pg_locks WHERE NOT granted)").await;
+    // Who publishes meanwhile waits for neither.
+    let publisher = scene.another_client().await;
+    publisher.batch_execute("SET lock_timeout = '1s'").await.unwrap();
+    publish(&publisher, "a").await.unwrap();
+    scene.sql("COMMIT").await;
+    waiting.await.unwrap();
+    check(&scene).await;
+    assert_eq!(owed_to(&scene).await, "1 2");
+}
