@@ -33,7 +33,8 @@ async fn publishers_follow_what_is_subscribed() {
         ("DELETE FROM webhooks WHERE id = 1", "2 3"),
         ("BEGIN; DELETE FROM webhooks; ROLLBACK", "2 3"),
         ("INSERT INTO webhooks (topic_id, url, secrets) SELECT 1, url, secrets FROM webhooks", "2 3 4 5"),
-        ("DELETE FROM webhooks", ""),
+        ("DELETE FROM webhooks WHERE id > 3", "2 3"),
+        ("TRUNCATE webhooks", ""),
     ] {
         scene.sql(change).await;
         check(&scene).await;
@@ -59,4 +60,39 @@ async fn who_subscribes_at_the_same_time_is_not_forgotten() {
     waiting.await.unwrap();
     check(&scene).await;
     assert_eq!(owed_to(&scene).await, "1 2");
+}
+
+/// Messages 1 and 2 of a partition are published by one transaction, 3 waits for it, and somebody subscribes after 1.
+#[tokio::test]
+async fn who_subscribes_while_a_publisher_waits_misses_no_message_in_between() {
+    let scene = Scene::new().await;
+    let (other, subscriber) = (scene.another_client().await, scene.another_client().await);
+    scene.sql("BEGIN").await;
+    let first = scene.publish(&["a"]).await[0];
+    let waiting = tokio::spawn(async move { publish(&other, "a").await.unwrap() });
+    scene.until("EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'advisory')").await;
+    create_webhook(&subscriber, "http://127.0.0.1:1/", &[]).await;
+    let second = scene.publish(&["a"]).await[0];
+    scene.sql("COMMIT").await;
+    let third = waiting.await.unwrap();
+    assert!(first < second && second < third);
+    let owed =
+        scene.text("SELECT string_agg(message_id::text, ' ' ORDER BY message_id) FROM deliveries").await;
+    assert_eq!(owed, format!("{second} {third}"));
+}
+
+/// What a transaction sees whose snapshot is older than the column: null, so that it asks for the webhooks.
+#[tokio::test]
+async fn an_upgrade_owes_messages_of_old_snapshots_too() {
+    let scene = Scene::new().await;
+    let filled_in = "SELECT count(*) FROM pg_attribute
+                      WHERE attrelid = 'topics'::regclass AND attname = 'webhook_ids' AND NOT atthasmissing";
+    assert_eq!(scene.number(filled_in).await, 1);
+    scene.webhook("/", &[]).await;
+    scene.sql("UPDATE topics SET webhook_ids = NULL").await;
+    for level in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
+        scene.sql(&format!("BEGIN ISOLATION LEVEL {level}")).await;
+        assert_eq!(owed_to(&scene).await, "1", "{level}");
+        scene.sql("COMMIT").await;
+    }
 }

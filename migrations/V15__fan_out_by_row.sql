@@ -1,47 +1,7 @@
 -- Publishing for less: the trigger that gives a message its id fans it out as well, webhook by webhook.
 --
 -- The statement trigger cost a single message 154,000 of its 300,600 instructions, most of them to build a plan over a
--- transition table and tear it down. Two rows of constants cost a fraction of that, once the publisher knows the topic's webhooks; and
--- their ids stand in the topic's row, which it reads anyway.
-
-ALTER TABLE topics ADD COLUMN webhook_ids bigint[] DEFAULT '{}';
-COMMENT ON COLUMN topics.webhook_ids IS 'Its webhooks, for publishers, kept by a trigger on webhooks; null where one has a filter, so that each message is put to them.';
-
-CREATE FUNCTION webhooks_tell_topic() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
-AS $$
--- ----------------------------------------------------------------------
--- webhooks_tell_topic: AFTER INSERT OR DELETE on webhooks, for each row, and
--- where a filter comes or goes: keeps webhook_ids of the topic.
---
--- Two transactions that subscribe to one topic take turns: the second sees
--- what the first has committed, since it reads in a new statement. (Under
--- REPEATABLE READ it fails with 40001 instead.)
---
--- Locks: the topic's row, to the end of the transaction; publishers do not
---        wait for it.
--- ----------------------------------------------------------------------
-DECLARE
-    topic bigint := CASE TG_OP WHEN 'DELETE' THEN OLD.topic_id ELSE NEW.topic_id END;
-BEGIN
-    PERFORM FROM topics t WHERE t.id = topic FOR NO KEY UPDATE;
-    UPDATE topics t
-       SET webhook_ids = (SELECT CASE WHEN count(w.filter) = 0 THEN coalesce(array_agg(w.id ORDER BY w.id), '{}') END
-                            FROM webhooks w
-                           WHERE w.topic_id = topic)
-     WHERE t.id = topic;
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER webhooks_tell_topic AFTER INSERT OR DELETE ON webhooks
-    FOR EACH ROW EXECUTE FUNCTION webhooks_tell_topic();
-CREATE TRIGGER webhooks_tell_topic_of_filters AFTER UPDATE OF filter ON webhooks
-    FOR EACH ROW WHEN ((OLD.filter IS NULL) <> (NEW.filter IS NULL)) EXECUTE FUNCTION webhooks_tell_topic();
--- Nobody changes webhooks from here to the migration's end.
-UPDATE topics t
-   SET webhook_ids = (SELECT CASE WHEN count(w.filter) = 0 THEN coalesce(array_agg(w.id ORDER BY w.id), '{}') END
-                        FROM webhooks w
-                       WHERE w.topic_id = t.id);
+-- transition table and tear it down. Two rows of constants cost a fraction of that, once the publisher knows the topic's webhooks.
 
 CREATE UNLOGGED TABLE used_idempotency_keys (
     topic_id        bigint NOT NULL,
@@ -66,8 +26,8 @@ AS $$
 -- waited for, and one that is found cannot be deleted before we are done.
 -- (Locks by number would be too many for the server in a bulk load.)
 --
--- Locks: the key, and the message that was found FOR KEY SHARE, to the end of
---        the transaction.
+-- Locks: the key, and the message that was found FOR SHARE, to the end of the
+--        transaction.
 -- ----------------------------------------------------------------------
 #variable_conflict use_variable
 DECLARE
@@ -75,8 +35,135 @@ DECLARE
 BEGIN
     INSERT INTO used_idempotency_keys AS u VALUES (topic_id, idempotency_key) RETURNING u.ctid INTO place;
     DELETE FROM used_idempotency_keys u WHERE u.ctid = place;
-    PERFORM FROM messages m WHERE m.topic_id = topic_id AND m.idempotency_key = idempotency_key FOR KEY SHARE;
+    PERFORM FROM messages m WHERE m.topic_id = topic_id AND m.idempotency_key = idempotency_key FOR SHARE;
     RETURN NOT FOUND;
+END
+$$;
+
+DROP FUNCTION hand_over(bigint, bigint, bigint, text, json, json, timestamptz);
+CREATE FUNCTION hand_over(
+    message_id    bigint,
+    webhook_ids   bigint[],
+    lane          bigint,
+    partition_key text,
+    payload       json,
+    headers       json,
+    created_at    timestamptz
+) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+-- ----------------------------------------------------------------------
+-- hand_over: what messages_fan_out does with the first messages of a
+-- transaction while workers wait to be notified.
+--
+-- The lanes that the message begins are made claimed by the worker that has
+-- the least to do, one of those at random where several have; lanes that
+-- workers hold stay theirs. Each of these workers is told the message. What
+-- cannot be told (its lane waits, it is too long for a notification, has
+-- headers, or is not among the first few of its transaction) becomes due as
+-- always, and everybody is woken.
+--
+-- The token of a lane that is handed over is the message's id, negative: no
+-- claim has such a one, and no other lane of the same webhook.
+--
+-- Parameters: the message, and whom it is owed to: somebody.
+-- Locks:      the new rows; the commit takes the cluster's notification lock.
+-- ----------------------------------------------------------------------
+#variable_conflict use_variable
+DECLARE
+    marks  text := coalesce(current_setting('pgtopic.handed_over', true), '');
+    notice text;
+    taker  workers;
+    owed   bigint[];
+    begun  bigint[];
+    told   bigint;
+    holder record;
+BEGIN
+    -- A notification holds less than 8,000 bytes: some are left for the webhooks. Most of the queue is left to wake-ups, which are
+    -- short. Text that cannot be turned into UTF-8 would end the worker's session.
+    IF headers IS NULL AND length(marks) < 10 AND octet_length(payload::text) < 6000
+        AND pg_notification_queue_usage() < 0.1 AND current_setting('server_encoding') = 'UTF8'
+    THEN
+        notice := json_build_array(message_id, lane, (extract(epoch FROM created_at) * 1000000)::bigint, partition_key)::text
+                  || E'\n' || payload::text;
+        IF octet_length(notice) > 6000 THEN
+            notice := NULL;
+        END IF;
+    END IF;
+    -- Its row says each second that it lives. One that hangs keeps its lanes for as long as its lease: the fewer come to it the
+    -- better. While an old snapshot is held, each of these seconds leaves a version of the row: after a while the search is not worth it.
+    IF notice IS NOT NULL AND pg_relation_size('workers') <= 1048576 THEN
+        SELECT w.* INTO taker
+          FROM workers w
+         WHERE w.accepts AND w.channel IS NOT NULL
+           AND w.heartbeat_at > clock_timestamp() - interval '1.5 s'
+           AND w.heartbeat_at < clock_timestamp() + interval '1.5 s'
+         ORDER BY w.in_flight, random()
+         LIMIT 1;
+    ELSE
+        taker := NULL;
+    END IF;
+
+    WITH owed AS MATERIALIZED (
+        SELECT w.id AS webhook_id,
+               w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND row_number() OVER () <= 30 AS open
+          FROM webhooks w
+         WHERE w.id = ANY (webhook_ids)
+    ), fanned AS (
+        INSERT INTO deliveries (webhook_id, lane, message_id)
+        SELECT o.webhook_id, hand_over.lane, hand_over.message_id FROM owed o
+    ), made AS (
+        INSERT INTO lanes AS l (webhook_id, lane, partition_key, due_at, position, claimed_by, token)
+        SELECT o.webhook_id, hand_over.lane, hand_over.partition_key, clock_timestamp(), hand_over.message_id - 1,
+               CASE WHEN o.open THEN taker.id END,
+               CASE WHEN o.open AND taker.id IS NOT NULL THEN -hand_over.message_id END
+          FROM owed o
+        ON CONFLICT DO NOTHING
+        RETURNING l.webhook_id, l.claimed_by
+    )
+    SELECT (SELECT array_agg(o.webhook_id) FROM owed o),
+           (SELECT array_agg(m.webhook_id) FROM made m WHERE m.claimed_by IS NOT NULL)
+      INTO owed, begun;
+    IF owed IS NULL THEN
+        RETURN;
+    END IF;
+
+    IF begun IS NOT NULL THEN
+        PERFORM pg_notify(taker.channel::text, json_build_array(begun, '{}'::json[])::text || E'\n' || notice);
+    END IF;
+    told := coalesce(cardinality(begun), 0);
+    IF told < cardinality(owed) AND notice IS NOT NULL THEN
+        -- Lanes that workers hold. What came before the message in its lane and is still owed, and how often the lane was
+        -- rewound, tells the holder whether it knows of all that. Whoever adds to a lane or rewinds it holds the stripe, as we do.
+        FOR holder IN
+            SELECT w.channel, count(*) AS lanes, json_agg(json_build_array(h.webhook_id, l.rewinds, l.previous)) AS held
+              FROM unnest(owed) WITH ORDINALITY AS h (webhook_id, n)
+             CROSS JOIN LATERAL (
+                SELECT x.claimed_by, x.rewinds,
+                       (SELECT max(d.message_id) FROM deliveries d
+                         WHERE d.webhook_id = h.webhook_id AND d.lane = hand_over.lane
+                           AND d.message_id > x.position AND d.message_id < hand_over.message_id) AS previous
+                  FROM lanes x
+                 WHERE x.webhook_id = h.webhook_id AND x.lane = hand_over.lane
+                 LIMIT 1) l
+              JOIN workers w ON w.id = l.claimed_by
+             WHERE h.n <= 30 AND w.channel IS NOT NULL AND h.webhook_id <> ALL (coalesce(begun, '{}'))
+             GROUP BY w.channel
+        LOOP
+            told := told + holder.lanes;
+            PERFORM pg_notify(holder.channel::text,
+                              json_build_array('{}'::bigint[], holder.held)::text || E'\n' || notice);
+        END LOOP;
+    END IF;
+    IF told > 0 THEN
+        PERFORM set_config('pgtopic.handed_over', marks || '.', true);
+    END IF;
+    IF told < cardinality(owed) THEN
+        PERFORM wake_workers();
+    END IF;
 END
 $$;
 
@@ -118,13 +205,17 @@ BEGIN
     IF message.idempotency_key IS NOT NULL AND NOT idempotency_key_is_new(message.topic_id, message.idempotency_key) THEN
         RETURN;
     END IF;
+    webhook_ids := coalesce(webhook_ids, matching_webhooks(message.topic_id, message.payload));
+    IF webhook_ids = '{}' THEN
+        RETURN;
+    END IF;
     IF awake AND committed AND length(marks) < 10 THEN
-        PERFORM hand_over(message.id, message.topic_id, message.lane, message.partition_key, message.payload, message.headers,
+        PERFORM hand_over(message.id, webhook_ids, message.lane, message.partition_key, message.payload, message.headers,
                           message.created_at);
         awake := coalesce(current_setting('pgtopic.handed_over', true), '') = marks;
         webhook_ids := '{}';
     END IF;
-    FOREACH webhook IN ARRAY coalesce(webhook_ids, matching_webhooks(message.topic_id, message.payload)) LOOP
+    FOREACH webhook IN ARRAY webhook_ids LOOP
         INSERT INTO deliveries (webhook_id, lane, message_id) VALUES (webhook, message.lane, message.id);
         IF committed THEN
             INSERT INTO lanes (webhook_id, lane, partition_key, due_at, position)
@@ -227,17 +318,25 @@ BEGIN
         NEW := @schema@.messages_check(NEW, takes_bytes);
     END IF;
 
-    -- Without stripes there is nothing to lock: the function is not called with a null. It returns something otherwise, and an
-    -- expression costs less than PERFORM, which runs a query. Only then the id.
+    -- Without stripes there is nothing to lock: the function is not called with a null, and returns null. Only then the id.
     NEW.lane := pg_catalog.hashtextextended(NEW.partition_key, NEW.topic_id);
-    IF pg_catalog.pg_advisory_xact_lock(
+    IF pg_catalog.pg_try_advisory_xact_lock(
         '@quoted@'::pg_catalog.regnamespace::pg_catalog.oid::integer,
-        (NEW.lane OPERATOR(pg_catalog.&) stripes)::integer) IS NOT NULL
+        (NEW.lane OPERATOR(pg_catalog.&) stripes)::integer)
     THEN
         NEW.id := pg_catalog.nextval('@quoted@.message_ids'::pg_catalog.regclass);
-    ELSE
+    ELSIF stripes IS NULL THEN
         NEW.id := pg_catalog.nextval('@quoted@.message_ids'::pg_catalog.regclass);
         NEW.lane := NEW.id;
+    ELSE
+        PERFORM pg_catalog.pg_advisory_xact_lock(
+            '@quoted@'::pg_catalog.regnamespace::pg_catalog.oid::integer,
+            (NEW.lane OPERATOR(pg_catalog.&) stripes)::integer);
+        NEW.id := pg_catalog.nextval('@quoted@.message_ids'::pg_catalog.regclass);
+        -- Who has subscribed meanwhile is owed what others of this partition have published meanwhile, so this one too.
+        SELECT t.webhook_ids INTO webhook_ids
+          FROM @schema@.topics t
+         WHERE t.id OPERATOR(pg_catalog.=) NEW.topic_id;
     END IF;
 
     -- What is not plain at first sight is looked at more closely: each condition more up here would cost every publisher.
@@ -281,5 +380,6 @@ DROP TRIGGER messages_fan_out ON messages;
 DROP FUNCTION messages_fan_out();
 DROP TRIGGER messages_assign_id ON messages;
 DROP FUNCTION messages_assign_id();
+REVOKE EXECUTE ON FUNCTION messages_publish FROM PUBLIC;
 CREATE TRIGGER messages_publish BEFORE INSERT ON messages
     FOR EACH ROW EXECUTE FUNCTION messages_publish();
