@@ -36,13 +36,16 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 -- ----------------------------------------------------------------------
 -- webhooks_came_or_went: AFTER INSERT OR DELETE OR TRUNCATE on webhooks, for
--- each statement: keeps webhook_ids of their topics.
+-- each statement, and AFTER UPDATE OF filter, for each row that had one or has
+-- one now: keeps webhook_ids of their topics.
 --
 -- Locks: as list_webhooks_of_topics.
 -- ----------------------------------------------------------------------
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         PERFORM list_webhooks_of_topics(ARRAY(SELECT t.id FROM topics t));
+    ELSIF TG_OP = 'UPDATE' THEN
+        PERFORM list_webhooks_of_topics(ARRAY[NEW.topic_id]);
     ELSE
         PERFORM list_webhooks_of_topics(ARRAY(SELECT DISTINCT c.topic_id FROM changed c));
     END IF;
@@ -57,23 +60,8 @@ CREATE TRIGGER webhooks_went AFTER DELETE ON webhooks
 CREATE TRIGGER webhooks_all_went AFTER TRUNCATE ON webhooks
     FOR EACH STATEMENT EXECUTE FUNCTION webhooks_came_or_went();
 
-CREATE FUNCTION webhooks_filter_came_or_went() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
-AS $$
--- ----------------------------------------------------------------------
--- webhooks_filter_came_or_went: AFTER UPDATE OF filter on webhooks, for each
--- row that had one or has one now: keeps webhook_ids of its topic.
---
--- Locks: as list_webhooks_of_topics.
--- ----------------------------------------------------------------------
-BEGIN
-    PERFORM list_webhooks_of_topics(ARRAY[NEW.topic_id]);
-    RETURN NULL;
-END
-$$;
-REVOKE EXECUTE ON FUNCTION webhooks_filter_came_or_went FROM PUBLIC;
 CREATE TRIGGER webhooks_filter_came_or_went AFTER UPDATE OF filter ON webhooks
-    FOR EACH ROW WHEN ((OLD.filter IS NULL) <> (NEW.filter IS NULL)) EXECUTE FUNCTION webhooks_filter_came_or_went();
+    FOR EACH ROW WHEN ((OLD.filter IS NULL) <> (NEW.filter IS NULL)) EXECUTE FUNCTION webhooks_came_or_went();
 
 -- Nobody changes webhooks from here to the migration's end.
 SELECT list_webhooks_of_topics(ARRAY(SELECT id FROM topics));

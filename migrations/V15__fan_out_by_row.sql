@@ -62,9 +62,8 @@ AS $$
 -- The lanes that the message begins are made claimed by the worker that has
 -- the least to do, one of those at random where several have; lanes that
 -- workers hold stay theirs. Each of these workers is told the message. What
--- cannot be told (its lane waits, it is too long for a notification, has
--- headers, or is not among the first few of its transaction) becomes due as
--- always, and everybody is woken.
+-- cannot be told (its lane waits, it is too long for a notification, or has
+-- headers) becomes due as always, and everybody is woken.
 --
 -- The token of a lane that is handed over is the message's id, negative: no
 -- claim has such a one, and no other lane of the same webhook.
@@ -84,7 +83,7 @@ DECLARE
 BEGIN
     -- A notification holds less than 8,000 bytes: some are left for the webhooks. Most of the queue is left to wake-ups, which are
     -- short. Text that cannot be turned into UTF-8 would end the worker's session.
-    IF headers IS NULL AND length(marks) < 10 AND octet_length(payload::text) < 6000
+    IF headers IS NULL AND octet_length(payload::text) < 6000
         AND pg_notification_queue_usage() < 0.1 AND current_setting('server_encoding') = 'UTF8'
     THEN
         notice := json_build_array(message_id, lane, (extract(epoch FROM created_at) * 1000000)::bigint, partition_key)::text
@@ -189,8 +188,8 @@ AS $$
 --   message      with its id and lane
 --   webhook_ids  its topic's webhooks, or null where one has a filter
 --
--- Locks: the new rows; as idempotency_key_is_new; with NOTIFY, the commit takes the cluster's
---        notification lock.
+-- Locks: the new rows; as idempotency_key_is_new; with NOTIFY, the commit
+--        takes the cluster's notification lock.
 -- ----------------------------------------------------------------------
 DECLARE
     committed boolean := current_setting('transaction_isolation') IN ('read committed', 'read uncommitted');
@@ -288,8 +287,8 @@ AS $pgtopic$
 --
 -- Every expression here costs each publisher, node by node, so one tells
 -- whether all is valid, and one whether all is plain; what is not, is left to
--- messages_check and messages_fan_out. No search path is set: every name must be
--- written out, those of operators too.
+-- messages_check and messages_fan_out. No search path is set: every name must
+-- be written out, those of operators too.
 --
 -- Raises: as messages_check.
 -- Locks:  advisory (stripe_class(), stripe) to the end of the transaction;

@@ -13,6 +13,7 @@ mod flow;
 mod handed_lanes;
 mod handing_over;
 mod history;
+mod idempotency;
 mod leftovers;
 mod levels;
 mod long_transactions;
