@@ -40,7 +40,7 @@ const FLOOR: usize = 4;
 const CLAIM_MAX: usize = 500;
 
 /// What one claim reads of a lane, where its webhook does not take more at once.
-const MESSAGES: usize = 16;
+pub(super) const MESSAGES: usize = 16;
 
 /// Where each webhook's claims stand.
 pub(super) struct Claims {
@@ -75,6 +75,7 @@ struct WebhookClaims {
     /// One of these became true after the claim under way was asked, which may have been too early to see why.
     since_asked: bool,
     run_takes: RunTakes,
+    message_takes: RunTakes,
 }
 
 impl Default for WebhookClaims {
@@ -86,6 +87,7 @@ impl Default for WebhookClaims {
             more: false,
             since_asked: false,
             run_takes: RunTakes::default(),
+            message_takes: RunTakes::default(),
         }
     }
 }
@@ -167,9 +169,18 @@ impl Claims {
         self.webhooks.get(&webhook_id).map(|webhook| webhook.run_takes.mean()).unwrap_or_default()
     }
 
-    /// A lane of a webhook has had a slot for so long.
-    pub(super) fn ran(&mut self, webhook_id: i64, took: Duration) {
-        self.webhooks.entry(webhook_id).or_default().run_takes.note(took);
+    /// How long a message of a webhook takes in its slot.
+    pub(super) fn message_takes(&self, webhook_id: i64) -> Duration {
+        self.webhooks.get(&webhook_id).map(|webhook| webhook.message_takes.mean()).unwrap_or_default()
+    }
+
+    /// A lane of a webhook has had a slot for so long, and sent so many messages.
+    pub(super) fn ran(&mut self, webhook_id: i64, sent: usize, took: Duration) {
+        let webhook = self.webhooks.entry(webhook_id).or_default();
+        webhook.run_takes.note(took);
+        if let Some(sent) = u32::try_from(sent).ok().filter(|sent| *sent > 0) {
+            webhook.message_takes.note(took / sent);
+        }
     }
 
     /// No claim before this instant: the last one failed.

@@ -215,6 +215,7 @@ impl Engine {
             }
             self.start_claim(now);
         }
+        self.gathered.shared_by(self.signals.workers());
         self.start_read(now);
         self.start_settle(now);
         self.signals.in_flight.store(self.slots.used(), Ordering::Relaxed);

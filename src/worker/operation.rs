@@ -24,10 +24,10 @@ use crate::{
 /// How many lanes one read serves at most.
 const READ_MAX: usize = 256;
 
-/// How long a read waits for more lanes to read where none of them has run out of messages.
-const READ_AHEAD: Duration = Duration::from_millis(2);
+/// How long a read waits for more lanes to read where none of them has run out of messages, at most, for each worker.
+const READ_AHEAD: Duration = Duration::from_millis(4);
 
-/// What one read reads.
+/// What one read reads at most.
 pub(super) const READ_LIMITS: ReadLimits = ReadLimits { messages_per_lane: 50, payload_bytes: 2 << 20 };
 
 /// A statement's answer.
@@ -96,7 +96,7 @@ impl Engine {
 
     /// The same for a lane that has enough to go on with: so one read serves several.
     pub(super) fn read_ahead(&mut self, key: LaneKey) {
-        self.read_by(key, Instant::now() + READ_AHEAD);
+        self.read_by(key, Instant::now() + READ_AHEAD * self.signals.workers());
     }
 
     fn read_by(&mut self, key: LaneKey, due: Instant) {
@@ -135,9 +135,13 @@ impl Engine {
             return;
         }
         self.under_way.read = true;
+        let messages = held.iter().map(|lane| self.messages_in_slice(lane.key.webhook_id)).max();
+        let messages = messages.and_then(|messages| i32::try_from(messages).ok()).unwrap_or(i32::MAX);
+        let messages_per_lane = messages.min(READ_LIMITS.messages_per_lane);
+        let limits = ReadLimits { messages_per_lane, ..READ_LIMITS };
         let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
-            let read = store.read_lanes(worker, &held, READ_LIMITS).await;
+            let read = store.read_lanes(worker, &held, limits).await;
             Done::Read { asked: held, read }
         });
     }

@@ -33,7 +33,7 @@ impl Engine {
     pub(super) fn on_run_event(&mut self, event: RunEvent) {
         match event {
             RunEvent::Report(report) => self.on_report(&report),
-            RunEvent::Ended { key, unsent, not_before } => self.on_run_ended(key, unsent, not_before),
+            RunEvent::Ended { key, sent, unsent, not_before } => self.on_run_ended(key, sent, unsent, not_before),
         }
     }
 
@@ -161,12 +161,18 @@ impl Engine {
         }
     }
 
-    fn on_run_ended(&mut self, key: LaneKey, unsent: Vec<Message>, not_before: Option<Duration>) {
+    fn on_run_ended(
+        &mut self,
+        key: LaneKey,
+        sent: usize,
+        unsent: Vec<Message>,
+        not_before: Option<Duration>,
+    ) {
         self.slots.give_back(key.webhook_id);
         let timeout = self.timeout(key);
         let early = !unsent.is_empty();
         let Some(lane) = self.lanes.get_mut(&key) else { return };
-        self.claims.ran(key.webhook_id, lane.run_began.elapsed());
+        self.claims.ran(key.webhook_id, sent, lane.run_began.elapsed());
         if matches!(lane.phase, Phase::Released) {
             self.lanes.remove(&key);
             if let Some(successor) = self.successors.remove(&key) {

@@ -71,6 +71,8 @@ pub(super) enum RunEvent {
     Ended {
         /// Its lane.
         key: LaneKey,
+        /// How many messages it has sent.
+        sent: usize,
         /// The messages for which no request was started, in order.
         unsent: Vec<Message>,
         /// How long its webhook's rate makes the next one wait, where that is long.
@@ -133,7 +135,7 @@ impl Run {
             }
         }
         let unsent = self.messages.split_off(sent);
-        let _ = sender.events.send(RunEvent::Ended { key: self.key, unsent, not_before });
+        let _ = sender.events.send(RunEvent::Ended { key: self.key, sent, unsent, not_before });
     }
 
     fn may_start(&self, liveness: &Liveness) -> bool {

@@ -19,6 +19,9 @@ const HEARTBEAT: Duration = Duration::from_millis(150);
 /// Between two heartbeats that write the worker's row.
 const WRITE_ROW: Duration = Duration::from_secs(1);
 
+/// More workers than that are taken for so many: what is gathered must be written some time.
+const SHARED_BY_MAX: u32 = 4;
+
 /// What the session tells the engine, and the engine the session.
 #[derive(Default)]
 pub(super) struct Signals {
@@ -37,6 +40,8 @@ pub(super) struct Signals {
     pub(super) accepts: AtomicBool,
     /// When this worker saw another one for the first time, most recently; none while there are no others.
     newcomer: Mutex<Option<Instant>>,
+    /// How many others there are.
+    others: AtomicU32,
     /// The lease that the webhooks' timeouts need, in milliseconds.
     lease: AtomicU64,
     lease_grew: Notify,
@@ -85,9 +90,17 @@ impl Signals {
         }
     }
 
-    /// Another worker was seen for the first time at this instant, or there are none.
-    pub(super) fn set_newcomer(&self, newcomer: Option<Instant>) {
-        *self.newcomer.lock().unwrap_or_else(PoisonError::into_inner) = newcomer;
+    /// So many other workers were seen, one of them for the first time where `newcomer` says when.
+    pub(super) fn set_others(&self, others: usize, newcomer: Option<Instant>) {
+        self.others.store(u32::try_from(others).unwrap_or(u32::MAX), Ordering::Relaxed);
+        if others == 0 || newcomer.is_some() {
+            *self.newcomer.lock().unwrap_or_else(PoisonError::into_inner) = newcomer;
+        }
+    }
+
+    /// How many workers share the database, this one included; no more than [`SHARED_BY_MAX`].
+    pub(super) fn workers(&self) -> u32 {
+        self.others.load(Ordering::Relaxed).saturating_add(1).min(SHARED_BY_MAX)
     }
 
     /// When this worker saw another one for the first time, most recently; none while there are no others.

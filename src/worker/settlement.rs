@@ -11,12 +11,13 @@ use crate::{
     store::{AttemptRow, DeadDelivery, DoneDelivery, LaneChange, Settlement},
 };
 
-/// How long outcomes gather before they are written, at least and at most: fewer, larger statements, and nobody waits for
-/// them. What is not written is sent again after a crash.
-const GATHER: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(8)];
+/// How long outcomes gather before they are written, at least, and at most for each worker: fewer, larger statements, and
+/// nobody waits for them. What is not written is sent again after a crash.
+const GATHER: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(25)];
 
-/// How many times as long as a settle takes to gather.
-const GATHER_FACTOR: u32 = 3;
+/// How many times as long as a settle takes to gather, for each worker: all of them together keep the database no busier with
+/// settles than one would.
+const GATHER_FACTOR: u32 = 8;
 
 /// How many requests wait for the log at most; later ones are left out of it.
 const LOG_MAX: usize = 50_000;
@@ -34,6 +35,8 @@ pub(super) struct Gathered {
     retire: Vec<LaneKey>,
     since: Option<Instant>,
     settle_takes: Takes,
+    /// How many workers share the database.
+    workers: u32,
 }
 
 /// What one settle writes.
@@ -77,7 +80,14 @@ impl Gathered {
 
     /// When it should be written; `None` while there is nothing.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.since.map(|since| since + self.settle_takes.pause(GATHER_FACTOR, GATHER))
+        let workers = self.workers.max(1);
+        let [least, most] = GATHER;
+        self.since.map(|since| since + self.settle_takes.pause(GATHER_FACTOR * workers, [least, most * workers]))
+    }
+
+    /// So many workers share the database.
+    pub(super) fn shared_by(&mut self, workers: u32) {
+        self.workers = workers;
     }
 
     /// A settle took so long.
@@ -88,7 +98,12 @@ impl Gathered {
     /// Takes all that has gathered but the log.
     pub(super) fn take(&mut self) -> Batch {
         let attempts = self.take_attempts();
-        let kept = Self { attempts, settle_takes: self.settle_takes, ..Self::default() };
+        let kept = Self {
+            attempts,
+            settle_takes: self.settle_takes,
+            workers: self.workers,
+            ..Self::default()
+        };
         let gathered = std::mem::replace(self, kept);
         Batch {
             settlement: Settlement {

@@ -59,11 +59,8 @@ async fn look(
     let others = store.watch_workers(worker).await?;
     let answered = Instant::now();
     seen.retain(|id, _| others.iter().any(|other| other.id == *id));
-    if others.is_empty() {
-        signals.set_newcomer(None);
-    } else if others.iter().any(|other| !seen.contains_key(&other.id)) {
-        signals.set_newcomer(Some(answered));
-    }
+    let newcomer = others.iter().any(|other| !seen.contains_key(&other.id)).then_some(answered);
+    signals.set_others(others.len(), newcomer);
     for other in others {
         let reason = match judge(seen, &other, asked, answered) {
             Verdict::Alive => continue,

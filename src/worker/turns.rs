@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{engine::Engine, lane::Phase, run::Run, takes::Takes};
+use super::{claim::MESSAGES, engine::Engine, lane::Phase, run::Run, takes::Takes};
 use crate::{domain::lane::LaneKey, store::LaneState};
 
 /// How long a run may take while other lanes of its webhook wait for a slot.
@@ -33,7 +33,7 @@ const LONG_WAIT: Duration = Duration::from_millis(500);
 /// Between two looks at who has had its turn.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// How long a lane keeps a slot.
+/// How long a lane keeps a slot, or one of its messages.
 pub(super) type RunTakes = Takes<16>;
 
 /// How many lanes to claim ahead for a webhook that may use `slots`, where a run takes so long.
@@ -42,7 +42,19 @@ pub(super) fn ahead(slots: usize, run: Duration) -> usize {
     usize::try_from(in_time).unwrap_or(usize::MAX).clamp((slots / 4).max(1), slots * AHEAD_MAX)
 }
 
+/// How many messages of a lane are sent before others have their turn, where each takes so long.
+fn in_slice(message: Duration) -> usize {
+    usize::try_from(SLICE.as_micros() / message.as_micros().max(1)).unwrap_or(usize::MAX)
+}
+
 impl Engine {
+    /// How many messages to read of one of a webhook's lanes: what is read and not sent in its turn may be read again by another
+    /// worker. As many as its requests carry, in any case.
+    pub(super) fn messages_in_slice(&self, webhook_id: i64) -> usize {
+        let batch = self.targets.get(&webhook_id).map_or(1, |target| target.settings.batch_size);
+        in_slice(self.claims.message_takes(webhook_id)).max(MESSAGES).max(batch)
+    }
+
     /// Starts runs while there are slots, webhook by webhook.
     pub(super) fn start_runs(&mut self) {
         if self.turns.is_empty() || self.slots.full() {
