@@ -255,7 +255,10 @@ impl Engine {
             _ => {}
         }
         self.log.fails = failure.is_some();
-        self.start_log();
+        // What came meanwhile goes with the next settle, so that both write as much at a time.
+        if self.gathered.due().is_none() {
+            self.start_log();
+        }
     }
 
     fn on_settled(&mut self, settled: Settled) {

@@ -11,13 +11,18 @@ use crate::{
     store::{AttemptRow, DeadDelivery, DoneDelivery, LaneChange, Settlement},
 };
 
-/// How long outcomes gather before they are written, at least, and at most for each worker: fewer, larger statements, and
-/// nobody waits for them. What is not written is sent again after a crash.
-const GATHER: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(25)];
+/// How long outcomes gather before they are written, at least: fewer, larger statements, and nobody waits for them. What is
+/// not written is sent again after a crash.
+const GATHER_MIN: Duration = Duration::from_millis(2);
 
-/// How many times as long as a settle takes to gather, for each worker: all of them together keep the database no busier with
-/// settles than one would.
-const GATHER_FACTOR: u32 = 8;
+/// How long they gather at most, and how many times as long as a settle takes, where few have come or a dead letter's lane waits.
+const GATHER_FEW: (u32, Duration) = (3, Duration::from_millis(8));
+
+/// The same where many come, for each worker: all workers together keep the database no busier with settles than one would.
+const GATHER_MANY: (u32, Duration) = (8, Duration::from_millis(25));
+
+/// So many are few: then no more are worth waiting for.
+const FEW: usize = 4;
 
 /// How many requests wait for the log at most; later ones are left out of it.
 const LOG_MAX: usize = 50_000;
@@ -80,9 +85,14 @@ impl Gathered {
 
     /// When it should be written; `None` while there is nothing.
     pub(super) fn due(&self) -> Option<Instant> {
-        let workers = self.workers.max(1);
-        let [least, most] = GATHER;
-        self.since.map(|since| since + self.settle_takes.pause(GATHER_FACTOR * workers, [least, most * workers]))
+        let (factor, most) = if self.done.len() <= FEW || !self.dead.is_empty() {
+            GATHER_FEW
+        } else {
+            let (factor, most) = GATHER_MANY;
+            let workers = self.workers.max(1);
+            (factor * workers, most * workers)
+        };
+        self.since.map(|since| since + self.settle_takes.pause(factor, [GATHER_MIN, most]))
     }
 
     /// So many workers share the database.
@@ -138,5 +148,57 @@ impl Gathered {
             self.lanes.entry((change.key, change.token)).or_insert(change);
         }
         self.since = Some(Instant::now() + wait);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::DeadReason;
+
+    fn done(message_id: i64) -> DoneDelivery {
+        DoneDelivery { key: LaneKey { webhook_id: 1, lane: 1 }, token: 1, message_id }
+    }
+
+    /// How long so many outcomes gather where a settle takes `took` and so many workers share the database.
+    fn gathers(outcomes: usize, took: Duration, workers: u32) -> Duration {
+        let mut gathered = Gathered::default();
+        gathered.settled(took);
+        gathered.shared_by(workers);
+        for message_id in 0..outcomes {
+            gathered.done(done(i64::try_from(message_id).unwrap_or_default()));
+        }
+        gathered.due().zip(gathered.since).map(|(due, since)| due - since).unwrap_or_default()
+    }
+
+    #[test]
+    fn few_are_written_soon_and_many_gather_for_longer_the_more_workers_there_are() {
+        let milliseconds = Duration::from_millis;
+        assert_eq!(Gathered::default().due(), None);
+        assert_eq!(gathers(1, Duration::ZERO, 1), GATHER_MIN);
+        assert_eq!(gathers(FEW, milliseconds(1), 4), milliseconds(3));
+        assert_eq!(gathers(FEW + 1, milliseconds(1), 1), milliseconds(8));
+        assert_eq!(gathers(FEW + 1, milliseconds(1), 4), milliseconds(32));
+        assert_eq!(gathers(FEW, milliseconds(100), 4), milliseconds(8));
+        assert_eq!(gathers(FEW + 1, milliseconds(100), 1), milliseconds(25));
+        assert_eq!(gathers(FEW + 1, milliseconds(100), 4), milliseconds(100));
+    }
+
+    #[test]
+    fn a_dead_letter_does_not_wait_for_many_others() {
+        let mut gathered = Gathered::default();
+        gathered.settled(Duration::from_millis(100));
+        (0..100).for_each(|message_id| gathered.done(done(message_id)));
+        let before = gathered.due();
+        gathered.dead(DeadDelivery {
+            delivery: done(100),
+            reason: DeadReason::AttemptsExhausted,
+            attempts: 1,
+            last_error: None,
+        });
+        assert!(gathered.due() < before);
+        gathered.take();
+        gathered.done(done(101));
+        assert!(gathered.settle_takes.mean() > Duration::ZERO, "what is known of settles stays");
     }
 }

@@ -217,6 +217,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn as_many_messages_are_read_as_are_sent_in_a_turn() {
+        assert_eq!(in_slice(Duration::from_millis(10)), 25);
+        assert_eq!(in_slice(Duration::from_secs(1)), 0);
+        assert!(in_slice(Duration::ZERO) > 1_000, "nothing is known yet");
+    }
+
+    #[test]
     fn the_longer_runs_take_the_fewer_lanes_are_claimed_ahead() {
         let mut run = RunTakes::default();
         assert_eq!(ahead(100, run.mean()), 400, "nothing is known yet");
