@@ -156,6 +156,8 @@ impl Engine {
             self.advance(key);
             return;
         }
+        // Should it owe something again, messages keep arriving.
+        lane.recurring = true;
         let wait = lane.next_retire_wait();
         if wait >= RETIRE_WAIT_MAX && self.dry.len() >= STRIPE_TAKEN_MAX {
             // A long transaction may hold the stripes of any number of lanes, which must not fill this worker.

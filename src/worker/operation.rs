@@ -255,8 +255,8 @@ impl Engine {
             _ => {}
         }
         self.log.fails = failure.is_some();
-        // What came meanwhile goes with the next settle, so that both write as much at a time.
-        if self.gathered.due().is_none() {
+        // A few that came meanwhile go with the next settle; many would only fill this worker until then.
+        if self.gathered.due().is_none() || self.gathered.logs_many() {
             self.start_log();
         }
     }

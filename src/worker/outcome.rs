@@ -33,7 +33,9 @@ impl Engine {
     pub(super) fn on_run_event(&mut self, event: RunEvent) {
         match event {
             RunEvent::Report(report) => self.on_report(&report),
-            RunEvent::Ended { key, sent, unsent, not_before } => self.on_run_ended(key, sent, unsent, not_before),
+            RunEvent::Ended { key, sent, unsent, not_before } => {
+                self.on_run_ended(key, sent, unsent, not_before)
+            }
         }
     }
 

@@ -15,7 +15,8 @@ use crate::{
 /// not written is sent again after a crash.
 const GATHER_MIN: Duration = Duration::from_millis(2);
 
-/// How long they gather at most, and how many times as long as a settle takes, where few have come or a dead letter's lane waits.
+/// How long they gather at most, and how many times as long as a settle takes, where few have come or a lane waits: a dead
+/// letter's, or one that ran dry and owes something again.
 const GATHER_FEW: (u32, Duration) = (3, Duration::from_millis(8));
 
 /// The same where many come, for each worker: all workers together keep the database no busier with settles than one would.
@@ -23,6 +24,12 @@ const GATHER_MANY: (u32, Duration) = (8, Duration::from_millis(25));
 
 /// So many are few: then no more are worth waiting for.
 const FEW: usize = 4;
+
+/// So many requests are worth a statement of their own for the log.
+const LOG_MANY: usize = 256;
+
+/// How many requests one statement adds to the log at most: it needs several times their memory.
+const LOG_BATCH: usize = 512;
 
 /// How many requests wait for the log at most; later ones are left out of it.
 const LOG_MAX: usize = 50_000;
@@ -85,7 +92,9 @@ impl Gathered {
 
     /// When it should be written; `None` while there is nothing.
     pub(super) fn due(&self) -> Option<Instant> {
-        let (factor, most) = if self.done.len() <= FEW || !self.dead.is_empty() {
+        // Where many lanes run dry, nobody adds to most of them.
+        let one_waits = !self.dead.is_empty() || (1..=FEW).contains(&self.retire.len());
+        let (factor, most) = if one_waits || self.done.len() <= FEW {
             GATHER_FEW
         } else {
             let (factor, most) = GATHER_MANY;
@@ -107,13 +116,9 @@ impl Gathered {
 
     /// Takes all that has gathered but the log.
     pub(super) fn take(&mut self) -> Batch {
-        let attempts = self.take_attempts();
-        let kept = Self {
-            attempts,
-            settle_takes: self.settle_takes,
-            workers: self.workers,
-            ..Self::default()
-        };
+        let attempts = std::mem::take(&mut self.attempts);
+        let kept =
+            Self { attempts, settle_takes: self.settle_takes, workers: self.workers, ..Self::default() };
         let gathered = std::mem::replace(self, kept);
         Batch {
             settlement: Settlement {
@@ -125,14 +130,19 @@ impl Gathered {
         }
     }
 
-    /// Takes what has gathered for the log.
+    /// Takes what the next statement adds to the log.
     pub(super) fn take_attempts(&mut self) -> Vec<AttemptRow> {
-        std::mem::take(&mut self.attempts)
+        self.attempts.drain(..self.attempts.len().min(LOG_BATCH)).collect()
     }
 
     /// The tokens of the lanes that change.
     pub(super) fn tokens(&self) -> impl Iterator<Item = i64> {
         self.lanes.keys().map(|(_, token)| *token)
+    }
+
+    /// Whether much has gathered for the log.
+    pub(super) fn logs_many(&self) -> bool {
+        self.attempts.len() >= LOG_MANY
     }
 
     /// Whether nothing has gathered for the log.
@@ -182,6 +192,18 @@ mod tests {
         assert_eq!(gathers(FEW, milliseconds(100), 4), milliseconds(8));
         assert_eq!(gathers(FEW + 1, milliseconds(100), 1), milliseconds(25));
         assert_eq!(gathers(FEW + 1, milliseconds(100), 4), milliseconds(100));
+    }
+
+    #[test]
+    fn a_lane_that_ran_dry_does_not_wait_for_many_others_unless_many_did() {
+        let mut gathered = Gathered::default();
+        gathered.settled(Duration::from_millis(100));
+        (0..100).for_each(|message_id| gathered.done(done(message_id)));
+        let before = gathered.due();
+        gathered.retire(LaneKey { webhook_id: 1, lane: 0 });
+        assert!(gathered.due() < before);
+        (0..100).for_each(|lane| gathered.retire(LaneKey { webhook_id: 1, lane }));
+        assert_eq!(gathered.due(), before);
     }
 
     #[test]
