@@ -34,7 +34,7 @@ impl Engine {
         match event {
             RunEvent::Report(report) => self.on_report(&report),
             RunEvent::Ended { key, sent, unsent, not_before } => {
-                self.on_run_ended(key, sent, unsent, not_before)
+                self.on_run_ended(key, sent, unsent, not_before);
             }
         }
     }
