@@ -54,6 +54,8 @@ pub struct OtherWorker {
     pub heartbeat_at: Timestamp,
     /// How long that may stand still.
     pub lease: Duration,
+    /// How many requests it had in flight then.
+    pub in_flight: i32,
     /// Whether nobody holds its lock.
     pub lock_free: bool,
 }
@@ -123,7 +125,8 @@ impl Store {
                     heartbeat_at: row.try_get(2)?,
                     lease: Duration::try_from_secs_f64(row.try_get(3)?)
                         .map_err(|error| StoreError::Unexpected(format!("workers.lease: {error}")))?,
-                    lock_free: row.try_get(4)?,
+                    in_flight: row.try_get(4)?,
+                    lock_free: row.try_get(5)?,
                 })
             })
             .collect()

@@ -14,7 +14,7 @@ use super::{
     operation::{Done, READ_LIMITS},
     pace::POLL_IDLE,
     target::Targets,
-    turns::{self, RunTakes},
+    turns::RunTakes,
 };
 use crate::store::{ClaimedLane, DueAfter, ReadLimits, StoreError, Want};
 
@@ -222,7 +222,7 @@ impl Engine {
             return;
         }
         self.claims.room_looked_at = now;
-        let wants = self.wants(look);
+        let wants = self.wants(look, now);
         self.claims.look = false;
         if wants.is_empty() {
             return;
@@ -250,7 +250,7 @@ impl Engine {
     }
 
     /// `look` is whether every webhook may have something new; the others are those whose last claim came back full.
-    fn wants(&mut self, look: bool) -> Vec<Want> {
+    fn wants(&mut self, look: bool, now: Instant) -> Vec<Want> {
         // Lanes and bytes.
         let mut held_by: HashMap<i64, (usize, usize)> = HashMap::new();
         // Lanes that ran dry are held too, but send nothing.
@@ -279,12 +279,12 @@ impl Engine {
                 continue;
             }
             let limit = self.fair_slots(*id, waiting);
+            let ahead = self.ahead(*id, limit, now);
             let claims = self.claims.webhooks.entry(*id).or_default();
             let (held, bytes) = held_by.get(id).copied().unwrap_or_default();
             if too_much && bytes > BYTES_MAX / held_by.len() {
                 continue;
             }
-            let ahead = turns::ahead(limit, claims.run_takes.mean());
             let most = limit + ahead;
             // As many as are free at most, so that some always are, however many webhooks hang.
             let room = most.min(free.max(FLOOR)).saturating_sub(held);

@@ -75,7 +75,7 @@ impl Engine {
     pub(super) fn ran_dry(&mut self, key: LaneKey) {
         let Some(lane) = self.lanes.get(&key) else { return };
         let now = Instant::now();
-        let held_long = self.hold_claim(now).is_some_and(|time| now.duration_since(lane.claimed_at) > time);
+        let held_long = self.hold_claim(now).is_some_and(|time| now.duration_since(lane.held_since) > time);
         if !lane.recurring || held_long || self.dry.len() >= HOLD_DRY_MAX {
             self.retire(key);
             return;
@@ -152,12 +152,13 @@ impl Engine {
         if !matches!(lane.phase, Phase::Retiring) {
             return;
         }
+        // Where it owes something again, messages keep arriving.
+        lane.recurring = true;
+        lane.held_since = Instant::now();
         if self.draining || lane.has_messages() {
             self.advance(key);
             return;
         }
-        // Should it owe something again, messages keep arriving.
-        lane.recurring = true;
         let wait = lane.next_retire_wait();
         if wait >= RETIRE_WAIT_MAX && self.dry.len() >= STRIPE_TAKEN_MAX {
             // A long transaction may hold the stripes of any number of lanes, which must not fill this worker.

@@ -24,6 +24,7 @@ use super::{
     dry::Retired,
     handed::Arrivals,
     lane::{Lane, Phase},
+    log::Log,
     news::{Look, News},
     operation::Done,
     pace::{Pace, Silence},
@@ -85,14 +86,6 @@ pub(super) struct Engine {
     /// How many statements failed in a row; the first is logged, the wait grows.
     pub(super) trouble: u32,
     pub(super) log: Log,
-}
-
-/// How it goes with the log of attempts.
-#[derive(Default)]
-pub(super) struct Log {
-    pub(super) under_way: bool,
-    /// Whether the last write to it failed.
-    pub(super) fails: bool,
 }
 
 /// Statements that are under way, of which there is one at a time.
@@ -216,6 +209,10 @@ impl Engine {
             self.start_claim(now);
         }
         self.gathered.shared_by(self.signals.workers());
+        if self.draining {
+            // Other workers wait for the lanes.
+            self.gathered.hasten();
+        }
         self.start_read(now);
         self.start_settle(now);
         self.signals.in_flight.store(self.slots.used(), Ordering::Relaxed);
@@ -368,9 +365,8 @@ impl Engine {
     fn drained(&self) -> bool {
         self.lanes.is_empty()
             && !self.under_way.settle
-            && !self.log.under_way
             && self.gathered.due().is_none()
-            && self.gathered.logged()
+            && self.log.is_idle()
             && !self.claims.under_way()
     }
 }

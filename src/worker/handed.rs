@@ -100,20 +100,27 @@ impl Engine {
     fn on_follower(&mut self, follower: Follower) {
         let key = follower.key;
         let lane = self.lanes.get_mut(&key);
-        let dry = lane.as_ref().is_some_and(|lane| matches!(lane.phase, Phase::Dry { .. }));
+        let (dry, retiring) = match lane.as_ref().map(|lane| &lane.phase) {
+            Some(Phase::Dry { .. }) => (true, false),
+            Some(Phase::Retiring) => (false, true),
+            _ => (false, false),
+        };
         if !lane.is_some_and(|lane| lane.follow(follower)) {
             // Given back meanwhile, or there is more that is not known here: as after any other notification.
             self.claims.look();
         } else if dry {
             self.advance(key);
         }
+        if retiring {
+            self.gathered.hasten();
+        }
     }
 
-    /// Whether lanes may be handed over to this worker: it can start them at once. Once it could not, it must have become idler
-    /// than that, or its row would be written all the time.
+    /// Whether lanes may be handed over to this worker: it can start them at once, also beside a webhook that hangs and leaves
+    /// a fifth of the slots. Once it could not, it must have become idler than that, or its row would be written all the time.
     pub(super) fn accepts(&self) -> bool {
-        let part = if self.signals.accepts.load(Ordering::Relaxed) { 2 } else { 4 };
-        !self.draining && !self.targets.is_empty() && self.slots.used() * part <= self.config.concurrency
+        let part = if self.signals.accepts.load(Ordering::Relaxed) { 16 } else { 6 };
+        !self.draining && !self.targets.is_empty() && self.slots.free() * part >= self.config.concurrency
     }
 
     /// The tokens of the lanes that were handed over and arrived: held, about to be taken in, or on their way back.

@@ -49,8 +49,11 @@ pub(super) struct Lane {
     pub(super) phase: Phase,
     /// When its latest run began, or it was claimed.
     pub(super) run_began: Instant,
-    /// Whether messages keep arriving, since it was retired shortly before its claim: then it is held on when it runs dry.
+    /// Whether messages keep arriving, since it was retired shortly before its claim, or was to be retired and was not: then it is
+    /// held on when it runs dry.
     pub(super) recurring: bool,
+    /// Since when it is held on. It begins anew where the lane was not retired, or that would be tried after each run.
+    pub(super) held_since: Instant,
     /// The wait before the next try to retire it.
     retire_wait: Duration,
 }
@@ -75,6 +78,8 @@ pub(super) enum Owes {
     ReadNow,
     /// It sends, and is read on when it has sent what it has.
     ReadLater,
+    /// Its retirement finds it, and should come soon.
+    Retire,
 }
 
 /// What a held lane is doing.
@@ -126,6 +131,7 @@ impl Lane {
             phase: Phase::Idle,
             run_began: now,
             recurring: false,
+            held_since: now,
             retire_wait: RETIRE_WAIT_MIN,
         };
         lane.append(claimed.owed);
@@ -185,8 +191,7 @@ impl Lane {
         }
         match self.phase {
             Phase::Dry { .. } => return Owes::ReadNow,
-            // Its retirement finds that out.
-            Phase::Retiring => return Owes::Known,
+            Phase::Retiring => return Owes::Retire,
             _ => self.more = true,
         }
         if self.reading == Reading::UnderWay {

@@ -32,6 +32,7 @@ mod engine;
 mod handed;
 mod lane;
 mod liveness;
+mod log;
 mod maintenance;
 mod news;
 mod operation;

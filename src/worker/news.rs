@@ -214,6 +214,7 @@ impl Engine {
             match lane.owes(published.latest) {
                 Owes::ReadNow => now.push(lane.key),
                 Owes::ReadLater => later += 1,
+                Owes::Retire => self.gathered.hasten(),
                 Owes::Known => {}
             }
             // A lane's row may be gone, or given back, before this worker hears of it.

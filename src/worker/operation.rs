@@ -35,7 +35,7 @@ pub(super) enum Done {
     Claimed { wants: Vec<Want>, claimed: Result<Vec<ClaimedLane>, StoreError> },
     Read { asked: Vec<HeldLane>, read: Result<Vec<ReadLane>, StoreError> },
     Settled(Settled),
-    Logged(Result<(), StoreError>),
+    Logged { rows: usize, logged: Result<(), StoreError> },
     News { first: bool, news: Result<Vec<LaneNews>, StoreError> },
     Targets(Result<Vec<Target>, StoreError>),
     Disabled(i64, Result<(), StoreError>),
@@ -67,7 +67,7 @@ impl Engine {
             Done::Read { asked, read } => self.on_read(asked, read),
             Done::News { first, news } => self.on_news(first, news),
             Done::Settled(settled) => self.on_settled(settled),
-            Done::Logged(logged) => self.on_logged(logged.err().as_ref()),
+            Done::Logged { rows, logged } => self.on_logged(rows, logged.err().as_ref()),
             Done::Targets(Ok(targets)) => self.on_targets(Some(targets)),
             Done::Targets(Err(error)) => {
                 self.trouble(&error, "reading webhooks");
@@ -193,6 +193,7 @@ impl Engine {
             let Some(lane) = self.lanes.get(&key) else { continue };
             match lane.phase {
                 Phase::Idle => self.advance(key),
+                Phase::Retiring if new => self.gathered.hasten(),
                 Phase::Dry { .. } if new || lane.more => {
                     self.pace.found(1);
                     self.advance(key);
@@ -203,8 +204,11 @@ impl Engine {
         }
     }
 
-    /// Writes what has gathered, if it is time.
+    /// Writes what has gathered, if it is time, and the log beside it.
     pub(super) fn start_settle(&mut self, now: Instant) {
+        if self.gathered.due().is_none() {
+            self.start_log();
+        }
         if self.under_way.settle || self.gathered.due().is_none_or(|due| now < due) {
             return;
         }
@@ -232,33 +236,6 @@ impl Engine {
             };
             Done::Settled(Settled { settlement, written, retire, retired, took: begun.elapsed() })
         });
-    }
-
-    /// Writes the log. Beside the settles and not with them: a lock on the log must not hold them up.
-    fn start_log(&mut self) {
-        if self.log.under_way || self.gathered.logged() {
-            return;
-        }
-        self.log.under_way = true;
-        let attempts = self.gathered.take_attempts();
-        let (store, worker) = (self.store.clone(), self.worker);
-        self.operations.spawn(async move { Done::Logged(store.append_attempts(worker, &attempts).await) });
-    }
-
-    fn on_logged(&mut self, failure: Option<&StoreError>) {
-        self.log.under_way = false;
-        match failure {
-            None if self.log.fails => info!("the log of attempts is written again"),
-            Some(error) if !self.log.fails => {
-                warn!(%error, "the log of attempts cannot be written; requests go on");
-            }
-            _ => {}
-        }
-        self.log.fails = failure.is_some();
-        // A few that came meanwhile go with the next settle; many would only fill this worker until then.
-        if self.gathered.due().is_none() || self.gathered.logs_many() {
-            self.start_log();
-        }
     }
 
     fn on_settled(&mut self, settled: Settled) {

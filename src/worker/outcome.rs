@@ -58,7 +58,7 @@ impl Engine {
             Outcome::Gone => self.on_gone(report),
         }
         for message_id in &report.message_ids {
-            self.gathered.attempt(AttemptRow {
+            self.log.add(AttemptRow {
                 webhook_id: key.webhook_id,
                 message_id: *message_id,
                 attempt: report.attempt,
@@ -70,10 +70,12 @@ impl Engine {
 
     fn on_accepted(&mut self, report: &Report) {
         let Some(lane) = self.lanes.get_mut(&report.key) else { return };
+        let (key, token) = (lane.key, lane.token);
         for message_id in &report.message_ids {
             lane.left(*message_id);
-            self.gathered.done(DoneDelivery { key: lane.key, token: lane.token, message_id: *message_id });
         }
+        let message_ids = report.message_ids.iter();
+        self.gathered.done(message_ids.map(|id| DoneDelivery { key, token, message_id: *id }));
         if lane.failures > 0 || lane.unsaved(SAVE_POSITION_AFTER) {
             // A crash must not count the failures of this message against the next one.
             lane.failures = 0;

@@ -35,9 +35,14 @@ impl Slots {
         self.used
     }
 
+    /// How many slots are free.
+    pub(super) fn free(&self) -> usize {
+        self.capacity.saturating_sub(self.used)
+    }
+
     /// Whether none is free.
     pub(super) fn full(&self) -> bool {
-        self.used >= self.capacity
+        self.free() == 0
     }
 
     /// How many slots a webhook could use if no other did; `own` is the limit of its policy.
@@ -61,7 +66,7 @@ impl Slots {
     /// Takes a slot for a webhook, if it may have one. `waiting` is as for [`Slots::fair_limit`].
     pub(super) fn take(&mut self, webhook_id: i64, own: Option<usize>, waiting: usize) -> bool {
         let limit = self.fair_limit(webhook_id, own, waiting);
-        let free = self.capacity.saturating_sub(self.used);
+        let free = self.free();
         let webhook = self.webhooks.entry(webhook_id).or_default();
         // With a single slot in all, nobody can leave one free.
         let share = if self.capacity == 1 { 1 } else { free * SHARE };

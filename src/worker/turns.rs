@@ -6,7 +6,7 @@
 //! in how long they take.)
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -37,7 +37,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(super) type RunTakes = Takes<16>;
 
 /// How many lanes to claim ahead for a webhook that may use `slots`, where a run takes so long.
-pub(super) fn ahead(slots: usize, run: Duration) -> usize {
+fn ahead(slots: usize, run: Duration) -> usize {
     let in_time = slots as u128 * AHEAD.as_micros() / run.as_micros().max(1);
     usize::try_from(in_time).unwrap_or(usize::MAX).clamp((slots / 4).max(1), slots * AHEAD_MAX)
 }
@@ -48,8 +48,8 @@ fn in_slice(message: Duration) -> usize {
 }
 
 impl Engine {
-    /// How many messages to read of one of a webhook's lanes: what is read and not sent in its turn may be read again by another
-    /// worker. As many as its requests carry, in any case.
+    /// How many messages to read of one of a webhook's lanes, if a read's limit allows: what is read and not sent in its turn may be
+    /// read again by another worker. As many as its requests carry, in any case.
     pub(super) fn messages_in_slice(&self, webhook_id: i64) -> usize {
         let batch = self.targets.get(&webhook_id).map_or(1, |target| target.settings.batch_size);
         in_slice(self.claims.message_takes(webhook_id)).max(MESSAGES).max(batch)
@@ -134,13 +134,11 @@ impl Engine {
         }
         let waiting = self.waiting();
         for (webhook_id, held) in held {
-            let waited = self.first_in_line(webhook_id).map_or(Duration::ZERO, |since| now - since);
-            if waited < LONG_WAIT {
+            if self.waited(webhook_id, now) < LONG_WAIT {
                 continue;
             }
             let slots = self.fair_slots(webhook_id, waiting);
-            // A run that has not ended yet tells nothing of its time, but those that wait do.
-            let most = slots + ahead(slots, self.claims.run_takes(webhook_id).max(waited));
+            let most = slots + self.ahead(webhook_id, slots, now);
             // Not for a few: what is given back waits behind all others.
             if held > most + most / 4 + 1 {
                 self.give_back_waiting(webhook_id, held - most);
@@ -148,13 +146,21 @@ impl Engine {
         }
     }
 
-    /// Since when the first lane in line waits.
-    fn first_in_line(&self, webhook_id: i64) -> Option<Instant> {
-        let key = self.queued.get(&webhook_id)?.front()?;
-        match self.lanes.get(key)?.phase {
-            Phase::Queued { since } => Some(since),
-            _ => None,
+    /// For how long the first lane in line has waited.
+    fn waited(&self, webhook_id: i64, now: Instant) -> Duration {
+        let first =
+            self.queued.get(&webhook_id).and_then(VecDeque::front).and_then(|key| self.lanes.get(key));
+        match first.map(|lane| &lane.phase) {
+            Some(Phase::Queued { since }) => now.duration_since(*since),
+            _ => Duration::ZERO,
         }
+    }
+
+    /// How many lanes a webhook may have claimed beside those in its `slots`. The same for whoever claims and whoever gives
+    /// back, or lanes would be claimed and given back in turns.
+    pub(super) fn ahead(&self, webhook_id: i64, slots: usize, now: Instant) -> usize {
+        // A run that has not ended yet tells nothing of its time, but those that wait for it do.
+        ahead(slots, self.claims.run_takes(webhook_id).max(self.waited(webhook_id, now)))
     }
 
     /// How many webhooks have lanes that wait and could use one more slot. Those that hang or are limited, and have all that
@@ -178,7 +184,7 @@ impl Engine {
         for _ in 0..count {
             // Its entry stays while it is in line for a turn.
             let queue = self.queued.get_mut(&webhook_id).filter(|queue| queue.len() > 1);
-            let Some(key) = queue.and_then(std::collections::VecDeque::pop_back) else { return };
+            let Some(key) = queue.and_then(VecDeque::pop_back) else { return };
             if self.lanes.get(&key).is_some_and(|lane| matches!(lane.phase, Phase::Queued { .. })) {
                 self.give_way(key);
             }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::support::{Answer, Broker, Scene, check_order, expected, publish};
+use crate::support::{Answer, Broker, Scene, check_order, expected, publish, quick_delivery};
 
 /// Waits until messages are handed over to somebody.
 async fn somebody_accepts(scene: &Scene) {
@@ -31,6 +31,32 @@ async fn messages_that_are_handed_over_are_delivered_in_order_without_being_clai
     assert_eq!(check_order(&scene.receiver.received(), &expected(&scene.client, &["/"]).await), 0, "{other}");
     for broker in brokers {
         broker.stop().await;
+    }
+}
+
+/// A receiver that never answers holds four of five slots, and keeps nobody else's messages from being handed over.
+#[tokio::test]
+async fn messages_are_handed_over_beside_a_receiver_that_hangs() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.receiver.set_script(|request| match request.path.as_str() {
+        "/" => Answer::Hang,
+        _ => Answer::Status(204),
+    });
+    scene
+        .sql("INSERT INTO messages (topic_id, partition_key, payload) SELECT 1, 'key-' || n, '{}' FROM generate_series(1, 40) n")
+        .await;
+    let healthy = scene.webhook("/healthy", &[]).await;
+    let _broker = Broker::with(scene.store(), 10, quick_delivery());
+    scene.receiver.wait_for(8).await;
+    scene.until("EXISTS (SELECT FROM workers WHERE accepts AND in_flight >= 8)").await;
+    for key in ["a", "b", "c"] {
+        scene.sql("BEGIN").await;
+        scene.publish(&[key]).await;
+        let claimed =
+            format!("SELECT count(*) FROM lanes WHERE webhook_id = {healthy} AND claimed_by IS NOT NULL");
+        assert_eq!(scene.number(&claimed).await, 1, "{key}");
+        scene.sql("COMMIT").await;
+        scene.until(&format!("NOT EXISTS (SELECT FROM lanes WHERE webhook_id = {healthy})")).await;
     }
 }
 

@@ -89,3 +89,32 @@ async fn turns_take_nothing_from_a_rate() {
     // 5.5 s by the rate; a part of it is lost where a lane gives way while it waits.
     assert!(received.len() == 12 && took < Duration::from_secs(8), "{} in {took:?}", received.len());
 }
+
+/// The lanes of a receiver that never answers are given back to whoever has a slot for them, and are not claimed anew at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_that_nobody_has_a_slot_for_stay_where_they_are() {
+    let scene = Scene::with_webhook(&[]).await;
+    backlog(&scene, 60, 1).await;
+    scene.receiver.set_script(|request| match request.path.as_str() {
+        "/" => Answer::Hang,
+        _ => Answer::Status(204),
+    });
+    let healthy = scene.webhook("/healthy", &[]).await;
+    let _broker = Broker::with(scene.store(), 10, quick_delivery());
+    scene.receiver.wait_for(8).await;
+    scene.until("(SELECT count(*) FROM lanes WHERE claimed_by IS NOT NULL) BETWEEN 8 AND 20").await;
+    let held = format!(
+        "SELECT string_agg(lane || ':' || token, ' ' ORDER BY lane)
+           FROM lanes WHERE claimed_by IS NOT NULL AND webhook_id <> {healthy}"
+    );
+    let before = scene.text(&held).await;
+    for round in 0..20 {
+        let id = scene.publish(&["key-1"]).await[0];
+        let delivered =
+            |all: &[Received]| all.iter().any(|one| one.path == "/healthy" && one.position() == id);
+        scene.receiver.wait_until("the healthy one's request", delivered).await;
+        assert_eq!(scene.text(&held).await, before, "round {round}");
+        // Until it is looked at again who waits.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

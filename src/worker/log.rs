@@ -1,0 +1,180 @@
+//! The log of attempts: what has been tried and is not in it yet.
+//!
+//! Promised: the log holds up nothing. It is written beside the settles, and where that fails, or falls behind, requests are
+//! left out of it, which is said.
+
+use std::collections::VecDeque;
+
+use tracing::{info, warn};
+
+use super::{engine::Engine, operation::Done};
+use crate::store::{AttemptRow, StoreError};
+
+/// So many rows are worth a statement of their own.
+const MANY: usize = 256;
+
+/// How many rows one statement adds: it needs several times their memory.
+const BATCH: usize = 512;
+
+/// The same where many wait: what part of them, so that a slow database is caught up with.
+const BATCH_PART: usize = 8;
+
+/// How many rows wait at most; later ones are left out.
+const WAITING_MAX: usize = 50_000;
+
+/// What is to be written to the log.
+#[derive(Default)]
+pub(super) struct Log {
+    waiting: VecDeque<AttemptRow>,
+    under_way: bool,
+    /// Whether the last write to it failed.
+    fails: bool,
+    /// How many rows were left out since one was written.
+    left_out: usize,
+}
+
+impl Log {
+    pub(super) fn add(&mut self, row: AttemptRow) {
+        if self.waiting.len() < WAITING_MAX {
+            self.waiting.push_back(row);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Whether nothing waits, and nothing is being written.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && !self.under_way
+    }
+
+    /// Takes what the next statement adds, of which there is one at a time.
+    fn begin(&mut self) -> Option<Vec<AttemptRow>> {
+        if self.under_way || self.waiting.is_empty() {
+            return None;
+        }
+        self.under_way = true;
+        let count = BATCH.max(self.waiting.len() / BATCH_PART).min(self.waiting.len());
+        Some(self.waiting.drain(..count).collect())
+    }
+
+    /// A statement of `rows` rows was answered. Where it failed as the one before did, whatever waits is left out too: what
+    /// locks the log, or fills its disk, may do so for long, and must not fill the memory, or keep a worker from stopping.
+    fn written(&mut self, rows: usize, failure: Option<&StoreError>) {
+        self.under_way = false;
+        match failure {
+            Some(error) => {
+                self.left_out += rows;
+                if self.fails {
+                    self.left_out += self.waiting.len();
+                    self.waiting = VecDeque::new();
+                } else {
+                    warn!(%error, "the log of attempts cannot be written; requests go on");
+                }
+            }
+            None if self.fails => info!(left_out = self.left_out, "the log of attempts is written again"),
+            None if self.left_out > 0 => {
+                warn!(left_out = self.left_out, "the log of attempts fell behind");
+            }
+            None => {}
+        }
+        self.fails = failure.is_some();
+        if !self.fails {
+            self.left_out = 0;
+        }
+    }
+}
+
+impl Engine {
+    /// Writes to the log what waits for that.
+    pub(super) fn start_log(&mut self) {
+        let Some(attempts) = self.log.begin() else { return };
+        let (store, worker) = (self.store.clone(), self.worker);
+        self.operations.spawn(async move {
+            Done::Logged { rows: attempts.len(), logged: store.append_attempts(worker, &attempts).await }
+        });
+    }
+
+    pub(super) fn on_logged(&mut self, rows: usize, failure: Option<&StoreError>) {
+        self.log.written(rows, failure);
+        // A few that came meanwhile go with the next settle; many would only fill this worker until then.
+        if self.log.waiting.len() >= MANY {
+            self.start_log();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::domain::attempt::{AttemptResult, Outcome};
+
+    fn add(log: &mut Log, rows: usize) {
+        for _ in 0..rows {
+            log.add(AttemptRow {
+                webhook_id: 1,
+                message_id: 1,
+                attempt: 1,
+                result: AttemptResult {
+                    outcome: Outcome::Accepted,
+                    status_code: Some(204),
+                    error_class: None,
+                    error: None,
+                    duration: Duration::ZERO,
+                    response_excerpt: None,
+                    retry_after: None,
+                },
+                attempted_at: Timestamp::UNIX_EPOCH,
+            });
+        }
+    }
+
+    fn begin(log: &mut Log) -> Option<usize> {
+        log.begin().map(|rows| rows.len())
+    }
+
+    fn failure() -> StoreError {
+        StoreError::Unexpected("disk full".to_owned())
+    }
+
+    #[test]
+    fn one_statement_at_a_time_writes_a_part_that_grows_with_what_waits() {
+        let mut log = Log::default();
+        assert_eq!(begin(&mut log), None);
+        add(&mut log, 700);
+        assert_eq!(begin(&mut log), Some(BATCH));
+        assert_eq!(begin(&mut log), None, "one is under way");
+        log.written(BATCH, None);
+        assert_eq!(begin(&mut log), Some(700 - BATCH));
+        assert!(!log.is_idle());
+        log.written(700 - BATCH, None);
+        assert!(log.is_idle());
+        add(&mut log, 40_000);
+        assert_eq!(begin(&mut log), Some(5_000));
+    }
+
+    #[test]
+    fn what_cannot_be_written_does_not_wait_for_ever() {
+        let mut log = Log::default();
+        add(&mut log, WAITING_MAX + 3);
+        assert_eq!((log.waiting.len(), log.left_out), (WAITING_MAX, 3));
+        let rows = begin(&mut log).unwrap();
+        log.written(rows, Some(&failure()));
+        assert_eq!(
+            (log.waiting.len(), log.left_out),
+            (WAITING_MAX - rows, rows + 3),
+            "it may have been bad luck"
+        );
+        let rows = begin(&mut log).unwrap();
+        log.written(rows, Some(&failure()));
+        assert!(log.is_idle());
+        assert_eq!(log.left_out, WAITING_MAX + 3);
+        add(&mut log, 1);
+        begin(&mut log);
+        log.written(1, None);
+        assert_eq!((log.fails, log.left_out), (false, 0));
+    }
+}
