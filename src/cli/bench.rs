@@ -89,6 +89,9 @@ pub(super) struct BenchCommand {
     /// How long publishers publish [default: 5]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: Option<u64>,
+    /// How many messages a second are published in sustained [default: as many as can be]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    per_second: Option<u64>,
     /// How long each run of held-snapshot takes, of which there are four a round [default: 2]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=600))]
     minutes: Option<u64>,
@@ -167,6 +170,7 @@ impl BenchCommand {
         scale.rounds = self.rounds.map_or(scale.rounds, size);
         scale.concurrency = self.concurrency.map_or(scale.concurrency, size);
         scale.length = self.seconds.map_or(scale.length, Duration::from_secs);
+        scale.per_second = self.per_second.or(scale.per_second);
         scale.held = self.minutes.map_or(scale.held, Duration::from_mins);
         if !self.lanes.is_empty() {
             scale.lanes.clone_from(&self.lanes);

@@ -41,6 +41,16 @@ pub struct WorkerSession {
     client: Arc<tokio_postgres::Client>,
     worker: Uuid,
     heartbeat: tokio_postgres::Statement,
+    count_waiting_publishers: tokio_postgres::Statement,
+}
+
+/// What a heartbeat was answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Heartbeat {
+    /// For how long publishers do not NOTIFY.
+    pub silent_for: Duration,
+    /// The last id that was given to a message; 0 before the first.
+    pub last_message_id: i64,
 }
 
 /// Another worker, as it looks from here.
@@ -111,7 +121,9 @@ impl Store {
             .await?;
         client.execute(&*self.schema.text(sql!("workers/listen")), &[&info.id]).await?;
         let heartbeat = client.prepare(&self.schema.text(sql!("workers/heartbeat"))).await?;
-        Ok((WorkerSession { client: Arc::new(client), worker: info.id, heartbeat }, receiver))
+        let count_waiting_publishers = client.prepare(sql!("wake/count_waiting_publishers")).await?;
+        let client = Arc::new(client);
+        Ok((WorkerSession { client, worker: info.id, heartbeat, count_waiting_publishers }, receiver))
     }
 
     /// Looks at the other workers.
@@ -157,17 +169,25 @@ impl WorkerSession {
     /// A round trip that says the worker lives. With a lease, its row says so as well, and whether lanes may be handed over
     /// to it.
     ///
-    /// Returns for how long publishers do not NOTIFY. Fails with SQLSTATE 55000 where the worker was struck off.
+    /// Fails with SQLSTATE 55000 where the worker was struck off.
     pub async fn heartbeat(
         &self,
         in_flight: usize,
         lease: Option<Duration>,
         accepts: bool,
-    ) -> Result<Duration, StoreError> {
+    ) -> Result<Heartbeat, StoreError> {
         let in_flight = i32::try_from(in_flight).unwrap_or(i32::MAX);
         let lease = lease.map(|lease| lease.as_secs_f64());
         let row =
             self.client.query_one(&self.heartbeat, &[&self.worker, &in_flight, &lease, &accepts]).await?;
-        Ok(Duration::from_micros(u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default()))
+        Ok(Heartbeat {
+            silent_for: Duration::from_micros(u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default()),
+            last_message_id: row.try_get::<_, Option<i64>>(1)?.unwrap_or_default(),
+        })
+    }
+
+    /// Counts the publishers, of any database of the server, whose commits wait for another's because both NOTIFY.
+    pub async fn count_waiting_publishers(&self) -> Result<i64, StoreError> {
+        Ok(self.client.query_one(&self.count_waiting_publishers, &[]).await?.try_get(0)?)
     }
 }

@@ -57,8 +57,6 @@ pub(super) struct Claims {
     not_before: Instant,
     room_looked_at: Instant,
     next_token: i64,
-    /// Lanes that were given back and not found again.
-    given_back: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -106,7 +104,6 @@ impl Claims {
             not_before: now,
             room_looked_at: now,
             next_token: 1,
-            given_back: 0,
         }
     }
 
@@ -157,11 +154,6 @@ impl Claims {
         let webhook = self.webhooks.entry(webhook_id).or_default();
         webhook.hungry = true;
         webhook.since_asked = true;
-    }
-
-    /// A lane is on its way back to the database. When it is claimed again that is no news.
-    pub(super) fn gave_back(&mut self) {
-        self.given_back += 1;
     }
 
     /// How long a lane of a webhook keeps its slot.
@@ -313,8 +305,8 @@ impl Engine {
     pub(super) fn on_claimed(&mut self, wants: &[Want], claimed: Vec<ClaimedLane>) {
         self.claims.under_way = false;
         let mut full_until: HashMap<i64, (usize, Timestamp)> = HashMap::new();
-        let (found, now) = (claimed.len(), Instant::now());
-        if found > 0 {
+        let now = Instant::now();
+        if !claimed.is_empty() {
             self.claims.found(now);
         }
         for lane in claimed {
@@ -341,10 +333,7 @@ impl Engine {
                 }
             }
         }
-        let again = found.min(self.claims.given_back);
-        // Others may have taken the rest.
-        self.claims.given_back = (self.claims.given_back - again) / 2;
-        let silence = self.pace.looked(found - again, self.claims.asked, now);
+        let silence = self.pace.looked(self.claims.asked, self.signals.publishing(), now);
         self.ask_for_silence(silence);
     }
 
@@ -370,7 +359,8 @@ impl Engine {
         self.claims.under_way = false;
         self.claims.look = true;
         self.claims.not_before = Instant::now() + self.trouble(error, "claim");
-        self.pace.looked(0, self.claims.asked, Instant::now());
+        let silence = self.pace.looked(self.claims.asked, self.signals.publishing(), Instant::now());
+        self.ask_for_silence(silence);
     }
 
     /// A statement failed: how long to wait before the next try. Said once, until one succeeds.

@@ -259,7 +259,7 @@ impl Engine {
         }
         if signals.wakes > 0 {
             self.claims.look();
-            let silence = self.pace.noticed(signals.wakes, now);
+            let silence = self.pace.noticed(signals.wakes, self.signals.publishing(), now);
             self.ask_for_silence(silence);
         }
     }

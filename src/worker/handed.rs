@@ -74,7 +74,7 @@ impl Engine {
                 self.on_follower(follower);
             }
         }
-        let silence = self.pace.noticed(count, now);
+        let silence = self.pace.noticed(count, self.signals.publishing(), now);
         self.ask_for_silence(silence);
     }
 

@@ -38,6 +38,7 @@ mod news;
 mod operation;
 mod outcome;
 mod pace;
+mod published;
 mod restart;
 mod run;
 mod session;

@@ -176,7 +176,7 @@ impl Engine {
         if self.news.look == Look::Alone
             && let Some(asked) = self.news.asked
         {
-            let silence = self.pace.looked(0, asked, now);
+            let silence = self.pace.looked(asked, self.signals.publishing(), now);
             self.ask_for_silence(silence);
         }
         if let Some(look) = self.news.again.take() {
@@ -208,14 +208,13 @@ impl Engine {
         for target in self.targets.values().filter(|target| target.deliverable()) {
             *webhooks.entry(&target.settings.topic).or_default() += 1;
         }
-        let (mut now, mut later) = (Vec::new(), 0);
+        let mut now = Vec::new();
         for lane in self.lanes.values_mut() {
             let Some(published) = latest.get_mut(&lane.key.lane) else { continue };
             match lane.owes(published.latest) {
                 Owes::ReadNow => now.push(lane.key),
-                Owes::ReadLater => later += 1,
                 Owes::Retire => self.gathered.hasten(),
-                Owes::Known => {}
+                Owes::ReadLater | Owes::Known => {}
             }
             // A lane's row may be gone, or given back, before this worker hears of it.
             if let Some(target) = self.targets.get(&lane.key.webhook_id)
@@ -234,8 +233,6 @@ impl Engine {
                 self.claims.look();
             }
         }
-        // What is read now counts when something is found.
-        self.pace.found(later);
         for key in now {
             self.read_on(key);
         }

@@ -194,10 +194,7 @@ impl Engine {
             match lane.phase {
                 Phase::Idle => self.advance(key),
                 Phase::Retiring if new => self.gathered.hasten(),
-                Phase::Dry { .. } if new || lane.more => {
-                    self.pace.found(1);
-                    self.advance(key);
-                }
+                Phase::Dry { .. } if new || lane.more => self.advance(key),
                 // Running: it goes on with what came. Dry or retiring: what is said of that decides.
                 _ => {}
             }

@@ -10,8 +10,14 @@ use std::{
 
 use tokio::sync::{Notify, mpsc};
 
-use super::{WorkerError, liveness::Liveness, target::LEASE_MIN};
-use crate::store::{Handed, Notice, WorkerSession};
+use super::{
+    WorkerError,
+    liveness::Liveness,
+    pace::CONTENDED,
+    published::{Published, Publishing},
+    target::LEASE_MIN,
+};
+use crate::store::{Handed, Heartbeat, Notice, WorkerSession};
 
 /// Between two heartbeats: several must fit into the time that one of them is good for.
 const HEARTBEAT: Duration = Duration::from_millis(150);
@@ -32,6 +38,10 @@ pub(super) struct Signals {
     webhooks: AtomicBool,
     /// Microseconds for which publishers are silent.
     silent_for: AtomicU64,
+    /// How much they publish.
+    published_per_second: AtomicU32,
+    /// Whether they wait for one another.
+    publishers_wait: AtomicBool,
     /// A webhook is gone, and what it is owed must go too.
     pub(super) orphans: Notify,
     /// Requests in flight, for the worker's row.
@@ -108,6 +118,19 @@ impl Signals {
         *self.newcomer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What publishers did by the last heartbeat.
+    pub(super) fn publishing(&self) -> Publishing {
+        Publishing {
+            per_second: self.published_per_second.load(Ordering::Relaxed),
+            waits: self.publishers_wait.load(Ordering::Relaxed),
+        }
+    }
+
+    fn set_publishing(&self, publishing: Publishing) {
+        self.published_per_second.store(publishing.per_second, Ordering::Relaxed);
+        self.publishers_wait.store(publishing.waits, Ordering::Relaxed);
+    }
+
     fn lease(&self) -> Duration {
         Duration::from_millis(self.lease.load(Ordering::Relaxed)).max(LEASE_MIN)
     }
@@ -131,6 +154,7 @@ async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -
     let mut row_written = Instant::now();
     let mut lease_written = Duration::ZERO;
     let mut accepts_written = false;
+    let mut published = Published::default();
     loop {
         let asked = Instant::now();
         let accepts = signals.accepts.load(Ordering::Relaxed);
@@ -140,7 +164,7 @@ async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -
                 || asked.duration_since(row_written) >= WRITE_ROW
         });
         match session.heartbeat(signals.in_flight.load(Ordering::Relaxed), lease, accepts).await {
-            Ok(silent_for) => {
+            Ok(Heartbeat { silent_for, last_message_id }) => {
                 liveness.answered(asked, lease);
                 if let Some(lease) = lease {
                     row_written = asked;
@@ -152,6 +176,17 @@ async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -
                     signals.silent_for.store(microseconds, Ordering::Relaxed);
                     signals.arrived.notify_one();
                 }
+                let per_second = published.seen(asked, last_message_id);
+                // Those who are silent do not wait, and a few are in nobody's way.
+                let waiting = if silent_for.is_zero() && per_second > CONTENDED {
+                    match session.count_waiting_publishers().await {
+                        Ok(waiting) => waiting,
+                        Err(error) => return WorkerError::Store(error),
+                    }
+                } else {
+                    0
+                };
+                signals.set_publishing(Publishing { per_second, waits: published.waiting(waiting) });
             }
             Err(error) => return WorkerError::Store(error),
         }

@@ -193,7 +193,6 @@ impl Engine {
 
     /// Releases a lane in favour of others that are due.
     pub(super) fn give_way(&mut self, key: LaneKey) {
-        self.claims.gave_back();
         self.release(key, LaneState::Ready);
     }
 

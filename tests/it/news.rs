@@ -27,23 +27,29 @@ async fn publish_steadily(scene: &Scene) -> AbortOnDropHandle<()> {
     }))
 }
 
-/// Starts a worker that looks at the news alone, since they tell of everything.
-async fn look_alone(scene: &Scene) -> (Broker, [AbortOnDropHandle<()>; 2]) {
+/// Counts the calls of functions in connections that are opened from now on.
+async fn count_calls(scene: &Scene) {
     let database = scene.text("SELECT current_database()").await;
     scene.sql(&format!("ALTER DATABASE {database} SET track_functions = 'pl'")).await;
+}
+
+/// How often a function was called. A connection tells it a second late, or when it ends.
+async fn calls(scene: &Scene, function: &str) -> i64 {
+    let sql = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_user_functions WHERE funcname";
+    scene.number(&format!("{sql} = '{function}'")).await
+}
+
+/// Starts a worker that looks at the news alone, since they tell of everything.
+async fn look_alone(scene: &Scene) -> (Broker, [AbortOnDropHandle<()>; 2]) {
+    count_calls(scene).await;
     let broker = Broker::start(scene.store());
     let silence = keep_silent(scene.another_client().await);
     let handles = [AbortOnDropHandle::new(tokio::spawn(silence)), publish_steadily(scene).await];
-    let calls = async |function: &str| {
-        let sql = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_user_functions WHERE funcname";
-        scene.number(&format!("{sql} = '{function}'")).await
-    };
     for _ in 0..10 {
-        let before = [calls("list_news").await, calls("claim_lanes").await];
-        // The statistics are a second late.
+        let before = [calls(scene, "list_news").await, calls(scene, "claim_lanes").await];
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let claims = calls("claim_lanes").await - before[1];
-        if calls("list_news").await - before[0] > 5 * claims.max(1) {
+        let claims = calls(scene, "claim_lanes").await - before[1];
+        if calls(scene, "list_news").await - before[0] > 5 * claims.max(1) {
             return (broker, handles);
         }
     }
@@ -66,6 +72,29 @@ async fn a_lane_where_messages_keep_arriving_keeps_its_row() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert_eq!(tokens.len(), 1, "{tokens:?}");
+}
+
+/// Each try to retire it costs a statement, and keeps the message waiting that came in the meantime.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_where_messages_keep_arriving_is_not_tried_to_be_retired_again_and_again() {
+    let scene = Scene::with_webhook(&[]).await;
+    count_calls(&scene).await;
+    let broker = Broker::start(scene.store());
+    let mut publishers = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let client = scene.another_client().await;
+        publishers.spawn(async move {
+            for _ in 0..500 {
+                publish(&client, "a").await.unwrap();
+            }
+        });
+    }
+    publishers.join_all().await;
+    scene.no_lane_left().await;
+    broker.stop().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let tries = calls(&scene, "retire_lanes").await;
+    assert!((1..20).contains(&tries), "{tries} for 2,000 messages");
 }
 
 #[tokio::test]

@@ -3,8 +3,14 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use pgtopic::store::WorkerInfo;
+use tokio::task::JoinSet;
+use uuid::Uuid;
 
-use crate::support::{Broker, Scene, publish};
+use crate::support::{
+    Broker, Scene, TestCluster, TestReceiver, check_order, create_topic, create_webhook, eventually,
+    expected, nothing_owed, publish,
+};
 
 #[tokio::test]
 async fn a_notification_brings_a_message_to_its_receiver_at_once() {
@@ -54,12 +60,18 @@ async fn under_load_publishers_fall_silent_and_everything_arrives() {
     let brokers = [Broker::start(scene.store()), Broker::start(scene.store())];
     scene.until("last_value > 0 FROM listening_until").await;
     assert_eq!(scene.number("SELECT last_value FROM quiet_until").await, 0);
+    // Plenty, whatever a transaction takes here.
+    let until = Instant::now() + Duration::from_millis(1500);
     let publishing = (0..8).map(|publisher| {
         let scene = &scene;
         async move {
             let client = scene.another_client().await;
-            for step in 0..120 {
-                publish(&client, &format!("key-{publisher}-{}", step % 10)).await.unwrap();
+            let sql = format!(
+                "INSERT INTO messages (topic_id, partition_key, payload)
+                 SELECT 1, 'key-{publisher}-' || n, '{{}}' FROM generate_series(1, 10) n"
+            );
+            while Instant::now() < until {
+                client.batch_execute(&sql).await.unwrap();
             }
         }
     });
@@ -82,6 +94,67 @@ async fn under_load_publishers_fall_silent_and_everything_arrives() {
     assert!(slowest < Duration::from_millis(1500), "{slowest:?}");
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
     drop(brokers);
+}
+
+/// A hundred messages in a second and more, which is little: each leaves at once. On a server of its own, since publishers of any
+/// database may be in each other's way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishers_that_are_in_nobodys_way_go_on_to_notify() {
+    let (cluster, receiver) = (TestCluster::private().await, TestReceiver::accepting().await);
+    let client = cluster.client().await;
+    client.batch_execute("SET search_path TO pgtopic").await.unwrap();
+    create_topic(&client).await;
+    create_webhook(&client, &receiver.url("/"), &[]).await;
+    let _broker = Broker::start(cluster.store());
+    let number = async |sql: &str| client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+    let accepts = async || (number("SELECT count(*) FROM workers WHERE accepts").await == 1).then_some(());
+    eventually("a worker", accepts).await;
+    let mut beat = tokio::time::interval(Duration::from_millis(6));
+    for n in 0..300 {
+        beat.tick().await;
+        publish(&client, &format!("key-{}", n % 10)).await.unwrap();
+    }
+    assert_eq!(number("SELECT last_value FROM quiet_until").await, 0);
+    nothing_owed(&client).await;
+    assert_eq!(check_order(&receiver.received(), &expected(&client, &["/"]).await), 0);
+}
+
+/// PostgreSQL holds a lock from a transaction's NOTIFY to the end of its commit. One that waits for a standby makes that last.
+#[tokio::test]
+async fn publishers_that_wait_for_one_another_are_seen() {
+    let cluster = TestCluster::private().await;
+    let info = WorkerInfo {
+        id: Uuid::now_v7(),
+        name: "observer".to_owned(),
+        capacity: 1,
+        lease: Duration::from_secs(20),
+    };
+    let (session, _notices) = cluster.store().open_worker_session(&info).await.unwrap();
+    assert_eq!(session.count_waiting_publishers().await.unwrap(), 0);
+    let admin = cluster.client().await;
+    admin.batch_execute("CREATE TABLE published (n integer)").await.unwrap();
+    admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
+    admin.query("SELECT pg_reload_conf()", &[]).await.unwrap();
+    let mut publishers = JoinSet::new();
+    for _ in 0..3 {
+        let client = cluster.client().await;
+        eventually("the setting", async || {
+            let row = client.query_one("SHOW synchronous_standby_names", &[]).await.unwrap();
+            (row.get::<_, String>(0) == "nobody").then_some(())
+        })
+        .await;
+        publishers.spawn(async move {
+            let sql = "SET synchronous_commit = on; BEGIN; INSERT INTO published VALUES (1); NOTIFY published; COMMIT";
+            client.batch_execute(sql).await.unwrap();
+        });
+    }
+    let two_wait = async || (session.count_waiting_publishers().await.unwrap() == 2).then_some(());
+    eventually("two that wait for the first", two_wait).await;
+    admin.batch_execute("SET synchronous_commit = local").await.unwrap();
+    admin.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
+    admin.query("SELECT pg_reload_conf()", &[]).await.unwrap();
+    publishers.join_all().await;
+    assert_eq!(session.count_waiting_publishers().await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -18,6 +18,8 @@ pub(super) struct Scale {
     pub(super) rounds: usize,
     /// How long publishers publish.
     pub(super) length: Duration,
+    /// How many messages a second the publishers of `sustained` publish together; as many as they can without.
+    pub(super) per_second: Option<u64>,
     /// How many worker processes; one measurement each.
     pub(super) workers: Vec<usize>,
     /// Messages of the large backlog.
@@ -39,6 +41,7 @@ impl Scale {
             clients: vec![1, 8, 32],
             rounds: 3,
             length: Duration::from_secs(5),
+            per_second: None,
             workers: vec![1, 2, 4],
             backlog: 1_000_000,
             hanging: 100_000,

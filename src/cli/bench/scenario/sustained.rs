@@ -12,7 +12,9 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
     for round in 0..bench.scale.rounds {
         for turn in 0..clients.len() {
             let which = (round + turn) % clients.len();
-            rounds[which].push(LoadRun::new(clients[which], bench.scale.length).run(bench).await?);
+            let load = LoadRun::new(clients[which], bench.scale.length);
+            let load = LoadRun { per_second: bench.scale.per_second, ..load };
+            rounds[which].push(load.run(bench).await?);
         }
     }
     let violations = rounds.iter().flatten().map(|loaded| loaded.violations).sum();
