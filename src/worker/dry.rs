@@ -25,6 +25,9 @@ const HOLD_CLAIM: Duration = Duration::from_mins(1);
 /// The same while one of them is a newcomer, or lanes wait for a slot, or half of the slots are in use.
 const HOLD_CLAIM_SPREADING: Duration = Duration::from_secs(10);
 
+/// After how long it is tried again to retire one that is held for that long, and owed something again the last time.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long another worker is a newcomer.
 const NEWCOMER_FOR: Duration = Duration::from_mins(1);
 
@@ -75,7 +78,8 @@ impl Engine {
     pub(super) fn ran_dry(&mut self, key: LaneKey) {
         let Some(lane) = self.lanes.get(&key) else { return };
         let now = Instant::now();
-        let held_long = self.hold_claim(now).is_some_and(|time| now.duration_since(lane.held_since) > time);
+        let held_long = self.hold_claim(now).is_some_and(|time| now.duration_since(lane.claimed_at) > time)
+            && lane.kept_at.is_none_or(|at| now.duration_since(at) > TRY_AGAIN);
         if !lane.recurring || held_long || self.dry.len() >= HOLD_DRY_MAX {
             self.retire(key);
             return;
@@ -154,7 +158,7 @@ impl Engine {
         }
         // Where it owes something again, messages keep arriving.
         lane.recurring = true;
-        lane.held_since = Instant::now();
+        lane.kept_at = Some(Instant::now());
         if self.draining || lane.has_messages() {
             self.advance(key);
             return;

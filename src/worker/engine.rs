@@ -259,6 +259,8 @@ impl Engine {
         }
         if signals.wakes > 0 {
             self.claims.look();
+            // For a lane that is to be retired, perhaps.
+            self.gathered.hasten();
             let silence = self.pace.noticed(signals.wakes, self.signals.publishing(), now);
             self.ask_for_silence(silence);
         }

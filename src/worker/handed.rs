@@ -74,6 +74,8 @@ impl Engine {
                 self.on_follower(follower);
             }
         }
+        // Each worker is told a part of what is published.
+        let count = count.saturating_mul(self.signals.all_workers());
         let silence = self.pace.noticed(count, self.signals.publishing(), now);
         self.ask_for_silence(silence);
     }
@@ -119,7 +121,7 @@ impl Engine {
     /// Whether lanes may be handed over to this worker: it can start them at once, also beside a webhook that hangs and leaves
     /// a fifth of the slots. Once it could not, it must have become idler than that, or its row would be written all the time.
     pub(super) fn accepts(&self) -> bool {
-        let part = if self.signals.accepts.load(Ordering::Relaxed) { 16 } else { 6 };
+        let part = if self.signals.accepts.load(Ordering::Relaxed) { 16 } else { 10 };
         !self.draining && !self.targets.is_empty() && self.slots.free() * part >= self.config.concurrency
     }
 

@@ -52,8 +52,8 @@ pub(super) struct Lane {
     /// Whether messages keep arriving, since it was retired shortly before its claim, or was to be retired and was not: then it is
     /// held on when it runs dry.
     pub(super) recurring: bool,
-    /// Since when it is held on. It begins anew where the lane was not retired, or that would be tried after each run.
-    pub(super) held_since: Instant,
+    /// When it was to be retired and was not, the last time.
+    pub(super) kept_at: Option<Instant>,
     /// The wait before the next try to retire it.
     retire_wait: Duration,
 }
@@ -131,7 +131,7 @@ impl Lane {
             phase: Phase::Idle,
             run_began: now,
             recurring: false,
-            held_since: now,
+            kept_at: None,
             retire_wait: RETIRE_WAIT_MIN,
         };
         lane.append(claimed.owed);

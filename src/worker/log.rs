@@ -1,7 +1,7 @@
 //! The log of attempts: what has been tried and is not in it yet.
 //!
 //! Promised: the log holds up nothing. It is written beside the settles, and where that fails, or falls behind, requests are
-//! left out of it, which is said.
+//! left out of it; how many is said when it goes on.
 
 use std::collections::VecDeque;
 
@@ -72,13 +72,14 @@ impl Log {
                 }
             }
             None if self.fails => info!(left_out = self.left_out, "the log of attempts is written again"),
-            None if self.left_out > 0 => {
+            None if self.left_out > 0 && self.waiting.is_empty() => {
                 warn!(left_out = self.left_out, "the log of attempts fell behind");
             }
             None => {}
         }
+        let recovered = self.fails && failure.is_none();
         self.fails = failure.is_some();
-        if !self.fails {
+        if recovered || (!self.fails && self.waiting.is_empty()) {
             self.left_out = 0;
         }
     }

@@ -1,22 +1,29 @@
 //! When to look for work: interrupts while it is quiet, polling while it is busy.
 //!
 //! PostgreSQL commits transactions that have sent a NOTIFY one after another, so many notifications slow publishers down. Where
-//! more than [`PLENTY`] messages a second are published, or commits wait for one another and it is more than [`CONTENDED`], the
-//! workers ask for silence and poll instead. Below half of that they let the silence end, poll a little longer, and go
+//! more than [`PLENTY`] messages a second are published, or commits are seen to wait for one another, the workers ask for silence
+//! and poll instead. Below half of that they let the silence end, poll a little longer, and go
 //! back to waiting. A message then leaves some 20 times sooner than by polling, at no more cost (docs/decisions/0018).
 
 use std::time::{Duration, Instant};
 
 use super::{published::Publishing, takes::Takes};
 
-/// Notices within a second, and messages published, that make a worker ask for silence where publishers wait for one another.
-pub(super) const CONTENDED: u32 = 100;
+/// Notices within a second without which no worker asks for silence, unless publishers wait for one another: few transactions
+/// with many messages are in nobody's way. (Each of a transaction's first ten messages may be a notice.)
+const NOTICES: u32 = 100;
 
-/// Messages published in a second that make a worker ask for silence in any case.
+/// Messages published in a second that make a worker ask for silence.
 const PLENTY: u32 = 500;
+
+/// The same where publishers have waited for one another.
+const CONTENDED: u32 = 100;
 
 /// How long publishers that waited for one another are thought to do so again.
 const CONTENDED_FOR: Duration = Duration::from_mins(1);
+
+/// After so long publishers need not be silent any more, to see whether they should: what is published may be owed to nobody.
+const SILENT_FOR: Duration = Duration::from_mins(1);
 
 /// How long publishers are asked to be silent at a time.
 pub(super) const SILENCE: Duration = Duration::from_secs(1);
@@ -51,8 +58,10 @@ pub(super) struct Pace {
     notices: u32,
     /// Until when to poll.
     polling_until: Option<Instant>,
-    /// When the current silence was asked for.
+    /// When the current silence was asked for, the last time.
     asked_at: Option<Instant>,
+    /// When it began.
+    silent_since: Option<Instant>,
     /// When publishers were last seen to wait for one another.
     contended_at: Option<Instant>,
     last_look: Instant,
@@ -66,6 +75,7 @@ impl Pace {
             notices: 0,
             polling_until: None,
             asked_at: None,
+            silent_since: None,
             contended_at: None,
             last_look: now,
             look_takes: Takes::default(),
@@ -82,8 +92,8 @@ impl Pace {
         if publishing.waits {
             self.contended_at = Some(now);
         }
-        // A few transactions with many messages are in nobody's way.
-        if self.notices <= CONTENDED || publishing.per_second <= self.bearable(now) || self.polling(now) {
+        let too_much = self.notices > NOTICES && publishing.per_second > self.bearable(now);
+        if self.polling(now) || !(publishing.waits || too_much) {
             return Silence::Keep;
         }
         self.notices = 0;
@@ -103,6 +113,7 @@ impl Pace {
             let until = now + remaining.min(SILENCE * 2) + GRACE;
             self.polling_until = Some(self.polling_until.map_or(until, |known| known.max(until)));
             self.asked_at.get_or_insert(now);
+            self.silent_since.get_or_insert(now);
         }
     }
 
@@ -117,13 +128,14 @@ impl Pace {
         self.look_takes.note(now.duration_since(asked));
         let Some(asked_at) = self.asked_at else { return Silence::Keep };
         if !self.polling(now) {
-            self.asked_at = None;
+            (self.asked_at, self.silent_since) = (None, None);
             return Silence::Keep;
         }
         if now.duration_since(asked_at) < SILENCE / 2 {
             return Silence::Keep;
         }
-        if publishing.per_second < self.bearable(now) / 2 {
+        let long = self.silent_since.is_some_and(|since| now.duration_since(since) >= SILENT_FOR);
+        if long || publishing.per_second < self.bearable(now) / 2 {
             // Let it end; ask again only after another half.
             self.asked_at = Some(now);
             return Silence::Keep;
@@ -144,6 +156,9 @@ impl Pace {
 
     fn ask(&mut self, now: Instant) {
         self.asked_at = Some(now);
+        if !self.polling(now) {
+            self.silent_since = Some(now);
+        }
         self.polling_until = Some(now + SILENCE + GRACE);
     }
 }
@@ -207,12 +222,31 @@ mod tests {
     }
 
     #[test]
+    fn a_silence_ends_now_and_then_to_see_whether_it_is_needed() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let plenty = publishing(PLENTY * 10);
+        assert_eq!(pace.noticed(101, plenty, start), Silence::Begin);
+        let mut now = start;
+        while pace.polling(now) {
+            now += milliseconds(10);
+            pace.looked(now, plenty, now);
+        }
+        let lasted = now - start;
+        assert!((SILENT_FOR..SILENT_FOR + SILENCE * 2).contains(&lasted), "{lasted:?}");
+        assert_eq!(pace.noticed(10, plenty, now), Silence::Keep, "of what is published, little is told");
+        assert_eq!(pace.noticed(91, plenty, now), Silence::Begin);
+    }
+
+    #[test]
     fn publishers_that_wait_for_one_another_are_asked_for_silence_sooner() {
         let start = Instant::now();
         let mut pace = Pace::new(start);
         let waiting = Publishing { waits: true, ..publishing(CONTENDED + 1) };
         assert_eq!(pace.noticed(101, publishing(CONTENDED + 1), start), Silence::Keep);
         assert_eq!(pace.noticed(1, waiting, start), Silence::Begin);
+        let slow = Publishing { waits: true, ..publishing(30) };
+        assert_eq!(Pace::new(start).noticed(1, slow, start), Silence::Begin, "however few can be");
         let later = start + SILENCE / 2;
         assert_eq!(
             pace.looked(later, publishing(CONTENDED / 2), later),

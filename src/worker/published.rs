@@ -20,23 +20,23 @@ pub(super) struct Publishing {
 /// What is known of publishers from one heartbeat to the next.
 #[derive(Debug, Default)]
 pub(super) struct Published {
-    /// When it was asked, and the last message's id.
+    /// When it was asked for, and the last message's id.
     ids: VecDeque<(Instant, i64)>,
     waits: u32,
 }
 
 impl Published {
-    /// The last message has this id. Says how many are published a second.
-    pub(super) fn seen(&mut self, now: Instant, last_id: i64) -> u32 {
-        self.ids.push_back((now, last_id));
+    /// The last message has this id, by a question from `asked` to `answered`. Says how many are published a second, at least.
+    pub(super) fn seen(&mut self, asked: Instant, answered: Instant, last_id: i64) -> u32 {
+        self.ids.push_back((asked, last_id));
         if self.ids.len() > HEARTBEATS {
             self.ids.pop_front();
         }
-        let Some((since, first_id)) = self.ids.front().copied().filter(|(since, _)| *since < now) else {
+        let Some((since, first_id)) = self.ids.front().copied().filter(|(since, _)| *since < asked) else {
             return 0;
         };
         let messages = u128::try_from(last_id.saturating_sub(first_id)).unwrap_or_default();
-        let per_second = messages * 1_000_000 / (now - since).as_micros().max(1);
+        let per_second = messages * 1_000_000 / answered.saturating_duration_since(since).as_micros().max(1);
         u32::try_from(per_second).unwrap_or(u32::MAX)
     }
 
@@ -58,15 +58,21 @@ mod tests {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         let mut published = Published::default();
-        assert_eq!(published.seen(at(0), 1_000_000), 0, "nothing to compare it with");
-        assert_eq!(published.seen(at(150), 1_000_030), 200);
-        assert_eq!(published.seen(at(300), 1_000_060), 200);
-        assert_eq!(published.seen(at(450), 1_000_450), 1_000);
-        assert_eq!(published.seen(at(600), 1_000_450), 933);
-        assert_eq!(published.seen(at(750), 1_000_450), 866);
-        assert_eq!(published.seen(at(900), 1_000_450), 0);
-        assert_eq!(published.seen(at(1_050), 0), 0, "another database took this one's place");
-        assert_eq!(published.seen(at(1_050), i64::MAX), u32::MAX);
+        let mut seen = |milliseconds, id| published.seen(at(milliseconds), at(milliseconds), id);
+        assert_eq!(seen(0, 1_000_000), 0, "nothing to compare it with");
+        assert_eq!(seen(150, 1_000_030), 200);
+        assert_eq!(seen(300, 1_000_060), 200);
+        assert_eq!(seen(450, 1_000_450), 1_000);
+        assert_eq!(seen(600, 1_000_450), 933);
+        assert_eq!(seen(750, 1_000_450), 866);
+        assert_eq!(seen(900, 1_000_450), 0);
+        assert_eq!(seen(1_050, 0), 0, "another database took this one's place");
+        assert_eq!(seen(1_050, i64::MAX), u32::MAX);
+        assert_eq!(
+            published.seen(at(1_200), at(1_800), 600),
+            666,
+            "it took long: they may have come meanwhile"
+        );
     }
 
     #[test]

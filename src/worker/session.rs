@@ -13,7 +13,6 @@ use tokio::sync::{Notify, mpsc};
 use super::{
     WorkerError,
     liveness::Liveness,
-    pace::CONTENDED,
     published::{Published, Publishing},
     target::LEASE_MIN,
 };
@@ -24,6 +23,9 @@ const HEARTBEAT: Duration = Duration::from_millis(150);
 
 /// Between two heartbeats that write the worker's row.
 const WRITE_ROW: Duration = Duration::from_secs(1);
+
+/// So few messages a second keep nobody waiting, however long a flush takes.
+const FEW: u32 = 20;
 
 /// More workers than that are taken for so many: what is gathered must be written some time.
 const SHARED_BY_MAX: u32 = 4;
@@ -50,7 +52,9 @@ pub(super) struct Signals {
     pub(super) accepts: AtomicBool,
     /// When this worker saw another one for the first time, most recently; none while there are no others.
     newcomer: Mutex<Option<Instant>>,
-    /// How many others send.
+    /// How many others there are.
+    others: AtomicU32,
+    /// How many of them send.
     busy: AtomicU32,
     /// The lease that the webhooks' timeouts need, in milliseconds.
     lease: AtomicU64,
@@ -102,10 +106,16 @@ impl Signals {
 
     /// So many other workers were seen, `busy` of them with requests in flight, one for the first time where `newcomer` says when.
     pub(super) fn set_others(&self, others: usize, busy: usize, newcomer: Option<Instant>) {
+        self.others.store(u32::try_from(others).unwrap_or(u32::MAX), Ordering::Relaxed);
         self.busy.store(u32::try_from(busy).unwrap_or(u32::MAX), Ordering::Relaxed);
         if others == 0 || newcomer.is_some() {
             *self.newcomer.lock().unwrap_or_else(PoisonError::into_inner) = newcomer;
         }
+    }
+
+    /// How many workers there are, this one included.
+    pub(super) fn all_workers(&self) -> u32 {
+        self.others.load(Ordering::Relaxed).saturating_add(1)
     }
 
     /// How many workers keep the database busy, this one included; no more than [`SHARED_BY_MAX`].
@@ -176,11 +186,13 @@ async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -
                     signals.silent_for.store(microseconds, Ordering::Relaxed);
                     signals.arrived.notify_one();
                 }
-                let per_second = published.seen(asked, last_message_id);
+                let per_second = published.seen(asked, Instant::now(), last_message_id);
                 // Those who are silent do not wait, and a few are in nobody's way.
-                let waiting = if silent_for.is_zero() && per_second > CONTENDED {
+                let waiting = if silent_for.is_zero() && per_second > FEW {
                     match session.count_waiting_publishers().await {
                         Ok(waiting) => waiting,
+                        // Not everybody may see who waits.
+                        Err(error) if error.is_refusal() => 0,
                         Err(error) => return WorkerError::Store(error),
                     }
                 } else {

@@ -37,7 +37,7 @@ async fn messages_that_are_handed_over_are_delivered_in_order_without_being_clai
 /// A receiver that never answers holds four of five slots, and keeps nobody else's messages from being handed over.
 #[tokio::test]
 async fn messages_are_handed_over_beside_a_receiver_that_hangs() {
-    let scene = Scene::with_webhook(&[]).await;
+    let scene = Scene::with_webhook(&[("timeout_seconds", "60")]).await;
     scene.receiver.set_script(|request| match request.path.as_str() {
         "/" => Answer::Hang,
         _ => Answer::Status(204),

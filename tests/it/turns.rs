@@ -93,7 +93,7 @@ async fn turns_take_nothing_from_a_rate() {
 /// The lanes of a receiver that never answers are given back to whoever has a slot for them, and are not claimed anew at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lanes_that_nobody_has_a_slot_for_stay_where_they_are() {
-    let scene = Scene::with_webhook(&[]).await;
+    let scene = Scene::with_webhook(&[("timeout_seconds", "60")]).await;
     backlog(&scene, 60, 1).await;
     scene.receiver.set_script(|request| match request.path.as_str() {
         "/" => Answer::Hang,

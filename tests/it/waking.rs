@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use pgtopic::store::WorkerInfo;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::MissedTickBehavior};
 use uuid::Uuid;
 
 use crate::support::{
@@ -61,7 +61,7 @@ async fn under_load_publishers_fall_silent_and_everything_arrives() {
     scene.until("last_value > 0 FROM listening_until").await;
     assert_eq!(scene.number("SELECT last_value FROM quiet_until").await, 0);
     // Plenty, whatever a transaction takes here.
-    let until = Instant::now() + Duration::from_millis(1500);
+    let silent = "SELECT last_value FROM quiet_until";
     let publishing = (0..8).map(|publisher| {
         let scene = &scene;
         async move {
@@ -70,13 +70,14 @@ async fn under_load_publishers_fall_silent_and_everything_arrives() {
                 "INSERT INTO messages (topic_id, partition_key, payload)
                  SELECT 1, 'key-{publisher}-' || n, '{{}}' FROM generate_series(1, 10) n"
             );
-            while Instant::now() < until {
+            let begun = Instant::now();
+            while scene.number(silent).await == 0 && begun.elapsed() < Duration::from_secs(20) {
                 client.batch_execute(&sql).await.unwrap();
             }
         }
     });
     join_all(publishing).await;
-    let quiet = scene.number("SELECT last_value FROM quiet_until").await;
+    let quiet = scene.number(silent).await;
     assert!(quiet > 0, "workers have asked for silence");
     let now = scene.number("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").await;
     assert!(quiet < now + 10_000_000, "and not for long");
@@ -110,6 +111,7 @@ async fn publishers_that_are_in_nobodys_way_go_on_to_notify() {
     let accepts = async || (number("SELECT count(*) FROM workers WHERE accepts").await == 1).then_some(());
     eventually("a worker", accepts).await;
     let mut beat = tokio::time::interval(Duration::from_millis(6));
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for n in 0..300 {
         beat.tick().await;
         publish(&client, &format!("key-{}", n % 10)).await.unwrap();
@@ -122,7 +124,12 @@ async fn publishers_that_are_in_nobodys_way_go_on_to_notify() {
 /// PostgreSQL holds a lock from a transaction's NOTIFY to the end of its commit. One that waits for a standby makes that last.
 #[tokio::test]
 async fn publishers_that_wait_for_one_another_are_seen() {
-    let cluster = TestCluster::private().await;
+    let cluster = TestCluster::private_with(&[
+        ("synchronous_standby_names", "nobody"),
+        // But for those who say otherwise.
+        ("synchronous_commit", "local"),
+    ])
+    .await;
     let info = WorkerInfo {
         id: Uuid::now_v7(),
         name: "observer".to_owned(),
@@ -133,16 +140,9 @@ async fn publishers_that_wait_for_one_another_are_seen() {
     assert_eq!(session.count_waiting_publishers().await.unwrap(), 0);
     let admin = cluster.client().await;
     admin.batch_execute("CREATE TABLE published (n integer)").await.unwrap();
-    admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
-    admin.query("SELECT pg_reload_conf()", &[]).await.unwrap();
     let mut publishers = JoinSet::new();
     for _ in 0..3 {
         let client = cluster.client().await;
-        eventually("the setting", async || {
-            let row = client.query_one("SHOW synchronous_standby_names", &[]).await.unwrap();
-            (row.get::<_, String>(0) == "nobody").then_some(())
-        })
-        .await;
         publishers.spawn(async move {
             let sql = "SET synchronous_commit = on; BEGIN; INSERT INTO published VALUES (1); NOTIFY published; COMMIT";
             client.batch_execute(sql).await.unwrap();
@@ -150,11 +150,14 @@ async fn publishers_that_wait_for_one_another_are_seen() {
     }
     let two_wait = async || (session.count_waiting_publishers().await.unwrap() == 2).then_some(());
     eventually("two that wait for the first", two_wait).await;
-    admin.batch_execute("SET synchronous_commit = local").await.unwrap();
-    admin.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
-    admin.query("SELECT pg_reload_conf()", &[]).await.unwrap();
-    publishers.join_all().await;
-    assert_eq!(session.count_waiting_publishers().await.unwrap(), 0);
+    let end_waits = async || {
+        let sql = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        admin.query(sql, &[]).await.unwrap();
+        (session.count_waiting_publishers().await.unwrap() == 0).then_some(())
+    };
+    eventually("nobody who waits", end_waits).await;
+    end_waits().await;
+    drop(publishers);
 }
 
 #[tokio::test]
