@@ -1,9 +1,8 @@
 -- Look at the other workers.
 -- Parameters: the looking worker.
--- Returns: id, name, heartbeat, lease in seconds, requests in flight at its last heartbeat that was written, and whether its
--- session's lock is free.
+-- Returns: id, name, heartbeat, lease in seconds, and whether its session's lock is free.
 -- Locks: the free locks, shared, until the end of this statement's transaction.
-SELECT w.id, w.name, w.heartbeat_at, extract(epoch FROM w.lease)::double precision, w.in_flight,
+SELECT w.id, w.name, w.heartbeat_at, extract(epoch FROM w.lease)::double precision,
        pg_try_advisory_xact_lock_shared(pgtopic.stripe_class(), w.lock_key)
   FROM pgtopic.workers w
  WHERE w.id <> $1

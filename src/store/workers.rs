@@ -64,8 +64,6 @@ pub struct OtherWorker {
     pub heartbeat_at: Timestamp,
     /// How long that may stand still.
     pub lease: Duration,
-    /// How many requests it had in flight then.
-    pub in_flight: i32,
     /// Whether nobody holds its lock.
     pub lock_free: bool,
 }
@@ -137,8 +135,7 @@ impl Store {
                     heartbeat_at: row.try_get(2)?,
                     lease: Duration::try_from_secs_f64(row.try_get(3)?)
                         .map_err(|error| StoreError::Unexpected(format!("workers.lease: {error}")))?,
-                    in_flight: row.try_get(4)?,
-                    lock_free: row.try_get(5)?,
+                    lock_free: row.try_get(4)?,
                 })
             })
             .collect()

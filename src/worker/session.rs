@@ -54,8 +54,6 @@ pub(super) struct Signals {
     newcomer: Mutex<Option<Instant>>,
     /// How many others there are.
     others: AtomicU32,
-    /// How many of them send.
-    busy: AtomicU32,
     /// The lease that the webhooks' timeouts need, in milliseconds.
     lease: AtomicU64,
     lease_grew: Notify,
@@ -104,10 +102,9 @@ impl Signals {
         }
     }
 
-    /// So many other workers were seen, `busy` of them with requests in flight, one for the first time where `newcomer` says when.
-    pub(super) fn set_others(&self, others: usize, busy: usize, newcomer: Option<Instant>) {
+    /// So many other workers were seen, one of them for the first time where `newcomer` says when.
+    pub(super) fn set_others(&self, others: usize, newcomer: Option<Instant>) {
         self.others.store(u32::try_from(others).unwrap_or(u32::MAX), Ordering::Relaxed);
-        self.busy.store(u32::try_from(busy).unwrap_or(u32::MAX), Ordering::Relaxed);
         if others == 0 || newcomer.is_some() {
             *self.newcomer.lock().unwrap_or_else(PoisonError::into_inner) = newcomer;
         }
@@ -118,9 +115,9 @@ impl Signals {
         self.others.load(Ordering::Relaxed).saturating_add(1)
     }
 
-    /// How many workers keep the database busy, this one included; no more than [`SHARED_BY_MAX`].
+    /// The same, but no more than [`SHARED_BY_MAX`]: how many share the database.
     pub(super) fn workers(&self) -> u32 {
-        self.busy.load(Ordering::Relaxed).saturating_add(1).min(SHARED_BY_MAX)
+        self.all_workers().min(SHARED_BY_MAX)
     }
 
     /// When this worker saw another one for the first time, most recently; none while there are no others.

@@ -60,8 +60,7 @@ async fn look(
     let answered = Instant::now();
     seen.retain(|id, _| others.iter().any(|other| other.id == *id));
     let newcomer = others.iter().any(|other| !seen.contains_key(&other.id)).then_some(answered);
-    let busy = others.iter().filter(|other| other.in_flight > 0).count();
-    signals.set_others(others.len(), busy, newcomer);
+    signals.set_others(others.len(), newcomer);
     for other in others {
         let reason = match judge(seen, &other, asked, answered) {
             Verdict::Alive => continue,
@@ -121,7 +120,6 @@ mod tests {
             name: "other".to_owned(),
             heartbeat_at: Timestamp::from_second(beat).expect("in range"),
             lease: LEASE,
-            in_flight: 0,
             lock_free,
         }
     }
