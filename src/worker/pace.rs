@@ -2,8 +2,8 @@
 //!
 //! PostgreSQL commits transactions that have sent a NOTIFY one after another, so many notifications slow publishers down. Where
 //! more than [`PLENTY`] messages a second are published, or commits are seen to wait for one another, the workers ask for silence
-//! and poll instead. Below half of that they let the silence end, poll a little longer, and go
-//! back to waiting. A message then leaves some 20 times sooner than by polling, at no more cost (docs/decisions/0018).
+//! and poll instead. Below half of that they let the silence end, poll a little longer, and go back to waiting. A message
+//! that is notified of leaves some 20 times sooner than by polling, at about the same cost (docs/decisions/0018).
 
 use std::time::{Duration, Instant};
 
