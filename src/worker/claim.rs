@@ -333,8 +333,7 @@ impl Engine {
                 }
             }
         }
-        let silence = self.pace.looked(self.claims.asked, self.signals.publishing(), now);
-        self.ask_for_silence(silence);
+        self.looked(self.claims.asked, now);
     }
 
     /// Takes in a lane that is this worker's from now on.
@@ -359,8 +358,7 @@ impl Engine {
         self.claims.under_way = false;
         self.claims.look = true;
         self.claims.not_before = Instant::now() + self.trouble(error, "claim");
-        let silence = self.pace.looked(self.claims.asked, self.signals.publishing(), Instant::now());
-        self.ask_for_silence(silence);
+        self.looked(self.claims.asked, Instant::now());
     }
 
     /// A statement failed: how long to wait before the next try. Said once, until one succeeds.

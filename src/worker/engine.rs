@@ -261,13 +261,24 @@ impl Engine {
             self.claims.look();
             // For a lane that is to be retired, perhaps.
             self.gathered.hasten();
-            let silence = self.pace.noticed(signals.wakes, self.signals.publishing(), now);
-            self.ask_for_silence(silence);
+            self.noticed(signals.wakes, now);
         }
     }
 
+    /// Publishers have sent `count` notices.
+    pub(super) fn noticed(&mut self, count: u32, now: Instant) {
+        let silence = self.pace.noticed(count, self.signals.publishing(), now);
+        self.ask_for_silence(silence);
+    }
+
+    /// A look that was asked for at `asked` was answered.
+    pub(super) fn looked(&mut self, asked: Instant, now: Instant) {
+        let silence = self.pace.looked(asked, self.signals.publishing(), now);
+        self.ask_for_silence(silence);
+    }
+
     /// Asks publishers for silence, if that is due.
-    pub(super) fn ask_for_silence(&mut self, silence: Silence) {
+    fn ask_for_silence(&mut self, silence: Silence) {
         if silence == Silence::Keep {
             return;
         }

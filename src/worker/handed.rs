@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::lane::LaneKey,
-    store::{ClaimedLane, Follower, Handed},
+    store::{ClaimedLane, Follower, Handed, LaneState},
 };
 
 /// How many lanes that did not arrive are remembered: the latest.
@@ -76,8 +76,7 @@ impl Engine {
         }
         // Each worker is told a part of what is published.
         let count = count.saturating_mul(self.signals.all_workers());
-        let silence = self.pace.noticed(count, self.signals.publishing(), now);
-        self.ask_for_silence(silence);
+        self.noticed(count, now);
     }
 
     /// A lane was made, claimed by this worker.
@@ -92,7 +91,7 @@ impl Engine {
             if self.queued.contains_key(&key.webhook_id) && self.claims.more(key.webhook_id) {
                 // Others of its webhook are due, and were before: it waits behind them.
                 self.lanes.insert(key, Lane::claimed(lane));
-                self.give_way(key);
+                self.release(key, LaneState::Ready);
             } else {
                 self.take_in(Lane::claimed(lane));
             }

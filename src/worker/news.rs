@@ -176,8 +176,7 @@ impl Engine {
         if self.news.look == Look::Alone
             && let Some(asked) = self.news.asked
         {
-            let silence = self.pace.looked(asked, self.signals.publishing(), now);
-            self.ask_for_silence(silence);
+            self.looked(asked, now);
         }
         if let Some(look) = self.news.again.take() {
             self.look_for_news(now, look);

@@ -193,7 +193,7 @@ impl Engine {
             let wait = not_before.unwrap_or(HELD_BACK);
             self.release(key, LaneState::Waiting(wait));
         } else if self.gives_way(key, early) {
-            self.give_way(key);
+            self.release(key, LaneState::Ready);
         } else {
             self.advance(key);
         }

@@ -61,7 +61,6 @@ impl Gathered {
     pub(super) fn dead(&mut self, dead: DeadDelivery) {
         self.begin();
         self.dead.push(dead);
-        self.hasten();
     }
 
     pub(super) fn lane(&mut self, change: LaneChange) {
@@ -85,7 +84,7 @@ impl Gathered {
 
     /// When it should be written; `None` while there is nothing.
     pub(super) fn due(&self) -> Option<Instant> {
-        let (factor, most) = if self.hasty || self.requests <= FEW {
+        let (factor, most) = if self.hasty || !self.dead.is_empty() || self.requests <= FEW {
             GATHER_FEW
         } else {
             let (factor, most) = GATHER_MANY;

@@ -186,14 +186,9 @@ impl Engine {
             let queue = self.queued.get_mut(&webhook_id).filter(|queue| queue.len() > 1);
             let Some(key) = queue.and_then(VecDeque::pop_back) else { return };
             if self.lanes.get(&key).is_some_and(|lane| matches!(lane.phase, Phase::Queued { .. })) {
-                self.give_way(key);
+                self.release(key, LaneState::Ready);
             }
         }
-    }
-
-    /// Releases a lane in favour of others that are due.
-    pub(super) fn give_way(&mut self, key: LaneKey) {
-        self.release(key, LaneState::Ready);
     }
 
     /// Releases a lane that does not send: it waits in the database.
