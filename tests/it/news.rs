@@ -94,7 +94,8 @@ async fn a_lane_where_messages_keep_arriving_is_not_tried_to_be_retired_again_an
     broker.stop().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let tries = calls(&scene, "retire_lanes").await;
-    assert!(tries < 20, "{tries} for 2,000 messages");
+    // Once at least: no lane was left.
+    assert!((1..20).contains(&tries), "{tries} for 2,000 messages");
 }
 
 #[tokio::test]
