@@ -93,10 +93,9 @@ async fn a_lane_where_messages_keep_arriving_is_not_tried_to_be_retired_again_an
     scene.no_lane_left().await;
     broker.stop().await;
     // A pooler keeps its connections, which tell what they counted when they end.
-    let others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    scene.number(&format!("SELECT count(pg_terminate_backend(pid)) {others}")).await;
-    let all_ended = async || (scene.number(&format!("SELECT count(*) {others}")).await == 0).then_some(());
-    eventually("all connections end", all_ended).await;
+    let none_left = "count(pg_terminate_backend(pid)) = 0 FROM pg_stat_activity
+                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    scene.until(none_left).await;
     // Once at least: no lane was left.
     let tries = async || Some(calls(&scene, "retire_lanes").await).filter(|tries| *tries > 0);
     let tries = eventually("the tries are counted", tries).await;
