@@ -7,23 +7,9 @@
 # (sudo -u postgres benches/instructions.sh).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-bin=${PG_BIN:-$(pg_config --bindir)}
-home=$(mktemp -d)
-trap '"$bin/pg_ctl" -D "$home/data" -m immediate stop >/dev/null 2>&1 || true; rm -rf "$home"' EXIT
-
-"$bin/initdb" -D "$home/data" -A trust -U postgres --no-sync >/dev/null
-"$bin/pg_ctl" -D "$home/data" -w -l "$home/log" -o "-k $home -c listen_addresses= -c fsync=off" start >/dev/null
-migrations=(-c 'CREATE SCHEMA pgtopic' -c 'SET search_path = pgtopic, pg_temp')
-while read -r file; do migrations+=(-f "$file"); done < <(printf '%s\n' migrations/V*.sql | sort -V)
-psql=("$bin/psql" -h "$home" -U postgres -d postgres -q -v ON_ERROR_STOP=1)
-"${psql[@]}" "${migrations[@]}" >/dev/null
+source benches/server.sh '-c fsync=off'
 "${psql[@]}" <<'SQL'
 SET search_path = pgtopic;
-INSERT INTO topics (name) VALUES ('bench');
-INSERT INTO webhooks (topic_id, url, secrets) VALUES (1, 'http://127.0.0.1:9/', '{}');
-CREATE TABLE bare (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, topic_id bigint NOT NULL,
-    partition_key text NOT NULL DEFAULT 'default', payload json NOT NULL, headers json, idempotency_key text,
-    created_at timestamptz NOT NULL DEFAULT now());
 INSERT INTO messages (topic_id, partition_key, payload) SELECT 1, 'key-' || n % 500, '{}' FROM generate_series(1, 10000) AS n;
 VACUUM ANALYZE;
 SQL

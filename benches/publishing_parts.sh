@@ -11,27 +11,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-5} seconds=${2:-4}
 shift $(($# < 2 ? $# : 2))
-clients=("${@:-1}")
+clients=("$@")
 [ $# -gt 0 ] || clients=(1 8 32)
-bin=${PG_BIN:-$(pg_config --bindir)}
-home=$(mktemp -d)
-trap '"$bin/pg_ctl" -D "$home/data" -m immediate stop >/dev/null 2>&1 || true; rm -rf "$home"' EXIT
-
-"$bin/initdb" -D "$home/data" -A trust -U postgres --no-sync >/dev/null
-"$bin/pg_ctl" -D "$home/data" -w -l "$home/log" \
-    -o "-k $home -c listen_addresses= -c full_page_writes=off -c shared_buffers=512MB -c max_wal_size=8GB -c checkpoint_timeout=30min" \
-    start >/dev/null
-migrations=(-c 'CREATE SCHEMA pgtopic' -c 'SET search_path = pgtopic, pg_temp')
-while read -r file; do migrations+=(-f "$file"); done < <(printf '%s\n' migrations/V*.sql | sort -V)
-psql=("$bin/psql" -h "$home" -U postgres -d postgres -q -v ON_ERROR_STOP=1)
-"${psql[@]}" "${migrations[@]}" >/dev/null
+source benches/server.sh \
+    '-c full_page_writes=off -c shared_buffers=512MB -c max_wal_size=8GB -c checkpoint_timeout=30min'
 "${psql[@]}" <<'SQL'
 SET search_path = pgtopic;
-INSERT INTO topics (name) VALUES ('subscribed'), ('unsubscribed');
-INSERT INTO webhooks (topic_id, url, secrets) VALUES (1, 'http://127.0.0.1:9/', '{}');
-CREATE TABLE bare (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, topic_id bigint NOT NULL,
-    partition_key text NOT NULL DEFAULT 'default', payload json NOT NULL, headers json, idempotency_key text,
-    created_at timestamptz NOT NULL DEFAULT now());
+INSERT INTO topics (name) VALUES ('unsubscribed');
 CREATE TABLE idle_trigger (LIKE bare INCLUDING ALL);
 CREATE FUNCTION do_nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE TRIGGER do_nothing BEFORE INSERT ON idle_trigger FOR EACH ROW EXECUTE FUNCTION do_nothing();

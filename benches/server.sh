@@ -1,0 +1,20 @@
+# To be sourced: a temporary PostgreSQL, stopped and removed at the end, with all migrations, a topic (1) that one webhook is
+# subscribed to, and a bare table with the columns that publishers write. Argument: its settings. Sets bin, home and psql.
+bin=${PG_BIN:-$(pg_config --bindir)}
+home=$(mktemp -d)
+trap '"$bin/pg_ctl" -D "$home/data" -m immediate stop >/dev/null 2>&1 || true; rm -rf "$home"' EXIT
+
+"$bin/initdb" -D "$home/data" -A trust -U postgres --no-sync >/dev/null
+"$bin/pg_ctl" -D "$home/data" -w -l "$home/log" -o "-k $home -c listen_addresses= $1" start >/dev/null
+migrations=(-c 'CREATE SCHEMA pgtopic' -c 'SET search_path = pgtopic, pg_temp')
+while read -r file; do migrations+=(-f "$file"); done < <(printf '%s\n' migrations/V*.sql | sort -V)
+psql=("$bin/psql" -h "$home" -U postgres -d postgres -q -v ON_ERROR_STOP=1)
+"${psql[@]}" "${migrations[@]}" >/dev/null
+"${psql[@]}" <<'SQL'
+SET search_path = pgtopic;
+INSERT INTO topics (name) VALUES ('bench');
+INSERT INTO webhooks (topic_id, url, secrets) VALUES (1, 'http://127.0.0.1:9/', '{}');
+CREATE TABLE bare (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, topic_id bigint NOT NULL,
+    partition_key text NOT NULL DEFAULT 'default', payload json NOT NULL, headers json, idempotency_key text,
+    created_at timestamptz NOT NULL DEFAULT now());
+SQL
