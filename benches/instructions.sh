@@ -15,7 +15,6 @@ VACUUM ANALYZE;
 SQL
 "$bin/pg_ctl" -D "$home/data" -w -m fast stop >/dev/null
 
-payload="{\"event\":\"$(printf 'x%.0s' {1..288})\"}"
 count() { # table, inserts: instructions of the whole run
     {
         echo "PREPARE p (text) AS INSERT INTO pgtopic.$1 (topic_id, partition_key, payload) VALUES (1, \$1, '$payload')"

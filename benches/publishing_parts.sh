@@ -23,7 +23,6 @@ CREATE FUNCTION do_nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN N
 CREATE TRIGGER do_nothing BEFORE INSERT ON idle_trigger FOR EACH ROW EXECUTE FUNCTION do_nothing();
 SQL
 
-payload="{\"event\":\"$(printf 'x%.0s' {1..288})\"}"
 script() { # name, table, topic
     printf '\\set key random(0, 999)\nINSERT INTO pgtopic.%s (topic_id, partition_key, payload) VALUES (%s, :key::text, '\''%s'\'');\n' \
         "$2" "$3" "$payload" >"$home/$1.sql"

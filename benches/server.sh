@@ -1,5 +1,6 @@
 # To be sourced: a temporary PostgreSQL, stopped and removed at the end, with all migrations, a topic (1) that one webhook is
-# subscribed to, and a bare table with the columns that publishers write. Argument: its settings. Sets bin, home and psql.
+# subscribed to, and a bare table with the columns that publishers write. Argument: its settings. Sets bin, home and psql, and
+# payload, of 300 bytes.
 bin=${PG_BIN:-$(pg_config --bindir)}
 home=$(mktemp -d)
 trap '"$bin/pg_ctl" -D "$home/data" -m immediate stop >/dev/null 2>&1 || true; rm -rf "$home"' EXIT
@@ -18,3 +19,5 @@ CREATE TABLE bare (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, topic_id 
     partition_key text NOT NULL DEFAULT 'default', payload json NOT NULL, headers json, idempotency_key text,
     created_at timestamptz NOT NULL DEFAULT now());
 SQL
+
+payload="{\"event\":\"$(printf 'x%.0s' {1..288})\"}"
