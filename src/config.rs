@@ -24,6 +24,8 @@ pub struct Config {
     pub api: ApiConfig,
     /// The worker.
     pub worker: WorkerConfig,
+    /// How workers hear of messages.
+    pub wake: WakeConfig,
     /// Defaults of a webhook's policy, and where requests may go.
     pub delivery: DeliveryConfig,
     /// Logs.
@@ -46,6 +48,8 @@ pub struct DatabaseConfig {
     pub schema: String,
     /// Connections in the pool at most. Default 16.
     pub pool_size: usize,
+    /// Whether `serve`, `api` and `worker` bring the schema up to date when they start. Default true.
+    pub migrate: bool,
     /// PEM file of certificate authorities to trust for TLS, beside the system's. No default.
     #[serde(deserialize_with = "empty_is_none")]
     pub ca_file: Option<std::path::PathBuf>,
@@ -108,6 +112,50 @@ pub struct WorkerConfig {
     pub concurrency: usize,
     /// How long requests in flight may take to finish at shutdown, in seconds. Default 15.
     pub shutdown_seconds: u64,
+}
+
+/// How workers hear of messages.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WakeConfig {
+    /// Whether transactions that publish NOTIFY, for all processes of the schema. Default: not set, which leaves it as it is.
+    #[serde(deserialize_with = "empty_is_none_word")]
+    pub notify: Option<Notify>,
+}
+
+/// Whether transactions that publish NOTIFY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notify {
+    /// Where `max_prepared_transactions` is 0: PostgreSQL refuses PREPARE TRANSACTION after NOTIFY.
+    Auto,
+    /// Always, unless workers ask for silence.
+    On,
+    /// Never: workers poll.
+    Off,
+}
+
+impl Notify {
+    /// The word in the settings and the schema.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl TryFrom<String> for Notify {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "auto" => Ok(Self::Auto),
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            other => Err(format!("must be auto, on or off, not {other}")),
+        }
+    }
 }
 
 /// Defaults of a webhook's policy, and where requests may go.
@@ -183,4 +231,14 @@ where
 {
     let text = String::deserialize(deserializer)?;
     Ok(Some(text).filter(|text| !text.is_empty()).map(T::from))
+}
+
+/// The same for a word that may be wrong.
+fn empty_is_none_word<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<String, Error = String>,
+{
+    let word = empty_is_none::<D, String>(deserializer)?;
+    word.map(T::try_from).transpose().map_err(serde::de::Error::custom)
 }

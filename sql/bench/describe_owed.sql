@@ -15,7 +15,7 @@ SELECT format('%s deliveries owed, %s of lanes without a row, %s behind; %s lane
               count(DISTINCT l.lane) FILTER (WHERE l.claimed_by IS NULL AND l.due_at > clock_timestamp()),
               min(l.due_at) - clock_timestamp(),
               (SELECT row_to_json(f)
-                 FROM (SELECT o.message_id, o.lane, h.position, h.due_at, h.claimed_by, h.token, h.failures, h.rewinds
+                 FROM (SELECT o.message_id, o.lane, h.position, h.due_at, h.claimed_by, h.token, h.failures, h.generation
                          FROM pgtopic.deliveries o
                          LEFT JOIN pgtopic.lanes h ON h.webhook_id = o.webhook_id AND h.lane = o.lane
                         WHERE o.webhook_id = $1::bigint

@@ -2,11 +2,11 @@
 -- dead_letters/get: one dead letter with its message.
 --
 -- Parameters: $1 id.
--- Returns:    the dead letter; a null partition key, payload and headers
---             where the message is gone. Nothing if there is none.
+-- Returns:    the dead letter; null payload and headers where the message
+--             is gone. Nothing if there is none.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
-SELECT x.id, x.webhook_id, t.name AS topic, x.message_id, m.partition_key, x.reason, x.attempts,
+SELECT x.id, x.webhook_id, t.name AS topic, x.message_id, x.partition_key, x.reason, x.attempts,
        x.last_error, x.created_at,
        m.payload::text AS payload, m.headers::text AS headers
   FROM pgtopic.dead_letters x

@@ -3,15 +3,14 @@
 --
 -- Parameters: $1 topic id or null, $2 topic name or null, $3 webhook id or
 --             null, $4 the id below which the page begins, $5 limit.
--- Returns:    dead letters; a null partition key where the message is gone.
+-- Returns:    dead letters.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
-SELECT x.id, x.webhook_id, t.name AS topic, x.message_id, m.partition_key, x.reason, x.attempts,
+SELECT x.id, x.webhook_id, t.name AS topic, x.message_id, x.partition_key, x.reason, x.attempts,
        x.last_error, x.created_at
   FROM pgtopic.dead_letters x
   JOIN pgtopic.webhooks w ON w.id = x.webhook_id
   JOIN pgtopic.topics t ON t.id = w.topic_id
-  LEFT JOIN LATERAL (SELECT m.partition_key FROM pgtopic.messages m WHERE m.id = x.message_id LIMIT 1) m ON true
  WHERE ($1::bigint IS NULL AND $2::text IS NULL OR t.id = $1::bigint OR t.name = $2::text)
    AND ($3::bigint IS NULL OR x.webhook_id = $3::bigint)
    AND x.id < $4::bigint

@@ -25,7 +25,7 @@ SELECT m.id, t.name AS topic, m.partition_key, m.idempotency_key, m.created_at,
                                FROM pgtopic.deliveries d
                               WHERE d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
                               LIMIT 1) o ON true
-          LEFT JOIN LATERAL (SELECT l.position, l.due_at, l.claimed_by, l.failures, l.halted
+          LEFT JOIN LATERAL (SELECT l.position, l.due_at, l.claimed_by, l.failures, l.halted, l.head_message_id
                                FROM pgtopic.lanes l
                               WHERE o.owed AND l.webhook_id = w.id AND l.lane = m.lane
                               LIMIT 1) l ON true
@@ -43,7 +43,7 @@ SELECT m.id, t.name AS topic, m.partition_key, m.idempotency_key, m.created_at,
                                FROM pgtopic.attempts a
                               WHERE a.webhook_id = w.id AND a.message_id = m.id) a ON true
          CROSS JOIN LATERAL (SELECT CASE WHEN o.owed AND l.halted THEN 'halted'
-                                         WHEN o.owed AND ahead.waits IS NULL AND l.failures > 0 THEN 'retrying'
+                                         WHEN o.owed AND l.head_message_id = m.id AND l.failures > 0 THEN 'retrying'
                                          WHEN o.owed THEN 'pending'
                                          WHEN x.created_at IS NOT NULL THEN 'dead'
                                          WHEN a.accepted_at IS NOT NULL THEN 'delivered' END AS status) s

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CliError,
-    flags::{ApiFlags, CommonFlags, DatabaseFlags, NetworkFlags, start_logging},
+    flags::{ApiFlags, CommonFlags, DatabaseFlags, NetworkFlags, SchemaFlags, start_logging},
     service::{Service, listen},
 };
 
@@ -17,6 +17,8 @@ pub(super) struct Api {
     #[command(flatten)]
     database: DatabaseFlags,
     #[command(flatten)]
+    schema: SchemaFlags,
+    #[command(flatten)]
     listening: ApiFlags,
     #[command(flatten)]
     network: NetworkFlags,
@@ -24,7 +26,7 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) async fn run(self, common: &CommonFlags, shutdown: CancellationToken) -> Result<(), CliError> {
-        let config = common.load(&[&self.database, &self.listening, &self.network])?;
+        let config = common.load(&[&self.database, &self.schema, &self.listening, &self.network])?;
         start_logging(&config)?;
         let listener = listen(&config).await?;
         let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };

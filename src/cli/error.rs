@@ -69,7 +69,7 @@ impl From<StoreError> for CliError {
                 Self::Usage(text)
             }
             StoreError::Connect(_) => Self::Unreachable(text),
-            StoreError::SchemaMismatch(_) => Self::Schema(text),
+            StoreError::SchemaMismatch(_) | StoreError::Unsuitable(_) => Self::Schema(text),
             _ => Self::Failed(text),
         }
     }

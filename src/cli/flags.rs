@@ -34,6 +34,14 @@ pub(super) struct DatabaseFlags {
     database_url: Option<String>,
 }
 
+/// What is done about the schema at the start.
+#[derive(Args)]
+pub(super) struct SchemaFlags {
+    /// Leave the schema as it is, for roles that may not change it [setting: database.migrate]
+    #[arg(long)]
+    no_migrate: bool,
+}
+
 /// Where the API listens.
 #[derive(Args)]
 pub(super) struct ApiFlags {
@@ -77,6 +85,13 @@ impl Flags for CommonFlags {
 impl Flags for DatabaseFlags {
     fn flags(&self) -> Vec<Flag> {
         flag("--database-url", "database.url", self.database_url.as_ref()).into_iter().collect()
+    }
+}
+
+impl Flags for SchemaFlags {
+    fn flags(&self) -> Vec<Flag> {
+        let no = Flag { name: "--no-migrate", key: "database.migrate", values: vec!["false".to_owned()] };
+        self.no_migrate.then_some(no).into_iter().collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! `pgtopic migrate`.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -8,36 +8,107 @@ use super::{
     flags::{CommonFlags, DatabaseFlags, start_logging},
     print::print_line,
 };
-use crate::store::Store;
+use crate::store::{MigrateOutcome, SchemaStatus, Store};
 
 /// Create the schema or bring it up to date
 ///
 /// Safe to run beside live publishers, workers and other migrations; running it again changes nothing.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Migrate {
+    #[command(flatten)]
+    database: DatabaseFlags,
+    /// Print the SQL that would be run, and run nothing
+    #[arg(long, conflicts_with = "repair")]
+    print: bool,
+    /// Apply functions, triggers and grants even if nothing is missing: ends a drift
+    #[arg(long)]
+    repair: bool,
+    #[command(subcommand)]
+    command: Option<MigrateCommand>,
+}
+
+#[derive(Subcommand)]
+enum MigrateCommand {
+    Status(Status),
+}
+
+/// Say where the schema stands; exit code 4 if this pgtopic cannot run on it
+#[derive(Args)]
+struct Status {
     #[command(flatten)]
     database: DatabaseFlags,
 }
 
 impl Migrate {
     pub(super) async fn run(self, common: &CommonFlags, shutdown: CancellationToken) -> Result<(), CliError> {
-        let config = common.load(&[&self.database])?;
+        let database = match &self.command {
+            Some(MigrateCommand::Status(status)) => &status.database,
+            None => &self.database,
+        };
+        let config = common.load(&[database])?;
         start_logging(&config)?;
         let store = Store::new(&config.database)?;
-        let Some(outcome) = shutdown.run_until_cancelled(store.migrate()).await else {
-            return Err(CliError::Failed(
-                "interrupted; a migration that had not ended was rolled back".to_owned(),
-            ));
-        };
-        let outcome = outcome?;
-        let (schema, version) = (store.schema_name(), outcome.version);
-        print_line(&match outcome.applied {
-            0 => format!("Schema \"{schema}\" is at version {version} already."),
-            1 => format!("Schema \"{schema}\" is at version {version} now, 1 migration applied."),
-            applied => {
-                format!("Schema \"{schema}\" is at version {version} now, {applied} migrations applied.")
+        let interrupted = "interrupted; a migration that had not ended was rolled back";
+        shutdown
+            .run_until_cancelled(self.run_on(&store))
+            .await
+            .unwrap_or_else(|| Err(CliError::Failed(interrupted.to_owned())))
+    }
+
+    async fn run_on(&self, store: &Store) -> Result<(), CliError> {
+        let schema = store.schema_name();
+        if self.command.is_some() {
+            print_line(&describe_status(schema, &store.schema_status().await?));
+            return Ok(store.check_schema().await?);
+        }
+        if self.print {
+            match store.print_migration().await? {
+                sql if sql.is_empty() => print_line("-- Nothing is missing."),
+                sql => print_line(sql.trim_end()),
             }
-        });
+            return Ok(());
+        }
+        let outcome = if self.repair { store.migrate_and_repair().await? } else { store.migrate().await? };
+        print_line(&describe_outcome(schema, &outcome));
         Ok(())
     }
+}
+
+fn describe_outcome(schema: &str, outcome: &MigrateOutcome) -> String {
+    let SchemaStatus { number, known, drifted, .. } = outcome.schema;
+    let number = number.unwrap_or_default();
+    if number > known {
+        return format!(
+            "Schema \"{schema}\" is at version {number}, newer than this pgtopic, and accepts it."
+        );
+    }
+    let functions = if outcome.functions_applied { ", functions, triggers and grants applied" } else { "" };
+    match outcome.applied {
+        0 if drifted => format!(
+            "Schema \"{schema}\" is at version {number} already, but its functions, triggers or grants are not those of \
+             this pgtopic: run `pgtopic migrate --repair`."
+        ),
+        0 => format!("Schema \"{schema}\" is at version {number} already{functions}."),
+        1 => format!("Schema \"{schema}\" is at version {number} now, 1 migration{functions}."),
+        applied => {
+            format!("Schema \"{schema}\" is at version {number} now, {applied} migrations{functions}.")
+        }
+    }
+}
+
+fn describe_status(schema: &str, status: &SchemaStatus) -> String {
+    let SchemaStatus { number, works_from, known, drifted } = status;
+    let Some(number) = number else {
+        return format!("Schema \"{schema}\" holds no pgtopic; this one knows version {known}.");
+    };
+    let functions = if *drifted {
+        " Functions, triggers or grants are not those of this pgtopic: run `pgtopic migrate --repair`."
+    } else {
+        ""
+    };
+    format!(
+        "Schema \"{schema}\" is at version {number} and works with pgtopics that know version {works_from} or later; this \
+         one knows version {known}.{functions}"
+    )
 }

@@ -4,7 +4,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, server, tasks::Tasks};
-use crate::{config::Config, store::Store};
+use crate::{
+    config::Config,
+    store::{Store, StoreError},
+};
 
 /// The parts of the process, on a schema that is up to date.
 pub(super) struct Service {
@@ -18,14 +21,10 @@ impl Service {
     /// Connects and migrates, which is safe for several processes at once. `None` if the token was cancelled meanwhile.
     pub(super) async fn start(config: Config, shutdown: CancellationToken) -> Result<Option<Self>, CliError> {
         let store = Store::new(&config.database)?;
-        let Some(migrated) = shutdown.run_until_cancelled(store.migrate()).await else { return Ok(None) };
-        let migrated = migrated?;
-        tracing::info!(
-            schema = store.schema_name(),
-            version = migrated.version,
-            applied = migrated.applied,
-            "the schema is up to date"
-        );
+        let Some(prepared) = shutdown.run_until_cancelled(prepare(&store, &config)).await else {
+            return Ok(None);
+        };
+        prepared?;
         Ok(Some(Self { config, store, tasks: Tasks::new(shutdown.clone()), shutdown }))
     }
 
@@ -54,4 +53,37 @@ pub(super) async fn listen(config: &Config) -> Result<TcpListener, CliError> {
     TcpListener::bind(address)
         .await
         .map_err(|error| CliError::Failed(format!("cannot listen on {address} (api.bind): {error}")))
+}
+
+/// Brings the schema up to date, where the settings say so, and tells what an operator should know of it.
+async fn prepare(store: &Store, config: &Config) -> Result<(), StoreError> {
+    if config.database.migrate {
+        let migrated = store.migrate().await?;
+        tracing::info!(
+            schema = store.schema_name(),
+            version = migrated.schema.number,
+            applied = migrated.applied,
+            "the schema is up to date"
+        );
+        if migrated.schema.drifted {
+            tracing::warn!(
+                "functions, triggers or grants of the schema are not those of this pgtopic: run `pgtopic migrate --repair`"
+            );
+        }
+    } else {
+        store.check_schema().await?;
+    }
+    for trigger in store.list_later_triggers().await? {
+        tracing::warn!(
+            trigger,
+            "a BEFORE INSERT trigger on messages runs after zz_messages_publish: rows in which it changes key, topic or id are \
+             refused, and a message that it leaves out becomes a dead letter"
+        );
+    }
+    if let Some(notify) = config.wake.notify
+        && store.set_notify(notify.as_str()).await?
+    {
+        tracing::info!(notify = notify.as_str(), "wake.notify of this installation was changed");
+    }
+    Ok(())
 }

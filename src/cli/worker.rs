@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CliError,
-    flags::{CommonFlags, DatabaseFlags, NetworkFlags, WorkerFlags, start_logging},
+    flags::{CommonFlags, DatabaseFlags, NetworkFlags, SchemaFlags, WorkerFlags, start_logging},
     service::Service,
 };
 
@@ -17,6 +17,8 @@ pub(super) struct Worker {
     #[command(flatten)]
     database: DatabaseFlags,
     #[command(flatten)]
+    schema: SchemaFlags,
+    #[command(flatten)]
     capacity: WorkerFlags,
     #[command(flatten)]
     network: NetworkFlags,
@@ -24,7 +26,7 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) async fn run(self, common: &CommonFlags, shutdown: CancellationToken) -> Result<(), CliError> {
-        let config = common.load(&[&self.database, &self.capacity, &self.network])?;
+        let config = common.load(&[&self.database, &self.schema, &self.capacity, &self.network])?;
         start_logging(&config)?;
         let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };
         service.add_worker();

@@ -118,7 +118,9 @@ impl Store {
         lanes: i64,
         filler: &str,
     ) -> Result<u64, StoreError> {
-        self.execute(sql!("bench/fill"), &[&topic_id, &first, &last, &lanes, &filler]).await
+        let client = self.bench_connection().await?;
+        let parameters: super::Parameters<'_> = &[&topic_id, &first, &last, &lanes, &filler];
+        Ok(client.execute(&*self.schema.text(sql!("bench/fill")), parameters).await?)
     }
 
     /// What the server has done so far.
@@ -153,7 +155,7 @@ impl Store {
 
     /// Listens on a channel.
     pub async fn bench_listen(&self, channel: &str) -> Result<BenchListener, StoreError> {
-        let (client, mut connection) = self.connector.direct().await?;
+        let (client, mut connection) = self.connector.connect().await?;
         let (sender, receiver) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             let mut messages = futures_util::stream::poll_fn(move |context| connection.poll_message(context));
@@ -169,11 +171,10 @@ impl Store {
         Ok(BenchListener { client, read, texts: receiver })
     }
 
-    /// A connection with the server's default settings.
+    /// A connection with the server's default settings, but for the search path.
     async fn bench_connection(&self) -> Result<Client, StoreError> {
-        let (client, connection) = self.connector.direct().await?;
         // Ends with the client.
-        tokio::spawn(connection);
+        let (client, _) = self.connector.direct().await?;
         Ok(client)
     }
 }

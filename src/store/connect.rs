@@ -5,29 +5,79 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use rustls_platform_verifier::ConfigVerifierExt;
 use secrecy::{ExposeSecret, SecretString};
-use tokio_postgres::{Config as PostgresConfig, config::Host};
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config as PostgresConfig, config::Host};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::error::{StoreError, chain};
+use super::{
+    error::{StoreError, chain},
+    statement::Schema,
+};
 use crate::config::DatabaseConfig;
 
-/// What holds in every session of our own, and in every transaction through a pooler. Nothing may hold a lock for long,
-/// whatever happens to its client.
-const SETTINGS: [&str; 3] =
-    ["lock_timeout = '5s'", "idle_in_transaction_session_timeout = '10s'", "jit = off"];
-
-/// What a session of our own is told. Statements rely on a new snapshot each, so the isolation level is pinned.
-pub(super) fn session_settings() -> String {
-    format!("SET default_transaction_isolation = 'read committed'; {}", settings("SET"))
+/// What a connection is for: it says how long a statement may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The worker's engine and its session: short calls, for which all lanes wait.
+    Engine,
+    /// The API and what runs in the background.
+    General,
 }
 
-/// How a transaction begins that cannot rely on its session: the same, for itself alone.
-pub(super) fn begin() -> String {
-    format!("BEGIN ISOLATION LEVEL READ COMMITTED; {}", settings("SET LOCAL"))
+impl Purpose {
+    /// How long the server lets a statement wait for a lock.
+    fn lock_timeout(self) -> Duration {
+        match self {
+            Self::Engine => Duration::from_secs(1),
+            Self::General => Duration::from_secs(5),
+        }
+    }
+
+    /// How long the server lets a statement run.
+    fn statement_timeout(self) -> Duration {
+        match self {
+            Self::Engine => Duration::from_secs(5),
+            // Less than the API gives a request.
+            Self::General => Duration::from_secs(25),
+        }
+    }
+
+    /// How long this process waits for the answer. The server's limit comes first and says clearly that nothing was done.
+    pub(super) fn answer_timeout(self) -> Duration {
+        self.statement_timeout() + Duration::from_secs(2)
+    }
+
+    /// What holds in every session of our own, and in every transaction through a pooler. Nothing may hold a lock for long,
+    /// whatever happens to its client. The search path comes first: until then, names that a stranger has planted in a schema
+    /// of the default path could be meant.
+    fn settings(self, schema: &Schema, set: &str) -> String {
+        let milliseconds = |time: Duration| time.as_millis();
+        [
+            search_path(schema),
+            format!("lock_timeout = {}", milliseconds(self.lock_timeout())),
+            format!("statement_timeout = {}", milliseconds(self.statement_timeout())),
+            "idle_in_transaction_session_timeout = '10s'".to_owned(),
+            "jit = off".to_owned(),
+        ]
+        .map(|setting| format!("{set} {setting}"))
+        .join("; ")
+    }
+
+    /// What a session of our own is told. Statements rely on a new snapshot each, so the isolation level is pinned.
+    pub(super) fn session_settings(self, schema: &Schema) -> String {
+        format!("{}; SET default_transaction_isolation = 'read committed'", self.settings(schema, "SET"))
+    }
+
+    /// How a transaction begins that cannot rely on its session: the same, for itself alone.
+    pub(super) fn begin(self, schema: &Schema) -> String {
+        format!("BEGIN ISOLATION LEVEL READ COMMITTED; {}", self.settings(schema, "SET LOCAL"))
+    }
 }
 
-fn settings(set: &str) -> String {
-    SETTINGS.map(|setting| format!("{set} {setting}")).join("; ")
+/// Where every session and function looks names up: nobody but the owner may create anything there. The session's temporary
+/// objects come last.
+fn search_path(schema: &Schema) -> String {
+    format!("search_path = pg_catalog, {}, pg_temp", schema.quoted())
 }
 
 /// How long a connection may take to be made, and how long to wait for one from the pool.
@@ -41,10 +91,11 @@ pub(super) struct Connector {
     tls: MakeRustlsConnect,
     /// Whether `postgres` leads through a transaction pooler.
     pooled: bool,
+    schema: Arc<Schema>,
 }
 
 impl Connector {
-    pub(super) fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
+    pub(super) fn new(config: &DatabaseConfig, schema: Arc<Schema>) -> Result<Self, StoreError> {
         let url = config.url.as_ref().ok_or_else(|| {
             StoreError::InvalidUrl(
                 "not set; give --database-url, PGTOPIC_DATABASE__URL or DATABASE_URL".to_owned(),
@@ -57,10 +108,11 @@ impl Connector {
             listen,
             tls: MakeRustlsConnect::new(tls_config(config)?),
             pooled: config.is_pooled(),
+            schema,
         })
     }
 
-    pub(super) fn pool(&self, size: usize) -> Result<Pool, StoreError> {
+    pub(super) fn pool(&self, size: usize, purpose: Purpose) -> Result<Pool, StoreError> {
         let manager = Manager::from_config(
             self.postgres.clone(),
             self.tls.clone(),
@@ -75,36 +127,42 @@ impl Connector {
         let builder = if self.pooled {
             builder
         } else {
-            builder.post_create(Hook::async_fn(|client, _| {
-                Box::pin(async move {
-                    client.batch_execute(&session_settings()).await.map_err(HookError::Backend)?;
-                    Ok(())
-                })
+            let settings: Arc<str> = purpose.session_settings(&self.schema).into();
+            builder.post_create(Hook::async_fn(move |client, _| {
+                let settings = Arc::clone(&settings);
+                Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
             }))
         };
         builder.build().map_err(|error| StoreError::Connect(chain(&error)))
     }
 
-    /// A connection of its own, past any pooler, and the part of it that must be polled.
-    pub(super) async fn direct(
-        &self,
-    ) -> Result<
-        (
-            tokio_postgres::Client,
-            tokio_postgres::Connection<
-                tokio_postgres::Socket,
-                <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream,
-            >,
-        ),
-        StoreError,
-    > {
+    /// A connection of its own, past any pooler, and the part of it that must be polled. Nothing was said on it yet: the caller
+    /// polls, and says [`Purpose::session_settings`] first.
+    pub(super) async fn connect(&self) -> Result<(Client, Connection), StoreError> {
         let cannot = |why: String| StoreError::Connect(format!("{}: {why}", addresses(&self.listen)));
         tokio::time::timeout(CONNECT_TIMEOUT, self.listen.connect(self.tls.clone()))
             .await
             .map_err(|_| cannot(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())))?
             .map_err(|error| cannot(super::error::describe(&error)))
     }
+
+    /// The same, polled until it ends and with its search path pinned; no statement on it has a limit in time.
+    pub(super) async fn direct(&self) -> Result<(Client, JoinHandle<()>), StoreError> {
+        let (client, connection) = self.connect().await?;
+        let driver = tokio::spawn(async move {
+            // The connection's own end says nothing that its statements do not.
+            let _ = connection.await;
+        });
+        client.batch_execute(&format!("SET {}", search_path(&self.schema))).await?;
+        Ok((client, driver))
+    }
 }
+
+/// A connection that must be polled.
+pub(super) type Connection = tokio_postgres::Connection<
+    tokio_postgres::Socket,
+    <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream,
+>;
 
 /// The hosts and ports that are tried, for people.
 fn addresses(config: &PostgresConfig) -> String {

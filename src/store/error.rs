@@ -20,12 +20,18 @@ pub enum StoreError {
     /// The schema is newer than this binary, or was changed by something else.
     #[error("{0}")]
     SchemaMismatch(String),
+    /// The database cannot hold a schema of ours.
+    #[error("{0}")]
+    Unsuitable(String),
     /// A migration failed.
     #[error("migration failed: {0}")]
     Migration(String),
     /// PostgreSQL refused a statement.
     #[error("{}", describe(.0))]
     Database(#[from] tokio_postgres::Error),
+    /// No answer came: whether the statement was executed is not known.
+    #[error("the database did not answer within {} s", .0.as_secs())]
+    Unanswered(std::time::Duration),
     /// A row held what this binary does not know.
     #[error("unexpected value in the database: {0}")]
     Unexpected(String),
@@ -51,16 +57,28 @@ impl StoreError {
             Self::Database(error) => {
                 error.as_db_error().is_some_and(|error| !may_follow_a_commit(error.code().code()))
             }
-            Self::Unexpected(_) => false,
+            Self::Unexpected(_) | Self::Unanswered(_) => false,
             _ => true,
         }
+    }
+
+    /// Whether a row of those that a statement was about may be why PostgreSQL refused it: one that is damaged, breaks a rule,
+    /// or is locked. The others may go through without it.
+    pub fn may_be_of_a_row(&self) -> bool {
+        let Some(state) = self.sql_state() else {
+            // A value that was read and is none of its type.
+            return matches!(self, Self::Unexpected(_) | Self::Database(_)) && !self.is_unavailable();
+        };
+        self.is_refusal()
+            && (["22", "23", "40", "54", "XX"].contains(&&state.code()[..2])
+                || [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(state))
     }
 
     /// Whether trying again later may help: the connection broke, the server stops or is full, a lock was not granted in
     /// time, or other transactions were faster again and again.
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::Connect(_) => true,
+            Self::Connect(_) | Self::Unanswered(_) => true,
             Self::Database(error) => match error.code() {
                 Some(state) => {
                     ["08", "53", "57"].contains(&&state.code()[..2])

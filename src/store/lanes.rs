@@ -1,4 +1,4 @@
-//! Claiming and reading lanes, and retiring those that ran dry.
+//! Claiming and reading lanes, and removing those that are idle.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -18,6 +18,15 @@ pub struct Want {
     pub slots: usize,
     /// Where to begin looking among the due lanes.
     pub due_after: DueAfter,
+}
+
+/// What a worker has room for, when it looks at messages that it was notified of.
+#[derive(Debug, Clone, Default)]
+pub struct Room {
+    /// How many lanes at most.
+    pub lanes: usize,
+    /// Webhooks without room for another lane.
+    pub full_webhooks: Vec<i64>,
 }
 
 /// The lower bound of a look at the due lanes: without one, each look walks over what a held snapshot left behind.
@@ -57,16 +66,44 @@ pub struct ClaimedLane {
     pub key: LaneKey,
     /// Since when it was due.
     pub due_at: Timestamp,
-    /// The token of the claim: negative where the lane was handed over.
+    /// The token of the claim.
     pub token: i64,
     /// Everything up to here has left the lane.
     pub position: i64,
-    /// How often the lane was rewound.
-    pub rewinds: i32,
-    /// Failed attempts of its head.
+    /// How often a replay has lowered its position.
+    pub generation: i32,
+    /// The message that `failures` belongs to, if it has any.
+    pub head_message_id: Option<i64>,
+    /// Failed attempts of that message.
     pub failures: i32,
     /// What comes next.
     pub owed: Owed,
+}
+
+/// What a look at messages that the worker was notified of has found.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// Lanes that were claimed.
+    pub claimed: Vec<ClaimedLane>,
+    /// What is new of lanes that the worker held before.
+    pub followers: Vec<Follower>,
+}
+
+/// A new message of a lane that the worker holds.
+#[derive(Debug)]
+pub struct Follower {
+    /// The lane.
+    pub key: LaneKey,
+    /// The token of its claim.
+    pub token: i64,
+    /// How often a replay has lowered its position.
+    pub generation: i32,
+    /// The last message before this one that the lane owes, or a lower one where there is none.
+    pub after: i64,
+    /// The message's id.
+    pub message_id: i64,
+    /// The message; `None` where it was left out because the payload budget was used up.
+    pub message: Option<Message>,
 }
 
 /// A held lane as it was read on.
@@ -76,8 +113,8 @@ pub struct ReadLane {
     pub key: LaneKey,
     /// Where reading began, unless a replay moved that.
     pub position: i64,
-    /// How often the lane was rewound.
-    pub rewinds: i32,
+    /// How often a replay has lowered its position.
+    pub generation: i32,
     /// What comes next.
     pub owed: Owed,
 }
@@ -110,7 +147,7 @@ impl OwedMessage {
     }
 }
 
-/// A held lane, as reading and retiring name it.
+/// A held lane, as reading and removing name it.
 #[derive(Debug, Clone, Copy)]
 pub struct HeldLane {
     /// The lane.
@@ -119,8 +156,8 @@ pub struct HeldLane {
     pub token: i64,
     /// The last message that was read.
     pub position: i64,
-    /// The newest count of rewinds that is known.
-    pub rewinds: i32,
+    /// The newest generation that is known.
+    pub generation: i32,
 }
 
 /// A message that was published lately.
@@ -132,18 +169,18 @@ pub struct LaneNews {
     pub lane: i64,
 }
 
-/// What became of a lane that was to be retired.
+/// What became of an idle lane that was to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retirement {
+pub enum Removal {
     /// Its row is gone.
-    Retired,
-    /// A replay has rewound it: it owes again.
+    Removed,
+    /// A replay has lowered its position: it owes again.
     Rewound,
 }
 
 impl Store {
-    /// Takes the earliest due lanes of each webhook, with their next messages; with `handed`, the tokens of the lanes that were
-    /// handed over to this worker and arrived, also lanes that were handed over and did not arrive.
+    /// Takes the earliest due lanes of each webhook, with their next messages; with `sweep` also lanes whose holder is not
+    /// registered or gone.
     ///
     /// Fails with SQLSTATE 55000 where the worker is not registered any more.
     pub async fn claim_lanes(
@@ -151,43 +188,59 @@ impl Store {
         worker: Uuid,
         token: i64,
         wants: &[Want],
+        sweep: bool,
         limits: ReadLimits,
-        handed: Option<&[i64]>,
     ) -> Result<Vec<ClaimedLane>, StoreError> {
         let webhook_ids: Vec<i64> = wants.iter().map(|want| want.webhook_id).collect();
         let slots: Vec<i32> =
             wants.iter().map(|want| i32::try_from(want.slots).unwrap_or(i32::MAX)).collect();
         let due_after: Vec<Option<Timestamp>> = wants.iter().map(|want| want.due_after.parameter()).collect();
-        let rows = self
-            .call(
-                sql!("lanes/claim"),
-                &[
-                    &worker,
-                    &token,
-                    &webhook_ids,
-                    &slots,
-                    &due_after,
-                    &limits.messages_per_lane,
-                    &limits.payload_bytes,
-                    &handed,
-                ],
-            )
-            .await?;
+        let parameters: super::Parameters<'_> = &[
+            &worker,
+            &token,
+            &webhook_ids,
+            &slots,
+            &due_after,
+            &sweep,
+            &limits.messages_per_lane,
+            &limits.payload_bytes,
+        ];
+        claimed(&self.call(sql!("lanes/claim"), parameters).await?, token, limits)
+    }
+
+    /// Takes the lanes of messages that the worker was notified of, with their next messages.
+    ///
+    /// Fails as [`Store::claim_lanes`] does.
+    pub async fn claim_messages(
+        &self,
+        worker: Uuid,
+        token: i64,
+        message_ids: &[i64],
+        room: &Room,
+        limits: ReadLimits,
+    ) -> Result<Looked, StoreError> {
+        let lanes = i32::try_from(room.lanes).unwrap_or(i32::MAX);
+        let parameters: super::Parameters<'_> = &[
+            &worker,
+            &token,
+            &message_ids,
+            &room.full_webhooks,
+            &lanes,
+            &limits.messages_per_lane,
+            &limits.payload_bytes,
+        ];
+        let rows = self.call(sql!("lanes/claim_messages"), parameters).await?;
+        let mut looked = Looked::default();
         let mut lanes = LaneRows::new(limits.messages_per_lane);
         for row in &rows {
-            lanes.add(row, 7, || {
-                Ok(ClaimedLane {
-                    key: lane_key(row)?,
-                    due_at: row.try_get(2)?,
-                    token: row.try_get(3)?,
-                    position: row.try_get(4)?,
-                    rewinds: row.try_get(5)?,
-                    failures: row.try_get(6)?,
-                    owed: Owed::default(),
-                })
-            })?;
+            if row.try_get::<_, i64>(3)? == token {
+                lanes.add(row, 8, || claimed_lane(row, 4, token))?;
+            } else {
+                looked.followers.push(follower(row)?);
+            }
         }
-        Ok(lanes.finish(|lane, owed| lane.owed = owed))
+        looked.claimed = lanes.finish(|lane, owed| lane.owed = owed);
+        Ok(looked)
     }
 
     /// Reads the next messages of held lanes. Lanes that are not held any more are absent from the answer.
@@ -208,7 +261,7 @@ impl Store {
                     &columns.lanes,
                     &columns.tokens,
                     &positions,
-                    &columns.rewinds,
+                    &columns.generations,
                     &limits.messages_per_lane,
                     &limits.payload_bytes,
                 ],
@@ -220,7 +273,7 @@ impl Store {
                 Ok(ReadLane {
                     key: lane_key(row)?,
                     position: row.try_get(2)?,
-                    rewinds: row.try_get(3)?,
+                    generation: row.try_get(3)?,
                     owed: Owed::default(),
                 })
             })?;
@@ -241,24 +294,24 @@ impl Store {
     }
 
     /// Deletes the rows of held lanes that owe nothing. Lanes absent from the answer stay as they are.
-    pub async fn retire_lanes(
+    pub async fn remove_idle_lanes(
         &self,
         worker: Uuid,
         held: &[HeldLane],
-    ) -> Result<HashMap<LaneKey, Retirement>, StoreError> {
+    ) -> Result<HashMap<LaneKey, Removal>, StoreError> {
         let columns = HeldColumns::new(held);
         let rows = self
             .call(
-                sql!("lanes/retire"),
-                &[&worker, &columns.webhook_ids, &columns.lanes, &columns.tokens, &columns.rewinds],
+                sql!("lanes/remove_idle"),
+                &[&worker, &columns.webhook_ids, &columns.lanes, &columns.tokens, &columns.generations],
             )
             .await?;
         rows.iter()
             .map(|row| {
                 let outcome = match row.try_get(2)? {
-                    "retired" => Retirement::Retired,
-                    "rewound" => Retirement::Rewound,
-                    other => return Err(StoreError::Unexpected(format!("retirement {other:?}"))),
+                    "removed" => Removal::Removed,
+                    "rewound" => Removal::Rewound,
+                    other => return Err(StoreError::Unexpected(format!("removal {other:?}"))),
                 };
                 Ok((lane_key(row)?, outcome))
             })
@@ -266,12 +319,63 @@ impl Store {
     }
 }
 
+/// Lanes that one call has claimed.
+fn claimed(rows: &[Row], token: i64, limits: ReadLimits) -> Result<Vec<ClaimedLane>, StoreError> {
+    let mut lanes = LaneRows::new(limits.messages_per_lane);
+    for row in rows {
+        lanes.add(row, 7, || claimed_lane(row, 3, token))?;
+    }
+    Ok(lanes.finish(|lane, owed| lane.owed = owed))
+}
+
+/// A claimed lane, whose position stands in column `at`.
+fn claimed_lane(row: &Row, at: usize, token: i64) -> Result<ClaimedLane, StoreError> {
+    Ok(ClaimedLane {
+        key: lane_key(row)?,
+        due_at: row.try_get(2)?,
+        token,
+        position: row.try_get(at)?,
+        generation: row.try_get(at + 1)?,
+        head_message_id: row.try_get(at + 2)?,
+        failures: row.try_get(at + 3)?,
+        owed: Owed::default(),
+    })
+}
+
+/// A message of a lane that the worker held before.
+fn follower(row: &Row) -> Result<Follower, StoreError> {
+    let message = match row.try_get::<_, Option<&str>>(10)? {
+        Some(_) => Some(message(row, 8, row.try_get(8)?, Arc::from(row.try_get::<_, &str>(9)?))?),
+        None => None,
+    };
+    Ok(Follower {
+        key: lane_key(row)?,
+        token: row.try_get(3)?,
+        generation: row.try_get(5)?,
+        after: row.try_get(4)?,
+        message_id: row.try_get(8)?,
+        message,
+    })
+}
+
+/// The message whose columns begin at `first`.
+fn message(row: &Row, first: usize, id: i64, partition_key: Arc<str>) -> Result<Message, StoreError> {
+    Ok(Message {
+        id,
+        partition_key,
+        payload: row.try_get::<_, String>(first + 2)?.into(),
+        headers: row.try_get(first + 3)?,
+        // One that went around the table's CHECK may be too late for the type. It must not end the worker.
+        created_at: row.try_get(first + 4).unwrap_or(Timestamp::MAX),
+    })
+}
+
 /// Held lanes as arrays.
 struct HeldColumns {
     webhook_ids: Vec<i64>,
     lanes: Vec<i64>,
     tokens: Vec<i64>,
-    rewinds: Vec<i32>,
+    generations: Vec<i32>,
 }
 
 impl HeldColumns {
@@ -280,7 +384,7 @@ impl HeldColumns {
             webhook_ids: held.iter().map(|lane| lane.key.webhook_id).collect(),
             lanes: held.iter().map(|lane| lane.key.lane).collect(),
             tokens: held.iter().map(|lane| lane.token).collect(),
-            rewinds: held.iter().map(|lane| lane.rewinds).collect(),
+            generations: held.iter().map(|lane| lane.generation).collect(),
         }
     }
 }
@@ -335,23 +439,19 @@ impl<T> LaneRows<T> {
             return Ok(());
         };
         let lane = &mut self.lanes[at];
-        let message = match row.try_get(first + 5)? {
+        let item = match row.try_get(first + 5)? {
             "missing" => OwedMessage::Missing(id),
-            "loaded" => OwedMessage::Present(Message {
-                id,
-                partition_key: shared(&mut self.partition_key, row.try_get(first + 1)?),
-                payload: row.try_get::<_, String>(first + 2)?.into(),
-                headers: row.try_get(first + 3)?,
-                // One of before V12 may be too late for the type. It must not end the worker, again and again.
-                created_at: row.try_get(first + 4).unwrap_or(Timestamp::MAX),
-            }),
+            "loaded" => {
+                let key = shared(&mut self.partition_key, row.try_get(first + 1)?);
+                OwedMessage::Present(message(row, first, id, key)?)
+            }
             "deferred" => {
                 lane.deferred = Some(lane.deferred.map_or(id, |first| first.min(id)));
                 return Ok(());
             }
             other => return Err(StoreError::Unexpected(format!("message state {other:?}"))),
         };
-        lane.items.push(message);
+        lane.items.push(item);
         Ok(())
     }
 

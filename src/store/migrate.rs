@@ -1,103 +1,292 @@
 //! Migrations: bring the schema to what this binary knows.
+//!
+//! Two things make a schema. Tables are made and changed by the numbered files in `migrations/`, each in a transaction of its
+//! own. Functions, triggers and grants stand in `sql/` and are applied whole, in one transaction, where the newest number that
+//! this binary knows is greater than what `installed` says. Where the numbers are equal and the texts are not, the schema has
+//! drifted: that is said, and mended on request.
 
-use super::{Store, error::StoreError};
+use std::fmt::Write as _;
+
+use refinery::Migration;
+use tokio_postgres::{Client, error::SqlState};
+
+use super::{
+    Store,
+    error::StoreError,
+    functions,
+    statement::{Schema, sql},
+};
 
 mod embedded {
     refinery::embed_migrations!("migrations");
 }
+
+/// The oldest schema, by its number, that this binary runs on.
+const RUNS_FROM: i32 = 1;
 
 /// What a migration run found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MigrateOutcome {
     /// How many migrations were applied by this run; 0 if the schema was current.
     pub applied: usize,
-    /// The version the schema is at now.
-    pub version: i32,
+    /// Whether functions, triggers and grants were applied by this run.
+    pub functions_applied: bool,
+    /// Where the schema stands now.
+    pub schema: SchemaStatus,
+}
+
+/// Where a schema stands beside this binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchemaStatus {
+    /// The number of the schema; `None` where nothing is installed.
+    pub number: Option<i32>,
+    /// The oldest binary, by its newest migration, that may still run on it.
+    pub works_from: i32,
+    /// The newest migration that this binary knows.
+    pub known: i32,
+    /// Whether the numbers are equal and functions, triggers or grants are others than this binary's.
+    pub drifted: bool,
+}
+
+/// What `installed` says.
+struct Installed {
+    number: i32,
+    works_from: i32,
+    functions_hash: String,
+}
+
+impl SchemaStatus {
+    fn new(installed: Option<&Installed>) -> Self {
+        let known = known_number();
+        Self {
+            number: installed.map(|installed| installed.number),
+            works_from: installed.map_or(1, |installed| installed.works_from),
+            known,
+            drifted: installed.is_some_and(|installed| {
+                installed.number == known && installed.functions_hash != functions::hash()
+            }),
+        }
+    }
 }
 
 impl Store {
-    /// Applies what is missing, each migration in a transaction of its own.
+    /// Applies what is missing. Where the schema is newer than this binary and accepts it, nothing is done.
     ///
     /// Safe to call from several processes at once: an advisory lock lets one go first, the others find the work done.
-    /// Refuses a schema that is newer than this binary.
+    ///
+    /// # Errors
+    /// [`StoreError::SchemaMismatch`] where the schema does not accept this binary, [`StoreError::Unsuitable`] where the
+    /// database is not encoded in UTF-8, [`StoreError::Migration`] where a migration fails.
     pub async fn migrate(&self) -> Result<MigrateOutcome, StoreError> {
-        let (mut client, connection) = self.connector.direct().await?;
-        let driver = tokio::spawn(connection);
-        let outcome = self.migrate_on(&mut client).await;
-        // Ends the connection, and the lock with it.
+        self.with_direct(async |client| migrate(client, &self.schema, false).await).await
+    }
+
+    /// The same, and applies functions, triggers and grants even if nothing is missing: ends a drift.
+    pub async fn migrate_and_repair(&self) -> Result<MigrateOutcome, StoreError> {
+        self.with_direct(async |client| migrate(client, &self.schema, true).await).await
+    }
+
+    /// The SQL that [`Store::migrate`] would run, for people who run it themselves; empty where nothing is missing.
+    pub async fn print_migration(&self) -> Result<String, StoreError> {
+        self.with_direct(async |client| print(client, &self.schema).await).await
+    }
+
+    /// Where the schema stands. Changes nothing.
+    pub async fn schema_status(&self) -> Result<SchemaStatus, StoreError> {
+        self.with_direct(async |client| {
+            Ok(SchemaStatus::new(installed(client, &self.schema).await?.as_ref()))
+        })
+        .await
+    }
+
+    /// Fails unless this binary may run on the schema.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        self.with_direct(async |client| {
+            check_encoding(client).await?;
+            self.schema.accepts(&SchemaStatus::new(installed(client, &self.schema).await?.as_ref()))
+        })
+        .await
+    }
+
+    /// Fails unless the database answers on the pool, and this binary may run on its schema.
+    pub async fn check_ready(&self) -> Result<(), StoreError> {
+        let status = match self.query_one(sql!("schema/get_installed"), &[]).await {
+            Ok(row) => SchemaStatus::new(Some(&Installed {
+                number: row.try_get("number")?,
+                works_from: row.try_get("works_from")?,
+                functions_hash: row.try_get("functions_hash")?,
+            })),
+            Err(error) if error.sql_state() == Some(&SqlState::UNDEFINED_TABLE) => SchemaStatus::new(None),
+            Err(error) => return Err(error),
+        };
+        self.schema.accepts(&status)
+    }
+
+    /// The names of triggers on `messages` that run after ours, and may change a message that was fanned out already.
+    pub async fn list_later_triggers(&self) -> Result<Vec<String>, StoreError> {
+        let rows = self.query(sql!("schema/list_later_triggers"), &[]).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    async fn with_direct<T>(
+        &self,
+        run: impl AsyncFnOnce(&mut Client) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let (mut client, driver) = self.connector.direct().await?;
+        // Not part of the futures of all who wait for it: it is large, and run once.
+        let outcome = Box::pin(run(&mut client)).await;
+        // Ends the connection, and its locks with it.
         drop(client);
-        // The connection's own end says nothing that the outcome does not.
         let _ = driver.await;
         outcome
     }
+}
 
-    async fn migrate_on(&self, client: &mut tokio_postgres::Client) -> Result<MigrateOutcome, StoreError> {
-        let name = format!("pgtopic migrate {}", self.schema.name());
-        client.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", &[&name]).await?;
-        let quoted = self.schema.quoted();
-        let exists: bool =
-            client.query_one("SELECT to_regnamespace($1) IS NOT NULL", &[&quoted]).await?.get(0);
-        if !exists {
-            client.batch_execute(&format!("CREATE SCHEMA {quoted}")).await?;
-        }
-        // Unqualified names in the migrations mean this schema; functions keep this very search path.
-        client.batch_execute(&format!("SET search_path = {quoted}, pg_temp")).await?;
-
-        let mut runner = embedded::migrations::runner();
-        runner.set_migration_table_name("schema_history");
-        let known = known_version();
-        if let Some(found) = self.newest_applied(client).await?
-            && found > known
-        {
-            return Err(StoreError::SchemaMismatch(format!(
-                "schema \"{}\" is at version {found}, newer than this binary, which knows version {known}: \
-                 upgrade pgtopic",
-                self.schema.name()
-            )));
-        }
-        let report = runner.run_async(client).await.map_err(|error| migration_error(&error))?;
-        Ok(MigrateOutcome { applied: report.applied_migrations().len(), version: known })
+impl Schema {
+    /// Fails unless this binary may run on the schema.
+    fn accepts(&self, status: &SchemaStatus) -> Result<(), StoreError> {
+        let schema = self.name();
+        let SchemaStatus { works_from, known, .. } = *status;
+        let problem = match status.number {
+            Some(number) if works_from > known => format!(
+                "schema \"{schema}\" is at version {number} and needs a pgtopic that knows version {works_from}; this one \
+                 knows {known}: upgrade pgtopic"
+            ),
+            Some(number) if number < RUNS_FROM => format!(
+                "schema \"{schema}\" is at version {number}, this binary needs {RUNS_FROM}: run `pgtopic migrate`"
+            ),
+            None => format!("schema \"{schema}\" holds no pgtopic: run `pgtopic migrate`"),
+            Some(_) => return Ok(()),
+        };
+        Err(StoreError::SchemaMismatch(problem))
     }
 
-    async fn newest_applied(&self, client: &tokio_postgres::Client) -> Result<Option<i32>, StoreError> {
-        let table = format!("{}.schema_history", self.schema.quoted());
-        let exists: bool = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?.get(0);
-        if !exists {
-            return Ok(None);
-        }
-        Ok(client.query_one(&format!("SELECT max(version) FROM {table}"), &[]).await?.get(0))
-    }
-
-    /// Fails unless the schema is exactly at the version this binary knows.
-    pub async fn check_schema(&self) -> Result<(), StoreError> {
-        let (client, connection) = self.connector.direct().await?;
-        let driver = tokio::spawn(connection);
-        let found = self.newest_applied(&client).await;
-        drop(client);
-        let _ = driver.await;
-        self.require_version(found?, known_version())
-    }
-
-    /// Fails unless the version that was found is the one that is needed.
-    pub(super) fn require_version(&self, found: Option<i32>, known: i32) -> Result<(), StoreError> {
-        match found {
-            Some(version) if version == known => Ok(()),
-            Some(version) => Err(StoreError::SchemaMismatch(format!(
-                "schema \"{}\" is at version {version}, this binary needs {known}: run `pgtopic migrate`",
-                self.schema.name()
-            ))),
-            None => Err(StoreError::SchemaMismatch(format!(
-                "schema \"{}\" holds no pgtopic: run `pgtopic migrate`",
-                self.schema.name()
-            ))),
-        }
+    fn history(&self) -> String {
+        format!("{}.schema_history", self.quoted())
     }
 }
 
-/// The newest version this binary knows.
-pub(super) fn known_version() -> i32 {
+async fn migrate(client: &mut Client, schema: &Schema, repair: bool) -> Result<MigrateOutcome, StoreError> {
+    let name = format!("pgtopic migrate {}", schema.name());
+    client.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", &[&name]).await?;
+    check_encoding(client).await?;
+    let known = known_number();
+    let before = installed(client, schema).await?;
+    if let Some(found) = &before
+        && found.number > known
+    {
+        let status = SchemaStatus::new(before.as_ref());
+        schema.accepts(&status)?;
+        return Ok(MigrateOutcome { applied: 0, functions_applied: false, schema: status });
+    }
+    let quoted = schema.quoted();
+    if !client.query_one("SELECT to_regnamespace($1) IS NOT NULL", &[&quoted]).await?.get::<_, bool>(0) {
+        client.batch_execute(&format!("CREATE SCHEMA {quoted}")).await?;
+    }
+    let mut runner = refinery::Runner::new(&migrations(schema)?);
+    runner.set_migration_table_name(schema.history());
+    let report = runner.run_async(client).await.map_err(|error| migration_error(&error))?;
+
+    let functions_applied = repair || before.is_none_or(|before| before.number < known);
+    if functions_applied {
+        let transaction = client.transaction().await?;
+        functions::apply(&transaction, schema).await?;
+        let parameters: super::Parameters<'_> = &[&known, &functions::hash(), &env!("CARGO_PKG_VERSION")];
+        transaction.execute(&*schema.text(sql!("schema/set_installed")), parameters).await?;
+        transaction.commit().await?;
+    }
+    let applied = report.applied_migrations().len();
+    let status = SchemaStatus::new(installed(client, schema).await?.as_ref());
+    Ok(MigrateOutcome { applied, functions_applied, schema: status })
+}
+
+async fn print(client: &Client, schema: &Schema) -> Result<String, StoreError> {
+    check_encoding(client).await?;
+    let found = installed(client, schema).await?;
+    let status = SchemaStatus::new(found.as_ref());
+    if status.number.is_some() {
+        schema.accepts(&status)?;
+    }
+    let from = status.number.unwrap_or_default();
+    if from >= status.known && !status.drifted {
+        return Ok(String::new());
+    }
+    let (quoted, history) = (schema.quoted(), schema.history());
+    let mut text = format!(
+        "BEGIN;\nCREATE SCHEMA IF NOT EXISTS {quoted};\nSET LOCAL search_path = pg_catalog, {quoted}, pg_temp;\n\
+         CREATE TABLE IF NOT EXISTS {history} (version integer PRIMARY KEY, name varchar(255), applied_on varchar(255), \
+         checksum varchar(255));\n\n"
+    );
+    for migration in migrations(schema)? {
+        if migration.version() > from {
+            text.push_str(migration.sql().unwrap_or_default());
+            let _ = writeln!(
+                text,
+                "INSERT INTO {history} VALUES ({}, '{}', to_char(now() AT TIME ZONE 'UTC', \
+                 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), '{}');\n",
+                migration.version(),
+                migration.name(),
+                migration.checksum()
+            );
+        }
+    }
+    text.push_str(&functions::print(schema));
+    let _ = writeln!(
+        text,
+        "UPDATE {quoted}.installed SET number = {}, functions_hash = '{}', applied_by = '{}', applied_at = now();\nCOMMIT;",
+        status.known,
+        functions::hash(),
+        env!("CARGO_PKG_VERSION")
+    );
+    Ok(text)
+}
+
+async fn installed(client: &Client, schema: &Schema) -> Result<Option<Installed>, StoreError> {
+    let table = format!("{}.installed", schema.quoted());
+    if !client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let row = client.query_opt(&*schema.text(sql!("schema/get_installed")), &[]).await?;
+    row.map(|row| {
+        Ok(Installed {
+            number: row.try_get("number")?,
+            works_from: row.try_get("works_from")?,
+            functions_hash: row.try_get("functions_hash")?,
+        })
+    })
+    .transpose()
+}
+
+/// Text of any language must fit into every column and notification, and be read by every worker.
+async fn check_encoding(client: &Client) -> Result<(), StoreError> {
+    let row =
+        client.query_one("SELECT current_setting('server_encoding'), current_database()::text", &[]).await?;
+    let (encoding, database): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    Err(StoreError::Unsuitable(format!(
+        "database \"{database}\" is encoded in {encoding}, pgtopic needs UTF8: make one with \
+         CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+    )))
+}
+
+/// The migrations for this schema.
+fn migrations(schema: &Schema) -> Result<Vec<Migration>, StoreError> {
+    let embedded = embedded::migrations::runner();
+    let of_schema = embedded.get_migrations().iter().map(|migration| {
+        // Compiled in, and never without its text.
+        let text = schema.text(migration.sql().unwrap_or_default());
+        let name = format!("V{}__{}", migration.version(), migration.name());
+        Migration::unapplied(&name, &text).map_err(|error| migration_error(&error))
+    });
+    of_schema.collect()
+}
+
+/// The newest migration that this binary knows.
+fn known_number() -> i32 {
     let runner = embedded::migrations::runner();
-    runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or_default()
+    runner.get_migrations().iter().map(Migration::version).max().unwrap_or_default()
 }
 
 fn migration_error(error: &refinery::Error) -> StoreError {

@@ -4,18 +4,18 @@
 //! Methods are grouped by area in the files beside this one.
 
 mod bench;
-mod clock;
 mod connect;
 mod dead_letters;
 mod deliveries;
+mod due_at_repair;
 mod error;
-mod handed;
-mod health;
+mod functions;
 mod lanes;
 mod maintenance;
 mod messages;
 mod migrate;
 mod pooled;
+mod sessions;
 mod settle;
 mod statement;
 mod targets;
@@ -23,22 +23,15 @@ mod topics;
 mod webhooks;
 mod workers;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
-use deadpool_postgres::{Object, Pool};
 use tokio::sync::Semaphore;
-use tokio_postgres::{Row, Statement, types::ToSql};
+use tokio_postgres::Row;
 
-pub use self::{
-    bench::*, clock::*, error::StoreError, handed::*, lanes::*, migrate::MigrateOutcome, settle::*,
-    workers::*,
-};
+pub use self::{bench::*, due_at_repair::*, error::StoreError, lanes::*, migrate::*, settle::*, workers::*};
 use self::{
-    connect::Connector,
-    pooled::{Answer, Pooled, Text},
+    connect::{Connector, Purpose},
+    sessions::{Parameters, Sessions},
     statement::Schema,
 };
 use crate::{
@@ -46,30 +39,35 @@ use crate::{
     domain::page::{Items, Page},
 };
 
+/// How many statements of one worker's engine run at once at most: a claim, a look at what it was told of, a read, a settle, the
+/// log, the news, the webhooks, and a request for silence.
+const ENGINE_CONNECTIONS: usize = 8;
+
 /// A handle to the database; cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    pool: Pool,
+    /// For the API and what runs in the background.
+    general: Sessions,
+    /// For the worker's engine: nobody else's statements keep it waiting.
+    engine: Sessions,
     connector: Connector,
     schema: Arc<Schema>,
     /// Connections that may publish at once: publishers wait for their partition, and must leave some for others.
     publishing: Arc<Semaphore>,
-    /// Where the pool's connections lead through a transaction pooler: what runs the statements instead.
-    pooled: Option<Arc<Pooled>>,
 }
 
 impl Store {
-    /// Checks the settings and makes the pool. Connects to nothing yet.
+    /// Checks the settings and makes the pools. Connects to nothing yet.
     pub fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        let connector = Connector::new(config)?;
-        let pool = connector.pool(config.pool_size)?;
-        let pooled = config.is_pooled().then(|| Arc::new(Pooled::new(pool.clone(), connector.clone())));
+        let schema = Arc::new(Schema::new(&config.schema)?);
+        let connector = Connector::new(config, Arc::clone(&schema))?;
+        let sessions = |size, purpose| Sessions::new(&connector, &schema, size, purpose, config.is_pooled());
         Ok(Self {
-            pool,
-            pooled,
-            connector,
-            schema: Arc::new(Schema::new(&config.schema)?),
+            general: sessions(config.pool_size, Purpose::General)?,
+            engine: sessions(ENGINE_CONNECTIONS, Purpose::Engine)?,
             publishing: Arc::new(Semaphore::new((config.pool_size * 3 / 4).max(1))),
+            connector,
+            schema,
         })
     }
 
@@ -79,41 +77,14 @@ impl Store {
     }
 }
 
-/// A call of the engine's functions that takes longer has a bad plan, or none of its time is its own.
-const SLOW_CALL: Duration = Duration::from_millis(50);
-
-/// What a statement is given.
-type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
-
-/// One statement each, on a connection of the pool. A statement is one implicit transaction; through a transaction pooler
-/// it is an explicit one, see [`pooled`].
+/// One statement each, in a session of the general kind but where a method says otherwise.
 impl Store {
-    /// A connection of the pool, and the statement prepared on it.
-    async fn prepare(&self, statement: &'static str) -> Result<(Object, Statement), StoreError> {
-        let connection = self.pool.get().await?;
-        let statement = connection.prepare_cached(&self.schema.text(statement)).await?;
-        Ok((connection, statement))
-    }
-
-    async fn through_pooler(
-        &self,
-        pooled: &Pooled,
-        file: &'static str,
-        parameters: Parameters<'_>,
-    ) -> Result<Answer, StoreError> {
-        pooled.run(Text { file, text: &self.schema.text(file) }, parameters).await
-    }
-
     async fn query(
         &self,
         statement: &'static str,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, StoreError> {
-        if let Some(pooled) = &self.pooled {
-            return Ok(self.through_pooler(pooled, statement, parameters).await?.rows);
-        }
-        let (connection, statement) = self.prepare(statement).await?;
-        Ok(connection.query(&statement, parameters).await?)
+        Ok(self.general.run(statement, parameters).await?.rows)
     }
 
     async fn query_one(
@@ -138,33 +109,22 @@ impl Store {
         Ok(row)
     }
 
-    /// Calls one of the engine's functions, and has its plans made anew if it was slow: they are kept for as long as the
-    /// session lives, and those made on small tables are bad for large ones.
+    async fn execute(&self, statement: &'static str, parameters: Parameters<'_>) -> Result<u64, StoreError> {
+        Ok(self.general.run(statement, parameters).await?.affected)
+    }
+
+    /// Calls one of the engine's functions.
     async fn call(
         &self,
         statement: &'static str,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, StoreError> {
-        if let Some(pooled) = &self.pooled {
-            let text = Text { file: statement, text: &self.schema.text(statement) };
-            return Ok(pooled.call(text, parameters).await?.rows);
-        }
-        let (connection, statement) = self.prepare(statement).await?;
-        let begun = Instant::now();
-        let rows = connection.query(&statement, parameters).await?;
-        if begun.elapsed() > SLOW_CALL {
-            // Whatever comes of it, the answer is there and must not be lost.
-            let _ = connection.batch_execute("DISCARD PLANS").await;
-        }
-        Ok(rows)
+        Ok(self.engine.call(statement, parameters).await?.rows)
     }
 
-    async fn execute(&self, statement: &'static str, parameters: Parameters<'_>) -> Result<u64, StoreError> {
-        if let Some(pooled) = &self.pooled {
-            return Ok(self.through_pooler(pooled, statement, parameters).await?.affected);
-        }
-        let (connection, statement) = self.prepare(statement).await?;
-        Ok(connection.execute(&statement, parameters).await?)
+    /// Closes the engine's connections: an incarnation has ended, and nothing that it has begun may go on.
+    pub fn close_engine(&self) {
+        self.engine.close_idle();
     }
 }
 

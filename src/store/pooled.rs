@@ -10,7 +10,6 @@
 
 use std::{
     collections::HashMap,
-    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -18,17 +17,17 @@ use std::{
     time::Instant,
 };
 
-use deadpool_postgres::{Object, Pool};
-use futures_util::{TryStreamExt as _, future::join3};
+use deadpool_postgres::Pool;
+use futures_util::future::join3;
 use tokio_postgres::{
-    Client, Row,
+    Client,
     types::{ToSql, Type},
 };
 
 use super::{
-    Parameters, SLOW_CALL,
-    connect::{self, Connector},
+    connect::Connector,
     error::StoreError,
+    sessions::{Answer, Borrowed, Parameters, SLOW_CALL, Text},
 };
 
 /// What is known of the statements and of the sessions behind the pooler.
@@ -45,22 +44,8 @@ pub(super) struct Pooled {
     slow: AtomicBool,
 }
 
-/// A statement: its text in its file, and for the schema in use.
-#[derive(Clone, Copy)]
-pub(super) struct Text<'a> {
-    pub(super) file: &'static str,
-    pub(super) text: &'a str,
-}
-
-/// What a statement gave.
-pub(super) struct Answer {
-    pub(super) rows: Vec<Row>,
-    pub(super) affected: u64,
-}
-
 impl Pooled {
-    pub(super) fn new(pool: Pool, connector: Connector) -> Self {
-        let begin = connect::begin();
+    pub(super) fn new(pool: Pool, connector: Connector, begin: String) -> Self {
         Self {
             pool,
             connector,
@@ -129,9 +114,8 @@ impl Pooled {
         if let Some(types) = known {
             return Ok(types);
         }
-        let (client, connection) = self.connector.direct().await?;
         // Ends with the client.
-        tokio::spawn(connection);
+        let (client, _) = self.connector.direct().await?;
         let types: Arc<[Type]> = client.prepare(statement.text).await?.params().into();
         self.types.lock().unwrap_or_else(PoisonError::into_inner).insert(statement.file, Arc::clone(&types));
         Ok(types)
@@ -144,32 +128,5 @@ async fn execute(
     parameters: &[(&(dyn ToSql + Sync), Type)],
 ) -> Result<Answer, tokio_postgres::Error> {
     let parameters = parameters.iter().map(|(value, kind)| (*value, kind.clone()));
-    let mut stream = pin!(client.query_typed_raw(text, parameters).await?);
-    let mut rows = Vec::new();
-    while let Some(row) = stream.try_next().await? {
-        rows.push(row);
-    }
-    Ok(Answer { rows, affected: stream.rows_affected().unwrap_or_default() })
-}
-
-/// A connection of the pool that returns there only if its transaction was seen to end.
-struct Borrowed(Option<Object>);
-
-impl Borrowed {
-    fn client(&self) -> &Client {
-        // Empty only once it was given back, which consumes it.
-        self.0.as_ref().expect("held until it is given back")
-    }
-
-    fn give_back(mut self) {
-        drop(self.0.take());
-    }
-}
-
-impl Drop for Borrowed {
-    fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
-            drop(Object::take(connection));
-        }
-    }
+    Answer::read(client.query_typed_raw(text, parameters).await?).await
 }

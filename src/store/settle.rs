@@ -1,46 +1,58 @@
 //! Writing what became of requests.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Store, error::StoreError, statement::sql};
-use crate::domain::{attempt::AttemptResult, lane::LaneKey};
+use crate::domain::{
+    attempt::{AttemptResult, ErrorClass},
+    lane::LaneKey,
+};
 
-/// What one call settles.
-#[derive(Debug, Default)]
-pub struct Settlement {
-    /// Deliveries that were accepted.
-    pub done: Vec<DoneDelivery>,
+/// A claim of a lane: the lane, and the token of the claim.
+pub type Claim = (LaneKey, i64);
+
+/// What one call settles, by claim: in primary-key order, so that no two calls deadlock.
+pub type Settlement = BTreeMap<Claim, LaneOutcomes>;
+
+/// What became of the requests of one claim.
+#[derive(Debug, Clone, Default)]
+pub struct LaneOutcomes {
+    /// Messages that were accepted.
+    pub done: Vec<i64>,
     /// Deliveries that move to the dead letters.
     pub dead: Vec<DeadDelivery>,
-    /// Lanes whose row changes.
-    pub lanes: Vec<LaneChange>,
+    /// How the lane's row changes, if it does.
+    pub change: Option<LaneChange>,
 }
 
-/// A delivery that was accepted.
-#[derive(Debug, Clone, Copy)]
-pub struct DoneDelivery {
-    /// Its lane.
-    pub key: LaneKey,
-    /// The token of the lane's claim.
-    pub token: i64,
-    /// Its message.
-    pub message_id: i64,
+impl LaneOutcomes {
+    /// How many outcomes these are.
+    pub fn count(&self) -> usize {
+        self.done.len() + self.dead.len() + usize::from(self.change.is_some())
+    }
+
+    /// Adds what came later. The later change of the lane counts.
+    pub fn add(&mut self, later: Self) {
+        self.done.extend(later.done);
+        self.dead.extend(later.dead);
+        self.change = later.change.or(self.change.take());
+    }
 }
 
 /// A delivery that moves to the dead letters.
 #[derive(Debug, Clone)]
 pub struct DeadDelivery {
-    /// The delivery.
-    pub delivery: DoneDelivery,
+    /// Its message.
+    pub message_id: i64,
     /// Why.
     pub reason: DeadReason,
     /// How many attempts were made.
     pub attempts: u32,
-    /// How the last one ended.
-    pub last_error: Option<String>,
+    /// How the last one ended; `None` where no request was made.
+    pub last: Option<AttemptResult>,
 }
 
 /// Why a delivery became a dead letter; `dead_letters.reason`.
@@ -65,17 +77,15 @@ impl DeadReason {
 /// How a held lane's row changes.
 #[derive(Debug, Clone)]
 pub struct LaneChange {
-    /// The lane.
-    pub key: LaneKey,
-    /// The token of its claim.
-    pub token: i64,
-    /// The newest count of rewinds that the worker knows: position moves only if it is still that.
-    pub rewinds: i32,
+    /// The newest generation that the worker knows: position moves only if it is still that.
+    pub generation: i32,
     /// Everything up to here has left the lane.
     pub position: i64,
     /// Whether it stays held, or how it is released.
     pub state: LaneState,
-    /// Failed attempts of its head.
+    /// The message that failures, error and the wait belong to.
+    pub head_message_id: Option<i64>,
+    /// Failed attempts of that message.
     pub failures: u32,
     /// How the last attempt failed.
     pub last_error: Option<String>,
@@ -120,57 +130,89 @@ pub struct AttemptRow {
     pub attempted_at: Timestamp,
 }
 
-impl Settlement {
-    /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.done.is_empty() && self.dead.is_empty() && self.lanes.is_empty()
-    }
+/// What became of a claim's part of a settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettleOutcome {
+    /// It was written.
+    Written,
+    /// The lane is the worker's, but somebody else has locked its row: nothing was written.
+    Locked,
+    /// The lane is not the worker's any more: nothing was written, nor will be.
+    Lost,
 }
 
 impl Store {
-    /// Writes what became of requests. What belongs to lanes that the worker no longer holds is left alone.
-    pub async fn settle(&self, worker: Uuid, settlement: &mut Settlement) -> Result<(), StoreError> {
-        // Statements over many lanes go in primary-key order, so that no two of them deadlock.
-        settlement.done.sort_unstable_by_key(|done| (done.key, done.message_id));
-        settlement.dead.sort_unstable_by_key(|dead| (dead.delivery.key, dead.delivery.message_id));
-        settlement.lanes.sort_unstable_by_key(|lane| lane.key);
-        let Settlement { done, dead, lanes } = &*settlement;
-        macro_rules! column {
-            ($rows:ident, $row:ident => $value:expr) => {
-                $rows.iter().map(|$row| $value).collect::<Vec<_>>()
+    /// Writes what became of requests, for all lanes or, where a wait takes too long or a row cannot be written, for none.
+    ///
+    /// Returns what became of each claim that the settlement names. Fails with SQLSTATE 55P03 where a wait took too long, and
+    /// as PostgreSQL refuses a row.
+    pub async fn settle(
+        &self,
+        worker: Uuid,
+        settlement: &Settlement,
+    ) -> Result<Vec<(Claim, SettleOutcome)>, StoreError> {
+        macro_rules! lanes {
+            ($claim:pat, $lane:pat => $value:expr) => {
+                settlement.iter().map(|($claim, $lane)| $value).collect::<Vec<_>>()
             };
         }
-        self.call(
-            sql!("lanes/settle"),
-            &[
-                &worker,
-                &column!(done, row => row.key.webhook_id),
-                &column!(done, row => row.key.lane),
-                &column!(done, row => row.token),
-                &column!(done, row => row.message_id),
-                &column!(dead, row => row.delivery.key.webhook_id),
-                &column!(dead, row => row.delivery.key.lane),
-                &column!(dead, row => row.delivery.token),
-                &column!(dead, row => row.delivery.message_id),
-                &column!(dead, row => row.reason.as_str()),
-                &column!(dead, row => integer(row.attempts)),
-                &column!(dead, row => row.last_error.as_deref()),
-                &column!(lanes, row => row.key.webhook_id),
-                &column!(lanes, row => row.key.lane),
-                &column!(lanes, row => row.token),
-                &column!(lanes, row => row.rewinds),
-                &column!(lanes, row => row.position),
-                &column!(lanes, row => row.state.as_str()),
-                &column!(lanes, row => match row.state {
-                    LaneState::Waiting(delay) => delay.as_secs_f64(),
-                    _ => 0.0,
-                }),
-                &column!(lanes, row => integer(row.failures)),
-                &column!(lanes, row => row.last_error.as_deref()),
-            ],
-        )
-        .await?;
-        Ok(())
+        macro_rules! change {
+            ($change:ident => $value:expr) => {
+                settlement
+                    .values()
+                    .map(|lane| lane.change.as_ref().and_then(|$change| $value))
+                    .collect::<Vec<_>>()
+            };
+        }
+        macro_rules! dead {
+            ($dead:ident => $value:expr) => {
+                settlement.values().flat_map(|lane| &lane.dead).map(|$dead| $value).collect::<Vec<_>>()
+            };
+        }
+        let (mut done_lanes, mut dead_lanes): (Vec<i32>, Vec<i32>) = (Vec::new(), Vec::new());
+        for (lane, number) in settlement.values().zip(1..) {
+            done_lanes.extend(lane.done.iter().map(|_| number));
+            dead_lanes.extend(lane.dead.iter().map(|_| number));
+        }
+        let parameters: super::Parameters<'_> = &[
+            &worker,
+            &lanes!((key, _), _ => key.webhook_id),
+            &lanes!((key, _), _ => key.lane),
+            &lanes!((_, token), _ => *token),
+            &lanes!(_, lane => lane.change.as_ref().map_or("untouched", |change| change.state.as_str())),
+            &change!(change => Some(change.generation)),
+            &change!(change => Some(change.position)),
+            &change!(change => match change.state {
+                LaneState::Waiting(delay) => Some(delay.as_secs_f64()),
+                _ => None,
+            }),
+            &change!(change => change.head_message_id),
+            &change!(change => Some(integer(change.failures))),
+            &change!(change => change.last_error.as_deref().map(storable)),
+            &done_lanes,
+            &settlement.values().flat_map(|lane| &lane.done).copied().collect::<Vec<_>>(),
+            &dead_lanes,
+            &dead!(dead => dead.message_id),
+            &dead!(dead => dead.reason.as_str()),
+            &dead!(dead => integer(dead.attempts)),
+            &dead!(dead => dead.last.as_ref().and_then(|last| last.error_class).map(ErrorClass::as_str)),
+            &dead!(dead => dead.last.as_ref().and_then(status_code)),
+            &dead!(dead => dead.last_error()),
+        ];
+        let rows = self.call(sql!("lanes/settle"), parameters).await?;
+        let mut outcomes: Vec<(Claim, SettleOutcome)> =
+            settlement.keys().map(|claim| (*claim, SettleOutcome::Written)).collect();
+        for row in &rows {
+            let (number, outcome): (i32, &str) = (row.try_get(0)?, row.try_get(1)?);
+            let outcome = match outcome {
+                "locked" => SettleOutcome::Locked,
+                "lost" => SettleOutcome::Lost,
+                other => return Err(StoreError::Unexpected(format!("settle outcome {other:?}"))),
+            };
+            let at = usize::try_from(number - 1).ok().and_then(|at| outcomes.get_mut(at));
+            at.ok_or_else(|| StoreError::Unexpected(format!("settle outcome of lane {number}")))?.1 = outcome;
+        }
+        Ok(outcomes)
     }
 
     /// Appends to the log of requests.
@@ -187,8 +229,8 @@ impl Store {
                 &column!(row => row.message_id),
                 &column!(row => integer(row.attempt)),
                 &column!(row => row.result.outcome.as_str()),
-                &column!(row => row.result.status_code.and_then(|code| i16::try_from(code).ok())),
-                &column!(row => row.result.error_class.map(crate::domain::attempt::ErrorClass::as_str)),
+                &column!(row => status_code(&row.result)),
+                &column!(row => row.result.error_class.map(ErrorClass::as_str)),
                 &column!(row => row.result.error.as_deref().map(storable)),
                 &column!(row => i64::try_from(row.result.duration.as_micros()).unwrap_or(i64::MAX)),
                 &column!(row => row.result.response_excerpt.as_deref().map(storable)),
@@ -199,6 +241,22 @@ impl Store {
         .await?;
         Ok(())
     }
+}
+
+impl DeadDelivery {
+    fn last_error(&self) -> Option<String> {
+        match (&self.last, self.reason) {
+            (Some(last), _) => last.error.as_deref().map(storable),
+            (None, DeadReason::MessageMissing) => {
+                Some("the message was deleted before it was delivered".to_owned())
+            }
+            (None, DeadReason::AttemptsExhausted) => None,
+        }
+    }
+}
+
+fn status_code(result: &AttemptResult) -> Option<i16> {
+    result.status_code.and_then(|code| i16::try_from(code).ok())
 }
 
 fn integer(value: u32) -> i32 {

@@ -1,7 +1,15 @@
 //! SQL texts, and the schema they name.
 //!
-//! The files in `sql/` are written for the default schema, `pgtopic.`, so that they can be pasted into psql. With
-//! another schema that prefix is replaced when a statement is used.
+//! The files in `sql/` and `migrations/` are written for the default schema, so that they can be pasted into psql. With
+//! another schema its name is replaced, in each of the five ways in which they may write it:
+//!
+//! | written | stands for |
+//! |---|---|
+//! | `pgtopic.` | the schema of a name |
+//! | `'pgtopic.` | the same in a string, as for `regclass` |
+//! | `'"pgtopic"'` | the schema as an identifier in a string, as for `regnamespace` |
+//! | `'pgtopic'` | the bare name in a string, as for a channel |
+//! | ` pgtopic, pg_temp` | the schema in a search path |
 
 use std::borrow::Cow;
 
@@ -32,6 +40,12 @@ impl Schema {
         if name.is_empty() || name.len() > NAME_MAX || name.contains('\0') {
             return Err(StoreError::InvalidSchema(format!("a name of 1 to {NAME_MAX} bytes is needed")));
         }
+        // Function bodies are quoted with dollars, and comments end with their line.
+        if name.contains(|character: char| character == '$' || character.is_control()) {
+            return Err(StoreError::InvalidSchema(
+                "a name without $ and control characters is needed".to_owned(),
+            ));
+        }
         if name.starts_with("pg_") {
             return Err(StoreError::InvalidSchema(
                 "names that begin with pg_ belong to PostgreSQL".to_owned(),
@@ -50,12 +64,42 @@ impl Schema {
     }
 
     /// A statement's text for this schema.
-    pub(super) fn text(&self, statement: &'static str) -> Cow<'static, str> {
+    pub(super) fn text<'a>(&self, statement: &'a str) -> Cow<'a, str> {
         if self.name == DEFAULT {
-            Cow::Borrowed(statement)
-        } else {
-            Cow::Owned(statement.replace("pgtopic.", &format!("{}.", self.quoted)))
+            return Cow::Borrowed(statement);
         }
+        let in_string = |text: &str| text.replace('\'', "''");
+        let quoted = &self.quoted;
+        let mut text = String::with_capacity(statement.len() * 2);
+        // In one pass: what was put in is not looked at again.
+        let mut rest = statement;
+        while let Some(at) = rest.find(DEFAULT) {
+            let (before, after) = (&rest[..at], &rest[at + DEFAULT.len()..]);
+            let before_quote = before.strip_suffix('\'');
+            let written = if let (Some(before), Some(after)) =
+                (before.strip_suffix("'\""), after.strip_prefix("\"'"))
+            {
+                Some((before, format!("'{}'", in_string(quoted)), after))
+            } else if let (Some(before), Some(after)) = (before_quote, after.strip_prefix('.')) {
+                Some((before, format!("'{}.", in_string(quoted)), after))
+            } else if let (Some(before), Some(after)) = (before_quote, after.strip_prefix('\'')) {
+                Some((before, format!("'{}'", in_string(&self.name)), after))
+            } else if let Some(after) = after.strip_prefix('.') {
+                Some((before, format!("{quoted}."), after))
+            } else {
+                // Of the default only the search path's form is left, and words such as `pgtopic_notifications`.
+                after
+                    .strip_prefix(", pg_temp")
+                    .filter(|_| before.ends_with(' '))
+                    .map(|after| (before, format!("{quoted}, pg_temp"), after))
+            };
+            let (before, name, after) = written.unwrap_or((before, DEFAULT.to_owned(), after));
+            text.push_str(before);
+            text.push_str(&name);
+            rest = after;
+        }
+        text.push_str(rest);
+        Cow::Owned(text)
     }
 }
 
@@ -74,8 +118,20 @@ mod tests {
     }
 
     #[test]
+    fn every_way_of_writing_the_schema_is_replaced_and_nothing_else() {
+        let other = Schema::new("it's \"x\" pgtopic.y").unwrap();
+        let written = "SET search_path = pg_catalog, pgtopic, pg_temp AS nextval('pgtopic.ids'), pg_notify('pgtopic', 'x'), \
+                       '\"pgtopic\"'::regnamespace, 'pgtopic_notifications.x', 'pgtopic attempts', pgtopic.lanes";
+        let expected = r#"SET search_path = pg_catalog, "it's ""x"" pgtopic.y", pg_temp AS nextval('"it''s ""x"" pgtopic.y".ids'), "#
+            .to_owned()
+            + r#"pg_notify('it''s "x" pgtopic.y', 'x'), '"it''s ""x"" pgtopic.y"'::regnamespace, "#
+            + r#"'pgtopic_notifications.x', 'pgtopic attempts', "it's ""x"" pgtopic.y".lanes"#;
+        assert_eq!(other.text(written), expected);
+    }
+
+    #[test]
     fn bad_schema_names_are_refused() {
-        for name in ["", "pg_catalog", &"x".repeat(64)] {
+        for name in ["", "pg_catalog", "a$$b", "a\nb", &"x".repeat(64)] {
             assert!(Schema::new(name).is_err(), "{name:?}");
         }
     }

@@ -8,7 +8,10 @@ use tokio::sync::mpsc;
 use tokio_postgres::AsyncMessage;
 use uuid::Uuid;
 
-use super::{Handed, Store, connect::session_settings, error::StoreError, statement::sql};
+use super::{Store, connect::Purpose, error::StoreError, statement::sql};
+
+/// How many lanes one step of a release looks at.
+const RELEASE_STEP: i32 = 5_000;
 
 /// What a worker says of itself.
 #[derive(Debug, Clone)]
@@ -24,16 +27,45 @@ pub struct WorkerInfo {
 }
 
 /// What arrives on the LISTEN connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// Something was published.
+    /// A message was published.
+    Published(Told),
+    /// More was published than is told one by one, or somebody wrote to the channel what only they understand.
     Wake,
-    /// A message was published, and handed over to this worker.
-    Handed(Handed),
     /// Webhooks or topics changed.
     Webhooks,
     /// Another worker asks all of them to poll.
     Quiet,
+}
+
+/// A message that a notification tells of. It is a hint: whoever may connect can send one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// Its id.
+    pub message_id: i64,
+    /// The stripe of its partition; `None` on unordered topics.
+    pub stripe: Option<i32>,
+}
+
+impl Notice {
+    /// Reads a notification.
+    fn parse(payload: &str) -> Self {
+        match payload {
+            "webhooks" => Self::Webhooks,
+            "quiet" => Self::Quiet,
+            _ => Told::parse(payload).map_or(Self::Wake, Self::Published),
+        }
+    }
+}
+
+impl Told {
+    fn parse(payload: &str) -> Option<Self> {
+        let mut words = payload.split(' ');
+        let message_id = words.next()?.parse().ok()?;
+        let stripe = words.next().map(str::parse).transpose().ok()?;
+        words.next().is_none().then_some(Self { message_id, stripe })
+    }
 }
 
 /// A worker's own connection: it listens, and holds the lock that says the worker lives.
@@ -51,6 +83,10 @@ pub struct Heartbeat {
     pub silent_for: Duration,
     /// The last id that was given to a message; 0 before the first.
     pub last_message_id: i64,
+    /// Whether anybody may NOTIFY; where not, workers poll always.
+    pub notifies: bool,
+    /// Where nobody may NOTIFY: when a webhook or topic was changed last.
+    pub changed_at: Option<Timestamp>,
 }
 
 /// Another worker, as it looks from here.
@@ -66,39 +102,42 @@ pub struct OtherWorker {
     pub lease: Duration,
     /// Whether nobody holds its lock.
     pub lock_free: bool,
+    /// Whether it was taken for dead or hung already, or has stopped.
+    pub gone: bool,
+}
+
+/// What releasing a worker has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Release {
+    /// Whether this call was the first to say that the worker is gone.
+    pub marked: bool,
+    /// How many lanes it has made ready.
+    pub lanes: i64,
+    /// Whether nothing is left to be done: no lane was locked, and the worker's row is deleted.
+    pub complete: bool,
 }
 
 impl Store {
-    /// Opens a worker's session: listens, takes the lock, registers, in this order; then listens on the channel of its own.
+    /// Opens a worker's session: listens, takes the lock, registers, in this order.
     ///
     /// Notices arrive on the channel; it closes when the connection is lost.
     pub async fn open_worker_session(
         &self,
         info: &WorkerInfo,
     ) -> Result<(WorkerSession, mpsc::UnboundedReceiver<Notice>), StoreError> {
-        let (client, mut connection) = self.connector.direct().await?;
+        let (client, mut connection) = self.connector.connect().await?;
         let (sender, receiver) = mpsc::unbounded_channel();
-        let shared = self.schema.name().to_owned();
         tokio::spawn(async move {
             let mut messages = futures_util::stream::poll_fn(move |context| connection.poll_message(context));
             // An error here is final: the channel closes, and the worker starts over.
             while let Some(Ok(message)) = messages.next().await {
                 let AsyncMessage::Notification(notification) = message else { continue };
-                let notice = if notification.channel() == shared {
-                    match notification.payload() {
-                        "webhooks" => Notice::Webhooks,
-                        "quiet" => Notice::Quiet,
-                        _ => Notice::Wake,
-                    }
-                } else {
-                    Handed::parse(notification.payload()).map_or(Notice::Wake, Notice::Handed)
-                };
-                if sender.send(notice).is_err() {
+                if sender.send(Notice::parse(notification.payload())).is_err() {
                     break;
                 }
             }
         });
-        client.batch_execute(&session_settings()).await?;
+        client.batch_execute(&Purpose::Engine.session_settings(&self.schema)).await?;
         client.batch_execute("SET synchronous_commit = off").await?;
         client.batch_execute(&format!("LISTEN {}", self.schema.quoted())).await?;
         let row = client.query_one(&*self.schema.text(sql!("workers/next_lock_key")), &[]).await?;
@@ -117,7 +156,6 @@ impl Store {
                 ],
             )
             .await?;
-        client.execute(&*self.schema.text(sql!("workers/listen")), &[&info.id]).await?;
         let heartbeat = client.prepare(&self.schema.text(sql!("workers/heartbeat"))).await?;
         let count_waiting_publishers = client.prepare(sql!("wake/count_waiting_publishers")).await?;
         let client = Arc::new(client);
@@ -136,16 +174,33 @@ impl Store {
                     lease: Duration::try_from_secs_f64(row.try_get(3)?)
                         .map_err(|error| StoreError::Unexpected(format!("workers.lease: {error}")))?,
                     lock_free: row.try_get(4)?,
+                    gone: row.try_get(5)?,
                 })
             })
             .collect()
     }
 
-    /// Strikes a worker off and makes its lanes ready. `None` where somebody else was faster.
+    /// Says that a worker is gone, and makes its lanes ready, step by step. Waits for nobody: what is locked is left, and may be
+    /// claimed by anybody's sweep.
     ///
     /// The caller has made sure that this worker sends nothing any more.
-    pub async fn release_worker(&self, worker: Uuid) -> Result<Option<i64>, StoreError> {
-        Ok(self.query_one(sql!("workers/release"), &[&worker]).await?.try_get(0)?)
+    pub async fn release_worker(&self, worker: Uuid) -> Result<Release, StoreError> {
+        let marked = self.query_one(sql!("workers/mark_gone"), &[&worker]).await?.try_get(0)?;
+        let (mut lanes, mut locked) = (0, 0);
+        let mut after = (i64::MIN, i64::MIN);
+        loop {
+            let parameters: super::Parameters<'_> = &[&worker, &after.0, &after.1, &RELEASE_STEP];
+            let row = self.query_one(sql!("workers/release_lanes"), parameters).await?;
+            lanes += row.try_get::<_, i64>(0)?;
+            locked += row.try_get::<_, i64>(1)?;
+            match (row.try_get(2)?, row.try_get(3)?) {
+                (Some(webhook_id), Some(lane)) => after = (webhook_id, lane),
+                _ => break,
+            }
+        }
+        let complete =
+            locked == 0 && self.query_one(sql!("workers/remove"), &[&worker]).await?.try_get::<_, bool>(0)?;
+        Ok(Release { marked, lanes, complete })
     }
 
     /// Tells publishers that workers poll for this long, so that they need not NOTIFY.
@@ -153,6 +208,11 @@ impl Store {
         let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         self.execute(sql!("wake/quiet"), &[&microseconds]).await?;
         Ok(())
+    }
+
+    /// Says whether transactions that publish NOTIFY: `auto`, `on` or `off`. Returns whether it was another one before.
+    pub async fn set_notify(&self, notify: &str) -> Result<bool, StoreError> {
+        Ok(self.execute(sql!("installation/set_notify"), &[&notify]).await? > 0)
     }
 
     /// Tells the other workers to poll.
@@ -163,28 +223,51 @@ impl Store {
 }
 
 impl WorkerSession {
-    /// A round trip that says the worker lives. With a lease, its row says so as well, and whether lanes may be handed over
-    /// to it.
+    /// A round trip that says the worker lives. With a lease, its row says so as well.
     ///
-    /// Fails with SQLSTATE 55000 where the worker was struck off.
+    /// Fails with SQLSTATE 55000 where the worker is not registered, or gone.
     pub async fn heartbeat(
         &self,
         in_flight: usize,
         lease: Option<Duration>,
-        accepts: bool,
     ) -> Result<Heartbeat, StoreError> {
         let in_flight = i32::try_from(in_flight).unwrap_or(i32::MAX);
         let lease = lease.map(|lease| lease.as_secs_f64());
-        let row =
-            self.client.query_one(&self.heartbeat, &[&self.worker, &in_flight, &lease, &accepts]).await?;
+        let row = self.client.query_one(&self.heartbeat, &[&self.worker, &in_flight, &lease]).await?;
         Ok(Heartbeat {
             silent_for: Duration::from_micros(u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default()),
-            last_message_id: row.try_get::<_, Option<i64>>(1)?.unwrap_or_default(),
+            notifies: row.try_get(1)?,
+            last_message_id: row.try_get::<_, Option<i64>>(2)?.unwrap_or_default(),
+            changed_at: row.try_get(3)?,
         })
     }
 
     /// Counts the publishers, of any database of the server, whose commits wait for another's because both NOTIFY.
     pub async fn count_waiting_publishers(&self) -> Result<i64, StoreError> {
         Ok(self.client.query_one(&self.count_waiting_publishers, &[]).await?.try_get(0)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notification_tells_an_id_and_perhaps_a_stripe() {
+        let published = |message_id, stripe| Notice::Published(Told { message_id, stripe });
+        for (payload, notice) in [
+            ("42", published(42, None)),
+            ("42 768", published(42, Some(768))),
+            ("webhooks", Notice::Webhooks),
+            ("quiet", Notice::Quiet),
+            ("more", Notice::Wake),
+            ("", Notice::Wake),
+            ("42 768 1", Notice::Wake),
+            ("42 x", Notice::Wake),
+            ("99999999999999999999", Notice::Wake),
+            ("-1 99999999999", Notice::Wake),
+        ] {
+            assert_eq!(Notice::parse(payload), notice, "{payload:?}");
+        }
     }
 }

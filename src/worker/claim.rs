@@ -8,6 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
+    WorkerError,
     engine::Engine,
     lane::{Lane, Phase},
     news::{ASK_EACH, Look},
@@ -180,6 +181,12 @@ impl Claims {
         self.not_before
     }
 
+    /// A token that this worker has not used before.
+    pub(super) fn next_token(&mut self) -> i64 {
+        self.next_token += 1;
+        self.next_token - 1
+    }
+
     /// Forgets webhooks that are gone.
     pub(super) fn forget_except(&mut self, targets: &Targets) {
         self.webhooks.retain(|id, _| targets.contains_key(id));
@@ -229,14 +236,12 @@ impl Engine {
         let limits = ReadLimits { messages_per_lane, ..READ_LIMITS };
         self.claims.under_way = true;
         self.claims.asked = now;
-        let token = self.claims.next_token;
-        self.claims.next_token += 1;
+        let token = self.claims.next_token();
         let (store, worker) = (self.store.clone(), self.worker);
-        let handed =
-            wants.iter().any(|want| want.due_after == DueAfter::Beginning).then(|| self.handed_tokens());
-        self.arrivals.asked();
+        // Looks from the beginning find lanes of workers that are gone, too.
+        let all = wants.iter().any(|want| want.due_after == DueAfter::Beginning);
         self.operations.spawn(async move {
-            let claimed = store.claim_lanes(worker, token, &wants, limits, handed.as_deref()).await;
+            let claimed = store.claim_lanes(worker, token, &wants, all, limits).await;
             Done::Claimed { wants, claimed }
         });
     }
@@ -308,14 +313,13 @@ impl Engine {
         let now = Instant::now();
         if !claimed.is_empty() {
             self.claims.found(now);
+            self.pace.worked(now);
         }
         for lane in claimed {
             let entry = full_until.entry(lane.key.webhook_id).or_insert((0, Timestamp::MIN));
             entry.0 += 1;
             entry.1 = entry.1.max(lane.due_at);
-            if lane.token > 0 || self.arrivals.claimed(lane.key, lane.token) {
-                self.take_in(Lane::claimed(lane));
-            }
+            self.take_in(Lane::claimed(lane));
         }
         for want in wants {
             let claims = self.claims.webhooks.entry(want.webhook_id).or_default();
@@ -353,12 +357,35 @@ impl Engine {
         self.advance(key);
     }
 
-    /// A claim failed without effect: ask again, a little later.
-    pub(super) fn on_claim_failed(&mut self, error: &StoreError) {
-        self.claims.under_way = false;
+    /// Lanes were claimed by a look at what was told.
+    pub(super) fn on_lanes_claimed(&mut self, claimed: Vec<ClaimedLane>) {
+        if !claimed.is_empty() {
+            let now = Instant::now();
+            self.claims.found(now);
+            self.pace.worked(now);
+        }
+        for lane in claimed {
+            self.take_in(Lane::claimed(lane));
+        }
+    }
+
+    /// A claim failed. Without effect: ask again, a little later. Where that is not certain it may have taken lanes that this
+    /// worker would never hear of: under a new incarnation they are released with the rest.
+    pub(super) fn on_claim_failed(&mut self, error: StoreError) -> Result<(), WorkerError> {
+        if !error.is_refusal() || error.is_not_registered() {
+            return Err(WorkerError::Store(error));
+        }
         self.claims.look = true;
-        self.claims.not_before = Instant::now() + self.trouble(error, "claim");
+        self.claims.not_before = Instant::now() + self.trouble(&error, "claim");
+        Ok(())
+    }
+
+    /// The claim under way has failed.
+    pub(super) fn on_claim_ended(&mut self, error: StoreError) -> Result<(), WorkerError> {
+        self.claims.under_way = false;
+        self.on_claim_failed(error)?;
         self.looked(self.claims.asked, Instant::now());
+        Ok(())
     }
 
     /// A statement failed: how long to wait before the next try. Said once, until one succeeds.

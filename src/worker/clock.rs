@@ -3,7 +3,7 @@
 //! Promised: a lane that is ready can be claimed within about a second, and one that waits after a failure waits about as
 //! long as it was to, whatever the database's clock does. `due_at` is written with that clock; when it is stepped back, what
 //! was ready lies in the future. So the lanes that are due later are looked through all the time, some at a time, and the
-//! rule of `correct_due_at` is applied to them.
+//! rule of `repair_due_at` is applied to them.
 //!
 //! Nothing is concluded from the clock itself: a step may come while no worker runs, and a transaction that was open
 //! across it may commit any time later.
@@ -28,7 +28,7 @@ pub(super) async fn watch(store: Store, signals: Arc<Signals>) {
     // round that finds something.
     let mut hurry = true;
     loop {
-        match store.correct_due_at(after, LANES).await {
+        match store.repair_due_at(after, LANES).await {
             Ok(correction) => {
                 if correction.corrected > 0 {
                     warn!(

@@ -118,7 +118,7 @@ impl Engine {
         lane.phase = Phase::Retiring;
         if lane.unsaved(64) {
             let change = lane.change(LaneState::Held, None);
-            self.gathered.lane(change);
+            self.gathered.lane((key, lane.token), change);
         }
         self.gathered.retire(key);
     }

@@ -22,8 +22,8 @@ use super::{
     WorkerError,
     claim::Claims,
     dry::Retired,
-    handed::Arrivals,
     lane::{Lane, Phase},
+    locked::Locked,
     log::Log,
     news::{Look, News},
     operation::Done,
@@ -33,11 +33,12 @@ use super::{
     settlement::Gathered,
     slots::Slots,
     target::Targets,
+    told::Told,
 };
 use crate::{
     config::{DeliveryConfig, WorkerConfig},
     domain::lane::LaneKey,
-    store::{DeadDelivery, DeadReason, DoneDelivery, LaneState, Store},
+    store::{DeadDelivery, DeadReason, LaneState, Store},
 };
 
 /// How many webhooks' settings are read anew at most after, notified or not.
@@ -67,6 +68,7 @@ pub(super) struct Engine {
     pub(super) slots: Slots,
     pub(super) claims: Claims,
     pub(super) gathered: Gathered,
+    pub(super) locked: Locked,
     pub(super) to_read: Vec<LaneKey>,
     /// When to read these.
     pub(super) read_due: Option<Instant>,
@@ -77,9 +79,7 @@ pub(super) struct Engine {
     pub(super) news: News,
     /// Lanes that were retired lately.
     pub(super) retired: Retired,
-    pub(super) arrivals: Arrivals,
-    /// Lanes that were handed over and which the settle under way gives back: their tokens.
-    pub(super) handed_settling: Vec<i64>,
+    pub(super) told: Told,
     pub(super) pace: Pace,
     targets_due: Instant,
     pub(super) draining: bool,
@@ -90,8 +90,11 @@ pub(super) struct Engine {
 
 /// Statements that are under way, of which there is one at a time.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each may be true whatever the others are")]
 pub(super) struct UnderWay {
     pub(super) settle: bool,
+    /// Of what could not be written before.
+    pub(super) settle_again: bool,
     pub(super) read: bool,
     pub(super) refresh: bool,
 }
@@ -129,6 +132,7 @@ impl Engine {
             next_turns: None,
             claims: Claims::new(now),
             gathered: Gathered::default(),
+            locked: Locked::default(),
             to_read: Vec::new(),
             read_due: None,
             under_way: UnderWay::default(),
@@ -136,8 +140,7 @@ impl Engine {
             next_retire: None,
             news: News::default(),
             retired: Retired::default(),
-            arrivals: Arrivals::default(),
-            handed_settling: Vec::new(),
+            told: Told::default(),
             pace: Pace::new(now),
             targets_due: now,
             draining: false,
@@ -206,6 +209,7 @@ impl Engine {
                     self.claims.look();
                 }
             }
+            self.start_look(now);
             self.start_claim(now);
         }
         self.gathered.shared_by(self.signals.workers());
@@ -216,7 +220,6 @@ impl Engine {
         self.start_read(now);
         self.start_settle(now);
         self.signals.in_flight.store(self.slots.used(), Ordering::Relaxed);
-        self.signals.accepts.store(self.accepts(), Ordering::Relaxed);
     }
 
     fn next_deadline(&self, deadline: Option<Instant>) -> Instant {
@@ -231,9 +234,11 @@ impl Engine {
         [
             Some(look),
             settle,
+            self.locked.due().filter(|_| !self.under_way.settle_again),
             self.read_due.filter(|_| !self.under_way.read),
             self.next_retire,
             self.next_turns,
+            self.told.due(now).map(|due| due.max(self.claims.not_before())).filter(|_| !self.draining),
             self.claims.next_room().filter(|_| !self.draining),
             deadline,
             Some(self.targets_due.max(now + Duration::from_millis(5))),
@@ -251,11 +256,12 @@ impl Engine {
         if signals.webhooks {
             self.targets_due = now;
         }
+        self.pace.set_notifies(signals.notifies);
         if !signals.silent_for.is_zero() {
             self.pace.silent_for(signals.silent_for, now);
         }
-        if !signals.handed.is_empty() {
-            self.on_handed(signals.handed, now);
+        if !signals.told.is_empty() {
+            self.on_told(&signals.told, now);
         }
         if signals.wakes > 0 {
             self.claims.look();
@@ -302,15 +308,15 @@ impl Engine {
         }
         while let Some(message_id) = lane.pop_missing() {
             lane.left(message_id);
-            self.gathered.dead(DeadDelivery {
-                delivery: DoneDelivery { key, token: lane.token, message_id },
-                reason: DeadReason::MessageMissing,
-                attempts: lane.failures,
-                last_error: Some("the message was deleted before it was delivered".to_owned()),
-            });
+            let attempts = lane.failures;
             lane.failures = 0;
+            let dead = DeadDelivery { message_id, reason: DeadReason::MessageMissing, attempts, last: None };
+            self.gathered.dead((key, lane.token), dead);
         }
-        if lane.has_messages() {
+        if lane.locked {
+            // Goes on when its outcomes are written.
+            lane.phase = Phase::Idle;
+        } else if lane.has_messages() {
             lane.phase = Phase::Queued { since: Instant::now() };
             let queue = self.queued.entry(key.webhook_id).or_default();
             if queue.is_empty() {
@@ -378,9 +384,12 @@ impl Engine {
     fn drained(&self) -> bool {
         self.lanes.is_empty()
             && !self.under_way.settle
+            && !self.under_way.settle_again
+            && self.locked.is_empty()
             && self.gathered.due().is_none()
             && self.log.is_idle()
             && !self.claims.under_way()
+            && !self.told.under_way()
     }
 }
 

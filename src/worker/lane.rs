@@ -28,9 +28,11 @@ pub(super) struct Lane {
     pub(super) key: LaneKey,
     pub(super) token: i64,
     pub(super) claimed_at: Instant,
-    pub(super) rewinds: i32,
+    pub(super) generation: i32,
     /// Failed attempts of the head.
     pub(super) failures: u32,
+    /// The message that they belong to, where they came with the claim: another head has none.
+    failed_head: Option<i64>,
     /// The last message that has left the lane.
     pub(super) position: i64,
     /// Messages that have left the lane since its row's position was written.
@@ -56,6 +58,8 @@ pub(super) struct Lane {
     pub(super) kept_at: Option<Instant>,
     /// The wait before the next try to retire it.
     retire_wait: Duration,
+    /// Whether something of it could not be written because its row is locked: then no run starts.
+    pub(super) locked: bool,
 }
 
 /// Whether what a lane owes next is being read.
@@ -74,6 +78,8 @@ pub(super) enum Reading {
 pub(super) enum Owes {
     /// Nothing: it was read, or is about to be found.
     Known,
+    /// It was taken in.
+    TakenIn,
     /// It is to be read on now.
     ReadNow,
     /// It sends, and is read on when it has sent what it has.
@@ -118,8 +124,9 @@ impl Lane {
             key: claimed.key,
             token: claimed.token,
             claimed_at: now,
-            rewinds: claimed.rewinds,
+            generation: claimed.generation,
             failures: u32::try_from(claimed.failures).unwrap_or_default(),
+            failed_head: claimed.head_message_id,
             position: claimed.position,
             unsaved: 0,
             read_to: claimed.position,
@@ -133,6 +140,7 @@ impl Lane {
             recurring: false,
             kept_at: None,
             retire_wait: RETIRE_WAIT_MIN,
+            locked: false,
         };
         lane.append(claimed.owed);
         lane
@@ -152,13 +160,13 @@ impl Lane {
     /// Takes in what was read on. Says whether anything new came.
     pub(super) fn read(&mut self, read: ReadLane) -> bool {
         self.reading = Reading::No;
-        if read.rewinds != self.rewinds {
+        if read.generation != self.generation {
             if matches!(self.phase, Phase::Running { .. } | Phase::Released | Phase::Retiring) {
                 // What is under way must be settled first, or it would be sent twice.
                 self.more = true;
                 return false;
             }
-            self.rewinds = read.rewinds;
+            self.generation = read.generation;
             self.position = self.position.min(read.position);
             self.read_to = read.position;
             self.queue.clear();
@@ -168,20 +176,21 @@ impl Lane {
         self.read_to > before
     }
 
-    /// A publisher says what follows in the lane. Says whether nothing else is to be done: it was taken in, since nothing that the
-    /// lane owes can lie between; or it will be read, since the lane sends and is read on when it has sent what it has.
-    pub(super) fn follow(&mut self, follower: Follower) -> bool {
+    /// A look has found a message that follows in the lane: takes it in where nothing that the lane owes can lie between, and it
+    /// holds no more than it may. Otherwise says what is to be done about it.
+    pub(super) fn follow(&mut self, follower: Follower) -> Owes {
         let full = self.queue.len() >= FOLLOWERS_MAX || self.bytes >= FOLLOWERS_BYTES_MAX;
-        let next = follower.rewinds == self.rewinds
-            && follower.message.id > self.read_to
-            && follower.after.is_none_or(|after| after <= self.read_to);
-        if next && !(self.busy() && full) {
-            let more = self.more;
-            self.append(Owed { items: vec![OwedMessage::Present(follower.message)], more });
-            return true;
+        let next = follower.generation == self.generation
+            && follower.message_id > self.read_to
+            && follower.after <= self.read_to;
+        match follower.message {
+            Some(message) if next && !(self.busy() && full) => {
+                let more = self.more;
+                self.append(Owed { items: vec![OwedMessage::Present(message)], more });
+                Owes::TakenIn
+            }
+            _ => self.owes(follower.message_id),
         }
-        self.owes(follower.message.id);
-        self.busy()
     }
 
     /// The lane is said to owe this message.
@@ -203,7 +212,7 @@ impl Lane {
 
     /// How to name the lane to the store; reading goes on after what was read last.
     pub(super) fn held(&self) -> HeldLane {
-        HeldLane { key: self.key, token: self.token, position: self.read_to, rewinds: self.rewinds }
+        HeldLane { key: self.key, token: self.token, position: self.read_to, generation: self.generation }
     }
 
     /// A message has left the lane.
@@ -221,15 +230,31 @@ impl Lane {
     /// How to write the lane's row.
     pub(super) fn change(&mut self, state: LaneState, last_error: Option<String>) -> LaneChange {
         self.unsaved = 0;
+        let waits = matches!(state, LaneState::Waiting(_));
+        let head = self.failed_head.filter(|_| self.failures > 0).or_else(|| self.head().filter(|_| waits));
         LaneChange {
-            key: self.key,
-            token: self.token,
-            rewinds: self.rewinds,
+            generation: self.generation,
             position: self.position,
             state,
+            head_message_id: head,
             failures: self.failures,
             last_error,
         }
+    }
+
+    /// The first message that is known to be owed.
+    fn head(&self) -> Option<i64> {
+        self.queue.front().map(OwedMessage::id)
+    }
+
+    /// An attempt at a message failed. Says how many have, this one included.
+    pub(super) fn failed(&mut self, message_id: i64) -> u32 {
+        if self.failed_head != Some(message_id) {
+            self.failures = 0;
+        }
+        self.failed_head = Some(message_id);
+        self.failures += 1;
+        self.failures
     }
 
     /// The head, if the message itself is gone; removes it.
@@ -256,6 +281,10 @@ impl Lane {
             if let Some(OwedMessage::Present(message)) = self.queue.pop_front() {
                 messages.push(message);
             }
+        }
+        // Failures of another head do not count for this one.
+        if self.failed_head != messages.first().map(|message| message.id) {
+            self.failures = 0;
         }
         let end = Arc::new(End::default());
         self.phase = Phase::Running { left: messages.len(), low: messages.len() / 2, end: Arc::clone(&end) };
@@ -345,45 +374,47 @@ mod tests {
             due_at: Timestamp::UNIX_EPOCH,
             token: 1,
             position: 8,
-            rewinds: 3,
+            generation: 3,
+            head_message_id: None,
             failures: 0,
             owed: Owed { items: vec![OwedMessage::Missing(10)], more: false },
         })
     }
 
-    fn follower(id: i64, after: Option<i64>, rewinds: i32) -> Follower {
+    fn follower(message_id: i64, after: i64, generation: i32) -> Follower {
         let message = Message {
-            id,
+            id: message_id,
             partition_key: Arc::from("a"),
             payload: "{}".into(),
             headers: None,
             created_at: Timestamp::UNIX_EPOCH,
         };
-        Follower { key: KEY, rewinds, after, message }
+        Follower { key: KEY, token: 1, generation, after, message_id, message: Some(message) }
     }
 
     #[test]
     fn what_follows_is_taken_in_only_where_nothing_can_lie_between() {
-        for after in [None, Some(7), Some(10)] {
+        for after in [7, 10] {
             let mut lane = lane();
-            assert!(lane.follow(follower(15, after, 3)), "{after:?}");
+            assert_eq!(lane.follow(follower(15, after, 3)), Owes::TakenIn, "{after:?}");
             assert_eq!((lane.read_to, lane.bytes(), lane.queue.len(), lane.more), (15, 2, 2, false));
-            assert!(lane.follow(follower(16, Some(15), 3)), "and so on");
+            assert_eq!(lane.follow(follower(16, 15, 3)), Owes::TakenIn, "and so on");
         }
-        for (what, refused) in [
-            ("a message lies between", follower(15, Some(11), 3)),
-            ("the lane was rewound", follower(15, Some(10), 4)),
-            ("it was read already", follower(10, Some(8), 3)),
+        for (what, refused, owes) in [
+            ("a message lies between", follower(15, 11, 3), Owes::ReadNow),
+            ("a replay has lowered its position", follower(15, 10, 4), Owes::ReadNow),
+            ("it was left out", Follower { message: None, ..follower(15, 10, 3) }, Owes::ReadNow),
+            ("it was read already", follower(10, 8, 3), Owes::Known),
         ] {
             let mut lane = lane();
             lane.phase = Phase::Dry { retire_at: Instant::now() };
-            assert!(!lane.follow(refused), "{what}");
+            assert_eq!(lane.follow(refused), owes, "{what}");
             assert_eq!((lane.read_to, lane.queue.len(), lane.more), (10, 1, false), "{what}");
         }
         let mut lane = lane();
         lane.phase = Phase::Queued { since: Instant::now() };
         lane.reading = Reading::UnderWay;
-        assert!(lane.follow(follower(15, Some(11), 3)), "it reads by itself");
+        assert_eq!(lane.follow(follower(15, 11, 3)), Owes::ReadLater, "it reads by itself");
         assert!(lane.more && lane.reading == Reading::Again);
     }
 
@@ -404,14 +435,29 @@ mod tests {
         let mut lane = lane();
         lane.phase = Phase::Queued { since: Instant::now() };
         for id in 11..1000 {
-            assert!(lane.follow(follower(id, Some(id - 1), 3)), "it reads by itself");
+            assert_ne!(lane.follow(follower(id, id - 1, 3)), Owes::ReadNow, "it reads by itself");
         }
         assert_eq!((lane.queue.len(), lane.more), (FOLLOWERS_MAX, true));
         let (messages, _) = lane.start_run();
         assert_eq!(messages.len(), 0, "the first one is missing");
         assert_eq!(lane.pop_missing(), Some(10));
         assert_eq!(lane.start_run().0.last().map(|message| message.id), Some(25));
-        assert!(lane.follow(follower(1000, Some(999), 3)));
+        assert_eq!(lane.follow(follower(1000, 999, 3)), Owes::ReadLater);
         assert!(!lane.has_messages() && lane.more, "messages lie between");
+    }
+
+    #[test]
+    fn failures_belong_to_the_message_that_failed() {
+        let mut lane = lane();
+        (lane.failures, lane.failed_head) = (4, Some(9));
+        lane.pop_missing();
+        lane.follow(follower(11, 10, 3));
+        lane.start_run();
+        assert_eq!(lane.failures, 0, "9 is not the head any more");
+        assert_eq!((lane.failed(11), lane.failed(11)), (1, 2));
+        let change = lane.change(LaneState::Waiting(Duration::ZERO), None);
+        assert_eq!((change.head_message_id, change.failures), (Some(11), 2));
+        lane.failures = 0;
+        assert_eq!(lane.change(LaneState::Held, None).head_message_id, None);
     }
 }

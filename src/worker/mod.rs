@@ -11,12 +11,13 @@
 //! |---|---|
 //! | `engine` | what each held lane does next |
 //! | `claim` | which webhooks to look at, and how many lanes to take |
-//! | `handed` | what to do with a lane that a publisher has handed over |
+//! | `told` | which worker looks first at a message that a publisher has told of |
 //! | `dry` | when a lane that owes nothing is given up |
 //! | `news` | which held lanes owe something more |
 //! | `run` | the requests of one lane, one after another |
 //! | `outcome` | what a request's end means for its lane |
 //! | `operation`, `settlement` | what is written, and when |
+//! | `locked`, `halves` | what is done about a row that cannot be written or read |
 //! | `pace` | when to look for work |
 //! | `takes` | how long to leave a busy database alone |
 //! | `slots`, `turns` | whose turn it is: among webhooks, among lanes |
@@ -29,9 +30,10 @@ mod claim;
 mod clock;
 mod dry;
 mod engine;
-mod handed;
+mod halves;
 mod lane;
 mod liveness;
+mod locked;
 mod log;
 mod maintenance;
 mod news;
@@ -47,6 +49,7 @@ mod slots;
 mod takeover;
 mod takes;
 mod target;
+mod told;
 mod turns;
 
 use std::{sync::Arc, time::Instant};
@@ -148,7 +151,7 @@ impl Incarnation<'_> {
         let liveness = Arc::new(Liveness::new(asked, lease));
         // Opening took several round trips; only a last one says that the session is alive now.
         let asked = Instant::now();
-        session.heartbeat(0, None, false).await?;
+        session.heartbeat(0, None).await?;
         liveness.answered(asked, None);
         let signals = Arc::new(Signals::default());
         signals.want_lease(lease);
@@ -161,10 +164,12 @@ impl Incarnation<'_> {
         tasks.spawn(never(maintenance::maintain(self.store.clone(), Arc::clone(&signals))));
 
         for id in stopped.iter().filter(|id| **id != info.id) {
-            if let Some(lanes) = self.store.release_worker(*id).await? {
-                info!(worker = %id, lanes, "released what this worker held before");
+            let release = self.store.release_worker(*id).await?;
+            if release.marked {
+                info!(worker = %id, lanes = release.lanes, "released what this worker held before");
             }
         }
+        // What was locked is left to the sweeps, and the row to whoever looks at the workers.
         stopped.retain(|id| *id == info.id);
         info!(worker = %info.id, concurrency = self.worker.concurrency, "worker is ready");
         *ready = Some(Instant::now());
@@ -186,7 +191,9 @@ impl Incarnation<'_> {
         };
         // Nothing is sent any more once this returns.
         engine.abandon().await;
-        if ended.is_ok() {
+        if ended.is_err() {
+            self.store.close_engine();
+        } else {
             self.store.release_worker(info.id).await?;
             info!("worker has stopped");
         }

@@ -213,7 +213,7 @@ impl Engine {
             match lane.owes(published.latest) {
                 Owes::ReadNow => now.push(lane.key),
                 Owes::Retire => self.gathered.hasten(),
-                Owes::ReadLater | Owes::Known => {}
+                Owes::ReadLater | Owes::Known | Owes::TakenIn => {}
             }
             // A lane's row may be gone, or given back, before this worker hears of it.
             if let Some(target) = self.targets.get(&lane.key.webhook_id)

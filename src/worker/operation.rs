@@ -2,22 +2,25 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::{
     WorkerError,
     engine::Engine,
+    halves::{Halved, in_halves},
     lane::{Lane, Phase, Reading},
     settlement::Batch,
 };
 use crate::{
     domain::{lane::LaneKey, webhook::Target},
     store::{
-        ClaimedLane, HeldLane, LaneNews, LaneState, ReadLane, ReadLimits, Retirement, Settlement, StoreError,
-        Want,
+        Claim, ClaimedLane, HeldLane, LaneNews, LaneOutcomes, LaneState, Looked, ReadLane, ReadLimits,
+        Removal, SettleOutcome, Settlement, Store, StoreError, Want,
     },
 };
 
@@ -30,10 +33,14 @@ const READ_AHEAD: Duration = Duration::from_millis(4);
 /// What one read reads at most.
 pub(super) const READ_LIMITS: ReadLimits = ReadLimits { messages_per_lane: 50, payload_bytes: 2 << 20 };
 
+/// How long a lane waits whose messages cannot be read.
+const UNREADABLE_WAIT: Duration = Duration::from_mins(1);
+
 /// A statement's answer.
 pub(super) enum Done {
     Claimed { wants: Vec<Want>, claimed: Result<Vec<ClaimedLane>, StoreError> },
-    Read { asked: Vec<HeldLane>, read: Result<Vec<ReadLane>, StoreError> },
+    Looked(Result<Looked, StoreError>),
+    Read { asked: Vec<HeldLane>, read: Result<Halved<HeldLane, ReadLane>, StoreError> },
     Settled(Settled),
     Logged { rows: usize, logged: Result<(), StoreError> },
     News { first: bool, news: Result<Vec<LaneNews>, StoreError> },
@@ -45,9 +52,11 @@ pub(super) enum Done {
 /// What became of a settle.
 pub(super) struct Settled {
     settlement: Settlement,
-    written: Result<(), StoreError>,
+    /// Whether it was tried before, and its lanes were locked.
+    again: bool,
+    written: Result<Halved<Claim, (Claim, SettleOutcome)>, StoreError>,
     retire: Vec<HeldLane>,
-    retired: Result<HashMap<LaneKey, Retirement>, StoreError>,
+    retired: Result<HashMap<LaneKey, Removal>, StoreError>,
     took: Duration,
 }
 
@@ -58,15 +67,11 @@ impl Engine {
                 self.recovered();
                 self.on_claimed(&wants, claimed);
             }
-            // The statement may have taken lanes that this worker would never hear of: under a new incarnation they
-            // are released with the rest.
-            Done::Claimed { claimed: Err(error), .. } if !error.is_refusal() || error.is_not_registered() => {
-                return Err(WorkerError::Store(error));
-            }
-            Done::Claimed { claimed: Err(error), .. } => self.on_claim_failed(&error),
+            Done::Claimed { claimed: Err(error), .. } => self.on_claim_ended(error)?,
+            Done::Looked(looked) => self.on_looked(looked)?,
             Done::Read { asked, read } => self.on_read(asked, read),
             Done::News { first, news } => self.on_news(first, news),
-            Done::Settled(settled) => self.on_settled(settled),
+            Done::Settled(settled) => self.on_settled(settled)?,
             Done::Logged { rows, logged } => self.on_logged(rows, logged.err().as_ref()),
             Done::Targets(Ok(targets)) => self.on_targets(Some(targets)),
             Done::Targets(Err(error)) => {
@@ -82,7 +87,7 @@ impl Engine {
         Ok(())
     }
 
-    fn recovered(&mut self) {
+    pub(super) fn recovered(&mut self) {
         if self.trouble > 0 {
             info!("statements succeed again");
             self.trouble = 0;
@@ -141,12 +146,15 @@ impl Engine {
         let limits = ReadLimits { messages_per_lane, ..READ_LIMITS };
         let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
-            let read = store.read_lanes(worker, &held, limits).await;
-            Done::Read { asked: held, read }
+            let read = in_halves(held.clone(), |held| {
+                let store = store.clone();
+                async move { store.read_lanes(worker, &held, limits).await }
+            });
+            Done::Read { asked: held, read: read.await }
         });
     }
 
-    fn on_read(&mut self, asked: Vec<HeldLane>, read: Result<Vec<ReadLane>, StoreError>) {
+    fn on_read(&mut self, mut asked: Vec<HeldLane>, read: Result<Halved<HeldLane, ReadLane>, StoreError>) {
         self.under_way.read = false;
         let read = match read {
             Ok(read) => read,
@@ -167,23 +175,25 @@ impl Engine {
                 return;
             }
         };
-        let mut read: HashMap<LaneKey, ReadLane> = read.into_iter().map(|lane| (lane.key, lane)).collect();
+        for (lane, error) in &read.failed {
+            asked.retain(|asked| asked.key != lane.key);
+            self.on_unreadable(*lane, error);
+        }
+        let mut read: HashMap<LaneKey, ReadLane> =
+            read.answers.into_iter().map(|lane| (lane.key, lane)).collect();
         for HeldLane { key, token, .. } in asked {
             // Under another token it is another claim, of which this answer says nothing.
             let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else { continue };
             let Some(read) = read.remove(&key) else {
                 // Its webhook was deleted, or an operator has released it: it is not ours to send for any more.
-                self.claims.look();
-                lane.stop_run();
-                if lane.running() {
-                    lane.phase = Phase::Released;
-                } else {
-                    self.lanes.remove(&key);
-                }
+                self.give_up(key);
                 continue;
             };
             let again = lane.reading == Reading::Again;
             let new = lane.read(read);
+            if new {
+                self.pace.worked(Instant::now());
+            }
             if again && lane.has_messages() {
                 // When it has sent these: a deep backlog must not fill this worker because something is always added to it.
                 lane.more = true;
@@ -201,10 +211,34 @@ impl Engine {
         }
     }
 
+    /// What a lane owes cannot be read: the lane waits. It is said, and stands in its row; others go on.
+    fn on_unreadable(&mut self, HeldLane { key, token, .. }: HeldLane, error: &StoreError) {
+        let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else { return };
+        warn!(
+            webhook_id = key.webhook_id,
+            lane = key.lane,
+            %error,
+            "what a lane owes cannot be read; it is tried again in a minute"
+        );
+        lane.reading = Reading::No;
+        lane.more = true;
+        if matches!(lane.phase, Phase::Idle | Phase::Dry { .. }) {
+            lane.failures += 1;
+            let change = lane.change(LaneState::Waiting(UNREADABLE_WAIT), Some(error.to_string()));
+            self.gathered.lane((key, token), change);
+            self.lanes.remove(&key);
+        }
+    }
+
     /// Writes what has gathered, if it is time, and the log beside it.
     pub(super) fn start_settle(&mut self, now: Instant) {
         if self.gathered.due().is_none() {
             self.start_log();
+        }
+        if !self.under_way.settle_again && self.locked.due().is_some_and(|due| now >= due) {
+            self.under_way.settle_again = true;
+            let settlement = self.locked.take_due(now);
+            self.settle(settlement, Vec::new(), true);
         }
         if self.under_way.settle || self.gathered.due().is_none_or(|due| now < due) {
             return;
@@ -212,6 +246,7 @@ impl Engine {
         self.under_way.settle = true;
         self.start_log();
         let Batch { mut settlement, mut retire } = self.gathered.take();
+        self.locked.keep_back(&mut settlement);
         retire.sort_unstable();
         let retire: Vec<HeldLane> = retire
             .iter()
@@ -219,61 +254,171 @@ impl Engine {
             .filter(|lane| matches!(lane.phase, Phase::Retiring))
             .map(Lane::held)
             .collect();
-        self.handed_settling =
-            settlement.lanes.iter().map(|lane| lane.token).filter(|token| *token < 0).collect();
+        self.settle(settlement, retire, false);
+    }
+
+    fn settle(&mut self, settlement: Settlement, retire: Vec<HeldLane>, again: bool) {
         let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
             let begun = Instant::now();
-            let written =
-                if settlement.is_empty() { Ok(()) } else { store.settle(worker, &mut settlement).await };
-            let retired = if written.is_ok() && !retire.is_empty() {
-                store.retire_lanes(worker, &retire).await
-            } else {
-                Ok(HashMap::new())
-            };
-            Done::Settled(Settled { settlement, written, retire, retired, took: begun.elapsed() })
+            let settlement = Arc::new(settlement);
+            let claims = settlement.keys().copied().collect();
+            let written = in_halves(claims, |claims: Vec<Claim>| {
+                let (store, settlement) = (store.clone(), Arc::clone(&settlement));
+                async move {
+                    // All of it, as nearly always, or the part of a half.
+                    if claims.len() == settlement.len() {
+                        return store.settle(worker, &settlement).await;
+                    }
+                    let part =
+                        claims.iter().filter_map(|claim| Some((*claim, settlement.get(claim)?.clone())));
+                    store.settle(worker, &part.collect()).await
+                }
+            })
+            .await;
+            let settlement = Arc::unwrap_or_clone(settlement);
+            let retired =
+                if written.is_ok() { remove_idle(&store, worker, &retire).await } else { Ok(HashMap::new()) };
+            Done::Settled(Settled { settlement, again, written, retire, retired, took: begun.elapsed() })
         });
     }
 
-    fn on_settled(&mut self, settled: Settled) {
-        self.under_way.settle = false;
-        self.handed_settling.clear();
-        self.gathered.settled(settled.took);
+    fn on_settled(&mut self, settled: Settled) -> Result<(), WorkerError> {
+        if settled.again {
+            self.under_way.settle_again = false;
+        } else {
+            self.under_way.settle = false;
+            self.gathered.settled(settled.took);
+        }
         match settled.written {
-            Ok(()) => {
+            Ok(written) => {
                 self.recovered();
-                let released = settled.settlement.lanes.iter().filter(|lane| lane.state == LaneState::Ready);
-                for webhook_id in released.map(|lane| lane.key.webhook_id) {
-                    if self.targets.get(&webhook_id).is_some_and(|target| target.deliverable()) {
-                        self.claims.released(webhook_id);
-                        if !self.queued.contains_key(&webhook_id) {
-                            self.claims.ask(webhook_id);
-                        }
-                    }
-                }
-                if !settled.settlement.dead.is_empty() {
-                    // Their lanes are free to go on.
-                    self.claims.look();
-                }
+                self.on_written(settled.settlement, written);
             }
+            // What was written is not known: under a new incarnation everything is read anew.
+            Err(error) if !error.is_refusal() => return Err(WorkerError::Store(error)),
             Err(error) => {
                 let wait = self.trouble(&error, "settle");
-                self.gathered.put_back(settled.settlement, wait);
+                if settled.again {
+                    let now = Instant::now();
+                    for (claim, outcomes) in settled.settlement {
+                        self.locked.keep(claim, outcomes, "PostgreSQL refuses all statements", now);
+                    }
+                } else {
+                    self.gathered.put_back(settled.settlement, wait);
+                }
             }
         }
-        let retired = settled.retired.unwrap_or_else(|error| {
-            self.trouble(&error, "retiring lanes");
-            HashMap::new()
-        });
+        let retired = match settled.retired {
+            Ok(retired) => retired,
+            Err(error) if !error.is_refusal() => return Err(WorkerError::Store(error)),
+            Err(error) => {
+                self.trouble(&error, "removing idle lanes");
+                HashMap::new()
+            }
+        };
         for HeldLane { key, token, .. } in settled.retire {
             // The answer may come late: under another token the lane was made, claimed and run anew since.
             if self.lanes.get(&key).is_none_or(|lane| lane.token != token) {
                 continue;
             }
             match retired.get(&key) {
-                Some(Retirement::Retired) => self.on_retired(key),
-                Some(Retirement::Rewound) | None => self.on_not_retired(key),
+                Some(Removal::Removed) => self.on_retired(key),
+                Some(Removal::Rewound) | None => self.on_not_retired(key),
+            }
+        }
+        Ok(())
+    }
+
+    /// What became of each claim of a settlement.
+    fn on_written(&mut self, mut settlement: Settlement, written: Halved<Claim, (Claim, SettleOutcome)>) {
+        let now = Instant::now();
+        for (claim, outcome) in written.answers {
+            let outcomes = settlement.remove(&claim).unwrap_or_default();
+            match outcome {
+                SettleOutcome::Written => self.on_lane_written(claim, &outcomes),
+                SettleOutcome::Lost => self.on_lane_lost(claim),
+                SettleOutcome::Locked => {
+                    self.on_lane_locked(claim);
+                    self.locked.keep(claim, outcomes, "somebody has locked the lane's row", now);
+                }
+            }
+        }
+        for (claim, error) in written.failed {
+            let outcomes = settlement.remove(&claim).unwrap_or_default();
+            self.on_lane_locked(claim);
+            self.locked.keep(claim, outcomes, &error.to_string(), now);
+        }
+    }
+
+    fn on_lane_written(&mut self, claim: Claim, outcomes: &LaneOutcomes) {
+        let (key, token) = claim;
+        if outcomes.change.as_ref().is_some_and(|change| change.state == LaneState::Ready)
+            && self.targets.get(&key.webhook_id).is_some_and(|target| target.deliverable())
+        {
+            self.claims.released(key.webhook_id);
+            if !self.queued.contains_key(&key.webhook_id) {
+                self.claims.ask(key.webhook_id);
+            }
+        }
+        if !outcomes.dead.is_empty() {
+            // Its lane is free to go on.
+            self.claims.look();
+        }
+        if self.locked.is_empty() {
+            return;
+        }
+        let later = self.locked.settled(claim);
+        if later.count() > 0 {
+            self.gathered.put_back(Settlement::from([(claim, later)]), Duration::ZERO);
+        }
+        if let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token && lane.locked) {
+            lane.locked = false;
+            if matches!(lane.phase, Phase::Idle) {
+                self.advance(key);
             }
         }
     }
+
+    /// A lane is not this worker's any more.
+    fn on_lane_lost(&mut self, claim: Claim) {
+        self.locked.settled(claim);
+        let (key, token) = claim;
+        if self.lanes.get(&key).is_some_and(|lane| lane.token == token) {
+            self.give_up(key);
+        }
+    }
+
+    /// A lane's outcomes cannot be written: no further request of it begins until they are.
+    fn on_lane_locked(&mut self, (key, token): Claim) {
+        if let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) {
+            lane.locked = true;
+            lane.stop_run();
+        }
+    }
+
+    /// Stops sending for a lane that was deleted, released or taken over, and forgets it.
+    fn give_up(&mut self, key: LaneKey) {
+        self.claims.look();
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        lane.stop_run();
+        if lane.running() {
+            lane.phase = Phase::Released;
+        } else {
+            self.lanes.remove(&key);
+        }
+    }
+}
+
+/// Removes idle lanes; those whose rows cannot be deleted stay.
+async fn remove_idle(
+    store: &Store,
+    worker: Uuid,
+    lanes: &[HeldLane],
+) -> Result<HashMap<LaneKey, Removal>, StoreError> {
+    let removed = in_halves(lanes.to_vec(), |lanes| {
+        let store = store.clone();
+        async move { Ok(store.remove_idle_lanes(worker, &lanes).await?.into_iter().collect()) }
+    });
+    Ok(removed.await?.answers.into_iter().collect())
 }

@@ -17,7 +17,7 @@ use crate::{
         message::Message,
         retry::{AfterFailure, after_failure},
     },
-    store::{AttemptRow, DeadDelivery, DeadReason, DoneDelivery, LaneState},
+    store::{AttemptRow, DeadDelivery, DeadReason, LaneState},
 };
 
 /// A failure that took longer held its slot for nothing, as a timeout does.
@@ -74,13 +74,12 @@ impl Engine {
         for message_id in &report.message_ids {
             lane.left(*message_id);
         }
-        let message_ids = report.message_ids.iter();
-        self.gathered.done(message_ids.map(|id| DoneDelivery { key, token, message_id: *id }));
+        self.gathered.done((key, token), &report.message_ids);
         if lane.failures > 0 || lane.unsaved(SAVE_POSITION_AFTER) {
             // A crash must not count the failures of this message against the next one.
             lane.failures = 0;
             let change = lane.change(LaneState::Held, None);
-            self.gathered.lane(change);
+            self.gathered.lane((key, token), change);
         }
         let wants_more = lane.reported(report.message_ids.len()) && lane.more && !lane.has_messages();
         if wants_more && !self.turn_is_over(report.key) {
@@ -91,7 +90,8 @@ impl Engine {
     fn on_failed(&mut self, report: &Report) {
         let Some(lane) = self.lanes.get_mut(&report.key) else { return };
         let Some(target) = self.targets.get(&report.key.webhook_id) else { return };
-        lane.failures += 1;
+        let claim = (lane.key, lane.token);
+        let failures = lane.failed(report.message_ids[0]);
         let error = report.result.error.clone();
         debug!(
             webhook_id = report.key.webhook_id,
@@ -101,10 +101,10 @@ impl Engine {
             "request failed"
         );
         let policy = &target.settings.policy;
-        match after_failure(policy, lane.failures, report.result.retry_after, rand::random()) {
+        match after_failure(policy, failures, report.result.retry_after, rand::random()) {
             AfterFailure::Retry(delay) => {
                 let change = lane.change(LaneState::Waiting(delay), error);
-                self.gathered.lane(change);
+                self.gathered.lane(claim, change);
                 lane.phase = Phase::Released;
             }
             AfterFailure::Halt => {
@@ -115,7 +115,7 @@ impl Engine {
                     "lane halted: its head used up its attempts"
                 );
                 let change = lane.change(LaneState::Halted, error);
-                self.gathered.lane(change);
+                self.gathered.lane(claim, change);
                 lane.phase = Phase::Released;
             }
             AfterFailure::DeadLetter => {
@@ -123,23 +123,24 @@ impl Engine {
                     warn!(
                         webhook_id = report.key.webhook_id,
                         message_id,
-                        attempts = lane.failures,
+                        attempts = failures,
                         error = error.as_deref(),
                         "message moved to the dead letters"
                     );
                     lane.left(*message_id);
-                    self.gathered.dead(DeadDelivery {
-                        delivery: DoneDelivery { key: lane.key, token: lane.token, message_id: *message_id },
+                    let dead = DeadDelivery {
+                        message_id: *message_id,
                         reason: DeadReason::AttemptsExhausted,
-                        attempts: lane.failures,
-                        last_error: error.clone(),
-                    });
+                        attempts: failures,
+                        last: Some(report.result.clone()),
+                    };
+                    self.gathered.dead(claim, dead);
                 }
                 lane.failures = 0;
                 // The lane goes on only when that is written: sent again after its successor, as after a crash, the
                 // message would be taken for a duplicate.
                 let change = lane.change(LaneState::Ready, None);
-                self.gathered.lane(change);
+                self.gathered.lane(claim, change);
                 lane.phase = Phase::Released;
             }
         }
@@ -150,7 +151,7 @@ impl Engine {
         let webhook_id = report.key.webhook_id;
         let Some(lane) = self.lanes.get_mut(&report.key) else { return };
         let change = lane.change(LaneState::Ready, report.result.error.clone());
-        self.gathered.lane(change);
+        self.gathered.lane((lane.key, lane.token), change);
         lane.phase = Phase::Released;
         if let Some(target) = self.targets.get(&webhook_id)
             && target.deliverable()

@@ -40,6 +40,12 @@ const PAUSE: u32 = 4;
 /// Between two looks while waiting: a lost notification costs no more than this.
 pub(super) const POLL_IDLE: Duration = Duration::from_millis(500);
 
+/// Between two looks where nobody may NOTIFY, while work was found in the last second; and the longest pause, to which it doubles.
+const POLL_ALWAYS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
+
+/// How long after work was found more is expected.
+const WORK_EXPECTED_FOR: Duration = Duration::from_secs(1);
+
 /// What to do about the silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Silence {
@@ -66,6 +72,12 @@ pub(super) struct Pace {
     contended_at: Option<Instant>,
     last_look: Instant,
     look_takes: Takes,
+    /// Whether anybody may NOTIFY.
+    notifies: bool,
+    /// When work was found, the last time.
+    worked_at: Instant,
+    /// How many looks there were since more was expected.
+    idle_looks: u32,
 }
 
 impl Pace {
@@ -79,7 +91,21 @@ impl Pace {
             contended_at: None,
             last_look: now,
             look_takes: Takes::default(),
+            notifies: true,
+            worked_at: now,
+            idle_looks: 0,
         }
+    }
+
+    /// Whether anybody may NOTIFY: where not, only looking tells.
+    pub(super) fn set_notifies(&mut self, notifies: bool) {
+        self.notifies = notifies;
+    }
+
+    /// Work was found.
+    pub(super) fn worked(&mut self, now: Instant) {
+        self.worked_at = now;
+        self.idle_looks = 0;
     }
 
     /// Publishers have sent `count` notices.
@@ -120,6 +146,9 @@ impl Pace {
     /// A look begins because it is time.
     pub(super) fn look(&mut self, now: Instant) {
         self.last_look = now;
+        if now.duration_since(self.worked_at) > WORK_EXPECTED_FOR {
+            self.idle_looks = self.idle_looks.saturating_add(1);
+        }
     }
 
     /// A look that was asked for at `asked` was answered.
@@ -146,12 +175,20 @@ impl Pace {
 
     /// When to look next, if nothing happens before.
     pub(super) fn next_look(&self, now: Instant) -> Instant {
-        self.last_look + if self.polling(now) { self.look_takes.pause(PAUSE, POLL_BUSY) } else { POLL_IDLE }
+        let pause = if !self.notifies {
+            let [first, longest] = POLL_ALWAYS;
+            (first * (1 << self.idle_looks.min(8))).min(longest)
+        } else if self.polling(now) {
+            self.look_takes.pause(PAUSE, POLL_BUSY)
+        } else {
+            POLL_IDLE
+        };
+        self.last_look + pause
     }
 
     /// Whether publishers are silent, so that only looking tells.
     pub(super) fn polling(&self, now: Instant) -> bool {
-        self.polling_until.is_some_and(|until| now < until)
+        !self.notifies || self.polling_until.is_some_and(|until| now < until)
     }
 
     fn ask(&mut self, now: Instant) {
@@ -283,6 +320,28 @@ mod tests {
         pace.silent_for(milliseconds(100), start);
         assert!(pace.polling(start + milliseconds(150)));
         assert!(!pace.polling(start + milliseconds(100) + GRACE));
+    }
+
+    #[test]
+    fn where_nobody_may_notify_looks_are_frequent_while_there_is_work() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        pace.set_notifies(false);
+        assert!(pace.polling(start));
+        let mut pauses = Vec::new();
+        let mut now = start;
+        while now < start + WORK_EXPECTED_FOR * 3 {
+            let next = pace.next_look(now);
+            pauses.push(next - now);
+            now = next;
+            pace.look(now);
+            assert_eq!(pace.looked(now, publishing(0), now), Silence::Keep);
+        }
+        let [first, longest] = POLL_ALWAYS;
+        assert!(pauses.iter().filter(|pause| **pause == first).count() >= 200, "{pauses:?}");
+        assert!(pauses.is_sorted() && pauses.last() == Some(&longest), "{pauses:?}");
+        pace.worked(now);
+        assert_eq!(pace.next_look(now), now + first);
     }
 
     #[test]

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
+use tracing::info;
+use uuid::Uuid;
 
 use super::{
     WorkerError,
@@ -16,7 +19,7 @@ use super::{
     published::{Published, Publishing},
     target::LEASE_MIN,
 };
-use crate::store::{Handed, Heartbeat, Notice, WorkerSession};
+use crate::store::{Heartbeat, Notice, Told, WorkerSession};
 
 /// Between two heartbeats: several must fit into the time that one of them is good for.
 const HEARTBEAT: Duration = Duration::from_millis(150);
@@ -30,14 +33,19 @@ const FEW: u32 = 20;
 /// More workers than that are taken for so many: what is gathered must be written some time.
 const SHARED_BY_MAX: u32 = 4;
 
+/// How many messages that publishers have told of wait for the engine at most.
+const TOLD_MAX: usize = 10_000;
+
 /// What the session tells the engine, and the engine the session.
 #[derive(Default)]
 pub(super) struct Signals {
     arrived: Notify,
     wakes: AtomicU32,
-    /// Messages that were handed over, in the order of their commits.
-    handed: Mutex<Vec<Handed>>,
+    /// Messages that publishers have told of, in the order of their commits.
+    told: Mutex<Vec<Told>>,
     webhooks: AtomicBool,
+    /// Whether nobody may NOTIFY.
+    polls_only: AtomicBool,
     /// Microseconds for which publishers are silent.
     silent_for: AtomicU64,
     /// How much they publish.
@@ -48,12 +56,10 @@ pub(super) struct Signals {
     pub(super) orphans: Notify,
     /// Requests in flight, for the worker's row.
     pub(super) in_flight: AtomicUsize,
-    /// Whether lanes may be handed over to this worker.
-    pub(super) accepts: AtomicBool,
     /// When this worker saw another one for the first time, most recently; none while there are no others.
     newcomer: Mutex<Option<Instant>>,
-    /// How many others there are.
-    others: AtomicU32,
+    /// The others that live.
+    others: Mutex<Arc<[Uuid]>>,
     /// The lease that the webhooks' timeouts need, in milliseconds.
     lease: AtomicU64,
     lease_grew: Notify,
@@ -63,10 +69,12 @@ pub(super) struct Signals {
 pub(super) struct Arrived {
     /// How many notices say that something was published.
     pub(super) wakes: u32,
-    /// What was handed over.
-    pub(super) handed: Vec<Handed>,
+    /// Messages that publishers have told of.
+    pub(super) told: Vec<Told>,
     /// Whether webhooks or topics changed.
     pub(super) webhooks: bool,
+    /// Whether anybody may NOTIFY.
+    pub(super) notifies: bool,
     /// For how long publishers are silent.
     pub(super) silent_for: Duration,
 }
@@ -81,8 +89,9 @@ impl Signals {
     pub(super) fn take(&self) -> Arrived {
         Arrived {
             wakes: self.wakes.swap(0, Ordering::Relaxed),
-            handed: std::mem::take(&mut *self.handed.lock().unwrap_or_else(PoisonError::into_inner)),
+            told: std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner)),
             webhooks: self.webhooks.swap(false, Ordering::Relaxed),
+            notifies: !self.polls_only.load(Ordering::Relaxed),
             silent_for: Duration::from_micros(self.silent_for.swap(0, Ordering::Relaxed)),
         }
     }
@@ -90,6 +99,24 @@ impl Signals {
     /// Something may be due.
     pub(super) fn wake(&self) {
         self.wakes.fetch_add(1, Ordering::Relaxed);
+        self.arrived.notify_one();
+    }
+
+    /// Webhooks or topics changed.
+    fn webhooks_changed(&self) {
+        self.webhooks.store(true, Ordering::Relaxed);
+        self.arrived.notify_one();
+    }
+
+    /// A publisher has told of a message. Beyond a limit one wake-up replaces what waits.
+    fn tell(&self, message: Told) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.push(message);
+        if told.len() > TOLD_MAX {
+            told.clear();
+            self.wakes.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(told);
         self.arrived.notify_one();
     }
 
@@ -102,22 +129,23 @@ impl Signals {
         }
     }
 
-    /// So many other workers were seen, one of them for the first time where `newcomer` says when.
-    pub(super) fn set_others(&self, others: usize, newcomer: Option<Instant>) {
-        self.others.store(u32::try_from(others).unwrap_or(u32::MAX), Ordering::Relaxed);
-        if others == 0 || newcomer.is_some() {
+    /// These other workers were seen, one of them for the first time where `newcomer` says when.
+    pub(super) fn set_others(&self, others: Arc<[Uuid]>, newcomer: Option<Instant>) {
+        let alone = others.is_empty();
+        *self.others.lock().unwrap_or_else(PoisonError::into_inner) = others;
+        if alone || newcomer.is_some() {
             *self.newcomer.lock().unwrap_or_else(PoisonError::into_inner) = newcomer;
         }
     }
 
-    /// How many workers there are, this one included.
-    pub(super) fn all_workers(&self) -> u32 {
-        self.others.load(Ordering::Relaxed).saturating_add(1)
+    /// The other workers that live.
+    pub(super) fn others(&self) -> Arc<[Uuid]> {
+        Arc::clone(&self.others.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The same, but no more than [`SHARED_BY_MAX`]: how many share the database.
+    /// How many share the database, this worker included, but no more than [`SHARED_BY_MAX`].
     pub(super) fn workers(&self) -> u32 {
-        self.all_workers().min(SHARED_BY_MAX)
+        u32::try_from(self.others().len()).unwrap_or(u32::MAX).saturating_add(1).min(SHARED_BY_MAX)
     }
 
     /// When this worker saw another one for the first time, most recently; none while there are no others.
@@ -160,29 +188,33 @@ pub(super) async fn keep(
 async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -> WorkerError {
     let mut row_written = Instant::now();
     let mut lease_written = Duration::ZERO;
-    let mut accepts_written = false;
     let mut published = Published::default();
+    let mut webhooks_changed_at: Option<Timestamp> = None;
     loop {
         let asked = Instant::now();
-        let accepts = signals.accepts.load(Ordering::Relaxed);
-        let lease = Some(signals.lease()).filter(|lease| {
-            *lease > lease_written
-                || accepts != accepts_written
-                || asked.duration_since(row_written) >= WRITE_ROW
-        });
-        match session.heartbeat(signals.in_flight.load(Ordering::Relaxed), lease, accepts).await {
-            Ok(Heartbeat { silent_for, last_message_id }) => {
+        let lease = Some(signals.lease())
+            .filter(|lease| *lease > lease_written || asked.duration_since(row_written) >= WRITE_ROW);
+        match session.heartbeat(signals.in_flight.load(Ordering::Relaxed), lease).await {
+            Ok(Heartbeat { silent_for, last_message_id, notifies, changed_at }) => {
                 liveness.answered(asked, lease);
                 if let Some(lease) = lease {
                     row_written = asked;
                     lease_written = lease;
-                    accepts_written = accepts;
                 }
                 if !silent_for.is_zero() {
                     let microseconds = u64::try_from(silent_for.as_micros()).unwrap_or(u64::MAX);
                     signals.silent_for.store(microseconds, Ordering::Relaxed);
                     signals.arrived.notify_one();
                 }
+                if signals.polls_only.swap(!notifies, Ordering::Relaxed) == notifies {
+                    info!(notifies, "whether transactions that publish NOTIFY has changed");
+                    signals.arrived.notify_one();
+                }
+                // Not only where it is later: the database may have become another one.
+                if changed_at.is_some() && changed_at != webhooks_changed_at {
+                    signals.webhooks_changed();
+                }
+                webhooks_changed_at = changed_at;
                 let per_second = published.seen(asked, Instant::now(), last_message_id);
                 // Those who are silent do not wait, and a few are in nobody's way.
                 let waiting = if silent_for.is_zero() && per_second > FEW {
@@ -211,14 +243,8 @@ async fn forward(mut notices: mpsc::UnboundedReceiver<Notice>, signals: &Signals
     while let Some(notice) = notices.recv().await {
         match notice {
             Notice::Wake => signals.wake(),
-            Notice::Handed(handed) => {
-                signals.handed.lock().unwrap_or_else(PoisonError::into_inner).push(handed);
-                signals.arrived.notify_one();
-            }
-            Notice::Webhooks => {
-                signals.webhooks.store(true, Ordering::Relaxed);
-                signals.arrived.notify_one();
-            }
+            Notice::Published(told) => signals.tell(told),
+            Notice::Webhooks => signals.webhooks_changed(),
             Notice::Quiet => {
                 let microseconds = u64::try_from(super::pace::SILENCE.as_micros()).unwrap_or(u64::MAX);
                 signals.silent_for.store(microseconds, Ordering::Relaxed);

@@ -60,18 +60,27 @@ async fn look(
     let answered = Instant::now();
     seen.retain(|id, _| others.iter().any(|other| other.id == *id));
     let newcomer = others.iter().any(|other| !seen.contains_key(&other.id)).then_some(answered);
-    signals.set_others(others.len(), newcomer);
+    let live = others.iter().filter(|other| !other.gone).map(|other| other.id);
+    signals.set_others(live.collect(), newcomer);
     for other in others {
-        let reason = match judge(seen, &other, asked, answered) {
-            Verdict::Alive => continue,
-            Verdict::Dead => "its session is gone",
-            Verdict::Hung => "its heartbeat stands still",
+        let reason = if other.gone {
+            "it is gone"
+        } else {
+            match judge(seen, &other, asked, answered) {
+                Verdict::Alive => continue,
+                Verdict::Dead => "its session is gone",
+                Verdict::Hung => "its heartbeat stands still",
+            }
         };
-        if let Some(lanes) = store.release_worker(other.id).await? {
+        let release = store.release_worker(other.id).await?;
+        if release.marked || release.lanes > 0 {
+            let lanes = release.lanes;
             info!(worker = %other.id, name = other.name, lanes, reason, "took over another worker's lanes");
             signals.wake();
         }
-        seen.remove(&other.id);
+        if release.complete {
+            seen.remove(&other.id);
+        }
     }
     Ok(())
 }
@@ -121,6 +130,7 @@ mod tests {
             heartbeat_at: Timestamp::from_second(beat).expect("in range"),
             lease: LEASE,
             lock_free,
+            gone: false,
         }
     }
 

@@ -57,7 +57,7 @@ impl Engine {
 
     /// Starts runs while there are slots, webhook by webhook.
     pub(super) fn start_runs(&mut self) {
-        if self.turns.is_empty() || self.slots.full() {
+        if self.turns.is_empty() || self.slots.full() || self.gathered.full() {
             return;
         }
         let waiting = self.waiting();
@@ -92,6 +92,10 @@ impl Engine {
     fn start_run(&mut self, key: LaneKey) -> bool {
         let Some(lane) = self.lanes.get_mut(&key) else { return false };
         if !matches!(lane.phase, Phase::Queued { .. }) {
+            return false;
+        }
+        if lane.locked {
+            self.advance(key);
             return false;
         }
         let target = self.targets.get(&key.webhook_id).filter(|target| target.deliverable());
@@ -175,7 +179,7 @@ impl Engine {
         self.slots.fair_limit(webhook_id, self.own_limit(webhook_id), waiting)
     }
 
-    fn own_limit(&self, webhook_id: i64) -> Option<usize> {
+    pub(super) fn own_limit(&self, webhook_id: i64) -> Option<usize> {
         self.targets.get(&webhook_id).and_then(|target| target.own_limit())
     }
 
@@ -194,7 +198,8 @@ impl Engine {
     /// Releases a lane that does not send: it waits in the database.
     pub(super) fn release(&mut self, key: LaneKey, state: LaneState) {
         if let Some(mut lane) = self.lanes.remove(&key) {
-            self.gathered.lane(lane.change(state, None));
+            let claim = (lane.key, lane.token);
+            self.gathered.lane(claim, lane.change(state, None));
         }
     }
 

@@ -84,7 +84,7 @@ async fn a_worker_that_was_struck_off_starts_over() {
         scene.nothing_owed().await;
         scene.until("count(*) = 1 FROM workers").await;
         let worker = scene.text("SELECT id::text FROM workers").await;
-        scene.sql("SELECT release_worker(id) FROM workers").await;
+        scene.sql("DELETE FROM workers").await;
         scene.until(&format!("count(*) = 1 FROM workers WHERE id <> '{worker}'")).await;
     }
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
@@ -117,8 +117,15 @@ async fn a_worker_recovers_from_the_loss_of_any_connection() {
         })
         .collect();
     let disturbing = async {
-        let kinds =
-            ["heartbeat", "claim_lanes", "settle", "retire_lanes", "INTO pgtopic.attempts", "workers w", ""];
+        let kinds = [
+            "heartbeat",
+            "claim_lanes",
+            "settle",
+            "remove_idle_lanes",
+            "INTO pgtopic.attempts",
+            "workers w",
+            "",
+        ];
         for kind in kinds {
             let seen = scene.receiver.received().len();
             scene.receiver.wait_for(seen + 50).await;

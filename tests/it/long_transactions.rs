@@ -139,7 +139,7 @@ async fn story(wakeup: Wakeup, open_for: Duration) {
             scene.lose_notifications().await;
         }
         broker = Some(Broker::start(scene.store()));
-        scene.until("last_value > 0 FROM listening_until").await;
+        scene.until("last_value > 0 FROM notify_until").await;
         if wakeup == Wakeup::Polling {
             silence = Some(tokio::spawn(keep_silent(scene.another_client().await)));
         }
@@ -249,7 +249,7 @@ async fn a_long_transaction_over_more_lanes_than_a_worker_holds_leaves_soon() {
     let scene = Scene::with_webhook(&[]).await;
     scene.receiver.set_script(|_| Answer::After(Duration::from_millis(1), Box::new(Answer::Status(204))));
     let _broker = Broker::start(scene.store());
-    scene.until("last_value > 0 FROM listening_until").await;
+    scene.until("last_value > 0 FROM notify_until").await;
     let insert = format!(
         "INSERT INTO messages (topic_id, partition_key, payload)
          SELECT 1, 'key-' || n, '{{}}' FROM generate_series(1, {LANES}) AS n ORDER BY stripe(1, 'key-' || n)"

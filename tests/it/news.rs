@@ -96,7 +96,7 @@ async fn a_lane_where_messages_keep_arriving_is_not_tried_to_be_retired_again_an
                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
     scene.until(none_left).await;
     // Once at least: no lane was left.
-    let tries = async || Some(calls(&scene, "retire_lanes").await).filter(|tries| *tries > 0);
+    let tries = async || Some(calls(&scene, "remove_idle_lanes").await).filter(|tries| *tries > 0);
     let tries = eventually("the tries are counted", tries).await;
     assert!(tries < 20, "{tries} for 2,000 messages");
 }

@@ -13,24 +13,27 @@ async fn plans_made_while_the_queue_was_empty_serve_a_backlog_too() {
     }
     let claim = "SELECT count(*) FROM claim_lanes(
         '00000000-0000-0000-0000-000000000001', 1, ARRAY[1, 2, 3], ARRAY[500, 500, 500],
-        array_fill('-infinity'::timestamptz, ARRAY[3]), 50, 4000000, '{}')";
+        array_fill('-infinity'::timestamptz, ARRAY[3]), true, 50, 4000000)";
     // Of the lanes that are held, 500.
     let held = "FROM (SELECT array_agg(l.webhook_id) AS webhooks, array_agg(l.lane) AS lanes, array_agg(l.token) AS tokens,
-                             array_agg(l.position) AS positions, array_agg(l.rewinds) AS rewinds,
-                             array_agg(l.position + 1) AS messages
+                             array_agg(l.position) AS positions, array_agg(l.generation) AS generations,
+                             coalesce(count(*), 0)::integer AS count
                         FROM (SELECT * FROM lanes WHERE token = 1 ORDER BY webhook_id, lane LIMIT 500) l) h,";
     let worker = "'00000000-0000-0000-0000-000000000001'";
     let read = format!(
-        "SELECT count(*) {held} read_lanes({worker}, webhooks, lanes, tokens, positions, rewinds, 50, 4000000)"
+        "SELECT count(*) {held} read_lanes({worker}, webhooks, lanes, tokens, positions, generations, 50, 4000000)"
     );
-    let none = "'{}', '{}', '{}', '{}', '{}', '{}', '{}'";
     let settle = format!(
-        "SELECT count(*) {held} settle({worker}, '{{}}', '{{}}', '{{}}', '{{}}', {none}, webhooks, lanes, tokens, rewinds,
-             positions, array_fill('held'::text, ARRAY[coalesce(cardinality(lanes), 0)]),
-             array_fill(0::float8, ARRAY[coalesce(cardinality(lanes), 0)]), array_fill(0, ARRAY[coalesce(cardinality(lanes), 0)]),
-             array_fill(NULL::text, ARRAY[coalesce(cardinality(lanes), 0)]))"
+        "SELECT count(*) {held} settle({worker}, webhooks, lanes, tokens, array_fill('held'::text, ARRAY[count]), generations,
+             positions, array_fill(0::float8, ARRAY[count]), array_fill(NULL::bigint, ARRAY[count]),
+             array_fill(0, ARRAY[count]), array_fill(NULL::text, ARRAY[count]),
+             array_fill(1, ARRAY[count]), array_fill(-1::bigint, ARRAY[count]), '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')"
     );
-    let retire = format!("SELECT count(*) {held} retire_lanes({worker}, webhooks, lanes, tokens, rewinds)");
+    let remove =
+        format!("SELECT count(*) {held} remove_idle_lanes({worker}, webhooks, lanes, tokens, generations)");
+    let look = format!(
+        "SELECT count(*) FROM claim_messages({worker}, 2, ARRAY(SELECT id FROM messages ORDER BY id LIMIT 256), '{{}}', 256, 16, 4000000)"
+    );
     scene
         .sql(
             "INSERT INTO workers (id, lock_key, name, version, capacity, lease)
@@ -39,7 +42,7 @@ async fn plans_made_while_the_queue_was_empty_serve_a_backlog_too() {
         .await;
     scene.sql("VACUUM ANALYZE").await;
     let news = "SELECT count(*) FROM list_news(1, ARRAY(SELECT generate_series(-10000, -1)), 5000)";
-    for call in [claim, &read, &settle, &retire, news] {
+    for call in [claim, &read, &settle, &remove, news, &look] {
         scene.number(call).await;
     }
     // From another session: this one keeps its plans.
@@ -52,7 +55,8 @@ async fn plans_made_while_the_queue_was_empty_serve_a_backlog_too() {
     assert_eq!(scene.number(claim).await, 1500);
     assert_eq!(scene.number(&read).await, 500);
     scene.number(&settle).await;
-    assert_eq!(scene.number(&retire).await, 0, "all of them owe something");
+    assert_eq!(scene.number(&remove).await, 0, "all of them owe something");
+    assert!(scene.number(&look).await >= 256);
     assert_eq!(scene.number(news).await, 5000);
 }
 

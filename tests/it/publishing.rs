@@ -254,7 +254,7 @@ async fn nothing_of_a_publishers_own_is_run_in_place_of_postgresqls() {
     scene.sql("INSERT INTO topics (name, ordering) VALUES ('loose', 'none')").await;
     // Somebody listens: publishers look at every condition of the wake-up.
     let listening =
-        "SELECT setval('listening_until', (extract(epoch FROM clock_timestamp()) * 1e6)::bigint + 9000000)";
+        "SELECT setval('notify_until', (extract(epoch FROM clock_timestamp()) * 1e6)::bigint + 9000000)";
     scene.number(listening).await;
     for level in ["READ COMMITTED", "READ UNCOMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
         let app = scene.another_client().await;
@@ -269,11 +269,16 @@ async fn nothing_of_a_publishers_own_is_run_in_place_of_postgresqls() {
     scene.check_fan_out(12, 3).await;
 }
 
+/// `publish` and `stripe` are for whoever may use the schema, everything else for its owner.
 #[tokio::test]
-async fn publish_is_not_for_everybody() {
+async fn only_what_publishers_need_may_be_called_by_everybody() {
     let scene = Scene::new().await;
-    let granted = "SELECT has_function_privilege('pg_monitor', 'publish(text, text, json, json, text)', 'EXECUTE')::int::bigint";
-    assert_eq!(scene.number(granted).await, 0);
+    let granted = "SELECT string_agg(p.proname, ' ' ORDER BY p.proname)
+                     FROM pg_proc p
+                    WHERE p.pronamespace = 'pgtopic'::regnamespace AND has_function_privilege('pg_monitor', p.oid, 'EXECUTE')";
+    assert_eq!(scene.text(granted).await, "publish stripe");
+    let usable = "SELECT has_schema_privilege('pg_monitor', 'pgtopic', 'USAGE')::int::bigint";
+    assert_eq!(scene.number(usable).await, 0);
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use pgtopic::{
     domain::lane::LaneKey,
     store::{
-        DeadDelivery, DeadReason, DoneDelivery, HeldLane, LaneChange, LaneState, OwedMessage, ReadLimits,
-        Settlement,
+        DeadDelivery, DeadReason, HeldLane, LaneChange, LaneOutcomes, LaneState, OwedMessage, ReadLimits,
+        Release, SettleOutcome, Settlement,
     },
 };
 use rstest::rstest;
@@ -25,23 +25,18 @@ async fn rows(scene: &Scene) -> String {
 
 /// Accepts one message, gives another up, and releases the lane: what a holder may do.
 fn everything(key: LaneKey, token: i64, ids: &[i64]) -> Settlement {
-    let delivery = |message_id| DoneDelivery { key, token, message_id };
-    let dead = DeadDelivery {
-        delivery: delivery(ids[1]),
-        reason: DeadReason::AttemptsExhausted,
-        attempts: 5,
-        last_error: None,
-    };
+    let dead =
+        DeadDelivery { message_id: ids[1], reason: DeadReason::AttemptsExhausted, attempts: 5, last: None };
     let change = LaneChange {
-        key,
-        token,
-        rewinds: 0,
+        generation: 0,
         position: ids[1],
         state: LaneState::Ready,
+        head_message_id: None,
         failures: 0,
         last_error: None,
     };
-    Settlement { done: vec![delivery(ids[0])], dead: vec![dead], lanes: vec![change] }
+    let outcomes = LaneOutcomes { done: vec![ids[0]], dead: vec![dead], change: Some(change) };
+    Settlement::from([((key, token), outcomes)])
 }
 
 #[tokio::test]
@@ -49,16 +44,17 @@ async fn a_stale_settle_changes_nothing() {
     let scene = Scene::with_webhook(&[]).await;
     let ids = scene.publish(&["a", "a", "a"]).await;
     let (holder, other) = (Puppet::new(&scene).await, Puppet::new(&scene).await);
-    let claimed = holder.claim(7, Some(&[])).await.unwrap();
+    let claimed = holder.claim(7).await.unwrap();
     let [lane] = &claimed[..] else { panic!("one lane: {claimed:?}") };
     assert_eq!(lane.owed.items.iter().map(OwedMessage::id).collect::<Vec<_>>(), ids);
     let before = rows(&scene).await;
 
     for (worker, token) in [(holder.id, 6), (holder.id, 8), (other.id, 7), (Uuid::now_v7(), 7)] {
-        let mut stale = everything(lane.key, token, &ids);
-        scene.store().settle(worker, &mut stale).await.unwrap();
-        let held = HeldLane { key: lane.key, token, position: ids[2], rewinds: 0 };
-        assert!(scene.store().retire_lanes(worker, &[held]).await.unwrap().is_empty());
+        let stale = everything(lane.key, token, &ids);
+        let outcomes = scene.store().settle(worker, &stale).await.unwrap();
+        assert_eq!(outcomes, [((lane.key, token), SettleOutcome::Lost)]);
+        let held = HeldLane { key: lane.key, token, position: ids[2], generation: 0 };
+        assert!(scene.store().remove_idle_lanes(worker, &[held]).await.unwrap().is_empty());
         let limits = ReadLimits { messages_per_lane: 10, payload_bytes: 1 << 20 };
         assert!(scene.store().read_lanes(worker, &[held], limits).await.unwrap().is_empty());
         assert_eq!(rows(&scene).await, before, "{worker} {token}");
@@ -66,16 +62,18 @@ async fn a_stale_settle_changes_nothing() {
 
     // Released and claimed anew, by the same worker: the first claim's settle is stale as well.
     let mut release = everything(lane.key, 7, &ids);
-    release.done.clear();
-    release.dead.clear();
-    release.lanes[0].position = lane.position;
-    holder.store.settle(holder.id, &mut release).await.unwrap();
-    assert_eq!(holder.claim(9, Some(&[])).await.unwrap().len(), 1);
+    for outcomes in release.values_mut() {
+        outcomes.done.clear();
+        outcomes.dead.clear();
+        outcomes.change.as_mut().unwrap().position = lane.position;
+    }
+    holder.store.settle(holder.id, &release).await.unwrap();
+    assert_eq!(holder.claim(9).await.unwrap().len(), 1);
     let before = rows(&scene).await;
-    holder.store.settle(holder.id, &mut everything(lane.key, 7, &ids)).await.unwrap();
+    holder.store.settle(holder.id, &everything(lane.key, 7, &ids)).await.unwrap();
     assert_eq!(rows(&scene).await, before);
 
-    holder.store.settle(holder.id, &mut everything(lane.key, 9, &ids)).await.unwrap();
+    holder.store.settle(holder.id, &everything(lane.key, 9, &ids)).await.unwrap();
     assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 1, "the holder's counts");
     assert_eq!(scene.number("SELECT message_id FROM dead_letters").await, ids[1]);
 }
@@ -85,24 +83,29 @@ async fn a_worker_that_was_struck_off_claims_nothing() {
     let scene = Scene::with_webhook(&[]).await;
     scene.publish(&["a", "b"]).await;
     let (gone, other) = (Puppet::new(&scene).await, Puppet::new(&scene).await);
-    assert_eq!(gone.claim(1, Some(&[])).await.unwrap().len(), 2);
-    assert!(other.claim(1, Some(&[])).await.unwrap().is_empty(), "claimed lanes are nobody else's");
-    assert_eq!(other.store.release_worker(gone.id).await.unwrap(), Some(2));
-    assert_eq!(other.store.release_worker(gone.id).await.unwrap(), None, "once");
-    let error = gone.claim(2, Some(&[])).await.unwrap_err();
-    assert_eq!(error.sql_state(), Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE));
-    assert!(error.is_not_registered());
-    assert_eq!(other.claim(2, Some(&[])).await.unwrap().len(), 2);
+    assert_eq!(gone.claim(1).await.unwrap().len(), 2);
+    assert!(other.claim(1).await.unwrap().is_empty(), "claimed lanes are nobody else's");
+    let released = other.store.release_worker(gone.id).await.unwrap();
+    assert_eq!(released, Release { marked: true, lanes: 2, complete: true });
+    let again = other.store.release_worker(gone.id).await.unwrap();
+    assert_eq!(again, Release { marked: false, lanes: 0, complete: true }, "once");
+    for error in [gone.claim(2).await.unwrap_err(), gone.beat().await.unwrap_err()] {
+        assert_eq!(error.sql_state(), Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE));
+        assert!(error.is_not_registered());
+    }
+    assert_eq!(other.claim(2).await.unwrap().len(), 2);
 }
 
 /// Rules 3 and 4: a new statement sees nothing new under an old snapshot, so these refuse to run there.
 #[rstest]
-#[case::claim("claim_lanes('00000000-0000-0000-0000-000000000000', 1, '{}', '{}', '{}', 1, 1, '{}')")]
+#[case::claim("claim_lanes('00000000-0000-0000-0000-000000000000', 1, '{}', '{}', '{}', true, 1, 1)")]
+#[case::look("claim_messages('00000000-0000-0000-0000-000000000000', 1, '{}', '{}', 1, 1, 1)")]
+#[case::release("release_lanes('00000000-0000-0000-0000-000000000000', 0, 0, 1)")]
 #[case::settle(
     "settle('00000000-0000-0000-0000-000000000000', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
-            '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')"
+            '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')"
 )]
-#[case::retire("retire_lanes('00000000-0000-0000-0000-000000000000', '{}', '{}', '{}', '{}')")]
+#[case::remove("remove_idle_lanes('00000000-0000-0000-0000-000000000000', '{}', '{}', '{}', '{}')")]
 #[tokio::test]
 async fn the_workers_functions_refuse_old_snapshots(#[case] call: &str) {
     let scene = Scene::new().await;
@@ -121,11 +124,11 @@ async fn replay(scene: &Scene, key: &str, id: i64) {
             "BEGIN;
              SELECT pg_advisory_xact_lock(stripe_class(), stripe(1, '{key}'));
              INSERT INTO deliveries VALUES (1, hashtextextended('{key}', 1), {id}) ON CONFLICT DO NOTHING;
-             INSERT INTO lanes (webhook_id, lane, partition_key, due_at, position)
-             VALUES (1, hashtextextended('{key}', 1), '{key}', clock_timestamp(), {id} - 1)
+             INSERT INTO lanes (webhook_id, lane, stripe, partition_key, due_at, position)
+             VALUES (1, hashtextextended('{key}', 1), stripe(1, '{key}'), '{key}', clock_timestamp(), {id} - 1)
              ON CONFLICT (webhook_id, lane) DO UPDATE
-                SET position = least(lanes.position, excluded.position), rewinds = lanes.rewinds + 1;
-             SELECT wake_workers();
+                SET position = least(lanes.position, excluded.position), generation = lanes.generation + 1;
+             SELECT notify_workers({id}, stripe(1, '{key}'));
              COMMIT"
         ))
         .await;

@@ -16,7 +16,7 @@ use crate::support::{
 async fn a_notification_brings_a_message_to_its_receiver_at_once() {
     let scene = Scene::with_webhook(&[]).await;
     let _broker = Broker::start(scene.store());
-    scene.until("last_value > 0 FROM listening_until").await;
+    scene.until("last_value > 0 FROM notify_until").await;
     let mut quickest = Duration::MAX;
     for count in 1..=10 {
         let begun = Instant::now();
@@ -58,10 +58,10 @@ async fn what_was_published_while_nobody_listened_is_found_at_the_start() {
 async fn under_load_publishers_fall_silent_and_everything_arrives() {
     let scene = Scene::with_webhook(&[]).await;
     let brokers = [Broker::start(scene.store()), Broker::start(scene.store())];
-    scene.until("last_value > 0 FROM listening_until").await;
-    assert_eq!(scene.number("SELECT last_value FROM quiet_until").await, 0);
+    scene.until("last_value > 0 FROM notify_until").await;
+    assert_eq!(scene.number("SELECT last_value FROM notify_suppressed_until").await, 0);
     // Plenty, whatever a transaction takes here.
-    let silent = "SELECT last_value FROM quiet_until";
+    let silent = "SELECT last_value FROM notify_suppressed_until";
     let publishing = (0..8).map(|publisher| {
         let scene = &scene;
         async move {
@@ -108,15 +108,15 @@ async fn publishers_that_are_in_nobodys_way_go_on_to_notify() {
     create_webhook(&client, &receiver.url("/"), &[]).await;
     let _broker = Broker::start(cluster.store());
     let number = async |sql: &str| client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
-    let accepts = async || (number("SELECT count(*) FROM workers WHERE accepts").await == 1).then_some(());
-    eventually("a worker", accepts).await;
+    let listens = async || (number("SELECT last_value FROM notify_until").await > 0).then_some(());
+    eventually("a worker", listens).await;
     let mut beat = tokio::time::interval(Duration::from_millis(6));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for n in 0..300 {
         beat.tick().await;
         publish(&client, &format!("key-{}", n % 10)).await.unwrap();
     }
-    assert_eq!(number("SELECT last_value FROM quiet_until").await, 0);
+    assert_eq!(number("SELECT last_value FROM notify_suppressed_until").await, 0);
     nothing_owed(&client).await;
     assert_eq!(check_order(&receiver.received(), &expected(&client, &["/"]).await), 0);
 }
@@ -166,8 +166,10 @@ async fn an_instant_far_ahead_silences_nobody() {
     let _broker = Broker::start(scene.store());
     // As a step of the clock leaves it.
     let far = "(extract(epoch FROM clock_timestamp() + interval '1 hour') * 1000000)::bigint";
-    scene.sql(&format!("SELECT setval('quiet_until', {far}), setval('listening_until', {far})")).await;
-    scene.until(&format!("last_value < {far} - 3000000000 FROM listening_until")).await;
+    scene
+        .sql(&format!("SELECT setval('notify_suppressed_until', {far}), setval('notify_until', {far})"))
+        .await;
+    scene.until(&format!("last_value < {far} - 3000000000 FROM notify_until")).await;
     let mut quickest = Duration::MAX;
     for count in 1..=5 {
         let begun = Instant::now();

@@ -152,6 +152,7 @@ async fn without_its_database_the_api_says_so() {
         pooler: pgtopic::config::Pooler::Auto,
         schema: "pgtopic".to_owned(),
         pool_size: 1,
+        migrate: true,
         ca_file: None,
     };
     let api = Api::new(Store::new(&config).unwrap(), &[]);

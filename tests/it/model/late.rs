@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use pgtopic::{
     domain::lane::LaneKey,
-    store::{DoneDelivery, LaneChange, LaneState, Settlement, Store},
+    store::{LaneChange, LaneOutcomes, LaneState, Settlement, Store},
 };
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ pub(super) struct HeldClaim {
     worker: Uuid,
     key: LaneKey,
     token: i64,
-    rewinds: i32,
+    generation: i32,
     /// What it owes, in order.
     owed: Vec<i64>,
 }
@@ -29,7 +29,7 @@ pub(super) async fn is_anything_held(client: &Client) -> bool {
 
 /// Everything that is claimed.
 pub(super) async fn what_is_held(client: &Client) -> Vec<HeldClaim> {
-    let sql = "SELECT l.claimed_by, l.webhook_id, l.lane, l.token, l.rewinds, array_agg(d.message_id ORDER BY d.message_id)
+    let sql = "SELECT l.claimed_by, l.webhook_id, l.lane, l.token, l.generation, array_agg(d.message_id ORDER BY d.message_id)
                  FROM lanes l JOIN deliveries d USING (webhook_id, lane)
                 WHERE l.claimed_by IS NOT NULL
                 GROUP BY l.webhook_id, l.lane";
@@ -37,7 +37,7 @@ pub(super) async fn what_is_held(client: &Client) -> Vec<HeldClaim> {
         worker: row.get(0),
         key: LaneKey { webhook_id: row.get(1), lane: row.get(2) },
         token: row.get(3),
-        rewinds: row.get(4),
+        generation: row.get(4),
         owed: row.get(5),
     };
     client.query(sql, &[]).await.unwrap().iter().map(claim).collect()
@@ -51,14 +51,17 @@ pub(super) async fn settle_what_is_lost(store: &Store, client: &Client, claims: 
     let rows = client.query(&sql, &[]).await.unwrap();
     let known: HashMap<Uuid, bool> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     for claim in claims.extract_if(.., |claim| !known.contains_key(&claim.worker)) {
-        let HeldClaim { worker, key, token, rewinds, owed } = claim;
-        let done =
-            owed.iter().map(|message_id| DoneDelivery { key, token, message_id: *message_id }).collect();
-        let position = owed.last().copied().unwrap_or_default();
-        let state = LaneState::Ready;
-        let lane = LaneChange { key, token, rewinds, position, state, failures: 0, last_error: None };
-        let mut settlement = Settlement { done, lanes: vec![lane], ..Settlement::default() };
-        store.settle(worker, &mut settlement).await.unwrap();
+        let HeldClaim { worker, key, token, generation, owed } = claim;
+        let change = LaneChange {
+            generation,
+            position: owed.last().copied().unwrap_or_default(),
+            state: LaneState::Ready,
+            head_message_id: None,
+            failures: 0,
+            last_error: None,
+        };
+        let outcomes = LaneOutcomes { done: owed, change: Some(change), ..LaneOutcomes::default() };
+        store.settle(worker, &Settlement::from([((key, token), outcomes)])).await.unwrap();
     }
     claims.iter().all(|claim| known[&claim.worker])
 }

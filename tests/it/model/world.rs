@@ -290,7 +290,7 @@ impl World {
         self.nothing_owed().await?;
         let sql = "SELECT d.webhook_id, (m.payload ->> 'n')::bigint FROM dead_letters d JOIN messages m ON m.id = d.message_id";
         let dead = self.numbers(sql).await;
-        let incarnations = self.scene.number("SELECT last_value - 1023 FROM worker_lock_keys").await;
+        let incarnations = self.scene.number("SELECT -last_value FROM worker_lock_keys").await;
         let outcome = Outcome {
             received: self.scene.receiver.received(),
             dead,

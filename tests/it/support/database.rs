@@ -24,8 +24,7 @@ static NEXT: AtomicU32 = AtomicU32::new(1);
 
 /// Settings of clusters for tests: temporary, fast, with room for many connections.
 pub(super) fn settings() -> Settings {
-    let parameters =
-        [("max_connections", "300"), ("max_prepared_transactions", "10"), ("log_statement", "none")];
+    let parameters = [("max_connections", "300"), ("log_statement", "none")];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     Settings { parameters, ..Settings::default() }
 }

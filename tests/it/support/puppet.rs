@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use pgtopic::store::{
-    ClaimedLane, DueAfter, Handed, Notice, ReadLimits, Store, StoreError, Want, WorkerInfo, WorkerSession,
+    ClaimedLane, DueAfter, Heartbeat, Looked, Notice, ReadLimits, Room, Store, StoreError, Told, Want,
+    WorkerInfo, WorkerSession,
 };
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -11,6 +12,8 @@ use uuid::Uuid;
 use super::Scene;
 
 const LEASE: Duration = Duration::from_secs(20);
+
+const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 10, payload_bytes: 1 << 20 };
 
 /// A registered worker with an open session.
 pub(crate) struct Puppet {
@@ -22,45 +25,45 @@ pub(crate) struct Puppet {
 
 impl Puppet {
     pub(crate) async fn new(scene: &Scene) -> Self {
-        let (store, id) = (scene.store(), Uuid::now_v7());
-        let info = WorkerInfo { id, name: "puppet".to_owned(), capacity: 10, lease: LEASE };
-        let (session, notices) = store.open_worker_session(&info).await.unwrap();
-        Self { store, id, session, notices }
+        Self::on(scene.store()).await
     }
 
-    /// One to which lanes may be handed over.
-    pub(crate) async fn accepting(scene: &Scene, in_flight: usize) -> Self {
-        let puppet = Self::new(scene).await;
-        puppet.beat(in_flight, true).await;
+    pub(crate) async fn on(store: Store) -> Self {
+        let id = Uuid::now_v7();
+        let info = WorkerInfo { id, name: "puppet".to_owned(), capacity: 10, lease: LEASE };
+        let (session, notices) = store.open_worker_session(&info).await.unwrap();
+        let puppet = Self { store, id, session, notices };
+        puppet.beat().await.unwrap();
         puppet
     }
 
-    pub(crate) async fn beat(&self, in_flight: usize, accepts: bool) {
-        self.session.heartbeat(in_flight, Some(LEASE), accepts).await.unwrap();
+    pub(crate) async fn beat(&self) -> Result<Heartbeat, StoreError> {
+        self.session.heartbeat(0, Some(LEASE)).await
     }
 
     /// All that was heard of what is committed by now: notifications arrive before the answer to a later question.
     pub(crate) async fn heard(&mut self) -> Vec<Notice> {
-        self.session.heartbeat(0, None, true).await.unwrap();
+        self.session.heartbeat(0, None).await.unwrap();
         std::iter::from_fn(|| self.notices.try_recv().ok()).collect()
     }
 
-    /// The one message that was heard of.
-    pub(crate) async fn handed(&mut self) -> Handed {
-        match &self.heard().await[..] {
-            [Notice::Handed(handed)] => handed.clone(),
+    /// The messages that were heard of, and nothing else was.
+    pub(crate) async fn told(&mut self) -> Vec<Told> {
+        let told = |notice| match notice {
+            Notice::Published(told) => told,
             other => panic!("{other:?}"),
-        }
+        };
+        self.heard().await.into_iter().map(told).collect()
     }
 
     /// Claims what is due, as a sweep does.
-    pub(crate) async fn claim(
-        &self,
-        token: i64,
-        handed: Option<&[i64]>,
-    ) -> Result<Vec<ClaimedLane>, StoreError> {
+    pub(crate) async fn claim(&self, token: i64) -> Result<Vec<ClaimedLane>, StoreError> {
         let wants = [Want { webhook_id: 1, slots: 10, due_after: DueAfter::Beginning }];
-        let limits = ReadLimits { messages_per_lane: 10, payload_bytes: 1 << 20 };
-        self.store.claim_lanes(self.id, token, &wants, limits, handed).await
+        self.store.claim_lanes(self.id, token, &wants, true, LIMITS).await
+    }
+
+    /// Looks at messages that it was told of, with so much room.
+    pub(crate) async fn look(&self, token: i64, message_ids: &[i64], room: &Room) -> Looked {
+        self.store.claim_messages(self.id, token, message_ids, room, LIMITS).await.unwrap()
     }
 }

@@ -47,8 +47,7 @@ pub(crate) async fn publish(client: &Client, key: &str) -> Result<i64, tokio_pos
 /// Keeps publishers silent and workers polling, as a busy stretch does.
 pub(crate) async fn keep_silent(client: Client) {
     loop {
-        let sql = "SELECT setval('quiet_until', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 1000000)";
-        client.query(sql, &[]).await.unwrap();
+        client.query("SELECT suppress_notifications(1000000)", &[]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -135,15 +134,17 @@ impl Scene {
         self.client.batch_execute(sql).await.unwrap();
     }
 
-    /// From now on nobody is notified of what is published over this connection and over later ones.
+    /// From now on nobody is notified of what is published.
     pub(crate) async fn lose_notifications(&self) {
-        // As many marks as there are after the last message of a transaction that is handed over.
         self.sql(
-            "CREATE OR REPLACE FUNCTION wake_workers() RETURNS void LANGUAGE sql AS '';
-             SET pgtopic.handed_over = '..........';
-             DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET pgtopic.handed_over = %L', current_database(), '..........'); END $$",
+            "CREATE OR REPLACE FUNCTION notify_workers(message_id bigint, stripe integer) RETURNS void LANGUAGE sql AS ''",
         )
         .await;
+    }
+
+    /// Waits until publishers notify: a worker listens.
+    pub(crate) async fn somebody_listens(&self) {
+        self.until("last_value > 0 FROM notify_until").await;
     }
 
     /// One number.

@@ -1,0 +1,259 @@
+-- The schema: tables, types, sequences, indexes. Functions, triggers and grants stand in sql/functions, sql/triggers.sql and
+-- sql/grants.sql; `pgtopic migrate` applies them after the migrations.
+--
+-- Until the first release this file is edited in place. After it, files under migrations/ never change.
+
+CREATE TABLE pgtopic.installed (
+    one            boolean     PRIMARY KEY DEFAULT true,
+    number         integer     NOT NULL,
+    works_from     integer     NOT NULL,
+    functions_hash text        NOT NULL,
+    applied_by     text        NOT NULL,
+    applied_at     timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT installed_one_check CHECK (one)
+);
+COMMENT ON TABLE pgtopic.installed IS 'What is installed here: one row.';
+COMMENT ON COLUMN pgtopic.installed.number IS 'The newest migration whose functions, triggers and grants were applied; 0 before the first.';
+COMMENT ON COLUMN pgtopic.installed.works_from IS 'The oldest binary, by its newest migration, that may still run on this schema.';
+COMMENT ON COLUMN pgtopic.installed.functions_hash IS 'SHA-256 of the functions, triggers and grants that were applied, in hex.';
+COMMENT ON COLUMN pgtopic.installed.applied_by IS 'The version of the pgtopic that applied them.';
+INSERT INTO pgtopic.installed (number, works_from, functions_hash, applied_by) VALUES (0, 1, '', '');
+
+CREATE TABLE pgtopic.installation (
+    one    boolean PRIMARY KEY DEFAULT true,
+    notify text    NOT NULL DEFAULT 'auto',
+    CONSTRAINT installation_one_check CHECK (one),
+    CONSTRAINT installation_notify_check CHECK (notify IN ('auto', 'on', 'off'))
+);
+COMMENT ON TABLE pgtopic.installation IS 'Settings of this installation: one row.';
+COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publish NOTIFY; auto: where max_prepared_transactions is 0. Written by processes whose wake.notify is set.';
+INSERT INTO pgtopic.installation DEFAULT VALUES;
+
+CREATE TABLE pgtopic.topics (
+    id                bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name              text        NOT NULL CONSTRAINT topics_name_key UNIQUE,
+    ordering          text        NOT NULL DEFAULT 'partition',
+    retention         interval,
+    paused            boolean     NOT NULL DEFAULT false,
+    max_payload_bytes integer     NOT NULL DEFAULT 1048576,
+    created_at        timestamptz NOT NULL DEFAULT now(),
+    changed_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    accepted_bytes    integer     GENERATED ALWAYS AS (CASE WHEN paused THEN -1 ELSE max_payload_bytes END) STORED,
+    stripes           integer     GENERATED ALWAYS AS (CASE ordering WHEN 'partition' THEN ((id & 2097151) << 8)::integer END) STORED,
+    webhook_ids       bigint[]    DEFAULT '{}',
+    CONSTRAINT topics_name_check CHECK (name ~ '^[A-Za-z0-9._-]{1,255}$' AND name !~ '^[0-9]+$'),
+    CONSTRAINT topics_ordering_check CHECK (ordering IN ('partition', 'none')),
+    CONSTRAINT topics_retention_check CHECK (retention > interval '0'),
+    CONSTRAINT topics_max_payload_bytes_check CHECK (max_payload_bytes > 0)
+);
+CREATE INDEX topics_changed_at ON pgtopic.topics (changed_at);
+COMMENT ON TABLE pgtopic.topics IS 'Named streams of messages.';
+COMMENT ON COLUMN pgtopic.topics.name IS '1-255 of [A-Za-z0-9._-], not all digits, so that an id and a name never look alike.';
+COMMENT ON COLUMN pgtopic.topics.ordering IS 'partition: messages with one partition key stay in commit order; none: each stands alone. Never changes.';
+COMMENT ON COLUMN pgtopic.topics.retention IS 'How long messages that nobody is owed any more are kept; null keeps them.';
+COMMENT ON COLUMN pgtopic.topics.paused IS 'A paused topic refuses messages.';
+COMMENT ON COLUMN pgtopic.topics.max_payload_bytes IS 'The largest payload of one message, in bytes.';
+COMMENT ON COLUMN pgtopic.topics.changed_at IS 'When the row was last written, or its webhooks came or went: workers that are not notified look here.';
+COMMENT ON COLUMN pgtopic.topics.accepted_bytes IS 'For publishers: the largest payload that is accepted now; -1 while the topic is paused.';
+COMMENT ON COLUMN pgtopic.topics.stripes IS 'For publishers: the first of the topic''s 256 stripes; null where the topic is unordered and takes no locks.';
+COMMENT ON COLUMN pgtopic.topics.webhook_ids IS 'For publishers: its webhooks, kept by triggers on webhooks; null where one has a filter, so that each message is put to them.';
+
+CREATE TABLE pgtopic.webhooks (
+    id                    bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    topic_id              bigint      NOT NULL REFERENCES pgtopic.topics (id) ON DELETE CASCADE,
+    url                   text        NOT NULL,
+    secrets               text[]      NOT NULL,
+    headers               json        NOT NULL DEFAULT '{}',
+    filter                jsonpath,
+    format                text        NOT NULL DEFAULT 'raw',
+    batch_size            integer     NOT NULL DEFAULT 1,
+    max_retries           integer,
+    backoff_factor        float8,
+    max_backoff_seconds   integer,
+    timeout_seconds       integer,
+    on_exhausted          text        NOT NULL DEFAULT 'dead_letter',
+    max_in_flight         integer,
+    rate_limit_per_second float8,
+    state                 text        NOT NULL DEFAULT 'active',
+    paused                boolean     NOT NULL DEFAULT false,
+    disabled_reason       text,
+    created_at            timestamptz NOT NULL DEFAULT now(),
+    changed_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT webhooks_format_check CHECK (format IN ('raw', 'envelope', 'cloudevents')),
+    CONSTRAINT webhooks_batch_size_check CHECK (batch_size BETWEEN 1 AND 1000),
+    CONSTRAINT webhooks_max_retries_check CHECK (max_retries >= 1),
+    CONSTRAINT webhooks_backoff_factor_check CHECK (backoff_factor BETWEEN 1 AND 100),
+    CONSTRAINT webhooks_max_backoff_seconds_check CHECK (max_backoff_seconds >= 1),
+    CONSTRAINT webhooks_timeout_seconds_check CHECK (timeout_seconds BETWEEN 1 AND 600),
+    CONSTRAINT webhooks_on_exhausted_check CHECK (on_exhausted IN ('dead_letter', 'halt')),
+    CONSTRAINT webhooks_max_in_flight_check CHECK (max_in_flight >= 1),
+    CONSTRAINT webhooks_rate_limit_per_second_check CHECK (rate_limit_per_second BETWEEN 0.001 AND 1000000),
+    CONSTRAINT webhooks_headers_check CHECK (json_typeof(headers) = 'object'),
+    CONSTRAINT webhooks_headers_size_check CHECK (octet_length(headers::text) <= 8192),
+    CONSTRAINT webhooks_state_check CHECK (state IN ('starting', 'active'))
+);
+CREATE INDEX webhooks_topic ON pgtopic.webhooks (topic_id);
+CREATE INDEX webhooks_changed_at ON pgtopic.webhooks (changed_at);
+COMMENT ON TABLE pgtopic.webhooks IS 'Subscriptions of a URL to a topic. A null policy column means the worker''s delivery default.';
+COMMENT ON COLUMN pgtopic.webhooks.secrets IS 'Signing secrets (whsec_...), newest first; each of them signs every request.';
+COMMENT ON COLUMN pgtopic.webhooks.headers IS 'Headers of every request, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
+COMMENT ON COLUMN pgtopic.webhooks.filter IS 'Only messages for which payload @@ filter is not false or null are owed.';
+COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: fanned out to, not claimed yet; active: both.';
+COMMENT ON COLUMN pgtopic.webhooks.disabled_reason IS 'Why requests stopped (a receiver answered 410 Gone, or no request can be made); null while enabled. The backlog is kept.';
+COMMENT ON COLUMN pgtopic.webhooks.changed_at IS 'When the row was last written: workers that are not notified look here.';
+
+-- Cache stays 1: ids must rise in the order they are given out.
+CREATE SEQUENCE pgtopic.message_ids AS bigint CACHE 1;
+COMMENT ON SEQUENCE pgtopic.message_ids IS 'Message ids, given out under the partition''s stripe lock.';
+
+CREATE TABLE pgtopic.messages (
+    id              bigint      PRIMARY KEY,
+    topic_id        bigint      NOT NULL,
+    partition_key   text        NOT NULL DEFAULT 'default',
+    payload         json        NOT NULL,
+    headers         json,
+    idempotency_key text,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    size_bytes      integer     NOT NULL,
+    lane            bigint      NOT NULL,
+    CONSTRAINT messages_partition_key_check CHECK (octet_length(partition_key) BETWEEN 1 AND 1024),
+    CONSTRAINT messages_headers_check CHECK (json_typeof(headers) = 'object'),
+    CONSTRAINT messages_headers_size_check CHECK (octet_length(headers::text) <= 8192),
+    CONSTRAINT messages_created_at_check CHECK (created_at >= '0001-01-01' AND created_at < '9999-12-31'),
+    CONSTRAINT messages_idempotency_key_check CHECK (octet_length(idempotency_key) BETWEEN 1 AND 255),
+    -- A trigger that runs after ours and changes key, topic or id would break the order: its row is refused.
+    CONSTRAINT messages_lane_check CHECK (lane = hashtextextended(partition_key, topic_id) OR lane = id)
+);
+CREATE UNIQUE INDEX messages_idempotency_key ON pgtopic.messages (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+-- Nearly free for publishers, and enough for retention to find what is old.
+CREATE INDEX messages_created_at ON pgtopic.messages USING brin (created_at) WITH (autosummarize = on);
+COMMENT ON TABLE pgtopic.messages IS 'Published events. INSERT here to publish; the id is given by a trigger.';
+COMMENT ON COLUMN pgtopic.messages.topic_id IS 'No foreign key: the trigger has looked the topic up, and a second look costs publishers 15 %.';
+COMMENT ON COLUMN pgtopic.messages.payload IS 'json, not jsonb: these very bytes are signed and sent.';
+COMMENT ON COLUMN pgtopic.messages.headers IS 'Headers sent with the message, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
+COMMENT ON COLUMN pgtopic.messages.created_at IS 'Within the years that RFC 3339 can write: it is sent to receivers.';
+COMMENT ON COLUMN pgtopic.messages.size_bytes IS 'Length of payload and headers, given by the trigger: workers read by size without unpacking what they leave.';
+COMMENT ON COLUMN pgtopic.messages.lane IS 'hashtextextended(partition_key, topic_id), or the id where the topic is unordered; given by the trigger.';
+
+CREATE UNLOGGED TABLE pgtopic.used_idempotency_keys (
+    topic_id        bigint NOT NULL,
+    idempotency_key text   NOT NULL,
+    PRIMARY KEY (topic_id, idempotency_key)
+);
+COMMENT ON TABLE pgtopic.used_idempotency_keys IS 'Always empty for everybody: publishers that use one key wait here for one another.';
+
+CREATE TABLE pgtopic.deliveries (
+    webhook_id bigint NOT NULL,
+    lane       bigint NOT NULL,
+    message_id bigint NOT NULL,
+    PRIMARY KEY (webhook_id, lane, message_id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.2);
+COMMENT ON TABLE pgtopic.deliveries IS 'What is still owed: rows are inserted once and deleted once, never updated.';
+COMMENT ON COLUMN pgtopic.deliveries.lane IS 'As in messages.';
+
+CREATE TABLE pgtopic.lanes (
+    webhook_id      bigint      NOT NULL,
+    lane            bigint      NOT NULL,
+    position        bigint      NOT NULL,
+    due_at          timestamptz NOT NULL,
+    token           bigint,
+    head_message_id bigint,
+    wait_seconds    float8,
+    stripe          integer,
+    generation      integer     NOT NULL DEFAULT 0,
+    failures        integer     NOT NULL DEFAULT 0,
+    halted          boolean     NOT NULL DEFAULT false,
+    claimed_by      uuid,
+    partition_key   text        NOT NULL,
+    last_error      text,
+    PRIMARY KEY (webhook_id, lane)
+) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+-- Half of each page stays free: every row is updated once, by its claim, and that update must fit beside it.
+CREATE INDEX lanes_due ON pgtopic.lanes ((webhook_id + 0), due_at);
+COMMENT ON INDEX pgtopic.lanes_due IS 'For looks at what is due: webhook_id + 0 = ... ORDER BY due_at.';
+COMMENT ON TABLE pgtopic.lanes IS 'The ready queue: a lane has a row here only while it owes something, or a worker holds it.';
+COMMENT ON COLUMN pgtopic.lanes.position IS 'Everything up to this message id has left the lane, unless a replay put it back; where reading begins.';
+COMMENT ON COLUMN pgtopic.lanes.due_at IS 'When it may next be claimed: since it became ready, after a back-off, or never (halted). A claim leaves it as it is.';
+COMMENT ON COLUMN pgtopic.lanes.token IS 'A counter of the worker that holds it, renewed with each claim; guards every write of the holder.';
+COMMENT ON COLUMN pgtopic.lanes.head_message_id IS 'The message that failures, last_error, wait_seconds and halted belong to. For any other head they read as none.';
+COMMENT ON COLUMN pgtopic.lanes.wait_seconds IS 'How long it was to wait when due_at was written; null where it was ready at once. A due_at further ahead than this is from before a step of the clock.';
+COMMENT ON COLUMN pgtopic.lanes.stripe IS 'The advisory-lock key that its publishers hold; null where the topic is unordered.';
+COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay lowered position; a holder that does not know the newest value must not move position.';
+COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id.';
+COMMENT ON COLUMN pgtopic.lanes.halted IS 'Not sent until an operator acts.';
+COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
+
+CREATE TABLE pgtopic.attempts (
+    webhook_id       bigint      NOT NULL,
+    message_id       bigint      NOT NULL,
+    attempt          integer     NOT NULL,
+    outcome          text        NOT NULL,
+    status_code      smallint,
+    error_class      text,
+    error            text,
+    duration_us      bigint      NOT NULL,
+    response_excerpt text,
+    worker_id        uuid        NOT NULL,
+    attempted_at     timestamptz NOT NULL,
+    CONSTRAINT attempts_outcome_check CHECK (outcome IN ('accepted', 'failed', 'gone')),
+    CONSTRAINT attempts_error_class_check CHECK (error_class IN ('dns', 'connect', 'tls', 'forbidden', 'timeout', 'status', 'redirect',
+                                                                 'protocol', 'request'))
+) PARTITION BY RANGE (attempted_at);
+CREATE INDEX attempts_delivery ON pgtopic.attempts (webhook_id, message_id);
+COMMENT ON TABLE pgtopic.attempts IS 'Append-only log of every request, one partition a day.';
+COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
+
+CREATE TABLE pgtopic.dead_letters (
+    id            bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    webhook_id    bigint      NOT NULL,
+    lane          bigint      NOT NULL,
+    message_id    bigint      NOT NULL,
+    topic_id      bigint      NOT NULL,
+    partition_key text        NOT NULL,
+    reason        text        NOT NULL,
+    attempts      integer     NOT NULL,
+    error_class   text,
+    status_code   smallint,
+    last_error    text,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT dead_letters_delivery_key UNIQUE (webhook_id, message_id),
+    CONSTRAINT dead_letters_reason_check CHECK (reason IN ('attempts_exhausted', 'message_missing')),
+    CONSTRAINT dead_letters_error_class_check CHECK (error_class IN ('dns', 'connect', 'tls', 'forbidden', 'timeout', 'status',
+                                                                     'redirect', 'protocol', 'request'))
+);
+CREATE INDEX dead_letters_message ON pgtopic.dead_letters (message_id);
+CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters (webhook_id, id);
+COMMENT ON TABLE pgtopic.dead_letters IS 'The dead-letter partition of each webhook: deliveries that used up their attempts, kept until replayed or discarded.';
+COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic and key are copies: a dead letter can be listed by them without its message.';
+COMMENT ON COLUMN pgtopic.dead_letters.error_class IS 'How the last attempt failed; null where there was none.';
+
+CREATE TABLE pgtopic.workers (
+    id           uuid        PRIMARY KEY,
+    lock_key     integer     NOT NULL,
+    name         text        NOT NULL,
+    version      text        NOT NULL,
+    capacity     integer     NOT NULL,
+    lease        interval    NOT NULL,
+    in_flight    integer     NOT NULL DEFAULT 0,
+    gone         boolean     NOT NULL DEFAULT false,
+    started_at   timestamptz NOT NULL DEFAULT now(),
+    heartbeat_at timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 50);
+COMMENT ON TABLE pgtopic.workers IS 'One row per worker incarnation, which holds the advisory lock (stripe_class(), lock_key) while it lives.';
+COMMENT ON COLUMN pgtopic.workers.lease IS 'A worker whose heartbeat did not move for this long is taken for hung, and its lanes are released.';
+COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped: it may claim nothing, and its lanes are anybody''s. The row goes when they are free.';
+
+-- Stripes use the keys from 0 up.
+CREATE SEQUENCE pgtopic.worker_lock_keys AS integer INCREMENT -1 MINVALUE -2147483648 MAXVALUE -1 START -1 CYCLE;
+COMMENT ON SEQUENCE pgtopic.worker_lock_keys IS 'Advisory-lock keys of worker incarnations, below 0.';
+
+-- Written with setval and read in place: no row versions, and visible to publishers with an old snapshot.
+CREATE SEQUENCE pgtopic.notify_until AS bigint MINVALUE 0;
+COMMENT ON SEQUENCE pgtopic.notify_until IS 'Until this instant (microseconds since 1970) publishers NOTIFY: a worker listens. 0 while workers poll.';
+CREATE SEQUENCE pgtopic.notify_suppressed_until AS bigint MINVALUE 0;
+COMMENT ON SEQUENCE pgtopic.notify_suppressed_until IS 'Until this instant (microseconds since 1970) workers poll, and none of them asks publishers to NOTIFY.';
+CREATE SEQUENCE pgtopic.filter_errors AS bigint MINVALUE 0;
+COMMENT ON SEQUENCE pgtopic.filter_errors IS 'How many filters could not be evaluated; those messages are delivered.';
+
+-- The starting values say "never".
+SELECT setval('pgtopic.notify_until', 0), setval('pgtopic.notify_suppressed_until', 0), setval('pgtopic.filter_errors', 0);

@@ -1,0 +1,110 @@
+-- ----------------------------------------------------------------------
+-- claim_messages: take the lanes of messages that workers were notified of,
+-- and read them; read the messages of lanes that the worker holds already.
+--
+-- A notification is a hint: an id that is not there, or whose lanes others
+-- hold, wait or are halted, costs a look and gives nothing.
+--
+-- Parameters:
+--   worker, new_token    as claim_lanes
+--   message_ids          the messages
+--   full_webhooks        webhooks without room for another lane
+--   lanes_at_most        how many lanes to take
+--   messages_per_lane, payload_budget   as read_claimed
+--
+-- Returns: as read_claimed, for lanes that were claimed. For each message of a
+--          lane that the worker held before: its token, state 'held'
+--          ('deferred' beyond the budget, payload left out), and in position
+--          the last message before it that the lane owes, or the lane's
+--          position where there is none.
+-- Raises:  as require_registered.
+-- Locks:   as require_registered; the lanes FOR UPDATE SKIP LOCKED.
+-- ----------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION pgtopic.claim_messages(
+    worker            uuid,
+    new_token         bigint,
+    message_ids       bigint[],
+    full_webhooks     bigint[],
+    lanes_at_most     integer,
+    messages_per_lane integer,
+    payload_budget    bigint
+) RETURNS TABLE (
+    webhook_id bigint, lane bigint, due_at timestamptz, token bigint, "position" bigint, generation integer,
+    head_message_id bigint, failures integer, message_id bigint, partition_key text, payload json, headers json, created_at timestamptz, state text
+)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pgtopic, pg_temp
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    claimed  pgtopic.lanes[];
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM pgtopic.require_read_committed();
+    END IF;
+    PERFORM pgtopic.require_registered(worker);
+
+    -- As in claim_lanes.
+    WITH due AS MATERIALIZED (
+        SELECT l.place
+          FROM unnest(claim_messages.message_ids) AS told (id)
+         CROSS JOIN LATERAL (SELECT m.topic_id, m.lane FROM pgtopic.messages m WHERE m.id = told.id LIMIT 1) m
+         CROSS JOIN LATERAL (
+            SELECT w.id
+              FROM pgtopic.webhooks w
+             WHERE w.topic_id = m.topic_id AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+               AND w.id <> ALL (claim_messages.full_webhooks)
+            OFFSET 0
+         ) w
+         CROSS JOIN LATERAL (
+            SELECT l.ctid AS place
+              FROM pgtopic.lanes l
+             WHERE l.webhook_id = w.id AND l.lane = m.lane
+               AND l.due_at <= statement_timestamp() AND l.claimed_by IS NULL
+             LIMIT 1
+               FOR UPDATE SKIP LOCKED
+         ) l
+         LIMIT claim_messages.lanes_at_most
+    ), taken AS (
+        UPDATE pgtopic.lanes l
+           SET claimed_by = claim_messages.worker, token = claim_messages.new_token
+         WHERE l.ctid = ANY (ARRAY(SELECT due.place FROM due))
+        RETURNING l
+    )
+    SELECT array_agg(t.l) INTO claimed FROM taken t;
+    IF claimed IS NOT NULL THEN
+        RETURN QUERY
+        SELECT r.webhook_id, r.lane, r.due_at, claim_messages.new_token, r.position, r.generation, r.head_message_id, r.failures,
+               r.message_id, r.partition_key, r.payload, r.headers, r.created_at, r.state
+          FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r;
+    END IF;
+    RETURN QUERY
+    SELECT l.webhook_id, l.lane, l.due_at, l.token,
+           coalesce((SELECT max(d.message_id) FROM pgtopic.deliveries d
+                      WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane
+                        AND d.message_id > l.position AND d.message_id < m.id), l.position),
+           l.generation, NULL::bigint, 0, m.id, m.partition_key,
+           CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
+           CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
+           m.created_at,
+           CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'held' ELSE 'deferred' END
+      FROM unnest(claim_messages.message_ids) AS told (id)
+     CROSS JOIN LATERAL (SELECT m.* FROM pgtopic.messages m WHERE m.id = told.id LIMIT 1) m
+     CROSS JOIN LATERAL (SELECT w.id FROM pgtopic.webhooks w WHERE w.topic_id = m.topic_id OFFSET 0) w
+     CROSS JOIN LATERAL (
+        SELECT x.*
+          FROM pgtopic.lanes x
+         WHERE x.webhook_id = w.id AND x.lane = m.lane
+           AND x.claimed_by = claim_messages.worker AND x.token <> claim_messages.new_token
+         LIMIT 1) l
+     CROSS JOIN LATERAL (
+        SELECT
+          FROM pgtopic.deliveries d
+         WHERE d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
+         LIMIT 1) owed
+    WINDOW read AS (ROWS UNBOUNDED PRECEDING);
+END
+$$;

@@ -1,0 +1,36 @@
+-- ----------------------------------------------------------------------
+-- list_news: what was published since the last look, of any topic.
+--
+-- Ids are given before they are committed: one that was passed over may show
+-- up later, so the caller asks again for those it has not seen.
+--
+-- Parameters:
+--   newest    the highest id that was seen; null for the newest message alone
+--   missing   ids below it that were not seen
+--   at_most   how many messages above it to return
+--
+-- Returns: ids and lanes; those above newest in rising order, before the
+--          others.
+-- Locks:   none.
+-- ----------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint)
+RETURNS TABLE (message_id bigint, lane bigint)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pgtopic, pg_temp
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT m.id, m.lane
+      FROM pgtopic.messages m
+     WHERE m.id > coalesce(list_news.newest, (SELECT max(last.id) - 1 FROM pgtopic.messages last))
+     ORDER BY m.id
+     LIMIT list_news.at_most;
+    RETURN QUERY
+    SELECT m.id, m.lane
+      FROM unnest(list_news.missing) AS passed_over (id)
+     CROSS JOIN LATERAL (SELECT s.id, s.lane FROM pgtopic.messages s WHERE s.id = passed_over.id LIMIT 1) m;
+END
+$$;

@@ -1,0 +1,42 @@
+-- ----------------------------------------------------------------------
+-- read_claimed: the next messages of lanes that were just claimed.
+--
+-- Has no settings of its own, so that it becomes part of the statement that
+-- calls it.
+--
+-- Parameters:
+--   claimed            rows of lanes, as the claim's update has returned them
+--   messages_per_lane  messages to read of each lane at most
+--   payload_budget     bytes of payload and headers to read in all
+--
+-- Returns: for each lane its next messages in any order, at least one row
+--          (message_id null where nothing was read). state: 'loaded';
+--          'deferred' beyond the budget, payload left out; 'missing' where the
+--          message itself is gone.
+-- Locks:   none.
+-- ----------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint)
+RETURNS TABLE (
+    webhook_id bigint, lane bigint, due_at timestamptz, "position" bigint, generation integer, head_message_id bigint,
+    failures integer, message_id bigint, partition_key text, payload json, headers json, created_at timestamptz, state text
+)
+LANGUAGE sql STABLE
+AS $$
+SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_id, c.failures, d.message_id, m.partition_key,
+       CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
+       CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
+       m.created_at,
+       CASE WHEN m.id IS NULL THEN 'missing'
+            WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'loaded'
+            ELSE 'deferred' END
+  FROM unnest(claimed) c
+  LEFT JOIN LATERAL (
+    SELECT o.message_id
+      FROM pgtopic.deliveries o
+     WHERE o.webhook_id = c.webhook_id AND o.lane = c.lane AND o.message_id > c.position
+     ORDER BY o.message_id
+     LIMIT messages_per_lane
+  ) d ON true
+  LEFT JOIN pgtopic.messages m ON m.id >= d.message_id AND m.id <= d.message_id
+WINDOW read AS (ROWS UNBOUNDED PRECEDING)
+$$;

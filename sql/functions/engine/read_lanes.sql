@@ -1,0 +1,72 @@
+-- ----------------------------------------------------------------------
+-- read_lanes: the next messages of lanes that the worker holds.
+--
+-- Parameters:
+--   worker             the holder
+--   webhook_ids, lanes, tokens   the lanes and the guard of each
+--   positions          read what comes after; where a replay has raised the
+--                      lane's generation since, its row's position counts
+--                      instead
+--   generations        the newest value the worker knows
+--   messages_per_lane  messages to read of each lane at most
+--   payload_budget     bytes of payload and headers to read in all; the first
+--                      message is always read
+--
+-- Returns: as read_claimed; the position that was read from. Lanes that the
+--          worker no longer holds are absent.
+-- Locks:   none.
+-- ----------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION pgtopic.read_lanes(
+    worker            uuid,
+    webhook_ids       bigint[],
+    lanes             bigint[],
+    tokens            bigint[],
+    positions         bigint[],
+    generations       integer[],
+    messages_per_lane integer,
+    payload_budget    bigint
+) RETURNS TABLE (
+    webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, payload json,
+    headers json, created_at timestamptz, state text
+)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pgtopic, pg_temp
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT l.webhook_id, l.lane, l.position, l.generation, d.message_id, m.partition_key,
+           CASE WHEN sum(m.size_bytes) OVER read <= payload_budget
+                  OR row_number() OVER read = 1 THEN m.payload END,
+           CASE WHEN sum(m.size_bytes) OVER read <= payload_budget
+                  OR row_number() OVER read = 1 THEN m.headers END,
+           m.created_at,
+           CASE WHEN m.id IS NULL THEN 'missing'
+                WHEN sum(m.size_bytes) OVER read <= payload_budget
+                  OR row_number() OVER read = 1 THEN 'loaded'
+                ELSE 'deferred' END
+      FROM (
+        SELECT h.webhook_id, h.lane, h.generation,
+               CASE WHEN h.generation = held.generation THEN held.position ELSE h.position END AS position
+          FROM unnest(read_lanes.webhook_ids, read_lanes.lanes, read_lanes.tokens, read_lanes.positions, read_lanes.generations)
+               AS held (webhook_id, lane, token, position, generation)
+         CROSS JOIN LATERAL (
+            SELECT h.webhook_id, h.lane, h.generation, h.position
+              FROM pgtopic.lanes h
+             WHERE h.webhook_id = held.webhook_id AND h.lane = held.lane
+               AND h.claimed_by = read_lanes.worker AND h.token = held.token
+             LIMIT 1) h
+      ) l
+      LEFT JOIN LATERAL (
+        SELECT o.message_id
+          FROM pgtopic.deliveries o
+         WHERE o.webhook_id = l.webhook_id AND o.lane = l.lane AND o.message_id > l.position
+         ORDER BY o.message_id
+         LIMIT messages_per_lane
+      ) d ON true
+      LEFT JOIN pgtopic.messages m ON m.id >= d.message_id AND m.id <= d.message_id
+    WINDOW read AS (ROWS UNBOUNDED PRECEDING);
+END
+$$;

@@ -1,0 +1,153 @@
+-- ----------------------------------------------------------------------
+-- settle: write what became of requests, for many lanes at once.
+--
+-- The lanes are locked first, in primary-key order, those that somebody else
+-- has locked left out. Every part is guarded by the lane's (claimed_by,
+-- token): what belongs to a lane that was released or taken over meanwhile is
+-- left alone. Any other wait ends after 100 ms and fails the call: the caller
+-- tries smaller groups.
+--
+-- Parameters:
+--   lane_*  every lane that is named below, in primary-key order. state:
+--           'untouched' (only what was delivered), 'held' (only failures and
+--           position), 'ready' (released), 'waiting' (released, due after
+--           delay seconds), 'halted' (released, never due). head is the
+--           message that failures, error and the wait belong to
+--   done_*  deliveries that were accepted; their lane by its number above
+--   dead_*  deliveries that move to the dead letters; the same
+--
+-- position moves only if no replay has raised the lane's generation. If one
+-- has, the lane waits or halts only where head is still what it owes first.
+-- due_at of a held lane stays as it is, so that no index entry is written.
+--
+-- Returns: the lanes that nothing was written for, by their numbers: 'locked'
+--          (the worker's, the row is held by somebody), or 'lost' (not the
+--          worker's any more). All others were written.
+-- Raises:  55P03 a wait took too long; nothing was written.
+-- Locks:   the rows it writes. No flush: a lost settle means a redelivery.
+-- ----------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION pgtopic.settle(
+    worker             uuid,
+    lane_webhooks      bigint[],
+    lane_lanes         bigint[],
+    lane_tokens        bigint[],
+    lane_states        text[],
+    lane_generations   integer[],
+    lane_positions     bigint[],
+    lane_delays        double precision[],
+    lane_heads         bigint[],
+    lane_failures      integer[],
+    lane_errors        text[],
+    done_lanes         integer[],
+    done_messages      bigint[],
+    dead_lanes         integer[],
+    dead_messages      bigint[],
+    dead_reasons       text[],
+    dead_attempts      integer[],
+    dead_error_classes text[],
+    dead_status_codes  smallint[],
+    dead_errors        text[]
+) RETURNS TABLE (number integer, outcome text)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pgtopic, pg_temp
+SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET lock_timeout = '100ms'
+AS $$
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    mine     boolean[];
+    changes  boolean;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM pgtopic.require_read_committed();
+    END IF;
+
+    SELECT array_agg(l.found IS NOT NULL ORDER BY h.n), bool_or(h.state <> 'untouched')
+      INTO mine, changes
+      FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_states) WITH ORDINALITY AS h (webhook_id, lane, token, state, n)
+      LEFT JOIN LATERAL (
+        SELECT true AS found
+          FROM pgtopic.lanes l
+         WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane AND l.claimed_by = settle.worker AND l.token = h.token
+         LIMIT 1
+           FOR UPDATE SKIP LOCKED) l ON true;
+
+    IF cardinality(done_messages) > 0 THEN
+        -- By their places: a delivery is never changed, only deleted.
+        DELETE FROM pgtopic.deliveries d
+         WHERE d.ctid = ANY (ARRAY(
+            SELECT x.place
+              FROM unnest(done_lanes, done_messages) AS done (n, message_id)
+             CROSS JOIN LATERAL (
+                SELECT x.ctid AS place
+                  FROM pgtopic.deliveries x
+                 WHERE x.webhook_id = lane_webhooks[done.n] AND x.lane = lane_lanes[done.n] AND x.message_id = done.message_id
+                 LIMIT 1) x
+             WHERE mine[done.n]));
+    END IF;
+
+    IF cardinality(dead_messages) > 0 THEN
+        WITH died AS (
+            DELETE FROM pgtopic.deliveries d
+             USING unnest(dead_lanes, dead_messages, dead_reasons, dead_attempts, dead_error_classes, dead_status_codes, dead_errors)
+                   AS dead (n, message_id, reason, attempts, error_class, status_code, last_error)
+             WHERE d.webhook_id = lane_webhooks[dead.n] AND d.lane = lane_lanes[dead.n] AND d.message_id = dead.message_id
+               AND mine[dead.n]
+            RETURNING d.webhook_id, d.lane, dead.*
+        )
+        INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, reason, attempts, error_class,
+                                               status_code, last_error)
+        SELECT died.webhook_id, died.lane, died.message_id, w.topic_id, l.partition_key, died.reason, died.attempts,
+               died.error_class, died.status_code, died.last_error
+          FROM died
+          JOIN pgtopic.webhooks w ON w.id = died.webhook_id
+          JOIN pgtopic.lanes l ON l.webhook_id = died.webhook_id AND l.lane = died.lane
+        ON CONFLICT ON CONSTRAINT dead_letters_delivery_key DO UPDATE
+           SET reason = excluded.reason, attempts = excluded.attempts, error_class = excluded.error_class,
+               status_code = excluded.status_code, last_error = excluded.last_error, created_at = now();
+    END IF;
+
+    IF changes THEN
+        UPDATE pgtopic.lanes l
+           SET position = CASE WHEN l.generation = new.generation THEN greatest(l.position, new.position) ELSE l.position END,
+               due_at = CASE new.state WHEN 'held' THEN l.due_at
+                                       WHEN 'halted' THEN 'infinity'
+                                       WHEN 'waiting' THEN clock_timestamp() + make_interval(secs => new.delay)
+                                       ELSE clock_timestamp() END,
+               wait_seconds = CASE new.state WHEN 'waiting' THEN new.delay END,
+               claimed_by = CASE new.state WHEN 'held' THEN l.claimed_by END,
+               token = CASE new.state WHEN 'held' THEN l.token END,
+               head_message_id = new.head,
+               failures = new.failures,
+               last_error = CASE WHEN new.failures > 0 THEN coalesce(new.last_error, l.last_error) END,
+               halted = new.state = 'halted'
+          FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, h.head, h.failures, h.last_error,
+                       CASE WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation
+                                 AND h.head IS DISTINCT FROM (SELECT d.message_id FROM pgtopic.deliveries d
+                                                               WHERE d.webhook_id = h.webhook_id AND d.lane = h.lane
+                                                                 AND d.message_id > x.position
+                                                               ORDER BY d.message_id LIMIT 1)
+                            THEN 'ready' ELSE h.state END AS state
+                  FROM unnest(lane_webhooks, lane_lanes, lane_states, lane_generations, lane_positions, lane_delays, lane_heads,
+                              lane_failures, lane_errors)
+                       WITH ORDINALITY AS h (webhook_id, lane, state, generation, position, delay, head, failures, last_error, n)
+                 CROSS JOIN LATERAL (SELECT x.generation, x.position FROM pgtopic.lanes x
+                                      WHERE x.webhook_id = h.webhook_id AND x.lane = h.lane LIMIT 1) x
+                 WHERE h.state <> 'untouched' AND mine[h.n]
+                OFFSET 0) new
+         WHERE l.webhook_id = new.webhook_id AND l.lane = new.lane;
+    END IF;
+
+    IF false = ANY (mine) THEN
+        RETURN QUERY
+        SELECT h.n::integer,
+               CASE WHEN EXISTS (SELECT FROM pgtopic.lanes l
+                                  WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane
+                                    AND l.claimed_by = settle.worker AND l.token = h.token)
+                    THEN 'locked' ELSE 'lost' END
+          FROM unnest(lane_webhooks, lane_lanes, lane_tokens) WITH ORDINALITY AS h (webhook_id, lane, token, n)
+         WHERE NOT mine[h.n];
+    END IF;
+END
+$$;

@@ -1,0 +1,19 @@
+-- ----------------------------------------------------------------------
+-- matching_webhooks: whom a message is owed to. No search path is set, as in
+-- messages_publish.
+--
+-- Returns: the topic's webhooks whose filter lets the payload through, in the
+--          order of their ids.
+-- Locks:   none.
+-- ----------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION pgtopic.matching_webhooks(topic_id bigint, payload pg_catalog.json) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    RETURN ARRAY(SELECT w.id
+                   FROM pgtopic.webhooks w
+                  WHERE w.topic_id OPERATOR(pg_catalog.=) matching_webhooks.topic_id
+                    AND (w.filter IS NULL OR pgtopic.filter_matches(w.filter, matching_webhooks.payload))
+                  ORDER BY w.id);
+END
+$$;

@@ -1,0 +1,58 @@
+-- ----------------------------------------------------------------------
+-- messages_fan_out: what messages_publish does with a message that is not
+-- plain: one with an idempotency key, or of a publisher with an old snapshot.
+--
+-- Under REPEATABLE READ and SERIALIZABLE, ON CONFLICT DO NOTHING raises 40001
+-- when the lane's row is newer than the snapshot. The row is there then and
+-- cannot go away (its stripe is ours), so that error is good news. A lane that
+-- the snapshot shows cannot be left out beforehand: it may have been removed
+-- since.
+--
+-- Parameters:
+--   message      with its id and lane
+--   stripe       that its transaction holds; null on unordered topics
+--   webhook_ids  its topic's webhooks, or null where one has a filter
+--
+-- Returns: whether it is owed to anybody.
+-- Locks:   the new rows; as lock_idempotency_key.
+-- ----------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION pgtopic.messages_fan_out(message pgtopic.messages, stripe integer, webhook_ids bigint[]) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pgtopic, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    committed boolean := current_setting('transaction_isolation') IN ('read committed', 'read uncommitted');
+    webhook   bigint;
+BEGIN
+    IF message.idempotency_key IS NOT NULL
+        AND NOT pgtopic.lock_idempotency_key(message.topic_id, message.idempotency_key)
+    THEN
+        RETURN false;
+    END IF;
+    webhook_ids := coalesce(webhook_ids, pgtopic.matching_webhooks(message.topic_id, message.payload));
+    FOREACH webhook IN ARRAY webhook_ids LOOP
+        INSERT INTO pgtopic.deliveries (webhook_id, lane, message_id) VALUES (webhook, message.lane, message.id);
+        IF committed THEN
+            INSERT INTO pgtopic.lanes (webhook_id, lane, stripe, partition_key, due_at, position)
+            VALUES (webhook, message.lane, stripe, message.partition_key, clock_timestamp(), message.id - 1)
+            ON CONFLICT DO NOTHING;
+            CONTINUE;
+        END IF;
+        BEGIN
+            INSERT INTO pgtopic.lanes (webhook_id, lane, stripe, partition_key, due_at, position)
+            VALUES (webhook, message.lane, stripe, message.partition_key, clock_timestamp(), message.id - 1)
+            ON CONFLICT DO NOTHING;
+        EXCEPTION WHEN serialization_failure THEN
+            -- A plain insert tells that error from one that SERIALIZABLE raises for reasons of its own.
+            BEGIN
+                INSERT INTO pgtopic.lanes (webhook_id, lane, stripe, partition_key, due_at, position)
+                VALUES (webhook, message.lane, stripe, message.partition_key, clock_timestamp(), message.id - 1);
+            EXCEPTION WHEN unique_violation THEN
+                NULL;
+            END;
+        END;
+    END LOOP;
+    RETURN webhook_ids <> '{}';
+END
+$$;

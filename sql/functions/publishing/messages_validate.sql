@@ -1,0 +1,69 @@
+-- ----------------------------------------------------------------------
+-- messages_validate: what messages_publish does with a message that is not
+-- plain.
+--
+-- Parameters:
+--   message         as it was published, with size_bytes of its payload alone
+--   accepted_bytes  of its topic, as the caller has read it: null where there
+--                   is no such topic, -1 where it is paused
+--
+-- Returns: the message, with defaults for the key and the time where they were
+--          null, and its headers counted in size_bytes.
+-- Raises:  23503 unknown topic, 55000 paused topic, 54000 payload too large,
+--          23514 partition_key, headers, idempotency_key or created_at out of
+--          bounds.
+-- Locks:   none.
+-- ----------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION pgtopic.messages_validate(message pgtopic.messages, accepted_bytes integer) RETURNS pgtopic.messages
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pgtopic, pg_temp
+AS $$
+DECLARE
+    topic_name   text;
+    problem      text;
+    field        text;
+    header_bytes integer := octet_length(message.headers::text);
+BEGIN
+    message.partition_key := coalesce(message.partition_key, 'default');
+    message.created_at := coalesce(message.created_at, now());
+    IF accepted_bytes IS NULL THEN
+        RAISE EXCEPTION 'topic % does not exist', message.topic_id
+            USING ERRCODE = 'foreign_key_violation', SCHEMA = 'pgtopic', TABLE = 'messages', COLUMN = 'topic_id',
+                  HINT = 'Create it with POST /topics or INSERT INTO topics (name) VALUES (...).';
+    ELSIF message.size_bytes > accepted_bytes THEN
+        SELECT t.name INTO topic_name FROM pgtopic.topics t WHERE t.id = message.topic_id;
+        IF accepted_bytes < 0 THEN
+            RAISE EXCEPTION 'topic "%" is paused and takes no messages', topic_name
+                USING ERRCODE = 'object_not_in_prerequisite_state', SCHEMA = 'pgtopic', TABLE = 'messages', COLUMN = 'topic_id';
+        END IF;
+        RAISE EXCEPTION 'payload of % bytes is larger than the % bytes that topic "%" takes',
+            message.size_bytes, accepted_bytes, topic_name
+            USING ERRCODE = 'program_limit_exceeded', SCHEMA = 'pgtopic', TABLE = 'messages', COLUMN = 'payload';
+    ELSIF octet_length(message.partition_key) NOT BETWEEN 1 AND 1024 THEN
+        field := 'partition_key';
+        problem := format('must have 1 to 1024 bytes, not %s', octet_length(message.partition_key));
+    ELSIF json_typeof(message.headers) <> 'object' THEN
+        field := 'headers';
+        problem := format('must be a JSON object, not %s', json_typeof(message.headers));
+    ELSIF header_bytes > 8192 THEN
+        field := 'headers';
+        problem := format('must have at most 8192 bytes of JSON text, not %s', header_bytes);
+    ELSIF message.headers IS NOT NULL AND (SELECT count(*) FROM json_object_keys(message.headers)) > 64 THEN
+        field := 'headers';
+        problem := format('must hold at most 64 headers, not %s', (SELECT count(*) FROM json_object_keys(message.headers)));
+    ELSIF octet_length(message.idempotency_key) NOT BETWEEN 1 AND 255 THEN
+        field := 'idempotency_key';
+        problem := format('must have 1 to 255 bytes, not %s', octet_length(message.idempotency_key));
+    ELSIF message.created_at < '0001-01-01 00:00+00' OR message.created_at >= '9999-12-30 00:00+00' THEN
+        -- RFC 3339 cannot write it, in one time zone or another, and it is sent to receivers.
+        field := 'created_at';
+        problem := format('must be from 0001-01-01 to 9999-12-29 (UTC), not %s', message.created_at);
+    END IF;
+    IF field IS NOT NULL THEN
+        RAISE EXCEPTION '% %', field, problem
+            USING ERRCODE = 'check_violation', SCHEMA = 'pgtopic', TABLE = 'messages', COLUMN = field;
+    END IF;
+    message.size_bytes := message.size_bytes + coalesce(header_bytes, 0);
+    RETURN message;
+END
+$$;

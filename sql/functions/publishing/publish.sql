@@ -1,0 +1,53 @@
+-- ----------------------------------------------------------------------
+-- publish: publish one message to a topic by its name.
+--
+-- Parameters:
+--   topic            the topic's name
+--   partition_key    messages with one key stay in order
+--   payload          what is sent, byte for byte
+--   headers          headers sent with it, an object of strings
+--   idempotency_key  publishing again with the same key does nothing
+--
+-- Returns: the message's id; with an idempotency key that was used before in
+--          this topic, the id it was first used for.
+-- Raises:  23503 unknown topic, and what INSERT INTO messages raises.
+-- Locks:   as INSERT INTO messages.
+-- ----------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION pgtopic.publish(
+    topic           text,
+    partition_key   text,
+    payload         json,
+    headers         json DEFAULT NULL,
+    idempotency_key text DEFAULT NULL
+) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pgtopic, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    topic_key  bigint;
+    message_id bigint;
+BEGIN
+    SELECT t.id INTO topic_key FROM pgtopic.topics t WHERE t.name = publish.topic;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'topic "%" does not exist', publish.topic
+            USING ERRCODE = 'foreign_key_violation', HINT = 'Create it with POST /topics or INSERT INTO topics (name) VALUES (...).';
+    END IF;
+    LOOP
+        IF publish.idempotency_key IS NOT NULL THEN
+            SELECT m.id INTO message_id FROM pgtopic.messages m
+             WHERE m.topic_id = topic_key AND m.idempotency_key = publish.idempotency_key;
+            IF FOUND THEN
+                RETURN message_id;
+            END IF;
+        END IF;
+        INSERT INTO pgtopic.messages (topic_id, partition_key, payload, headers, idempotency_key)
+        VALUES (topic_key, publish.partition_key, publish.payload, publish.headers, publish.idempotency_key)
+        ON CONFLICT (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+        RETURNING id INTO message_id;
+        -- Nothing returned: another transaction used the key and has committed since; look again.
+        EXIT WHEN message_id IS NOT NULL;
+    END LOOP;
+    RETURN message_id;
+END
+$$;

@@ -1,0 +1,143 @@
+//! What `pgtopic migrate` applies after the migrations: functions, triggers and grants, one file of SQL each.
+
+use std::{collections::HashMap, fmt::Write as _};
+
+use sha2::{Digest as _, Sha256};
+use tokio_postgres::Transaction;
+
+use super::{
+    error::StoreError,
+    statement::{Schema, sql},
+};
+
+/// Every file below `sql/functions`, by name; listed by the build script.
+const FUNCTIONS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/functions.rs"));
+
+/// One trigger a line.
+const TRIGGERS: &str = sql!("triggers");
+
+/// Who may call what.
+const GRANTS: &str = sql!("grants");
+
+/// How many days ahead the log of attempts has its partitions from the beginning.
+const LOG_DAYS_AHEAD: i32 = 7;
+
+/// SHA-256 of all that is applied, in hex.
+pub(super) fn hash() -> String {
+    let mut hash = Sha256::new();
+    let files = FUNCTIONS.iter().flat_map(|(name, text)| [*name, *text]);
+    for text in files.chain([TRIGGERS, GRANTS]) {
+        // With its length, so that no text can pass for two.
+        hash.update(text.len().to_be_bytes());
+        hash.update(text);
+    }
+    hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// A trigger as its file writes it.
+struct Trigger<'a> {
+    name: &'a str,
+    table: &'a str,
+    definition: String,
+}
+
+/// The triggers of the file.
+fn triggers(schema: &Schema) -> impl Iterator<Item = Trigger<'static>> + '_ {
+    TRIGGERS.lines().filter(|line| line.starts_with("CREATE TRIGGER ")).filter_map(|line| {
+        let name = line.split(' ').nth(2)?;
+        let table = line.split(" ON pgtopic.").nth(1)?.split(' ').next()?;
+        let definition = schema.text(line.strip_suffix(';')?).into_owned();
+        Some(Trigger { name, table, definition })
+    })
+}
+
+/// The text that makes a trigger, whether it is there or not, and switches it on.
+fn make(trigger: &Trigger<'_>, schema: &Schema) -> String {
+    let Trigger { name, table, definition } = trigger;
+    let made = definition.replacen("CREATE TRIGGER", "CREATE OR REPLACE TRIGGER", 1);
+    format!("{made};\nALTER TABLE {}.{table} ENABLE TRIGGER {name};\n", schema.quoted())
+}
+
+/// Everything as one text, for people who apply it themselves.
+pub(super) fn print(schema: &Schema) -> String {
+    let mut text = "SET check_function_bodies = off;\n".to_owned();
+    for (_, function) in FUNCTIONS {
+        text.push_str(&schema.text(function));
+    }
+    text.extend(triggers(schema).map(|trigger| make(&trigger, schema)));
+    text.push_str(&schema.text(GRANTS));
+    let _ = writeln!(text, "SELECT {}.make_attempt_partitions({LOG_DAYS_AHEAD});", schema.quoted());
+    text
+}
+
+/// Applies everything. Triggers that are there as they should be are left alone: making one locks its table.
+pub(super) async fn apply(transaction: &Transaction<'_>, schema: &Schema) -> Result<(), StoreError> {
+    // Functions call one another, in no order.
+    transaction.batch_execute("SET LOCAL check_function_bodies = off").await?;
+    for (_, function) in FUNCTIONS {
+        transaction.batch_execute(&schema.text(function)).await?;
+    }
+    let found = found_triggers(transaction, schema).await?;
+    for trigger in triggers(schema) {
+        if found.get(trigger.name) != Some(&trigger.definition) {
+            transaction.batch_execute(&make(&trigger, schema)).await?;
+        }
+    }
+    transaction.batch_execute(&schema.text(GRANTS)).await?;
+    let partitions = format!("SELECT {}.make_attempt_partitions({LOG_DAYS_AHEAD})", schema.quoted());
+    transaction.batch_execute(&partitions).await?;
+    Ok(())
+}
+
+/// The triggers that are there and switched on, by their names, as `sql/triggers.sql` would write them.
+async fn found_triggers(
+    transaction: &Transaction<'_>,
+    schema: &Schema,
+) -> Result<HashMap<String, String>, StoreError> {
+    let rows = transaction.query(&*schema.text(sql!("schema/list_triggers")), &[&schema.name()]).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_holds_the_one_function_that_it_is_named_after() {
+        assert!(FUNCTIONS.len() > 20);
+        for (name, text) in FUNCTIONS {
+            let function = name.rsplit('/').next().unwrap();
+            let defined: Vec<&str> = text.lines().filter(|line| line.starts_with("CREATE")).collect();
+            let [definition] = defined.as_slice() else { panic!("{name}: {defined:?}") };
+            let expected = format!("CREATE OR REPLACE FUNCTION pgtopic.{function}(");
+            assert!(definition.starts_with(&expected), "{name}: {definition}");
+            assert!(
+                text.starts_with(&format!("-- {}\n-- {function}: ", "-".repeat(70))),
+                "{name}: its header"
+            );
+        }
+    }
+
+    #[test]
+    fn the_file_of_triggers_is_read_whole() {
+        let schema = Schema::new("pgtopic").unwrap();
+        let statements = TRIGGERS.lines().filter(|line| !line.is_empty() && !line.starts_with("--")).count();
+        assert_eq!(triggers(&schema).count(), statements);
+        let publish = triggers(&schema).find(|trigger| trigger.name == "zz_messages_publish").unwrap();
+        assert_eq!(publish.table, "messages");
+    }
+
+    #[test]
+    fn migrations_define_no_functions() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+        for file in std::fs::read_dir(folder).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap().to_uppercase();
+            let words: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+            let words = words.join(" ");
+            assert!(!words.contains(" FUNCTION ") && !words.contains(" TRIGGER "), "{words}");
+        }
+    }
+}

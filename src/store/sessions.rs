@@ -1,0 +1,178 @@
+//! Sessions: statements on a pool of connections that have one purpose.
+//!
+//! Promised: every statement ends. The server's limit comes first and says clearly that nothing was done; where no answer comes
+//! at all, this process gives up two seconds later. A call that is given up halfway takes its connection along, so that nobody
+//! gets one on which something may still run.
+
+use std::{pin::pin, sync::Arc, time::Instant};
+
+use deadpool_postgres::{Object, Pool};
+use futures_util::TryStreamExt as _;
+use tokio_postgres::{Client, Row, RowStream, types::ToSql};
+
+use super::{
+    connect::{Connector, Purpose},
+    error::StoreError,
+    pooled::Pooled,
+    statement::Schema,
+};
+
+/// What a statement is given.
+pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// A call of the engine's functions that takes longer has a bad plan, or none of its time is its own.
+pub(super) const SLOW_CALL: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// A pool of connections for one purpose.
+#[derive(Clone)]
+pub(super) struct Sessions {
+    pool: Pool,
+    purpose: Purpose,
+    schema: Arc<Schema>,
+    /// Where the pool's connections lead through a transaction pooler: what runs the statements instead.
+    pooled: Option<Arc<Pooled>>,
+}
+
+/// A statement: its text in its file, and for the schema in use.
+#[derive(Clone, Copy)]
+pub(super) struct Text<'a> {
+    pub(super) file: &'static str,
+    pub(super) text: &'a str,
+}
+
+/// What a statement gave.
+pub(super) struct Answer {
+    pub(super) rows: Vec<Row>,
+    pub(super) affected: u64,
+}
+
+impl Answer {
+    /// The rows of a statement's answer, and how many it has written.
+    pub(super) async fn read(stream: RowStream) -> Result<Self, tokio_postgres::Error> {
+        let mut stream = pin!(stream);
+        let mut rows = Vec::new();
+        while let Some(row) = stream.try_next().await? {
+            rows.push(row);
+        }
+        Ok(Self { rows, affected: stream.rows_affected().unwrap_or_default() })
+    }
+}
+
+impl Sessions {
+    pub(super) fn new(
+        connector: &Connector,
+        schema: &Arc<Schema>,
+        size: usize,
+        purpose: Purpose,
+        pooled: bool,
+    ) -> Result<Self, StoreError> {
+        let pool = connector.pool(size, purpose)?;
+        let pooled =
+            pooled.then(|| Arc::new(Pooled::new(pool.clone(), connector.clone(), purpose.begin(schema))));
+        Ok(Self { pool, purpose, schema: Arc::clone(schema), pooled })
+    }
+
+    /// Runs one statement. It is one implicit transaction; through a transaction pooler it is an explicit one.
+    pub(super) async fn run(
+        &self,
+        file: &'static str,
+        parameters: Parameters<'_>,
+    ) -> Result<Answer, StoreError> {
+        let text = self.schema.text(file);
+        let text = Text { file, text: &text };
+        self.in_time(async {
+            match &self.pooled {
+                Some(pooled) => pooled.run(text, parameters).await,
+                None => self.direct(text, parameters, false).await,
+            }
+        })
+        .await
+    }
+
+    /// The same for the engine's functions: it has their plans made anew after a slow call. They are kept for as long as the
+    /// session lives, and those made on small tables are bad for large ones.
+    pub(super) async fn call(
+        &self,
+        file: &'static str,
+        parameters: Parameters<'_>,
+    ) -> Result<Answer, StoreError> {
+        let text = self.schema.text(file);
+        let text = Text { file, text: &text };
+        self.in_time(async {
+            match &self.pooled {
+                Some(pooled) => pooled.call(text, parameters).await,
+                None => self.direct(text, parameters, true).await,
+            }
+        })
+        .await
+    }
+
+    /// Closes all connections that nobody uses.
+    pub(super) fn close_idle(&self) {
+        self.pool.retain(|_, _| false);
+    }
+
+    async fn in_time(
+        &self,
+        statement: impl Future<Output = Result<Answer, StoreError>>,
+    ) -> Result<Answer, StoreError> {
+        let limit = self.purpose.answer_timeout();
+        // Not part of the futures of all callers: it is large.
+        tokio::time::timeout(limit, Box::pin(statement)).await.unwrap_or(Err(StoreError::Unanswered(limit)))
+    }
+
+    async fn direct(
+        &self,
+        text: Text<'_>,
+        parameters: Parameters<'_>,
+        new_plans_if_slow: bool,
+    ) -> Result<Answer, StoreError> {
+        let connection = Borrowed(Some(self.pool.get().await?));
+        let statement = connection.object().prepare_cached(text.text).await;
+        let begun = Instant::now();
+        let answer = match statement {
+            Ok(statement) => execute(connection.client(), &statement, parameters).await,
+            Err(error) => Err(error),
+        };
+        if new_plans_if_slow && answer.is_ok() && begun.elapsed() > SLOW_CALL {
+            // Whatever comes of it, the answer is there and must not be lost.
+            let _ = connection.client().batch_execute("DISCARD PLANS").await;
+        }
+        connection.give_back();
+        Ok(answer?)
+    }
+}
+
+async fn execute(
+    client: &Client,
+    statement: &tokio_postgres::Statement,
+    parameters: Parameters<'_>,
+) -> Result<Answer, tokio_postgres::Error> {
+    Answer::read(client.query_raw(statement, parameters.iter().copied()).await?).await
+}
+
+/// A connection of the pool that returns there only if its statement was seen to end.
+pub(super) struct Borrowed(pub(super) Option<Object>);
+
+impl Borrowed {
+    pub(super) fn object(&self) -> &Object {
+        // Empty only once it was given back, which consumes it.
+        self.0.as_ref().expect("held until it is given back")
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        self.object()
+    }
+
+    pub(super) fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(Object::take(connection));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Outcomes that could not be written since somebody has locked the lane's row, or since PostgreSQL refuses the row.
+//!
+//! Promised: they cost their lane alone. They are tried again, apart from all others, after 50 ms, then twice as long, up to
+//! 5 s. Until they are written, or the lane is lost, no run of the lane begins: so what waits here is bounded by one run a lane.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use tracing::{info, warn};
+
+use crate::store::{Claim, LaneOutcomes, Settlement};
+
+/// The first wait, and the longest one.
+const WAIT: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
+
+/// What one lane waits with.
+struct Waiting {
+    outcomes: LaneOutcomes,
+    wait: Duration,
+    due: Instant,
+}
+
+/// Outcomes of lanes that could not be written, by claim.
+#[derive(Default)]
+pub(super) struct Locked {
+    lanes: BTreeMap<Claim, Waiting>,
+    /// Whether it was said that there are some.
+    told: bool,
+}
+
+impl Locked {
+    /// A claim's outcomes could not be written: they wait, a little longer each time.
+    pub(super) fn keep(&mut self, claim: Claim, outcomes: LaneOutcomes, why: &str, now: Instant) {
+        if !self.told {
+            self.told = true;
+            warn!(
+                webhook_id = claim.0.webhook_id,
+                lane = claim.0.lane,
+                why,
+                "outcomes of a lane cannot be written; others go on"
+            );
+        }
+        let new = Waiting { outcomes: LaneOutcomes::default(), wait: WAIT[0], due: now + WAIT[0] };
+        let waiting = self
+            .lanes
+            .entry(claim)
+            .and_modify(|waiting| {
+                waiting.wait = (waiting.wait * 2).min(WAIT[1]);
+                waiting.due = now + waiting.wait;
+            })
+            .or_insert(new);
+        let later = std::mem::replace(&mut waiting.outcomes, outcomes);
+        waiting.outcomes.add(later);
+    }
+
+    /// Takes out of a settlement what belongs to lanes that wait here, and keeps it.
+    pub(super) fn keep_back(&mut self, settlement: &mut Settlement) {
+        for (claim, waiting) in &mut self.lanes {
+            if let Some(outcomes) = settlement.remove(claim) {
+                waiting.outcomes.add(outcomes);
+            }
+        }
+    }
+
+    /// When to try again; `None` while nothing waits.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.lanes.values().map(|waiting| waiting.due).min()
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    /// What is to be tried now. It goes on waiting, without its outcomes, until it is said what became of them.
+    pub(super) fn take_due(&mut self, now: Instant) -> Settlement {
+        let due = self.lanes.iter_mut().filter(|(_, waiting)| waiting.due <= now);
+        due.map(|(claim, waiting)| (*claim, std::mem::take(&mut waiting.outcomes))).collect()
+    }
+
+    /// A claim's outcomes were written, or will never be. Gives those that came meanwhile.
+    pub(super) fn settled(&mut self, claim: Claim) -> LaneOutcomes {
+        let outcomes = self.lanes.remove(&claim).map(|waiting| waiting.outcomes).unwrap_or_default();
+        if self.lanes.is_empty() && std::mem::take(&mut self.told) {
+            info!("all outcomes of lanes can be written again");
+        }
+        outcomes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::lane::LaneKey;
+
+    const CLAIM: Claim = (LaneKey { webhook_id: 1, lane: 2 }, 3);
+
+    fn done(message_id: i64) -> LaneOutcomes {
+        LaneOutcomes { done: vec![message_id], ..LaneOutcomes::default() }
+    }
+
+    #[test]
+    fn what_cannot_be_written_waits_longer_each_time_and_stays_in_order() {
+        let start = Instant::now();
+        let mut locked = Locked::default();
+        locked.keep(CLAIM, done(1), "locked", start);
+        assert_eq!(locked.due(), Some(start + WAIT[0]));
+        assert!(locked.take_due(start).is_empty());
+
+        let mut now = start + WAIT[0];
+        let tried = locked.take_due(now).remove(&CLAIM).unwrap();
+        assert_eq!(tried.done, [1]);
+        let mut settlement = Settlement::from([(CLAIM, done(2)), ((CLAIM.0, 4), done(9))]);
+        locked.keep_back(&mut settlement);
+        assert_eq!(settlement.len(), 1, "another claim");
+        locked.keep(CLAIM, tried, "locked", now);
+        assert_eq!(locked.due(), Some(now + WAIT[0] * 2));
+
+        for _ in 0..20 {
+            now = locked.due().unwrap();
+            let tried = locked.take_due(now).remove(&CLAIM).unwrap();
+            assert_eq!(tried.done, [1, 2]);
+            locked.keep(CLAIM, tried, "locked", now);
+        }
+        assert_eq!(locked.due(), Some(now + WAIT[1]));
+
+        locked.take_due(now + WAIT[1]);
+        assert!(locked.settled(CLAIM).done.is_empty() && locked.is_empty());
+    }
+}
