@@ -1,7 +1,7 @@
 //! SQL texts, and the schema they name.
 //!
 //! The files in `sql/` and `migrations/` are written for the default schema, so that they can be pasted into psql. With
-//! another schema its name is replaced, in each of the five ways in which they may write it:
+//! another schema its name is replaced, in each of the six ways in which they may write it:
 //!
 //! | written | stands for |
 //! |---|---|
@@ -10,6 +10,7 @@
 //! | `'"pgtopic"'` | the schema as an identifier in a string, as for `regnamespace` |
 //! | `'pgtopic'` | the bare name in a string, as for a channel |
 //! | ` pgtopic, pg_temp` | the schema in a search path |
+//! | `SCHEMA pgtopic` | the schema in a grant |
 
 use std::borrow::Cow;
 
@@ -87,11 +88,10 @@ impl Schema {
             } else if let Some(after) = after.strip_prefix('.') {
                 Some((before, format!("{quoted}."), after))
             } else {
-                // Of the default only the search path's form is left, and words such as `pgtopic_notifications`.
-                after
-                    .strip_prefix(", pg_temp")
-                    .filter(|_| before.ends_with(' '))
-                    .map(|after| (before, format!("{quoted}, pg_temp"), after))
+                // What is left are words such as `pgtopic_notifications`.
+                let in_path = after.starts_with(", pg_temp") && before.ends_with(' ');
+                let in_grant = after.starts_with(' ') && before.ends_with("SCHEMA ");
+                (in_path || in_grant).then(|| (before, quoted.clone(), after))
             };
             let (before, name, after) = written.unwrap_or((before, DEFAULT.to_owned(), after));
             text.push_str(before);
@@ -121,11 +121,12 @@ mod tests {
     fn every_way_of_writing_the_schema_is_replaced_and_nothing_else() {
         let other = Schema::new("it's \"x\" pgtopic.y").unwrap();
         let written = "SET search_path = pg_catalog, pgtopic, pg_temp AS nextval('pgtopic.ids'), pg_notify('pgtopic', 'x'), \
-                       '\"pgtopic\"'::regnamespace, 'pgtopic_notifications.x', 'pgtopic attempts', pgtopic.lanes";
+                       '\"pgtopic\"'::regnamespace, 'pgtopic_notifications.x', 'pgtopic attempts', pgtopic.lanes IN SCHEMA pgtopic FROM";
         let expected = r#"SET search_path = pg_catalog, "it's ""x"" pgtopic.y", pg_temp AS nextval('"it''s ""x"" pgtopic.y".ids'), "#
             .to_owned()
             + r#"pg_notify('it''s "x" pgtopic.y', 'x'), '"it''s ""x"" pgtopic.y"'::regnamespace, "#
-            + r#"'pgtopic_notifications.x', 'pgtopic attempts', "it's ""x"" pgtopic.y".lanes"#;
+            + r#"'pgtopic_notifications.x', 'pgtopic attempts', "it's ""x"" pgtopic.y".lanes "#
+            + r#"IN SCHEMA "it's ""x"" pgtopic.y" FROM"#;
         assert_eq!(other.text(written), expected);
     }
 

@@ -101,10 +101,19 @@ async fn another_schema_holds_everything() {
 #[tokio::test]
 async fn a_newer_schema_is_refused_with_exit_code_4() {
     let database = TestDatabase::new().await;
-    let sql = "INSERT INTO pgtopic.schema_history (version, name, applied_on, checksum)
-               VALUES (9999, 'from_the_future', '2030-01-01T00:00:00Z', '1')";
-    database.client().await.batch_execute(sql).await.unwrap();
-    assert_one_line(&migrate(&database).await, 4, &["9999", "newer", "upgrade pgtopic"]);
+    let client = database.client().await;
+    // A newer schema that accepts this binary is left as it is.
+    client.batch_execute("UPDATE pgtopic.installed SET number = 9998, functions_hash = 'x'").await.unwrap();
+    let accepted = migrate(&database).await;
+    assert!(accepted.code() == 0 && accepted.output.contains("accepts it"), "{}", accepted.output);
+    client.batch_execute("UPDATE pgtopic.installed SET number = 9999, works_from = 9998").await.unwrap();
+    for arguments in [&["migrate"][..], &["migrate", "status"], &["serve"], &["worker", "--no-migrate"]] {
+        let ended = Process::run(arguments, &[("DATABASE_URL", database.url())]).await;
+        assert_eq!(ended.code(), 4, "{arguments:?}: {}", ended.output);
+        for words in ["9999", "9998", "upgrade pgtopic"] {
+            assert!(ended.output.contains(words), "{arguments:?}: {}", ended.output);
+        }
+    }
 }
 
 #[tokio::test]

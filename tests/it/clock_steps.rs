@@ -58,7 +58,7 @@ impl Stage {
 
     /// How many worker incarnations there ever were.
     async fn incarnations(&self) -> i64 {
-        self.client.query_one("SELECT last_value FROM worker_lock_keys", &[]).await.unwrap().get(0)
+        self.client.query_one("SELECT -last_value FROM worker_lock_keys", &[]).await.unwrap().get(0)
     }
 
     /// Waits until a message arrives; says when it was accepted.
@@ -197,14 +197,16 @@ async fn what_is_due_later_is_corrected_by_its_wait_and_nothing_else_is_touched(
              UPDATE lanes SET due_at = clock_timestamp() + interval '1 hour', wait_seconds = 60, failures = 3
               WHERE partition_key = 'waits too long';
              UPDATE lanes SET due_at = 'infinity', halted = true WHERE partition_key = 'halted';
-             UPDATE lanes SET claimed_by = gen_random_uuid(), token = 1 WHERE partition_key = 'claimed';
+             INSERT INTO workers (id, lock_key, name, version, capacity, lease)
+             VALUES ('00000000-0000-0000-0000-000000000001', -5000, 'worker', '0', 1, '1 min');
+             UPDATE lanes SET claimed_by = '00000000-0000-0000-0000-000000000001', token = 1 WHERE partition_key = 'claimed';
              CREATE TABLE public.before AS SELECT * FROM lanes",
         )
         .await;
     // One lane a look, so that every look has to go on where the last one ended.
     let (mut after, mut corrected, mut looks) = ((0_i64, jiff::Timestamp::UNIX_EPOCH), 0, 0);
     loop {
-        let sql = "SELECT * FROM correct_due_at($1, $2, 1)";
+        let sql = "SELECT * FROM repair_due_at($1, $2, 1)";
         let row = scene.client.query_one(sql, &[&after.0, &after.1]).await.unwrap();
         corrected += row.get::<_, i64>(0);
         looks += 1;

@@ -37,7 +37,7 @@ async fn plans_made_while_the_queue_was_empty_serve_a_backlog_too() {
     scene
         .sql(
             "INSERT INTO workers (id, lock_key, name, version, capacity, lease)
-             VALUES ('00000000-0000-0000-0000-000000000001', 5000, 'worker', '0', 100, '1 min')",
+             VALUES ('00000000-0000-0000-0000-000000000001', -5000, 'worker', '0', 100, '1 min')",
         )
         .await;
     scene.sql("VACUUM ANALYZE").await;

@@ -16,11 +16,11 @@ async fn a_delivery_says_where_it_stands() {
         .batch_execute(&format!(
             "CREATE TABLE attempts_now PARTITION OF pgtopic.attempts DEFAULT;
              DELETE FROM pgtopic.deliveries WHERE message_id IN ({dead}, {delivered});
-             UPDATE pgtopic.lanes SET position = {dead}, failures = 1, due_at = '2100-01-01Z' WHERE partition_key = 'a';
+             UPDATE pgtopic.lanes SET position = {dead}, failures = 1, head_message_id = {retrying}, due_at = '2100-01-01Z' WHERE partition_key = 'a';
              UPDATE pgtopic.lanes SET halted = true, due_at = 'infinity' WHERE partition_key = 'c';
              DELETE FROM pgtopic.lanes WHERE partition_key = 'b';
-             INSERT INTO pgtopic.dead_letters (webhook_id, lane, message_id, reason, attempts, last_error)
-             VALUES ({webhook}, 0, {dead}, 'attempts_exhausted', 5, 'status 500');
+             INSERT INTO pgtopic.dead_letters (webhook_id, topic_id, partition_key, lane, message_id, reason, attempts, last_error)
+             VALUES ({webhook}, 1, 'a', 0, {dead}, 'attempts_exhausted', 5, 'status 500');
              INSERT INTO pgtopic.attempts VALUES
              ({webhook}, {delivered}, 1, 'failed', 503, 'status', 'status 503', 10, 'oh', gen_random_uuid(), '2026-01-01Z'),
              ({webhook}, {delivered}, 2, 'accepted', 200, NULL, NULL, 1500, NULL, gen_random_uuid(), '2026-01-02Z'),
