@@ -1,8 +1,9 @@
 //! Logs: text or JSON on standard error, so that standard output belongs to what a command prints.
 //!
-//! Logs are best effort. Nobody who logs ever waits for standard error, or fails with it: one thread writes the lines, and
-//! those it cannot write are lost and counted ([`lost_lines`]). The messages of panics go the same way. What waits at the
-//! end of the process is written if that takes no longer than [`FLUSH_LIMIT`].
+//! Logs are best effort. Nobody who logs ever waits for standard error, or fails with it. One
+//! thread writes the lines. Those it cannot write are lost and counted ([`lost_lines`]). The
+//! messages of panics go the same way. What waits at the end of the process is written if that
+//! takes no longer than [`FLUSH_LIMIT`].
 
 mod sink;
 
@@ -30,7 +31,8 @@ const QUIET: &str = "refinery_core=warn,tokio_postgres=warn";
 /// How long the end of a process waits for lines that are not written yet, at most.
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long a thread that panics waits for its message to be written, at most: it may be the last that the process says.
+/// How long a thread that panics waits for its message to be written, at most. A second panic may
+/// end the process at once, and the message with it.
 const PANIC_LIMIT: Duration = Duration::from_millis(100);
 
 /// Standard error. `None` where its thread could not be started.
@@ -75,7 +77,8 @@ pub fn start(config: &LogConfig, rust_log: Option<&str>) -> Result<(), Telemetry
     Ok(())
 }
 
-/// Says a line on standard error, behind all that was logged. Best effort, as the log.
+/// Says why the process ends, on standard error, behind all that was logged. Best effort, as the
+/// log, but there is always room for it in the queue.
 pub fn say(line: &str) {
     let line = format!("{line}\n").into_bytes();
     match standard_error() {
@@ -84,17 +87,19 @@ pub fn say(line: &str) {
     }
 }
 
-/// How many lines of the log were lost since the process began: no room in the queue, or an error when written.
+/// How many lines of the log were lost since the process began. There was no room for them in the
+/// queue ([`QUEUE_LINES`], [`QUEUE_BYTES`]), or writing them failed.
 pub fn lost_lines() -> u64 {
     STDERR.get().and_then(Option::as_ref).map_or(0, Sink::lost)
 }
 
-/// Keep it to the end of `main`: dropped, it waits until all lines are written, for [`FLUSH_LIMIT`] at most.
+/// Keep it to the end of `main`. When it is dropped, it waits until all lines are written, for
+/// [`FLUSH_LIMIT`] at most.
 #[must_use]
 #[derive(Debug)]
 pub struct FlushAtEnd(());
 
-/// Writes what waits when the guard is dropped, also by a panic.
+/// Gives the guard that writes what waits when it is dropped, also by a panic.
 pub fn flush_at_end() -> FlushAtEnd {
     FlushAtEnd(())
 }
@@ -107,7 +112,7 @@ impl Drop for FlushAtEnd {
     }
 }
 
-/// An output of this process without the lock and the buffer of the standard library, which others might wait for.
+/// An output of this process without the lock of the standard library. Others might wait for that.
 pub(crate) fn unlocked(output: &impl AsFd) -> io::Result<File> {
     Ok(output.as_fd().try_clone_to_owned()?.into())
 }
@@ -117,7 +122,7 @@ fn standard_error() -> Option<&'static Sink> {
     STDERR.get_or_init(|| start().ok()).as_ref()
 }
 
-/// The line that says how many lines were lost, as the log's settings have it. Empty if they hide warnings.
+/// The line that says how many lines were lost, in the log's format. Empty if warnings are hidden.
 fn lost_lines_line(lost: u64) -> Vec<u8> {
     COLLECTED.set(Some(Vec::new()));
     tracing::warn!(lines = lost, "log lines were lost: standard error did not take them in time, or at all");
@@ -153,17 +158,14 @@ fn log_panic(panic: &panic::PanicHookInfo<'_>) {
     let thread = thread.name().unwrap_or("unnamed");
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(&backtrace);
+    let sink = standard_error();
     if tracing::enabled!(tracing::Level::ERROR) {
-        tracing::error!(
-            thread,
-            place,
-            backtrace = backtrace.map(tracing::field::display),
-            "panic: {message}"
-        );
-    } else {
-        say(&format!("thread {thread} panicked at {place}: {message}"));
+        let backtrace = backtrace.map(tracing::field::display);
+        tracing::error!(thread, place, backtrace, "panic: {message}");
+    } else if let Some(sink) = sink {
+        sink.push(format!("thread {thread} panicked at {place}: {message}\n").into_bytes());
     }
-    if let Some(sink) = standard_error() {
+    if let Some(sink) = sink {
         sink.flush(PANIC_LIMIT);
     }
 }
@@ -211,5 +213,36 @@ mod tests {
         assert!(error.starts_with("log.level: "), "{error}");
         let error = filter(&level("info"), Some("a=b=c")).unwrap_err().to_string();
         assert!(error.starts_with("RUST_LOG: "), "{error}");
+    }
+
+    /// Set in the child of the test: a hook belongs to the whole process.
+    const CHILD: &str = "PGTOPIC_TEST_PANIC";
+
+    #[test]
+    fn panics_go_the_way_of_the_log() {
+        if std::env::var_os(CHILD).is_some() {
+            let _log = flush_at_end();
+            start(&level("info"), None).unwrap();
+            thread::Builder::new()
+                .name("sender".to_owned())
+                .spawn(|| panic!("on purpose"))
+                .unwrap()
+                .join()
+                .unwrap_err();
+            return;
+        }
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "telemetry::tests::panics_go_the_way_of_the_log", "--nocapture"])
+            .env(CHILD, "1")
+            .env_remove("RUST_BACKTRACE")
+            .output()
+            .unwrap();
+        let said = String::from_utf8(child.stderr).unwrap();
+        assert!(child.status.success(), "{said}");
+        let line = said.lines().find(|line| line.contains("panic: on purpose")).expect(&said);
+        assert!(
+            line.contains("ERROR") && line.contains("sender") && line.contains("telemetry.rs:"),
+            "{line}"
+        );
     }
 }

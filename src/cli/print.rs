@@ -10,13 +10,14 @@ use crate::telemetry::{FLUSH_LIMIT, Sink, unlocked};
 /// Standard output for [`show_line`]. `None` where its thread could not be started.
 static SHOWN: OnceLock<Option<Sink>> = OnceLock::new();
 
-/// Prints a line of a command that ends: every line arrives, so a slow reader holds the command up. A reader that went
-/// away (`pgtopic … | head`) is no reason to fail.
+/// Prints a line of a command that ends by itself. Every line arrives, so a slow reader holds the
+/// command up. A reader that went away (`pgtopic … | head`) is no reason to fail.
 pub(super) fn print_line(line: &str) {
     let _ = writeln!(stdout(), "{line}");
 }
 
-/// Shows a line of a command that runs on: a reader that is slow, or reads nothing, holds nobody up and loses lines.
+/// Shows a line of a command that runs on. A reader that is slow, or reads nothing, holds nobody up
+/// and loses lines.
 pub(super) fn show_line(line: &str) {
     let lost = |lost| format!("  … {lost} lines are not shown …\n").into_bytes();
     let start = || Sink::start("output", unlocked(&stdout())?, lost);
@@ -25,7 +26,7 @@ pub(super) fn show_line(line: &str) {
     }
 }
 
-/// Waits until all lines are shown; not for long if they cannot be.
+/// Waits until all lines are shown, for [`FLUSH_LIMIT`] at most.
 pub(super) fn flush() {
     if let Some(Some(sink)) = SHOWN.get() {
         sink.flush(FLUSH_LIMIT);
