@@ -12,7 +12,7 @@ use super::{
     CliError,
     demo::Demo,
     flags::{ApiFlags, CommonFlags, NetworkFlags, WorkerFlags, environment, start_logging},
-    print::print_line,
+    print::show_line,
     server,
     service::Service,
 };
@@ -130,7 +130,7 @@ impl Dev {
             String::new()
         };
         let kept = if self.temporary { "removed at the end" } else { "kept for the next run" };
-        print_line(&format!(
+        show_line(&format!(
             "\n  pgtopic {version}, for development\n\n  \
              API        http://{api}{taken}\n  \
              API docs   http://{api}/docs\n  \

@@ -76,6 +76,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
+    print::flush();
     result
 }
 

@@ -14,6 +14,8 @@ mod history;
 mod idempotency;
 mod leftovers;
 mod levels;
+#[cfg(target_os = "linux")]
+mod log_sink;
 mod long_transactions;
 mod model;
 mod news;

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::{client::Client, receiver::Receiver, report::Report, traffic::Traffic};
-use super::{CliError, print::print_line};
+use super::{CliError, print::show_line};
 use crate::{config::Config, store::Store};
 
 /// The topic's name.
@@ -48,7 +48,7 @@ impl Demo {
             return Ok(());
         };
         prepared?;
-        print_line(&format!(
+        show_line(&format!(
             "  Two webhooks of topic \"{TOPIC}\" point to a receiver at {}; the second one fails now and then.\n",
             receiver.address()
         ));

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::{CliError, print_line, receiver::Arrival};
+use super::{CliError, receiver::Arrival, show_line};
 
 /// What is known of one partition of one webhook.
 #[derive(Default)]
@@ -65,7 +65,7 @@ impl Report {
             lane.refused = Some(*position);
         }
         let time = jiff::Zoned::now().strftime("%H:%M:%S%.3f").to_string();
-        print_line(&format!(
+        show_line(&format!(
             "  {time}  webhook {webhook}  {partition:<8}  #{position:<6}  {event:<14}  {outcome}"
         ));
         Ok(())
@@ -82,7 +82,7 @@ impl Report {
             format!("webhook {webhook}: {delivered} delivered, {refused} refused, {duplicates} sent twice")
         });
         let webhooks = webhooks.collect::<Vec<_>>().join(" · ");
-        print_line(&format!("  ── {published} published · {webhooks} · every partition in order ──"));
+        show_line(&format!("  ── {published} published · {webhooks} · every partition in order ──"));
     }
 }
 

@@ -42,18 +42,29 @@ impl Ended {
 impl Process {
     /// Starts `pgtopic` with these arguments and no environment but these variables and PATH.
     pub(crate) fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_with(arguments, environment, |_| {})
+    }
+
+    /// The same, with standard output or standard error led elsewhere.
+    pub(crate) fn start_with(
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        redirect: impl FnOnce(&mut Command),
+    ) -> Self {
         let output = tempfile::NamedTempFile::new().unwrap();
         let file = || File::options().append(true).open(output.path()).unwrap();
-        let child = Command::new(Path::new(env!("CARGO_BIN_EXE_pgtopic")))
+        let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_pgtopic")));
+        command
             .args(arguments)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(file())
-            .stderr(file())
-            .spawn()
-            .unwrap();
+            .stderr(file());
+        redirect(&mut command);
+        // What was led elsewhere is closed here with the command.
+        let child = command.spawn().unwrap();
         Self { child, arguments: arguments.join(" "), output }
     }
 
