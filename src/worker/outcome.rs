@@ -44,7 +44,9 @@ impl Engine {
         // A host that swallows every packet fails to connect, slowly: it holds a slot for as long as one that hangs.
         let held_up = match report.result.error_class {
             Some(ErrorClass::Timeout) => true,
-            Some(ErrorClass::Connect | ErrorClass::Protocol) => report.result.duration > SLOW_FAILURE,
+            Some(ErrorClass::Dns | ErrorClass::Connect | ErrorClass::Tls | ErrorClass::Protocol) => {
+                report.result.duration > SLOW_FAILURE
+            }
             _ => false,
         };
         if held_up {
