@@ -14,7 +14,7 @@ use super::{
     settlement::Batch,
 };
 use crate::{
-    domain::{lane::LaneKey, webhook::Target},
+    domain::{lane::LaneKey, webhook::TargetRow},
     store::{
         ClaimedLane, HeldLane, LaneNews, LaneState, ReadLane, ReadLimits, Retirement, Settlement, StoreError,
         Want,
@@ -37,7 +37,7 @@ pub(super) enum Done {
     Settled(Settled),
     Logged { rows: usize, logged: Result<(), StoreError> },
     News { first: bool, news: Result<Vec<LaneNews>, StoreError> },
-    Targets(Result<Vec<Target>, StoreError>),
+    Targets(Result<Vec<TargetRow>, StoreError>),
     Disabled(i64, Result<(), StoreError>),
     Asked,
 }

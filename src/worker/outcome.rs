@@ -9,6 +9,7 @@ use super::{
     lane::Phase,
     operation::Done,
     run::{Report, RunEvent},
+    target::Unusable,
 };
 use crate::{
     domain::{
@@ -165,6 +166,23 @@ impl Engine {
                 Done::Disabled(webhook_id, store.disable_webhook(webhook_id, reason).await)
             });
         }
+    }
+
+    /// No request can be made for the webhook: stop trying, and keep what it is owed. The one worker that disables it
+    /// says so.
+    pub(super) fn disable_unusable(&mut self, unusable: Unusable) {
+        let store = self.store.clone();
+        self.operations.spawn(async move {
+            let Unusable { webhook_id, version, reason } = unusable;
+            let disabled = store.disable_unusable_webhook(webhook_id, &version, &reason).await;
+            if let Ok(true) = disabled {
+                warn!(
+                    webhook_id,
+                    reason, "no request can be made for the webhook: disabled, its backlog is kept"
+                );
+            }
+            Done::Disabled(webhook_id, disabled.map(drop))
+        });
     }
 
     fn on_run_ended(

@@ -33,5 +33,6 @@ mod subscribed;
 mod support;
 mod toolbox;
 mod turns;
+mod unusable_webhooks;
 mod waking;
 mod webhooks;
