@@ -1,7 +1,8 @@
 -- ----------------------------------------------------------------------
 -- webhooks/update: change a webhook, hold it or release it.
 --
--- Releasing it (paused: false) enables it as well.
+-- Releasing it (paused: false) enables it as well. Headers are stored as
+-- they are given: jsonb would write them longer, past their limit.
 --
 -- Parameters: $1 id, $2 the changed columns as a JSON object; those that it
 --             does not name stay as they are.
@@ -11,7 +12,7 @@
 WITH changed AS (
     UPDATE pgtopic.webhooks AS w
        SET url                   = CASE WHEN c ? 'url' THEN c ->> 'url' ELSE w.url END,
-           headers               = CASE WHEN c ? 'headers' THEN (c -> 'headers')::json ELSE w.headers END,
+           headers               = coalesce(changes.headers, w.headers),
            filter                = CASE WHEN c ? 'filter' THEN (c ->> 'filter')::jsonpath ELSE w.filter END,
            format                = CASE WHEN c ? 'format' THEN c ->> 'format' ELSE w.format END,
            batch_size            = CASE WHEN c ? 'batch_size' THEN (c ->> 'batch_size')::integer ELSE w.batch_size END,
@@ -29,7 +30,7 @@ WITH changed AS (
                                         ELSE w.rate_limit_per_second END,
            paused                = CASE WHEN c ? 'paused' THEN (c ->> 'paused')::boolean ELSE w.paused END,
            disabled_reason       = CASE WHEN c -> 'paused' = 'false' THEN NULL ELSE w.disabled_reason END
-      FROM (SELECT $2::text::jsonb AS c) changes
+      FROM (SELECT $2::text::jsonb AS c, $2::text::json -> 'headers' AS headers) changes
      WHERE w.id = $1::bigint
     RETURNING w.*
 )

@@ -187,7 +187,7 @@ async fn pause_webhook(
     change(&state, id, &WebhookChanges::pause(true)).await
 }
 
-/// Release a webhook that was held, or disabled because its receiver answered 410 Gone.
+/// Release a webhook that was held or disabled. One that no request can be made for is disabled again.
 #[utoipa::path(
     post, path = "/webhooks/{id}/resume", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
     responses((status = 200, description = "The webhook as it is now.", body = Webhook), Problems),

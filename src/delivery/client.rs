@@ -3,7 +3,7 @@
 //! It follows no redirect, uses no proxy and knows no time limit of its own but that for connecting: [`send`](super::send)
 //! sets one around the whole exchange. When its future is dropped, its connection is closed.
 
-use std::{fmt, sync::Arc};
+use std::{error::Error, fmt, io, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -15,10 +15,11 @@ use hyper::{
 
 use super::{
     AddressGuard,
-    connect::{BoxError, Connector},
+    connect::{ConnectError, Connector},
     pool::{Connection, Pool},
     target::Destination,
 };
+use crate::domain::attempt::ErrorClass;
 
 /// How much of an answer's body is read, in bytes. A receiver that sends more is judged by its status and disconnected.
 const MAX_BODY: usize = 16 * 1024;
@@ -54,6 +55,12 @@ impl Client {
         Ok(Self { connector: Connector::new(guard)?, pool: Arc::default() })
     }
 
+    /// A client with other settings of TLS than the platform's.
+    #[cfg(test)]
+    pub(super) fn with_tls(guard: AddressGuard, config: rustls::ClientConfig) -> Self {
+        Self { connector: Connector::with_tls(guard, config), pool: Arc::default() }
+    }
+
     /// Sends a request and reads the answer to its end, or as much of it as is ever read.
     ///
     /// `progress` tells how far it came, also when this future is dropped.
@@ -84,7 +91,7 @@ impl Client {
             let was_kept = kept.is_some();
             let mut connection = match kept {
                 Some(connection) => connection,
-                None => self.connect(&destination.uri).await.map_err(ExchangeError::Connect)?,
+                None => self.connect(&destination.uri).await?,
             };
             *progress = Progress::Waiting;
             match connection.try_send_request(request).await {
@@ -102,9 +109,10 @@ impl Client {
         }
     }
 
-    async fn connect(&self, uri: &Uri) -> Result<Connection, BoxError> {
+    async fn connect(&self, uri: &Uri) -> Result<Connection, ExchangeError> {
         let stream = self.connector.connect(uri).await?;
-        let (connection, driver) = http1::Builder::new().max_buf_size(MAX_BUFFER).handshake(stream).await?;
+        let opened = http1::Builder::new().max_buf_size(MAX_BUFFER).handshake(stream).await;
+        let (connection, driver) = opened.map_err(ExchangeError::Http)?;
         tokio::spawn(async move {
             // Whoever waits for an answer gets the error as well; without a request in flight it concerns nobody.
             if let Err(error) = driver.await {
@@ -161,12 +169,32 @@ pub(super) struct Answer {
 }
 
 /// Why there is no whole answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum ExchangeError {
     /// No connection could be made.
-    Connect(BoxError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// The connection broke, or what came was not HTTP.
+    #[error(transparent)]
     Http(hyper::Error),
+}
+
+impl ExchangeError {
+    /// The class of an attempt that ended so.
+    pub(super) fn class(&self) -> ErrorClass {
+        match self {
+            Self::Connect(error) => error.class(),
+            // With TLS 1.3 the client's part of the handshake is over before the receiver may refuse it.
+            Self::Http(error) if is_tls(error) => ErrorClass::Tls,
+            Self::Http(_) => ErrorClass::Protocol,
+        }
+    }
+}
+
+/// Whether TLS is what failed on an open connection.
+fn is_tls(error: &hyper::Error) -> bool {
+    let below = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    below.and_then(io::Error::get_ref).is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
 }
 
 #[cfg(test)]

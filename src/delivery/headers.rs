@@ -12,13 +12,12 @@ use hyper::{
 use serde_json::value::RawValue;
 
 use super::traceparent;
+use crate::domain::headers::HEADERS_MAX;
 
 /// The longest header name, in bytes.
 const MAX_NAME_LENGTH: usize = 256;
 /// The longest header value, in bytes; common servers refuse longer ones.
 const MAX_VALUE_LENGTH: usize = 4096;
-/// How many headers of a message are sent; what SQL wrote beyond them is left out.
-const MAX_MESSAGE_HEADERS: usize = 64;
 
 const TRACEPARENT: &str = "traceparent";
 
@@ -129,12 +128,12 @@ pub(super) fn build(fixed: &HeaderMap, stamp: Stamp<'_>) -> HeaderMap {
     headers
 }
 
-/// Adds what a message brought. It comes from SQL, where nobody checked it: what cannot be sent is left out, because a
-/// message with a bad header is still owed.
+/// Adds what a message brought, of at most [`HEADERS_MAX`] headers. It comes from SQL, where nobody checked names and
+/// values: what cannot be sent is left out, because a message with a bad header is still owed.
 fn add_message_headers(headers: &mut HeaderMap, json: &str) {
     // Values stay unparsed, so that one that cannot be read does not take the others with it.
     let Ok(members) = serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(json) else { return };
-    for (name, value) in members.into_iter().take(MAX_MESSAGE_HEADERS) {
+    for (name, value) in members.into_iter().take(HEADERS_MAX) {
         let Ok(value) = serde_json::from_str::<String>(value.get()) else { continue };
         let Ok((name, parsed)) = parse_header(&name, &value) else { continue };
         let broken_trace = name == TRACEPARENT && !traceparent::is_valid(&value);
@@ -242,7 +241,7 @@ mod tests {
     fn a_multitude_of_message_headers_is_cut() {
         let members: Vec<_> = (0..40_000).map(|n| format!(r#""x-{n}":"v""#)).collect();
         let headers = build(&HeaderMap::new(), stamp(Some(&format!("{{{}}}", members.join(",")))));
-        assert_eq!(headers.len(), 7 + MAX_MESSAGE_HEADERS);
+        assert_eq!(headers.len(), 7 + HEADERS_MAX);
     }
 
     #[rstest]

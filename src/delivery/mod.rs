@@ -26,15 +26,15 @@
 //! | `client` | one request and its answer, over a kept connection or a new one |
 //! | `target` | what of a request is the same for every message of a webhook |
 //! | `send` | one attempt: from messages to an attempt's result |
-//! | `judge` | what an answer means, and how it is told |
+//! | `classify` | what an answer means, or the lack of one, and how it is told |
 //! | `retry_after` | the `Retry-After` header |
 
 mod address;
 mod body;
+mod classify;
 mod client;
 mod connect;
 mod headers;
-mod judge;
 mod pool;
 mod resolve;
 mod retry_after;
@@ -45,7 +45,11 @@ mod traceparent;
 mod url;
 
 #[cfg(test)]
+mod class_tests;
+#[cfg(test)]
 mod test_server;
+#[cfg(test)]
+mod test_tls;
 
 pub use address::{AddressGuard, ForbiddenAddress};
 pub use client::{Client, ClientError};

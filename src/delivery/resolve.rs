@@ -32,7 +32,7 @@ impl Lookups {
     }
 
     /// Runs `look_up`, or waits for what another caller runs for the same name.
-    async fn share<F: Future<Output = io::Result<Vec<SocketAddr>>>>(
+    pub(super) async fn share<F: Future<Output = io::Result<Vec<SocketAddr>>>>(
         &self,
         name: &str,
         look_up: impl FnOnce() -> F,
@@ -43,6 +43,12 @@ impl Lookups {
             .cell
             .get_or_init(|| async { look_up().await.map_err(|error| (error.kind(), error.to_string())) });
         answer.await.clone().map_err(|(kind, text)| io::Error::new(kind, text))
+    }
+
+    /// Whether a name is being looked up.
+    #[cfg(test)]
+    pub(super) fn is_running(&self, name: &str) -> bool {
+        self.lock().contains_key(name)
     }
 
     fn lock(&self) -> MutexGuard<'_, Running> {

@@ -4,8 +4,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::{
     Client, PreparedTarget,
-    client::{ExchangeError, Progress},
-    judge::{describe, failed, is_forbidden, judge, timed_out},
+    classify::{classify_response, describe, failed, timed_out},
+    client::Progress,
 };
 use crate::domain::{
     attempt::{AttemptResult, ErrorClass},
@@ -40,15 +40,10 @@ pub async fn send(
     let mut progress = Progress::default();
     let exchange = client.exchange(target.destination(), request, &mut progress);
     match tokio::time::timeout(target.timeout(), exchange).await {
-        Ok(Ok(answer)) => judge(started, &answer),
-        Ok(Err(ExchangeError::Connect(error))) => {
-            let class =
-                if is_forbidden(error.as_ref()) { ErrorClass::Forbidden } else { ErrorClass::Connect };
-            failed(started, class, describe(error.as_ref()))
-        }
-        Ok(Err(ExchangeError::Http(error))) => AttemptResult {
+        Ok(Ok(answer)) => classify_response(started, &answer),
+        Ok(Err(error)) => AttemptResult {
             status_code: progress.status(),
-            ..failed(started, ErrorClass::Protocol, describe(&error))
+            ..failed(started, error.class(), describe(&error))
         },
         Err(_) => AttemptResult {
             status_code: progress.status(),
@@ -62,10 +57,7 @@ mod tests {
     use std::time::Duration;
 
     use rstest::rstest;
-    use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::TcpListener,
-    };
+    use tokio::net::TcpListener;
 
     use super::{
         super::{
@@ -262,16 +254,6 @@ mod tests {
         server.await.expect("no panic");
     }
 
-    #[tokio::test]
-    async fn a_refused_port_says_so() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        drop(listener);
-        let result = send_one(&format!("http://{address}/")).await;
-        assert_eq!((result.outcome, result.error_class), (Outcome::Failed, Some(ErrorClass::Connect)));
-        assert!(result.error.as_deref().is_some_and(|text| text.contains("refused")), "{result:?}");
-    }
-
     #[rstest]
     #[case::literal("127.0.0.1")]
     #[case::name("localhost")]
@@ -286,22 +268,5 @@ mod tests {
         assert!(result.error.as_deref().is_some_and(|text| text.contains("loopback")), "{result:?}");
         assert!(server.requests().is_empty());
         assert_eq!(send_one(&url).await.outcome, Outcome::Accepted);
-    }
-
-    #[tokio::test]
-    async fn tls_to_a_plain_receiver_is_a_failed_connection() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("https://{}/", listener.local_addr().expect("bound"));
-        tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.expect("a connection");
-            stream.read_u8().await.expect("the start of a handshake");
-            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.expect("an open connection");
-        });
-        let result = send_one(&url).await;
-        assert_eq!(
-            (result.outcome, result.error_class),
-            (Outcome::Failed, Some(ErrorClass::Connect)),
-            "{result:?}"
-        );
     }
 }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::domain::{
     attempt::{AttemptResult, ErrorClass, Outcome},
+    headers::HEADERS_MAX,
     message::Message,
     webhook::{Format, Target},
 };
@@ -40,6 +41,12 @@ pub enum PrepareError {
     /// One of its headers cannot be sent.
     #[error(transparent)]
     Header(#[from] HeaderError),
+    /// It has more headers than a webhook may bring.
+    #[error("the webhook has {count} headers, more than the {HEADERS_MAX} allowed")]
+    TooManyHeaders {
+        /// How many it has.
+        count: usize,
+    },
     /// Its topic's name does not fit into a header.
     #[error("the topic's name is not visible ASCII")]
     Topic,
@@ -86,13 +93,20 @@ impl PreparedTarget {
     ///
     /// Whether the URL's address may be reached is left to the connection, which knows it for certain.
     ///
+    /// Never panics, whatever SQL wrote: the worker that prepares a webhook prepares all the others as well.
+    ///
     /// # Errors
-    /// [`PrepareError`] if the URL, a secret or a header is not valid. Registration checks them all, so only SQL that
-    /// went around it leads here.
+    /// [`PrepareError`] if the URL, a secret, a header or the topic's name is not valid, or if there are too many headers.
+    /// Registration checks them all, so only SQL that went around it leads here.
     pub fn new(target: &Target) -> Result<Self, PrepareError> {
         let uri = url::parse_url(&target.url)?;
         if target.secrets.is_empty() {
             return Err(PrepareError::NoSecret);
+        }
+        // A map of headers panics where it holds more than some 24,000.
+        let count = target.headers.len();
+        if count > HEADERS_MAX {
+            return Err(PrepareError::TooManyHeaders { count });
         }
         let keys = target.secrets.iter().map(|secret| SigningKey::parse(secret.expose_secret()));
         let (host, origin) = host_and_origin(&uri);
@@ -203,9 +217,13 @@ fn origin_form(uri: &Uri) -> Result<Uri, UrlError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
     use rstest::rstest;
 
-    use super::{super::test_server::target, *};
+    use super::{
+        super::test_server::{message, target},
+        *,
+    };
 
     fn prepare(change: impl FnOnce(&mut Target)) -> Result<PreparedTarget, PrepareError> {
         let mut target = target("https://example.com/hook?key=hunter2");
@@ -240,6 +258,39 @@ mod tests {
         assert_eq!(result.outcome, Outcome::Failed);
         assert_eq!(result.error_class, Some(ErrorClass::Request));
         assert_eq!(result.error.as_deref(), Some("the webhook has no signing secret"));
+    }
+
+    #[test]
+    fn a_multitude_of_headers_is_an_error_and_no_panic() {
+        for count in [65, 25_000, 100_000] {
+            let mut target = target("http://a/");
+            target.headers = (0..count).map(|n| (format!("x-{n}"), "v".to_owned())).collect();
+            let error = PreparedTarget::new(&target).expect_err("too many");
+            assert_eq!(error, PrepareError::TooManyHeaders { count });
+        }
+        let mut target = target("http://a/");
+        target.headers = (0..64).map(|n| (format!("x-{n}"), "v".to_owned())).collect();
+        PreparedTarget::new(&target).expect("as many as there may be");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_webhook_holds_it_can_be_prepared_or_is_an_error_of_one_line(
+            topic in "\\PC{0,20}|[\\x00-\\x1f]{1,3}", url in "(https?://)?\\PC{0,40}", batch_size: usize,
+            secrets in vec("(whsec_)?([A-Za-z0-9+/]{32,48}|\\PC{0,40})", 0..3),
+            headers in vec(("\\PC{0,20}|[a-z]{1,9}", "\\PC{0,20}|[\\x00-\\x1f]{1,3}"), 0..5),
+        ) {
+            let mut target = target(&url);
+            (target.topic, target.batch_size, target.headers) = (topic, batch_size, headers);
+            target.secrets = secrets.into_iter().map(Into::into).collect();
+            match PreparedTarget::new(&target) {
+                Ok(prepared) => {
+                    let message = message(1, "{}");
+                    prepared.request(std::slice::from_ref(&message), &message, 1, false, 1);
+                }
+                Err(error) => prop_assert!(!error.to_string().contains(['\n', '\0']), "{error}"),
+            }
+        }
     }
 
     #[test]

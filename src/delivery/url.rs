@@ -120,7 +120,7 @@ pub(super) fn parse_url(url: &str) -> Result<Uri, UrlError> {
 }
 
 /// The host without the brackets of an IPv6 address and without the final dot of an absolute name.
-fn bare_host(uri: &Uri) -> &str {
+pub(super) fn bare_host(uri: &Uri) -> &str {
     let host = uri.host().unwrap_or_default();
     if let Some(inside) = host.strip_prefix('[') {
         return inside.strip_suffix(']').unwrap_or(inside);

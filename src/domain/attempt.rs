@@ -25,18 +25,25 @@ impl Outcome {
 }
 
 /// What kind of failure ended an attempt; the word stored in `attempts.error_class`.
+///
+/// In the order in which a request meets them: from the host's name to the receiver's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// The receiver answered with a status outside 2xx.
-    Status,
-    /// The receiver answered with a redirect, which is never followed.
-    Redirect,
-    /// No connection could be made: name resolution, refusal, reset, TLS.
+    /// The host's name did not resolve: it has no address, or no name server answered.
+    Dns,
+    /// No address could be connected to: refused, reset, unreachable, no answer in time.
     Connect,
+    /// The TLS handshake failed, or the certificate is not trusted. Also an `https` URL of a
+    /// receiver that speaks plain HTTP.
+    Tls,
     /// The address is private, loopback or otherwise not to be reached, and no network allows it.
     Forbidden,
     /// The request took longer than the webhook's timeout, body included.
     Timeout,
+    /// The receiver answered with a status outside 2xx that is no redirect.
+    Status,
+    /// The receiver answered with a redirect, which is never followed.
+    Redirect,
     /// The connection broke, or the answer was not HTTP.
     Protocol,
     /// The request could not be built from what the webhook and the message say.
@@ -44,17 +51,37 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
+    /// Every class.
+    pub const ALL: [Self; 9] = [
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Forbidden,
+        Self::Timeout,
+        Self::Status,
+        Self::Redirect,
+        Self::Protocol,
+        Self::Request,
+    ];
+
     /// The word stored in `attempts.error_class`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Status => "status",
-            Self::Redirect => "redirect",
+            Self::Dns => "dns",
             Self::Connect => "connect",
+            Self::Tls => "tls",
             Self::Forbidden => "forbidden",
             Self::Timeout => "timeout",
+            Self::Status => "status",
+            Self::Redirect => "redirect",
             Self::Protocol => "protocol",
             Self::Request => "request",
         }
+    }
+
+    /// The class that a stored word names.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == word)
     }
 }
 
@@ -75,4 +102,17 @@ pub struct AttemptResult {
     pub response_excerpt: Option<String>,
     /// What the receiver asked for in `Retry-After`.
     pub retry_after: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_classes_are_those_of_the_contract() {
+        let words = ErrorClass::ALL.map(ErrorClass::as_str).join(" ");
+        assert_eq!(words, "dns connect tls forbidden timeout status redirect protocol request");
+        assert_eq!(ErrorClass::ALL.map(|class| ErrorClass::parse(class.as_str())), ErrorClass::ALL.map(Some));
+        assert_eq!(ErrorClass::parse("network"), None);
+    }
 }

@@ -91,7 +91,8 @@ pub struct AttemptRecord {
     pub outcome: String,
     /// The HTTP status, where an answer came.
     pub status_code: Option<i16>,
-    /// The kind of failure.
+    /// The kind of failure: `dns`, `connect`, `tls`, `forbidden`, `timeout`, `status`, `redirect`, `protocol` or
+    /// `request`; null where it was accepted.
     pub error_class: Option<String>,
     /// Why it failed.
     pub error: Option<String>,

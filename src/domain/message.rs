@@ -24,6 +24,13 @@ pub struct Message {
     pub created_at: Timestamp,
 }
 
+impl Message {
+    /// How many bytes of memory its payload and its headers take: what budgets of bytes count.
+    pub fn bytes(&self) -> usize {
+        self.payload.len() + self.headers.as_ref().map_or(0, String::len)
+    }
+}
+
 /// What a publisher is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Published {
@@ -74,4 +81,23 @@ pub struct MessageStatus {
     pub headers: Option<Box<RawValue>>,
     /// Where it stands with each webhook that was, or is, owed it; at most 1000.
     pub deliveries: Vec<MessageDelivery>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_headers_of_a_message_count_as_its_payload_does() {
+        let mut message = Message {
+            id: 1,
+            partition_key: "a".into(),
+            payload: "12345".into(),
+            headers: None,
+            created_at: Timestamp::UNIX_EPOCH,
+        };
+        assert_eq!(message.bytes(), 5);
+        message.headers = Some(r#"{"x":"y"}"#.to_owned());
+        assert_eq!(message.bytes(), 14);
+    }
 }

@@ -1,12 +1,11 @@
 //! The words of pgtopic as types, and its pure rules. Nothing in here does I/O.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Deserializer};
 
 pub mod attempt;
 pub mod dead_letter;
 pub mod delivery;
+pub mod headers;
 pub mod lane;
 pub mod message;
 pub mod new_message;
@@ -22,9 +21,4 @@ pub mod webhook;
 #[expect(clippy::option_option, reason = "three cases: left out, null, a value")]
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(field).map(Some)
-}
-
-/// Headers as the JSON text that is stored.
-fn headers_json(headers: &BTreeMap<String, String>) -> String {
-    serde_json::to_string(headers).expect("a map of strings always has a JSON form")
 }

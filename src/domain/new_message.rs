@@ -1,11 +1,12 @@
 //! What a message is made of, and the rules it must keep.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::violation::Violations;
+use super::{
+    headers::{Headers, check_headers, headers_json},
+    violation::Violations,
+};
 
 /// The longest partition key, in bytes.
 const PARTITION_KEY_MAX: usize = 1024;
@@ -25,9 +26,9 @@ pub struct NewMessage {
     #[serde(default)]
     #[schema(examples("user-42"))]
     pub partition_key: Option<String>,
-    /// Headers sent with the message.
+    /// Headers sent with the message: at most 64, of at most 8192 bytes as JSON.
     #[serde(default)]
-    pub headers: Option<BTreeMap<String, String>>,
+    pub headers: Option<Headers>,
     /// Publishing again with a key that was used in this topic publishes nothing and answers the first id.
     #[serde(default)]
     pub idempotency_key: Option<String>,
@@ -39,12 +40,13 @@ impl NewMessage {
         let mut violations = Violations::default();
         check_key(self.partition_key.as_deref(), "partition_key", PARTITION_KEY_MAX, &mut violations);
         check_key(self.idempotency_key.as_deref(), "idempotency_key", IDEMPOTENCY_KEY_MAX, &mut violations);
+        check_headers(self.headers.as_ref(), &mut violations);
         violations.finish()
     }
 
     /// The headers as the JSON text that is stored.
     pub fn headers_json(&self) -> Option<String> {
-        self.headers.as_ref().map(super::headers_json)
+        self.headers.as_ref().map(headers_json)
     }
 }
 
@@ -82,6 +84,16 @@ mod tests {
         assert_eq!(message.payload.get(), "null");
         let error = serde_json::from_str::<NewMessage>("{}").unwrap_err();
         assert!(error.to_string().contains("missing field `payload`"), "{error}");
+    }
+
+    #[test]
+    fn the_limits_of_headers_hold() {
+        let mut message = message("a", "once");
+        message.headers = Some((0..64).map(|n| (format!("x-{n}"), String::new())).collect());
+        assert_eq!(message.check(), Ok(()));
+        message.headers.as_mut().unwrap().insert("x-64".to_owned(), String::new());
+        let broken = message.check().unwrap_err().into_vec();
+        assert_eq!(broken.iter().map(|violation| &*violation.field).collect::<Vec<_>>(), ["headers"]);
     }
 
     proptest! {

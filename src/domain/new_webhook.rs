@@ -2,12 +2,13 @@
 //!
 //! The rules of URLs, header names and secrets are those of sending, and are checked there.
 
-use std::{collections::BTreeMap, fmt::Display};
+use std::fmt::Display;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{
+    headers::{Headers, check_headers, headers_json},
     new_topic::TopicRef,
     violation::Violations,
     webhook::{Format, OnExhausted},
@@ -36,9 +37,9 @@ pub struct NewWebhook {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub secret: Option<SecretString>,
-    /// Headers sent with every request.
+    /// Headers sent with every request: at most 64, of at most 8192 bytes as JSON.
     #[serde(default)]
-    pub headers: Option<BTreeMap<String, String>>,
+    pub headers: Option<Headers>,
     /// A jsonpath predicate: only messages whose payload it is true for are sent.
     #[serde(default)]
     #[schema(examples("$.event == \"order.created\""))]
@@ -86,6 +87,7 @@ impl NewWebhook {
             "must be given, or topic_id in its place, and not both",
         );
         violations.require(self.start_from.is_none(), "start_from", "is not supported yet");
+        check_headers(self.headers.as_ref(), &mut violations);
         Policy {
             filter: self.filter.as_deref(),
             batch_size: self.batch_size,
@@ -110,7 +112,7 @@ impl NewWebhook {
 
     /// The headers as the JSON text that is stored.
     pub fn headers_json(&self) -> String {
-        self.headers.as_ref().map_or_else(|| "{}".to_owned(), super::headers_json)
+        self.headers.as_ref().map_or_else(|| "{}".to_owned(), headers_json)
     }
 }
 
@@ -123,9 +125,9 @@ pub struct WebhookChanges {
     /// Where requests go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Headers sent with every request, in place of all there were.
+    /// Headers sent with every request, in place of all there were: at most 64, of at most 8192 bytes as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub headers: Option<BTreeMap<String, String>>,
+    pub headers: Option<Headers>,
     /// A jsonpath predicate, for messages published from now on; null lets everything through.
     #[serde(default, deserialize_with = "super::present", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -177,6 +179,7 @@ impl WebhookChanges {
     /// Whether every rule holds.
     pub fn check(&self) -> Result<(), Violations> {
         let mut violations = Violations::default();
+        check_headers(self.headers.as_ref(), &mut violations);
         Policy {
             filter: self.filter.as_ref().and_then(Option::as_deref),
             batch_size: self.batch_size,
@@ -292,6 +295,20 @@ mod tests {
                 "rate_limit_per_second"
             ]
         );
+    }
+
+    #[test]
+    fn the_limits_of_headers_hold_for_a_webhook_and_its_changes() {
+        let headers =
+            |count| (0..count).map(|n| (format!("x-{n}"), json!(""))).collect::<serde_json::Map<_, _>>();
+        let changes = |count| {
+            let changes = json!({"headers": headers(count)});
+            serde_json::from_value::<WebhookChanges>(changes).unwrap().check().map_err(Violations::into_vec)
+        };
+        assert_eq!(broken(&webhook(&json!({"headers": headers(64)}))), [""; 0]);
+        assert_eq!(broken(&webhook(&json!({"headers": headers(65)}))), ["headers"]);
+        assert_eq!(changes(64), Ok(()));
+        assert_eq!(changes(65).unwrap_err()[0].field, "headers");
     }
 
     #[test]

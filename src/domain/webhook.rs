@@ -116,6 +116,38 @@ impl fmt::Debug for Target {
     }
 }
 
+/// A webhook as a worker finds it in the database.
+#[derive(Debug, Clone)]
+pub struct TargetRow {
+    /// The webhook.
+    pub webhook_id: i64,
+    /// Whether lanes of this webhook may be claimed: active, not paused, not disabled.
+    pub deliverable: bool,
+    /// Which version of the row was read; another after every change.
+    pub version: String,
+    /// What a worker must know, or why it cannot be read.
+    pub target: Result<Target, UnreadableTarget>,
+}
+
+/// Why a webhook's row cannot be read. Messages are one line, and show no value that may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnreadableTarget {
+    /// The headers are no JSON object of strings.
+    #[error("the webhook's headers are not a JSON object whose values are strings")]
+    Headers,
+    /// A column holds a word that this release does not know.
+    #[error("the webhook's {column} is {value:?}, which this release does not know")]
+    Unknown {
+        /// The column.
+        column: &'static str,
+        /// What stands in it.
+        value: String,
+    },
+    /// A column holds something of another type than it should, such as null in an array.
+    #[error("the webhook's {0} cannot be read")]
+    Column(&'static str),
+}
+
 /// A webhook as its operators see it. A policy field that is null means the worker's `delivery` default. Secrets never
 /// show, and of the headers, which may hold credentials, only the names do.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
@@ -154,7 +186,8 @@ pub struct Webhook {
     pub state: String,
     /// Whether it is held; its backlog is kept.
     pub paused: bool,
-    /// Why requests stopped (a receiver answered 410 Gone); null while enabled. The backlog is kept.
+    /// Why requests stopped: the receiver answered 410 Gone, or SQL wrote settings that no request can be made of. Null
+    /// while enabled. The backlog is kept.
     pub disabled_reason: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,

@@ -3,27 +3,30 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use secrecy::SecretString;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::FromSql};
 
 use super::{Store, error::StoreError, statement::sql};
 use crate::{
     config::DeliveryConfig,
-    domain::webhook::{Format, OnExhausted, Policy, Target},
+    domain::webhook::{Format, OnExhausted, Policy, Target, TargetRow, UnreadableTarget},
 };
 
 impl Store {
     /// All webhooks; what their own policy leaves open is filled in from `defaults`.
-    pub async fn list_targets(&self, defaults: &DeliveryConfig) -> Result<Vec<Target>, StoreError> {
+    ///
+    /// A row that cannot be read takes no other with it: it is listed with the reason.
+    pub async fn list_targets(&self, defaults: &DeliveryConfig) -> Result<Vec<TargetRow>, StoreError> {
         let rows = self.query(sql!("webhooks/targets"), &[]).await?;
-        let targets = rows.iter().filter_map(|row| match target(row, defaults) {
-            Ok(target) => Some(target),
-            Err(error) => {
-                // Written past the API's checks. It must not stop the others.
-                tracing::error!(webhook_id = row.get::<_, i64>(0), %error, "webhook cannot be delivered to");
-                None
-            }
-        });
-        Ok(targets.collect())
+        rows.iter()
+            .map(|row| {
+                Ok(TargetRow {
+                    webhook_id: row.try_get(0)?,
+                    deliverable: row.try_get(14)?,
+                    version: row.try_get(15)?,
+                    target: target(row, defaults),
+                })
+            })
+            .collect()
     }
 
     /// Stops requests to a webhook whose receiver said it is gone. Its backlog is kept.
@@ -31,37 +34,58 @@ impl Store {
         self.execute(sql!("webhooks/disable"), &[&webhook_id, &reason]).await?;
         Ok(())
     }
+
+    /// Stops requests to a webhook of which none can be made. Its backlog is kept. Says whether this call did it.
+    ///
+    /// Does nothing where the webhook is disabled already, and where its row is another than `version`, the one that
+    /// was read: a change since may have repaired it, and whoever reads it next decides anew.
+    pub async fn disable_unusable_webhook(
+        &self,
+        webhook_id: i64,
+        version: &str,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
+        let parameters: super::Parameters<'_> = &[&webhook_id, &version, &reason];
+        Ok(self.execute(sql!("webhooks/disable_unusable"), parameters).await? > 0)
+    }
 }
 
 /// A webhook as it stands in the table.
-fn target(row: &Row, defaults: &DeliveryConfig) -> Result<Target, StoreError> {
-    let unexpected = |what: &str| StoreError::Unexpected(format!("webhooks.{what}"));
+fn target(row: &Row, defaults: &DeliveryConfig) -> Result<Target, UnreadableTarget> {
     let headers: BTreeMap<String, String> =
-        serde_json::from_str(row.try_get(4)?).map_err(|_| unexpected("headers"))?;
-    let secrets: Vec<String> = row.try_get(3)?;
-    let number = |column: usize, default: u64| -> Result<u64, StoreError> {
-        Ok(row
-            .try_get::<_, Option<i32>>(column)?
-            .and_then(|value| u64::try_from(value).ok())
-            .unwrap_or(default))
+        serde_json::from_str(read(row, 4, "headers")?).map_err(|_| UnreadableTarget::Headers)?;
+    let secrets: Vec<String> = read(row, 3, "secrets")?;
+    let (format, on_exhausted) = (read(row, 5, "format")?, read(row, 11, "on_exhausted")?);
+    let unknown = |column, value: &str| UnreadableTarget::Unknown { column, value: value.to_owned() };
+    let number = |column: usize, name, default: u64| -> Result<u64, UnreadableTarget> {
+        let value: Option<i32> = read(row, column, name)?;
+        Ok(value.and_then(|value| u64::try_from(value).ok()).unwrap_or(default))
     };
+    let max_retries = number(7, "max_retries", defaults.max_retries.into())?;
+    let max_in_flight: Option<i32> = read(row, 12, "max_in_flight")?;
     Ok(Target {
-        webhook_id: row.try_get(0)?,
-        topic: row.try_get(1)?,
-        url: row.try_get(2)?,
+        webhook_id: read(row, 0, "id")?,
+        topic: read(row, 1, "topic")?,
+        url: read(row, 2, "url")?,
         secrets: secrets.into_iter().map(SecretString::from).collect(),
         headers: headers.into_iter().collect(),
-        format: Format::parse(row.try_get(5)?).ok_or_else(|| unexpected("format"))?,
-        batch_size: usize::try_from(row.try_get::<_, i32>(6)?).unwrap_or(1).max(1),
+        format: Format::parse(format).ok_or_else(|| unknown("format", format))?,
+        batch_size: usize::try_from(read::<i32>(row, 6, "batch_size")?).unwrap_or(1).max(1),
         policy: Policy {
-            max_retries: u32::try_from(number(7, defaults.max_retries.into())?).unwrap_or(u32::MAX),
-            backoff_factor: row.try_get::<_, Option<f64>>(8)?.unwrap_or(defaults.backoff_factor),
-            max_backoff: Duration::from_secs(number(9, defaults.max_backoff_seconds)?),
-            timeout: Duration::from_secs(number(10, defaults.timeout_seconds)?),
-            on_exhausted: OnExhausted::parse(row.try_get(11)?).ok_or_else(|| unexpected("on_exhausted"))?,
-            max_in_flight: row.try_get::<_, Option<i32>>(12)?.and_then(|value| u32::try_from(value).ok()),
+            max_retries: u32::try_from(max_retries).unwrap_or(u32::MAX),
+            backoff_factor: read::<Option<f64>>(row, 8, "backoff_factor")?.unwrap_or(defaults.backoff_factor),
+            max_backoff: Duration::from_secs(number(9, "max_backoff_seconds", defaults.max_backoff_seconds)?),
+            timeout: Duration::from_secs(number(10, "timeout_seconds", defaults.timeout_seconds)?),
+            on_exhausted: OnExhausted::parse(on_exhausted)
+                .ok_or_else(|| unknown("on_exhausted", on_exhausted))?,
+            max_in_flight: max_in_flight.and_then(|value| u32::try_from(value).ok()),
         },
-        rate_limit_per_second: row.try_get(13)?,
-        deliverable: row.try_get(14)?,
+        rate_limit_per_second: read(row, 13, "rate_limit_per_second")?,
+        deliverable: read(row, 14, "state")?,
     })
+}
+
+/// A column's value. The error names the column and never shows what stands in it.
+fn read<'a, T: FromSql<'a>>(row: &'a Row, column: usize, name: &'static str) -> Result<T, UnreadableTarget> {
+    row.try_get(column).map_err(|_| UnreadableTarget::Column(name))
 }

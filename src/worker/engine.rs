@@ -337,14 +337,18 @@ impl Engine {
     }
 
     /// The webhooks were read: take them in.
-    pub(super) fn on_targets(&mut self, current: Option<Vec<crate::domain::webhook::Target>>) {
+    pub(super) fn on_targets(&mut self, current: Option<Vec<crate::domain::webhook::TargetRow>>) {
         self.under_way.refresh = false;
         let Some(current) = current else {
             self.targets_due = Instant::now() + Duration::from_secs(1);
             return;
         };
-        if super::target::replace(&mut self.targets, current) {
+        let replaced = super::target::replace(&mut self.targets, current);
+        if replaced.gone {
             self.signals.orphans.notify_one();
+        }
+        for unusable in replaced.unusable {
+            self.disable_unusable(unusable);
         }
         let longest = self.targets.values().map(|target| target.lease()).max().unwrap_or_default();
         // Never below what a webhook without a policy needs: the first one to come must not wait for a longer lease.

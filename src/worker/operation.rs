@@ -17,7 +17,7 @@ use super::{
     settlement::Batch,
 };
 use crate::{
-    domain::{lane::LaneKey, webhook::Target},
+    domain::{lane::LaneKey, webhook::TargetRow},
     store::{
         Claim, ClaimedLane, HeldLane, LaneNews, LaneOutcomes, LaneState, Looked, ReadLane, ReadLimits,
         Removal, SettleOutcome, Settlement, Store, StoreError, Want,
@@ -44,7 +44,7 @@ pub(super) enum Done {
     Settled(Settled),
     Logged { rows: usize, logged: Result<(), StoreError> },
     News { first: bool, news: Result<Vec<LaneNews>, StoreError> },
-    Targets(Result<Vec<Target>, StoreError>),
+    Targets(Result<Vec<TargetRow>, StoreError>),
     Disabled(i64, Result<(), StoreError>),
     Asked,
 }

@@ -9,6 +9,7 @@ use super::{
     lane::Phase,
     operation::Done,
     run::{Report, RunEvent},
+    target::Unusable,
 };
 use crate::{
     domain::{
@@ -44,7 +45,9 @@ impl Engine {
         // A host that swallows every packet fails to connect, slowly: it holds a slot for as long as one that hangs.
         let held_up = match report.result.error_class {
             Some(ErrorClass::Timeout) => true,
-            Some(ErrorClass::Connect | ErrorClass::Protocol) => report.result.duration > SLOW_FAILURE,
+            Some(ErrorClass::Dns | ErrorClass::Connect | ErrorClass::Tls | ErrorClass::Protocol) => {
+                report.result.duration > SLOW_FAILURE
+            }
             _ => false,
         };
         if held_up {
@@ -164,6 +167,23 @@ impl Engine {
                 Done::Disabled(webhook_id, store.disable_webhook(webhook_id, reason).await)
             });
         }
+    }
+
+    /// No request can be made for the webhook: stop trying, and keep what it is owed. The one worker that disables it
+    /// says so.
+    pub(super) fn disable_unusable(&mut self, unusable: Unusable) {
+        let store = self.store.clone();
+        self.operations.spawn(async move {
+            let Unusable { webhook_id, version, reason } = unusable;
+            let disabled = store.disable_unusable_webhook(webhook_id, &version, &reason).await;
+            if let Ok(true) = disabled {
+                warn!(
+                    webhook_id,
+                    reason, "no request can be made for the webhook: disabled, its backlog is kept"
+                );
+            }
+            Done::Disabled(webhook_id, disabled.map(drop))
+        });
     }
 
     fn on_run_ended(

@@ -1,7 +1,7 @@
 //! A webhook as this worker delivers to it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -9,9 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::error;
-
-use crate::{delivery::PreparedTarget, domain::webhook::Target};
+use crate::{
+    delivery::PreparedTarget,
+    domain::webhook::{Target, TargetRow, UnreadableTarget},
+};
 
 /// The shortest lease, so that many short timeouts do not make a slow database look like a dead worker.
 pub(super) const LEASE_MIN: Duration = Duration::from_secs(10);
@@ -26,8 +27,9 @@ const RATE_WAIT_MAX: Duration = Duration::from_secs(1);
 pub(super) struct LiveTarget {
     pub(super) settings: Target,
     pub(super) prepared: PreparedTarget,
-    /// Set when nothing more may be started: paused, disabled, deleted.
-    stopped: AtomicBool,
+    /// Set when nothing more may be started: paused, disabled, deleted. Shared with what replaced it meanwhile, so that
+    /// a run hears of it that began under earlier settings.
+    stopped: Arc<AtomicBool>,
     /// When the next request may start, where the webhook has a rate limit.
     next_start: Mutex<Instant>,
 }
@@ -93,36 +95,42 @@ pub(super) fn lease(timeout: Duration) -> Duration {
 /// All webhooks by id.
 pub(super) type Targets = HashMap<i64, Arc<LiveTarget>>;
 
-/// Replaces the webhooks that this worker knows by what the database says now. Says whether any is gone.
+/// What became of the webhooks that this worker knew.
+#[derive(Debug, Default)]
+pub(super) struct Replaced {
+    /// Whether one of them was deleted.
+    pub(super) gone: bool,
+    /// Those that could be claimed, if only a request could be made for them. They are to be disabled.
+    pub(super) unusable: Vec<Unusable>,
+}
+
+/// A webhook that no request can be made for: SQL wrote its settings past the API's checks.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unusable {
+    pub(super) webhook_id: i64,
+    /// Which version of the row this is about.
+    pub(super) version: String,
+    /// One line, which shows no secret.
+    pub(super) reason: String,
+}
+
+/// Replaces the webhooks that this worker knows by what the database says now.
 ///
 /// Requests that run go on with what they began with; lanes of a webhook that stopped are released as they come by.
-pub(super) fn replace(known: &mut Targets, current: Vec<Target>) -> bool {
+/// One that no request can be made for is not known any more. It is named as unusable only while it could be claimed, so
+/// that nobody hears of one that is disabled or paused again and again.
+pub(super) fn replace(known: &mut Targets, current: Vec<TargetRow>) -> Replaced {
     let now = Instant::now();
+    let listed: HashSet<i64> = current.iter().map(|row| row.webhook_id).collect();
     let mut targets = Targets::with_capacity(current.len());
-    for settings in current {
-        let id = settings.webhook_id;
-        match PreparedTarget::new(&settings) {
-            Ok(prepared) => {
-                let next_start = known
-                    .get(&id)
-                    .map_or(now, |old| *old.next_start.lock().unwrap_or_else(PoisonError::into_inner));
-                let target = LiveTarget {
-                    settings,
-                    prepared,
-                    stopped: AtomicBool::new(false),
-                    next_start: Mutex::new(next_start),
-                };
-                // What was reserved under a lower rate does not hold up the new one.
-                if let Some(spacing) = target.spacing() {
-                    let mut next = target.next_start.lock().unwrap_or_else(PoisonError::into_inner);
-                    *next = (*next).min(now + spacing.max(RATE_WAIT_MAX));
-                }
-                targets.insert(id, Arc::new(target));
+    let mut unusable = Vec::new();
+    for TargetRow { webhook_id, deliverable, version, target } in current {
+        match prepare(target) {
+            Ok((settings, prepared)) => {
+                let target = live(settings, prepared, known.get(&webhook_id).map(Arc::as_ref), now);
+                targets.insert(webhook_id, Arc::new(target));
             }
-            // Only a row written past the API's checks gets here.
-            Err(problem) if known.contains_key(&id) || known.is_empty() => {
-                error!(webhook_id = id, %problem, "webhook cannot be delivered to: its settings are not valid");
-            }
+            Err(reason) if deliverable => unusable.push(Unusable { webhook_id, version, reason }),
             Err(_) => {}
         }
     }
@@ -131,7 +139,117 @@ pub(super) fn replace(known: &mut Targets, current: Vec<Target>) -> bool {
             old.stop();
         }
     }
-    let gone = known.keys().any(|id| !targets.contains_key(id));
+    let gone = known.keys().any(|id| !listed.contains(id));
     *known = targets;
-    gone
+    Replaced { gone, unusable }
+}
+
+/// A webhook's settings and what is made of them, or why no request can be.
+fn prepare(target: Result<Target, UnreadableTarget>) -> Result<(Target, PreparedTarget), String> {
+    let settings = target.map_err(|error| error.to_string())?;
+    let prepared = PreparedTarget::new(&settings).map_err(|error| error.to_string())?;
+    Ok((settings, prepared))
+}
+
+/// A webhook, in place of `old`.
+fn live(settings: Target, prepared: PreparedTarget, old: Option<&LiveTarget>, now: Instant) -> LiveTarget {
+    let next_start = old.map_or(now, |old| *old.next_start.lock().unwrap_or_else(PoisonError::into_inner));
+    let stopped = old.map(|old| &old.stopped).filter(|stopped| !stopped.load(Ordering::Relaxed));
+    let target = LiveTarget {
+        settings,
+        prepared,
+        stopped: stopped.cloned().unwrap_or_default(),
+        next_start: Mutex::new(next_start),
+    };
+    // What was reserved under a lower rate does not hold up the new one.
+    if let Some(spacing) = target.spacing() {
+        let mut next = target.next_start.lock().unwrap_or_else(PoisonError::into_inner);
+        *next = (*next).min(now + spacing.max(RATE_WAIT_MAX));
+    }
+    target
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::webhook::{Format, OnExhausted, Policy};
+
+    fn row(webhook_id: i64, deliverable: bool, url: &str) -> TargetRow {
+        let policy = Policy {
+            max_retries: 5,
+            backoff_factor: 2.0,
+            max_backoff: Duration::from_hours(1),
+            timeout: Duration::from_secs(5),
+            on_exhausted: OnExhausted::DeadLetter,
+            max_in_flight: None,
+        };
+        let target = Target {
+            webhook_id,
+            topic: "orders".to_owned(),
+            url: url.to_owned(),
+            secrets: vec!["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()],
+            headers: Vec::new(),
+            format: Format::Raw,
+            batch_size: 1,
+            policy,
+            rate_limit_per_second: None,
+            deliverable,
+        };
+        TargetRow { webhook_id, deliverable, version: format!("v{webhook_id}"), target: Ok(target) }
+    }
+
+    #[test]
+    fn a_webhook_that_no_request_can_be_made_for_is_named_with_its_reason_while_it_could_be_claimed() {
+        let unreadable = |deliverable| TargetRow {
+            target: Err(UnreadableTarget::Headers),
+            ..row(3, deliverable, "http://a/")
+        };
+        let mut known = Targets::new();
+        let current = vec![row(1, true, "http://a/"), row(2, true, "ftp://a/"), unreadable(true)];
+        let replaced = replace(&mut known, current);
+        assert_eq!(known.keys().collect::<Vec<_>>(), [&1]);
+        let named = |webhook_id, reason: &str| Unusable {
+            webhook_id,
+            version: format!("v{webhook_id}"),
+            reason: reason.to_owned(),
+        };
+        let headers = "the webhook's headers are not a JSON object whose values are strings";
+        assert_eq!(
+            replaced.unusable,
+            [named(2, "url must start with http:// or https://"), named(3, headers)]
+        );
+
+        let current = vec![row(1, true, "http://a/"), row(2, false, "ftp://a/"), unreadable(false)];
+        assert_eq!(replace(&mut known, current).unusable, []);
+    }
+
+    #[test]
+    fn only_a_webhook_that_is_deleted_is_gone() {
+        let mut known = Targets::new();
+        assert!(!replace(&mut known, vec![row(1, true, "http://a/"), row(2, true, "http://a/")]).gone);
+        assert!(!replace(&mut known, vec![row(1, true, ""), row(2, false, "http://a/")]).gone);
+        assert!(replace(&mut known, vec![row(1, true, "")]).gone);
+    }
+
+    /// Webhooks are read anew every few seconds; a run may last longer.
+    #[test]
+    fn a_run_stops_with_its_webhook_however_often_that_was_read_meanwhile() {
+        let (usable, paused, unusable) =
+            (row(1, true, "http://a/"), row(1, false, "http://a/"), row(1, true, ""));
+        for stopping in [vec![paused], vec![unusable], Vec::new()] {
+            let mut known = Targets::new();
+            replace(&mut known, vec![usable.clone()]);
+            let running = Arc::clone(&known[&1]);
+            replace(&mut known, vec![usable.clone()]);
+            assert!(running.deliverable());
+            replace(&mut known, stopping);
+            assert!(!running.deliverable());
+            replace(&mut known, vec![usable.clone()]);
+            assert_eq!(
+                (running.deliverable(), known[&1].deliverable()),
+                (false, true),
+                "a new run may start"
+            );
+        }
+    }
 }

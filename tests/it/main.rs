@@ -34,5 +34,6 @@ mod support;
 mod told;
 mod toolbox;
 mod turns;
+mod unusable_webhooks;
 mod waking;
 mod webhooks;

@@ -1,7 +1,7 @@
 //! Messages: published, read, listed.
 
 use axum::http::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Api;
 
@@ -77,6 +77,27 @@ async fn a_batch_may_come_line_by_line_and_is_all_or_nothing() {
     api.text(Method::POST, path, "text/csv", "1").await.problem(415);
     assert_eq!(api.post(path, &json!({"messages": []})).await.problem(422)["field"], "messages");
     assert_eq!(api.get("/topics/orders/messages").await.expect(200)["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_message_with_too_many_or_too_long_headers_is_refused_by_name() {
+    let (_database, api) = Api::with_topic().await;
+    let many = |count: usize| (0..count).map(|n| (format!("x-{n}"), json!("v"))).collect::<Value>();
+    let long = json!({"x-a": "a".repeat(4096), "x-b": "b".repeat(4096)});
+    let publish = async |headers: &Value| {
+        api.post("/topics/orders/messages", &json!({"payload": 1, "headers": headers})).await
+    };
+    publish(&many(64)).await.expect(201);
+    for (headers, rule) in [
+        (many(65), "must be at most 64 headers, not 65"),
+        (long.clone(), "must be at most 8192 bytes long as JSON, not 8211"),
+    ] {
+        let problem = publish(&headers).await.problem(422);
+        assert_eq!((&problem["field"], &problem["rule"]), (&json!("headers"), &json!(rule)));
+    }
+    let batch = json!({"messages": [{"payload": 1}, {"payload": 2, "headers": long}]});
+    let problem = api.post("/topics/orders/messages/batch", &batch).await.problem(422);
+    assert_eq!(problem["field"], "messages[1].headers");
 }
 
 #[tokio::test]

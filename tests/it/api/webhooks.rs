@@ -22,6 +22,47 @@ async fn a_secret_shows_once() {
     }
 }
 
+/// An object of this many headers, `x-10` and so on, none of which has a value.
+fn many_headers(count: usize) -> Value {
+    (10..count + 10).map(|n| (format!("x-{n}"), json!(""))).collect()
+}
+
+/// 64 headers, of exactly 8192 bytes as JSON text.
+fn headers_at_their_limits() -> Value {
+    let mut headers = many_headers(64);
+    let (first, second) = ("v".repeat(4096), "v".repeat(8192 - 4096 - headers.to_string().len()));
+    (headers["x-10"], headers["x-11"]) = (json!(first), json!(second));
+    assert_eq!(headers.to_string().len(), 8192);
+    headers
+}
+
+/// Both ways store the text as it is counted: `json`, without the spaces that `jsonb` puts in.
+#[tokio::test]
+async fn headers_up_to_their_limits_are_stored_as_they_were_counted() {
+    let (database, api) = Api::with_topic().await;
+    let headers = headers_at_their_limits();
+    let id = api.webhook(json!({"headers": headers})).await;
+    let client = database.client().await;
+    let stored = async || -> String {
+        client.query_one("SELECT headers::text FROM pgtopic.webhooks", &[]).await.unwrap().get(0)
+    };
+    assert_eq!(stored().await, headers.to_string());
+    let path = format!("/webhooks/{id}");
+    let change =
+        async |changes: Value| api.text(Method::PATCH, &path, "application/json", changes.to_string()).await;
+    change(json!({"headers": {}})).await.expect(200);
+    assert_eq!(stored().await, "{}");
+    change(json!({"headers": headers})).await.expect(200);
+    assert_eq!(stored().await, headers.to_string());
+    change(json!({"max_retries": 3})).await.expect(200);
+    assert_eq!(stored().await, headers.to_string());
+    let problem = change(json!({"headers": many_headers(65)})).await.problem(422);
+    assert_eq!(
+        (&problem["field"], &problem["rule"]),
+        (&json!("headers"), &json!("must be at most 64 headers, not 65"))
+    );
+}
+
 #[tokio::test]
 async fn a_webhook_that_breaks_a_rule_is_told_which() {
     let (_database, api) = Api::with_topic().await;
@@ -29,6 +70,8 @@ async fn a_webhook_that_breaks_a_rule_is_told_which() {
         (json!({"url": "ftp://example.com/"}), "url"),
         (json!({"secret": "whsec_short"}), "secret"),
         (json!({"headers": {"webhook-id": "1"}}), "headers.webhook-id"),
+        (json!({"headers": many_headers(65)}), "headers"),
+        (json!({"headers": {"x-a": "a".repeat(4096), "x-b": "b".repeat(4096)}}), "headers"),
         (json!({"format": "xml"}), "format"),
         (json!({"batch_size": 1001}), "batch_size"),
         (json!({"timeout_seconds": 1e12}), "timeout_seconds"),

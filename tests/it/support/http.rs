@@ -75,6 +75,15 @@ impl Http {
         answer
     }
 
+    /// PATCH, which must succeed.
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Value {
+        let request = Request::patch(format!("http://{}{path}", self.address));
+        let request = request.header("content-type", "application/json");
+        let (status, answer) = self.send(request.body(Full::from(body.to_string())).unwrap()).await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+
     /// POST, which must make something.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
         let (status, answer) = self.try_post(path, body).await.unwrap();

@@ -11,7 +11,6 @@ use hyper::{
 };
 
 use super::{
-    ForbiddenAddress,
     client::{Answer, Progress},
     parse_retry_after,
 };
@@ -21,7 +20,7 @@ use crate::domain::attempt::{AttemptResult, ErrorClass, Outcome};
 const MAX_ERROR: usize = 500;
 
 /// The result of an answer that was read to its end, or as far as answers are read.
-pub(super) fn judge(started: Instant, answer: &Answer) -> AttemptResult {
+pub(super) fn classify_response(started: Instant, answer: &Answer) -> AttemptResult {
     let status = answer.status;
     let (outcome, class, error) = if status.is_success() {
         (Outcome::Accepted, None, None)
@@ -98,11 +97,6 @@ fn excerpt(body: &[u8]) -> Option<String> {
     (!body.is_empty()).then(|| String::from_utf8_lossy(body).replace('\0', "\u{fffd}"))
 }
 
-/// Whether the address guard is at the root of an error.
-pub(super) fn is_forbidden(error: &(dyn Error + 'static)) -> bool {
-    chain(error).any(<dyn Error>::is::<ForbiddenAddress>)
-}
-
 /// An error and all its causes in one line. The cause of a failed connection is only in its sources.
 pub(super) fn describe(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
@@ -160,14 +154,17 @@ mod tests {
             ("/elsewhere?token=1", "302 Found: redirects are not followed"),
             ("not a url", "302 Found: redirects are not followed"),
         ] {
-            assert_eq!(judge(Instant::now(), &answer(302, location)).error.as_deref(), Some(told));
+            assert_eq!(
+                classify_response(Instant::now(), &answer(302, location)).error.as_deref(),
+                Some(told)
+            );
         }
     }
 
     proptest! {
         #[test]
         fn each_status_has_one_meaning(status in 100u16..=999) {
-            let result = judge(Instant::now(), &answer(status, "/"));
+            let result = classify_response(Instant::now(), &answer(status, "/"));
             let (outcome, class) = match status {
                 200..300 => (Outcome::Accepted, None),
                 410 => (Outcome::Gone, Some(ErrorClass::Status)),

@@ -1,0 +1,72 @@
+//! The headers that a message or a webhook brings, and how many of them there may be.
+//!
+//! Which names and values can be sent is decided where requests are made.
+
+use std::collections::BTreeMap;
+
+use super::violation::Violations;
+
+/// The most headers of one message, and of one webhook.
+pub const HEADERS_MAX: usize = 64;
+/// The longest JSON text of the headers of one message, and of one webhook, in bytes: 8 KiB.
+///
+/// With both a request's head stays below what common servers accept (16 KiB and more).
+pub const HEADERS_BYTES_MAX: usize = 8192;
+
+/// Headers by name, as they are given.
+pub type Headers = BTreeMap<String, String>;
+
+/// The JSON text that is stored.
+pub(super) fn headers_json(headers: &Headers) -> String {
+    serde_json::to_string(headers).expect("a map of strings always has a JSON form")
+}
+
+/// Notes the limits that `headers` exceed, under the field `headers`.
+pub(super) fn check_headers(headers: Option<&Headers>, violations: &mut Violations) {
+    let Some(headers) = headers else { return };
+    violations.require(
+        headers.len() <= HEADERS_MAX,
+        "headers",
+        &format!("must be at most {HEADERS_MAX} headers, not {}", headers.len()),
+    );
+    let length = headers_json(headers).len();
+    violations.require(
+        length <= HEADERS_BYTES_MAX,
+        "headers",
+        &format!("must be at most {HEADERS_BYTES_MAX} bytes long as JSON, not {length}"),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(headers: &Headers) -> Vec<String> {
+        let mut violations = Violations::default();
+        check_headers(Some(headers), &mut violations);
+        violations.into_vec().into_iter().map(|violation| format!("{violation:?}")).collect()
+    }
+
+    fn many(count: usize) -> Headers {
+        (0..count).map(|n| (format!("x-{n}"), "v".to_owned())).collect()
+    }
+
+    /// One header whose JSON text, `{"x":"…"}`, has this length.
+    fn long(length: usize) -> Headers {
+        let headers = Headers::from([("x".to_owned(), "v".repeat(length - r#"{"x":""}"#.len()))]);
+        assert_eq!(headers_json(&headers).len(), length);
+        headers
+    }
+
+    #[test]
+    fn sixty_four_headers_and_8_kib_are_the_most() {
+        for headers in [Headers::new(), many(64), long(8192)] {
+            assert_eq!(rules(&headers), [""; 0]);
+        }
+        let [count] = &rules(&many(65))[..] else { panic!("one rule") };
+        assert!(count.contains("at most 64 headers, not 65"), "{count}");
+        let [length] = &rules(&long(8193))[..] else { panic!("one rule") };
+        assert!(length.contains("at most 8192 bytes long as JSON, not 8193"), "{length}");
+        assert_eq!(rules(&many(1000)).len(), 2);
+    }
+}
