@@ -354,7 +354,7 @@ impl Lane {
 
 fn size(item: &OwedMessage) -> usize {
     match item {
-        OwedMessage::Present(message) => message.payload.len(),
+        OwedMessage::Present(message) => message.bytes(),
         OwedMessage::Missing(_) => 0,
     }
 }
