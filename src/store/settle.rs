@@ -116,7 +116,7 @@ impl LaneState {
 }
 
 /// One request for the log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct AttemptRow {
     /// The webhook.
     pub webhook_id: i64,

@@ -4,11 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_postgres::AsyncMessage;
 use uuid::Uuid;
 
 use super::{Store, connect::Purpose, error::StoreError, statement::sql};
+
+/// How many notices wait for a worker at most.
+const NOTICES_MAX: usize = 10_000;
 
 /// How many lanes one step of a release looks at.
 const RELEASE_STEP: i32 = 5_000;
@@ -124,15 +127,16 @@ impl Store {
     pub async fn open_worker_session(
         &self,
         info: &WorkerInfo,
-    ) -> Result<(WorkerSession, mpsc::UnboundedReceiver<Notice>), StoreError> {
+    ) -> Result<(WorkerSession, mpsc::Receiver<Notice>), StoreError> {
         let (client, mut connection) = self.connector.connect().await?;
-        let (sender, receiver) = mpsc::unbounded_channel();
+        let (sender, receiver) = mpsc::channel(NOTICES_MAX);
         tokio::spawn(async move {
             let mut messages = futures_util::stream::poll_fn(move |context| connection.poll_message(context));
             // An error here is final: the channel closes, and the worker starts over.
             while let Some(Ok(message)) = messages.next().await {
                 let AsyncMessage::Notification(notification) = message else { continue };
-                if sender.send(Notice::parse(notification.payload())).is_err() {
+                // Where too many wait, this one is lost: it is a hint, and polls find what it told.
+                if let Err(TrySendError::Closed(_)) = sender.try_send(Notice::parse(notification.payload())) {
                     break;
                 }
             }

@@ -38,7 +38,7 @@ use super::{
 use crate::{
     config::{DeliveryConfig, WorkerConfig},
     domain::lane::LaneKey,
-    store::{DeadDelivery, DeadReason, LaneState, Store},
+    store::{DeadDelivery, DeadReason, LaneState, Notice, Store},
 };
 
 /// How many webhooks' settings are read anew at most after, notified or not.
@@ -53,6 +53,8 @@ pub(super) struct Engine {
     pub(super) sender: Arc<Sender>,
     pub(super) signals: Arc<Signals>,
     pub(super) events: mpsc::UnboundedReceiver<RunEvent>,
+    /// What is heard on the session: no task stands between it and the engine.
+    pub(super) notices: mpsc::Receiver<Notice>,
     pub(super) runs: JoinSet<()>,
     pub(super) operations: JoinSet<Done>,
     pub(super) targets: Targets,
@@ -107,6 +109,7 @@ pub(super) struct Parts {
     pub(super) delivery: DeliveryConfig,
     pub(super) sender: Arc<Sender>,
     pub(super) events: mpsc::UnboundedReceiver<RunEvent>,
+    pub(super) notices: mpsc::Receiver<Notice>,
     pub(super) signals: Arc<Signals>,
 }
 
@@ -122,6 +125,7 @@ impl Engine {
             sender: parts.sender,
             signals: parts.signals,
             events: parts.events,
+            notices: parts.notices,
             runs: JoinSet::new(),
             operations: JoinSet::new(),
             targets: Targets::new(),
@@ -176,6 +180,10 @@ impl Engine {
                 }
                 Some(done) = self.operations.join_next() => self.on_done(joined(done)?)?,
                 Some(ended) = self.runs.join_next() => joined(ended)?,
+                notice = self.notices.recv() => {
+                    let Some(notice) = notice else { return Err(WorkerError::Lost("its connection ended")) };
+                    self.on_notices(notice);
+                }
                 () = self.signals.arrived() => self.on_signals(),
                 () = shutdown.cancelled(), if !self.draining => {}
                 () = tokio::time::sleep_until(wait_until.into()) => {}
@@ -260,15 +268,39 @@ impl Engine {
         if !signals.silent_for.is_zero() {
             self.pace.silent_for(signals.silent_for, now);
         }
-        if !signals.told.is_empty() {
-            self.on_told(&signals.told, now);
-        }
         if signals.wakes > 0 {
-            self.claims.look();
-            // For a lane that is to be retired, perhaps.
-            self.gathered.hasten();
-            self.noticed(signals.wakes, now);
+            self.woken(signals.wakes, now);
         }
+    }
+
+    /// Something was heard on the session; all that has arrived with it is taken along.
+    fn on_notices(&mut self, first: Notice) {
+        let now = Instant::now();
+        let (mut told, mut wakes) = (Vec::new(), 0);
+        let mut next = Some(first);
+        while let Some(notice) = next {
+            match notice {
+                Notice::Published(message) => told.push(message),
+                Notice::Wake => wakes += 1,
+                Notice::Webhooks => self.targets_due = now,
+                Notice::Quiet => self.pace.silent_for(super::pace::SILENCE, now),
+            }
+            next = self.notices.try_recv().ok();
+        }
+        if !told.is_empty() {
+            self.on_told(&told, now);
+        }
+        if wakes > 0 {
+            self.woken(wakes, now);
+        }
+    }
+
+    /// Something may be due.
+    fn woken(&mut self, wakes: u32, now: Instant) {
+        self.claims.look();
+        // For a lane that is to be retired, perhaps.
+        self.gathered.hasten();
+        self.noticed(wakes, now);
     }
 
     /// Publishers have sent `count` notices.

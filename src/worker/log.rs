@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use tracing::{info, warn};
 
-use super::{engine::Engine, operation::Done};
+use super::{engine::Engine, halves::in_halves, operation::Done};
 use crate::store::{AttemptRow, StoreError};
 
 /// So many rows are worth a statement of their own.
@@ -91,12 +91,19 @@ impl Engine {
         let Some(attempts) = self.log.begin() else { return };
         let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
-            Done::Logged { rows: attempts.len(), logged: store.append_attempts(worker, &attempts).await }
+            let rows = attempts.len();
+            // A row that PostgreSQL refuses costs itself alone.
+            let appended = in_halves(attempts, |attempts| {
+                let store = store.clone();
+                async move { store.append_attempts(worker, &attempts).await.map(|()| Vec::<()>::new()) }
+            });
+            Done::Logged { rows, logged: appended.await.map(|halved| halved.failed.len()) }
         });
     }
 
-    pub(super) fn on_logged(&mut self, rows: usize, failure: Option<&StoreError>) {
-        self.log.written(rows, failure);
+    pub(super) fn on_logged(&mut self, rows: usize, logged: &Result<usize, StoreError>) {
+        self.log.left_out += logged.as_ref().copied().unwrap_or_default();
+        self.log.written(rows, logged.as_ref().err());
         // A few that came meanwhile go with the next settle; many would only fill this worker until then.
         if self.log.waiting.len() >= MANY {
             self.start_log();

@@ -158,7 +158,7 @@ impl Incarnation<'_> {
 
         // The tasks beside the engine: each of them ends with it, and it with each of them.
         let mut tasks = JoinSet::new();
-        tasks.spawn(session::keep(Arc::new(session), notices, Arc::clone(&signals), Arc::clone(&liveness)));
+        tasks.spawn(session::keep(Arc::new(session), Arc::clone(&signals), Arc::clone(&liveness)));
         tasks.spawn(never(takeover::watch(self.store.clone(), info.id, Arc::clone(&signals))));
         tasks.spawn(never(clock::watch(self.store.clone(), Arc::clone(&signals))));
         tasks.spawn(never(maintenance::maintain(self.store.clone(), Arc::clone(&signals))));
@@ -183,6 +183,7 @@ impl Incarnation<'_> {
             delivery: self.delivery.clone(),
             sender: Arc::new(sender),
             events,
+            notices,
             signals,
         });
         let ended = tokio::select! {

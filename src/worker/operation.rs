@@ -38,12 +38,25 @@ const UNREADABLE_WAIT: Duration = Duration::from_mins(1);
 
 /// A statement's answer.
 pub(super) enum Done {
-    Claimed { wants: Vec<Want>, claimed: Result<Vec<ClaimedLane>, StoreError> },
+    Claimed {
+        wants: Vec<Want>,
+        claimed: Result<Halved<Want, ClaimedLane>, StoreError>,
+    },
     Looked(Result<Looked, StoreError>),
-    Read { asked: Vec<HeldLane>, read: Result<Halved<HeldLane, ReadLane>, StoreError> },
+    Read {
+        asked: Vec<HeldLane>,
+        read: Result<Halved<HeldLane, ReadLane>, StoreError>,
+    },
     Settled(Settled),
-    Logged { rows: usize, logged: Result<(), StoreError> },
-    News { first: bool, news: Result<Vec<LaneNews>, StoreError> },
+    /// How many of so many rows were refused.
+    Logged {
+        rows: usize,
+        logged: Result<usize, StoreError>,
+    },
+    News {
+        first: bool,
+        news: Result<Vec<LaneNews>, StoreError>,
+    },
     Targets(Result<Vec<TargetRow>, StoreError>),
     Disabled(i64, Result<(), StoreError>),
     Asked,
@@ -72,7 +85,7 @@ impl Engine {
             Done::Read { asked, read } => self.on_read(asked, read),
             Done::News { first, news } => self.on_news(first, news),
             Done::Settled(settled) => self.on_settled(settled)?,
-            Done::Logged { rows, logged } => self.on_logged(rows, logged.err().as_ref()),
+            Done::Logged { rows, logged } => self.on_logged(rows, &logged),
             Done::Targets(Ok(targets)) => self.on_targets(Some(targets)),
             Done::Targets(Err(error)) => {
                 self.trouble(&error, "reading webhooks");

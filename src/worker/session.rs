@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tracing::info;
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use super::{
     published::{Published, Publishing},
     target::LEASE_MIN,
 };
-use crate::store::{Heartbeat, Notice, Told, WorkerSession};
+use crate::store::{Heartbeat, WorkerSession};
 
 /// Between two heartbeats: several must fit into the time that one of them is good for.
 const HEARTBEAT: Duration = Duration::from_millis(150);
@@ -33,16 +33,11 @@ const FEW: u32 = 20;
 /// More workers than that are taken for so many: what is gathered must be written some time.
 const SHARED_BY_MAX: u32 = 4;
 
-/// How many messages that publishers have told of wait for the engine at most.
-const TOLD_MAX: usize = 10_000;
-
 /// What the session tells the engine, and the engine the session.
 #[derive(Default)]
 pub(super) struct Signals {
     arrived: Notify,
     wakes: AtomicU32,
-    /// Messages that publishers have told of, in the order of their commits.
-    told: Mutex<Vec<Told>>,
     webhooks: AtomicBool,
     /// Whether nobody may NOTIFY.
     polls_only: AtomicBool,
@@ -69,8 +64,6 @@ pub(super) struct Signals {
 pub(super) struct Arrived {
     /// How many notices say that something was published.
     pub(super) wakes: u32,
-    /// Messages that publishers have told of.
-    pub(super) told: Vec<Told>,
     /// Whether webhooks or topics changed.
     pub(super) webhooks: bool,
     /// Whether anybody may NOTIFY.
@@ -89,7 +82,6 @@ impl Signals {
     pub(super) fn take(&self) -> Arrived {
         Arrived {
             wakes: self.wakes.swap(0, Ordering::Relaxed),
-            told: std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner)),
             webhooks: self.webhooks.swap(false, Ordering::Relaxed),
             notifies: !self.polls_only.load(Ordering::Relaxed),
             silent_for: Duration::from_micros(self.silent_for.swap(0, Ordering::Relaxed)),
@@ -99,24 +91,6 @@ impl Signals {
     /// Something may be due.
     pub(super) fn wake(&self) {
         self.wakes.fetch_add(1, Ordering::Relaxed);
-        self.arrived.notify_one();
-    }
-
-    /// Webhooks or topics changed.
-    fn webhooks_changed(&self) {
-        self.webhooks.store(true, Ordering::Relaxed);
-        self.arrived.notify_one();
-    }
-
-    /// A publisher has told of a message. Beyond a limit one wake-up replaces what waits.
-    fn tell(&self, message: Told) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.push(message);
-        if told.len() > TOLD_MAX {
-            told.clear();
-            self.wakes.fetch_add(1, Ordering::Relaxed);
-        }
-        drop(told);
         self.arrived.notify_one();
     }
 
@@ -174,13 +148,11 @@ impl Signals {
 /// Keeps the session until it is lost; never returns otherwise.
 pub(super) async fn keep(
     session: Arc<WorkerSession>,
-    notices: mpsc::UnboundedReceiver<Notice>,
     signals: Arc<Signals>,
     liveness: Arc<Liveness>,
 ) -> WorkerError {
     tokio::select! {
         error = beat(&session, &signals, &liveness) => error,
-        () = forward(notices, &signals) => WorkerError::Lost("its connection ended"),
         () = watch(&liveness) => WorkerError::Lost("the database did not answer in time"),
     }
 }
@@ -212,7 +184,8 @@ async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -
                 }
                 // Not only where it is later: the database may have become another one.
                 if changed_at.is_some() && changed_at != webhooks_changed_at {
-                    signals.webhooks_changed();
+                    signals.webhooks.store(true, Ordering::Relaxed);
+                    signals.arrived.notify_one();
                 }
                 webhooks_changed_at = changed_at;
                 let per_second = published.seen(asked, Instant::now(), last_message_id);
@@ -234,22 +207,6 @@ async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -
         tokio::select! {
             () = tokio::time::sleep(HEARTBEAT) => {}
             () = signals.lease_grew.notified() => {}
-        }
-    }
-}
-
-/// Passes notices on, many as one; returns when the connection is lost.
-async fn forward(mut notices: mpsc::UnboundedReceiver<Notice>, signals: &Signals) {
-    while let Some(notice) = notices.recv().await {
-        match notice {
-            Notice::Wake => signals.wake(),
-            Notice::Published(told) => signals.tell(told),
-            Notice::Webhooks => signals.webhooks_changed(),
-            Notice::Quiet => {
-                let microseconds = u64::try_from(super::pace::SILENCE.as_micros()).unwrap_or(u64::MAX);
-                signals.silent_for.store(microseconds, Ordering::Relaxed);
-                signals.arrived.notify_one();
-            }
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Puppet {
     pub(crate) store: Store,
     pub(crate) id: Uuid,
     session: WorkerSession,
-    notices: mpsc::UnboundedReceiver<Notice>,
+    notices: mpsc::Receiver<Notice>,
 }
 
 impl Puppet {
