@@ -123,6 +123,16 @@ impl EmbeddedPostgres {
         Ok(())
     }
 
+    /// Stops the server, puts its cluster aside, and starts it with a new one. Says where the old one is; one that was put aside
+    /// before is removed.
+    pub async fn start_anew(&mut self) -> Result<PathBuf, EmbeddedError> {
+        self.stop(ShutdownMode::Fast).await?;
+        let aside = self.home.put_aside()?;
+        self.home.init(&self.binaries, self.account.as_ref(), self.settings.durable).await?;
+        self.start_again().await?;
+        Ok(aside)
+    }
+
     /// Stops the server and waits until it is gone; one that does not obey is killed.
     pub async fn stop(&mut self, mode: ShutdownMode) -> Result<(), EmbeddedError> {
         match self.server.take() {

@@ -17,8 +17,9 @@ use super::{
     service::Service,
 };
 use crate::{
-    config::Config,
+    config::{Config, DatabaseConfig},
     embedded::{EmbeddedPostgres, Settings, ShutdownMode},
+    store::{Store, StoreError},
 };
 
 /// How many ports after the wanted one are tried.
@@ -75,6 +76,9 @@ impl Dev {
         let mut postgres = postgres?;
         config.database.url = Some(postgres.url(DATABASE).into());
         config.database.listen_url = None;
+        let fitting = shutdown.run_until_cancelled(renew_if_outdated(&mut postgres, &config.database)).await;
+        let Some(fitting) = fitting else { return Ok(()) };
+        fitting?;
         let wanted = config.api.bind;
         config.api.bind = address;
         let outcome = match Service::start(config, shutdown.clone()).await {
@@ -143,6 +147,27 @@ impl Dev {
             data = postgres.data_dir().display(),
         ));
     }
+}
+
+/// Makes the data anew where this pgtopic cannot go on with what an older or newer one has kept. Until the first release, a schema
+/// is edited in place, and no migration leads from one edition to the next.
+async fn renew_if_outdated(
+    postgres: &mut EmbeddedPostgres,
+    database: &DatabaseConfig,
+) -> Result<(), CliError> {
+    let outdated = match Store::new(database)?.migrate().await {
+        Ok(migrated) => migrated.schema.drifted,
+        Err(StoreError::SchemaMismatch(_)) => true,
+        Err(error) => return Err(error.into()),
+    };
+    if outdated {
+        let aside = postgres.start_anew().await?;
+        show_line(&format!(
+            "The data was made by another version of pgtopic: it is made anew. What was there is in {}.",
+            aside.display()
+        ));
+    }
+    Ok(())
 }
 
 /// Takes the wanted port, or the next one that is free.

@@ -75,6 +75,23 @@ impl Home {
         &self.password
     }
 
+    /// Puts the cluster aside, in place of one that was put aside before. Says where it is.
+    pub(super) fn put_aside(&self) -> Result<PathBuf, EmbeddedError> {
+        let aside = self.path.join("data.old");
+        match fs::remove_dir_all(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(EmbeddedError::System(
+                    "cannot remove the cluster that was put aside before",
+                    error,
+                ));
+            }
+            _ => {}
+        }
+        fs::rename(self.data(), &aside)
+            .map_err(|error| EmbeddedError::System("cannot put the cluster aside", error))?;
+        Ok(aside)
+    }
+
     /// Makes the cluster, if there is none. A cluster that is there is complete: it gets its name last.
     pub(super) async fn init(
         &self,

@@ -1,6 +1,6 @@
 //! Whole processes: `dev` and `serve` from start to stop.
 
-use crate::support::{Process, Received, TestCluster, TestDatabase, TestReceiver};
+use crate::support::{Process, Received, TestCluster, TestDatabase, TestReceiver, reach};
 
 /// Any free port; data that goes away; nothing of another PostgreSQL.
 const DEV: [&str; 4] = ["dev", "--temporary", "--bind", "127.0.0.1:0"];
@@ -29,6 +29,39 @@ async fn dev_says_where_everything_is_and_stops_when_asked() {
     {
         assert!(output.contains(words), "no {words:?} in {output}");
     }
+    dev.stop().await;
+}
+
+/// Until the first release the schema is edited in place: what an older build has kept fits no more.
+#[tokio::test]
+async fn dev_makes_its_data_anew_where_another_version_has_made_it() {
+    let parent = tempfile::tempdir().unwrap();
+    // The account that runs the server must get there.
+    std::fs::set_permissions(parent.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let home = parent.path().join("dev");
+    let arguments = ["dev", "--bind", "127.0.0.1:0", "--data-dir", home.to_str().unwrap()];
+    let ready = "Ctrl-C stops everything";
+    let anew = "is made anew";
+
+    let mut dev = Process::start(&arguments, &[]);
+    let output = dev.wait_for_output(ready).await;
+    let url = output.split_whitespace().find(|word| word.starts_with("postgresql://")).unwrap();
+    let client = reach(url).await;
+    client.batch_execute("INSERT INTO pgtopic.topics (name) VALUES ('kept')").await.unwrap();
+    dev.stop().await;
+
+    let mut dev = Process::start(&arguments, &[]);
+    assert!(!dev.wait_for_output(ready).await.contains(anew));
+    let client = reach(url).await;
+    assert_eq!(client.query("SELECT FROM pgtopic.topics", &[]).await.unwrap().len(), 1, "it is kept");
+    client.batch_execute("UPDATE pgtopic.schema_history SET checksum = '1'").await.unwrap();
+    dev.stop().await;
+
+    let mut dev = Process::start(&arguments, &[]);
+    let output = dev.wait_for_output(ready).await;
+    assert!(output.contains(anew) && output.contains("data.old"), "{output}");
+    assert!(reach(url).await.query("SELECT FROM pgtopic.topics", &[]).await.unwrap().is_empty());
+    assert!(home.join("data.old/PG_VERSION").exists());
     dev.stop().await;
 }
 
