@@ -1,6 +1,6 @@
 # To be sourced: a temporary PostgreSQL, stopped and removed at the end, with the schema, a topic (1) that one webhook is
 # subscribed to, and a bare table with the columns that publishers write. Argument: its settings. Sets bin, home and psql, and
-# payload, of 300 bytes. The schema is made by `pgtopic migrate`: PGTOPIC_BIN, or target/release/pgtopic, which must be built before.
+# payload, of 300 bytes. The schema is made by `pgtopic migrate`: BENCH_BIN, or target/release/pgtopic, which must be built before.
 bin=${PG_BIN:-$(pg_config --bindir)}
 home=$(mktemp -d)
 trap '"$bin/pg_ctl" -D "$home/data" -m immediate stop >/dev/null 2>&1 || true; rm -rf "$home"' EXIT
@@ -8,7 +8,7 @@ trap '"$bin/pg_ctl" -D "$home/data" -m immediate stop >/dev/null 2>&1 || true; r
 "$bin/initdb" -D "$home/data" -A trust -U postgres --no-sync >/dev/null
 "$bin/pg_ctl" -D "$home/data" -w -l "$home/log" -o "-k $home -c listen_addresses= $1" start >/dev/null
 psql=("$bin/psql" -h "$home" -U postgres -d postgres -q -v ON_ERROR_STOP=1)
-"${PGTOPIC_BIN:-target/release/pgtopic}" migrate --database-url "postgresql:///postgres?host=$home&user=postgres" >/dev/null
+"${BENCH_BIN:-target/release/pgtopic}" migrate --database-url "postgresql:///postgres?host=$home&user=postgres" >/dev/null
 "${psql[@]}" <<'SQL'
 SET search_path = pgtopic;
 INSERT INTO topics (name) VALUES ('bench');
