@@ -63,14 +63,14 @@ impl StoreError {
     }
 
     /// Whether a row of those that a statement was about may be why PostgreSQL refused it: one that is damaged, breaks a rule,
-    /// or is locked. The others may go through without it.
+    /// is locked, or is refused by somebody's trigger (P0001). The others may go through without it.
     pub fn may_be_of_a_row(&self) -> bool {
         let Some(state) = self.sql_state() else {
             // A value that was read and is none of its type.
             return matches!(self, Self::Unexpected(_) | Self::Database(_)) && !self.is_unavailable();
         };
         self.is_refusal()
-            && (["22", "23", "40", "54", "XX"].contains(&&state.code()[..2])
+            && (["22", "23", "40", "54", "P0", "XX"].contains(&&state.code()[..2])
                 || [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(state))
     }
 

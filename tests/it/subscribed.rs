@@ -1,6 +1,12 @@
 //! Whom publishers fan out to: `topics.webhook_ids` says what the webhooks are.
 
+use rstest::rstest;
+
 use crate::support::{Scene, create_webhook, publish};
+
+/// SQL: somebody in this database waits for an advisory lock.
+const WAITS: &str = "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND database =
+                             (SELECT oid FROM pg_database WHERE datname = current_database()))";
 
 /// What the topic's row says, and what it should say.
 async fn check(scene: &Scene) {
@@ -70,7 +76,7 @@ async fn who_subscribes_while_a_publisher_waits_misses_no_message_in_between() {
     scene.sql("BEGIN").await;
     let first = scene.publish(&["a"]).await[0];
     let waiting = tokio::spawn(async move { publish(&other, "a").await.unwrap() });
-    scene.until("EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'advisory')").await;
+    scene.until(WAITS).await;
     create_webhook(&subscriber, "http://127.0.0.1:1/", &[]).await;
     let second = scene.publish(&["a"]).await[0];
     scene.sql("COMMIT").await;
@@ -95,4 +101,81 @@ async fn an_upgrade_owes_messages_of_old_snapshots_too() {
         assert_eq!(owed_to(&scene).await, "1", "{level}");
         scene.sql("COMMIT").await;
     }
+}
+
+/// Who is owed the last message.
+async fn last_owed_to(scene: &Scene) -> String {
+    let sql = "SELECT string_agg(webhook_id::text, ' ' ORDER BY webhook_id) FROM deliveries
+                WHERE message_id = (SELECT max(id) FROM messages)";
+    scene.text(sql).await
+}
+
+const LATE: &str = "http://127.0.0.1:1/";
+
+/// The statement, too, began before the subscription: it was busy with something else.
+#[rstest]
+#[case::all_messages(&[])]
+#[case::some_messages(&[("filter", "'!exists($.x)'")])]
+#[tokio::test]
+async fn a_statement_that_began_earlier_owes_to_who_subscribed_before_it_took_the_lock(
+    #[case] settings: &[(&str, &str)],
+) {
+    let scene = Scene::new().await;
+    scene.webhook("/", &[]).await;
+    scene.sql("BEGIN; SELECT pg_advisory_xact_lock(42)").await;
+    let publisher = scene.another_client().await;
+    let publishing = tokio::spawn(async move {
+        let sql = "BEGIN; SELECT count(*) FROM webhooks;
+                   INSERT INTO messages (topic_id, partition_key, payload)
+                   SELECT 1, 'a', '{}' FROM (SELECT pg_advisory_xact_lock(42)) AS busy; COMMIT";
+        publisher.batch_execute(sql).await.unwrap();
+    });
+    scene.until(WAITS).await;
+    create_webhook(&scene.another_client().await, LATE, settings).await;
+    scene.sql("COMMIT").await;
+    publishing.await.unwrap();
+    assert_eq!(last_owed_to(&scene).await, "1 2");
+}
+
+/// The publisher waits for its partition's lock while somebody subscribes. An old snapshot knows nobody who came after it:
+/// that publisher's message is not owed to them, even though it comes after others that are.
+#[rstest]
+#[case::read_committed("READ COMMITTED", "1 2")]
+#[case::repeatable_read("REPEATABLE READ", "1")]
+#[case::serializable("SERIALIZABLE", "1")]
+#[tokio::test]
+async fn a_publisher_that_waited_owes_to_who_subscribed_meanwhile(
+    #[case] level: &str,
+    #[case] owed: &str,
+    #[values(true, false)] waits: bool,
+    #[values(&[], &[("filter", "'!exists($.x)'")])] settings: &[(&str, &str)],
+) {
+    let scene = Scene::new().await;
+    scene.webhook("/", &[]).await;
+    let publisher = scene.another_client().await;
+    publisher
+        .batch_execute(&format!("BEGIN ISOLATION LEVEL {level}; SELECT count(*) FROM topics"))
+        .await
+        .unwrap();
+    scene.sql("BEGIN").await;
+    if waits {
+        scene.publish(&["a"]).await;
+    }
+    let subscriber = scene.another_client().await;
+    if !waits {
+        create_webhook(&subscriber, LATE, settings).await;
+    }
+    let publishing = tokio::spawn(async move {
+        publish(&publisher, "a").await.unwrap();
+        publisher.batch_execute("COMMIT").await.unwrap();
+    });
+    if waits {
+        scene.until(WAITS).await;
+        create_webhook(&subscriber, LATE, settings).await;
+        // Owed to both.
+        scene.publish(&["a"]).await;
+    }
+    scene.sql("COMMIT").await;
+    publishing.await.unwrap();
+    assert_eq!(last_owed_to(&scene).await, owed);
 }

@@ -36,6 +36,7 @@ pub(crate) async fn create_webhook(client: &Client, url: &str, settings: &[(&str
 /// whether a lock is free hold it shared for a moment.
 pub(crate) const LIVING: &str =
     "workers w JOIN pg_locks p ON p.locktype = 'advisory' AND p.mode = 'ExclusiveLock'
+       AND p.database = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND p.granted AND p.classid = stripe_class()::oid AND p.objid = w.lock_key::oid";
 
 /// Publishes an empty object and gives the message's id.
