@@ -121,7 +121,8 @@ CREATE TABLE pgtopic.messages (
     CONSTRAINT messages_headers_size_check CHECK (octet_length(headers::text) <= 8192),
     CONSTRAINT messages_created_at_check CHECK (created_at >= '0001-01-01' AND created_at < '9999-12-31'),
     CONSTRAINT messages_idempotency_key_check CHECK (octet_length(idempotency_key) BETWEEN 1 AND 255),
-    -- A trigger that runs after ours and changes key, topic or id would break the order: its row is refused.
+    -- A trigger that runs after ours and changes key or topic would break the order: its row is refused. (One that changes the id
+    -- of an ordered message is not noticed here: what was owed is missing, and becomes a dead letter.)
     CONSTRAINT messages_lane_check CHECK (lane = hashtextextended(partition_key, topic_id) OR lane = id)
 );
 CREATE UNIQUE INDEX messages_idempotency_key ON pgtopic.messages (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
