@@ -118,7 +118,8 @@ CREATE TABLE pgtopic.messages (
     lane            bigint      NOT NULL,
     -- The limits of key, headers, time and idempotency key are checked by the trigger. Each CHECK costs every publisher about a
     -- tenth of an insert, since PostgreSQL reads it anew for each statement. This one no trigger can replace: one of somebody
-    -- else's that runs after ours and changes key, topic or id would break the order, and its row is refused.
+    -- else's that runs after ours and changes key or topic would break the order, and its row is refused. (One that changes the id
+    -- of an ordered message is not noticed here: what was owed is missing, and becomes a dead letter.)
     CONSTRAINT messages_lane_check CHECK (lane = hashtextextended(partition_key, topic_id) OR lane = id)
 );
 CREATE UNIQUE INDEX messages_idempotency_key ON pgtopic.messages (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL;

@@ -76,8 +76,8 @@ async fn prepare(store: &Store, config: &Config) -> Result<(), StoreError> {
     for trigger in store.list_later_triggers().await? {
         tracing::warn!(
             trigger,
-            "a BEFORE INSERT trigger on messages runs after zz_messages_publish: rows in which it changes key, topic or id are \
-             refused, and a message that it leaves out becomes a dead letter"
+            "a BEFORE INSERT trigger on messages runs after zz_messages_publish: rows that it moves to another partition are \
+             refused, and a message that it leaves out, or gives another id, becomes a dead letter"
         );
     }
     if let Some(notify) = config.wake.notify

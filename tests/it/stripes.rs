@@ -3,7 +3,7 @@
 use pgtopic::store::OwedMessage;
 use tokio_postgres::{Client, error::SqlState};
 
-use crate::support::{Puppet, Scene, TestCluster, reach_schema};
+use crate::support::{Broker, Puppet, Received, Scene, TestCluster, reach_schema};
 
 /// SQL: the advisory locks of this transaction in the class of the stripes.
 const HELD: &str = "SELECT coalesce(array_agg(objid::bigint ORDER BY objid), '{}') FROM pg_locks
@@ -150,6 +150,25 @@ async fn a_trigger_that_runs_later_cannot_move_a_message_to_another_lane() {
         assert_eq!(error.as_db_error().unwrap().constraint(), Some("messages_lane_check"), "{change}");
     }
     assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 0);
+}
+
+/// No check knows which id was given. Nothing is sent out of order, though, and what was owed does not vanish.
+#[tokio::test]
+async fn a_message_whose_id_is_changed_later_becomes_a_dead_letter() {
+    let scene = Scene::with_webhook(&[]).await;
+    let first = scene.publish(&["a"]).await[0];
+    scene.sql(&trigger("zzz_later", "NEW.id := NEW.id + 1000")).await;
+    let changed = scene.publish(&["a"]).await[0];
+    scene.sql("DROP TRIGGER zzz_later ON messages").await;
+    let last = scene.publish(&["a"]).await[0];
+    assert!(changed > last);
+    let broker = Broker::start(scene.store());
+    scene.no_lane_left().await;
+    let received: Vec<i64> = scene.receiver.received().iter().map(Received::position).collect();
+    assert_eq!(received, [first, last]);
+    let dead = scene.text("SELECT concat_ws(' ', message_id, reason) FROM dead_letters").await;
+    assert_eq!(dead, format!("{} message_missing", changed - 1000));
+    broker.stop().await;
 }
 
 #[tokio::test]
