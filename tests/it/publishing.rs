@@ -220,7 +220,7 @@ const NAMESAKES: &str = r"
             SELECT row_number() OVER () AS n, o.oprname, format_type(oprleft, NULL) AS l, format_type(oprright, NULL) AS r,
                    format_type(oprresult, NULL) AS result
               FROM pg_operator o
-             WHERE oprname IN ('=', '<>', '<', '<=', '>', '>=', '+', '-', '*', '/', '&')
+             WHERE oprname IN ('=', '<>', '<', '<=', '>', '>=', '+', '-', '*', '/', '&', '|', '||')
                AND oprleft = ANY ('{int4,int8,text,float8,timestamptz}'::regtype[])
                AND oprright = ANY ('{int4,int8,text,float8,timestamptz}'::regtype[])
         LOOP
@@ -234,7 +234,8 @@ const NAMESAKES: &str = r"
               FROM pg_proc p
              WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind = 'f'
                AND p.proname IN ('octet_length', 'hashtextextended', 'nextval', 'pg_advisory_xact_lock', 'clock_timestamp', 'now',
-                                 'current_setting', 'date_part', 'pg_sequence_last_value')
+                                 'current_setting', 'date_part', 'pg_sequence_last_value', 'length', 'set_config', 'pg_notify',
+                                 'pg_notification_queue_usage')
         LOOP
             EXECUTE format('CREATE FUNCTION namesakes.%s (%s) RETURNS %s LANGUAGE plpgsql AS '
                            || '$f$ BEGIN RAISE EXCEPTION ''captured %s''; END $f$', one.proname, one.args, one.result, one.proname);
