@@ -58,6 +58,8 @@ pub(super) struct Claims {
     not_before: Instant,
     room_looked_at: Instant,
     next_token: i64,
+    /// Whether the last claim was made lane by lane, which was said.
+    singly: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -92,6 +94,18 @@ impl Default for WebhookClaims {
 }
 
 impl Claims {
+    /// Says once why lanes are claimed one by one, and once that they no longer are.
+    pub(super) fn say_refused(&mut self, refused: Option<&StoreError>) {
+        let before = std::mem::replace(&mut self.singly, refused.is_some());
+        match refused {
+            Some(error) if !before => {
+                tracing::warn!(%error, "a lane cannot be claimed; others are claimed one by one");
+            }
+            None if before => tracing::info!("all lanes can be claimed again"),
+            _ => {}
+        }
+    }
+
     pub(super) fn new(now: Instant) -> Self {
         Self {
             webhooks: HashMap::new(),
@@ -105,6 +119,7 @@ impl Claims {
             not_before: now,
             room_looked_at: now,
             next_token: 1,
+            singly: false,
         }
     }
 
@@ -241,8 +256,16 @@ impl Engine {
         // Looks from the beginning find lanes of workers that are gone, too.
         let all = wants.iter().any(|want| want.due_after == DueAfter::Beginning);
         self.operations.spawn(async move {
-            let claimed = store.claim_lanes(worker, token, &wants, all, limits).await;
-            Done::Claimed { wants, claimed }
+            let (mut claimed, mut refused) =
+                (store.claim_lanes(worker, token, &wants, all, limits).await, None);
+            // One lane may be why: the others are to be had without it.
+            if let Err(error) = &claimed
+                && error.may_be_of_a_row()
+                && let Ok(lanes) = store.claim_lanes_singly(worker, token, &wants, all).await
+            {
+                refused = std::mem::replace(&mut claimed, Ok(lanes)).err();
+            }
+            Done::Claimed { wants, claimed, refused }
         });
     }
 

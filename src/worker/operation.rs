@@ -38,12 +38,26 @@ const UNREADABLE_WAIT: Duration = Duration::from_mins(1);
 
 /// A statement's answer.
 pub(super) enum Done {
-    Claimed { wants: Vec<Want>, claimed: Result<Vec<ClaimedLane>, StoreError> },
+    /// `refused` is why the lanes were claimed one by one, if they were.
+    Claimed {
+        wants: Vec<Want>,
+        claimed: Result<Vec<ClaimedLane>, StoreError>,
+        refused: Option<StoreError>,
+    },
     Looked(Result<Looked, StoreError>),
-    Read { asked: Vec<HeldLane>, read: Result<Halved<HeldLane, ReadLane>, StoreError> },
+    Read {
+        asked: Vec<HeldLane>,
+        read: Result<Halved<HeldLane, ReadLane>, StoreError>,
+    },
     Settled(Settled),
-    Logged { rows: usize, logged: Result<(), StoreError> },
-    News { first: bool, news: Result<Vec<LaneNews>, StoreError> },
+    Logged {
+        rows: usize,
+        logged: Result<(), StoreError>,
+    },
+    News {
+        first: bool,
+        news: Result<Vec<LaneNews>, StoreError>,
+    },
     Targets(Result<Vec<TargetRow>, StoreError>),
     Disabled(i64, Result<(), StoreError>),
     Asked,
@@ -63,8 +77,9 @@ pub(super) struct Settled {
 impl Engine {
     pub(super) fn on_done(&mut self, done: Done) -> Result<(), WorkerError> {
         match done {
-            Done::Claimed { wants, claimed: Ok(claimed) } => {
+            Done::Claimed { wants, claimed: Ok(claimed), refused } => {
                 self.recovered();
+                self.claims.say_refused(refused.as_ref());
                 self.on_claimed(&wants, claimed);
             }
             Done::Claimed { claimed: Err(error), .. } => self.on_claim_ended(error)?,
