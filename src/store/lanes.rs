@@ -191,21 +191,35 @@ impl Store {
         sweep: bool,
         limits: ReadLimits,
     ) -> Result<Vec<ClaimedLane>, StoreError> {
-        let webhook_ids: Vec<i64> = wants.iter().map(|want| want.webhook_id).collect();
-        let slots: Vec<i32> =
-            wants.iter().map(|want| i32::try_from(want.slots).unwrap_or(i32::MAX)).collect();
-        let due_after: Vec<Option<Timestamp>> = wants.iter().map(|want| want.due_after.parameter()).collect();
+        let columns = WantColumns::new(wants);
         let parameters: super::Parameters<'_> = &[
             &worker,
             &token,
-            &webhook_ids,
-            &slots,
-            &due_after,
+            &columns.webhook_ids,
+            &columns.slots,
+            &columns.due_after,
             &sweep,
             &limits.messages_per_lane,
             &limits.payload_bytes,
         ];
         claimed(&self.call(sql!("lanes/claim"), parameters).await?, token, limits)
+    }
+
+    /// The same, lane by lane and without reading: lanes that cannot be claimed are passed over.
+    ///
+    /// Fails as [`Store::claim_lanes`] does.
+    pub async fn claim_lanes_singly(
+        &self,
+        worker: Uuid,
+        token: i64,
+        wants: &[Want],
+        sweep: bool,
+    ) -> Result<Vec<ClaimedLane>, StoreError> {
+        let columns = WantColumns::new(wants);
+        let parameters: super::Parameters<'_> =
+            &[&worker, &token, &columns.webhook_ids, &columns.slots, &columns.due_after, &sweep];
+        let limits = ReadLimits { messages_per_lane: 0, payload_bytes: 0 };
+        claimed(&self.call(sql!("lanes/claim_singly"), parameters).await?, token, limits)
     }
 
     /// Takes the lanes of messages that the worker was notified of, with their next messages.
@@ -316,6 +330,23 @@ impl Store {
                 Ok((lane_key(row)?, outcome))
             })
             .collect()
+    }
+}
+
+/// What a claim wants, column by column.
+struct WantColumns {
+    webhook_ids: Vec<i64>,
+    slots: Vec<i32>,
+    due_after: Vec<Option<Timestamp>>,
+}
+
+impl WantColumns {
+    fn new(wants: &[Want]) -> Self {
+        Self {
+            webhook_ids: wants.iter().map(|want| want.webhook_id).collect(),
+            slots: wants.iter().map(|want| i32::try_from(want.slots).unwrap_or(i32::MAX)).collect(),
+            due_after: wants.iter().map(|want| want.due_after.parameter()).collect(),
+        }
     }
 }
 

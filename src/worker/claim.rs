@@ -6,12 +6,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tracing::warn;
 
 use super::{
     WorkerError,
     engine::Engine,
-    halves::{Halved, in_halves},
     lane::{Lane, Phase},
     news::{ASK_EACH, Look},
     operation::{Done, READ_LIMITS},
@@ -42,9 +40,6 @@ const FLOOR: usize = 4;
 /// How many lanes one claim takes at most.
 const CLAIM_MAX: usize = 500;
 
-/// How often it is said that lanes of a webhook cannot be claimed.
-const SAY_EVERY: Duration = Duration::from_mins(1);
-
 /// What one claim reads of a lane, where its webhook does not take more at once.
 pub(super) const MESSAGES: usize = 16;
 
@@ -63,11 +58,8 @@ pub(super) struct Claims {
     not_before: Instant,
     room_looked_at: Instant,
     next_token: i64,
-    /// Whether the next claim reads nothing: the last one may have failed because of a row that cannot be read. What it claims is
-    /// read afterwards, and a read finds out which lane it is.
-    without_messages: bool,
-    /// When it was said that lanes of a webhook cannot be claimed.
-    bad_rows_said: Option<Instant>,
+    /// Whether the last claim was made lane by lane, which was said.
+    singly: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -102,6 +94,18 @@ impl Default for WebhookClaims {
 }
 
 impl Claims {
+    /// Says once why lanes are claimed one by one, and once that they no longer are.
+    pub(super) fn say_refused(&mut self, refused: Option<&StoreError>) {
+        let before = std::mem::replace(&mut self.singly, refused.is_some());
+        match refused {
+            Some(error) if !before => {
+                tracing::warn!(%error, "a lane cannot be claimed; others are claimed one by one");
+            }
+            None if before => tracing::info!("all lanes can be claimed again"),
+            _ => {}
+        }
+    }
+
     pub(super) fn new(now: Instant) -> Self {
         Self {
             webhooks: HashMap::new(),
@@ -115,8 +119,7 @@ impl Claims {
             not_before: now,
             room_looked_at: now,
             next_token: 1,
-            without_messages: false,
-            bad_rows_said: None,
+            singly: false,
         }
     }
 
@@ -193,11 +196,6 @@ impl Claims {
         self.not_before
     }
 
-    /// Whether the next claim reads nothing.
-    pub(super) fn without_messages(&self) -> bool {
-        self.without_messages
-    }
-
     /// A token that this worker has not used before.
     pub(super) fn next_token(&mut self) -> i64 {
         self.next_token += 1;
@@ -250,7 +248,6 @@ impl Engine {
         let messages = batch.min(CLAIM_MAX * MESSAGES / lanes.max(1)).max(MESSAGES);
         let messages_per_lane =
             i32::try_from(messages).unwrap_or(i32::MAX).min(READ_LIMITS.messages_per_lane);
-        let messages_per_lane = if self.claims.without_messages { 0 } else { messages_per_lane };
         let limits = ReadLimits { messages_per_lane, ..READ_LIMITS };
         self.claims.under_way = true;
         self.claims.asked = now;
@@ -259,17 +256,16 @@ impl Engine {
         // Looks from the beginning find lanes of workers that are gone, too.
         let all = wants.iter().any(|want| want.due_after == DueAfter::Beginning);
         self.operations.spawn(async move {
-            if limits.messages_per_lane > 0 {
-                let claimed = store.claim_lanes(worker, token, &wants, all, limits).await;
-                let claimed = claimed.map(|answers| Halved { answers, failed: Vec::new() });
-                return Done::Claimed { wants, claimed };
+            let (mut claimed, mut refused) =
+                (store.claim_lanes(worker, token, &wants, all, limits).await, None);
+            // One lane may be why: the others are to be had without it.
+            if let Err(error) = &claimed
+                && error.may_be_of_a_row()
+                && let Ok(lanes) = store.claim_lanes_singly(worker, token, &wants, all).await
+            {
+                refused = std::mem::replace(&mut claimed, Ok(lanes)).err();
             }
-            // One webhook's lanes may be what cannot be claimed.
-            let claimed = in_halves(wants.clone(), |wants| {
-                let store = store.clone();
-                async move { store.claim_lanes(worker, token, &wants, all, limits).await }
-            });
-            Done::Claimed { wants, claimed: claimed.await }
+            Done::Claimed { wants, claimed, refused }
         });
     }
 
@@ -334,21 +330,8 @@ impl Engine {
     }
 
     /// A claim was answered.
-    pub(super) fn on_claimed(&mut self, wants: &[Want], claimed: Halved<Want, ClaimedLane>) {
+    pub(super) fn on_claimed(&mut self, wants: &[Want], claimed: Vec<ClaimedLane>) {
         self.claims.under_way = false;
-        self.claims.without_messages = false;
-        let Halved { answers: claimed, failed } = claimed;
-        if let Some((want, error)) = failed.first()
-            && self.claims.bad_rows_said.is_none_or(|at| at.elapsed() >= SAY_EVERY)
-        {
-            self.claims.bad_rows_said = Some(Instant::now());
-            warn!(
-                webhook_id = want.webhook_id,
-                webhooks = failed.len(),
-                %error,
-                "lanes of a webhook cannot be claimed; others go on"
-            );
-        }
         let mut full_until: HashMap<i64, (usize, Timestamp)> = HashMap::new();
         let now = Instant::now();
         if !claimed.is_empty() {
@@ -416,7 +399,6 @@ impl Engine {
             return Err(WorkerError::Store(error));
         }
         self.claims.look = true;
-        self.claims.without_messages |= error.may_be_of_a_row();
         self.claims.not_before = Instant::now() + self.trouble(&error, "claim");
         Ok(())
     }

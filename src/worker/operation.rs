@@ -38,9 +38,11 @@ const UNREADABLE_WAIT: Duration = Duration::from_mins(1);
 
 /// A statement's answer.
 pub(super) enum Done {
+    /// `refused` is why the lanes were claimed one by one, if they were.
     Claimed {
         wants: Vec<Want>,
-        claimed: Result<Halved<Want, ClaimedLane>, StoreError>,
+        claimed: Result<Vec<ClaimedLane>, StoreError>,
+        refused: Option<StoreError>,
     },
     Looked(Result<Looked, StoreError>),
     Read {
@@ -76,8 +78,9 @@ pub(super) struct Settled {
 impl Engine {
     pub(super) fn on_done(&mut self, done: Done) -> Result<(), WorkerError> {
         match done {
-            Done::Claimed { wants, claimed: Ok(claimed) } => {
+            Done::Claimed { wants, claimed: Ok(claimed), refused } => {
                 self.recovered();
+                self.claims.say_refused(refused.as_ref());
                 self.on_claimed(&wants, claimed);
             }
             Done::Claimed { claimed: Err(error), .. } => self.on_claim_ended(error)?,

@@ -113,11 +113,6 @@ impl Engine {
             return;
         }
         let message_ids = self.told.take(now);
-        if self.claims.without_messages() {
-            // A message that cannot be read may be among them: the claim that looks for it takes their lanes, too.
-            self.claims.look();
-            return;
-        }
         let room = self.room();
         let limits =
             ReadLimits { messages_per_lane: i32::try_from(MESSAGES).unwrap_or(i32::MAX), ..READ_LIMITS };

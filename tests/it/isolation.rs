@@ -1,12 +1,12 @@
 //! A row that cannot be written costs its own lane, and no other one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgtopic::{
     domain::lane::LaneKey,
     store::{
-        Claim, ClaimedLane, HeldLane, LaneChange, LaneOutcomes, LaneState, OwedMessage, SettleOutcome,
-        Settlement,
+        Claim, ClaimedLane, DueAfter, HeldLane, LaneChange, LaneOutcomes, LaneState, OwedMessage,
+        SettleOutcome, Settlement, Want,
     },
 };
 use rstest::rstest;
@@ -104,6 +104,27 @@ async fn a_locked_row_holds_up_its_own_lane_alone(#[case] table: &str) {
     all_ends_well(&scene, broker).await;
 }
 
+/// A worker that is asked to stop waits for the row as long as it may for requests, and then leaves it to others.
+#[tokio::test]
+async fn a_locked_row_keeps_no_worker_from_stopping_and_its_lane_goes_to_another() {
+    let later = Answer::After(Duration::from_secs(2), Box::new(Answer::Status(204)));
+    let (scene, broker) = busy_scene("", later).await;
+    let locked = lock(&scene, "lanes").await;
+    others_go_on(&scene).await;
+    let begun = Instant::now();
+    broker.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    let held = "SELECT count(*) FROM lanes l JOIN workers w ON w.id = l.claimed_by AND w.gone";
+    assert_eq!(scene.number(held).await, 1, "it says that it is gone, and the lane is anybody's");
+    let next = Broker::start(scene.store());
+    publish_everywhere(&scene).await;
+    scene.until(&format!("NOT EXISTS (SELECT FROM deliveries WHERE (webhook_id, lane) <> {BAD})")).await;
+    locked.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(scene.all_delivered(&["/one", "/two"]).await, 1, "what could not be written is sent again");
+    scene.until("count(*) = 1 FROM workers").await;
+    next.stop().await;
+}
+
 #[rstest]
 #[case::delivery("BEFORE DELETE ON deliveries", "", 204)]
 #[case::lane("BEFORE UPDATE ON lanes", "AND OLD.claimed_by IS NOT NULL", 503)]
@@ -130,6 +151,44 @@ async fn an_idle_lane_that_cannot_be_removed_keeps_no_other_one() {
     }
     scene.sql("DROP FUNCTION refuse CASCADE").await;
     all_ends_well(&scene, broker).await;
+}
+
+#[tokio::test]
+async fn a_lane_that_cannot_be_claimed_keeps_no_other_one() {
+    let scene = Scene::new().await;
+    scene.webhook("/one", &[]).await;
+    scene.webhook("/two", &[]).await;
+    publish_everywhere(&scene).await;
+    scene.sql(&refuse("BEFORE UPDATE ON lanes", "")).await;
+    let broker = Broker::start(scene.store());
+    for _ in 0..3 {
+        scene.until(&format!("NOT EXISTS (SELECT FROM deliveries WHERE (webhook_id, lane) <> {BAD})")).await;
+        publish_everywhere(&scene).await;
+    }
+    assert!(!scene.receiver.received().iter().any(of_bad_lane));
+    scene.sql("DROP FUNCTION refuse CASCADE").await;
+    all_ends_well(&scene, broker).await;
+}
+
+#[tokio::test]
+async fn lanes_are_claimed_singly_as_they_are_at_once() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.publish(&["a", "b", "c", "d"]).await;
+    let (puppet, other) = (Puppet::new(&scene).await, Puppet::new(&scene).await);
+    let locked = scene.another_client().await;
+    let lock = "BEGIN; SELECT FROM lanes WHERE partition_key = 'a' FOR UPDATE";
+    locked.batch_execute(lock).await.unwrap();
+    let want = |slots| [Want { webhook_id: 1, slots, due_after: DueAfter::Beginning }];
+    let claimed = puppet.store.claim_lanes_singly(puppet.id, 1, &want(2), true).await.unwrap();
+    assert_eq!(claimed.len(), 2, "no more than there is room for");
+    assert!(claimed.iter().all(|lane| lane.owed.more && lane.owed.items.is_empty()), "to be read");
+    let claimed = other.store.claim_lanes_singly(other.id, 1, &want(10), true).await.unwrap();
+    assert_eq!(claimed.len(), 1, "one is locked, and two are the other worker's");
+    scene.sql(&format!("UPDATE workers SET gone = true WHERE id = '{}'", puppet.id)).await;
+    assert!(other.store.claim_lanes_singly(other.id, 2, &want(10), false).await.unwrap().is_empty());
+    assert_eq!(other.store.claim_lanes_singly(other.id, 3, &want(10), true).await.unwrap().len(), 2);
+    let error = puppet.store.claim_lanes_singly(puppet.id, 2, &want(10), true).await.unwrap_err();
+    assert!(error.is_not_registered());
 }
 
 // What follows is one call of settle.
