@@ -137,7 +137,9 @@ mod tests {
             let text = std::fs::read_to_string(file.unwrap().path()).unwrap().to_uppercase();
             let words: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
             let words = words.join(" ");
-            assert!(!words.contains(" FUNCTION ") && !words.contains(" TRIGGER "), "{words}");
+            for made in ["CREATE FUNCTION ", "REPLACE FUNCTION ", "CREATE TRIGGER ", "REPLACE TRIGGER "] {
+                assert!(!words.contains(made), "{made}");
+            }
         }
     }
 }
