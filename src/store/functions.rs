@@ -97,7 +97,9 @@ async fn found_triggers(
     transaction: &Transaction<'_>,
     schema: &Schema,
 ) -> Result<HashMap<String, String>, StoreError> {
-    let rows = transaction.query(&*schema.text(sql!("schema/list_triggers")), &[&schema.name()]).await?;
+    let written = schema.text("pgtopic.");
+    let parameters: super::Parameters<'_> = &[&schema.name(), &written.trim_end_matches('.')];
+    let rows = transaction.query(&*schema.text(sql!("schema/list_triggers")), parameters).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 

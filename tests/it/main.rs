@@ -31,6 +31,7 @@ mod replication;
 mod restarts;
 mod retries;
 mod rules;
+mod schema;
 mod search_path;
 mod serve;
 mod stripes;
