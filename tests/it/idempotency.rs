@@ -17,7 +17,7 @@ fn insert(partition_key: &str) -> String {
 /// Publishes with the key in a session of its own, which waits for another one.
 async fn publish_and_wait(scene: &Scene, client: Client, sql: String) -> JoinHandle<u64> {
     let waiting = tokio::spawn(async move { client.execute(&sql, &[]).await.unwrap() });
-    scene.until("EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid')").await;
+    scene.somebody_waits("l.locktype = 'transactionid'").await;
     waiting
 }
 

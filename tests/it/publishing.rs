@@ -96,7 +96,7 @@ async fn two_transactions_with_one_idempotency_key_publish_once() {
     one.batch_execute("BEGIN").await.unwrap();
     let first: i64 = one.query_one(sql, &[&"a"]).await.unwrap().get(0);
     let waiting = tokio::spawn(async move { other.query_one(sql, &[&"b"]).await.unwrap().get::<_, i64>(0) });
-    scene.until("EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid')").await;
+    scene.somebody_waits("l.locktype = 'transactionid'").await;
     one.batch_execute("COMMIT").await.unwrap();
     assert_eq!(waiting.await.unwrap(), first);
     scene.check_fan_out(1, 1).await;

@@ -69,11 +69,7 @@ async fn the_next_message_waits_until_the_dead_letter_is_written() {
     let blocker = scene.another_client().await;
     blocker.batch_execute("BEGIN; LOCK TABLE dead_letters IN SHARE MODE").await.unwrap();
     let _broker = Broker::start(scene.store());
-    scene
-        .until(
-            "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'pgtopic.dead_letters'::regclass)",
-        )
-        .await;
+    scene.somebody_waits("l.relation = 'pgtopic.dead_letters'::regclass").await;
     let other = scene.publish(&["b"]).await;
     scene.receiver.wait_until("b goes on", |all| all.iter().any(|one| one.position() == other[0])).await;
     assert!(of(&scene.receiver.received(), ids[1]).is_empty(), "the dead letter is not written yet");

@@ -45,14 +45,18 @@ async fn dev_makes_its_data_anew_where_another_version_has_made_it() {
 
     let mut dev = Process::start(&arguments, &[]);
     let output = dev.wait_for_output(ready).await;
-    let url = output.split_whitespace().find(|word| word.starts_with("postgresql://")).unwrap();
-    let client = reach(url).await;
+    // Its port may be another one the next time.
+    let url = |output: &str| {
+        output.split_whitespace().find(|word| word.starts_with("postgresql://")).unwrap().to_owned()
+    };
+    let client = reach(&url(&output)).await;
     client.batch_execute("INSERT INTO pgtopic.topics (name) VALUES ('kept')").await.unwrap();
     dev.stop().await;
 
     let mut dev = Process::start(&arguments, &[]);
-    assert!(!dev.wait_for_output(ready).await.contains(anew));
-    let client = reach(url).await;
+    let output = dev.wait_for_output(ready).await;
+    assert!(!output.contains(anew), "{output}");
+    let client = reach(&url(&output)).await;
     assert_eq!(client.query("SELECT FROM pgtopic.topics", &[]).await.unwrap().len(), 1, "it is kept");
     client.batch_execute("UPDATE pgtopic.schema_history SET checksum = '1'").await.unwrap();
     dev.stop().await;
@@ -60,7 +64,7 @@ async fn dev_makes_its_data_anew_where_another_version_has_made_it() {
     let mut dev = Process::start(&arguments, &[]);
     let output = dev.wait_for_output(ready).await;
     assert!(output.contains(anew) && output.contains("data.old"), "{output}");
-    assert!(reach(url).await.query("SELECT FROM pgtopic.topics", &[]).await.unwrap().is_empty());
+    assert!(reach(&url(&output)).await.query("SELECT FROM pgtopic.topics", &[]).await.unwrap().is_empty());
     assert!(home.join("data.old/PG_VERSION").exists());
     dev.stop().await;
 }

@@ -57,7 +57,7 @@ async fn who_subscribes_at_the_same_time_is_not_forgotten() {
     scene.sql("BEGIN").await;
     scene.webhook("/one", &[]).await;
     let waiting = tokio::spawn(async move { create_webhook(&other, "http://127.0.0.1:1/", &[]).await });
-    scene.until("EXISTS (SELECT FROM pg_locks WHERE NOT granted)").await;
+    scene.somebody_waits("true").await;
     // Who publishes meanwhile waits for neither.
     let publisher = scene.another_client().await;
     publisher.batch_execute("SET lock_timeout = '1s'").await.unwrap();

@@ -163,6 +163,16 @@ impl Scene {
         until(&self.client, condition).await;
     }
 
+    /// Waits until a session of this database waits for a lock of that kind, a condition on `pg_locks` as `l`. The view shows the locks
+    /// of all databases, and copies of one template have tables of the same numbers.
+    pub(crate) async fn somebody_waits(&self, kind: &str) {
+        self.until(&format!(
+            "EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid AND a.datname = current_database()
+                      WHERE NOT l.granted AND {kind})"
+        ))
+        .await;
+    }
+
     /// Waits until nothing is owed any more.
     pub(crate) async fn nothing_owed(&self) {
         nothing_owed(&self.client).await;
