@@ -63,15 +63,19 @@ impl StoreError {
     }
 
     /// Whether a row of those that a statement was about may be why PostgreSQL refused it: one that is damaged, breaks a rule,
-    /// is locked, or is refused by somebody's trigger (P0001). The others may go through without it.
+    /// or is refused by somebody's trigger (P0001). The others may go through without it.
     pub fn may_be_of_a_row(&self) -> bool {
         let Some(state) = self.sql_state() else {
             // A value that was read and is none of its type.
             return matches!(self, Self::Unexpected(_) | Self::Database(_)) && !self.is_unavailable();
         };
-        self.is_refusal()
-            && (["22", "23", "40", "54", "P0", "XX"].contains(&&state.code()[..2])
-                || [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(state))
+        self.is_refusal() && ["22", "23", "40", "54", "P0", "XX"].contains(&&state.code()[..2])
+    }
+
+    /// Whether PostgreSQL ended the statement because it took too long, or waited too long for a lock: of a row, or of a table.
+    pub fn took_too_long(&self) -> bool {
+        self.sql_state()
+            .is_some_and(|state| [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(state))
     }
 
     /// Whether trying again later may help: the connection broke, the server stops or is full, a lock was not granted in

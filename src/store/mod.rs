@@ -122,9 +122,11 @@ impl Store {
         Ok(self.engine.call(statement, parameters).await?.rows)
     }
 
-    /// Closes the engine's connections: an incarnation has ended, and nothing that it has begun may go on.
-    pub fn close_engine(&self) {
+    /// Closes all connections that nobody uses. An incarnation has ended, and nothing that it has begun may go on; and one that
+    /// brings no answers would keep the next one waiting, whatever it is for.
+    pub fn close_idle(&self) {
         self.engine.close_idle();
+        self.general.close_idle();
     }
 }
 

@@ -256,16 +256,16 @@ impl Engine {
         // Looks from the beginning find lanes of workers that are gone, too.
         let all = wants.iter().any(|want| want.due_after == DueAfter::Beginning);
         self.operations.spawn(async move {
-            let (mut claimed, mut refused) =
-                (store.claim_lanes(worker, token, &wants, all, limits).await, None);
-            // One lane may be why: the others are to be had without it.
-            if let Err(error) = &claimed
-                && error.may_be_of_a_row()
-                && let Ok(lanes) = store.claim_lanes_singly(worker, token, &wants, all).await
-            {
-                refused = std::mem::replace(&mut claimed, Ok(lanes)).err();
+            let claimed = store.claim_lanes(worker, token, &wants, all, limits).await;
+            match claimed {
+                // One lane may be why: the others are to be had without it. What this second call did is what counts from here on.
+                // Had the first one done anything, though, its lanes would be lost: then it must fail.
+                Err(error) if error.is_refusal() && error.may_be_of_a_row() => {
+                    let claimed = store.claim_lanes_singly(worker, token, &wants, all).await;
+                    Done::Claimed { wants, claimed, refused: Some(error) }
+                }
+                claimed => Done::Claimed { wants, claimed, refused: None },
             }
-            Done::Claimed { wants, claimed, refused }
         });
     }
 

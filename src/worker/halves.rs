@@ -10,12 +10,14 @@ pub(super) struct Halved<T, R> {
     pub(super) failed: Vec<(T, StoreError)>,
 }
 
-/// Calls for all items at once. Where one of them may be why that fails, calls for each half, and so on down to single items.
+/// Calls for all items at once. Where one of them may be why that fails, as `of_an_item` says, calls for each half, and so on down
+/// to single items.
 ///
 /// # Errors
 /// The first error that no single item explains. What the calls before it gave is lost.
 pub(super) async fn in_halves<T: Clone, R, F>(
     items: Vec<T>,
+    of_an_item: impl Fn(&StoreError) -> bool,
     call: impl Fn(Vec<T>) -> F,
 ) -> Result<Halved<T, R>, StoreError>
 where
@@ -29,7 +31,7 @@ where
         }
         match call(group.clone()).await {
             Ok(answers) => halved.answers.extend(answers),
-            Err(error) if !error.may_be_of_a_row() => return Err(error),
+            Err(error) if !of_an_item(&error) => return Err(error),
             Err(error) if group.len() == 1 => halved.failed.extend(group.pop().map(|item| (item, error))),
             Err(_) => {
                 let second = group.split_off(group.len() / 2);
@@ -53,7 +55,7 @@ mod tests {
     #[tokio::test]
     async fn bad_items_are_found_and_all_others_are_served_in_order() {
         let calls = Cell::new(0);
-        let halved = in_halves((0..100).collect(), |items: Vec<i32>| {
+        let halved = in_halves((0..100).collect(), StoreError::may_be_of_a_row, |items: Vec<i32>| {
             calls.set(calls.get() + 1);
             ready(if items.contains(&17) || items.contains(&80) { Err(of_a_row()) } else { Ok(items) })
         })
@@ -69,7 +71,7 @@ mod tests {
     #[tokio::test]
     async fn what_no_item_explains_fails_at_once() {
         let calls = Cell::new(0);
-        let outcome = in_halves((0..100).collect(), |_: Vec<i32>| {
+        let outcome = in_halves((0..100).collect(), StoreError::may_be_of_a_row, |_: Vec<i32>| {
             calls.set(calls.get() + 1);
             ready(Err::<Vec<()>, _>(StoreError::Connect("gone".to_owned())))
         })

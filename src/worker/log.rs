@@ -3,7 +3,11 @@
 //! Promised: the log holds up nothing. It is written beside the settles, and where that fails, or falls behind, requests are
 //! left out of it; how many is said when it goes on.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
 use tracing::{info, warn};
 
@@ -22,6 +26,12 @@ const BATCH_PART: usize = 8;
 /// How many rows wait at most; later ones are left out.
 const WAITING_MAX: usize = 50_000;
 
+/// How many statements in one batch may fail because of rows: more are no matter of single rows.
+const REFUSALS_MAX: usize = 64;
+
+/// How often it is said that rows are refused.
+const SAY_REFUSED_EVERY: Duration = Duration::from_mins(1);
+
 /// What is to be written to the log.
 #[derive(Default)]
 pub(super) struct Log {
@@ -31,6 +41,18 @@ pub(super) struct Log {
     fails: bool,
     /// How many rows were left out since one was written.
     left_out: usize,
+    /// How many rows were refused since that was said, and when it was.
+    refused: usize,
+    refused_said: Option<Instant>,
+}
+
+/// What became of a batch.
+pub(super) struct Logged {
+    /// How many rows it had, and how many of them were written.
+    rows: usize,
+    written: usize,
+    /// Why others were not.
+    failure: Option<StoreError>,
 }
 
 impl Log {
@@ -57,10 +79,17 @@ impl Log {
         Some(self.waiting.drain(..count).collect())
     }
 
-    /// A statement of `rows` rows was answered. Where it failed as the one before did, whatever waits is left out too: what
+    /// What became of a batch is known. Where nothing of it was written, as of the one before, whatever waits is left out too: what
     /// locks the log, or fills its disk, may do so for long, and must not fill the memory, or keep a worker from stopping.
-    fn written(&mut self, rows: usize, failure: Option<&StoreError>) {
+    fn logged(&mut self, Logged { rows, written, failure }: &Logged, now: Instant) {
         self.under_way = false;
+        let failure = match failure {
+            Some(error) if *written > 0 => {
+                self.say_refused(rows - written, error, now);
+                None
+            }
+            failure => failure.as_ref(),
+        };
         match failure {
             Some(error) => {
                 self.left_out += rows;
@@ -83,6 +112,16 @@ impl Log {
             self.left_out = 0;
         }
     }
+
+    /// Some rows of a batch were refused.
+    fn say_refused(&mut self, rows: usize, error: &StoreError, now: Instant) {
+        self.refused += rows;
+        if self.refused_said.is_none_or(|said| now.duration_since(said) >= SAY_REFUSED_EVERY) {
+            warn!(left_out = self.refused, %error, "the log of attempts does not take some rows; others are written");
+            self.refused = 0;
+            self.refused_said = Some(now);
+        }
+    }
 }
 
 impl Engine {
@@ -91,19 +130,29 @@ impl Engine {
         let Some(attempts) = self.log.begin() else { return };
         let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
-            let rows = attempts.len();
+            let (rows, written, refusals) = (attempts.len(), AtomicUsize::new(0), AtomicUsize::new(0));
             // A row that PostgreSQL refuses costs itself alone.
-            let appended = in_halves(attempts, |attempts| {
-                let store = store.clone();
-                async move { store.append_attempts(worker, &attempts).await.map(|()| Vec::<()>::new()) }
+            let of_a_row = |error: &StoreError| {
+                error.may_be_of_a_row() && refusals.fetch_add(1, Ordering::Relaxed) < REFUSALS_MAX
+            };
+            let appended = in_halves(attempts, of_a_row, |attempts| {
+                let (store, written) = (store.clone(), &written);
+                async move {
+                    store.append_attempts(worker, &attempts).await?;
+                    written.fetch_add(attempts.len(), Ordering::Relaxed);
+                    Ok(Vec::<()>::new())
+                }
             });
-            Done::Logged { rows, logged: appended.await.map(|halved| halved.failed.len()) }
+            let failure = match appended.await {
+                Ok(halved) => halved.failed.into_iter().next().map(|(_, error)| error),
+                Err(error) => Some(error),
+            };
+            Done::Logged(Logged { rows, written: written.into_inner(), failure })
         });
     }
 
-    pub(super) fn on_logged(&mut self, rows: usize, logged: &Result<usize, StoreError>) {
-        self.log.left_out += logged.as_ref().copied().unwrap_or_default();
-        self.log.written(rows, logged.as_ref().err());
+    pub(super) fn on_logged(&mut self, logged: &Logged) {
+        self.log.logged(logged, Instant::now());
         // A few that came meanwhile go with the next settle; many would only fill this worker until then.
         if self.log.waiting.len() >= MANY {
             self.start_log();
@@ -144,8 +193,10 @@ mod tests {
         log.begin().map(|rows| rows.len())
     }
 
-    fn failure() -> StoreError {
-        StoreError::Unexpected("disk full".to_owned())
+    /// So many rows of so many were written.
+    fn logged(log: &mut Log, written: usize, rows: usize) {
+        let failure = (written < rows).then(|| StoreError::Unexpected("disk full".to_owned()));
+        log.logged(&Logged { rows, written, failure }, Instant::now());
     }
 
     #[test]
@@ -155,10 +206,10 @@ mod tests {
         add(&mut log, 700);
         assert_eq!(begin(&mut log), Some(BATCH));
         assert_eq!(begin(&mut log), None, "one is under way");
-        log.written(BATCH, None);
+        logged(&mut log, BATCH, BATCH);
         assert_eq!(begin(&mut log), Some(700 - BATCH));
         assert!(!log.is_idle());
-        log.written(700 - BATCH, None);
+        logged(&mut log, 700 - BATCH, 700 - BATCH);
         assert!(log.is_idle());
         add(&mut log, 40_000);
         assert_eq!(begin(&mut log), Some(5_000));
@@ -170,19 +221,31 @@ mod tests {
         add(&mut log, WAITING_MAX + 3);
         assert_eq!((log.waiting.len(), log.left_out), (WAITING_MAX, 3));
         let rows = begin(&mut log).unwrap();
-        log.written(rows, Some(&failure()));
+        logged(&mut log, 0, rows);
         assert_eq!(
             (log.waiting.len(), log.left_out),
             (WAITING_MAX - rows, rows + 3),
             "it may have been bad luck"
         );
         let rows = begin(&mut log).unwrap();
-        log.written(rows, Some(&failure()));
+        logged(&mut log, 0, rows);
         assert!(log.is_idle());
         assert_eq!(log.left_out, WAITING_MAX + 3);
         add(&mut log, 1);
         begin(&mut log);
-        log.written(1, None);
+        logged(&mut log, 1, 1);
         assert_eq!((log.fails, log.left_out), (false, 0));
+    }
+
+    #[test]
+    fn rows_that_are_refused_are_counted_and_nothing_else_is_left_out() {
+        let mut log = Log::default();
+        add(&mut log, 3 * BATCH);
+        for refused in [2, 1] {
+            let rows = begin(&mut log).unwrap();
+            logged(&mut log, rows - refused, rows);
+        }
+        assert_eq!((log.waiting.len(), log.left_out, log.fails), (BATCH, 0, false));
+        assert_eq!(log.refused, 1, "the first ones were said");
     }
 }

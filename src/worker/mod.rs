@@ -193,7 +193,7 @@ impl Incarnation<'_> {
         // Nothing is sent any more once this returns.
         engine.abandon().await;
         if ended.is_err() {
-            self.store.close_engine();
+            self.store.close_idle();
         } else {
             self.store.release_worker(info.id).await?;
             info!("worker has stopped");

@@ -14,6 +14,7 @@ use super::{
     engine::Engine,
     halves::{Halved, in_halves},
     lane::{Lane, Phase, Reading},
+    log::Logged,
     settlement::Batch,
 };
 use crate::{
@@ -50,11 +51,7 @@ pub(super) enum Done {
         read: Result<Halved<HeldLane, ReadLane>, StoreError>,
     },
     Settled(Settled),
-    /// How many of so many rows were refused.
-    Logged {
-        rows: usize,
-        logged: Result<usize, StoreError>,
-    },
+    Logged(Logged),
     News {
         first: bool,
         news: Result<Vec<LaneNews>, StoreError>,
@@ -88,7 +85,7 @@ impl Engine {
             Done::Read { asked, read } => self.on_read(asked, read),
             Done::News { first, news } => self.on_news(first, news),
             Done::Settled(settled) => self.on_settled(settled)?,
-            Done::Logged { rows, logged } => self.on_logged(rows, &logged),
+            Done::Logged(logged) => self.on_logged(&logged),
             Done::Targets(Ok(targets)) => self.on_targets(Some(targets)),
             Done::Targets(Err(error)) => {
                 self.trouble(&error, "reading webhooks");
@@ -162,11 +159,8 @@ impl Engine {
         let limits = ReadLimits { messages_per_lane, ..READ_LIMITS };
         let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
-            let read = in_halves(held.clone(), |held| {
-                let store = store.clone();
-                async move { store.read_lanes(worker, &held, limits).await }
-            });
-            Done::Read { asked: held, read: read.await }
+            let read = read_lanes(&store, worker, held.clone(), limits).await;
+            Done::Read { asked: held, read }
         });
     }
 
@@ -279,7 +273,7 @@ impl Engine {
             let begun = Instant::now();
             let settlement = Arc::new(settlement);
             let claims = settlement.keys().copied().collect();
-            let written = in_halves(claims, |claims: Vec<Claim>| {
+            let written = in_halves(claims, may_be_of_a_lane, |claims: Vec<Claim>| {
                 let (store, settlement) = (store.clone(), Arc::clone(&settlement));
                 async move {
                     // All of it, as nearly always, or the part of a half.
@@ -426,13 +420,40 @@ impl Engine {
     }
 }
 
+/// Whether one of the lanes that were to be written may be why that failed: its row, or one of its deliveries, may be locked.
+fn may_be_of_a_lane(error: &StoreError) -> bool {
+    error.may_be_of_a_row() || error.took_too_long()
+}
+
+/// Reads what lanes owe. A read locks no rows: one that took too long is of no lane. Of a lane with a message that cannot be read,
+/// what comes before that is read, one message at a time.
+async fn read_lanes(
+    store: &Store,
+    worker: Uuid,
+    held: Vec<HeldLane>,
+    limits: ReadLimits,
+) -> Result<Halved<HeldLane, ReadLane>, StoreError> {
+    let mut read = in_halves(held, StoreError::may_be_of_a_row, |held| {
+        let store = store.clone();
+        async move { store.read_lanes(worker, &held, limits).await }
+    })
+    .await?;
+    for (lane, error) in std::mem::take(&mut read.failed) {
+        match store.read_lanes(worker, &[lane], ReadLimits { messages_per_lane: 1, ..limits }).await {
+            Ok(first) => read.answers.extend(first),
+            Err(_) => read.failed.push((lane, error)),
+        }
+    }
+    Ok(read)
+}
+
 /// Removes idle lanes; those whose rows cannot be deleted stay.
 async fn remove_idle(
     store: &Store,
     worker: Uuid,
     lanes: &[HeldLane],
 ) -> Result<HashMap<LaneKey, Removal>, StoreError> {
-    let removed = in_halves(lanes.to_vec(), |lanes| {
+    let removed = in_halves(lanes.to_vec(), may_be_of_a_lane, |lanes| {
         let store = store.clone();
         async move { Ok(store.remove_idle_lanes(worker, &lanes).await?.into_iter().collect()) }
     });

@@ -11,6 +11,7 @@ mod clock_steps;
 mod embedded;
 mod failover;
 mod flow;
+mod hangs;
 mod history;
 mod idempotency;
 mod isolation;

@@ -477,10 +477,13 @@ BEGIN
         FOR at IN 1 .. cardinality(places) LOOP
             EXIT WHEN cardinality(claimed) >= before + claim_lanes_singly.slots[want];
             BEGIN
-                -- A row that changes while it is being locked has another place then: the update does not find it.
+                -- A row that changes while it is being locked has another place then: the update does not find it. Its old place
+                -- may be another lane's by now, even one that waits or is halted, so all is asked again.
                 PERFORM FROM pgtopic.lanes l WHERE l.ctid = places[at] AND l.webhook_id = claim_lanes_singly.webhook_ids[want]
+                    AND l.due_at <= statement_timestamp()
                     AND (l.claimed_by IS NULL
-                         OR NOT EXISTS (SELECT FROM pgtopic.workers o WHERE o.id = l.claimed_by AND NOT o.gone))
+                         OR claim_lanes_singly.sweep
+                            AND NOT EXISTS (SELECT FROM pgtopic.workers o WHERE o.id = l.claimed_by AND NOT o.gone))
                     FOR UPDATE SKIP LOCKED;
                 CONTINUE WHEN NOT FOUND;
                 UPDATE pgtopic.lanes l
@@ -1880,5 +1883,5 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgtopic FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgtopic.publish(text, text, json, json, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION pgtopic.stripe(bigint, text) TO PUBLIC;
 SELECT "pgtopic".make_attempt_partitions(7);
-UPDATE "pgtopic".installed SET number = 1, functions_hash = '3ac087b924c266b5ddb4d1e4dc135ca833fd9b45d2be21c66fcb626c60dff446', applied_by = '0.1.0', applied_at = now();
+UPDATE "pgtopic".installed SET number = 1, functions_hash = 'ea7aac743719e7552c434eee222414cae0ce94c038fb7e4e74b19cffd084f442', applied_by = '0.1.0', applied_at = now();
 COMMIT;

@@ -37,6 +37,8 @@ struct State {
     link: Link,
     /// Counts cuts: connections that are older than the newest one end.
     cuts: u32,
+    /// Counts what [`TestProxy::swallow`] did: connections that are older than the newest one bring no answers.
+    swallows: u32,
 }
 
 /// Listens on a port of 127.0.0.1, and passes on. Every connection ends when it is dropped.
@@ -51,7 +53,7 @@ impl TestProxy {
     pub(crate) async fn start(upstream: Upstream) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = watch::Sender::new(State { link: Link::Good, cuts: 0 });
+        let state = watch::Sender::new(State { link: Link::Good, cuts: 0, swallows: 0 });
         let serving = tokio::spawn(serve(listener, upstream, state.subscribe()));
         Self { address, state, serving }
     }
@@ -72,6 +74,11 @@ impl TestProxy {
     /// Resets all connections that there are; new ones are taken.
     pub(crate) fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
+    }
+
+    /// From now on no answer comes back on the connections that there are; what is asked arrives. New ones are good.
+    pub(crate) fn swallow(&self) {
+        self.state.send_modify(|state| state.swallows += 1);
     }
 }
 
@@ -94,7 +101,7 @@ async fn connection(client: TcpStream, upstream: Upstream, state: watch::Receive
     let _ = client.set_zero_linger();
     let _ = client.set_nodelay(true);
     let (mut cut, mut up) = (state.clone(), state.clone());
-    let cuts = cut.borrow().cuts;
+    let State { cuts, swallows, .. } = *cut.borrow();
     let passing = async {
         // Over a dead link no connection is made, either.
         let _ = up.wait_for(|state| state.link != Link::Dead).await;
@@ -114,8 +121,8 @@ async fn connection(client: TcpStream, upstream: Upstream, state: watch::Receive
         let (from_client, to_client) = client.into_split();
         // One side that ends, ends both: neither PostgreSQL nor HTTP here needs half-open connections.
         tokio::select! {
-            () = pass(from_client, writer, state.clone()) => {}
-            () = pass(reader, to_client, state.clone()) => {}
+            () = pass(from_client, writer, state.clone(), None) => {}
+            () = pass(reader, to_client, state.clone(), Some(swallows)) => {}
         }
     };
     tokio::select! {
@@ -128,6 +135,7 @@ async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut state: watch::Receiver<State>,
+    swallows: Option<u32>,
 ) {
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -136,8 +144,11 @@ async fn pass(
             let _ = state.wait_for(|state| state.link != Link::Dead).await;
             return;
         };
-        let link = state.borrow_and_update().link;
-        match link {
+        let now = *state.borrow_and_update();
+        if swallows.is_some_and(|swallows| swallows != now.swallows) {
+            continue;
+        }
+        match now.link {
             Link::Good => {}
             Link::Slow(delay) => tokio::time::sleep(delay).await,
             // The connection is cut when the link is good again.
