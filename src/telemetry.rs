@@ -5,6 +5,7 @@
 //! messages of panics go the same way. What waits at the end of the process is written if that
 //! takes no longer than [`FLUSH_LIMIT`].
 
+mod seldom;
 mod sink;
 
 use std::{
@@ -21,8 +22,8 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-pub(crate) use self::sink::Sink;
 pub use self::sink::{QUEUE_BYTES, QUEUE_LINES};
+pub(crate) use self::{seldom::Seldom, sink::Sink};
 use crate::config::{LogConfig, LogFormat};
 
 /// Libraries that report at `info` what is no news to an operator. `log.level` may name them to hear more.

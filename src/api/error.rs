@@ -17,10 +17,10 @@ use axum::{
 use problem_details::ProblemDetails;
 use serde::Serialize;
 
-use super::seldom::Seldom;
 use crate::{
     domain::violation::{Violation, Violations},
     store::StoreError,
+    telemetry::Seldom,
 };
 
 /// For the log, which one line serves as well as thousands.

@@ -20,7 +20,6 @@ mod extract;
 mod health;
 mod messages;
 mod openapi;
-mod seldom;
 mod server;
 mod topics;
 mod webhooks;

@@ -411,10 +411,14 @@ impl Engine {
         Ok(())
     }
 
-    /// A statement failed: how long to wait before the next try. Said once, until one succeeds.
+    /// A statement failed: how long to wait before the next try. Said once, until one succeeds; and seldom, since of several
+    /// statements one may fail each time.
     pub(super) fn trouble(&mut self, error: &StoreError, what: &str) -> Duration {
-        if self.trouble == 0 {
-            tracing::warn!(%error, "{what} failed; trying again");
+        if self.trouble == 0
+            && let Some(left_out) = self.trouble_said.say(Instant::now())
+        {
+            tracing::warn!(%error, left_out, "{what} failed; trying again");
+            self.tell_recovery = true;
         }
         self.trouble = self.trouble.saturating_add(1);
         Duration::from_millis(50 << self.trouble.min(5))

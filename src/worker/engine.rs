@@ -39,6 +39,7 @@ use crate::{
     config::{DeliveryConfig, WorkerConfig},
     domain::lane::LaneKey,
     store::{DeadDelivery, DeadReason, LaneState, Notice, Store},
+    telemetry::Seldom,
 };
 
 /// How many webhooks' settings are read anew at most after, notified or not.
@@ -87,6 +88,11 @@ pub(super) struct Engine {
     pub(super) draining: bool,
     /// How many statements failed in a row; the first is logged, the wait grows.
     pub(super) trouble: u32,
+    pub(super) trouble_said: Seldom,
+    /// Whether to say that they succeed again.
+    pub(super) tell_recovery: bool,
+    /// When it was said that a lane cannot be read.
+    pub(super) unreadable_said: Seldom,
     pub(super) log: Log,
 }
 
@@ -149,6 +155,9 @@ impl Engine {
             targets_due: now,
             draining: false,
             trouble: 0,
+            trouble_said: Seldom::new(),
+            tell_recovery: false,
+            unreadable_said: Seldom::new(),
             log: Log::default(),
         }
     }

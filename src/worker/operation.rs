@@ -101,9 +101,9 @@ impl Engine {
     }
 
     pub(super) fn recovered(&mut self) {
-        if self.trouble > 0 {
+        self.trouble = 0;
+        if std::mem::take(&mut self.tell_recovery) {
             info!("statements succeed again");
-            self.trouble = 0;
         }
     }
 
@@ -221,15 +221,18 @@ impl Engine {
         }
     }
 
-    /// What a lane owes cannot be read: the lane waits. It is said, and stands in its row; others go on.
+    /// What a lane owes cannot be read: the lane waits. It stands in its row, and is said of some lanes; others go on.
     fn on_unreadable(&mut self, HeldLane { key, token, .. }: HeldLane, error: &StoreError) {
         let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else { return };
-        warn!(
-            webhook_id = key.webhook_id,
-            lane = key.lane,
-            %error,
-            "what a lane owes cannot be read; it is tried again in a minute"
-        );
+        if let Some(left_out) = self.unreadable_said.say(Instant::now()) {
+            warn!(
+                webhook_id = key.webhook_id,
+                lane = key.lane,
+                %error,
+                left_out,
+                "what a lane owes cannot be read; it is tried again in a minute"
+            );
+        }
         lane.reading = Reading::No;
         lane.more = true;
         if matches!(lane.phase, Phase::Idle | Phase::Dry { .. }) {

@@ -12,7 +12,7 @@ use pgtopic::{
 use rstest::rstest;
 use tokio_postgres::{Client, error::SqlState};
 
-use crate::support::{Answer, Broker, Puppet, Received, Scene};
+use crate::support::{Answer, Broker, Process, Puppet, Received, Scene};
 
 /// SQL: a trigger that refuses changes of one lane's rows. A claim is none: it is made while nobody holds the lane.
 fn refuse(event: &str, claimed: &str) -> String {
@@ -102,6 +102,47 @@ async fn a_locked_row_holds_up_its_own_lane_alone(#[case] table: &str) {
     others_go_on(&scene).await;
     locked.batch_execute("COMMIT").await.unwrap();
     all_ends_well(&scene, broker).await;
+}
+
+/// The dead letter of one message is being written by somebody else, who does not commit.
+#[tokio::test]
+async fn a_dead_letter_that_cannot_be_written_holds_up_its_own_lane_alone() {
+    let scene = Scene::new().await;
+    scene.webhook("/one", &[("max_retries", "1")]).await;
+    scene.webhook("/two", &[("max_retries", "1")]).await;
+    let first = scene.publish(&["key-0"]).await[0];
+    scene.receiver.set_script(move |received| {
+        Answer::Status(if received.position() == first && received.path == "/one" { 503 } else { 204 })
+    });
+    publish_everywhere(&scene).await;
+    let other = scene.another_client().await;
+    let blocking = format!(
+        "BEGIN;
+         INSERT INTO dead_letters (webhook_id, topic_id, partition_key, lane, message_id, reason, attempts)
+         VALUES (1, 1, 'key-0', hashtextextended('key-0', 1), {first}, 'attempts_exhausted', 9)"
+    );
+    other.batch_execute(&blocking).await.unwrap();
+    let mut environment = scene.database.environment();
+    environment.push(("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8"));
+    let mut worker = Process::start(&["worker"], &environment);
+    for _ in 0..3 {
+        publish_everywhere(&scene).await;
+        scene.until(&format!("NOT EXISTS (SELECT FROM deliveries WHERE (webhook_id, lane) <> {BAD})")).await;
+    }
+    assert_eq!(scene.receiver.received().iter().filter(|one| of_bad_lane(one)).count(), 1);
+    assert_eq!(
+        scene.number(&format!("SELECT count(*) FROM deliveries WHERE (webhook_id, lane) = {BAD}")).await,
+        5
+    );
+    other.batch_execute("ROLLBACK").await.unwrap();
+    scene.no_lane_left().await;
+    assert_eq!(scene.number("SELECT count(*) FROM dead_letters WHERE attempts = 1").await, 1);
+    let sent = scene.receiver.received();
+    let positions: Vec<i64> = sent.iter().filter(|one| of_bad_lane(one)).map(Received::position).collect();
+    assert!(positions.len() == 5 && positions.is_sorted(), "each once, in order: {positions:?}");
+    let output = worker.stop().await.output;
+    assert_eq!(output.matches("outcomes of a lane cannot be written").count(), 1, "said once");
+    assert_eq!(output.matches("can be written again").count(), 1);
 }
 
 /// A worker that is asked to stop waits for the row as long as it may for requests, and then leaves it to others.

@@ -4,6 +4,7 @@
 #![allow(clippy::similar_names, reason = "what a receiver received")]
 
 mod api;
+mod attempt_log;
 mod bad_rows;
 mod bench;
 mod cli;

@@ -10,7 +10,7 @@ use pgtopic::store::Release;
 use rstest::rstest;
 use tokio_postgres::Client;
 
-use crate::support::{Puppet, Scene, eventually};
+use crate::support::{Puppet, Scene, eventually, publish};
 
 /// Locks rows in a transaction that stays open.
 async fn lock(scene: &Scene, rows: &str) -> Client {
@@ -63,6 +63,30 @@ async fn a_release_leaves_a_locked_lane_to_the_sweeps() {
     assert_eq!(release(&third, &other).await, Release { marked: true, lanes: 2, complete: false });
     locked.batch_execute("COMMIT").await.unwrap();
     assert_eq!(release(&third, &other).await, Release { marked: false, lanes: 1, complete: true });
+}
+
+/// Publishers have nothing to do with the rows of workers, however those are locked.
+#[tokio::test]
+async fn no_publisher_waits_for_workers() {
+    let scene = Scene::with_webhook(&[]).await;
+    let worker = Puppet::new(&scene).await;
+    scene.publish(&["held"]).await;
+    assert_eq!(worker.claim(1).await.unwrap().len(), 1);
+    let locked = lock(&scene, "workers FOR UPDATE").await;
+    let publisher = scene.another_client().await;
+    publisher.batch_execute("SET lock_timeout = '200ms'").await.unwrap();
+    for level in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
+        publisher.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}")).await.unwrap();
+        for key in ["held", "new"] {
+            publish(&publisher, key).await.unwrap();
+        }
+        let rows =
+            "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'workers'::regclass";
+        assert_eq!(publisher.query_one(rows, &[]).await.unwrap().get::<_, i64>(0), 0, "{level}");
+        publisher.batch_execute("COMMIT").await.unwrap();
+    }
+    locked.batch_execute("LOCK TABLE workers IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    publish(&publisher, "held").await.unwrap();
 }
 
 /// Says what a look of another worker finds.

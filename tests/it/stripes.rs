@@ -44,6 +44,27 @@ async fn lanes_say_which_stripes_their_publishers_hold() {
     assert_eq!(scene.number("SELECT count(*) FROM lanes").await, 100);
 }
 
+/// Topics are apart from one another up to 2,097,151; the next ones share.
+#[tokio::test]
+async fn stripes_of_two_topics_never_meet() {
+    let scene = Scene::new().await;
+    let topics = "(SELECT n AS id FROM generate_series(1, 2000) AS n
+                   UNION SELECT (1 << n) + d FROM generate_series(8, 20) AS n, generate_series(-2, 2) AS d
+                   UNION SELECT 2097151 - n FROM generate_series(0, 2000) AS n)";
+    let apart = format!(
+        "SELECT count(*) - count(DISTINCT topic) FROM
+           (SELECT t.id, array_agg(DISTINCT stripe(t.id, key) >> 8) AS topic
+              FROM {topics} t, unnest(ARRAY['a', 'b', 'c', '', 'default']) AS key GROUP BY t.id) x"
+    );
+    assert_eq!(scene.number(&apart).await, 0);
+    let single = format!(
+        "SELECT count(*) FROM {topics} t, unnest(ARRAY['a', 'b', 'default']) AS key
+          WHERE stripe(t.id, key) >> 8 <> t.id OR stripe(t.id, key) < 0"
+    );
+    assert_eq!(scene.number(&single).await, 0, "the topic's id stands above the partition's eight bits");
+    assert_eq!(scene.number("SELECT (stripe(2097152 + 5, 'a') >> 8)::bigint").await, 5);
+}
+
 #[tokio::test]
 async fn unordered_topics_take_no_lock() {
     let scene = Scene::new().await;

@@ -166,6 +166,27 @@ async fn told_not_to_notify_nobody_does() {
     assert_eq!(ear.told().await.len(), 1);
 }
 
+/// What a process is told is kept for all; one that is told nothing leaves it alone.
+#[tokio::test]
+async fn what_one_process_is_told_about_notifying_is_kept_by_the_others() {
+    let scene = Scene::new().await;
+    for (setting, kept) in [
+        (None, "auto"),
+        (Some("off"), "off"),
+        (None, "off"),
+        (Some("on"), "on"),
+        (None, "on"),
+        (Some("auto"), "auto"),
+    ] {
+        let mut environment = scene.database.environment();
+        environment.extend(setting.map(|word| ("PGTOPIC_WAKE__NOTIFY", word)));
+        let mut process = Process::start(&["worker"], &environment);
+        process.wait_for_output("worker is ready").await;
+        assert_eq!(scene.text("SELECT notify FROM installation").await, kept, "{setting:?}");
+        process.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn a_word_that_says_nothing_is_exit_code_2() {
     let environment = [("DATABASE_URL", "postgresql://127.0.0.1:1/x"), ("PGTOPIC_WAKE__NOTIFY", "sometimes")];

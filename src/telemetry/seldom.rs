@@ -7,19 +7,19 @@ const EVERY: Duration = Duration::from_secs(10);
 
 /// When something was said last, and what was left out since.
 #[derive(Debug)]
-pub(super) struct Seldom {
+pub(crate) struct Seldom {
     said: Option<Instant>,
     left_out: u64,
 }
 
 impl Seldom {
     /// Nothing was said yet.
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { said: None, left_out: 0 }
     }
 
     /// Whether to say it now; then, how often it was left out before.
-    pub(super) fn say(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn say(&mut self, now: Instant) -> Option<u64> {
         if self.said.is_some_and(|said| now.duration_since(said) < EVERY) {
             self.left_out += 1;
             return None;
