@@ -29,6 +29,9 @@ const WAITING_MAX: usize = 50_000;
 /// How many statements in one batch may fail because of rows: more are no matter of single rows.
 const REFUSALS_MAX: usize = 64;
 
+/// The same while nothing is written: enough to come from a whole batch down to a single row.
+const REFUSALS_MAX_FAILING: usize = 12;
+
 /// How often it is said that rows are refused.
 const SAY_REFUSED_EVERY: Duration = Duration::from_mins(1);
 
@@ -129,11 +132,12 @@ impl Engine {
     pub(super) fn start_log(&mut self) {
         let Some(attempts) = self.log.begin() else { return };
         let (store, worker) = (self.store.clone(), self.worker);
+        let most = if self.log.fails { REFUSALS_MAX_FAILING } else { REFUSALS_MAX };
         self.operations.spawn(async move {
             let (rows, written, refusals) = (attempts.len(), AtomicUsize::new(0), AtomicUsize::new(0));
             // A row that PostgreSQL refuses costs itself alone.
             let of_a_row = |error: &StoreError| {
-                error.may_be_of_a_row() && refusals.fetch_add(1, Ordering::Relaxed) < REFUSALS_MAX
+                error.may_be_of_a_row() && refusals.fetch_add(1, Ordering::Relaxed) < most
             };
             let appended = in_halves(attempts, of_a_row, |attempts| {
                 let (store, written) = (store.clone(), &written);
