@@ -50,13 +50,13 @@ async fn a_table_that_is_locked_for_long_delays_everything_for_no_longer(#[case]
     broker.stop().await;
 }
 
-/// Makes a function of the engine hang for as long as there is a row in `hanging`.
-async fn make_hang(scene: &Scene, function: &str) {
+/// Makes a function of the engine hang for so many seconds while there is a row in `hanging`.
+async fn make_hang(scene: &Scene, function: &str, seconds: u32) {
     scene
         .sql(&format!(
             "CREATE TABLE hanging ();
              CREATE FUNCTION hang() RETURNS void LANGUAGE plpgsql AS
-             'BEGIN IF EXISTS (SELECT FROM pgtopic.hanging) THEN PERFORM pg_sleep(60); END IF; END';
+             'BEGIN IF EXISTS (SELECT FROM pgtopic.hanging) THEN PERFORM pg_sleep({seconds}); END IF; END';
              DO $$ BEGIN EXECUTE regexp_replace(pg_get_functiondef('{function}'::regproc), E'\\nBEGIN\\n',
                                                 E'\\nBEGIN\\n PERFORM pgtopic.hang();\\n'); END $$;
              INSERT INTO hanging DEFAULT VALUES"
@@ -76,7 +76,7 @@ async fn a_call_that_hangs_is_ended_by_postgresql_and_tried_again(#[case] functi
     let broker = Broker::start(scene.store());
     scene.receiver.wait_for(100).await;
     let before = incarnation(&scene).await;
-    make_hang(&scene, function).await;
+    make_hang(&scene, function, 60).await;
     scene.publish(&["new-1", "new-2", "key-1"]).await;
     let hangs = format!(
         "FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep' AND query LIKE '%{function}%'"
@@ -121,5 +121,33 @@ async fn answers_that_never_come_make_the_worker_start_over() {
     scene.all_delivered(&["/"]).await;
     scene.until("count(*) = 1 FROM workers").await;
     assert!(broker.is_running());
+    broker.stop().await;
+}
+
+/// The first way to claim is refused, because of a row; the second one takes the lane, but nobody hears of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_is_not_lost_that_was_claimed_singly_without_an_answer() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.lose_notifications().await;
+    scene
+        .sql(
+            "DO $$ BEGIN EXECUTE regexp_replace(pg_get_functiondef('claim_lanes'::regproc), E'\\nBEGIN\\n',
+                                                E'\\nBEGIN\\n RAISE data_corrupted;\\n'); END $$",
+        )
+        .await;
+    make_hang(&scene, "claim_lanes_singly", 2).await;
+    let (proxy, store) = behind_a_proxy(&scene).await;
+    let broker = Broker::start(store);
+    let id = scene.publish(&["a"]).await[0];
+    let hangs =
+        "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')";
+    scene.until(hangs).await;
+    let before = incarnation(&scene).await;
+    proxy.swallow();
+    scene.sql("DELETE FROM hanging").await;
+    scene.until("EXISTS (SELECT FROM lanes WHERE claimed_by IS NOT NULL)").await;
+    assert_eq!(scene.receiver.wait_for(1).await[0].position(), id);
+    assert_ne!(incarnation(&scene).await, before, "it has started over");
+    scene.nothing_owed().await;
     broker.stop().await;
 }

@@ -36,6 +36,7 @@ mod rules;
 mod schema;
 mod search_path;
 mod serve;
+mod settle;
 mod stripes;
 mod subscribed;
 mod support;

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use pgtopic::store::StoreError;
+use rstest::rstest;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use crate::support::{Puppet, Scene};
+use crate::support::{Puppet, Scene, TestDatabase, TestPooler};
 
 /// Replaces a function of pgtopic by one that says in its error which limits hold.
 fn tell_tale(signature: &str, returns: &str) -> String {
@@ -21,11 +22,19 @@ fn check(error: &StoreError, limits: &str) {
     assert!(error.to_string().contains(limits), "{error}");
 }
 
+/// Through a pooler, each transaction brings its limits.
+#[rstest]
 #[tokio::test]
-async fn the_engines_statements_are_cut_off_sooner_than_others() {
+async fn the_engines_statements_are_cut_off_sooner_than_others(#[values(false, true)] pooled: bool) {
     const ENGINE: &str = "lock_timeout 1s, statement_timeout 5s";
     const GENERAL: &str = "lock_timeout 5s, statement_timeout 25s";
-    let scene = Scene::with_webhook(&[]).await;
+    let mut scene = Scene::with_webhook(&[]).await;
+    let pooler = if pooled { TestPooler::start(TestDatabase::socket_dir().await, 3).await } else { None };
+    match &pooler {
+        Some(pooler) => scene.database.go_through(pooler),
+        None if pooled => return,
+        None => {}
+    }
     let puppet = Puppet::new(&scene).await;
     for (signature, returns) in [
         (
