@@ -60,7 +60,8 @@ impl Migrate {
         let schema = store.schema_name();
         if self.command.is_some() {
             print_line(&describe_status(schema, &store.schema_status().await?));
-            return Ok(store.check_schema().await?);
+            store.check_schema().await?;
+            return Ok(());
         }
         if self.print {
             match store.print_migration().await? {

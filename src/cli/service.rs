@@ -57,7 +57,7 @@ pub(super) async fn listen(config: &Config) -> Result<TcpListener, CliError> {
 
 /// Brings the schema up to date, where the settings say so, and tells what an operator should know of it.
 async fn prepare(store: &Store, config: &Config) -> Result<(), StoreError> {
-    if config.database.migrate {
+    let schema = if config.database.migrate {
         let migrated = store.migrate().await?;
         tracing::info!(
             schema = store.schema_name(),
@@ -65,13 +65,14 @@ async fn prepare(store: &Store, config: &Config) -> Result<(), StoreError> {
             applied = migrated.applied,
             "the schema is up to date"
         );
-        if migrated.schema.drifted {
-            tracing::warn!(
-                "functions, triggers or grants of the schema are not those of this pgtopic: run `pgtopic migrate --repair`"
-            );
-        }
+        migrated.schema
     } else {
-        store.check_schema().await?;
+        store.check_schema().await?
+    };
+    if schema.drifted {
+        tracing::warn!(
+            "functions, triggers or grants of the schema are not those of this pgtopic: run `pgtopic migrate --repair`"
+        );
     }
     for trigger in store.list_later_triggers().await? {
         tracing::warn!(

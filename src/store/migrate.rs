@@ -99,11 +99,13 @@ impl Store {
         .await
     }
 
-    /// Fails unless this binary may run on the schema.
-    pub async fn check_schema(&self) -> Result<(), StoreError> {
+    /// Says where the schema stands, and fails unless this binary may run on it.
+    pub async fn check_schema(&self) -> Result<SchemaStatus, StoreError> {
         self.with_direct(async |client| {
             check_encoding(client).await?;
-            self.schema.accepts(&SchemaStatus::new(installed(client, &self.schema).await?.as_ref()))
+            let status = SchemaStatus::new(installed(client, &self.schema).await?.as_ref());
+            self.schema.accepts(&status)?;
+            Ok(status)
         })
         .await
     }

@@ -32,6 +32,7 @@ mod release;
 mod replication;
 mod restarts;
 mod retries;
+mod rights;
 mod rules;
 mod schema;
 mod search_path;

@@ -81,8 +81,10 @@ async fn a_lane_is_never_in_two_hands() {
     });
     let brokers: Vec<_> = (0..4).map(|_| Broker::start(scene.store())).collect();
     // One after another, so that lanes run dry and are claimed anew all the time; failures release them as well.
-    for _ in 0..30 {
-        scene.publish(&["a", "b", "c"]).await;
+    // Who looks first is drawn for each key. Of twelve keys, not all go to one of four workers.
+    for step in 0..30 {
+        let keys = [0, 1, 2].map(|key| format!("key-{}", (3 * step + key) % 12));
+        scene.publish(&keys.each_ref().map(String::as_str)).await;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // Refused ones are repeated, accepted ones are not; the check itself sees requests that overlap.

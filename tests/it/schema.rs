@@ -8,14 +8,16 @@ use tokio_postgres::Client;
 
 use crate::support::{Ended, Process, TestDatabase};
 
-/// The schema of version 1 as it was installed, `migrate --print` of its day. While version 1 may be edited in place, write it anew
-/// with `PGTOPIC_WRITE_V1_DUMP=1` when it differs.
+/// The schema of version 1 as somebody has it: `pg_dump --schema-only` of a fresh install on PostgreSQL 15, with the rows that say
+/// what is installed. While version 1 may be edited in place, write it anew with `PGTOPIC_WRITE_V1_DUMP=1` when it differs.
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/schema/v1.sql");
 
 /// Everything that makes a schema, as one text: whatever differs between two databases differs here.
 const DESCRIBE: &str = "
     SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
-        SELECT pg_get_functiondef(p.oid) || ' ' || coalesce(p.proacl::text, '') FROM pg_proc p WHERE p.pronamespace = 'pgtopic'::regnamespace
+        SELECT concat_ws(' ', pg_get_functiondef(p.oid),
+                         (SELECT string_agg(given::text, ' ' ORDER BY given::text) FROM unnest(coalesce(p.proacl, acldefault('f', p.proowner))) AS given))
+          FROM pg_proc p WHERE p.pronamespace = 'pgtopic'::regnamespace
         UNION ALL
         SELECT pg_get_triggerdef(t.oid) || ' ' || t.tgenabled::text
           FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
@@ -28,7 +30,7 @@ const DESCRIBE: &str = "
          WHERE c.relnamespace = 'pgtopic'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0
            AND c.relname !~ '^attempts_'
         UNION ALL
-        SELECT concat_ws(' ', c.relname, c.relkind, c.relpersistence, c.reloptions, obj_description(c.oid, 'pg_class'))
+        SELECT concat_ws(' ', c.relname, c.relkind, c.relpersistence, c.reloptions, c.relacl, obj_description(c.oid, 'pg_class'))
           FROM pg_class c WHERE c.relnamespace = 'pgtopic'::regnamespace AND c.relname !~ '^attempts_' AND c.relname <> 'schema_history_pkey'
         UNION ALL
         SELECT pg_get_constraintdef(k.oid) || ' ' || k.conname FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
@@ -125,6 +127,19 @@ async fn a_drift_is_said_and_mended_on_request() {
     assert!(!pgtopic(&["migrate"], &database).await.output.contains("--repair"));
 }
 
+#[rstest]
+#[case::migrating(&[])]
+#[case::not_migrating(&["--no-migrate"])]
+#[tokio::test]
+async fn a_process_that_starts_on_a_drifted_schema_says_it(#[case] flags: &[&str]) {
+    let (database, client) = fresh().await;
+    client.batch_execute("UPDATE pgtopic.installed SET functions_hash = 'another'").await.unwrap();
+    let arguments = [&["worker"][..], flags].concat();
+    let mut worker = Process::start(&arguments, &database.environment());
+    worker.wait_for_output("run `pgtopic migrate --repair`").await;
+    worker.stop().await;
+}
+
 /// The tables are made, and then the process dies.
 #[tokio::test]
 async fn functions_that_were_not_applied_are_applied_by_the_next_migration() {
@@ -157,22 +172,58 @@ async fn what_is_printed_makes_the_same_schema() {
 /// Whoever has installed version 1 gets, by migrating, what a fresh install has.
 #[tokio::test]
 async fn a_kept_dump_that_is_migrated_equals_a_fresh_install() {
-    let (_database, client) = fresh().await;
+    let (database, client) = fresh().await;
     let whole = describe(&client).await;
-    let database = TestDatabase::empty().await;
     if std::env::var_os("PGTOPIC_WRITE_V1_DUMP").is_some() {
-        let printed = pgtopic(&["migrate", "--print"], &database).await.output;
-        std::fs::write(KEPT, format!("-- Written by a test, see schema.rs.\n{printed}")).unwrap();
+        std::fs::write(KEPT, dump(&database, &client).await).unwrap();
     }
+    let database = TestDatabase::empty().await;
     let client = database.client().await;
     client.batch_execute(&std::fs::read_to_string(KEPT).unwrap()).await.unwrap();
     pgtopic(&["migrate"], &database).await;
     let migrated = describe(&client).await;
+    let only_in = |one: &str, other: &str| {
+        one.lines().filter(|line| !other.contains(line)).collect::<Vec<_>>().join("\n")
+    };
     assert!(
         migrated == whole,
-        "version 1 was edited: write {KEPT} anew with PGTOPIC_WRITE_V1_DUMP=1, if that was allowed.\n{}",
-        migrated.lines().filter(|line| !whole.contains(line)).collect::<Vec<_>>().join("\n")
+        "version 1 was edited: write {KEPT} anew with PGTOPIC_WRITE_V1_DUMP=1, if that was allowed.\n\
+         Only in the migrated one:\n{}\nOnly in the fresh one:\n{}",
+        only_in(&migrated, &whole),
+        only_in(&whole, &migrated)
     );
+}
+
+/// A dump that differs only if the schema does: no partition of a day, no time, no owner.
+async fn dump(database: &TestDatabase, client: &Client) -> String {
+    let pg_dump = |what: &[&str]| {
+        let mut command = std::process::Command::new("/usr/lib/postgresql/15/bin/pg_dump");
+        command
+            .args(["--dbname", database.url(), "--no-owner", "--exclude-table=pgtopic.attempts_*"])
+            .args(what);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        // Commands of psql itself, which newer ones write, are no SQL.
+        text.lines().filter(|line| !line.starts_with(['\\', '-'])).collect::<Vec<_>>().join("\n")
+    };
+    client
+        .batch_execute(
+            "UPDATE pgtopic.installed SET applied_at = '2026-01-01Z';
+             UPDATE pgtopic.schema_history SET applied_on = '2026-01-01T00:00:00Z'",
+        )
+        .await
+        .unwrap();
+    let schema = pg_dump(&["--schema-only", "--schema=pgtopic"]);
+    let rows = pg_dump(&[
+        "--data-only",
+        "--inserts",
+        "--table=pgtopic.installed",
+        "--table=pgtopic.installation",
+        "--table=pgtopic.schema_history",
+    ]);
+    let text = format!("-- Written by a test, see schema.rs.\n{schema}\n{rows}\n");
+    text.split("\n\n\n").filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 #[rstest]

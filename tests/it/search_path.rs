@@ -15,8 +15,10 @@ const PLANT: &str = r"
     DO $do$
     DECLARE
         one record;
-        body text := 'BEGIN RAISE EXCEPTION ''captured %%''; END';
+        -- What nextval counts stays, also where somebody catches the error.
+        body text := 'BEGIN PERFORM pg_catalog.nextval(''public.captured''); RAISE EXCEPTION ''captured %%''; END';
     BEGIN
+        CREATE SEQUENCE public.captured;
         FOR one IN
             SELECT p.proname, pg_get_function_identity_arguments(p.oid) AS args, pg_get_function_result(p.oid) AS result
               FROM pg_proc p
@@ -140,4 +142,6 @@ async fn nothing_that_a_stranger_has_planted_is_run(#[case] path: &str) {
         http.get(path).await;
     }
     broker.stop().await;
+    let captured = "SELECT is_called FROM public.captured";
+    assert!(!client.query_one(captured, &[]).await.unwrap().get::<_, bool>(0), "an error was caught");
 }

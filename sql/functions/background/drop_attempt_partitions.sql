@@ -1,13 +1,15 @@
 -- ----------------------------------------------------------------------
 -- drop_attempt_partitions: forget the oldest days of attempts.
 --
+-- Runs as the owner of the schema: a worker needs no right to drop tables.
+--
 -- Parameters: days  how many days before today are kept
 -- Returns:    how many partitions were dropped
 -- Locks:      attempts ACCESS EXCLUSIVE for a moment, given up after 500 ms:
 --             workers write the log meanwhile
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.drop_attempt_partitions(days integer) RETURNS integer
-LANGUAGE plpgsql VOLATILE
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pgtopic, pg_temp SET lock_timeout = '500ms'
 AS $$
 DECLARE

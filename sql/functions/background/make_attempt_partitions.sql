@@ -2,7 +2,8 @@
 -- make_attempt_partitions: partitions of attempts, from yesterday on.
 --
 -- Made apart and then attached: workers go on writing the log meanwhile. Days
--- are UTC.
+-- are UTC. Runs as the owner of the schema: a worker needs no right to make
+-- tables.
 --
 -- Parameters: days  how many days ahead of today
 -- Returns:    how many were made
@@ -10,7 +11,7 @@
 --             given up after 500 ms
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.make_attempt_partitions(days integer) RETURNS integer
-LANGUAGE plpgsql VOLATILE
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pgtopic, pg_temp SET lock_timeout = '500ms'
 AS $$
 DECLARE

@@ -147,6 +147,12 @@ impl TestDatabase {
         &self.url
     }
 
+    /// The same, of another role.
+    pub(crate) fn url_as(&self, role: &str) -> String {
+        let (_, address) = self.url.split_once('@').unwrap();
+        format!("postgresql://{role}@{address}")
+    }
+
     /// The variables that lead a process to this database.
     pub(crate) fn environment(&self) -> Vec<(&str, &str)> {
         match &self.pooled_url {
