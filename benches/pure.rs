@@ -11,8 +11,10 @@ use pgtopic::{
     delivery::{AddressGuard, PreparedTarget, SigningKey},
     domain::{
         message::Message,
+        policy::{OnExhausted, Policy},
         retry::after_failure,
-        webhook::{Format, OnExhausted, Policy, Target},
+        target::Target,
+        webhook::Format,
     },
 };
 use secrecy::ExposeSecret as _;

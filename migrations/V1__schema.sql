@@ -43,7 +43,7 @@ CREATE TABLE pgtopic.topics (
     webhook_ids       bigint[]    DEFAULT '{}',
     CONSTRAINT topics_name_check CHECK (name ~ '^[A-Za-z0-9._-]{1,255}$' AND name !~ '^[0-9]+$'),
     CONSTRAINT topics_ordering_check CHECK (ordering IN ('partition', 'none')),
-    CONSTRAINT topics_retention_check CHECK (retention > interval '0'),
+    CONSTRAINT topics_retention_check CHECK (retention BETWEEN interval '1 second' AND interval '3162240000 seconds'),
     CONSTRAINT topics_max_payload_bytes_check CHECK (max_payload_bytes > 0)
 );
 CREATE INDEX topics_changed_at ON pgtopic.topics (changed_at);
@@ -81,12 +81,12 @@ CREATE TABLE pgtopic.webhooks (
     changed_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT webhooks_format_check CHECK (format IN ('raw', 'envelope', 'cloudevents')),
     CONSTRAINT webhooks_batch_size_check CHECK (batch_size BETWEEN 1 AND 1000),
-    CONSTRAINT webhooks_max_retries_check CHECK (max_retries >= 1),
+    CONSTRAINT webhooks_max_retries_check CHECK (max_retries BETWEEN 1 AND 1000),
     CONSTRAINT webhooks_backoff_factor_check CHECK (backoff_factor BETWEEN 1 AND 100),
-    CONSTRAINT webhooks_max_backoff_seconds_check CHECK (max_backoff_seconds >= 1),
+    CONSTRAINT webhooks_max_backoff_seconds_check CHECK (max_backoff_seconds BETWEEN 1 AND 2592000),
     CONSTRAINT webhooks_timeout_seconds_check CHECK (timeout_seconds BETWEEN 1 AND 600),
     CONSTRAINT webhooks_on_exhausted_check CHECK (on_exhausted IN ('dead_letter', 'halt')),
-    CONSTRAINT webhooks_max_in_flight_check CHECK (max_in_flight >= 1),
+    CONSTRAINT webhooks_max_in_flight_check CHECK (max_in_flight BETWEEN 1 AND 10000),
     CONSTRAINT webhooks_rate_limit_per_second_check CHECK (rate_limit_per_second BETWEEN 0.001 AND 1000000),
     CONSTRAINT webhooks_headers_check CHECK (json_typeof(headers) = 'object'),
     CONSTRAINT webhooks_headers_size_check CHECK (octet_length(headers::text) <= 8192),

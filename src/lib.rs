@@ -10,18 +10,22 @@
 //! | [`store`] | the only module that speaks to PostgreSQL; one method per file in `sql/` |
 //! | [`delivery`] | one HTTP request: body, headers, signature, address guard, client |
 //! | [`worker`] | claim, send, settle, wake-up, takeover |
+//! | [`broker`] | the use cases; the API and the command line call these and nothing below |
 //! | [`api`] | the HTTP API |
 //! | [`cli`] | the command line |
 //! | [`config`] | settings |
+//! | [`demo`] | what `dev --demo` shows |
 //! | [`embedded`] | a PostgreSQL of our own, for `dev` and for tests |
 //! | [`telemetry`] | logs |
 //!
-//! Imports point one way: `cli`, `api`, `worker` → `store`, `delivery` → `domain`.
+//! Imports point one way: `cli`, `api` → `broker` → `store`, `delivery` → `domain`; `worker` → `store`, `delivery` → `domain`.
 
 pub mod api;
+pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod delivery;
+pub mod demo;
 pub mod domain;
 pub mod embedded;
 pub mod store;

@@ -6,10 +6,10 @@
 --             or null, $9 max retries, $10 backoff factor, $11 max backoff,
 --             $12 timeout (seconds), each or null, $13 on exhausted,
 --             $14 max in flight, $15 rate limit, each or null.
--- Returns:    the webhook, or nothing if there is no such topic.
+-- Returns:    w: the webhook, or nothing if there is no such topic.
 -- Locks:      the topic's row against deletion.
 -- ----------------------------------------------------------------------
-WITH created AS (
+WITH w AS (
     INSERT INTO pgtopic.webhooks (topic_id, url, secrets, headers, filter, format, batch_size, max_retries,
                                   backoff_factor, max_backoff_seconds, timeout_seconds, on_exhausted, max_in_flight,
                                   rate_limit_per_second)
@@ -19,9 +19,3 @@ WITH created AS (
      WHERE t.id = $1::bigint OR t.name = $2::text
     RETURNING *
 )
-SELECT w.id, w.topic_id, t.name AS topic, w.url, ARRAY(SELECT json_object_keys(w.headers)) AS header_names,
-       w.filter::text AS filter, w.format, w.batch_size, w.max_retries, w.backoff_factor, w.max_backoff_seconds,
-       w.timeout_seconds, w.on_exhausted, w.max_in_flight, w.rate_limit_per_second, w.state, w.paused, w.disabled_reason,
-       w.created_at
-  FROM created w
-  JOIN pgtopic.topics t ON t.id = w.topic_id

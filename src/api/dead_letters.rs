@@ -1,19 +1,15 @@
 //! Dead letters.
 
 use axum::{Json as JsonBody, extract::State};
-use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ApiState,
     error::{ApiError, Problems},
-    extract::{IdPath, Query, no_topic},
+    extract::{IdPath, Query, topic_ref},
+    schema::{CountQuery, DeadLetter, DeadLetterCount, DeadLetterDetail, DeadLettersQuery, Items},
 };
-use crate::domain::{
-    dead_letter::{DeadLetter, DeadLetterDetail, DeadLetterFilter},
-    new_topic::TopicRef,
-    page::{Items, PageQuery},
-};
+use crate::domain::dead_letter::DeadLetterFilter;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -22,32 +18,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(get_dead_letter))
 }
 
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct DeadLettersQuery {
-    /// Only dead letters of this topic, by id or name.
-    topic: Option<String>,
-    /// Only dead letters of this webhook.
-    webhook_id: Option<i64>,
-    /// Items on the page at most, 1 to 1000; 100 unless given.
-    limit: Option<i64>,
-    /// `next` of the page before.
-    after: Option<i64>,
-}
-
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct CountQuery {
-    /// Only dead letters of this topic, by id or name.
-    topic: Option<String>,
-    /// Only dead letters of this webhook.
-    webhook_id: Option<i64>,
-}
-
-fn filter(topic: Option<&str>, webhook_id: Option<i64>) -> Result<DeadLetterFilter, ApiError> {
-    let topic = topic.map(|topic| TopicRef::parse(topic).ok_or_else(|| no_topic(topic))).transpose()?;
+fn filter(CountQuery { topic, webhook_id }: CountQuery) -> Result<DeadLetterFilter, ApiError> {
+    let topic = topic.as_deref().map(topic_ref).transpose()?;
     Ok(DeadLetterFilter { topic, webhook_id })
 }
 
@@ -60,17 +32,9 @@ async fn list_dead_letters(
     State(state): State<ApiState>,
     Query(query): Query<DeadLettersQuery>,
 ) -> Result<JsonBody<Items<DeadLetter>>, ApiError> {
-    let page = PageQuery { limit: query.limit, after: query.after }.page()?;
-    let filter = filter(query.topic.as_deref(), query.webhook_id)?;
-    let dead_letters = state.store.list_dead_letters(&filter, page).await?;
-    Ok(JsonBody(Items::full(dead_letters, page, |dead_letter| dead_letter.id)))
-}
-
-/// How many dead letters there are.
-#[derive(Serialize, utoipa::ToSchema)]
-struct DeadLetterCount {
-    /// Exactly.
-    count: i64,
+    let (query, page) = query.into_parts();
+    let page = page.page()?;
+    Ok(JsonBody(state.broker.list_dead_letters(&filter(query)?, page).await?.into()))
 }
 
 /// Count dead letters.
@@ -82,8 +46,8 @@ async fn count_dead_letters(
     State(state): State<ApiState>,
     Query(query): Query<CountQuery>,
 ) -> Result<JsonBody<DeadLetterCount>, ApiError> {
-    let filter = filter(query.topic.as_deref(), query.webhook_id)?;
-    Ok(JsonBody(DeadLetterCount { count: state.store.count_dead_letters(&filter).await? }))
+    let count = state.broker.count_dead_letters(&filter(query)?).await?;
+    Ok(JsonBody(DeadLetterCount { count }))
 }
 
 /// Read a dead letter with its payload.
@@ -95,6 +59,5 @@ async fn get_dead_letter(
     State(state): State<ApiState>,
     IdPath(id): IdPath,
 ) -> Result<JsonBody<DeadLetterDetail>, ApiError> {
-    let found = state.store.get_dead_letter(id).await?;
-    found.map(JsonBody).ok_or_else(|| ApiError::NotFound(format!("there is no dead letter {id}")))
+    Ok(JsonBody(state.broker.get_dead_letter(id).await?.into()))
 }

@@ -1,17 +1,13 @@
 //! What a webhook was or is owed, and the requests made for it.
 
 use axum::{Json as JsonBody, extract::State};
-use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ApiState,
     error::{ApiError, Problems},
-    extract::{DeliveryPath, IdPath, Query, no_webhook},
-};
-use crate::domain::{
-    delivery::{AttemptRecord, Delivery, DeliveryFilter, DeliveryStatus},
-    page::{Items, PageQuery},
+    extract::{DeliveryPath, IdPath, Query},
+    schema::{AttemptRecord, DeliveriesQuery, Delivery, Items, PageQuery},
 };
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -19,20 +15,6 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(list_deliveries))
         .routes(routes!(get_delivery))
         .routes(routes!(list_attempts))
-}
-
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct DeliveriesQuery {
-    /// Only deliveries that stand here.
-    status: Option<DeliveryStatus>,
-    /// Only deliveries of this partition.
-    partition_key: Option<String>,
-    /// Items on the page at most, 1 to 1000; 100 unless given.
-    limit: Option<i64>,
-    /// `next` of the page before.
-    after: Option<i64>,
 }
 
 /// List what a webhook was or is owed, newest first.
@@ -46,9 +28,8 @@ async fn list_deliveries(
     IdPath(id): IdPath,
     Query(query): Query<DeliveriesQuery>,
 ) -> Result<JsonBody<Items<Delivery>>, ApiError> {
-    let page = PageQuery { limit: query.limit, after: query.after }.page()?;
-    let filter = DeliveryFilter { status: query.status, partition_key: query.partition_key };
-    state.store.list_deliveries(id, &filter, page).await?.map(JsonBody).ok_or_else(|| no_webhook(id))
+    let (filter, page) = query.into_parts();
+    Ok(JsonBody(state.broker.list_deliveries(id, &filter, page.page()?).await?.into()))
 }
 
 /// Read what a webhook made of one message.
@@ -62,10 +43,9 @@ async fn list_deliveries(
 )]
 async fn get_delivery(
     State(state): State<ApiState>,
-    path: DeliveryPath,
+    DeliveryPath { webhook_id, message_id }: DeliveryPath,
 ) -> Result<JsonBody<Delivery>, ApiError> {
-    let found = state.store.get_delivery(path.webhook_id, path.message_id).await?;
-    found.map(JsonBody).ok_or_else(|| no_delivery(&path))
+    Ok(JsonBody(state.broker.get_delivery(webhook_id, message_id).await?.into()))
 }
 
 /// List the requests made for a delivery, oldest first. `after` is how many to skip.
@@ -80,13 +60,8 @@ async fn get_delivery(
 )]
 async fn list_attempts(
     State(state): State<ApiState>,
-    path: DeliveryPath,
+    DeliveryPath { webhook_id, message_id }: DeliveryPath,
     Query(query): Query<PageQuery>,
 ) -> Result<JsonBody<Items<AttemptRecord>>, ApiError> {
-    let found = state.store.list_attempts(path.webhook_id, path.message_id, query.page()?).await?;
-    found.map(JsonBody).ok_or_else(|| no_delivery(&path))
-}
-
-fn no_delivery(DeliveryPath { webhook_id, message_id }: &DeliveryPath) -> ApiError {
-    ApiError::NotFound(format!("there is no delivery of message {message_id} to webhook {webhook_id}"))
+    Ok(JsonBody(state.broker.list_attempts(webhook_id, message_id, query.page()?).await?.into()))
 }

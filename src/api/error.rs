@@ -18,112 +18,85 @@ use problem_details::ProblemDetails;
 use serde::Serialize;
 
 use crate::{
-    domain::violation::{Violation, Violations},
+    broker::{BrokerError, Conflict},
+    domain::violation::{self, Violations},
     store::StoreError,
-    telemetry::Seldom,
+    telemetry::LogThrottle,
 };
 
 /// For the log, which one line serves as well as thousands.
-static AWAY: Mutex<Seldom> = Mutex::new(Seldom::new());
+static AWAY: Mutex<LogThrottle> = Mutex::new(LogThrottle::new());
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Why a request was not done.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
     /// The request cannot be read.
+    #[error("{0}")]
     Malformed(String),
     /// It needs a token, and has none or an unknown one.
+    #[error("a bearer token that is known here is needed")]
     Unauthorized,
     /// Its token's role may not do this.
+    #[error("the token's role may not do this")]
     Forbidden,
-    /// What the path or the body names does not exist.
-    NotFound(String),
-    /// The name is taken.
-    Duplicate(String),
-    /// The topic takes no messages.
-    Paused(String),
-    /// It still has webhooks.
-    InUse(String),
-    /// The body, or a payload in it, is too large.
-    TooLarge(String),
     /// The body is of a type that is not taken here.
+    #[error("the content-type must be {0}")]
     UnsupportedMediaType(&'static str),
-    /// Rules are broken.
-    Invalid(Violations),
-    /// It may work in a moment.
-    Unavailable(String),
-    /// Nobody's fault but ours.
-    Internal(StoreError),
+    /// The use case was not carried out.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
 }
 
 impl From<Violations> for ApiError {
     fn from(violations: Violations) -> Self {
-        Self::Invalid(violations)
-    }
-}
-
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        let message = || error.database_message().unwrap_or_default().to_owned();
-        if error.is_unavailable() {
-            return Self::database_away(&error);
-        }
-        match error.sql_code() {
-            Some("23505") if error.constraint() == Some("topics_name_key") => {
-                Self::Duplicate("a topic of this name exists already".to_owned())
-            }
-            // The topic went while the message was on its way.
-            Some("23503") => Self::NotFound(message()),
-            Some("54000") => Self::TooLarge(message()),
-            Some("55000") => Self::Paused(message()),
-            _ => Self::Internal(error),
-        }
+        Self::Broker(violations.into())
     }
 }
 
 impl ApiError {
-    fn database_away(cause: &StoreError) -> Self {
-        let said = AWAY.lock().unwrap_or_else(PoisonError::into_inner).say(Instant::now());
-        if let Some(left_out) = said {
-            tracing::warn!(%cause, left_out, "the database does not serve; this is said every ten seconds at most");
-        }
-        Self::Unavailable("the database does not serve right now; try again in a moment".to_owned())
-    }
-
-    /// The status, and a type where the status alone does not say what is wrong.
+    /// The status, and a type where the status alone does not say what is wrong. The one place that maps errors to HTTP.
     fn status(&self) -> (StatusCode, Option<&'static str>) {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, None),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, None),
             Self::Forbidden => (StatusCode::FORBIDDEN, None),
-            Self::NotFound(_) => (StatusCode::NOT_FOUND, None),
-            Self::Duplicate(_) => (StatusCode::CONFLICT, Some("/problems/duplicate")),
-            Self::Paused(_) => (StatusCode::CONFLICT, Some("/problems/paused")),
-            Self::InUse(_) => (StatusCode::CONFLICT, Some("/problems/in-use")),
-            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, None),
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
-            Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, Some("/problems/invalid")),
-            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, None),
-            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
+            Self::Broker(error) => match error {
+                BrokerError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, Some("/problems/invalid")),
+                BrokerError::NotFound(_) => (StatusCode::NOT_FOUND, None),
+                BrokerError::Conflict { kind, .. } => {
+                    let kind = match kind {
+                        Conflict::Duplicate => "/problems/duplicate",
+                        Conflict::Paused => "/problems/paused",
+                        Conflict::InUse => "/problems/in-use",
+                    };
+                    (StatusCode::CONFLICT, Some(kind))
+                }
+                BrokerError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, None),
+                BrokerError::Unavailable(_) | BrokerError::NotReady(_) => {
+                    (StatusCode::SERVICE_UNAVAILABLE, None)
+                }
+                BrokerError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
+            },
         }
     }
 
-    fn detail(&self) -> String {
+    /// Says in the log what the answer does not say: once here, and seldom where it repeats.
+    fn log(&self) {
         match self {
-            Self::Malformed(detail)
-            | Self::NotFound(detail)
-            | Self::Duplicate(detail)
-            | Self::Paused(detail)
-            | Self::InUse(detail)
-            | Self::TooLarge(detail)
-            | Self::Unavailable(detail) => detail.clone(),
-            Self::Unauthorized => "a bearer token that is known here is needed".to_owned(),
-            Self::Forbidden => "the token's role may not do this".to_owned(),
-            Self::UnsupportedMediaType(taken) => format!("the content-type must be {taken}"),
-            Self::Invalid(violations) => violations.to_string(),
-            Self::Internal(_) => "something went wrong here; the log says what".to_owned(),
+            Self::Broker(BrokerError::Internal(cause)) => tracing::error!(%cause, "a request failed"),
+            Self::Broker(BrokerError::Unavailable(cause)) => log_unavailable(cause),
+            _ => {}
         }
+    }
+}
+
+fn log_unavailable(cause: &StoreError) {
+    let said = AWAY.lock().unwrap_or_else(PoisonError::into_inner).say(Instant::now());
+    if let Some(left_out) = said {
+        tracing::warn!(%cause, left_out, "the database does not serve; this is said every ten seconds at most");
     }
 }
 
@@ -140,24 +113,40 @@ struct Extensions {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        if let Self::Internal(cause) = &self {
-            tracing::error!(%cause, "a request failed");
-        }
+        self.log();
         let (status, kind) = self.status();
-        let detail = self.detail();
-        let mut headers = Vec::new();
-        match &self {
-            Self::Unauthorized => headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-            Self::Unavailable(_) => headers.push((RETRY_AFTER, HeaderValue::from_static("1"))),
-            _ => {}
-        }
+        let detail = self.to_string();
+        let header = match status {
+            StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
+            _ => None,
+        };
         let errors = match self {
-            Self::Invalid(violations) => violations.into_vec(),
+            Self::Broker(BrokerError::Invalid(violations)) => {
+                violations.into_vec().into_iter().map(Violation::from).collect()
+            }
             _ => Vec::new(),
         };
         let mut response = problem(status, kind, detail, errors);
-        response.headers_mut().extend(headers);
+        response.headers_mut().extend(header);
         response
+    }
+}
+
+/// One broken rule.
+#[derive(Serialize, utoipa::ToSchema)]
+struct Violation {
+    /// The field, as a path where it is nested: `messages[3].payload`.
+    #[schema(examples("batch_size"))]
+    field: String,
+    /// The rule, to be read after the field's name.
+    #[schema(examples("must be between 1 and 1000"))]
+    rule: String,
+}
+
+impl From<violation::Violation> for Violation {
+    fn from(violation::Violation { field, rule }: violation::Violation) -> Self {
+        Self { field, rule }
     }
 }
 

@@ -8,7 +8,10 @@ use axum::{
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
-use crate::domain::{new_topic::TopicRef, violation::Violations};
+use crate::{
+    broker::BrokerError,
+    domain::{topic::TopicRef, violation::Violations},
+};
 
 /// The media type of a body with one JSON object a line.
 pub(super) const NDJSON: &str = "application/x-ndjson";
@@ -43,7 +46,7 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
 pub(super) async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            ApiError::TooLarge("the body is larger than api.max_body_bytes".to_owned())
+            BrokerError::TooLarge("the body is larger than api.max_body_bytes".to_owned()).into()
         } else {
             ApiError::Malformed("the body ended early".to_owned())
         }
@@ -131,7 +134,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TopicPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let text = segment(parts, state, "topic").await?;
-        TopicRef::parse(&text).map(Self).ok_or_else(|| no_topic(&text))
+        topic_ref(&text).map(Self)
     }
 }
 
@@ -165,7 +168,7 @@ impl<S: Send + Sync> FromRequestParts<S> for DeliveryPath {
 
 async fn number<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Result<i64, ApiError> {
     let text = segment(parts, state, name).await?;
-    text.parse().map_err(|_| ApiError::NotFound(format!("{text:?} is no id")))
+    text.parse().map_err(|_| BrokerError::NotFound(format!("{text:?} is no id")).into())
 }
 
 async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Result<String, ApiError> {
@@ -176,24 +179,19 @@ async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Re
     Ok(value.unwrap_or_default())
 }
 
-/// There is no topic of that id or name.
-pub(super) fn no_topic(named: &str) -> ApiError {
-    ApiError::NotFound(format!("there is no topic {named:?}"))
-}
-
-/// There is no webhook of that id.
-pub(super) fn no_webhook(id: i64) -> ApiError {
-    ApiError::NotFound(format!("there is no webhook {id}"))
+/// The topic that a text names.
+pub(super) fn topic_ref(text: &str) -> Result<TopicRef, ApiError> {
+    TopicRef::parse(text).ok_or_else(|| BrokerError::no_topic(text).into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{new_message::NewMessage, new_webhook::NewWebhook};
+    use crate::api::schema::{NewMessage, NewWebhook};
 
     fn field(error: ApiError) -> (String, String) {
         match error {
-            ApiError::Invalid(violations) => {
+            ApiError::Broker(BrokerError::Invalid(violations)) => {
                 let first = violations.into_vec().remove(0);
                 (first.field, first.rule)
             }

@@ -1,7 +1,5 @@
 //! Health, for probes.
 
-use std::time::Duration;
-
 use axum::{Json as JsonBody, extract::State};
 use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -10,10 +8,6 @@ use super::{
     ApiState,
     error::{ApiError, Problems},
 };
-use crate::store::StoreError;
-
-/// How long the database may take to answer a probe; probes themselves do not wait much longer.
-const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready))
@@ -44,14 +38,6 @@ async fn alive() -> JsonBody<Health> {
     responses((status = 200, description = "It does, and it is.", body = Health), Problems),
 )]
 async fn ready(State(state): State<ApiState>) -> Result<JsonBody<Health>, ApiError> {
-    match tokio::time::timeout(READY_TIMEOUT, state.store.check_ready()).await {
-        Ok(Ok(())) => Ok(OK),
-        Ok(Err(StoreError::SchemaMismatch(what))) => Err(ApiError::Unavailable(what)),
-        // Where the database is, and why it refuses, is for the log.
-        Ok(Err(cause)) => {
-            tracing::warn!(%cause, "not ready");
-            Err(ApiError::Unavailable("the database does not answer".to_owned()))
-        }
-        Err(_) => Err(ApiError::Unavailable("the database does not answer in time".to_owned())),
-    }
+    state.broker.check_ready().await?;
+    Ok(OK)
 }

@@ -5,24 +5,13 @@ use axum::{
     extract::{Request, State},
     http::StatusCode,
 };
-use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ApiState,
     error::{ApiError, Problems},
     extract::{IdPath, Json, NDJSON, Query, TopicPath, is_json, media_type, parse_json, read_body},
-    topics::unknown,
-};
-use crate::{
-    delivery::check_header,
-    domain::{
-        message::{MessageStatus, MessageSummary, Published},
-        new_message::{BATCH_MAX, NewMessage},
-        page::{Items, PageQuery},
-        violation::Violations,
-    },
-    store::StoreError,
+    schema::{Batch, Items, MessageStatus, MessageSummary, NewMessage, PageQuery, Published, PublishedBatch},
 };
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -47,26 +36,9 @@ async fn publish_message(
     TopicPath(topic): TopicPath,
     Json(message): Json<NewMessage>,
 ) -> Result<(StatusCode, JsonBody<Published>), ApiError> {
-    check(&message)?;
-    let published = state.store.publish_message(&topic, &message).await.map_err(|e| refused(e, "payload"))?;
-    let published = published.ok_or_else(|| unknown(&topic))?;
+    let published = state.broker.publish_message(&topic, &message.into()).await?;
     let status = if published.repeated { StatusCode::OK } else { StatusCode::CREATED };
-    Ok((status, JsonBody(published)))
-}
-
-/// Messages to be published together.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Batch {
-    /// 1 to 10000 messages.
-    messages: Vec<NewMessage>,
-}
-
-/// The messages of a batch.
-#[derive(Serialize, utoipa::ToSchema)]
-struct PublishedBatch {
-    /// Their ids, in the order of the request; an earlier message's where an idempotency key was used before.
-    ids: Vec<i64>,
+    Ok((status, JsonBody(published.into())))
 }
 
 /// Publish messages, all or none, each partition in the order given.
@@ -83,57 +55,22 @@ async fn publish_batch(
     TopicPath(topic): TopicPath,
     request: Request,
 ) -> Result<(StatusCode, JsonBody<PublishedBatch>), ApiError> {
-    let messages = read_batch(request, &state).await?;
-    let ids = state.store.publish_batch(&topic, &messages).await.map_err(|e| refused(e, "messages"))?;
-    let ids = ids.ok_or_else(|| unknown(&topic))?;
+    let messages = read_batch(request, &state).await?.into_iter().map(Into::into).collect::<Vec<_>>();
+    let ids = state.broker.publish_batch(&topic, &messages).await?;
     Ok((StatusCode::CREATED, JsonBody(PublishedBatch { ids })))
 }
 
+/// The messages of a body, whichever of its two forms it has.
 async fn read_batch(request: Request, state: &ApiState) -> Result<Vec<NewMessage>, ApiError> {
-    let messages = if is_json(request.headers()) {
-        parse_json::<Batch>(&read_body(request, state).await?, "")?.messages
-    } else if media_type(request.headers()) == NDJSON {
-        read_body(request, state)
-            .await?
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.trim_ascii().is_empty())
-            .enumerate()
-            .map(|(index, line)| parse_json(line, &format!("messages[{index}]")))
-            .collect::<Result<_, _>>()?
-    } else {
+    if is_json(request.headers()) {
+        return Ok(parse_json::<Batch>(&read_body(request, state).await?, "")?.messages);
+    }
+    if media_type(request.headers()) != NDJSON {
         return Err(ApiError::UnsupportedMediaType("application/json or application/x-ndjson"));
-    };
-    let mut violations = Violations::default();
-    violations.require(
-        (1..=BATCH_MAX).contains(&messages.len()),
-        "messages",
-        &format!("must hold 1 to {BATCH_MAX} messages"),
-    );
-    for (index, message) in messages.iter().enumerate() {
-        violations.add_all(&format!("messages[{index}]"), check(message));
     }
-    violations.finish()?;
-    Ok(messages)
-}
-
-fn check(message: &NewMessage) -> Result<(), Violations> {
-    let mut violations = message.check().err().unwrap_or_default();
-    for (name, value) in message.headers.iter().flatten() {
-        if let Err(error) = check_header(name, value) {
-            violations.add(format!("headers.{name}"), error.to_string());
-        }
-    }
-    violations.finish()
-}
-
-/// Errors of publishing: what the database's `json` refuses, such as nesting that exceeds its stack, is the payload's.
-fn refused(error: StoreError, field: &str) -> ApiError {
-    let refuses = |code: &str| ["22P02", "22P05", "22021", "54001"].contains(&code);
-    if error.sql_state().is_some_and(|state| refuses(state.code())) {
-        let reason = error.database_message().unwrap_or_default();
-        return Violations::one(field, format!("is refused by PostgreSQL: {reason}")).into();
-    }
-    error.into()
+    let body = read_body(request, state).await?;
+    let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    lines.enumerate().map(|(index, line)| parse_json(line, &format!("messages[{index}]"))).collect()
 }
 
 /// List a topic's messages without payloads, newest first.
@@ -147,8 +84,7 @@ async fn list_messages(
     TopicPath(topic): TopicPath,
     Query(query): Query<PageQuery>,
 ) -> Result<JsonBody<Items<MessageSummary>>, ApiError> {
-    let found = state.store.list_messages(&topic, query.page()?).await?;
-    found.map(JsonBody).ok_or_else(|| unknown(&topic))
+    Ok(JsonBody(state.broker.list_messages(&topic, query.page()?).await?.into()))
 }
 
 /// Read a message, its payload byte for byte, and where it stands with each webhook.
@@ -160,6 +96,5 @@ async fn get_message(
     State(state): State<ApiState>,
     IdPath(id): IdPath,
 ) -> Result<JsonBody<MessageStatus>, ApiError> {
-    let found = state.store.get_message(id).await?;
-    found.map(JsonBody).ok_or_else(|| ApiError::NotFound(format!("there is no message {id}")))
+    Ok(JsonBody(state.broker.get_message(id).await?.into()))
 }

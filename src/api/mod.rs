@@ -1,6 +1,6 @@
 //! The HTTP API: topics, publishing, webhooks, deliveries, dead letters.
 //!
-//! A handler parses, makes one store call and shapes the answer. Every error is an RFC 9457 problem, whoever raised it.
+//! A handler parses, makes one call of [`crate::broker`] and shapes the answer. Every error is an RFC 9457 problem, whoever raised it.
 //! Requests need a bearer token wherever one is configured, and without one the server only listens on loopback.
 //!
 //! | module | what it holds |
@@ -9,6 +9,7 @@
 //! | `auth` | tokens, roles, and which role a request needs |
 //! | `error` | every error, and the problem it becomes |
 //! | `extract` | bodies, query strings and paths |
+//! | `schema` | every body and query, with its description |
 //! | `openapi` | what the description says beyond the routes |
 //! | `server` | connections and shutdown |
 
@@ -20,6 +21,7 @@ mod extract;
 mod health;
 mod messages;
 mod openapi;
+mod schema;
 mod server;
 mod topics;
 mod webhooks;
@@ -39,11 +41,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use self::auth::Tokens;
 pub use self::{auth::check_bind, server::run};
-use crate::{
-    config::{ApiConfig, DeliveryConfig},
-    delivery::AddressGuard,
-    store::Store,
-};
+use crate::{broker::Broker, config::ApiConfig};
 
 /// How long a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -69,21 +67,16 @@ pub enum ApiConfigError {
 /// What handlers work with; cheap to clone.
 #[derive(Clone)]
 pub struct ApiState {
-    store: Store,
+    broker: Broker,
     tokens: Arc<Tokens>,
-    guard: Arc<AddressGuard>,
     max_body_bytes: usize,
 }
 
 impl ApiState {
-    /// Reads the tokens and the networks that webhooks may reach.
-    pub fn new(store: Store, config: &ApiConfig, delivery: &DeliveryConfig) -> Result<Self, ApiConfigError> {
-        Ok(Self {
-            store,
-            tokens: Arc::new(Tokens::new(&config.tokens)?),
-            guard: Arc::new(AddressGuard::new(delivery.allow_networks.clone())),
-            max_body_bytes: config.max_body_bytes,
-        })
+    /// Reads the tokens.
+    pub fn new(broker: Broker, config: &ApiConfig) -> Result<Self, ApiConfigError> {
+        let tokens = Arc::new(Tokens::new(&config.tokens)?);
+        Ok(Self { broker, tokens, max_body_bytes: config.max_body_bytes })
     }
 }
 

@@ -47,8 +47,8 @@ use self::{
 use super::{
     CliError,
     flags::{CommonFlags, start_logging},
-    print::print_line,
 };
+use crate::telemetry::print_line;
 
 /// What is measured if nothing is named.
 const USUAL: [Scenario; 4] = [Scenario::Publish, Scenario::Drain, Scenario::Sustained, Scenario::Latency];

@@ -10,16 +10,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CliError,
-    demo::Demo,
     flags::{ApiFlags, CommonFlags, NetworkFlags, WorkerFlags, environment, start_logging},
-    print::show_line,
     server,
     service::Service,
 };
 use crate::{
     config::{Config, DatabaseConfig},
+    demo::Demo,
     embedded::{EmbeddedPostgres, Settings, ShutdownMode},
     store::{Store, StoreError},
+    telemetry::show_line,
 };
 
 /// How many ports after the wanted one are tried.

@@ -6,9 +6,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     CliError,
     flags::{CommonFlags, DatabaseFlags, start_logging},
-    print::print_line,
 };
-use crate::store::{MigrateOutcome, SchemaStatus, Store};
+use crate::{
+    store::{MigrateOutcome, SchemaStatus, Store},
+    telemetry::print_line,
+};
 
 /// Create the schema or bring it up to date
 ///

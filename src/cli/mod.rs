@@ -5,13 +5,11 @@
 
 mod api;
 mod bench;
-mod demo;
 mod dev;
 mod error;
 mod flags;
 mod migrate;
 mod openapi;
-mod print;
 mod serve;
 mod server;
 mod service;
@@ -25,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::error::CliError;
 use self::{flags::CommonFlags, tasks::Signals};
+use crate::telemetry;
 
 /// What follows the list of commands in `--help`.
 const AFTER_HELP: &str = "\
@@ -76,7 +75,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
-    print::flush();
+    telemetry::flush_output();
     result
 }
 

@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{CliError, print::print_line, server};
+use super::{CliError, server};
+use crate::telemetry::print_line;
 
 /// Print the HTTP API's OpenAPI document as JSON
 #[derive(Args)]

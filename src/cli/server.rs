@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::CliError;
 use crate::{
     api::{self, ApiState},
+    broker::Broker,
     config::Config,
     store::Store,
     worker,
@@ -23,8 +24,8 @@ pub(super) async fn api(
     config: Config,
     shutdown: CancellationToken,
 ) -> Result<(), CliError> {
-    let state = ApiState::new(store, &config.api, &config.delivery)
-        .map_err(|error| CliError::Usage(error.to_string()))?;
+    let broker = Broker::new(store, config.delivery.allow_networks);
+    let state = ApiState::new(broker, &config.api).map_err(|error| CliError::Usage(error.to_string()))?;
     api::run(listener, state, shutdown).await.map_err(|error| CliError::Failed(error.to_string()))
 }
 
@@ -40,14 +41,4 @@ pub(super) async fn worker(config: Config, shutdown: CancellationToken) -> Resul
 /// The API's description.
 pub(super) fn openapi() -> Result<String, CliError> {
     api::openapi().to_pretty_json().map_err(|error| CliError::Failed(error.to_string()))
-}
-
-/// Publishes one message as an application does with SQL; gives its id.
-pub(super) async fn publish(
-    store: &Store,
-    topic: &str,
-    partition_key: &str,
-    payload: &str,
-) -> Result<i64, CliError> {
-    Ok(store.publish(topic, partition_key, payload).await?)
 }

@@ -3,6 +3,7 @@
 use std::{fmt::Display, ops::RangeInclusive};
 
 use super::{Config, ConfigError, Pooler, load::Origins};
+use crate::domain::policy;
 
 impl Config {
     /// Checks every range.
@@ -21,16 +22,26 @@ impl Config {
         check.within("api.max_body_bytes", self.api.max_body_bytes, 1024..=1024 * 1024 * 1024)?;
         check.within("worker.concurrency", self.worker.concurrency, 1..=10_000)?;
         check.within("worker.shutdown_seconds", self.worker.shutdown_seconds, 0..=3600)?;
-        check.within("delivery.max_retries", self.delivery.max_retries, 1..=1000)?;
-        check.within("delivery.backoff_factor", self.delivery.backoff_factor, 1.0..=100.0)?;
+        check.within("delivery.max_retries", self.delivery.max_retries, widen(&policy::MAX_RETRIES))?;
+        check.within("delivery.backoff_factor", self.delivery.backoff_factor, policy::BACKOFF_FACTOR)?;
         check.within(
             "delivery.max_backoff_seconds",
             self.delivery.max_backoff_seconds,
-            1..=30 * 24 * 3600,
+            widen(&policy::MAX_BACKOFF_SECONDS),
         )?;
-        check.within("delivery.timeout_seconds", self.delivery.timeout_seconds, 1..=600)?;
+        check.within(
+            "delivery.timeout_seconds",
+            self.delivery.timeout_seconds,
+            widen(&policy::TIMEOUT_SECONDS),
+        )?;
         Ok(())
     }
+}
+
+/// The range of a column as that of a setting.
+fn widen<T: From<u32>>(range: &RangeInclusive<i32>) -> RangeInclusive<T> {
+    let bound = |bound: &i32| T::from(bound.unsigned_abs());
+    bound(range.start())..=bound(range.end())
 }
 
 struct Check<'a> {

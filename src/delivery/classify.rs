@@ -10,10 +10,7 @@ use hyper::{
     header::{LOCATION, RETRY_AFTER},
 };
 
-use super::{
-    client::{Answer, Progress},
-    parse_retry_after,
-};
+use super::http::{Answer, Progress, parse_retry_after};
 use crate::domain::attempt::{AttemptResult, ErrorClass, Outcome};
 
 /// The longest error text, in characters.

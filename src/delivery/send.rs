@@ -3,9 +3,9 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::{
-    Client, PreparedTarget,
     classify::{classify_response, describe, failed, timed_out},
-    client::Progress,
+    http::{Client, Progress},
+    request::PreparedTarget,
 };
 use crate::domain::{
     attempt::{AttemptResult, ErrorClass},
@@ -66,10 +66,7 @@ mod tests {
         },
         *,
     };
-    use crate::domain::{
-        attempt::Outcome,
-        webhook::{Format, Target},
-    };
+    use crate::domain::{attempt::Outcome, target::Target, webhook::Format};
 
     const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 

@@ -14,7 +14,9 @@ use tokio::{
 
 use crate::domain::{
     message::Message,
-    webhook::{Format, OnExhausted, Policy, Target},
+    policy::{OnExhausted, Policy},
+    target::Target,
+    webhook::Format,
 };
 
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

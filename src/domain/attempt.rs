@@ -14,6 +14,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Accepted, Self::Failed, Self::Gone];
+
     /// The word stored in `attempts.outcome`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -21,6 +24,11 @@ impl Outcome {
             Self::Failed => "failed",
             Self::Gone => "gone",
         }
+    }
+
+    /// The outcome that a stored word names.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
     }
 }
 

@@ -1,13 +1,39 @@
 //! A dead letter: a delivery that used up its attempts.
 
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::new_topic::TopicRef;
+use super::topic::TopicRef;
+
+/// Why a delivery was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It used up its attempts.
+    AttemptsExhausted,
+    /// Its message is gone.
+    MessageMissing,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::AttemptsExhausted, Self::MessageMissing];
+
+    /// The word stored in `dead_letters.reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AttemptsExhausted => "attempts_exhausted",
+            Self::MessageMissing => "message_missing",
+        }
+    }
+
+    /// The reason that a stored word names.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+}
 
 /// A dead letter in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// Its id.
     pub id: i64,
@@ -19,8 +45,8 @@ pub struct DeadLetter {
     pub message_id: i64,
     /// The message's partition key; null where the message is gone.
     pub partition_key: Option<String>,
-    /// `attempts_exhausted` or `message_missing`.
-    pub reason: String,
+    /// Why it was given up.
+    pub reason: Reason,
     /// Attempts that were made.
     pub attempts: i32,
     /// Why the last of them failed.
@@ -30,16 +56,13 @@ pub struct DeadLetter {
 }
 
 /// A dead letter with what it would have said.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone)]
 pub struct DeadLetterDetail {
     /// The dead letter.
-    #[serde(flatten)]
     pub dead_letter: DeadLetter,
     /// The message's payload, byte for byte; null where the message is gone.
-    #[schema(value_type = serde_json::Value)]
     pub payload: Option<Box<RawValue>>,
     /// The message's own headers.
-    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
     pub headers: Option<Box<RawValue>>,
 }
 

@@ -1,11 +1,11 @@
 //! A delivery: one message owed to one webhook, as its operators see it.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+
+use super::attempt::{ErrorClass, Outcome};
 
 /// Where a delivery stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryStatus {
     /// Owed: next in its lane without a failure yet, or waiting behind others.
     Pending,
@@ -20,6 +20,9 @@ pub enum DeliveryStatus {
 }
 
 impl DeliveryStatus {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Retrying, Self::Halted, Self::Delivered, Self::Dead];
+
     /// The word in the API and in `sql/deliveries/`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -33,14 +36,12 @@ impl DeliveryStatus {
 
     /// The status that a word names.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Pending, Self::Retrying, Self::Halted, Self::Delivered, Self::Dead]
-            .into_iter()
-            .find(|status| status.as_str() == word)
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 }
 
 /// One message and what one webhook made of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// The message.
     pub message_id: i64,
@@ -63,7 +64,7 @@ pub struct Delivery {
 }
 
 /// One webhook and what it made of one message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageDelivery {
     /// The webhook.
     pub webhook_id: i64,
@@ -83,17 +84,16 @@ pub struct DeliveryFilter {
 }
 
 /// A request that was made, from the log.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AttemptRecord {
     /// 1 is the first.
     pub attempt: i32,
-    /// `accepted`, `failed` or `gone`.
-    pub outcome: String,
+    /// How it ended.
+    pub outcome: Outcome,
     /// The HTTP status, where an answer came.
     pub status_code: Option<i16>,
-    /// The kind of failure: `dns`, `connect`, `tls`, `forbidden`, `timeout`, `status`, `redirect`, `protocol` or
-    /// `request`; null where it was accepted.
-    pub error_class: Option<String>,
+    /// The kind of failure; null where it was accepted.
+    pub error_class: Option<ErrorClass>,
     /// Why it failed.
     pub error: Option<String>,
     /// From the start of the request to the end of the answer.

@@ -17,7 +17,7 @@ pub const HEADERS_BYTES_MAX: usize = 8192;
 pub type Headers = BTreeMap<String, String>;
 
 /// The JSON text that is stored.
-pub(super) fn headers_json(headers: &Headers) -> String {
+pub fn headers_json(headers: &Headers) -> String {
     serde_json::to_string(headers).expect("a map of strings always has a JSON form")
 }
 

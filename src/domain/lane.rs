@@ -8,6 +8,3 @@ pub struct LaneKey {
     /// `hashtextextended(partition_key, topic_id)`, or the message's id.
     pub lane: i64,
 }
-
-/// How many advisory-lock stripes the partitions share; see `stripe()` in the migrations.
-pub const STRIPES: i64 = 1024;

@@ -1,13 +1,16 @@
-//! A message: one published event.
+//! A message: one published event; and the rules that a new one must keep.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::delivery::MessageDelivery;
+use super::{
+    delivery::MessageDelivery,
+    headers::{Headers, check_headers, headers_json},
+    violation::Violations,
+};
 
 /// A message as a worker reads it to send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +35,7 @@ impl Message {
 }
 
 /// What a publisher is told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
     /// The message's id.
     pub id: i64,
@@ -43,12 +46,11 @@ pub struct Published {
     /// When it was published.
     pub created_at: Timestamp,
     /// Its idempotency key was used before: this is the message it was first used for.
-    #[serde(skip)]
     pub repeated: bool,
 }
 
 /// A message in a list, without its payload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageSummary {
     /// Its id.
     pub id: i64,
@@ -61,7 +63,7 @@ pub struct MessageSummary {
 }
 
 /// A message with everything known of it.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone)]
 pub struct MessageStatus {
     /// Its id.
     pub id: i64,
@@ -74,18 +76,69 @@ pub struct MessageStatus {
     /// When it was published.
     pub created_at: Timestamp,
     /// The payload, byte for byte as it was published.
-    #[schema(value_type = serde_json::Value)]
     pub payload: Box<RawValue>,
     /// The message's own headers.
-    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
     pub headers: Option<Box<RawValue>>,
     /// Where it stands with each webhook that was, or is, owed it; at most 1000.
     pub deliveries: Vec<MessageDelivery>,
 }
 
+/// The longest partition key, in bytes.
+pub const PARTITION_KEY_MAX: usize = 1024;
+/// The longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_MAX: usize = 255;
+/// The most messages in one batch.
+pub const BATCH_MAX: usize = 10_000;
+
+/// A message to be published.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    /// Any JSON value. Its very bytes are signed and sent.
+    pub payload: Box<RawValue>,
+    /// Messages with one key stay in order; `default` unless given.
+    pub partition_key: Option<String>,
+    /// Headers sent with the message: at most 64, of at most 8192 bytes as JSON.
+    pub headers: Option<Headers>,
+    /// Publishing again with a key that was used in this topic publishes nothing and answers the first id.
+    pub idempotency_key: Option<String>,
+}
+
+impl NewMessage {
+    /// Whether every rule holds, but for those of header names and values, which sending sets.
+    pub fn check(&self) -> Result<(), Violations> {
+        let mut violations = Violations::default();
+        check_key(self.partition_key.as_deref(), "partition_key", PARTITION_KEY_MAX, &mut violations);
+        check_key(self.idempotency_key.as_deref(), "idempotency_key", IDEMPOTENCY_KEY_MAX, &mut violations);
+        check_headers(self.headers.as_ref(), &mut violations);
+        violations.finish()
+    }
+
+    /// The headers as the JSON text that is stored.
+    pub fn headers_json(&self) -> Option<String> {
+        self.headers.as_ref().map(headers_json)
+    }
+}
+
+fn check_key(key: Option<&str>, field: &str, max: usize, violations: &mut Violations) {
+    let Some(key) = key else { return };
+    violations.require((1..=max).contains(&key.len()), field, &format!("must be 1 to {max} bytes long"));
+    violations.require(!key.contains('\0'), field, "must not hold the character U+0000");
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn message(partition_key: &str, idempotency_key: &str) -> NewMessage {
+        NewMessage {
+            payload: RawValue::from_string("null".to_owned()).unwrap(),
+            partition_key: Some(partition_key.to_owned()),
+            headers: None,
+            idempotency_key: Some(idempotency_key.to_owned()),
+        }
+    }
 
     #[test]
     fn the_headers_of_a_message_count_as_its_payload_does() {
@@ -99,5 +152,30 @@ mod tests {
         assert_eq!(message.bytes(), 5);
         message.headers = Some(r#"{"x":"y"}"#.to_owned());
         assert_eq!(message.bytes(), 14);
+    }
+
+    #[test]
+    fn the_limits_of_headers_hold() {
+        let mut message = message("a", "once");
+        message.headers = Some((0..64).map(|n| (format!("x-{n}"), String::new())).collect());
+        assert_eq!(message.check(), Ok(()));
+        message.headers.as_mut().unwrap().insert("x-64".to_owned(), String::new());
+        let broken = message.check().unwrap_err().into_vec();
+        assert_eq!(broken.iter().map(|violation| &*violation.field).collect::<Vec<_>>(), ["headers"]);
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_measured_in_bytes(partition in "\\PC{0,600}", idempotency in "\\PC{0,200}") {
+            let fits = (1..=1024).contains(&partition.len()) && (1..=255).contains(&idempotency.len());
+            prop_assert_eq!(message(&partition, &idempotency).check().is_ok(), fits);
+        }
+
+        #[test]
+        fn no_key_holds_a_zero_character(before in "[a-z]{0,9}", after in "[a-z]{0,9}") {
+            let key = format!("{before}\0{after}");
+            prop_assert!(message(&key, "once").check().is_err());
+            prop_assert!(message("user-1", &key).check().is_err());
+        }
     }
 }

@@ -1,35 +1,13 @@
 //! Pages of a list.
 
-use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 
 use super::violation::Violations;
 
-/// Items on a page unless the request says otherwise.
-const DEFAULT_LIMIT: i64 = 100;
-/// Items on a page at most.
-const MAX_LIMIT: i64 = 1000;
-
-/// Which page of a list is wanted, as the query string says it.
-#[derive(Debug, Clone, Copy, Default, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct PageQuery {
-    /// Items on the page at most, 1 to 1000; 100 unless given.
-    pub limit: Option<i64>,
-    /// `next` of the page before.
-    pub after: Option<i64>,
-}
-
-impl PageQuery {
-    /// The page, if the limit is one.
-    pub fn page(self) -> Result<Page, Violations> {
-        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(Violations::one("limit", format!("must be between 1 and {MAX_LIMIT}")));
-        }
-        Ok(Page { limit, after: self.after })
-    }
-}
+/// How many items a page holds unless somebody says otherwise.
+const LIMIT_DEFAULT: i64 = 100;
+/// How many items a page may hold.
+const LIMIT: RangeInclusive<i64> = 1..=1000;
 
 /// Which page of a list is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +19,18 @@ pub struct Page {
 }
 
 impl Page {
+    /// The page that somebody asks for: `limit` items, 100 where it is `None`, behind the id `after`.
+    ///
+    /// # Errors
+    /// Names `limit` where it is not 1 to 1000.
+    pub fn new(limit: Option<i64>, after: Option<i64>) -> Result<Self, Violations> {
+        let limit = limit.unwrap_or(LIMIT_DEFAULT);
+        if !LIMIT.contains(&limit) {
+            return Err(Violations::one("limit", format!("must be between 1 and {}", LIMIT.end())));
+        }
+        Ok(Self { limit, after })
+    }
+
     /// Where a list of rising ids begins.
     pub fn rising_from(self) -> i64 {
         self.after.unwrap_or(i64::MIN)
@@ -53,7 +43,7 @@ impl Page {
 }
 
 /// A page, and where the next one begins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Items<T> {
     /// What is on the page.
     pub items: Vec<T>,
@@ -63,6 +53,11 @@ pub struct Items<T> {
 }
 
 impl<T> Items<T> {
+    /// The same page of other things.
+    pub fn map<U>(self, change: impl Fn(T) -> U) -> Items<U> {
+        Items { items: self.items.into_iter().map(change).collect(), next: self.next }
+    }
+
     /// A page of a list of which nothing is skipped: only a full page has a next one.
     pub fn full(items: Vec<T>, page: Page, id: impl Fn(&T) -> i64) -> Self {
         let is_full = i64::try_from(items.len()).is_ok_and(|length| length >= page.limit);
@@ -80,7 +75,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_limit_is_taken_exactly_within_its_bounds(limit in -2000i64..2000) {
-            let page = PageQuery { limit: Some(limit), after: None }.page();
+            let page = Page::new(Some(limit), None);
             prop_assert_eq!(page.is_ok(), (1..=1000).contains(&limit));
         }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::webhook::{OnExhausted, Policy};
+use super::policy::{OnExhausted, Policy};
 
 /// The most that jitter adds to a delay, as a share of it.
 pub const JITTER: f64 = 0.2;

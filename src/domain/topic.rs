@@ -1,11 +1,18 @@
-//! A topic: a named stream of messages.
+//! A topic: a named stream of messages; and the rules that a new one must keep.
+
+use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+
+use super::violation::Violations;
+
+/// The longest name, in bytes.
+pub const NAME_MAX: usize = 255;
+/// How long a topic keeps its messages, in seconds: up to a hundred years.
+pub const RETENTION_SECONDS: RangeInclusive<i64> = 1..=100 * 366 * 86_400;
 
 /// Whether a topic keeps its partitions in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ordering {
     /// Messages with the same partition key are delivered in commit order.
     #[default]
@@ -15,6 +22,9 @@ pub enum Ordering {
 }
 
 impl Ordering {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Partition, Self::None];
+
     /// The word stored in `topics.ordering`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -25,12 +35,12 @@ impl Ordering {
 
     /// The ordering that a stored word names.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Partition, Self::None].into_iter().find(|ordering| ordering.as_str() == word)
+        Self::ALL.into_iter().find(|ordering| ordering.as_str() == word)
     }
 }
 
 /// A topic as its operators see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
     /// Its id.
     pub id: i64,
@@ -47,10 +57,9 @@ pub struct Topic {
 }
 
 /// A topic and what it owes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicStatus {
     /// The topic.
-    #[serde(flatten)]
     pub topic: Topic,
     /// Deliveries that are still owed, over all its webhooks. Exact up to 10000.
     pub backlog: i64,
@@ -65,11 +74,155 @@ pub enum TopicDeletion {
     Unknown,
     /// It still has this many webhooks, and was left alone.
     InUse(i64),
-    /// It is gone, and with it this many webhooks and pending deliveries.
-    Deleted {
-        /// Webhooks that went with it.
-        webhooks: i64,
-        /// Deliveries that nobody will make.
-        dropped_deliveries: i64,
-    },
+    /// It is gone.
+    Deleted(DeletedTopic),
+}
+
+/// What went with a deleted topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeletedTopic {
+    /// Webhooks that went with it.
+    pub webhooks: i64,
+    /// Deliveries that nobody will make.
+    pub dropped_deliveries: i64,
+}
+
+/// A topic, named by its id or by its name. The two never look alike: a name is not all digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TopicRef {
+    /// By id.
+    Id(i64),
+    /// By name.
+    Name(String),
+}
+
+impl TopicRef {
+    /// What the text names. `None` if no topic can have that id or name.
+    pub fn parse(text: &str) -> Option<Self> {
+        if is_name(text) {
+            return Some(Self::Name(text.to_owned()));
+        }
+        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok().map(Self::Id)).flatten()
+    }
+
+    /// The id, where it is named by its id.
+    pub fn id(&self) -> Option<i64> {
+        match self {
+            Self::Id(id) => Some(*id),
+            Self::Name(_) => None,
+        }
+    }
+
+    /// The name, where it is named by its name.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Id(_) => None,
+            Self::Name(name) => Some(name),
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=NAME_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        && !text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A topic to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTopic {
+    /// 1 to 255 of `[A-Za-z0-9._-]`, not all digits.
+    pub name: String,
+    /// Whether partitions are kept in order. Never changes.
+    pub ordering: Ordering,
+    /// How long messages that nobody is owed any more are kept; null keeps them.
+    pub retention_seconds: Option<i64>,
+}
+
+impl NewTopic {
+    /// Whether every rule holds.
+    pub fn check(&self) -> Result<(), Violations> {
+        let mut violations = Violations::default();
+        violations.require(
+            is_name(&self.name),
+            "name",
+            "must be 1 to 255 of [A-Za-z0-9._-] and not all digits",
+        );
+        check_retention(self.retention_seconds, &mut violations);
+        violations.finish()
+    }
+}
+
+/// What may change about a topic. What is left out stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TopicChanges {
+    /// How long messages that nobody is owed any more are kept; null keeps them.
+    pub retention_seconds: Option<Option<i64>>,
+    /// A paused topic refuses messages.
+    pub paused: Option<bool>,
+}
+
+impl TopicChanges {
+    /// Whether every rule holds.
+    pub fn check(&self) -> Result<(), Violations> {
+        let mut violations = Violations::default();
+        check_retention(self.retention_seconds.flatten(), &mut violations);
+        violations.finish()
+    }
+}
+
+fn check_retention(seconds: Option<i64>, violations: &mut Violations) {
+    violations.require(
+        seconds.is_none_or(|seconds| RETENTION_SECONDS.contains(&seconds)),
+        "retention_seconds",
+        &format!("must be between 1 and {}", RETENTION_SECONDS.end()),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn named(name: &str) -> NewTopic {
+        NewTopic { name: name.to_owned(), ordering: Ordering::Partition, retention_seconds: None }
+    }
+
+    #[test]
+    fn names_that_are_no_names() {
+        for name in ["", "42", "a b", "ä", "a/b", "a\0", &"x".repeat(256)] {
+            assert!(named(name).check().is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_beyond_what_is_stored_names_nothing() {
+        assert_eq!(TopicRef::parse("9223372036854775807"), Some(TopicRef::Id(i64::MAX)));
+        assert_eq!(TopicRef::parse("9223372036854775808"), None);
+        assert_eq!(TopicRef::parse(""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_good_name_refers_to_itself(name in "[A-Za-z0-9._-]{0,254}[A-Za-z._-]") {
+            prop_assert!(named(&name).check().is_ok());
+            prop_assert_eq!(TopicRef::parse(&name), Some(TopicRef::Name(name)));
+        }
+
+        #[test]
+        fn what_refers_by_name_is_a_good_name(text in "\\PC{0,300}") {
+            match TopicRef::parse(&text) {
+                Some(TopicRef::Name(name)) => prop_assert!(named(&name).check().is_ok()),
+                Some(TopicRef::Id(_)) => prop_assert!(named(&text).check().is_err()),
+                None => {}
+            }
+        }
+
+        #[test]
+        fn retention_is_positive(seconds: i64) {
+            let topic = NewTopic { retention_seconds: Some(seconds), ..named("orders") };
+            prop_assert_eq!(topic.check().is_ok(), RETENTION_SECONDS.contains(&seconds));
+        }
+    }
 }

@@ -2,16 +2,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
-
 /// One broken rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The field, as a path where it is nested: `messages[3].payload`.
-    #[schema(examples("batch_size"))]
     pub field: String,
     /// The rule, to be read after the field's name.
-    #[schema(examples("must be between 1 and 1000"))]
     pub rule: String,
 }
 

@@ -1,14 +1,25 @@
-//! A webhook: the subscription of a URL to a topic, with its own policy.
-
-use std::{fmt, time::Duration};
+//! A webhook: the subscription of a URL to a topic, with its own policy; and the rules that a new one must keep.
+//!
+//! The rules of URLs, header names and secrets are those of sending, and are checked there.
 
 use jiff::Timestamp;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+
+use super::{
+    headers::{Headers, check_headers, headers_json},
+    policy::{
+        BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
+        RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS, check_range,
+    },
+    topic::TopicRef,
+    violation::Violations,
+};
+
+/// The longest filter, in bytes.
+const FILTER_MAX: usize = 4096;
 
 /// What the body of a request is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// The payload's exact bytes.
     #[default]
@@ -20,6 +31,9 @@ pub enum Format {
 }
 
 impl Format {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Raw, Self::Envelope, Self::CloudEvents];
+
     /// The word stored in `webhooks.format`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,126 +45,40 @@ impl Format {
 
     /// The format that a stored word names.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Raw, Self::Envelope, Self::CloudEvents].into_iter().find(|format| format.as_str() == word)
+        Self::ALL.into_iter().find(|format| format.as_str() == word)
     }
 }
 
-/// What happens to a lane whose head used up its attempts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnExhausted {
-    /// The head moves to the dead letters and the lane goes on.
-    #[default]
-    DeadLetter,
-    /// The lane stops until an operator retries, skips or discards its head.
-    Halt,
+/// Whether a webhook is sent to yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookState {
+    /// It is owed messages, and not sent to yet.
+    Starting,
+    /// It is owed messages, and sent to.
+    Active,
 }
 
-impl OnExhausted {
-    /// The word stored in `webhooks.on_exhausted`.
+impl WebhookState {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Starting, Self::Active];
+
+    /// The word stored in `webhooks.state`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::DeadLetter => "dead_letter",
-            Self::Halt => "halt",
+            Self::Starting => "starting",
+            Self::Active => "active",
         }
     }
 
-    /// The choice that a stored word names.
+    /// The state that a stored word names.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::DeadLetter, Self::Halt].into_iter().find(|choice| choice.as_str() == word)
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
-}
-
-/// A webhook's policy with the defaults filled in.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Policy {
-    /// Attempts before the dead letter, the first one included.
-    pub max_retries: u32,
-    /// The delay after the n-th failure is this to the power of n, in seconds.
-    pub backoff_factor: f64,
-    /// Cap of one delay.
-    pub max_backoff: Duration,
-    /// One request, body included.
-    pub timeout: Duration,
-    /// What happens when the attempts are used up.
-    pub on_exhausted: OnExhausted,
-    /// Lanes in flight at once in one worker; `None` leaves it to the worker.
-    pub max_in_flight: Option<u32>,
-}
-
-/// What a worker must know of a webhook to deliver to it.
-#[derive(Clone)]
-pub struct Target {
-    /// The webhook.
-    pub webhook_id: i64,
-    /// Its topic's name.
-    pub topic: String,
-    /// Where requests go.
-    pub url: String,
-    /// Signing secrets (`whsec_…`), newest first; every one of them signs.
-    pub secrets: Vec<SecretString>,
-    /// The webhook's own headers.
-    pub headers: Vec<(String, String)>,
-    /// What the body is made of.
-    pub format: Format,
-    /// How many consecutive messages of a lane one request may carry; more than 1 sends a JSON array.
-    pub batch_size: usize,
-    /// Retries, backoff, timeout.
-    pub policy: Policy,
-    /// Requests a second at most, in each worker; `None` is no limit.
-    pub rate_limit_per_second: Option<f64>,
-    /// Whether lanes of this webhook may be claimed: active, not paused, not disabled.
-    pub deliverable: bool,
-}
-
-// The secrets redact themselves; headers may hold credentials, so they stay out as well.
-impl fmt::Debug for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target")
-            .field("webhook_id", &self.webhook_id)
-            .field("topic", &self.topic)
-            .field("url", &self.url)
-            .field("policy", &self.policy)
-            .field("deliverable", &self.deliverable)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A webhook as a worker finds it in the database.
-#[derive(Debug, Clone)]
-pub struct TargetRow {
-    /// The webhook.
-    pub webhook_id: i64,
-    /// Whether lanes of this webhook may be claimed: active, not paused, not disabled.
-    pub deliverable: bool,
-    /// Which version of the row was read; another after every change.
-    pub version: String,
-    /// What a worker must know, or why it cannot be read.
-    pub target: Result<Target, UnreadableTarget>,
-}
-
-/// Why a webhook's row cannot be read. Messages are one line, and show no value that may be a secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnreadableTarget {
-    /// The headers are no JSON object of strings.
-    #[error("the webhook's headers are not a JSON object whose values are strings")]
-    Headers,
-    /// A column holds a word that this release does not know.
-    #[error("the webhook's {column} is {value:?}, which this release does not know")]
-    Unknown {
-        /// The column.
-        column: &'static str,
-        /// What stands in it.
-        value: String,
-    },
-    /// A column holds something of another type than it should, such as null in an array.
-    #[error("the webhook's {0} cannot be read")]
-    Column(&'static str),
 }
 
 /// A webhook as its operators see it. A policy field that is null means the worker's `delivery` default. Secrets never
 /// show, and of the headers, which may hold credentials, only the names do.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Webhook {
     /// Its id.
     pub id: i64,
@@ -182,8 +110,8 @@ pub struct Webhook {
     pub max_in_flight: Option<i32>,
     /// Requests a second at most, in each worker.
     pub rate_limit_per_second: Option<f64>,
-    /// `starting` (owed messages, not sent to yet) or `active`.
-    pub state: String,
+    /// Whether it is sent to yet.
+    pub state: WebhookState,
     /// Whether it is held; its backlog is kept.
     pub paused: bool,
     /// Why requests stopped: the receiver answered 410 Gone, or SQL wrote settings that no request can be made of. Null
@@ -194,23 +122,29 @@ pub struct Webhook {
 }
 
 /// A webhook and what it owes.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WebhookStatus {
     /// The webhook.
-    #[serde(flatten)]
     pub webhook: Webhook,
-    /// Deliveries that are still owed. Exact up to 10000.
+    /// What it owes.
+    pub owed: Owed,
+}
+
+/// What a webhook owes. Counts are exact up to 10,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owed {
+    /// Deliveries that are still owed.
     pub backlog: i64,
     /// There are more than `backlog` says.
     pub backlog_capped: bool,
-    /// Its dead letters. Exact up to 10000.
+    /// Its dead letters.
     pub dead_letters: i64,
     /// There are more than `dead_letters` says.
     pub dead_letters_capped: bool,
 }
 
 /// What went with a deleted webhook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WebhookDeletion {
     /// Deliveries that nobody will make.
     pub dropped_deliveries: i64,
@@ -219,7 +153,7 @@ pub struct WebhookDeletion {
 }
 
 /// What a filter is, found by trying it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FilterKind {
     /// True, false or unknown for every payload: what a filter must be.
     Predicate,
@@ -227,4 +161,247 @@ pub enum FilterKind {
     Path,
     /// It names variables, which nobody could give a value.
     Variables,
+    /// It is no jsonpath. Holds what PostgreSQL says of it.
+    Unreadable(String),
+}
+
+/// A webhook to be created. A policy field that is left out or null means the worker's `delivery` default.
+///
+/// No `Debug`: headers may hold credentials.
+#[derive(Clone, Default)]
+pub struct NewWebhook {
+    /// The topic's name, or its id. Either this or `topic_id`.
+    pub topic: Option<String>,
+    /// The topic's id. Either this or `topic`.
+    pub topic_id: Option<i64>,
+    /// Where requests go.
+    pub url: String,
+    /// Signing secret (`whsec_` and base64); generated unless given.
+    pub secret: Option<SecretString>,
+    /// Headers sent with every request: at most 64, of at most 8192 bytes as JSON.
+    pub headers: Option<Headers>,
+    /// A jsonpath predicate: only messages whose payload it is true for are sent.
+    pub filter: Option<String>,
+    /// What the body of a request is made of.
+    pub format: Format,
+    /// Consecutive messages of a lane that one request may carry, 1 to 1000; more than 1 sends a JSON array.
+    pub batch_size: Option<i32>,
+    /// Attempts before the dead letter.
+    pub max_retries: Option<i32>,
+    /// The delay after the n-th failure is this to the power of n, in seconds; 1 to 100.
+    pub backoff_factor: Option<f64>,
+    /// Cap of one delay, in seconds.
+    pub max_backoff_seconds: Option<i32>,
+    /// One request, body included, in seconds; 1 to 600.
+    pub timeout_seconds: Option<i32>,
+    /// What happens to a lane whose head used up its attempts.
+    pub on_exhausted: OnExhausted,
+    /// Lanes in flight at once in one worker.
+    pub max_in_flight: Option<i32>,
+    /// Requests a second at most, in each worker.
+    pub rate_limit_per_second: Option<f64>,
+    /// Whether somebody asked where to start from. Refused by name: a webhook gets what is published after it.
+    pub start_from: bool,
+}
+
+impl NewWebhook {
+    /// Whether every rule holds.
+    pub fn check(&self) -> Result<(), Violations> {
+        let mut violations = Violations::default();
+        violations.require(
+            self.topic.is_some() != self.topic_id.is_some(),
+            "topic",
+            "must be given, or topic_id in its place, and not both",
+        );
+        violations.require(!self.start_from, "start_from", "is not supported yet");
+        check_headers(self.headers.as_ref(), &mut violations);
+        check_filter(self.filter.as_deref(), &mut violations);
+        check_range("batch_size", self.batch_size, &BATCH_SIZE, &mut violations);
+        check_range("max_retries", self.max_retries, &MAX_RETRIES, &mut violations);
+        check_range("backoff_factor", self.backoff_factor, &BACKOFF_FACTOR, &mut violations);
+        check_range("max_backoff_seconds", self.max_backoff_seconds, &MAX_BACKOFF_SECONDS, &mut violations);
+        check_range("timeout_seconds", self.timeout_seconds, &TIMEOUT_SECONDS, &mut violations);
+        check_range("max_in_flight", self.max_in_flight, &MAX_IN_FLIGHT, &mut violations);
+        check_range(
+            "rate_limit_per_second",
+            self.rate_limit_per_second,
+            &RATE_LIMIT_PER_SECOND,
+            &mut violations,
+        );
+        violations.finish()
+    }
+
+    /// The topic it names; `None` if no topic can be meant.
+    pub fn topic_ref(&self) -> Option<TopicRef> {
+        match (&self.topic, self.topic_id) {
+            (Some(topic), _) => TopicRef::parse(topic),
+            (None, id) => id.map(TopicRef::Id),
+        }
+    }
+
+    /// The headers as the JSON text that is stored.
+    pub fn headers_json(&self) -> String {
+        self.headers.as_ref().map_or_else(|| "{}".to_owned(), headers_json)
+    }
+}
+
+/// What may change about a webhook. What is left out stays as it is; null returns to the default.
+///
+/// No `Debug`: headers may hold credentials.
+#[derive(Clone, Default)]
+pub struct WebhookChanges {
+    /// Where requests go.
+    pub url: Option<String>,
+    /// Headers sent with every request, in place of all there were: at most 64, of at most 8192 bytes as JSON.
+    pub headers: Option<Headers>,
+    /// A jsonpath predicate, for messages published from now on; null lets everything through.
+    pub filter: Option<Option<String>>,
+    /// What the body of a request is made of.
+    pub format: Option<Format>,
+    /// Consecutive messages of a lane that one request may carry, 1 to 1000.
+    pub batch_size: Option<i32>,
+    /// Attempts before the dead letter.
+    pub max_retries: Option<Option<i32>>,
+    /// The delay after the n-th failure is this to the power of n, in seconds; 1 to 100.
+    pub backoff_factor: Option<Option<f64>>,
+    /// Cap of one delay, in seconds.
+    pub max_backoff_seconds: Option<Option<i32>>,
+    /// One request, body included, in seconds; 1 to 600.
+    pub timeout_seconds: Option<Option<i32>>,
+    /// What happens to a lane whose head used up its attempts.
+    pub on_exhausted: Option<OnExhausted>,
+    /// Lanes in flight at once in one worker.
+    pub max_in_flight: Option<Option<i32>>,
+    /// Requests a second at most, in each worker.
+    pub rate_limit_per_second: Option<Option<f64>>,
+    /// true holds it, its backlog kept; false releases it, also where it was disabled.
+    pub paused: Option<bool>,
+}
+
+impl WebhookChanges {
+    /// Holds a webhook, or releases it.
+    pub fn pause(paused: bool) -> Self {
+        Self { paused: Some(paused), ..Self::default() }
+    }
+
+    /// Whether every rule holds.
+    pub fn check(&self) -> Result<(), Violations> {
+        let mut violations = Violations::default();
+        check_headers(self.headers.as_ref(), &mut violations);
+        check_filter(self.filter.as_ref().and_then(Option::as_deref), &mut violations);
+        check_range("batch_size", self.batch_size, &BATCH_SIZE, &mut violations);
+        check_range("max_retries", self.max_retries.flatten(), &MAX_RETRIES, &mut violations);
+        check_range("backoff_factor", self.backoff_factor.flatten(), &BACKOFF_FACTOR, &mut violations);
+        check_range(
+            "max_backoff_seconds",
+            self.max_backoff_seconds.flatten(),
+            &MAX_BACKOFF_SECONDS,
+            &mut violations,
+        );
+        check_range("timeout_seconds", self.timeout_seconds.flatten(), &TIMEOUT_SECONDS, &mut violations);
+        check_range("max_in_flight", self.max_in_flight.flatten(), &MAX_IN_FLIGHT, &mut violations);
+        check_range(
+            "rate_limit_per_second",
+            self.rate_limit_per_second.flatten(),
+            &RATE_LIMIT_PER_SECOND,
+            &mut violations,
+        );
+        violations.finish()
+    }
+}
+
+fn check_filter(filter: Option<&str>, violations: &mut Violations) {
+    let Some(filter) = filter else { return };
+    let holds = (1..=FILTER_MAX).contains(&filter.len()) && !filter.contains('\0');
+    violations.require(holds, "filter", &format!("must be a jsonpath of 1 to {FILTER_MAX} bytes"));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn webhook() -> NewWebhook {
+        NewWebhook {
+            topic: Some("orders".to_owned()),
+            url: "https://example.com/".to_owned(),
+            ..NewWebhook::default()
+        }
+    }
+
+    fn broken(checked: Result<(), Violations>) -> Vec<String> {
+        let violations = checked.err().map(Violations::into_vec).unwrap_or_default();
+        violations.into_iter().map(|violation| violation.field).collect()
+    }
+
+    #[test]
+    fn every_broken_rule_is_named() {
+        let webhook = NewWebhook {
+            topic_id: Some(1),
+            start_from: true,
+            filter: Some(String::new()),
+            batch_size: Some(0),
+            max_retries: Some(0),
+            backoff_factor: Some(0.5),
+            max_backoff_seconds: Some(0),
+            timeout_seconds: Some(601),
+            max_in_flight: Some(0),
+            rate_limit_per_second: Some(0.0),
+            ..webhook()
+        };
+        let policy = [
+            "filter",
+            "batch_size",
+            "max_retries",
+            "backoff_factor",
+            "max_backoff_seconds",
+            "timeout_seconds",
+            "max_in_flight",
+            "rate_limit_per_second",
+        ];
+        assert_eq!(broken(webhook.check()), [&["topic", "start_from"][..], &policy].concat());
+        let changes = WebhookChanges {
+            filter: Some(webhook.filter),
+            batch_size: webhook.batch_size,
+            max_retries: Some(webhook.max_retries),
+            backoff_factor: Some(webhook.backoff_factor),
+            max_backoff_seconds: Some(webhook.max_backoff_seconds),
+            timeout_seconds: Some(webhook.timeout_seconds),
+            max_in_flight: Some(webhook.max_in_flight),
+            rate_limit_per_second: Some(webhook.rate_limit_per_second),
+            ..WebhookChanges::default()
+        };
+        assert_eq!(broken(changes.check()), policy);
+    }
+
+    #[test]
+    fn the_limits_of_headers_hold_for_a_webhook_and_its_changes() {
+        let headers = |count| Some((0..count).map(|n| (format!("x-{n}"), String::new())).collect());
+        for (count, fields) in [(64, &[][..]), (65, &["headers"])] {
+            assert_eq!(broken(NewWebhook { headers: headers(count), ..webhook() }.check()), fields);
+            assert_eq!(
+                broken(WebhookChanges { headers: headers(count), ..Default::default() }.check()),
+                fields
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_within_their_ranges_are_taken(
+            batch_size in -5i32..1100, timeout in -5i32..700, factor in -5.0f64..120.0, attempts in -5i32..1100,
+        ) {
+            let webhook = NewWebhook {
+                batch_size: Some(batch_size),
+                timeout_seconds: Some(timeout),
+                backoff_factor: Some(factor),
+                max_retries: Some(attempts),
+                ..webhook()
+            };
+            let holds = (1..=1000).contains(&batch_size) && (1..=600).contains(&timeout)
+                && (1.0..=100.0).contains(&factor) && (1..=1000).contains(&attempts);
+            prop_assert_eq!(webhook.check().is_ok(), holds);
+        }
+    }
 }

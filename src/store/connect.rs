@@ -10,10 +10,10 @@ use tokio_postgres::{Client, Config as PostgresConfig, config::Host};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
+    StoreSettings,
     error::{StoreError, chain},
     statement::Schema,
 };
-use crate::config::DatabaseConfig;
 
 /// What a connection is for: it says how long a statement may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,19 +95,19 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(config: &DatabaseConfig, schema: Arc<Schema>) -> Result<Self, StoreError> {
-        let url = config.url.as_ref().ok_or_else(|| {
+    pub(super) fn new(settings: &StoreSettings, schema: Arc<Schema>) -> Result<Self, StoreError> {
+        let url = settings.url.as_ref().ok_or_else(|| {
             StoreError::InvalidUrl(
                 "not set; give --database-url, PGTOPIC_DATABASE__URL or DATABASE_URL".to_owned(),
             )
         })?;
         let postgres = parse(url)?;
-        let listen = config.listen_url.as_ref().map_or_else(|| Ok(postgres.clone()), parse)?;
+        let listen = settings.listen_url.as_ref().map_or_else(|| Ok(postgres.clone()), parse)?;
         Ok(Self {
             postgres,
             listen,
-            tls: MakeRustlsConnect::new(tls_config(config)?),
-            pooled: config.is_pooled(),
+            tls: MakeRustlsConnect::new(tls_config(settings)?),
+            pooled: settings.is_pooled,
             schema,
         })
     }
@@ -193,11 +193,11 @@ fn parse(url: &SecretString) -> Result<PostgresConfig, StoreError> {
     Ok(config)
 }
 
-fn tls_config(config: &DatabaseConfig) -> Result<rustls::ClientConfig, StoreError> {
+fn tls_config(settings: &StoreSettings) -> Result<rustls::ClientConfig, StoreError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     // Fails only if another provider was installed first, which serves as well.
     let _ = rustls::crypto::CryptoProvider::install_default((*provider).clone());
-    let Some(file) = &config.ca_file else {
+    let Some(file) = &settings.ca_file else {
         return rustls::ClientConfig::with_platform_verifier()
             .map_err(|error| StoreError::Tls(error.to_string()));
     };

@@ -4,9 +4,9 @@ use tokio_postgres::Row;
 
 use super::{Store, error::StoreError, messages::raw_json, statement::sql};
 use crate::domain::{
-    dead_letter::{DeadLetter, DeadLetterDetail, DeadLetterFilter},
-    new_topic::TopicRef,
+    dead_letter::{DeadLetter, DeadLetterDetail, DeadLetterFilter, Reason},
     page::Page,
+    topic::TopicRef,
 };
 
 impl Store {
@@ -57,7 +57,7 @@ fn dead_letter(row: &Row) -> Result<DeadLetter, StoreError> {
         topic: row.try_get("topic")?,
         message_id: row.try_get("message_id")?,
         partition_key: row.try_get("partition_key")?,
-        reason: row.try_get("reason")?,
+        reason: super::word(row, "reason", Reason::parse)?,
         attempts: row.try_get("attempts")?,
         last_error: row.try_get("last_error")?,
         created_at: row.try_get("created_at")?,

@@ -2,8 +2,9 @@
 
 use tokio_postgres::Row;
 
-use super::{Store, error::StoreError, messages::delivery_status, statement::sql};
+use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
+    attempt::{ErrorClass, Outcome},
     delivery::{AttemptRecord, Delivery, DeliveryFilter, DeliveryStatus},
     page::{Items, Page},
 };
@@ -77,7 +78,7 @@ fn delivery(row: &Row) -> Result<Delivery, StoreError> {
     Ok(Delivery {
         message_id: row.try_get("message_id")?,
         partition_key: row.try_get("partition_key")?,
-        status: delivery_status(row.try_get("status")?)?,
+        status: super::word(row, "status", DeliveryStatus::parse)?,
         attempts: row.try_get("attempts")?,
         last_status_code: row.try_get("last_status_code")?,
         last_error: row.try_get("last_error")?,
@@ -94,11 +95,15 @@ fn attempt(row: &Row) -> Result<AttemptRecord, StoreError> {
         reason = "a request lasts minutes, not the 285 years an f64 holds exactly"
     )]
     let duration_ms = microseconds as f64 / 1000.0;
+    let error_class = match row.try_get::<_, Option<&str>>("error_class")? {
+        Some(_) => Some(super::word(row, "error_class", ErrorClass::parse)?),
+        None => None,
+    };
     Ok(AttemptRecord {
         attempt: row.try_get("attempt")?,
-        outcome: row.try_get("outcome")?,
+        outcome: super::word(row, "outcome", Outcome::parse)?,
         status_code: row.try_get("status_code")?,
-        error_class: row.try_get("error_class")?,
+        error_class,
         error: row.try_get("error")?,
         duration_ms,
         response_excerpt: row.try_get("response_excerpt")?,

@@ -37,7 +37,34 @@ pub enum StoreError {
     Unexpected(String),
 }
 
+/// What a caller asked for that cannot be. It is no fault of anybody's, and is told to whoever asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is a topic of this name already.
+    TopicExists,
+    /// The topic of a message is gone.
+    TopicGone,
+    /// The topic of a message is paused.
+    TopicPaused,
+    /// The topic takes no payload that large.
+    PayloadTooLarge,
+    /// PostgreSQL does not take the payload for JSON.
+    PayloadUnreadable,
+}
+
 impl StoreError {
+    /// What of the request PostgreSQL refused, if the request is why.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self.sql_state()?.code() {
+            "23505" if self.constraint() == Some("topics_name_key") => Some(Refusal::TopicExists),
+            "23503" => Some(Refusal::TopicGone),
+            "55000" => Some(Refusal::TopicPaused),
+            "54000" => Some(Refusal::PayloadTooLarge),
+            "22P02" | "22P05" | "22021" | "54001" => Some(Refusal::PayloadUnreadable),
+            _ => None,
+        }
+    }
+
     /// The SQLSTATE that PostgreSQL gave, if it was PostgreSQL that refused.
     pub fn sql_state(&self) -> Option<&SqlState> {
         match self {

@@ -8,10 +8,9 @@ use tokio_postgres::{Row, error::SqlState};
 use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
     delivery::{DeliveryStatus, MessageDelivery},
-    message::{MessageStatus, MessageSummary, Published},
-    new_message::NewMessage,
-    new_topic::TopicRef,
+    message::{MessageStatus, MessageSummary, NewMessage, Published},
     page::{Items, Page},
+    topic::TopicRef,
 };
 
 /// How often a publish that lost a race is tried.
@@ -141,7 +140,7 @@ pub(super) fn raw_json(text: String) -> Result<Box<RawValue>, StoreError> {
     RawValue::from_string(text).map_err(|error| StoreError::Unexpected(format!("a json column: {error}")))
 }
 
-pub(super) fn delivery_status(word: &str) -> Result<DeliveryStatus, StoreError> {
+fn delivery_status(word: &str) -> Result<DeliveryStatus, StoreError> {
     DeliveryStatus::parse(word).ok_or_else(|| StoreError::Unexpected(format!("delivery status {word:?}")))
 }
 

@@ -23,25 +23,48 @@ mod topics;
 mod webhooks;
 mod workers;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
+use secrecy::SecretString;
 use tokio::sync::Semaphore;
 use tokio_postgres::Row;
 
-pub use self::{bench::*, due_at_repair::*, error::StoreError, lanes::*, migrate::*, settle::*, workers::*};
+pub use self::{
+    bench::*,
+    due_at_repair::*,
+    error::{Refusal, StoreError},
+    lanes::*,
+    migrate::*,
+    settle::*,
+    workers::*,
+};
 use self::{
     connect::{Connector, Purpose},
     sessions::{Parameters, Sessions},
     statement::Schema,
 };
-use crate::{
-    config::DatabaseConfig,
-    domain::page::{Items, Page},
-};
+use crate::domain::page::{Items, Page};
 
 /// How many statements of one worker's engine run at once at most: a claim, a look at what it was told of, a read, a settle, the
 /// log, the news, the webhooks, and a request for silence.
 const ENGINE_CONNECTIONS: usize = 8;
+
+/// Where the database is, and how it is reached.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// libpq URL; several hosts with `target_session_attrs=read-write` for failover.
+    pub url: Option<SecretString>,
+    /// URL of a direct connection, where the other leads through a pooler; as `url` where there is none.
+    pub listen_url: Option<SecretString>,
+    /// Whether `url` leads through a transaction pooler, so that sessions keep nothing from one transaction to the next.
+    pub is_pooled: bool,
+    /// The schema where everything lives.
+    pub schema: String,
+    /// Connections of the API and of what runs in the background at most.
+    pub pool_size: usize,
+    /// PEM file of certificate authorities to trust for TLS, beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
 
 /// A handle to the database; cheap to clone.
 #[derive(Clone)]
@@ -58,14 +81,15 @@ pub struct Store {
 
 impl Store {
     /// Checks the settings and makes the pools. Connects to nothing yet.
-    pub fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        let schema = Arc::new(Schema::new(&config.schema)?);
-        let connector = Connector::new(config, Arc::clone(&schema))?;
-        let sessions = |size, purpose| Sessions::new(&connector, &schema, size, purpose, config.is_pooled());
+    pub fn new(settings: impl Into<StoreSettings>) -> Result<Self, StoreError> {
+        let settings = settings.into();
+        let schema = Arc::new(Schema::new(&settings.schema)?);
+        let connector = Connector::new(&settings, Arc::clone(&schema))?;
+        let sessions = |size, purpose| Sessions::new(&connector, &schema, size, purpose, settings.is_pooled);
         Ok(Self {
-            general: sessions(config.pool_size, Purpose::General)?,
+            general: sessions(settings.pool_size, Purpose::General)?,
             engine: sessions(ENGINE_CONNECTIONS, Purpose::Engine)?,
-            publishing: Arc::new(Semaphore::new((config.pool_size * 3 / 4).max(1))),
+            publishing: Arc::new(Semaphore::new((settings.pool_size * 3 / 4).max(1))),
             connector,
             schema,
         })
@@ -128,6 +152,12 @@ impl Store {
         self.engine.close_idle();
         self.general.close_idle();
     }
+}
+
+/// A column that holds one of the words of an enumeration.
+fn word<T>(row: &Row, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
+    let value: &str = row.try_get(column)?;
+    parse(value).ok_or_else(|| StoreError::Unexpected(format!("{column} is {value:?}")))
 }
 
 /// The children in a parent's rows. A parent without children is one row in which their key is null; no row at all

@@ -16,10 +16,10 @@ use std::borrow::Cow;
 
 use super::error::StoreError;
 
-/// The text of `sql/<name>.sql`.
+/// The text of `sql/<name>.sql`, or of several such files, one behind the other.
 macro_rules! sql {
-    ($name:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/", $name, ".sql"))
+    ($($name:literal),+) => {
+        concat!($(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/", $name, ".sql"))),+)
     };
 }
 pub(super) use sql;

@@ -6,16 +6,17 @@ use secrecy::SecretString;
 use tokio_postgres::{Row, types::FromSql};
 
 use super::{Store, error::StoreError, statement::sql};
-use crate::{
-    config::DeliveryConfig,
-    domain::webhook::{Format, OnExhausted, Policy, Target, TargetRow, UnreadableTarget},
+use crate::domain::{
+    policy::{OnExhausted, Policy, PolicyDefaults},
+    target::{Target, TargetRow, UnreadableTarget},
+    webhook::Format,
 };
 
 impl Store {
     /// All webhooks; what their own policy leaves open is filled in from `defaults`.
     ///
     /// A row that cannot be read takes no other with it: it is listed with the reason.
-    pub async fn list_targets(&self, defaults: &DeliveryConfig) -> Result<Vec<TargetRow>, StoreError> {
+    pub async fn list_targets(&self, defaults: &PolicyDefaults) -> Result<Vec<TargetRow>, StoreError> {
         let rows = self.query(sql!("webhooks/targets"), &[]).await?;
         rows.iter()
             .map(|row| {
@@ -51,18 +52,20 @@ impl Store {
 }
 
 /// A webhook as it stands in the table.
-fn target(row: &Row, defaults: &DeliveryConfig) -> Result<Target, UnreadableTarget> {
+fn target(row: &Row, defaults: &PolicyDefaults) -> Result<Target, UnreadableTarget> {
     let headers: BTreeMap<String, String> =
         serde_json::from_str(read(row, 4, "headers")?).map_err(|_| UnreadableTarget::Headers)?;
     let secrets: Vec<String> = read(row, 3, "secrets")?;
     let (format, on_exhausted) = (read(row, 5, "format")?, read(row, 11, "on_exhausted")?);
     let unknown = |column, value: &str| UnreadableTarget::Unknown { column, value: value.to_owned() };
-    let number = |column: usize, name, default: u64| -> Result<u64, UnreadableTarget> {
+    // A CHECK keeps them above 0.
+    let number = |column: usize, name| -> Result<Option<u32>, UnreadableTarget> {
         let value: Option<i32> = read(row, column, name)?;
-        Ok(value.and_then(|value| u64::try_from(value).ok()).unwrap_or(default))
+        Ok(value.and_then(|value| u32::try_from(value).ok()))
     };
-    let max_retries = number(7, "max_retries", defaults.max_retries.into())?;
-    let max_in_flight: Option<i32> = read(row, 12, "max_in_flight")?;
+    let seconds = |column: usize, name| -> Result<Option<Duration>, UnreadableTarget> {
+        Ok(number(column, name)?.map(|seconds| Duration::from_secs(seconds.into())))
+    };
     Ok(Target {
         webhook_id: read(row, 0, "id")?,
         topic: read(row, 1, "topic")?,
@@ -72,13 +75,13 @@ fn target(row: &Row, defaults: &DeliveryConfig) -> Result<Target, UnreadableTarg
         format: Format::parse(format).ok_or_else(|| unknown("format", format))?,
         batch_size: usize::try_from(read::<i32>(row, 6, "batch_size")?).unwrap_or(1).max(1),
         policy: Policy {
-            max_retries: u32::try_from(max_retries).unwrap_or(u32::MAX),
+            max_retries: number(7, "max_retries")?.unwrap_or(defaults.max_retries),
             backoff_factor: read::<Option<f64>>(row, 8, "backoff_factor")?.unwrap_or(defaults.backoff_factor),
-            max_backoff: Duration::from_secs(number(9, "max_backoff_seconds", defaults.max_backoff_seconds)?),
-            timeout: Duration::from_secs(number(10, "timeout_seconds", defaults.timeout_seconds)?),
+            max_backoff: seconds(9, "max_backoff_seconds")?.unwrap_or(defaults.max_backoff),
+            timeout: seconds(10, "timeout_seconds")?.unwrap_or(defaults.timeout),
             on_exhausted: OnExhausted::parse(on_exhausted)
                 .ok_or_else(|| unknown("on_exhausted", on_exhausted))?,
-            max_in_flight: max_in_flight.and_then(|value| u32::try_from(value).ok()),
+            max_in_flight: number(12, "max_in_flight")?,
         },
         rate_limit_per_second: read(row, 13, "rate_limit_per_second")?,
         deliverable: read(row, 14, "state")?,

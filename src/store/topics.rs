@@ -4,9 +4,8 @@ use tokio_postgres::Row;
 
 use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
-    new_topic::{NewTopic, TopicChanges, TopicRef},
     page::Page,
-    topic::{Ordering, Topic, TopicDeletion, TopicStatus},
+    topic::{DeletedTopic, NewTopic, Ordering, Topic, TopicChanges, TopicDeletion, TopicRef, TopicStatus},
 };
 
 /// Where counting what is owed stops: one more than is reported.
@@ -23,6 +22,12 @@ impl Store {
     pub async fn list_topics(&self, page: Page) -> Result<Vec<Topic>, StoreError> {
         let rows = self.query(sql!("topics/list"), &[&page.rising_from(), &page.limit]).await?;
         rows.iter().map(topic).collect()
+    }
+
+    /// The id of a topic; `None` if there is none.
+    pub async fn find_topic(&self, named: &TopicRef) -> Result<Option<i64>, StoreError> {
+        let row = self.query_opt(sql!("topics/find"), &[&named.id(), &named.name()]).await?;
+        row.map(|row| Ok(row.try_get(0)?)).transpose()
     }
 
     /// One topic and what it owes.
@@ -57,7 +62,8 @@ impl Store {
         if !row.try_get::<_, bool>("is_deleted")? {
             return Ok(TopicDeletion::InUse(webhooks));
         }
-        Ok(TopicDeletion::Deleted { webhooks, dropped_deliveries: row.try_get("dropped_deliveries")? })
+        let dropped_deliveries = row.try_get("dropped_deliveries")?;
+        Ok(TopicDeletion::Deleted(DeletedTopic { webhooks, dropped_deliveries }))
     }
 }
 
@@ -67,12 +73,10 @@ pub(super) fn capped(count: i64) -> (i64, bool) {
 }
 
 fn topic(row: &Row) -> Result<Topic, StoreError> {
-    let ordering: &str = row.try_get("ordering")?;
     Ok(Topic {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
-        ordering: Ordering::parse(ordering)
-            .ok_or_else(|| StoreError::Unexpected(format!("topics.ordering is {ordering:?}")))?,
+        ordering: super::word(row, "ordering", Ordering::parse)?,
         retention_seconds: row.try_get("retention_seconds")?,
         paused: row.try_get("paused")?,
         created_at: row.try_get("created_at")?,

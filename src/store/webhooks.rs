@@ -1,6 +1,7 @@
 //! Webhooks: create, list, read, change, delete.
 
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
 use tokio_postgres::Row;
 
 use super::{
@@ -10,11 +11,19 @@ use super::{
     topics::{COUNT_TO, capped},
 };
 use crate::domain::{
-    new_topic::TopicRef,
-    new_webhook::{NewWebhook, WebhookChanges},
+    headers::headers_json,
     page::Page,
-    webhook::{FilterKind, Format, OnExhausted, Webhook, WebhookDeletion, WebhookStatus},
+    policy::OnExhausted,
+    topic::TopicRef,
+    webhook::{FilterKind, Format, NewWebhook, Owed, Webhook, WebhookChanges, WebhookDeletion, WebhookState},
 };
+
+/// A statement that leaves webhooks in `w`, and what is shown of them.
+macro_rules! shown {
+    ($name:literal) => {
+        sql!($name, "webhooks/show")
+    };
+}
 
 impl Store {
     /// Subscribes a URL to a topic; `None` if there is no such topic.
@@ -41,37 +50,27 @@ impl Store {
             &new.max_in_flight,
             &new.rate_limit_per_second,
         ];
-        self.query_opt(sql!("webhooks/create"), parameters).await?.as_ref().map(webhook).transpose()
+        self.query_opt(shown!("webhooks/create"), parameters).await?.as_ref().map(webhook).transpose()
     }
 
-    /// A page of webhooks, by rising id.
-    pub async fn list_webhooks(&self, page: Page) -> Result<Vec<Webhook>, StoreError> {
-        let rows = self.query(sql!("webhooks/list"), &[&page.rising_from(), &page.limit]).await?;
+    /// A page of all webhooks, or of a topic's, by rising id.
+    pub async fn list_webhooks(&self, topic_id: Option<i64>, page: Page) -> Result<Vec<Webhook>, StoreError> {
+        let parameters: super::Parameters<'_> = &[&topic_id, &page.rising_from(), &page.limit];
+        let rows = self.query(shown!("webhooks/list"), parameters).await?;
         rows.iter().map(webhook).collect()
     }
 
-    /// A page of a topic's webhooks, by rising id; `None` if there is no such topic.
-    pub async fn list_topic_webhooks(
-        &self,
-        topic: &TopicRef,
-        page: Page,
-    ) -> Result<Option<Vec<Webhook>>, StoreError> {
-        let parameters: super::Parameters<'_> =
-            &[&topic.id(), &topic.name(), &page.rising_from(), &page.limit];
-        let rows = self.query(sql!("webhooks/list_by_topic"), parameters).await?;
-        super::rows_under_parent(&rows, "id", webhook)
+    /// One webhook; `None` if there is none.
+    pub async fn get_webhook(&self, id: i64) -> Result<Option<Webhook>, StoreError> {
+        self.query_opt(shown!("webhooks/get"), &[&id]).await?.as_ref().map(webhook).transpose()
     }
 
-    /// One webhook and what it owes.
-    pub async fn get_webhook(&self, id: i64) -> Result<Option<WebhookStatus>, StoreError> {
-        let row = self.query_opt(sql!("webhooks/get"), &[&id, &COUNT_TO]).await?;
-        row.map(|row| {
-            let (backlog, backlog_capped) = capped(row.try_get("backlog")?);
-            let (dead_letters, dead_letters_capped) = capped(row.try_get("dead_letters")?);
-            let webhook = webhook(&row)?;
-            Ok(WebhookStatus { webhook, backlog, backlog_capped, dead_letters, dead_letters_capped })
-        })
-        .transpose()
+    /// What a webhook owes.
+    pub async fn count_webhook_owed(&self, id: i64) -> Result<Owed, StoreError> {
+        let row = self.query_one(sql!("webhooks/count_owed"), &[&id, &COUNT_TO]).await?;
+        let (backlog, backlog_capped) = capped(row.try_get("backlog")?);
+        let (dead_letters, dead_letters_capped) = capped(row.try_get("dead_letters")?);
+        Ok(Owed { backlog, backlog_capped, dead_letters, dead_letters_capped })
     }
 
     /// Changes a webhook; `None` if there is none.
@@ -80,7 +79,9 @@ impl Store {
         id: i64,
         changes: &WebhookChanges,
     ) -> Result<Option<Webhook>, StoreError> {
-        let row = self.query_opt(sql!("webhooks/update"), &[&id, &changes.to_json()]).await?;
+        let parameters: super::Parameters<'_> =
+            &[&id, &columns(changes), &changes.headers.as_ref().map(headers_json)];
+        let row = self.query_opt(shown!("webhooks/update"), parameters).await?;
         row.as_ref().map(webhook).transpose()
     }
 
@@ -96,9 +97,17 @@ impl Store {
         .transpose()
     }
 
-    /// What kind of jsonpath a filter is. Fails with what PostgreSQL says of it if it is none.
+    /// What kind of jsonpath a filter is, if it is one.
     pub async fn check_webhook_filter(&self, filter: &str) -> Result<FilterKind, StoreError> {
-        let row = self.query_one(sql!("webhooks/check_filter"), &[&filter]).await?;
+        let row = match self.query_one(sql!("webhooks/check_filter"), &[&filter]).await {
+            // The statement holds nothing else that could be wrong.
+            Err(error)
+                if error.sql_code().is_some_and(|code| ["22", "42", "0A", "54"].contains(&&code[..2])) =>
+            {
+                return Ok(FilterKind::Unreadable(error.database_message().unwrap_or_default().to_owned()));
+            }
+            row => row?,
+        };
         match row.try_get("kind")? {
             "predicate" => Ok(FilterKind::Predicate),
             "path" => Ok(FilterKind::Path),
@@ -108,11 +117,42 @@ impl Store {
     }
 }
 
+/// The changed columns as a JSON object, but for the headers, whose text must stay as it is.
+fn columns(changes: &WebhookChanges) -> String {
+    let WebhookChanges {
+        url,
+        headers: _,
+        filter,
+        format,
+        batch_size,
+        max_retries,
+        backoff_factor,
+        max_backoff_seconds,
+        timeout_seconds,
+        on_exhausted,
+        max_in_flight,
+        rate_limit_per_second,
+        paused,
+    } = changes;
+    let columns = [
+        ("url", url.as_ref().map(|url| json!(url))),
+        ("filter", filter.as_ref().map(|filter| json!(filter))),
+        ("format", format.map(|format| json!(format.as_str()))),
+        ("batch_size", batch_size.map(|size| json!(size))),
+        ("max_retries", max_retries.map(|number| json!(number))),
+        ("backoff_factor", backoff_factor.map(|number| json!(number))),
+        ("max_backoff_seconds", max_backoff_seconds.map(|number| json!(number))),
+        ("timeout_seconds", timeout_seconds.map(|number| json!(number))),
+        ("on_exhausted", on_exhausted.map(|choice| json!(choice.as_str()))),
+        ("max_in_flight", max_in_flight.map(|number| json!(number))),
+        ("rate_limit_per_second", rate_limit_per_second.map(|number| json!(number))),
+        ("paused", paused.map(|paused| json!(paused))),
+    ];
+    let changed = columns.into_iter().filter_map(|(column, value)| Some((column.to_owned(), value?)));
+    Value::Object(changed.collect::<Map<_, _>>()).to_string()
+}
+
 fn webhook(row: &Row) -> Result<Webhook, StoreError> {
-    let format: &str = row.try_get("format")?;
-    let on_exhausted: &str = row.try_get("on_exhausted")?;
-    let unexpected =
-        |column: &str, value: &str| StoreError::Unexpected(format!("webhooks.{column} is {value:?}"));
     Ok(Webhook {
         id: row.try_get("id")?,
         topic_id: row.try_get("topic_id")?,
@@ -120,19 +160,31 @@ fn webhook(row: &Row) -> Result<Webhook, StoreError> {
         url: row.try_get("url")?,
         header_names: row.try_get("header_names")?,
         filter: row.try_get("filter")?,
-        format: Format::parse(format).ok_or_else(|| unexpected("format", format))?,
+        format: super::word(row, "format", Format::parse)?,
         batch_size: row.try_get("batch_size")?,
         max_retries: row.try_get("max_retries")?,
         backoff_factor: row.try_get("backoff_factor")?,
         max_backoff_seconds: row.try_get("max_backoff_seconds")?,
         timeout_seconds: row.try_get("timeout_seconds")?,
-        on_exhausted: OnExhausted::parse(on_exhausted)
-            .ok_or_else(|| unexpected("on_exhausted", on_exhausted))?,
+        on_exhausted: super::word(row, "on_exhausted", OnExhausted::parse)?,
         max_in_flight: row.try_get("max_in_flight")?,
         rate_limit_per_second: row.try_get("rate_limit_per_second")?,
-        state: row.try_get("state")?,
+        state: super::word(row, "state", WebhookState::parse)?,
         paused: row.try_get("paused")?,
         disabled_reason: row.try_get("disabled_reason")?,
         created_at: row.try_get("created_at")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_changes_is_named_and_null_is_a_change() {
+        let changes =
+            WebhookChanges { filter: Some(None), max_retries: Some(Some(3)), ..WebhookChanges::default() };
+        assert_eq!(columns(&changes), r#"{"filter":null,"max_retries":3}"#);
+        assert_eq!(columns(&WebhookChanges::default()), "{}");
+    }
 }

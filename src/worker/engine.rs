@@ -39,7 +39,7 @@ use crate::{
     config::{DeliveryConfig, WorkerConfig},
     domain::lane::LaneKey,
     store::{DeadDelivery, DeadReason, LaneState, Notice, Store},
-    telemetry::Seldom,
+    telemetry::LogThrottle,
 };
 
 /// How many webhooks' settings are read anew at most after, notified or not.
@@ -88,11 +88,11 @@ pub(super) struct Engine {
     pub(super) draining: bool,
     /// How many statements failed in a row; the first is logged, the wait grows.
     pub(super) trouble: u32,
-    pub(super) trouble_said: Seldom,
+    pub(super) trouble_said: LogThrottle,
     /// Whether to say that they succeed again.
     pub(super) tell_recovery: bool,
     /// When it was said that a lane cannot be read.
-    pub(super) unreadable_said: Seldom,
+    pub(super) unreadable_said: LogThrottle,
     pub(super) log: Log,
 }
 
@@ -155,9 +155,9 @@ impl Engine {
             targets_due: now,
             draining: false,
             trouble: 0,
-            trouble_said: Seldom::new(),
+            trouble_said: LogThrottle::new(),
             tell_recovery: false,
-            unreadable_said: Seldom::new(),
+            unreadable_said: LogThrottle::new(),
             log: Log::default(),
         }
     }
@@ -373,12 +373,12 @@ impl Engine {
     }
 
     fn refresh_targets(&mut self) {
-        let (store, delivery) = (self.store.clone(), self.delivery.clone());
-        self.operations.spawn(async move { Done::Targets(store.list_targets(&delivery).await) });
+        let (store, defaults) = (self.store.clone(), self.delivery.policy());
+        self.operations.spawn(async move { Done::Targets(store.list_targets(&defaults).await) });
     }
 
     /// The webhooks were read: take them in.
-    pub(super) fn on_targets(&mut self, current: Option<Vec<crate::domain::webhook::TargetRow>>) {
+    pub(super) fn on_targets(&mut self, current: Option<Vec<crate::domain::target::TargetRow>>) {
         self.under_way.refresh = false;
         let Some(current) = current else {
             self.targets_due = Instant::now() + Duration::from_secs(1);

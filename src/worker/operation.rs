@@ -18,7 +18,7 @@ use super::{
     settlement::Batch,
 };
 use crate::{
-    domain::{lane::LaneKey, webhook::TargetRow},
+    domain::{lane::LaneKey, target::TargetRow},
     store::{
         Claim, ClaimedLane, HeldLane, LaneNews, LaneOutcomes, LaneState, Looked, ReadLane, ReadLimits,
         Removal, SettleOutcome, Settlement, Store, StoreError, Want,

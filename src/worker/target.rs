@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     delivery::PreparedTarget,
-    domain::webhook::{Target, TargetRow, UnreadableTarget},
+    domain::target::{Target, TargetRow, UnreadableTarget},
 };
 
 /// The shortest lease, so that many short timeouts do not make a slow database look like a dead worker.
@@ -172,7 +172,10 @@ fn live(settings: Target, prepared: PreparedTarget, old: Option<&LiveTarget>, no
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::webhook::{Format, OnExhausted, Policy};
+    use crate::domain::{
+        policy::{OnExhausted, Policy},
+        webhook::Format,
+    };
 
     fn row(webhook_id: i64, deliverable: bool, url: &str) -> TargetRow {
         let policy = Policy {

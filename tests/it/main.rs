@@ -18,6 +18,7 @@ mod idempotency;
 mod isolation;
 mod leftovers;
 mod levels;
+mod limits;
 #[cfg(target_os = "linux")]
 mod log_sink;
 mod long_transactions;

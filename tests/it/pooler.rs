@@ -153,7 +153,7 @@ async fn a_commit_that_fails_is_told() {
                  FOR EACH ROW EXECUTE FUNCTION refuse()",
         )
         .await;
-    let new = pgtopic::domain::new_topic::NewTopic {
+    let new = pgtopic::domain::topic::NewTopic {
         name: "other".to_owned(),
         ordering: pgtopic::domain::topic::Ordering::Partition,
         retention_seconds: None,

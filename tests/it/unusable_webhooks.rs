@@ -105,7 +105,7 @@ async fn a_webhook_that_was_repaired_since_it_was_read_is_not_disabled() {
     let store = scene.store();
     let url = scene.receiver.url("/");
     let id = create_webhook(&scene.client, &url, &[("headers", "'{\"a\": 1}'")]).await;
-    let defaults = crate::support::quick_delivery();
+    let defaults = crate::support::quick_delivery().policy();
     let listed = store.list_targets(&defaults).await.unwrap();
     let [read] = &listed[..] else { panic!("one webhook: {listed:?}") };
     assert!(read.deliverable && read.target.is_err(), "{read:?}");

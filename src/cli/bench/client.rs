@@ -12,17 +12,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CliError, failed, load, tally::partition_key};
 use crate::{
-    cli::{
-        flags::{CommonFlags, start_logging},
-        print::print_line,
-    },
+    cli::flags::{CommonFlags, start_logging},
     delivery::{self, AddressGuard, Client, PreparedTarget, SigningKey},
     domain::{
         attempt::Outcome,
         message::Message,
-        webhook::{Format, OnExhausted, Policy, Target},
+        policy::{OnExhausted, Policy},
+        target::Target,
+        webhook::Format,
     },
     store::Store,
+    telemetry::print_line,
 };
 
 /// What it says on standard output when it can be used.

@@ -6,16 +6,15 @@ use std::{
 };
 
 use secrecy::ExposeSecret as _;
-use serde_json::json;
 
 use super::{CliError, failed, system};
 use crate::{
     config::{DatabaseConfig, Pooler},
     delivery::SigningKey,
     domain::{
-        new_topic::{NewTopic, TopicRef},
-        new_webhook::{NewWebhook, WebhookChanges},
         topic::Ordering,
+        topic::{NewTopic, TopicRef},
+        webhook::{NewWebhook, WebhookChanges},
     },
     embedded::{EmbeddedPostgres, Settings, ShutdownMode},
     store::{Store, StoreError},
@@ -163,8 +162,7 @@ impl Database {
 
     /// Subscribes a URL and gives the webhook's id.
     pub(super) async fn webhook(&self, topic_id: i64, url: &str) -> Result<i64, CliError> {
-        let new: NewWebhook = serde_json::from_value(json!({ "url": url }))
-            .map_err(|error| failed(format!("the webhook cannot be made: {error}")))?;
+        let new = NewWebhook { url: url.to_owned(), ..NewWebhook::default() };
         let created =
             self.store.create_webhook(&TopicRef::Id(topic_id), &new, &SigningKey::generate()).await?;
         created.map(|webhook| webhook.id).ok_or_else(|| failed("the topic is gone".to_owned()))

@@ -13,7 +13,8 @@ use axum::{
 use http_body_util::BodyExt;
 use pgtopic::{
     api::{ApiState, router},
-    config::{ApiConfig, DeliveryConfig},
+    broker::Broker,
+    config::ApiConfig,
     store::Store,
 };
 use serde_json::{Value, json};
@@ -60,14 +61,7 @@ impl Api {
             tokens: tokens.iter().map(|token| (*token).into()).collect(),
             max_body_bytes: 1 << 20,
         };
-        let delivery = DeliveryConfig {
-            max_retries: 5,
-            backoff_factor: 2.0,
-            max_backoff_seconds: 3600,
-            timeout_seconds: 10,
-            allow_networks: Vec::new(),
-        };
-        Self(router(ApiState::new(store, &config, &delivery).unwrap()))
+        Self(router(ApiState::new(Broker::new(store, Vec::new()), &config).unwrap()))
     }
 
     /// The API over a database with one topic, `orders`.

@@ -231,6 +231,47 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_id bigint) RETURNS TABLE(status text, attempts bigint, last_status_code smallint, last_error text, next_attempt_at timestamp with time zone, settled_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT s.status, coalesce(x.attempts, a.attempts), a.last_status_code, coalesce(a.last_error, x.last_error),
+           CASE WHEN o.owed AND ahead.waits IS NULL AND l.claimed_by IS NULL AND isfinite(l.due_at) THEN l.due_at END,
+           CASE s.status WHEN 'delivered' THEN a.accepted_at WHEN 'dead' THEN x.created_at END
+      FROM (SELECT) AS one
+      LEFT JOIN LATERAL (SELECT true AS owed
+                           FROM pgtopic.deliveries d
+                          WHERE d.webhook_id = delivery_state.webhook_id AND d.lane = delivery_state.lane
+                            AND d.message_id = delivery_state.message_id
+                          LIMIT 1) o ON true
+      LEFT JOIN LATERAL (SELECT l.position, l.due_at, l.claimed_by, l.failures, l.halted, l.head_message_id
+                           FROM pgtopic.lanes l
+                          WHERE o.owed AND l.webhook_id = delivery_state.webhook_id AND l.lane = delivery_state.lane
+                          LIMIT 1) l ON true
+      LEFT JOIN LATERAL (SELECT true AS waits
+                           FROM pgtopic.deliveries d
+                          WHERE d.webhook_id = delivery_state.webhook_id AND d.lane = delivery_state.lane
+                            AND d.message_id > l.position AND d.message_id < delivery_state.message_id
+                          LIMIT 1) ahead ON true
+      LEFT JOIN LATERAL (SELECT x.attempts, x.last_error, x.created_at
+                           FROM pgtopic.dead_letters x
+                          WHERE x.webhook_id = delivery_state.webhook_id AND x.message_id = delivery_state.message_id
+                          LIMIT 1) x ON true
+      LEFT JOIN LATERAL (SELECT count(*) AS attempts,
+                                max(a.attempted_at) FILTER (WHERE a.outcome = 'accepted') AS accepted_at,
+                                (array_agg(a.status_code ORDER BY a.attempted_at DESC))[1] AS last_status_code,
+                                (array_agg(a.error ORDER BY a.attempted_at DESC))[1] AS last_error
+                           FROM pgtopic.attempts a
+                          WHERE a.webhook_id = delivery_state.webhook_id
+                            AND a.message_id = delivery_state.message_id) a ON true
+     CROSS JOIN LATERAL (SELECT CASE WHEN o.owed AND l.halted THEN 'halted'
+                                     WHEN o.owed AND l.head_message_id = delivery_state.message_id AND l.failures > 0
+                                     THEN 'retrying'
+                                     WHEN o.owed THEN 'pending'
+                                     WHEN x.created_at IS NOT NULL THEN 'dead'
+                                     WHEN a.accepted_at IS NOT NULL THEN 'delivered' END AS status) s
+     WHERE s.status IS NOT NULL
+$$;
+
 CREATE FUNCTION pgtopic.drop_attempt_partitions(days integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1344,7 +1385,7 @@ END) STORED,
     CONSTRAINT topics_max_payload_bytes_check CHECK ((max_payload_bytes > 0)),
     CONSTRAINT topics_name_check CHECK (((name ~ '^[A-Za-z0-9._-]{1,255}$'::text) AND (name !~ '^[0-9]+$'::text))),
     CONSTRAINT topics_ordering_check CHECK ((ordering = ANY (ARRAY['partition'::text, 'none'::text]))),
-    CONSTRAINT topics_retention_check CHECK ((retention > '00:00:00'::interval))
+    CONSTRAINT topics_retention_check CHECK (((retention >= '00:00:01'::interval) AND (retention <= '878400:00:00'::interval)))
 );
 
 COMMENT ON TABLE pgtopic.topics IS 'Named streams of messages.';
@@ -1409,9 +1450,9 @@ CREATE TABLE pgtopic.webhooks (
     CONSTRAINT webhooks_format_check CHECK ((format = ANY (ARRAY['raw'::text, 'envelope'::text, 'cloudevents'::text]))),
     CONSTRAINT webhooks_headers_check CHECK ((json_typeof(headers) = 'object'::text)),
     CONSTRAINT webhooks_headers_size_check CHECK ((octet_length((headers)::text) <= 8192)),
-    CONSTRAINT webhooks_max_backoff_seconds_check CHECK ((max_backoff_seconds >= 1)),
-    CONSTRAINT webhooks_max_in_flight_check CHECK ((max_in_flight >= 1)),
-    CONSTRAINT webhooks_max_retries_check CHECK ((max_retries >= 1)),
+    CONSTRAINT webhooks_max_backoff_seconds_check CHECK (((max_backoff_seconds >= 1) AND (max_backoff_seconds <= 2592000))),
+    CONSTRAINT webhooks_max_in_flight_check CHECK (((max_in_flight >= 1) AND (max_in_flight <= 10000))),
+    CONSTRAINT webhooks_max_retries_check CHECK (((max_retries >= 1) AND (max_retries <= 1000))),
     CONSTRAINT webhooks_on_exhausted_check CHECK ((on_exhausted = ANY (ARRAY['dead_letter'::text, 'halt'::text]))),
     CONSTRAINT webhooks_rate_limit_per_second_check CHECK (((rate_limit_per_second >= (0.001)::double precision) AND (rate_limit_per_second <= (1000000)::double precision))),
     CONSTRAINT webhooks_state_check CHECK ((state = ANY (ARRAY['starting'::text, 'active'::text]))),
@@ -1566,6 +1607,8 @@ REVOKE ALL ON FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, mes
 
 REVOKE ALL ON FUNCTION pgtopic.dead_letters_flush() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_id bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.drop_attempt_partitions(days integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.filter_matches(filter jsonpath, payload json) FROM PUBLIC;
@@ -1637,8 +1680,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto');
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '4990195fe0e222752861ae3374f3b1411cefd18331a62bdaafc7d240db6bf131', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '399c9ed07c7e22055565a2c09bc7e59497c70613a43079352dbe6944e2b36d59', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '9462198004051334431');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '15829166242302020227');
 
 

@@ -11,6 +11,7 @@ use hyper_util::{
 };
 use pgtopic::{
     api::{self, ApiState},
+    broker::Broker,
     config::Config,
     store::Store,
 };
@@ -34,7 +35,8 @@ impl Http {
     pub(crate) async fn serve(store: Store) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = ApiState::new(store, &Config::default().api, &quick_delivery()).unwrap();
+        let broker = Broker::new(store, quick_delivery().allow_networks);
+        let state = ApiState::new(broker, &Config::default().api).unwrap();
         let serving = tokio::spawn(api::run(listener, state, CancellationToken::new()));
         Self { address, client: Client::builder(TokioExecutor::new()).build_http(), serving }
     }

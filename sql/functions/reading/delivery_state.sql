@@ -1,0 +1,58 @@
+-- ----------------------------------------------------------------------
+-- delivery_state: where a message stands with a webhook.
+--
+-- Every table is reached by primary key or index; each LIMIT 1 keeps the
+-- planner from joining whole tables instead. It has no SET, so that PostgreSQL
+-- puts its text in the place of a call.
+--
+-- Parameters:
+--   webhook_id, lane, message_id  of the delivery
+--
+-- Returns: one row, or none where the webhook never was owed the message.
+--          status is pending (owed), retrying (the head of a lane that
+--          failed), halted, delivered or dead.
+-- Raises:  nothing.
+-- Locks:   none.
+-- ----------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_id bigint)
+RETURNS TABLE (status text, attempts bigint, last_status_code smallint, last_error text, next_attempt_at timestamptz,
+               settled_at timestamptz)
+LANGUAGE sql STABLE
+AS $$
+    SELECT s.status, coalesce(x.attempts, a.attempts), a.last_status_code, coalesce(a.last_error, x.last_error),
+           CASE WHEN o.owed AND ahead.waits IS NULL AND l.claimed_by IS NULL AND isfinite(l.due_at) THEN l.due_at END,
+           CASE s.status WHEN 'delivered' THEN a.accepted_at WHEN 'dead' THEN x.created_at END
+      FROM (SELECT) AS one
+      LEFT JOIN LATERAL (SELECT true AS owed
+                           FROM pgtopic.deliveries d
+                          WHERE d.webhook_id = delivery_state.webhook_id AND d.lane = delivery_state.lane
+                            AND d.message_id = delivery_state.message_id
+                          LIMIT 1) o ON true
+      LEFT JOIN LATERAL (SELECT l.position, l.due_at, l.claimed_by, l.failures, l.halted, l.head_message_id
+                           FROM pgtopic.lanes l
+                          WHERE o.owed AND l.webhook_id = delivery_state.webhook_id AND l.lane = delivery_state.lane
+                          LIMIT 1) l ON true
+      LEFT JOIN LATERAL (SELECT true AS waits
+                           FROM pgtopic.deliveries d
+                          WHERE d.webhook_id = delivery_state.webhook_id AND d.lane = delivery_state.lane
+                            AND d.message_id > l.position AND d.message_id < delivery_state.message_id
+                          LIMIT 1) ahead ON true
+      LEFT JOIN LATERAL (SELECT x.attempts, x.last_error, x.created_at
+                           FROM pgtopic.dead_letters x
+                          WHERE x.webhook_id = delivery_state.webhook_id AND x.message_id = delivery_state.message_id
+                          LIMIT 1) x ON true
+      LEFT JOIN LATERAL (SELECT count(*) AS attempts,
+                                max(a.attempted_at) FILTER (WHERE a.outcome = 'accepted') AS accepted_at,
+                                (array_agg(a.status_code ORDER BY a.attempted_at DESC))[1] AS last_status_code,
+                                (array_agg(a.error ORDER BY a.attempted_at DESC))[1] AS last_error
+                           FROM pgtopic.attempts a
+                          WHERE a.webhook_id = delivery_state.webhook_id
+                            AND a.message_id = delivery_state.message_id) a ON true
+     CROSS JOIN LATERAL (SELECT CASE WHEN o.owed AND l.halted THEN 'halted'
+                                     WHEN o.owed AND l.head_message_id = delivery_state.message_id AND l.failures > 0
+                                     THEN 'retrying'
+                                     WHEN o.owed THEN 'pending'
+                                     WHEN x.created_at IS NOT NULL THEN 'dead'
+                                     WHEN a.accepted_at IS NOT NULL THEN 'delivered' END AS status) s
+     WHERE s.status IS NOT NULL
+$$;

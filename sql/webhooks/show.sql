@@ -1,0 +1,14 @@
+-- ----------------------------------------------------------------------
+-- webhooks/show: what is shown of webhooks. The end of every statement that
+-- shows some: it stands behind a WITH that names them `w`.
+--
+-- Returns: the webhooks of w that have a topic, by rising id. No secrets, and
+--          of the headers, which may hold credentials, the names alone.
+-- ----------------------------------------------------------------------
+SELECT w.id, w.topic_id, t.name AS topic, w.url, ARRAY(SELECT json_object_keys(w.headers)) AS header_names,
+       w.filter::text AS filter, w.format, w.batch_size, w.max_retries, w.backoff_factor, w.max_backoff_seconds,
+       w.timeout_seconds, w.on_exhausted, w.max_in_flight, w.rate_limit_per_second, w.state, w.paused, w.disabled_reason,
+       w.created_at
+  FROM w
+  JOIN pgtopic.topics t ON t.id = w.topic_id
+ ORDER BY w.id

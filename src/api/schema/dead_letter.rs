@@ -1,0 +1,131 @@
+//! Dead letters.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::PageQuery;
+use crate::domain::dead_letter;
+
+/// Which dead letters are wanted, and which page of them.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DeadLettersQuery {
+    /// Only dead letters of this topic, by id or name.
+    topic: Option<String>,
+    /// Only dead letters of this webhook.
+    webhook_id: Option<i64>,
+    /// Items on the page at most, 1 to 1000; 100 unless given.
+    limit: Option<i64>,
+    /// `next` of the page before.
+    after: Option<i64>,
+}
+
+impl DeadLettersQuery {
+    /// What it asks for: the filter, and the page.
+    pub(crate) fn into_parts(self) -> (CountQuery, PageQuery) {
+        let Self { topic, webhook_id, limit, after } = self;
+        (CountQuery { topic, webhook_id }, PageQuery { limit, after })
+    }
+}
+
+/// Which dead letters are counted.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CountQuery {
+    /// Only dead letters of this topic, by id or name.
+    pub(crate) topic: Option<String>,
+    /// Only dead letters of this webhook.
+    pub(crate) webhook_id: Option<i64>,
+}
+
+/// How many dead letters there are.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct DeadLetterCount {
+    /// Exactly.
+    pub(crate) count: i64,
+}
+
+words! {
+    /// Why a delivery was given up.
+    #[serde(rename_all = "snake_case")]
+    Reason of dead_letter::Reason {
+        /// It used up its attempts.
+        AttemptsExhausted,
+        /// Its message is gone.
+        MessageMissing,
+    }
+}
+
+/// A dead letter in a list.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct DeadLetter {
+    /// Its id.
+    id: i64,
+    /// The webhook that did not take it.
+    webhook_id: i64,
+    /// The topic's name.
+    topic: String,
+    /// The message.
+    message_id: i64,
+    /// The message's partition key; null where the message is gone.
+    partition_key: Option<String>,
+    /// Why it was given up.
+    reason: Reason,
+    /// Attempts that were made.
+    attempts: i32,
+    /// Why the last of them failed.
+    last_error: Option<String>,
+    /// When it was given up.
+    created_at: Timestamp,
+}
+
+impl From<dead_letter::DeadLetter> for DeadLetter {
+    fn from(dead_letter: dead_letter::DeadLetter) -> Self {
+        let dead_letter::DeadLetter {
+            id,
+            webhook_id,
+            topic,
+            message_id,
+            partition_key,
+            reason,
+            attempts,
+            last_error,
+            created_at,
+        } = dead_letter;
+        Self {
+            id,
+            webhook_id,
+            topic,
+            message_id,
+            partition_key,
+            reason: reason.into(),
+            attempts,
+            last_error,
+            created_at,
+        }
+    }
+}
+
+/// A dead letter with what it would have said.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct DeadLetterDetail {
+    /// The dead letter.
+    #[serde(flatten)]
+    dead_letter: DeadLetter,
+    /// The message's payload, byte for byte; null where the message is gone.
+    #[schema(value_type = serde_json::Value)]
+    payload: Option<Box<RawValue>>,
+    /// The message's own headers.
+    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
+    headers: Option<Box<RawValue>>,
+}
+
+impl From<dead_letter::DeadLetterDetail> for DeadLetterDetail {
+    fn from(detail: dead_letter::DeadLetterDetail) -> Self {
+        let dead_letter::DeadLetterDetail { dead_letter, payload, headers } = detail;
+        Self { dead_letter: dead_letter.into(), payload, headers }
+    }
+}

@@ -1,0 +1,170 @@
+//! Messages.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::DeliveryStatus;
+use crate::domain::{delivery, message};
+
+/// A message to be published.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewMessage {
+    /// Any JSON value. Its very bytes are signed and sent.
+    #[schema(value_type = serde_json::Value, examples(json!({"event": "order.created", "order": 17})))]
+    payload: Box<RawValue>,
+    /// Messages with one key stay in order; `default` unless given.
+    #[serde(default)]
+    #[schema(examples("user-42"))]
+    partition_key: Option<String>,
+    /// Headers sent with the message: at most 64, of at most 8192 bytes as JSON.
+    #[serde(default)]
+    headers: Option<BTreeMap<String, String>>,
+    /// Publishing again with a key that was used in this topic publishes nothing and answers the first id.
+    #[serde(default)]
+    idempotency_key: Option<String>,
+}
+
+impl From<NewMessage> for message::NewMessage {
+    fn from(new: NewMessage) -> Self {
+        let NewMessage { payload, partition_key, headers, idempotency_key } = new;
+        Self { payload, partition_key, headers, idempotency_key }
+    }
+}
+
+/// Messages to be published together.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Batch {
+    /// 1 to 10000 messages.
+    pub(crate) messages: Vec<NewMessage>,
+}
+
+/// What a publisher is told.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct Published {
+    /// The message's id.
+    id: i64,
+    /// The topic's name.
+    topic: String,
+    /// The partition it stands in.
+    partition_key: String,
+    /// When it was published.
+    created_at: Timestamp,
+}
+
+impl From<message::Published> for Published {
+    fn from(published: message::Published) -> Self {
+        // The status of the answer says whether it was published before.
+        let message::Published { id, topic, partition_key, created_at, repeated: _ } = published;
+        Self { id, topic, partition_key, created_at }
+    }
+}
+
+/// The messages of a batch.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct PublishedBatch {
+    /// Their ids, in the order of the request; an earlier message's where an idempotency key was used before.
+    pub(crate) ids: Vec<i64>,
+}
+
+/// A message in a list, without its payload.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct MessageSummary {
+    /// Its id.
+    id: i64,
+    /// Its partition key.
+    partition_key: String,
+    /// The idempotency key it was published with.
+    idempotency_key: Option<String>,
+    /// When it was published.
+    created_at: Timestamp,
+}
+
+impl From<message::MessageSummary> for MessageSummary {
+    fn from(summary: message::MessageSummary) -> Self {
+        let message::MessageSummary { id, partition_key, idempotency_key, created_at } = summary;
+        Self { id, partition_key, idempotency_key, created_at }
+    }
+}
+
+/// A message with everything known of it.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct MessageStatus {
+    /// Its id.
+    id: i64,
+    /// The topic's name.
+    topic: String,
+    /// Its partition key.
+    partition_key: String,
+    /// The idempotency key it was published with.
+    idempotency_key: Option<String>,
+    /// When it was published.
+    created_at: Timestamp,
+    /// The payload, byte for byte as it was published.
+    #[schema(value_type = serde_json::Value)]
+    payload: Box<RawValue>,
+    /// The message's own headers.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    headers: Option<Box<RawValue>>,
+    /// Where it stands with each webhook that was, or is, owed it; at most 1000.
+    deliveries: Vec<MessageDelivery>,
+}
+
+impl From<message::MessageStatus> for MessageStatus {
+    fn from(status: message::MessageStatus) -> Self {
+        let message::MessageStatus {
+            id,
+            topic,
+            partition_key,
+            idempotency_key,
+            created_at,
+            payload,
+            headers,
+            deliveries,
+        } = status;
+        let deliveries = deliveries.into_iter().map(MessageDelivery::from).collect();
+        Self { id, topic, partition_key, idempotency_key, created_at, payload, headers, deliveries }
+    }
+}
+
+/// One webhook and what it made of one message.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct MessageDelivery {
+    /// The webhook.
+    webhook_id: i64,
+    /// Where it stands.
+    status: DeliveryStatus,
+    /// Requests made for it.
+    attempts: i64,
+}
+
+impl From<delivery::MessageDelivery> for MessageDelivery {
+    fn from(delivery: delivery::MessageDelivery) -> Self {
+        let delivery::MessageDelivery { webhook_id, status, attempts } = delivery;
+        Self { webhook_id, status: status.into(), attempts }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_keeps_its_bytes() {
+        let text = r#"{"payload": { "b" :1.0,  "a": "\u0000\u00e9", "a":1e400 } }"#;
+        let message: NewMessage = serde_json::from_str(text).unwrap();
+        assert_eq!(message.payload.get(), r#"{ "b" :1.0,  "a": "\u0000\u00e9", "a":1e400 }"#);
+    }
+
+    #[test]
+    fn null_is_a_payload_and_nothing_is_none() {
+        let message: NewMessage = serde_json::from_str(r#"{"payload":null}"#).unwrap();
+        assert_eq!(message.payload.get(), "null");
+        let error = serde_json::from_str::<NewMessage>("{}").err().unwrap();
+        assert!(error.to_string().contains("missing field `payload`"), "{error}");
+    }
+}

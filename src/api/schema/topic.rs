@@ -1,0 +1,129 @@
+//! Topics.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::present;
+use crate::domain::topic;
+
+words! {
+    /// Whether a topic keeps its partitions in order.
+    #[derive(Default)]
+    #[serde(rename_all = "lowercase")]
+    Ordering of topic::Ordering {
+        /// Messages with the same partition key are delivered in commit order.
+        #[default]
+        Partition,
+        /// Every message stands alone and is its own lane.
+        None,
+    }
+}
+
+/// A topic to be created.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewTopic {
+    /// 1 to 255 of `[A-Za-z0-9._-]`, not all digits.
+    #[schema(examples("orders"))]
+    name: String,
+    /// Whether partitions are kept in order. Never changes.
+    #[serde(default)]
+    ordering: Ordering,
+    /// How long messages that nobody is owed any more are kept; null keeps them.
+    #[serde(default)]
+    retention_seconds: Option<i64>,
+}
+
+impl From<NewTopic> for topic::NewTopic {
+    fn from(NewTopic { name, ordering, retention_seconds }: NewTopic) -> Self {
+        Self { name, ordering: ordering.into(), retention_seconds }
+    }
+}
+
+/// What may change about a topic. What is left out stays as it is.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TopicChanges {
+    /// How long messages that nobody is owed any more are kept; null keeps them.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<i64>)]
+    retention_seconds: Option<Option<i64>>,
+    /// A paused topic refuses messages.
+    #[serde(default)]
+    paused: Option<bool>,
+}
+
+impl From<TopicChanges> for topic::TopicChanges {
+    fn from(TopicChanges { retention_seconds, paused }: TopicChanges) -> Self {
+        Self { retention_seconds, paused }
+    }
+}
+
+/// A topic as its operators see it.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct Topic {
+    /// Its id.
+    id: i64,
+    /// Its name.
+    name: String,
+    /// Whether partitions are kept in order.
+    ordering: Ordering,
+    /// How long messages that nobody is owed any more are kept; null keeps them.
+    retention_seconds: Option<i64>,
+    /// A paused topic refuses messages.
+    paused: bool,
+    /// When it was created.
+    created_at: Timestamp,
+}
+
+impl From<topic::Topic> for Topic {
+    fn from(topic: topic::Topic) -> Self {
+        let topic::Topic { id, name, ordering, retention_seconds, paused, created_at } = topic;
+        Self { id, name, ordering: ordering.into(), retention_seconds, paused, created_at }
+    }
+}
+
+/// A topic and what it owes.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct TopicStatus {
+    /// The topic.
+    #[serde(flatten)]
+    topic: Topic,
+    /// Deliveries that are still owed, over all its webhooks. Exact up to 10000.
+    backlog: i64,
+    /// There are more than `backlog` says.
+    backlog_capped: bool,
+}
+
+impl From<topic::TopicStatus> for TopicStatus {
+    fn from(topic::TopicStatus { topic, backlog, backlog_capped }: topic::TopicStatus) -> Self {
+        Self { topic: topic.into(), backlog, backlog_capped }
+    }
+}
+
+/// Which topic is deleted.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DeleteTopicQuery {
+    /// Delete the topic's webhooks as well, with all they are owed.
+    #[serde(default)]
+    pub(crate) force: bool,
+}
+
+/// What came of deleting a topic.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct DeletedTopic {
+    /// Always true.
+    deleted: bool,
+    /// Webhooks that went with it.
+    webhooks: i64,
+    /// Deliveries that nobody will make.
+    dropped_deliveries: i64,
+}
+
+impl From<topic::DeletedTopic> for DeletedTopic {
+    fn from(topic::DeletedTopic { webhooks, dropped_deliveries }: topic::DeletedTopic) -> Self {
+        Self { deleted: true, webhooks, dropped_deliveries }
+    }
+}

@@ -1,0 +1,44 @@
+//! Topics.
+
+use super::{Broker, BrokerError, Conflict};
+use crate::domain::{
+    page::{Items, Page},
+    topic::{DeletedTopic, NewTopic, Topic, TopicChanges, TopicDeletion, TopicRef, TopicStatus},
+};
+
+impl Broker {
+    /// Creates a topic.
+    pub async fn create_topic(&self, new: &NewTopic) -> Result<Topic, BrokerError> {
+        new.check()?;
+        Ok(self.store.create_topic(new).await?)
+    }
+
+    /// A page of topics, by rising id.
+    pub async fn list_topics(&self, page: Page) -> Result<Items<Topic>, BrokerError> {
+        let topics = self.store.list_topics(page).await?;
+        Ok(Items::full(topics, page, |topic| topic.id))
+    }
+
+    /// One topic and what it owes.
+    pub async fn get_topic(&self, topic: &TopicRef) -> Result<TopicStatus, BrokerError> {
+        self.store.get_topic(topic).await?.ok_or_else(|| BrokerError::unknown_topic(topic))
+    }
+
+    /// Changes a topic.
+    pub async fn update_topic(&self, topic: &TopicRef, changes: &TopicChanges) -> Result<Topic, BrokerError> {
+        changes.check()?;
+        self.store.update_topic(topic, changes).await?.ok_or_else(|| BrokerError::unknown_topic(topic))
+    }
+
+    /// Deletes a topic; one that has webhooks only with `force`, which takes them along.
+    pub async fn delete_topic(&self, topic: &TopicRef, force: bool) -> Result<DeletedTopic, BrokerError> {
+        match self.store.delete_topic(topic, force).await? {
+            TopicDeletion::Unknown => Err(BrokerError::unknown_topic(topic)),
+            TopicDeletion::InUse(webhooks) => Err(BrokerError::conflict(
+                Conflict::InUse,
+                format!("the topic has {webhooks} webhooks: delete them first, or give force=true"),
+            )),
+            TopicDeletion::Deleted(deleted) => Ok(deleted),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Webhooks: what creating, changing and holding one means.
+
+use std::fmt::Display;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{Broker, BrokerError};
+use crate::{
+    delivery::{SigningKey, check_header},
+    domain::{
+        headers::Headers,
+        page::{Items, Page},
+        topic::TopicRef,
+        violation::Violations,
+        webhook::{FilterKind, NewWebhook, Webhook, WebhookChanges, WebhookDeletion, WebhookStatus},
+    },
+};
+
+/// A webhook that was just created, and its signing secret, which is shown now and never again.
+pub struct CreatedWebhook {
+    /// The webhook.
+    pub webhook: Webhook,
+    /// Its signing secret.
+    pub secret: SecretString,
+}
+
+impl Broker {
+    /// Subscribes a URL to a topic. It is owed every message that is published after it was created and that its filter
+    /// lets through. A secret is generated unless one is given.
+    pub async fn create_webhook(&self, mut new: NewWebhook) -> Result<CreatedWebhook, BrokerError> {
+        let secret = new.secret.take().unwrap_or_else(SigningKey::generate);
+        let mut violations = new.check().err().unwrap_or_default();
+        if let Err(error) = SigningKey::parse(secret.expose_secret()) {
+            violations.add("secret", rule("secret", &error));
+        }
+        self.check_request(Some(&new.url), new.headers.as_ref(), &mut violations);
+        violations.finish()?;
+        self.check_filter(new.filter.as_deref()).await?;
+        let named = || new.topic.clone().or(new.topic_id.map(|id| id.to_string())).unwrap_or_default();
+        let topic = new.topic_ref().ok_or_else(|| BrokerError::no_topic(&named()))?;
+        let created = self.store.create_webhook(&topic, &new, &secret).await?;
+        let webhook = created.ok_or_else(|| BrokerError::unknown_topic(&topic))?;
+        Ok(CreatedWebhook { webhook, secret })
+    }
+
+    /// A page of webhooks, by rising id.
+    pub async fn list_webhooks(&self, page: Page) -> Result<Items<Webhook>, BrokerError> {
+        let webhooks = self.store.list_webhooks(None, page).await?;
+        Ok(Items::full(webhooks, page, |webhook| webhook.id))
+    }
+
+    /// A page of a topic's webhooks, by rising id.
+    pub async fn list_topic_webhooks(
+        &self,
+        topic: &TopicRef,
+        page: Page,
+    ) -> Result<Items<Webhook>, BrokerError> {
+        let found = self.store.find_topic(topic).await?;
+        let topic_id = found.ok_or_else(|| BrokerError::unknown_topic(topic))?;
+        let webhooks = self.store.list_webhooks(Some(topic_id), page).await?;
+        Ok(Items::full(webhooks, page, |webhook| webhook.id))
+    }
+
+    /// One webhook: its policy, its health and what it owes.
+    pub async fn get_webhook(&self, id: i64) -> Result<WebhookStatus, BrokerError> {
+        let webhook = self.store.get_webhook(id).await?.ok_or_else(|| BrokerError::no_webhook(id))?;
+        Ok(WebhookStatus { webhook, owed: self.store.count_webhook_owed(id).await? })
+    }
+
+    /// Changes a webhook. Its topic never changes.
+    pub async fn update_webhook(&self, id: i64, changes: &WebhookChanges) -> Result<Webhook, BrokerError> {
+        let mut violations = changes.check().err().unwrap_or_default();
+        self.check_request(changes.url.as_ref(), changes.headers.as_ref(), &mut violations);
+        violations.finish()?;
+        self.check_filter(changes.filter.as_ref().and_then(Option::as_deref)).await?;
+        self.store.update_webhook(id, changes).await?.ok_or_else(|| BrokerError::no_webhook(id))
+    }
+
+    /// Holds a webhook. It is still owed what is published.
+    pub async fn pause_webhook(&self, id: i64) -> Result<Webhook, BrokerError> {
+        self.update_webhook(id, &WebhookChanges::pause(true)).await
+    }
+
+    /// Releases a webhook that was held or disabled. One that no request can be made for is disabled again.
+    pub async fn resume_webhook(&self, id: i64) -> Result<Webhook, BrokerError> {
+        self.update_webhook(id, &WebhookChanges::pause(false)).await
+    }
+
+    /// Deletes a webhook with all it is owed.
+    pub async fn delete_webhook(&self, id: i64) -> Result<WebhookDeletion, BrokerError> {
+        self.store.delete_webhook(id).await?.ok_or_else(|| BrokerError::no_webhook(id))
+    }
+
+    /// Notes what of a request could not be sent.
+    fn check_request(&self, url: Option<&String>, headers: Option<&Headers>, violations: &mut Violations) {
+        if let Some(Err(error)) = url.map(|url| self.guard.check_url(url)) {
+            violations.add("url", rule("url", &error));
+        }
+        for (name, value) in headers.into_iter().flatten() {
+            if let Err(error) = check_header(name, value) {
+                violations.add(format!("headers.{name}"), error.to_string());
+            }
+        }
+    }
+
+    /// The database alone knows what a jsonpath is, and what kind.
+    async fn check_filter(&self, filter: Option<&str>) -> Result<(), BrokerError> {
+        let Some(filter) = filter else { return Ok(()) };
+        let rule = match self.store.check_webhook_filter(filter).await? {
+            FilterKind::Predicate => return Ok(()),
+            FilterKind::Path => {
+                "must be a predicate, such as $.event == \"order.created\"; a path alone never matches"
+                    .to_owned()
+            }
+            FilterKind::Variables => "must not name variables: nothing gives them a value".to_owned(),
+            FilterKind::Unreadable(reason) => format!("must be a jsonpath: {reason}"),
+        };
+        Err(Violations::one("filter", rule).into())
+    }
+}
+
+/// What an error says of a field, without the field's name, which stands before it already.
+fn rule(field: &str, error: &impl Display) -> String {
+    let text = error.to_string();
+    text.strip_prefix(field).map_or(&*text, str::trim_start).to_owned()
+}

@@ -1,0 +1,79 @@
+//! The section `database`.
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::empty_is_none;
+use crate::store::StoreSettings;
+
+/// Where the database is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// libpq URL; several hosts with `target_session_attrs=read-write` for failover. No default.
+    #[serde(deserialize_with = "empty_is_none")]
+    pub url: Option<SecretString>,
+    /// Direct connection for LISTEN where the other goes through a pooler. Default: as `url`.
+    #[serde(deserialize_with = "empty_is_none")]
+    pub listen_url: Option<SecretString>,
+    /// What stands between `url` and the server. Default `auto`.
+    pub pooler: Pooler,
+    /// The schema where everything lives. Default `pgtopic`.
+    pub schema: String,
+    /// Connections in the pool at most. Default 16.
+    pub pool_size: usize,
+    /// Whether `serve`, `api` and `worker` bring the schema up to date when they start. Default true.
+    pub migrate: bool,
+    /// PEM file of certificate authorities to trust for TLS, beside the system's. No default.
+    #[serde(deserialize_with = "empty_is_none")]
+    pub ca_file: Option<std::path::PathBuf>,
+}
+
+impl DatabaseConfig {
+    /// Whether `url` leads through a transaction pooler, so that sessions keep nothing from one transaction to the next.
+    pub fn is_pooled(&self) -> bool {
+        match self.pooler {
+            Pooler::Auto => self.listen_url.is_some(),
+            Pooler::None => false,
+            Pooler::Transaction => true,
+        }
+    }
+}
+
+impl From<&DatabaseConfig> for StoreSettings {
+    fn from(config: &DatabaseConfig) -> Self {
+        Self {
+            url: config.url.clone(),
+            listen_url: config.listen_url.clone(),
+            is_pooled: config.is_pooled(),
+            schema: config.schema.clone(),
+            pool_size: config.pool_size,
+            ca_file: config.ca_file.clone(),
+        }
+    }
+}
+
+/// What stands between `database.url` and the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Pooler {
+    /// A transaction pooler where `listen_url` is set, nothing otherwise.
+    Auto,
+    /// Nothing, or a pooler that gives each client a session of its own.
+    None,
+    /// A pooler that gives each transaction any session.
+    Transaction,
+}
+
+impl TryFrom<String> for Pooler {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "auto" => Ok(Self::Auto),
+            "none" => Ok(Self::None),
+            "transaction" => Ok(Self::Transaction),
+            other => Err(format!("must be auto, none or transaction, not {other}")),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! TCP and TLS to resolved names, behind the address guard.
+//!
+//! The guard sees the addresses themselves: a literal one before anything else is done, and what a
+//! name leads to at the moment it is used.
+//!
+//! The steps are taken one by one, so that a failure says which of them it was: whoever looks for
+//! the cause asks a name server, a firewall or a certificate.
+
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::Uri;
+use hyper_util::{
+    client::legacy::connect::{HttpConnector, dns::Name},
+    rt::TokioIo,
+};
+use rustls::{ClientConfig, InvalidMessage, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use tokio::{net::TcpStream, time::Instant};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::either::Either;
+use tower::ServiceExt as _;
+
+use super::super::guard::{AddressGuard, ForbiddenAddress, Lookups, bare_host, is_https, uri_address};
+use crate::domain::attempt::ErrorClass;
+
+/// How long resolution, TCP and TLS may take together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a silent connection stays unprobed. Middleboxes forget idle connections without telling.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// Whatever went wrong below HTTP.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// An open connection, with TLS for `https`.
+pub(super) type Stream = TokioIo<Either<TcpStream, TlsStream<TcpStream>>>;
+
+/// Why there is no connection. One variant for each step that can fail.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::delivery) enum ConnectError {
+    /// The guard refuses every address of the host.
+    #[error(transparent)]
+    Forbidden(#[from] ForbiddenAddress),
+    /// The host's name has no address, or its name server did not answer in time.
+    #[error("the host's name did not resolve")]
+    Name(#[source] io::Error),
+    /// No address let itself be connected to in time.
+    #[error(transparent)]
+    Tcp(BoxError),
+    /// The handshake failed or took too long, or the certificate is not trusted.
+    #[error("no TLS connection")]
+    Tls(#[source] io::Error),
+    /// What answers the handshake does not speak TLS.
+    #[error("the receiver does not speak TLS at this port: perhaps its URL should start with http://")]
+    NotTls,
+}
+
+impl ConnectError {
+    /// The class of an attempt that ended so.
+    pub(in crate::delivery) fn class(&self) -> ErrorClass {
+        match self {
+            Self::Forbidden(_) => ErrorClass::Forbidden,
+            Self::Name(_) => ErrorClass::Dns,
+            Self::Tcp(_) => ErrorClass::Connect,
+            Self::Tls(_) | Self::NotTls => ErrorClass::Tls,
+        }
+    }
+}
+
+/// Opens connections to addresses that the guard permits.
+#[derive(Clone)]
+pub(super) struct Connector {
+    guard: Arc<AddressGuard>,
+    lookups: Arc<Lookups>,
+    tls: TlsConnector,
+    timeout: Duration,
+}
+
+impl Connector {
+    pub(super) fn new(guard: AddressGuard) -> Result<Self, rustls::Error> {
+        Ok(Self::with_tls(guard, tls_config()?))
+    }
+
+    pub(super) fn with_tls(guard: AddressGuard, config: ClientConfig) -> Self {
+        Self {
+            guard: Arc::new(guard),
+            lookups: Arc::default(),
+            tls: TlsConnector::from(Arc::new(config)),
+            timeout: CONNECT_TIMEOUT,
+        }
+    }
+
+    /// Connects to the host and port of `uri`, within [`CONNECT_TIMEOUT`].
+    ///
+    /// # Errors
+    /// [`ConnectError`] with the step that failed or was under way when the time was over.
+    pub(super) async fn connect(&self, uri: &Uri) -> Result<Stream, ConnectError> {
+        let deadline = Instant::now() + self.timeout;
+        let addresses = self.addresses(uri, deadline).await?;
+        let tcp = self.by(deadline, self.open(uri, addresses)).await.map_err(ConnectError::Tcp)?;
+        if !is_https(uri) {
+            return Ok(TokioIo::new(Either::Left(tcp)));
+        }
+        let name = ServerName::try_from(bare_host(uri).to_owned())
+            .map_err(|error| ConnectError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+        let tls = self.by(deadline, self.tls.connect(name, tcp)).await.map_err(tls_error)?;
+        Ok(TokioIo::new(Either::Right(tls)))
+    }
+
+    /// The addresses of a URL's host that the guard permits, at least one.
+    async fn addresses(&self, uri: &Uri, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectError> {
+        if let Some(address) = uri_address(uri) {
+            self.guard.check(address)?;
+            return Ok(vec![SocketAddr::new(address, 0)]);
+        }
+        let lookup = self.lookups.lookup(uri.host().unwrap_or_default());
+        let resolved = self.by(deadline, lookup).await.map_err(ConnectError::Name)?;
+        permitted(&self.guard, resolved)
+    }
+
+    /// Opens a TCP connection to one of these addresses, and to no other.
+    async fn open(&self, uri: &Uri, addresses: Vec<SocketAddr>) -> Result<TcpStream, BoxError> {
+        let resolver = tower::service_fn(move |_: Name| {
+            // The connector puts the port in.
+            std::future::ready(Ok::<_, Infallible>(addresses.clone().into_iter()))
+        });
+        let mut tcp = HttpConnector::new_with_resolver(resolver);
+        // TLS is a layer above, so this one must not insist on `http://`.
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(TCP_KEEPALIVE));
+        // Shared out among the addresses, so that one that does not answer leaves time for the next.
+        tcp.set_connect_timeout(Some(self.timeout));
+        Ok(tcp.oneshot(uri.clone()).await?.into_inner())
+    }
+
+    /// What a step comes to, if it ends in time.
+    async fn by<T, E: From<io::Error>>(
+        &self,
+        deadline: Instant,
+        step: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        tokio::time::timeout_at(deadline, step).await.unwrap_or_else(|_| {
+            let text = format!("it took longer than {} s", self.timeout.as_secs_f64());
+            Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
+        })
+    }
+}
+
+/// Tells a receiver without TLS from one whose TLS fails: the remedy is another.
+fn tls_error(error: io::Error) -> ConnectError {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if matches!(inner, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType))) {
+        return ConnectError::NotTls;
+    }
+    ConnectError::Tls(error)
+}
+
+/// Certificates are verified the way the platform does, with its trust store.
+fn tls_config() -> Result<ClientConfig, rustls::Error> {
+    let builder = || {
+        ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+    };
+    match builder()?.with_platform_verifier() {
+        Ok(verified) => Ok(verified.with_no_client_auth()),
+        // Bare containers have no trust store. Webhooks over http still work there; https fails as it must.
+        Err(error) => {
+            tracing::warn!(%error, "no trusted certificates found: https webhooks will fail; install ca-certificates");
+            Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+        }
+    }
+}
+
+/// The addresses that may be reached; an error if there is none.
+fn permitted(guard: &AddressGuard, resolved: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, ConnectError> {
+    let mut refused = None;
+    let mut kept = Vec::new();
+    for address in resolved {
+        match guard.check(address.ip()) {
+            Ok(()) => kept.push(address),
+            Err(error) => refused = Some(error),
+        }
+    }
+    match refused {
+        Some(error) if kept.is_empty() => Err(error.into()),
+        None if kept.is_empty() => {
+            let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            Err(ConnectError::Name(none))
+        }
+        _ => Ok(kept),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().expect("an address")).collect()
+    }
+
+    #[test]
+    fn a_name_leads_only_to_permitted_addresses() {
+        let guard = AddressGuard::default();
+        let mixed = addresses(&["10.0.0.1:0", "8.8.8.8:0", "[::1]:0"]);
+        assert_eq!(permitted(&guard, mixed).expect("one is public"), addresses(&["8.8.8.8:0"]));
+    }
+
+    #[test]
+    fn a_name_that_leads_nowhere_permitted_is_forbidden() {
+        let inside = addresses(&["10.0.0.1:0", "[::1]:0"]);
+        let error = permitted(&AddressGuard::default(), inside).expect_err("all are private");
+        assert_eq!(error.class(), ErrorClass::Forbidden, "{error}");
+        let error = permitted(&AddressGuard::default(), Vec::new()).expect_err("nothing resolved");
+        assert_eq!(error.class(), ErrorClass::Dns, "{error}");
+    }
+
+    /// Each step in turn never ends: the error names that step, and comes when the time is over.
+    #[tokio::test]
+    async fn a_step_that_hangs_is_named_when_the_time_is_over() {
+        let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().expect("a network")]);
+        let timeout = Duration::from_millis(100);
+        let connector = Connector { timeout, ..Connector::new(guard).expect("a connector") };
+        let class = async |url: &str| {
+            let begun = Instant::now();
+            let uri = url.parse().expect("a URL");
+            let error = connector.connect(&uri).await.expect_err("no connection");
+            assert!(begun.elapsed() >= timeout, "{error:?}");
+            error.class()
+        };
+
+        let lookups = Arc::clone(&connector.lookups);
+        let hanging = tokio::spawn(async move { lookups.share("hangs.invalid", std::future::pending).await });
+        // Whoever asks for a name while it is looked up waits for that answer.
+        while !connector.lookups.is_running("hangs.invalid") {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(class("http://hangs.invalid/").await, ErrorClass::Dns);
+        hanging.abort();
+
+        // Its backlog is full: further connections get no answer.
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let full = socket.listen(1).expect("a listener");
+        let address = full.local_addr().expect("bound");
+        let mut waiting = Vec::new();
+        while let Ok(Ok(stream)) = tokio::time::timeout(timeout, TcpStream::connect(address)).await {
+            waiting.push(stream);
+        }
+        assert_eq!(class(&format!("http://{address}/")).await, ErrorClass::Connect);
+
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = silent.local_addr().expect("bound");
+        assert_eq!(class(&format!("https://{address}/")).await, ErrorClass::Tls);
+    }
+}

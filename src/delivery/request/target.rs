@@ -1,0 +1,303 @@
+//! What of a request is the same for every message of a webhook, made once for each configuration.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    HeaderMap, Request, Uri,
+    header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT},
+};
+use secrecy::ExposeSecret;
+
+use super::{
+    super::guard::{UrlError, is_https, parse_url},
+    body,
+    headers::{self, HeaderError, Stamp},
+    signature::{SecretError, SigningKey, sign_with_all},
+};
+use crate::domain::{
+    attempt::{AttemptResult, ErrorClass, Outcome},
+    headers::HEADERS_MAX,
+    message::Message,
+    target::Target,
+    webhook::Format,
+};
+
+/// The product and its version, as receivers see it.
+const PRODUCT: &str = concat!("pgtopic/", env!("CARGO_PKG_VERSION"));
+
+/// Why no request can be made for a webhook as it is configured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PrepareError {
+    /// Its URL breaks a rule.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// It has no secret, so nothing could be signed.
+    #[error("the webhook has no signing secret")]
+    NoSecret,
+    /// One of its secrets is none.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// One of its headers cannot be sent.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// It has more headers than a webhook may bring.
+    #[error("the webhook has {count} headers, more than the {HEADERS_MAX} allowed")]
+    TooManyHeaders {
+        /// How many it has.
+        count: usize,
+    },
+    /// Its topic's name does not fit into a header.
+    #[error("the topic's name is not visible ASCII")]
+    Topic,
+}
+
+impl PrepareError {
+    /// The failed attempt to record for a message of such a webhook: no request was made.
+    pub fn to_attempt_result(&self) -> AttemptResult {
+        AttemptResult {
+            outcome: Outcome::Failed,
+            status_code: None,
+            error_class: Some(ErrorClass::Request),
+            error: Some(self.to_string()),
+            duration: Duration::ZERO,
+            response_excerpt: None,
+            retry_after: None,
+        }
+    }
+}
+
+/// Where connections of a webhook go.
+pub(in crate::delivery) struct Destination {
+    /// The whole URL, for its scheme, host and port.
+    pub(in crate::delivery) uri: Uri,
+    /// `scheme://host:port` in lower case: what connections are shared by.
+    pub(in crate::delivery) origin: Arc<str>,
+}
+
+/// A webhook's configuration, ready to make requests of. Its `Debug` shows neither URL, headers nor keys.
+pub struct PreparedTarget {
+    webhook_id: i64,
+    topic: String,
+    format: Format,
+    batch_size: usize,
+    timeout: Duration,
+    keys: Vec<SigningKey>,
+    fixed_headers: HeaderMap,
+    path: Uri,
+    destination: Destination,
+}
+
+impl PreparedTarget {
+    /// Prepares a webhook's configuration.
+    ///
+    /// Whether the URL's address may be reached is left to the connection, which knows it for certain.
+    ///
+    /// Never panics, whatever SQL wrote: the worker that prepares a webhook prepares all the others as well.
+    ///
+    /// # Errors
+    /// [`PrepareError`] if the URL, a secret, a header or the topic's name is not valid, or if there are too many headers.
+    /// Registration checks them all, so only SQL that went around it leads here.
+    pub fn new(target: &Target) -> Result<Self, PrepareError> {
+        let uri = parse_url(&target.url)?;
+        if target.secrets.is_empty() {
+            return Err(PrepareError::NoSecret);
+        }
+        // A map of headers panics where it holds more than some 24,000.
+        let count = target.headers.len();
+        if count > HEADERS_MAX {
+            return Err(PrepareError::TooManyHeaders { count });
+        }
+        let keys = target.secrets.iter().map(|secret| SigningKey::parse(secret.expose_secret()));
+        let (host, origin) = host_and_origin(&uri);
+        let batch = target.batch_size > 1;
+        let mut fixed_headers = HeaderMap::new();
+        fixed_headers.insert(HOST, HeaderValue::try_from(host).map_err(|_| UrlError::Host)?);
+        fixed_headers
+            .insert(CONTENT_TYPE, HeaderValue::from_static(body::content_type(target.format, batch)));
+        fixed_headers.insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
+        let topic = Some(target.topic.as_str()).filter(|topic| topic.is_ascii());
+        let topic = topic.and_then(|topic| HeaderValue::from_str(topic).ok()).ok_or(PrepareError::Topic)?;
+        fixed_headers.insert("webhook-topic", topic);
+        for (name, value) in &target.headers {
+            let (name, value) = headers::parse_header(name, value)?;
+            fixed_headers.insert(name, value);
+        }
+        Ok(Self {
+            webhook_id: target.webhook_id,
+            topic: target.topic.clone(),
+            format: target.format,
+            batch_size: target.batch_size.max(1),
+            timeout: target.policy.timeout,
+            keys: keys.collect::<Result<_, _>>()?,
+            fixed_headers,
+            path: origin_form(&uri)?,
+            destination: Destination { uri, origin },
+        })
+    }
+
+    /// The webhook.
+    pub fn webhook_id(&self) -> i64 {
+        self.webhook_id
+    }
+
+    /// How many messages one request may carry, at least 1.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
+    /// How long one request may take, body included.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(in crate::delivery) fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// The request for `messages`, of which `last` is the last, signed at `timestamp` (seconds since 1970).
+    pub fn request(
+        &self,
+        messages: &[Message],
+        last: &Message,
+        attempt: u32,
+        replay: bool,
+        timestamp: u64,
+    ) -> Request<Full<Bytes>> {
+        let body = body::build(self.format, &self.topic, messages, self.batch_size > 1);
+        let webhook_id = format!("msg_{}", last.id);
+        let stamp = Stamp {
+            position: last.id,
+            timestamp,
+            signatures: sign_with_all(&self.keys, &webhook_id, timestamp, &body),
+            partition_key: &last.partition_key,
+            attempt,
+            replay,
+            message_headers: last.headers.as_deref(),
+            webhook_id: &webhook_id,
+        };
+        let headers = headers::build(&self.fixed_headers, stamp);
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = hyper::Method::POST;
+        *request.uri_mut() = self.path.clone();
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+impl fmt::Debug for PreparedTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreparedTarget")
+            .field("webhook_id", &self.webhook_id)
+            .field("topic", &self.topic)
+            .field("format", &self.format)
+            .field("batch_size", &self.batch_size)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The `host` header, without a port that the scheme implies (RFC 9110, section 4.2), and the origin with its port.
+fn host_and_origin(uri: &Uri) -> (String, Arc<str>) {
+    let (scheme, default_port) = if is_https(uri) { ("https", 443) } else { ("http", 80) };
+    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+    let port = uri.port_u16().unwrap_or(default_port);
+    let origin = format!("{scheme}://{host}:{port}").into();
+    let header = if port == default_port { host } else { format!("{host}:{port}") };
+    (header, origin)
+}
+
+/// Path and query, as the request line wants them (RFC 9112, section 3.2.1).
+fn origin_form(uri: &Uri) -> Result<Uri, UrlError> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    // `http://host?query` has an empty path, which the request line writes as `/`.
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    path.parse().map_err(|error: hyper::http::uri::InvalidUri| UrlError::Syntax(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+    use rstest::rstest;
+
+    use super::{
+        super::super::test_server::{message, target},
+        *,
+    };
+
+    fn prepare(change: impl FnOnce(&mut Target)) -> Result<PreparedTarget, PrepareError> {
+        let mut target = target("https://example.com/hook?key=hunter2");
+        change(&mut target);
+        PreparedTarget::new(&target)
+    }
+
+    #[rstest]
+    #[case("http://Example.com", "example.com", "http://example.com:80", "/")]
+    #[case("https://example.com:443/a?b=c", "example.com", "https://example.com:443", "/a?b=c")]
+    #[case("https://example.com:80/", "example.com:80", "https://example.com:80", "/")]
+    #[case("http://[::1]:8080?x=1", "[::1]:8080", "http://[::1]:8080", "/?x=1")]
+    fn takes_the_url_apart(#[case] url: &str, #[case] host: &str, #[case] origin: &str, #[case] path: &str) {
+        let prepared = prepare(|target| url.clone_into(&mut target.url)).expect(url);
+        assert_eq!(prepared.fixed_headers.get(HOST).expect("always set"), host);
+        assert_eq!(&*prepared.destination.origin, origin);
+        assert_eq!(prepared.path.to_string(), path);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_a_typed_error() {
+        let error = |change: fn(&mut Target)| prepare(change).expect_err("an error");
+        assert_eq!(error(|t| t.url = "ftp://x/".to_owned()), PrepareError::Url(UrlError::Scheme));
+        assert_eq!(error(|t| t.secrets.clear()), PrepareError::NoSecret);
+        assert_eq!(error(|t| t.secrets.push("whsec_!".into())), PrepareError::Secret(SecretError::NotBase64));
+        assert_eq!(error(|t| t.topic = "\u{fc}".to_owned()), PrepareError::Topic);
+        assert_eq!(
+            error(|t| t.headers.push(("Host".to_owned(), "x".to_owned()))),
+            PrepareError::Header(HeaderError::Reserved("Host".to_owned()))
+        );
+        let result = PrepareError::NoSecret.to_attempt_result();
+        assert_eq!(result.outcome, Outcome::Failed);
+        assert_eq!(result.error_class, Some(ErrorClass::Request));
+        assert_eq!(result.error.as_deref(), Some("the webhook has no signing secret"));
+    }
+
+    #[test]
+    fn a_multitude_of_headers_is_an_error_and_no_panic() {
+        for count in [65, 25_000, 100_000] {
+            let mut target = target("http://a/");
+            target.headers = (0..count).map(|n| (format!("x-{n}"), "v".to_owned())).collect();
+            let error = PreparedTarget::new(&target).expect_err("too many");
+            assert_eq!(error, PrepareError::TooManyHeaders { count });
+        }
+        let mut target = target("http://a/");
+        target.headers = (0..64).map(|n| (format!("x-{n}"), "v".to_owned())).collect();
+        PreparedTarget::new(&target).expect("as many as there may be");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_webhook_holds_it_can_be_prepared_or_is_an_error_of_one_line(
+            topic in "\\PC{0,20}|[\\x00-\\x1f]{1,3}", url in "(https?://)?\\PC{0,40}", batch_size: usize,
+            secrets in vec("(whsec_)?([A-Za-z0-9+/]{32,48}|\\PC{0,40})", 0..3),
+            headers in vec(("\\PC{0,20}|[a-z]{1,9}", "\\PC{0,20}|[\\x00-\\x1f]{1,3}"), 0..5),
+        ) {
+            let mut target = target(&url);
+            (target.topic, target.batch_size, target.headers) = (topic, batch_size, headers);
+            target.secrets = secrets.into_iter().map(Into::into).collect();
+            match PreparedTarget::new(&target) {
+                Ok(prepared) => {
+                    let message = message(1, "{}");
+                    prepared.request(std::slice::from_ref(&message), &message, 1, false, 1);
+                }
+                Err(error) => prop_assert!(!error.to_string().contains(['\n', '\0']), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let prepared = prepare(|t| t.headers.push(("authorization".to_owned(), "Bearer hunter3".to_owned())));
+        let shown = format!("{:?}", prepared.expect("valid"));
+        assert!(!shown.contains("hunter") && !shown.contains("whsec"), "{shown}");
+    }
+}

@@ -1,0 +1,135 @@
+//! `pgtopic dev --demo`: a topic, two webhooks, a receiver and traffic.
+//!
+//! Everything goes through the public interfaces, as an application would: HTTP, and SQL for half of the messages. One
+//! webhook refuses a request now and then. What arrives is printed, and the order of every partition is checked.
+
+mod client;
+mod receiver;
+mod report;
+mod traffic;
+
+use std::time::Duration;
+
+use hyper::Method;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::{client::Client, receiver::Receiver, report::Report, traffic::Traffic};
+use crate::{
+    config::Config,
+    store::{Store, StoreError},
+    telemetry::show_line,
+};
+
+/// The topic's name.
+const TOPIC: &str = "demo";
+
+/// The demo's webhooks are known by their path, so that a later run finds those of an earlier one.
+const PATH: &str = "/pgtopic-demo/";
+
+/// Between two summaries.
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Why the demo ended early: one line.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DemoError(String);
+
+impl From<StoreError> for DemoError {
+    fn from(error: StoreError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A topic, two webhooks, a receiver and traffic.
+pub struct Demo {
+    client: Client,
+    store: Store,
+    messages: Option<u64>,
+}
+
+impl Demo {
+    /// A demo against the API at `config.api.bind`. Ends after that many messages, or never.
+    pub fn new(config: &Config, store: Store, messages: Option<u64>) -> Self {
+        Self { client: Client::new(&config.api), store, messages }
+    }
+
+    /// Runs until the token is cancelled, or cancels it itself when all messages have arrived.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), DemoError> {
+        let (arrivals, mut arrived) = mpsc::unbounded_channel();
+        let receiver = Receiver::start(arrivals).await?;
+        let Some(prepared) = shutdown.run_until_cancelled(self.prepare(&receiver)).await else {
+            return Ok(());
+        };
+        prepared?;
+        show_line(&format!(
+            "  Two webhooks of topic \"{TOPIC}\" point to a receiver at {}; the second one fails now and then.\n",
+            receiver.address()
+        ));
+
+        let traffic = Traffic::new(self.client, self.store, self.messages);
+        let published = traffic.published();
+        let mut report = Report::new(published);
+        let mut summary = tokio::time::interval(SUMMARY_INTERVAL);
+        summary.tick().await;
+        let mut publishing = tokio::spawn(traffic.run(shutdown.clone()));
+        let mut publishing_ended = false;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(arrival) = arrived.recv() => {
+                    report.note(&arrival)?;
+                    if self.messages.is_some_and(|messages| report.complete(messages)) {
+                        break;
+                    }
+                }
+                _ = summary.tick() => report.print_summary(),
+                ended = &mut publishing, if !publishing_ended => {
+                    ended.map_err(|error| DemoError(format!("publishing failed: {error}")))??;
+                    publishing_ended = true;
+                }
+            }
+        }
+        report.print_summary();
+        shutdown.cancel();
+        Ok(())
+    }
+
+    async fn prepare(&self, receiver: &Receiver) -> Result<(), DemoError> {
+        self.client.request(Method::POST, "/topics", Some(&json!({ "name": TOPIC })), &[201, 409]).await?;
+        self.remove_earlier_webhooks().await?;
+        for number in [1, 2] {
+            let webhook = json!({
+                "topic": TOPIC,
+                "url": format!("http://{}{PATH}{number}", receiver.address()),
+                "backoff_factor": 1.0,
+                "max_backoff_seconds": 1,
+                "max_retries": 20,
+            });
+            self.client.request(Method::POST, "/webhooks", Some(&webhook), &[201]).await?;
+        }
+        Ok(())
+    }
+
+    /// Their receiver is gone, and its port with it.
+    async fn remove_earlier_webhooks(&self) -> Result<(), DemoError> {
+        let mut after = String::new();
+        loop {
+            let path = format!("/topics/{TOPIC}/webhooks?limit=100{after}");
+            let page = self.client.request(Method::GET, &path, None, &[200]).await?;
+            for webhook in page["items"].as_array().into_iter().flatten() {
+                let ours = webhook["url"].as_str().is_some_and(|url| url.contains(PATH));
+                if let Some(id) = webhook["id"].as_i64().filter(|_| ours) {
+                    let path = format!("/webhooks/{id}");
+                    self.client.request(Method::DELETE, &path, None, &[200, 204, 404]).await?;
+                }
+            }
+            after = match &page["next"] {
+                Value::Null => return Ok(()),
+                Value::String(next) => format!("&after={next}"),
+                next => format!("&after={next}"),
+            };
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The demo's publisher: a few messages a second over several partitions, by HTTP and by SQL in turn.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use hyper::Method;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::{DemoError, TOPIC, client::Client};
+use crate::store::Store;
+
+/// Between two messages.
+const PACE: Duration = Duration::from_millis(200);
+
+const PARTITIONS: [&str; 4] = ["user-7", "user-42", "user-108", "user-256"];
+const EVENTS: [&str; 3] = ["order.created", "order.paid", "order.shipped"];
+
+pub(super) struct Traffic {
+    client: Client,
+    store: Store,
+    messages: Option<u64>,
+    published: Arc<AtomicU64>,
+}
+
+impl Traffic {
+    pub(super) fn new(client: Client, store: Store, messages: Option<u64>) -> Self {
+        Self { client, store, messages, published: Arc::default() }
+    }
+
+    /// How many messages are published.
+    pub(super) fn published(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.published)
+    }
+
+    /// Publishes until the token is cancelled or all messages are out.
+    pub(super) async fn run(self, shutdown: CancellationToken) -> Result<(), DemoError> {
+        let mut pace = tokio::time::interval(PACE);
+        for number in 0..self.messages.unwrap_or(u64::MAX) {
+            let published = async {
+                pace.tick().await;
+                self.publish(number).await
+            };
+            match shutdown.run_until_cancelled(published).await {
+                Some(published) => published?,
+                None => break,
+            }
+            self.published.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, number: u64) -> Result<(), DemoError> {
+        let partition_key = PARTITIONS[rand::random_range(0..PARTITIONS.len())];
+        let event = EVENTS[rand::random_range(0..EVENTS.len())];
+        let payload = json!({ "event": event, "number": number });
+        if number.is_multiple_of(2) {
+            let path = format!("/topics/{TOPIC}/messages");
+            let message = json!({ "partition_key": partition_key, "payload": payload });
+            self.client.request(Method::POST, &path, Some(&message), &[201]).await?;
+        } else {
+            self.store.publish(TOPIC, partition_key, &payload.to_string()).await?;
+        }
+        Ok(())
+    }
+}

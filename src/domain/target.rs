@@ -1,0 +1,77 @@
+//! A webhook as a worker knows it: what requests are made of.
+
+use std::fmt;
+
+use secrecy::SecretString;
+
+use super::{policy::Policy, webhook::Format};
+
+/// What a worker must know of a webhook to deliver to it.
+#[derive(Clone)]
+pub struct Target {
+    /// The webhook.
+    pub webhook_id: i64,
+    /// Its topic's name.
+    pub topic: String,
+    /// Where requests go.
+    pub url: String,
+    /// Signing secrets (`whsec_…`), newest first; every one of them signs.
+    pub secrets: Vec<SecretString>,
+    /// The webhook's own headers.
+    pub headers: Vec<(String, String)>,
+    /// What the body is made of.
+    pub format: Format,
+    /// How many consecutive messages of a lane one request may carry; more than 1 sends a JSON array.
+    pub batch_size: usize,
+    /// Retries, backoff, timeout.
+    pub policy: Policy,
+    /// Requests a second at most, in each worker; `None` is no limit.
+    pub rate_limit_per_second: Option<f64>,
+    /// Whether lanes of this webhook may be claimed: active, not paused, not disabled.
+    pub deliverable: bool,
+}
+
+// The secrets redact themselves; headers may hold credentials, so they stay out as well.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("webhook_id", &self.webhook_id)
+            .field("topic", &self.topic)
+            .field("url", &self.url)
+            .field("policy", &self.policy)
+            .field("deliverable", &self.deliverable)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A webhook as a worker finds it in the database.
+#[derive(Debug, Clone)]
+pub struct TargetRow {
+    /// The webhook.
+    pub webhook_id: i64,
+    /// Whether lanes of this webhook may be claimed: active, not paused, not disabled.
+    pub deliverable: bool,
+    /// Which version of the row was read; another after every change.
+    pub version: String,
+    /// What a worker must know, or why it cannot be read.
+    pub target: Result<Target, UnreadableTarget>,
+}
+
+/// Why a webhook's row cannot be read. Messages are one line, and show no value that may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnreadableTarget {
+    /// The headers are no JSON object of strings.
+    #[error("the webhook's headers are not a JSON object whose values are strings")]
+    Headers,
+    /// A column holds a word that this release does not know.
+    #[error("the webhook's {column} is {value:?}, which this release does not know")]
+    Unknown {
+        /// The column.
+        column: &'static str,
+        /// What stands in it.
+        value: String,
+    },
+    /// A column holds something of another type than it should, such as null in an array.
+    #[error("the webhook's {0} cannot be read")]
+    Column(&'static str),
+}

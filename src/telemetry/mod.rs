@@ -1,0 +1,253 @@
+//! Logs: text or JSON on standard error, so that standard output belongs to what a command prints.
+//!
+//! Logs are best effort. Nobody who logs ever waits for standard error, or fails with it. One
+//! thread writes the lines. Those it cannot write are lost and counted ([`lost_lines`]). The
+//! messages of panics go the same way. What waits at the end of the process is written if that
+//! takes no longer than [`FLUSH_LIMIT`].
+
+mod log_throttle;
+mod output;
+mod sink;
+
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    cell::RefCell,
+    fs::File,
+    io::{self, IsTerminal, Write, stderr},
+    os::fd::AsFd,
+    panic,
+    sync::OnceLock,
+    thread,
+    time::Duration,
+};
+
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+pub(crate) use self::{log_throttle::LogThrottle, sink::Sink};
+pub use self::{
+    output::{flush_output, print_line, show_line},
+    sink::{QUEUE_BYTES, QUEUE_LINES},
+};
+use crate::config::{LogConfig, LogFormat};
+
+/// Libraries that report at `info` what is no news to an operator. `log.level` may name them to hear more.
+const QUIET: &str = "refinery_core=warn,tokio_postgres=warn";
+
+/// How long the end of a process waits for lines that are not written yet, at most.
+pub const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long a thread that panics waits for its message to be written, at most. A second panic may
+/// end the process at once, and the message with it.
+const PANIC_LIMIT: Duration = Duration::from_millis(100);
+
+/// Standard error. `None` where its thread could not be started.
+static STDERR: OnceLock<Option<Sink>> = OnceLock::new();
+
+thread_local! {
+    /// Where a thread collects a line instead of handing it over.
+    static COLLECTED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// Why no log can be written.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `log.level`, or `RUST_LOG` in its place, is not a filter.
+    #[error("{source_name}: {reason}")]
+    Filter {
+        /// `log.level` or `RUST_LOG`.
+        source_name: &'static str,
+        /// What the parser says.
+        reason: String,
+    },
+}
+
+/// Starts logging for the whole process. `rust_log` is the variable `RUST_LOG`; it wins over `log.level`.
+///
+/// A second call changes nothing.
+pub fn start(config: &LogConfig, rust_log: Option<&str>) -> Result<(), TelemetryError> {
+    let filter = filter(config, rust_log)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| LogWriter)
+        // Its own errors would be written to standard error at once.
+        .log_internal_errors(false);
+    let started = match config.format {
+        LogFormat::Text => builder.with_ansi(stderr().is_terminal()).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+    };
+    // Fails only where somebody else logs already, as in tests.
+    if started.is_ok() {
+        panic::set_hook(Box::new(log_panic));
+    }
+    Ok(())
+}
+
+/// Says why the process ends, on standard error, behind all that was logged. Best effort, as the
+/// log, but there is always room for it in the queue.
+pub fn say(line: &str) {
+    let line = format!("{line}\n").into_bytes();
+    match standard_error() {
+        Some(sink) => sink.push_always(line),
+        None => drop(stderr().write_all(&line)),
+    }
+}
+
+/// How many lines of the log were lost since the process began. There was no room for them in the
+/// queue ([`QUEUE_LINES`], [`QUEUE_BYTES`]), or writing them failed.
+pub fn lost_lines() -> u64 {
+    STDERR.get().and_then(Option::as_ref).map_or(0, Sink::lost)
+}
+
+/// Keep it to the end of `main`. When it is dropped, it waits until all lines are written, for
+/// [`FLUSH_LIMIT`] at most.
+#[must_use]
+#[derive(Debug)]
+pub struct FlushAtEnd(());
+
+/// Gives the guard that writes what waits when it is dropped, also by a panic.
+pub fn flush_at_end() -> FlushAtEnd {
+    FlushAtEnd(())
+}
+
+impl Drop for FlushAtEnd {
+    fn drop(&mut self) {
+        if let Some(Some(sink)) = STDERR.get() {
+            sink.flush(FLUSH_LIMIT);
+        }
+    }
+}
+
+/// An output of this process without the lock of the standard library. Others might wait for that.
+pub(crate) fn unlocked(output: &impl AsFd) -> io::Result<File> {
+    Ok(output.as_fd().try_clone_to_owned()?.into())
+}
+
+fn standard_error() -> Option<&'static Sink> {
+    let start = || Sink::start("log", unlocked(&stderr())?, lost_lines_line);
+    STDERR.get_or_init(|| start().ok()).as_ref()
+}
+
+/// The line that says how many lines were lost, in the log's format. Empty if warnings are hidden.
+fn lost_lines_line(lost: u64) -> Vec<u8> {
+    COLLECTED.set(Some(Vec::new()));
+    tracing::warn!(lines = lost, "log lines were lost: standard error did not take them in time, or at all");
+    COLLECTED.take().unwrap_or_default()
+}
+
+/// Takes one line a call from the subscriber.
+struct LogWriter;
+
+impl Write for LogWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let collect = |collected: &RefCell<Option<Vec<u8>>>| {
+            collected.borrow_mut().as_mut().map(|collected| collected.extend_from_slice(line)).is_some()
+        };
+        // A thread that is just ending collects nothing.
+        let collected = COLLECTED.try_with(collect).unwrap_or(false);
+        if !collected && let Some(sink) = standard_error() {
+            sink.push(line.to_vec());
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Logs a panic; says it without the log where that hides errors.
+fn log_panic(panic: &panic::PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(&backtrace);
+    let sink = standard_error();
+    if tracing::enabled!(tracing::Level::ERROR) {
+        let backtrace = backtrace.map(tracing::field::display);
+        tracing::error!(thread, place, backtrace, "panic: {message}");
+    } else if let Some(sink) = sink {
+        sink.push(format!("thread {thread} panicked at {place}: {message}\n").into_bytes());
+    }
+    if let Some(sink) = sink {
+        sink.flush(PANIC_LIMIT);
+    }
+}
+
+fn filter(config: &LogConfig, rust_log: Option<&str>) -> Result<EnvFilter, TelemetryError> {
+    let (source_name, text) = match rust_log.filter(|text| !text.is_empty()) {
+        Some(text) => ("RUST_LOG", text.to_owned()),
+        None => ("log.level", format!("{QUIET},{}", config.level)),
+    };
+    EnvFilter::builder()
+        .with_default_directive(LevelFilter::WARN.into())
+        .parse(&text)
+        .map_err(|error| TelemetryError::Filter { source_name, reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn level(level: &str) -> LogConfig {
+        LogConfig { format: LogFormat::Text, level: level.to_owned() }
+    }
+
+    #[test]
+    fn rust_log_wins() {
+        for unset in [None, Some("")] {
+            let filter = filter(&level("info"), unset).unwrap().to_string();
+            assert!(filter.contains("refinery_core=warn") && filter.ends_with(",info"), "{filter}");
+        }
+        assert_eq!(filter(&level("info"), Some("debug")).unwrap().to_string(), "debug");
+    }
+
+    #[test]
+    fn the_setting_may_unmute_a_library() {
+        let filter = filter(&level("info,tokio_postgres=debug"), None).unwrap().to_string();
+        assert!(
+            filter.contains("tokio_postgres=debug") && !filter.contains("tokio_postgres=warn"),
+            "{filter}"
+        );
+    }
+
+    #[test]
+    fn a_filter_that_is_none_names_where_it_came_from() {
+        let error = filter(&level("info,pgtopic=loud"), None).unwrap_err().to_string();
+        assert!(error.starts_with("log.level: "), "{error}");
+        let error = filter(&level("info"), Some("a=b=c")).unwrap_err().to_string();
+        assert!(error.starts_with("RUST_LOG: "), "{error}");
+    }
+
+    /// Set in the child of the test: a hook belongs to the whole process.
+    const CHILD: &str = "PGTOPIC_TEST_PANIC";
+
+    #[test]
+    fn panics_go_the_way_of_the_log() {
+        if std::env::var_os(CHILD).is_some() {
+            let _log = flush_at_end();
+            start(&level("info"), None).unwrap();
+            thread::Builder::new()
+                .name("sender".to_owned())
+                .spawn(|| panic!("on purpose"))
+                .unwrap()
+                .join()
+                .unwrap_err();
+            return;
+        }
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "telemetry::tests::panics_go_the_way_of_the_log", "--nocapture"])
+            .env(CHILD, "1")
+            .env_remove("RUST_BACKTRACE")
+            .output()
+            .unwrap();
+        let said = String::from_utf8(child.stderr).unwrap();
+        assert!(child.status.success(), "{said}");
+        let line = said.lines().find(|line| line.contains("panic: on purpose")).expect(&said);
+        assert!(
+            line.contains("ERROR") && line.contains("sender") && line.contains("telemetry.rs:"),
+            "{line}"
+        );
+    }
+}

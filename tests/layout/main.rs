@@ -1,0 +1,77 @@
+//! The layout of the source: which folder may import which, and that no files import one another in a circle.
+//!
+//! Needs no database: `cargo test --test layout`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod circles;
+mod imports;
+mod source;
+
+use std::collections::BTreeMap;
+
+use self::{circles::circles, imports::Imports, source::Source};
+
+/// What each folder of `src` may import, beside itself. `cli` is where a process is put together, and may import all.
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
+    ("domain", &[]),
+    ("store", &["domain"]),
+    ("delivery", &["domain"]),
+    ("broker", &["store", "delivery", "domain"]),
+    // Of the settings of a section it makes what the section is for.
+    ("config", &["store", "domain"]),
+    ("telemetry", &["config"]),
+    ("worker", &["store", "delivery", "domain", "config", "telemetry"]),
+    ("api", &["broker", "store", "domain", "config", "telemetry"]),
+    ("embedded", &[]),
+    ("demo", &["store", "config", "telemetry"]),
+    (
+        "cli",
+        &[
+            "broker",
+            "api",
+            "worker",
+            "store",
+            "delivery",
+            "domain",
+            "config",
+            "embedded",
+            "demo",
+            "telemetry",
+        ],
+    ),
+    ("main", &["cli", "telemetry"]),
+];
+
+#[test]
+fn imports_point_one_way() {
+    let source = Source::read();
+    let imports = Imports::of(&source);
+    let allowed: BTreeMap<&str, &[&str]> = MAY_IMPORT.into_iter().collect();
+    let mut wrong = Vec::new();
+    for (from, to) in imports.iter() {
+        let (folder, imported) = (source::folder(from), source::folder(to));
+        let may = allowed.get(folder).unwrap_or_else(|| panic!("say in this test what {folder} may import"));
+        if folder != imported && imported != "lib" && !may.contains(&imported) {
+            wrong.push(format!("{from} imports {to}"));
+        }
+    }
+    assert!(wrong.is_empty(), "these imports point the wrong way:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_files_import_one_another_in_a_circle() {
+    let source = Source::read();
+    let found: Vec<String> =
+        circles(&Imports::of(&source)).into_iter().map(|circle| circle.join(" -> ")).collect();
+    assert!(found.is_empty(), "circles:\n{}", found.join("\n"));
+}
+
+#[test]
+fn what_is_read_is_the_whole_source() {
+    let imports = Imports::of(&Source::read());
+    let has = |from: &str, to: &str| imports.iter().any(|(one, other)| one == from && other == to);
+    assert!(has("broker/topics.rs", "broker/error.rs"), "through what broker/mod.rs hands on");
+    assert!(has("broker/topics.rs", "domain/topic.rs"));
+    assert!(!has("domain/topic.rs", "broker/topics.rs"));
+}
