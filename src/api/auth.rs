@@ -3,6 +3,8 @@
 //! Only digests of tokens are kept, so that comparing takes the same time however alike two tokens are, whatever their
 //! lengths.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{MatchedPath, Request, State},
     http::{Method, header::AUTHORIZATION},
@@ -13,8 +15,26 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{ApiConfigError, ApiState, error::ApiError};
+use super::error::ApiError;
 use crate::config::ApiConfig;
+
+/// The settings do not make an API.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiConfigError {
+    /// A token is not `role:token`. Says which one, and nothing of what it holds.
+    #[error("api.tokens[{index}]: {rule}")]
+    Token {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// What is wrong with it.
+        rule: &'static str,
+    },
+    /// Anybody who reaches the address could do anything.
+    #[error(
+        "api.bind {0} can be reached from other machines: give api.tokens, or bind to 127.0.0.1 or [::1]"
+    )]
+    OpenToAll(std::net::SocketAddr),
+}
 
 /// What the bearer of a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,16 +114,15 @@ pub fn check_bind(config: &ApiConfig) -> Result<(), ApiConfigError> {
 
 /// Lets a request through if its bearer may make it.
 pub(super) async fn authorize(
-    State(state): State<ApiState>,
+    State(tokens): State<Arc<Tokens>>,
     path: Option<MatchedPath>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     // A path that is no route does nothing.
     let access = path.map_or(Access::Open, |path| access(request.method(), path.as_str()));
-    if access != Access::Open && !state.tokens.0.is_empty() {
-        let role =
-            bearer(&request).and_then(|token| state.tokens.role(token)).ok_or(ApiError::Unauthorized)?;
+    if access != Access::Open && !tokens.0.is_empty() {
+        let role = bearer(&request).and_then(|token| tokens.role(token)).ok_or(ApiError::Unauthorized)?;
         if !role.may(access) {
             return Err(ApiError::Forbidden);
         }

@@ -4,10 +4,10 @@ use axum::{Json as JsonBody, extract::State};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    ApiState,
     error::{ApiError, Problems},
     extract::{IdPath, Query, topic_ref},
     schema::{CountQuery, DeadLetter, DeadLetterCount, DeadLetterDetail, DeadLettersQuery, Items},
+    state::ApiState,
 };
 use crate::domain::dead_letter::DeadLetterFilter;
 

@@ -4,10 +4,10 @@ use axum::{Json as JsonBody, extract::State};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    ApiState,
     error::{ApiError, Problems},
     extract::{DeliveryPath, IdPath, Query},
     schema::{AttemptRecord, DeliveriesQuery, Delivery, Items, PageQuery},
+    state::ApiState,
 };
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {

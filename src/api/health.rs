@@ -5,8 +5,8 @@ use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    ApiState,
     error::{ApiError, Problems},
+    state::ApiState,
 };
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {

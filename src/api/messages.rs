@@ -8,10 +8,10 @@ use axum::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    ApiState,
     error::{ApiError, Problems},
     extract::{IdPath, Json, NDJSON, Query, TopicPath, is_json, media_type, parse_json, read_body},
     schema::{Batch, Items, MessageStatus, MessageSummary, NewMessage, PageQuery, Published, PublishedBatch},
+    state::ApiState,
 };
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {

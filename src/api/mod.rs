@@ -12,6 +12,7 @@
 //! | `schema` | every body and query, with its description |
 //! | `openapi` | what the description says beyond the routes |
 //! | `server` | connections and shutdown |
+//! | `state` | what handlers work with |
 
 mod auth;
 mod dead_letters;
@@ -23,10 +24,11 @@ mod messages;
 mod openapi;
 mod schema;
 mod server;
+mod state;
 mod topics;
 mod webhooks;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{Router, extract::DefaultBodyLimit, http::StatusCode, middleware};
 use tower::ServiceBuilder;
@@ -39,46 +41,14 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-use self::auth::Tokens;
-pub use self::{auth::check_bind, server::run};
-use crate::{broker::Broker, config::ApiConfig};
+pub use self::{
+    auth::{ApiConfigError, check_bind},
+    server::run,
+    state::ApiState,
+};
 
 /// How long a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The settings do not make an API.
-#[derive(Debug, thiserror::Error)]
-pub enum ApiConfigError {
-    /// A token is not `role:token`. Says which one, and nothing of what it holds.
-    #[error("api.tokens[{index}]: {rule}")]
-    Token {
-        /// Its place in the list, from 0.
-        index: usize,
-        /// What is wrong with it.
-        rule: &'static str,
-    },
-    /// Anybody who reaches the address could do anything.
-    #[error(
-        "api.bind {0} can be reached from other machines: give api.tokens, or bind to 127.0.0.1 or [::1]"
-    )]
-    OpenToAll(std::net::SocketAddr),
-}
-
-/// What handlers work with; cheap to clone.
-#[derive(Clone)]
-pub struct ApiState {
-    broker: Broker,
-    tokens: Arc<Tokens>,
-    max_body_bytes: usize,
-}
-
-impl ApiState {
-    /// Reads the tokens.
-    pub fn new(broker: Broker, config: &ApiConfig) -> Result<Self, ApiConfigError> {
-        let tokens = Arc::new(Tokens::new(&config.tokens)?);
-        Ok(Self { broker, tokens, max_body_bytes: config.max_body_bytes })
-    }
-}
 
 /// Every route, with its description.
 fn routes() -> OpenApiRouter<ApiState> {
@@ -109,6 +79,6 @@ pub fn router(state: ApiState) -> Router {
         .layer(CatchPanicLayer::new())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(DefaultBodyLimit::max(state.max_body_bytes))
-        .layer(middleware::from_fn_with_state(state.clone(), auth::authorize));
+        .layer(middleware::from_fn_with_state(state.tokens.clone(), auth::authorize));
     router.with_state(state).merge(SwaggerUi::new("/docs").url("/openapi.json", openapi)).layer(layers)
 }

@@ -4,10 +4,10 @@ use axum::{Json as JsonBody, extract::State, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    ApiState,
     error::{ApiError, Problems},
     extract::{Json, Query, TopicPath},
     schema::{DeleteTopicQuery, DeletedTopic, Items, NewTopic, PageQuery, Topic, TopicChanges, TopicStatus},
+    state::ApiState,
 };
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {

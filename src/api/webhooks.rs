@@ -4,12 +4,12 @@ use axum::{Json as JsonBody, extract::State, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    ApiState,
     error::{ApiError, Problems},
     extract::{IdPath, Json, Query, TopicPath},
     schema::{
         CreatedWebhook, DeletedWebhook, Items, NewWebhook, PageQuery, Webhook, WebhookChanges, WebhookStatus,
     },
+    state::ApiState,
 };
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {

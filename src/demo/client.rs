@@ -12,7 +12,7 @@ use hyper_util::{
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::DemoError;
+use super::error::DemoError;
 use crate::config::ApiConfig;
 
 /// How long an answer may take.

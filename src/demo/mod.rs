@@ -4,6 +4,7 @@
 //! webhook refuses a request now and then. What arrives is printed, and the order of every partition is checked.
 
 mod client;
+mod error;
 mod receiver;
 mod report;
 mod traffic;
@@ -15,32 +16,17 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::{client::Client, receiver::Receiver, report::Report, traffic::Traffic};
-use crate::{
-    config::Config,
-    store::{Store, StoreError},
-    telemetry::show_line,
+pub use self::error::DemoError;
+use self::{
+    client::Client,
+    receiver::{PATH, Receiver},
+    report::Report,
+    traffic::{TOPIC, Traffic},
 };
-
-/// The topic's name.
-const TOPIC: &str = "demo";
-
-/// The demo's webhooks are known by their path, so that a later run finds those of an earlier one.
-const PATH: &str = "/pgtopic-demo/";
+use crate::{config::Config, store::Store, telemetry::show_line};
 
 /// Between two summaries.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Why the demo ended early: one line.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct DemoError(String);
-
-impl From<StoreError> for DemoError {
-    fn from(error: StoreError) -> Self {
-        Self(error.to_string())
-    }
-}
 
 /// A topic, two webhooks, a receiver and traffic.
 pub struct Demo {

@@ -17,7 +17,10 @@ use axum::{
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::mpsc::UnboundedSender, task::JoinHandle};
 
-use super::{DemoError, PATH};
+use super::error::DemoError;
+
+/// The demo's webhooks are known by their path, so that a later run finds those of an earlier one.
+pub(super) const PATH: &str = "/pgtopic-demo/";
 
 /// The second webhook refuses one request in this many.
 const REFUSED: u64 = 9;

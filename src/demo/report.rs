@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::{DemoError, receiver::Arrival};
+use super::{error::DemoError, receiver::Arrival};
 use crate::telemetry::show_line;
 
 /// What is known of one partition of one webhook.

@@ -12,8 +12,11 @@ use hyper::Method;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{DemoError, TOPIC, client::Client};
+use super::{client::Client, error::DemoError};
 use crate::store::Store;
+
+/// The topic's name.
+pub(super) const TOPIC: &str = "demo";
 
 /// Between two messages.
 const PACE: Duration = Duration::from_millis(200);

@@ -17,6 +17,9 @@ pub const HEADERS_BYTES_MAX: usize = 8192;
 pub type Headers = BTreeMap<String, String>;
 
 /// The JSON text that is stored.
+///
+/// # Panics
+/// Never: a map of strings always has a JSON form.
 pub fn headers_json(headers: &Headers) -> String {
     serde_json::to_string(headers).expect("a map of strings always has a JSON form")
 }

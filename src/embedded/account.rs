@@ -8,7 +8,7 @@ use std::{
 
 use nix::unistd::{Uid, User};
 
-use super::EmbeddedError;
+use super::error::EmbeddedError;
 
 /// The account that root hands the server to.
 #[derive(Debug, Clone)]

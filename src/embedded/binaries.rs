@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use super::EmbeddedError;
+use super::error::EmbeddedError;
 
 /// Directories with one subdirectory a version, and what follows the version.
 const VERSIONED: [(&str, &str, &str); 5] = [

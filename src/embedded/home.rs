@@ -12,8 +12,8 @@ use rand::Rng;
 use tempfile::TempDir;
 
 use super::{
-    EmbeddedError,
     account::{Account, owner, prepare},
+    error::EmbeddedError,
 };
 
 /// The longest path that fits a Unix socket's address on every system, less what PostgreSQL appends to the directory.

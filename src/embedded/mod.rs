@@ -9,8 +9,10 @@
 
 mod account;
 mod binaries;
+mod error;
 mod home;
 mod server;
+mod settings;
 mod watchdog;
 
 use std::{
@@ -20,66 +22,15 @@ use std::{
 };
 
 pub(crate) use self::watchdog::Watchdog;
-use self::{account::Account, home::Home, server::Server};
-
-/// How to start the server.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// Where the cluster lives; made if it does not exist. `None` is a temporary directory, removed on drop.
-    pub data_dir: Option<PathBuf>,
-    /// Whether commits survive a crash of the machine. Without, everything is faster.
-    pub durable: bool,
-    /// Whether to listen on a port of 127.0.0.1 too, with a password; see [`EmbeddedPostgres::tcp_url`].
-    pub tcp: bool,
-    /// Further server parameters, such as `max_connections`.
-    pub parameters: Vec<(String, String)>,
-    /// Directory of `postgres` and `initdb`. `None` searches the usual places.
-    pub pg_bin: Option<PathBuf>,
-}
-
-/// How a server is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ShutdownMode {
-    /// Ends all sessions, writes everything down, exits.
-    Fast,
-    /// Exits at once; the next start recovers from the write-ahead log.
-    Immediate,
-}
-
-/// Why there is no server.
-#[derive(Debug, thiserror::Error)]
-pub enum EmbeddedError {
-    /// No server binaries were found.
-    #[error("no PostgreSQL server is installed here; install one with: {0}")]
-    NotInstalled(&'static str),
-    /// `pg_bin` holds no server.
-    #[error("no postgres and initdb in {}", .0.display())]
-    WrongBinaries(PathBuf),
-    /// The directory cannot be used.
-    #[error("data directory {}: {reason}", .path.display())]
-    Directory {
-        /// Which one.
-        path: PathBuf,
-        /// Why not.
-        reason: String,
-    },
-    /// `initdb` failed.
-    #[error("initdb failed: {0}")]
-    Init(String),
-    /// The server did not start, or did not stop.
-    #[error("PostgreSQL {what}: {reason} (see {})", .log.display())]
-    Server {
-        /// `did not start` or the like.
-        what: &'static str,
-        /// The last words of its log.
-        reason: String,
-        /// The whole log.
-        log: PathBuf,
-    },
-    /// The operating system refused.
-    #[error("{0}: {1}")]
-    System(&'static str, io::Error),
-}
+use self::{
+    account::Account,
+    home::Home,
+    server::{Cluster, Server},
+};
+pub use self::{
+    error::EmbeddedError,
+    settings::{Settings, ShutdownMode},
+};
 
 /// A running server, or one that [`stop`](Self::stop) or [`kill`](Self::kill) ended and [`start_again`](Self::start_again)
 /// may start.
@@ -88,11 +39,7 @@ pub enum EmbeddedError {
 pub struct EmbeddedPostgres {
     // Fields drop in this order: the server must be gone before its directory is.
     server: Option<Server>,
-    home: Home,
-    binaries: PathBuf,
-    account: Option<Account>,
-    settings: Settings,
-    port: u16,
+    cluster: Cluster,
 }
 
 /// What a server that only has a socket is called by; any number will do.
@@ -110,7 +57,8 @@ impl EmbeddedPostgres {
         server::stop_left_over(&home).await?;
         home.init(&binaries, account.as_ref(), settings.durable).await?;
         let port = if settings.tcp { free_port()? } else { SOCKET_PORT };
-        let mut postgres = Self { server: None, home, binaries, account, settings, port };
+        let mut postgres =
+            Self { server: None, cluster: Cluster { home, binaries, account, settings, port } };
         postgres.start_again().await?;
         Ok(postgres)
     }
@@ -118,7 +66,7 @@ impl EmbeddedPostgres {
     /// Starts the server after [`stop`](Self::stop) or [`kill`](Self::kill); does nothing while it runs.
     pub async fn start_again(&mut self) -> Result<(), EmbeddedError> {
         if self.server.is_none() {
-            self.server = Some(Server::start(self).await?);
+            self.server = Some(Server::start(&self.cluster).await?);
         }
         Ok(())
     }
@@ -127,8 +75,9 @@ impl EmbeddedPostgres {
     /// before is removed.
     pub async fn start_anew(&mut self) -> Result<PathBuf, EmbeddedError> {
         self.stop(ShutdownMode::Fast).await?;
-        let aside = self.home.put_aside()?;
-        self.home.init(&self.binaries, self.account.as_ref(), self.settings.durable).await?;
+        let Cluster { home, binaries, account, settings, .. } = &mut self.cluster;
+        let aside = home.put_aside()?;
+        home.init(binaries, account.as_ref(), settings.durable).await?;
         self.start_again().await?;
         Ok(aside)
     }
@@ -151,21 +100,22 @@ impl EmbeddedPostgres {
 
     /// libpq URL of a database, as superuser, over the Unix socket. Needs no password.
     pub fn url(&self, database: &str) -> String {
-        let socket = percent_encode(self.home.socket_dir());
-        format!("postgresql://postgres@{socket}:{}/{database}", self.port)
+        let socket = percent_encode(self.cluster.home.socket_dir());
+        format!("postgresql://postgres@{socket}:{}/{database}", self.cluster.port)
     }
 
     /// libpq URL of a database over TCP, password included, if [`Settings::tcp`] was asked for.
     pub fn tcp_url(&self, database: &str) -> Option<String> {
-        let password = self.home.password();
-        self.settings
+        let password = self.cluster.home.password();
+        self.cluster
+            .settings
             .tcp
-            .then(|| format!("postgresql://postgres:{password}@127.0.0.1:{}/{database}", self.port))
+            .then(|| format!("postgresql://postgres:{password}@127.0.0.1:{}/{database}", self.cluster.port))
     }
 
     /// The directory that holds everything.
     pub fn data_dir(&self) -> &Path {
-        self.home.path()
+        self.cluster.home.path()
     }
 
     /// The process id of the postmaster while it runs.

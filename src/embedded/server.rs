@@ -15,7 +15,11 @@ use nix::{
 use postgresql_commands::{CommandBuilder, postgres::PostgresBuilder};
 
 use super::{
-    EmbeddedError, EmbeddedPostgres, ShutdownMode, account::prepare, home::Home, watchdog::Watchdog,
+    account::{Account, prepare},
+    error::EmbeddedError,
+    home::Home,
+    settings::{Settings, ShutdownMode},
+    watchdog::Watchdog,
 };
 
 /// How long a start may take; recovery after a crash is part of it.
@@ -30,6 +34,17 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks at a process or a file; there is nothing to wait on.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// What a server serves, and with what.
+pub(super) struct Cluster {
+    pub(super) home: Home,
+    /// The directory of `postgres` and `initdb`.
+    pub(super) binaries: PathBuf,
+    /// Who runs the server, if not this process's own user.
+    pub(super) account: Option<Account>,
+    pub(super) settings: Settings,
+    pub(super) port: u16,
+}
+
 pub(super) struct Server {
     child: Child,
     log: PathBuf,
@@ -38,11 +53,11 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts the server and waits until it takes connections.
-    pub(super) async fn start(postgres: &EmbeddedPostgres) -> Result<Self, EmbeddedError> {
+    pub(super) async fn start(cluster: &Cluster) -> Result<Self, EmbeddedError> {
         let begun = Instant::now();
         loop {
-            let (mut server, log_start) = Self::spawn(postgres)?;
-            let Some(status) = server.ready(&postgres.home.data()).await? else { return Ok(server) };
+            let (mut server, log_start) = Self::spawn(cluster)?;
+            let Some(status) = server.ready(&cluster.home.data()).await? else { return Ok(server) };
             let words = server.words_since(log_start);
             // What a killed postmaster left running holds on to the cluster for a moment.
             let orphans = words.contains("pre-existing shared memory block")
@@ -54,13 +69,13 @@ impl Server {
         }
     }
 
-    fn spawn(postgres: &EmbeddedPostgres) -> Result<(Self, u64), EmbeddedError> {
-        let EmbeddedPostgres { home, settings, .. } = postgres;
+    fn spawn(cluster: &Cluster) -> Result<(Self, u64), EmbeddedError> {
+        let Cluster { home, settings, .. } = cluster;
         let log = home.log();
         let (output, errors, log_start) =
             open_log(&log).map_err(|error| EmbeddedError::System("cannot write server.log", error))?;
-        let mut command = parameters(postgres).build();
-        prepare(&mut command, postgres.account.as_ref());
+        let mut command = parameters(cluster).build();
+        prepare(&mut command, cluster.account.as_ref());
         let child = command
             .stdin(std::process::Stdio::null())
             .stdout(output)
@@ -187,12 +202,12 @@ fn open_log(log: &Path) -> io::Result<(File, File, u64)> {
     Ok((output.try_clone()?, output, start))
 }
 
-fn parameters(postgres: &EmbeddedPostgres) -> PostgresBuilder {
-    let EmbeddedPostgres { home, settings, .. } = postgres;
-    let port = postgres.port.to_string();
+fn parameters(cluster: &Cluster) -> PostgresBuilder {
+    let Cluster { home, settings, .. } = cluster;
+    let port = cluster.port.to_string();
     let socket_dir = home.socket_dir().to_string_lossy();
     let mut builder = PostgresBuilder::new()
-        .program_dir(&postgres.binaries)
+        .program_dir(&cluster.binaries)
         .data_dir(home.data())
         .runtime_param("listen_addresses", if settings.tcp { "127.0.0.1" } else { "" })
         .runtime_param("port", &port)

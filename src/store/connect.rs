@@ -10,8 +10,8 @@ use tokio_postgres::{Client, Config as PostgresConfig, config::Host};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
-    StoreSettings,
     error::{StoreError, chain},
+    settings::StoreSettings,
     statement::Schema,
 };
 

@@ -4,6 +4,7 @@
 //! Methods are grouped by area in the files beside this one.
 
 mod bench;
+mod call;
 mod connect;
 mod dead_letters;
 mod deliveries;
@@ -16,6 +17,7 @@ mod messages;
 mod migrate;
 mod pooled;
 mod sessions;
+mod settings;
 mod settle;
 mod statement;
 mod targets;
@@ -23,9 +25,8 @@ mod topics;
 mod webhooks;
 mod workers;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
-use secrecy::SecretString;
 use tokio::sync::Semaphore;
 use tokio_postgres::Row;
 
@@ -35,12 +36,14 @@ pub use self::{
     error::{Refusal, StoreError},
     lanes::*,
     migrate::*,
+    settings::StoreSettings,
     settle::*,
     workers::*,
 };
 use self::{
+    call::Parameters,
     connect::{Connector, Purpose},
-    sessions::{Parameters, Sessions},
+    sessions::Sessions,
     statement::Schema,
 };
 use crate::domain::page::{Items, Page};
@@ -48,23 +51,6 @@ use crate::domain::page::{Items, Page};
 /// How many statements of one worker's engine run at once at most: a claim, a look at what it was told of, a read, a settle, the
 /// log, the news, the webhooks, and a request for silence.
 const ENGINE_CONNECTIONS: usize = 8;
-
-/// Where the database is, and how it is reached.
-#[derive(Debug, Clone)]
-pub struct StoreSettings {
-    /// libpq URL; several hosts with `target_session_attrs=read-write` for failover.
-    pub url: Option<SecretString>,
-    /// URL of a direct connection, where the other leads through a pooler; as `url` where there is none.
-    pub listen_url: Option<SecretString>,
-    /// Whether `url` leads through a transaction pooler, so that sessions keep nothing from one transaction to the next.
-    pub is_pooled: bool,
-    /// The schema where everything lives.
-    pub schema: String,
-    /// Connections of the API and of what runs in the background at most.
-    pub pool_size: usize,
-    /// PEM file of certificate authorities to trust for TLS, beside the system's.
-    pub ca_file: Option<PathBuf>,
-}
 
 /// A handle to the database; cheap to clone.
 #[derive(Clone)]

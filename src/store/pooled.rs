@@ -25,9 +25,9 @@ use tokio_postgres::{
 };
 
 use super::{
+    call::{Answer, Borrowed, Parameters, SLOW_CALL, Text},
     connect::Connector,
     error::StoreError,
-    sessions::{Answer, Borrowed, Parameters, SLOW_CALL, Text},
 };
 
 /// What is known of the statements and of the sessions behind the pooler.

@@ -4,24 +4,18 @@
 //! at all, this process gives up two seconds later. A call that is given up halfway takes its connection along, so that nobody
 //! gets one on which something may still run.
 
-use std::{pin::pin, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
-use deadpool_postgres::{Object, Pool};
-use futures_util::TryStreamExt as _;
-use tokio_postgres::{Client, Row, RowStream, types::ToSql};
+use deadpool_postgres::Pool;
+use tokio_postgres::Client;
 
 use super::{
+    call::{Answer, Borrowed, Parameters, SLOW_CALL, Text},
     connect::{Connector, Purpose},
     error::StoreError,
     pooled::Pooled,
     statement::Schema,
 };
-
-/// What a statement is given.
-pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
-
-/// A call of the engine's functions that takes longer has a bad plan, or none of its time is its own.
-pub(super) const SLOW_CALL: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// A pool of connections for one purpose.
 #[derive(Clone)]
@@ -31,31 +25,6 @@ pub(super) struct Sessions {
     schema: Arc<Schema>,
     /// Where the pool's connections lead through a transaction pooler: what runs the statements instead.
     pooled: Option<Arc<Pooled>>,
-}
-
-/// A statement: its text in its file, and for the schema in use.
-#[derive(Clone, Copy)]
-pub(super) struct Text<'a> {
-    pub(super) file: &'static str,
-    pub(super) text: &'a str,
-}
-
-/// What a statement gave.
-pub(super) struct Answer {
-    pub(super) rows: Vec<Row>,
-    pub(super) affected: u64,
-}
-
-impl Answer {
-    /// The rows of a statement's answer, and how many it has written.
-    pub(super) async fn read(stream: RowStream) -> Result<Self, tokio_postgres::Error> {
-        let mut stream = pin!(stream);
-        let mut rows = Vec::new();
-        while let Some(row) = stream.try_next().await? {
-            rows.push(row);
-        }
-        Ok(Self { rows, affected: stream.rows_affected().unwrap_or_default() })
-    }
 }
 
 impl Sessions {
@@ -149,30 +118,4 @@ async fn execute(
     parameters: Parameters<'_>,
 ) -> Result<Answer, tokio_postgres::Error> {
     Answer::read(client.query_raw(statement, parameters.iter().copied()).await?).await
-}
-
-/// A connection of the pool that returns there only if its statement was seen to end.
-pub(super) struct Borrowed(pub(super) Option<Object>);
-
-impl Borrowed {
-    pub(super) fn object(&self) -> &Object {
-        // Empty only once it was given back, which consumes it.
-        self.0.as_ref().expect("held until it is given back")
-    }
-
-    pub(super) fn client(&self) -> &Client {
-        self.object()
-    }
-
-    pub(super) fn give_back(mut self) {
-        drop(self.0.take());
-    }
-}
-
-impl Drop for Borrowed {
-    fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
-            drop(Object::take(connection));
-        }
-    }
 }

@@ -148,8 +148,8 @@ fn columns(changes: &WebhookChanges) -> String {
         ("rate_limit_per_second", rate_limit_per_second.map(|number| json!(number))),
         ("paused", paused.map(|paused| json!(paused))),
     ];
-    let changed = columns.into_iter().filter_map(|(column, value)| Some((column.to_owned(), value?)));
-    Value::Object(changed.collect::<Map<_, _>>()).to_string()
+    let named = columns.into_iter().filter_map(|(column, value)| Some((column.to_owned(), value?)));
+    Value::Object(named.collect::<Map<_, _>>()).to_string()
 }
 
 fn webhook(row: &Row) -> Result<Webhook, StoreError> {

@@ -106,7 +106,10 @@ async fn every_check_of_the_schema_is_what_the_domain_says() {
         match expected.remove(name.as_str()) {
             Some(rule) => assert_eq!(*definition, rule, "{name}"),
             None => {
-                assert!(IN_SQL_ALONE.contains(&name.as_str()), "{name} has no copy in `domain`: {definition}")
+                assert!(
+                    IN_SQL_ALONE.contains(&name.as_str()),
+                    "{name} has no copy in `domain`: {definition}"
+                );
             }
         }
     }

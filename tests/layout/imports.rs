@@ -70,7 +70,7 @@ fn leaves_of(tree: &UseTree, before: &mut Vec<String>, leaves: &mut Vec<(Vec<Str
         }
         UseTree::Name(name) => leaves.push((with(before, &name.ident.to_string()), name.ident.to_string())),
         UseTree::Rename(name) => {
-            leaves.push((with(before, &name.ident.to_string()), name.rename.to_string()))
+            leaves.push((with(before, &name.ident.to_string()), name.rename.to_string()));
         }
         UseTree::Glob(_) => leaves.push((before.clone(), "*".to_owned())),
         UseTree::Group(group) => group.items.iter().for_each(|tree| leaves_of(tree, before, leaves)),

@@ -43,6 +43,7 @@ impl From<NewTopic> for topic::NewTopic {
 /// What may change about a topic. What is left out stays as it is.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "three cases: left out, null, a value")]
 pub(crate) struct TopicChanges {
     /// How long messages that nobody is owed any more are kept; null keeps them.
     #[serde(default, deserialize_with = "present")]

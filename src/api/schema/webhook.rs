@@ -139,6 +139,7 @@ impl From<NewWebhook> for webhook::NewWebhook {
 /// No `Debug`: headers may hold credentials.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "three cases: left out, null, a value")]
 pub(crate) struct WebhookChanges {
     /// Where requests go.
     #[serde(default)]
