@@ -1,9 +1,11 @@
-//! Tells Cargo what the binary embeds without naming it in a `use`, and lists the files of `sql/functions`.
+//! Tells Cargo what the binary embeds without naming it in a `use`, and lists the files of
+//! `sql/functions`.
 
 use std::{env, fs, io, path::Path};
 
 fn main() -> io::Result<()> {
-    // `embed_migrations!` reads the folder at compile time; without this line a new file goes unseen.
+    // `embed_migrations!` reads the folder at compile time; without this line a new file goes
+    // unseen.
     println!("cargo:rerun-if-changed=migrations");
     println!("cargo:rerun-if-changed=sql/functions");
     let root = env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?;

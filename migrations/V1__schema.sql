@@ -1,7 +1,9 @@
--- The schema: tables, types, sequences, indexes. Functions, triggers and grants stand in sql/functions, sql/triggers.sql and
--- sql/grants.sql; `pgtopic migrate` applies them after the migrations.
+-- The schema: tables, types, sequences, indexes. Functions, triggers and grants stand in
+-- sql/functions, sql/triggers.sql and sql/grants.sql; `pgtopic migrate` applies them after the
+-- migrations.
 --
--- Until the first release this file is edited in place. After it, files under migrations/ never change.
+-- Until the first release this file is edited in place. After it, files under migrations/ never
+-- change.
 
 CREATE TABLE pgtopic.installed (
     one            boolean     PRIMARY KEY DEFAULT true,
@@ -116,10 +118,12 @@ CREATE TABLE pgtopic.messages (
     created_at      timestamptz NOT NULL DEFAULT now(),
     size_bytes      integer     NOT NULL,
     lane            bigint      NOT NULL,
-    -- The limits of key, headers, time and idempotency key are checked by the trigger. Each CHECK costs every publisher about a
-    -- tenth of an insert, since PostgreSQL reads it anew for each statement. This one no trigger can replace: one of somebody
-    -- else's that runs after ours and changes key or topic would break the order, and its row is refused. (One that changes the id
-    -- of an ordered message is not noticed here: what was owed is missing, and becomes a dead letter.)
+    -- The limits of key, headers, time and idempotency key are checked by the trigger. Each CHECK
+    -- costs every publisher about a tenth of an insert, since PostgreSQL reads it anew for each
+    -- statement. This one no trigger can replace: one of somebody else's that runs after ours and
+    -- changes key or topic would break the order, and its row is refused. (One that changes the id
+    -- of an ordered message is not noticed here: what was owed is missing, and becomes a dead
+    -- letter.)
     CONSTRAINT messages_lane_check CHECK (lane = hashtextextended(partition_key, topic_id) OR lane = id)
 );
 CREATE UNIQUE INDEX messages_idempotency_key ON pgtopic.messages (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
@@ -166,7 +170,8 @@ CREATE TABLE pgtopic.lanes (
     last_error      text,
     PRIMARY KEY (webhook_id, lane)
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
--- Half of each page stays free: every row is updated once, by its claim, and that update must fit beside it.
+-- Half of each page stays free: every row is updated once, by its claim, and that update must fit
+-- beside it.
 CREATE INDEX lanes_due ON pgtopic.lanes ((webhook_id + 0), due_at);
 COMMENT ON INDEX pgtopic.lanes_due IS 'For looks at what is due: webhook_id + 0 = ... ORDER BY due_at.';
 COMMENT ON TABLE pgtopic.lanes IS 'The ready queue: a lane has a row here only while it owes something, or a worker holds it.';
@@ -245,7 +250,8 @@ COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has
 CREATE SEQUENCE pgtopic.worker_lock_keys AS integer INCREMENT -1 MINVALUE -2147483648 MAXVALUE -1 START -1 CYCLE;
 COMMENT ON SEQUENCE pgtopic.worker_lock_keys IS 'Advisory-lock keys of worker incarnations, below 0.';
 
--- Written with setval and read in place: no row versions, and visible to publishers with an old snapshot.
+-- Written with setval and read in place: no row versions, and visible to publishers with an old
+-- snapshot.
 CREATE SEQUENCE pgtopic.notify_until AS bigint MINVALUE 0;
 COMMENT ON SEQUENCE pgtopic.notify_until IS 'Until this instant (microseconds since 1970) publishers NOTIFY: a worker listens. 0 while workers poll.';
 CREATE SEQUENCE pgtopic.notify_suppressed_until AS bigint MINVALUE 0;

@@ -1,8 +1,8 @@
 //! pgtopic: an ordered topic broker and webhook sender that lives inside PostgreSQL.
 //!
-//! An application publishes with one `INSERT`, in its own transaction, or with one HTTP `POST`. A trigger fans each
-//! message out to one delivery row per webhook; workers POST each partition to each webhook strictly in order, at least
-//! once, whatever crashes.
+//! An application publishes with one `INSERT`, in its own transaction, or with one HTTP `POST`. A
+//! trigger fans each message out to one delivery row per webhook; workers POST each partition to
+//! each webhook strictly in order, at least once, whatever crashes.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -18,7 +18,8 @@
 //! | [`embedded`] | a PostgreSQL of our own, for `dev` and for tests |
 //! | [`telemetry`] | logs |
 //!
-//! Imports point one way: `cli`, `api` → `broker` → `store`, `delivery` → `domain`; `worker` → `store`, `delivery` → `domain`.
+//! Imports point one way: `cli`, `api` → `broker` → `store`, `delivery` → `domain`; `worker` →
+//! `store`, `delivery` → `domain`.
 
 pub mod api;
 pub mod broker;

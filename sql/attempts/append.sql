@@ -1,6 +1,6 @@
 -- Append to the log of requests.
--- Parameters, all arrays: webhook ids, message ids, attempt numbers, outcomes, status codes, error classes, errors,
--- durations (microseconds), response excerpts, times; then the worker.
+-- Parameters, all arrays: webhook ids, message ids, attempt numbers, outcomes, status codes, error
+-- classes, errors, durations (microseconds), response excerpts, times; then the worker.
 -- Returns: nothing. Locks: none beside the rows it adds.
 INSERT INTO pgtopic.attempts (webhook_id, message_id, attempt, outcome, status_code, error_class, error, duration_us,
                               response_excerpt, attempted_at, worker_id)

@@ -1,5 +1,6 @@
 -- Take the lanes of messages that the worker was notified of, with their next messages.
--- Parameters: worker, token, message ids, webhooks without room, how many lanes at most, messages a lane, payload budget (bytes).
+-- Parameters: worker, token, message ids, webhooks without room, how many lanes at most, messages a
+-- lane, payload budget (bytes).
 -- Returns: see claim_messages. Locks: the worker's row, the lanes (SKIP LOCKED).
 SELECT webhook_id, lane, due_at, token, position, generation, head_message_id, failures, message_id, partition_key, payload::text,
        headers::text, created_at, state

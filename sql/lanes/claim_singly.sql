@@ -1,5 +1,6 @@
 -- Take the earliest due lanes of each webhook, lane by lane, without their messages.
--- Parameters: worker, token, webhook ids, slots, due after, whether lanes of workers that are gone count.
+-- Parameters: worker, token, webhook ids, slots, due after, whether lanes of workers that are gone
+-- count.
 -- Returns: see claim_lanes_singly. Locks: the worker's row, the lanes (SKIP LOCKED).
 SELECT webhook_id, lane, due_at, position, generation, head_message_id, failures, message_id, partition_key, payload::text,
        headers::text, created_at, state

@@ -1,5 +1,6 @@
 -- Read the next messages of held lanes.
--- Parameters: worker, webhook ids, lanes, tokens, positions, generations, messages a lane, payload budget (bytes).
+-- Parameters: worker, webhook ids, lanes, tokens, positions, generations, messages a lane, payload
+-- budget (bytes).
 -- Returns: see read_lanes. Locks: none.
 SELECT webhook_id, lane, position, generation, message_id, partition_key, payload::text, headers::text, created_at, state
   FROM pgtopic.read_lanes($1, $2, $3, $4, $5, $6, $7, $8)

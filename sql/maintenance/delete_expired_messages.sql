@@ -1,4 +1,5 @@
--- Delete some messages of one topic that are past its retention and owed to nobody, dead letters included.
+-- Delete some messages of one topic that are past its retention and owed to nobody, dead letters
+-- included.
 -- Parameters: topic, its retention's limit in time, how many at most. Returns: the count.
 -- Locks: the messages, SKIP LOCKED: one that a replay is reading (FOR KEY SHARE) stays.
 DELETE FROM pgtopic.messages

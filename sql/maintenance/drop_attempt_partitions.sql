@@ -1,3 +1,4 @@
 -- Drop the partitions of attempts that are older than some days.
--- Parameters: days to keep. Returns: how many were dropped. Locks: see drop_attempt_partitions in the migrations.
+-- Parameters: days to keep. Returns: how many were dropped. Locks: see drop_attempt_partitions in
+-- the migrations.
 SELECT pgtopic.drop_attempt_partitions($1)

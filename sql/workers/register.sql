@@ -1,4 +1,5 @@
 -- Register a worker incarnation, whose lock is held already.
--- Parameters: id, lock key, name, version, capacity, lease (seconds). Returns: nothing. Locks: the new row.
+-- Parameters: id, lock key, name, version, capacity, lease (seconds). Returns: nothing. Locks: the
+-- new row.
 INSERT INTO pgtopic.workers (id, lock_key, name, version, capacity, lease)
 VALUES ($1, $2, $3, $4, $5, make_interval(secs => $6))

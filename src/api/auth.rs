@@ -1,7 +1,7 @@
 //! Who may do what: bearer tokens with a role each.
 //!
-//! Only digests of tokens are kept, so that comparing takes the same time however alike two tokens are, whatever their
-//! lengths.
+//! Only digests of tokens are kept, so that comparing takes the same time however alike two tokens
+//! are, whatever their lengths.
 
 use std::sync::Arc;
 
@@ -130,7 +130,8 @@ pub(super) async fn authorize(
     Ok(next.run(request).await)
 }
 
-/// What a request to a route does. A route that is not named here is taken for the most dangerous of its method.
+/// What a request to a route does. A route that is not named here is taken for the most dangerous
+/// of its method.
 fn access(method: &Method, route: &str) -> Access {
     match (method, route) {
         (_, "/healthz" | "/readyz" | "/openapi.json") => Access::Open,

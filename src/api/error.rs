@@ -56,7 +56,8 @@ impl From<Violations> for ApiError {
 }
 
 impl ApiError {
-    /// The status, and a type where the status alone does not say what is wrong. The one place that maps errors to HTTP.
+    /// The status, and a type where the status alone does not say what is wrong. The one place that
+    /// maps errors to HTTP.
     fn status(&self) -> (StatusCode, Option<&'static str>) {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, None),
@@ -169,7 +170,8 @@ fn problem(
         .into_response()
 }
 
-/// Gives every error that is no problem yet the body of one: unknown routes, wrong methods, time limits, panics.
+/// Gives every error that is no problem yet the body of one: unknown routes, wrong methods, time
+/// limits, panics.
 pub(super) async fn problems_only(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
@@ -201,7 +203,8 @@ fn bare_detail(status: StatusCode, method: &Method, path: &str) -> String {
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
 pub(super) struct ProblemSchema {
-    /// `about:blank` where the status says it all, else `/problems/` and `invalid`, `duplicate`, `paused` or `in-use`.
+    /// `about:blank` where the status says it all, else `/problems/` and `invalid`, `duplicate`,
+    /// `paused` or `in-use`.
     #[schema(examples("/problems/invalid"))]
     r#type: String,
     /// The status in words.
@@ -227,7 +230,8 @@ pub(super) struct ProblemSchema {
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "describes answers, and is never one itself")]
 pub(super) enum Problems {
-    /// A problem (RFC 9457): malformed, not allowed, unknown, in conflict, breaking a rule, or the database is away.
+    /// A problem (RFC 9457): malformed, not allowed, unknown, in conflict, breaking a rule, or the
+    /// database is away.
     #[response(status = "default", content_type = "application/problem+json")]
     Problem(#[to_schema] ProblemSchema),
 }

@@ -53,8 +53,8 @@ pub(super) async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Re
     })
 }
 
-/// Reads JSON. What is no JSON is malformed; JSON that does not fit breaks a rule of the field it does not fit, which
-/// is named from `path` on.
+/// Reads JSON. What is no JSON is malformed; JSON that does not fit breaks a rule of the field it
+/// does not fit, which is named from `path` on.
 pub(super) fn parse_json<T: DeserializeOwned>(text: &[u8], path: &str) -> Result<T, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -78,7 +78,8 @@ fn in_path(path: &str, message: &str) -> String {
     if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") }
 }
 
-/// Puts a field's path behind that of what it is in. The root of a document is `.` in `serde_path_to_error`.
+/// Puts a field's path behind that of what it is in. The root of a document is `.` in
+/// `serde_path_to_error`.
 fn join(path: &str, field: &str) -> String {
     match (path, field) {
         (path, "." | "") => path.to_owned(),
@@ -89,7 +90,8 @@ fn join(path: &str, field: &str) -> String {
 
 /// What `serde` says of a value that does not fit, as a broken rule.
 fn misfit(path: &str, message: &str) -> ApiError {
-    // The name, between the first two backticks, of a field that serde reports on behalf of what it should be in.
+    // The name, between the first two backticks, of a field that serde reports on behalf of what it
+    // should be in.
     let named = || message.split('`').nth(1).unwrap_or_default();
     let within = |name: &str| {
         if path == name || path.ends_with(&format!(".{name}")) { path.to_owned() } else { join(path, name) }

@@ -1,7 +1,8 @@
 //! The HTTP API: topics, publishing, webhooks, deliveries, dead letters.
 //!
-//! A handler parses, makes one call of [`crate::broker`] and shapes the answer. Every error is an RFC 9457 problem, whoever raised it.
-//! Requests need a bearer token wherever one is configured, and without one the server only listens on loopback.
+//! A handler parses, makes one call of [`crate::broker`] and shapes the answer. Every error is an
+//! RFC 9457 problem, whoever raised it. Requests need a bearer token wherever one is configured,
+//! and without one the server only listens on loopback.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -69,8 +70,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// The API as a service.
 pub fn router(state: ApiState) -> Router {
     let (router, openapi) = routes().split_for_parts();
-    // From the outside in. Problems stand outside of what may answer with a bare status, the time limit inside of what
-    // reports it.
+    // From the outside in. Problems stand outside of what may answer with a bare status, the time
+    // limit inside of what reports it.
     let layers = ServiceBuilder::new()
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         .layer(TraceLayer::new_for_http().make_span_with(server::request_span).on_failure(()))

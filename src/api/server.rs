@@ -15,14 +15,16 @@ use tower_http::request_id::RequestId;
 
 use super::ApiState;
 
-/// How long a connection may take to send the head of a request; an idle one is closed by it as well.
+/// How long a connection may take to send the head of a request; an idle one is closed by it as
+/// well.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests in flight may take to finish at shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait after a failed accept, most often for want of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// Serves the API until `shutdown`, then stops accepting, lets requests in flight finish within 10 s, and returns.
+/// Serves the API until `shutdown`, then stops accepting, lets requests in flight finish within 10
+/// s, and returns.
 pub async fn run(listener: TcpListener, state: ApiState, shutdown: CancellationToken) -> std::io::Result<()> {
     let service = TowerToHyperService::new(super::router(state));
     // HTTP/1 alone: telling the versions apart waits for bytes without a time limit.
@@ -43,7 +45,8 @@ pub async fn run(listener: TcpListener, state: ApiState, shutdown: CancellationT
                 continue;
             }
         };
-        // Without it a small answer may wait for an acknowledgement; if it cannot be set, that is all that happens.
+        // Without it a small answer may wait for an acknowledgement; if it cannot be set, that is
+        // all that happens.
         let _ = stream.set_nodelay(true);
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
         tokio::spawn(async move {

@@ -23,7 +23,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 
 /// Subscribe a URL to a topic.
 ///
-/// It is owed every message that is published after it was created and that its filter lets through.
+/// It is owed every message that is published after it was created and that its filter lets
+/// through.
 #[utoipa::path(
     post, path = "/webhooks", tag = "webhooks", request_body = NewWebhook,
     responses((status = 201, description = "The webhook and its secret.", body = CreatedWebhook), Problems),
@@ -100,7 +101,8 @@ async fn pause_webhook(
     Ok(JsonBody(state.broker.pause_webhook(id).await?.into()))
 }
 
-/// Release a webhook that was held or disabled. One that no request can be made for is disabled again.
+/// Release a webhook that was held or disabled. One that no request can be made for is disabled
+/// again.
 #[utoipa::path(
     post, path = "/webhooks/{id}/resume", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
     responses((status = 200, description = "The webhook as it is now.", body = Webhook), Problems),

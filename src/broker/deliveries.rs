@@ -24,7 +24,8 @@ impl Broker {
         found.ok_or_else(|| no_delivery(webhook_id, message_id))
     }
 
-    /// A page of the requests made for a delivery, oldest first; the page begins behind the `after`-th.
+    /// A page of the requests made for a delivery, oldest first; the page begins behind the
+    /// `after`-th.
     pub async fn list_attempts(
         &self,
         webhook_id: i64,

@@ -25,8 +25,8 @@ impl Broker {
         published.ok_or_else(|| BrokerError::unknown_topic(topic))
     }
 
-    /// Publishes 1 to 10,000 messages, all or none, each partition in the order given. Gives their ids in the same order;
-    /// for an idempotency key that was used before, the id of its first use.
+    /// Publishes 1 to 10,000 messages, all or none, each partition in the order given. Gives their
+    /// ids in the same order; for an idempotency key that was used before, the id of its first use.
     pub async fn publish_batch(
         &self,
         topic: &TopicRef,
@@ -72,7 +72,8 @@ fn check(message: &NewMessage) -> Result<(), Violations> {
     violations.finish()
 }
 
-/// Errors of publishing. What the database's `json` refuses, for example nesting that exceeds its stack, is the payload's.
+/// Errors of publishing. What the database's `json` refuses, for example nesting that exceeds its
+/// stack, is the payload's.
 fn refused(error: StoreError, field: &str) -> BrokerError {
     if error.refusal() == Some(Refusal::PayloadUnreadable) {
         let reason = error.database_message().unwrap_or_default();

@@ -1,8 +1,9 @@
 //! What pgtopic does for its users and operators: one method a use case, one file a noun.
 //!
-//! The HTTP API and the command line call these methods and nothing below them, so that a webhook that is created by
-//! either means the same. A method checks what it is given, asks the store, and gives types of [`crate::domain`] or a
-//! [`BrokerError`] that says, in words for whoever asked, what is wrong. Nothing here knows HTTP or SQL.
+//! The HTTP API and the command line call these methods and nothing below them, so that a webhook
+//! that is created by either means the same. A method checks what it is given, asks the store, and
+//! gives types of [`crate::domain`] or a [`BrokerError`] that says, in words for whoever asked,
+//! what is wrong. Nothing here knows HTTP or SQL.
 //!
 //! | file | use cases |
 //! |---|---|

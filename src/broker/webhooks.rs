@@ -25,8 +25,8 @@ pub struct CreatedWebhook {
 }
 
 impl Broker {
-    /// Subscribes a URL to a topic. It is owed every message that is published after it was created and that its filter
-    /// lets through. A secret is generated unless one is given.
+    /// Subscribes a URL to a topic. It is owed every message that is published after it was created
+    /// and that its filter lets through. A secret is generated unless one is given.
     pub async fn create_webhook(&self, mut new: NewWebhook) -> Result<CreatedWebhook, BrokerError> {
         let secret = new.secret.take().unwrap_or_else(SigningKey::generate);
         let mut violations = new.check().err().unwrap_or_default();
@@ -81,7 +81,8 @@ impl Broker {
         self.update_webhook(id, &WebhookChanges::pause(true)).await
     }
 
-    /// Releases a webhook that was held or disabled. One that no request can be made for is disabled again.
+    /// Releases a webhook that was held or disabled. One that no request can be made for is
+    /// disabled again.
     pub async fn resume_webhook(&self, id: i64) -> Result<Webhook, BrokerError> {
         self.update_webhook(id, &WebhookChanges::pause(false)).await
     }

@@ -30,8 +30,8 @@ const DATABASE: &str = "postgres";
 
 /// Try pgtopic: starts a PostgreSQL of its own, the HTTP API and a worker
 ///
-/// Needs nothing but installed PostgreSQL binaries, and leaves nothing running. Another database in the
-/// settings is left alone. Webhooks may point to this machine.
+/// Needs nothing but installed PostgreSQL binaries, and leaves nothing running. Another database in
+/// the settings is left alone. Webhooks may point to this machine.
 #[derive(Args)]
 pub(super) struct Dev {
     /// Add a topic, two webhooks, a receiver and traffic, and show what arrives
@@ -149,8 +149,9 @@ impl Dev {
     }
 }
 
-/// Makes the data anew where this pgtopic cannot go on with what an older or newer one has kept. Until the first release, a schema
-/// is edited in place, and no migration leads from one edition to the next.
+/// Makes the data anew where this pgtopic cannot go on with what an older or newer one has kept.
+/// Until the first release, a schema is edited in place, and no migration leads from one edition to
+/// the next.
 async fn renew_if_outdated(
     postgres: &mut EmbeddedPostgres,
     database: &DatabaseConfig,
@@ -192,7 +193,8 @@ async fn bind_near(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), CliE
     }
 }
 
-/// Where data is kept between runs. Root's own files are closed to the account that runs the server.
+/// Where data is kept between runs. Root's own files are closed to the account that runs the
+/// server.
 fn default_data_dir(environment: &[(String, String)], root: bool) -> Result<PathBuf, CliError> {
     let variable = |wanted: &str| {
         let found = environment.iter().find(|(name, value)| name == wanted && !value.is_empty());

@@ -14,7 +14,8 @@ use crate::{
 
 /// Create the schema or bring it up to date
 ///
-/// Safe to run beside live publishers, workers and other migrations; running it again changes nothing.
+/// Safe to run beside live publishers, workers and other migrations; running it again changes
+/// nothing.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Migrate {

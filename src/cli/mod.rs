@@ -1,7 +1,8 @@
-//! The command line. One file a command; what several share is in `flags`, `service`, `tasks` and `error`.
+//! The command line. One file a command; what several share is in `flags`, `service`, `tasks` and
+//! `error`.
 //!
-//! A command gets its settings and one cancellation token. The first SIGINT or SIGTERM cancels the token, and the command
-//! ends in good order; the second ends the process at once.
+//! A command gets its settings and one cancellation token. The first SIGINT or SIGTERM cancels the
+//! token, and the command ends in good order; the second ends the process at once.
 
 mod api;
 mod bench;

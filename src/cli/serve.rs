@@ -11,7 +11,8 @@ use super::{
 
 /// Run the HTTP API and a worker in one process
 ///
-/// Migrates the schema first. The database must be reachable at the start; later outages are waited out.
+/// Migrates the schema first. The database must be reachable at the start; later outages are waited
+/// out.
 #[derive(Args)]
 pub(super) struct Serve {
     #[command(flatten)]

@@ -31,7 +31,8 @@ pub(super) async fn api(
 
 /// Delivers.
 pub(super) async fn worker(config: Config, shutdown: CancellationToken) -> Result<(), CliError> {
-    // A pool of its own: requests to the API must not make deliveries wait for a connection, nor the other way round.
+    // A pool of its own: requests to the API must not make deliveries wait for a connection, nor
+    // the other way round.
     let store = Store::new(&config.database)?;
     worker::run(store, &config.worker, &config.delivery, shutdown)
         .await

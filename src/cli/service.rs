@@ -18,7 +18,8 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// Connects and migrates, which is safe for several processes at once. `None` if the token was cancelled meanwhile.
+    /// Connects and migrates, which is safe for several processes at once. `None` if the token was
+    /// cancelled meanwhile.
     pub(super) async fn start(config: Config, shutdown: CancellationToken) -> Result<Option<Self>, CliError> {
         let store = Store::new(&config.database)?;
         let Some(prepared) = shutdown.run_until_cancelled(prepare(&store, &config)).await else {
@@ -55,7 +56,8 @@ pub(super) async fn listen(config: &Config) -> Result<TcpListener, CliError> {
         .map_err(|error| CliError::Failed(format!("cannot listen on {address} (api.bind): {error}")))
 }
 
-/// Brings the schema up to date, where the settings say so, and tells what an operator should know of it.
+/// Brings the schema up to date, where the settings say so, and tells what an operator should know
+/// of it.
 async fn prepare(store: &Store, config: &Config) -> Result<(), StoreError> {
     let schema = if config.database.migrate {
         let migrated = store.migrate().await?;

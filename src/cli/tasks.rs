@@ -58,7 +58,8 @@ impl Tasks {
         self.running.spawn(async move { (name, part.await.map_err(|error| error.to_string())) });
     }
 
-    /// Runs until every part has ended. One that ends before the token is cancelled, or fails, ends the others too.
+    /// Runs until every part has ended. One that ends before the token is cancelled, or fails, ends
+    /// the others too.
     pub(super) async fn join(mut self) -> Result<(), CliError> {
         let mut outcome = Ok(());
         while let Some(ended) = self.running.join_next().await {

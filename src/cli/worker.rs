@@ -11,7 +11,8 @@ use super::{
 
 /// Run a worker alone
 ///
-/// Migrates the schema first. Any number of them may run: they share the lanes, and take over from one that dies.
+/// Migrates the schema first. Any number of them may run: they share the lanes, and take over from
+/// one that dies.
 #[derive(Args)]
 pub(super) struct Worker {
     #[command(flatten)]

@@ -8,8 +8,8 @@ use crate::domain::policy;
 impl Config {
     /// Checks every range.
     ///
-    /// Rules that need more than the number stay with their owner: the URLs and the schema's name with the store, bind
-    /// address and tokens with the API.
+    /// Rules that need more than the number stay with their owner: the URLs and the schema's name
+    /// with the store, bind address and tokens with the API.
     pub(super) fn check(&self, origins: &Origins) -> Result<(), ConfigError> {
         let check = Check { origins };
         if self.database.pooler == Pooler::Transaction && self.database.listen_url.is_none() {

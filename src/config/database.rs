@@ -22,7 +22,8 @@ pub struct DatabaseConfig {
     pub schema: String,
     /// Connections in the pool at most. Default 16.
     pub pool_size: usize,
-    /// Whether `serve`, `api` and `worker` bring the schema up to date when they start. Default true.
+    /// Whether `serve`, `api` and `worker` bring the schema up to date when they start. Default
+    /// true.
     pub migrate: bool,
     /// PEM file of certificate authorities to trust for TLS, beside the system's. No default.
     #[serde(deserialize_with = "empty_is_none")]
@@ -30,7 +31,8 @@ pub struct DatabaseConfig {
 }
 
 impl DatabaseConfig {
-    /// Whether `url` leads through a transaction pooler, so that sessions keep nothing from one transaction to the next.
+    /// Whether `url` leads through a transaction pooler, so that sessions keep nothing from one
+    /// transaction to the next.
     pub fn is_pooled(&self) -> bool {
         match self.pooler {
             Pooler::Auto => self.listen_url.is_some(),

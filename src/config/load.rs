@@ -115,7 +115,8 @@ impl Source for Layer {
 impl Layer {
     fn from_toml(name: &str, text: &str) -> Result<Self, ConfigError> {
         let tree = File::from_str(text, FileFormat::Toml).collect().map_err(|error| {
-            // The parser quotes the line, which may hold a password: keep the place and the reason only.
+            // The parser quotes the line, which may hold a password: keep the place and the reason
+            // only.
             let text = match &error {
                 ::config::ConfigError::FileParse { cause, .. } => cause.to_string(),
                 other => other.to_string(),
@@ -176,8 +177,9 @@ impl Layer {
     }
 }
 
-/// Kubernetes gives every container variables about every service, so a service called "pgtopic" makes some with our
-/// prefix: `PGTOPIC_SERVICE_HOST`, `PGTOPIC_PORT`, `PGTOPIC_PORT_8000_TCP_ADDR`, … None of them is a setting of ours.
+/// Kubernetes gives every container variables about every service, so a service called "pgtopic"
+/// makes some with our prefix: `PGTOPIC_SERVICE_HOST`, `PGTOPIC_PORT`,
+/// `PGTOPIC_PORT_8000_TCP_ADDR`, … None of them is a setting of ours.
 fn is_service_link(rest: &str) -> bool {
     !rest.contains("__")
         && (rest == "PORT"
@@ -218,8 +220,8 @@ impl Known {
         Ok(())
     }
 
-    /// A list may be one comma-separated text in every source. (Refusing it in a file would quote it in the error, and
-    /// `api.tokens` is secret.)
+    /// A list may be one comma-separated text in every source. (Refusing it in a file would quote
+    /// it in the error, and `api.tokens` is secret.)
     fn split_lists(&self, layer: &mut Layer) {
         for (key, value) in &mut layer.0 {
             if !self.lists.contains(key) {

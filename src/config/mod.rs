@@ -1,7 +1,9 @@
-//! Settings, a file and a struct for each section: `config/pgtopic.toml` compiled in, then the file of `--config`, the environment, and flags.
+//! Settings, a file and a struct for each section: `config/pgtopic.toml` compiled in, then the file
+//! of `--config`, the environment, and flags.
 //!
-//! Every key, its default and unit are in `config/pgtopic.toml`. Unknown keys are errors, secrets never appear in
-//! `Debug` or in errors. [`Config::load`] brings the sources together, [`Config::default`] is the compiled-in file alone.
+//! Every key, its default and unit are in `config/pgtopic.toml`. Unknown keys are errors, secrets
+//! never appear in `Debug` or in errors. [`Config::load`] brings the sources together,
+//! [`Config::default`] is the compiled-in file alone.
 
 mod api;
 mod check;

@@ -8,7 +8,8 @@ use super::empty_is_none_word;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WakeConfig {
-    /// Whether transactions that publish NOTIFY, for all processes of the schema. Default: not set, which leaves it as it is.
+    /// Whether transactions that publish NOTIFY, for all processes of the schema. Default: not set,
+    /// which leaves it as it is.
     #[serde(deserialize_with = "empty_is_none_word")]
     pub notify: Option<Notify>,
 }

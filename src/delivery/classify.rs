@@ -94,7 +94,8 @@ fn excerpt(body: &[u8]) -> Option<String> {
     (!body.is_empty()).then(|| String::from_utf8_lossy(body).replace('\0', "\u{fffd}"))
 }
 
-/// An error and all its causes in one line. The cause of a failed connection is only in its sources.
+/// An error and all its causes in one line. The cause of a failed connection is only in its
+/// sources.
 pub(super) fn describe(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     for cause in chain(error).map(ToString::to_string) {

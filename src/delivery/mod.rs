@@ -2,15 +2,18 @@
 //!
 //! What is promised:
 //!
-//! - The body of a `raw` webhook is the payload byte for byte, and the signature covers exactly the bytes sent.
-//! - [`send`] always comes back with an [`AttemptResult`](crate::domain::attempt::AttemptResult): within the webhook's
-//!   timeout, body included, whatever the receiver does. It never panics and never retries a request of which one byte
-//!   may have left.
+//! - The body of a `raw` webhook is the payload byte for byte, and the signature covers exactly the
+//!   bytes sent.
+//! - [`send`] always comes back with an [`AttemptResult`](crate::domain::attempt::AttemptResult):
+//!   within the webhook's timeout, body included, whatever the receiver does. It never panics and
+//!   never retries a request of which one byte may have left.
 //! - Only 2xx is success. Redirects are never followed and no proxy is ever used.
-//! - No connection is made to an address that [`AddressGuard`] refuses: the guard sees the address itself, after name
-//!   resolution, so a name cannot be pointed elsewhere between the check and the connection.
+//! - No connection is made to an address that [`AddressGuard`] refuses: the guard sees the address
+//!   itself, after name resolution, so a name cannot be pointed elsewhere between the check and the
+//!   connection.
 //! - Dropping the future of [`send`] closes its connection at once.
-//! - Secrets, header values and paths of URLs appear in no error text and in no `Debug` output of this module.
+//! - Secrets, header values and paths of URLs appear in no error text and in no `Debug` output of
+//!   this module.
 //!
 //! | folder or file | what it does |
 //! |---|---|

@@ -12,13 +12,16 @@ use crate::domain::{
     message::Message,
 };
 
-/// Makes one request for `messages`, which are consecutive messages of one lane, and says how it ended.
+/// Makes one request for `messages`, which are consecutive messages of one lane, and says how it
+/// ended.
 ///
-/// Takes no longer than the webhook's timeout, from the connection to the end of the answer's body. `attempt` is 1 at
-/// first; `replay` marks what is sent again by request. The request is named (`webhook-id`, `webhook-position`,
-/// partition, message headers) after the last of the messages. Dropping the future closes the connection.
+/// Takes no longer than the webhook's timeout, from the connection to the end of the answer's body.
+/// `attempt` is 1 at first; `replay` marks what is sent again by request. The request is named
+/// (`webhook-id`, `webhook-position`, partition, message headers) after the last of the messages.
+/// Dropping the future closes the connection.
 ///
-/// No messages, or more than the webhook's batch size, are a failure of class `request`: nothing is sent.
+/// No messages, or more than the webhook's batch size, are a failure of class `request`: nothing is
+/// sent.
 pub async fn send(
     client: &Client,
     target: &PreparedTarget,

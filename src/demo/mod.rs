@@ -1,7 +1,8 @@
 //! `pgtopic dev --demo`: a topic, two webhooks, a receiver and traffic.
 //!
-//! Everything goes through the public interfaces, as an application would: HTTP, and SQL for half of the messages. One
-//! webhook refuses a request now and then. What arrives is printed, and the order of every partition is checked.
+//! Everything goes through the public interfaces, as an application would: HTTP, and SQL for half
+//! of the messages. One webhook refuses a request now and then. What arrives is printed, and the
+//! order of every partition is checked.
 
 mod client;
 mod error;

@@ -1,4 +1,5 @@
-//! The demo's publisher: a few messages a second over several partitions, by HTTP and by SQL in turn.
+//! The demo's publisher: a few messages a second over several partitions, by HTTP and by SQL in
+//! turn.
 
 use std::{
     sync::{

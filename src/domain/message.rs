@@ -19,7 +19,8 @@ pub struct Message {
     pub id: i64,
     /// Its partition key.
     pub partition_key: Arc<str>,
-    /// The payload, byte for byte as it was published: what is signed and sent. Clones share the bytes.
+    /// The payload, byte for byte as it was published: what is signed and sent. Clones share the
+    /// bytes.
     pub payload: Bytes,
     /// The message's own headers: a JSON object of strings, unparsed.
     pub headers: Option<String>,
@@ -99,7 +100,8 @@ pub struct NewMessage {
     pub partition_key: Option<String>,
     /// Headers sent with the message: at most 64, of at most 8192 bytes as JSON.
     pub headers: Option<Headers>,
-    /// Publishing again with a key that was used in this topic publishes nothing and answers the first id.
+    /// Publishing again with a key that was used in this topic publishes nothing and answers the
+    /// first id.
     pub idempotency_key: Option<String>,
 }
 

@@ -1,4 +1,5 @@
-//! The words of pgtopic as types, and its pure rules. Nothing in here does I/O, and nothing knows HTTP, SQL or OpenAPI.
+//! The words of pgtopic as types, and its pure rules. Nothing in here does I/O, and nothing knows
+//! HTTP, SQL or OpenAPI.
 
 pub mod attempt;
 pub mod dead_letter;

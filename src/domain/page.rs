@@ -19,7 +19,8 @@ pub struct Page {
 }
 
 impl Page {
-    /// The page that somebody asks for: `limit` items, 100 where it is `None`, behind the id `after`.
+    /// The page that somebody asks for: `limit` items, 100 where it is `None`, behind the id
+    /// `after`.
     ///
     /// # Errors
     /// Names `limit` where it is not 1 to 1000.
@@ -47,8 +48,8 @@ impl Page {
 pub struct Items<T> {
     /// What is on the page.
     pub items: Vec<T>,
-    /// Give this as `after` for the next page; null ends the list. A page may be short, or even empty, and not the
-    /// last: the server looks at a bounded number of rows for each.
+    /// Give this as `after` for the next page; null ends the list. A page may be short, or even
+    /// empty, and not the last: the server looks at a bounded number of rows for each.
     pub next: Option<i64>,
 }
 

@@ -1,5 +1,5 @@
-//! A webhook's policy: attempts, back-off, limits. What each number may be stands here alone; the database holds a CHECK for
-//! each, and a test compares the two.
+//! A webhook's policy: attempts, back-off, limits. What each number may be stands here alone; the
+//! database holds a CHECK for each, and a test compares the two.
 
 use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 

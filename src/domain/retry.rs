@@ -20,8 +20,9 @@ pub enum AfterFailure {
 
 /// Decides what follows the `failures`-th failure (1 is the first) of a lane's head.
 ///
-/// `random` is uniform in 0..1 and lengthens the delay by up to [`JITTER`]. `retry_after` is what the receiver asked
-/// for; it lengthens a delay and never shortens it. No delay exceeds the policy's `max_backoff`.
+/// `random` is uniform in 0..1 and lengthens the delay by up to [`JITTER`]. `retry_after` is what
+/// the receiver asked for; it lengthens a delay and never shortens it. No delay exceeds the
+/// policy's `max_backoff`.
 pub fn after_failure(
     policy: &Policy,
     failures: u32,
@@ -39,7 +40,8 @@ pub fn after_failure(
     )
 }
 
-/// The delay after the `failures`-th failure: `factor^failures` seconds and up to a fifth more, capped.
+/// The delay after the `failures`-th failure: `factor^failures` seconds and up to a fifth more,
+/// capped.
 fn backoff(policy: &Policy, failures: u32, random: f64) -> Duration {
     let seconds = policy.backoff_factor.powf(f64::from(failures)) * (1.0 + JITTER * random);
     // A power that overflows is infinite, which no Duration holds: the cap stands in for it.

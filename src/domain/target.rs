@@ -21,7 +21,8 @@ pub struct Target {
     pub headers: Vec<(String, String)>,
     /// What the body is made of.
     pub format: Format,
-    /// How many consecutive messages of a lane one request may carry; more than 1 sends a JSON array.
+    /// How many consecutive messages of a lane one request may carry; more than 1 sends a JSON
+    /// array.
     pub batch_size: usize,
     /// Retries, backoff, timeout.
     pub policy: Policy,
@@ -57,7 +58,8 @@ pub struct TargetRow {
     pub target: Result<Target, UnreadableTarget>,
 }
 
-/// Why a webhook's row cannot be read. Messages are one line, and show no value that may be a secret.
+/// Why a webhook's row cannot be read. Messages are one line, and show no value that may be a
+/// secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnreadableTarget {
     /// The headers are no JSON object of strings.

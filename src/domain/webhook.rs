@@ -1,4 +1,5 @@
-//! A webhook: the subscription of a URL to a topic, with its own policy; and the rules that a new one must keep.
+//! A webhook: the subscription of a URL to a topic, with its own policy; and the rules that a new
+//! one must keep.
 //!
 //! The rules of URLs, header names and secrets are those of sending, and are checked there.
 
@@ -76,8 +77,8 @@ impl WebhookState {
     }
 }
 
-/// A webhook as its operators see it. A policy field that is null means the worker's `delivery` default. Secrets never
-/// show, and of the headers, which may hold credentials, only the names do.
+/// A webhook as its operators see it. A policy field that is null means the worker's `delivery`
+/// default. Secrets never show, and of the headers, which may hold credentials, only the names do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Webhook {
     /// Its id.
@@ -114,8 +115,8 @@ pub struct Webhook {
     pub state: WebhookState,
     /// Whether it is held; its backlog is kept.
     pub paused: bool,
-    /// Why requests stopped: the receiver answered 410 Gone, or SQL wrote settings that no request can be made of. Null
-    /// while enabled. The backlog is kept.
+    /// Why requests stopped: the receiver answered 410 Gone, or SQL wrote settings that no request
+    /// can be made of. Null while enabled. The backlog is kept.
     pub disabled_reason: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
@@ -165,7 +166,8 @@ pub enum FilterKind {
     Unreadable(String),
 }
 
-/// A webhook to be created. A policy field that is left out or null means the worker's `delivery` default.
+/// A webhook to be created. A policy field that is left out or null means the worker's `delivery`
+/// default.
 ///
 /// No `Debug`: headers may hold credentials.
 #[derive(Clone, Default)]
@@ -184,7 +186,8 @@ pub struct NewWebhook {
     pub filter: Option<String>,
     /// What the body of a request is made of.
     pub format: Format,
-    /// Consecutive messages of a lane that one request may carry, 1 to 1000; more than 1 sends a JSON array.
+    /// Consecutive messages of a lane that one request may carry, 1 to 1000; more than 1 sends a
+    /// JSON array.
     pub batch_size: Option<i32>,
     /// Attempts before the dead letter.
     pub max_retries: Option<i32>,
@@ -200,7 +203,8 @@ pub struct NewWebhook {
     pub max_in_flight: Option<i32>,
     /// Requests a second at most, in each worker.
     pub rate_limit_per_second: Option<f64>,
-    /// Whether somebody asked where to start from. Refused by name: a webhook gets what is published after it.
+    /// Whether somebody asked where to start from. Refused by name: a webhook gets what is
+    /// published after it.
     pub start_from: bool,
 }
 
@@ -252,7 +256,8 @@ impl NewWebhook {
 pub struct WebhookChanges {
     /// Where requests go.
     pub url: Option<String>,
-    /// Headers sent with every request, in place of all there were: at most 64, of at most 8192 bytes as JSON.
+    /// Headers sent with every request, in place of all there were: at most 64, of at most 8192
+    /// bytes as JSON.
     pub headers: Option<Headers>,
     /// A jsonpath predicate, for messages published from now on; null lets everything through.
     pub filter: Option<Option<String>>,

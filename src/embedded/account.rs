@@ -50,8 +50,9 @@ pub(super) fn owner(account: Option<&Account>) -> u32 {
     account.map_or_else(|| Uid::effective().as_raw(), |account| account.uid)
 }
 
-/// Prepares a command of PostgreSQL: its account, its own process group so that Ctrl-C at the terminal does not reach it,
-/// a directory that never goes away, and nothing of the caller's environment that PostgreSQL would obey.
+/// Prepares a command of PostgreSQL: its account, its own process group so that Ctrl-C at the
+/// terminal does not reach it, a directory that never goes away, and nothing of the caller's
+/// environment that PostgreSQL would obey.
 pub(super) fn prepare(command: &mut Command, account: Option<&Account>) {
     if let Some(account) = account {
         account.run(command);

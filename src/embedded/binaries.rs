@@ -17,7 +17,8 @@ const VERSIONED: [(&str, &str, &str); 5] = [
     ("/Applications/Postgres.app/Contents/Versions", "", "bin"),
 ];
 
-/// The directory of `postgres` and `initdb`: the one that was asked for, the one `pg_config` names, or the newest.
+/// The directory of `postgres` and `initdb`: the one that was asked for, the one `pg_config` names,
+/// or the newest.
 pub(super) fn find(asked: Option<&Path>) -> Result<PathBuf, EmbeddedError> {
     if let Some(asked) = asked {
         let directory = std::path::absolute(asked).unwrap_or_else(|_| asked.to_owned());

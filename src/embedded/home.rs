@@ -16,7 +16,8 @@ use super::{
     error::EmbeddedError,
 };
 
-/// The longest path that fits a Unix socket's address on every system, less what PostgreSQL appends to the directory.
+/// The longest path that fits a Unix socket's address on every system, less what PostgreSQL appends
+/// to the directory.
 const SOCKET_DIR_MAX: usize = 103 - "/.s.PGSQL.65535".len();
 
 /// An open home. While it is open no other process can open it.
@@ -92,7 +93,8 @@ impl Home {
         Ok(aside)
     }
 
-    /// Makes the cluster, if there is none. A cluster that is there is complete: it gets its name last.
+    /// Makes the cluster, if there is none. A cluster that is there is complete: it gets its name
+    /// last.
     pub(super) async fn init(
         &self,
         binaries: &Path,
@@ -160,9 +162,11 @@ fn temporary_dir(account: Option<&Account>) -> Result<TempDir, EmbeddedError> {
     Ok(directory)
 }
 
-/// Makes sure that the directory is there and is ours. One that holds something else is never touched.
+/// Makes sure that the directory is there and is ours. One that holds something else is never
+/// touched.
 fn make_own(path: &Path, account: Option<&Account>) -> io::Result<()> {
-    // Closed from the start; directories above it stay open to the account that has to pass through them.
+    // Closed from the start; directories above it stay open to the account that has to pass through
+    // them.
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }

@@ -1,11 +1,13 @@
-//! A PostgreSQL of our own, started from binaries that are installed: for `pgtopic dev` and for tests.
+//! A PostgreSQL of our own, started from binaries that are installed: for `pgtopic dev` and for
+//! tests.
 //!
-//! Works for an ordinary user and for root, as whom the server is run by the account `postgres`, else `nobody`. The
-//! server is a direct child and never outlives this process: [`Drop`] stops it, and should this process be killed, a
-//! watchdog does. Should even the watchdog be killed, the next start on the same directory stops the server that was
-//! left over.
+//! Works for an ordinary user and for root, as whom the server is run by the account `postgres`,
+//! else `nobody`. The server is a direct child and never outlives this process: [`Drop`] stops it,
+//! and should this process be killed, a watchdog does. Should even the watchdog be killed, the next
+//! start on the same directory stops the server that was left over.
 //!
-//! A home directory holds: `data/` (the cluster), the Unix socket, `server.log`, `password` (for TCP) and `lock`.
+//! A home directory holds: `data/` (the cluster), the Unix socket, `server.log`, `password` (for
+//! TCP) and `lock`.
 
 mod account;
 mod binaries;
@@ -32,8 +34,8 @@ pub use self::{
     settings::{Settings, ShutdownMode},
 };
 
-/// A running server, or one that [`stop`](Self::stop) or [`kill`](Self::kill) ended and [`start_again`](Self::start_again)
-/// may start.
+/// A running server, or one that [`stop`](Self::stop) or [`kill`](Self::kill) ended and
+/// [`start_again`](Self::start_again) may start.
 ///
 /// Dropping it stops the server at once, and removes a temporary directory.
 pub struct EmbeddedPostgres {
@@ -49,7 +51,8 @@ const SOCKET_PORT: u16 = 5432;
 const TCP_PORT: u16 = 54320;
 
 impl EmbeddedPostgres {
-    /// Makes the cluster if there is none, and starts the server. Ready for connections when it returns.
+    /// Makes the cluster if there is none, and starts the server. Ready for connections when it
+    /// returns.
     pub async fn start(settings: Settings) -> Result<Self, EmbeddedError> {
         let binaries = binaries::find(settings.pg_bin.as_deref())?;
         let account = Account::for_server()?;
@@ -63,7 +66,8 @@ impl EmbeddedPostgres {
         Ok(postgres)
     }
 
-    /// Starts the server after [`stop`](Self::stop) or [`kill`](Self::kill); does nothing while it runs.
+    /// Starts the server after [`stop`](Self::stop) or [`kill`](Self::kill); does nothing while it
+    /// runs.
     pub async fn start_again(&mut self) -> Result<(), EmbeddedError> {
         if self.server.is_none() {
             self.server = Some(Server::start(&self.cluster).await?);
@@ -71,8 +75,8 @@ impl EmbeddedPostgres {
         Ok(())
     }
 
-    /// Stops the server, puts its cluster aside, and starts it with a new one. Says where the old one is; one that was put aside
-    /// before is removed.
+    /// Stops the server, puts its cluster aside, and starts it with a new one. Says where the old
+    /// one is; one that was put aside before is removed.
     pub async fn start_anew(&mut self) -> Result<PathBuf, EmbeddedError> {
         self.stop(ShutdownMode::Fast).await?;
         let Cluster { home, binaries, account, settings, .. } = &mut self.cluster;

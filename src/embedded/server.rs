@@ -25,7 +25,8 @@ use super::{
 /// How long a start may take; recovery after a crash is part of it.
 const START_LIMIT: Duration = Duration::from_mins(2);
 
-/// How long the processes of a killed postmaster may take to notice: one that is flushing a checkpoint finishes that first.
+/// How long the processes of a killed postmaster may take to notice: one that is flushing a
+/// checkpoint finishes that first.
 const ORPHANS_LIMIT: Duration = Duration::from_mins(1);
 
 /// How long a stop may take before the process is killed.
@@ -94,8 +95,8 @@ impl Server {
         Ok((Self { child, log, _watchdog: watchdog }, log_start))
     }
 
-    /// Waits until the server is ready, or gives the status it ended with. The server says "ready" in the eighth line of
-    /// its own pid file.
+    /// Waits until the server is ready, or gives the status it ended with. The server says "ready"
+    /// in the eighth line of its own pid file.
     async fn ready(&mut self, data: &Path) -> Result<Option<ExitStatus>, EmbeddedError> {
         let begun = Instant::now();
         let pid_file = data.join("postmaster.pid");
@@ -231,8 +232,9 @@ fn reason(words: &str, status: ExitStatus) -> String {
 
 /// Stops a server that an earlier process left running on this home.
 ///
-/// The caller holds the home's lock, so nobody uses that server. Its process id is believed only if the process that
-/// listens on the server's socket has it: a number in an old file may be anybody's by now.
+/// The caller holds the home's lock, so nobody uses that server. Its process id is believed only if
+/// the process that listens on the server's socket has it: a number in an old file may be anybody's
+/// by now.
 pub(super) async fn stop_left_over(home: &Home) -> Result<(), EmbeddedError> {
     let Some(found) = left_over(home).await else { return Ok(()) };
     tracing::info!(process_id = found.as_raw(), "stopping a PostgreSQL that an earlier run left behind");

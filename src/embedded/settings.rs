@@ -5,11 +5,13 @@ use std::path::PathBuf;
 /// How to start the server.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Where the cluster lives; made if it does not exist. `None` is a temporary directory, removed on drop.
+    /// Where the cluster lives; made if it does not exist. `None` is a temporary directory, removed
+    /// on drop.
     pub data_dir: Option<PathBuf>,
     /// Whether commits survive a crash of the machine. Without, everything is faster.
     pub durable: bool,
-    /// Whether to listen on a port of 127.0.0.1 too, with a password; see [`EmbeddedPostgres::tcp_url`].
+    /// Whether to listen on a port of 127.0.0.1 too, with a password; see
+    /// [`EmbeddedPostgres::tcp_url`].
     pub tcp: bool,
     /// Further server parameters, such as `max_connections`.
     pub parameters: Vec<(String, String)>,

@@ -1,8 +1,9 @@
 //! Stops the server, or another child, when this process is killed.
 //!
-//! A process that is killed runs no destructor, and a static is never dropped at all (tests keep their shared server in
-//! one). So a tiny shell waits for the end of a pipe whose other end only this process holds: however this process ends,
-//! the system closes the pipe, and the shell stops the server and removes a temporary directory.
+//! A process that is killed runs no destructor, and a static is never dropped at all (tests keep
+//! their shared server in one). So a tiny shell waits for the end of a pipe whose other end only
+//! this process holds: however this process ends, the system closes the pipe, and the shell stops
+//! the server and removes a temporary directory.
 
 use std::{
     io,
@@ -11,8 +12,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// $1 the server's process id, $2 the signal, $3 a directory to remove or nothing. The wait is bounded: where nobody
-/// collects orphans, a process that ended stays visible.
+/// $1 the server's process id, $2 the signal, $3 a directory to remove or nothing. The wait is
+/// bounded: where nobody collects orphans, a process that ended stays visible.
 const SCRIPT: &str = r#"
 cat >/dev/null
 kill -s "$2" "$1" || exit 0
@@ -42,7 +43,8 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // The whole group: the shell may have `cat` as a child. Fails only if they are gone already.
+        // The whole group: the shell may have `cat` as a child. Fails only if they are gone
+        // already.
         if let Ok(group) = i32::try_from(self.0.id()) {
             let _ = nix::sys::signal::killpg(
                 nix::unistd::Pid::from_raw(group),

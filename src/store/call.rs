@@ -1,4 +1,5 @@
-//! One statement on one connection: what it is given, what it gives, and what becomes of the connection.
+//! One statement on one connection: what it is given, what it gives, and what becomes of the
+//! connection.
 
 use std::pin::pin;
 
@@ -9,7 +10,8 @@ use tokio_postgres::{Client, Row, RowStream, types::ToSql};
 /// What a statement is given.
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// A call of the engine's functions that takes longer has a bad plan, or none of its time is its own.
+/// A call of the engine's functions that takes longer has a bad plan, or none of its time is its
+/// own.
 pub(super) const SLOW_CALL: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// A statement: its text in its file, and for the schema in use.

@@ -42,14 +42,15 @@ impl Purpose {
         }
     }
 
-    /// How long this process waits for the answer. The server's limit comes first and says clearly that nothing was done.
+    /// How long this process waits for the answer. The server's limit comes first and says clearly
+    /// that nothing was done.
     pub(super) fn answer_timeout(self) -> Duration {
         self.statement_timeout() + Duration::from_secs(2)
     }
 
-    /// What holds in every session of our own, and in every transaction through a pooler. Nothing may hold a lock for long,
-    /// whatever happens to its client. The search path comes first: until then, names that a stranger has planted in a schema
-    /// of the default path could be meant.
+    /// What holds in every session of our own, and in every transaction through a pooler. Nothing
+    /// may hold a lock for long, whatever happens to its client. The search path comes first: until
+    /// then, names that a stranger has planted in a schema of the default path could be meant.
     fn settings(self, schema: &Schema, set: &str) -> String {
         let milliseconds = |time: Duration| time.as_millis();
         [
@@ -63,7 +64,8 @@ impl Purpose {
         .join("; ")
     }
 
-    /// What a session of our own is told. Statements rely on a new snapshot each, so the isolation level is pinned.
+    /// What a session of our own is told. Statements rely on a new snapshot each, so the isolation
+    /// level is pinned.
     pub(super) fn session_settings(self, schema: &Schema) -> String {
         format!("{}; SET default_transaction_isolation = 'read committed'", self.settings(schema, "SET"))
     }
@@ -74,8 +76,8 @@ impl Purpose {
     }
 }
 
-/// Where every session and function looks names up: nobody but the owner may create anything there. The session's temporary
-/// objects come last.
+/// Where every session and function looks names up: nobody but the owner may create anything there.
+/// The session's temporary objects come last.
 fn search_path(schema: &Schema) -> String {
     format!("search_path = pg_catalog, {}, pg_temp", schema.quoted())
 }
@@ -136,8 +138,8 @@ impl Connector {
         builder.build().map_err(|error| StoreError::Connect(chain(&error)))
     }
 
-    /// A connection of its own, past any pooler, and the part of it that must be polled. Nothing was said on it yet: the caller
-    /// polls, and says [`Purpose::session_settings`] first.
+    /// A connection of its own, past any pooler, and the part of it that must be polled. Nothing
+    /// was said on it yet: the caller polls, and says [`Purpose::session_settings`] first.
     pub(super) async fn connect(&self) -> Result<(Client, Connection), StoreError> {
         let cannot = |why: String| StoreError::Connect(format!("{}: {why}", addresses(&self.listen)));
         tokio::time::timeout(CONNECT_TIMEOUT, self.listen.connect(self.tls.clone()))
@@ -146,7 +148,8 @@ impl Connector {
             .map_err(|error| cannot(super::error::describe(&error)))
     }
 
-    /// The same, polled until it ends and with its search path pinned; no statement on it has a limit in time.
+    /// The same, polled until it ends and with its search path pinned; no statement on it has a
+    /// limit in time.
     pub(super) async fn direct(&self) -> Result<(Client, JoinHandle<()>), StoreError> {
         let (client, connection) = self.connect().await?;
         let driver = tokio::spawn(async move {

@@ -57,8 +57,8 @@ impl Store {
         super::scanned_page(&rows, items, page, |delivery| delivery.message_id).map(Some)
     }
 
-    /// The requests made for one delivery, oldest first, of which `page.after` are skipped; `None` if the webhook's
-    /// topic has no such message.
+    /// The requests made for one delivery, oldest first, of which `page.after` are skipped; `None`
+    /// if the webhook's topic has no such message.
     pub async fn list_attempts(
         &self,
         webhook_id: i64,

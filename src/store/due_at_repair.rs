@@ -26,7 +26,8 @@ pub struct Correction {
 }
 
 impl Store {
-    /// Looks at some of the lanes that are due later, and corrects those that only a step of the clock explains.
+    /// Looks at some of the lanes that are due later, and corrects those that only a step of the
+    /// clock explains.
     pub async fn repair_due_at(&self, after: AheadOf, lanes: i32) -> Result<Correction, StoreError> {
         let rows =
             self.call(sql!("lanes/repair_due_at"), &[&after.webhook_id, &after.due_at, &lanes]).await?;

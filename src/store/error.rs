@@ -37,7 +37,8 @@ pub enum StoreError {
     Unexpected(String),
 }
 
-/// What a caller asked for that cannot be. It is no fault of anybody's, and is told to whoever asked.
+/// What a caller asked for that cannot be. It is no fault of anybody's, and is told to whoever
+/// asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// There is a topic of this name already.
@@ -78,7 +79,8 @@ impl StoreError {
         self.sql_state().map(SqlState::code)
     }
 
-    /// Whether the statement had no effect for certain: PostgreSQL refused it, or it was never sent.
+    /// Whether the statement had no effect for certain: PostgreSQL refused it, or it was never
+    /// sent.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Database(error) => {
@@ -89,8 +91,9 @@ impl StoreError {
         }
     }
 
-    /// Whether a row of those that a statement was about may be why PostgreSQL refused it: one that is damaged, breaks a rule,
-    /// or is refused by somebody's trigger (P0001). The others may go through without it.
+    /// Whether a row of those that a statement was about may be why PostgreSQL refused it: one that
+    /// is damaged, breaks a rule, or is refused by somebody's trigger (P0001). The others may go
+    /// through without it.
     pub fn may_be_of_a_row(&self) -> bool {
         let Some(state) = self.sql_state() else {
             // A value that was read and is none of its type.
@@ -99,14 +102,15 @@ impl StoreError {
         self.is_refusal() && ["22", "23", "40", "54", "P0", "XX"].contains(&&state.code()[..2])
     }
 
-    /// Whether PostgreSQL ended the statement because it took too long, or waited too long for a lock: of a row, or of a table.
+    /// Whether PostgreSQL ended the statement because it took too long, or waited too long for a
+    /// lock: of a row, or of a table.
     pub fn took_too_long(&self) -> bool {
         self.sql_state()
             .is_some_and(|state| [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(state))
     }
 
-    /// Whether trying again later may help: the connection broke, the server stops or is full, a lock was not granted in
-    /// time, or other transactions were faster again and again.
+    /// Whether trying again later may help: the connection broke, the server stops or is full, a
+    /// lock was not granted in time, or other transactions were faster again and again.
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Unanswered(_) => true,
@@ -145,7 +149,8 @@ impl StoreError {
         }
     }
 
-    /// The message PostgreSQL gave, without severity and context, if it was PostgreSQL that refused.
+    /// The message PostgreSQL gave, without severity and context, if it was PostgreSQL that
+    /// refused.
     pub fn database_message(&self) -> Option<&str> {
         match self {
             Self::Database(error) => error.as_db_error().map(tokio_postgres::error::DbError::message),
@@ -154,13 +159,14 @@ impl StoreError {
     }
 }
 
-/// Whether this error may cut a statement off after its commit: an administrator's command, a crash, or a pooler's word
-/// for the loss of its own connection to the server, which is 08P01.
+/// Whether this error may cut a statement off after its commit: an administrator's command, a
+/// crash, or a pooler's word for the loss of its own connection to the server, which is 08P01.
 fn may_follow_a_commit(code: &str) -> bool {
     code.starts_with("57P") || code.starts_with("08")
 }
 
-/// `Display` of a `tokio_postgres::Error` is just "db error": say what the server or the cause said instead.
+/// `Display` of a `tokio_postgres::Error` is just "db error": say what the server or the cause said
+/// instead.
 pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     if let Some(database) = error.as_db_error() {
         let named_statement =

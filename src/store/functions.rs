@@ -1,4 +1,5 @@
-//! What `pgtopic migrate` applies after the migrations: functions, triggers and grants, one file of SQL each.
+//! What `pgtopic migrate` applies after the migrations: functions, triggers and grants, one file of
+//! SQL each.
 
 use std::{collections::HashMap, fmt::Write as _};
 
@@ -73,7 +74,8 @@ pub(super) fn print(schema: &Schema) -> String {
     text
 }
 
-/// Applies everything. Triggers that are there as they should be are left alone: making one locks its table.
+/// Applies everything. Triggers that are there as they should be are left alone: making one locks
+/// its table.
 pub(super) async fn apply(transaction: &Transaction<'_>, schema: &Schema) -> Result<(), StoreError> {
     // Functions call one another, in no order.
     transaction.batch_execute("SET LOCAL check_function_bodies = off").await?;
@@ -92,7 +94,8 @@ pub(super) async fn apply(transaction: &Transaction<'_>, schema: &Schema) -> Res
     Ok(())
 }
 
-/// The triggers that are there and switched on, by their names, as `sql/triggers.sql` would write them.
+/// The triggers that are there and switched on, by their names, as `sql/triggers.sql` would write
+/// them.
 async fn found_triggers(
     transaction: &Transaction<'_>,
     schema: &Schema,

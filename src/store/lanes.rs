@@ -29,7 +29,8 @@ pub struct Room {
     pub full_webhooks: Vec<i64>,
 }
 
-/// The lower bound of a look at the due lanes: without one, each look walks over what a held snapshot left behind.
+/// The lower bound of a look at the due lanes: without one, each look walks over what a held
+/// snapshot left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DueAfter {
     /// The lanes that became due in the last few seconds.
@@ -179,8 +180,8 @@ pub enum Removal {
 }
 
 impl Store {
-    /// Takes the earliest due lanes of each webhook, with their next messages; with `sweep` also lanes whose holder is not
-    /// registered or gone.
+    /// Takes the earliest due lanes of each webhook, with their next messages; with `sweep` also
+    /// lanes whose holder is not registered or gone.
     ///
     /// Fails with SQLSTATE 55000 where the worker is not registered any more.
     pub async fn claim_lanes(
@@ -257,7 +258,8 @@ impl Store {
         Ok(looked)
     }
 
-    /// Reads the next messages of held lanes. Lanes that are not held any more are absent from the answer.
+    /// Reads the next messages of held lanes. Lanes that are not held any more are absent from the
+    /// answer.
     pub async fn read_lanes(
         &self,
         worker: Uuid,
@@ -295,8 +297,8 @@ impl Store {
         Ok(lanes.finish(|lane, owed| lane.owed = owed))
     }
 
-    /// The messages above `after`, at most `limit`, in rising order, and those of `missing` that are there by now. The newest
-    /// one alone where `after` is `None`.
+    /// The messages above `after`, at most `limit`, in rising order, and those of `missing` that
+    /// are there by now. The newest one alone where `after` is `None`.
     pub async fn list_news(
         &self,
         after: Option<i64>,
@@ -307,7 +309,8 @@ impl Store {
         rows.iter().map(|row| Ok(LaneNews { message_id: row.try_get(0)?, lane: row.try_get(1)? })).collect()
     }
 
-    /// Deletes the rows of held lanes that owe nothing. Lanes absent from the answer stay as they are.
+    /// Deletes the rows of held lanes that owe nothing. Lanes absent from the answer stay as they
+    /// are.
     pub async fn remove_idle_lanes(
         &self,
         worker: Uuid,
@@ -396,7 +399,8 @@ fn message(row: &Row, first: usize, id: i64, partition_key: Arc<str>) -> Result<
         partition_key,
         payload: row.try_get::<_, String>(first + 2)?.into(),
         headers: row.try_get(first + 3)?,
-        // One that went around the table's CHECK may be too late for the type. It must not end the worker.
+        // One that went around the table's CHECK may be too late for the type. It must not end the
+        // worker.
         created_at: row.try_get(first + 4).unwrap_or(Timestamp::MAX),
     })
 }
@@ -432,7 +436,8 @@ struct LaneRow<T> {
     deferred: Option<i64>,
 }
 
-/// Gathers rows, one a message, into lanes. Messages of one lane come one after another, lanes in the order read.
+/// Gathers rows, one a message, into lanes. Messages of one lane come one after another, lanes in
+/// the order read.
 struct LaneRows<T> {
     lanes: Vec<LaneRow<T>>,
     index: HashMap<LaneKey, usize>,
@@ -451,7 +456,8 @@ impl<T> LaneRows<T> {
         }
     }
 
-    /// Adds a row whose message columns begin at `first`; `make` makes its lane when this is the lane's first row.
+    /// Adds a row whose message columns begin at `first`; `make` makes its lane when this is the
+    /// lane's first row.
     fn add(
         &mut self,
         row: &Row,

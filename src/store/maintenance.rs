@@ -43,8 +43,8 @@ impl Store {
         Ok(deleted)
     }
 
-    /// Deletes what is owed to webhooks that are gone, in portions. What somebody has locked is left: a worker may be
-    /// releasing it at this moment.
+    /// Deletes what is owed to webhooks that are gone, in portions. What somebody has locked is
+    /// left: a worker may be releasing it at this moment.
     pub async fn delete_orphans(&self) -> Result<Orphans, StoreError> {
         let mut deliveries = 0;
         loop {

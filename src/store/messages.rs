@@ -21,10 +21,11 @@ const MESSAGES_SCANNED: i64 = 50_000;
 const DELIVERIES_SHOWN: i64 = 1000;
 
 impl Store {
-    /// Publishes a message, or finds the one its idempotency key was first used for; `None` if there is no such topic.
+    /// Publishes a message, or finds the one its idempotency key was first used for; `None` if
+    /// there is no such topic.
     ///
-    /// Fails with 55000 if the topic is paused, with 54000 if it takes no payload that large, and with what `json`
-    /// says of a payload it refuses.
+    /// Fails with 55000 if the topic is paused, with 54000 if it takes no payload that large, and
+    /// with what `json` says of a payload it refuses.
     pub async fn publish_message(
         &self,
         topic: &TopicRef,
@@ -63,8 +64,8 @@ impl Store {
             .try_get(0)?)
     }
 
-    /// Publishes at least one message, all or none, and gives their ids in the same order; `None` if there is no such
-    /// topic.
+    /// Publishes at least one message, all or none, and gives their ids in the same order; `None`
+    /// if there is no such topic.
     ///
     /// Fails as [`Store::publish_message`] does.
     pub async fn publish_batch(
@@ -84,8 +85,8 @@ impl Store {
         Ok(Some(ids).filter(|ids| !ids.is_empty()))
     }
 
-    /// Runs a statement that publishes, and again if another transaction got in its way: a deadlock, or the same
-    /// idempotency key used at the same instant, which the next try finds.
+    /// Runs a statement that publishes, and again if another transaction got in its way: a
+    /// deadlock, or the same idempotency key used at the same instant, which the next try finds.
     async fn query_publishing(
         &self,
         statement: &'static str,
@@ -93,13 +94,15 @@ impl Store {
     ) -> Result<Vec<Row>, StoreError> {
         let mut tries = 1;
         loop {
-            // Never closed, so there always is a permit in the end; without one it goes ahead as well.
+            // Never closed, so there always is a permit in the end; without one it goes ahead as
+            // well.
             let permit = self.publishing.acquire().await;
             let outcome = self.query(statement, parameters).await;
             drop(permit);
             match outcome {
                 Err(error) if tries < PUBLISH_TRIES && is_lost_race(&error) => {
-                    // Those that collided must not collide again, so each waits for a time of its own.
+                    // Those that collided must not collide again, so each waits for a time of its
+                    // own.
                     let most = 10 << tries;
                     tokio::time::sleep(Duration::from_millis(rand::random_range(1..most))).await;
                     tries += 1;

@@ -1,9 +1,10 @@
 //! Migrations: bring the schema to what this binary knows.
 //!
-//! Two things make a schema. Tables are made and changed by the numbered files in `migrations/`, each in a transaction of its
-//! own. Functions, triggers and grants stand in `sql/` and are applied whole, in one transaction, where the newest number that
-//! this binary knows is greater than what `installed` says. Where the numbers are equal and the texts are not, the schema has
-//! drifted: that is said, and mended on request.
+//! Two things make a schema. Tables are made and changed by the numbered files in `migrations/`,
+//! each in a transaction of its own. Functions, triggers and grants stand in `sql/` and are applied
+//! whole, in one transaction, where the newest number that this binary knows is greater than what
+//! `installed` says. Where the numbers are equal and the texts are not, the schema has drifted:
+//! that is said, and mended on request.
 
 use std::fmt::Write as _;
 
@@ -44,7 +45,8 @@ pub struct SchemaStatus {
     pub works_from: i32,
     /// The newest migration that this binary knows.
     pub known: i32,
-    /// Whether the numbers are equal and functions, triggers or grants are others than this binary's.
+    /// Whether the numbers are equal and functions, triggers or grants are others than this
+    /// binary's.
     pub drifted: bool,
 }
 
@@ -70,23 +72,28 @@ impl SchemaStatus {
 }
 
 impl Store {
-    /// Applies what is missing. Where the schema is newer than this binary and accepts it, nothing is done.
+    /// Applies what is missing. Where the schema is newer than this binary and accepts it, nothing
+    /// is done.
     ///
-    /// Safe to call from several processes at once: an advisory lock lets one go first, the others find the work done.
+    /// Safe to call from several processes at once: an advisory lock lets one go first, the others
+    /// find the work done.
     ///
     /// # Errors
-    /// [`StoreError::SchemaMismatch`] where the schema does not accept this binary, [`StoreError::Unsuitable`] where the
-    /// database is not encoded in UTF-8, [`StoreError::Migration`] where a migration fails.
+    /// [`StoreError::SchemaMismatch`] where the schema does not accept this binary,
+    /// [`StoreError::Unsuitable`] where the database is not encoded in UTF-8,
+    /// [`StoreError::Migration`] where a migration fails.
     pub async fn migrate(&self) -> Result<MigrateOutcome, StoreError> {
         self.with_direct(async |client| migrate(client, &self.schema, false).await).await
     }
 
-    /// The same, and applies functions, triggers and grants even if nothing is missing: ends a drift.
+    /// The same, and applies functions, triggers and grants even if nothing is missing: ends a
+    /// drift.
     pub async fn migrate_and_repair(&self) -> Result<MigrateOutcome, StoreError> {
         self.with_direct(async |client| migrate(client, &self.schema, true).await).await
     }
 
-    /// The SQL that [`Store::migrate`] would run, for people who run it themselves; empty where nothing is missing.
+    /// The SQL that [`Store::migrate`] would run, for people who run it themselves; empty where
+    /// nothing is missing.
     pub async fn print_migration(&self) -> Result<String, StoreError> {
         self.with_direct(async |client| print(client, &self.schema).await).await
     }
@@ -124,7 +131,8 @@ impl Store {
         self.schema.accepts(&status)
     }
 
-    /// The names of triggers on `messages` that run after ours, and may change a message that was fanned out already.
+    /// The names of triggers on `messages` that run after ours, and may change a message that was
+    /// fanned out already.
     pub async fn list_later_triggers(&self) -> Result<Vec<String>, StoreError> {
         let rows = self.query(sql!("schema/list_later_triggers"), &[]).await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()

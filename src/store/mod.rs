@@ -1,7 +1,7 @@
 //! The only module that speaks to PostgreSQL.
 //!
-//! Every method runs one statement, kept in `sql/<area>/<verb>.sql`, and gives its answer as types of [`crate::domain`].
-//! Methods are grouped by area in the files beside this one.
+//! Every method runs one statement, kept in `sql/<area>/<verb>.sql`, and gives its answer as types
+//! of [`crate::domain`]. Methods are grouped by area in the files beside this one.
 
 mod bench;
 mod call;
@@ -48,8 +48,8 @@ use self::{
 };
 use crate::domain::page::{Items, Page};
 
-/// How many statements of one worker's engine run at once at most: a claim, a look at what it was told of, a read, a settle, the
-/// log, the news, the webhooks, and a request for silence.
+/// How many statements of one worker's engine run at once at most: a claim, a look at what it was
+/// told of, a read, a settle, the log, the news, the webhooks, and a request for silence.
 const ENGINE_CONNECTIONS: usize = 8;
 
 /// A handle to the database; cheap to clone.
@@ -61,7 +61,8 @@ pub struct Store {
     engine: Sessions,
     connector: Connector,
     schema: Arc<Schema>,
-    /// Connections that may publish at once: publishers wait for their partition, and must leave some for others.
+    /// Connections that may publish at once: publishers wait for their partition, and must leave
+    /// some for others.
     publishing: Arc<Semaphore>,
 }
 
@@ -132,8 +133,9 @@ impl Store {
         Ok(self.engine.call(statement, parameters).await?.rows)
     }
 
-    /// Closes all connections that nobody uses. An incarnation has ended, and nothing that it has begun may go on; and one that
-    /// brings no answers would keep the next one waiting, whatever it is for.
+    /// Closes all connections that nobody uses. An incarnation has ended, and nothing that it has
+    /// begun may go on; and one that brings no answers would keep the next one waiting, whatever it
+    /// is for.
     pub fn close_idle(&self) {
         self.engine.close_idle();
         self.general.close_idle();
@@ -146,8 +148,8 @@ fn word<T>(row: &Row, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result
     parse(value).ok_or_else(|| StoreError::Unexpected(format!("{column} is {value:?}")))
 }
 
-/// The children in a parent's rows. A parent without children is one row in which their key is null; no row at all
-/// means no parent, and gives `None`.
+/// The children in a parent's rows. A parent without children is one row in which their key is
+/// null; no row at all means no parent, and gives `None`.
 fn rows_under_parent<T>(
     rows: &[Row],
     key: &str,
@@ -160,7 +162,8 @@ fn rows_under_parent<T>(
     }
 }
 
-/// The page that `items`, read from `rows`, make: one that is short goes on where looking for more stopped.
+/// The page that `items`, read from `rows`, make: one that is short goes on where looking for more
+/// stopped.
 fn scanned_page<T>(
     rows: &[Row],
     items: Vec<T>,

@@ -1,12 +1,13 @@
 //! Statements through a transaction pooler, such as PgBouncer.
 //!
-//! Between two transactions such a pooler may give the client another server session, so nothing may be kept in one: no
-//! named statements, no `SET`. Promised here: every statement is one explicit transaction that brings its own settings,
-//! goes out in one piece without waiting for answers in between, and leaves nothing behind in the session. A call that
-//! is given up halfway takes its connection along, so that nobody inherits an open transaction.
+//! Between two transactions such a pooler may give the client another server session, so nothing
+//! may be kept in one: no named statements, no `SET`. Promised here: every statement is one
+//! explicit transaction that brings its own settings, goes out in one piece without waiting for
+//! answers in between, and leaves nothing behind in the session. A call that is given up halfway
+//! takes its connection along, so that nobody inherits an open transaction.
 //!
-//! Without named statements, parameters must be sent with their types. PostgreSQL is asked for them once a statement, on
-//! the direct connection.
+//! Without named statements, parameters must be sent with their types. PostgreSQL is asked for them
+//! once a statement, on the direct connection.
 
 use std::{
     collections::HashMap,
@@ -65,8 +66,9 @@ impl Pooled {
         self.transaction(&self.begin, statement, parameters).await
     }
 
-    /// The same for the engine's functions. A session keeps their plans, and those made on small tables are bad for large
-    /// ones: after a slow call, the next one has them made anew in whatever session it gets.
+    /// The same for the engine's functions. A session keeps their plans, and those made on small
+    /// tables are bad for large ones: after a slow call, the next one has them made anew in
+    /// whatever session it gets.
     pub(super) async fn call(
         &self,
         statement: Text<'_>,
@@ -93,8 +95,8 @@ impl Pooled {
             parameters.iter().copied().zip(types.iter().cloned()).collect();
         let connection = Borrowed(Some(self.pool.get().await?));
         let client = connection.client();
-        // Each is sent when it is first polled, in this order, so all three are on their way at once. Should the
-        // statement fail, COMMIT rolls back.
+        // Each is sent when it is first polled, in this order, so all three are on their way at
+        // once. Should the statement fail, COMMIT rolls back.
         let (opened, answer, committed) = join3(
             client.batch_execute(opening),
             execute(client, statement.text, &values),

@@ -1,8 +1,9 @@
 //! Sessions: statements on a pool of connections that have one purpose.
 //!
-//! Promised: every statement ends. The server's limit comes first and says clearly that nothing was done; where no answer comes
-//! at all, this process gives up two seconds later. A call that is given up halfway takes its connection along, so that nobody
-//! gets one on which something may still run.
+//! Promised: every statement ends. The server's limit comes first and says clearly that nothing was
+//! done; where no answer comes at all, this process gives up two seconds later. A call that is
+//! given up halfway takes its connection along, so that nobody gets one on which something may
+//! still run.
 
 use std::{sync::Arc, time::Instant};
 
@@ -23,7 +24,8 @@ pub(super) struct Sessions {
     pool: Pool,
     purpose: Purpose,
     schema: Arc<Schema>,
-    /// Where the pool's connections lead through a transaction pooler: what runs the statements instead.
+    /// Where the pool's connections lead through a transaction pooler: what runs the statements
+    /// instead.
     pooled: Option<Arc<Pooled>>,
 }
 
@@ -41,7 +43,8 @@ impl Sessions {
         Ok(Self { pool, purpose, schema: Arc::clone(schema), pooled })
     }
 
-    /// Runs one statement. It is one implicit transaction; through a transaction pooler it is an explicit one.
+    /// Runs one statement. It is one implicit transaction; through a transaction pooler it is an
+    /// explicit one.
     pub(super) async fn run(
         &self,
         file: &'static str,
@@ -58,8 +61,9 @@ impl Sessions {
         .await
     }
 
-    /// The same for the engine's functions: it has their plans made anew after a slow call. They are kept for as long as the
-    /// session lives, and those made on small tables are bad for large ones.
+    /// The same for the engine's functions: it has their plans made anew after a slow call. They
+    /// are kept for as long as the session lives, and those made on small tables are bad for large
+    /// ones.
     pub(super) async fn call(
         &self,
         file: &'static str,

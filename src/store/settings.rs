@@ -9,9 +9,11 @@ use secrecy::SecretString;
 pub struct StoreSettings {
     /// libpq URL; several hosts with `target_session_attrs=read-write` for failover.
     pub url: Option<SecretString>,
-    /// URL of a direct connection, where the other leads through a pooler; as `url` where there is none.
+    /// URL of a direct connection, where the other leads through a pooler; as `url` where there is
+    /// none.
     pub listen_url: Option<SecretString>,
-    /// Whether `url` leads through a transaction pooler, so that sessions keep nothing from one transaction to the next.
+    /// Whether `url` leads through a transaction pooler, so that sessions keep nothing from one
+    /// transaction to the next.
     pub is_pooled: bool,
     /// The schema where everything lives.
     pub schema: String,

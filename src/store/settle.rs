@@ -142,10 +142,11 @@ pub enum SettleOutcome {
 }
 
 impl Store {
-    /// Writes what became of requests, for all lanes or, where a wait takes too long or a row cannot be written, for none.
+    /// Writes what became of requests, for all lanes or, where a wait takes too long or a row
+    /// cannot be written, for none.
     ///
-    /// Returns what became of each claim that the settlement names. Fails with SQLSTATE 55P03 where a wait took too long, and
-    /// as PostgreSQL refuses a row.
+    /// Returns what became of each claim that the settlement names. Fails with SQLSTATE 55P03 where
+    /// a wait took too long, and as PostgreSQL refuses a row.
     pub async fn settle(
         &self,
         worker: Uuid,

@@ -1,7 +1,8 @@
 //! SQL texts, and the schema they name.
 //!
-//! The files in `sql/` and `migrations/` are written for the default schema, so that they can be pasted into psql. With
-//! another schema its name is replaced, in each of the six ways in which they may write it:
+//! The files in `sql/` and `migrations/` are written for the default schema, so that they can be
+//! pasted into psql. With another schema its name is replaced, in each of the six ways in which
+//! they may write it:
 //!
 //! | written | stands for |
 //! |---|---|

@@ -36,10 +36,12 @@ impl Store {
         Ok(())
     }
 
-    /// Stops requests to a webhook of which none can be made. Its backlog is kept. Says whether this call did it.
+    /// Stops requests to a webhook of which none can be made. Its backlog is kept. Says whether
+    /// this call did it.
     ///
-    /// Does nothing where the webhook is disabled already, and where its row is another than `version`, the one that
-    /// was read: a change since may have repaired it, and whoever reads it next decides anew.
+    /// Does nothing where the webhook is disabled already, and where its row is another than
+    /// `version`, the one that was read: a change since may have repaired it, and whoever reads it
+    /// next decides anew.
     pub async fn disable_unusable_webhook(
         &self,
         webhook_id: i64,

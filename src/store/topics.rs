@@ -67,7 +67,8 @@ impl Store {
     }
 }
 
-/// A count that stopped at [`COUNT_TO`], as it is reported: up to one less, and whether there is more.
+/// A count that stopped at [`COUNT_TO`], as it is reported: up to one less, and whether there is
+/// more.
 pub(super) fn capped(count: i64) -> (i64, bool) {
     (count.min(COUNT_TO - 1), count >= COUNT_TO)
 }

@@ -34,7 +34,8 @@ pub struct WorkerInfo {
 pub enum Notice {
     /// A message was published.
     Published(Told),
-    /// More was published than is told one by one, or somebody wrote to the channel what only they understand.
+    /// More was published than is told one by one, or somebody wrote to the channel what only they
+    /// understand.
     Wake,
     /// Webhooks or topics changed.
     Webhooks,
@@ -184,8 +185,8 @@ impl Store {
             .collect()
     }
 
-    /// Says that a worker is gone, and makes its lanes ready, step by step. Waits for nobody: what is locked is left, and may be
-    /// claimed by anybody's sweep.
+    /// Says that a worker is gone, and makes its lanes ready, step by step. Waits for nobody: what
+    /// is locked is left, and may be claimed by anybody's sweep.
     ///
     /// The caller has made sure that this worker sends nothing any more.
     pub async fn release_worker(&self, worker: Uuid) -> Result<Release, StoreError> {
@@ -214,7 +215,8 @@ impl Store {
         Ok(())
     }
 
-    /// Says whether transactions that publish NOTIFY: `auto`, `on` or `off`. Returns whether it was another one before.
+    /// Says whether transactions that publish NOTIFY: `auto`, `on` or `off`. Returns whether it was
+    /// another one before.
     pub async fn set_notify(&self, notify: &str) -> Result<bool, StoreError> {
         Ok(self.execute(sql!("installation/set_notify"), &[&notify]).await? > 0)
     }
@@ -246,7 +248,8 @@ impl WorkerSession {
         })
     }
 
-    /// Counts the publishers, of any database of the server, whose commits wait for another's because both NOTIFY.
+    /// Counts the publishers, of any database of the server, whose commits wait for another's
+    /// because both NOTIFY.
     pub async fn count_waiting_publishers(&self) -> Result<i64, StoreError> {
         Ok(self.client.query_one(&self.count_waiting_publishers, &[]).await?.try_get(0)?)
     }

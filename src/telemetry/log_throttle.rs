@@ -1,4 +1,5 @@
-//! Saying the same again and again, but seldom: while the database is away, each request would say so.
+//! Saying the same again and again, but seldom: while the database is away, each request would say
+//! so.
 
 use std::time::{Duration, Instant};
 

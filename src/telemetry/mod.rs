@@ -30,7 +30,8 @@ pub use self::{
 };
 use crate::config::{LogConfig, LogFormat};
 
-/// Libraries that report at `info` what is no news to an operator. `log.level` may name them to hear more.
+/// Libraries that report at `info` what is no news to an operator. `log.level` may name them to
+/// hear more.
 const QUIET: &str = "refinery_core=warn,tokio_postgres=warn";
 
 /// How long the end of a process waits for lines that are not written yet, at most.
@@ -61,7 +62,8 @@ pub enum TelemetryError {
     },
 }
 
-/// Starts logging for the whole process. `rust_log` is the variable `RUST_LOG`; it wins over `log.level`.
+/// Starts logging for the whole process. `rust_log` is the variable `RUST_LOG`; it wins over
+/// `log.level`.
 ///
 /// A second call changes nothing.
 pub fn start(config: &LogConfig, rust_log: Option<&str>) -> Result<(), TelemetryError> {

@@ -25,7 +25,8 @@ const HELD_MAX: usize = 10;
 /// Between two looks for room: each goes through all lanes.
 const ROOM_EVERY: Duration = Duration::from_millis(1);
 
-/// How many bytes of payload may wait in this worker before webhooks that hold more than an equal part of that claim no more.
+/// How many bytes of payload may wait in this worker before webhooks that hold more than an equal
+/// part of that claim no more.
 const BYTES_MAX: usize = 16 << 20;
 
 /// How often sweeps ask all dry lanes while the news tell of them, too.
@@ -65,15 +66,18 @@ pub(super) struct Claims {
 #[derive(Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each may be true whatever the others are")]
 struct WebhookClaims {
-    /// Whether to ask for more: the last claim came back full, or none was made since something may have come.
+    /// Whether to ask for more: the last claim came back full, or none was made since something may
+    /// have come.
     hungry: bool,
     /// Whether the next look is a full sweep.
     sweep: bool,
     /// Where the next look begins: after the last full claim's greatest `due_at`.
     due_after: DueAfter,
-    /// Whether there are more, as far as one knows: the last claim came back full, or lanes were given back since.
+    /// Whether there are more, as far as one knows: the last claim came back full, or lanes were
+    /// given back since.
     more: bool,
-    /// One of these became true after the claim under way was asked, which may have been too early to see why.
+    /// One of these became true after the claim under way was asked, which may have been too early
+    /// to see why.
     since_asked: bool,
     run_takes: RunTakes,
     message_takes: RunTakes,
@@ -258,8 +262,9 @@ impl Engine {
         self.operations.spawn(async move {
             let claimed = store.claim_lanes(worker, token, &wants, all, limits).await;
             match claimed {
-                // One lane may be why: the others are to be had without it. What this second call did is what counts from here on.
-                // Had the first one done anything, though, its lanes would be lost: then it must fail.
+                // One lane may be why: the others are to be had without it. What this second call
+                // did is what counts from here on. Had the first one done anything, though, its
+                // lanes would be lost: then it must fail.
                 Err(error) if error.is_refusal() && error.may_be_of_a_row() => {
                     let claimed = store.claim_lanes_singly(worker, token, &wants, all).await;
                     Done::Claimed { wants, claimed, refused: Some(error) }
@@ -269,7 +274,8 @@ impl Engine {
         });
     }
 
-    /// `look` is whether every webhook may have something new; the others are those whose last claim came back full.
+    /// `look` is whether every webhook may have something new; the others are those whose last
+    /// claim came back full.
     fn wants(&mut self, look: bool, now: Instant) -> Vec<Want> {
         // Lanes and bytes.
         let mut held_by: HashMap<i64, (usize, usize)> = HashMap::new();
@@ -308,8 +314,9 @@ impl Engine {
             let most = limit + ahead;
             // As many as are free at most, so that some always are, however many webhooks hang.
             let room = most.min(free.max(FLOOR)).saturating_sub(held);
-            // Small claims cost as much as large ones: wait until a part of the room is free. But one lane is taken now and then,
-            // to see whether any is due: then others give way to it.
+            // Small claims cost as much as large ones: wait until a part of the room is free. But
+            // one lane is taken now and then, to see whether any is due: then others give way to
+            // it.
             let probe = claims.sweep && !claims.more;
             let room = if room > 0 && (room >= ahead / 3 || held <= FLOOR) {
                 room
@@ -370,7 +377,8 @@ impl Engine {
         if let Some(known) = self.lanes.get_mut(&key)
             && known.running()
         {
-            // An operator has released the lane, say, while a request of it is under way: that one must end first.
+            // An operator has released the lane, say, while a request of it is under way: that one
+            // must end first.
             known.stop_run();
             known.phase = Phase::Released;
             self.successors.insert(key, lane);
@@ -392,8 +400,9 @@ impl Engine {
         }
     }
 
-    /// A claim failed. Without effect: ask again, a little later. Where that is not certain it may have taken lanes that this
-    /// worker would never hear of: under a new incarnation they are released with the rest.
+    /// A claim failed. Without effect: ask again, a little later. Where that is not certain it may
+    /// have taken lanes that this worker would never hear of: under a new incarnation they are
+    /// released with the rest.
     pub(super) fn on_claim_failed(&mut self, error: StoreError) -> Result<(), WorkerError> {
         if !error.is_refusal() || error.is_not_registered() {
             return Err(WorkerError::Store(error));
@@ -411,8 +420,8 @@ impl Engine {
         Ok(())
     }
 
-    /// A statement failed: how long to wait before the next try. Said once, until one succeeds; and seldom, since of several
-    /// statements one may fail each time.
+    /// A statement failed: how long to wait before the next try. Said once, until one succeeds; and
+    /// seldom, since of several statements one may fail each time.
     pub(super) fn trouble(&mut self, error: &StoreError, what: &str) -> Duration {
         if self.trouble == 0
             && let Some(left_out) = self.trouble_said.say(Instant::now())

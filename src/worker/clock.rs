@@ -1,12 +1,13 @@
 //! Steps of the database's clock.
 //!
-//! Promised: a lane that is ready can be claimed within about a second, and one that waits after a failure waits about as
-//! long as it was to, whatever the database's clock does. `due_at` is written with that clock; when it is stepped back, what
-//! was ready lies in the future. So the lanes that are due later are looked through all the time, some at a time, and the
-//! rule of `repair_due_at` is applied to them.
+//! Promised: a lane that is ready can be claimed within about a second, and one that waits after a
+//! failure waits about as long as it was to, whatever the database's clock does. `due_at` is
+//! written with that clock; when it is stepped back, what was ready lies in the future. So the
+//! lanes that are due later are looked through all the time, some at a time, and the rule of
+//! `repair_due_at` is applied to them.
 //!
-//! Nothing is concluded from the clock itself: a step may come while no worker runs, and a transaction that was open
-//! across it may commit any time later.
+//! Nothing is concluded from the clock itself: a step may come while no worker runs, and a
+//! transaction that was open across it may commit any time later.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,8 +25,8 @@ const LANES: i32 = 10_000;
 /// Looks after the lanes that are due later; never returns.
 pub(super) async fn watch(store: Store, signals: Arc<Signals>) {
     let mut after = AheadOf::BEGINNING;
-    // The clock may have been stepped while nobody looked: the first round is made without a pause, and so is every
-    // round that finds something.
+    // The clock may have been stepped while nobody looked: the first round is made without a pause,
+    // and so is every round that finds something.
     let mut hurry = true;
     loop {
         match store.repair_due_at(after, LANES).await {

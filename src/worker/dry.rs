@@ -1,7 +1,7 @@
 //! Lanes that ran dry: held on for a while where messages keep arriving, then retired.
 //!
-//! A lane's row goes only when the database has found that nothing is owed; until then the lane stays claimed, is read on,
-//! and is tried again, a little later each time.
+//! A lane's row goes only when the database has found that nothing is owed; until then the lane
+//! stays claimed, is read on, and is tried again, a little later each time.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,18 +14,21 @@ use super::{
 };
 use crate::{domain::lane::LaneKey, store::LaneState};
 
-/// How long a lane where messages keep arriving is held after it ran dry. Deleting its row and making it anew costs three
-/// statements' share, and leaves versions that later looks walk over while an old snapshot is held.
+/// How long a lane where messages keep arriving is held after it ran dry. Deleting its row and
+/// making it anew costs three statements' share, and leaves versions that later looks walk over
+/// while an old snapshot is held.
 const HOLD_DRY: Duration = Duration::from_secs(3);
 
-/// How long a lane that runs dry now and then stays with this worker while there are others: then anybody may have it. Each
-/// change of hands leaves versions of the lane's row.
+/// How long a lane that runs dry now and then stays with this worker while there are others: then
+/// anybody may have it. Each change of hands leaves versions of the lane's row.
 const HOLD_CLAIM: Duration = Duration::from_mins(1);
 
-/// The same while one of them is a newcomer, or lanes wait for a slot, or half of the slots are in use.
+/// The same while one of them is a newcomer, or lanes wait for a slot, or half of the slots are in
+/// use.
 const HOLD_CLAIM_SPREADING: Duration = Duration::from_secs(10);
 
-/// After how long it is tried again to retire one that is held for that long, and owed something again the last time.
+/// After how long it is tried again to retire one that is held for that long, and owed something
+/// again the last time.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long another worker is a newcomer.
@@ -34,7 +37,8 @@ const NEWCOMER_FOR: Duration = Duration::from_mins(1);
 /// How many dry lanes are held at most.
 const HOLD_DRY_MAX: usize = 1024;
 
-/// How many lanes are held at most because their stripe is taken; beyond that their rows wait, not this worker.
+/// How many lanes are held at most because their stripe is taken; beyond that their rows wait, not
+/// this worker.
 const STRIPE_TAKEN_MAX: usize = 512;
 
 /// How long a retired lane is remembered, to see that messages keep arriving.
@@ -86,13 +90,15 @@ impl Engine {
         }
         let told = lane.read_at.is_some_and(|read_at| self.news.tells_since(read_at, now));
         self.dry_until(key, now + HOLD_DRY);
-        // While publishers notify, what came while the lane was sending has woken nobody who could read it.
+        // While publishers notify, what came while the lane was sending has woken nobody who could
+        // read it.
         if !(told && self.pace.polling(now)) {
             self.read_on(key);
         }
     }
 
-    /// How long a lane that runs dry now and then stays with this worker: for ever, unless there are others.
+    /// How long a lane that runs dry now and then stays with this worker: for ever, unless there
+    /// are others.
     fn hold_claim(&self, now: Instant) -> Option<Duration> {
         let newcomer = self.signals.newcomer()?;
         let spreading = now.duration_since(newcomer) < NEWCOMER_FOR
@@ -165,7 +171,8 @@ impl Engine {
         }
         let wait = lane.next_retire_wait();
         if wait >= RETIRE_WAIT_MAX && self.dry.len() >= STRIPE_TAKEN_MAX {
-            // A long transaction may hold the stripes of any number of lanes, which must not fill this worker.
+            // A long transaction may hold the stripes of any number of lanes, which must not fill
+            // this worker.
             self.release(key, LaneState::Waiting(RETIRE_WAIT_MAX));
             return;
         }

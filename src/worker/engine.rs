@@ -1,8 +1,9 @@
 //! The engine: one task that knows every lane this worker holds, and decides what happens next.
 //!
-//! Senders report to it, statements to the database run beside it, and nothing it does waits: so its state needs no
-//! lock, and every decision is made in one place. What it promises is DESIGN's: a lane's messages go out one after
-//! another, and a lane is given up before anybody else may have it.
+//! Senders report to it, statements to the database run beside it, and nothing it does waits: so
+//! its state needs no lock, and every decision is made in one place. What it promises is DESIGN's:
+//! a lane's messages go out one after another, and a lane is given up before anybody else may have
+//! it.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -60,7 +61,8 @@ pub(super) struct Engine {
     pub(super) operations: JoinSet<Done>,
     pub(super) targets: Targets,
     pub(super) lanes: HashMap<LaneKey, Lane>,
-    /// Lanes that became this worker's while a request of an earlier claim is under way, and wait for its end.
+    /// Lanes that became this worker's while a request of an earlier claim is under way, and wait
+    /// for its end.
     pub(super) successors: HashMap<LaneKey, Lane>,
     /// Lanes that wait for a slot, by webhook.
     pub(super) queued: HashMap<i64, VecDeque<LaneKey>>,
@@ -182,7 +184,8 @@ impl Engine {
             tokio::select! {
                 Some(event) = self.events.recv() => {
                     self.on_run_event(event);
-                    // Whatever else has arrived, so that one settle and one round of starts serve all of it.
+                    // Whatever else has arrived, so that one settle and one round of starts serve
+                    // all of it.
                     while let Ok(event) = self.events.try_recv() {
                         self.on_run_event(event);
                     }
@@ -392,7 +395,8 @@ impl Engine {
             self.disable_unusable(unusable);
         }
         let longest = self.targets.values().map(|target| target.lease()).max().unwrap_or_default();
-        // Never below what a webhook without a policy needs: the first one to come must not wait for a longer lease.
+        // Never below what a webhook without a policy needs: the first one to come must not wait
+        // for a longer lease.
         self.signals.want_lease(longest.max(super::target::lease(self.delivery.timeout())));
         self.claims.forget_except(&self.targets);
         self.claims.look();

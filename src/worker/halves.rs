@@ -10,8 +10,8 @@ pub(super) struct Halved<T, R> {
     pub(super) failed: Vec<(T, StoreError)>,
 }
 
-/// Calls for all items at once. Where one of them may be why that fails, as `of_an_item` says, calls for each half, and so on down
-/// to single items.
+/// Calls for all items at once. Where one of them may be why that fails, as `of_an_item` says,
+/// calls for each half, and so on down to single items.
 ///
 /// # Errors
 /// The first error that no single item explains. What the calls before it gave is lost.

@@ -18,8 +18,8 @@ pub(super) const RETIRE_WAIT_MAX: Duration = Duration::from_millis(250);
 /// The first such wait.
 const RETIRE_WAIT_MIN: Duration = Duration::from_millis(4);
 
-/// How many messages, and bytes of payload, a lane holds at most because publishers told it. Beyond that it is read when it has
-/// sent these: it must not fill this worker while its receiver is slow.
+/// How many messages, and bytes of payload, a lane holds at most because publishers told it. Beyond
+/// that it is read when it has sent these: it must not fill this worker while its receiver is slow.
 const FOLLOWERS_MAX: usize = 16;
 const FOLLOWERS_BYTES_MAX: usize = 64 << 10;
 
@@ -51,8 +51,8 @@ pub(super) struct Lane {
     pub(super) phase: Phase,
     /// When its latest run began, or it was claimed.
     pub(super) run_began: Instant,
-    /// Whether messages keep arriving, since it was retired shortly before its claim, or was to be retired and was not: then it is
-    /// held on when it runs dry.
+    /// Whether messages keep arriving, since it was retired shortly before its claim, or was to be
+    /// retired and was not: then it is held on when it runs dry.
     pub(super) recurring: bool,
     /// When it was to be retired and was not, the last time.
     pub(super) kept_at: Option<Instant>,
@@ -176,8 +176,9 @@ impl Lane {
         self.read_to > before
     }
 
-    /// A look has found a message that follows in the lane: takes it in where nothing that the lane owes can lie between, and it
-    /// holds no more than it may. Otherwise says what is to be done about it.
+    /// A look has found a message that follows in the lane: takes it in where nothing that the lane
+    /// owes can lie between, and it holds no more than it may. Otherwise says what is to be done
+    /// about it.
     pub(super) fn follow(&mut self, follower: Follower) -> Owes {
         let full = self.queue.len() >= FOLLOWERS_MAX || self.bytes >= FOLLOWERS_BYTES_MAX;
         let next = follower.generation == self.generation
@@ -221,8 +222,9 @@ impl Lane {
         self.unsaved += 1;
     }
 
-    /// Whether more than `limit` messages have left the lane since its row's position was written. Reading begins at
-    /// that position after a crash, and looks for leftovers do at retirement: what lies behind it is walked over.
+    /// Whether more than `limit` messages have left the lane since its row's position was written.
+    /// Reading begins at that position after a crash, and looks for leftovers do at retirement:
+    /// what lies behind it is walked over.
     pub(super) fn unsaved(&self, limit: usize) -> bool {
         self.unsaved > limit
     }
@@ -301,8 +303,8 @@ impl Lane {
         self.bytes = self.queue.iter().map(size).sum();
     }
 
-    /// A request of the run has ended for `count` messages. Says whether the run is half through, so that what comes
-    /// next should be read.
+    /// A request of the run has ended for `count` messages. Says whether the run is half through,
+    /// so that what comes next should be read.
     pub(super) fn reported(&mut self, count: usize) -> bool {
         match &mut self.phase {
             Phase::Running { left, low, .. } => {
@@ -344,7 +346,8 @@ impl Lane {
         matches!(self.phase, Phase::Running { .. } | Phase::Released)
     }
 
-    /// The stripe was taken, or something came in: when to try again. Each wait is longer than the last.
+    /// The stripe was taken, or something came in: when to try again. Each wait is longer than the
+    /// last.
     pub(super) fn next_retire_wait(&mut self) -> Duration {
         let wait = self.retire_wait;
         self.retire_wait = (wait * 2).min(RETIRE_WAIT_MAX);

@@ -1,10 +1,11 @@
 //! Whether this worker may still send.
 //!
-//! Other workers take over the lanes of a worker whose lock has been free for [`TAKEOVER_AFTER`], or whose heartbeat
-//! has stood still for its lease. So a worker sends only while its LISTEN connection, which holds the lock, answered a
-//! round trip that was sent less than [`ALIVE_FOR`] ago, and while its lease outlives the request. Both are counted on
-//! the monotonic clock from before the question was asked: that errs on the safe side, and no step of any clock can
-//! lengthen it.
+//! Other workers take over the lanes of a worker whose lock has been free for [`TAKEOVER_AFTER`],
+//! or whose heartbeat has stood still for its lease. So a worker sends only while its LISTEN
+//! connection, which holds the lock, answered a round trip that was sent less than [`ALIVE_FOR`]
+//! ago, and while its lease outlives the request. Both are counted on the monotonic clock from
+//! before the question was asked: that errs on the safe side, and no step of any clock can lengthen
+//! it.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -91,7 +92,8 @@ mod tests {
             let now = origin + Duration::from_millis(at);
             let timeout = Duration::from_millis(timeout);
             if liveness.may_send(now, timeout) {
-                // The lock was held at the last answer at the earliest: nobody takes over before this.
+                // The lock was held at the last answer at the earliest: nobody takes over before
+                // this.
                 prop_assert!(now < origin + Duration::from_millis(asked) + TAKEOVER_AFTER);
                 prop_assert!(now + timeout < origin + Duration::from_millis(written) + lease);
             }

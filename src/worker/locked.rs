@@ -1,7 +1,9 @@
-//! Outcomes that could not be written since somebody has locked the lane's row, or since PostgreSQL refuses the row.
+//! Outcomes that could not be written since somebody has locked the lane's row, or since PostgreSQL
+//! refuses the row.
 //!
-//! Promised: they cost their lane alone. They are tried again, apart from all others, after 50 ms, then twice as long, up to
-//! 5 s. Until they are written, or the lane is lost, no run of the lane begins: so what waits here is bounded by one run a lane.
+//! Promised: they cost their lane alone. They are tried again, apart from all others, after 50 ms,
+//! then twice as long, up to 5 s. Until they are written, or the lane is lost, no run of the lane
+//! begins: so what waits here is bounded by one run a lane.
 
 use std::{
     collections::BTreeMap,
@@ -74,7 +76,8 @@ impl Locked {
         self.lanes.is_empty()
     }
 
-    /// What is to be tried now. It goes on waiting, without its outcomes, until it is said what became of them.
+    /// What is to be tried now. It goes on waiting, without its outcomes, until it is said what
+    /// became of them.
     pub(super) fn take_due(&mut self, now: Instant) -> Settlement {
         let due = self.lanes.iter_mut().filter(|(_, waiting)| waiting.due <= now);
         due.map(|(claim, waiting)| (*claim, std::mem::take(&mut waiting.outcomes))).collect()

@@ -1,7 +1,7 @@
 //! The log of attempts: what has been tried and is not in it yet.
 //!
-//! Promised: the log holds up nothing. It is written beside the settles, and where that fails, or falls behind, requests are
-//! left out of it; how many is said when it goes on.
+//! Promised: the log holds up nothing. It is written beside the settles, and where that fails, or
+//! falls behind, requests are left out of it; how many is said when it goes on.
 
 use std::{
     collections::VecDeque,
@@ -82,8 +82,9 @@ impl Log {
         Some(self.waiting.drain(..count).collect())
     }
 
-    /// What became of a batch is known. Where nothing of it was written, as of the one before, whatever waits is left out too: what
-    /// locks the log, or fills its disk, may do so for long, and must not fill the memory, or keep a worker from stopping.
+    /// What became of a batch is known. Where nothing of it was written, as of the one before,
+    /// whatever waits is left out too: what locks the log, or fills its disk, may do so for long,
+    /// and must not fill the memory, or keep a worker from stopping.
     fn logged(&mut self, Logged { rows, written, failure }: &Logged, now: Instant) {
         self.under_way = false;
         let failure = match failure {
@@ -157,7 +158,8 @@ impl Engine {
 
     pub(super) fn on_logged(&mut self, logged: &Logged) {
         self.log.logged(logged, Instant::now());
-        // A few that came meanwhile go with the next settle; many would only fill this worker until then.
+        // A few that came meanwhile go with the next settle; many would only fill this worker until
+        // then.
         if self.log.waiting.len() >= MANY {
             self.start_log();
         }

@@ -1,11 +1,11 @@
 //! The worker: claims lanes and delivers what they owe.
 //!
-//! Promised: a lane's messages are sent one after another, in rising id order; nothing is sent once others may have
-//! taken the lane over; no transaction is open while a request is.
+//! Promised: a lane's messages are sent one after another, in rising id order; nothing is sent once
+//! others may have taken the lane over; no transaction is open while a request is.
 //!
-//! A worker lives in incarnations. Each has its own connection for LISTEN, whose advisory lock says that it lives, and
-//! an id that guards all its writes. When that connection is lost, all requests are aborted at once and the worker
-//! starts over under a new id.
+//! A worker lives in incarnations. Each has its own connection for LISTEN, whose advisory lock says
+//! that it lives, and an id that guards all its writes. When that connection is lost, all requests
+//! are aborted at once and the worker starts over under a new id.
 //!
 //! | file | what it decides |
 //! |---|---|
@@ -89,8 +89,8 @@ pub enum WorkerError {
     Task(String),
 }
 
-/// Delivers until `shutdown`, whatever happens to the database meanwhile; then finishes what is in flight, settles it,
-/// releases its lanes and returns.
+/// Delivers until `shutdown`, whatever happens to the database meanwhile; then finishes what is in
+/// flight, settles it, releases its lanes and returns.
 ///
 /// Fails only where trying again cannot help.
 pub async fn run(

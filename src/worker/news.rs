@@ -1,7 +1,9 @@
-//! What was published since the last look: which of the many lanes that are held owe something more.
+//! What was published since the last look: which of the many lanes that are held owe something
+//! more.
 //!
-//! Asking each of a thousand lanes costs much more than reading the newest messages. Nothing but time depends on it: whatever
-//! is overlooked here is found by a sweep, which asks every lane that ran dry, two seconds later at most.
+//! Asking each of a thousand lanes costs much more than reading the newest messages. Nothing but
+//! time depends on it: whatever is overlooked here is found by a sweep, which asks every lane that
+//! ran dry, two seconds later at most.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,12 +23,13 @@ pub(super) const ASK_EACH: usize = 16;
 /// How long an answer is good for: after that the next one would be long.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long each look asks again for an id that was passed over. It belongs to a transaction that is still open, or was rolled
-/// back.
+/// How long each look asks again for an id that was passed over. It belongs to a transaction that
+/// is still open, or was rolled back.
 const MISSING_FOR: Duration = Duration::from_secs(1);
 
-/// How many such ids a look asks for at most: the latest. Where more are passed over in a second (by rollbacks, or by one large
-/// transaction that others overtake), the news do not tell of everything for a while.
+/// How many such ids a look asks for at most: the latest. Where more are passed over in a second
+/// (by rollbacks, or by one large transaction that others overtake), the news do not tell of
+/// everything for a while.
 const MISSING_MAX: usize = 256;
 
 /// How long sweeps ask for it.
@@ -117,8 +120,8 @@ impl News {
         }
     }
 
-    /// Whether looks have told, and will tell, of what was published after that instant. Ids that were given before the first
-    /// look are not among those that were passed over.
+    /// Whether looks have told, and will tell, of what was published after that instant. Ids that
+    /// were given before the first look are not among those that were passed over.
     pub(super) fn tells_since(&self, instant: Instant, now: Instant) -> bool {
         self.since.is_some_and(|since| instant >= since + MISSING_FOR)
             && self.complete.is_some_and(|complete| now.duration_since(complete) <= COMPLETE)
@@ -183,8 +186,8 @@ impl Engine {
         }
     }
 
-    /// Whether a look at the news alone tells of everything that was published: all of it goes to lanes that are held. What
-    /// becomes due in other ways is found by the sweeps.
+    /// Whether a look at the news alone tells of everything that was published: all of it goes to
+    /// lanes that are held. What becomes due in other ways is found by the sweeps.
     pub(super) fn news_suffice(&self, now: Instant) -> bool {
         self.pace.polling(now)
             && self.dry.len() > ASK_EACH

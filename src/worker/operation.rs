@@ -28,7 +28,8 @@ use crate::{
 /// How many lanes one read serves at most.
 const READ_MAX: usize = 256;
 
-/// How long a read waits for more lanes to read where none of them has run out of messages, at most, for each worker.
+/// How long a read waits for more lanes to read where none of them has run out of messages, at
+/// most, for each worker.
 const READ_AHEAD: Duration = Duration::from_millis(4);
 
 /// What one read reads at most.
@@ -140,7 +141,8 @@ impl Engine {
         self.read_due = (!self.to_read.is_empty()).then_some(now);
         let mut held = Vec::with_capacity(asked.len());
         for key in asked {
-            // A lane that was given up and claimed anew since may stand here twice; it must not be asked for twice.
+            // A lane that was given up and claimed anew since may stand here twice; it must not be
+            // asked for twice.
             if let Some(lane) = self.lanes.get_mut(&key)
                 && lane.reading == Reading::Wanted
             {
@@ -195,7 +197,8 @@ impl Engine {
             // Under another token it is another claim, of which this answer says nothing.
             let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else { continue };
             let Some(read) = read.remove(&key) else {
-                // Its webhook was deleted, or an operator has released it: it is not ours to send for any more.
+                // Its webhook was deleted, or an operator has released it: it is not ours to send
+                // for any more.
                 self.give_up(key);
                 continue;
             };
@@ -205,7 +208,8 @@ impl Engine {
                 self.pace.worked(Instant::now());
             }
             if again && lane.has_messages() {
-                // When it has sent these: a deep backlog must not fill this worker because something is always added to it.
+                // When it has sent these: a deep backlog must not fill this worker because
+                // something is always added to it.
                 lane.more = true;
             } else if again {
                 self.read_on(key);
@@ -215,13 +219,15 @@ impl Engine {
                 Phase::Idle => self.advance(key),
                 Phase::Retiring if new => self.gathered.hasten(),
                 Phase::Dry { .. } if new || lane.more => self.advance(key),
-                // Running: it goes on with what came. Dry or retiring: what is said of that decides.
+                // Running: it goes on with what came. Dry or retiring: what is said of that
+                // decides.
                 _ => {}
             }
         }
     }
 
-    /// What a lane owes cannot be read: the lane waits. It stands in its row, and is said of some lanes; others go on.
+    /// What a lane owes cannot be read: the lane waits. It stands in its row, and is said of some
+    /// lanes; others go on.
     fn on_unreadable(&mut self, HeldLane { key, token, .. }: HeldLane, error: &StoreError) {
         let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else { return };
         if let Some(left_out) = self.unreadable_said.say(Instant::now()) {
@@ -331,7 +337,8 @@ impl Engine {
             }
         };
         for HeldLane { key, token, .. } in settled.retire {
-            // The answer may come late: under another token the lane was made, claimed and run anew since.
+            // The answer may come late: under another token the lane was made, claimed and run anew
+            // since.
             if self.lanes.get(&key).is_none_or(|lane| lane.token != token) {
                 continue;
             }
@@ -423,13 +430,14 @@ impl Engine {
     }
 }
 
-/// Whether one of the lanes that were to be written may be why that failed: its row, or one of its deliveries, may be locked.
+/// Whether one of the lanes that were to be written may be why that failed: its row, or one of its
+/// deliveries, may be locked.
 fn may_be_of_a_lane(error: &StoreError) -> bool {
     error.may_be_of_a_row() || error.took_too_long()
 }
 
-/// Reads what lanes owe. A read locks no rows: one that took too long is of no lane. Of a lane with a message that cannot be read,
-/// what comes before that is read, one message at a time.
+/// Reads what lanes owe. A read locks no rows: one that took too long is of no lane. Of a lane with
+/// a message that cannot be read, what comes before that is read, one message at a time.
 async fn read_lanes(
     store: &Store,
     worker: Uuid,

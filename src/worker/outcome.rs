@@ -42,7 +42,8 @@ impl Engine {
 
     fn on_report(&mut self, report: &Report) {
         let key = report.key;
-        // A host that swallows every packet fails to connect, slowly: it holds a slot for as long as one that hangs.
+        // A host that swallows every packet fails to connect, slowly: it holds a slot for as long
+        // as one that hangs.
         let held_up = match report.result.error_class {
             Some(ErrorClass::Timeout) => true,
             Some(ErrorClass::Dns | ErrorClass::Connect | ErrorClass::Tls | ErrorClass::Protocol) => {
@@ -140,8 +141,8 @@ impl Engine {
                     self.gathered.dead(claim, dead);
                 }
                 lane.failures = 0;
-                // The lane goes on only when that is written: sent again after its successor, as after a crash, the
-                // message would be taken for a duplicate.
+                // The lane goes on only when that is written: sent again after its successor, as
+                // after a crash, the message would be taken for a duplicate.
                 let change = lane.change(LaneState::Ready, None);
                 self.gathered.lane(claim, change);
                 lane.phase = Phase::Released;
@@ -169,8 +170,8 @@ impl Engine {
         }
     }
 
-    /// No request can be made for the webhook: stop trying, and keep what it is owed. The one worker that disables it
-    /// says so.
+    /// No request can be made for the webhook: stop trying, and keep what it is owed. The one
+    /// worker that disables it says so.
     pub(super) fn disable_unusable(&mut self, unusable: Unusable) {
         let store = self.store.clone();
         self.operations.spawn(async move {
@@ -205,8 +206,8 @@ impl Engine {
             }
             return;
         }
-        // A run that could not start its first request would spin: its worker is about to stop or to start over, or
-        // its lease does not cover a timeout that has just been raised.
+        // A run that could not start its first request would spin: its worker is about to stop or
+        // to start over, or its lease does not cover a timeout that has just been raised.
         let held_back = early && !self.sender.liveness.may_send(Instant::now(), timeout);
         lane.put_back(unsent);
         lane.phase = Phase::Idle;

@@ -1,16 +1,19 @@
 //! When to look for work: interrupts while it is quiet, polling while it is busy.
 //!
-//! PostgreSQL commits transactions that have sent a NOTIFY one after another, so many notifications slow publishers down. Where
-//! more than [`PLENTY`] messages a second are published, or commits are seen to wait for one another, the workers ask for silence
-//! and poll instead. Below half of that they let the silence end, poll a little longer, and go back to waiting. A message
-//! that is notified of leaves some 20 times sooner than by polling, at about the same cost (docs/decisions/0018).
+//! PostgreSQL commits transactions that have sent a NOTIFY one after another, so many notifications
+//! slow publishers down. Where more than [`PLENTY`] messages a second are published, or commits are
+//! seen to wait for one another, the workers ask for silence and poll instead. Below half of that
+//! they let the silence end, poll a little longer, and go back to waiting. A message that is
+//! notified of leaves some 20 times sooner than by polling, at about the same cost
+//! (docs/decisions/0018).
 
 use std::time::{Duration, Instant};
 
 use super::{published::Publishing, takes::Takes};
 
-/// Notices within a second without which no worker asks for silence, unless publishers wait for one another: few transactions
-/// with many messages are in nobody's way. (Each of a transaction's first ten messages may be a notice.)
+/// Notices within a second without which no worker asks for silence, unless publishers wait for one
+/// another: few transactions with many messages are in nobody's way. (Each of a transaction's first
+/// ten messages may be a notice.)
 const NOTICES: u32 = 100;
 
 /// Messages published in a second that make a worker ask for silence.
@@ -22,13 +25,15 @@ const CONTENDED: u32 = 100;
 /// How long publishers that waited for one another are thought to do so again.
 const CONTENDED_FOR: Duration = Duration::from_mins(1);
 
-/// After so long publishers need not be silent any more, to see whether they should: what is published may be owed to nobody.
+/// After so long publishers need not be silent any more, to see whether they should: what is
+/// published may be owed to nobody.
 const SILENT_FOR: Duration = Duration::from_mins(1);
 
 /// How long publishers are asked to be silent at a time.
 pub(super) const SILENCE: Duration = Duration::from_secs(1);
 
-/// How much longer to poll: a publisher may have decided not to NOTIFY just before the silence ended.
+/// How much longer to poll: a publisher may have decided not to NOTIFY just before the silence
+/// ended.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// Between two looks while polling: at least, at most.
@@ -40,7 +45,8 @@ const PAUSE: u32 = 4;
 /// Between two looks while waiting: a lost notification costs no more than this.
 pub(super) const POLL_IDLE: Duration = Duration::from_millis(500);
 
-/// Between two looks where nobody may NOTIFY, while work was found in the last second; and the longest pause, to which it doubles.
+/// Between two looks where nobody may NOTIFY, while work was found in the last second; and the
+/// longest pause, to which it doubles.
 const POLL_ALWAYS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
 
 /// How long after work was found more is expected.
@@ -133,7 +139,8 @@ impl Pace {
         if contended { CONTENDED } else { PLENTY }
     }
 
-    /// Publishers are known to be silent for `remaining` from `now` on: another worker has asked for it.
+    /// Publishers are known to be silent for `remaining` from `now` on: another worker has asked
+    /// for it.
     pub(super) fn silent_for(&mut self, remaining: Duration, now: Instant) {
         if !remaining.is_zero() {
             let until = now + remaining.min(SILENCE * 2) + GRACE;

@@ -1,4 +1,5 @@
-//! How much is published, and whether publishers wait for one another: what decides whether they should NOTIFY.
+//! How much is published, and whether publishers wait for one another: what decides whether they
+//! should NOTIFY.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -26,7 +27,8 @@ pub(super) struct Published {
 }
 
 impl Published {
-    /// The last message has this id, by a question from `asked` to `answered`. Says how many are published a second, at least.
+    /// The last message has this id, by a question from `asked` to `answered`. Says how many are
+    /// published a second, at least.
     pub(super) fn seen(&mut self, asked: Instant, answered: Instant, last_id: i64) -> u32 {
         self.ids.push_back((asked, last_id));
         if self.ids.len() > HEARTBEATS {

@@ -7,8 +7,9 @@ use backoff::{ExponentialBackoff, backoff::Backoff as _};
 /// The longest wait, give or take its jitter.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// How long a session must have been good for the next wait to be short again: where each ends soon after it was opened,
-/// waiting is all that keeps the worker from doing nothing but opening sessions.
+/// How long a session must have been good for the next wait to be short again: where each ends soon
+/// after it was opened, waiting is all that keeps the worker from doing nothing but opening
+/// sessions.
 const GOOD: Duration = Duration::from_secs(1);
 
 /// The waits of one worker.

@@ -1,7 +1,7 @@
 //! A run: some consecutive messages of one lane, sent one after another.
 //!
-//! The next request starts as soon as the last one was accepted, without waiting for the database. A run stops at the
-//! first request that was not accepted, and before any that may not be started.
+//! The next request starts as soon as the last one was accepted, without waiting for the database.
+//! A run stops at the first request that was not accepted, and before any that may not be started.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -41,8 +41,9 @@ pub(super) struct Run {
 pub(super) struct End {
     /// Nothing more may be started.
     stop: AtomicBool,
-    /// Others wait for the slot: nothing more after what is begun, and one request each time at least. Waiting for the
-    /// webhook's rate is a beginning, or that part of the rate would be lost.
+    /// Others wait for the slot: nothing more after what is begun, and one request each time at
+    /// least. Waiting for the webhook's rate is a beginning, or that part of the rate would be
+    /// lost.
     give_way: AtomicBool,
 }
 
@@ -117,7 +118,8 @@ impl Run {
             let attempt = if sent == 0 { self.failures + 1 } else { 1 };
             let attempted_at = Timestamp::now();
             let sending = delivery::send(&sender.client, &self.target.prepared, messages, attempt, false);
-            // A defect in sending one message must cost that message's lane, not the process, again and again.
+            // A defect in sending one message must cost that message's lane, not the process, again
+            // and again.
             let result = AssertUnwindSafe(sending).catch_unwind().await.unwrap_or_else(|_| panicked());
             let accepted = result.outcome == Outcome::Accepted;
             let report = Report {

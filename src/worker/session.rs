@@ -1,4 +1,5 @@
-//! The worker's own connection: it listens, and every round trip over it proves that the worker's lock is held.
+//! The worker's own connection: it listens, and every round trip over it proves that the worker's
+//! lock is held.
 
 use std::{
     sync::{
@@ -51,7 +52,8 @@ pub(super) struct Signals {
     pub(super) orphans: Notify,
     /// Requests in flight, for the worker's row.
     pub(super) in_flight: AtomicUsize,
-    /// When this worker saw another one for the first time, most recently; none while there are no others.
+    /// When this worker saw another one for the first time, most recently; none while there are no
+    /// others.
     newcomer: Mutex<Option<Instant>>,
     /// The others that live.
     others: Mutex<Arc<[Uuid]>>,
@@ -122,7 +124,8 @@ impl Signals {
         u32::try_from(self.others().len()).unwrap_or(u32::MAX).saturating_add(1).min(SHARED_BY_MAX)
     }
 
-    /// When this worker saw another one for the first time, most recently; none while there are no others.
+    /// When this worker saw another one for the first time, most recently; none while there are no
+    /// others.
     pub(super) fn newcomer(&self) -> Option<Instant> {
         *self.newcomer.lock().unwrap_or_else(PoisonError::into_inner)
     }

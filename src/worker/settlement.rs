@@ -8,27 +8,31 @@ use crate::{
     store::{Claim, DeadDelivery, LaneChange, LaneOutcomes, Settlement},
 };
 
-/// How long outcomes gather before they are written, at least: fewer, larger statements, and nobody waits for them. What is
-/// not written is sent again after a crash.
+/// How long outcomes gather before they are written, at least: fewer, larger statements, and nobody
+/// waits for them. What is not written is sent again after a crash.
 const GATHER_MIN: Duration = Duration::from_millis(2);
 
-/// How long they gather at most, and how many times as long as a settle takes, where few have come or somebody waits: for
-/// the lane of a dead letter, or one that is to be retired and owes something again, or for this worker's end.
+/// How long they gather at most, and how many times as long as a settle takes, where few have come
+/// or somebody waits: for the lane of a dead letter, or one that is to be retired and owes
+/// something again, or for this worker's end.
 const GATHER_FEW: (u32, Duration) = (3, Duration::from_millis(8));
 
-/// The same where many come, for each worker: all workers together keep the database no busier with settles than one would.
+/// The same where many come, for each worker: all workers together keep the database no busier with
+/// settles than one would.
 const GATHER_MANY: (u32, Duration) = (8, Duration::from_millis(25));
 
 /// So many requests are few: then no more are worth waiting for.
 const FEW: usize = 4;
 
-/// How many outcomes wait to be written at most, those aside whose lane's row is locked: above that no run begins.
+/// How many outcomes wait to be written at most, those aside whose lane's row is locked: above that
+/// no run begins.
 const OUTCOMES_MAX: usize = 50_000;
 
 /// Outcomes and lane changes that are not written yet.
 #[derive(Default)]
 pub(super) struct Gathered {
-    /// By claim: one claim's must not be lost to that of another, which writes nothing if it is not the row's any more.
+    /// By claim: one claim's must not be lost to that of another, which writes nothing if it is not
+    /// the row's any more.
     settlement: Settlement,
     retire: Vec<LaneKey>,
     /// How many requests have brought this.
@@ -144,7 +148,8 @@ mod tests {
     const KEY: LaneKey = LaneKey { webhook_id: 1, lane: 1 };
     const CLAIM: Claim = (KEY, 1);
 
-    /// What so many requests have brought, where a settle takes `took` and so many workers share the database.
+    /// What so many requests have brought, where a settle takes `took` and so many workers share
+    /// the database.
     fn gathered(requests: usize, took: Duration, workers: u32) -> Gathered {
         let mut gathered = Gathered::default();
         gathered.settled(took);

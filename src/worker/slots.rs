@@ -1,9 +1,11 @@
 //! Who may send next: the worker's slots, shared between webhooks.
 //!
-//! Promised: a webhook that hangs cannot take the slots that others need. A webhook may hold at most [`SHARE`] times as
-//! many slots as are free (Choudhury and Hahne, "Dynamic queue length thresholds", 1998), so some always are; and one
-//! whose requests time out gets fewer and fewer, down to a single probe, until they succeed again (additive increase,
-//! multiplicative decrease). One that is slow but not broken gives way to others that wait: it takes no more than an equal part.
+//! Promised: a webhook that hangs cannot take the slots that others need. A webhook may hold at
+//! most [`SHARE`] times as many slots as are free (Choudhury and Hahne, "Dynamic queue length
+//! thresholds", 1998), so some always are; and one whose requests time out gets fewer and fewer,
+//! down to a single probe, until they succeed again (additive increase, multiplicative decrease).
+//! One that is slow but not broken gives way to others that wait: it takes no more than an equal
+//! part.
 
 use std::collections::HashMap;
 
@@ -57,8 +59,8 @@ impl Slots {
         used < self.limit(webhook_id, own)
     }
 
-    /// How many slots a webhook may use while `waiting` webhooks, it included, have lanes that wait and could use one more: no
-    /// more than an equal part. Slots that come free go to the others.
+    /// How many slots a webhook may use while `waiting` webhooks, it included, have lanes that wait
+    /// and could use one more: no more than an equal part. Slots that come free go to the others.
     pub(super) fn fair_limit(&self, webhook_id: i64, own: Option<usize>, waiting: usize) -> usize {
         self.limit(webhook_id, own).min(self.capacity.div_ceil(waiting.max(1)))
     }

@@ -1,10 +1,11 @@
 //! Taking over the lanes of workers that are dead or hung.
 //!
-//! A worker's lock is free as soon as its session has ended: its process died, was cut off, or PostgreSQL restarted.
-//! Once free it stays free, as no incarnation takes its lock twice. The worker itself stops sending within
-//! [`ALIVE_FOR`](super::liveness::ALIVE_FOR) of its last answered round trip; its lanes are released after
-//! [`TAKEOVER_AFTER`]. A worker that hangs with its connection alive is recognised by a heartbeat that stands still
-//! for its whole lease. Both are counted on this process's monotonic clock, which no step of the database's can shorten.
+//! A worker's lock is free as soon as its session has ended: its process died, was cut off, or
+//! PostgreSQL restarted. Once free it stays free, as no incarnation takes its lock twice. The
+//! worker itself stops sending within [`ALIVE_FOR`](super::liveness::ALIVE_FOR) of its last
+//! answered round trip; its lanes are released after [`TAKEOVER_AFTER`]. A worker that hangs with
+//! its connection alive is recognised by a heartbeat that stands still for its whole lease. Both
+//! are counted on this process's monotonic clock, which no step of the database's can shorten.
 
 use std::{
     collections::HashMap,
@@ -42,7 +43,8 @@ pub(super) async fn watch(store: Store, worker: Uuid, signals: Arc<Signals>) {
     let mut seen = HashMap::new();
     loop {
         if let Err(error) = look(&store, worker, &signals, &mut seen).await {
-            // What was seen stays true, but what goes unseen proves nothing; the session says if the database is gone.
+            // What was seen stays true, but what goes unseen proves nothing; the session says if
+            // the database is gone.
             debug!(%error, "could not look at the other workers");
         }
         tokio::time::sleep(pause(&seen, Instant::now())).await;
@@ -85,9 +87,11 @@ async fn look(
     Ok(())
 }
 
-/// What is to be thought of a worker, given what was seen of it and an answer to a question asked at `asked`.
+/// What is to be thought of a worker, given what was seen of it and an answer to a question asked
+/// at `asked`.
 fn judge(seen: &mut HashMap<Uuid, Seen>, other: &OtherWorker, asked: Instant, answered: Instant) -> Verdict {
-    // What an answer shows began at the latest when it came, and held at least until the question was asked.
+    // What an answer shows began at the latest when it came, and held at least until the question
+    // was asked.
     let seen = seen.entry(other.id).or_insert(Seen {
         heartbeat_at: other.heartbeat_at,
         heartbeat_since: answered,
@@ -108,7 +112,8 @@ fn judge(seen: &mut HashMap<Uuid, Seen>, other: &OtherWorker, asked: Instant, an
     Verdict::Alive
 }
 
-/// Until the next look: exactly when a free lock has been free for long enough, if that comes first.
+/// Until the next look: exactly when a free lock has been free for long enough, if that comes
+/// first.
 fn pause(seen: &HashMap<Uuid, Seen>, now: Instant) -> Duration {
     seen.values()
         .filter_map(|seen| seen.free_since)

@@ -1,9 +1,10 @@
-//! How long something takes of late: statements, so that a busy database is asked less often and each answer holds more; and
-//! runs, so that no more lanes are claimed than get a slot soon.
+//! How long something takes of late: statements, so that a busy database is asked less often and
+//! each answer holds more; and runs, so that no more lanes are claimed than get a slot soon.
 
 use std::time::Duration;
 
-/// A moving mean, in which the latest has a weight of one in so many; zero until something was noted.
+/// A moving mean, in which the latest has a weight of one in so many; zero until something was
+/// noted.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Takes<const ONE_IN: u32 = 4>(Duration);
 

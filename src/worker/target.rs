@@ -14,7 +14,8 @@ use crate::{
     domain::target::{Target, TargetRow, UnreadableTarget},
 };
 
-/// The shortest lease, so that many short timeouts do not make a slow database look like a dead worker.
+/// The shortest lease, so that many short timeouts do not make a slow database look like a dead
+/// worker.
 pub(super) const LEASE_MIN: Duration = Duration::from_secs(10);
 
 /// The longest time between two requests, however low the rate.
@@ -27,8 +28,8 @@ const RATE_WAIT_MAX: Duration = Duration::from_secs(1);
 pub(super) struct LiveTarget {
     pub(super) settings: Target,
     pub(super) prepared: PreparedTarget,
-    /// Set when nothing more may be started: paused, disabled, deleted. Shared with what replaced it meanwhile, so that
-    /// a run hears of it that began under earlier settings.
+    /// Set when nothing more may be started: paused, disabled, deleted. Shared with what replaced
+    /// it meanwhile, so that a run hears of it that began under earlier settings.
     stopped: Arc<AtomicBool>,
     /// When the next request may start, where the webhook has a rate limit.
     next_start: Mutex<Instant>,
@@ -53,7 +54,8 @@ impl LiveTarget {
     /// How many lanes the webhook's own policy lets one worker have in flight.
     pub(super) fn own_limit(&self) -> Option<usize> {
         let limit = self.settings.policy.max_in_flight.map(|limit| limit as usize);
-        // More lanes than requests a second would only wait in line, holding slots that others need.
+        // More lanes than requests a second would only wait in line, holding slots that others
+        // need.
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -66,8 +68,8 @@ impl LiveTarget {
         }
     }
 
-    /// Reserves the next request, if it may start within [`RATE_WAIT_MAX`], and says how long to wait for that; otherwise
-    /// says how long to wait before asking again.
+    /// Reserves the next request, if it may start within [`RATE_WAIT_MAX`], and says how long to
+    /// wait for that; otherwise says how long to wait before asking again.
     pub(super) fn reserve_start(&self, now: Instant) -> Result<Duration, Duration> {
         let Some(spacing) = self.spacing() else { return Ok(Duration::ZERO) };
         let mut next = self.next_start.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +102,8 @@ pub(super) type Targets = HashMap<i64, Arc<LiveTarget>>;
 pub(super) struct Replaced {
     /// Whether one of them was deleted.
     pub(super) gone: bool,
-    /// Those that could be claimed, if only a request could be made for them. They are to be disabled.
+    /// Those that could be claimed, if only a request could be made for them. They are to be
+    /// disabled.
     pub(super) unusable: Vec<Unusable>,
 }
 
@@ -116,9 +119,10 @@ pub(super) struct Unusable {
 
 /// Replaces the webhooks that this worker knows by what the database says now.
 ///
-/// Requests that run go on with what they began with; lanes of a webhook that stopped are released as they come by.
-/// One that no request can be made for is not known any more. It is named as unusable only while it could be claimed, so
-/// that nobody hears of one that is disabled or paused again and again.
+/// Requests that run go on with what they began with; lanes of a webhook that stopped are released
+/// as they come by. One that no request can be made for is not known any more. It is named as
+/// unusable only while it could be claimed, so that nobody hears of one that is disabled or paused
+/// again and again.
 pub(super) fn replace(known: &mut Targets, current: Vec<TargetRow>) -> Replaced {
     let now = Instant::now();
     let listed: HashSet<i64> = current.iter().map(|row| row.webhook_id).collect();

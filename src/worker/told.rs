@@ -1,9 +1,10 @@
 //! Messages that this worker was notified of: who looks at them, and when.
 //!
-//! All workers hear the same notifications. Each message has a ranking of the live workers (rendezvous hashing: Thaler and
-//! Ravishankar, 1998): the first one looks at once, the others a little later, so that one message wakes one claim and not as
-//! many as there are workers. The ranking follows the message's stripe: a lane that a worker holds is told to that worker
-//! first again. Nothing but time depends on it.
+//! All workers hear the same notifications. Each message has a ranking of the live workers
+//! (rendezvous hashing: Thaler and Ravishankar, 1998): the first one looks at once, the others a
+//! little later, so that one message wakes one claim and not as many as there are workers. The
+//! ranking follows the message's stripe: a lane that a worker holds is told to that worker first
+//! again. Nothing but time depends on it.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -24,7 +25,8 @@ use crate::store::{self, Follower, Looked, ReadLimits, Room, StoreError};
 /// How much later the workers look that do not look first.
 const OTHERS_LATER: Duration = Duration::from_millis(5);
 
-/// How many messages wait for a look at most. Beyond that one ordinary look for what is due replaces them.
+/// How many messages wait for a look at most. Beyond that one ordinary look for what is due
+/// replaces them.
 const WAITING_MAX: usize = 256;
 
 /// Messages that wait for a look.

@@ -1,9 +1,11 @@
-//! Whose turn it is among lanes: where more lanes wait than there are slots, each has one for a while.
+//! Whose turn it is among lanes: where more lanes wait than there are slots, each has one for a
+//! while.
 //!
-//! Promised: no lane's backlog, however deep, keeps other lanes from being sent, those that are not claimed yet included;
-//! and a worker leaves lanes to others that it has no slot for, but for those that keep its own slots busy. (Deficit round robin
-//! does the same for packets: Shreedhar and Varghese, 1996. Here time in a slot is what is shared, since receivers differ
-//! in how long they take.)
+//! Promised: no lane's backlog, however deep, keeps other lanes from being sent, those that are not
+//! claimed yet included; and a worker leaves lanes to others that it has no slot for, but for those
+//! that keep its own slots busy. (Deficit round robin does the same for packets: Shreedhar and
+//! Varghese, 1996. Here time in a slot is what is shared, since receivers differ in how long they
+//! take.)
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,8 +19,9 @@ use crate::{domain::lane::LaneKey, store::LaneState};
 /// How long a run may take while other lanes of its webhook wait for a slot.
 const SLICE: Duration = Duration::from_millis(250);
 
-/// How long a lane may stay claimed while others of its webhook are due and not claimed. Giving it back and claiming it anew costs
-/// as much as a few messages, and what was read of it ahead is read again.
+/// How long a lane may stay claimed while others of its webhook are due and not claimed. Giving it
+/// back and claiming it anew costs as much as a few messages, and what was read of it ahead is read
+/// again.
 const TURN: Duration = Duration::from_secs(1);
 
 /// For how long lanes that are claimed ahead should keep the slots busy.
@@ -48,8 +51,9 @@ fn in_slice(message: Duration) -> usize {
 }
 
 impl Engine {
-    /// How many messages to read of one of a webhook's lanes, if a read's limit allows: what is read and not sent in its turn may be
-    /// read again by another worker. As many as its requests carry, in any case.
+    /// How many messages to read of one of a webhook's lanes, if a read's limit allows: what is
+    /// read and not sent in its turn may be read again by another worker. As many as its requests
+    /// carry, in any case.
     pub(super) fn messages_in_slice(&self, webhook_id: i64) -> usize {
         let batch = self.targets.get(&webhook_id).map_or(1, |target| target.settings.batch_size);
         in_slice(self.claims.message_takes(webhook_id)).max(MESSAGES).max(batch)
@@ -88,7 +92,8 @@ impl Engine {
         }
     }
 
-    /// Starts a queued lane's run in a slot that was taken for it; false where the lane has no use for it.
+    /// Starts a queued lane's run in a slot that was taken for it; false where the lane has no use
+    /// for it.
     fn start_run(&mut self, key: LaneKey) -> bool {
         let Some(lane) = self.lanes.get_mut(&key) else { return false };
         if !matches!(lane.phase, Phase::Queued { .. }) {
@@ -116,8 +121,8 @@ impl Engine {
         }
     }
 
-    /// Where lanes wait: ends the runs that have had their time, and gives back the lanes that are too many, since runs take
-    /// longer than when they were claimed, or others share the slots.
+    /// Where lanes wait: ends the runs that have had their time, and gives back the lanes that are
+    /// too many, since runs take longer than when they were claimed, or others share the slots.
     pub(super) fn take_turns(&mut self, now: Instant) {
         if self.next_turns.is_none_or(|at| now < at) {
             return;
@@ -160,20 +165,21 @@ impl Engine {
         }
     }
 
-    /// How many lanes a webhook may have claimed beside those in its `slots`. The same for whoever claims and whoever gives
-    /// back, or lanes would be claimed and given back in turns.
+    /// How many lanes a webhook may have claimed beside those in its `slots`. The same for whoever
+    /// claims and whoever gives back, or lanes would be claimed and given back in turns.
     pub(super) fn ahead(&self, webhook_id: i64, slots: usize, now: Instant) -> usize {
         // A run that has not ended yet tells nothing of its time, but those that wait for it do.
         ahead(slots, self.claims.run_takes(webhook_id).max(self.waited(webhook_id, now)))
     }
 
-    /// How many webhooks have lanes that wait and could use one more slot. Those that hang or are limited, and have all that
-    /// they may use, leave the rest to the others.
+    /// How many webhooks have lanes that wait and could use one more slot. Those that hang or are
+    /// limited, and have all that they may use, leave the rest to the others.
     pub(super) fn waiting(&self) -> usize {
         self.turns.iter().filter(|id| self.slots.could_use(**id, self.own_limit(**id))).count()
     }
 
-    /// How many slots a webhook may use beside so many that wait, it included if its lanes wait: no more than an equal part.
+    /// How many slots a webhook may use beside so many that wait, it included if its lanes wait: no
+    /// more than an equal part.
     pub(super) fn fair_slots(&self, webhook_id: i64, waiting: usize) -> usize {
         let waiting = waiting + usize::from(!self.queued.contains_key(&webhook_id));
         self.slots.fair_limit(webhook_id, self.own_limit(webhook_id), waiting)
@@ -203,14 +209,16 @@ impl Engine {
         }
     }
 
-    /// Whether a lane has had its turn, and others are due: it is not to be read on, and given back when it has ended its run.
+    /// Whether a lane has had its turn, and others are due: it is not to be read on, and given back
+    /// when it has ended its run.
     pub(super) fn turn_is_over(&self, key: LaneKey) -> bool {
         self.queued.contains_key(&key.webhook_id)
             && self.claims.more(key.webhook_id)
             && self.lanes.get(&key).is_some_and(|lane| lane.claimed_at.elapsed() >= TURN)
     }
 
-    /// Whether a lane whose run has ended is given back: not if there is nothing more of it, or it was read already.
+    /// Whether a lane whose run has ended is given back: not if there is nothing more of it, or it
+    /// was read already.
     pub(super) fn gives_way(&self, key: LaneKey, early: bool) -> bool {
         self.turn_is_over(key)
             && self.lanes.get(&key).is_some_and(|lane| early || (!lane.has_messages() && lane.more))

@@ -50,9 +50,10 @@ BEGIN
     END IF;
     PERFORM pgtopic.require_registered(worker);
 
-    -- The CTE is a fence: joined directly, the update may touch more lanes than the LIMIT lets through. A lane that was
-    -- changed just before it was locked is left to the next look: its new place is not in this snapshot. So a holder that
-    -- this snapshot does not know was removed, and has not just been registered.
+    -- The CTE is a fence: joined directly, the update may touch more lanes than the LIMIT lets
+    -- through. A lane that was changed just before it was locked is left to the next look: its new
+    -- place is not in this snapshot. So a holder that this snapshot does not know was removed, and
+    -- has not just been registered.
     WITH due AS MATERIALIZED (
         SELECT l.place
           FROM unnest(claim_lanes.webhook_ids, claim_lanes.slots, claim_lanes.due_after)
@@ -83,7 +84,8 @@ BEGIN
         RETURN;
     END IF;
 
-    -- A new statement, and so a new snapshot: it sees whatever lowered the positions that the update returned.
+    -- A new statement, and so a new snapshot: it sees whatever lowered the positions that the
+    -- update returned.
     RETURN QUERY SELECT r.* FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r;
 END
 $$;

@@ -57,8 +57,9 @@ BEGIN
         FOR at IN 1 .. cardinality(places) LOOP
             EXIT WHEN cardinality(claimed) >= before + claim_lanes_singly.slots[want];
             BEGIN
-                -- A row that changes while it is being locked has another place then: the update does not find it. Its old place
-                -- may be another lane's by now, even one that waits or is halted, so all is asked again.
+                -- A row that changes while it is being locked has another place then: the update
+                -- does not find it. Its old place may be another lane's by now, even one that waits
+                -- or is halted, so all is asked again.
                 PERFORM FROM pgtopic.lanes l WHERE l.ctid = places[at] AND l.webhook_id = claim_lanes_singly.webhook_ids[want]
                     AND l.due_at <= statement_timestamp()
                     AND (l.claimed_by IS NULL

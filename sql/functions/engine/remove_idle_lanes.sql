@@ -59,7 +59,8 @@ BEGIN
         RETURN;
     END IF;
 
-    -- New statements, which see whatever the stripes' last holders have committed. The rows are locked: nobody changes them.
+    -- New statements, which see whatever the stripes' last holders have committed. The rows are
+    -- locked: nobody changes them.
     RETURN QUERY
     DELETE FROM pgtopic.lanes l
      WHERE l.ctid = ANY (ARRAY(
@@ -69,8 +70,9 @@ BEGIN
                 SELECT true AS idle
                   FROM pgtopic.lanes x
                  WHERE x.ctid = h.place
-                   -- Only a replay puts something at or below position, and it raises the generation: then look at all of the
-                   -- lane. The row's own position, not the worker's: it moved in the transaction that deleted what it passed.
+                   -- Only a replay puts something at or below position, and it raises the
+                   -- generation: then look at all of the lane. The row's own position, not the
+                   -- worker's: it moved in the transaction that deleted what it passed.
                    AND (SELECT true FROM pgtopic.deliveries d
                          WHERE d.webhook_id = x.webhook_id AND d.lane = x.lane
                            AND d.message_id > CASE WHEN h.known THEN x.position ELSE -1 END

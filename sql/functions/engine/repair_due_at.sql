@@ -57,8 +57,8 @@ BEGIN
         SELECT a.at FROM ahead a
          WHERE a.due_at > clock_timestamp() + make_interval(secs => coalesce(a.wait_seconds, 0) + 0.1)
     ), changed AS (
-        -- By the rows' places: a join made for a small table would go through all lanes for each of many. A row that
-        -- was written since is in another place, and left alone.
+        -- By the rows' places: a join made for a small table would go through all lanes for each of
+        -- many. A row that was written since is in another place, and left alone.
         UPDATE pgtopic.lanes l
            SET due_at = clock_timestamp() + make_interval(secs => coalesce(l.wait_seconds, 0))
          WHERE l.ctid = ANY (ARRAY(

@@ -44,7 +44,8 @@ BEGIN
             VALUES (webhook, message.lane, stripe, message.partition_key, clock_timestamp(), message.id - 1)
             ON CONFLICT DO NOTHING;
         EXCEPTION WHEN serialization_failure THEN
-            -- A plain insert tells that error from one that SERIALIZABLE raises for reasons of its own.
+            -- A plain insert tells that error from one that SERIALIZABLE raises for reasons of its
+            -- own.
             BEGIN
                 INSERT INTO pgtopic.lanes (webhook_id, lane, stripe, partition_key, due_at, position)
                 VALUES (webhook, message.lane, stripe, message.partition_key, clock_timestamp(), message.id - 1);

@@ -47,7 +47,8 @@ BEGIN
         NEW := pgtopic.messages_validate(NEW, accepted_bytes);
     END IF;
 
-    -- A function that is called with a null returns null, and takes no lock: so on unordered topics. Only then the id.
+    -- A function that is called with a null returns null, and takes no lock: so on unordered
+    -- topics. Only then the id.
     NEW.lane := pg_catalog.hashtextextended(NEW.partition_key, NEW.topic_id);
     stripe := stripe OPERATOR(pg_catalog.|) (NEW.lane OPERATOR(pg_catalog.&) 255)::integer;
     IF pg_catalog.pg_advisory_xact_lock('"pgtopic"'::pg_catalog.regnamespace::pg_catalog.oid::integer, stripe) IS NOT NULL THEN
@@ -67,7 +68,8 @@ BEGIN
             webhook_ids := pgtopic.matching_webhooks(NEW.topic_id, NEW.payload);
         END IF;
         FOREACH webhook IN ARRAY webhook_ids LOOP
-            -- No look for the lane first: its plan, kept from when lanes was empty, would read all of the table.
+            -- No look for the lane first: its plan, kept from when lanes was empty, would read all
+            -- of the table.
             WITH fanned AS (
                 INSERT INTO pgtopic.deliveries (webhook_id, lane, message_id) VALUES (webhook, NEW.lane, NEW.id)
             )

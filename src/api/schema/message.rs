@@ -23,7 +23,8 @@ pub(crate) struct NewMessage {
     /// Headers sent with the message: at most 64, of at most 8192 bytes as JSON.
     #[serde(default)]
     headers: Option<BTreeMap<String, String>>,
-    /// Publishing again with a key that was used in this topic publishes nothing and answers the first id.
+    /// Publishing again with a key that was used in this topic publishes nothing and answers the
+    /// first id.
     #[serde(default)]
     idempotency_key: Option<String>,
 }
@@ -67,7 +68,8 @@ impl From<message::Published> for Published {
 /// The messages of a batch.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct PublishedBatch {
-    /// Their ids, in the order of the request; an earlier message's where an idempotency key was used before.
+    /// Their ids, in the order of the request; an earlier message's where an idempotency key was
+    /// used before.
     pub(crate) ids: Vec<i64>,
 }
 

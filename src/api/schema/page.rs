@@ -27,8 +27,8 @@ impl PageQuery {
 pub(crate) struct Items<T> {
     /// What is on the page.
     items: Vec<T>,
-    /// Give this as `after` for the next page; null ends the list. A page may be short, or even empty, and not the last:
-    /// the server looks at a bounded number of rows for each.
+    /// Give this as `after` for the next page; null ends the list. A page may be short, or even
+    /// empty, and not the last: the server looks at a bounded number of rows for each.
     next: Option<i64>,
 }
 

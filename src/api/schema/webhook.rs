@@ -51,7 +51,8 @@ words! {
     }
 }
 
-/// A webhook to be created. A policy field that is left out or null means the worker's `delivery` default.
+/// A webhook to be created. A policy field that is left out or null means the worker's `delivery`
+/// default.
 ///
 /// No `Debug`: headers may hold credentials.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -81,7 +82,8 @@ pub(crate) struct NewWebhook {
     /// What the body of a request is made of.
     #[serde(default)]
     format: Format,
-    /// Consecutive messages of a lane that one request may carry, 1 to 1000; more than 1 sends a JSON array.
+    /// Consecutive messages of a lane that one request may carry, 1 to 1000; more than 1 sends a
+    /// JSON array.
     #[serde(default)]
     batch_size: Option<i32>,
     /// Attempts before the dead letter, 1 to 1000.
@@ -144,7 +146,8 @@ pub(crate) struct WebhookChanges {
     /// Where requests go.
     #[serde(default)]
     url: Option<String>,
-    /// Headers sent with every request, in place of all there were: at most 64, of at most 8192 bytes as JSON.
+    /// Headers sent with every request, in place of all there were: at most 64, of at most 8192
+    /// bytes as JSON.
     #[serde(default)]
     headers: Option<BTreeMap<String, String>>,
     /// A jsonpath predicate, for messages published from now on; null lets everything through.
@@ -209,8 +212,8 @@ impl From<WebhookChanges> for webhook::WebhookChanges {
     }
 }
 
-/// A webhook as its operators see it. A policy field that is null means the worker's `delivery` default. Secrets never
-/// show, and of the headers, which may hold credentials, only the names do.
+/// A webhook as its operators see it. A policy field that is null means the worker's `delivery`
+/// default. Secrets never show, and of the headers, which may hold credentials, only the names do.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct Webhook {
     /// Its id.
@@ -247,8 +250,8 @@ pub(crate) struct Webhook {
     state: WebhookState,
     /// Whether it is held; its backlog is kept.
     paused: bool,
-    /// Why requests stopped: the receiver answered 410 Gone, or SQL wrote settings that no request can be made of. Null
-    /// while enabled. The backlog is kept.
+    /// Why requests stopped: the receiver answered 410 Gone, or SQL wrote settings that no request
+    /// can be made of. Null while enabled. The backlog is kept.
     disabled_reason: Option<String>,
     /// When it was created.
     created_at: Timestamp,

@@ -1,7 +1,7 @@
 //! Where requests may go: which URLs a webhook may have, and which addresses may be connected to.
 //!
-//! The guard sees the address itself, after name resolution, so a name cannot be pointed elsewhere between the check and the
-//! connection.
+//! The guard sees the address itself, after name resolution, so a name cannot be pointed elsewhere
+//! between the check and the connection.
 
 mod address;
 mod resolve;

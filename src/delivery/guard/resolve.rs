@@ -1,9 +1,10 @@
 //! Name resolution, one lookup of a name at a time.
 //!
-//! The system's resolver blocks a thread for as long as it takes, which is long where a name server does not answer, and
-//! there is a limited number of such threads. If each of a webhook's lanes blocked one, a dead name server would hold up
-//! the other webhooks. So whoever asks for a name that is being looked up waits for the same answer. Nothing is kept
-//! afterwards: how long an answer is good for is the system resolver's business.
+//! The system's resolver blocks a thread for as long as it takes, which is long where a name server
+//! does not answer, and there is a limited number of such threads. If each of a webhook's lanes
+//! blocked one, a dead name server would hold up the other webhooks. So whoever asks for a name
+//! that is being looked up waits for the same answer. Nothing is kept afterwards: how long an
+//! answer is good for is the system resolver's business.
 
 use std::{
     collections::HashMap,
@@ -57,7 +58,8 @@ impl Lookups {
     }
 }
 
-/// One who waits for a lookup. Its end, also an early one, forgets the lookup once it is done or nobody waits for it.
+/// One who waits for a lookup. Its end, also an early one, forgets the lookup once it is done or
+/// nobody waits for it.
 struct Waiter<'a> {
     lookups: &'a Lookups,
     name: &'a str,

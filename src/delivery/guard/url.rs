@@ -1,7 +1,7 @@
 //! Which URLs a webhook may have.
 //!
-//! A URL that passes here means one thing to every reader: plain scheme, host and port, no second spelling of an
-//! address. Names are not resolved here; the connection checks what they resolve to.
+//! A URL that passes here means one thing to every reader: plain scheme, host and port, no second
+//! spelling of an address. Names are not resolved here; the connection checks what they resolve to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -65,9 +65,10 @@ pub enum UrlError {
 impl AddressGuard {
     /// The parsed URL, if a webhook may have it.
     ///
-    /// Refused are anything but http and https, user information, fragments, odd spellings of IPv4 addresses (whoever
-    /// resolves them may read them as loopback), literal addresses that [`AddressGuard::check`] refuses, and
-    /// `localhost` and the names under it (RFC 6761) unless a loopback address is allowed.
+    /// Refused are anything but http and https, user information, fragments, odd spellings of IPv4
+    /// addresses (whoever resolves them may read them as loopback), literal addresses that
+    /// [`AddressGuard::check`] refuses, and `localhost` and the names under it (RFC 6761) unless a
+    /// loopback address is allowed.
     ///
     /// # Errors
     /// [`UrlError`] with the first rule that the URL breaks.
@@ -176,8 +177,8 @@ fn check_host(host: &str, bracketed: bool) -> Result<(), UrlError> {
     Ok(())
 }
 
-/// Whether a label is a number to those who read addresses in the old ways: decimal, octal or `0x` and hexadecimal
-/// digits, also none (the "ends in a number" rule of the WHATWG URL standard).
+/// Whether a label is a number to those who read addresses in the old ways: decimal, octal or `0x`
+/// and hexadecimal digits, also none (the "ends in a number" rule of the WHATWG URL standard).
 fn is_number(label: &str) -> bool {
     let hexadecimal = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
     match hexadecimal {

@@ -1,7 +1,8 @@
 //! One request and its answer, over a kept connection or a new one.
 //!
-//! It follows no redirect, uses no proxy and knows no time limit of its own but that for connecting: [`send`](crate::delivery::send)
-//! sets one around the whole exchange. When its future is dropped, its connection is closed.
+//! It follows no redirect, uses no proxy and knows no time limit of its own but that for
+//! connecting: [`send`](crate::delivery::send) sets one around the whole exchange. When its future
+//! is dropped, its connection is closed.
 
 use std::{error::Error, fmt, io, sync::Arc};
 
@@ -20,7 +21,8 @@ use super::{
 };
 use crate::domain::attempt::ErrorClass;
 
-/// How much of an answer's body is read, in bytes. A receiver that sends more is judged by its status and disconnected.
+/// How much of an answer's body is read, in bytes. A receiver that sends more is judged by its
+/// status and disconnected.
 const MAX_BODY: usize = 16 * 1024;
 /// How much of an answer's body is kept, in bytes.
 const KEPT_BODY: usize = 2 * 1024;
@@ -37,8 +39,8 @@ pub enum ClientError {
 
 /// Sends requests and keeps connections. Clones share the connections.
 ///
-/// Belongs to the Tokio runtime it is first used in. A change of the allow list needs a new client: connections that are
-/// open stay open.
+/// Belongs to the Tokio runtime it is first used in. A change of the allow list needs a new client:
+/// connections that are open stay open.
 #[derive(Clone)]
 pub struct Client {
     connector: Connector,
@@ -49,7 +51,8 @@ impl Client {
     /// A client that reaches only what `guard` permits.
     ///
     /// # Errors
-    /// [`ClientError`] if TLS cannot be set up. A missing trust store is no error, but logged: `https` will fail then.
+    /// [`ClientError`] if TLS cannot be set up. A missing trust store is no error, but logged:
+    /// `https` will fail then.
     pub fn new(guard: AddressGuard) -> Result<Self, ClientError> {
         Ok(Self { connector: Connector::new(guard)?, pool: Arc::default() })
     }
@@ -96,8 +99,8 @@ impl Client {
             match connection.try_send_request(request).await {
                 Ok(response) => return Ok((connection, response)),
                 Err(mut error) => match error.take_message() {
-                    // The receiver had closed a kept connection, and not a byte has left: take another. Ends when no
-                    // kept connection is left.
+                    // The receiver had closed a kept connection, and not a byte has left: take
+                    // another. Ends when no kept connection is left.
                     Some(unsent) if was_kept => {
                         request = unsent;
                         *progress = Progress::Connecting;
@@ -113,7 +116,8 @@ impl Client {
         let opened = http1::Builder::new().max_buf_size(MAX_BUFFER).handshake(stream).await;
         let (connection, driver) = opened.map_err(ExchangeError::Http)?;
         tokio::spawn(async move {
-            // Whoever waits for an answer gets the error as well; without a request in flight it concerns nobody.
+            // Whoever waits for an answer gets the error as well; without a request in flight it
+            // concerns nobody.
             if let Err(error) = driver.await {
                 tracing::trace!(%error, "connection ended");
             }
@@ -183,7 +187,8 @@ impl ExchangeError {
     pub(in crate::delivery) fn class(&self) -> ErrorClass {
         match self {
             Self::Connect(error) => error.class(),
-            // With TLS 1.3 the client's part of the handshake is over before the receiver may refuse it.
+            // With TLS 1.3 the client's part of the handshake is over before the receiver may
+            // refuse it.
             Self::Http(error) if is_tls(error) => ErrorClass::Tls,
             Self::Http(_) => ErrorClass::Protocol,
         }
@@ -242,7 +247,8 @@ mod tests {
         let (client, target) = (client(), prepare(&server));
         for id in 0..20 {
             assert_eq!(outcome(&client, &target, id).await, Outcome::Accepted);
-            // Time for the end of the connection to arrive: without it the two cross, which is a failed attempt.
+            // Time for the end of the connection to arrive: without it the two cross, which is a
+            // failed attempt.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(server.requests().len(), 20);

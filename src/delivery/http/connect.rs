@@ -26,7 +26,8 @@ use crate::domain::attempt::ErrorClass;
 /// How long resolution, TCP and TLS may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a silent connection stays unprobed. Middleboxes forget idle connections without telling.
+/// How long a silent connection stays unprobed. Middleboxes forget idle connections without
+/// telling.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Whatever went wrong below HTTP.
@@ -129,7 +130,8 @@ impl Connector {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEPALIVE));
-        // Shared out among the addresses, so that one that does not answer leaves time for the next.
+        // Shared out among the addresses, so that one that does not answer leaves time for the
+        // next.
         tcp.set_connect_timeout(Some(self.timeout));
         Ok(tcp.oneshot(uri.clone()).await?.into_inner())
     }
@@ -164,7 +166,8 @@ fn tls_config() -> Result<ClientConfig, rustls::Error> {
     };
     match builder()?.with_platform_verifier() {
         Ok(verified) => Ok(verified.with_no_client_auth()),
-        // Bare containers have no trust store. Webhooks over http still work there; https fails as it must.
+        // Bare containers have no trust store. Webhooks over http still work there; https fails as
+        // it must.
         Err(error) => {
             tracing::warn!(%error, "no trusted certificates found: https webhooks will fail; install ca-certificates");
             Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())

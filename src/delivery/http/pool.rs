@@ -1,7 +1,8 @@
 //! Connections kept alive between requests.
 //!
-//! A lane sends one message after another, so a connection goes back the moment its answer has been read and is taken
-//! out again at once. The most recently used one is taken first: the others age and are closed.
+//! A lane sends one message after another, so a connection goes back the moment its answer has been
+//! read and is taken out again at once. The most recently used one is taken first: the others age
+//! and are closed.
 
 use std::{
     collections::HashMap,
@@ -19,12 +20,13 @@ use hyper::client::conn::http1::SendRequest;
 /// The sending half of one connection.
 pub(super) type Connection = SendRequest<Full<Bytes>>;
 
-/// How long an unused connection is kept; below the idle timeouts of common servers and load balancers (60 s).
+/// How long an unused connection is kept; below the idle timeouts of common servers and load
+/// balancers (60 s).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many unused connections to one host and port are kept.
 const MAX_IDLE_PER_HOST: usize = 1024;
-/// How long a connection may take to finish its last exchange once it was read to the end. It takes microseconds, unless
-/// the receiver answered before it had read the request.
+/// How long a connection may take to finish its last exchange once it was read to the end. It takes
+/// microseconds, unless the receiver answered before it had read the request.
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(100);
 
 struct Idle {

@@ -1,7 +1,7 @@
 //! The body of a request.
 //!
-//! A payload goes into every format byte for byte: it is written, never parsed. It comes from a column of type `json`,
-//! so the database has checked that it is one JSON value.
+//! A payload goes into every format byte for byte: it is written, never parsed. It comes from a
+//! column of type `json`, so the database has checked that it is one JSON value.
 
 use std::fmt::Write as _;
 
@@ -64,7 +64,8 @@ fn write_value(body: &mut Vec<u8>, format: Format, topic: &str, message: &Messag
             .expect(NO_FAILURE);
         }
         Format::CloudEvents => {
-            // `source` is a URI reference: a topic's name holds nothing that a path would have to escape.
+            // `source` is a URI reference: a topic's name holds nothing that a path would have to
+            // escape.
             let (source, kind) = (json_string(&format!("/topics/{topic}")), json_string(topic));
             write!(head, r#"{{"specversion":"1.0","id":"msg_{id}","source":{source},"type":{kind},"#)
                 .expect(NO_FAILURE);
@@ -97,7 +98,8 @@ mod tests {
 
     use super::*;
 
-    /// Kept as it is only by those who do not parse it: odd spaces, key order, doubled keys, numbers.
+    /// Kept as it is only by those who do not parse it: odd spaces, key order, doubled keys,
+    /// numbers.
     const ODD: &str = r#"{ "b":1.50, "a" : [1e200000,"\u0000\ud800"],"b":2 }"#;
 
     fn message(id: i64, partition_key: &str, payload: &str) -> Message {

@@ -1,7 +1,8 @@
 //! The headers of a request, and which names are pgtopic's own.
 //!
-//! Three hands write headers: pgtopic, the webhook and the message. pgtopic's come first and nobody replaces them; a
-//! webhook's win over a message's, because a webhook's may carry the receiver's credentials.
+//! Three hands write headers: pgtopic, the webhook and the message. pgtopic's come first and nobody
+//! replaces them; a webhook's win over a message's, because a webhook's may carry the receiver's
+//! credentials.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 
@@ -21,8 +22,8 @@ const MAX_VALUE_LENGTH: usize = 4096;
 
 const TRACEPARENT: &str = "traceparent";
 
-/// Names that are pgtopic's or the connection's (RFC 9110, section 7.6.1), lower case. `webhook-*` and `proxy-*` are
-/// reserved as well.
+/// Names that are pgtopic's or the connection's (RFC 9110, section 7.6.1), lower case. `webhook-*`
+/// and `proxy-*` are reserved as well.
 const RESERVED: [&str; 11] = [
     "connection",
     "content-length",
@@ -37,8 +38,8 @@ const RESERVED: [&str; 11] = [
     "user-agent",
 ];
 
-/// Why a header cannot be sent along. Messages are one line, meant for the person who gave the header; they hold its
-/// name and never its value.
+/// Why a header cannot be sent along. Messages are one line, meant for the person who gave the
+/// header; they hold its name and never its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// The name is empty, too long, or holds a character that RFC 9110 does not permit.
@@ -52,8 +53,8 @@ pub enum HeaderError {
     Value(String),
 }
 
-/// Whether a webhook or a message may bring this header: its name is valid (RFC 9110, section 5.1) and not reserved,
-/// and its value is visible ASCII, spaces and tabs, of at most 4096 bytes.
+/// Whether a webhook or a message may bring this header: its name is valid (RFC 9110, section 5.1)
+/// and not reserved, and its value is visible ASCII, spaces and tabs, of at most 4096 bytes.
 ///
 /// # Errors
 /// [`HeaderError`] with the first rule it breaks.
@@ -71,7 +72,8 @@ pub(super) fn parse_header(name: &str, value: &str) -> Result<(HeaderName, Heade
     if is_reserved(parsed.as_str()) {
         return Err(HeaderError::Reserved(shown()));
     }
-    // The client's type lets bytes beyond ASCII pass, whose meaning receivers do not agree on (RFC 9110, section 5.5).
+    // The client's type lets bytes beyond ASCII pass, whose meaning receivers do not agree on (RFC
+    // 9110, section 5.5).
     if value.len() > MAX_VALUE_LENGTH || !value.is_ascii() {
         return Err(HeaderError::Value(shown()));
     }
@@ -106,7 +108,8 @@ pub(super) struct Stamp<'a> {
     pub(super) message_headers: Option<&'a str>,
 }
 
-/// The headers of one request: those of `fixed`, which are the same for all of the webhook's, and its own.
+/// The headers of one request: those of `fixed`, which are the same for all of the webhook's, and
+/// its own.
 pub(super) fn build(fixed: &HeaderMap, stamp: Stamp<'_>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(fixed.len() + 12);
     headers.extend(fixed.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -128,8 +131,9 @@ pub(super) fn build(fixed: &HeaderMap, stamp: Stamp<'_>) -> HeaderMap {
     headers
 }
 
-/// Adds what a message brought, of at most [`HEADERS_MAX`] headers. It comes from SQL, where nobody checked names and
-/// values: what cannot be sent is left out, because a message with a bad header is still owed.
+/// Adds what a message brought, of at most [`HEADERS_MAX`] headers. It comes from SQL, where nobody
+/// checked names and values: what cannot be sent is left out, because a message with a bad header
+/// is still owed.
 fn add_message_headers(headers: &mut HeaderMap, json: &str) {
     // Values stay unparsed, so that one that cannot be read does not take the others with it.
     let Ok(members) = serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(json) else { return };
@@ -148,8 +152,9 @@ fn ascii(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("written by pgtopic as visible ASCII")
 }
 
-/// A partition key as a header carries it: every byte that is not visible ASCII (0x21 to 0x7e), and `%` itself, as `%`
-/// and two upper-case hexadecimal digits (RFC 3986, section 2.1). Any percent-decoder gives the key back.
+/// A partition key as a header carries it: every byte that is not visible ASCII (0x21 to 0x7e), and
+/// `%` itself, as `%` and two upper-case hexadecimal digits (RFC 3986, section 2.1). Any
+/// percent-decoder gives the key back.
 pub(super) fn encode_partition_key(key: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
     if key.bytes().all(is_plain) {

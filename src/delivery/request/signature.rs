@@ -1,8 +1,9 @@
 //! Signatures by the Standard Webhooks specification
 //! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>).
 //!
-//! A signature is `v1,` and the base64 of an HMAC-SHA256 over `id.timestamp.body`, where `body` is every byte of the
-//! request's body. It says who sent the request, that nothing changed on the way, and when it was signed.
+//! A signature is `v1,` and the base64 of an HMAC-SHA256 over `id.timestamp.body`, where `body` is
+//! every byte of the request's body. It says who sent the request, that nothing changed on the way,
+//! and when it was signed.
 
 use std::fmt;
 
@@ -65,7 +66,8 @@ impl SigningKey {
         Ok(Self { state })
     }
 
-    /// A new secret, `whsec_` and the base64 of 32 random bytes, from the thread's cryptographic generator.
+    /// A new secret, `whsec_` and the base64 of 32 random bytes, from the thread's cryptographic
+    /// generator.
     pub fn generate() -> SecretString {
         let bytes: [u8; NEW_SECRET_BYTES] = rand::random();
         format!("{PREFIX}{}", STANDARD.encode(bytes)).into()
@@ -93,7 +95,8 @@ impl SigningKey {
 /// `v1,` and the base64 of 32 bytes.
 const SIGNATURE_LENGTH: usize = 3 + 44;
 
-/// The signatures of several keys, separated by spaces: while a secret is being rotated, the old one signs as well.
+/// The signatures of several keys, separated by spaces: while a secret is being rotated, the old
+/// one signs as well.
 pub(super) fn sign_with_all(keys: &[SigningKey], id: &str, timestamp: u64, body: &[u8]) -> String {
     let mut signatures = String::with_capacity(keys.len() * (SIGNATURE_LENGTH + 1));
     for key in keys {

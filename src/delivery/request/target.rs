@@ -76,7 +76,8 @@ pub(in crate::delivery) struct Destination {
     pub(in crate::delivery) origin: Arc<str>,
 }
 
-/// A webhook's configuration, ready to make requests of. Its `Debug` shows neither URL, headers nor keys.
+/// A webhook's configuration, ready to make requests of. Its `Debug` shows neither URL, headers nor
+/// keys.
 pub struct PreparedTarget {
     webhook_id: i64,
     topic: String,
@@ -92,13 +93,16 @@ pub struct PreparedTarget {
 impl PreparedTarget {
     /// Prepares a webhook's configuration.
     ///
-    /// Whether the URL's address may be reached is left to the connection, which knows it for certain.
+    /// Whether the URL's address may be reached is left to the connection, which knows it for
+    /// certain.
     ///
-    /// Never panics, whatever SQL wrote: the worker that prepares a webhook prepares all the others as well.
+    /// Never panics, whatever SQL wrote: the worker that prepares a webhook prepares all the others
+    /// as well.
     ///
     /// # Errors
-    /// [`PrepareError`] if the URL, a secret, a header or the topic's name is not valid, or if there are too many headers.
-    /// Registration checks them all, so only SQL that went around it leads here.
+    /// [`PrepareError`] if the URL, a secret, a header or the topic's name is not valid, or if
+    /// there are too many headers. Registration checks them all, so only SQL that went around it
+    /// leads here.
     pub fn new(target: &Target) -> Result<Self, PrepareError> {
         let uri = parse_url(&target.url)?;
         if target.secrets.is_empty() {
@@ -156,7 +160,8 @@ impl PreparedTarget {
         &self.destination
     }
 
-    /// The request for `messages`, of which `last` is the last, signed at `timestamp` (seconds since 1970).
+    /// The request for `messages`, of which `last` is the last, signed at `timestamp` (seconds
+    /// since 1970).
     pub fn request(
         &self,
         messages: &[Message],
@@ -198,7 +203,8 @@ impl fmt::Debug for PreparedTarget {
     }
 }
 
-/// The `host` header, without a port that the scheme implies (RFC 9110, section 4.2), and the origin with its port.
+/// The `host` header, without a port that the scheme implies (RFC 9110, section 4.2), and the
+/// origin with its port.
 fn host_and_origin(uri: &Uri) -> (String, Arc<str>) {
     let (scheme, default_port) = if is_https(uri) { ("https", 443) } else { ("http", 80) };
     let host = uri.host().unwrap_or_default().to_ascii_lowercase();

@@ -1,4 +1,5 @@
-//! The `traceparent` header: W3C Trace Context, level 1 (<https://www.w3.org/TR/trace-context/#traceparent-header>).
+//! The `traceparent` header: W3C Trace Context, level 1
+//! (<https://www.w3.org/TR/trace-context/#traceparent-header>).
 
 /// Length of a `traceparent` of version 00; later versions may only append.
 const LENGTH: usize = 55;
