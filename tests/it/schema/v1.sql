@@ -33,9 +33,10 @@ BEGIN
     END IF;
     PERFORM pgtopic.require_registered(worker);
 
-    -- The CTE is a fence: joined directly, the update may touch more lanes than the LIMIT lets through. A lane that was
-    -- changed just before it was locked is left to the next look: its new place is not in this snapshot. So a holder that
-    -- this snapshot does not know was removed, and has not just been registered.
+    -- The CTE is a fence: joined directly, the update may touch more lanes than the LIMIT lets
+    -- through. A lane that was changed just before it was locked is left to the next look: its new
+    -- place is not in this snapshot. So a holder that this snapshot does not know was removed, and
+    -- has not just been registered.
     WITH due AS MATERIALIZED (
         SELECT l.place
           FROM unnest(claim_lanes.webhook_ids, claim_lanes.slots, claim_lanes.due_after)
@@ -66,7 +67,8 @@ BEGIN
         RETURN;
     END IF;
 
-    -- A new statement, and so a new snapshot: it sees whatever lowered the positions that the update returned.
+    -- A new statement, and so a new snapshot: it sees whatever lowered the positions that the
+    -- update returned.
     RETURN QUERY SELECT r.* FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r;
 END
 $$;
@@ -113,8 +115,9 @@ BEGIN
         FOR at IN 1 .. cardinality(places) LOOP
             EXIT WHEN cardinality(claimed) >= before + claim_lanes_singly.slots[want];
             BEGIN
-                -- A row that changes while it is being locked has another place then: the update does not find it. Its old place
-                -- may be another lane's by now, even one that waits or is halted, so all is asked again.
+                -- A row that changes while it is being locked has another place then: the update
+                -- does not find it. Its old place may be another lane's by now, even one that waits
+                -- or is halted, so all is asked again.
                 PERFORM FROM pgtopic.lanes l WHERE l.ctid = places[at] AND l.webhook_id = claim_lanes_singly.webhook_ids[want]
                     AND l.due_at <= statement_timestamp()
                     AND (l.claimed_by IS NULL
@@ -484,7 +487,8 @@ BEGIN
             VALUES (webhook, message.lane, stripe, message.partition_key, clock_timestamp(), message.id - 1)
             ON CONFLICT DO NOTHING;
         EXCEPTION WHEN serialization_failure THEN
-            -- A plain insert tells that error from one that SERIALIZABLE raises for reasons of its own.
+            -- A plain insert tells that error from one that SERIALIZABLE raises for reasons of its
+            -- own.
             BEGIN
                 INSERT INTO pgtopic.lanes (webhook_id, lane, stripe, partition_key, due_at, position)
                 VALUES (webhook, message.lane, stripe, message.partition_key, clock_timestamp(), message.id - 1);
@@ -520,7 +524,8 @@ BEGIN
         NEW := pgtopic.messages_validate(NEW, accepted_bytes);
     END IF;
 
-    -- A function that is called with a null returns null, and takes no lock: so on unordered topics. Only then the id.
+    -- A function that is called with a null returns null, and takes no lock: so on unordered
+    -- topics. Only then the id.
     NEW.lane := pg_catalog.hashtextextended(NEW.partition_key, NEW.topic_id);
     stripe := stripe OPERATOR(pg_catalog.|) (NEW.lane OPERATOR(pg_catalog.&) 255)::integer;
     IF pg_catalog.pg_advisory_xact_lock('"pgtopic"'::pg_catalog.regnamespace::pg_catalog.oid::integer, stripe) IS NOT NULL THEN
@@ -540,7 +545,8 @@ BEGIN
             webhook_ids := pgtopic.matching_webhooks(NEW.topic_id, NEW.payload);
         END IF;
         FOREACH webhook IN ARRAY webhook_ids LOOP
-            -- No look for the lane first: its plan, kept from when lanes was empty, would read all of the table.
+            -- No look for the lane first: its plan, kept from when lanes was empty, would read all
+            -- of the table.
             WITH fanned AS (
                 INSERT INTO pgtopic.deliveries (webhook_id, lane, message_id) VALUES (webhook, NEW.lane, NEW.id)
             )
@@ -883,7 +889,8 @@ BEGIN
         RETURN;
     END IF;
 
-    -- New statements, which see whatever the stripes' last holders have committed. The rows are locked: nobody changes them.
+    -- New statements, which see whatever the stripes' last holders have committed. The rows are
+    -- locked: nobody changes them.
     RETURN QUERY
     DELETE FROM pgtopic.lanes l
      WHERE l.ctid = ANY (ARRAY(
@@ -893,8 +900,9 @@ BEGIN
                 SELECT true AS idle
                   FROM pgtopic.lanes x
                  WHERE x.ctid = h.place
-                   -- Only a replay puts something at or below position, and it raises the generation: then look at all of the
-                   -- lane. The row's own position, not the worker's: it moved in the transaction that deleted what it passed.
+                   -- Only a replay puts something at or below position, and it raises the
+                   -- generation: then look at all of the lane. The row's own position, not the
+                   -- worker's: it moved in the transaction that deleted what it passed.
                    AND (SELECT true FROM pgtopic.deliveries d
                          WHERE d.webhook_id = x.webhook_id AND d.lane = x.lane
                            AND d.message_id > CASE WHEN h.known THEN x.position ELSE -1 END
@@ -968,8 +976,8 @@ BEGIN
         SELECT a.at FROM ahead a
          WHERE a.due_at > clock_timestamp() + make_interval(secs => coalesce(a.wait_seconds, 0) + 0.1)
     ), changed AS (
-        -- By the rows' places: a join made for a small table would go through all lanes for each of many. A row that
-        -- was written since is in another place, and left alone.
+        -- By the rows' places: a join made for a small table would go through all lanes for each of
+        -- many. A row that was written since is in another place, and left alone.
         UPDATE pgtopic.lanes l
            SET due_at = clock_timestamp() + make_interval(secs => coalesce(l.wait_seconds, 0))
          WHERE l.ctid = ANY (ARRAY(
@@ -1680,8 +1688,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto');
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '399c9ed07c7e22055565a2c09bc7e59497c70613a43079352dbe6944e2b36d59', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '51179cd2fd167e2de5b711aa3cf0eab04ef84e7b05d5dd2738bca383302ff906', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '15829166242302020227');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '12811179447009581059');
 
 
