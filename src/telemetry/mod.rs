@@ -248,7 +248,7 @@ mod tests {
         assert!(child.status.success(), "{said}");
         let line = said.lines().find(|line| line.contains("panic: on purpose")).expect(&said);
         assert!(
-            line.contains("ERROR") && line.contains("sender") && line.contains("telemetry.rs:"),
+            line.contains("ERROR") && line.contains("sender") && line.contains("telemetry/mod.rs:"),
             "{line}"
         );
     }
