@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tokio::time::sleep;
 use tokio_postgres::Client;
+use pgtopic_testkit::{Answer, LIVING, Link, eventually, history::Fault};
 
 use crate::{
     incident::{Incident, Step},
@@ -14,7 +15,6 @@ use crate::{
     report::Report,
     server,
     stage::{Hook, Stage, Worker},
-    support::{Answer, LIVING, Link, eventually, history::Fault},
 };
 
 /// How much each packet is delayed over a slow link.

@@ -6,13 +6,13 @@ use std::{
 };
 
 use tokio::{task::JoinHandle, time::sleep};
+use pgtopic_testkit::eventually;
 
 use crate::{
     incident::Step,
     living::{all_live, holder},
     report::Takeover,
     stage::Stage,
-    support::eventually,
 };
 
 /// Kills a worker while all others live and nothing else is broken, and measures how long its lanes wait for another one.

@@ -8,6 +8,11 @@ use std::{
 
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
+use pgtopic_testkit::{
+    Process, Received,
+    history::{Fate, History, Publication, Reply, Request},
+    nothing_owed, reach_schema,
+};
 
 use crate::{
     inject::inject,
@@ -17,11 +22,6 @@ use crate::{
     report::Report,
     schedule::Schedule,
     stage::{Stage, TIMEOUT},
-    support::{
-        Process, Received,
-        history::{Fate, History, Publication, Reply, Request},
-        nothing_owed, reach_schema,
-    },
 };
 
 const SQL_PUBLISHERS: usize = 4;

@@ -2,13 +2,13 @@
 
 use pgtopic::embedded::ShutdownMode;
 use tokio_postgres::Client;
+use pgtopic_testkit::{eventually, reach_schema};
 
 use crate::{
     incident::Step,
     kind::Kind,
     report::Report,
     stage::Stage,
-    support::{eventually, reach_schema},
     wal_disk::WalDisk,
 };
 

@@ -1,6 +1,6 @@
 //! The log of attempts when it cannot be written: it costs rows of the log and nothing else.
 
-use crate::support::{Process, Scene};
+use pgtopic_testkit::{Process, Scene};
 
 async fn worker(scene: &Scene) -> Process {
     let mut environment = scene.database.environment();

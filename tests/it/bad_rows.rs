@@ -10,8 +10,7 @@ use pgtopic::{
     store::{ClaimedLane, DueAfter, HeldLane, Owed, OwedMessage, ReadLimits, Want},
 };
 use rstest::rstest;
-
-use crate::support::{
+use pgtopic_testkit::{
     Http, Process, Puppet, Scene, TestCluster, TestReceiver, check_order, create_topic, create_webhook,
     eventually, expected, publish, reach_schema,
 };

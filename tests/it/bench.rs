@@ -1,8 +1,7 @@
 //! `pgtopic bench`: the shape of what it reports. Its figures are for an idle machine.
 
 use serde_json::Value;
-
-use crate::support::Process;
+use pgtopic_testkit::Process;
 
 #[tokio::test]
 async fn a_quick_drain_is_in_order_and_reports_as_json() {

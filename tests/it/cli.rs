@@ -2,8 +2,7 @@
 
 use futures_util::future::join_all;
 use rstest::rstest;
-
-use crate::support::{Ended, Process, TestCluster, TestDatabase};
+use pgtopic_testkit::{Ended, Process, TestCluster, TestDatabase};
 
 async fn migrate(database: &TestDatabase) -> Ended {
     Process::run(&["migrate"], &database.environment()).await

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use rstest::rstest;
 use tokio_postgres::Client;
-
-use crate::support::{
+use pgtopic_testkit::{
     Answer, Broker, Scene, TestClock, TestCluster, TestReceiver, check_order, create_topic, create_webhook,
     eventually, expected, nothing_owed, publish,
 };

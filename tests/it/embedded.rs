@@ -8,8 +8,7 @@ use std::{
 
 use pgtopic::embedded::{EmbeddedError, EmbeddedPostgres, Settings, ShutdownMode};
 use tokio_postgres::{Client, NoTls};
-
-use crate::support::{TestCluster, TestDatabase, eventually};
+use pgtopic_testkit::{TestCluster, TestDatabase, eventually};
 
 async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();

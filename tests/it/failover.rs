@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Answer, Broker, Process, Received, Scene, publish};
+use pgtopic_testkit::{Answer, Broker, Process, Received, Scene, publish};
 
 /// A `pgtopic worker` process that may reach loopback.
 async fn worker(scene: &Scene) -> Process {

@@ -2,8 +2,7 @@
 
 use pgtopic::{config::DatabaseConfig, delivery::SigningKey, store::Store};
 use serde_json::json;
-
-use crate::support::{Broker, Http, Received, TestDatabase, TestReceiver, eventually};
+use pgtopic_testkit::{Broker, Http, Received, TestDatabase, TestReceiver, eventually};
 
 /// Every header that DESIGN promises, with the signature checked against the body's bytes.
 fn check_headers(received: &Received, id: i64, partition: &str, secret: &str) {

@@ -10,8 +10,7 @@ use futures_util::future::join_all;
 use pgtopic::{config::DatabaseConfig, store::Store};
 use rstest::rstest;
 use uuid::Uuid;
-
-use crate::support::{Answer, Broker, LIVING, Scene, TestDatabase, TestProxy, Upstream};
+use pgtopic_testkit::{Answer, Broker, LIVING, Scene, TestDatabase, TestProxy, Upstream};
 
 /// Twenty lanes with more messages than a claim reads, and a receiver that takes its time.
 async fn busy_scene() -> Scene {

@@ -3,8 +3,7 @@
 use rstest::rstest;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
-
-use crate::support::Scene;
+use pgtopic_testkit::Scene;
 
 /// An INSERT of one message with the key `k`.
 fn insert(partition_key: &str) -> String {

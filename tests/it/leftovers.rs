@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Broker, Http, Scene, check_order, expected, publish};
+use pgtopic_testkit::{Broker, Http, Scene, check_order, expected, publish};
 
 /// Rule 10: a delivery whose message is gone becomes a dead letter; it is not lost in a join.
 #[tokio::test]

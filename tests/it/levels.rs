@@ -1,8 +1,7 @@
 //! Publishers at every isolation level.
 
 use futures_util::future::join_all;
-
-use crate::support::{Broker, Scene, publish};
+use pgtopic_testkit::{Broker, Scene, publish};
 
 const LEVELS: [&str; 3] = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"];
 
@@ -36,11 +35,11 @@ async fn publishers_of_all_levels_share_partitions_without_serialization_failure
     scene.nothing_owed().await;
     let received = scene.receiver.received();
     let (first, second): (Vec<_>, Vec<_>) = received.into_iter().partition(|one| one.path == "/1");
-    let all = crate::support::expected(&scene.client, &["/1"]).await;
-    assert_eq!(crate::support::check_order(&first, &all), 0);
+    let all = pgtopic_testkit::expected(&scene.client, &["/1"]).await;
+    assert_eq!(pgtopic_testkit::check_order(&first, &all), 0);
     scene.sql("DELETE FROM messages WHERE payload::text = '{}'").await;
-    let even = crate::support::expected(&scene.client, &["/2"]).await;
-    assert_eq!(crate::support::check_order(&second, &even), 0);
+    let even = pgtopic_testkit::expected(&scene.client, &["/2"]).await;
+    assert_eq!(pgtopic_testkit::check_order(&second, &even), 0);
     broker.stop().await;
 }
 

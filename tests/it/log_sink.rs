@@ -14,8 +14,7 @@ use pgtopic::telemetry::QUEUE_BYTES;
 use rstest::rstest;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
-
-use crate::support::{Http, LIMIT, Process, Scene, eventually};
+use pgtopic_testkit::{Http, LIMIT, Process, Scene, eventually};
 
 /// Each one has its request; the log of all of them is longer than a pipe.
 const MESSAGES: usize = 500;

@@ -14,8 +14,7 @@ use std::{
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
-
-use crate::support::{Answer, Broker, Scene, keep_silent, publish};
+use pgtopic_testkit::{Answer, Broker, Scene, keep_silent, publish};
 
 /// Longer than what looks without a bound of their own go back.
 const OPEN: Duration = Duration::from_millis(6500);

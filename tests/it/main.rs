@@ -1,4 +1,4 @@
-//! Integration tests: one binary, so that they share one PostgreSQL. See `support`.
+//! Integration tests: one binary, so that they share one PostgreSQL. What they stand on is `pgtopic_testkit`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![allow(clippy::similar_names, reason = "what a receiver received")]
@@ -13,7 +13,6 @@ mod embedded;
 mod failover;
 mod flow;
 mod hangs;
-mod history;
 mod idempotency;
 mod isolation;
 mod leftovers;
@@ -40,10 +39,8 @@ mod serve;
 mod settle;
 mod stripes;
 mod subscribed;
-mod support;
 mod time_limits;
 mod told;
-mod toolbox;
 mod turns;
 mod two_phase;
 mod unusable_webhooks;

@@ -6,8 +6,7 @@ use std::{
 };
 
 use tokio_util::task::AbortOnDropHandle;
-
-use crate::support::{Answer, Broker, Scene, eventually, keep_silent, publish};
+use pgtopic_testkit::{Answer, Broker, Scene, eventually, keep_silent, publish};
 
 /// Messages for many lanes, few at a time: always, more are dry than are asked one by one. Told by notifications that hand nothing
 /// over, and rarely.
@@ -171,7 +170,7 @@ async fn many_lanes_that_ran_dry_go_on_in_order() {
             let positions: Vec<i64> = requests
                 .iter()
                 .filter(|one| one.partition() == key)
-                .map(super::support::Received::position)
+                .map(pgtopic_testkit::Received::position)
                 .collect();
             assert!(positions.is_sorted_by(|one, next| one < next), "{key}: {positions:?}");
         }

@@ -6,8 +6,7 @@ use std::{
 };
 
 use tokio_postgres::{Client, error::SqlState};
-
-use crate::support::{
+use pgtopic_testkit::{
     Broker, TestCluster, TestDatabase, TestReceiver, check_order, create_topic, create_webhook, eventually,
     expected, nothing_owed, publish, reach_schema,
 };

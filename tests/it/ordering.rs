@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use rand::Rng as _;
 use tokio_postgres::Client;
-
-use crate::support::{Answer, Broker, Scene, TestReceiver, publish, quick_delivery};
+use pgtopic_testkit::{Answer, Broker, Scene, TestReceiver, publish, quick_delivery};
 
 /// How a publisher's transaction goes.
 #[derive(Clone, Copy, PartialEq)]
@@ -152,7 +151,7 @@ async fn one_slot_serves_many_lanes_of_two_webhooks() {
     let scene = Scene::new().await;
     let other = TestReceiver::accepting().await;
     scene.webhook("/", &[]).await;
-    crate::support::create_webhook(&scene.client, &other.url("/other"), &[]).await;
+    pgtopic_testkit::create_webhook(&scene.client, &other.url("/other"), &[]).await;
     let _broker = Broker::with(scene.store(), 1, quick_delivery());
     for key in 0..50 {
         scene.publish(&[&format!("key-{key}"), "shared"]).await;

@@ -1,6 +1,6 @@
 //! Plans that the engine's functions keep, and tables that change behind them.
 
-use crate::support::Scene;
+use pgtopic_testkit::Scene;
 
 /// A drained queue is empty, and autovacuum analyses it; a plan made then is kept by the worker's session. Where such a plan
 /// could look a lane up by an index on `(webhook_id, due_at)`, it went through all lanes for each of those that it claimed,

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use tokio_postgres::SimpleQueryMessage;
-
-use crate::support::{
+use pgtopic_testkit::{
     Broker, Http, Load, Process, Scene, TestDatabase, TestPooler, eventually, nothing_owed,
 };
 

@@ -6,8 +6,7 @@ use bytes::Bytes;
 use futures_util::SinkExt as _;
 use rstest::rstest;
 use tokio_postgres::error::SqlState;
-
-use crate::support::{Answer, Broker, Scene, publish};
+use pgtopic_testkit::{Answer, Broker, Scene, publish};
 
 #[rstest]
 #[case::in_a_fresh_session(false)]
@@ -320,7 +319,7 @@ async fn a_filter_lets_through_what_matches_and_what_it_cannot_judge() {
     scene.nothing_owed().await;
     let to = |path: &str| -> Vec<i64> {
         let received = scene.receiver.received();
-        received.iter().filter(|one| one.path == path).map(crate::support::Received::position).collect()
+        received.iter().filter(|one| one.path == path).map(pgtopic_testkit::Received::position).collect()
     };
     assert_eq!(to("/"), [big, nul, huge]);
     assert_eq!(to("/strict"), [nul, huge]);

@@ -9,8 +9,7 @@ use futures_util::future::join_all;
 use pgtopic::store::Release;
 use rstest::rstest;
 use tokio_postgres::Client;
-
-use crate::support::{Puppet, Scene, eventually, publish};
+use pgtopic_testkit::{Puppet, Scene, eventually, publish};
 
 /// Locks rows in a transaction that stays open.
 async fn lock(scene: &Scene, rows: &str) -> Client {

@@ -12,8 +12,7 @@ use nix::{
 use pgtopic::embedded::ShutdownMode;
 use rstest::rstest;
 use tokio_postgres::Client;
-
-use crate::support::{
+use pgtopic_testkit::{
     Answer, Http, Load, Process, Received, TestPair, TestPooler, TestReceiver, create_topic, create_webhook,
     eventually, nothing_owed, reach_schema,
 };

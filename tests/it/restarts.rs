@@ -4,8 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use pgtopic::embedded::ShutdownMode;
 use rstest::rstest;
-
-use crate::support::{
+use pgtopic_testkit::{
     Answer, Broker, Load, TestCluster, TestReceiver, create_topic, create_webhook, nothing_owed, reach_schema,
 };
 

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-
-use crate::support::{Answer, Broker, Http, Received, Scene, check_order, expected, refuse};
+use pgtopic_testkit::{Answer, Broker, Http, Received, Scene, check_order, expected, refuse};
 
 fn of(received: &[Received], id: i64) -> Vec<&Received> {
     received.iter().filter(|one| one.position() == id).collect()

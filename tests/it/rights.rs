@@ -1,8 +1,7 @@
 //! A worker whose role owns nothing: the rights that the documentation names are enough.
 
 use uuid::Uuid;
-
-use crate::support::{Process, Scene};
+use pgtopic_testkit::{Process, Scene};
 
 /// The partition of attempts of some day ahead.
 const LAST_PARTITION: &str =

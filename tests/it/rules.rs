@@ -12,8 +12,7 @@ use pgtopic::{
 use rstest::rstest;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
-
-use crate::support::{Answer, Broker, Puppet, Received, Scene};
+use pgtopic_testkit::{Answer, Broker, Puppet, Received, Scene};
 
 /// Everything a settle may touch.
 async fn rows(scene: &Scene) -> String {

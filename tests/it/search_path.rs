@@ -7,8 +7,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use rstest::rstest;
 use serde_json::json;
-
-use crate::support::{Broker, Http, Process, TestDatabase, TestReceiver, eventually};
+use pgtopic_testkit::{Broker, Http, Process, TestDatabase, TestReceiver, eventually};
 
 /// Plants the namesakes, each of which fails, and says how many there are. $1 are the functions' names.
 const PLANT: &str = r"

@@ -1,6 +1,6 @@
 //! Whole processes: `dev` and `serve` from start to stop.
 
-use crate::support::{Process, Received, TestCluster, TestDatabase, TestReceiver, reach};
+use pgtopic_testkit::{Process, Received, TestCluster, TestDatabase, TestReceiver, reach};
 
 /// Any free port; data that goes away; nothing of another PostgreSQL.
 const DEV: [&str; 4] = ["dev", "--temporary", "--bind", "127.0.0.1:0"];

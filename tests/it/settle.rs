@@ -11,8 +11,7 @@ use pgtopic::{
 };
 use rstest::rstest;
 use tokio_postgres::error::SqlState;
-
-use crate::support::{Broker, Puppet, Scene};
+use pgtopic_testkit::{Broker, Puppet, Scene};
 
 fn claim_of(lane: &ClaimedLane) -> Claim {
     (lane.key, lane.token)

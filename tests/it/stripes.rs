@@ -2,8 +2,7 @@
 
 use pgtopic::store::OwedMessage;
 use tokio_postgres::{Client, error::SqlState};
-
-use crate::support::{Broker, Puppet, Received, Scene, TestCluster, reach_schema};
+use pgtopic_testkit::{Broker, Puppet, Received, Scene, TestCluster, reach_schema};
 
 /// SQL: the advisory locks of this transaction in the class of the stripes.
 const HELD: &str = "SELECT coalesce(array_agg(objid::bigint ORDER BY objid), '{}') FROM pg_locks

@@ -6,8 +6,7 @@ use pgtopic::store::StoreError;
 use rstest::rstest;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
-
-use crate::support::{Puppet, Scene, TestDatabase, TestPooler};
+use pgtopic_testkit::{Puppet, Scene, TestDatabase, TestPooler};
 
 /// Replaces a function of pgtopic by one that says in its error which limits hold.
 fn tell_tale(signature: &str, returns: &str) -> String {

@@ -5,8 +5,7 @@ use std::time::Duration;
 use pgtopic::store::{Notice, OwedMessage, Room, Told};
 use rstest::rstest;
 use uuid::Uuid;
-
-use crate::support::{Answer, Broker, Puppet, Scene, check_order, expected, publish};
+use pgtopic_testkit::{Answer, Broker, Puppet, Scene, check_order, expected, publish};
 
 const ROOM: Room = Room { lanes: 10, full_webhooks: Vec::new() };
 

@@ -3,8 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use rstest::rstest;
-
-use crate::support::{Answer, Broker, Received, Scene, quick_delivery};
+use pgtopic_testkit::{Answer, Broker, Received, Scene, quick_delivery};
 
 /// How long a request takes.
 const REQUEST: Duration = Duration::from_millis(20);

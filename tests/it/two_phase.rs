@@ -5,8 +5,7 @@
 
 use pgtopic::store::Notice;
 use tokio_postgres::{Client, error::SqlState};
-
-use crate::support::{
+use pgtopic_testkit::{
     Broker, Process, Puppet, Scene, TestCluster, TestReceiver, check_order, create_topic, create_webhook,
     eventually, expected, nothing_owed, publish, reach_schema,
 };

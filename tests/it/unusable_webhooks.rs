@@ -1,8 +1,7 @@
 //! Webhooks that no request can be made for, because SQL wrote past the API's checks.
 
 use serde_json::{Value, json};
-
-use crate::support::{Answer, Broker, Http, Process, Received, Scene, check_order, create_webhook, expected};
+use pgtopic_testkit::{Answer, Broker, Http, Process, Received, Scene, check_order, create_webhook, expected};
 
 /// Columns and SQL values of webhooks with one fault each, and what their reason says.
 const FAULTS: [(&str, &str, &str); 6] = [
@@ -60,7 +59,7 @@ async fn a_webhook_that_no_request_can_be_made_for_is_disabled_and_costs_the_oth
         scene
             .sql(&format!(
                 "UPDATE webhooks SET secrets = ARRAY['{}'] WHERE id = {id}",
-                crate::support::SECRET
+                pgtopic_testkit::SECRET
             ))
             .await;
         let repaired =
@@ -105,7 +104,7 @@ async fn a_webhook_that_was_repaired_since_it_was_read_is_not_disabled() {
     let store = scene.store();
     let url = scene.receiver.url("/");
     let id = create_webhook(&scene.client, &url, &[("headers", "'{\"a\": 1}'")]).await;
-    let defaults = crate::support::quick_delivery();
+    let defaults = pgtopic_testkit::quick_delivery();
     let listed = store.list_targets(&defaults).await.unwrap();
     let [read] = &listed[..] else { panic!("one webhook: {listed:?}") };
     assert!(read.deliverable && read.target.is_err(), "{read:?}");

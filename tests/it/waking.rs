@@ -6,8 +6,7 @@ use futures_util::future::join_all;
 use pgtopic::store::WorkerInfo;
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 use uuid::Uuid;
-
-use crate::support::{
+use pgtopic_testkit::{
     Broker, Scene, TestCluster, TestReceiver, check_order, create_topic, create_webhook, eventually,
     expected, nothing_owed, publish,
 };

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-
-use crate::support::{
+use pgtopic_testkit::{
     Answer, Broker, Scene, TestReceiver, check_order, create_webhook, expected, quick_delivery, refuse,
 };
 
@@ -131,7 +130,7 @@ async fn messages_of_an_unordered_topic_do_not_wait_for_each_other() {
     let url = scene.receiver.url("/");
     let insert = format!(
         "INSERT INTO webhooks (topic_id, url, secrets) SELECT 2, '{url}', ARRAY['{}']",
-        crate::support::SECRET
+        pgtopic_testkit::SECRET
     );
     scene.sql(&insert).await;
     let mut ids = Vec::new();
@@ -143,7 +142,7 @@ async fn messages_of_an_unordered_topic_do_not_wait_for_each_other() {
     scene.no_lane_left().await;
     let received = scene.receiver.received();
     assert_eq!(received.len(), 22);
-    let accepted = received.iter().filter(|one| one.accepted()).map(crate::support::Received::position);
+    let accepted = received.iter().filter(|one| one.accepted()).map(pgtopic_testkit::Received::position);
     assert_eq!(accepted.last(), Some(ids[0]), "the one that was refused came last");
 }
 
@@ -164,7 +163,7 @@ async fn a_batch_is_accepted_or_repeated_as_a_whole() {
     let attempts: Vec<_> = received.iter().map(|one| one.header("webhook-attempt")).collect();
     assert_eq!(attempts, ["1", "1", "2", "1"]);
     assert_eq!(
-        received.iter().map(crate::support::Received::position).collect::<Vec<_>>(),
+        received.iter().map(pgtopic_testkit::Received::position).collect::<Vec<_>>(),
         [ids[2], ids[5], ids[5], ids[6]]
     );
     let logged = "SELECT count(*) FROM attempts WHERE outcome = 'accepted'";
@@ -179,7 +178,7 @@ async fn no_more_lanes_are_in_flight_than_a_webhook_allows() {
     publish_lanes(&scene, 60).await;
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
     let received = scene.receiver.received();
-    let at_once = |one: &crate::support::Received| {
+    let at_once = |one: &pgtopic_testkit::Received| {
         received
             .iter()
             .filter(|other| other.arrived <= one.arrived && other.ended.unwrap() > one.arrived)

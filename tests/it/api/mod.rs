@@ -18,8 +18,7 @@ use pgtopic::{
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
-
-use crate::support::TestDatabase;
+use pgtopic_testkit::TestDatabase;
 
 /// The API over a store, called without a network.
 struct Api(Router);

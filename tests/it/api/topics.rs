@@ -5,9 +5,9 @@ use axum::{
     http::{Method, Request},
 };
 use serde_json::{Value, json};
+use pgtopic_testkit::TestDatabase;
 
 use super::Api;
-use crate::support::TestDatabase;
 
 #[tokio::test]
 async fn a_topic_is_created_read_changed_and_deleted() {

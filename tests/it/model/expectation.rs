@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pgtopic_testkit::Received;
+
 use super::operation::Patience;
-use crate::support::Received;
 
 /// How soon after a webhook's deletion was acknowledged nothing may begin for it any more, while workers are well: they are
 /// notified, and read the webhooks anew.

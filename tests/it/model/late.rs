@@ -8,8 +8,7 @@ use pgtopic::{
 };
 use tokio_postgres::Client;
 use uuid::Uuid;
-
-use crate::support::LIVING;
+use pgtopic_testkit::LIVING;
 
 /// A lane as a worker has claimed it.
 pub(super) struct HeldClaim {

@@ -8,13 +8,13 @@ use std::{
 };
 
 use tokio_postgres::Client;
+use pgtopic_testkit::{Answer, Broker, Scene};
 
 use super::{
     expectation::{Loss, Model, Outcome},
     late,
     operation::{Failure, KEYS, Level, MANY, OPEN_KEYS, Operation, Patience, SLOTS},
 };
-use crate::support::{Answer, Broker, Scene};
 
 /// How long nothing may happen while something is owed: a takeover, a backoff and a slow machine fit in.
 const STANDSTILL: Duration = Duration::from_secs(8);

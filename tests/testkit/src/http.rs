@@ -23,7 +23,7 @@ use super::Process;
 use super::quick_delivery;
 
 /// A served API and a client of it.
-pub(crate) struct Http {
+pub struct Http {
     address: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
     serving: JoinHandle<std::io::Result<()>>,
@@ -31,7 +31,7 @@ pub(crate) struct Http {
 
 impl Http {
     /// Serves on a free port, without tokens, and lets webhooks reach loopback.
-    pub(crate) async fn serve(store: Store) -> Self {
+    pub async fn serve(store: Store) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = ApiState::new(store, &Config::default().api, &quick_delivery()).unwrap();
@@ -48,27 +48,27 @@ impl Http {
     }
 
     /// A client of the API that another process serves.
-    pub(crate) async fn of(process: &mut Process) -> Self {
+    pub async fn of(process: &mut Process) -> Self {
         let output = process.wait_for_output("the API listens").await;
         let address = output.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
         Self::at(address.unwrap().parse().unwrap())
     }
 
     /// A client of the API that is served there, or will be.
-    pub(crate) fn at(address: SocketAddr) -> Self {
+    pub fn at(address: SocketAddr) -> Self {
         let serving = tokio::spawn(std::future::pending());
         Self { address, client: Client::builder(TokioExecutor::new()).build_http(), serving }
     }
 
     /// POST, whatever comes of it; `None` where there was no answer.
-    pub(crate) async fn try_post(&self, path: &str, body: &Value) -> Option<(StatusCode, Value)> {
+    pub async fn try_post(&self, path: &str, body: &Value) -> Option<(StatusCode, Value)> {
         let request = Request::post(format!("http://{}{path}", self.address));
         let request = request.header("content-type", "application/json");
         self.send(request.body(Full::from(body.to_string())).unwrap()).await
     }
 
     /// GET, which must succeed.
-    pub(crate) async fn get(&self, path: &str) -> Value {
+    pub async fn get(&self, path: &str) -> Value {
         let request = Request::get(format!("http://{}{path}", self.address));
         let (status, answer) = self.send(request.body(Full::default()).unwrap()).await.unwrap();
         assert_eq!(status, StatusCode::OK, "{path}: {answer}");
@@ -76,7 +76,7 @@ impl Http {
     }
 
     /// PATCH, which must succeed.
-    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Value {
+    pub async fn patch(&self, path: &str, body: &Value) -> Value {
         let request = Request::patch(format!("http://{}{path}", self.address));
         let request = request.header("content-type", "application/json");
         let (status, answer) = self.send(request.body(Full::from(body.to_string())).unwrap()).await.unwrap();
@@ -85,7 +85,7 @@ impl Http {
     }
 
     /// POST, which must make something.
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
+    pub async fn post(&self, path: &str, body: &Value) -> Value {
         let (status, answer) = self.try_post(path, body).await.unwrap();
         assert_eq!(status, StatusCode::CREATED, "{path}: {answer}");
         answer

@@ -18,9 +18,11 @@ use super::{
 };
 
 /// Two servers: every commit that is synchronous waits until the standby has it on disk.
-pub(crate) struct TestPair {
-    pub(crate) primary: EmbeddedPostgres,
-    pub(crate) standby: EmbeddedPostgres,
+pub struct TestPair {
+    /// What takes writes, until it is lost.
+    pub primary: EmbeddedPostgres,
+    /// What has every commit that was synchronous.
+    pub standby: EmbeddedPostgres,
     _directory: tempfile::TempDir,
 }
 
@@ -29,7 +31,7 @@ impl TestPair {
     ///
     /// The standby begins as a copy of the stopped primary, which is what a base backup is; `pg_basebackup` itself is not
     /// among the programs that every installation has.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let (first, second) = (directory.path().join("a"), directory.path().join("b"));
@@ -70,7 +72,7 @@ impl TestPair {
     ///
     /// Killing the postmaster alone is another thing: the publishers that wait for the standby give up waiting when they
     /// notice, and for an instant, until all have noticed, the others see commits that the standby has not.
-    pub(crate) async fn lose_primary(&mut self) {
+    pub async fn lose_primary(&mut self) {
         let postmaster = self.primary.process_id().unwrap();
         let signal = |process: u32, signal| {
             // One that has just ended by itself is as good.
@@ -85,7 +87,7 @@ impl TestPair {
     }
 
     /// libpq URL of whichever takes writes.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         let host = |server: &EmbeddedPostgres| {
             let url = server.url("postgres");
             let (_, rest) = url.split_once('@').unwrap();

@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::LIMIT;
 
 /// A running worker. Cut off when dropped.
-pub(crate) struct Broker {
+pub struct Broker {
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), WorkerError>>,
 }
 
 /// Loopback allowed, and delays of 0.2 s and less where a webhook says nothing else.
-pub(crate) fn quick_delivery() -> DeliveryConfig {
+pub fn quick_delivery() -> DeliveryConfig {
     DeliveryConfig {
         backoff_factor: 0.2,
         allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
@@ -27,12 +27,12 @@ pub(crate) fn quick_delivery() -> DeliveryConfig {
 
 impl Broker {
     /// Starts one with 100 slots.
-    pub(crate) fn start(store: Store) -> Self {
+    pub fn start(store: Store) -> Self {
         Self::with(store, 100, quick_delivery())
     }
 
     /// Starts one.
-    pub(crate) fn with(store: Store, concurrency: usize, delivery: DeliveryConfig) -> Self {
+    pub fn with(store: Store, concurrency: usize, delivery: DeliveryConfig) -> Self {
         let shutdown = CancellationToken::new();
         let token = shutdown.clone();
         let config = WorkerConfig { concurrency, shutdown_seconds: 10 };
@@ -41,19 +41,19 @@ impl Broker {
     }
 
     /// Whether it has not ended by itself.
-    pub(crate) fn is_running(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         !self.running.is_finished()
     }
 
     /// Cuts it off, and waits until it is gone: as a killed process, it settles and releases nothing.
-    pub(crate) async fn kill(mut self) {
+    pub async fn kill(mut self) {
         self.running.abort();
         // Cancelled, unless it had ended before.
         let _ = (&mut self.running).await;
     }
 
     /// Asks it to stop and waits until it has.
-    pub(crate) async fn stop(mut self) {
+    pub async fn stop(mut self) {
         self.shutdown.cancel();
         tokio::time::timeout(LIMIT, &mut self.running).await.expect("it stops").unwrap().unwrap();
     }

@@ -1,4 +1,4 @@
-//! The receiver that other tests rely on, itself.
+//! The receiver and the link that other tests rely on, themselves.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 
-use crate::support::{Answer, Link, TestProxy, TestReceiver, Upstream};
+use super::{Answer, Link, TestProxy, TestReceiver, Upstream};
 
 fn client() -> Client<HttpConnector, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http()

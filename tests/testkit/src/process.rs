@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::Read,
     os::unix::process::ExitStatusExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -17,23 +17,25 @@ use nix::{
 use super::LIMIT;
 
 /// A running `pgtopic`. Killed on drop; shows its output if the test fails.
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
-    arguments: String,
+    /// Its program and arguments.
+    line: String,
     output: tempfile::NamedTempFile,
 }
 
 /// How a process ended, and everything it said.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) status: ExitStatus,
+pub struct Ended {
+    /// Its exit code, or the signal that ended it.
+    pub status: ExitStatus,
     /// Standard output and standard error together.
-    pub(crate) output: String,
+    pub output: String,
 }
 
 impl Ended {
     /// The exit code; panics if a signal ended it.
-    pub(crate) fn code(&self) -> i32 {
+    pub fn code(&self) -> i32 {
         let signal = self.status.signal();
         self.status.code().unwrap_or_else(|| panic!("ended by signal {signal:?}: {}", self.output))
     }
@@ -41,19 +43,29 @@ impl Ended {
 
 impl Process {
     /// Starts `pgtopic` with these arguments and no environment but these variables and PATH.
-    pub(crate) fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         Self::start_with(arguments, environment, |_| {})
     }
 
     /// The same, with standard output or standard error led elsewhere.
-    pub(crate) fn start_with(
+    pub fn start_with(
         arguments: &[&str],
         environment: &[(&str, &str)],
         redirect: impl FnOnce(&mut Command),
     ) -> Self {
+        Self::of(&pgtopic_binary(), arguments, environment, redirect)
+    }
+
+    /// The same, of another program. What else the command needs is up to `change`.
+    pub fn of(
+        program: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
         let output = tempfile::NamedTempFile::new().unwrap();
         let file = || File::options().append(true).open(output.path()).unwrap();
-        let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_pgtopic")));
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .env_clear()
@@ -62,31 +74,32 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(file())
             .stderr(file());
-        redirect(&mut command);
+        change(&mut command);
         // What was led elsewhere is closed here with the command.
         let child = command.spawn().unwrap();
-        Self { child, arguments: arguments.join(" "), output }
+        let name = program.file_name().unwrap_or_default().display();
+        Self { child, line: format!("{name} {}", arguments.join(" ")), output }
     }
 
     /// Runs `pgtopic` to its end.
-    pub(crate) async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+    pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
         Self::start(arguments, environment).wait().await
     }
 
     /// Its process id.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// What it has said so far.
-    pub(crate) fn output(&self) -> String {
+    pub fn output(&self) -> String {
         let mut text = String::new();
         self.output.reopen().unwrap().read_to_string(&mut text).unwrap();
         text
     }
 
     /// Waits until it has said this; panics if it ends first.
-    pub(crate) async fn wait_for_output(&mut self, needle: &str) -> String {
+    pub async fn wait_for_output(&mut self, needle: &str) -> String {
         let begun = Instant::now();
         loop {
             let output = self.output();
@@ -100,46 +113,46 @@ impl Process {
     }
 
     /// Whether it has ended by itself, or was made to.
-    pub(crate) fn has_ended(&mut self) -> bool {
+    pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
     /// Asks it to stop.
-    pub(crate) fn sigterm(&self) {
+    pub fn sigterm(&self) {
         self.signal(Signal::SIGTERM);
     }
 
     /// Asks it to stop, and waits until it has, which must succeed.
-    pub(crate) async fn stop(&mut self) -> Ended {
+    pub async fn stop(&mut self) -> Ended {
         self.sigterm();
         self.stopped().await
     }
 
     /// Waits until it has stopped, as it was asked to, which must succeed.
-    pub(crate) async fn stopped(&mut self) -> Ended {
+    pub async fn stopped(&mut self) -> Ended {
         let ended = self.ended().await;
         assert_eq!(ended.code(), 0, "{}", ended.output);
         ended
     }
 
     /// Kills it as `kill -9` does, and waits until it is gone.
-    pub(crate) fn kill9(&mut self) {
+    pub fn kill9(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Sends any signal.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
     /// Waits until it has ended.
-    pub(crate) async fn wait(mut self) -> Ended {
+    pub async fn wait(mut self) -> Ended {
         self.ended().await
     }
 
     /// Waits until it has ended, and keeps what it said.
-    pub(crate) async fn ended(&mut self) -> Ended {
+    pub async fn ended(&mut self) -> Ended {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -151,13 +164,23 @@ impl Process {
     }
 }
 
+/// The built `pgtopic`. Cargo says where it is when it runs the integration tests of that package; who runs a test's program by
+/// hand finds it two folders above.
+fn pgtopic_binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("CARGO_BIN_EXE_pgtopic") {
+        return path.into();
+    }
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("pgtopic")
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // Fails only if it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("--- pgtopic {}\n{}---", self.arguments, self.output());
+            eprintln!("--- {}\n{}---", self.line, self.output());
         }
     }
 }

@@ -51,7 +51,7 @@ async fn pooler(postgres: &EmbeddedPostgres) -> Option<&'static TestPooler> {
 }
 
 /// A connection, as soon as there can be one.
-pub(crate) async fn reach(url: &str) -> Client {
+pub async fn reach(url: &str) -> Client {
     eventually("the database answers", async || {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.ok()?;
         tokio::spawn(connection);
@@ -61,7 +61,7 @@ pub(crate) async fn reach(url: &str) -> Client {
 }
 
 /// The same, in pgtopic's schema.
-pub(crate) async fn reach_schema(url: &str) -> Client {
+pub async fn reach_schema(url: &str) -> Client {
     eventually("the database answers", async || {
         let client = reach(url).await;
         client.batch_execute("SET search_path = pgtopic").await.ok()?;
@@ -105,7 +105,7 @@ async fn major_version(client: &Client) -> i32 {
 }
 
 /// A migrated database of the test's own in the shared cluster.
-pub(crate) struct TestDatabase {
+pub struct TestDatabase {
     name: String,
     url: String,
     pooled_url: Option<String>,
@@ -113,12 +113,12 @@ pub(crate) struct TestDatabase {
 
 impl TestDatabase {
     /// A copy of the migrated template.
-    pub(crate) async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::create(TEMPLATE).await
     }
 
     /// An empty database, not migrated.
-    pub(crate) async fn empty() -> Self {
+    pub async fn empty() -> Self {
         Self::create("template1").await
     }
 
@@ -143,18 +143,18 @@ impl TestDatabase {
     }
 
     /// libpq URL of a direct connection, as superuser.
-    pub(crate) fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         &self.url
     }
 
     /// The same, of another role.
-    pub(crate) fn url_as(&self, role: &str) -> String {
+    pub fn url_as(&self, role: &str) -> String {
         let (_, address) = self.url.split_once('@').unwrap();
         format!("postgresql://{role}@{address}")
     }
 
     /// The variables that lead a process to this database.
-    pub(crate) fn environment(&self) -> Vec<(&str, &str)> {
+    pub fn environment(&self) -> Vec<(&str, &str)> {
         match &self.pooled_url {
             None => vec![("DATABASE_URL", &self.url)],
             Some(url) => vec![("DATABASE_URL", url), ("PGTOPIC_DATABASE__LISTEN_URL", &self.url)],
@@ -162,17 +162,17 @@ impl TestDatabase {
     }
 
     /// Sends stores and processes through a pooler from now on.
-    pub(crate) fn go_through(&mut self, pooler: &TestPooler) {
+    pub fn go_through(&mut self, pooler: &TestPooler) {
         self.pooled_url = Some(pooler.url(&self.name));
     }
 
     /// The directory of the server's socket.
-    pub(crate) async fn socket_dir() -> &'static std::path::Path {
+    pub async fn socket_dir() -> &'static std::path::Path {
         shared().await.data_dir()
     }
 
     /// Settings that name this database.
-    pub(crate) fn config(&self) -> DatabaseConfig {
+    pub fn config(&self) -> DatabaseConfig {
         match &self.pooled_url {
             None => database_config(&self.url),
             Some(url) => DatabaseConfig { listen_url: Some(self.url.clone().into()), ..database_config(url) },
@@ -180,17 +180,17 @@ impl TestDatabase {
     }
 
     /// A store of its own, with its own pool.
-    pub(crate) fn store(&self) -> Store {
+    pub fn store(&self) -> Store {
         Store::new(&self.config()).unwrap()
     }
 
     /// A plain connection.
-    pub(crate) async fn client(&self) -> Client {
+    pub async fn client(&self) -> Client {
         connect(&self.url).await
     }
 
     /// A connection in pgtopic's schema.
-    pub(crate) async fn broker_client(&self) -> Client {
+    pub async fn broker_client(&self) -> Client {
         let client = self.client().await;
         client.batch_execute("SET search_path = pgtopic").await.unwrap();
         client
@@ -215,39 +215,39 @@ impl Drop for TestDatabase {
 }
 
 /// A PostgreSQL of the test's own, with one migrated database: for tests that stop, kill or restart it.
-pub(crate) struct TestCluster {
+pub struct TestCluster {
     /// Stop, kill and start it as the test needs.
-    pub(crate) postgres: EmbeddedPostgres,
+    pub postgres: EmbeddedPostgres,
 }
 
 impl TestCluster {
     /// Starts one; gone when dropped.
-    pub(crate) async fn private() -> Self {
+    pub async fn private() -> Self {
         Self::with(settings()).await
     }
 
     /// Starts one with further server parameters.
-    pub(crate) async fn private_with(parameters: &[(&str, &str)]) -> Self {
+    pub async fn private_with(parameters: &[(&str, &str)]) -> Self {
         Self::with(with_parameters(settings(), parameters)).await
     }
 
     /// Starts one that keeps commits over crashes, as in production.
-    pub(crate) async fn durable() -> Self {
+    pub async fn durable() -> Self {
         Self::with(Settings { durable: true, ..settings() }).await
     }
 
     /// Starts one whose clock the test steps.
-    pub(crate) async fn with_clock(clock: &TestClock) -> Self {
+    pub async fn with_clock(clock: &TestClock) -> Self {
         Self::with(Settings { pg_bin: Some(clock.binaries()), ..settings() }).await
     }
 
     /// Like [`Self::durable`], with further server parameters.
-    pub(crate) async fn durable_with(parameters: &[(&str, &str)]) -> Self {
+    pub async fn durable_with(parameters: &[(&str, &str)]) -> Self {
         Self::with(with_parameters(Settings { durable: true, ..settings() }, parameters)).await
     }
 
     /// Its Unix socket.
-    pub(crate) fn socket(&self) -> std::path::PathBuf {
+    pub fn socket(&self) -> std::path::PathBuf {
         self.postgres.data_dir().join(".s.PGSQL.5432")
     }
 
@@ -258,22 +258,22 @@ impl TestCluster {
     }
 
     /// libpq URL of its database, as superuser. Stays the same over restarts.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         self.postgres.url("postgres")
     }
 
     /// Settings that name its database.
-    pub(crate) fn config(&self) -> DatabaseConfig {
+    pub fn config(&self) -> DatabaseConfig {
         database_config(&self.url())
     }
 
     /// A store of its own.
-    pub(crate) fn store(&self) -> Store {
+    pub fn store(&self) -> Store {
         Store::new(&self.config()).unwrap()
     }
 
     /// A plain connection.
-    pub(crate) async fn client(&self) -> Client {
+    pub async fn client(&self) -> Client {
         connect(&self.url()).await
     }
 }

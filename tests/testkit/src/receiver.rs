@@ -23,48 +23,48 @@ use super::LIMIT;
 
 /// One request as it came in.
 #[derive(Debug, Clone)]
-pub(crate) struct Received {
+pub struct Received {
     /// Its place among all requests of this receiver, from 0, by arrival.
-    pub(crate) number: usize,
+    pub number: usize,
     /// When its head had arrived.
-    pub(crate) arrived: Instant,
+    pub arrived: Instant,
     /// When it was answered, or left by the client; `None` while it is in flight.
-    pub(crate) ended: Option<Instant>,
+    pub ended: Option<Instant>,
     /// The status it was answered with; `None` while it is in flight, and where there was no whole answer.
-    pub(crate) status: Option<u16>,
+    pub status: Option<u16>,
     /// Whether the script broke it off: there was no answer, or a part of one.
-    pub(crate) broken: bool,
+    pub broken: bool,
     /// Path and query.
-    pub(crate) path: String,
+    pub path: String,
     /// Its headers.
-    pub(crate) headers: HeaderMap,
+    pub headers: HeaderMap,
     /// Its body.
-    pub(crate) body: Bytes,
+    pub body: Bytes,
 }
 
 impl Received {
     /// A header as text; empty if it is missing.
-    pub(crate) fn header(&self, name: &str) -> &str {
+    pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// `webhook-position`.
-    pub(crate) fn position(&self) -> i64 {
+    pub fn position(&self) -> i64 {
         self.header("webhook-position").parse().unwrap()
     }
 
     /// `webhook-partition`.
-    pub(crate) fn partition(&self) -> &str {
+    pub fn partition(&self) -> &str {
         self.header("webhook-partition")
     }
 
     /// Whether it was answered with 2xx.
-    pub(crate) fn accepted(&self) -> bool {
+    pub fn accepted(&self) -> bool {
         self.status.is_some_and(|status| (200..300).contains(&status))
     }
 
     /// Whether the two were in flight at the same time.
-    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+    pub fn overlaps(&self, other: &Self) -> bool {
         let before = |one: &Self, other: &Self| one.ended.is_some_and(|ended| ended <= other.arrived);
         !before(self, other) && !before(other, self)
     }
@@ -72,7 +72,7 @@ impl Received {
 
 /// What the receiver does with a request.
 #[derive(Debug, Clone)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// Answers this status at once.
     Status(u16),
     /// Answers this status, headers and body.
@@ -98,7 +98,7 @@ struct Shared {
 }
 
 /// Listens on a port of 127.0.0.1 until it is dropped.
-pub(crate) struct TestReceiver {
+pub struct TestReceiver {
     address: SocketAddr,
     shared: Arc<Shared>,
     serving: JoinHandle<()>,
@@ -106,12 +106,12 @@ pub(crate) struct TestReceiver {
 
 impl TestReceiver {
     /// Accepts everything.
-    pub(crate) async fn accepting() -> Self {
+    pub async fn accepting() -> Self {
         Self::start(|_| Answer::Status(204)).await
     }
 
     /// Answers each request as the script says.
-    pub(crate) async fn start(script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
+    pub async fn start(script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -124,47 +124,47 @@ impl TestReceiver {
     }
 
     /// The URL of a path on this receiver; the path begins with a slash.
-    pub(crate) fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// From now on answers as this script says.
-    pub(crate) fn set_script(&self, script: impl Fn(&Received) -> Answer + Send + Sync + 'static) {
+    pub fn set_script(&self, script: impl Fn(&Received) -> Answer + Send + Sync + 'static) {
         *self.shared.script.lock().unwrap() = Arc::new(script);
     }
 
     /// Everything that has arrived so far.
-    pub(crate) fn received(&self) -> Vec<Received> {
+    pub fn received(&self) -> Vec<Received> {
         self.shared.requests.lock().unwrap().clone()
     }
 
     /// How many requests have arrived so far.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.shared.requests.lock().unwrap().len()
     }
 
     /// What has arrived beyond the first `count` requests.
-    pub(crate) fn received_after(&self, count: usize) -> Vec<Received> {
+    pub fn received_after(&self, count: usize) -> Vec<Received> {
         self.shared.requests.lock().unwrap()[count..].to_vec()
     }
 
     /// Waits until at least `count` requests have arrived, and gives all.
-    pub(crate) async fn wait_for(&self, count: usize) -> Vec<Received> {
+    pub async fn wait_for(&self, count: usize) -> Vec<Received> {
         self.wait(&format!("{count} requests"), |(arrived, _)| arrived >= count).await
     }
 
     /// Waits until at least `count` requests have ended, and gives all.
-    pub(crate) async fn wait_for_ended(&self, count: usize) -> Vec<Received> {
+    pub async fn wait_for_ended(&self, count: usize) -> Vec<Received> {
         self.wait(&format!("{count} answered requests"), |(_, ended)| ended >= count).await
     }
 
     /// Waits until what has been received fulfils a condition. Asked after every arrival and every end.
-    pub(crate) async fn wait_until(&self, what: &str, met: impl Fn(&[Received]) -> bool) -> Vec<Received> {
+    pub async fn wait_until(&self, what: &str, met: impl Fn(&[Received]) -> bool) -> Vec<Received> {
         self.wait(what, |_| met(&self.shared.requests.lock().unwrap())).await
     }
 

@@ -4,6 +4,8 @@
 //! crash undid may be given again. All instants count from one origin.
 
 mod check;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +16,7 @@ use std::{
 
 /// What became of the transaction that published a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// The publisher was told that it is committed.
     Committed,
     /// It was rolled back, or never asked to commit.
@@ -25,20 +27,24 @@ pub(crate) enum Fate {
 
 /// One message as its publisher knows it.
 #[derive(Debug, Clone)]
-pub(crate) struct Publication {
-    pub(crate) mark: String,
-    pub(crate) topic: i64,
-    pub(crate) key: String,
+pub struct Publication {
+    /// What it is known by.
+    pub mark: String,
+    /// Its topic's id.
+    pub topic: i64,
+    /// Its partition key.
+    pub key: String,
     /// Known of everything that is committed.
-    pub(crate) id: Option<i64>,
+    pub id: Option<i64>,
     /// The webhooks that were subscribed at that time.
-    pub(crate) webhooks: BTreeSet<String>,
-    pub(crate) fate: Fate,
+    pub webhooks: BTreeSet<String>,
+    /// What became of it.
+    pub fate: Fate,
 }
 
 /// What a request was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reply {
+pub enum Reply {
     /// This status, to the answer's end.
     Answered(u16),
     /// No whole answer: the receiver broke it off.
@@ -51,18 +57,23 @@ pub(crate) enum Reply {
 
 /// One request as a receiver saw it.
 #[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub(crate) webhook: String,
-    pub(crate) key: String,
-    pub(crate) mark: String,
+pub struct Request {
+    /// The webhook that it came to.
+    pub webhook: String,
+    /// `webhook-partition`.
+    pub key: String,
+    /// The mark of the message that it holds.
+    pub mark: String,
     /// `webhook-position`.
-    pub(crate) position: i64,
+    pub position: i64,
     /// `webhook-attempt`.
-    pub(crate) attempt: u32,
-    pub(crate) started: Duration,
+    pub attempt: u32,
+    /// When it arrived.
+    pub started: Duration,
     /// When it was answered, or seen to be broken off.
-    pub(crate) ended: Option<Duration>,
-    pub(crate) reply: Reply,
+    pub ended: Option<Duration>,
+    /// What it was answered.
+    pub reply: Reply,
 }
 
 impl Request {
@@ -73,60 +84,66 @@ impl Request {
 
 /// A fault that was injected, and how many requests it may have cut off.
 #[derive(Debug, Clone)]
-pub(crate) struct Fault {
-    pub(crate) kind: String,
-    pub(crate) at: Duration,
+pub struct Fault {
+    /// Its name.
+    pub kind: String,
+    /// When it was injected.
+    pub at: Duration,
     /// At most so many: the lanes that it may have hit.
-    pub(crate) in_flight: usize,
+    pub in_flight: usize,
     /// When what was accepted may not have been written down, or may have been forgotten again.
-    pub(crate) unwritten: Range<Duration>,
+    pub unwritten: Range<Duration>,
 }
 
 /// Everything that is known of a run.
 #[derive(Debug, Clone)]
-pub(crate) struct History {
-    pub(crate) publications: Vec<Publication>,
-    pub(crate) requests: Vec<Request>,
+pub struct History {
+    /// All messages.
+    pub publications: Vec<Publication>,
+    /// All requests.
+    pub requests: Vec<Request>,
     /// Webhook and mark of each delivery in the dead letters.
-    pub(crate) dead: BTreeSet<(String, String)>,
-    pub(crate) faults: Vec<Fault>,
+    pub dead: BTreeSet<(String, String)>,
+    /// All faults.
+    pub faults: Vec<Fault>,
     /// The webhooks' timeout: a sender has aborted what is not answered by then, whether or not the receiver could see it.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
     /// How much later than the sender's abort a receiver may see it.
-    pub(crate) abort_seen_within: Duration,
+    pub abort_seen_within: Duration,
 }
 
 /// What the check found. Each list says, for people, where.
 #[derive(Debug, Default)]
-pub(crate) struct Verdict {
+pub struct Verdict {
     /// Committed messages.
-    pub(crate) messages: usize,
-    pub(crate) requests: usize,
+    pub messages: usize,
+    /// All requests.
+    pub requests: usize,
     /// Deliveries that were accepted, counted once each.
-    pub(crate) accepted: usize,
+    pub accepted: usize,
     /// Deliveries in the dead letters.
-    pub(crate) dead: usize,
+    pub dead: usize,
     /// Requests that their sender aborted; their overlap with later ones is not counted from the abort on.
-    pub(crate) aborted: usize,
+    pub aborted: usize,
     /// Acceptances beyond the first of each delivery.
-    pub(crate) duplicates: usize,
+    pub duplicates: usize,
     /// How many there may be: what was in flight at the faults, or accepted and not written down.
-    pub(crate) duplicates_bound: usize,
+    pub duplicates_bound: usize,
     /// Duplicates by the kind of the fault that most likely caused them.
-    pub(crate) duplicates_by: BTreeMap<String, usize>,
+    pub duplicates_by: BTreeMap<String, usize>,
     /// Committed, and neither accepted nor a dead letter.
-    pub(crate) losses: Vec<String>,
+    pub losses: Vec<String>,
     /// Sent before one with a lower id had left the lane.
-    pub(crate) order_violations: Vec<String>,
+    pub order_violations: Vec<String>,
     /// Two requests of one lane at once.
-    pub(crate) overlaps: Vec<String>,
+    pub overlaps: Vec<String>,
     /// Sent, and not to be sent: rolled back, never published, or to a webhook or lane that it is not of.
-    pub(crate) phantoms: Vec<String>,
+    pub phantoms: Vec<String>,
 }
 
 impl History {
     /// Decides.
-    pub(crate) fn check(&self) -> Verdict {
+    pub fn check(&self) -> Verdict {
         check::check(self)
     }
 }
@@ -134,7 +151,7 @@ impl History {
 impl Verdict {
     /// Panics, with what is wrong, unless nothing is.
     #[track_caller]
-    pub(crate) fn assert_clean(&self) {
+    pub fn assert_clean(&self) {
         let kinds = [
             ("losses", &self.losses),
             ("violations of order", &self.order_violations),

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Received;
 
 /// The messages that each lane must deliver, in order. A lane is a path and a partition key.
-pub(crate) type Expected = BTreeMap<(String, String), Vec<i64>>;
+pub type Expected = BTreeMap<(String, String), Vec<i64>>;
 
 /// Checks that every lane delivered exactly its messages, in order, one request at a time: a message is first sent when
 /// all before it have been accepted. Says how many requests repeated a message that had been accepted already; every
 /// caller knows whether there may be any.
 #[track_caller]
-pub(crate) fn check_order(received: &[Received], expected: &Expected) -> usize {
+pub fn check_order(received: &[Received], expected: &Expected) -> usize {
     let mut lanes: BTreeMap<(String, String), Vec<&Received>> = BTreeMap::new();
     for request in received {
         lanes.entry((request.path.clone(), request.partition().to_owned())).or_default().push(request);

@@ -22,7 +22,7 @@ const PROGRAMS: [&str; 3] = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/usr/
 const PORT: u16 = 6432;
 
 /// A running PgBouncer, or one that was killed. Gone when dropped, and when this process ends, however it ends.
-pub(crate) struct TestPooler {
+pub struct TestPooler {
     directory: tempfile::TempDir,
     /// A shell that starts PgBouncer and kills it when its own input ends.
     guard: Option<(Child, Pid)>,
@@ -35,7 +35,7 @@ impl TestPooler {
     /// Starts one with this many server sessions for each database. `server` is the directory of the server's socket.
     ///
     /// `None` where PgBouncer is not installed: the test is skipped, and says so past the capture of its output.
-    pub(crate) async fn start(server: &Path, sessions: usize) -> Option<Self> {
+    pub async fn start(server: &Path, sessions: usize) -> Option<Self> {
         let Some(program) = PROGRAMS.iter().map(PathBuf::from).find(|program| program.is_file()) else {
             assert!(std::env::var_os("PGTOPIC_TEST_REQUIRED").is_none(), "PgBouncer is not installed");
             let _ = writeln!(std::io::stderr(), "!!!! SKIPPED: PgBouncer is not installed");
@@ -68,7 +68,7 @@ impl TestPooler {
     }
 
     /// Sends new transactions to another server, as one does after a promotion.
-    pub(crate) fn lead_to(&self, server: &Path) {
+    pub fn lead_to(&self, server: &Path) {
         self.write_settings(server);
         if let Some((_, process)) = &self.guard {
             // It reads its settings again.
@@ -77,7 +77,7 @@ impl TestPooler {
     }
 
     /// Starts it after a kill.
-    pub(crate) async fn start_again(&mut self) {
+    pub async fn start_again(&mut self) {
         // Standard output is the shell's: PgBouncer must not hold it open.
         const GUARD: &str = r#""$1" -q "$2" >/dev/null & echo $!; read -r _; kill -9 $!"#;
         let mut command = Command::new("sh");
@@ -98,7 +98,7 @@ impl TestPooler {
     }
 
     /// Kills it as `kill -9` does.
-    pub(crate) fn kill9(&mut self) {
+    pub fn kill9(&mut self) {
         if let Some((mut shell, process)) = self.guard.take() {
             kill(process, Signal::SIGKILL).unwrap();
             drop(shell.stdin.take());
@@ -107,7 +107,7 @@ impl TestPooler {
     }
 
     /// libpq URL of a database through it, as superuser.
-    pub(crate) fn url(&self, database: &str) -> String {
+    pub fn url(&self, database: &str) -> String {
         let directory = self.directory.path().display().to_string().replace('/', "%2F");
         format!("postgresql://postgres@{directory}:{PORT}/{database}")
     }

@@ -16,19 +16,23 @@ const LEASE: Duration = Duration::from_secs(20);
 const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 10, payload_bytes: 1 << 20 };
 
 /// A registered worker with an open session.
-pub(crate) struct Puppet {
-    pub(crate) store: Store,
-    pub(crate) id: Uuid,
+pub struct Puppet {
+    /// Its store.
+    pub store: Store,
+    /// Its incarnation.
+    pub id: Uuid,
     session: WorkerSession,
     notices: mpsc::Receiver<Notice>,
 }
 
 impl Puppet {
-    pub(crate) async fn new(scene: &Scene) -> Self {
+    /// Registers one at a scene's database.
+    pub async fn new(scene: &Scene) -> Self {
         Self::on(scene.store()).await
     }
 
-    pub(crate) async fn on(store: Store) -> Self {
+    /// Registers one.
+    pub async fn on(store: Store) -> Self {
         let id = Uuid::now_v7();
         let info = WorkerInfo { id, name: "puppet".to_owned(), capacity: 10, lease: LEASE };
         let (session, notices) = store.open_worker_session(&info).await.unwrap();
@@ -37,18 +41,19 @@ impl Puppet {
         puppet
     }
 
-    pub(crate) async fn beat(&self) -> Result<Heartbeat, StoreError> {
+    /// Says that it lives.
+    pub async fn beat(&self) -> Result<Heartbeat, StoreError> {
         self.session.heartbeat(0, Some(LEASE)).await
     }
 
     /// All that was heard of what is committed by now: notifications arrive before the answer to a later question.
-    pub(crate) async fn heard(&mut self) -> Vec<Notice> {
+    pub async fn heard(&mut self) -> Vec<Notice> {
         self.session.heartbeat(0, None).await.unwrap();
         std::iter::from_fn(|| self.notices.try_recv().ok()).collect()
     }
 
     /// The messages that were heard of, and nothing else was.
-    pub(crate) async fn told(&mut self) -> Vec<Told> {
+    pub async fn told(&mut self) -> Vec<Told> {
         let told = |notice| match notice {
             Notice::Published(told) => told,
             other => panic!("{other:?}"),
@@ -57,13 +62,13 @@ impl Puppet {
     }
 
     /// Claims what is due, as a sweep does.
-    pub(crate) async fn claim(&self, token: i64) -> Result<Vec<ClaimedLane>, StoreError> {
+    pub async fn claim(&self, token: i64) -> Result<Vec<ClaimedLane>, StoreError> {
         let wants = [Want { webhook_id: 1, slots: 10, due_after: DueAfter::Beginning }];
         self.store.claim_lanes(self.id, token, &wants, true, LIMITS).await
     }
 
     /// Looks at messages that it was told of, with so much room.
-    pub(crate) async fn look(&self, token: i64, message_ids: &[i64], room: &Room) -> Looked {
+    pub async fn look(&self, token: i64, message_ids: &[i64], room: &Room) -> Looked {
         self.store.claim_messages(self.id, token, message_ids, room, LIMITS).await.unwrap()
     }
 }

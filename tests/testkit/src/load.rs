@@ -18,14 +18,14 @@ use super::{Expected, Http, Received, check_order, eventually, expected, reach};
 
 /// What publishers were told is committed, or accepted. A commit whose answer was lost may be either.
 #[derive(Default)]
-pub(crate) struct Load {
+pub struct Load {
     committed: Mutex<Vec<i64>>,
     over: AtomicBool,
 }
 
 impl Load {
     /// Publishes with SQL until the load is over, and rolls every fifth transaction back. Keeps nothing in its session.
-    pub(crate) async fn publish(self: Arc<Self>, url: String, publisher: usize) {
+    pub async fn publish(self: Arc<Self>, url: String, publisher: usize) {
         let mut client = reach(&url).await;
         let mut step = 0;
         while !self.over.load(Ordering::Relaxed) {
@@ -41,7 +41,7 @@ impl Load {
     }
 
     /// Publishes over HTTP until the load is over; what is refused is given up.
-    pub(crate) async fn post(self: Arc<Self>, api: Arc<Http>, publisher: usize) {
+    pub async fn post(self: Arc<Self>, api: Arc<Http>, publisher: usize) {
         let mut step = 0;
         while !self.over.load(Ordering::Relaxed) {
             step += 1;
@@ -62,14 +62,14 @@ impl Load {
     }
 
     /// Waits until this many more are committed.
-    pub(crate) async fn more(&self, count: usize) {
+    pub async fn more(&self, count: usize) {
         let before = self.committed().len();
         eventually("publishing goes on", async || (self.committed().len() >= before + count).then_some(()))
             .await;
     }
 
     /// Ends the load, and waits for its publishers.
-    pub(crate) async fn end(&self, publishers: Vec<JoinHandle<()>>) {
+    pub async fn end(&self, publishers: Vec<JoinHandle<()>>) {
         self.over.store(true, Ordering::Relaxed);
         for publisher in publishers {
             publisher.await.unwrap();
@@ -77,14 +77,14 @@ impl Load {
     }
 
     /// What is committed for certain.
-    pub(crate) fn committed(&self) -> Vec<i64> {
+    pub fn committed(&self) -> Vec<i64> {
         self.committed.lock().unwrap().clone()
     }
 
     /// Checks what is stored and what arrived at `/` after everything was delivered: nothing that was committed is
     /// missing, nothing that was rolled back was sent, every id means one message, and the order was kept. Says what it
     /// saw.
-    pub(crate) async fn check(&self, client: &Client, received: &[Received]) {
+    pub async fn check(&self, client: &Client, received: &[Received]) {
         let expected: Expected = expected(client, &["/"]).await;
         let stored: Vec<i64> = expected.values().flatten().copied().collect();
         let committed = self.committed();

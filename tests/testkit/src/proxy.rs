@@ -11,7 +11,8 @@ use tokio::{
 
 /// Where the link leads.
 #[derive(Debug, Clone)]
-pub(crate) enum Upstream {
+pub enum Upstream {
+    /// An address.
     Tcp(SocketAddr),
     /// PostgreSQL's socket: needs no password.
     Unix(PathBuf),
@@ -19,7 +20,7 @@ pub(crate) enum Upstream {
 
 /// How the link is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Link {
+pub enum Link {
     /// Passes everything on at once.
     Good,
     /// Passes every packet on so much later, in both directions.
@@ -42,7 +43,7 @@ struct State {
 }
 
 /// Listens on a port of 127.0.0.1, and passes on. Every connection ends when it is dropped.
-pub(crate) struct TestProxy {
+pub struct TestProxy {
     address: SocketAddr,
     state: watch::Sender<State>,
     serving: JoinHandle<()>,
@@ -50,7 +51,7 @@ pub(crate) struct TestProxy {
 
 impl TestProxy {
     /// A good link.
-    pub(crate) async fn start(upstream: Upstream) -> Self {
+    pub async fn start(upstream: Upstream) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = watch::Sender::new(State { link: Link::Good, cuts: 0, swallows: 0 });
@@ -59,12 +60,12 @@ impl TestProxy {
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Changes the link.
-    pub(crate) fn set(&self, link: Link) {
+    pub fn set(&self, link: Link) {
         self.state.send_modify(|state| {
             state.cuts += u32::from(state.link == Link::Dead && link != Link::Dead);
             state.link = link;
@@ -72,12 +73,12 @@ impl TestProxy {
     }
 
     /// Resets all connections that there are; new ones are taken.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
     }
 
     /// From now on no answer comes back on the connections that there are; what is asked arrives. New ones are good.
-    pub(crate) fn swallow(&self) {
+    pub fn swallow(&self) {
         self.state.send_modify(|state| state.swallows += 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What tests stand on.
+//! What pgtopic's tests, its fault suite and its bench stand on.
 //!
 //! - [`TestDatabase`]: an empty, migrated database of the test's own, in milliseconds.
 //! - [`TestCluster`]: a PostgreSQL of the test's own, for tests that stop or kill it.
@@ -6,7 +6,7 @@
 //! - [`TestPair`]: a primary and a synchronous standby.
 //! - [`TestPooler`]: PgBouncer in front of a server. With `PGTOPIC_TEST_POOLER` set, all tests go through one.
 //! - [`TestReceiver`]: a webhook receiver that records every request and answers as it is told.
-//! - [`Process`]: the built binary, running.
+//! - [`Process`]: the built binary, or another program, running.
 //! - [`Broker`]: a worker in the test's own process.
 //! - [`Puppet`]: a worker that does only what a test says.
 //! - [`TestProxy`]: a TCP link that is cut, slow or dead on demand.
@@ -16,12 +16,13 @@
 //!
 //! Nothing in here sleeps for a fixed time: tests wait for what they expect, with a limit.
 
-#![allow(dead_code, unused_imports, reason = "a tool box")]
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "what cannot go on panics, and fails its test")]
+#![allow(clippy::similar_names, reason = "what a receiver received")]
 
 mod broker;
 mod clock;
 mod database;
-pub(crate) mod history;
+pub mod history;
 mod http;
 mod load;
 mod order;
@@ -32,10 +33,12 @@ mod proxy;
 mod puppet;
 mod receiver;
 mod scene;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
-pub(crate) use self::{
+pub use self::{
     broker::{Broker, quick_delivery},
     clock::TestClock,
     database::{TestCluster, TestDatabase, reach, reach_schema},
@@ -55,10 +58,10 @@ pub(crate) use self::{
 };
 
 /// How long anything may take before a test gives up.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// Asks again and again until the answer is there. For conditions that nothing signals, such as rows in the database.
-pub(crate) async fn eventually<T, F>(what: &str, ask: impl FnMut() -> F) -> T
+pub async fn eventually<T, F>(what: &str, ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
@@ -66,7 +69,7 @@ where
 }
 
 /// The same, for those who have more to say when it does not come.
-pub(crate) async fn within_limit<T, F>(mut ask: impl FnMut() -> F) -> Option<T>
+pub async fn within_limit<T, F>(mut ask: impl FnMut() -> F) -> Option<T>
 where
     F: Future<Output = Option<T>>,
 {

@@ -5,13 +5,13 @@ use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::PathBuf};
 use super::TestDatabase;
 
 /// The clock of one PostgreSQL, as an offset from the real one. Its monotonic clock goes on as ever.
-pub(crate) struct TestClock {
+pub struct TestClock {
     directory: tempfile::TempDir,
 }
 
 impl TestClock {
     /// Makes one; `None`, with a loud word, where libfaketime is not installed.
-    pub(crate) async fn new() -> Option<Self> {
+    pub async fn new() -> Option<Self> {
         let Some(library) = library() else {
             // Not by a macro: what a passing test prints is not shown.
             let words = "\nSKIPPED: libfaketime is not installed, no database's clock was stepped (apt-get install faketime)\n";
@@ -48,12 +48,12 @@ impl TestClock {
     }
 
     /// Where the stepped `postgres` is.
-    pub(crate) fn binaries(&self) -> PathBuf {
+    pub fn binaries(&self) -> PathBuf {
         self.directory.path().to_owned()
     }
 
     /// Sets the clock this far from the real one, such as `-1h`.
-    pub(crate) fn step(&self, offset: &str) {
+    pub fn step(&self, offset: &str) {
         // Moved into place, so that nobody reads half of it.
         let (new, file) = (self.directory.path().join("new"), self.directory.path().join("offset"));
         fs::write(&new, offset).unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 
-use crate::support::history::{Fate, Fault, History, Publication, Reply, Request, Verdict};
+use super::{Fate, Fault, History, Publication, Reply, Request, Verdict};
 
 fn at(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
