@@ -19,7 +19,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use self::watchdog::Watchdog;
 use self::{account::Account, home::Home, server::Server};
 
 /// How to start the server.

@@ -3,7 +3,6 @@
 //! Every method runs one statement, kept in `sql/<area>/<verb>.sql`, and gives its answer as types of [`crate::domain`].
 //! Methods are grouped by area in the files beside this one.
 
-mod bench;
 mod connect;
 mod dead_letters;
 mod deliveries;
@@ -28,7 +27,9 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_postgres::Row;
 
-pub use self::{bench::*, due_at_repair::*, error::StoreError, lanes::*, migrate::*, settle::*, workers::*};
+pub use self::{
+    connect::tls_config, due_at_repair::*, error::StoreError, lanes::*, migrate::*, settle::*, workers::*,
+};
 use self::{
     connect::{Connector, Purpose},
     sessions::{Parameters, Sessions},

@@ -6,7 +6,6 @@
 mod api;
 mod attempt_log;
 mod bad_rows;
-mod bench;
 mod cli;
 mod clock_steps;
 mod embedded;
