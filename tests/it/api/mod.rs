@@ -1,4 +1,11 @@
 //! The HTTP API as its clients see it: what holds for any request here, each resource in a file of its own.
+//!
+//! | file | what holds |
+//! |---|---|
+//! | `deliveries` | deliveries, dead letters, and pages of them |
+//! | `messages` | published, read, listed |
+//! | `topics` | made, changed, deleted |
+//! | `webhooks` | made, changed, deleted |
 
 mod deliveries;
 mod messages;
