@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use pgtopic_testkit::{Answer, LIVING, Link, eventually, history::Fault};
 use tokio::time::sleep;
 use tokio_postgres::Client;
-use pgtopic_testkit::{Answer, LIVING, Link, eventually, history::Fault};
 
 use crate::{
     incident::{Incident, Step},

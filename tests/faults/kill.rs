@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{task::JoinHandle, time::sleep};
 use pgtopic_testkit::eventually;
+use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{
     incident::Step,

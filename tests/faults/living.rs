@@ -1,7 +1,7 @@
 //! Which workers live, as PostgreSQL sees it.
 
-use tokio_postgres::Client;
 use pgtopic_testkit::{LIVING, eventually, reach_schema, within_limit};
+use tokio_postgres::Client;
 
 use crate::{
     incident::Step,

@@ -10,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use rand::{Rng, SeedableRng, rngs::StdRng};
-use serde_json::{Value, json};
-use tokio_postgres::Client;
 use pgtopic_testkit::{
     Http, TOPIC,
     history::{Fate, Publication},
     reach_schema,
 };
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+use tokio_postgres::Client;
 
 use crate::stage::{KEYS, POISON};
 

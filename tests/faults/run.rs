@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::task::JoinSet;
-use tokio_postgres::Client;
 use pgtopic_testkit::{
     Process, Received,
     history::{Fate, History, Publication, Reply, Request},
     nothing_owed, reach_schema,
 };
+use tokio::task::JoinSet;
+use tokio_postgres::Client;
 
 use crate::{
     inject::inject,

@@ -7,9 +7,9 @@ use std::{
 };
 
 use pgtopic_testkit::{
-        Answer, Process, Received, TestCluster, TestProxy, TestReceiver, Upstream, create_topic,
-        create_webhook, reach_schema,
-    };
+    Answer, Process, Received, TestCluster, TestProxy, TestReceiver, Upstream, create_topic, create_webhook,
+    reach_schema,
+};
 
 use crate::wal_disk::WalDisk;
 

@@ -66,7 +66,8 @@ impl Load {
         let start = Arc::new(Barrier::new(load.clients + 1));
         let mut clients = JoinSet::new();
         for client in 0..load.clients {
-            let publisher = database.connector.session().await?.publisher(&load.insert, load.topic_id).await?;
+            let publisher =
+                database.connector.session().await?.publisher(&load.insert, load.topic_id).await?;
             clients.spawn(Arc::clone(&load).publish(publisher, client, Arc::clone(&start)));
         }
         let before = load.published.load(Relaxed);

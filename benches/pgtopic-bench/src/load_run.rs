@@ -91,8 +91,11 @@ impl LoadRun {
         let topic = database.topic("bench").await?;
         let webhook = database.webhook(topic, &receiver.url(0)).await?;
         database.checkpoint().await?;
-        let snapshot =
-            if self.held_snapshot { Some(database.connector.session().await?.hold_snapshot().await?) } else { None };
+        let snapshot = if self.held_snapshot {
+            Some(database.connector.session().await?.hold_snapshot().await?)
+        } else {
+            None
+        };
         let mut workers = Workers::start(1, &database, bench.scale.concurrency, None).await?;
         let meter = Meter::start(&bench.server, &database, workers.usage()).await?;
 

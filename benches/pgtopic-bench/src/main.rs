@@ -129,7 +129,10 @@ struct Bench {
 fn main() -> ExitCode {
     // Dropped last, when everything is said.
     let _log = telemetry::flush_at_end();
-    let measure = || run_to_end(|shutdown| Box::pin(Command::parse().run(shutdown)));
+    let measure = || {
+        let command = Command::parse();
+        run_to_end(|shutdown| Box::pin(command.run(shutdown)))
+    };
     match child::run().unwrap_or_else(measure) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -172,10 +175,8 @@ impl Command {
     }
 
     fn settings(&self) -> Result<Config, CliError> {
-        let flags = [
-            ("--schema", "database.schema", &self.schema),
-            ("--log-format", "log.format", &self.log_format),
-        ];
+        let flags =
+            [("--schema", "database.schema", &self.schema), ("--log-format", "log.format", &self.log_format)];
         let flags = flags.into_iter().filter_map(|(name, key, value)| {
             value.clone().map(|value| Flag { name, key, values: vec![value] })
         });

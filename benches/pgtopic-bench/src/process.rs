@@ -41,8 +41,8 @@ impl Process {
         arguments: &[String],
         settings: &[(String, String)],
     ) -> Result<Self, CliError> {
-        let program = std::env::current_exe()
-            .map_err(|error| failed(format!("cannot start the {name}: {error}")))?;
+        let program =
+            std::env::current_exe().map_err(|error| failed(format!("cannot start the {name}: {error}")))?;
         let arguments: Vec<&str> =
             std::iter::once(role.name()).chain(arguments.iter().map(String::as_str)).collect();
         let child = pgtopic_testkit::Process::of(&program, &arguments, &[], |command| {

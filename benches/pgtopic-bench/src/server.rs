@@ -26,7 +26,6 @@ use super::{
     system,
 };
 
-
 /// What the embedded server is told, beside its defaults. `fsync` stays on. Images of whole pages are off, so that the
 /// bytes of write-ahead log a message do not depend on when the last checkpoint was.
 const PARAMETERS: [(&str, &str); 5] = [

@@ -23,9 +23,9 @@ use pgtopic::{
     config::{ApiConfig, DeliveryConfig},
     store::Store,
 };
+use pgtopic_testkit::TestDatabase;
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use pgtopic_testkit::TestDatabase;
 
 /// The API over a store, called without a network.
 struct Api(Router);

@@ -4,8 +4,8 @@ use axum::{
     body::Body,
     http::{Method, Request},
 };
-use serde_json::{Value, json};
 use pgtopic_testkit::TestDatabase;
+use serde_json::{Value, json};
 
 use super::Api;
 

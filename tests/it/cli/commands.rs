@@ -1,8 +1,8 @@
 //! The command line as a user meets it: help, settings, errors in one line, exit codes.
 
 use futures_util::future::join_all;
-use rstest::rstest;
 use pgtopic_testkit::{Ended, Process, TestCluster, TestDatabase};
+use rstest::rstest;
 
 async fn migrate(database: &TestDatabase) -> Ended {
     Process::run(&["migrate"], &database.environment()).await

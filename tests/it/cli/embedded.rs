@@ -7,8 +7,8 @@ use std::{
 };
 
 use pgtopic::embedded::{EmbeddedError, EmbeddedPostgres, Settings, ShutdownMode};
-use tokio_postgres::{Client, NoTls};
 use pgtopic_testkit::{TestCluster, TestDatabase, eventually};
+use tokio_postgres::{Client, NoTls};
 
 async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();

@@ -11,10 +11,10 @@ use std::{
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use pgtopic::telemetry::QUEUE_BYTES;
+use pgtopic_testkit::{Http, LIMIT, Process, Scene, eventually};
 use rstest::rstest;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
-use pgtopic_testkit::{Http, LIMIT, Process, Scene, eventually};
 
 /// Each one has its request; the log of all of them is longer than a pipe.
 const MESSAGES: usize = 500;

@@ -1,8 +1,8 @@
 //! From publishing to arrival, as a user meets it: API, SQL, headers, signature.
 
 use pgtopic::{config::DatabaseConfig, delivery::SigningKey, store::Store};
-use serde_json::json;
 use pgtopic_testkit::{Broker, Http, Received, TestDatabase, TestReceiver, eventually};
+use serde_json::json;
 
 /// Every header that DESIGN promises, with the signature checked against the body's bytes.
 fn check_headers(received: &Received, id: i64, partition: &str, secret: &str) {

@@ -1,7 +1,9 @@
 //! Webhooks that no request can be made for, because SQL wrote past the API's checks.
 
+use pgtopic_testkit::{
+    Answer, Broker, Http, Process, Received, Scene, check_order, create_webhook, expected,
+};
 use serde_json::{Value, json};
-use pgtopic_testkit::{Answer, Broker, Http, Process, Received, Scene, check_order, create_webhook, expected};
 
 /// Columns and SQL values of webhooks with one fault each, and what their reason says.
 const FAULTS: [(&str, &str, &str); 6] = [

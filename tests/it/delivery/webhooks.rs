@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use pgtopic_testkit::{
     Answer, Broker, Scene, TestReceiver, check_order, create_webhook, expected, quick_delivery, refuse,
 };
+use serde_json::{Value, json};
 
 /// Publishes this many messages, each to a lane of its own.
 async fn publish_lanes(scene: &Scene, lanes: usize) {

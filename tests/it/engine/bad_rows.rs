@@ -9,11 +9,11 @@ use pgtopic::{
     embedded::ShutdownMode,
     store::{ClaimedLane, DueAfter, HeldLane, Owed, OwedMessage, ReadLimits, Want},
 };
-use rstest::rstest;
 use pgtopic_testkit::{
     Http, Process, Puppet, Scene, TestCluster, TestReceiver, check_order, create_topic, create_webhook,
     eventually, expected, publish, reach_schema,
 };
+use rstest::rstest;
 
 /// A payload that PostgreSQL keeps apart from its row.
 const LARGE: &str = "INSERT INTO messages (topic_id, partition_key, payload)

@@ -4,12 +4,12 @@
 
 use std::time::{Duration, Instant};
 
-use rstest::rstest;
-use tokio_postgres::Client;
 use pgtopic_testkit::{
     Answer, Broker, Scene, TestClock, TestCluster, TestReceiver, check_order, create_topic, create_webhook,
     eventually, expected, nothing_owed, publish,
 };
+use rstest::rstest;
+use tokio_postgres::Client;
 
 /// How soon what is ready must leave.
 const SOON: Duration = Duration::from_millis(1500);

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use pgtopic::store::{DueAfter, Want};
+use pgtopic_testkit::{Answer, Broker, Process, Puppet, Received, Scene};
 use rstest::rstest;
 use tokio_postgres::Client;
-use pgtopic_testkit::{Answer, Broker, Process, Puppet, Received, Scene};
 
 /// SQL: a trigger that refuses changes of one lane's rows. A claim is none: it is made while nobody holds the lane.
 fn refuse(event: &str, claimed: &str) -> String {

@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio_util::task::AbortOnDropHandle;
 use pgtopic_testkit::{Answer, Broker, Scene, eventually, keep_silent, publish};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Messages for many lanes, few at a time: always, more are dry than are asked one by one. Told by notifications that hand nothing
 /// over, and rarely.

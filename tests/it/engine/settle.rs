@@ -9,9 +9,9 @@ use pgtopic::{
         Settlement,
     },
 };
+use pgtopic_testkit::{Broker, Puppet, Scene};
 use rstest::rstest;
 use tokio_postgres::error::SqlState;
-use pgtopic_testkit::{Broker, Puppet, Scene};
 
 fn claim_of(lane: &ClaimedLane) -> Claim {
     (lane.key, lane.token)

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use pgtopic::store::StoreError;
+use pgtopic_testkit::{Puppet, Scene, TestDatabase, TestPooler};
 use rstest::rstest;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
-use pgtopic_testkit::{Puppet, Scene, TestDatabase, TestPooler};
 
 /// Replaces a function of pgtopic by one that says in its error which limits hold.
 fn tell_tale(signature: &str, returns: &str) -> String {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use pgtopic::store::{Notice, OwedMessage, Room, Told};
+use pgtopic_testkit::{Answer, Broker, Puppet, Scene, check_order, expected, publish};
 use rstest::rstest;
 use uuid::Uuid;
-use pgtopic_testkit::{Answer, Broker, Puppet, Scene, check_order, expected, publish};
 
 const ROOM: Room = Room { lanes: 10, full_webhooks: Vec::new() };
 

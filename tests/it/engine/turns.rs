@@ -2,8 +2,8 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use rstest::rstest;
 use pgtopic_testkit::{Answer, Broker, Received, Scene, quick_delivery};
+use rstest::rstest;
 
 /// How long a request takes.
 const REQUEST: Duration = Duration::from_millis(20);

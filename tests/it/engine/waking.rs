@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use pgtopic::store::WorkerInfo;
-use tokio::{task::JoinSet, time::MissedTickBehavior};
-use uuid::Uuid;
 use pgtopic_testkit::{
     Broker, Scene, TestCluster, TestReceiver, check_order, create_topic, create_webhook, eventually,
     expected, nothing_owed, publish,
 };
+use tokio::{task::JoinSet, time::MissedTickBehavior};
+use uuid::Uuid;
 
 #[tokio::test]
 async fn a_notification_brings_a_message_to_its_receiver_at_once() {

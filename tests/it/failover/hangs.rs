@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use pgtopic::{config::DatabaseConfig, store::Store};
+use pgtopic_testkit::{Answer, Broker, LIVING, Scene, TestDatabase, TestProxy, Upstream};
 use rstest::rstest;
 use uuid::Uuid;
-use pgtopic_testkit::{Answer, Broker, LIVING, Scene, TestDatabase, TestProxy, Upstream};
 
 /// Twenty lanes with more messages than a claim reads, and a receiver that takes its time.
 async fn busy_scene() -> Scene {

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use tokio_postgres::SimpleQueryMessage;
 use pgtopic_testkit::{
     Broker, Http, Load, Process, Scene, TestDatabase, TestPooler, eventually, nothing_owed,
 };
+use tokio_postgres::SimpleQueryMessage;
 
 /// Sessions of the server. Clients are many more.
 const SESSIONS: usize = 5;

@@ -7,9 +7,9 @@ use std::{
 
 use futures_util::future::join_all;
 use pgtopic::store::Release;
+use pgtopic_testkit::{Puppet, Scene, eventually, publish};
 use rstest::rstest;
 use tokio_postgres::Client;
-use pgtopic_testkit::{Puppet, Scene, eventually, publish};
 
 /// Locks rows in a transaction that stays open.
 async fn lock(scene: &Scene, rows: &str) -> Client {

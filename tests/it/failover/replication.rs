@@ -10,12 +10,12 @@ use nix::{
     unistd::Pid,
 };
 use pgtopic::embedded::ShutdownMode;
-use rstest::rstest;
-use tokio_postgres::Client;
 use pgtopic_testkit::{
     Answer, Http, Load, Process, Received, TestPair, TestPooler, TestReceiver, create_topic, create_webhook,
     eventually, nothing_owed, reach_schema,
 };
+use rstest::rstest;
+use tokio_postgres::Client;
 
 /// How the primary ends.
 #[derive(Clone, Copy)]

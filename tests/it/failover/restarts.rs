@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use pgtopic::embedded::ShutdownMode;
-use rstest::rstest;
 use pgtopic_testkit::{
     Answer, Broker, Load, TestCluster, TestReceiver, create_topic, create_webhook, nothing_owed, reach_schema,
 };
+use rstest::rstest;
 
 #[rstest]
 #[case::fast(Some(ShutdownMode::Fast))]

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use pgtopic_testkit::{Answer, Broker, Scene, TestReceiver, publish, quick_delivery};
 use rand::Rng as _;
 use tokio_postgres::Client;
-use pgtopic_testkit::{Answer, Broker, Scene, TestReceiver, publish, quick_delivery};
 
 /// How a publisher's transaction goes.
 #[derive(Clone, Copy, PartialEq)]

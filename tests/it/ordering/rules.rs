@@ -9,10 +9,10 @@ use pgtopic::{
         Release, SettleOutcome, Settlement,
     },
 };
+use pgtopic_testkit::{Answer, Broker, Puppet, Received, Scene};
 use rstest::rstest;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
-use pgtopic_testkit::{Answer, Broker, Puppet, Received, Scene};
 
 /// Everything a settle may touch.
 async fn rows(scene: &Scene) -> String {

@@ -1,9 +1,9 @@
 //! Idempotency keys in SQL: a message that ON CONFLICT leaves out is owed to nobody, and one that it lets in is not forgotten.
 
+use pgtopic_testkit::Scene;
 use rstest::rstest;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
-use pgtopic_testkit::Scene;
 
 /// An INSERT of one message with the key `k`.
 fn insert(partition_key: &str) -> String {

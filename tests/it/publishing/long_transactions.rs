@@ -12,9 +12,9 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use pgtopic_testkit::{Answer, Broker, Scene, keep_silent, publish};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
-use pgtopic_testkit::{Answer, Broker, Scene, keep_silent, publish};
 
 /// Longer than what looks without a bound of their own go back.
 const OPEN: Duration = Duration::from_millis(6500);

@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio_postgres::{Client, error::SqlState};
 use pgtopic_testkit::{
     Broker, TestCluster, TestDatabase, TestReceiver, check_order, create_topic, create_webhook, eventually,
     expected, nothing_owed, publish, reach_schema,
 };
+use tokio_postgres::{Client, error::SqlState};
 
 /// The smallest queue that PostgreSQL takes: half a megabyte.
 const SMALLEST: (&str, &str) = ("max_notify_queue_pages", "64");

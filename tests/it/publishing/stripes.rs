@@ -1,8 +1,8 @@
 //! Stripes: the advisory locks of publishers, what stands in `lanes` of them, and who else uses advisory locks.
 
 use pgtopic::store::OwedMessage;
-use tokio_postgres::{Client, error::SqlState};
 use pgtopic_testkit::{Broker, Puppet, Received, Scene, TestCluster, reach_schema};
+use tokio_postgres::{Client, error::SqlState};
 
 /// SQL: the advisory locks of this transaction in the class of the stripes.
 const HELD: &str = "SELECT coalesce(array_agg(objid::bigint ORDER BY objid), '{}') FROM pg_locks

@@ -1,7 +1,7 @@
 //! Whom publishers fan out to: `topics.webhook_ids` says what the webhooks are.
 
-use rstest::rstest;
 use pgtopic_testkit::{Scene, create_webhook, publish};
+use rstest::rstest;
 
 /// SQL: somebody in this database waits for an advisory lock.
 const WAITS: &str = "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND database =

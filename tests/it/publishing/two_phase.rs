@@ -4,11 +4,11 @@
 //! published can be prepared; workers find messages and changes of webhooks all the same.
 
 use pgtopic::store::Notice;
-use tokio_postgres::{Client, error::SqlState};
 use pgtopic_testkit::{
     Broker, Process, Puppet, Scene, TestCluster, TestReceiver, check_order, create_topic, create_webhook,
     eventually, expected, nothing_owed, publish, reach_schema,
 };
+use tokio_postgres::{Client, error::SqlState};
 
 const PREPARED: [(&str, &str); 1] = [("max_prepared_transactions", "10")];
 

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::SinkExt as _;
+use pgtopic_testkit::{Answer, Broker, Scene, publish};
 use rstest::rstest;
 use tokio_postgres::error::SqlState;
-use pgtopic_testkit::{Answer, Broker, Scene, publish};
 
 #[rstest]
 #[case::in_a_fresh_session(false)]

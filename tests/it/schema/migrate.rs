@@ -3,9 +3,9 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use pgtopic_testkit::{Ended, Process, TestDatabase};
 use rstest::rstest;
 use tokio_postgres::Client;
-use pgtopic_testkit::{Ended, Process, TestDatabase};
 
 /// The schema of version 1 as somebody has it: `pg_dump --schema-only` of a fresh install on PostgreSQL 15, with the rows that say
 /// what is installed. While version 1 may be edited in place, write it anew with `PGTOPIC_WRITE_V1_DUMP=1` when it differs.

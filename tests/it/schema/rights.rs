@@ -1,7 +1,7 @@
 //! A worker whose role owns nothing: the rights that the documentation names are enough.
 
-use uuid::Uuid;
 use pgtopic_testkit::{Process, Scene};
+use uuid::Uuid;
 
 /// The partition of attempts of some day ahead.
 const LAST_PARTITION: &str =

@@ -5,9 +5,9 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use pgtopic_testkit::{Broker, Http, Process, TestDatabase, TestReceiver, eventually};
 use rstest::rstest;
 use serde_json::json;
-use pgtopic_testkit::{Broker, Http, Process, TestDatabase, TestReceiver, eventually};
 
 /// Plants the namesakes, each of which fails, and says how many there are. $1 are the functions' names.
 const PLANT: &str = r"

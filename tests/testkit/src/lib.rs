@@ -16,7 +16,11 @@
 //!
 //! Nothing in here sleeps for a fixed time: tests wait for what they expect, with a limit.
 
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "what cannot go on panics, and fails its test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "what cannot go on panics, and fails its test"
+)]
 #![allow(clippy::similar_names, reason = "what a receiver received")]
 
 mod broker;

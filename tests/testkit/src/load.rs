@@ -12,7 +12,7 @@ use std::{
 use hyper::StatusCode;
 use serde_json::json;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::{Expected, Http, Received, check_order, eventually, expected, reach};
 

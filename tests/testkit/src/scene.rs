@@ -34,8 +34,7 @@ pub async fn create_webhook(client: &Client, url: &str, settings: &[(&str, &str)
 
 /// SQL: the incarnations `w` whose sessions `p` hold their lock: what one before has left behind has none, and those that look
 /// whether a lock is free hold it shared for a moment.
-pub const LIVING: &str =
-    "workers w JOIN pg_locks p ON p.locktype = 'advisory' AND p.mode = 'ExclusiveLock'
+pub const LIVING: &str = "workers w JOIN pg_locks p ON p.locktype = 'advisory' AND p.mode = 'ExclusiveLock'
        AND p.database = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND p.granted AND p.classid = stripe_class()::oid AND p.objid = w.lock_key::oid";
 

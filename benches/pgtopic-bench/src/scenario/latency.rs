@@ -123,11 +123,8 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
 impl Loop {
     /// Starts it, and waits until it listens.
     async fn start(&self, database: &Database, url: &str) -> Result<Process, CliError> {
-        let mut arguments = vec![
-            "listen".to_owned(),
-            format!("--url={url}"),
-            format!("--channel={}", self.channel),
-        ];
+        let mut arguments =
+            vec!["listen".to_owned(), format!("--url={url}"), format!("--channel={}", self.channel)];
         arguments.extend(self.flags.iter().map(|flag| (*flag).to_owned()));
         let mut process = Process::start("listener", Role::Client, &arguments, &database.settings())?;
         process.wait_for_word(READY).await?;

@@ -6,9 +6,9 @@ use pgtopic::{
     domain::lane::LaneKey,
     store::{LaneChange, LaneOutcomes, LaneState, Settlement, Store},
 };
+use pgtopic_testkit::LIVING;
 use tokio_postgres::Client;
 use uuid::Uuid;
-use pgtopic_testkit::LIVING;
 
 /// A lane as a worker has claimed it.
 pub(super) struct HeldClaim {

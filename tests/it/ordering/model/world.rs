@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio_postgres::Client;
 use pgtopic_testkit::{Answer, Broker, Scene};
+use tokio_postgres::Client;
 
 use super::{
     expectation::{Loss, Model, Outcome},
