@@ -1,6 +1,6 @@
 //! What a request costs before it reaches a socket, and the rules beside it: `cargo bench`.
 //!
-//! Everything with a database or a receiver is measured by `pgtopic bench`.
+//! Everything with a database or a receiver is measured by `pgtopic-bench`.
 
 use std::{hint::black_box, net::IpAddr, sync::Arc, time::Duration};
 

@@ -5,7 +5,6 @@
 //! token, and the command ends in good order; the second ends the process at once.
 
 mod api;
-mod bench;
 mod dev;
 mod error;
 mod flags;
@@ -57,13 +56,18 @@ enum Command {
     Worker(worker::Worker),
     Migrate(migrate::Migrate),
     Openapi(openapi::Openapi),
-    Bench(bench::BenchCommand),
-    #[command(hide = true)]
-    BenchClient(bench::BenchClient),
 }
 
 /// Runs a command to its end.
 pub fn run(cli: Cli) -> Result<(), CliError> {
+    run_to_end(|shutdown| cli.run(shutdown))
+}
+
+/// Runs anything as a command is run: in a runtime of its own, with the token that the first SIGINT or SIGTERM cancels.
+pub fn run_to_end<F>(command: impl FnOnce(CancellationToken) -> F) -> Result<(), CliError>
+where
+    F: Future<Output = Result<(), CliError>>,
+{
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -71,7 +75,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
     let result = runtime.block_on(async {
         let signals = Signals::listen()?;
         tokio::select! {
-            result = cli.run(signals.shutdown.clone()) => result,
+            result = command(signals.shutdown.clone()) => result,
             () = signals.at_once.cancelled() => Err(CliError::Failed("stopped at once by a second signal".to_owned())),
         }
     });
@@ -90,8 +94,6 @@ impl Cli {
             Command::Worker(command) => command.run(common, shutdown).await,
             Command::Migrate(command) => command.run(common, shutdown).await,
             Command::Openapi(command) => command.run(),
-            Command::Bench(command) => Box::pin(command.run(common, shutdown)).await,
-            Command::BenchClient(command) => command.run(common, shutdown).await,
         }
     }
 }

@@ -23,7 +23,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use self::watchdog::Watchdog;
 use self::{
     account::Account,
     home::Home,

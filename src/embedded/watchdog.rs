@@ -1,4 +1,4 @@
-//! Stops the server, or another child, when this process is killed.
+//! Stops the server when this process is killed.
 //!
 //! A process that is killed runs no destructor, and a static is never dropped at all (tests keep
 //! their shared server in one). So a tiny shell waits for the end of a pipe whose other end only
@@ -23,11 +23,11 @@ if [ -n "$3" ]; then rm -rf -- "$3"; fi
 "#;
 
 /// The shell that waits. Dropping it calls it off.
-pub(crate) struct Watchdog(Child);
+pub(super) struct Watchdog(Child);
 
 impl Watchdog {
     /// Watches over a process. `signal` is a name as `kill -s` takes it.
-    pub(crate) fn start(server: u32, signal: &str, remove: Option<&Path>) -> io::Result<Self> {
+    pub(super) fn start(server: u32, signal: &str, remove: Option<&Path>) -> io::Result<Self> {
         let child = Command::new("sh")
             .args(["-c", SCRIPT, "pgtopic-watchdog", &server.to_string(), signal])
             .arg(remove.unwrap_or(Path::new("")))

@@ -196,7 +196,8 @@ fn parse(url: &SecretString) -> Result<PostgresConfig, StoreError> {
     Ok(config)
 }
 
-fn tls_config(settings: &StoreSettings) -> Result<rustls::ClientConfig, StoreError> {
+/// What connections to PostgreSQL trust: the system's authorities, and those of `database.ca_file`.
+pub fn tls_config(settings: &StoreSettings) -> Result<rustls::ClientConfig, StoreError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     // Fails only if another provider was installed first, which serves as well.
     let _ = rustls::crypto::CryptoProvider::install_default((*provider).clone());

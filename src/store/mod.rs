@@ -3,7 +3,6 @@
 //! Every method runs one statement, kept in `sql/<area>/<verb>.sql`, and gives its answer as types
 //! of [`crate::domain`]. Methods are grouped by area in the files beside this one.
 
-mod bench;
 mod call;
 mod connect;
 mod dead_letters;
@@ -30,8 +29,14 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_postgres::Row;
 
+use self::{
+    call::Parameters,
+    connect::{Connector, Purpose},
+    sessions::Sessions,
+    statement::Schema,
+};
 pub use self::{
-    bench::*,
+    connect::tls_config,
     due_at_repair::*,
     error::{Refusal, StoreError},
     lanes::*,
@@ -39,12 +44,6 @@ pub use self::{
     settings::StoreSettings,
     settle::*,
     workers::*,
-};
-use self::{
-    call::Parameters,
-    connect::{Connector, Purpose},
-    sessions::Sessions,
-    statement::Schema,
 };
 use crate::domain::page::{Items, Page};
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use pgtopic_testkit::{Answer, LIVING, Link, eventually, history::Fault};
 use tokio::time::sleep;
 use tokio_postgres::Client;
 
@@ -14,7 +15,6 @@ use crate::{
     report::Report,
     server,
     stage::{Hook, Stage, Worker},
-    support::{Answer, LIVING, Link, eventually, history::Fault},
 };
 
 /// How much each packet is delayed over a slow link.

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pgtopic_testkit::eventually;
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{
@@ -12,7 +13,6 @@ use crate::{
     living::{all_live, holder},
     report::Takeover,
     stage::Stage,
-    support::eventually,
 };
 
 /// Kills a worker while all others live and nothing else is broken, and measures how long its lanes wait for another one.

@@ -1,11 +1,11 @@
 //! Which workers live, as PostgreSQL sees it.
 
+use pgtopic_testkit::{LIVING, eventually, reach_schema, within_limit};
 use tokio_postgres::Client;
 
 use crate::{
     incident::Step,
     stage::{Stage, WORKERS},
-    support::{LIVING, eventually, reach_schema, within_limit},
 };
 
 /// Waits until the worker lives and holds lanes: it may still be recovering from the fault before. Gives a pattern of its name.

@@ -29,8 +29,6 @@ mod run;
 mod schedule;
 mod server;
 mod stage;
-#[path = "../it/support/mod.rs"]
-mod support;
 mod wal_disk;
 
 use std::time::Duration;

@@ -10,18 +10,16 @@ use std::{
     time::Duration,
 };
 
+use pgtopic_testkit::{
+    Http, TOPIC,
+    history::{Fate, Publication},
+    reach_schema,
+};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::{
-    stage::{KEYS, POISON},
-    support::{
-        Http, TOPIC,
-        history::{Fate, Publication},
-        reach_schema,
-    },
-};
+use crate::stage::{KEYS, POISON};
 
 /// What all publishers share.
 pub(crate) struct Ledger {

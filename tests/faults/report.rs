@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, fmt, io::Write, time::Duration};
 
+use pgtopic_testkit::history::{Fault, Verdict};
+
 use crate::{
     incident::Incident,
     kind::Kind,
     memory::{Sample, creeps, milestones},
-    support::history::{Fault, Verdict},
 };
 
 /// Prints past the test harness, which shows what `println!` says only where a test fails.

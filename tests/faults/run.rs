@@ -6,6 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pgtopic_testkit::{
+    Process, Received,
+    history::{Fate, History, Publication, Reply, Request},
+    nothing_owed, reach_schema,
+};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
@@ -17,11 +22,6 @@ use crate::{
     report::Report,
     schedule::Schedule,
     stage::{Stage, TIMEOUT},
-    support::{
-        Process, Received,
-        history::{Fate, History, Publication, Reply, Request},
-        nothing_owed, reach_schema,
-    },
 };
 
 const SQL_PUBLISHERS: usize = 4;

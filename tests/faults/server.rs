@@ -1,16 +1,10 @@
 //! What goes wrong with PostgreSQL itself.
 
 use pgtopic::embedded::ShutdownMode;
+use pgtopic_testkit::{eventually, reach_schema};
 use tokio_postgres::Client;
 
-use crate::{
-    incident::Step,
-    kind::Kind,
-    report::Report,
-    stage::Stage,
-    support::{eventually, reach_schema},
-    wal_disk::WalDisk,
-};
+use crate::{incident::Step, kind::Kind, report::Report, stage::Stage, wal_disk::WalDisk};
 
 /// How many NOTIFYs an idle listener holds back. Not enough to fill the queue: that would take 8 GiB.
 const NOTIFICATIONS: usize = 1000;

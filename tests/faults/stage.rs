@@ -6,13 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    support::{
-        Answer, Process, Received, TestCluster, TestProxy, TestReceiver, Upstream, create_topic,
-        create_webhook, reach_schema,
-    },
-    wal_disk::WalDisk,
+use pgtopic_testkit::{
+    Answer, Process, Received, TestCluster, TestProxy, TestReceiver, Upstream, create_topic, create_webhook,
+    reach_schema,
 };
+
+use crate::wal_disk::WalDisk;
 
 /// How many partitions there are: few enough that publishers meet in them.
 pub(crate) const KEYS: usize = 12;

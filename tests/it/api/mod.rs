@@ -1,4 +1,11 @@
 //! The HTTP API as its clients see it: what holds for any request here, each resource in a file of its own.
+//!
+//! | file | what holds |
+//! |---|---|
+//! | `deliveries` | deliveries, dead letters, and pages of them |
+//! | `messages` | published, read, listed |
+//! | `topics` | made, changed, deleted |
+//! | `webhooks` | made, changed, deleted |
 
 mod deliveries;
 mod messages;
@@ -17,10 +24,9 @@ use pgtopic::{
     config::ApiConfig,
     store::Store,
 };
+use pgtopic_testkit::TestDatabase;
 use serde_json::{Value, json};
 use tower::ServiceExt;
-
-use crate::support::TestDatabase;
 
 /// The API over a store, called without a network.
 struct Api(Router);

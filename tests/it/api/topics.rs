@@ -4,10 +4,10 @@ use axum::{
     body::Body,
     http::{Method, Request},
 };
+use pgtopic_testkit::TestDatabase;
 use serde_json::{Value, json};
 
 use super::Api;
-use crate::support::TestDatabase;
 
 #[tokio::test]
 async fn a_topic_is_created_read_changed_and_deleted() {

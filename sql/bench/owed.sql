@@ -1,9 +1,0 @@
--- ----------------------------------------------------------------------
--- bench/owed: whether a webhook is owed anything, and what died.
---
--- Parameters: $1 webhook id.
--- Returns:    owed: whether a delivery is left; dead_letters: how many.
--- Locks:      none.
--- ----------------------------------------------------------------------
-SELECT EXISTS (SELECT FROM pgtopic.deliveries d WHERE d.webhook_id = $1::bigint) AS owed,
-       (SELECT count(*) FROM pgtopic.dead_letters l WHERE l.webhook_id = $1::bigint) AS dead_letters

@@ -1,0 +1,124 @@
+//! The command line as a user meets it: help, settings, errors in one line, exit codes.
+
+use futures_util::future::join_all;
+use pgtopic_testkit::{Ended, Process, TestCluster, TestDatabase};
+use rstest::rstest;
+
+async fn migrate(database: &TestDatabase) -> Ended {
+    Process::run(&["migrate"], &database.environment()).await
+}
+
+/// The error is one line that begins with the program's name and holds every needle.
+fn assert_one_line(ended: &Ended, code: i32, needles: &[&str]) {
+    assert_eq!(ended.code(), code, "{}", ended.output);
+    assert_eq!(ended.output.lines().count(), 1, "{}", ended.output);
+    assert!(ended.output.starts_with("pgtopic: "), "{}", ended.output);
+    for needle in needles {
+        assert!(ended.output.contains(needle), "no {needle:?} in {}", ended.output);
+    }
+}
+
+#[tokio::test]
+async fn help_names_the_commands_and_the_exit_codes() {
+    let help = Process::run(&["--help"], &[]).await;
+    assert_eq!(help.code(), 0);
+    for word in ["dev", "serve", "api", "worker", "migrate", "openapi", "Exit codes:", "PGTOPIC_SECTION__KEY"]
+    {
+        assert!(help.output.contains(word), "no {word} in {}", help.output);
+    }
+}
+
+#[rstest]
+#[case::unknown_command(&["serv"], &[])]
+#[case::unknown_flag(&["migrate", "--databse-url", "x"], &[])]
+#[tokio::test]
+async fn wrong_usage_is_exit_code_2(#[case] arguments: &[&str], #[case] environment: &[(&str, &str)]) {
+    assert_eq!(Process::run(arguments, environment).await.code(), 2);
+}
+
+#[rstest]
+#[case::unknown_setting(&["migrate"], &[("PGTOPIC_WORKER__CONCURENCY", "5")], &["worker.concurency", "PGTOPIC_WORKER__CONCURENCY"])]
+#[case::out_of_range(&["migrate"], &[("WORKER_CONCURRENCY", "0")], &["worker.concurrency", "1 to 10000", "WORKER_CONCURRENCY"])]
+#[case::no_database(&["migrate"], &[], &["database.url", "not set"])]
+#[case::wrong_url(&["migrate", "--database-url", "mysql://u:hunter2@h"], &[], &["database.url"])]
+#[case::wrong_schema(&["migrate", "--schema", "pg_x", "--database-url", "postgresql://h"], &[], &["database.schema"])]
+#[case::wrong_filter(&["migrate"], &[("RUST_LOG", "a=b=c")], &["RUST_LOG"])]
+#[case::no_file(&["migrate", "--config", "no/such.toml"], &[], &["no/such.toml"])]
+#[tokio::test]
+async fn wrong_settings_are_one_line_and_exit_code_2(
+    #[case] arguments: &[&str],
+    #[case] environment: &[(&str, &str)],
+    #[case] needles: &[&str],
+) {
+    let ended = Process::run(arguments, environment).await;
+    assert_one_line(&ended, 2, needles);
+    assert!(!ended.output.contains("hunter2"), "{}", ended.output);
+}
+
+#[tokio::test]
+async fn an_unreachable_database_is_one_line_and_exit_code_3() {
+    let url = "postgresql://user:hunter2@127.0.0.1:1/x";
+    for command in ["migrate", "worker"] {
+        let ended = Process::run(&[command], &[("DATABASE_URL", url), ("PGTOPIC_LOG__LEVEL", "off")]).await;
+        assert_one_line(&ended, 3, &["cannot connect to the database"]);
+        assert!(!ended.output.contains("hunter2"), "{}", ended.output);
+    }
+}
+
+#[tokio::test]
+async fn migrating_again_changes_nothing() {
+    let database = TestDatabase::empty().await;
+    let first = migrate(&database).await;
+    assert_eq!(first.code(), 0, "{}", first.output);
+    assert!(first.output.contains("applied"), "{}", first.output);
+    let second = migrate(&database).await;
+    assert_eq!(second.code(), 0, "{}", second.output);
+    assert!(second.output.contains("already"), "{}", second.output);
+    database.store().check_schema().await.unwrap();
+}
+
+#[tokio::test]
+async fn four_processes_may_migrate_at_once() {
+    let database = TestDatabase::empty().await;
+    let ended = join_all((0..4).map(|_| migrate(&database))).await;
+    let applied = ended.iter().filter(|ended| ended.output.contains("applied")).count();
+    assert!(ended.iter().all(|ended| ended.code() == 0), "{ended:?}");
+    assert_eq!(applied, 1, "{ended:?}");
+}
+
+#[tokio::test]
+async fn another_schema_holds_everything() {
+    let database = TestDatabase::empty().await;
+    let arguments = ["migrate", "--schema", "Order events", "--database-url", database.url()];
+    let ended = Process::run(&arguments, &[]).await;
+    assert_eq!(ended.code(), 0, "{}", ended.output);
+    let sql = "SELECT count(*) FROM pg_tables WHERE schemaname = 'Order events' AND tablename = 'messages'";
+    let found: i64 = database.client().await.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(found, 1);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_with_exit_code_4() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    // A newer schema that accepts this binary is left as it is.
+    client.batch_execute("UPDATE pgtopic.installed SET number = 9998, functions_hash = 'x'").await.unwrap();
+    let accepted = migrate(&database).await;
+    assert!(accepted.code() == 0 && accepted.output.contains("accepts it"), "{}", accepted.output);
+    client.batch_execute("UPDATE pgtopic.installed SET number = 9999, works_from = 9998").await.unwrap();
+    for arguments in [&["migrate"][..], &["migrate", "status"], &["serve"], &["worker", "--no-migrate"]] {
+        let ended = Process::run(arguments, &[("DATABASE_URL", database.url())]).await;
+        assert_eq!(ended.code(), 4, "{arguments:?}: {}", ended.output);
+        for words in ["9999", "9998", "upgrade pgtopic"] {
+            assert!(ended.output.contains(words), "{arguments:?}: {}", ended.output);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_down_at_the_start_is_exit_code_3() {
+    let mut cluster = TestCluster::private().await;
+    cluster.postgres.kill().await.unwrap();
+    let ended = Process::run(&["migrate"], &[("DATABASE_URL", &cluster.url())]).await;
+    assert_one_line(&ended, 3, &["cannot connect to the database"]);
+}

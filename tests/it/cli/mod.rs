@@ -1,0 +1,14 @@
+//! The command line: whole processes as a user meets them.
+//!
+//! | file | what holds |
+//! |---|---|
+//! | `commands` | help, settings, errors in one line, exit codes |
+//! | `embedded` | the PostgreSQL that `dev` starts |
+//! | `log_sink` | standard error that is slow, full or gone |
+//! | `serve` | `dev` and `serve` from start to stop |
+
+mod commands;
+mod embedded;
+#[cfg(target_os = "linux")]
+mod log_sink;
+mod serve;

@@ -1,0 +1,13 @@
+//! Delivery: what a receiver gets, and what its answers do.
+//!
+//! | file | what holds |
+//! |---|---|
+//! | `flow` | from publishing to arrival, as a user meets it |
+//! | `retries` | failures, the delays between them, and dead letters |
+//! | `unusable_webhooks` | a webhook that no request can be made for costs the others nothing |
+//! | `webhooks` | what a webhook's settings change, and how webhooks keep out of each other's way |
+
+mod flow;
+mod retries;
+mod unusable_webhooks;
+mod webhooks;

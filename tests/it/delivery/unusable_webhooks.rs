@@ -1,0 +1,150 @@
+//! Webhooks that no request can be made for, because SQL wrote past the API's checks.
+
+use pgtopic_testkit::{
+    Answer, Broker, Http, Process, Received, Scene, check_order, create_webhook, expected,
+};
+use serde_json::{Value, json};
+
+/// Columns and SQL values of webhooks with one fault each, and what their reason says.
+const FAULTS: [(&str, &str, &str); 6] = [
+    (
+        "headers",
+        "(SELECT json_object_agg('x-' || n, 'v') FROM generate_series(1, 25000) AS n)",
+        "the webhook has 25000 headers, more than the 64 allowed",
+    ),
+    ("url", "'ftp://example.com/'", "url must start with http:// or https://"),
+    ("secrets", "'{whsec_!}'", "secret is not base64 after its whsec_ prefix"),
+    ("secrets", "'{}'", "the webhook has no signing secret"),
+    ("secrets", "'{NULL}'", "the webhook's secrets cannot be read"),
+    ("headers", "'{\"a\": 1}'", "the webhook's headers are not a JSON object whose values are strings"),
+];
+
+/// A webhook with a fault.
+async fn faulty_webhook(scene: &Scene, path: &str, column: &str, value: &str) -> i64 {
+    let id = scene.webhook(path, &[]).await;
+    scene.sql(&format!("UPDATE webhooks SET {column} = {value} WHERE id = {id}")).await;
+    id
+}
+
+async fn until_disabled(scene: &Scene, id: i64) {
+    scene.until(&format!("(SELECT disabled_reason IS NOT NULL FROM webhooks WHERE id = {id})")).await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_no_request_can_be_made_for_is_disabled_and_costs_the_others_nothing() {
+    let scene = Scene::new().await;
+    scene.sql("ALTER TABLE webhooks DROP CONSTRAINT IF EXISTS webhooks_headers_size_check").await;
+    let mut ids = Vec::new();
+    for (number, (column, value, _)) in FAULTS.iter().enumerate() {
+        ids.push(faulty_webhook(&scene, &format!("/{number}"), column, value).await);
+    }
+    scene.webhook("/good", &[]).await;
+    let published = scene.publish(&["a", "b", "a"]).await.len();
+
+    let broker = Broker::start(scene.store());
+    scene.receiver.wait_for_ended(published).await;
+    let http = Http::serve(scene.store()).await;
+    for (id, (.., reason)) in ids.iter().zip(FAULTS) {
+        until_disabled(&scene, *id).await;
+        let webhook = http.get(&format!("/webhooks/{id}")).await;
+        assert_eq!(webhook["disabled_reason"], reason);
+        assert_eq!(webhook["backlog"], published);
+    }
+    assert!(broker.is_running(), "none of them brought the worker down");
+    let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+    let received = scene.receiver.received();
+    assert_eq!(received.iter().map(|one| one.path.clone()).collect::<Vec<_>>(), paths(&["/good"; 3]));
+
+    // The fault is repaired; what was owed meanwhile comes, in order.
+    for (number, id) in ids.iter().enumerate() {
+        // Secrets have no way through the API yet.
+        scene
+            .sql(&format!(
+                "UPDATE webhooks SET secrets = ARRAY['{}'] WHERE id = {id}",
+                pgtopic_testkit::SECRET
+            ))
+            .await;
+        let repaired =
+            json!({"headers": {}, "url": scene.receiver.url(&format!("/{number}")), "paused": false});
+        let webhook = http.patch(&format!("/webhooks/{id}"), &repaired).await;
+        assert_eq!(webhook["disabled_reason"], Value::Null);
+    }
+    scene.publish(&["b"]).await;
+    scene.nothing_owed().await;
+    let all = ["/0", "/1", "/2", "/3", "/4", "/5", "/good"];
+    assert_eq!(check_order(&scene.receiver.received(), &expected(&scene.client, &all).await), 0);
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_becomes_unusable_while_it_is_sent_to_keeps_its_backlog() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene
+        .receiver
+        .set_script(|_| Answer::After(std::time::Duration::from_millis(10), Box::new(Answer::Status(204))));
+    let broker = Broker::start(scene.store());
+    for _ in 0..20 {
+        scene.publish(&["a", "b"]).await;
+    }
+    scene.receiver.wait_for(4).await;
+    scene.sql("UPDATE webhooks SET headers = '{\"a\": 1}'").await;
+    until_disabled(&scene, 1).await;
+    scene.until("NOT EXISTS (SELECT FROM lanes WHERE claimed_by IS NOT NULL)").await;
+    assert!(scene.number("SELECT count(*) FROM deliveries").await > 0, "it was stopped on the way");
+    // Enabled as it is: the fault is found anew.
+    scene.sql("UPDATE webhooks SET disabled_reason = NULL").await;
+    until_disabled(&scene, 1).await;
+    scene.sql("UPDATE webhooks SET headers = '{}', disabled_reason = NULL").await;
+    assert_eq!(scene.all_delivered(&["/"]).await, 0);
+    broker.stop().await;
+}
+
+/// Whoever read a fault that was repaired since must not disable the repaired webhook.
+#[tokio::test]
+async fn a_webhook_that_was_repaired_since_it_was_read_is_not_disabled() {
+    let scene = Scene::new().await;
+    let store = scene.store();
+    let url = scene.receiver.url("/");
+    let id = create_webhook(&scene.client, &url, &[("headers", "'{\"a\": 1}'")]).await;
+    let defaults = pgtopic_testkit::quick_delivery().policy();
+    let listed = store.list_targets(&defaults).await.unwrap();
+    let [read] = &listed[..] else { panic!("one webhook: {listed:?}") };
+    assert!(read.deliverable && read.target.is_err(), "{read:?}");
+
+    scene.sql("UPDATE webhooks SET headers = '{}'").await;
+    assert!(!store.disable_unusable_webhook(id, &read.version, "late").await.unwrap());
+    let read = store.list_targets(&defaults).await.unwrap().remove(0);
+    assert!(read.target.is_ok(), "{read:?}");
+    assert!(store.disable_unusable_webhook(id, &read.version, "in time").await.unwrap());
+    let read = store.list_targets(&defaults).await.unwrap().remove(0);
+    assert!(!store.disable_unusable_webhook(id, &read.version, "again").await.unwrap());
+    assert_eq!(scene.text("SELECT disabled_reason FROM webhooks").await, "in time");
+}
+
+/// Two workers find it, and each of them again with every change of any webhook; one of them says so, once.
+#[tokio::test]
+async fn a_webhook_that_is_disabled_is_told_in_one_line_of_the_log() {
+    let scene = Scene::new().await;
+    let id = faulty_webhook(&scene, "/faulty", "headers", "'{\"a\": 1}'").await;
+    let mut environment = scene.database.environment();
+    environment.push(("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8"));
+    let mut workers = [0, 1].map(|_| Process::start(&["worker"], &environment));
+    until_disabled(&scene, id).await;
+    for number in 1..=5 {
+        // Known to a worker as soon as it delivers, with all other webhooks as they are then.
+        scene.webhook(&format!("/{number}"), &[]).await;
+        scene.publish(&["a"]).await;
+        let paths = |all: &[Received]| all.iter().filter(|one| one.path == format!("/{number}")).count();
+        scene.receiver.wait_until("the newest webhook gets its message", |all| paths(all) == 1).await;
+    }
+    let mut output = String::new();
+    for worker in &mut workers {
+        output += &worker.stop().await.output;
+    }
+    let told: Vec<_> = output.lines().filter(|line| line.contains("no request can be made")).collect();
+    let [line] = told[..] else { panic!("one line: {told:?}\n{output}") };
+    for part in ["WARN", "the webhook's headers are not a JSON object", &format!("webhook_id={id}")] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(!output.contains("ERROR"), "{output}");
+}

@@ -1,0 +1,257 @@
+//! Steps of the database's clock: what is ready stays ready, and what waits waits about as long as it was to.
+//!
+//! Some are real, by libfaketime; the others are what a step leaves in the rows.
+
+use std::time::{Duration, Instant};
+
+use pgtopic_testkit::{
+    Answer, Broker, Scene, TestClock, TestCluster, TestReceiver, check_order, create_topic, create_webhook,
+    eventually, expected, nothing_owed, publish,
+};
+use rstest::rstest;
+use tokio_postgres::Client;
+
+/// How soon what is ready must leave.
+const SOON: Duration = Duration::from_millis(1500);
+
+/// A topic, a webhook and a receiver on a PostgreSQL whose clock can be stepped.
+struct Stage {
+    cluster: TestCluster,
+    clock: TestClock,
+    client: Client,
+    receiver: TestReceiver,
+}
+
+impl Stage {
+    async fn new(settings: &[(&str, &str)]) -> Option<Self> {
+        let clock = TestClock::new().await?;
+        let (cluster, receiver) = (TestCluster::with_clock(&clock).await, TestReceiver::accepting().await);
+        let stage = Self { client: client(&cluster).await, cluster, clock, receiver };
+        create_topic(&stage.client).await;
+        create_webhook(&stage.client, &stage.receiver.url("/"), settings).await;
+        Some(stage)
+    }
+
+    /// Starts a worker and waits until it listens.
+    async fn broker(&self) -> Broker {
+        let broker = Broker::start(self.cluster.store());
+        self.until("count(*) > 0 FROM workers").await;
+        broker
+    }
+
+    async fn until(&self, condition: &str) {
+        let sql = format!("SELECT {condition}");
+        let met = async || self.client.query_one(&sql, &[]).await.unwrap().get::<_, bool>(0).then_some(());
+        eventually(condition, met).await;
+    }
+
+    /// Sets the clock this far from the real one, and sees that the server obeys.
+    async fn step(&self, offset: &str, seconds: f64) {
+        self.clock.step(offset);
+        let sql = "SELECT extract(epoch FROM clock_timestamp())::float8";
+        let there: f64 = self.client.query_one(sql, &[]).await.unwrap().get(0);
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds are enough")]
+        let here = jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
+        assert!((there - here - seconds).abs() < 5.0, "the clock was stepped: {there} {here}");
+    }
+
+    /// How many worker incarnations there ever were.
+    async fn incarnations(&self) -> i64 {
+        self.client.query_one("SELECT -last_value FROM worker_lock_keys", &[]).await.unwrap().get(0)
+    }
+
+    /// Waits until a message arrives; says when it was accepted.
+    async fn accepted(&self, id: i64) -> Instant {
+        let all = self
+            .receiver
+            .wait_until("a message", |all| all.iter().any(|one| one.position() == id && one.accepted()))
+            .await;
+        all.iter().find(|one| one.position() == id && one.accepted()).unwrap().arrived
+    }
+
+    async fn finish(&self) {
+        nothing_owed(&self.client).await;
+        assert_eq!(check_order(&self.receiver.received(), &expected(&self.client, &["/"]).await), 0);
+    }
+}
+
+async fn client(cluster: &TestCluster) -> Client {
+    let client = cluster.client().await;
+    client.batch_execute("SET search_path = pgtopic").await.unwrap();
+    client
+}
+
+/// Everything that can be caught by a step while a worker runs: a lane that is ready but not claimed, one that waits after a
+/// failure, one whose transaction is open across the step; and the wake-up.
+#[rstest]
+#[case::an_hour_back("-1h", -3600.0)]
+#[case::a_year_back("-365d", -365.0 * 86400.0)]
+#[case::ten_seconds_back("-10s", -10.0)]
+#[case::an_hour_forward("+1h", 3600.0)]
+#[tokio::test]
+async fn a_step_while_a_worker_runs_delays_nothing(#[case] offset: &str, #[case] seconds: f64) {
+    let Some(stage) = Stage::new(&[("backoff_factor", "3")]).await else { return };
+    let broker = stage.broker().await;
+    // Waits for 3 s, give or take a fifth.
+    stage.receiver.set_script(|one| {
+        let refused = one.partition() == "waits" && one.header("webhook-attempt") == "1";
+        Answer::Status(if refused { 503 } else { 204 })
+    });
+    let id = publish(&stage.client, "waits").await.unwrap();
+    stage.until("EXISTS (SELECT FROM lanes WHERE failures = 1 AND claimed_by IS NULL)").await;
+    let publisher = client(&stage.cluster).await;
+    publisher.batch_execute("BEGIN").await.unwrap();
+    let open = publish(&publisher, "open").await.unwrap();
+    let incarnations = stage.incarnations().await;
+
+    let stepped = Instant::now();
+    stage.step(offset, seconds).await;
+    for step in 0..5 {
+        let (published, after) =
+            (Instant::now(), publish(&stage.client, &format!("after-{step}")).await.unwrap());
+        let took = stage.accepted(after).await.saturating_duration_since(published);
+        assert!(took < SOON, "published after the step: {took:?}");
+    }
+    let committed = Instant::now();
+    publisher.batch_execute("COMMIT").await.unwrap();
+    let took = stage.accepted(open).await.saturating_duration_since(committed);
+    assert!(took < SOON, "open across the step: {took:?}");
+    let took = stage.accepted(id).await.saturating_duration_since(stepped);
+    println!("{offset}: the lane that waited went on {took:?} after the step");
+    assert!(took < Duration::from_millis(3600) + SOON, "waited for {took:?}");
+    assert_eq!(stage.incarnations().await, incarnations, "the worker did not start over");
+    stage.finish().await;
+    broker.stop().await;
+}
+
+/// A backlog that was ready when the clock was stepped, and a worker that knows nothing of the step.
+#[rstest]
+#[case::no_worker_ran(false)]
+#[case::a_worker_ran_and_the_webhook_was_paused(true)]
+#[tokio::test]
+async fn a_backlog_from_before_a_step_leaves_at_once(#[case] worker_ran: bool) {
+    let Some(stage) = Stage::new(&[]).await else { return };
+    let mut broker = None;
+    if worker_ran {
+        broker = Some(stage.broker().await);
+        stage.client.batch_execute("UPDATE webhooks SET paused = true").await.unwrap();
+    }
+    let mut ids = Vec::new();
+    for key in ["a", "b", "c", "a", "b"] {
+        ids.push(publish(&stage.client, key).await.unwrap());
+    }
+    stage.step("-1h", -3600.0).await;
+    let begun = Instant::now();
+    if worker_ran {
+        stage.client.batch_execute("UPDATE webhooks SET paused = false").await.unwrap();
+    } else {
+        broker = Some(stage.broker().await);
+    }
+    for id in ids {
+        stage.accepted(id).await;
+    }
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    stage.finish().await;
+    broker.unwrap().stop().await;
+}
+
+/// A dead worker is known by its lock and this process's clock; the database's has no say.
+#[rstest]
+#[case::back("-1h", -3600.0)]
+#[case::forward("+1h", 3600.0)]
+#[tokio::test]
+async fn a_step_neither_hides_a_dead_worker_nor_kills_a_live_one(#[case] offset: &str, #[case] seconds: f64) {
+    let Some(stage) = Stage::new(&[]).await else { return };
+    let first = stage.broker().await;
+    stage.receiver.set_script(|_| Answer::Hang);
+    let id = publish(&stage.client, "a").await.unwrap();
+    stage.receiver.wait_for(1).await;
+    let second = Broker::start(stage.cluster.store());
+    stage.until("count(*) = 2 FROM workers").await;
+
+    stage.step(offset, seconds).await;
+    // Longer than a takeover takes: the live worker keeps its lane and its request.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(stage.receiver.received()[0].ended.is_none(), "its request goes on");
+    stage.receiver.set_script(|_| Answer::Status(204));
+    let killed = Instant::now();
+    drop(first);
+    let took = stage.accepted(id).await.saturating_duration_since(killed);
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    stage.finish().await;
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_due_later_is_corrected_by_its_wait_and_nothing_else_is_touched() {
+    let scene = Scene::new().await;
+    scene.webhook("/1", &[("paused", "true")]).await;
+    scene.webhook("/2", &[("paused", "true")]).await;
+    scene.publish(&["ready", "waits", "waits too long", "halted", "claimed", "due"]).await;
+    scene
+        .sql(
+            "UPDATE lanes SET due_at = due_at + interval '1 hour' WHERE partition_key IN ('ready', 'claimed');
+             UPDATE lanes SET due_at = clock_timestamp() + interval '50 s', wait_seconds = 60, failures = 3
+              WHERE partition_key = 'waits';
+             UPDATE lanes SET due_at = clock_timestamp() + interval '1 hour', wait_seconds = 60, failures = 3
+              WHERE partition_key = 'waits too long';
+             UPDATE lanes SET due_at = 'infinity', halted = true WHERE partition_key = 'halted';
+             INSERT INTO workers (id, lock_key, name, version, capacity, lease)
+             VALUES ('00000000-0000-0000-0000-000000000001', -5000, 'worker', '0', 1, '1 min');
+             UPDATE lanes SET claimed_by = '00000000-0000-0000-0000-000000000001', token = 1 WHERE partition_key = 'claimed';
+             CREATE TABLE public.before AS SELECT * FROM lanes",
+        )
+        .await;
+    // One lane a look, so that every look has to go on where the last one ended.
+    let (mut after, mut corrected, mut looks) = ((0_i64, jiff::Timestamp::UNIX_EPOCH), 0, 0);
+    loop {
+        let sql = "SELECT * FROM repair_due_at($1, $2, 1)";
+        let row = scene.client.query_one(sql, &[&after.0, &after.1]).await.unwrap();
+        corrected += row.get::<_, i64>(0);
+        looks += 1;
+        let Some(webhook) = row.get::<_, Option<i64>>(1) else { break };
+        after = (webhook, row.get(2));
+    }
+    assert_eq!((corrected, looks), (4, 7), "two lanes of each webhook; three of each lie ahead, and the end");
+    let changed = "SELECT string_agg(DISTINCT partition_key, ',' ORDER BY partition_key)
+                     FROM lanes JOIN public.before b USING (webhook_id, partition_key) WHERE lanes.* <> b.*";
+    assert_eq!(scene.text(changed).await, "ready,waits too long");
+    let now = "count(*) = 2 FROM lanes WHERE partition_key = 'ready' AND due_at <= clock_timestamp()";
+    scene.until(now).await;
+    let wait = "bool_and(due_at - clock_timestamp() BETWEEN interval '50 s' AND interval '60 s')
+                  FROM lanes WHERE partition_key = 'waits too long'";
+    scene.until(wait).await;
+}
+
+/// More lanes than one look looks at wait for good reason, and one of another webhook lies in the future.
+#[tokio::test]
+async fn lanes_that_wait_for_good_reason_hide_none_that_does_not() {
+    let scene = Scene::new().await;
+    scene.webhook("/1", &[("paused", "true")]).await;
+    scene.webhook("/2", &[]).await;
+    let _broker = Broker::start(scene.store());
+    scene
+        .sql(
+            "INSERT INTO lanes (webhook_id, lane, partition_key, due_at, position, failures, wait_seconds)
+             SELECT 1, n, 'waits', clock_timestamp() + make_interval(secs => 900 + n / 1000.0), 0, 1, 1000
+               FROM generate_series(1, 45000) AS n",
+        )
+        .await;
+    let mut slowest = Duration::ZERO;
+    for count in 0..3_usize {
+        let begun = Instant::now();
+        scene
+            .sql(&format!(
+                "BEGIN; INSERT INTO messages (topic_id, partition_key, payload) VALUES (1, 'key-{count}', '{{}}');
+                 UPDATE lanes SET due_at = due_at + interval '1 hour' WHERE partition_key = 'key-{count}' AND webhook_id = 2;
+                 COMMIT"
+            ))
+            .await;
+        scene.receiver.wait_for(count + 1).await;
+        slowest = slowest.max(begun.elapsed());
+    }
+    println!("behind 45,000 lanes that wait: {slowest:?}");
+    assert!(slowest < Duration::from_secs(6), "{slowest:?}");
+    let still = "SELECT count(*) FROM lanes WHERE partition_key = 'waits' AND due_at > clock_timestamp() + interval '10 min'";
+    assert_eq!(scene.number(still).await, 45_000, "they wait on");
+}

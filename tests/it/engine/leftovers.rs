@@ -1,0 +1,176 @@
+//! What is left over, missing or cleared away: deleted messages, deleted webhooks, retention, the log of attempts.
+
+use std::time::{Duration, Instant};
+
+use pgtopic_testkit::{Broker, Http, Scene, check_order, expected, publish};
+
+/// Rule 10: a delivery whose message is gone becomes a dead letter; it is not lost in a join.
+#[tokio::test]
+async fn a_deleted_message_becomes_a_dead_letter_and_its_lane_goes_on() {
+    let scene = Scene::with_webhook(&[]).await;
+    let keys = ["first", "first", "middle", "middle", "middle", "last", "last", "only"];
+    let ids = scene.publish(&keys).await;
+    let gone = [ids[0], ids[3], ids[6], ids[7]];
+    scene.client.execute("DELETE FROM messages WHERE id = ANY($1)", &[&&gone[..]]).await.unwrap();
+    let _broker = Broker::start(scene.store());
+    scene.no_lane_left().await;
+    assert_eq!(check_order(&scene.receiver.received(), &expected(&scene.client, &["/"]).await), 0);
+    let sql = "SELECT count(*) FROM dead_letters WHERE reason = 'message_missing' AND attempts = 0 AND message_id = ANY($1)";
+    let dead: i64 = scene.client.query_one(sql, &[&&gone[..]]).await.unwrap().get(0);
+    assert_eq!(dead, 4);
+    let http = Http::serve(scene.store()).await;
+    assert_eq!(http.get("/dead-letter/count").await["count"], 4);
+    let list = http.get("/dead-letter").await;
+    assert!(keys.contains(&list["items"][0]["partition_key"].as_str().unwrap()), "{list}");
+    let detail = http.get(&format!("/dead-letter/{}", list["items"][0]["id"])).await;
+    assert!(detail["payload"].is_null(), "{detail}");
+}
+
+/// Rule 10: what an open publisher adds to a webhook that is deleted meanwhile.
+#[tokio::test]
+async fn orphans_of_a_deleted_webhook_are_cleared_away() {
+    let scene = Scene::with_webhook(&[]).await;
+    let kept = scene.webhook("/kept", &[]).await;
+    let publisher = scene.another_client().await;
+    publisher.batch_execute("BEGIN").await.unwrap();
+    publish(&publisher, "a").await.unwrap();
+    scene.store().delete_webhook(1).await.unwrap().unwrap();
+    publisher.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(scene.number("SELECT count(*) FROM deliveries WHERE webhook_id = 1").await, 1, "an orphan");
+    assert_eq!(scene.store().delete_orphans().await.unwrap().deliveries, 1);
+    assert_eq!(scene.number("SELECT count(*) FROM lanes WHERE webhook_id = 1").await, 0);
+    assert_eq!(scene.number(&format!("SELECT count(*) FROM deliveries WHERE webhook_id = {kept}")).await, 1);
+    let _broker = Broker::start(scene.store());
+    assert_eq!(scene.all_delivered(&["/kept"]).await, 0);
+}
+
+/// Rule 10.
+#[tokio::test]
+async fn retention_deletes_only_what_nobody_is_owed() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.sql("UPDATE topics SET retention = interval '1 hour'").await;
+    scene.sql("INSERT INTO topics (name, ordering, retention) VALUES ('none', 'none', '1 hour'), ('forever', 'none', NULL)").await;
+    scene.sql("INSERT INTO webhooks (topic_id, url, secrets) SELECT id, 'http://127.0.0.1:1/', '{}' FROM topics WHERE name = 'none'").await;
+    let insert = "INSERT INTO messages (topic_id, partition_key, payload, created_at)
+                  SELECT id, key, '{}', now() - interval '2 hours'
+                    FROM topics, unnest(ARRAY['owed', 'dead', 'done', 'done']) AS key";
+    scene.sql(insert).await;
+    scene.publish(&["young"]).await;
+    scene
+        .sql("DELETE FROM deliveries USING messages WHERE id = message_id AND partition_key <> 'owed'")
+        .await;
+    scene
+        .sql(
+            "INSERT INTO dead_letters (webhook_id, topic_id, partition_key, lane, message_id, reason, attempts)
+             SELECT 1, topic_id, partition_key, 0, id, 'attempts_exhausted', 5 FROM messages WHERE partition_key = 'dead'",
+        )
+        .await;
+    assert_eq!(scene.store().delete_expired_messages().await.unwrap(), 4);
+    let left = "SELECT string_agg(topic_id || ' ' || partition_key, ', ' ORDER BY topic_id, partition_key) FROM messages";
+    assert_eq!(
+        scene.text(left).await,
+        "1 dead, 1 owed, 1 young, 2 dead, 2 owed, 3 dead, 3 done, 3 done, 3 owed"
+    );
+}
+
+/// Rule 11: a log row that cannot be written never fails a settle.
+#[tokio::test]
+async fn without_its_partitions_the_log_fails_and_nothing_else_does() {
+    let scene = Scene::with_webhook(&[]).await;
+    let broker = Broker::start(scene.store());
+    scene.publish(&["a"]).await;
+    // The worker has made its partitions when it began.
+    scene.until("EXISTS (SELECT FROM attempts)").await;
+    scene
+        .sql(
+            "DO $$ DECLARE part regclass; BEGIN
+               FOR part IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'attempts'::regclass LOOP
+                 EXECUTE format('DROP TABLE %s', part);
+               END LOOP;
+             END $$",
+        )
+        .await;
+    for _ in 0..10 {
+        scene.publish(&["a", "b"]).await;
+    }
+    assert_eq!(scene.all_delivered(&["/"]).await, 0);
+    scene.no_lane_left().await;
+    assert_eq!(scene.number("SELECT count(*) FROM attempts").await, 0);
+    assert!(scene.store().make_attempt_partitions(7).await.unwrap() >= 8, "maintenance mends it");
+    scene.publish(&["a"]).await;
+    scene.until("EXISTS (SELECT FROM attempts)").await;
+    broker.stop().await;
+}
+
+/// Rule 11: while somebody holds the log, requests and settles go on.
+#[tokio::test]
+async fn a_locked_log_holds_up_no_settle() {
+    let scene = Scene::with_webhook(&[]).await;
+    let _broker = Broker::start(scene.store());
+    scene.publish(&["a"]).await;
+    scene.until("EXISTS (SELECT FROM attempts)").await;
+    let locker = scene.another_client().await;
+    locker.batch_execute("BEGIN; LOCK TABLE attempts IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let begun = Instant::now();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.extend(scene.publish(&["a", "b"]).await);
+        scene.nothing_owed().await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    locker.batch_execute("COMMIT").await.unwrap();
+    let logged = format!("EXISTS (SELECT FROM attempts WHERE message_id = {})", ids[5]);
+    scene.until(&logged).await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_deleted_while_busy_is_forgotten() {
+    let scene = Scene::with_webhook(&[]).await;
+    let kept = scene.webhook("/kept", &[]).await;
+    let broker = Broker::start(scene.store());
+    let keys: Vec<String> = (0..10).map(|key| format!("key-{key}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    for _ in 0..10 {
+        scene.publish(&keys).await;
+    }
+    scene.receiver.wait_for(20).await;
+    scene.store().delete_webhook(1).await.unwrap().unwrap();
+    for _ in 0..3 {
+        scene.publish(&keys).await;
+    }
+    scene.no_lane_left().await;
+    let received = scene.receiver.received();
+    let to_kept: Vec<_> = received.into_iter().filter(|one| one.path == "/kept").collect();
+    assert_eq!(check_order(&to_kept, &expected(&scene.client, &["/kept"]).await), 0, "{kept}");
+    broker.stop().await;
+}
+
+/// A worker may be writing to a lane of a webhook at the moment at which what is left of that webhook is deleted.
+#[tokio::test]
+async fn what_was_locked_while_its_webhook_was_forgotten_goes_soon_after() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.sql("UPDATE webhooks SET paused = true").await;
+    scene.publish(&["a", "b"]).await;
+    // Once for each statement, also for one that deletes nothing.
+    let watch = "CREATE TABLE deletions ();
+                 CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS
+                 'BEGIN INSERT INTO pgtopic.deletions DEFAULT VALUES; RETURN NULL; END';
+                 CREATE TRIGGER watch AFTER DELETE ON lanes
+                 WHEN (current_query() LIKE '-- Delete some lanes%') EXECUTE FUNCTION watch()";
+    scene.client.batch_execute(watch).await.unwrap();
+    let broker = Broker::start(scene.store());
+    let locker = scene.another_client().await;
+    let lock = "BEGIN; SELECT FROM lanes ORDER BY lane LIMIT 1 FOR UPDATE";
+    locker.batch_execute(lock).await.unwrap();
+    scene.store().delete_webhook(1).await.unwrap().unwrap();
+    scene.until("NOT EXISTS (SELECT FROM deliveries) AND 1 = (SELECT count(*) FROM lanes)").await;
+    // Not in the same round: the first of two more deletions may still be of it.
+    let made = scene.number("SELECT count(*) FROM deletions").await;
+    scene.until(&format!("{made} + 2 <= (SELECT count(*) FROM deletions)")).await;
+    locker.batch_execute("COMMIT").await.unwrap();
+    let begun = Instant::now();
+    scene.no_lane_left().await;
+    // Long before the next round of maintenance, which is made once in a minute.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    broker.stop().await;
+}

@@ -1,0 +1,222 @@
+//! One call of settle, and one that removes idle lanes: what they write, and what they leave.
+
+use std::time::Duration;
+
+use pgtopic::{
+    domain::lane::LaneKey,
+    store::{
+        Claim, ClaimedLane, HeldLane, LaneChange, LaneOutcomes, LaneState, OwedMessage, SettleOutcome,
+        Settlement,
+    },
+};
+use pgtopic_testkit::{Broker, Puppet, Scene};
+use rstest::rstest;
+use tokio_postgres::error::SqlState;
+
+fn claim_of(lane: &ClaimedLane) -> Claim {
+    (lane.key, lane.token)
+}
+
+fn owed(lane: &ClaimedLane) -> Vec<i64> {
+    lane.owed.items.iter().map(OwedMessage::id).collect()
+}
+
+fn change(state: LaneState, generation: i32, position: i64) -> LaneChange {
+    LaneChange { generation, position, state, head_message_id: None, failures: 0, last_error: None }
+}
+
+/// Everything that the lane owed was accepted, and the lane is released.
+fn accepted(lane: &ClaimedLane) -> LaneOutcomes {
+    let done = owed(lane);
+    let change = change(LaneState::Ready, lane.generation, *done.last().unwrap());
+    LaneOutcomes { done, dead: Vec::new(), change: Some(change) }
+}
+
+/// A worker that has claimed these partitions, in the order of their lanes.
+async fn holding(scene: &Scene, keys: &[&str]) -> (Puppet, Vec<ClaimedLane>) {
+    scene.publish(keys).await;
+    let puppet = Puppet::new(scene).await;
+    let mut lanes = puppet.claim(1).await.unwrap();
+    lanes.sort_by_key(|lane| lane.key);
+    (puppet, lanes)
+}
+
+#[tokio::test]
+async fn a_settle_says_of_each_claim_what_became_of_it() {
+    let scene = Scene::with_webhook(&[]).await;
+    let (puppet, lanes) = holding(&scene, &["a", "b", "c", "d"]).await;
+    let [first, locked, lost, last] = &lanes[..] else { panic!("{lanes:?}") };
+    let client = scene.another_client().await;
+    let lock = format!("BEGIN; SELECT FROM lanes WHERE lane = {} FOR UPDATE", locked.key.lane);
+    client.batch_execute(&lock).await.unwrap();
+    scene
+        .sql(&format!("UPDATE lanes SET claimed_by = NULL, token = NULL WHERE lane = {}", lost.key.lane))
+        .await;
+
+    let settlement: Settlement = lanes.iter().map(|lane| (claim_of(lane), accepted(lane))).collect();
+    let outcomes = puppet.store.settle(puppet.id, &settlement).await.unwrap();
+    let expected = [
+        (claim_of(first), SettleOutcome::Written),
+        (claim_of(locked), SettleOutcome::Locked),
+        (claim_of(lost), SettleOutcome::Lost),
+        (claim_of(last), SettleOutcome::Written),
+    ];
+    assert_eq!(outcomes, expected);
+    let left = "SELECT string_agg(lane::text, ' ' ORDER BY lane) FROM deliveries";
+    assert_eq!(scene.text(left).await, format!("{} {}", locked.key.lane, lost.key.lane));
+
+    // What was locked is written when it is free, and a row that is gone is lost.
+    client.batch_execute("COMMIT").await.unwrap();
+    scene.sql(&format!("DELETE FROM lanes WHERE lane = {}", lost.key.lane)).await;
+    let again: Settlement = [locked, lost].map(|lane| (claim_of(lane), accepted(lane))).into();
+    let outcomes = puppet.store.settle(puppet.id, &again).await.unwrap();
+    assert_eq!(outcomes, [(claim_of(locked), SettleOutcome::Written), (claim_of(lost), SettleOutcome::Lost)]);
+}
+
+#[tokio::test]
+async fn a_settle_waits_for_a_delivery_only_so_long_and_then_writes_nothing() {
+    let scene = Scene::with_webhook(&[]).await;
+    let (puppet, lanes) = holding(&scene, &["a", "b"]).await;
+    let client = scene.another_client().await;
+    let lock = format!("BEGIN; SELECT FROM deliveries WHERE lane = {} FOR UPDATE", lanes[0].key.lane);
+    client.batch_execute(&lock).await.unwrap();
+    let settlement: Settlement = lanes.iter().map(|lane| (claim_of(lane), accepted(lane))).collect();
+    let error = puppet.store.settle(puppet.id, &settlement).await.unwrap_err();
+    assert_eq!(error.sql_state(), Some(&SqlState::LOCK_NOT_AVAILABLE));
+    assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 2);
+    assert_eq!(scene.number("SELECT count(*) FROM lanes WHERE claimed_by IS NOT NULL").await, 2);
+    client.batch_execute("COMMIT").await.unwrap();
+    puppet.store.settle(puppet.id, &settlement).await.unwrap();
+    assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 0);
+}
+
+/// As a replay does: it puts an earlier message back.
+async fn rewind(scene: &Scene, key: LaneKey, message_id: i64) {
+    scene
+        .sql(&format!(
+            "INSERT INTO deliveries VALUES ({webhook}, {lane}, {message_id}) ON CONFLICT DO NOTHING;
+             UPDATE lanes SET position = {message_id} - 1, generation = generation + 1 WHERE lane = {lane}",
+            webhook = key.webhook_id,
+            lane = key.lane
+        ))
+        .await;
+}
+
+/// The lane's first message was accepted before, the second one has failed, and a replay came in between.
+#[rstest]
+#[case::waiting(LaneState::Waiting(Duration::from_mins(10)))]
+#[case::halted(LaneState::Halted)]
+#[tokio::test]
+async fn a_failure_holds_up_a_lane_only_if_it_is_of_what_comes_first(#[case] state: LaneState) {
+    let scene = Scene::with_webhook(&[]).await;
+    let (puppet, lanes) = holding(&scene, &["a", "a", "a"]).await;
+    let [lane] = &lanes[..] else { panic!("{lanes:?}") };
+    let (ids, mut token) = (owed(lane), lane.token);
+    let due = "(due_at <= clock_timestamp())";
+    let row =
+        format!("SELECT concat_ws(' ', {due}, halted, claimed_by IS NULL, position, generation) FROM lanes");
+
+    // Of the settle, by what it knows: the generation, the failed message; and whether the replay put back the first message.
+    for (replayed, known, head, held_up) in
+        [(true, 0, ids[1], false), (true, 1, ids[0], true), (true, 0, ids[0], true), (false, 2, ids[1], true)]
+    {
+        let generation = if replayed {
+            rewind(&scene, lane.key, ids[0]).await;
+            scene.number("SELECT generation::bigint FROM lanes").await
+        } else {
+            scene.sql(&format!("DELETE FROM deliveries WHERE message_id = {}", ids[0])).await;
+            scene.number("SELECT generation::bigint FROM lanes").await
+        };
+        let known = if known == 0 { generation - 1 } else { generation };
+        let failed = LaneChange {
+            head_message_id: Some(head),
+            failures: 3,
+            last_error: Some("no".to_owned()),
+            ..change(state, i32::try_from(known).unwrap(), head - 1)
+        };
+        let position = if known == generation { head - 1 } else { ids[0] - 1 };
+        let outcomes = LaneOutcomes { change: Some(failed), ..LaneOutcomes::default() };
+        let settlement = Settlement::from([((lane.key, token), outcomes)]);
+        let written = puppet.store.settle(puppet.id, &settlement).await.unwrap();
+        assert_eq!(written, [((lane.key, token), SettleOutcome::Written)]);
+        let halted = held_up && state == LaneState::Halted;
+        let (ready, halted) = (if held_up { "f" } else { "t" }, if halted { "t" } else { "f" });
+        assert_eq!(scene.text(&row).await, format!("{ready} {halted} t {position} {generation}"), "{head}");
+
+        // Claims tell whose failures these are.
+        token += 1;
+        scene.sql("UPDATE lanes SET due_at = now(), halted = false").await;
+        let claimed = puppet.claim(token).await.unwrap();
+        let [claimed] = &claimed[..] else { panic!("{claimed:?}") };
+        assert_eq!((claimed.head_message_id, claimed.failures), (Some(head), 3));
+    }
+}
+
+#[tokio::test]
+async fn the_position_moves_at_the_same_generation_alone_and_never_back() {
+    let scene = Scene::with_webhook(&[]).await;
+    let (puppet, lanes) = holding(&scene, &["a", "a", "a"]).await;
+    let [lane] = &lanes[..] else { panic!("{lanes:?}") };
+    let ids = owed(lane);
+    let settle = async |generation, position| {
+        let change = change(LaneState::Held, generation, position);
+        let outcomes = LaneOutcomes { change: Some(change), ..LaneOutcomes::default() };
+        let settlement = Settlement::from([(claim_of(lane), outcomes)]);
+        puppet.store.settle(puppet.id, &settlement).await.unwrap();
+        scene.number("SELECT position FROM lanes WHERE claimed_by IS NOT NULL").await
+    };
+    assert_eq!(settle(0, ids[1]).await, ids[1]);
+    assert_eq!(settle(0, ids[0]).await, ids[1], "not back");
+    rewind(&scene, lane.key, ids[0]).await;
+    assert_eq!(settle(0, ids[2]).await, ids[0] - 1, "an older generation");
+    assert_eq!(settle(2, ids[2]).await, ids[0] - 1, "one that never was");
+    assert_eq!(settle(1, ids[2]).await, ids[2]);
+}
+
+#[tokio::test]
+async fn idle_lanes_are_removed_around_one_that_is_locked() {
+    let scene = Scene::with_webhook(&[]).await;
+    let (puppet, lanes) = holding(&scene, &["a", "b", "c"]).await;
+    let settlement: Settlement = lanes
+        .iter()
+        .map(|lane| {
+            let change = change(LaneState::Held, 0, owed(lane)[0]);
+            (claim_of(lane), LaneOutcomes { done: owed(lane), dead: Vec::new(), change: Some(change) })
+        })
+        .collect();
+    puppet.store.settle(puppet.id, &settlement).await.unwrap();
+    let client = scene.another_client().await;
+    let lock = format!("BEGIN; SELECT FROM lanes WHERE lane = {} FOR UPDATE", lanes[1].key.lane);
+    client.batch_execute(&lock).await.unwrap();
+    let held: Vec<HeldLane> = lanes
+        .iter()
+        .map(|lane| HeldLane { key: lane.key, token: lane.token, position: owed(lane)[0], generation: 0 })
+        .collect();
+    assert_eq!(puppet.store.remove_idle_lanes(puppet.id, &held).await.unwrap().len(), 2);
+    client.batch_execute("COMMIT").await.unwrap();
+    let removed = puppet.store.remove_idle_lanes(puppet.id, &held).await.unwrap();
+    assert_eq!(removed.keys().copied().collect::<Vec<_>>(), [lanes[1].key]);
+}
+
+/// Failed attempts count for the message that they are of. For any other one they read as none.
+#[rstest]
+#[case::of_the_head("message_id", "4")]
+#[case::of_one_that_has_left("message_id - 1", "1")]
+#[case::of_one_that_follows("message_id + 1", "1")]
+#[case::of_none("NULL", "1")]
+#[tokio::test]
+async fn failures_count_for_their_own_message_alone(#[case] head: &str, #[case] attempt: &str) {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.publish(&["a", "a"]).await;
+    scene
+        .sql(&format!(
+            "UPDATE lanes SET failures = 3, last_error = 'no', head_message_id = {head}
+               FROM (SELECT min(message_id) AS message_id FROM deliveries) d"
+        ))
+        .await;
+    let broker = Broker::start(scene.store());
+    let sent = scene.receiver.wait_for(2).await;
+    assert_eq!(sent[0].header("webhook-attempt"), attempt);
+    assert_eq!(sent[1].header("webhook-attempt"), "1");
+    broker.stop().await;
+}

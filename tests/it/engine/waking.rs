@@ -1,0 +1,180 @@
+//! How soon workers look, with and without notifications.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use pgtopic::store::WorkerInfo;
+use pgtopic_testkit::{
+    Broker, Scene, TestCluster, TestReceiver, check_order, create_topic, create_webhook, eventually,
+    expected, nothing_owed, publish,
+};
+use tokio::{task::JoinSet, time::MissedTickBehavior};
+use uuid::Uuid;
+
+#[tokio::test]
+async fn a_notification_brings_a_message_to_its_receiver_at_once() {
+    let scene = Scene::with_webhook(&[]).await;
+    let _broker = Broker::start(scene.store());
+    scene.until("last_value > 0 FROM notify_until").await;
+    let mut quickest = Duration::MAX;
+    for count in 1..=10 {
+        let begun = Instant::now();
+        scene.publish(&[&format!("key-{count}")]).await;
+        scene.receiver.wait_for(count).await;
+        quickest = quickest.min(begun.elapsed());
+    }
+    // Far below the interval of polls.
+    assert!(quickest < Duration::from_millis(100), "{quickest:?}");
+}
+
+#[tokio::test]
+async fn a_lost_notification_costs_half_a_second() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.lose_notifications().await;
+    let _broker = Broker::start(scene.store());
+    for count in 1..=4 {
+        let begun = Instant::now();
+        // New lanes each: of one that it still holds, the worker would find out by itself.
+        scene.publish(&[&format!("key-{count}")]).await;
+        scene.receiver.wait_for(count).await;
+        assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn what_was_published_while_nobody_listened_is_found_at_the_start() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.publish(&["a", "b", "a"]).await;
+    let listener = scene.another_client().await;
+    assert!(listener.query("SELECT FROM pg_listening_channels()", &[]).await.unwrap().is_empty());
+    let begun = Instant::now();
+    let _broker = Broker::start(scene.store());
+    assert_eq!(scene.all_delivered(&["/"]).await, 0);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn under_load_publishers_fall_silent_and_everything_arrives() {
+    let scene = Scene::with_webhook(&[]).await;
+    let brokers = [Broker::start(scene.store()), Broker::start(scene.store())];
+    scene.until("last_value > 0 FROM notify_until").await;
+    assert_eq!(scene.number("SELECT last_value FROM notify_suppressed_until").await, 0);
+    // Plenty, whatever a transaction takes here.
+    let silent = "SELECT last_value FROM notify_suppressed_until";
+    let publishing = (0..8).map(|publisher| {
+        let scene = &scene;
+        async move {
+            let client = scene.another_client().await;
+            let sql = format!(
+                "INSERT INTO messages (topic_id, partition_key, payload)
+                 SELECT 1, 'key-{publisher}-' || n, '{{}}' FROM generate_series(1, 10) n"
+            );
+            let begun = Instant::now();
+            while scene.number(silent).await == 0 && begun.elapsed() < Duration::from_secs(20) {
+                client.batch_execute(&sql).await.unwrap();
+            }
+        }
+    });
+    join_all(publishing).await;
+    let quiet = scene.number(silent).await;
+    assert!(quiet > 0, "workers have asked for silence");
+    let now = scene.number("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").await;
+    assert!(quiet < now + 10_000_000, "and not for long");
+    assert_eq!(scene.all_delivered(&["/"]).await, 0);
+
+    // Between silence and waiting, a message at any moment is found soon.
+    let mut slowest = Duration::ZERO;
+    for step in 0..20_usize {
+        let (seen, begun) = (scene.receiver.received().len(), Instant::now());
+        scene.publish(&[&format!("after-{step}")]).await;
+        scene.receiver.wait_for(seen + 1).await;
+        slowest = slowest.max(begun.elapsed());
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    assert!(slowest < Duration::from_millis(1500), "{slowest:?}");
+    assert_eq!(scene.all_delivered(&["/"]).await, 0);
+    drop(brokers);
+}
+
+/// A hundred messages in a second and more, which is little: each leaves at once. On a server of its own, since publishers of any
+/// database may be in each other's way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishers_that_are_in_nobodys_way_go_on_to_notify() {
+    let (cluster, receiver) = (TestCluster::private().await, TestReceiver::accepting().await);
+    let client = cluster.client().await;
+    client.batch_execute("SET search_path TO pgtopic").await.unwrap();
+    create_topic(&client).await;
+    create_webhook(&client, &receiver.url("/"), &[]).await;
+    let _broker = Broker::start(cluster.store());
+    let number = async |sql: &str| client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+    let listens = async || (number("SELECT last_value FROM notify_until").await > 0).then_some(());
+    eventually("a worker", listens).await;
+    let mut beat = tokio::time::interval(Duration::from_millis(6));
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for n in 0..300 {
+        beat.tick().await;
+        publish(&client, &format!("key-{}", n % 10)).await.unwrap();
+    }
+    assert_eq!(number("SELECT last_value FROM notify_suppressed_until").await, 0);
+    nothing_owed(&client).await;
+    assert_eq!(check_order(&receiver.received(), &expected(&client, &["/"]).await), 0);
+}
+
+/// PostgreSQL holds a lock from a transaction's NOTIFY to the end of its commit. One that waits for a standby makes that last.
+#[tokio::test]
+async fn publishers_that_wait_for_one_another_are_seen() {
+    let cluster = TestCluster::private_with(&[
+        ("synchronous_standby_names", "nobody"),
+        // But for those who say otherwise.
+        ("synchronous_commit", "local"),
+    ])
+    .await;
+    let info = WorkerInfo {
+        id: Uuid::now_v7(),
+        name: "observer".to_owned(),
+        capacity: 1,
+        lease: Duration::from_secs(20),
+    };
+    let (session, _notices) = cluster.store().open_worker_session(&info).await.unwrap();
+    assert_eq!(session.count_waiting_publishers().await.unwrap(), 0);
+    let admin = cluster.client().await;
+    admin.batch_execute("CREATE TABLE published (n integer)").await.unwrap();
+    let mut publishers = JoinSet::new();
+    for _ in 0..3 {
+        let client = cluster.client().await;
+        publishers.spawn(async move {
+            let sql = "SET synchronous_commit = on; BEGIN; INSERT INTO published VALUES (1); NOTIFY published; COMMIT";
+            client.batch_execute(sql).await.unwrap();
+        });
+    }
+    let two_wait = async || (session.count_waiting_publishers().await.unwrap() == 2).then_some(());
+    eventually("two that wait for the first", two_wait).await;
+    let end_waits = async || {
+        let sql = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        admin.query(sql, &[]).await.unwrap();
+        (session.count_waiting_publishers().await.unwrap() == 0).then_some(())
+    };
+    eventually("nobody who waits", end_waits).await;
+    end_waits().await;
+    drop(publishers);
+}
+
+#[tokio::test]
+async fn an_instant_far_ahead_silences_nobody() {
+    let scene = Scene::with_webhook(&[]).await;
+    let _broker = Broker::start(scene.store());
+    // As a step of the clock leaves it.
+    let far = "(extract(epoch FROM clock_timestamp() + interval '1 hour') * 1000000)::bigint";
+    scene
+        .sql(&format!("SELECT setval('notify_suppressed_until', {far}), setval('notify_until', {far})"))
+        .await;
+    scene.until(&format!("last_value < {far} - 3000000000 FROM notify_until")).await;
+    let mut quickest = Duration::MAX;
+    for count in 1..=5 {
+        let begun = Instant::now();
+        scene.publish(&[&format!("key-{count}")]).await;
+        scene.receiver.wait_for(count).await;
+        quickest = quickest.min(begun.elapsed());
+    }
+    assert!(quickest < Duration::from_millis(100), "{quickest:?}");
+}

@@ -1,0 +1,152 @@
+//! Statements that hang, and answers that never come, under a worker that has much to do.
+//!
+//! Promised: where PostgreSQL's limit ends a statement, nothing was done, and the worker goes on. Where no answer comes at all,
+//! nobody knows what was done: the worker starts over under a new id. Either way no message is lost, and no lane is sent twice at
+//! once.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use pgtopic::{config::DatabaseConfig, store::Store};
+use pgtopic_testkit::{Answer, Broker, LIVING, Scene, TestDatabase, TestProxy, Upstream};
+use rstest::rstest;
+use uuid::Uuid;
+
+/// Twenty lanes with more messages than a claim reads, and a receiver that takes its time.
+async fn busy_scene() -> Scene {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.receiver.set_script(|_| Answer::After(Duration::from_millis(20), Box::new(Answer::Status(204))));
+    publish_much(&scene).await;
+    scene
+}
+
+async fn publish_much(scene: &Scene) {
+    let sql = "INSERT INTO messages (topic_id, partition_key, payload)
+               SELECT 1, 'key-' || n % 20, '{}' FROM generate_series(1, 1000) AS n";
+    scene.sql(sql).await;
+}
+
+/// The worker's incarnation.
+async fn incarnation(scene: &Scene) -> String {
+    scene.text(&format!("SELECT string_agg(w.id::text, ' ') FROM {LIVING}")).await
+}
+
+#[rstest]
+#[case::lanes("lanes")]
+#[case::deliveries("deliveries")]
+#[case::messages("messages")]
+#[tokio::test]
+async fn a_table_that_is_locked_for_long_delays_everything_for_no_longer(#[case] table: &str) {
+    let scene = busy_scene().await;
+    let broker = Broker::start(scene.store());
+    scene.receiver.wait_for(100).await;
+    let before = incarnation(&scene).await;
+    let locker = scene.another_client().await;
+    let lock = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(12); COMMIT");
+    locker.batch_execute(&lock).await.unwrap();
+    assert_eq!(scene.all_delivered(&["/"]).await, 0, "nothing is sent again");
+    assert_eq!(incarnation(&scene).await, before, "the worker went on");
+    broker.stop().await;
+}
+
+/// Makes a function of the engine hang for so many seconds while there is a row in `hanging`.
+async fn make_hang(scene: &Scene, function: &str, seconds: u32) {
+    scene
+        .sql(&format!(
+            "CREATE TABLE hanging ();
+             CREATE FUNCTION hang() RETURNS void LANGUAGE plpgsql AS
+             'BEGIN IF EXISTS (SELECT FROM pgtopic.hanging) THEN PERFORM pg_sleep({seconds}); END IF; END';
+             DO $$ BEGIN EXECUTE regexp_replace(pg_get_functiondef('{function}'::regproc), E'\\nBEGIN\\n',
+                                                E'\\nBEGIN\\n PERFORM pgtopic.hang();\\n'); END $$;
+             INSERT INTO hanging DEFAULT VALUES"
+        ))
+        .await;
+}
+
+#[rstest]
+#[case::claim("claim_lanes")]
+#[case::look("claim_messages")]
+#[case::read("read_lanes")]
+#[case::settle("settle")]
+#[case::removal("remove_idle_lanes")]
+#[tokio::test]
+async fn a_call_that_hangs_is_ended_by_postgresql_and_tried_again(#[case] function: &str) {
+    let scene = busy_scene().await;
+    let broker = Broker::start(scene.store());
+    scene.receiver.wait_for(100).await;
+    let before = incarnation(&scene).await;
+    make_hang(&scene, function, 60).await;
+    scene.publish(&["new-1", "new-2", "key-1"]).await;
+    let hangs = format!(
+        "FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep' AND query LIKE '%{function}%'"
+    );
+    scene.until(&format!("EXISTS (SELECT {hangs})")).await;
+    let first = scene.text(&format!("SELECT max(query_start)::text {hangs}")).await;
+    scene.publish(&["new-1", "new-2", "new-3"]).await;
+    scene.until(&format!("EXISTS (SELECT {hangs} AND query_start > '{first}')")).await;
+    scene.sql("DELETE FROM hanging").await;
+    assert_eq!(scene.all_delivered(&["/"]).await, 0, "nothing is sent again");
+    assert_eq!(incarnation(&scene).await, before, "the worker went on");
+    broker.stop().await;
+}
+
+/// Statements go through a proxy, as through a pooler; the worker's session does not.
+async fn behind_a_proxy(scene: &Scene) -> (TestProxy, Store) {
+    let socket = TestDatabase::socket_dir().await.join(".s.PGSQL.5432");
+    let proxy = TestProxy::start(Upstream::Unix(socket)).await;
+    let name = scene.text("SELECT current_database()").await;
+    let config = DatabaseConfig {
+        url: Some(format!("postgresql://postgres@{}/{name}", proxy.address()).into()),
+        listen_url: Some(scene.database.url().to_owned().into()),
+        ..scene.database.config()
+    };
+    (proxy, Store::new(&config).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_never_come_make_the_worker_start_over() {
+    let scene = busy_scene().await;
+    let (proxy, store) = behind_a_proxy(&scene).await;
+    let broker = Broker::start(store.clone());
+    scene.receiver.wait_for(100).await;
+    let before = incarnation(&scene).await;
+    // Connections for other purposes are there, too, and none of them brings an answer.
+    let looks = join_all((0..8).map(|_| store.watch_workers(Uuid::nil()))).await;
+    assert!(looks.iter().all(Result::is_ok));
+    proxy.swallow();
+    scene.until(&format!("count(*) = 1 AND min(w.id::text) <> '{before}' FROM {LIVING}")).await;
+    publish_much(&scene).await;
+    // What was accepted and not written is sent again.
+    scene.all_delivered(&["/"]).await;
+    scene.until("count(*) = 1 FROM workers").await;
+    assert!(broker.is_running());
+    broker.stop().await;
+}
+
+/// The first way to claim is refused, because of a row; the second one takes the lane, but nobody hears of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_is_not_lost_that_was_claimed_singly_without_an_answer() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.lose_notifications().await;
+    scene
+        .sql(
+            "DO $$ BEGIN EXECUTE regexp_replace(pg_get_functiondef('claim_lanes'::regproc), E'\\nBEGIN\\n',
+                                                E'\\nBEGIN\\n RAISE data_corrupted;\\n'); END $$",
+        )
+        .await;
+    make_hang(&scene, "claim_lanes_singly", 2).await;
+    let (proxy, store) = behind_a_proxy(&scene).await;
+    let broker = Broker::start(store);
+    let id = scene.publish(&["a"]).await[0];
+    let hangs =
+        "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')";
+    scene.until(hangs).await;
+    let before = incarnation(&scene).await;
+    proxy.swallow();
+    scene.sql("DELETE FROM hanging").await;
+    scene.until("EXISTS (SELECT FROM lanes WHERE claimed_by IS NOT NULL)").await;
+    assert_eq!(scene.receiver.wait_for(1).await[0].position(), id);
+    assert_ne!(incarnation(&scene).await, before, "it has started over");
+    scene.nothing_owed().await;
+    broker.stop().await;
+}

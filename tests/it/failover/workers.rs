@@ -1,0 +1,177 @@
+//! Workers that die, stop or lose their connections, while others go on.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use pgtopic_testkit::{Answer, Broker, Process, Received, Scene, publish};
+
+/// A `pgtopic worker` process that may reach loopback.
+async fn worker(scene: &Scene) -> Process {
+    let mut environment = scene.database.environment();
+    environment.push(("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8"));
+    let mut process = Process::start(&["worker"], &environment);
+    process.wait_for_output("worker is ready").await;
+    process
+}
+
+#[tokio::test]
+async fn another_worker_takes_over_within_two_seconds_of_a_kill() {
+    const LANES: usize = 20;
+    // Its leases are long: what counts is that it is dead.
+    let scene = Scene::with_webhook(&[("timeout_seconds", "60")]).await;
+    let hang =
+        |received: &Received| if received.number < 3 * LANES { Answer::Status(204) } else { Answer::Hang };
+    scene.receiver.set_script(hang);
+    let mut first = worker(&scene).await;
+    let keys: Vec<String> = (0..LANES).map(|key| format!("key-{key}")).collect();
+    for _ in 0..10 {
+        scene.publish(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+    scene.receiver.wait_for(4 * LANES).await;
+    let mut second = worker(&scene).await;
+    let hanging = scene.receiver.received().iter().filter(|one| one.ended.is_none()).count();
+    assert_eq!(hanging, LANES, "every lane is mid-delivery");
+    let owners = "SELECT count(DISTINCT claimed_by) FROM lanes";
+    assert_eq!(scene.number(owners).await, 1, "all of them the first worker's");
+
+    scene.receiver.set_script(|_| Answer::Status(204));
+    first.kill9();
+    let killed = Instant::now();
+    let continued = |all: &[Received]| {
+        keys.iter().all(|key| all.iter().any(|one| one.arrived > killed && one.partition() == key))
+    };
+    scene.receiver.wait_until("every lane goes on", continued).await;
+    let took = killed.elapsed();
+    println!("all lanes went on {took:?} after the kill");
+    assert!(took < Duration::from_secs(4), "{took:?}");
+
+    let repeated = scene.all_delivered(&["/"]).await;
+    assert_eq!(repeated, 0, "what was accepted long before the kill was settled");
+    second.stop().await;
+    assert_eq!(scene.number("SELECT count(*) FROM workers").await, 0);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_asked_to_stop_finishes_what_is_in_flight() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.receiver.set_script(|_| Answer::After(Duration::from_millis(400), Box::new(Answer::Status(204))));
+    scene.publish(&["a", "a", "b", "b", "c", "c", "d", "d"]).await;
+    let mut process = worker(&scene).await;
+    scene.receiver.wait_for(4).await;
+    process.stop().await;
+    let received = scene.receiver.received();
+    assert_eq!(received.len(), 4, "nothing was started any more");
+    assert!(received.iter().all(Received::accepted), "nothing was cut off");
+    assert_eq!(scene.number("SELECT count(*) FROM workers").await, 0);
+    assert_eq!(scene.number("SELECT count(*) FROM lanes WHERE claimed_by IS NOT NULL").await, 0);
+    assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 4, "what was accepted is settled");
+
+    let _broker = Broker::start(scene.store());
+    assert_eq!(scene.all_delivered(&["/"]).await, 0, "nothing is sent twice");
+}
+
+#[tokio::test]
+async fn a_worker_that_was_struck_off_starts_over() {
+    let scene = Scene::with_webhook(&[]).await;
+    let broker = Broker::start(scene.store());
+    for _ in 0..3 {
+        scene.publish(&["a", "b"]).await;
+        scene.nothing_owed().await;
+        scene.until("count(*) = 1 FROM workers").await;
+        let worker = scene.text("SELECT id::text FROM workers").await;
+        scene.sql("DELETE FROM workers").await;
+        scene.until(&format!("count(*) = 1 FROM workers WHERE id <> '{worker}'")).await;
+    }
+    assert_eq!(scene.all_delivered(&["/"]).await, 0);
+    broker.stop().await;
+}
+
+/// Ends the connections of every kind, by what they last said, one kind after the other, while messages flow. (Behind a
+/// pooler all kinds share sessions, and what those last said is COMMIT.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_worker_recovers_from_the_loss_of_any_connection() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.receiver.set_script(|_| Answer::After(Duration::from_millis(2), Box::new(Answer::Status(204))));
+    let broker = Broker::start(scene.store());
+    let publishing = Arc::new(AtomicBool::new(true));
+    let publishers: Vec<_> = (0..2)
+        .map(|publisher| {
+            let (publishing, client) = (Arc::clone(&publishing), scene.database.broker_client());
+            async move {
+                let client = client.await;
+                for step in 0.. {
+                    if !publishing.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    // Lanes that keep owing something, and some that are retired.
+                    let key = if step % 10 == 0 { step } else { step % 5 };
+                    publish(&client, &format!("key-{publisher}-{key}")).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            }
+        })
+        .collect();
+    let disturbing = async {
+        let kinds = [
+            "heartbeat",
+            "claim_lanes",
+            "settle",
+            "remove_idle_lanes",
+            "INTO pgtopic.attempts",
+            "workers w",
+            "",
+        ];
+        for kind in kinds {
+            let seen = scene.receiver.received().len();
+            scene.receiver.wait_for(seen + 50).await;
+            let end = format!(
+                "count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity
+                  WHERE datname = current_database() AND application_name = 'pgtopic'
+                    AND (query LIKE '%{kind}%' OR query = 'COMMIT')"
+            );
+            scene.until(&end).await;
+            let (seen, begun) = (scene.receiver.received().len(), Instant::now());
+            scene.receiver.wait_for(seen + 50).await;
+            println!("went on {:?} after the end of {kind:?}", begun.elapsed());
+            assert!(broker.is_running());
+        }
+        publishing.store(false, Ordering::Relaxed);
+    };
+    tokio::join!(disturbing, futures_util::future::join_all(publishers));
+    scene.all_delivered(&["/"]).await;
+    broker.stop().await;
+}
+
+/// A worker that is stopped as a debugger or a pause of the machine stops it keeps its connections; nobody may seize
+/// its lanes before its lease is over, and it may not send when it wakes up after that.
+#[tokio::test]
+async fn a_paused_worker_sends_nothing_that_another_may_send() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.receiver.set_script(|_| Answer::After(Duration::from_millis(30), Box::new(Answer::Status(204))));
+    let first = worker(&scene).await;
+    for _ in 0..20 {
+        scene.publish(&["a", "b", "c"]).await;
+    }
+    scene.receiver.wait_for(9).await;
+    first.signal(nix::sys::signal::Signal::SIGSTOP);
+    // Its session ends, as by a firewall: its lock is free while the process does not know yet.
+    scene
+        .until(
+            "count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity
+              WHERE datname = current_database() AND application_name = 'pgtopic'",
+        )
+        .await;
+    let second = worker(&scene).await;
+    let seen = scene.receiver.received().len();
+    scene.receiver.wait_for(seen + 9).await;
+    first.signal(nix::sys::signal::Signal::SIGCONT);
+    scene.all_delivered(&["/"]).await;
+    for mut process in [first, second] {
+        process.stop().await;
+    }
+}

@@ -1,0 +1,92 @@
+//! Idempotency keys in SQL: a message that ON CONFLICT leaves out is owed to nobody, and one that it lets in is not forgotten.
+
+use pgtopic_testkit::Scene;
+use rstest::rstest;
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
+
+/// An INSERT of one message with the key `k`.
+fn insert(partition_key: &str) -> String {
+    format!(
+        "INSERT INTO messages (topic_id, partition_key, payload, idempotency_key) VALUES (1, '{partition_key}', '{{}}', 'k')
+         ON CONFLICT DO NOTHING"
+    )
+}
+
+/// Publishes with the key in a session of its own, which waits for another one.
+async fn publish_and_wait(scene: &Scene, client: Client, sql: String) -> JoinHandle<u64> {
+    let waiting = tokio::spawn(async move { client.execute(&sql, &[]).await.unwrap() });
+    scene.somebody_waits("l.locktype = 'transactionid'").await;
+    waiting
+}
+
+#[rstest]
+#[case::committed("COMMIT", 0)]
+#[case::rolled_back("ROLLBACK", 1)]
+#[case::rolled_back_to_a_savepoint("ROLLBACK TO s; COMMIT", 1)]
+#[tokio::test]
+async fn who_uses_a_key_waits_for_another_who_does_whatever_the_partition(
+    #[case] ending: &str,
+    #[case] published: u64,
+) {
+    let scene = Scene::with_webhook(&[]).await;
+    let other = scene.another_client().await;
+    scene.sql(&format!("BEGIN; SAVEPOINT s; {}", insert("a"))).await;
+    let waiting = publish_and_wait(&scene, other, insert("b")).await;
+    scene.sql(ending).await;
+    assert_eq!(waiting.await.unwrap(), published);
+    scene.check_fan_out(1, 1).await;
+    assert_eq!(scene.number("SELECT count(*) FROM messages JOIN deliveries ON id = message_id").await, 1);
+}
+
+#[rstest]
+#[case::committed("COMMIT", 1)]
+#[case::rolled_back("ROLLBACK", 0)]
+#[tokio::test]
+async fn a_key_that_is_being_freed_is_free_only_once_that_is_committed(
+    #[values("DELETE FROM messages", "UPDATE messages SET idempotency_key = NULL")] freeing: &str,
+    #[case] ending: &str,
+    #[case] published: u64,
+) {
+    let scene = Scene::with_webhook(&[]).await;
+    let other = scene.another_client().await;
+    scene.sql(&insert("a")).await;
+    scene.sql("DELETE FROM deliveries; DELETE FROM lanes").await;
+    scene.sql(&format!("BEGIN; {freeing}")).await;
+    let waiting = publish_and_wait(&scene, other, insert("b")).await;
+    scene.sql(ending).await;
+    assert_eq!(waiting.await.unwrap(), published);
+    scene.check_fan_out(i64::try_from(published).unwrap(), i64::try_from(published).unwrap()).await;
+}
+
+/// While a publisher knows of a message with its key, that one must stay, or its own would come in unowed.
+#[tokio::test]
+async fn a_message_whose_key_is_about_to_be_refused_cannot_be_deleted_meanwhile() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.sql(&insert("a")).await;
+    scene.sql(&format!("BEGIN; {}", insert("b"))).await;
+    let other = scene.another_client().await;
+    let skipped = "SELECT count(*) FROM (SELECT FROM messages FOR UPDATE SKIP LOCKED) m";
+    assert_eq!(other.query_one(skipped, &[]).await.unwrap().get::<_, i64>(0), 0);
+    scene.sql("COMMIT").await;
+    scene.check_fan_out(1, 1).await;
+}
+
+#[tokio::test]
+async fn messages_with_and_without_a_key_in_one_statement_keep_their_order() {
+    let scene = Scene::with_webhook(&[]).await;
+    for level in ["READ COMMITTED", "REPEATABLE READ"] {
+        scene.sql("TRUNCATE messages, deliveries, lanes").await;
+        scene
+            .sql(&format!(
+                "BEGIN ISOLATION LEVEL {level};
+                 INSERT INTO messages (topic_id, partition_key, payload, idempotency_key)
+                 VALUES (1, 'a', '{{}}', 'k'), (1, 'a', '{{}}', NULL), (1, 'b', '{{}}', NULL), (1, 'b', '{{}}', 'l'),
+                        (1, 'c', '{{}}', 'k')
+                 ON CONFLICT DO NOTHING;
+                 COMMIT"
+            ))
+            .await;
+        scene.check_fan_out(4, 2).await;
+    }
+}

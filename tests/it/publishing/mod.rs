@@ -1,0 +1,21 @@
+//! Publishing: what a transaction that inserts messages may do, and what it costs others.
+//!
+//! | file | what holds |
+//! |---|---|
+//! | `idempotency` | what ON CONFLICT leaves out is owed to nobody, and what it lets in is not forgotten |
+//! | `levels` | publishers at every isolation level |
+//! | `long_transactions` | a publisher that stays open delays later ones of its stripe, and nobody else |
+//! | `notification_queue` | a full queue fails no publisher |
+//! | `stripes` | the advisory locks of publishers, and triggers that run beside ours |
+//! | `subscribed` | whom a message is owed to while webhooks come and go |
+//! | `two_phase` | prepared transactions, and whether publishers notify |
+//! | `ways` | every way to publish, what is refused, and filters |
+
+mod idempotency;
+mod levels;
+mod long_transactions;
+mod notification_queue;
+mod stripes;
+mod subscribed;
+mod two_phase;
+mod ways;

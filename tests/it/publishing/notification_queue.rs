@@ -1,0 +1,118 @@
+//! A notification queue that is really full: PostgreSQL 17 and newer can be given one so small that it can be filled.
+
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use pgtopic_testkit::{
+    Broker, TestCluster, TestDatabase, TestReceiver, check_order, create_topic, create_webhook, eventually,
+    expected, nothing_owed, publish, reach_schema,
+};
+use tokio_postgres::{Client, error::SqlState};
+
+/// The smallest queue that PostgreSQL takes: half a megabyte.
+const SMALLEST: (&str, &str) = ("max_notify_queue_pages", "64");
+
+/// What one commit may NOTIFY into the full queue is refused with this.
+const FULL: SqlState = SqlState::PROGRAM_LIMIT_EXCEEDED;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishing_and_delivery_go_on_while_the_notification_queue_is_full() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let major = number(&client, "SELECT current_setting('server_version_num')::bigint / 10000").await;
+    if major < 17 {
+        // Not by a macro: what a passing test prints is not shown.
+        let words = format!(
+            "\nSKIPPED: the notification queue of PostgreSQL {major} holds 8 GB and was not filled (.ci/matrix 18 does)\n"
+        );
+        std::io::stderr().write_all(words.as_bytes()).unwrap();
+        return;
+    }
+    let cluster = TestCluster::private_with(&[SMALLEST]).await;
+    let (client, receiver) = (reach_schema(&cluster.url()).await, TestReceiver::accepting().await);
+    create_topic(&client).await;
+    create_webhook(&client, &receiver.url("/"), &[]).await;
+    let broker = Broker::start(cluster.store());
+    publish(&client, "key").await.unwrap();
+    receiver.wait_for(1).await;
+
+    let listener = fill(&cluster).await;
+
+    // Whoever publishes need not know: found by the poll, half a second later at most.
+    let mut seen = 1;
+    for step in 0..4 {
+        let begun = Instant::now();
+        publish(&client, &format!("new-{step}")).await.unwrap();
+        seen += 1;
+        receiver.wait_for(seen).await;
+        assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    }
+
+    // A transaction that notifies somebody itself cannot be committed: all of it is undone, and nothing of it is sent.
+    client.batch_execute("BEGIN").await.unwrap();
+    let undone = publish(&client, "key").await.unwrap();
+    client.batch_execute("SELECT pg_notify('noise', repeat('.', 7900))").await.unwrap();
+    let refused = client.batch_execute("COMMIT").await.unwrap_err();
+    assert_eq!(refused.code(), Some(&FULL), "{refused:?}");
+
+    // A new webhook is found when webhooks are read anew, and a new worker begins with a look.
+    create_webhook(&client, &receiver.url("/new"), &[]).await;
+    publish(&client, "key").await.unwrap();
+    nothing_owed(&client).await;
+    broker.stop().await;
+    publish(&client, "key").await.unwrap();
+    let broker = Broker::start(cluster.store());
+    nothing_owed(&client).await;
+    let received = receiver.received();
+    assert_eq!(received.iter().filter(|one| one.path == "/new").count(), 2);
+    assert!(received.iter().all(|one| one.position() != undone), "{undone} was rolled back");
+    assert!(usage(&client).await > 0.9, "it was full all the time");
+
+    // When the listener goes away, everything is as before, by itself.
+    drop(listener);
+    eventually("the queue is emptied", async || (usage(&client).await < 0.1).then_some(())).await;
+    let mut quickest = Duration::MAX;
+    for step in 0..10 {
+        let (seen, begun) = (receiver.count(), Instant::now());
+        publish(&client, &format!("after-{step}")).await.unwrap();
+        receiver.wait_for(seen + 1).await;
+        quickest = quickest.min(begun.elapsed());
+    }
+    assert!(quickest < Duration::from_millis(100), "notified again: {quickest:?}");
+    nothing_owed(&client).await;
+    let mut expected = expected(&client, &["/", "/new"]).await;
+    // Subscribed late.
+    let published_before = |ids: &mut Vec<i64>| ids.retain(|id| *id > undone);
+    expected.iter_mut().filter(|((path, _), _)| path == "/new").for_each(|(_, ids)| published_before(ids));
+    assert_eq!(check_order(&receiver.received(), &expected), 0);
+    broker.stop().await;
+}
+
+/// Fills the queue behind a listener that is idle in a transaction; it stays full while the listener lives.
+async fn fill(cluster: &TestCluster) -> Client {
+    let (listener, noisy) = (cluster.client().await, cluster.client().await);
+    // Only what is committed listens.
+    listener.batch_execute("LISTEN noise").await.unwrap();
+    listener.batch_execute("BEGIN; SELECT 1").await.unwrap();
+    // Large ones, then such as fill what is left.
+    for size in [7900, 10] {
+        let notify = format!("SELECT pg_notify('noise', lpad(random()::text, {size}, '.'))");
+        let full = loop {
+            if let Err(error) = noisy.batch_execute(&notify).await {
+                break error;
+            }
+        };
+        assert_eq!(full.code(), Some(&FULL), "{full:?}");
+    }
+    listener
+}
+
+async fn usage(client: &Client) -> f64 {
+    client.query_one("SELECT pg_notification_queue_usage()", &[]).await.unwrap().get(0)
+}
+
+async fn number(client: &Client, sql: &str) -> i64 {
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}

@@ -1,0 +1,134 @@
+//! Every bound and every list of words stands once in Rust (`domain`) and once in the database. The two are the same.
+
+use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive};
+
+use pgtopic::{
+    config::Notify,
+    domain::{
+        attempt::{ErrorClass, Outcome},
+        dead_letter::Reason,
+        headers::{HEADERS_BYTES_MAX, HEADERS_MAX},
+        message::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX},
+        policy::{
+            BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
+            RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS,
+        },
+        topic::{NAME_MAX, Ordering, RETENTION_SECONDS},
+        webhook::{Format, WebhookState},
+    },
+};
+
+use pgtopic_testkit::TestDatabase;
+
+/// Rules that have no copy in Rust, and why.
+const IN_SQL_ALONE: [&str; 5] = [
+    // A table of one row.
+    "installed_one_check",
+    "installation_one_check",
+    // What the trigger has computed must be what is stored.
+    "messages_lane_check",
+    // Rust has no other type for them.
+    "webhooks_headers_check",
+    // No setting and no request says how large a payload may be.
+    "topics_max_payload_bytes_check",
+];
+
+/// `column BETWEEN … AND …`, as PostgreSQL writes it; `literal` writes a number.
+fn between<T>(column: &str, range: &RangeInclusive<T>, literal: impl Fn(&T) -> String) -> String {
+    let (least, most) = (literal(range.start()), literal(range.end()));
+    format!("CHECK ((({column} >= {least}) AND ({column} <= {most})))")
+}
+
+fn integers(column: &str, range: &RangeInclusive<i32>) -> String {
+    between(column, range, i32::to_string)
+}
+
+fn floats(column: &str, range: &RangeInclusive<f64>) -> String {
+    between(column, range, |number| format!("({number})::double precision"))
+}
+
+/// `column IN (…)`, as PostgreSQL writes it.
+fn one_of<W: Display>(column: &str, words: impl IntoIterator<Item = W>) -> String {
+    let words: Vec<String> = words.into_iter().map(|word| format!("'{word}'::text")).collect();
+    format!("CHECK (({column} = ANY (ARRAY[{}])))", words.join(", "))
+}
+
+/// What `domain` says of each CHECK.
+fn expected() -> BTreeMap<&'static str, String> {
+    let seconds = |seconds: &i64| {
+        format!("'{:02}:{:02}:{:02}'::interval", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    };
+    let error_class = || one_of("error_class", ErrorClass::ALL.map(ErrorClass::as_str));
+    [
+        (
+            "topics_name_check",
+            format!(
+                "CHECK (((name ~ '^[A-Za-z0-9._-]{{1,{NAME_MAX}}}$'::text) AND (name !~ '^[0-9]+$'::text)))"
+            ),
+        ),
+        ("topics_ordering_check", one_of("ordering", Ordering::ALL.map(Ordering::as_str))),
+        ("topics_retention_check", between("retention", &RETENTION_SECONDS, seconds)),
+        ("webhooks_format_check", one_of("format", Format::ALL.map(Format::as_str))),
+        ("webhooks_batch_size_check", integers("batch_size", &BATCH_SIZE)),
+        ("webhooks_max_retries_check", integers("max_retries", &MAX_RETRIES)),
+        ("webhooks_backoff_factor_check", floats("backoff_factor", &BACKOFF_FACTOR)),
+        ("webhooks_max_backoff_seconds_check", integers("max_backoff_seconds", &MAX_BACKOFF_SECONDS)),
+        ("webhooks_timeout_seconds_check", integers("timeout_seconds", &TIMEOUT_SECONDS)),
+        ("webhooks_on_exhausted_check", one_of("on_exhausted", OnExhausted::ALL.map(OnExhausted::as_str))),
+        ("webhooks_max_in_flight_check", integers("max_in_flight", &MAX_IN_FLIGHT)),
+        ("webhooks_rate_limit_per_second_check", floats("rate_limit_per_second", &RATE_LIMIT_PER_SECOND)),
+        (
+            "webhooks_headers_size_check",
+            format!("CHECK ((octet_length((headers)::text) <= {HEADERS_BYTES_MAX}))"),
+        ),
+        ("webhooks_state_check", one_of("state", WebhookState::ALL.map(WebhookState::as_str))),
+        ("installation_notify_check", one_of("notify", Notify::ALL.map(Notify::as_str))),
+        ("attempts_outcome_check", one_of("outcome", Outcome::ALL.map(Outcome::as_str))),
+        ("attempts_error_class_check", error_class()),
+        ("dead_letters_reason_check", one_of("reason", Reason::ALL.map(Reason::as_str))),
+        ("dead_letters_error_class_check", error_class()),
+    ]
+    .into()
+}
+
+#[tokio::test]
+async fn every_check_of_the_schema_is_what_the_domain_says() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let sql = "SELECT k.conname::text, pg_get_constraintdef(k.oid)
+                 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+                WHERE k.connamespace = 'pgtopic'::regnamespace AND k.contype = 'c' AND NOT c.relispartition
+                ORDER BY 1";
+    let rows = client.query(sql, &[]).await.unwrap();
+    let found: BTreeMap<String, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let mut expected = expected();
+    for (name, definition) in &found {
+        match expected.remove(name.as_str()) {
+            Some(rule) => assert_eq!(*definition, rule, "{name}"),
+            None => {
+                assert!(
+                    IN_SQL_ALONE.contains(&name.as_str()),
+                    "{name} has no copy in `domain`: {definition}"
+                );
+            }
+        }
+    }
+    assert!(expected.is_empty(), "not in the schema: {expected:?}");
+}
+
+/// A message's limits stand in the function that the trigger calls: a CHECK costs every publisher (decision 0021).
+#[tokio::test]
+async fn the_limits_of_a_message_are_what_the_domain_says() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let sql = "SELECT prosrc FROM pg_proc WHERE oid = 'pgtopic.messages_validate'::regproc";
+    let source: String = client.query_one(sql, &[]).await.unwrap().get(0);
+    for rule in [
+        format!("octet_length(message.partition_key) NOT BETWEEN 1 AND {PARTITION_KEY_MAX} "),
+        format!("octet_length(message.idempotency_key) NOT BETWEEN 1 AND {IDEMPOTENCY_KEY_MAX} "),
+        format!("header_bytes > {HEADERS_BYTES_MAX} "),
+        format!("json_object_keys(message.headers)) > {HEADERS_MAX} "),
+    ] {
+        assert!(source.contains(&rule), "{rule}");
+    }
+}

@@ -1,0 +1,66 @@
+//! A worker inside the test's own process.
+
+use pgtopic::{
+    config::{Config, DeliveryConfig, WorkerConfig},
+    store::Store,
+    worker::{self, WorkerError},
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::LIMIT;
+
+/// A running worker. Cut off when dropped.
+pub struct Broker {
+    shutdown: CancellationToken,
+    running: JoinHandle<Result<(), WorkerError>>,
+}
+
+/// Loopback allowed, and delays of 0.2 s and less where a webhook says nothing else.
+pub fn quick_delivery() -> DeliveryConfig {
+    DeliveryConfig {
+        backoff_factor: 0.2,
+        allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
+        ..Config::default().delivery
+    }
+}
+
+impl Broker {
+    /// Starts one with 100 slots.
+    pub fn start(store: Store) -> Self {
+        Self::with(store, 100, quick_delivery())
+    }
+
+    /// Starts one.
+    pub fn with(store: Store, concurrency: usize, delivery: DeliveryConfig) -> Self {
+        let shutdown = CancellationToken::new();
+        let token = shutdown.clone();
+        let config = WorkerConfig { concurrency, shutdown_seconds: 10 };
+        let running = tokio::spawn(async move { worker::run(store, &config, &delivery, token).await });
+        Self { shutdown, running }
+    }
+
+    /// Whether it has not ended by itself.
+    pub fn is_running(&self) -> bool {
+        !self.running.is_finished()
+    }
+
+    /// Cuts it off, and waits until it is gone: as a killed process, it settles and releases nothing.
+    pub async fn kill(mut self) {
+        self.running.abort();
+        // Cancelled, unless it had ended before.
+        let _ = (&mut self.running).await;
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(LIMIT, &mut self.running).await.expect("it stops").unwrap().unwrap();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}

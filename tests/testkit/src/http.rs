@@ -1,0 +1,101 @@
+//! The HTTP API, served in this process and called over a connection.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, StatusCode};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use pgtopic::{
+    api::{self, ApiState},
+    broker::Broker,
+    config::Config,
+    store::Store,
+};
+use serde_json::Value;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::Process;
+
+use super::quick_delivery;
+
+/// A served API and a client of it.
+pub struct Http {
+    address: SocketAddr,
+    client: Client<HttpConnector, Full<Bytes>>,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Http {
+    /// Serves on a free port, without tokens, and lets webhooks reach loopback.
+    pub async fn serve(store: Store) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let broker = Broker::new(store, quick_delivery().allow_networks);
+        let state = ApiState::new(broker, &Config::default().api).unwrap();
+        let serving = tokio::spawn(api::run(listener, state, CancellationToken::new()));
+        Self { address, client: Client::builder(TokioExecutor::new()).build_http(), serving }
+    }
+
+    /// `None` where there was no answer.
+    async fn send(&self, request: Request<Full<Bytes>>) -> Option<(StatusCode, Value)> {
+        let answer = self.client.request(request).await.ok()?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await.ok()?.to_bytes();
+        Some((status, serde_json::from_slice(&body).unwrap()))
+    }
+
+    /// A client of the API that another process serves.
+    pub async fn of(process: &mut Process) -> Self {
+        let output = process.wait_for_output("the API listens").await;
+        let address = output.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        Self::at(address.unwrap().parse().unwrap())
+    }
+
+    /// A client of the API that is served there, or will be.
+    pub fn at(address: SocketAddr) -> Self {
+        let serving = tokio::spawn(std::future::pending());
+        Self { address, client: Client::builder(TokioExecutor::new()).build_http(), serving }
+    }
+
+    /// POST, whatever comes of it; `None` where there was no answer.
+    pub async fn try_post(&self, path: &str, body: &Value) -> Option<(StatusCode, Value)> {
+        let request = Request::post(format!("http://{}{path}", self.address));
+        let request = request.header("content-type", "application/json");
+        self.send(request.body(Full::from(body.to_string())).unwrap()).await
+    }
+
+    /// GET, which must succeed.
+    pub async fn get(&self, path: &str) -> Value {
+        let request = Request::get(format!("http://{}{path}", self.address));
+        let (status, answer) = self.send(request.body(Full::default()).unwrap()).await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+
+    /// PATCH, which must succeed.
+    pub async fn patch(&self, path: &str, body: &Value) -> Value {
+        let request = Request::patch(format!("http://{}{path}", self.address));
+        let request = request.header("content-type", "application/json");
+        let (status, answer) = self.send(request.body(Full::from(body.to_string())).unwrap()).await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+
+    /// POST, which must make something.
+    pub async fn post(&self, path: &str, body: &Value) -> Value {
+        let (status, answer) = self.try_post(path, body).await.unwrap();
+        assert_eq!(status, StatusCode::CREATED, "{path}: {answer}");
+        answer
+    }
+}
+
+impl Drop for Http {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}

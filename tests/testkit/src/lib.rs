@@ -1,0 +1,89 @@
+//! What pgtopic's tests, its fault suite and its bench stand on.
+//!
+//! - [`TestDatabase`]: an empty, migrated database of the test's own, in milliseconds.
+//! - [`TestCluster`]: a PostgreSQL of the test's own, for tests that stop or kill it.
+//! - [`TestClock`]: the clock of such a PostgreSQL, stepped as the test likes.
+//! - [`TestPair`]: a primary and a synchronous standby.
+//! - [`TestPooler`]: PgBouncer in front of a server. With `PGTOPIC_TEST_POOLER` set, all tests go through one.
+//! - [`TestReceiver`]: a webhook receiver that records every request and answers as it is told.
+//! - [`Process`]: the built binary, or another program, running.
+//! - [`Broker`]: a worker in the test's own process.
+//! - [`Puppet`]: a worker that does only what a test says.
+//! - [`TestProxy`]: a TCP link that is cut, slow or dead on demand.
+//! - [`Load`]: publishers that go on whatever happens.
+//! - [`history`]: what happened in a run, and whether it may have happened.
+//! - [`Scene`]: a database, a topic, a receiver and webhooks; and [`check_order`] over what arrived.
+//!
+//! Nothing in here sleeps for a fixed time: tests wait for what they expect, with a limit.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "what cannot go on panics, and fails its test"
+)]
+#![allow(clippy::similar_names, reason = "what a receiver received")]
+
+mod broker;
+mod clock;
+mod database;
+pub mod history;
+mod http;
+mod load;
+mod order;
+mod pair;
+mod pooler;
+mod process;
+mod proxy;
+mod puppet;
+mod receiver;
+mod scene;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use self::{
+    broker::{Broker, quick_delivery},
+    clock::TestClock,
+    database::{TestCluster, TestDatabase, reach, reach_schema},
+    http::Http,
+    load::Load,
+    order::{Expected, check_order},
+    pair::TestPair,
+    pooler::TestPooler,
+    process::{Ended, Process},
+    proxy::{Link, TestProxy, Upstream},
+    puppet::Puppet,
+    receiver::{Answer, Received, TestReceiver},
+    scene::{
+        LIVING, SECRET, Scene, TOPIC, create_topic, create_webhook, expected, keep_silent, nothing_owed,
+        publish, refuse,
+    },
+};
+
+/// How long anything may take before a test gives up.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// Asks again and again until the answer is there. For conditions that nothing signals, such as rows in the database.
+pub async fn eventually<T, F>(what: &str, ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    within_limit(ask).await.unwrap_or_else(|| panic!("waited {LIMIT:?} in vain: {what}"))
+}
+
+/// The same, for those who have more to say when it does not come.
+pub async fn within_limit<T, F>(mut ask: impl FnMut() -> F) -> Option<T>
+where
+    F: Future<Output = Option<T>>,
+{
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, asking).await.ok()
+}
