@@ -134,7 +134,7 @@ async fn a_server_that_refuses_its_settings_says_why() {
 /// the server's process id.
 async fn start_in_another_process(home: &Path) -> (std::process::Child, u32) {
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "embedded::holder", "--nocapture", "--include-ignored"])
+        .args(["--exact", "cli::embedded::holder", "--nocapture", "--include-ignored"])
         .env("PGTOPIC_TEST_HOLD", home)
         .stdout(Stdio::null())
         .spawn()

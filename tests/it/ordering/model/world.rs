@@ -224,7 +224,7 @@ impl World {
 
     async fn create_webhook(&mut self, patience: Patience) {
         let (name, attempts) = match patience {
-            Patience::Endless => ("endless", "1000000"),
+            Patience::Endless => ("endless", "1000"),
             Patience::OneAttempt => ("once", "1"),
         };
         let path = format!("/{name}-{}", self.model.webhooks.len());
