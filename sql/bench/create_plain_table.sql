@@ -1,7 +1,7 @@
 -- ----------------------------------------------------------------------
--- bench/create_plain_table: a table with the columns of messages and nothing
--- else: no trigger, no fan-out, an id from a sequence. What publishing is
--- compared with.
+-- bench/create_plain_table: a table that publishing is compared with. It has
+-- the columns of messages, but no trigger and no fan-out; the id is from a
+-- sequence.
 --
 -- Parameters: none.
 -- Returns:    nothing. Raises 42P07 if it is there.

@@ -1,6 +1,7 @@
 -- ----------------------------------------------------------------------
 -- bench/fill: publish many messages in one transaction, spread evenly over
--- lanes, in the order of the stripes as bulk loads should.
+-- lanes. They are inserted in the order of the stripes, as bulk loads should
+-- be.
 --
 -- Parameters: $1 topic id, $2 first number, $3 last number, $4 lanes, $5 text
 --             that fills the payloads.

@@ -1,6 +1,6 @@
 -- ----------------------------------------------------------------------
--- bench/insert_and_notify: the smallest way to tell a listener of a row: a
--- plain insert, and a NOTIFY that carries it, in one transaction.
+-- bench/insert_and_notify: the smallest way to tell a listener about a row: a
+-- plain insert and a NOTIFY with its payload, in one transaction.
 --
 -- Parameters: $1 topic id, $2 partition key, $3 payload, which must fit into a
 --             notification (8,000 bytes), $4 channel.

@@ -1,8 +1,9 @@
 -- ----------------------------------------------------------------------
--- bench/owed: whether a webhook is owed anything, and what died.
+-- bench/owed: whether a webhook is owed anything, and how many dead letters it
+-- has.
 --
 -- Parameters: $1 webhook id.
--- Returns:    owed: whether a delivery is left; dead_letters: how many.
+-- Returns:    owed: whether a delivery is left; dead_letters: the count.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT EXISTS (SELECT FROM pgtopic.deliveries d WHERE d.webhook_id = $1::bigint) AS owed,

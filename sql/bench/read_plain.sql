@@ -1,6 +1,6 @@
 -- ----------------------------------------------------------------------
--- bench/read_plain: a row's payload by its key, the least that a process must
--- ask for which was told of the row alone.
+-- bench/read_plain: a row's payload by its key. A process that was told only of
+-- the row must ask at least this.
 --
 -- Parameters: $1 id.
 -- Returns:    one row.
