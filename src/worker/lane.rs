@@ -15,7 +15,7 @@ use crate::{
 /// The longest wait between two tries to remove a lane whose stripe is taken.
 pub(super) const RETIRE_WAIT_MAX: Duration = Duration::from_millis(250);
 
-/// The first such wait.
+/// The wait after the first try.
 const RETIRE_WAIT_MIN: Duration = Duration::from_millis(4);
 
 /// A busy lane takes in followers (messages that a notification has named) only while it holds

@@ -196,8 +196,7 @@ mod tests {
     }
 
     proptest! {
-        /// Exactly one worker looks first, whoever the workers are. For one stripe it is always the
-        /// same one.
+        /// Among any workers exactly one looks first. For one stripe it is always the same one.
         #[test]
         fn one_of_the_workers_is_first(
             workers in prop::collection::hash_set(any::<u128>(), 1..20),
