@@ -1,8 +1,8 @@
--- The schema: tables, types, sequences, indexes. Functions, triggers and grants stand in
--- sql/functions, sql/triggers.sql and sql/grants.sql; `pgtopic migrate` applies them after the
+-- The schema: tables, types, sequences, indexes. Functions, triggers and grants are in
+-- sql/functions, sql/triggers.sql and sql/grants.sql. `pgtopic migrate` applies them after the
 -- migrations.
 --
--- Until the first release this file is edited in place. After it, files under migrations/ never
+-- Until the first release this file is edited in place. After it, files below migrations/ never
 -- change.
 
 CREATE TABLE pgtopic.installed (
@@ -16,7 +16,7 @@ CREATE TABLE pgtopic.installed (
 );
 COMMENT ON TABLE pgtopic.installed IS 'What is installed here: one row.';
 COMMENT ON COLUMN pgtopic.installed.number IS 'The newest migration whose functions, triggers and grants were applied; 0 before the first.';
-COMMENT ON COLUMN pgtopic.installed.works_from IS 'The oldest binary, by its newest migration, that may still run on this schema.';
+COMMENT ON COLUMN pgtopic.installed.works_from IS 'The oldest binary that may still run on this schema, by the number of its newest migration.';
 COMMENT ON COLUMN pgtopic.installed.functions_hash IS 'SHA-256 of the functions, triggers and grants that were applied, in hex.';
 COMMENT ON COLUMN pgtopic.installed.applied_by IS 'The version of the pgtopic that applied them.';
 INSERT INTO pgtopic.installed (number, works_from, functions_hash, applied_by) VALUES (0, 1, '', '');
@@ -28,7 +28,7 @@ CREATE TABLE pgtopic.installation (
     CONSTRAINT installation_notify_check CHECK (notify IN ('auto', 'on', 'off'))
 );
 COMMENT ON TABLE pgtopic.installation IS 'Settings of this installation: one row.';
-COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publish NOTIFY; auto: where max_prepared_transactions is 0. Written by processes whose wake.notify is set.';
+COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publish may NOTIFY: on, off, or auto (only if max_prepared_transactions is 0). Written by processes whose wake.notify is set.';
 INSERT INTO pgtopic.installation DEFAULT VALUES;
 
 CREATE TABLE pgtopic.topics (
@@ -50,15 +50,15 @@ CREATE TABLE pgtopic.topics (
 );
 CREATE INDEX topics_changed_at ON pgtopic.topics (changed_at);
 COMMENT ON TABLE pgtopic.topics IS 'Named streams of messages.';
-COMMENT ON COLUMN pgtopic.topics.name IS '1-255 of [A-Za-z0-9._-], not all digits, so that an id and a name never look alike.';
-COMMENT ON COLUMN pgtopic.topics.ordering IS 'partition: messages with one partition key stay in commit order; none: each stands alone. Never changes.';
-COMMENT ON COLUMN pgtopic.topics.retention IS 'How long messages that nobody is owed any more are kept; null keeps them.';
+COMMENT ON COLUMN pgtopic.topics.name IS '1 to 255 of [A-Za-z0-9._-], not all digits, so that an id and a name never look alike.';
+COMMENT ON COLUMN pgtopic.topics.ordering IS 'partition: messages with the same partition key stay in commit order; none: messages have no order. Never changes.';
+COMMENT ON COLUMN pgtopic.topics.retention IS 'How long messages are kept, counted from created_at, if they are neither owed nor dead letters; null: for ever.';
 COMMENT ON COLUMN pgtopic.topics.paused IS 'A paused topic refuses messages.';
 COMMENT ON COLUMN pgtopic.topics.max_payload_bytes IS 'The largest payload of one message, in bytes.';
-COMMENT ON COLUMN pgtopic.topics.changed_at IS 'When the row was last written, or its webhooks came or went: workers that are not notified look here.';
+COMMENT ON COLUMN pgtopic.topics.changed_at IS 'When the row was last written, also because webhooks were added or deleted. Workers that are not notified look here.';
 COMMENT ON COLUMN pgtopic.topics.accepted_bytes IS 'For publishers: the largest payload that is accepted now; -1 while the topic is paused.';
-COMMENT ON COLUMN pgtopic.topics.stripes IS 'For publishers: the first of the topic''s 256 stripes; null where the topic is unordered and takes no locks.';
-COMMENT ON COLUMN pgtopic.topics.webhook_ids IS 'For publishers: its webhooks, kept by triggers on webhooks; null where one has a filter, so that each message is put to them.';
+COMMENT ON COLUMN pgtopic.topics.stripes IS 'For publishers: the first of the topic''s 256 stripes; null if the topic is unordered, and takes no locks.';
+COMMENT ON COLUMN pgtopic.topics.webhook_ids IS 'For publishers: the topic''s webhooks, kept up to date by triggers on webhooks. Null if one of them has a filter: then the filters are evaluated for each message.';
 
 CREATE TABLE pgtopic.webhooks (
     id                    bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -99,14 +99,14 @@ CREATE INDEX webhooks_changed_at ON pgtopic.webhooks (changed_at);
 COMMENT ON TABLE pgtopic.webhooks IS 'Subscriptions of a URL to a topic. A null policy column means the worker''s delivery default.';
 COMMENT ON COLUMN pgtopic.webhooks.secrets IS 'Signing secrets (whsec_...), newest first; each of them signs every request.';
 COMMENT ON COLUMN pgtopic.webhooks.headers IS 'Headers of every request, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
-COMMENT ON COLUMN pgtopic.webhooks.filter IS 'Only messages for which payload @@ filter is not false or null are owed.';
-COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: fanned out to, not claimed yet; active: both.';
-COMMENT ON COLUMN pgtopic.webhooks.disabled_reason IS 'Why requests stopped (a receiver answered 410 Gone, or no request can be made); null while enabled. The backlog is kept.';
-COMMENT ON COLUMN pgtopic.webhooks.changed_at IS 'When the row was last written: workers that are not notified look here.';
+COMMENT ON COLUMN pgtopic.webhooks.filter IS 'A message is owed if payload @@ filter is true, or cannot be evaluated. Null: every message is owed.';
+COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
+COMMENT ON COLUMN pgtopic.webhooks.disabled_reason IS 'Why it was disabled (the receiver answered 410 Gone, or no request can be made); null while it is enabled. The backlog is kept.';
+COMMENT ON COLUMN pgtopic.webhooks.changed_at IS 'When the row was last written. Workers that are not notified look here.';
 
--- Cache stays 1: ids must rise in the order they are given out.
+-- The cache stays 1: ids must rise in the order in which they are given.
 CREATE SEQUENCE pgtopic.message_ids AS bigint CACHE 1;
-COMMENT ON SEQUENCE pgtopic.message_ids IS 'Message ids, given out under the partition''s stripe lock.';
+COMMENT ON SEQUENCE pgtopic.message_ids IS 'Message ids. They are taken while the partition''s stripe is held.';
 
 CREATE TABLE pgtopic.messages (
     id              bigint      PRIMARY KEY,
@@ -118,31 +118,31 @@ CREATE TABLE pgtopic.messages (
     created_at      timestamptz NOT NULL DEFAULT now(),
     size_bytes      integer     NOT NULL,
     lane            bigint      NOT NULL,
-    -- The limits of key, headers, time and idempotency key are checked by the trigger. Each CHECK
-    -- costs every publisher about a tenth of an insert, since PostgreSQL reads it anew for each
-    -- statement. This one no trigger can replace: one of somebody else's that runs after ours and
-    -- changes key or topic would break the order, and its row is refused. (One that changes the id
-    -- of an ordered message is not noticed here: what was owed is missing, and becomes a dead
-    -- letter.)
+    -- The trigger checks the limits of key, headers, time and idempotency key. As a CHECK, each
+    -- would cost every publisher about a tenth of an insert, since PostgreSQL reads it anew for
+    -- each statement. This CHECK is needed all the same: somebody else's trigger may run after ours
+    -- and change key or topic. That would break the order, so such a row is refused. (If such a
+    -- trigger changes the id of an ordered message, nothing is noticed here. Then the message that
+    -- is owed is missing, and its deliveries become dead letters.)
     CONSTRAINT messages_lane_check CHECK (lane = hashtextextended(partition_key, topic_id) OR lane = id)
 );
 CREATE UNIQUE INDEX messages_idempotency_key ON pgtopic.messages (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
--- Nearly free for publishers, and enough for retention to find what is old.
+-- This index costs publishers nearly nothing, and retention finds old messages with it.
 CREATE INDEX messages_created_at ON pgtopic.messages USING brin (created_at) WITH (autosummarize = on);
 COMMENT ON TABLE pgtopic.messages IS 'Published events. INSERT here to publish; the id is given by a trigger.';
 COMMENT ON COLUMN pgtopic.messages.topic_id IS 'No foreign key: the trigger has looked the topic up, and a second look costs publishers 15 %.';
 COMMENT ON COLUMN pgtopic.messages.payload IS 'json, not jsonb: these very bytes are signed and sent.';
 COMMENT ON COLUMN pgtopic.messages.headers IS 'Headers sent with the message, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
-COMMENT ON COLUMN pgtopic.messages.created_at IS 'Within the years that RFC 3339 can write: it is sent to receivers.';
-COMMENT ON COLUMN pgtopic.messages.size_bytes IS 'Length of payload and headers, given by the trigger: workers read by size without unpacking what they leave.';
-COMMENT ON COLUMN pgtopic.messages.lane IS 'hashtextextended(partition_key, topic_id), or the id where the topic is unordered; given by the trigger.';
+COMMENT ON COLUMN pgtopic.messages.created_at IS 'Only years that RFC 3339 can write, since it is sent to receivers.';
+COMMENT ON COLUMN pgtopic.messages.size_bytes IS 'Bytes of payload and headers, given by the trigger. Workers read up to a budget by it, and unpack only what they read.';
+COMMENT ON COLUMN pgtopic.messages.lane IS 'hashtextextended(partition_key, topic_id), or the id if the topic is unordered; given by the trigger.';
 
 CREATE UNLOGGED TABLE pgtopic.used_idempotency_keys (
     topic_id        bigint NOT NULL,
     idempotency_key text   NOT NULL,
     PRIMARY KEY (topic_id, idempotency_key)
 );
-COMMENT ON TABLE pgtopic.used_idempotency_keys IS 'Always empty for everybody: publishers that use one key wait here for one another.';
+COMMENT ON TABLE pgtopic.used_idempotency_keys IS 'Nobody ever sees a row here. Publishers that use the same key wait here for one another.';
 
 CREATE TABLE pgtopic.deliveries (
     webhook_id bigint NOT NULL,
@@ -170,18 +170,18 @@ CREATE TABLE pgtopic.lanes (
     last_error      text,
     PRIMARY KEY (webhook_id, lane)
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
--- Half of each page stays free: every row is updated once, by its claim, and that update must fit
--- beside it.
+-- More than half of each page stays free. Each claim updates the lane's row, and the new version
+-- must fit into the same page.
 CREATE INDEX lanes_due ON pgtopic.lanes ((webhook_id + 0), due_at);
-COMMENT ON INDEX pgtopic.lanes_due IS 'For looks at what is due: webhook_id + 0 = ... ORDER BY due_at.';
+COMMENT ON INDEX pgtopic.lanes_due IS 'For looks at what is due: webhook_id + 0 = ... ORDER BY due_at. The expression keeps all other lookups from this index.';
 COMMENT ON TABLE pgtopic.lanes IS 'The ready queue: a lane has a row here only while it owes something, or a worker holds it.';
-COMMENT ON COLUMN pgtopic.lanes.position IS 'Everything up to this message id has left the lane, unless a replay put it back; where reading begins.';
-COMMENT ON COLUMN pgtopic.lanes.due_at IS 'When it may next be claimed: since it became ready, after a back-off, or never (halted). A claim leaves it as it is.';
-COMMENT ON COLUMN pgtopic.lanes.token IS 'A counter of the worker that holds it, renewed with each claim; guards every write of the holder.';
-COMMENT ON COLUMN pgtopic.lanes.head_message_id IS 'The message that failures, last_error, wait_seconds and halted belong to. For any other head they read as none.';
-COMMENT ON COLUMN pgtopic.lanes.wait_seconds IS 'How long it was to wait when due_at was written; null where it was ready at once. A due_at further ahead than this is from before a step of the clock.';
-COMMENT ON COLUMN pgtopic.lanes.stripe IS 'The advisory-lock key that its publishers hold; null where the topic is unordered.';
-COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay lowered position; a holder that does not know the newest value must not move position.';
+COMMENT ON COLUMN pgtopic.lanes.position IS 'Everything up to this message id has left the lane, unless a replay put it back. Reading begins after it.';
+COMMENT ON COLUMN pgtopic.lanes.due_at IS 'From when on it may be claimed: now or earlier (ready), later (it waits) or infinity (halted). A claim leaves it as it is.';
+COMMENT ON COLUMN pgtopic.lanes.token IS 'The fencing token: a counter of the worker that holds the lane, new with each claim. With claimed_by it guards every write of the holder.';
+COMMENT ON COLUMN pgtopic.lanes.head_message_id IS 'The message that failures, last_error, wait_seconds and halted belong to. For any other head they count as none.';
+COMMENT ON COLUMN pgtopic.lanes.wait_seconds IS 'How long the lane was to wait when due_at was written; null if it was ready at once. If due_at is further ahead than this, it was written before a step of the clock.';
+COMMENT ON COLUMN pgtopic.lanes.stripe IS 'The advisory-lock key that its publishers hold; null if the topic is unordered.';
+COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay has lowered position. A holder that does not know the newest value must not move position.';
 COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id.';
 COMMENT ON COLUMN pgtopic.lanes.halted IS 'Not sent until an operator acts.';
 COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
@@ -203,7 +203,7 @@ CREATE TABLE pgtopic.attempts (
                                                                  'protocol', 'request'))
 ) PARTITION BY RANGE (attempted_at);
 CREATE INDEX attempts_delivery ON pgtopic.attempts (webhook_id, message_id);
-COMMENT ON TABLE pgtopic.attempts IS 'Append-only log of every request, one partition a day.';
+COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of each request, one partition a day. Append-only. Best effort: rows may be left out.';
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
 
 CREATE TABLE pgtopic.dead_letters (
@@ -226,9 +226,9 @@ CREATE TABLE pgtopic.dead_letters (
 );
 CREATE INDEX dead_letters_message ON pgtopic.dead_letters (message_id);
 CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters (webhook_id, id);
-COMMENT ON TABLE pgtopic.dead_letters IS 'The dead-letter partition of each webhook: deliveries that used up their attempts, kept until replayed or discarded.';
+COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed.';
 COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic and key are copies: a dead letter can be listed by them without its message.';
-COMMENT ON COLUMN pgtopic.dead_letters.error_class IS 'How the last attempt failed; null where there was none.';
+COMMENT ON COLUMN pgtopic.dead_letters.error_class IS 'How the last attempt failed; null if there was none.';
 
 CREATE TABLE pgtopic.workers (
     id           uuid        PRIMARY KEY,
@@ -242,22 +242,22 @@ CREATE TABLE pgtopic.workers (
     started_at   timestamptz NOT NULL DEFAULT now(),
     heartbeat_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE pgtopic.workers IS 'One row per worker incarnation, which holds the advisory lock (stripe_class(), lock_key) while it lives.';
-COMMENT ON COLUMN pgtopic.workers.lease IS 'A worker whose heartbeat did not move for this long is taken for hung, and its lanes are released.';
-COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped: it may claim nothing, and its lanes are anybody''s. The row goes when they are free.';
+COMMENT ON TABLE pgtopic.workers IS 'One row for each worker incarnation. It holds the advisory lock (stripe_class(), lock_key) while it lives.';
+COMMENT ON COLUMN pgtopic.workers.lease IS 'If its heartbeat stands still for this long, the worker is taken for hung, and its lanes are released.';
+COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
 
--- Stripes use the keys from 0 up.
+-- Stripes use the lock keys from 0 up, workers those below 0.
 CREATE SEQUENCE pgtopic.worker_lock_keys AS integer INCREMENT -1 MINVALUE -2147483648 MAXVALUE -1 START -1 CYCLE;
 COMMENT ON SEQUENCE pgtopic.worker_lock_keys IS 'Advisory-lock keys of worker incarnations, below 0.';
 
--- Written with setval and read in place: no row versions, and visible to publishers with an old
--- snapshot.
+-- These two sequences hold instants. They are written with setval and read directly: no row
+-- versions are left, and publishers with an old snapshot see the new value too.
 CREATE SEQUENCE pgtopic.notify_until AS bigint MINVALUE 0;
-COMMENT ON SEQUENCE pgtopic.notify_until IS 'Until this instant (microseconds since 1970) publishers NOTIFY: a worker listens. 0 while workers poll.';
+COMMENT ON SEQUENCE pgtopic.notify_until IS 'Until this instant (microseconds since 1970) publishers NOTIFY, since a worker listens. 0 while workers poll.';
 CREATE SEQUENCE pgtopic.notify_suppressed_until AS bigint MINVALUE 0;
 COMMENT ON SEQUENCE pgtopic.notify_suppressed_until IS 'Until this instant (microseconds since 1970) workers poll, and none of them asks publishers to NOTIFY.';
 CREATE SEQUENCE pgtopic.filter_errors AS bigint MINVALUE 0;
-COMMENT ON SEQUENCE pgtopic.filter_errors IS 'How many filters could not be evaluated; those messages are delivered.';
+COMMENT ON SEQUENCE pgtopic.filter_errors IS 'How often a filter could not be evaluated. Those messages are owed.';
 
 -- The starting values say "never".
 SELECT setval('pgtopic.notify_until', 0), setval('pgtopic.notify_suppressed_until', 0), setval('pgtopic.filter_errors', 0);

@@ -1,5 +1,5 @@
--- Who may call what. Nobody but the owner may, apart from what publishers need. The right to use
--- the schema is given by the operator: without it none of this can be reached.
+-- Who may call which function. Only the owner may, except for what publishers need. The operator
+-- gives the right to use the schema. Without that right nothing here can be reached.
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgtopic FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgtopic.publish(text, text, json, json, text) TO PUBLIC;

@@ -1,5 +1,6 @@
--- All triggers, as pg_get_triggerdef writes them: `pgtopic migrate` compares, and makes a trigger
--- anew only where it differs. Making one locks its table against writers for a moment.
+-- All triggers, one a line, as pg_get_triggerdef writes them. `pgtopic migrate` compares them with
+-- those in the database, and makes a trigger again only if it differs. Making a trigger locks its
+-- table against writers for a moment.
 
 CREATE TRIGGER zz_messages_publish BEFORE INSERT ON pgtopic.messages FOR EACH ROW EXECUTE FUNCTION pgtopic.messages_publish();
 CREATE TRIGGER flush AFTER INSERT ON pgtopic.dead_letters FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.dead_letters_flush();

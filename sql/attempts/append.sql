@@ -1,7 +1,7 @@
--- Append to the log of requests.
+-- Append to the attempt log.
 -- Parameters, all arrays: webhook ids, message ids, attempt numbers, outcomes, status codes, error
 -- classes, errors, durations (microseconds), response excerpts, times; then the worker.
--- Returns: nothing. Locks: none beside the rows it adds.
+-- Returns: nothing. Locks: only the rows that it adds.
 INSERT INTO pgtopic.attempts (webhook_id, message_id, attempt, outcome, status_code, error_class, error, duration_us,
                               response_excerpt, attempted_at, worker_id)
 SELECT a.webhook_id, a.message_id, a.attempt, a.outcome, a.status_code, a.error_class, a.error, a.duration_us,

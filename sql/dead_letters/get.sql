@@ -2,8 +2,8 @@
 -- dead_letters/get: one dead letter with its message.
 --
 -- Parameters: $1 id.
--- Returns:    the dead letter; null payload and headers where the message
---             is gone. Nothing if there is none.
+-- Returns:    the dead letter; payload and headers are null if the message was
+--             deleted. Nothing if there is no such dead letter.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT x.id, x.webhook_id, t.name AS topic, x.message_id, x.partition_key, x.reason, x.attempts,

@@ -1,16 +1,16 @@
 -- ----------------------------------------------------------------------
 -- deliveries/list: a page of what a webhook was or is owed, newest first.
 --
--- Walks down the messages, and looks at no more than $4 of them, of whatever
--- topic, for one page.
+-- Goes down the messages, of whatever topic. One page looks at no more than $4
+-- of them.
 --
--- Parameters: $1 webhook id, $2 the message id below which the page begins,
---             $3 limit, $4 messages to look at, $5 status or null,
---             $6 partition key or null.
--- Returns:    deliveries, and in scanned_to, where the page is short but more
---             may follow, the message id it got to; one row with a null
---             message_id where the page is empty, nothing if there is no such
---             webhook.
+-- Parameters: $1 webhook id, $2 the message id below which the page begins, $3
+--             limit, $4 the most messages to look at, $5 status or null, $6
+--             partition key or null.
+-- Returns:    deliveries. If the page is short, but more may follow, scanned_to
+--             is the message id that was looked at last; else null. One row
+--             with a null message_id if the page is empty. Nothing if there is
+--             no such webhook.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT d.*,

@@ -3,7 +3,7 @@
 -- first.
 --
 -- Parameters: $1 webhook id, $2 message id, $3 how many to skip, $4 limit.
--- Returns:    attempts; one row with a null message_id where there are none,
+-- Returns:    attempts; one row with a null message_id if there are none;
 --             nothing if the webhook's topic has no such message.
 -- Locks:      none.
 -- ----------------------------------------------------------------------

@@ -1,4 +1,4 @@
--- Take the earliest due lanes of each webhook, with their next messages.
+-- Claim the earliest due lanes of each webhook, with their next messages.
 -- Parameters: worker, token, webhook ids, slots, due after, whether lanes of workers that are gone
 -- count, messages a lane, payload budget (bytes).
 -- Returns: see claim_lanes. Locks: the worker's row, the lanes (SKIP LOCKED).

@@ -1,4 +1,4 @@
--- Take the lanes of messages that the worker was notified of, with their next messages.
+-- Claim the lanes of messages that notifications have named, with their next messages.
 -- Parameters: worker, token, message ids, webhooks without room, how many lanes at most, messages a
 -- lane, payload budget (bytes).
 -- Returns: see claim_messages. Locks: the worker's row, the lanes (SKIP LOCKED).

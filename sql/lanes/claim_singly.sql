@@ -1,4 +1,4 @@
--- Take the earliest due lanes of each webhook, lane by lane, without their messages.
+-- Claim the earliest due lanes of each webhook, lane by lane, without their messages.
 -- Parameters: worker, token, webhook ids, slots, due after, whether lanes of workers that are gone
 -- count.
 -- Returns: see claim_lanes_singly. Locks: the worker's row, the lanes (SKIP LOCKED).

@@ -1,7 +1,8 @@
--- Delete some messages of one topic that are past its retention and owed to nobody, dead letters
--- included.
--- Parameters: topic, its retention's limit in time, how many at most. Returns: the count.
--- Locks: the messages, SKIP LOCKED: one that a replay is reading (FOR KEY SHARE) stays.
+-- Delete some messages of one topic that are past its retention. Messages that are owed stay, and
+-- so do those of dead letters.
+-- Parameters: topic, the instant before which messages are deleted, how many at most.
+-- Returns: nothing; the deleted rows are counted.
+-- Locks: the messages, SKIP LOCKED: a message that a replay reads (FOR KEY SHARE) stays.
 DELETE FROM pgtopic.messages
  WHERE id IN (
     SELECT m.id

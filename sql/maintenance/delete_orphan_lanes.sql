@@ -1,5 +1,6 @@
--- Delete some lanes and dead letters of webhooks that are gone.
--- Parameters: how many lanes at most. Returns: how many lanes. Locks: the rows, SKIP LOCKED.
+-- Delete some lanes, and all dead letters, of webhooks that were deleted.
+-- Parameters: how many lanes at most. Returns: nothing; the deleted lanes are counted.
+-- Locks: the lanes, SKIP LOCKED; the dead letters.
 WITH RECURSIVE held (webhook_id) AS (
     SELECT min(webhook_id) FROM pgtopic.lanes
      UNION ALL

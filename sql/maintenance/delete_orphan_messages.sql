@@ -1,5 +1,5 @@
--- Delete some messages whose topic is gone.
--- Parameters: how many at most. Returns: the count. Locks: the rows. Reads all of messages.
+-- Delete some messages whose topic was deleted. Reads the whole table.
+-- Parameters: how many at most. Returns: nothing; the deleted rows are counted. Locks: the rows.
 DELETE FROM pgtopic.messages
  WHERE id IN (
     SELECT m.id

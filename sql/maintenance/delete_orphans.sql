@@ -1,7 +1,7 @@
--- Delete some of what is owed to webhooks that are gone: deleted with a backlog, or beside an open
--- publisher.
--- Parameters: how many deliveries at most. Returns: how many deliveries. Locks: the rows, SKIP
--- LOCKED.
+-- Delete some deliveries of webhooks that were deleted. A webhook may have been deleted with a
+-- backlog, or while a publisher's transaction was open.
+-- Parameters: how many deliveries at most. Returns: nothing; the deleted rows are counted.
+-- Locks: the rows, SKIP LOCKED.
 WITH RECURSIVE owed (webhook_id) AS (
     SELECT min(webhook_id) FROM pgtopic.deliveries
      UNION ALL

@@ -1,5 +1,5 @@
--- Whether anything is owed to webhooks that are gone, or a lane of one is left.
--- Returns: one boolean. Locks: none.
+-- Whether a delivery or a lane is left of a webhook that was deleted.
+-- Parameters: none. Returns: one boolean. Locks: none.
 WITH RECURSIVE owed (webhook_id) AS (
     SELECT min(webhook_id) FROM pgtopic.deliveries
      UNION ALL

@@ -2,9 +2,9 @@
 -- messages/get: one message, and where it stands with the webhooks of its
 -- topic.
 --
--- Parameters: $1 message id, $2 deliveries at most.
--- Returns:    the message and three arrays, an element for each webhook that
---             was or is owed it; nothing if there is no such message.
+-- Parameters: $1 message id, $2 the most deliveries to return.
+-- Returns:    the message, and three arrays with one element for each webhook
+--             that was or is owed it. Nothing if there is no such message.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT m.id, t.name AS topic, m.partition_key, m.idempotency_key, m.created_at,

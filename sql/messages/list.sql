@@ -1,13 +1,15 @@
 -- ----------------------------------------------------------------------
 -- messages/list: a page of a topic's messages, newest first.
 --
--- Looks at no more than $5 messages, of whatever topic, for one page.
+-- Goes down the messages, of whatever topic. One page looks at no more than $5
+-- of them.
 --
--- Parameters: $1 topic id or null, $2 topic name or null, $3 the id below
---             which the page begins, $4 limit, $5 messages to look at.
--- Returns:    messages without payloads, and in scanned_to, where the page is
---             short but more may follow, the id it got to; one row with a null
---             id where the page is empty, nothing if there is no such topic.
+-- Parameters: $1 topic id or null, $2 topic name or null, $3 the id below which
+--             the page begins, $4 limit, $5 the most messages to look at.
+-- Returns:    messages without payloads. If the page is short, but more may
+--             follow, scanned_to is the id that was looked at last; else null.
+--             One row with a null id if the page is empty. Nothing if there is
+--             no such topic.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT m.id, m.partition_key, m.idempotency_key, m.created_at,

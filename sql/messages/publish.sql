@@ -1,13 +1,14 @@
 -- ----------------------------------------------------------------------
--- messages/publish: publish one message, or find the one that its
--- idempotency key was first used for.
+-- messages/publish: publish one message. If its idempotency key was used
+-- before, find the message that it was used for.
 --
 -- Parameters: $1 topic id or null, $2 topic name or null, $3 partition key or
 --             null, $4 payload, $5 headers or null, $6 idempotency key or null.
--- Returns:    the message, and whether it is an earlier one; nothing if there
---             is no such topic. Raises 23505 (messages_idempotency_key) if
---             another transaction used the key just now, and what the
---             trigger raises: 55000 paused, 54000 too large.
+-- Returns:    the message, and whether it is an earlier one. Nothing if there
+--             is no such topic.
+-- Raises:     23505 (messages_idempotency_key) another transaction has just
+--             used the key; and what messages_publish raises, such as 55000
+--             paused topic, 54000 payload too large.
 -- Locks:      the partition's stripe, to the end of the statement.
 -- ----------------------------------------------------------------------
 WITH topic AS (

@@ -1,19 +1,21 @@
 -- ----------------------------------------------------------------------
 -- messages/publish_batch: publish many messages at once.
 --
--- Rows go in by stripe, so that two batches cannot deadlock, and within a
--- stripe in the order of the request. Ids are given in the order of
--- insertion, so the n-th row inserted has the n-th smallest id: an array, not
--- a join, leads back from there, since a join over unnest is planned for ten
--- rows and may have ten thousand.
+-- Rows are inserted by stripe, so that two batches cannot deadlock, and within
+-- a stripe in the order of the request.
+--
+-- Ids are given in the order of insertion. So the n-th inserted row has the
+-- n-th smallest id. The ids are put into an array and found there by n. A join
+-- over unnest would do the same, but is planned for ten rows and may have ten
+-- thousand.
 --
 -- Parameters: $1 topic id or null, $2 topic name or null, and one array each:
---             $3 partition keys, $4 payloads, $5 headers, $6 idempotency keys;
---             elements of all but $4 may be null.
--- Returns:    the ids in the order of the request: for an idempotency key
---             that was used before, here or in the batch, the id of its first
---             use. Nothing if there is no such topic. Raises as
---             messages/publish does.
+--             $3 partition keys, $4 payloads, $5 headers, $6 idempotency keys.
+--             Elements of all arrays but $4 may be null.
+-- Returns:    the ids in the order of the request. If an idempotency key was
+--             used before, in the topic or in this batch, the id of its first
+--             use. Nothing if there is no such topic.
+-- Raises:     as messages/publish.
 -- Locks:      the partitions' stripes, to the end of the statement.
 -- ----------------------------------------------------------------------
 WITH topic AS (

@@ -1,10 +1,10 @@
 -- ----------------------------------------------------------------------
--- schema/list_later_triggers: triggers that may change a message after our own
--- trigger has fanned it out.
+-- schema/list_later_triggers: triggers that run after messages_publish, and may
+-- change a message that was fanned out already.
 --
 -- Parameters: none.
--- Returns:    the names of the BEFORE INSERT FOR EACH ROW triggers on messages
---             that sort after ours.
+-- Returns:    the names of the enabled BEFORE INSERT FOR EACH ROW triggers on
+--             messages that sort after zz_messages_publish.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT t.tgname::text

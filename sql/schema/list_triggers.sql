@@ -1,9 +1,9 @@
 -- ----------------------------------------------------------------------
 -- schema/list_triggers: the triggers of our tables that are switched on.
 --
--- Parameters: $1 the schema's name, $2 the same as our statements write it.
--- Returns:    names and definitions, with the schema's name quoted in every
---             place as `migrate` quotes it.
+-- Parameters: $1 the schema's name, $2 the name as our statements write it.
+-- Returns:    names and definitions. The definitions write the schema's name as
+--             `migrate` does.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT t.tgname::text,

@@ -2,7 +2,8 @@
 -- topics/create: create a topic.
 --
 -- Parameters: $1 name, $2 ordering, $3 retention in seconds or null.
--- Returns:    the topic. Raises 23505 (topics_name_key) if the name is taken.
+-- Returns:    the topic.
+-- Raises:     23505 (topics_name_key) the name is taken.
 -- Locks:      the new row only.
 -- ----------------------------------------------------------------------
 INSERT INTO pgtopic.topics AS t (name, ordering, retention)

@@ -1,15 +1,15 @@
 -- ----------------------------------------------------------------------
--- topics/delete: delete a topic with its webhooks and all they are owed.
+-- topics/delete: delete a topic with its webhooks.
 --
--- Its messages and what its webhooks are owed stay for the maintenance task,
--- which removes them in portions: see webhooks/delete.
+-- The maintenance task deletes the topic's messages later, and what its
+-- webhooks were owed, in portions: see webhooks/delete.
 --
--- Parameters: $1 id or null, $2 name or null, $3 whether to delete it even if
---             it has webhooks.
--- Returns:    nothing if there is no such topic; else how many webhooks it
---             has or had, whether it was deleted, and how many deliveries
---             went with it.
--- Locks:      the rows that are deleted.
+-- Parameters: $1 id or null, $2 name or null, $3 whether to delete the topic
+--             even if it has webhooks.
+-- Returns:    how many webhooks the topic has or had, whether it was deleted,
+--             and how many deliveries go with it. Nothing if there is no such
+--             topic.
+-- Locks:      the rows of the topic and its webhooks.
 -- ----------------------------------------------------------------------
 WITH topic AS (
     SELECT t.id FROM pgtopic.topics t WHERE t.id = $1::bigint OR t.name = $2::text

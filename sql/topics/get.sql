@@ -1,11 +1,11 @@
 -- ----------------------------------------------------------------------
 -- topics/get: one topic and what it owes.
 --
--- What is owed is counted lane by lane and from each lane's position, so
--- that the count walks over no dead rows, and it stops at $3.
+-- What is owed is counted lane by lane, from each lane's position. So the count
+-- walks over no dead rows. It stops at $3.
 --
 -- Parameters: $1 id or null, $2 name or null, $3 where counting stops.
--- Returns:    the topic and its backlog, or nothing.
+-- Returns:    the topic and its backlog; nothing if there is no such topic.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT t.id, t.name, t.ordering, extract(epoch FROM t.retention)::bigint AS retention_seconds, t.paused, t.created_at,

@@ -1,10 +1,10 @@
 -- ----------------------------------------------------------------------
 -- topics/update: change a topic.
 --
--- Parameters: $1 id or null, $2 name or null, $3 whether the retention
---             changes, $4 the new one in seconds or null, $5 paused, or null
+-- Parameters: $1 id or null, $2 name or null, $3 whether to change the
+--             retention, $4 the new one in seconds or null, $5 paused, or null
 --             to leave it.
--- Returns:    the topic as it is now, or nothing.
+-- Returns:    the topic as it is now; nothing if there is no such topic.
 -- Locks:      the topic's row.
 -- ----------------------------------------------------------------------
 UPDATE pgtopic.topics AS t

@@ -1,4 +1,4 @@
 -- Tell the other workers to poll.
--- Parameters: the schema's name, which is the channel; the word. Returns: nothing.
+-- Parameters: the channel (the schema's name), the payload. Returns: nothing.
 -- Locks: the commit takes the cluster's notification lock.
 SELECT pg_notify($1, $2)

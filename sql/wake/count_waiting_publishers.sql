@@ -1,5 +1,5 @@
--- Count the transactions that wait at their commit for another one that has sent a NOTIFY, in any
--- database of the server.
+-- Count the transactions of the whole server whose commit waits for another one that has sent a
+-- NOTIFY too.
 -- Parameters: none. Returns: the count. Locks: those of pg_locks itself, for some microseconds.
 -- (LockSharedObject in PreCommit_Notify, src/backend/commands/async.c: object 0 of pg_database.)
 SELECT count(*)

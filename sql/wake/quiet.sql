@@ -1,3 +1,3 @@
--- Tell publishers that workers poll, so that they need not NOTIFY.
--- Parameters: for how many microseconds from now. Returns: nothing. Locks: none that lasts.
+-- Tell publishers for some time that workers poll, so that publishers need not NOTIFY.
+-- Parameters: how long, in microseconds from now on. Returns: nothing. Locks: none that it keeps.
 SELECT pgtopic.suppress_notifications($1)

@@ -1,13 +1,13 @@
 -- ----------------------------------------------------------------------
 -- webhooks/check_filter: what kind of jsonpath a filter is.
 --
--- A path that is no predicate gives NULL for every payload: it would never
--- match. Whether it names variables is read from its text without the
--- string literals, since trying it may never reach them.
+-- A path that is no predicate gives NULL for every payload, so as a filter it
+-- would never match. Whether a path names variables is read from its text
+-- without string literals: a trial run may never reach the variable.
 --
 -- Parameters: $1 the filter.
--- Returns:    'predicate', 'path' or 'variables'. Raises what the cast
---             raises if it is no jsonpath.
+-- Returns:    'predicate', 'path' or 'variables'.
+-- Raises:     what the cast to jsonpath raises if the filter is none.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT CASE

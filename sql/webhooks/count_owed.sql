@@ -1,8 +1,8 @@
 -- ----------------------------------------------------------------------
--- webhooks/count_owed: how much a webhook owes.
+-- webhooks/count_owed: how much a webhook is owed.
 --
--- Counted lane by lane and from each lane's position, so that the count walks
--- over no dead rows. Both counts stop at $2.
+-- Deliveries are counted lane by lane, from each lane's position. So the count
+-- walks over no dead rows. Both counts stop at $2.
 --
 -- Parameters: $1 webhook id, $2 where counting stops.
 -- Returns:    its backlog and its dead letters.

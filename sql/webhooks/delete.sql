@@ -1,13 +1,13 @@
 -- ----------------------------------------------------------------------
--- webhooks/delete: delete a webhook and all it is owed.
+-- webhooks/delete: delete a webhook.
 --
--- The rows of what it is owed are left to the maintenance task, which removes
--- them in portions: a statement that held locks on all of its lanes would
--- make workers, and publishers of its topic, wait for seconds.
+-- The maintenance task deletes what it was owed later, in portions. A statement
+-- that locked all of its lanes would make workers, and publishers to its topic,
+-- wait for seconds.
 --
 -- Parameters: $1 id.
--- Returns:    how many deliveries and dead letters go with it, or nothing
---             if there is no such webhook.
+-- Returns:    how many deliveries and dead letters go with it. Nothing if there
+--             is no such webhook.
 -- Locks:      the webhook's row.
 -- ----------------------------------------------------------------------
 WITH deleted AS (

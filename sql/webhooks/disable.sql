@@ -1,3 +1,3 @@
--- Stop requests to a webhook whose receiver said it is gone. Its backlog is kept.
+-- Disable a webhook whose receiver answered 410 Gone. Its backlog is kept.
 -- Parameters: webhook id, reason. Returns: nothing. Locks: the webhook's row.
 UPDATE pgtopic.webhooks SET disabled_reason = $2 WHERE id = $1 AND disabled_reason IS NULL

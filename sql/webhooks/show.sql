@@ -1,9 +1,10 @@
 -- ----------------------------------------------------------------------
--- webhooks/show: what is shown of webhooks. The end of every statement that
--- shows some: it stands behind a WITH that names them `w`.
+-- webhooks/show: the columns that are shown of webhooks. This is the end of
+-- each statement that shows webhooks. It follows a WITH that names them `w`.
 --
--- Returns: the webhooks of w that have a topic, by rising id. No secrets, and
---          of the headers, which may hold credentials, the names alone.
+-- Returns: the webhooks of w that have a topic, by rising id. No secrets are
+--          shown. Of the headers, which may hold credentials, only the names
+--          are.
 -- ----------------------------------------------------------------------
 SELECT w.id, w.topic_id, t.name AS topic, w.url, ARRAY(SELECT json_object_keys(w.headers)) AS header_names,
        w.filter::text AS filter, w.format, w.batch_size, w.max_retries, w.backoff_factor, w.max_backoff_seconds,

@@ -1,12 +1,12 @@
 -- ----------------------------------------------------------------------
--- webhooks/update: change a webhook, hold it or release it.
+-- webhooks/update: change a webhook, pause it or resume it.
 --
--- Releasing it (paused: false) enables it as well.
+-- To resume it (paused: false) also enables it.
 --
--- Parameters: $1 id, $2 the changed columns as a JSON object: those that it
---             does not name stay as they are; $3 the new headers as JSON, or
---             null to leave them.
--- Returns:    w: the webhook as it is now, or nothing.
+-- Parameters: $1 id, $2 the changed columns as a JSON object (all other columns
+--             stay as they are), $3 the new headers as JSON, or null to leave
+--             them.
+-- Returns:    w: the webhook as it is now; nothing if there is no such webhook.
 -- Locks:      the webhook's row.
 -- ----------------------------------------------------------------------
 WITH w AS (

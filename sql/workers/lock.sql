@@ -1,3 +1,3 @@
--- Take the lock that says an incarnation lives; it is held until its session ends.
+-- Take the lock that says that an incarnation lives. It is held until the session ends.
 -- Parameters: class, key. Returns: nothing. Locks: advisory (class, key), for the session.
 SELECT pg_advisory_lock($1, $2)

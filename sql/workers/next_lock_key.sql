@@ -1,3 +1,3 @@
--- A lock key for a new worker incarnation, and the lock's class.
+-- A lock key for a new incarnation, and the class of the lock.
 -- Parameters: none. Returns: class, key. Locks: none.
 SELECT pgtopic.stripe_class(), nextval('pgtopic.worker_lock_keys')::integer

@@ -1,4 +1,4 @@
--- Register a worker incarnation, whose lock is held already.
+-- Register an incarnation. It holds its lock already.
 -- Parameters: id, lock key, name, version, capacity, lease (seconds). Returns: nothing. Locks: the
 -- new row.
 INSERT INTO pgtopic.workers (id, lock_key, name, version, capacity, lease)

@@ -19,67 +19,69 @@ use super::{
 };
 use crate::store::{ClaimedLane, DueAfter, ReadLimits, StoreError, Want};
 
-/// How many lanes a worker holds at most, for each one that it may have in flight.
+/// A worker holds at most this many lanes for each of its slots, not counting idle lanes.
 const HELD_MAX: usize = 10;
 
-/// Between two looks for room: each goes through all lanes.
+/// The time between two checks for room. Each check goes through all lanes.
 const ROOM_EVERY: Duration = Duration::from_millis(1);
 
-/// How many bytes of payload may wait in this worker before webhooks that hold more than an equal
-/// part of that claim no more.
+/// If more bytes of payload than this wait in this worker, a webhook that holds more than an equal
+/// part of them claims no more.
 const BYTES_MAX: usize = 16 << 20;
 
-/// How often sweeps ask all dry lanes while the news tell of them, too.
+/// How often sweeps ask all idle lanes while tail reads tell of them, too.
 const ASK_ALL_EVERY: Duration = Duration::from_secs(2);
 
-/// After so long without a lane to claim, the news say when there is one.
+/// If there was no lane to claim for this long, a tail read may replace a claim.
 const FIND_NOTHING: Duration = Duration::from_millis(100);
 
-/// How many lanes one webhook may have claimed whatever the others hold.
+/// Each webhook may have this many lanes claimed, however many the others hold.
 const FLOOR: usize = 4;
 
-/// How many lanes one claim takes at most.
+/// The most lanes of one claim. (Each webhook with room gets at least one, even beyond this.)
 const CLAIM_MAX: usize = 500;
 
-/// What one claim reads of a lane, where its webhook does not take more at once.
+/// How many messages a claim reads of each lane. It reads more if a webhook's batch is larger.
 pub(super) const MESSAGES: usize = 16;
 
-/// Where each webhook's claims stand.
+/// The state of the claims, by webhook and in all.
 pub(super) struct Claims {
     webhooks: HashMap<i64, WebhookClaims>,
-    /// Whether anything may have become due since the last claim was asked.
+    /// Whether anything may have become due since the last claim was sent.
     look: bool,
     under_way: bool,
     asked: Instant,
     last_sweep: Instant,
-    /// When a sweep asks all dry lanes again though the news tell of them.
+    /// When a sweep next asks all idle lanes, even if tail reads tell of them.
     ask_all_at: Instant,
-    /// When a lane was claimed, or there was one to claim.
+    /// When a lane was last claimed, or was seen that could be claimed.
     last_found: Instant,
     not_before: Instant,
     room_looked_at: Instant,
     next_token: i64,
-    /// Whether the last claim was made lane by lane, which was said.
+    /// Whether the last claim was made lane by lane. That was logged.
     singly: bool,
 }
 
 #[derive(Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each may be true whatever the others are")]
 struct WebhookClaims {
-    /// Whether to ask for more: the last claim came back full, or none was made since something may
-    /// have come.
+    /// Whether to claim again: the last claim came back full, or something may have become due
+    /// since then.
     hungry: bool,
-    /// Whether the next look is a full sweep.
+    /// Whether the next claim is a sweep.
     sweep: bool,
-    /// Where the next look begins: after the last full claim's greatest `due_at`.
+    /// Where the next claim begins: after a full claim, at the greatest `due_at` that it returned.
     due_after: DueAfter,
-    /// Whether there are more, as far as one knows: the last claim came back full, or lanes were
-    /// given back since.
+    /// Whether more lanes are due than are claimed, as far as is known: the last claim came back
+    /// full, or lanes were given back since.
     more: bool,
-    /// One of these became true after the claim under way was asked, which may have been too early
-    /// to see why.
+    /// `hungry` or `more` became true after the claim under way was sent. That claim may have been
+    /// too early to see why.
     since_asked: bool,
+    /// How long a lane keeps a slot.
     run_takes: RunTakes,
+    /// How long one message takes in a slot.
     message_takes: RunTakes,
 }
 
@@ -98,7 +100,7 @@ impl Default for WebhookClaims {
 }
 
 impl Claims {
-    /// Says once why lanes are claimed one by one, and once that they no longer are.
+    /// Logs once why lanes are claimed one by one, and once that they no longer are.
     pub(super) fn say_refused(&mut self, refused: Option<&StoreError>) {
         let before = std::mem::replace(&mut self.singly, refused.is_some());
         match refused {
@@ -116,7 +118,7 @@ impl Claims {
             look: true,
             under_way: false,
             asked: now,
-            // The first look is a full sweep.
+            // The first claim is a sweep.
             last_sweep: now.checked_sub(POLL_IDLE).unwrap_or(now),
             ask_all_at: now,
             last_found: now,
@@ -132,7 +134,8 @@ impl Claims {
         self.look = true;
     }
 
-    /// The next sweep asks all dry lanes: what the news told of some of them was not read.
+    /// Makes the next sweep ask all idle lanes. Needed if a lane that a tail read has named could
+    /// not be read.
     pub(super) fn ask_all(&mut self) {
         self.ask_all_at = self.last_sweep;
     }
@@ -142,7 +145,7 @@ impl Claims {
         self.last_found = now;
     }
 
-    /// Whether there was none to claim lately.
+    /// Whether there was no lane to claim lately.
     pub(super) fn find_nothing(&self, now: Instant) -> bool {
         now.duration_since(self.last_found) > FIND_NOTHING
     }
@@ -151,42 +154,43 @@ impl Claims {
         self.under_way
     }
 
-    /// When to see whether a webhook that may have more due lanes has room for them now.
+    /// When to check next whether a webhook that may have more due lanes has room for them. `None`
+    /// if there is no such webhook, or a claim is under way.
     pub(super) fn next_room(&self) -> Option<Instant> {
         let hungry = self.webhooks.values().any(|webhook| webhook.hungry);
         (hungry && !self.under_way).then(|| (self.room_looked_at + ROOM_EVERY).max(self.not_before))
     }
 
-    /// Whether a webhook has more lanes due than are claimed, as far as one knows.
+    /// Whether a webhook has more lanes due than are claimed, as far as is known.
     pub(super) fn more(&self, webhook_id: i64) -> bool {
         self.webhooks.get(&webhook_id).is_some_and(|webhook| webhook.more)
     }
 
-    /// A lane of this webhook is due in the database, for this worker or another one.
+    /// A lane of this webhook was given back: it is due in the database, for any worker.
     pub(super) fn released(&mut self, webhook_id: i64) {
         let webhook = self.webhooks.entry(webhook_id).or_default();
         webhook.more = true;
         webhook.since_asked = true;
     }
 
-    /// Asks for lanes of this webhook.
+    /// Makes the next claim ask for lanes of this webhook.
     pub(super) fn ask(&mut self, webhook_id: i64) {
         let webhook = self.webhooks.entry(webhook_id).or_default();
         webhook.hungry = true;
         webhook.since_asked = true;
     }
 
-    /// How long a lane of a webhook keeps its slot.
+    /// How long a lane of a webhook keeps its slot; zero if nothing is known yet.
     pub(super) fn run_takes(&self, webhook_id: i64) -> Duration {
         self.webhooks.get(&webhook_id).map(|webhook| webhook.run_takes.mean()).unwrap_or_default()
     }
 
-    /// How long a message of a webhook takes in its slot.
+    /// How long a message of a webhook takes in its slot; zero if nothing is known yet.
     pub(super) fn message_takes(&self, webhook_id: i64) -> Duration {
         self.webhooks.get(&webhook_id).map(|webhook| webhook.message_takes.mean()).unwrap_or_default()
     }
 
-    /// A lane of a webhook has had a slot for so long, and sent so many messages.
+    /// A lane of a webhook has kept a slot for `took`, and sent `sent` messages.
     pub(super) fn ran(&mut self, webhook_id: i64, sent: usize, took: Duration) {
         let webhook = self.webhooks.entry(webhook_id).or_default();
         webhook.run_takes.note(took);
@@ -195,7 +199,7 @@ impl Claims {
         }
     }
 
-    /// No claim before this instant: the last one failed.
+    /// No claim begins before this instant. It lies ahead if the last one failed.
     pub(super) fn not_before(&self) -> Instant {
         self.not_before
     }
@@ -213,7 +217,7 @@ impl Claims {
 }
 
 impl Engine {
-    /// Asks for lanes, if anything may be due and there is room.
+    /// Starts a claim, if anything may be due and there is room. Has idle lanes asked, too.
     pub(super) fn start_claim(&mut self, now: Instant) {
         if self.claims.under_way || now < self.claims.not_before {
             return;
@@ -221,7 +225,7 @@ impl Engine {
         let sweep = now.duration_since(self.claims.last_sweep) >= POLL_IDLE;
         let look = self.claims.look || sweep;
         if look {
-            // No claim finds what held lanes owe again.
+            // A claim does not find what held lanes owe. Tail reads and reads do.
             let many = self.dry.len() > ASK_EACH;
             if many {
                 self.look_for_news(now, if sweep { Look::Sweep } else { Look::BesideClaim });
@@ -245,7 +249,7 @@ impl Engine {
         if wants.is_empty() {
             return;
         }
-        // A batch at once, but no more rows in all than without.
+        // Read a whole batch at once, but in all no more rows than without batches.
         let batches = wants.iter().filter_map(|want| self.targets.get(&want.webhook_id));
         let batch = batches.map(|target| target.settings.batch_size).max().unwrap_or_default();
         let lanes: usize = wants.iter().map(|want| want.slots).sum();
@@ -257,14 +261,14 @@ impl Engine {
         self.claims.asked = now;
         let token = self.claims.next_token();
         let (store, worker) = (self.store.clone(), self.worker);
-        // Looks from the beginning find lanes of workers that are gone, too.
+        // A claim that begins at the beginning (a sweep) also takes lanes of gone workers.
         let all = wants.iter().any(|want| want.due_after == DueAfter::Beginning);
         self.operations.spawn(async move {
             let claimed = store.claim_lanes(worker, token, &wants, all, limits).await;
             match claimed {
-                // One lane may be why: the others are to be had without it. What this second call
-                // did is what counts from here on. Had the first one done anything, though, its
-                // lanes would be lost: then it must fail.
+                // One lane may be the reason. The others are claimed without it. From here on only
+                // this second answer counts. So the first call must have done nothing for certain:
+                // lanes that it had claimed would be lost.
                 Err(error) if error.is_refusal() && error.may_be_of_a_row() => {
                     let claimed = store.claim_lanes_singly(worker, token, &wants, all).await;
                     Done::Claimed { wants, claimed, refused: Some(error) }
@@ -274,12 +278,12 @@ impl Engine {
         });
     }
 
-    /// `look` is whether every webhook may have something new; the others are those whose last
-    /// claim came back full.
+    /// What to claim. `look`: whether any webhook may have something new. If not, only the hungry
+    /// ones are asked.
     fn wants(&mut self, look: bool, now: Instant) -> Vec<Want> {
-        // Lanes and bytes.
+        // Busy lanes and their bytes, by webhook.
         let mut held_by: HashMap<i64, (usize, usize)> = HashMap::new();
-        // Lanes that ran dry are held too, but send nothing.
+        // Idle lanes are held too, but send nothing.
         for lane in self.lanes.values().filter(|lane| lane.busy()) {
             let (lanes, bytes) = held_by.entry(lane.key.webhook_id).or_default();
             *lanes += 1;
@@ -289,7 +293,7 @@ impl Engine {
         let too_much = held_by.values().map(|(_, bytes)| bytes).sum::<usize>() > BYTES_MAX;
         let mut free = (self.config.concurrency * HELD_MAX).saturating_sub(held_in_all);
         if look {
-            // Also for those that have no room now: what came must not wait for the next sweep.
+            // Also webhooks that have no room now: what came must not wait for the next sweep.
             for id in self.targets.keys() {
                 self.claims.webhooks.entry(*id).or_default().hungry = true;
             }
@@ -312,11 +316,12 @@ impl Engine {
                 continue;
             }
             let most = limit + ahead;
-            // As many as are free at most, so that some always are, however many webhooks hang.
+            // A webhook may hold no more lanes than are free, but always `FLOOR`. So some stay
+            // free, however many webhooks hang.
             let room = most.min(free.max(FLOOR)).saturating_sub(held);
-            // Small claims cost as much as large ones: wait until a part of the room is free. But
-            // one lane is taken now and then, to see whether any is due: then others give way to
-            // it.
+            // A small claim costs as much as a large one, so wait until a part of the room is free.
+            // Without room, a sweep takes a single lane, to learn whether any is due. If one is
+            // due, lanes of this worker yield to it.
             let probe = claims.sweep && !claims.more;
             let room = if room > 0 && (room >= ahead / 3 || held <= FLOOR) {
                 room
@@ -354,7 +359,8 @@ impl Engine {
         for want in wants {
             let claims = self.claims.webhooks.entry(want.webhook_id).or_default();
             match full_until.get(&want.webhook_id) {
-                // From the lanes themselves and not from the clock, or a backlog would be skipped.
+                // By the lanes' own `due_at`, not by the clock: otherwise a backlog would be
+                // skipped.
                 Some((count, due_at)) if *count >= want.slots => {
                     claims.hungry = true;
                     claims.more = true;
@@ -370,15 +376,15 @@ impl Engine {
         self.looked(self.claims.asked, now);
     }
 
-    /// Takes in a lane that is this worker's from now on.
+    /// Takes in a lane that this worker has claimed.
     pub(super) fn take_in(&mut self, mut lane: Lane) {
         let key = lane.key;
         lane.recurring = self.retired.lately(key, Instant::now());
         if let Some(known) = self.lanes.get_mut(&key)
             && known.running()
         {
-            // An operator has released the lane, say, while a request of it is under way: that one
-            // must end first.
+            // A request of an earlier claim is under way, for example after an operator has
+            // released the lane. That request must end first.
             known.stop_run();
             known.phase = Phase::Released;
             self.successors.insert(key, lane);
@@ -388,7 +394,7 @@ impl Engine {
         self.advance(key);
     }
 
-    /// Lanes were claimed by a look at what was told.
+    /// A look at named messages has claimed these lanes.
     pub(super) fn on_lanes_claimed(&mut self, claimed: Vec<ClaimedLane>) {
         if !claimed.is_empty() {
             let now = Instant::now();
@@ -400,9 +406,9 @@ impl Engine {
         }
     }
 
-    /// A claim failed. Without effect: ask again, a little later. Where that is not certain it may
-    /// have taken lanes that this worker would never hear of: under a new incarnation they are
-    /// released with the rest.
+    /// A claim failed. If it did nothing for certain, claim again a little later. Otherwise it may
+    /// have claimed lanes that this worker would never hear of: then the worker starts over, and
+    /// the new incarnation releases them with the rest.
     pub(super) fn on_claim_failed(&mut self, error: StoreError) -> Result<(), WorkerError> {
         if !error.is_refusal() || error.is_not_registered() {
             return Err(WorkerError::Store(error));
@@ -420,8 +426,9 @@ impl Engine {
         Ok(())
     }
 
-    /// A statement failed: how long to wait before the next try. Said once, until one succeeds; and
-    /// seldom, since of several statements one may fail each time.
+    /// A statement failed. Returns how long to wait before the next try: 100 ms at first, at most
+    /// 1.6 s. Logs only the first failure until a statement succeeds, and not too often, since one
+    /// of several statements may fail each time.
     pub(super) fn trouble(&mut self, error: &StoreError, what: &str) -> Duration {
         if self.trouble == 0
             && let Some(left_out) = self.trouble_said.say(Instant::now())

@@ -1,13 +1,15 @@
 //! Steps of the database's clock.
 //!
-//! Promised: a lane that is ready can be claimed within about a second, and one that waits after a
-//! failure waits about as long as it was to, whatever the database's clock does. `due_at` is
-//! written with that clock; when it is stepped back, what was ready lies in the future. So the
-//! lanes that are due later are looked through all the time, some at a time, and the rule of
-//! `repair_due_at` is applied to them.
+//! Promised, whatever that clock does: a ready lane can be claimed within about a second, and a
+//! lane that waits after a failure waits about as long as it should.
 //!
-//! Nothing is concluded from the clock itself: a step may come while no worker runs, and a
-//! transaction that was open across it may commit any time later.
+//! `due_at` is written with the database's clock. If the clock is stepped back, the `due_at` of
+//! ready lanes lies in the future. So each worker goes through the lanes that are due later, some
+//! at a time and again and again, and applies the rule of `repair_due_at` to them: a lane is due at
+//! most `wait_seconds` from now.
+//!
+//! The clock itself is not watched. A step may come while no worker runs. A transaction that was
+//! open during a step may commit at any time later.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,17 +18,17 @@ use tracing::{debug, warn};
 use super::session::Signals;
 use crate::store::{AheadOf, Store};
 
-/// Between two looks.
+/// The pause between two looks.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How many lanes one look looks at. Where more wait, one round takes several looks.
+/// How many lanes one look covers. If more are due later, one round takes several looks.
 const LANES: i32 = 10_000;
 
-/// Looks after the lanes that are due later; never returns.
+/// Repairs lanes that are due later than they should be; never returns.
 pub(super) async fn watch(store: Store, signals: Arc<Signals>) {
     let mut after = AheadOf::BEGINNING;
-    // The clock may have been stepped while nobody looked: the first round is made without a pause,
-    // and so is every round that finds something.
+    // The first round makes no pause: the clock may have been stepped while no worker ran. After a
+    // look that repairs something, the rest of the round makes no pause either.
     let mut hurry = true;
     loop {
         match store.repair_due_at(after, LANES).await {
@@ -42,7 +44,7 @@ pub(super) async fn watch(store: Store, signals: Arc<Signals>) {
                 after = correction.next.unwrap_or(AheadOf::BEGINNING);
                 hurry &= correction.next.is_some();
             }
-            // Tried again soon; the session says if the database is gone.
+            // It is tried again soon. If the database is gone, the session notices it.
             Err(error) => {
                 debug!(%error, "could not look at the lanes that are due later");
                 tokio::time::sleep(LOOK).await;

@@ -1,7 +1,9 @@
-//! Lanes that ran dry: held on for a while where messages keep arriving, then retired.
+//! Idle lanes ("dry" in the code): kept for a while if messages keep arriving, then removed
+//! ("retired" in the code).
 //!
-//! A lane's row goes only when the database has found that nothing is owed; until then the lane
-//! stays claimed, is read on, and is tried again, a little later each time.
+//! A lane's row is deleted only after the database has found that nothing is owed. Until then the
+//! lane stays claimed and is read. If it could not be removed, its removal is tried again, each
+//! time a little later.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,47 +16,49 @@ use super::{
 };
 use crate::{domain::lane::LaneKey, store::LaneState};
 
-/// How long a lane where messages keep arriving is held after it ran dry. Deleting its row and
-/// making it anew costs three statements' share, and leaves versions that later looks walk over
-/// while an old snapshot is held.
+/// How long an idle lane is kept if messages keep arriving. If its row is deleted and made again,
+/// that costs its share of three statements. It also leaves row versions, which later looks walk
+/// over while an old snapshot is held.
 const HOLD_DRY: Duration = Duration::from_secs(3);
 
-/// How long a lane that runs dry now and then stays with this worker while there are others: then
-/// anybody may have it. Each change of hands leaves versions of the lane's row.
+/// If there are other workers: how long a recurring lane stays with this one. After that it is
+/// removed as soon as it is idle, and any worker may have it. Each change of worker leaves versions
+/// of the lane's row.
 const HOLD_CLAIM: Duration = Duration::from_mins(1);
 
-/// The same while one of them is a newcomer, or lanes wait for a slot, or half of the slots are in
-/// use.
+/// The same, while another worker is new, or lanes wait for a slot, or more than half of the slots
+/// are in use.
 const HOLD_CLAIM_SPREADING: Duration = Duration::from_secs(10);
 
-/// After how long it is tried again to retire one that is held for that long, and owed something
-/// again the last time.
+/// If a lane was held that long, but owed something again when it was to be removed: when to try
+/// again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long another worker is a newcomer.
+/// How long another worker counts as new.
 const NEWCOMER_FOR: Duration = Duration::from_mins(1);
 
-/// How many dry lanes are held at most.
+/// The most idle lanes that are kept.
 const HOLD_DRY_MAX: usize = 1024;
 
-/// How many lanes are held at most because their stripe is taken; beyond that their rows wait, not
-/// this worker.
+/// The most lanes that are kept because their stripe is taken. Beyond that, lanes are released, and
+/// wait in their rows.
 const STRIPE_TAKEN_MAX: usize = 512;
 
-/// How long a retired lane is remembered, to see that messages keep arriving.
+/// How long a removed lane is remembered. If it is claimed again in that time, messages keep
+/// arriving.
 const REMEMBER: Duration = Duration::from_secs(3);
 
-/// How many retired lanes are remembered at most: the latest.
+/// The most removed lanes that are remembered: the latest ones.
 const REMEMBER_MAX: usize = 4096;
 
-/// How often dry lanes are looked through for those to retire.
+/// How often idle lanes are checked for those to remove.
 const RETIRE_EVERY: Duration = Duration::from_millis(20);
 
-/// Lanes that were retired lately.
+/// Lanes that were removed lately.
 #[derive(Default)]
 pub(super) struct Retired {
     at: HashMap<LaneKey, Instant>,
-    /// In the order of their retirement; a lane that was retired twice stands here twice.
+    /// In the order of removal. A lane that was removed twice stands here twice.
     order: VecDeque<(LaneKey, Instant)>,
 }
 
@@ -78,7 +82,7 @@ impl Retired {
 }
 
 impl Engine {
-    /// A lane owes nothing that is known: it is held, or retired.
+    /// A lane owes nothing that is known: keeps it as an idle lane, or removes it.
     pub(super) fn ran_dry(&mut self, key: LaneKey) {
         let Some(lane) = self.lanes.get(&key) else { return };
         let now = Instant::now();
@@ -90,15 +94,16 @@ impl Engine {
         }
         let told = lane.read_at.is_some_and(|read_at| self.news.tells_since(read_at, now));
         self.dry_until(key, now + HOLD_DRY);
-        // While publishers notify, what came while the lane was sending has woken nobody who could
-        // read it.
+        // Read it once more, unless tail reads have told of everything since it was read. While
+        // publishers notify, a message that came during the burst may have woken no worker that
+        // could read it.
         if !(told && self.pace.polling(now)) {
             self.read_on(key);
         }
     }
 
-    /// How long a lane that runs dry now and then stays with this worker: for ever, unless there
-    /// are others.
+    /// How long a recurring lane stays with this worker. `None`: for ever, since there are no other
+    /// workers.
     fn hold_claim(&self, now: Instant) -> Option<Duration> {
         let newcomer = self.signals.newcomer()?;
         let spreading = now.duration_since(newcomer) < NEWCOMER_FOR
@@ -107,7 +112,7 @@ impl Engine {
         Some(if spreading { HOLD_CLAIM_SPREADING } else { HOLD_CLAIM })
     }
 
-    /// A lane owes nothing that is known: retire it at `retire_at`.
+    /// Keeps a lane as an idle lane, to be removed at `retire_at`.
     pub(super) fn dry_until(&mut self, key: LaneKey, retire_at: Instant) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if retire_at <= Instant::now() {
@@ -119,6 +124,7 @@ impl Engine {
         self.next_retire.get_or_insert_with(|| Instant::now() + RETIRE_EVERY);
     }
 
+    /// Begins to remove a lane. The next settle does it.
     pub(super) fn retire(&mut self, key: LaneKey) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         lane.phase = Phase::Retiring;
@@ -129,7 +135,7 @@ impl Engine {
         self.gathered.retire(key);
     }
 
-    /// Retires the dry lanes whose time has come.
+    /// Removes the idle lanes whose time has come.
     pub(super) fn retire_dry(&mut self, now: Instant) {
         if self.next_retire.is_none_or(|at| now < at) {
             return;
@@ -140,7 +146,7 @@ impl Engine {
                 Some(Phase::Dry { .. }) => {
                     self.dry.insert(key);
                 }
-                // It has become something else meanwhile.
+                // It is not idle any more.
                 _ => {}
             }
         }
@@ -156,13 +162,13 @@ impl Engine {
         self.retired.add(key, Instant::now());
     }
 
-    /// A lane was not retired: its stripe is taken, or it owes something.
+    /// A lane was not removed: its stripe is taken, or it owes something.
     pub(super) fn on_not_retired(&mut self, key: LaneKey) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if !matches!(lane.phase, Phase::Retiring) {
             return;
         }
-        // Where it owes something again, messages keep arriving.
+        // If it owes something again, messages keep arriving.
         lane.recurring = true;
         lane.kept_at = Some(Instant::now());
         if self.draining || lane.has_messages() {
@@ -171,7 +177,7 @@ impl Engine {
         }
         let wait = lane.next_retire_wait();
         if wait >= RETIRE_WAIT_MAX && self.dry.len() >= STRIPE_TAKEN_MAX {
-            // A long transaction may hold the stripes of any number of lanes, which must not fill
+            // A long transaction may hold the stripes of any number of lanes. They must not fill
             // this worker.
             self.release(key, LaneState::Waiting(RETIRE_WAIT_MAX));
             return;
@@ -180,7 +186,7 @@ impl Engine {
         self.read_on(key);
     }
 
-    /// Reads the lanes that ran dry and are held, for something new.
+    /// Has all idle lanes read, for something new.
     pub(super) fn read_dry(&mut self) {
         let keys: Vec<LaneKey> = self.dry.iter().copied().collect();
         for key in keys {
@@ -205,7 +211,7 @@ mod tests {
         assert!(retired.lately(key(10_000 - 4096), start));
         assert_eq!((retired.at.len(), retired.order.len()), (REMEMBER_MAX, REMEMBER_MAX));
 
-        // Retired again: the first time is forgotten, not the second.
+        // Removed again: only the first time is forgotten.
         let later = start + Duration::from_millis(2_999);
         retired.add(key(9_999), later);
         let end = start + REMEMBER;

@@ -1,9 +1,8 @@
 //! The engine: one task that knows every lane this worker holds, and decides what happens next.
 //!
-//! Senders report to it, statements to the database run beside it, and nothing it does waits: so
-//! its state needs no lock, and every decision is made in one place. What it promises is DESIGN's:
-//! a lane's messages go out one after another, and a lane is given up before anybody else may have
-//! it.
+//! Bursts report to it, and statements run beside it. The engine waits for none of them. So its
+//! state needs no lock, and every decision is made in one place. It keeps two promises: a lane's
+//! messages are sent one after another, and a lane is given up before another worker may have it.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -43,10 +42,10 @@ use crate::{
     telemetry::LogThrottle,
 };
 
-/// How many webhooks' settings are read anew at most after, notified or not.
+/// Reload all webhook settings at least this often, even if no notification arrived.
 const REFRESH_TARGETS: Duration = Duration::from_secs(10);
 
-/// What the engine is made of.
+/// The state of the engine.
 pub(super) struct Engine {
     pub(super) store: Store,
     pub(super) worker: Uuid,
@@ -55,55 +54,58 @@ pub(super) struct Engine {
     pub(super) sender: Arc<Sender>,
     pub(super) signals: Arc<Signals>,
     pub(super) events: mpsc::UnboundedReceiver<RunEvent>,
-    /// What is heard on the session: no task stands between it and the engine.
+    /// Notifications, straight from the session's connection.
     pub(super) notices: mpsc::Receiver<Notice>,
     pub(super) runs: JoinSet<()>,
     pub(super) operations: JoinSet<Done>,
     pub(super) targets: Targets,
     pub(super) lanes: HashMap<LaneKey, Lane>,
-    /// Lanes that became this worker's while a request of an earlier claim is under way, and wait
-    /// for its end.
+    /// Lanes that were claimed again while a request of their earlier claim is under way. They wait
+    /// for the end of that request.
     pub(super) successors: HashMap<LaneKey, Lane>,
     /// Lanes that wait for a slot, by webhook.
     pub(super) queued: HashMap<i64, VecDeque<LaneKey>>,
-    /// Webhooks with lanes that wait, in the order of their turns.
+    /// Webhooks with lanes that wait for a slot, in the order of their turns (round robin).
     pub(super) turns: VecDeque<i64>,
-    /// When to look at whose turn is over, while lanes wait.
+    /// While lanes wait for a slot: when to check next which bursts have used up their time slice.
     pub(super) next_turns: Option<Instant>,
     pub(super) slots: Slots,
     pub(super) claims: Claims,
     pub(super) gathered: Gathered,
     pub(super) locked: Locked,
+    /// Lanes whose next messages are to be read.
     pub(super) to_read: Vec<LaneKey>,
-    /// When to read these.
+    /// When to read them.
     pub(super) read_due: Option<Instant>,
     pub(super) under_way: UnderWay,
-    /// Lanes in phase Dry, and some that were lately.
+    /// Idle lanes (phase `Dry`), and some that were idle a moment ago.
     pub(super) dry: BTreeSet<LaneKey>,
+    /// When to check next which idle lanes are to be removed.
     pub(super) next_retire: Option<Instant>,
     pub(super) news: News,
-    /// Lanes that were retired lately.
+    /// Lanes that were removed lately.
     pub(super) retired: Retired,
     pub(super) told: Told,
     pub(super) pace: Pace,
     targets_due: Instant,
     pub(super) draining: bool,
-    /// How many statements failed in a row; the first is logged, the wait grows.
+    /// How many statements failed in a row. Only the first failure is logged. Each one makes the
+    /// wait longer.
     pub(super) trouble: u32,
     pub(super) trouble_said: LogThrottle,
-    /// Whether to say that they succeed again.
+    /// Whether to log it when they succeed again.
     pub(super) tell_recovery: bool,
-    /// When it was said that a lane cannot be read.
+    /// When it was logged that a lane cannot be read.
     pub(super) unreadable_said: LogThrottle,
     pub(super) log: Log,
 }
 
-/// Statements that are under way, of which there is one at a time.
+/// Which statements are under way. Of each kind there is one at a time.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each may be true whatever the others are")]
 pub(super) struct UnderWay {
     pub(super) settle: bool,
-    /// Of what could not be written before.
+    /// A settle of outcomes that could not be written before.
     pub(super) settle_again: bool,
     pub(super) read: bool,
     pub(super) refresh: bool,
@@ -164,7 +166,8 @@ impl Engine {
         }
     }
 
-    /// Delivers until `shutdown`, then finishes what is in flight, settles and releases everything.
+    /// Delivers until `shutdown`. Then finishes the requests in flight, settles and releases
+    /// everything. Returns early if that takes longer than `shutdown_seconds`.
     pub(super) async fn run(&mut self, shutdown: &CancellationToken) -> Result<(), WorkerError> {
         let mut deadline = None;
         loop {
@@ -184,7 +187,7 @@ impl Engine {
             tokio::select! {
                 Some(event) = self.events.recv() => {
                     self.on_run_event(event);
-                    // Whatever else has arrived, so that one settle and one round of starts serve
+                    // Take in all that has arrived. Then one settle and one round of starts serve
                     // all of it.
                     while let Ok(event) = self.events.try_recv() {
                         self.on_run_event(event);
@@ -234,7 +237,7 @@ impl Engine {
         }
         self.gathered.shared_by(self.signals.workers());
         if self.draining {
-            // Other workers wait for the lanes.
+            // Other workers wait for these lanes.
             self.gathered.hasten();
         }
         self.start_read(now);
@@ -242,10 +245,12 @@ impl Engine {
         self.signals.in_flight.store(self.slots.used(), Ordering::Relaxed);
     }
 
+    /// When to wake up next, if nothing happens before.
     fn next_deadline(&self, deadline: Option<Instant>) -> Instant {
         let now = Instant::now();
         let look = if self.claims.under_way() || self.draining {
-            // The answer comes by itself; nothing is to be done before.
+            // The claim's answer wakes the engine; no look is due before. A worker that stops does
+            // not look.
             now + Duration::from_secs(1)
         } else {
             self.pace.next_look(now).max(self.claims.not_before())
@@ -285,7 +290,7 @@ impl Engine {
         }
     }
 
-    /// Something was heard on the session; all that has arrived with it is taken along.
+    /// A notification has arrived: takes in this one and all that wait behind it.
     fn on_notices(&mut self, first: Notice) {
         let now = Instant::now();
         let (mut told, mut wakes) = (Vec::new(), 0);
@@ -310,31 +315,31 @@ impl Engine {
     /// Something may be due.
     fn woken(&mut self, wakes: u32, now: Instant) {
         self.claims.look();
-        // For a lane that is to be retired, perhaps.
+        // It may be for a lane that is being removed: that lane goes on after the next settle.
         self.gathered.hasten();
         self.noticed(wakes, now);
     }
 
-    /// Publishers have sent `count` notices.
+    /// `count` notifications of published messages have arrived.
     pub(super) fn noticed(&mut self, count: u32, now: Instant) {
         let silence = self.pace.noticed(count, self.signals.publishing(), now);
         self.ask_for_silence(silence);
     }
 
-    /// A look that was asked for at `asked` was answered.
+    /// A look was answered. It was sent at `asked`.
     pub(super) fn looked(&mut self, asked: Instant, now: Instant) {
         let silence = self.pace.looked(asked, self.signals.publishing(), now);
         self.ask_for_silence(silence);
     }
 
-    /// Asks publishers for silence, if that is due.
+    /// Suppresses publishers' notifications, if `silence` says so.
     fn ask_for_silence(&mut self, silence: Silence) {
         if silence == Silence::Keep {
             return;
         }
         let store = self.store.clone();
         self.operations.spawn(async move {
-            // A failure costs speed and nothing else.
+            // If this fails, only speed suffers.
             if store.quiet(super::pace::SILENCE).await.is_ok() && silence == Silence::Begin {
                 let _ = store.announce_quiet().await;
             }
@@ -342,7 +347,7 @@ impl Engine {
         });
     }
 
-    /// Decides what an idle lane does next.
+    /// Decides what a lane does next that has nothing under way.
     pub(super) fn advance(&mut self, key: LaneKey) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let deliverable = self.targets.get(&key.webhook_id).is_some_and(|target| target.deliverable());
@@ -358,7 +363,7 @@ impl Engine {
             self.gathered.dead((key, lane.token), dead);
         }
         if lane.locked {
-            // Goes on when its outcomes are written.
+            // It goes on when its outcomes are written.
             lane.phase = Phase::Idle;
         } else if lane.has_messages() {
             lane.phase = Phase::Queued { since: Instant::now() };
@@ -380,7 +385,7 @@ impl Engine {
         self.operations.spawn(async move { Done::Targets(store.list_targets(&defaults).await) });
     }
 
-    /// The webhooks were read: take them in.
+    /// Takes in the webhooks that were read; `None` if reading them failed.
     pub(super) fn on_targets(&mut self, current: Option<Vec<crate::domain::target::TargetRow>>) {
         self.under_way.refresh = false;
         let Some(current) = current else {
@@ -395,12 +400,12 @@ impl Engine {
             self.disable_unusable(unusable);
         }
         let longest = self.targets.values().map(|target| target.lease()).max().unwrap_or_default();
-        // Never below what a webhook without a policy needs: the first one to come must not wait
-        // for a longer lease.
+        // Never less than a webhook with the default timeout needs. So the first such webhook need
+        // not wait for a longer lease.
         self.signals.want_lease(longest.max(super::target::lease(self.delivery.timeout())));
         self.claims.forget_except(&self.targets);
         self.claims.look();
-        // Queued lanes of webhooks that stopped are released when their turn comes; make that now.
+        // Release the lanes of webhooks that stopped now, not only when they get a slot.
         let stopped: Vec<LaneKey> = self
             .lanes
             .values()

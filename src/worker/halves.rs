@@ -1,8 +1,8 @@
-//! A call for many rows, of which one may make all of it fail.
+//! Halving: a call for many items, if one of them may make all of it fail.
 
 use crate::store::StoreError;
 
-/// What a call for many gave.
+/// What a call for many items has given.
 pub(super) struct Halved<T, R> {
     /// The answers.
     pub(super) answers: Vec<R>,
@@ -10,11 +10,11 @@ pub(super) struct Halved<T, R> {
     pub(super) failed: Vec<(T, StoreError)>,
 }
 
-/// Calls for all items at once. Where one of them may be why that fails, as `of_an_item` says,
-/// calls for each half, and so on down to single items.
+/// Calls for all items at once. If that fails, and one item may be the reason (`of_an_item`), calls
+/// for each half, and so on down to single items.
 ///
 /// # Errors
-/// The first error that no single item explains. What the calls before it gave is lost.
+/// The first error that no single item explains. The answers of earlier calls are lost then.
 pub(super) async fn in_halves<T: Clone, R, F>(
     items: Vec<T>,
     of_an_item: impl Fn(&StoreError) -> bool,

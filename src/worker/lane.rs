@@ -12,18 +12,19 @@ use crate::{
     store::{ClaimedLane, Follower, HeldLane, LaneChange, LaneState, Owed, OwedMessage, ReadLane},
 };
 
-/// The longest wait between two tries to retire a lane whose stripe is taken.
+/// The longest wait between two tries to remove a lane whose stripe is taken.
 pub(super) const RETIRE_WAIT_MAX: Duration = Duration::from_millis(250);
 
-/// The first such wait.
+/// The wait after the first try.
 const RETIRE_WAIT_MIN: Duration = Duration::from_millis(4);
 
-/// How many messages, and bytes of payload, a lane holds at most because publishers told it. Beyond
-/// that it is read when it has sent these: it must not fill this worker while its receiver is slow.
+/// A busy lane takes in followers (messages that a notification has named) only while it holds
+/// fewer messages and bytes of payload than this. Further ones are read when it has sent these. So
+/// it does not fill this worker while its receiver is slow.
 const FOLLOWERS_MAX: usize = 16;
 const FOLLOWERS_BYTES_MAX: usize = 64 << 10;
 
-/// A lane that this worker holds, as it knows it.
+/// A held lane, as its worker knows it.
 pub(super) struct Lane {
     pub(super) key: LaneKey,
     pub(super) token: i64,
@@ -31,34 +32,34 @@ pub(super) struct Lane {
     pub(super) generation: i32,
     /// Failed attempts of the head.
     pub(super) failures: u32,
-    /// The message that they belong to, where they came with the claim: another head has none.
+    /// The message that `failures` belongs to. For any other head they count as none.
     failed_head: Option<i64>,
     /// The last message that has left the lane.
     pub(super) position: i64,
-    /// Messages that have left the lane since its row's position was written.
+    /// How many messages have left the lane since its row's position was written.
     unsaved: usize,
     /// The last message that was read.
     read_to: i64,
-    /// When it was read on the last time, since its claim.
+    /// When the last read since its claim was sent; `None` if there was none.
     pub(super) read_at: Option<Instant>,
-    /// What was read and is not under way.
+    /// Messages that were read and are not in a burst.
     queue: VecDeque<OwedMessage>,
-    /// Bytes of payload that were read and have not left the worker.
+    /// Bytes of payload in this worker: what was read and has not left it.
     bytes: usize,
     /// Whether the database may hold more than was read.
     pub(super) more: bool,
     pub(super) reading: Reading,
     pub(super) phase: Phase,
-    /// When its latest run began, or it was claimed.
+    /// When its latest burst began; before the first one, when it was claimed.
     pub(super) run_began: Instant,
-    /// Whether messages keep arriving, since it was retired shortly before its claim, or was to be
-    /// retired and was not: then it is held on when it runs dry.
+    /// Whether messages keep arriving. They do if its row was removed shortly before its claim, or
+    /// if a removal found that it still owes something. Then the lane is kept when it is idle.
     pub(super) recurring: bool,
-    /// When it was to be retired and was not, the last time.
+    /// When a try to remove it last failed.
     pub(super) kept_at: Option<Instant>,
-    /// The wait before the next try to retire it.
+    /// The wait before the next try to remove it.
     retire_wait: Duration,
-    /// Whether something of it could not be written because its row is locked: then no run starts.
+    /// Whether some of its outcomes could not be written (`locked`). Then no burst starts.
     pub(super) locked: bool,
 }
 
@@ -66,54 +67,55 @@ pub(super) struct Lane {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
     No,
-    /// The next read takes it along.
+    /// The next read includes it.
     Wanted,
     UnderWay,
     /// A read is under way, and another one must follow it.
     Again,
 }
 
-/// What is to be done about a message that a lane is said to owe.
+/// What is to be done about a message that a held lane is said to owe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owes {
-    /// Nothing: it was read, or is about to be found.
+    /// Nothing: it was read already.
     Known,
-    /// It was taken in.
+    /// Nothing more: the lane has taken it in.
     TakenIn,
-    /// It is to be read on now.
+    /// Read the lane now.
     ReadNow,
-    /// It sends, and is read on when it has sent what it has.
+    /// Nothing now: the lane has something to send, and is read again after that.
     ReadLater,
-    /// Its retirement finds it, and should come soon.
+    /// The lane is being removed. The removal finds the message, and should come soon.
     Retire,
 }
 
 /// What a held lane is doing.
 pub(super) enum Phase {
-    /// Nothing: to be decided.
+    /// Nothing is under way: the engine decides what is next. (Not an idle lane: that is `Dry`.)
     Idle,
     /// Waits for a slot.
     Queued {
         /// Since when.
         since: Instant,
     },
-    /// Has a slot.
+    /// Has a slot: a burst is under way.
     Running {
-        /// Messages of the run that are not reported yet.
+        /// Messages of the burst that are not reported yet.
         left: usize,
-        /// Half the run's length: below it, the next messages are read.
+        /// Half of the burst's messages. When no more than this are left, the next messages are
+        /// read.
         low: usize,
-        /// Tells the run to end early.
+        /// Tells the burst to end early.
         end: Arc<End>,
     },
-    /// Released by the report that ended its run; forgotten at the run's end.
+    /// Was given up while its burst was under way. It is forgotten when the burst ends.
     Released,
-    /// Owes nothing that is known: read on until then, and retired at that instant.
+    /// An idle lane: it owes nothing that is known. It is kept and read until it is removed.
     Dry {
-        /// When to retire it.
+        /// When to remove it.
         retire_at: Instant,
     },
-    /// Its retirement is under way.
+    /// Its row is being removed.
     Retiring,
 }
 
@@ -157,12 +159,13 @@ impl Lane {
         }
     }
 
-    /// Takes in what was read on. Says whether anything new came.
+    /// Takes in what a read has returned. Says whether anything new came.
     pub(super) fn read(&mut self, read: ReadLane) -> bool {
         self.reading = Reading::No;
         if read.generation != self.generation {
             if matches!(self.phase, Phase::Running { .. } | Phase::Released | Phase::Retiring) {
-                // What is under way must be settled first, or it would be sent twice.
+                // A replay has lowered the position. What is under way must be settled first:
+                // otherwise it would be sent twice.
                 self.more = true;
                 return false;
             }
@@ -176,9 +179,9 @@ impl Lane {
         self.read_to > before
     }
 
-    /// A look has found a message that follows in the lane: takes it in where nothing that the lane
-    /// owes can lie between, and it holds no more than it may. Otherwise says what is to be done
-    /// about it.
+    /// A look has found a follower: a new message of this held lane. Takes it in, if nothing that
+    /// the lane owes can lie between, and if the lane does not hold too much. Otherwise says what
+    /// is to be done about it.
     pub(super) fn follow(&mut self, follower: Follower) -> Owes {
         let full = self.queue.len() >= FOLLOWERS_MAX || self.bytes >= FOLLOWERS_BYTES_MAX;
         let next = follower.generation == self.generation
@@ -194,7 +197,7 @@ impl Lane {
         }
     }
 
-    /// The lane is said to owe this message.
+    /// The lane is said to owe this message. Says what is to be done about it.
     pub(super) fn owes(&mut self, message_id: i64) -> Owes {
         if message_id <= self.read_to {
             return Owes::Known;
@@ -205,13 +208,13 @@ impl Lane {
             _ => self.more = true,
         }
         if self.reading == Reading::UnderWay {
-            // It may have begun too early to see this.
+            // The read under way may have begun too early to see this message.
             self.reading = Reading::Again;
         }
         Owes::ReadLater
     }
 
-    /// How to name the lane to the store; reading goes on after what was read last.
+    /// Names the lane for the store. Reading goes on after the last message that was read.
     pub(super) fn held(&self) -> HeldLane {
         HeldLane { key: self.key, token: self.token, position: self.read_to, generation: self.generation }
     }
@@ -223,13 +226,13 @@ impl Lane {
     }
 
     /// Whether more than `limit` messages have left the lane since its row's position was written.
-    /// Reading begins at that position after a crash, and looks for leftovers do at retirement:
-    /// what lies behind it is walked over.
+    /// After a crash reading begins at that position, and a removal begins there to look for what
+    /// is owed. Both walk over what has left the lane since.
     pub(super) fn unsaved(&self, limit: usize) -> bool {
         self.unsaved > limit
     }
 
-    /// How to write the lane's row.
+    /// What to write to the lane's row.
     pub(super) fn change(&mut self, state: LaneState, last_error: Option<String>) -> LaneChange {
         self.unsaved = 0;
         let waits = matches!(state, LaneState::Waiting(_));
@@ -249,7 +252,8 @@ impl Lane {
         self.queue.front().map(OwedMessage::id)
     }
 
-    /// An attempt at a message failed. Says how many have, this one included.
+    /// An attempt at a message failed. Returns how many attempts at it have failed, this one
+    /// included.
     pub(super) fn failed(&mut self, message_id: i64) -> u32 {
         if self.failed_head != Some(message_id) {
             self.failures = 0;
@@ -259,7 +263,7 @@ impl Lane {
         self.failures
     }
 
-    /// The head, if the message itself is gone; removes it.
+    /// Takes out the head if its message was deleted.
     pub(super) fn pop_missing(&mut self) -> Option<i64> {
         match self.queue.front() {
             Some(OwedMessage::Missing(id)) => {
@@ -276,7 +280,7 @@ impl Lane {
         !self.queue.is_empty()
     }
 
-    /// Takes the messages of the next run.
+    /// Starts a burst: takes its messages, up to the first one that is missing.
     pub(super) fn start_run(&mut self) -> (Vec<Message>, Arc<End>) {
         let mut messages = Vec::with_capacity(self.queue.len());
         while let Some(OwedMessage::Present(_)) = self.queue.front() {
@@ -295,7 +299,7 @@ impl Lane {
         (messages, end)
     }
 
-    /// Puts back, in front, what a run did not send.
+    /// Puts back, in front, what a burst did not send.
     pub(super) fn put_back(&mut self, unsent: Vec<Message>) {
         for message in unsent.into_iter().rev() {
             self.queue.push_front(OwedMessage::Present(message));
@@ -303,8 +307,8 @@ impl Lane {
         self.bytes = self.queue.iter().map(size).sum();
     }
 
-    /// A request of the run has ended for `count` messages. Says whether the run is half through,
-    /// so that what comes next should be read.
+    /// A request of the burst has ended, for `count` messages. Says whether half of the burst is
+    /// over, so that the next messages should be read.
     pub(super) fn reported(&mut self, count: usize) -> bool {
         match &mut self.phase {
             Phase::Running { left, low, .. } => {
@@ -315,14 +319,14 @@ impl Lane {
         }
     }
 
-    /// Stops the run before its next request.
+    /// Stops the burst before its next request.
     pub(super) fn stop_run(&self) {
         if let Phase::Running { end, .. } = &self.phase {
             end.stop();
         }
     }
 
-    /// Ends the run before its next request if it began before that instant.
+    /// Makes the burst yield before its next request, if it began at `instant` or earlier.
     pub(super) fn give_way_if_since(&self, instant: Instant) {
         if let Phase::Running { end, .. } = &self.phase
             && self.run_began <= instant
@@ -341,12 +345,12 @@ impl Lane {
         self.bytes
     }
 
-    /// Whether a run is under way.
+    /// Whether a burst is under way.
     pub(super) fn running(&self) -> bool {
         matches!(self.phase, Phase::Running { .. } | Phase::Released)
     }
 
-    /// The stripe was taken, or something came in: when to try again. Each wait is longer than the
+    /// The lane was not removed: how long to wait before the next try. Each wait is longer than the
     /// last.
     pub(super) fn next_retire_wait(&mut self) -> Duration {
         let wait = self.retire_wait;

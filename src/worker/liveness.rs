@@ -1,24 +1,26 @@
 //! Whether this worker may still send.
 //!
-//! Other workers take over the lanes of a worker whose lock has been free for [`TAKEOVER_AFTER`],
-//! or whose heartbeat has stood still for its lease. So a worker sends only while its LISTEN
-//! connection, which holds the lock, answered a round trip that was sent less than [`ALIVE_FOR`]
-//! ago, and while its lease outlives the request. Both are counted on the monotonic clock from
-//! before the question was asked: that errs on the safe side, and no step of any clock can lengthen
-//! it.
+//! Another worker takes over this worker's lanes if its lock was free for [`TAKEOVER_AFTER`], or if
+//! its heartbeat stood still for its lease. So this worker sends only while both are true:
+//! - Its session, which holds the lock, answered a round trip that was sent less than [`ALIVE_FOR`]
+//!   ago.
+//! - Its lease lasts longer than the request can.
+//!
+//! Both are counted on the monotonic clock, from before the question was sent. So sending may stop
+//! too early, but never too late, and no step of any clock can lengthen it.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
-/// How long after it was sent an answered round trip proves that the lock is held.
+/// For how long, from when it was sent, an answered round trip proves that the lock is held.
 pub(super) const ALIVE_FOR: Duration = Duration::from_millis(700);
 
 /// How long a worker's lock must be free, without a break, before its lanes are taken over.
 pub(super) const TAKEOVER_AFTER: Duration = Duration::from_millis(1200);
 
-/// Until when this worker may send; shared between its heartbeat and its senders.
+/// Until when this worker may send. Its heartbeat and its bursts share this.
 #[derive(Debug)]
 pub(super) struct Liveness {
     origin: Instant,
@@ -28,7 +30,7 @@ pub(super) struct Liveness {
 }
 
 impl Liveness {
-    /// A worker that was just registered with `lease`, by questions asked at `asked`.
+    /// For a worker that was just registered with `lease`, by a question that was sent at `asked`.
     pub(super) fn new(asked: Instant, lease: Duration) -> Self {
         let liveness =
             Self { origin: asked, alive_until: AtomicU64::new(0), leased_until: AtomicU64::new(0) };
@@ -36,12 +38,13 @@ impl Liveness {
         liveness
     }
 
-    /// A round trip sent at `asked` was answered; with a lease, it wrote the worker's row.
+    /// A round trip that was sent at `asked` was answered. `lease` is what it wrote to the worker's
+    /// row, if it did.
     pub(super) fn answered(&self, asked: Instant, lease: Option<Duration>) {
         let asked = asked.saturating_duration_since(self.origin);
         self.alive_until.fetch_max(nanoseconds(asked + ALIVE_FOR), Ordering::Relaxed);
         if let Some(lease) = lease {
-            // Not a maximum: a shorter lease must count as soon as others may act on it.
+            // Not the maximum: a shorter lease must count as soon as other workers may act on it.
             self.leased_until.store(nanoseconds(asked + lease), Ordering::Relaxed);
         }
     }
@@ -92,8 +95,8 @@ mod tests {
             let now = origin + Duration::from_millis(at);
             let timeout = Duration::from_millis(timeout);
             if liveness.may_send(now, timeout) {
-                // The lock was held at the last answer at the earliest: nobody takes over before
-                // this.
+                // The lock was still held when the last answered round trip was sent. Nobody takes
+                // over before this.
                 prop_assert!(now < origin + Duration::from_millis(asked) + TAKEOVER_AFTER);
                 prop_assert!(now + timeout < origin + Duration::from_millis(written) + lease);
             }

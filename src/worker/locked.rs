@@ -1,9 +1,9 @@
-//! Outcomes that could not be written since somebody has locked the lane's row, or since PostgreSQL
-//! refuses the row.
+//! Outcomes that could not be written: somebody has locked the lane's row, or PostgreSQL refuses a
+//! row.
 //!
-//! Promised: they cost their lane alone. They are tried again, apart from all others, after 50 ms,
-//! then twice as long, up to 5 s. Until they are written, or the lane is lost, no run of the lane
-//! begins: so what waits here is bounded by one run a lane.
+//! Promised: they hold up their own lane alone. They are tried again, apart from all others, after
+//! 50 ms, then after twice as long each time, up to 5 s. Until they are written, or the lane is
+//! lost, no burst of the lane begins. So no more than one burst of each lane waits here.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use crate::store::{Claim, LaneOutcomes, Settlement};
 /// The first wait, and the longest one.
 const WAIT: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
 
-/// What one lane waits with.
+/// The outcomes of one lane that wait.
 struct Waiting {
     outcomes: LaneOutcomes,
     wait: Duration,
@@ -28,12 +28,12 @@ struct Waiting {
 #[derive(Default)]
 pub(super) struct Locked {
     lanes: BTreeMap<Claim, Waiting>,
-    /// Whether it was said that there are some.
+    /// Whether it was logged that some wait.
     told: bool,
 }
 
 impl Locked {
-    /// A claim's outcomes could not be written: they wait, a little longer each time.
+    /// A claim's outcomes could not be written: they wait, longer each time.
     pub(super) fn keep(&mut self, claim: Claim, outcomes: LaneOutcomes, why: &str, now: Instant) {
         if !self.told {
             self.told = true;
@@ -57,7 +57,7 @@ impl Locked {
         waiting.outcomes.add(later);
     }
 
-    /// Takes out of a settlement what belongs to lanes that wait here, and keeps it.
+    /// Takes out of a settlement what belongs to claims that wait here, and keeps it with them.
     pub(super) fn keep_back(&mut self, settlement: &mut Settlement) {
         for (claim, waiting) in &mut self.lanes {
             if let Some(outcomes) = settlement.remove(claim) {
@@ -76,14 +76,14 @@ impl Locked {
         self.lanes.is_empty()
     }
 
-    /// What is to be tried now. It goes on waiting, without its outcomes, until it is said what
-    /// became of them.
+    /// Takes the outcomes that are to be tried now. Their claims stay here until
+    /// [`Locked::settled`] or [`Locked::keep`] is called for them.
     pub(super) fn take_due(&mut self, now: Instant) -> Settlement {
         let due = self.lanes.iter_mut().filter(|(_, waiting)| waiting.due <= now);
         due.map(|(claim, waiting)| (*claim, std::mem::take(&mut waiting.outcomes))).collect()
     }
 
-    /// A claim's outcomes were written, or will never be. Gives those that came meanwhile.
+    /// A claim's outcomes were written, or will never be. Returns those that came meanwhile.
     pub(super) fn settled(&mut self, claim: Claim) -> LaneOutcomes {
         let outcomes = self.lanes.remove(&claim).map(|waiting| waiting.outcomes).unwrap_or_default();
         if self.lanes.is_empty() && std::mem::take(&mut self.told) {

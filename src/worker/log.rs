@@ -1,7 +1,7 @@
-//! The log of attempts: what has been tried and is not in it yet.
+//! The attempt log: attempts that are not written to the table `attempts` yet.
 //!
-//! Promised: the log holds up nothing. It is written beside the settles, and where that fails, or
-//! falls behind, requests are left out of it; how many is said when it goes on.
+//! Promised: the attempt log holds up nothing. It is written beside the settles. If writing fails
+//! or falls behind, attempts are left out. Once writing succeeds again, the worker says how many.
 
 use std::{
     collections::VecDeque,
@@ -14,37 +14,40 @@ use tracing::{info, warn};
 use super::{engine::Engine, halves::in_halves, operation::Done};
 use crate::store::{AttemptRow, StoreError};
 
-/// So many rows are worth a statement of their own.
+/// If this many rows wait, they get a statement of their own, and do not wait for the next settle.
 const MANY: usize = 256;
 
-/// How many rows one statement adds: it needs several times their memory.
+/// How many rows one statement adds. It needs several times their memory.
 const BATCH: usize = 512;
 
-/// The same where many wait: what part of them, so that a slow database is caught up with.
+/// If many rows wait, one statement adds this part of them (one in eight). So the log catches up
+/// with a slow database.
 const BATCH_PART: usize = 8;
 
-/// How many rows wait at most; later ones are left out.
+/// The most rows that may wait. Later ones are left out.
 const WAITING_MAX: usize = 50_000;
 
-/// How many statements in one batch may fail because of rows: more are no matter of single rows.
+/// How many statements of one batch may fail because of a row. If more fail, the reason is not
+/// single rows.
 const REFUSALS_MAX: usize = 64;
 
-/// The same while nothing is written: enough to come from a whole batch down to a single row.
-const REFUSALS_MAX_FAILING: usize = 12;
+/// The same after a batch of which nothing was written. Halving comes down to a single row of
+/// 32,768, more than a batch may hold.
+const REFUSALS_MAX_FAILING: usize = 16;
 
-/// How often it is said that rows are refused.
+/// How often it is logged that rows are refused.
 const SAY_REFUSED_EVERY: Duration = Duration::from_mins(1);
 
-/// What is to be written to the log.
+/// Rows for the attempt log.
 #[derive(Default)]
 pub(super) struct Log {
     waiting: VecDeque<AttemptRow>,
     under_way: bool,
-    /// Whether the last write to it failed.
+    /// Whether nothing of the last batch was written.
     fails: bool,
-    /// How many rows were left out since one was written.
+    /// How many rows were left out and not reported yet.
     left_out: usize,
-    /// How many rows were refused since that was said, and when it was.
+    /// How many rows were refused and not reported yet, and when the last report was.
     refused: usize,
     refused_said: Option<Instant>,
 }
@@ -54,7 +57,7 @@ pub(super) struct Logged {
     /// How many rows it had, and how many of them were written.
     rows: usize,
     written: usize,
-    /// Why others were not.
+    /// Why the others were not written.
     failure: Option<StoreError>,
 }
 
@@ -72,7 +75,7 @@ impl Log {
         self.waiting.is_empty() && !self.under_way
     }
 
-    /// Takes what the next statement adds, of which there is one at a time.
+    /// Takes the rows of the next statement. There is one statement at a time.
     fn begin(&mut self) -> Option<Vec<AttemptRow>> {
         if self.under_way || self.waiting.is_empty() {
             return None;
@@ -82,9 +85,9 @@ impl Log {
         Some(self.waiting.drain(..count).collect())
     }
 
-    /// What became of a batch is known. Where nothing of it was written, as of the one before,
-    /// whatever waits is left out too: what locks the log, or fills its disk, may do so for long,
-    /// and must not fill the memory, or keep a worker from stopping.
+    /// A batch has ended. If nothing was written of two batches in a row, the rows that wait are
+    /// left out too. A locked table or a full disk may last long, and must neither fill the memory
+    /// nor keep a worker from stopping.
     fn logged(&mut self, Logged { rows, written, failure }: &Logged, now: Instant) {
         self.under_way = false;
         let failure = match failure {
@@ -117,7 +120,7 @@ impl Log {
         }
     }
 
-    /// Some rows of a batch were refused.
+    /// Some rows of a batch were refused: logs it, but not too often.
     fn say_refused(&mut self, rows: usize, error: &StoreError, now: Instant) {
         self.refused += rows;
         if self.refused_said.is_none_or(|said| now.duration_since(said) >= SAY_REFUSED_EVERY) {
@@ -129,14 +132,14 @@ impl Log {
 }
 
 impl Engine {
-    /// Writes to the log what waits for that.
+    /// Starts to write the rows that wait.
     pub(super) fn start_log(&mut self) {
         let Some(attempts) = self.log.begin() else { return };
         let (store, worker) = (self.store.clone(), self.worker);
         let most = if self.log.fails { REFUSALS_MAX_FAILING } else { REFUSALS_MAX };
         self.operations.spawn(async move {
             let (rows, written, refusals) = (attempts.len(), AtomicUsize::new(0), AtomicUsize::new(0));
-            // A row that PostgreSQL refuses costs itself alone.
+            // A row that PostgreSQL refuses is left out alone.
             let of_a_row = |error: &StoreError| {
                 error.may_be_of_a_row() && refusals.fetch_add(1, Ordering::Relaxed) < most
             };
@@ -158,8 +161,8 @@ impl Engine {
 
     pub(super) fn on_logged(&mut self, logged: &Logged) {
         self.log.logged(logged, Instant::now());
-        // A few that came meanwhile go with the next settle; many would only fill this worker until
-        // then.
+        // A few rows wait for the next settle. Many are written at once: they would fill this
+        // worker's memory until then.
         if self.log.waiting.len() >= MANY {
             self.start_log();
         }
@@ -199,7 +202,7 @@ mod tests {
         log.begin().map(|rows| rows.len())
     }
 
-    /// So many rows of so many were written.
+    /// `written` of the batch's `rows` were written.
     fn logged(log: &mut Log, written: usize, rows: usize) {
         let failure = (written < rows).then(|| StoreError::Unexpected("disk full".to_owned()));
         log.logged(&Logged { rows, written, failure }, Instant::now());

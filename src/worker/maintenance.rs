@@ -1,4 +1,5 @@
-//! What must be done now and then: partitions of the log, messages past their retention, orphans.
+//! Regular maintenance: partitions of the attempt log, messages past their retention, orphans (rows
+//! of webhooks and topics that were deleted).
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,19 +8,19 @@ use tracing::{info, warn};
 use super::session::Signals;
 use crate::store::{Store, StoreError};
 
-/// Between two rounds.
+/// The time between two rounds.
 const EVERY: Duration = Duration::from_mins(1);
 
-/// In how many rounds all messages are looked through for a topic that is gone: one in an hour.
+/// Every sixtieth round, so once an hour, looks through all messages for those whose topic is gone.
 const ORPHAN_MESSAGES_EVERY: u32 = 60;
 
-/// How many days ahead the log has its partitions.
+/// The attempt log has partitions for this many days ahead.
 const LOG_DAYS_AHEAD: i32 = 7;
 
-/// How many days of the log are kept.
+/// How many days of the attempt log are kept.
 const LOG_DAYS_KEPT: i32 = 30;
 
-/// How soon to look again for orphans of which some were locked.
+/// If some orphans were locked: how soon to look again.
 const ORPHANS_AGAIN: Duration = Duration::from_secs(1);
 
 /// Maintains the database; never returns. Any worker may do it, and all of them do.
@@ -64,7 +65,7 @@ async fn round(store: &Store, number: u32) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Says whether some are left, since they were locked.
+/// Deletes orphans. Returns whether some are left, because somebody has locked them.
 async fn delete_orphans(store: &Store) -> Result<bool, StoreError> {
     let orphans = store.delete_orphans().await?;
     if orphans.deliveries > 0 {

@@ -1,30 +1,51 @@
 //! The worker: claims lanes and delivers what they owe.
 //!
-//! Promised: a lane's messages are sent one after another, in rising id order; nothing is sent once
-//! others may have taken the lane over; no transaction is open while a request is.
+//! Promises:
+//! - A lane's messages are sent one after another, by rising id.
+//! - Nothing is sent once another worker may have taken the lane over.
+//! - No transaction is open while a request is under way.
 //!
-//! A worker lives in incarnations. Each has its own connection for LISTEN, whose advisory lock says
-//! that it lives, and an id that guards all its writes. When that connection is lost, all requests
-//! are aborted at once and the worker starts over under a new id.
+//! A worker lives in incarnations. Each incarnation has an id that is never used again. The id
+//! guards all its writes. Each incarnation also has a session: its own connection, which listens
+//! for notifications and holds an advisory lock. The lock says that the incarnation lives. If the
+//! session is lost, all requests are aborted at once, and the worker starts over as a new
+//! incarnation.
 //!
-//! | file | what it decides |
+//! | file | what it is about |
 //! |---|---|
 //! | `engine` | what each held lane does next |
-//! | `claim` | which webhooks to look at, and how many lanes to take |
-//! | `told` | which worker looks first at a message that a publisher has told of |
-//! | `dry` | when a lane that owes nothing is given up |
-//! | `news` | which held lanes owe something more |
-//! | `run` | the requests of one lane, one after another |
+//! | `lane` | what one held lane has read, and its phase |
+//! | `claim` | which webhooks to look at, and how many lanes to claim |
+//! | `told` | which worker looks first at a message that a notification names |
+//! | `dry` | when the row of an idle lane (a lane that owes nothing) is removed |
+//! | `news` | which held lanes owe something more (tail reads) |
+//! | `run` | the requests of one lane, one after another (bursts) |
 //! | `outcome` | what a request's end means for its lane |
-//! | `operation`, `settlement` | what is written, and when |
-//! | `locked`, `halves` | what is done about a row that cannot be written or read |
-//! | `pace` | when to look for work |
-//! | `takes` | how long to leave a busy database alone |
-//! | `slots`, `turns` | whose turn it is: among webhooks, among lanes |
-//! | `session`, `liveness`, `takeover` | who is alive |
-//! | `restart` | when a worker that lost its session opens the next |
-//! | `clock` | what a step of the database's clock must not delay |
-//! | `maintenance` | partitions of the log, retention, orphans |
+//! | `operation`, `settlement` | what is read and written, and when |
+//! | `locked`, `halves` | what happens to rows that cannot be written or read |
+//! | `log` | the attempt log |
+//! | `target` | webhooks as a worker sends to them (endpoints) |
+//! | `pace`, `published` | when to poll, and when publishers need not NOTIFY |
+//! | `takes` | how long statements and bursts take lately |
+//! | `slots`, `turns` | which webhook and which lane gets the next slot (round robin) |
+//! | `session`, `liveness`, `takeover` | which workers are alive |
+//! | `restart` | when a worker that lost its session opens the next one |
+//! | `clock` | lanes that a step of the database's clock has made late |
+//! | `maintenance` | partitions of the attempt log, retention, orphans |
+//!
+//! Some names in the code are older than the terms of the glossary in `docs/architecture.md`:
+//!
+//! | in the code | standard term |
+//! |---|---|
+//! | run | burst |
+//! | dry | idle (a lane that owes nothing) |
+//! | retire | remove the row of an idle lane |
+//! | news | what a tail read has found |
+//! | notice | notification |
+//! | told | named by a notification |
+//! | silence, quiet | suppressed notifications |
+//! | turns, give way | round robin, yield |
+//! | target | endpoint |
 
 mod claim;
 mod clock;
@@ -72,27 +93,27 @@ use crate::{
     store::{Store, StoreError, WorkerInfo},
 };
 
-/// Why a worker stopped, or an incarnation of it ended.
+/// Why a worker stopped, or one of its incarnations ended.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// The HTTP client could not be made.
     #[error("HTTP client: {0}")]
     Client(#[from] ClientError),
-    /// A statement failed in a way that the incarnation cannot go on after.
+    /// A statement failed, and the incarnation cannot go on.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// The LISTEN connection is lost.
+    /// The session is lost; the text says how.
     #[error("{0}")]
     Lost(&'static str),
-    /// A task ended that must not: a defect.
+    /// A task ended that must not end: a defect.
     #[error("a task ended early: {0}")]
     Task(String),
 }
 
-/// Delivers until `shutdown`, whatever happens to the database meanwhile; then finishes what is in
-/// flight, settles it, releases its lanes and returns.
+/// Delivers until `shutdown`, whatever happens to the database meanwhile. Then finishes the
+/// requests in flight, settles them, releases its lanes and returns.
 ///
-/// Fails only where trying again cannot help.
+/// Fails only where another try cannot help: the HTTP client cannot be made, or a task ended early.
 pub async fn run(
     store: Store,
     worker: &WorkerConfig,
@@ -101,7 +122,8 @@ pub async fn run(
 ) -> Result<(), WorkerError> {
     let client = Client::new(AddressGuard::new(delivery.allow_networks.clone()))?;
     let mut restarts = Restarts::new();
-    // Incarnations of this very worker that have stopped for certain and may still hold lanes.
+    // Ids of this worker's incarnations. All but the current one have stopped; they may still hold
+    // lanes.
     let mut stopped = Vec::new();
     let mut ready = None;
     let mut away = false;
@@ -128,7 +150,7 @@ pub async fn run(
     Ok(())
 }
 
-/// What an incarnation is made of.
+/// What an incarnation works with.
 struct Incarnation<'a> {
     store: &'a Store,
     worker: &'a WorkerConfig,
@@ -138,7 +160,9 @@ struct Incarnation<'a> {
 }
 
 impl Incarnation<'_> {
-    /// Lives until shutdown, or until its session is lost; says since when it was ready, if it was.
+    /// Lives until shutdown, or until the session is lost. `ready` is set to the instant since when
+    /// the worker was ready, if it was. `stopped` keeps the ids of incarnations that were not
+    /// released yet.
     async fn live(&self, stopped: &mut Vec<Uuid>, ready: &mut Option<Instant>) -> Result<(), WorkerError> {
         let lease = target::lease(self.delivery.timeout());
         let info = WorkerInfo { id: Uuid::now_v7(), name: name(), capacity: self.worker.concurrency, lease };
@@ -149,14 +173,16 @@ impl Incarnation<'_> {
         };
         stopped.push(info.id);
         let liveness = Arc::new(Liveness::new(asked, lease));
-        // Opening took several round trips; only a last one says that the session is alive now.
+        // Opening took several round trips. Only a new round trip proves that the session is alive
+        // now.
         let asked = Instant::now();
         session.heartbeat(0, None).await?;
         liveness.answered(asked, None);
         let signals = Arc::new(Signals::default());
         signals.want_lease(lease);
 
-        // The tasks beside the engine: each of them ends with it, and it with each of them.
+        // Tasks beside the engine. If one of them ends, the engine ends too, and the other way
+        // round.
         let mut tasks = JoinSet::new();
         tasks.spawn(session::keep(Arc::new(session), Arc::clone(&signals), Arc::clone(&liveness)));
         tasks.spawn(never(takeover::watch(self.store.clone(), info.id, Arc::clone(&signals))));
@@ -169,7 +195,8 @@ impl Incarnation<'_> {
                 info!(worker = %id, lanes = release.lanes, "released what this worker held before");
             }
         }
-        // What was locked is left to the sweeps, and the row to whoever looks at the workers.
+        // Sweeps claim the lanes that were locked just now. A watcher (`takeover`) deletes the rows
+        // of these workers.
         stopped.retain(|id| *id == info.id);
         info!(worker = %info.id, concurrency = self.worker.concurrency, "worker is ready");
         *ready = Some(Instant::now());
@@ -190,7 +217,7 @@ impl Incarnation<'_> {
             ended = engine.run(self.shutdown) => ended,
             Some(task) = tasks.join_next() => Err(task.unwrap_or_else(|error| WorkerError::Task(error.to_string()))),
         };
-        // Nothing is sent any more once this returns.
+        // When this returns, nothing is sent any more.
         engine.abandon().await;
         if ended.is_err() {
             self.store.close_idle();
@@ -202,13 +229,13 @@ impl Incarnation<'_> {
     }
 }
 
-/// A task that has no reason to end.
+/// Runs a task that must never end; if it ends, that is a defect.
 async fn never(task: impl Future<Output = ()>) -> WorkerError {
     task.await;
     WorkerError::Task("it had no reason to".to_owned())
 }
 
-/// Who this is, for people who look at the list of workers.
+/// A name for people who read the list of workers: `host:process id`.
 fn name() -> String {
     let host = std::env::var("HOSTNAME")
         .ok()

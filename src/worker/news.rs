@@ -1,9 +1,8 @@
-//! What was published since the last look: which of the many lanes that are held owe something
-//! more.
+//! Tail reads: which of the many held lanes owe something more ("news" in the code).
 //!
-//! Asking each of a thousand lanes costs much more than reading the newest messages. Nothing but
-//! time depends on it: whatever is overlooked here is found by a sweep, which asks every lane that
-//! ran dry, two seconds later at most.
+//! A tail read reads the messages that were published since the last one. That costs much less than
+//! to ask each of a thousand idle lanes. Only speed depends on it. If a tail read misses something,
+//! a sweep finds it: at least every two seconds a sweep asks all idle lanes.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,66 +16,70 @@ use super::{
 };
 use crate::store::{LaneNews, StoreError};
 
-/// Up to so many dry lanes are simply asked.
+/// Up to this many idle lanes are asked one by one, without a tail read.
 pub(super) const ASK_EACH: usize = 16;
 
-/// How long an answer is good for: after that the next one would be long.
+/// After a longer pause than this, tail reads begin again at the newest message. Otherwise the next
+/// answer would be long.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long each look asks again for an id that was passed over. It belongs to a transaction that
-/// is still open, or was rolled back.
+/// How long each tail read asks again for an id that was passed over. The id belongs to a
+/// transaction that is still open or was rolled back.
 const MISSING_FOR: Duration = Duration::from_secs(1);
 
-/// How many such ids a look asks for at most: the latest. Where more are passed over in a second
-/// (by rollbacks, or by one large transaction that others overtake), the news do not tell of
-/// everything for a while.
+/// The most such ids that a tail read asks for: the latest ones. If more are passed over in a
+/// second (by rollbacks, or by one large transaction that others overtake), tail reads do not tell
+/// of everything for a while.
 const MISSING_MAX: usize = 256;
 
-/// How long sweeps ask for it.
+/// How long sweeps ask for such an id.
 const LATE_FOR: Duration = Duration::from_mins(1);
 
-/// How many ids they ask for at most: the latest.
+/// The most such ids that a sweep asks for: the latest ones.
 const LATE_MAX: usize = 1024;
 
-/// How many messages one look reads at most.
+/// The most new messages that one tail read returns.
 const LIMIT: usize = 5_000;
 
-/// While looks are answered no longer ago than this, what they told is all there is.
+/// Tail reads tell of everything only while the last complete answer is not older than this.
 const COMPLETE: Duration = Duration::from_millis(100);
 
-/// What a look is for.
+/// What a tail read is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Look {
-    /// A claim is asked, too.
+    /// It is made beside a claim.
     #[default]
     BesideClaim,
-    /// No claim is asked unless it tells of a lane that is not held.
+    /// It is made instead of a claim. A claim follows only if a message is for a lane that is not
+    /// held.
     Alone,
-    /// Beside the claim that looks for everything; also for messages that were committed late.
+    /// It is made beside a sweep, and also asks for messages that were committed late.
     Sweep,
 }
 
-/// How far the newest messages have been read.
+/// How far the tail reads have come.
 #[derive(Default)]
 pub(super) struct News {
     under_way: bool,
-    /// Somebody asked while an answer was under way, which may have begun too early.
+    /// Another tail read was wanted while one was under way, which may have begun too early.
     again: Option<Look>,
-    /// What the look under way is for.
+    /// What the tail read under way is for.
     look: Look,
+    /// When the last tail read was sent.
     asked: Option<Instant>,
-    /// When a look was answered last, and had read to the end.
+    /// When an answer last came that had read to the end.
     complete: Option<Instant>,
-    /// Since when each look has gone on where the one before had ended.
+    /// Since when each tail read has begun where the one before had ended.
     since: Option<Instant>,
     /// The highest id that was seen.
     newest: Option<i64>,
-    /// Ids below it that were not seen, and since when.
+    /// Ids below `newest` that were passed over (not seen), and since when.
     missing: BTreeMap<i64, Instant>,
 }
 
 impl News {
-    /// What to ask for: what is above the first, and each of the second.
+    /// What to ask for: all messages above the first value (`None`: the newest message alone), and
+    /// each id of the second.
     fn ask(&mut self, look: Look, now: Instant) -> (Option<i64>, Vec<i64>) {
         if self.asked.is_none_or(|asked| now.duration_since(asked) > FRESH) {
             self.newest = None;
@@ -88,7 +91,7 @@ impl News {
         let latest = self.missing.iter().rev();
         let lately = latest.clone().filter(|(_, since)| now.duration_since(**since) < MISSING_FOR);
         if lately.clone().count() > MISSING_MAX {
-            // Looks do not tell of everything.
+            // Too many ids were passed over: tail reads do not tell of everything.
             self.since = self.since.map(|_| now);
         }
         let missing = match look {
@@ -120,30 +123,32 @@ impl News {
         }
     }
 
-    /// Whether looks have told, and will tell, of what was published after that instant. Ids that
-    /// were given before the first look are not among those that were passed over.
+    /// Whether tail reads have told, and will tell, of all messages that were published after
+    /// `instant`. They must have begun [`MISSING_FOR`] before it: an id that was given before the
+    /// first tail read does not count as passed over.
     pub(super) fn tells_since(&self, instant: Instant, now: Instant) -> bool {
         self.since.is_some_and(|since| instant >= since + MISSING_FOR)
             && self.complete.is_some_and(|complete| now.duration_since(complete) <= COMPLETE)
     }
 }
 
-/// What was published to one lane.
+/// What was published to one partition. Its lanes have the same number (`LaneKey::lane`) for all
+/// webhooks.
 #[derive(Default)]
 struct Published {
     /// The last message's id.
     latest: i64,
-    /// For how many webhooks the lane is held.
+    /// For how many webhooks this worker holds the lane.
     held: usize,
-    /// How many webhooks the lane's topic has, where it is held for any.
+    /// How many deliverable webhooks the topic has; 0 if no lane is held.
     webhooks: usize,
 }
 
 impl Engine {
-    /// Looks which lanes owe something more.
+    /// Starts a tail read. If one is under way, another one follows it.
     pub(super) fn look_for_news(&mut self, now: Instant, look: Look) {
         if self.news.under_way {
-            // A timed look comes again by itself.
+            // A poll comes again by itself.
             if look != Look::Alone && self.news.again != Some(Look::Sweep) {
                 self.news.again = Some(look);
             }
@@ -159,7 +164,8 @@ impl Engine {
         });
     }
 
-    /// The newest messages were read. The `first` time nothing says what came before them.
+    /// A tail read was answered. The `first` one says nothing about earlier messages: then all idle
+    /// lanes are asked.
     pub(super) fn on_news(&mut self, first: bool, news: Result<Vec<LaneNews>, StoreError>) {
         self.news.under_way = false;
         let now = Instant::now();
@@ -186,8 +192,9 @@ impl Engine {
         }
     }
 
-    /// Whether a look at the news alone tells of everything that was published: all of it goes to
-    /// lanes that are held. What becomes due in other ways is found by the sweeps.
+    /// Whether a poll may make a tail read instead of a claim. It may if this worker is the only
+    /// one, tail reads tell of everything, and lately there was no lane to claim. Sweeps find what
+    /// becomes due in other ways.
     pub(super) fn news_suffice(&self, now: Instant) -> bool {
         self.pace.polling(now)
             && self.dry.len() > ASK_EACH
@@ -196,7 +203,7 @@ impl Engine {
             && self.signals.newcomer().is_none()
     }
 
-    /// These messages were published, to anybody.
+    /// These messages were published. Some may be for lanes that this worker does not hold.
     fn on_published(&mut self, news: Vec<LaneNews>) {
         if news.is_empty() {
             return;
@@ -218,7 +225,8 @@ impl Engine {
                 Owes::Retire => self.gathered.hasten(),
                 Owes::ReadLater | Owes::Known | Owes::TakenIn => {}
             }
-            // A lane's row may be gone, or given back, before this worker hears of it.
+            // In these phases the lane's row may be gone or given back already: the lane does not
+            // count as held.
             if let Some(target) = self.targets.get(&lane.key.webhook_id)
                 && target.deliverable()
                 && !matches!(lane.phase, Phase::Released | Phase::Retiring)
@@ -228,7 +236,8 @@ impl Engine {
                     webhooks.get(target.settings.topic.as_str()).copied().unwrap_or_default();
             }
         }
-        // A claim finds nothing where a filter does not want it, or the lane waits or is halted.
+        // Some lane is not held, so there may be one to claim. There is none if a filter does not
+        // match, or if the lane waits or is halted.
         if latest.values().any(|published| published.held == 0 || published.held < published.webhooks) {
             self.claims.found(Instant::now());
             if self.news.look == Look::Alone {

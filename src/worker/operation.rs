@@ -25,22 +25,22 @@ use crate::{
     },
 };
 
-/// How many lanes one read serves at most.
+/// The most lanes in one read.
 const READ_MAX: usize = 256;
 
-/// How long a read waits for more lanes to read where none of them has run out of messages, at
-/// most, for each worker.
+/// A read waits at most this long, for each worker, so that more lanes can join it. It waits only
+/// for lanes that still have messages to send.
 const READ_AHEAD: Duration = Duration::from_millis(4);
 
-/// What one read reads at most.
+/// The limits of one read.
 pub(super) const READ_LIMITS: ReadLimits = ReadLimits { messages_per_lane: 50, payload_bytes: 2 << 20 };
 
-/// How long a lane waits whose messages cannot be read.
+/// How long a lane waits if its messages cannot be read.
 const UNREADABLE_WAIT: Duration = Duration::from_mins(1);
 
 /// A statement's answer.
 pub(super) enum Done {
-    /// `refused` is why the lanes were claimed one by one, if they were.
+    /// `refused`: if the lanes were claimed one by one, the error that was the reason.
     Claimed {
         wants: Vec<Want>,
         claimed: Result<Vec<ClaimedLane>, StoreError>,
@@ -65,7 +65,7 @@ pub(super) enum Done {
 /// What became of a settle.
 pub(super) struct Settled {
     settlement: Settlement,
-    /// Whether it was tried before, and its lanes were locked.
+    /// Whether these outcomes could not be written before, and were tried again.
     again: bool,
     written: Result<Halved<Claim, (Claim, SettleOutcome)>, StoreError>,
     retire: Vec<HeldLane>,
@@ -95,7 +95,7 @@ impl Engine {
             Done::Disabled(webhook_id, Err(error)) => {
                 warn!(webhook_id, %error, "webhook could not be disabled; its next request will say so again");
             }
-            // Silence is a matter of speed alone.
+            // Suppressed notifications are a matter of speed alone.
             Done::Disabled(_, Ok(())) | Done::Asked => {}
         }
         Ok(())
@@ -108,12 +108,13 @@ impl Engine {
         }
     }
 
-    /// Asks for what a lane owes next.
+    /// Has a lane's next messages read as soon as possible.
     pub(super) fn read_on(&mut self, key: LaneKey) {
         self.read_by(key, Instant::now());
     }
 
-    /// The same for a lane that has enough to go on with: so one read serves several.
+    /// The same for a lane that still has messages to send: it can wait, so that one read serves
+    /// several lanes.
     pub(super) fn read_ahead(&mut self, key: LaneKey) {
         self.read_by(key, Instant::now() + READ_AHEAD * self.signals.workers());
     }
@@ -126,7 +127,7 @@ impl Engine {
                 self.to_read.push(key);
                 self.read_due = Some(self.read_due.map_or(due, |known| known.min(due)));
             }
-            // The read under way may have begun too early to see what there is to see now.
+            // The read under way may have begun too early to see the newest messages.
             Reading::UnderWay => lane.reading = Reading::Again,
             Reading::Wanted => self.read_due = self.read_due.map(|known| known.min(due)),
             Reading::Again => {}
@@ -141,8 +142,8 @@ impl Engine {
         self.read_due = (!self.to_read.is_empty()).then_some(now);
         let mut held = Vec::with_capacity(asked.len());
         for key in asked {
-            // A lane that was given up and claimed anew since may stand here twice; it must not be
-            // asked for twice.
+            // A lane that was given up and claimed again may stand here twice. It must be read only
+            // once.
             if let Some(lane) = self.lanes.get_mut(&key)
                 && lane.reading == Reading::Wanted
             {
@@ -180,7 +181,8 @@ impl Engine {
                     lane.reading = Reading::No;
                     lane.more = true;
                     if matches!(lane.phase, Phase::Idle) {
-                        // Nothing else would bring it up again.
+                        // Nothing else would look at this lane again. Its removal is tried after
+                        // the wait, and finds what it owes.
                         self.dry_until(key, Instant::now() + wait);
                     }
                 }
@@ -194,11 +196,11 @@ impl Engine {
         let mut read: HashMap<LaneKey, ReadLane> =
             read.answers.into_iter().map(|lane| (lane.key, lane)).collect();
         for HeldLane { key, token, .. } in asked {
-            // Under another token it is another claim, of which this answer says nothing.
+            // Another token is another claim. This answer says nothing about it.
             let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else { continue };
             let Some(read) = read.remove(&key) else {
-                // Its webhook was deleted, or an operator has released it: it is not ours to send
-                // for any more.
+                // Its webhook was deleted, or the lane was released or taken over: this worker may
+                // not send for it any more.
                 self.give_up(key);
                 continue;
             };
@@ -208,8 +210,8 @@ impl Engine {
                 self.pace.worked(Instant::now());
             }
             if again && lane.has_messages() {
-                // When it has sent these: a deep backlog must not fill this worker because
-                // something is always added to it.
+                // Read again only when these are sent. Otherwise a lane with a deep backlog, to
+                // which messages are added all the time, would fill this worker.
                 lane.more = true;
             } else if again {
                 self.read_on(key);
@@ -219,15 +221,15 @@ impl Engine {
                 Phase::Idle => self.advance(key),
                 Phase::Retiring if new => self.gathered.hasten(),
                 Phase::Dry { .. } if new || lane.more => self.advance(key),
-                // Running: it goes on with what came. Dry or retiring: what is said of that
-                // decides.
+                // Running: it goes on with what came. Idle without anything new, or being removed:
+                // `retire_at` or the removal's answer decides.
                 _ => {}
             }
         }
     }
 
-    /// What a lane owes cannot be read: the lane waits. It stands in its row, and is said of some
-    /// lanes; others go on.
+    /// What a lane owes cannot be read: the lane waits, and its row says why. The log names only
+    /// some of these lanes. Other lanes go on.
     fn on_unreadable(&mut self, HeldLane { key, token, .. }: HeldLane, error: &StoreError) {
         let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else { return };
         if let Some(left_out) = self.unreadable_said.say(Instant::now()) {
@@ -249,7 +251,7 @@ impl Engine {
         }
     }
 
-    /// Writes what has gathered, if it is time, and the log beside it.
+    /// Settles what has gathered, if it is time, and writes the attempt log beside it.
     pub(super) fn start_settle(&mut self, now: Instant) {
         if self.gathered.due().is_none() {
             self.start_log();
@@ -285,7 +287,7 @@ impl Engine {
             let written = in_halves(claims, may_be_of_a_lane, |claims: Vec<Claim>| {
                 let (store, settlement) = (store.clone(), Arc::clone(&settlement));
                 async move {
-                    // All of it, as nearly always, or the part of a half.
+                    // Nearly always all of it; after a failure, a half or less.
                     if claims.len() == settlement.len() {
                         return store.settle(worker, &settlement).await;
                     }
@@ -314,7 +316,7 @@ impl Engine {
                 self.recovered();
                 self.on_written(settled.settlement, written);
             }
-            // What was written is not known: under a new incarnation everything is read anew.
+            // Whether it was written is not known. A new incarnation reads everything again.
             Err(error) if !error.is_refusal() => return Err(WorkerError::Store(error)),
             Err(error) => {
                 let wait = self.trouble(&error, "settle");
@@ -337,8 +339,8 @@ impl Engine {
             }
         };
         for HeldLane { key, token, .. } in settled.retire {
-            // The answer may come late: under another token the lane was made, claimed and run anew
-            // since.
+            // The answer may come late. Another token is another claim: this answer says nothing
+            // about it.
             if self.lanes.get(&key).is_none_or(|lane| lane.token != token) {
                 continue;
             }
@@ -350,7 +352,7 @@ impl Engine {
         Ok(())
     }
 
-    /// What became of each claim of a settlement.
+    /// Takes in what became of each claim of a settlement.
     fn on_written(&mut self, mut settlement: Settlement, written: Halved<Claim, (Claim, SettleOutcome)>) {
         let now = Instant::now();
         for (claim, outcome) in written.answers {
@@ -382,7 +384,7 @@ impl Engine {
             }
         }
         if !outcomes.dead.is_empty() {
-            // Its lane is free to go on.
+            // The dead letter is written: its lane may be claimed again and go on.
             self.claims.look();
         }
         if self.locked.is_empty() {
@@ -430,14 +432,15 @@ impl Engine {
     }
 }
 
-/// Whether one of the lanes that were to be written may be why that failed: its row, or one of its
-/// deliveries, may be locked.
+/// Whether one of the lanes may be the reason why writing failed: its row or one of its deliveries
+/// may be locked, or be refused.
 fn may_be_of_a_lane(error: &StoreError) -> bool {
     error.may_be_of_a_row() || error.took_too_long()
 }
 
-/// Reads what lanes owe. A read locks no rows: one that took too long is of no lane. Of a lane with
-/// a message that cannot be read, what comes before that is read, one message at a time.
+/// Reads what lanes owe. A read locks no rows, so if it takes too long, no single lane is the
+/// reason. If a lane has a message that cannot be read, the messages before it are read, one in
+/// each call.
 async fn read_lanes(
     store: &Store,
     worker: Uuid,
@@ -458,7 +461,7 @@ async fn read_lanes(
     Ok(read)
 }
 
-/// Removes idle lanes; those whose rows cannot be deleted stay.
+/// Removes idle lanes. A lane whose row cannot be deleted stays.
 async fn remove_idle(
     store: &Store,
     worker: Uuid,

@@ -21,13 +21,14 @@ use crate::{
     store::{AttemptRow, DeadDelivery, DeadReason, LaneState},
 };
 
-/// A failure that took longer held its slot for nothing, as a timeout does.
+/// A request that failed to connect and took longer than this counts like a timeout: it held its
+/// slot for nothing.
 const SLOW_FAILURE: Duration = Duration::from_secs(1);
 
-/// How long a lane waits whose next request this worker may not start.
+/// How long a lane waits if this worker may not start its next request.
 const HELD_BACK: Duration = Duration::from_millis(500);
 
-/// After how many messages a busy lane's position is written.
+/// Write a busy lane's position after this many messages.
 const SAVE_POSITION_AFTER: usize = 1000;
 
 impl Engine {
@@ -42,8 +43,8 @@ impl Engine {
 
     fn on_report(&mut self, report: &Report) {
         let key = report.key;
-        // A host that swallows every packet fails to connect, slowly: it holds a slot for as long
-        // as one that hangs.
+        // If a host drops every packet, requests fail slowly. Such a request holds its slot for as
+        // long as one to a host that hangs.
         let held_up = match report.result.error_class {
             Some(ErrorClass::Timeout) => true,
             Some(ErrorClass::Dns | ErrorClass::Connect | ErrorClass::Tls | ErrorClass::Protocol) => {
@@ -80,7 +81,8 @@ impl Engine {
         }
         self.gathered.done((key, token), &report.message_ids);
         if lane.failures > 0 || lane.unsaved(SAVE_POSITION_AFTER) {
-            // A crash must not count the failures of this message against the next one.
+            // The row must not keep the failures of a message that has left the lane, nor a
+            // position far behind.
             lane.failures = 0;
             let change = lane.change(LaneState::Held, None);
             self.gathered.lane((key, token), change);
@@ -141,8 +143,9 @@ impl Engine {
                     self.gathered.dead(claim, dead);
                 }
                 lane.failures = 0;
-                // The lane goes on only when that is written: sent again after its successor, as
-                // after a crash, the message would be taken for a duplicate.
+                // The lane goes on only when the dead letter is written. Otherwise, after a crash,
+                // the message would be sent again after its successor, and a receiver would take it
+                // for a duplicate.
                 let change = lane.change(LaneState::Ready, None);
                 self.gathered.lane(claim, change);
                 lane.phase = Phase::Released;
@@ -150,7 +153,7 @@ impl Engine {
         }
     }
 
-    /// The receiver is gone for good: stop sending to it, and keep what it is owed.
+    /// The receiver is gone for good: disables the webhook, and keeps its backlog.
     fn on_gone(&mut self, report: &Report) {
         let webhook_id = report.key.webhook_id;
         let Some(lane) = self.lanes.get_mut(&report.key) else { return };
@@ -170,8 +173,8 @@ impl Engine {
         }
     }
 
-    /// No request can be made for the webhook: stop trying, and keep what it is owed. The one
-    /// worker that disables it says so.
+    /// No request can be made for the webhook: disables it, and keeps its backlog. Only the worker
+    /// that has disabled it logs that.
     pub(super) fn disable_unusable(&mut self, unusable: Unusable) {
         let store = self.store.clone();
         self.operations.spawn(async move {
@@ -206,8 +209,9 @@ impl Engine {
             }
             return;
         }
-        // A run that could not start its first request would spin: its worker is about to stop or
-        // to start over, or its lease does not cover a timeout that has just been raised.
+        // If this worker may not send, the lane's next burst would end at once, and so on without
+        // end. The worker is about to stop or to start over, or its lease does not cover a timeout
+        // that was just raised. So the lane waits in the database.
         let held_back = early && !self.sender.liveness.may_send(Instant::now(), timeout);
         lane.put_back(unsent);
         lane.phase = Phase::Idle;

@@ -1,78 +1,83 @@
-//! When to look for work: interrupts while it is quiet, polling while it is busy.
+//! When to look for work. While little is published, workers wait for notifications. While much is
+//! published, they poll.
 //!
 //! PostgreSQL commits transactions that have sent a NOTIFY one after another, so many notifications
-//! slow publishers down. Where more than [`PLENTY`] messages a second are published, or commits are
-//! seen to wait for one another, the workers ask for silence and poll instead. Below half of that
-//! they let the silence end, poll a little longer, and go back to waiting. A message that is
-//! notified of leaves some 20 times sooner than by polling, at about the same cost
-//! (docs/decisions/0018).
+//! slow publishers down. If more than [`PLENTY`] messages a second are published, or if commits are
+//! seen to wait for one another, workers suppress notifications ("silence" in the code) and poll
+//! instead. Below half of that rate they let the suppression end, poll a little longer, and go back
+//! to waiting.
+//!
+//! A message that is notified of leaves some 20 times sooner than one that is found by a poll, at
+//! about the same cost (docs/decisions/0018).
 
 use std::time::{Duration, Instant};
 
 use super::{published::Publishing, takes::Takes};
 
-/// Notices within a second without which no worker asks for silence, unless publishers wait for one
-/// another: few transactions with many messages are in nobody's way. (Each of a transaction's first
-/// ten messages may be a notice.)
+/// Notifications are suppressed only if more than this many came within a second, or if publishers
+/// wait for one another. Few transactions with many messages slow nobody down. (One transaction
+/// sends at most eleven notifications: one for each of its first ten messages, and `more`.)
 const NOTICES: u32 = 100;
 
-/// Messages published in a second that make a worker ask for silence.
+/// Above this many messages a second, notifications are suppressed.
 const PLENTY: u32 = 500;
 
-/// The same where publishers have waited for one another.
+/// The same, if publishers have waited for one another within [`CONTENDED_FOR`].
 const CONTENDED: u32 = 100;
 
-/// How long publishers that waited for one another are thought to do so again.
+/// How long publishers that have waited for one another are expected to do so again.
 const CONTENDED_FOR: Duration = Duration::from_mins(1);
 
-/// After so long publishers need not be silent any more, to see whether they should: what is
-/// published may be owed to nobody.
+/// After this long, notifications come back for a moment. That shows whether they must be
+/// suppressed: if nobody is owed the messages, publishers do not notify.
 const SILENT_FOR: Duration = Duration::from_mins(1);
 
-/// How long publishers are asked to be silent at a time.
+/// How long one request suppresses notifications.
 pub(super) const SILENCE: Duration = Duration::from_secs(1);
 
-/// How much longer to poll: a publisher may have decided not to NOTIFY just before the silence
-/// ended.
+/// How much longer workers poll. A publisher may have decided not to NOTIFY just before the end.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// Between two looks while polling: at least, at most.
+/// The shortest and the longest pause between two polls while notifications are suppressed.
 const POLL_BUSY: [Duration; 2] = [Duration::from_millis(3), Duration::from_millis(12)];
 
-/// How many times as long as a look takes to pause before the next one.
+/// The pause between two polls, as a multiple of what a look takes lately.
 const PAUSE: u32 = 4;
 
-/// Between two looks while waiting: a lost notification costs no more than this.
+/// The pause between two polls while publishers notify. A lost notification costs no more than
+/// this.
 pub(super) const POLL_IDLE: Duration = Duration::from_millis(500);
 
-/// Between two looks where nobody may NOTIFY, while work was found in the last second; and the
-/// longest pause, to which it doubles.
+/// If nobody may NOTIFY: the pause between two polls while work was found in the last second, and
+/// the longest pause. Without work, the pause doubles up to the longest.
 const POLL_ALWAYS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
 
-/// How long after work was found more is expected.
+/// For how long after work was found more work is expected.
 const WORK_EXPECTED_FOR: Duration = Duration::from_secs(1);
 
-/// What to do about the silence.
+/// What to do about suppressing notifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Silence {
     /// Nothing.
     Keep,
-    /// Ask publishers for it, and tell the other workers.
+    /// Begin to suppress them, and tell the other workers.
     Begin,
-    /// Ask publishers for more of it.
+    /// Suppress them for longer.
     Extend,
 }
 
-/// Decides when to look for work, and when to ask publishers for silence.
+/// Decides when to look for work, and when to suppress notifications.
 #[derive(Debug)]
 pub(super) struct Pace {
+    /// When the second began in which `notices` are counted.
     window_start: Instant,
     notices: u32,
     /// Until when to poll.
     polling_until: Option<Instant>,
-    /// When the current silence was asked for, the last time.
+    /// When suppressing was asked for last, or last decided against; `None` while publishers
+    /// notify.
     asked_at: Option<Instant>,
-    /// When it began.
+    /// Since when notifications are suppressed.
     silent_since: Option<Instant>,
     /// When publishers were last seen to wait for one another.
     contended_at: Option<Instant>,
@@ -80,9 +85,9 @@ pub(super) struct Pace {
     look_takes: Takes,
     /// Whether anybody may NOTIFY.
     notifies: bool,
-    /// When work was found, the last time.
+    /// When work was found last.
     worked_at: Instant,
-    /// How many looks there were since more was expected.
+    /// How many polls there were since no more work was expected.
     idle_looks: u32,
 }
 
@@ -103,7 +108,7 @@ impl Pace {
         }
     }
 
-    /// Whether anybody may NOTIFY: where not, only looking tells.
+    /// Sets whether anybody may NOTIFY. If nobody may, this worker always polls.
     pub(super) fn set_notifies(&mut self, notifies: bool) {
         self.notifies = notifies;
     }
@@ -114,7 +119,7 @@ impl Pace {
         self.idle_looks = 0;
     }
 
-    /// Publishers have sent `count` notices.
+    /// `count` notifications have arrived. Says whether to suppress notifications.
     pub(super) fn noticed(&mut self, count: u32, publishing: Publishing, now: Instant) -> Silence {
         if now.duration_since(self.window_start) > Duration::from_secs(1) {
             self.window_start = now;
@@ -133,14 +138,13 @@ impl Pace {
         Silence::Begin
     }
 
-    /// How many messages a second may be published with a NOTIFY each.
+    /// How many messages a second may be published with notifications.
     fn bearable(&self, now: Instant) -> u32 {
         let contended = self.contended_at.is_some_and(|at| now.duration_since(at) < CONTENDED_FOR);
         if contended { CONTENDED } else { PLENTY }
     }
 
-    /// Publishers are known to be silent for `remaining` from `now` on: another worker has asked
-    /// for it.
+    /// Another worker has suppressed notifications for `remaining`, from `now` on.
     pub(super) fn silent_for(&mut self, remaining: Duration, now: Instant) {
         if !remaining.is_zero() {
             let until = now + remaining.min(SILENCE * 2) + GRACE;
@@ -150,7 +154,7 @@ impl Pace {
         }
     }
 
-    /// A look begins because it is time.
+    /// A poll begins.
     pub(super) fn look(&mut self, now: Instant) {
         self.last_look = now;
         if now.duration_since(self.worked_at) > WORK_EXPECTED_FOR {
@@ -158,7 +162,8 @@ impl Pace {
         }
     }
 
-    /// A look that was asked for at `asked` was answered.
+    /// A look that was sent at `asked` was answered. Says whether to suppress notifications for
+    /// longer.
     pub(super) fn looked(&mut self, asked: Instant, publishing: Publishing, now: Instant) -> Silence {
         self.last_look = now;
         self.look_takes.note(now.duration_since(asked));
@@ -172,7 +177,7 @@ impl Pace {
         }
         let long = self.silent_since.is_some_and(|since| now.duration_since(since) >= SILENT_FOR);
         if long || publishing.per_second < self.bearable(now) / 2 {
-            // Let it end; ask again only after another half.
+            // Let it end. Decide again after another half of [`SILENCE`].
             self.asked_at = Some(now);
             return Silence::Keep;
         }
@@ -180,7 +185,7 @@ impl Pace {
         Silence::Extend
     }
 
-    /// When to look next, if nothing happens before.
+    /// When to poll next, if nothing happens before.
     pub(super) fn next_look(&self, now: Instant) -> Instant {
         let pause = if !self.notifies {
             let [first, longest] = POLL_ALWAYS;
@@ -193,7 +198,7 @@ impl Pace {
         self.last_look + pause
     }
 
-    /// Whether publishers are silent, so that only looking tells.
+    /// Whether this worker polls, since publishers do not notify.
     pub(super) fn polling(&self, now: Instant) -> bool {
         !self.notifies || self.polling_until.is_some_and(|until| now < until)
     }

@@ -1,34 +1,37 @@
-//! How much is published, and whether publishers wait for one another: what decides whether they
-//! should NOTIFY.
+//! How much is published, and whether publishers wait for one another. Both decide whether
+//! publishers should NOTIFY (`pace`).
 
 use std::{collections::VecDeque, time::Instant};
 
-/// Over how many heartbeats the rate is told.
+/// The rate is measured over this many heartbeats.
 const HEARTBEATS: usize = 4;
 
-/// In how many looks on end a publisher must wait for another: one alone may be chance.
+/// Publishers are said to wait for one another if this many checks in a row saw one wait. A single
+/// one may be chance.
 const WAITS: u32 = 3;
 
-/// What publishers do.
+/// What publishers did lately.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Publishing {
     /// Messages a second, of all publishers together.
     pub(super) per_second: u32,
-    /// Whether their commits wait for one another, since each has sent a NOTIFY.
+    /// Whether commits wait for one another. They do if each transaction has sent a NOTIFY.
     pub(super) waits: bool,
 }
 
-/// What is known of publishers from one heartbeat to the next.
+/// What is remembered from one heartbeat to the next.
 #[derive(Debug, Default)]
 pub(super) struct Published {
-    /// When it was asked for, and the last message's id.
+    /// When each of the last heartbeats was sent, and the last message's id at that time.
     ids: VecDeque<(Instant, i64)>,
+    /// How many checks in a row saw a publisher wait.
     waits: u32,
 }
 
 impl Published {
-    /// The last message has this id, by a question from `asked` to `answered`. Says how many are
-    /// published a second, at least.
+    /// Notes the last message's id, by a question that was sent at `asked` and answered at
+    /// `answered`. Returns how many messages a second were published, at least; 0 if there is
+    /// nothing to compare with.
     pub(super) fn seen(&mut self, asked: Instant, answered: Instant, last_id: i64) -> u32 {
         self.ids.push_back((asked, last_id));
         if self.ids.len() > HEARTBEATS {
@@ -42,7 +45,8 @@ impl Published {
         u32::try_from(per_second).unwrap_or(u32::MAX)
     }
 
-    /// So many publishers were seen to wait for another. Says whether they do all the time.
+    /// Notes how many publishers were seen to wait for another one. Returns whether the last
+    /// [`WAITS`] checks all saw some.
     pub(super) fn waiting(&mut self, publishers: i64) -> bool {
         self.waits = if publishers > 0 { self.waits.saturating_add(1) } else { 0 };
         self.waits >= WAITS

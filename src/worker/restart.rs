@@ -1,15 +1,15 @@
-//! How long a worker that has lost its session waits before it opens the next one.
+//! How long a worker waits before it opens a new session after it has lost one.
 
 use std::time::Duration;
 
 use backoff::{ExponentialBackoff, backoff::Backoff as _};
 
-/// The longest wait, give or take its jitter.
+/// The longest wait, before jitter.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// How long a session must have been good for the next wait to be short again: where each ends soon
-/// after it was opened, waiting is all that keeps the worker from doing nothing but opening
-/// sessions.
+/// A session that was good for at least this long makes the next wait short again. A shorter
+/// session does not: if every session ends soon after it was opened, only the growing waits keep
+/// the worker from doing nothing but opening sessions.
 const GOOD: Duration = Duration::from_secs(1);
 
 /// The waits of one worker.
@@ -27,12 +27,12 @@ impl Restarts {
         })
     }
 
-    /// The next wait, after an incarnation that had a session for so long; zero where it got none.
+    /// The next wait. `lived`: how long the last incarnation was ready; zero if it never was.
     pub(super) fn next(&mut self, lived: Duration) -> Duration {
         if lived >= GOOD {
             self.0.reset();
         }
-        // Without a maximum of elapsed time there is always a next one.
+        // There is no maximum of elapsed time, so there is always a next wait.
         self.0.next_backoff().unwrap_or(LONGEST)
     }
 }
@@ -53,7 +53,7 @@ mod tests {
     fn a_session_that_was_good_makes_the_next_wait_short() {
         let mut restarts = Restarts::new();
         (0..20).for_each(|_| _ = restarts.next(Duration::ZERO));
-        // One that is lost at once does not.
+        // A session that is lost at once does not.
         assert!(restarts.next(GOOD / 2) >= LONGEST / 2);
         assert!(restarts.next(GOOD) < Duration::from_millis(100));
     }

@@ -1,7 +1,8 @@
-//! A run: some consecutive messages of one lane, sent one after another.
+//! A burst ("run" in the code): consecutive messages of one lane, sent one after another.
 //!
 //! The next request starts as soon as the last one was accepted, without waiting for the database.
-//! A run stops at the first request that was not accepted, and before any that may not be started.
+//! A burst stops at the first request that was not accepted, and before any request that may not be
+//! started.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -26,7 +27,7 @@ use crate::{
     },
 };
 
-/// What a run needs.
+/// What a burst needs.
 pub(super) struct Run {
     pub(super) key: LaneKey,
     pub(super) target: Arc<LiveTarget>,
@@ -36,14 +37,14 @@ pub(super) struct Run {
     pub(super) end: Arc<End>,
 }
 
-/// How a run is told to end before all of its messages are sent.
+/// Tells a burst to end before all of its messages are sent.
 #[derive(Default)]
 pub(super) struct End {
-    /// Nothing more may be started.
+    /// No further request may be started.
     stop: AtomicBool,
-    /// Others wait for the slot: nothing more after what is begun, and one request each time at
-    /// least. Waiting for the webhook's rate is a beginning, or that part of the rate would be
-    /// lost.
+    /// Yield: others wait for the slot. The burst ends before its next request, but sends at least
+    /// one. A request that waits for its webhook's rate limit counts as begun: otherwise its part
+    /// of the rate would be lost.
     give_way: AtomicBool,
 }
 
@@ -57,26 +58,26 @@ impl End {
     }
 }
 
-/// What all runs share.
+/// What all bursts share.
 pub(super) struct Sender {
     pub(super) client: Client,
     pub(super) liveness: Arc<Liveness>,
     pub(super) events: mpsc::UnboundedSender<RunEvent>,
 }
 
-/// What a run tells, in this order: a report for each request, then its end.
+/// What a burst reports: one `Report` for each request, then `Ended`.
 pub(super) enum RunEvent {
     /// A request ended.
     Report(Report),
-    /// The run is over.
+    /// The burst is over.
     Ended {
         /// Its lane.
         key: LaneKey,
-        /// How many messages it has sent.
+        /// How many messages it has sent, accepted or not.
         sent: usize,
         /// The messages for which no request was started, in order.
         unsent: Vec<Message>,
-        /// How long its webhook's rate makes the next one wait, where that is long.
+        /// If the webhook's rate limit ended the burst: how long the next request must wait.
         not_before: Option<Duration>,
     },
 }
@@ -86,7 +87,7 @@ pub(super) struct Report {
     pub(super) key: LaneKey,
     /// The messages it carried, in order; never empty.
     pub(super) message_ids: Vec<i64>,
-    /// 1 is the first.
+    /// The number of the attempt; 1 is the first.
     pub(super) attempt: u32,
     pub(super) result: AttemptResult,
     pub(super) attempted_at: Timestamp,
@@ -118,8 +119,8 @@ impl Run {
             let attempt = if sent == 0 { self.failures + 1 } else { 1 };
             let attempted_at = Timestamp::now();
             let sending = delivery::send(&sender.client, &self.target.prepared, messages, attempt, false);
-            // A defect in sending one message must cost that message's lane, not the process, again
-            // and again.
+            // A panic while one message is sent must cost that message's lane alone. Otherwise it
+            // would end the process, again and again.
             let result = AssertUnwindSafe(sending).catch_unwind().await.unwrap_or_else(|_| panicked());
             let accepted = result.outcome == Outcome::Accepted;
             let report = Report {
@@ -130,7 +131,7 @@ impl Run {
                 attempted_at,
             };
             sent = end;
-            // The engine is gone only when this task is about to be aborted.
+            // This fails only if the engine has ended. Then this task is about to be aborted.
             let _ = sender.events.send(RunEvent::Report(report));
             if !accepted {
                 break;
@@ -147,7 +148,7 @@ impl Run {
     }
 }
 
-/// What is reported of a request that a defect of ours has ended.
+/// What is reported of a request that ended in a panic, so by a defect of ours.
 fn panicked() -> AttemptResult {
     AttemptResult {
         outcome: Outcome::Failed,

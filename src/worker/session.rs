@@ -1,5 +1,5 @@
-//! The worker's own connection: it listens, and every round trip over it proves that the worker's
-//! lock is held.
+//! The session: the worker's own connection. It listens for notifications. Each answered round trip
+//! over it proves that the worker's lock is held.
 
 use std::{
     sync::{
@@ -22,19 +22,21 @@ use super::{
 };
 use crate::store::{Heartbeat, WorkerSession};
 
-/// Between two heartbeats: several must fit into the time that one of them is good for.
+/// The pause between two heartbeats. Several must fit into the time for which one counts
+/// (`ALIVE_FOR`).
 const HEARTBEAT: Duration = Duration::from_millis(150);
 
-/// Between two heartbeats that write the worker's row.
+/// The time between two heartbeats that write the worker's row.
 const WRITE_ROW: Duration = Duration::from_secs(1);
 
-/// So few messages a second keep nobody waiting, however long a flush takes.
+/// At so few messages a second, publishers do not wait for one another, however long a flush takes.
 const FEW: u32 = 20;
 
-/// More workers than that are taken for so many: what is gathered must be written some time.
+/// More workers than this count as this many. Otherwise outcomes would gather too long where many
+/// workers share a database.
 const SHARED_BY_MAX: u32 = 4;
 
-/// What the session tells the engine, and the engine the session.
+/// What the session, the watchers and the engine tell one another.
 #[derive(Default)]
 pub(super) struct Signals {
     arrived: Notify,
@@ -42,35 +44,36 @@ pub(super) struct Signals {
     webhooks: AtomicBool,
     /// Whether nobody may NOTIFY.
     polls_only: AtomicBool,
-    /// Microseconds for which publishers are silent.
+    /// For how many microseconds notifications are suppressed.
     silent_for: AtomicU64,
-    /// How much they publish.
+    /// How many messages publishers publish a second.
     published_per_second: AtomicU32,
-    /// Whether they wait for one another.
+    /// Whether publishers wait for one another.
     publishers_wait: AtomicBool,
-    /// A webhook is gone, and what it is owed must go too.
+    /// A webhook was deleted. What it was owed must be deleted too.
     pub(super) orphans: Notify,
     /// Requests in flight, for the worker's row.
     pub(super) in_flight: AtomicUsize,
-    /// When this worker saw another one for the first time, most recently; none while there are no
+    /// When this worker last saw a worker that it had not seen before; `None` while there are no
     /// others.
     newcomer: Mutex<Option<Instant>>,
-    /// The others that live.
+    /// The other workers that live.
     others: Mutex<Arc<[Uuid]>>,
     /// The lease that the webhooks' timeouts need, in milliseconds.
     lease: AtomicU64,
     lease_grew: Notify,
 }
 
-/// What has arrived since the last look.
+/// What has arrived since the last [`Signals::take`].
 pub(super) struct Arrived {
-    /// How many notices say that something was published.
+    /// How often something may have become due: lanes were taken over, or their `due_at` was
+    /// repaired.
     pub(super) wakes: u32,
     /// Whether webhooks or topics changed.
     pub(super) webhooks: bool,
     /// Whether anybody may NOTIFY.
     pub(super) notifies: bool,
-    /// For how long publishers are silent.
+    /// For how long notifications are suppressed.
     pub(super) silent_for: Duration,
 }
 
@@ -96,16 +99,17 @@ impl Signals {
         self.arrived.notify_one();
     }
 
-    /// The lease that the webhooks' timeouts need from now on.
+    /// Sets the lease that the webhooks' timeouts need.
     pub(super) fn want_lease(&self, lease: Duration) {
         let milliseconds = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         if self.lease.swap(milliseconds, Ordering::Relaxed) < milliseconds {
-            // Requests wait until it is in the worker's row.
+            // Requests wait until the longer lease is in the worker's row.
             self.lease_grew.notify_one();
         }
     }
 
-    /// These other workers were seen, one of them for the first time where `newcomer` says when.
+    /// Sets the other workers that live. `newcomer`: when one of them was seen for the first time,
+    /// if one was.
     pub(super) fn set_others(&self, others: Arc<[Uuid]>, newcomer: Option<Instant>) {
         let alone = others.is_empty();
         *self.others.lock().unwrap_or_else(PoisonError::into_inner) = others;
@@ -119,12 +123,12 @@ impl Signals {
         Arc::clone(&self.others.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How many share the database, this worker included, but no more than [`SHARED_BY_MAX`].
+    /// How many workers share the database, this one included; at most [`SHARED_BY_MAX`].
     pub(super) fn workers(&self) -> u32 {
         u32::try_from(self.others().len()).unwrap_or(u32::MAX).saturating_add(1).min(SHARED_BY_MAX)
     }
 
-    /// When this worker saw another one for the first time, most recently; none while there are no
+    /// When this worker last saw a worker that it had not seen before; `None` while there are no
     /// others.
     pub(super) fn newcomer(&self) -> Option<Instant> {
         *self.newcomer.lock().unwrap_or_else(PoisonError::into_inner)
@@ -148,7 +152,7 @@ impl Signals {
     }
 }
 
-/// Keeps the session until it is lost; never returns otherwise.
+/// Keeps the session. Returns only when it is lost, and says why.
 pub(super) async fn keep(
     session: Arc<WorkerSession>,
     signals: Arc<Signals>,
@@ -185,18 +189,19 @@ async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -
                     info!(notifies, "whether transactions that publish NOTIFY has changed");
                     signals.arrived.notify_one();
                 }
-                // Not only where it is later: the database may have become another one.
+                // Any other value counts, not only a later one: the database may have been replaced
+                // by another one.
                 if changed_at.is_some() && changed_at != webhooks_changed_at {
                     signals.webhooks.store(true, Ordering::Relaxed);
                     signals.arrived.notify_one();
                 }
                 webhooks_changed_at = changed_at;
                 let per_second = published.seen(asked, Instant::now(), last_message_id);
-                // Those who are silent do not wait, and a few are in nobody's way.
+                // Publishers that do not notify do not wait, and a few publishers slow nobody down.
                 let waiting = if silent_for.is_zero() && per_second > FEW {
                     match session.count_waiting_publishers().await {
                         Ok(waiting) => waiting,
-                        // Not everybody may see who waits.
+                        // The worker's role may not be allowed to see who waits.
                         Err(error) if error.is_refusal() => 0,
                         Err(error) => return WorkerError::Store(error),
                     }

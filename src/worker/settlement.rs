@@ -1,4 +1,4 @@
-//! What has gathered for the next settle.
+//! Outcomes that gather for the next settle (group commit).
 
 use std::time::{Duration, Instant};
 
@@ -8,39 +8,40 @@ use crate::{
     store::{Claim, DeadDelivery, LaneChange, LaneOutcomes, Settlement},
 };
 
-/// How long outcomes gather before they are written, at least: fewer, larger statements, and nobody
-/// waits for them. What is not written is sent again after a crash.
+/// Outcomes gather at least this long before they are written. So statements are fewer and larger,
+/// and nobody waits for them. After a crash, requests whose outcomes were not written are repeated.
 const GATHER_MIN: Duration = Duration::from_millis(2);
 
-/// How long they gather at most, and how many times as long as a settle takes, where few have come
-/// or somebody waits: for the lane of a dead letter, or one that is to be retired and owes
-/// something again, or for this worker's end.
+/// How long outcomes gather if few have come, or if somebody waits: this many times what a settle
+/// takes, and at most this long. These may wait: the lane of a dead letter, a lane that is being
+/// removed and owes something again, and this worker when it stops.
 const GATHER_FEW: (u32, Duration) = (3, Duration::from_millis(8));
 
-/// The same where many come, for each worker: all workers together keep the database no busier with
-/// settles than one would.
+/// The same if many have come. Both values are multiplied by the number of workers: so all workers
+/// together keep the database no busier with settles than one worker would.
 const GATHER_MANY: (u32, Duration) = (8, Duration::from_millis(25));
 
-/// So many requests are few: then no more are worth waiting for.
+/// Up to this many requests are few: to wait for more is not worth it.
 const FEW: usize = 4;
 
-/// How many outcomes wait to be written at most, those aside whose lane's row is locked: above that
-/// no run begins.
+/// If this many outcomes wait to be written, no burst begins. Outcomes of lanes whose row is locked
+/// do not count.
 const OUTCOMES_MAX: usize = 50_000;
 
 /// Outcomes and lane changes that are not written yet.
 #[derive(Default)]
 pub(super) struct Gathered {
-    /// By claim: one claim's must not be lost to that of another, which writes nothing if it is not
-    /// the row's any more.
+    /// By claim, not by lane. A settle writes nothing for a claim that does not hold the row any
+    /// more. What belongs to another claim of the same lane must not be lost with that.
     settlement: Settlement,
     retire: Vec<LaneKey>,
-    /// How many requests have brought this.
+    /// How many requests these outcomes come from.
     requests: usize,
     /// How many outcomes there are.
     outcomes: usize,
-    /// Whether somebody waits for it.
+    /// Whether somebody waits for the settle.
     hasty: bool,
+    /// Since when outcomes gather; `None` while there are none.
     since: Option<Instant>,
     settle_takes: Takes,
     /// How many workers share the database.
@@ -54,7 +55,7 @@ pub(super) struct Batch {
 }
 
 impl Gathered {
-    /// A request was accepted, for all of its messages.
+    /// A request was accepted, with all of its messages.
     pub(super) fn done(&mut self, claim: Claim, message_ids: &[i64]) {
         self.of(claim).done.extend_from_slice(message_ids);
         self.requests += 1;
@@ -78,12 +79,12 @@ impl Gathered {
         self.retire.push(key);
     }
 
-    /// Somebody waits for what has gathered.
+    /// Somebody waits: the settle should come soon.
     pub(super) fn hasten(&mut self) {
         self.hasty = true;
     }
 
-    /// Whether so much waits that nothing may be added.
+    /// Whether so much waits that no burst may begin.
     pub(super) fn full(&self) -> bool {
         self.outcomes >= OUTCOMES_MAX
     }
@@ -97,7 +98,7 @@ impl Gathered {
         self.since.get_or_insert_with(Instant::now);
     }
 
-    /// When it should be written; `None` while there is nothing.
+    /// When to settle; `None` while there is nothing to write.
     pub(super) fn due(&self) -> Option<Instant> {
         let (factor, most) = if self.hasty || self.requests <= FEW {
             GATHER_FEW
@@ -109,12 +110,12 @@ impl Gathered {
         self.since.map(|since| since + self.settle_takes.pause(factor, [GATHER_MIN, most]))
     }
 
-    /// So many workers share the database.
+    /// Sets how many workers share the database.
     pub(super) fn shared_by(&mut self, workers: u32) {
         self.workers = workers;
     }
 
-    /// A settle took so long.
+    /// A settle has taken this long.
     pub(super) fn settled(&mut self, took: Duration) {
         self.settle_takes.note(took);
     }
@@ -148,8 +149,8 @@ mod tests {
     const KEY: LaneKey = LaneKey { webhook_id: 1, lane: 1 };
     const CLAIM: Claim = (KEY, 1);
 
-    /// What so many requests have brought, where a settle takes `took` and so many workers share
-    /// the database.
+    /// The outcomes of `requests` requests. A settle takes `took`, and `workers` workers share the
+    /// database.
     fn gathered(requests: usize, took: Duration, workers: u32) -> Gathered {
         let mut gathered = Gathered::default();
         gathered.settled(took);
@@ -158,7 +159,7 @@ mod tests {
         gathered
     }
 
-    /// How long that gathers.
+    /// How long these outcomes gather.
     fn gathers(gathered: &Gathered) -> Duration {
         gathered.due().zip(gathered.since).map(|(due, since)| due - since).unwrap_or_default()
     }

@@ -1,15 +1,17 @@
-//! Who may send next: the worker's slots, shared between webhooks.
+//! Who may send next: webhooks share the worker's slots. A slot is the right to have one lane in
+//! flight.
 //!
-//! Promised: a webhook that hangs cannot take the slots that others need. A webhook may hold at
-//! most [`SHARE`] times as many slots as are free (Choudhury and Hahne, "Dynamic queue length
-//! thresholds", 1998), so some always are; and one whose requests time out gets fewer and fewer,
-//! down to a single probe, until they succeed again (additive increase, multiplicative decrease).
-//! One that is slow but not broken gives way to others that wait: it takes no more than an equal
-//! part.
+//! Promised: a webhook that hangs cannot take the slots that others need. Three rules:
+//! - A webhook may hold at most [`SHARE`] times as many slots as are free. So some slots are always
+//!   free (Choudhury and Hahne, "Dynamic queue length thresholds", 1998).
+//! - Each timeout halves the limit of its webhook, down to a single slot. Each request that is
+//!   answered in time adds one slot (additive increase, multiplicative decrease).
+//! - While other webhooks wait, a webhook takes at most an equal part of the slots. So a webhook
+//!   that is slow, but not broken, yields to the others.
 
 use std::collections::HashMap;
 
-/// How many slots a webhook may hold for each one that is free.
+/// A webhook may hold this many slots for each free slot.
 const SHARE: usize = 4;
 
 /// The slots of one worker.
@@ -23,7 +25,7 @@ pub(super) struct Slots {
 #[derive(Debug, Default)]
 struct Webhook {
     used: usize,
-    /// What timeouts have left of its limit; `None` while nothing has timed out.
+    /// The limit that timeouts have left; `None` while they limit nothing.
     shrunk: Option<usize>,
 }
 
@@ -32,45 +34,45 @@ impl Slots {
         Self { capacity: capacity.max(1), used: 0, webhooks: HashMap::new() }
     }
 
-    /// How many slots are in use.
     pub(super) fn used(&self) -> usize {
         self.used
     }
 
-    /// How many slots are free.
     pub(super) fn free(&self) -> usize {
         self.capacity.saturating_sub(self.used)
     }
 
-    /// Whether none is free.
     pub(super) fn full(&self) -> bool {
         self.free() == 0
     }
 
-    /// How many slots a webhook could use if no other did; `own` is the limit of its policy.
+    /// How many slots a webhook may use if no other webhook uses any. `own`: the limit of its
+    /// policy.
     pub(super) fn limit(&self, webhook_id: i64, own: Option<usize>) -> usize {
         let shrunk = self.webhooks.get(&webhook_id).and_then(|webhook| webhook.shrunk);
         self.capacity.min(own.unwrap_or(usize::MAX)).min(shrunk.unwrap_or(usize::MAX)).max(1)
     }
 
-    /// Whether a webhook could use one more slot if no other did.
+    /// Whether a webhook may use one more slot if no other webhook uses any.
     pub(super) fn could_use(&self, webhook_id: i64, own: Option<usize>) -> bool {
         let used = self.webhooks.get(&webhook_id).map_or(0, |webhook| webhook.used);
         used < self.limit(webhook_id, own)
     }
 
-    /// How many slots a webhook may use while `waiting` webhooks, it included, have lanes that wait
-    /// and could use one more: no more than an equal part. Slots that come free go to the others.
+    /// How many slots a webhook may use beside others: at most an equal part. `waiting`: how many
+    /// webhooks, this one included, have lanes that wait and could use one more slot. Slots that
+    /// come free go to the others.
     pub(super) fn fair_limit(&self, webhook_id: i64, own: Option<usize>, waiting: usize) -> usize {
         self.limit(webhook_id, own).min(self.capacity.div_ceil(waiting.max(1)))
     }
 
-    /// Takes a slot for a webhook, if it may have one. `waiting` is as for [`Slots::fair_limit`].
+    /// Takes a slot for a webhook, if it may have one; returns whether it did. `waiting` is as for
+    /// [`Slots::fair_limit`].
     pub(super) fn take(&mut self, webhook_id: i64, own: Option<usize>, waiting: usize) -> bool {
         let limit = self.fair_limit(webhook_id, own, waiting);
         let free = self.free();
         let webhook = self.webhooks.entry(webhook_id).or_default();
-        // With a single slot in all, nobody can leave one free.
+        // If the worker has a single slot, none can be left free.
         let share = if self.capacity == 1 { 1 } else { free * SHARE };
         if free == 0 || webhook.used >= limit || webhook.used >= share {
             return false;
@@ -93,12 +95,13 @@ impl Slots {
     /// A request of a webhook timed out: halve its limit.
     pub(super) fn timed_out(&mut self, webhook_id: i64) {
         let webhook = self.webhooks.entry(webhook_id).or_default();
-        // From what it really uses: halving an unused limit would change nothing.
+        // Halve what it really uses: to halve an unused limit would change nothing.
         let now = webhook.shrunk.unwrap_or(self.capacity).min(webhook.used.max(1));
         webhook.shrunk = Some((now / 2).max(1));
     }
 
-    /// A request of a webhook was answered in time: one slot more, until nothing is held back.
+    /// A request of a webhook was answered in time: its limit grows by one slot. At the worker's
+    /// capacity the limit ends.
     pub(super) fn answered(&mut self, webhook_id: i64) {
         let capacity = self.capacity;
         let Some(webhook) = self.webhooks.get_mut(&webhook_id) else { return };
@@ -135,7 +138,7 @@ mod tests {
     fn a_slow_webhook_gives_way_to_one_that_waits() {
         let mut slots = Slots::new(100);
         while slots.take(1, None, 1) {}
-        // Its slots come free one by one; the other one is always there for more.
+        // Webhook 1 frees its slots one by one. Webhook 2 always wants more.
         for _ in 0..1000 {
             while slots.take(2, None, 2) {}
             if slots.webhooks[&1].used > 0 {

@@ -1,11 +1,16 @@
 //! Taking over the lanes of workers that are dead or hung.
 //!
-//! A worker's lock is free as soon as its session has ended: its process died, was cut off, or
-//! PostgreSQL restarted. Once free it stays free, as no incarnation takes its lock twice. The
-//! worker itself stops sending within [`ALIVE_FOR`](super::liveness::ALIVE_FOR) of its last
-//! answered round trip; its lanes are released after [`TAKEOVER_AFTER`]. A worker that hangs with
-//! its connection alive is recognised by a heartbeat that stands still for its whole lease. Both
-//! are counted on this process's monotonic clock, which no step of the database's can shorten.
+//! A worker is **dead** if its advisory lock is free. PostgreSQL frees the lock when the session
+//! ends: the process died, its connection broke, or PostgreSQL restarted. A free lock stays free,
+//! since no incarnation takes its lock twice. The worker stops sending within
+//! [`ALIVE_FOR`](super::liveness::ALIVE_FOR) of its last answered round trip. Its lanes are
+//! released later: when the lock was free for [`TAKEOVER_AFTER`].
+//!
+//! A worker is **hung** if its connection is alive, but its heartbeat stands still for its whole
+//! lease.
+//!
+//! Both times are counted on this process's monotonic clock. No step of the database's clock can
+//! shorten them.
 
 use std::{
     collections::HashMap,
@@ -20,7 +25,7 @@ use uuid::Uuid;
 use super::{liveness::TAKEOVER_AFTER, session::Signals};
 use crate::store::{OtherWorker, Store, StoreError};
 
-/// Between two looks at the other workers.
+/// The pause between two looks at the other workers.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What was seen of another worker.
@@ -30,7 +35,7 @@ struct Seen {
     free_since: Option<Instant>,
 }
 
-/// Why a worker's lanes are released.
+/// What this worker thinks of another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Alive,
@@ -43,8 +48,8 @@ pub(super) async fn watch(store: Store, worker: Uuid, signals: Arc<Signals>) {
     let mut seen = HashMap::new();
     loop {
         if let Err(error) = look(&store, worker, &signals, &mut seen).await {
-            // What was seen stays true, but what goes unseen proves nothing; the session says if
-            // the database is gone.
+            // What was seen before stays true. A look that failed proves nothing. If the database
+            // is gone, the session notices it.
             debug!(%error, "could not look at the other workers");
         }
         tokio::time::sleep(pause(&seen, Instant::now())).await;
@@ -61,7 +66,8 @@ async fn look(
     let others = store.watch_workers(worker).await?;
     let answered = Instant::now();
     seen.retain(|id, _| others.iter().any(|other| other.id == *id));
-    let newcomer = others.iter().any(|other| !seen.contains_key(&other.id)).then_some(answered);
+    // A worker that is gone is never noted as seen: it is no newcomer.
+    let newcomer = others.iter().any(|other| !other.gone && !seen.contains_key(&other.id)).then_some(answered);
     let live = others.iter().filter(|other| !other.gone).map(|other| other.id);
     signals.set_others(live.collect(), newcomer);
     for other in others {
@@ -87,11 +93,11 @@ async fn look(
     Ok(())
 }
 
-/// What is to be thought of a worker, given what was seen of it and an answer to a question asked
-/// at `asked`.
+/// Judges a worker by what was seen before and by one more answer. The question was sent at `asked`
+/// and answered at `answered`.
 fn judge(seen: &mut HashMap<Uuid, Seen>, other: &OtherWorker, asked: Instant, answered: Instant) -> Verdict {
-    // What an answer shows began at the latest when it came, and held at least until the question
-    // was asked.
+    // The answer shows the state at some instant between `asked` and `answered`. To be safe, a
+    // state counts as begun at `answered`, and as still there at `asked`.
     let seen = seen.entry(other.id).or_insert(Seen {
         heartbeat_at: other.heartbeat_at,
         heartbeat_since: answered,
@@ -112,8 +118,8 @@ fn judge(seen: &mut HashMap<Uuid, Seen>, other: &OtherWorker, asked: Instant, an
     Verdict::Alive
 }
 
-/// Until the next look: exactly when a free lock has been free for long enough, if that comes
-/// first.
+/// The pause before the next look. If a free lock has been free long enough before [`LOOK`] is
+/// over, the look comes exactly then.
 fn pause(seen: &HashMap<Uuid, Seen>, now: Instant) -> Duration {
     seen.values()
         .filter_map(|seen| seen.free_since)
@@ -165,7 +171,7 @@ mod tests {
     fn a_hung_worker_is_seized_after_its_lease_whatever_its_clock_says() {
         let (mut seen, start) = (HashMap::new(), Instant::now());
         assert_eq!(judge(&mut seen, &other(false, 1), at(start, 0), at(start, 0)), Verdict::Alive);
-        // Its clock was set back: a new heartbeat is a sign of life, whatever it says.
+        // The clock was set back. A changed heartbeat is a sign of life, whatever its value.
         assert_eq!(
             judge(&mut seen, &other(false, -500), at(start, 19_000), at(start, 19_000)),
             Verdict::Alive

@@ -1,10 +1,10 @@
-//! How long something takes of late: statements, so that a busy database is asked less often and
-//! each answer holds more; and runs, so that no more lanes are claimed than get a slot soon.
+//! How long statements and bursts take lately. If statements take long, the database is busy: it is
+//! asked less often, and each answer holds more. If bursts take long, fewer lanes are claimed, so
+//! that each of them gets a slot soon.
 
 use std::time::Duration;
 
-/// A moving mean, in which the latest has a weight of one in so many; zero until something was
-/// noted.
+/// A moving mean. The latest value has a weight of 1/`ONE_IN`. Zero before the first value.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Takes<const ONE_IN: u32 = 4>(Duration);
 
@@ -17,7 +17,7 @@ impl<const ONE_IN: u32> Takes<ONE_IN> {
         self.0
     }
 
-    /// `factor` times as long, within bounds.
+    /// `factor` times the mean, within the bounds.
     pub(super) fn pause(self, factor: u32, [least, most]: [Duration; 2]) -> Duration {
         (self.0 * factor).clamp(least, most)
     }

@@ -1,4 +1,4 @@
-//! A webhook as this worker delivers to it.
+//! Endpoints: webhooks as this worker delivers to them ("target" in the code).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,24 +14,25 @@ use crate::{
     domain::target::{Target, TargetRow, UnreadableTarget},
 };
 
-/// The shortest lease, so that many short timeouts do not make a slow database look like a dead
-/// worker.
+/// The shortest lease. Without it, if all timeouts are short, a slow database would make a worker
+/// look hung.
 pub(super) const LEASE_MIN: Duration = Duration::from_secs(10);
 
 /// The longest time between two requests, however low the rate.
 const SPACING_MAX: Duration = Duration::from_hours(1);
 
-/// How long a run may wait for its webhook's rate with a slot in its hands.
+/// How long a burst may keep its slot while it waits for its webhook's rate limit.
 const RATE_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// A webhook with what is made from its settings once.
+/// A webhook's settings, and what is prepared from them once.
 pub(super) struct LiveTarget {
     pub(super) settings: Target,
     pub(super) prepared: PreparedTarget,
-    /// Set when nothing more may be started: paused, disabled, deleted. Shared with what replaced
-    /// it meanwhile, so that a run hears of it that began under earlier settings.
+    /// Set when no request may be started any more: the webhook was paused, disabled or deleted.
+    /// When the settings are reloaded, the new value shares this flag with the old one. So a burst
+    /// that began under earlier settings stops too.
     stopped: Arc<AtomicBool>,
-    /// When the next request may start, where the webhook has a rate limit.
+    /// When the next request may start, if the webhook has a rate limit.
     next_start: Mutex<Instant>,
 }
 
@@ -51,11 +52,12 @@ impl LiveTarget {
         lease(self.settings.policy.timeout)
     }
 
-    /// How many lanes the webhook's own policy lets one worker have in flight.
+    /// How many lanes the webhook's own settings let one worker have in flight; `None`: as many as
+    /// it likes.
     pub(super) fn own_limit(&self) -> Option<usize> {
         let limit = self.settings.policy.max_in_flight.map(|limit| limit as usize);
-        // More lanes than requests a second would only wait in line, holding slots that others
-        // need.
+        // No more lanes than requests a second: further lanes would only wait for the rate, and
+        // hold slots that others need.
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -68,8 +70,9 @@ impl LiveTarget {
         }
     }
 
-    /// Reserves the next request, if it may start within [`RATE_WAIT_MAX`], and says how long to
-    /// wait for that; otherwise says how long to wait before asking again.
+    /// Reserves the next request of the webhook's rate limit. `Ok` is how long to wait before it
+    /// starts, at most [`RATE_WAIT_MAX`]. `Err`: nothing was reserved, and how long to wait before
+    /// asking again.
     pub(super) fn reserve_start(&self, now: Instant) -> Result<Duration, Duration> {
         let Some(spacing) = self.spacing() else { return Ok(Duration::ZERO) };
         let mut next = self.next_start.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,14 +85,15 @@ impl LiveTarget {
         Ok(wait)
     }
 
-    /// The time between two requests.
+    /// The time between two requests; `None` without a rate limit.
     fn spacing(&self) -> Option<Duration> {
         let rate = self.settings.rate_limit_per_second?;
         Some(Duration::try_from_secs_f64(1.0 / rate).unwrap_or(SPACING_MAX).min(SPACING_MAX))
     }
 }
 
-/// A lease covers two requests, so that one can always be started after the claim.
+/// The lease that requests with this timeout need. It covers two of them, so that one can always be
+/// started after the claim.
 pub(super) fn lease(timeout: Duration) -> Duration {
     (timeout * 2).max(LEASE_MIN)
 }
@@ -102,27 +106,26 @@ pub(super) type Targets = HashMap<i64, Arc<LiveTarget>>;
 pub(super) struct Replaced {
     /// Whether one of them was deleted.
     pub(super) gone: bool,
-    /// Those that could be claimed, if only a request could be made for them. They are to be
+    /// Webhooks that could be claimed, but no request can be made for them. They are to be
     /// disabled.
     pub(super) unusable: Vec<Unusable>,
 }
 
-/// A webhook that no request can be made for: SQL wrote its settings past the API's checks.
+/// A webhook that no request can be made for: its row was written in SQL, past the API's checks.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unusable {
     pub(super) webhook_id: i64,
-    /// Which version of the row this is about.
+    /// Which version of the row was read (its `xmin`).
     pub(super) version: String,
-    /// One line, which shows no secret.
+    /// Why, in one line. It shows no secret.
     pub(super) reason: String,
 }
 
-/// Replaces the webhooks that this worker knows by what the database says now.
+/// Replaces the webhooks that this worker knows by those that the database has now.
 ///
-/// Requests that run go on with what they began with; lanes of a webhook that stopped are released
-/// as they come by. One that no request can be made for is not known any more. It is named as
-/// unusable only while it could be claimed, so that nobody hears of one that is disabled or paused
-/// again and again.
+/// Bursts under way keep their settings. Lanes of a webhook that stopped are released as the engine
+/// comes to them. A webhook that no request can be made for is left out. It is named as unusable
+/// only while it could be claimed, so that a disabled or paused one is not named again and again.
 pub(super) fn replace(known: &mut Targets, current: Vec<TargetRow>) -> Replaced {
     let now = Instant::now();
     let listed: HashSet<i64> = current.iter().map(|row| row.webhook_id).collect();
@@ -148,14 +151,15 @@ pub(super) fn replace(known: &mut Targets, current: Vec<TargetRow>) -> Replaced 
     Replaced { gone, unusable }
 }
 
-/// A webhook's settings and what is made of them, or why no request can be.
+/// A webhook's settings and what is prepared from them, or why no request can be made.
 fn prepare(target: Result<Target, UnreadableTarget>) -> Result<(Target, PreparedTarget), String> {
     let settings = target.map_err(|error| error.to_string())?;
     let prepared = PreparedTarget::new(&settings).map_err(|error| error.to_string())?;
     Ok((settings, prepared))
 }
 
-/// A webhook, in place of `old`.
+/// The new value for a webhook. It takes over from `old` the next start of its rate limit, and the
+/// stop flag unless that is set.
 fn live(settings: Target, prepared: PreparedTarget, old: Option<&LiveTarget>, now: Instant) -> LiveTarget {
     let next_start = old.map_or(now, |old| *old.next_start.lock().unwrap_or_else(PoisonError::into_inner));
     let stopped = old.map(|old| &old.stopped).filter(|stopped| !stopped.load(Ordering::Relaxed));
@@ -165,7 +169,7 @@ fn live(settings: Target, prepared: PreparedTarget, old: Option<&LiveTarget>, no
         stopped: stopped.cloned().unwrap_or_default(),
         next_start: Mutex::new(next_start),
     };
-    // What was reserved under a lower rate does not hold up the new one.
+    // What was reserved under a lower rate must not hold up the new rate.
     if let Some(spacing) = target.spacing() {
         let mut next = target.next_start.lock().unwrap_or_else(PoisonError::into_inner);
         *next = (*next).min(now + spacing.max(RATE_WAIT_MAX));
@@ -238,7 +242,7 @@ mod tests {
         assert!(replace(&mut known, vec![row(1, true, "")]).gone);
     }
 
-    /// Webhooks are read anew every few seconds; a run may last longer.
+    /// Webhooks are reloaded every few seconds. A burst may last longer.
     #[test]
     fn a_run_stops_with_its_webhook_however_often_that_was_read_meanwhile() {
         let (usable, paused, unusable) =

@@ -1,10 +1,12 @@
-//! Messages that this worker was notified of: who looks at them, and when.
+//! Messages that notifications have named ("told" in the code): who looks at them, and when.
 //!
-//! All workers hear the same notifications. Each message has a ranking of the live workers
-//! (rendezvous hashing: Thaler and Ravishankar, 1998): the first one looks at once, the others a
-//! little later, so that one message wakes one claim and not as many as there are workers. The
-//! ranking follows the message's stripe: a lane that a worker holds is told to that worker first
-//! again. Nothing but time depends on it.
+//! All workers hear the same notifications. For each message the workers rank themselves, all in
+//! the same way (rendezvous hashing: Thaler and Ravishankar, 1998). The first worker looks at once,
+//! the others [`OTHERS_LATER`]. So the first one has claimed the lane before the others look.
+//!
+//! The ranking depends on the message's stripe (on unordered topics, on its id). So all messages of
+//! an ordered lane come to the same worker first: the one that holds the lane. Only speed depends
+//! on the ranking.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -22,24 +24,26 @@ use super::{
 };
 use crate::store::{self, Follower, Looked, ReadLimits, Room, StoreError};
 
-/// How much later the workers look that do not look first.
+/// The other workers look this much later than the first one.
 const OTHERS_LATER: Duration = Duration::from_millis(5);
 
-/// How many messages wait for a look at most. Beyond that one ordinary look for what is due
-/// replaces them.
+/// The most messages that may wait for a look. If more come, all of them are dropped, and one
+/// ordinary claim of what is due replaces them.
 const WAITING_MAX: usize = 256;
 
 /// Messages that wait for a look.
 #[derive(Default)]
 pub(super) struct Told {
+    /// To look at now.
     now: BTreeSet<i64>,
-    /// In the order of their time.
+    /// When to look at each; in the order of time.
     later: VecDeque<(Instant, i64)>,
     under_way: bool,
 }
 
 impl Told {
-    /// A message was told. Says whether it found a place.
+    /// Adds a message. `first`: whether this worker ranks first. Returns false if too many wait:
+    /// then they were all dropped.
     fn add(&mut self, message_id: i64, first: bool, now: Instant) -> bool {
         if self.now.len() + self.later.len() >= WAITING_MAX {
             self.now.clear();
@@ -62,7 +66,7 @@ impl Told {
         if self.now.is_empty() { self.later.front().map(|(at, _)| *at) } else { Some(now) }
     }
 
-    /// Takes what is to be looked at now.
+    /// Takes the messages that are to be looked at now.
     fn take(&mut self, now: Instant) -> Vec<i64> {
         while self.later.front().is_some_and(|(at, _)| *at <= now) {
             self.now.extend(self.later.pop_front().map(|(_, id)| id));
@@ -76,7 +80,7 @@ impl Told {
     }
 }
 
-/// Whether this worker is the first of all in the ranking of what is told.
+/// Whether `worker` ranks first for this message.
 fn is_first(told: store::Told, worker: Uuid, others: &[Uuid]) -> bool {
     let subject = told.stripe.map_or(told.message_id, i64::from);
     let rank = |id: Uuid| (weight(id, subject), id);
@@ -98,7 +102,7 @@ fn mix(value: u64) -> u64 {
 }
 
 impl Engine {
-    /// Publishers have told of messages.
+    /// Notifications have named these messages.
     pub(super) fn on_told(&mut self, told: &[store::Told], now: Instant) {
         let others = self.signals.others();
         for told in told {
@@ -109,7 +113,7 @@ impl Engine {
         self.noticed(u32::try_from(told.len()).unwrap_or(u32::MAX), now);
     }
 
-    /// Looks at what was told, if it is time.
+    /// Looks at the named messages, if it is time.
     pub(super) fn start_look(&mut self, now: Instant) {
         if self.told.due(now).is_none_or(|due| now < due) || now < self.claims.not_before() {
             return;
@@ -128,13 +132,14 @@ impl Engine {
     /// What this worker has room for: lanes that it can start soon.
     fn room(&self) -> Room {
         let full = self.queued.keys().copied().filter(|webhook_id| {
-            // Others of its webhook wait here, or are due and were before.
+            // A webhook is full if its lanes wait here and either more of them are due in the
+            // database (these come first), or it may use no more slots.
             self.claims.more(*webhook_id) || !self.slots.could_use(*webhook_id, self.own_limit(*webhook_id))
         });
         Room { lanes: self.slots.free(), full_webhooks: full.collect() }
     }
 
-    /// A look at what was told was answered.
+    /// A look at named messages was answered.
     pub(super) fn on_looked(&mut self, looked: Result<Looked, StoreError>) -> Result<(), WorkerError> {
         self.told.under_way = false;
         match looked {
@@ -191,7 +196,7 @@ mod tests {
     }
 
     proptest! {
-        /// One worker looks first, whoever they are, and the same one for the same stripe.
+        /// Among any workers exactly one looks first. For one stripe it is always the same one.
         #[test]
         fn one_of_the_workers_is_first(
             workers in prop::collection::hash_set(any::<u128>(), 1..20),

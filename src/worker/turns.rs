@@ -1,11 +1,14 @@
-//! Whose turn it is among lanes: where more lanes wait than there are slots, each has one for a
-//! while.
+//! Round robin among lanes ("turns" in the code): if more lanes wait than there are slots, each
+//! gets a slot for a while.
 //!
-//! Promised: no lane's backlog, however deep, keeps other lanes from being sent, those that are not
-//! claimed yet included; and a worker leaves lanes to others that it has no slot for, but for those
-//! that keep its own slots busy. (Deficit round robin does the same for packets: Shreedhar and
-//! Varghese, 1996. Here time in a slot is what is shared, since receivers differ in how long they
-//! take.)
+//! Promises:
+//! - No lane's backlog, however deep, keeps other lanes from being sent. This includes lanes that
+//!   are not claimed yet.
+//! - A worker leaves lanes that it has no slot for to other workers, except those that keep its own
+//!   slots busy.
+//!
+//! Deficit round robin does the same for packets (Shreedhar and Varghese, 1996). Here lanes share
+//! the time in a slot, since receivers differ in how long they take.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,50 +19,50 @@ use std::{
 use super::{claim::MESSAGES, engine::Engine, lane::Phase, run::Run, takes::Takes};
 use crate::{domain::lane::LaneKey, store::LaneState};
 
-/// How long a run may take while other lanes of its webhook wait for a slot.
+/// The time slice: how long a burst may last while other lanes wait for its slot.
 const SLICE: Duration = Duration::from_millis(250);
 
-/// How long a lane may stay claimed while others of its webhook are due and not claimed. Giving it
-/// back and claiming it anew costs as much as a few messages, and what was read of it ahead is read
-/// again.
+/// How long a lane may stay claimed while other lanes of its webhook are due and not claimed. To
+/// give it back and to claim it again costs as much as a few messages, and what was read ahead is
+/// read again.
 const TURN: Duration = Duration::from_secs(1);
 
-/// For how long lanes that are claimed ahead should keep the slots busy.
+/// So many lanes are claimed ahead that they keep the slots busy for this long.
 const AHEAD: Duration = Duration::from_millis(100);
 
-/// How many lanes are claimed ahead at most, for each slot.
+/// The most lanes that are claimed ahead, for each slot.
 const AHEAD_MAX: usize = 4;
 
-/// How long the first in line must have waited for a slot before any lane is given back to others.
+/// Lanes are given back only if the first one in line has waited this long for a slot.
 const LONG_WAIT: Duration = Duration::from_millis(500);
 
-/// Between two looks at who has had its turn.
+/// The time between two checks of the time slices.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// How long a lane keeps a slot, or one of its messages.
+/// How long a lane, or one of its messages, takes in a slot.
 pub(super) type RunTakes = Takes<16>;
 
-/// How many lanes to claim ahead for a webhook that may use `slots`, where a run takes so long.
+/// How many lanes to claim ahead for a webhook that may use `slots`, if a burst takes `run`.
 fn ahead(slots: usize, run: Duration) -> usize {
     let in_time = slots as u128 * AHEAD.as_micros() / run.as_micros().max(1);
     usize::try_from(in_time).unwrap_or(usize::MAX).clamp((slots / 4).max(1), slots * AHEAD_MAX)
 }
 
-/// How many messages of a lane are sent before others have their turn, where each takes so long.
+/// How many messages of a lane are sent in one time slice, if each takes `message`.
 fn in_slice(message: Duration) -> usize {
     usize::try_from(SLICE.as_micros() / message.as_micros().max(1)).unwrap_or(usize::MAX)
 }
 
 impl Engine {
-    /// How many messages to read of one of a webhook's lanes, if a read's limit allows: what is
-    /// read and not sent in its turn may be read again by another worker. As many as its requests
-    /// carry, in any case.
+    /// How many messages to read of each lane of this webhook: as many as it sends in one time
+    /// slice. What is read and not sent then may be read again by another worker. At least as many
+    /// as one request carries.
     pub(super) fn messages_in_slice(&self, webhook_id: i64) -> usize {
         let batch = self.targets.get(&webhook_id).map_or(1, |target| target.settings.batch_size);
         in_slice(self.claims.message_takes(webhook_id)).max(MESSAGES).max(batch)
     }
 
-    /// Starts runs while there are slots, webhook by webhook.
+    /// Starts bursts while slots are free, webhook by webhook (round robin).
     pub(super) fn start_runs(&mut self) {
         if self.turns.is_empty() || self.slots.full() || self.gathered.full() {
             return;
@@ -77,7 +80,8 @@ impl Engine {
             let key = queue.pop_front();
             if queue.is_empty() {
                 self.queued.remove(&webhook_id);
-                // Lanes that were given back, or never claimed: their turn has come.
+                // No other lane of the webhook waits here, but more are due in the database: claim
+                // them.
                 if self.claims.more(webhook_id) {
                     self.claims.ask(webhook_id);
                 }
@@ -87,13 +91,13 @@ impl Engine {
             if !key.is_some_and(|key| self.start_run(key)) {
                 self.slots.give_back(webhook_id);
             }
-            // One more slot is used or free: others may be let in now.
+            // A slot was taken or given back: a webhook that was refused may get one now.
             refused = 0;
         }
     }
 
-    /// Starts a queued lane's run in a slot that was taken for it; false where the lane has no use
-    /// for it.
+    /// Starts a queued lane's burst in a slot that was taken for it. Returns false if the lane does
+    /// not need the slot.
     fn start_run(&mut self, key: LaneKey) -> bool {
         let Some(lane) = self.lanes.get_mut(&key) else { return false };
         if !matches!(lane.phase, Phase::Queued { .. }) {
@@ -114,15 +118,16 @@ impl Engine {
         true
     }
 
-    /// Lanes wait for slots: look at it in a while.
+    /// If lanes wait for slots, plans the next check of the time slices.
     pub(super) fn expect_turns(&mut self, now: Instant) {
         if !self.turns.is_empty() {
             self.next_turns.get_or_insert(now + LOOK_EVERY);
         }
     }
 
-    /// Where lanes wait: ends the runs that have had their time, and gives back the lanes that are
-    /// too many, since runs take longer than when they were claimed, or others share the slots.
+    /// If lanes wait for slots: ends the bursts that have used up their time slice, and gives back
+    /// the lanes that are too many. There are too many if bursts take longer than they did when the
+    /// lanes were claimed, or if other webhooks have come to share the slots.
     pub(super) fn take_turns(&mut self, now: Instant) {
         if self.next_turns.is_none_or(|at| now < at) {
             return;
@@ -130,7 +135,7 @@ impl Engine {
         self.next_turns = None;
         let mut held: HashMap<i64, usize> = HashMap::new();
         let begun_before = now.checked_sub(SLICE);
-        // Then lanes of other webhooks may wait for any of them.
+        // If so, lanes of other webhooks may wait for any slot.
         let full = self.slots.full() && !self.turns.is_empty();
         for lane in self.lanes.values().filter(|lane| lane.busy()) {
             let queued = self.queued.contains_key(&lane.key.webhook_id);
@@ -148,14 +153,14 @@ impl Engine {
             }
             let slots = self.fair_slots(webhook_id, waiting);
             let most = slots + self.ahead(webhook_id, slots, now);
-            // Not for a few: what is given back waits behind all others.
+            // Not for a few lanes: a lane that is given back waits behind all others.
             if held > most + most / 4 + 1 {
                 self.give_back_waiting(webhook_id, held - most);
             }
         }
     }
 
-    /// For how long the first lane in line has waited.
+    /// For how long the first one of a webhook's lanes in line has waited for a slot.
     fn waited(&self, webhook_id: i64, now: Instant) -> Duration {
         let first =
             self.queued.get(&webhook_id).and_then(VecDeque::front).and_then(|key| self.lanes.get(key));
@@ -165,21 +170,23 @@ impl Engine {
         }
     }
 
-    /// How many lanes a webhook may have claimed beside those in its `slots`. The same for whoever
-    /// claims and whoever gives back, or lanes would be claimed and given back in turns.
+    /// How many lanes a webhook may have claimed beside those in its `slots`. Claiming and giving
+    /// back follow this one rule. Otherwise the same lanes would be claimed and given back again
+    /// and again.
     pub(super) fn ahead(&self, webhook_id: i64, slots: usize, now: Instant) -> usize {
-        // A run that has not ended yet tells nothing of its time, but those that wait for it do.
+        // A burst that is still under way says nothing about how long bursts take. The lanes that
+        // wait for its slot do.
         ahead(slots, self.claims.run_takes(webhook_id).max(self.waited(webhook_id, now)))
     }
 
-    /// How many webhooks have lanes that wait and could use one more slot. Those that hang or are
-    /// limited, and have all that they may use, leave the rest to the others.
+    /// How many webhooks have lanes that wait and could use one more slot. A webhook that has all
+    /// slots that it may use (it hangs, or is limited) does not count.
     pub(super) fn waiting(&self) -> usize {
         self.turns.iter().filter(|id| self.slots.could_use(**id, self.own_limit(**id))).count()
     }
 
-    /// How many slots a webhook may use beside so many that wait, it included if its lanes wait: no
-    /// more than an equal part.
+    /// How many slots a webhook may use: at most an equal part. `waiting`: how many webhooks have
+    /// lanes that wait. This one is added if it has none.
     pub(super) fn fair_slots(&self, webhook_id: i64, waiting: usize) -> usize {
         let waiting = waiting + usize::from(!self.queued.contains_key(&webhook_id));
         self.slots.fair_limit(webhook_id, self.own_limit(webhook_id), waiting)
@@ -189,10 +196,12 @@ impl Engine {
         self.targets.get(&webhook_id).and_then(|target| target.own_limit())
     }
 
-    /// Gives back so many of the lanes that have waited for the shortest time.
+    /// Gives back `count` of the webhook's lanes that wait here: those that have waited for the
+    /// shortest time.
     fn give_back_waiting(&mut self, webhook_id: i64, count: usize) {
         for _ in 0..count {
-            // Its entry stays while it is in line for a turn.
+            // One lane must stay: the webhook's queue may not be empty while the webhook is in
+            // `turns`.
             let queue = self.queued.get_mut(&webhook_id).filter(|queue| queue.len() > 1);
             let Some(key) = queue.and_then(VecDeque::pop_back) else { return };
             if self.lanes.get(&key).is_some_and(|lane| matches!(lane.phase, Phase::Queued { .. })) {
@@ -201,7 +210,7 @@ impl Engine {
         }
     }
 
-    /// Releases a lane that does not send: it waits in the database.
+    /// Releases a lane that has no burst under way: it waits in the database.
     pub(super) fn release(&mut self, key: LaneKey, state: LaneState) {
         if let Some(mut lane) = self.lanes.remove(&key) {
             let claim = (lane.key, lane.token);
@@ -209,16 +218,16 @@ impl Engine {
         }
     }
 
-    /// Whether a lane has had its turn, and others are due: it is not to be read on, and given back
-    /// when it has ended its run.
+    /// Whether a lane has had its turn, while other lanes of its webhook wait here and in the
+    /// database. Such a lane is not read further, and is given back when its burst has ended.
     pub(super) fn turn_is_over(&self, key: LaneKey) -> bool {
         self.queued.contains_key(&key.webhook_id)
             && self.claims.more(key.webhook_id)
             && self.lanes.get(&key).is_some_and(|lane| lane.claimed_at.elapsed() >= TURN)
     }
 
-    /// Whether a lane whose run has ended is given back: not if there is nothing more of it, or it
-    /// was read already.
+    /// Whether a lane whose burst has ended is given back. It is not if it owes nothing more, or if
+    /// the next messages were read already (and the burst did not end `early`).
     pub(super) fn gives_way(&self, key: LaneKey, early: bool) -> bool {
         self.turn_is_over(key)
             && self.lanes.get(&key).is_some_and(|lane| early || (!lane.has_messages() && lane.more))

@@ -2,8 +2,9 @@
 -- describe_owed: why something is still owed, in words.
 --
 -- Parameters: $1 webhook id.
--- Returns:    one text. lanes without a row: deliveries that nobody would ever
---             claim. behind: deliveries at or below their lane's position.
+-- Returns:    one text. "lanes without a row": deliveries that nobody would
+--             ever claim. "behind": deliveries at or below their lane's
+--             position.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT format('%s deliveries owed, %s of lanes without a row, %s behind; %s lanes: %s ready, %s claimed, %s waiting, earliest due %s from now; '

@@ -1,12 +1,14 @@
 -- ----------------------------------------------------------------------
--- drop_attempt_partitions: forget the oldest days of attempts.
+-- drop_attempt_partitions: drop the oldest partitions of attempts.
 --
--- Runs as the owner of the schema: a worker needs no right to drop tables.
+-- Runs as the owner of the schema, so a worker needs no right to drop tables.
 --
--- Parameters: days  how many days before today are kept
+-- Parameters: days  how many days before today are kept (UTC)
 -- Returns:    how many partitions were dropped
--- Locks:      attempts ACCESS EXCLUSIVE for a moment, given up after 500 ms:
---             workers write the log meanwhile
+-- Raises:     55P03 a lock was not granted within 500 ms.
+-- Locks:      attempts and the partitions ACCESS EXCLUSIVE, to the end of the
+--             transaction. It waits at most 500 ms for each lock, since workers
+--             write the attempt log meanwhile.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.drop_attempt_partitions(days integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

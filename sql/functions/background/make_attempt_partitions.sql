@@ -1,14 +1,16 @@
 -- ----------------------------------------------------------------------
--- make_attempt_partitions: partitions of attempts, from yesterday on.
+-- make_attempt_partitions: make the partitions of attempts that are missing,
+-- from yesterday on.
 --
--- Made apart and then attached: workers go on writing the log meanwhile. Days
--- are UTC. Runs as the owner of the schema: a worker needs no right to make
--- tables.
+-- Each table is made first and attached then: so workers go on writing the
+-- attempt log. Days are UTC. Runs as the owner of the schema, so a worker needs
+-- no right to make tables.
 --
--- Parameters: days  how many days ahead of today
+-- Parameters: days  up to how many days ahead of today
 -- Returns:    how many were made
--- Locks:      an advisory lock of its own; attempts SHARE UPDATE EXCLUSIVE,
---             given up after 500 ms
+-- Raises:     55P03 a lock was not granted within 500 ms.
+-- Locks:      an advisory lock of its own; attempts SHARE UPDATE EXCLUSIVE. It
+--             waits at most 500 ms for each lock.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.make_attempt_partitions(days integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -1,22 +1,22 @@
 -- ----------------------------------------------------------------------
--- claim_lanes: take the earliest due lanes of each webhook, and read them.
+-- claim_lanes: claim the earliest due lanes of each webhook, and read them.
 --
--- A claim leaves due_at as it is: no index entry is written for it, and none
--- is left behind for later looks to walk over.
+-- A claim leaves due_at as it is. So no index entry is written, and none is
+-- left behind that later looks must walk over.
 --
--- Webhook by webhook, so that one webhook's thousands of due lanes are in
--- nobody else's way.
+-- Each webhook is looked at by itself. So a webhook with thousands of due lanes
+-- does not slow the others down.
 --
 -- Parameters:
 --   worker             the claiming incarnation
 --   new_token          a value of its counter, never used before
 --   webhook_ids        webhooks with room, and beside each:
---   slots                how many lanes to take at most
---   due_after            where to begin: null is a few seconds back
---   sweep              whether to take lanes, too, whose holder is not
---                      registered or gone
---   messages_per_lane, payload_budget   as read_claimed; 0 messages claims
---                      without reading
+--   slots                how many lanes to claim at most
+--   due_after            where to begin; null: 5 seconds back
+--   sweep              whether to claim also lanes whose holder is gone or not
+--                      registered
+--   messages_per_lane, payload_budget   as read_claimed; with 0 messages the
+--                                       claim reads nothing
 --
 -- Returns: as read_claimed.
 -- Raises:  as require_registered.
@@ -50,10 +50,10 @@ BEGIN
     END IF;
     PERFORM pgtopic.require_registered(worker);
 
-    -- The CTE is a fence: joined directly, the update may touch more lanes than the LIMIT lets
-    -- through. A lane that was changed just before it was locked is left to the next look: its new
-    -- place is not in this snapshot. So a holder that this snapshot does not know was removed, and
-    -- has not just been registered.
+    -- The CTE is a fence. If it were joined directly, the update might change more lanes than the
+    -- LIMIT allows. A lane that was changed just before it was locked is left to the next look: its
+    -- new place is not in this snapshot. So a sweep takes no lane from a worker that has just
+    -- registered: its claims are newer than this snapshot.
     WITH due AS MATERIALIZED (
         SELECT l.place
           FROM unnest(claim_lanes.webhook_ids, claim_lanes.slots, claim_lanes.due_after)
@@ -84,8 +84,8 @@ BEGIN
         RETURN;
     END IF;
 
-    -- A new statement, and so a new snapshot: it sees whatever lowered the positions that the
-    -- update returned.
+    -- A new statement has a new snapshot. If a replay has lowered a position that the update
+    -- returned, this statement sees what the replay has added.
     RETURN QUERY SELECT r.* FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r;
 END
 $$;

@@ -1,12 +1,12 @@
 -- ----------------------------------------------------------------------
--- claim_lanes_singly: claim_lanes, lane by lane and without reading: what to
--- do where that fails, perhaps because of one lane.
+-- claim_lanes_singly: claim_lanes, but lane by lane and without reading. It is
+-- used where claim_lanes fails, perhaps because of one lane.
 --
--- A lane that cannot be claimed stays as it is, and is in nobody's way: up to
--- 100 of them are passed over for each webhook.
+-- A lane that cannot be claimed stays as it is, and does not keep others from
+-- being claimed. Up to 100 such lanes of each webhook are passed over.
 --
 -- Parameters: as claim_lanes.
--- Returns:    as read_claimed, of lanes of which nothing was read.
+-- Returns:    as read_claimed, without messages.
 -- Raises:     as require_registered.
 -- Locks:      as claim_lanes; also lanes that are passed over.
 -- ----------------------------------------------------------------------
@@ -57,9 +57,9 @@ BEGIN
         FOR at IN 1 .. cardinality(places) LOOP
             EXIT WHEN cardinality(claimed) >= before + claim_lanes_singly.slots[want];
             BEGIN
-                -- A row that changes while it is being locked has another place then: the update
-                -- does not find it. Its old place may be another lane's by now, even one that waits
-                -- or is halted, so all is asked again.
+                -- If the row changes before it is locked, it gets another place, and the update
+                -- does not find it. Its old place may belong to another lane by then, even to one
+                -- that waits or is halted. So all conditions are checked again.
                 PERFORM FROM pgtopic.lanes l WHERE l.ctid = places[at] AND l.webhook_id = claim_lanes_singly.webhook_ids[want]
                     AND l.due_at <= statement_timestamp()
                     AND (l.claimed_by IS NULL

@@ -1,22 +1,23 @@
 -- ----------------------------------------------------------------------
--- claim_messages: take the lanes of messages that workers were notified of,
--- and read them; read the messages of lanes that the worker holds already.
+-- claim_messages: claim the lanes of messages that notifications have named,
+-- and read them. Also read those of the messages that belong to lanes which the
+-- worker holds already.
 --
--- A notification is a hint: an id that is not there, or whose lanes others
--- hold, wait or are halted, costs a look and gives nothing.
+-- A notification is a hint. Nothing is returned for a message that does not
+-- exist, or whose lanes wait, are halted or are held by others.
 --
 -- Parameters:
 --   worker, new_token    as claim_lanes
 --   message_ids          the messages
 --   full_webhooks        webhooks without room for another lane
---   lanes_at_most        how many lanes to take
+--   lanes_at_most        how many lanes to claim at most
 --   messages_per_lane, payload_budget   as read_claimed
 --
--- Returns: as read_claimed, for lanes that were claimed. For each message of a
---          lane that the worker held before: its token, state 'held'
---          ('deferred' beyond the budget, payload left out), and in position
---          the last message before it that the lane owes, or the lane's
---          position where there is none.
+-- Returns: for lanes that were claimed, as read_claimed. For each message of a
+--          lane that the worker held before: the lane's token; state 'held', or
+--          'deferred' if the budget is used up (then payload and headers are
+--          null); and in position the last message before it that the lane
+--          owes, or the lane's position if there is none.
 -- Raises:  as require_registered.
 -- Locks:   as require_registered; the lanes FOR UPDATE SKIP LOCKED.
 -- ----------------------------------------------------------------------

@@ -1,8 +1,8 @@
 -- ----------------------------------------------------------------------
 -- dead_letters_flush: AFTER INSERT on dead_letters, for each statement.
 --
--- Makes the transaction commit as the server is configured to, whatever settle
--- has set before.
+-- Sets synchronous_commit back to its configured value; settle has switched it
+-- off. So a dead letter is on disk before its lane goes on.
 --
 -- Locks: none.
 -- ----------------------------------------------------------------------

@@ -1,16 +1,18 @@
 -- ----------------------------------------------------------------------
--- list_news: what was published since the last look, of any topic.
+-- list_news: a tail read. It returns what was published since the last one, to
+-- any topic.
 --
--- Ids are given before they are committed: one that was passed over may show
--- up later, so the caller asks again for those it has not seen.
+-- Ids are given before they are committed. So an id that was passed over may
+-- show up later, and the caller asks again for such ids.
 --
 -- Parameters:
---   newest    the highest id that was seen; null for the newest message alone
---   missing   ids below it that were not seen
---   at_most   how many messages above it to return
+--   newest    the highest id that was seen; null: only the newest message is
+--             returned
+--   missing   ids below it that were passed over
+--   at_most   the most messages above newest to return
 --
--- Returns: ids and lanes; those above newest in rising order, before the
---          others.
+-- Returns: ids and lanes: first those above newest in rising order, then those
+--          of missing that are there now.
 -- Locks:   none.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint)

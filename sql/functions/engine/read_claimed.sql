@@ -1,18 +1,18 @@
 -- ----------------------------------------------------------------------
 -- read_claimed: the next messages of lanes that were just claimed.
 --
--- Has no settings of its own, so that it becomes part of the statement that
+-- The function has no SET. So PostgreSQL puts its text into the statement that
 -- calls it.
 --
 -- Parameters:
 --   claimed            rows of lanes, as the claim's update has returned them
---   messages_per_lane  messages to read of each lane at most
---   payload_budget     bytes of payload and headers to read in all
+--   messages_per_lane  how many messages to read of each lane at most
+--   payload_budget     how many bytes of payload and headers to read in all
 --
--- Returns: for each lane its next messages in any order, at least one row
---          (message_id null where nothing was read). state: 'loaded';
---          'deferred' beyond the budget, payload left out; 'missing' where the
---          message itself is gone.
+-- Returns: for each lane its next messages, in any order, but at least one row
+--          (message_id is null if nothing was read). state is 'loaded';
+--          'deferred' if the budget is used up (then payload and headers are
+--          null); 'missing' if the message was deleted.
 -- Locks:   none.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint)

@@ -3,17 +3,17 @@
 --
 -- Parameters:
 --   worker             the holder
---   webhook_ids, lanes, tokens   the lanes and the guard of each
---   positions          read what comes after; where a replay has raised the
---                      lane's generation since, its row's position counts
---                      instead
---   generations        the newest value the worker knows
---   messages_per_lane  messages to read of each lane at most
---   payload_budget     bytes of payload and headers to read in all; the first
---                      message is always read
+--   webhook_ids, lanes, tokens   the lanes, and the token of each
+--   positions          where to begin: messages above this are read. If a
+--                      replay has raised the lane's generation since, reading
+--                      begins at the position in the lane's row
+--   generations        the newest generation that the worker knows
+--   messages_per_lane  how many messages to read of each lane at most
+--   payload_budget     how many bytes of payload and headers to read in all;
+--                      the first message is always read
 --
--- Returns: as read_claimed; the position that was read from. Lanes that the
---          worker no longer holds are absent.
+-- Returns: as read_claimed; position is where reading began. Lanes that the
+--          worker does not hold any more are absent.
 -- Locks:   none.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.read_lanes(

@@ -1,19 +1,20 @@
 -- ----------------------------------------------------------------------
 -- remove_idle_lanes: delete the rows of held lanes that owe nothing.
 --
--- A publisher that found a lane's row present holds the stripe until its
--- commit is visible. So the row may go only while we hold the stripe, and
--- after a look, in a new statement, that nothing is owed. Waiting for the
--- stripe could take as long as a publisher's transaction: it is only tried. A
--- row that somebody has locked is left, too.
+-- A publisher that found a lane's row holds the stripe until its commit is
+-- visible. So the row may be deleted only while this transaction holds the
+-- stripe, and only after a new statement has seen that nothing is owed. The
+-- stripe is tried once: to wait for it could take as long as a publisher's
+-- transaction. A row that somebody has locked is left.
 --
--- Parameters: the lanes and guards in primary-key order; generations is the
---             newest that the worker knows.
+-- Parameters: the lanes, each with its token and the newest generation that the
+--             worker knows; in primary-key order.
 --
--- Returns: 'removed' lanes, and 'rewound' ones, whose position a replay had
---          lowered (it is below everything owed now). All others stay: the
---          stripe or the row is taken, something is owed, or the lane is not
---          the worker's any more; read_lanes tells.
+-- Returns: outcome 'removed' for each lane whose row was deleted; 'rewound' for
+--          each lane whose position a replay had lowered (the row stays, and
+--          its position is now below everything that is owed). All other lanes
+--          stay: the stripe or the row is locked, something is owed, or the
+--          worker does not hold the lane any more. read_lanes tells which.
 -- Locks:   advisory (stripe_class(), stripe), tried, until the end of this
 --          short transaction; the rows, SKIP LOCKED. No flush.
 -- ----------------------------------------------------------------------
@@ -42,7 +43,7 @@ BEGIN
         PERFORM pgtopic.require_read_committed();
     END IF;
 
-    -- An unordered lane has no stripe: its one message is all that it ever owes.
+    -- An unordered lane has no stripe: it never owes more than its one message.
     SELECT array_agg(x.place), array_agg(x.generation = h.generation)
       INTO places, known
       FROM unnest(remove_idle_lanes.webhook_ids, remove_idle_lanes.lanes, remove_idle_lanes.tokens, remove_idle_lanes.generations)
@@ -59,8 +60,8 @@ BEGIN
         RETURN;
     END IF;
 
-    -- New statements, which see whatever the stripes' last holders have committed. The rows are
-    -- locked: nobody changes them.
+    -- New statements see what the last holders of the stripes have committed. The rows are locked,
+    -- so nobody changes them.
     RETURN QUERY
     DELETE FROM pgtopic.lanes l
      WHERE l.ctid = ANY (ARRAY(
@@ -70,9 +71,10 @@ BEGIN
                 SELECT true AS idle
                   FROM pgtopic.lanes x
                  WHERE x.ctid = h.place
-                   -- Only a replay puts something at or below position, and it raises the
-                   -- generation: then look at all of the lane. The row's own position, not the
-                   -- worker's: it moved in the transaction that deleted what it passed.
+                   -- Only a replay adds deliveries at or below the position, and it raises the
+                   -- generation: then look at the whole lane. The position is that of the row, not
+                   -- the worker's: the row's position moved in the transaction that deleted the
+                   -- deliveries up to it.
                    AND (SELECT true FROM pgtopic.deliveries d
                          WHERE d.webhook_id = x.webhook_id AND d.lane = x.lane
                            AND d.message_id > CASE WHEN h.known THEN x.position ELSE -1 END

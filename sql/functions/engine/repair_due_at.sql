@@ -1,23 +1,23 @@
 -- ----------------------------------------------------------------------
--- repair_due_at: bring back what a step of the clock has left in the future.
+-- repair_due_at: repair lanes that a step of the clock has put into the future.
 --
--- due_at is written with the server's clock. Once that has been stepped back
--- by an hour (or a standby whose clock is behind was promoted), a lane that
--- was ready would wait for an hour. The rule: a lane is due at most
--- wait_seconds from now, and one that is ready at once. Where due_at lies
--- further ahead, it is written anew.
+-- due_at is written with the server's clock. Suppose that this clock is stepped
+-- back by an hour, or that a standby with a clock that is behind is promoted.
+-- Then a lane that was ready would wait for an hour. The rule: a lane is due at
+-- most wait_seconds from now, and a ready lane is due now. If due_at breaks the
+-- rule, it is written again.
 --
--- A look at some of the lanes that are due later, by webhook and due_at; the
--- caller looks on where it ended. In the index there is nothing else behind
--- the present, halted lanes aside, so without lanes that wait it is one probe
--- a webhook.
+-- One call looks at some of the lanes that are due later, by webhook and
+-- due_at. The caller goes on where the last call ended. Behind the present, the
+-- index holds only lanes that wait or are halted. So without waiting lanes a
+-- call costs one index probe for each webhook.
 --
--- Parameters: after_webhook, after_due_at  where the last look ended; 0 and
---                                          1970 begin anew
---             lanes_at_most                how many to look at
--- Returns:    one row: how many were corrected, and where the look ended; null
---             where it came to the end.
--- Locks:      the lanes it corrects, SKIP LOCKED. No flush.
+-- Parameters: after_webhook, after_due_at  where the last call ended; 0 and
+--                                          1970 begin a new round
+--             lanes_at_most                the most lanes to look at
+-- Returns:    one row: how many lanes were repaired, and where the call ended;
+--             null if it came to the end of the round.
+-- Locks:      the lanes that it repairs, SKIP LOCKED. No flush.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.repair_due_at(after_webhook bigint, after_due_at timestamptz, lanes_at_most integer)
 RETURNS TABLE (corrected bigint, webhook_id bigint, due_at timestamptz)
@@ -44,7 +44,7 @@ BEGIN
                AND l.due_at > greatest(CASE WHEN w.id = after_webhook THEN after_due_at END,
                                        statement_timestamp() + interval '0.1 s')
                AND l.due_at < 'infinity'
-               -- One that is held, too, if its holder is gone: a sweep finds it when it is due.
+               -- Also a claimed lane whose holder is gone: a sweep takes it when it is due.
                AND (l.claimed_by IS NULL
                     OR NOT EXISTS (SELECT FROM pgtopic.workers o WHERE o.id = l.claimed_by AND NOT o.gone))
              ORDER BY l.due_at
@@ -57,8 +57,8 @@ BEGIN
         SELECT a.at FROM ahead a
          WHERE a.due_at > clock_timestamp() + make_interval(secs => coalesce(a.wait_seconds, 0) + 0.1)
     ), changed AS (
-        -- By the rows' places: a join made for a small table would go through all lanes for each of
-        -- many. A row that was written since is in another place, and left alone.
+        -- By the rows' places: a join that was planned for a small table would go through all lanes
+        -- for each of many. A row that was written since has another place, and is left alone.
         UPDATE pgtopic.lanes l
            SET due_at = clock_timestamp() + make_interval(secs => coalesce(l.wait_seconds, 0))
          WHERE l.ctid = ANY (ARRAY(

@@ -1,8 +1,9 @@
 -- ----------------------------------------------------------------------
 -- require_read_committed: refuse to run under an old snapshot.
 --
--- Under REPEATABLE READ "a new statement" sees nothing new, and the checks of
--- the engine's functions would be void.
+-- The engine's functions check things in a new statement, which must have a new
+-- snapshot. Under REPEATABLE READ it has none, and the checks would mean
+-- nothing.
 --
 -- Raises: 25000.
 -- Locks:  none.

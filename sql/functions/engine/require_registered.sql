@@ -1,10 +1,10 @@
 -- ----------------------------------------------------------------------
--- require_registered: refuse a worker that may claim nothing.
+-- require_registered: refuse a worker that must not claim.
 --
--- Raises: 55000 the worker is not registered, or gone (another one took it for
---         dead): it must start over.
--- Locks:  the worker's row FOR KEY SHARE, so that it is not deleted while a
---         claim of that worker is under way.
+-- Raises: 55000 the worker is not registered, or it is gone (another worker
+--         took it for dead or hung): it must start over.
+-- Locks:  the worker's row FOR KEY SHARE, so that the row is not deleted while
+--         a claim of this worker is under way.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.require_registered(worker uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE

@@ -1,30 +1,35 @@
 -- ----------------------------------------------------------------------
 -- settle: write what became of requests, for many lanes at once.
 --
--- The lanes are locked first, in primary-key order, those that somebody else
--- has locked left out. Every part is guarded by the lane's (claimed_by,
--- token): what belongs to a lane that was released or taken over meanwhile is
--- left alone. Any other wait ends after 100 ms and fails the call: the caller
--- tries smaller groups.
+-- The lanes are locked first, in primary-key order. Lanes that somebody else
+-- has locked are left out. Every write is guarded by the lane's (claimed_by,
+-- token): nothing is written for a lane that was released or taken over
+-- meanwhile. Any other wait for a lock ends after 100 ms and fails the call.
+-- Then the caller tries again with fewer lanes.
 --
 -- Parameters:
---   lane_*  every lane that is named below, in primary-key order. state:
---           'untouched' (only what was delivered), 'held' (only failures and
---           position), 'ready' (released), 'waiting' (released, due after
---           delay seconds), 'halted' (released, never due). head is the
---           message that failures, error and the wait belong to
---   done_*  deliveries that were accepted; their lane by its number above
---   dead_*  deliveries that move to the dead letters; the same
+--   lane_*  all lanes of this call, in primary-key order. state is 'untouched'
+--           (the row stays as it is), 'held' (failures and position are
+--           written), 'ready' (released), 'waiting' (released, due after delay
+--           seconds) or 'halted' (released, never due). head is the message
+--           that failures, error and the wait belong to
+--   done_*  deliveries that were accepted; done_lanes are numbers of the lanes
+--           above, from 1
+--   dead_*  deliveries that become dead letters; dead_lanes likewise
 --
--- position moves only if no replay has raised the lane's generation. If one
--- has, the lane waits or halts only where head is still what it owes first.
--- due_at of a held lane stays as it is, so that no index entry is written.
+-- position is written only if no replay has raised the lane's generation. If
+-- one has, a wait or a halt is written only if head is still the first message
+-- that the lane owes; otherwise the lane becomes ready. due_at of a held lane
+-- stays as it is, so that no index entry is written.
 --
--- Returns: the lanes that nothing was written for, by their numbers: 'locked'
---          (the worker's, the row is held by somebody), or 'lost' (not the
---          worker's any more). All others were written.
--- Raises:  55P03 a wait took too long; nothing was written.
--- Locks:   the rows it writes. No flush: a lost settle means a redelivery.
+-- Returns: the numbers of the lanes for which nothing was written: 'locked'
+--          (the worker holds the lane, but somebody has locked its row) or
+--          'lost' (the worker does not hold it any more). All others were
+--          written.
+-- Raises:  55P03 a wait for a lock took too long; nothing was written.
+-- Locks:   the rows that it writes. No flush, except with dead letters
+--          (dead_letters_flush): if a settle is lost in a crash, its messages
+--          are delivered again.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.settle(
     worker             uuid,

@@ -1,12 +1,12 @@
 -- ----------------------------------------------------------------------
 -- filter_matches: whether a webhook's filter lets a payload through.
 --
--- json may hold what jsonb refuses (\u0000, 1e200000): a filter that cannot be
--- evaluated lets the message through and is counted; it never fails the
--- publisher.
+-- A filter must never fail the publisher. json may hold what jsonb refuses
+-- (\u0000, 1e200000). If a filter cannot be evaluated, it lets the message
+-- through, and filter_errors counts it.
 --
--- Returns: true where the path's predicate is true, or cannot be evaluated;
---          false where it is false or unknown.
+-- Returns: true if the path's predicate is true or cannot be evaluated; false
+--          if it is false or unknown.
 -- Locks:   none.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.filter_matches(filter jsonpath, payload json) RETURNS boolean

@@ -1,12 +1,13 @@
 -- ----------------------------------------------------------------------
--- list_webhooks_of_topics: writes webhook_ids of some topics anew.
+-- list_webhooks_of_topics: write topics.webhook_ids of some topics again.
 --
--- Two transactions that subscribe to one topic take turns: the second sees
--- what the first has committed, since it reads in a new statement. (Under
--- REPEATABLE READ it fails with 40001 instead.)
+-- Two transactions that change the webhooks of one topic wait for each other.
+-- The second one sees what the first one has committed, since it reads in a new
+-- statement. (Under REPEATABLE READ it fails with 40001 instead.)
 --
--- Parameters: topic_ids  of topics, which may be gone
--- Locks:      the topics' rows, to the end of the transaction; publishers do
+-- Parameters: topic_ids  the topics; some may be gone
+-- Raises:     40001 under REPEATABLE READ and SERIALIZABLE, as above.
+-- Locks:      the topics' rows, to the end of the transaction. Publishers do
 --             not wait for them.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.list_webhooks_of_topics(topic_ids bigint[]) RETURNS void

@@ -1,17 +1,18 @@
 -- ----------------------------------------------------------------------
--- lock_idempotency_key: whether a message with this key will be there, or be
--- refused or left out since there is one already.
+-- lock_idempotency_key: whether an idempotency key is free. Until this
+-- transaction has ended, nobody else can use the key.
 --
 -- Messages are fanned out before they are inserted, and ON CONFLICT must not
--- leave one out that is owed. So whoever uses a key inserts and deletes a row
--- in a table of keys: another one waits there until that transaction has
--- ended, and then sees its message. A message that is being deleted is waited
--- for, and one that is found cannot be deleted before we are done. (Locks by
--- number would be too many for the server in a bulk load.)
+-- leave out a message that is owed. So each user of a key inserts a row into
+-- used_idempotency_keys and deletes it at once. Another transaction with the
+-- same key waits there until this one has ended, and then sees its message. If
+-- a message with the key is being deleted, that is waited for too. A message
+-- that is found cannot be deleted, and keeps its key, until this transaction
+-- has ended. (Advisory locks would be too many for the server in a bulk load.)
 --
--- Returns: true where no message has the key.
--- Locks:   the key, and the message that was found FOR SHARE, to the end of
---          the transaction.
+-- Returns: true if no message has the key.
+-- Locks:   the key, and the message that was found FOR SHARE, to the end of the
+--          transaction.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.lock_idempotency_key(topic_id bigint, idempotency_key text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE

@@ -1,9 +1,9 @@
 -- ----------------------------------------------------------------------
--- matching_webhooks: whom a message is owed to. No search path is set, as in
--- messages_publish.
+-- matching_webhooks: the webhooks that are owed a message. No search path is
+-- set, as in messages_publish.
 --
--- Returns: the topic's webhooks whose filter lets the payload through, in the
---          order of their ids.
+-- Returns: the topic's webhooks whose filter lets the payload through, by
+--          rising id.
 -- Locks:   none.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.matching_webhooks(topic_id bigint, payload pg_catalog.json) RETURNS bigint[]

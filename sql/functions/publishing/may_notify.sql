@@ -1,11 +1,12 @@
 -- ----------------------------------------------------------------------
 -- may_notify: whether transactions of this installation may NOTIFY.
 --
--- PostgreSQL refuses PREPARE TRANSACTION after NOTIFY, so two-phase commits
--- that publish need a server where nobody does.
+-- PostgreSQL refuses PREPARE TRANSACTION after NOTIFY. So two-phase commits
+-- that publish need an installation where nobody notifies.
 --
--- Returns: what installation.notify says; auto: whether no transaction can be
---          prepared here.
+-- Returns: what installation.notify says: on is true, off is false; auto is
+--          true if the server cannot prepare transactions
+--          (max_prepared_transactions is 0).
 -- Locks:   none.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.may_notify() RETURNS boolean

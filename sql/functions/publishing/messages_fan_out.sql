@@ -1,19 +1,20 @@
 -- ----------------------------------------------------------------------
--- messages_fan_out: what messages_publish does with a message that is not
--- plain: one with an idempotency key, or of a publisher with an old snapshot.
+-- messages_fan_out: fan out a message with an idempotency key, or of a
+-- publisher with an old snapshot. messages_publish fans out all others itself.
 --
 -- Under REPEATABLE READ and SERIALIZABLE, ON CONFLICT DO NOTHING raises 40001
--- when the lane's row is newer than the snapshot. The row is there then and
--- cannot go away (its stripe is ours), so that error is good news. A lane that
--- the snapshot shows cannot be left out beforehand: it may have been removed
--- since.
+-- if the lane's row is newer than the snapshot. Then the row is there. It
+-- cannot go away, since this transaction holds its stripe. So that error is
+-- ignored. A lane that the snapshot shows must be inserted all the same: its
+-- row may have been removed since.
 --
 -- Parameters:
 --   message      with its id and lane
---   stripe       that its transaction holds; null on unordered topics
---   webhook_ids  its topic's webhooks, or null where one has a filter
+--   stripe       the stripe that this transaction holds; null on unordered
+--                topics
+--   webhook_ids  the topic's webhooks; null if one of them has a filter
 --
--- Returns: whether it is owed to anybody.
+-- Returns: whether anybody is owed the message.
 -- Locks:   the new rows; as lock_idempotency_key.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.messages_fan_out(message pgtopic.messages, stripe integer, webhook_ids bigint[]) RETURNS boolean
@@ -44,8 +45,8 @@ BEGIN
             VALUES (webhook, message.lane, stripe, message.partition_key, clock_timestamp(), message.id - 1)
             ON CONFLICT DO NOTHING;
         EXCEPTION WHEN serialization_failure THEN
-            -- A plain insert tells that error from one that SERIALIZABLE raises for reasons of its
-            -- own.
+            -- SERIALIZABLE may raise this error for other reasons too. A plain insert tells which
+            -- it is.
             BEGIN
                 INSERT INTO pgtopic.lanes (webhook_id, lane, stripe, partition_key, due_at, position)
                 VALUES (webhook, message.lane, stripe, message.partition_key, clock_timestamp(), message.id - 1);

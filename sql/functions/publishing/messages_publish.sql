@@ -1,28 +1,31 @@
 -- ----------------------------------------------------------------------
--- messages_publish: BEFORE INSERT on messages, for each row, the last of such
--- triggers by name.
+-- messages_publish: BEFORE INSERT on messages, for each row; by name the last
+-- of such triggers.
 --
--- Looks the topic up, takes the partition's stripe and only then gives the id.
--- The stripe is held to the end of the transaction, so ids rise in commit
--- order within a partition. Then, always after the lock, it reads the topic's
--- webhooks: who has subscribed while this publisher waited is owed what others
--- of this partition have published meanwhile, so this one too. It inserts one
--- delivery for every webhook whose filter lets the message through, paused and
--- disabled ones included, and a row in lanes for every lane that has none.
+-- Reads the topic, takes the partition's stripe, and only then takes the id.
+-- The stripe is held to the end of the transaction, so ids rise in commit order
+-- within a partition. Then it inserts one delivery for each webhook whose
+-- filter lets the message through, also for paused and disabled ones, and one
+-- lane if there is none.
 --
--- The row is not there yet, so nothing may keep it out any more, but for
--- errors. Message by message, so that a message is owed before the next one
--- has its id.
+-- The webhooks are read after the stripe was taken. A webhook may have been
+-- created while this publisher waited. It is owed what others have published to
+-- this partition meanwhile. So it must be owed this message too.
 --
--- Every expression here costs each publisher, node by node, so one tells
--- whether all is valid, and one whether all is plain; what is not, is left to
--- messages_validate and messages_fan_out. No search path is set: every name
--- must be written out, those of operators too.
+-- The message is not inserted yet. Once this function has run, its deliveries
+-- exist. If a later trigger drops the row, they end as dead letters. Each
+-- message is fanned out by itself, so that it is owed before the next one gets
+-- its id.
+--
+-- Each node of an expression here costs every publisher. So one expression
+-- tells whether the message needs messages_validate, and one whether it needs
+-- messages_fan_out. No search path is set: every name must be written in full,
+-- also those of operators.
 --
 -- Raises: as messages_validate.
--- Locks:  advisory (stripe_class(), stripe) to the end of the transaction;
---         none on unordered topics, where no other transaction can know the
---         message's own lane before it is committed. The new rows.
+-- Locks:  advisory (stripe_class(), stripe) to the end of the transaction. None
+--         on unordered topics: no other transaction can know the message's own
+--         lane before the commit. The new rows.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.messages_publish() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -47,8 +50,8 @@ BEGIN
         NEW := pgtopic.messages_validate(NEW, accepted_bytes);
     END IF;
 
-    -- A function that is called with a null returns null, and takes no lock: so on unordered
-    -- topics. Only then the id.
+    -- The id is taken after the lock. On unordered topics the stripe is null: then the lock
+    -- function takes no lock and returns null.
     NEW.lane := pg_catalog.hashtextextended(NEW.partition_key, NEW.topic_id);
     stripe := stripe OPERATOR(pg_catalog.|) (NEW.lane OPERATOR(pg_catalog.&) 255)::integer;
     IF pg_catalog.pg_advisory_xact_lock('"pgtopic"'::pg_catalog.regnamespace::pg_catalog.oid::integer, stripe) IS NOT NULL THEN
@@ -68,8 +71,8 @@ BEGIN
             webhook_ids := pgtopic.matching_webhooks(NEW.topic_id, NEW.payload);
         END IF;
         FOREACH webhook IN ARRAY webhook_ids LOOP
-            -- No look for the lane first: its plan, kept from when lanes was empty, would read all
-            -- of the table.
+            -- The lane is not looked up first: the plan for that, made while lanes was empty, would
+            -- read all of the table.
             WITH fanned AS (
                 INSERT INTO pgtopic.deliveries (webhook_id, lane, message_id) VALUES (webhook, NEW.lane, NEW.id)
             )

@@ -1,14 +1,16 @@
 -- ----------------------------------------------------------------------
--- messages_validate: what messages_publish does with a message that is not
--- plain.
+-- messages_validate: complete or refuse a message. messages_publish calls it
+-- for messages with headers, an idempotency key, or a value that is missing or
+-- out of bounds.
 --
 -- Parameters:
---   message         as it was published, with size_bytes of its payload alone
---   accepted_bytes  of its topic, as the caller has read it: null where there
---                   is no such topic, -1 where it is paused
+--   message         as it was published; size_bytes is that of the payload
+--                   alone
+--   accepted_bytes  the topic's accepted_bytes; null if there is no such topic,
+--                   -1 if it is paused
 --
--- Returns: the message, with defaults for the key and the time where they were
---          null, and its headers counted in size_bytes.
+-- Returns: the message, with defaults where partition_key and created_at were
+--          null, and with its headers counted in size_bytes.
 -- Raises:  23503 unknown topic, 55000 paused topic, 54000 payload too large,
 --          23514 partition_key, headers, idempotency_key or created_at out of
 --          bounds.
@@ -55,7 +57,8 @@ BEGIN
         field := 'idempotency_key';
         problem := format('must have 1 to 255 bytes, not %s', octet_length(message.idempotency_key));
     ELSIF message.created_at < '0001-01-01 00:00+00' OR message.created_at >= '9999-12-30 00:00+00' THEN
-        -- RFC 3339 cannot write it, in one time zone or another, and it is sent to receivers.
+        -- created_at is sent to receivers. Beyond these bounds RFC 3339 cannot write it in every
+        -- time zone.
         field := 'created_at';
         problem := format('must be from 0001-01-01 to 9999-12-29 (UTC), not %s', message.created_at);
     END IF;

@@ -1,14 +1,15 @@
 -- ----------------------------------------------------------------------
 -- notify_workers: NOTIFY that a message was published.
 --
--- Tells the message's id, and its stripe where it has one: pg_locks shows
--- that to everybody anyway. Workers look at the tables for the rest. (A
--- payload in a notification can be read by every role that may connect.)
+-- The notification holds the message's id, and its stripe if it has one. Every
+-- role that may connect can read a notification, so it holds nothing else.
+-- (pg_locks shows the stripe to everybody anyway.) Workers read the rest from
+-- the tables.
 --
--- Each of a transaction's first ten messages is told. After these one
--- notification says that there are more. A full notification queue would fail
--- the publisher at COMMIT, where nothing can catch it: then none is sent, and
--- workers find the message by polling.
+-- A transaction sends one notification for each of its first ten messages, and
+-- then one more that says "more". If the notification queue were full, COMMIT
+-- would fail, and nothing could catch that. So none is sent once the queue is
+-- half full. Then workers find the message by polling.
 --
 -- No search path is set, as in messages_publish.
 --
@@ -20,12 +21,12 @@ AS $$
 DECLARE
     now_us       bigint := pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000;
     notify_until bigint := pg_catalog.pg_sequence_last_value('pgtopic.notify_until'::pg_catalog.regclass);
-    -- One mark for each notification of this transaction, by installation.
+    -- A variable of this transaction holds one mark for each notification that was sent.
     variable     pg_catalog.text := pg_catalog.concat('pgtopic_notifications.schema_', '"pgtopic"'::pg_catalog.regnamespace::pg_catalog.oid);
     marks        pg_catalog.text := coalesce(pg_catalog.current_setting(variable, true), '');
     sent         integer := pg_catalog.length(marks);
 BEGIN
-    -- An instant more than 10 s ahead was written before a step of the clock, and counts as unset.
+    -- An instant more than 10 s ahead was written before a step of the clock: it counts as unset.
     IF sent OPERATOR(pg_catalog.>) 10
         OR notify_until OPERATOR(pg_catalog.<=) now_us
         OR notify_until OPERATOR(pg_catalog.>) (now_us OPERATOR(pg_catalog.+) 10000000)

@@ -3,13 +3,14 @@
 --
 -- Parameters:
 --   topic            the topic's name
---   partition_key    messages with one key stay in order
+--   partition_key    messages with the same key stay in order
 --   payload          what is sent, byte for byte
---   headers          headers sent with it, an object of strings
---   idempotency_key  publishing again with the same key does nothing
+--   headers          headers that are sent with it, an object of strings
+--   idempotency_key  publishing again with the same key in the same topic
+--                    publishes nothing
 --
--- Returns: the message's id; with an idempotency key that was used before in
---          this topic, the id it was first used for.
+-- Returns: the message's id. If the idempotency key was used before in this
+--          topic: the id of the message that it was used for first.
 -- Raises:  23503 unknown topic, and what INSERT INTO messages raises.
 -- Locks:   as INSERT INTO messages.
 -- ----------------------------------------------------------------------
@@ -45,7 +46,7 @@ BEGIN
         VALUES (topic_key, publish.partition_key, publish.payload, publish.headers, publish.idempotency_key)
         ON CONFLICT (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
         RETURNING id INTO message_id;
-        -- Nothing returned: another transaction used the key and has committed since; look again.
+        -- Nothing was returned: another transaction has used the key and has committed. Look again.
         EXIT WHEN message_id IS NOT NULL;
     END LOOP;
     RETURN message_id;

@@ -1,9 +1,9 @@
 -- ----------------------------------------------------------------------
--- refuse_change: BEFORE UPDATE of a column that never changes; its argument is
--- the column's name.
+-- refuse_change: BEFORE UPDATE of a column that must never change. Its argument
+-- is the column's name.
 --
--- A message's lane follows from its topic's ordering: were it to change, one
--- partition would have two lanes.
+-- A topic's ordering decides the lane of a message. If the ordering changed,
+-- one partition would have two lanes.
 --
 -- Raises: 55000.
 -- Locks:  none.

@@ -1,6 +1,6 @@
 -- ----------------------------------------------------------------------
--- touch_changed_at: BEFORE UPDATE on topics and webhooks, for each row: says
--- when it was changed.
+-- touch_changed_at: BEFORE UPDATE on topics and webhooks, for each row. Writes
+-- the time of the change to changed_at.
 --
 -- Locks: none.
 -- ----------------------------------------------------------------------

@@ -1,7 +1,7 @@
 -- ----------------------------------------------------------------------
 -- webhooks_changed: AFTER INSERT OR UPDATE OR DELETE on webhooks and UPDATE OR
--- DELETE on topics, for each statement: tells the workers to read the webhooks
--- anew. Where nobody may NOTIFY, they find it by changed_at.
+-- DELETE on topics, for each statement. Tells the workers to reload the
+-- webhooks. If nobody may NOTIFY, workers see the change by changed_at.
 --
 -- Locks: with NOTIFY, the commit takes the cluster's notification lock.
 -- ----------------------------------------------------------------------

@@ -1,16 +1,17 @@
 -- ----------------------------------------------------------------------
 -- delivery_state: where a message stands with a webhook.
 --
--- Every table is reached by primary key or index; each LIMIT 1 keeps the
--- planner from joining whole tables instead. It has no SET, so that PostgreSQL
--- puts its text in the place of a call.
+-- Every table is read by its primary key or an index. Each LIMIT 1 keeps the
+-- planner from joining whole tables instead. The function has no SET. So
+-- PostgreSQL puts its text into the statement that calls it.
 --
 -- Parameters:
 --   webhook_id, lane, message_id  of the delivery
 --
--- Returns: one row, or none where the webhook never was owed the message.
---          status is pending (owed), retrying (the head of a lane that
---          failed), halted, delivered or dead.
+-- Returns: one row; none if the webhook was never owed the message, or if the
+--          attempt log does not know any more that it was delivered. status is
+--          pending (owed), retrying (owed, and this head of its lane has
+--          failed), halted (owed, and its lane is halted), delivered or dead.
 -- Raises:  nothing.
 -- Locks:   none.
 -- ----------------------------------------------------------------------

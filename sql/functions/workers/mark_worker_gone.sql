@@ -1,15 +1,15 @@
 -- ----------------------------------------------------------------------
--- mark_worker_gone: from now on a worker claims nothing, and its lanes are
--- anybody's.
+-- mark_worker_gone: mark a worker as gone. From now on it claims nothing, and
+-- anybody may take its lanes.
 --
--- The caller has made sure that the worker sends nothing any more. A claim of
--- it that is under way is not waited for: the lanes that it commits later are
--- found by the sweeps of other workers.
+-- The caller must be certain that the worker sends nothing any more. A claim of
+-- the worker that is under way is not waited for: sweeps of other workers find
+-- the lanes that it commits later.
 --
--- Returns: true where this call has marked it; false where it was marked
---          already, is not registered, or its row is locked.
--- Locks:   the worker's row FOR NO KEY UPDATE, SKIP LOCKED: a claim's FOR KEY
---          SHARE is not in the way.
+-- Returns: true if this call has marked it; false if it was marked before, is
+--          not registered, or its row is locked.
+-- Locks:   the worker's row FOR NO KEY UPDATE, SKIP LOCKED. The FOR KEY SHARE
+--          of a claim does not conflict with that.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.mark_worker_gone(worker uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE

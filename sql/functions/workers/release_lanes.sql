@@ -1,18 +1,18 @@
 -- ----------------------------------------------------------------------
--- release_lanes: one step of making the lanes of a worker that is gone ready.
+-- release_lanes: make some lanes of a gone worker ready: one step of several.
 --
--- Steps go through all lanes in primary-key order, since no index knows who
--- holds a lane: an entry for that would be written at every claim. A lane that
--- somebody has locked is left; sweeps take it when it is free.
+-- The steps go through all lanes in primary-key order. No index knows who holds
+-- a lane, since every claim would have to write an entry. A lane that somebody
+-- has locked is left: a sweep takes it when it is free.
 --
 -- Parameters:
---   worker                     the worker, marked gone
---   after_webhook, after_lane  where the last step ended; the least bigint
---                              twice begins
---   lanes_at_most              how many lanes to look at
+--   worker                     the worker, which is marked gone
+--   after_webhook, after_lane  where the last step ended; twice the least
+--                              bigint begins
+--   lanes_at_most              the most lanes to look at
 --
--- Returns: one row: how many lanes were released, how many were left, and
---          where the step ended; null where that was the end.
+-- Returns: one row: how many lanes were released, how many of the worker's
+--          lanes were left, and where the step ended; null if that was the end.
 -- Locks:   the lanes FOR UPDATE SKIP LOCKED. No flush.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.release_lanes(worker uuid, after_webhook bigint, after_lane bigint, lanes_at_most integer)

@@ -1,10 +1,11 @@
 -- ----------------------------------------------------------------------
 -- remove_worker: delete the row of a worker that is gone.
 --
--- Only where nobody has it locked: a claim of that worker may be under way in
--- one of its sessions, and what it takes must be released first.
+-- The row stays while somebody has locked it. Then a claim of that worker may
+-- be under way in one of its sessions, and the lanes that it takes must be
+-- released first.
 --
--- Returns: whether the row was deleted, or was not there.
+-- Returns: whether the row is gone: it was deleted now, or was not there.
 -- Locks:   the row FOR UPDATE SKIP LOCKED.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.remove_worker(worker uuid) RETURNS boolean

@@ -1,13 +1,13 @@
 -- ----------------------------------------------------------------------
--- suppress_notifications: tell publishers that workers poll, so that they need
--- not NOTIFY.
+-- suppress_notifications: tell publishers for some time that workers poll, so
+-- that publishers need not NOTIFY.
 --
--- Every transaction that has NOTIFYed commits under one cluster-wide lock, so
--- many of them slow publishers down. Workers ask for them again with their
--- heartbeats, when the time is over.
+-- All transactions that have sent a NOTIFY commit under one lock of the
+-- cluster. So many of them slow publishers down. After that time the workers'
+-- heartbeats ask publishers to NOTIFY again.
 --
--- Parameters: microseconds  from now on
--- Locks:      none that lasts.
+-- Parameters: microseconds  how long, from now on
+-- Locks:      none that it keeps.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.suppress_notifications(microseconds bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE

@@ -3,20 +3,22 @@
 --
 -- Parameters:
 --   worker         the incarnation
---   in_flight_now  its requests in flight
+--   in_flight_now  how many of its lanes are in flight
 --   lease_seconds  how long it may go without a heartbeat before it is taken
---                  for hung; null leaves its row alone this time
+--                  for hung; null: its row is not written this time
 --
 -- Returns: one row.
---   suppressed_us    for how many microseconds more publishers do not NOTIFY
---                    because workers poll (0: they do)
---   notifies         whether anybody may NOTIFY; where not, workers poll always
+--   suppressed_us    for how many microseconds more notifications are
+--                    suppressed; 0 if they are not
+--   notifies         whether anybody may NOTIFY; if nobody may, workers always
+--                    poll
 --   last_message_id  the last id that was given to a message; null before the
 --                    first
---   changed_at       where nobody may NOTIFY: when a webhook or topic was
---                    changed last; else null
--- Raises:  55000 the worker is not registered, or gone: it must start over.
--- Locks:   its own row. No flush.
+--   changed_at       if nobody may NOTIFY: when a webhook or topic was last
+--                    changed; else null
+-- Raises:  55000 the worker is not registered, or it is gone: it must start
+--          over.
+-- Locks:   its own row, if it is written. No flush.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision)
 RETURNS TABLE (suppressed_us bigint, notifies boolean, last_message_id bigint, changed_at timestamptz)
@@ -43,7 +45,7 @@ BEGIN
 
     notifies := pgtopic.may_notify();
     last_message_id := pg_sequence_last_value('pgtopic.message_ids');
-    -- An instant more than 10 s ahead was written before a step of the clock, and counts as unset.
+    -- An instant more than 10 s ahead was written before a step of the clock: it counts as unset.
     suppressed_us := CASE WHEN suppressed_until > now_us AND suppressed_until < now_us + 10000000
                           THEN suppressed_until - now_us ELSE 0 END;
     IF NOT notifies THEN
@@ -52,7 +54,8 @@ BEGIN
             PERFORM setval('pgtopic.notify_until', 0);
         END IF;
     ELSIF suppressed_us = 0 AND (notify_until < now_us + 2000000 OR notify_until > now_us + 10000000) THEN
-        -- Written anew when half of it is used up, or when a step of the clock made it worthless.
+        -- Write it again when half of the time is used up, or when a step of the clock made it
+        -- useless.
         PERFORM setval('pgtopic.notify_until', now_us + 4000000);
     END IF;
     RETURN NEXT;
