@@ -34,6 +34,7 @@ const REFUSALS_MAX: usize = 64;
 /// The same after a batch of which nothing was written. Halving comes down to a single row of
 /// 32,768, more than a batch may hold.
 const REFUSALS_MAX_FAILING: usize = 16;
+const _: () = assert!((WAITING_MAX / BATCH_PART).ilog2() as usize + 2 <= REFUSALS_MAX_FAILING);
 
 /// How often it is logged that rows are refused.
 const SAY_REFUSED_EVERY: Duration = Duration::from_mins(1);

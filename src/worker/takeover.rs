@@ -66,8 +66,7 @@ async fn look(
     let others = store.watch_workers(worker).await?;
     let answered = Instant::now();
     seen.retain(|id, _| others.iter().any(|other| other.id == *id));
-    // A worker that is gone is never noted as seen: it is no newcomer.
-    let newcomer = others.iter().any(|other| !other.gone && !seen.contains_key(&other.id)).then_some(answered);
+    let newcomer = others.iter().any(|other| is_newcomer(seen, other)).then_some(answered);
     let live = others.iter().filter(|other| !other.gone).map(|other| other.id);
     signals.set_others(live.collect(), newcomer);
     for other in others {
@@ -91,6 +90,11 @@ async fn look(
         }
     }
     Ok(())
+}
+
+/// Whether a worker lives and was not seen before. One that is gone is never noted as seen.
+fn is_newcomer(seen: &HashMap<Uuid, Seen>, other: &OtherWorker) -> bool {
+    !other.gone && !seen.contains_key(&other.id)
 }
 
 /// Judges a worker by what was seen before and by one more answer. The question was sent at `asked`
@@ -147,6 +151,15 @@ mod tests {
 
     fn at(start: Instant, milliseconds: u64) -> Instant {
         start + Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_worker_is_a_newcomer_once_and_not_when_it_is_gone() {
+        let (mut seen, start) = (HashMap::new(), Instant::now());
+        assert!(is_newcomer(&seen, &other(false, 1)));
+        assert!(!is_newcomer(&seen, &OtherWorker { gone: true, ..other(true, 1) }));
+        judge(&mut seen, &other(false, 1), at(start, 0), at(start, 0));
+        assert!(!is_newcomer(&seen, &other(false, 2)));
     }
 
     #[test]
