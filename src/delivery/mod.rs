@@ -18,7 +18,7 @@
 //! | folder or file | what it does |
 //! |---|---|
 //! | `guard` | which URLs a webhook may have, which addresses a request may go to |
-//! | `request` | body, headers, signature; what is the same for every message of a webhook is made once |
+//! | `request` | body, headers, signature; what all requests of a webhook share is made once |
 //! | `http` | kept connections, TCP and TLS, one request and its answer |
 //! | `send` | one attempt: from messages to an attempt's result |
 //! | `classify` | what an answer or a missing answer means, and its description |
