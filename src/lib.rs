@@ -8,7 +8,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`domain`] | the words as types, and the pure rules; no I/O |
-//! | [`store`] | the only module that speaks to PostgreSQL; one method per file in `sql/` |
+//! | [`store`] | the only module that speaks to PostgreSQL; its statements are in `sql/` |
 //! | [`delivery`] | one HTTP request: body, headers, signature, address guard, client |
 //! | [`worker`] | claim, send, settle, wake-up, takeover |
 //! | [`broker`] | the use cases; the HTTP API calls these and nothing below |

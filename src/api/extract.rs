@@ -85,7 +85,7 @@ fn in_path(path: &str, message: &str) -> String {
     if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") }
 }
 
-/// Appends a field's path to the path of what it is in. `serde_path_to_error` writes the root of a
+/// Appends a field's path to the path of its parent. `serde_path_to_error` writes the root of a
 /// document as `.`.
 fn join(path: &str, field: &str) -> String {
     match (path, field) {
@@ -97,8 +97,8 @@ fn join(path: &str, field: &str) -> String {
 
 /// Turns `serde`'s message about a wrong value into a broken rule.
 fn misfit(path: &str, message: &str) -> ApiError {
-    // serde reports a missing or unknown field at what the field should be in. The field's name
-    // stands between the first two backticks.
+    // serde reports a missing or unknown field at the path of its parent. The field's name stands
+    // between the first two backticks.
     let named = || message.split('`').nth(1).unwrap_or_default();
     let within = |name: &str| {
         if path == name || path.ends_with(&format!(".{name}")) { path.to_owned() } else { join(path, name) }

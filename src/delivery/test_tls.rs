@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// For 127.0.0.1 and localhost, from 2020 to 2120, signed by its own key.
+/// A certificate for 127.0.0.1 and localhost, valid from 2020 to 2120, signed by its own key.
 const CERTIFICATE: &str = "\
 -----BEGIN CERTIFICATE-----\n\
 MIIBWjCCAQCgAwIBAgIBATAKBggqhkjOPQQDAjAPMQ0wCwYDVQQDDAR0ZXN0MCAX\n\

@@ -36,7 +36,7 @@ impl Traffic {
         Self { client, store, messages, published: Arc::default() }
     }
 
-    /// The count of published messages, which goes on rising.
+    /// The number of messages that were published so far. It keeps rising.
     pub(super) fn published(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.published)
     }

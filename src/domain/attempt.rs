@@ -26,7 +26,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome that a stored word names.
+    /// The outcome of a stored word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
     }
@@ -87,7 +87,7 @@ impl ErrorClass {
         }
     }
 
-    /// The class that a stored word names.
+    /// The class of a stored word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.as_str() == word)
     }

@@ -26,7 +26,7 @@ impl Reason {
         }
     }
 
-    /// The reason that a stored word names.
+    /// The reason of a stored word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }

@@ -14,7 +14,8 @@ pub enum DeliveryStatus {
     Retrying,
     /// Owed. Its lane is halted until an operator restarts it.
     Halted,
-    /// Accepted by the receiver. The attempt log says so; it keeps attempts for 30 days.
+    /// Accepted by the receiver, as the attempt log says. The log keeps attempts for 30 days. After
+    /// that the delivery is not shown any more.
     Delivered,
     /// A dead letter.
     Dead,
@@ -35,7 +36,7 @@ impl DeliveryStatus {
         }
     }
 
-    /// The status that a word names.
+    /// The status of a word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }

@@ -44,7 +44,7 @@ impl OnExhausted {
         }
     }
 
-    /// The choice that a stored word names.
+    /// The choice of a stored word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|choice| choice.as_str() == word)
     }

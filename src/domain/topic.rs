@@ -33,7 +33,7 @@ impl Ordering {
         }
     }
 
-    /// The ordering that a stored word names.
+    /// The ordering of a stored word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|ordering| ordering.as_str() == word)
     }

@@ -44,7 +44,7 @@ impl Format {
         }
     }
 
-    /// The format that a stored word names.
+    /// The format of a stored word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.as_str() == word)
     }
@@ -71,7 +71,7 @@ impl WebhookState {
         }
     }
 
-    /// The state that a stored word names.
+    /// The state of a stored word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }

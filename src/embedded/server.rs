@@ -95,8 +95,8 @@ impl Server {
         Ok((Self { child, log, _watchdog: watchdog }, log_start))
     }
 
-    /// Waits until the server is ready: `None`. If it ends before, gives its exit status. The
-    /// server writes "ready" into the eighth line of its own pid file.
+    /// Waits until the server is ready, and returns `None`. If the server ends before that, returns
+    /// its exit status. The server writes "ready" into the eighth line of its own pid file.
     async fn ready(&mut self, data: &Path) -> Result<Option<ExitStatus>, EmbeddedError> {
         let begun = Instant::now();
         let pid_file = data.join("postmaster.pid");

@@ -11,7 +11,7 @@ pub struct Settings {
     /// Whether commits survive a crash of the machine. If not, everything is faster.
     pub durable: bool,
     /// Whether to listen on a port of 127.0.0.1 too, with a password: see
-    /// [`EmbeddedPostgres::tcp_url`].
+    /// `EmbeddedPostgres::tcp_url`.
     pub tcp: bool,
     /// Further server parameters, such as `max_connections`.
     pub parameters: Vec<(String, String)>,

@@ -81,7 +81,7 @@ pub struct ClaimedLane {
     pub owed: Owed,
 }
 
-/// What a look at messages that notifications named has found.
+/// The result of a look at messages that notifications named.
 #[derive(Debug, Default)]
 pub struct Looked {
     /// Lanes that were claimed.
@@ -150,7 +150,7 @@ impl OwedMessage {
     }
 }
 
-/// A held lane, as reading and removing name it.
+/// A held lane, as the calls that read or remove it need it.
 #[derive(Debug, Clone, Copy)]
 pub struct HeldLane {
     /// The lane.

@@ -52,7 +52,7 @@ pub struct DeadDelivery {
     pub reason: DeadReason,
     /// How many attempts were made.
     pub attempts: u32,
-    /// How the last one ended; `None` where no request was made.
+    /// How the last attempt ended; `None` if no request was made.
     pub last: Option<AttemptResult>,
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct LogThrottle {
 }
 
 impl LogThrottle {
-    /// The message was never logged yet.
+    /// The throttle of a message that was never logged.
     pub(crate) const fn new() -> Self {
         Self { said: None, left_out: 0 }
     }

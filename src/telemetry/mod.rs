@@ -1,9 +1,9 @@
-//! Logs: text or JSON on standard error, so that standard output belongs to what a command prints.
+//! The log: text or JSON on standard error. Standard output is for what a command prints.
 //!
-//! Logs are best effort. Nobody who logs ever waits for standard error, or fails with it. One
-//! thread writes the lines. Those it cannot write are lost and counted ([`lost_lines`]). The
-//! messages of panics go the same way. What waits at the end of the process is written if that
-//! takes no longer than [`FLUSH_LIMIT`].
+//! The log is best effort. A thread that logs never waits for standard error, and never fails
+//! because of it. One thread writes the lines. Lines that it cannot write are lost and counted
+//! ([`lost_lines`]). The messages of panics go the same way. Lines that still wait at the end of
+//! the process are written if that takes no longer than [`FLUSH_LIMIT`].
 
 mod log_throttle;
 mod output;
@@ -121,7 +121,8 @@ impl Drop for FlushAtEnd {
     }
 }
 
-/// An output of this process without the lock of the standard library. Others might wait for that.
+/// An output of this process without the lock of the standard library. Other threads might wait for
+/// that lock.
 pub(crate) fn unlocked(output: &impl AsFd) -> io::Result<File> {
     Ok(output.as_fd().try_clone_to_owned()?.into())
 }

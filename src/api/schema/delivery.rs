@@ -16,7 +16,8 @@ words! {
         Retrying,
         /// Owed. Its lane is halted until an operator restarts it.
         Halted,
-        /// Accepted by the receiver. The attempt log says so; it keeps attempts for 30 days.
+        /// Accepted by the receiver, as the attempt log says. The log keeps attempts for 30 days.
+        /// After that the delivery is not shown any more.
         Delivered,
         /// A dead letter.
         Dead,

@@ -89,7 +89,7 @@ impl AddressGuard {
     }
 }
 
-/// Parses a URL by every rule of [`AddressGuard::check_url`] but those about addresses.
+/// Parses a URL by the rules of [`AddressGuard::check_url`], except those about addresses.
 pub(in crate::delivery) fn parse_url(url: &str) -> Result<Uri, UrlError> {
     if url.is_empty() {
         return Err(UrlError::Empty);

@@ -182,7 +182,7 @@ pub(in crate::delivery) enum ExchangeError {
 }
 
 impl ExchangeError {
-    /// The class of an attempt that ended so.
+    /// The error class of an attempt that ended with this error.
     pub(in crate::delivery) fn class(&self) -> ErrorClass {
         match self {
             Self::Connect(error) => error.class(),

@@ -57,7 +57,7 @@ pub(in crate::delivery) enum ConnectError {
 }
 
 impl ConnectError {
-    /// The class of an attempt that ended so.
+    /// The error class of an attempt that ended with this error.
     pub(in crate::delivery) fn class(&self) -> ErrorClass {
         match self {
             Self::Forbidden(_) => ErrorClass::Forbidden,
