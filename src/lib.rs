@@ -1,22 +1,23 @@
 //! pgtopic: an ordered topic broker and webhook sender that lives inside PostgreSQL.
 //!
-//! An application publishes with one `INSERT`, in its own transaction, or with one HTTP `POST`. A
-//! trigger fans each message out to one delivery row per webhook; workers POST each partition to
-//! each webhook strictly in order, at least once, whatever crashes.
+//! An application publishes with one `INSERT` in its own transaction, or with one HTTP `POST`. A
+//! trigger fans each message out: it inserts one delivery for each webhook of the topic. Workers
+//! send the messages of each partition to each webhook strictly in order, and at least once,
+//! whatever crashes.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`domain`] | the words as types, and the pure rules; no I/O |
-//! | [`store`] | the only module that speaks to PostgreSQL; one method per file in `sql/` |
+//! | [`store`] | the only module that speaks to PostgreSQL; its statements are in `sql/` |
 //! | [`delivery`] | one HTTP request: body, headers, signature, address guard, client |
 //! | [`worker`] | claim, send, settle, wake-up, takeover |
-//! | [`broker`] | the use cases; the API and the command line call these and nothing below |
+//! | [`broker`] | the use cases; the HTTP API calls these and nothing below |
 //! | [`api`] | the HTTP API |
 //! | [`cli`] | the command line |
 //! | [`config`] | settings |
-//! | [`demo`] | what `dev --demo` shows |
+//! | [`demo`] | the traffic and the receiver of `dev --demo` |
 //! | [`embedded`] | a PostgreSQL of our own, for `dev` and for tests |
-//! | [`telemetry`] | logs |
+//! | [`telemetry`] | the log, and the output of commands |
 //!
 //! Imports point one way: `cli`, `api` → `broker` → `store`, `delivery` → `domain`; `worker` →
 //! `store`, `delivery` → `domain`.

@@ -1,4 +1,5 @@
-//! The entry: parse, run, one line on standard error if it failed.
+//! The entry point: parses the command line and runs the command. If the command fails, one line on
+//! standard error says why.
 
 use std::{
     io::{IsTerminal, stderr},
@@ -9,16 +10,16 @@ use clap::Parser;
 use pgtopic::{cli::Cli, telemetry};
 
 fn main() -> ExitCode {
-    // Dropped last, when everything is said.
+    // Dropped last: it writes the log lines that still wait.
     let _log = telemetry::flush_at_end();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        // A pipe that nobody reads would hold up the exit.
+        // Written by the log's thread: a pipe that nobody reads must not hold up the exit.
         Err(usage) if usage.use_stderr() && !stderr().is_terminal() => {
             telemetry::say(usage.render().to_string().trim_end());
             return ExitCode::from(2);
         }
-        // Help, or an error in colours.
+        // Help goes to standard output, an error to a terminal in colours.
         Err(shown) => shown.exit(),
     };
     match pgtopic::cli::run(cli) {

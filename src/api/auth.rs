@@ -1,7 +1,7 @@
-//! Who may do what: bearer tokens with a role each.
+//! Who may do what: bearer tokens, each with a role.
 //!
-//! Only digests of tokens are kept, so that comparing takes the same time however alike two tokens
-//! are, whatever their lengths.
+//! Only digests of tokens are kept. So a comparison takes the same time for all tokens, and tells
+//! nothing about a token or its length.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use subtle::ConstantTimeEq;
 use super::error::ApiError;
 use crate::config::ApiConfig;
 
-/// The settings do not make an API.
+/// Why the API cannot start with these settings.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiConfigError {
-    /// A token is not `role:token`. Says which one, and nothing of what it holds.
+    /// A token is not `role:token`. The message says which one and shows nothing of it.
     #[error("api.tokens[{index}]: {rule}")]
     Token {
         /// Its place in the list, from 0.
@@ -29,14 +29,15 @@ pub enum ApiConfigError {
         /// What is wrong with it.
         rule: &'static str,
     },
-    /// Anybody who reaches the address could do anything.
+    /// There are no tokens, and the address is not a loopback one: anybody who reaches it could do
+    /// anything.
     #[error(
         "api.bind {0} can be reached from other machines: give api.tokens, or bind to 127.0.0.1 or [::1]"
     )]
     OpenToAll(std::net::SocketAddr),
 }
 
-/// What the bearer of a token is.
+/// What the bearer of a token may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     /// Reads everything.
@@ -50,7 +51,7 @@ enum Role {
 /// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
-    /// Tells nothing that is not public: health and the description of the API.
+    /// Reads only what is public: health and the description of the API.
     Open,
     /// Reads.
     Read,
@@ -70,7 +71,7 @@ impl Role {
     }
 }
 
-/// The tokens that are accepted. None at all opens the API to whoever reaches it.
+/// The accepted tokens. If there are none, everybody who can connect may do everything.
 pub(super) struct Tokens(Vec<(Role, [u8; 32])>);
 
 impl Tokens {
@@ -104,7 +105,10 @@ fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// Refuses to listen beyond loopback without a token.
+/// Checks that the API does not listen beyond loopback without a token.
+///
+/// # Errors
+/// [`ApiConfigError::OpenToAll`] if it would.
 pub fn check_bind(config: &ApiConfig) -> Result<(), ApiConfigError> {
     if config.tokens.is_empty() && !config.bind.ip().to_canonical().is_loopback() {
         return Err(ApiConfigError::OpenToAll(config.bind));
@@ -112,14 +116,14 @@ pub fn check_bind(config: &ApiConfig) -> Result<(), ApiConfigError> {
     Ok(())
 }
 
-/// Lets a request through if its bearer may make it.
+/// Lets a request through if its token's role may make it.
 pub(super) async fn authorize(
     State(tokens): State<Arc<Tokens>>,
     path: Option<MatchedPath>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    // A path that is no route does nothing.
+    // A path without a route does nothing, so nobody needs a token for it.
     let access = path.map_or(Access::Open, |path| access(request.method(), path.as_str()));
     if access != Access::Open && !tokens.0.is_empty() {
         let role = bearer(&request).and_then(|token| tokens.role(token)).ok_or(ApiError::Unauthorized)?;
@@ -130,8 +134,8 @@ pub(super) async fn authorize(
     Ok(next.run(request).await)
 }
 
-/// What a request to a route does. A route that is not named here is taken for the most dangerous
-/// of its method.
+/// What a request to a route does. For a route that is not named here: GET and HEAD read, and every
+/// other method administers.
 fn access(method: &Method, route: &str) -> Access {
     match (method, route) {
         (_, "/healthz" | "/readyz" | "/openapi.json") => Access::Open,

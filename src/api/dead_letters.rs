@@ -1,4 +1,4 @@
-//! Dead letters.
+//! The routes of dead letters.
 
 use axum::{Json as JsonBody, extract::State};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -50,7 +50,7 @@ async fn count_dead_letters(
     Ok(JsonBody(DeadLetterCount { count }))
 }
 
-/// Read a dead letter with its payload.
+/// Read a dead letter with its message's payload and headers.
 #[utoipa::path(
     get, path = "/dead-letter/{id}", tag = "dead letters", params(("id" = i64, Path, description = "The dead letter.")),
     responses((status = 200, description = "The dead letter.", body = DeadLetterDetail), Problems),

@@ -1,4 +1,4 @@
-//! What a webhook was or is owed, and the requests made for it.
+//! The routes of deliveries and attempts.
 
 use axum::{Json as JsonBody, extract::State};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -17,7 +17,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(list_attempts))
 }
 
-/// List what a webhook was or is owed, newest first.
+/// List a webhook's deliveries, newest first: those that are owed, and those that were accepted or
+/// given up.
 #[utoipa::path(
     get, path = "/webhooks/{id}/deliveries", tag = "deliveries",
     params(("id" = i64, Path, description = "The webhook."), DeliveriesQuery),
@@ -32,7 +33,7 @@ async fn list_deliveries(
     Ok(JsonBody(state.broker.list_deliveries(id, &filter, page.page()?).await?.into()))
 }
 
-/// Read what a webhook made of one message.
+/// Read the delivery of one message to one webhook.
 #[utoipa::path(
     get, path = "/webhooks/{id}/deliveries/{message_id}", tag = "deliveries",
     params(
@@ -48,7 +49,7 @@ async fn get_delivery(
     Ok(JsonBody(state.broker.get_delivery(webhook_id, message_id).await?.into()))
 }
 
-/// List the requests made for a delivery, oldest first. `after` is how many to skip.
+/// List the attempts of a delivery, oldest first. `after` is how many to skip.
 #[utoipa::path(
     get, path = "/webhooks/{id}/deliveries/{message_id}/attempts", tag = "deliveries",
     params(

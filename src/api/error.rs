@@ -1,4 +1,4 @@
-//! Every error, and the RFC 9457 problem it becomes.
+//! Every error of the API, and the problem (RFC 9457) that it becomes.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -24,27 +24,27 @@ use crate::{
     telemetry::LogThrottle,
 };
 
-/// For the log, which one line serves as well as thousands.
+/// Limits how often the log says that the database is away.
 static AWAY: Mutex<LogThrottle> = Mutex::new(LogThrottle::new());
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
-    /// The request cannot be read.
+    /// Path, body or query string cannot be read.
     #[error("{0}")]
     Malformed(String),
-    /// It needs a token, and has none or an unknown one.
+    /// The request needs a token, and has none or an unknown one.
     #[error("a bearer token that is known here is needed")]
     Unauthorized,
-    /// Its token's role may not do this.
+    /// The token's role may not do this.
     #[error("the token's role may not do this")]
     Forbidden,
-    /// The body is of a type that is not taken here.
+    /// The route does not accept bodies of this media type.
     #[error("the content-type must be {0}")]
     UnsupportedMediaType(&'static str),
-    /// The use case was not carried out.
+    /// The use case failed.
     #[error(transparent)]
     Broker(#[from] BrokerError),
 }
@@ -56,8 +56,8 @@ impl From<Violations> for ApiError {
 }
 
 impl ApiError {
-    /// The status, and a type where the status alone does not say what is wrong. The one place that
-    /// maps errors to HTTP.
+    /// The HTTP status, and the problem's type if the status alone does not say what is wrong. No
+    /// other place maps errors to HTTP.
     fn status(&self) -> (StatusCode, Option<&'static str>) {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, None),
@@ -84,7 +84,7 @@ impl ApiError {
         }
     }
 
-    /// Says in the log what the answer does not say: once here, and seldom where it repeats.
+    /// Logs the cause that the answer does not show.
     fn log(&self) {
         match self {
             Self::Broker(BrokerError::Internal(cause)) => tracing::error!(%cause, "a request failed"),
@@ -97,11 +97,11 @@ impl ApiError {
 fn log_unavailable(cause: &StoreError) {
     let said = AWAY.lock().unwrap_or_else(PoisonError::into_inner).say(Instant::now());
     if let Some(left_out) = said {
-        tracing::warn!(%cause, left_out, "the database does not serve; this is said every ten seconds at most");
+        tracing::warn!(%cause, left_out, "the database does not serve; this is logged at most every ten seconds");
     }
 }
 
-/// What a problem says beyond RFC 9457.
+/// The fields of a problem beyond those of RFC 9457.
 #[derive(Serialize)]
 struct Extensions {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,10 +137,10 @@ impl IntoResponse for ApiError {
 /// One broken rule.
 #[derive(Serialize, utoipa::ToSchema)]
 struct Violation {
-    /// The field, as a path where it is nested: `messages[3].payload`.
+    /// The field. A nested field is a path: `messages[3].payload`.
     #[schema(examples("batch_size"))]
     field: String,
-    /// The rule, to be read after the field's name.
+    /// The rule. It is read after the field's name.
     #[schema(examples("must be between 1 and 1000"))]
     rule: String,
 }
@@ -170,8 +170,7 @@ fn problem(
         .into_response()
 }
 
-/// Gives every error that is no problem yet the body of one: unknown routes, wrong methods, time
-/// limits, panics.
+/// Turns every other error into a problem: unknown routes, wrong methods, time limits, panics.
 pub(super) async fn problems_only(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
@@ -182,7 +181,7 @@ pub(super) async fn problems_only(request: Request, next: Next) -> Response {
     }
     let mut answer = problem(status, None, bare_detail(status, &method, &path), Vec::new());
     let (mut parts, _) = response.into_parts();
-    // What the answer says of its own body stands; the rest, such as Allow, is kept.
+    // The headers of the old body go. The others, such as Allow, are kept.
     parts.headers.remove(CONTENT_TYPE);
     parts.headers.remove(CONTENT_LENGTH);
     answer.headers_mut().extend(parts.headers);
@@ -203,8 +202,8 @@ fn bare_detail(status: StatusCode, method: &Method, path: &str) -> String {
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
 pub(super) struct ProblemSchema {
-    /// `about:blank` where the status says it all, else `/problems/` and `invalid`, `duplicate`,
-    /// `paused` or `in-use`.
+    /// `about:blank` if the status says everything; otherwise `/problems/invalid`,
+    /// `/problems/duplicate`, `/problems/paused` or `/problems/in-use`.
     #[schema(examples("/problems/invalid"))]
     r#type: String,
     /// The status in words.
@@ -216,22 +215,22 @@ pub(super) struct ProblemSchema {
     /// What is wrong, for people.
     #[schema(examples("batch_size must be between 1 and 1000"))]
     detail: String,
-    /// The first field that breaks a rule.
+    /// The first field that breaks a rule; absent for other problems.
     #[schema(examples("batch_size"))]
     field: Option<String>,
-    /// The rule it breaks.
+    /// The rule that it breaks; absent for other problems.
     #[schema(examples("must be between 1 and 1000"))]
     rule: Option<String>,
-    /// Every broken rule.
+    /// All broken rules; absent for other problems.
     errors: Option<Vec<Violation>>,
 }
 
-/// What every endpoint may answer instead.
+/// The answer of every endpoint if the request fails.
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "describes answers, and is never one itself")]
 pub(super) enum Problems {
-    /// A problem (RFC 9457): malformed, not allowed, unknown, in conflict, breaking a rule, or the
-    /// database is away.
+    /// A problem (RFC 9457): the request cannot be read, is not allowed, names something unknown,
+    /// is in conflict with the current state or breaks a rule, or the database cannot serve.
     #[response(status = "default", content_type = "application/problem+json")]
     Problem(#[to_schema] ProblemSchema),
 }

@@ -1,4 +1,4 @@
-//! Bodies, query strings and paths. What cannot be read is a problem that names the field.
+//! Reads bodies, query strings and paths. If something cannot be read, the problem names the field.
 
 use axum::{
     body::Bytes,
@@ -13,7 +13,7 @@ use crate::{
     domain::{topic::TopicRef, violation::Violations},
 };
 
-/// The media type of a body with one JSON object a line.
+/// The media type of a body that holds one JSON object in each line.
 pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// A JSON body.
@@ -30,19 +30,23 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
-/// Whether the body says it is JSON.
+/// Whether the `content-type` is JSON: `application/json`, or `application/…+json`.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let kind = media_type(headers);
     kind == "application/json" || kind.starts_with("application/") && kind.ends_with("+json")
 }
 
-/// The body's media type, lower case and without parameters.
+/// The body's media type, in lower case and without parameters.
 pub(super) fn media_type(headers: &HeaderMap) -> String {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// The whole body, if it is not too large.
+/// Reads the whole body.
+///
+/// # Errors
+/// [`BrokerError::TooLarge`] if it is larger than `api.max_body_bytes`, [`ApiError::Malformed`] if
+/// it ends early.
 pub(super) async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
@@ -53,8 +57,11 @@ pub(super) async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Re
     })
 }
 
-/// Reads JSON. What is no JSON is malformed; JSON that does not fit breaks a rule of the field it
-/// does not fit, which is named from `path` on.
+/// Reads JSON. `path` is put before the names of fields.
+///
+/// # Errors
+/// [`ApiError::Malformed`] if the text is not JSON. A broken rule of the field if a value is
+/// missing, unknown or of a wrong type.
 pub(super) fn parse_json<T: DeserializeOwned>(text: &[u8], path: &str) -> Result<T, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -64,7 +71,7 @@ pub(super) fn parse_json<T: DeserializeOwned>(text: &[u8], path: &str) -> Result
         }
         let field = error.path().to_string();
         let message = inner.to_string();
-        // The place in the text helps nobody who sees the field's name.
+        // The place in the text is left out: the field's name is enough.
         let message = message.rfind(" at line ").map_or(message.as_str(), |end| &message[..end]);
         misfit(&join(path, &field), message)
     })?;
@@ -78,8 +85,8 @@ fn in_path(path: &str, message: &str) -> String {
     if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") }
 }
 
-/// Puts a field's path behind that of what it is in. The root of a document is `.` in
-/// `serde_path_to_error`.
+/// Appends a field's path to the path of its parent. `serde_path_to_error` writes the root of a
+/// document as `.`.
 fn join(path: &str, field: &str) -> String {
     match (path, field) {
         (path, "." | "") => path.to_owned(),
@@ -88,10 +95,10 @@ fn join(path: &str, field: &str) -> String {
     }
 }
 
-/// What `serde` says of a value that does not fit, as a broken rule.
+/// Turns `serde`'s message about a wrong value into a broken rule.
 fn misfit(path: &str, message: &str) -> ApiError {
-    // The name, between the first two backticks, of a field that serde reports on behalf of what it
-    // should be in.
+    // serde reports a missing or unknown field at the path of its parent. The field's name stands
+    // between the first two backticks.
     let named = || message.split('`').nth(1).unwrap_or_default();
     let within = |name: &str| {
         if path == name || path.ends_with(&format!(".{name}")) { path.to_owned() } else { join(path, name) }
@@ -119,7 +126,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         axum::extract::Query::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|rejection| {
             let text = rejection.body_text();
             let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-            // "limit: invalid digit found in string", or a sentence that names the field itself.
+            // Either "limit: invalid digit found in string", or a sentence that names the field
+            // itself.
             match text.split_once(": ") {
                 Some((field, message)) if !field.contains(' ') => misfit(field, message),
                 _ => misfit("", text),
@@ -181,7 +189,10 @@ async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Re
     Ok(value.unwrap_or_default())
 }
 
-/// The topic that a text names.
+/// Reads a topic's id or name.
+///
+/// # Errors
+/// [`BrokerError::NotFound`] if no topic can have that id or name.
 pub(super) fn topic_ref(text: &str) -> Result<TopicRef, ApiError> {
     TopicRef::parse(text).ok_or_else(|| BrokerError::no_topic(text).into())
 }

@@ -1,4 +1,4 @@
-//! Health, for probes.
+//! The routes of probes.
 
 use axum::{Json as JsonBody, extract::State};
 use serde::Serialize;
@@ -13,7 +13,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready))
 }
 
-/// All is well.
+/// The answer of a probe that succeeds.
 #[derive(Serialize, utoipa::ToSchema)]
 struct Health {
     /// Always `ok`.
@@ -23,19 +23,19 @@ struct Health {
 
 const OK: JsonBody<Health> = JsonBody(Health { status: "ok" });
 
-/// Whether the process serves.
+/// Check that the process answers. It does not ask the database.
 #[utoipa::path(
     get, path = "/healthz", tag = "health", security(()),
-    responses((status = 200, description = "It does.", body = Health)),
+    responses((status = 200, description = "The process answers.", body = Health)),
 )]
 async fn alive() -> JsonBody<Health> {
     OK
 }
 
-/// Whether the database answers and its schema is current.
+/// Check that the database answers and that its schema fits this version of pgtopic.
 #[utoipa::path(
     get, path = "/readyz", tag = "health", security(()),
-    responses((status = 200, description = "It does, and it is.", body = Health), Problems),
+    responses((status = 200, description = "The database answers, and its schema fits.", body = Health), Problems),
 )]
 async fn ready(State(state): State<ApiState>) -> Result<JsonBody<Health>, ApiError> {
     state.broker.check_ready().await?;

@@ -1,4 +1,4 @@
-//! Publishing, and what was published.
+//! The routes of messages.
 
 use axum::{
     Json as JsonBody,
@@ -26,8 +26,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     post, path = "/topics/{topic}/messages", tag = "messages",
     params(("topic" = String, Path, description = "Id or name.")), request_body = NewMessage,
     responses(
-        (status = 201, description = "It is committed.", body = Published),
-        (status = 200, description = "The idempotency key was used before, for this message.", body = Published),
+        (status = 201, description = "The message is committed.", body = Published),
+        (status = 200, description = "The idempotency key was used before: its first message.", body = Published),
         Problems,
     ),
 )]
@@ -41,14 +41,14 @@ async fn publish_message(
     Ok((status, JsonBody(published.into())))
 }
 
-/// Publish messages, all or none, each partition in the order given.
+/// Publish messages, all or none. Within a partition they keep their order.
 ///
-/// Takes a JSON object, or one message a line as `application/x-ndjson`.
+/// The body is a JSON object, or `application/x-ndjson` with one message in each line.
 #[utoipa::path(
     post, path = "/topics/{topic}/messages/batch", tag = "messages",
     params(("topic" = String, Path, description = "Id or name.")),
     request_body(content((Batch = "application/json"), (NewMessage = "application/x-ndjson"))),
-    responses((status = 201, description = "All are committed.", body = PublishedBatch), Problems),
+    responses((status = 201, description = "All messages are committed.", body = PublishedBatch), Problems),
 )]
 async fn publish_batch(
     State(state): State<ApiState>,
@@ -60,7 +60,7 @@ async fn publish_batch(
     Ok((StatusCode::CREATED, JsonBody(PublishedBatch { ids })))
 }
 
-/// The messages of a body, whichever of its two forms it has.
+/// Reads the messages of a body of either form.
 async fn read_batch(request: Request, state: &ApiState) -> Result<Vec<NewMessage>, ApiError> {
     if is_json(request.headers()) {
         return Ok(parse_json::<Batch>(&read_body(request, state).await?, "")?.messages);
@@ -87,7 +87,7 @@ async fn list_messages(
     Ok(JsonBody(state.broker.list_messages(&topic, query.page()?).await?.into()))
 }
 
-/// Read a message, its payload byte for byte, and where it stands with each webhook.
+/// Read a message: its payload, byte for byte, and the status of its deliveries.
 #[utoipa::path(
     get, path = "/messages/{id}", tag = "messages", params(("id" = i64, Path, description = "The message.")),
     responses((status = 200, description = "The message.", body = MessageStatus), Problems),

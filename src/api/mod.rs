@@ -1,19 +1,20 @@
 //! The HTTP API: topics, publishing, webhooks, deliveries, dead letters.
 //!
-//! A handler parses, makes one call of [`crate::broker`] and shapes the answer. Every error is an
-//! RFC 9457 problem, whoever raised it. Requests need a bearer token wherever one is configured,
-//! and without one the server only listens on loopback.
+//! A handler parses the request, calls one method of [`crate::broker`] and writes the answer. Every
+//! error becomes a problem (RFC 9457). If tokens are configured, every request needs one, except
+//! for health and the description of the API. Without tokens the API may only listen on loopback
+//! ([`check_bind`]).
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `health` | one area of the API each |
+//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `health` | the routes of one area each |
 //! | `auth` | tokens, roles, and which role a request needs |
-//! | `error` | every error, and the problem it becomes |
+//! | `error` | every error, and the problem that it becomes |
 //! | `extract` | bodies, query strings and paths |
-//! | `schema` | every body and query, with its description |
-//! | `openapi` | what the description says beyond the routes |
+//! | `schema` | every body and query string, with its description |
+//! | `openapi` | the parts of the description that are not routes |
 //! | `server` | connections and shutdown |
-//! | `state` | what handlers work with |
+//! | `state` | what every handler gets |
 
 mod auth;
 mod dead_letters;
@@ -48,7 +49,7 @@ pub use self::{
     state::ApiState,
 };
 
-/// How long a request may take.
+/// How long a request may take. After this it is answered with 503.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Every route, with its description.
@@ -67,11 +68,11 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     routes().into_openapi()
 }
 
-/// The API as a service.
+/// The API as a service, with all its layers.
 pub fn router(state: ApiState) -> Router {
     let (router, openapi) = routes().split_for_parts();
-    // From the outside in. Problems stand outside of what may answer with a bare status, the time
-    // limit inside of what reports it.
+    // The outermost layer comes first. `problems_only` is outside every layer that may answer with
+    // a bare status. The time limit is inside the layers that log it and turn it into a problem.
     let layers = ServiceBuilder::new()
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         .layer(TraceLayer::new_for_http().make_span_with(server::request_span).on_failure(()))

@@ -1,4 +1,4 @@
-//! What the description of the API says beyond its routes.
+//! The parts of the API's description that are not routes.
 
 use utoipa::{
     Modify, OpenApi,
@@ -7,7 +7,8 @@ use utoipa::{
 
 use super::error::ProblemSchema;
 
-/// The description that the routes are added to; title, version and licence are the package's.
+/// The description that the routes are added to. Title, version and licence are those of the
+/// package.
 #[derive(OpenApi)]
 #[openapi(
     components(schemas(ProblemSchema)),
@@ -15,11 +16,11 @@ use super::error::ProblemSchema;
     security(("token" = [])),
     tags(
         (name = "topics", description = "Named streams of messages."),
-        (name = "messages", description = "Publishing, and what was published."),
+        (name = "messages", description = "Publishing messages, and reading them."),
         (name = "webhooks", description = "Subscriptions of a URL to a topic."),
-        (name = "deliveries", description = "What a webhook was or is owed, and the requests made for it."),
-        (name = "dead letters", description = "Deliveries that used up their attempts."),
-        (name = "health", description = "For probes; needs no token."),
+        (name = "deliveries", description = "Messages owed to a webhook, and the attempts to deliver them."),
+        (name = "dead letters", description = "Deliveries that were given up."),
+        (name = "health", description = "For probes. Needs no token."),
     )
 )]
 struct Base;

@@ -1,4 +1,4 @@
-//! Connections: accept, serve, and end without cutting a request short.
+//! Connections: accepts them, serves them, and ends without cutting off requests.
 
 use std::time::Duration;
 
@@ -15,19 +15,22 @@ use tower_http::request_id::RequestId;
 
 use super::ApiState;
 
-/// How long a connection may take to send the head of a request; an idle one is closed by it as
-/// well.
+/// How long a client may take to send the head of a request. An idle connection is closed after the
+/// same time.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long requests in flight may take to finish at shutdown.
+/// How long requests may take to finish at shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait after a failed accept, most often for want of file descriptors.
+/// How long to wait after a failed accept. It fails mostly because no file descriptor is free.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// Serves the API until `shutdown`, then stops accepting, lets requests in flight finish within 10
-/// s, and returns.
+/// Serves the API until `shutdown`. Then it accepts no more connections, gives requests 10 s to
+/// finish, and returns.
+///
+/// # Errors
+/// An error of the operating system if the listener has no address. Later errors are logged.
 pub async fn run(listener: TcpListener, state: ApiState, shutdown: CancellationToken) -> std::io::Result<()> {
     let service = TowerToHyperService::new(super::router(state));
-    // HTTP/1 alone: telling the versions apart waits for bytes without a time limit.
+    // HTTP/1 only: hyper waits without a time limit for the bytes that tell the versions apart.
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT);
     let graceful = GracefulShutdown::new();
@@ -45,8 +48,8 @@ pub async fn run(listener: TcpListener, state: ApiState, shutdown: CancellationT
                 continue;
             }
         };
-        // Without it a small answer may wait for an acknowledgement; if it cannot be set, that is
-        // all that happens.
+        // Otherwise a small answer may wait for an acknowledgement. If it cannot be set, answers
+        // are only slower.
         let _ = stream.set_nodelay(true);
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
         tokio::spawn(async move {
@@ -62,7 +65,7 @@ pub async fn run(listener: TcpListener, state: ApiState, shutdown: CancellationT
     Ok(())
 }
 
-/// The span that everything logged for a request stands in.
+/// The span of everything that is logged for a request.
 pub(super) fn request_span(request: &Request<Body>) -> tracing::Span {
     let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
     tracing::info_span!("request", id, method = %request.method(), path = request.uri().path())

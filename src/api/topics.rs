@@ -1,4 +1,4 @@
-//! Topics.
+//! The routes of topics.
 
 use axum::{Json as JsonBody, extract::State, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -43,7 +43,7 @@ async fn list_topics(
     Ok(JsonBody(state.broker.list_topics(query.page()?).await?.into()))
 }
 
-/// Read a topic and what it owes.
+/// Read a topic and its backlog.
 #[utoipa::path(
     get, path = "/topics/{topic}", tag = "topics", params(("topic" = String, Path, description = "Id or name.")),
     responses((status = 200, description = "The topic and its backlog.", body = TopicStatus), Problems),
@@ -55,7 +55,7 @@ async fn get_topic(
     Ok(JsonBody(state.broker.get_topic(&topic).await?.into()))
 }
 
-/// Change a topic: its retention, or whether it takes messages. Its ordering never changes.
+/// Change a topic: its retention, or whether it is paused. Name and ordering never change.
 #[utoipa::path(
     patch, path = "/topics/{topic}", tag = "topics", params(("topic" = String, Path, description = "Id or name.")),
     request_body = TopicChanges,
@@ -69,11 +69,11 @@ async fn update_topic(
     Ok(JsonBody(state.broker.update_topic(&topic, &changes.into()).await?.into()))
 }
 
-/// Delete a topic; one with webhooks only by `force=true`.
+/// Delete a topic. A topic that has webhooks is only deleted with `force=true`.
 #[utoipa::path(
     delete, path = "/topics/{topic}", tag = "topics",
     params(("topic" = String, Path, description = "Id or name."), DeleteTopicQuery),
-    responses((status = 200, description = "It is gone.", body = DeletedTopic), Problems),
+    responses((status = 200, description = "The topic was deleted.", body = DeletedTopic), Problems),
 )]
 async fn delete_topic(
     State(state): State<ApiState>,

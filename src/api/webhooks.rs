@@ -1,4 +1,4 @@
-//! Webhooks.
+//! The routes of webhooks.
 
 use axum::{Json as JsonBody, extract::State, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -23,8 +23,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 
 /// Subscribe a URL to a topic.
 ///
-/// It is owed every message that is published after it was created and that its filter lets
-/// through.
+/// The webhook is owed every message that is published after it was created and that its filter
+/// lets through.
 #[utoipa::path(
     post, path = "/webhooks", tag = "webhooks", request_body = NewWebhook,
     responses((status = 201, description = "The webhook and its secret.", body = CreatedWebhook), Problems),
@@ -63,7 +63,7 @@ async fn list_topic_webhooks(
     Ok(JsonBody(state.broker.list_topic_webhooks(&topic, query.page()?).await?.into()))
 }
 
-/// Read a webhook: its policy, its health and what it owes.
+/// Read a webhook: its settings, its state, its backlog and its dead letters.
 #[utoipa::path(
     get, path = "/webhooks/{id}", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
     responses((status = 200, description = "The webhook.", body = WebhookStatus), Problems),
@@ -89,7 +89,7 @@ async fn update_webhook(
     Ok(JsonBody(state.broker.update_webhook(id, &changes.into()).await?.into()))
 }
 
-/// Hold a webhook. It is still owed what is published.
+/// Pause a webhook: nothing is sent to it. It is still owed what is published.
 #[utoipa::path(
     post, path = "/webhooks/{id}/pause", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
     responses((status = 200, description = "The webhook as it is now.", body = Webhook), Problems),
@@ -101,8 +101,8 @@ async fn pause_webhook(
     Ok(JsonBody(state.broker.pause_webhook(id).await?.into()))
 }
 
-/// Release a webhook that was held or disabled. One that no request can be made for is disabled
-/// again.
+/// Resume a webhook that was paused or disabled. If no request can be made from its settings, a
+/// worker disables it again.
 #[utoipa::path(
     post, path = "/webhooks/{id}/resume", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
     responses((status = 200, description = "The webhook as it is now.", body = Webhook), Problems),
@@ -114,10 +114,10 @@ async fn resume_webhook(
     Ok(JsonBody(state.broker.resume_webhook(id).await?.into()))
 }
 
-/// Delete a webhook with all it is owed.
+/// Delete a webhook, its backlog and its dead letters.
 #[utoipa::path(
     delete, path = "/webhooks/{id}", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
-    responses((status = 200, description = "It is gone.", body = DeletedWebhook), Problems),
+    responses((status = 200, description = "The webhook was deleted.", body = DeletedWebhook), Problems),
 )]
 async fn delete_webhook(
     State(state): State<ApiState>,

@@ -1,4 +1,4 @@
-//! What a webhook was or is owed, and the requests made for it.
+//! The use cases of deliveries: list, read, list attempts.
 
 use super::{Broker, BrokerError};
 use crate::domain::{
@@ -7,7 +7,11 @@ use crate::domain::{
 };
 
 impl Broker {
-    /// A page of what a webhook was or is owed, newest first.
+    /// A page of a webhook's deliveries, newest first: those that are owed, and those that were
+    /// accepted or given up.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such webhook.
     pub async fn list_deliveries(
         &self,
         webhook_id: i64,
@@ -18,14 +22,19 @@ impl Broker {
         found.ok_or_else(|| BrokerError::no_webhook(webhook_id))
     }
 
-    /// What a webhook made of one message.
+    /// The delivery of one message to one webhook.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if the webhook never was owed the message.
     pub async fn get_delivery(&self, webhook_id: i64, message_id: i64) -> Result<Delivery, BrokerError> {
         let found = self.store.get_delivery(webhook_id, message_id).await?;
         found.ok_or_else(|| no_delivery(webhook_id, message_id))
     }
 
-    /// A page of the requests made for a delivery, oldest first; the page begins behind the
-    /// `after`-th.
+    /// A page of the attempts of a delivery, oldest first. `page.after` is how many to skip.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if the webhook's topic has no such message.
     pub async fn list_attempts(
         &self,
         webhook_id: i64,

@@ -1,47 +1,47 @@
-//! Why a use case was not carried out.
+//! Why a use case failed.
 
 use crate::{
     domain::{topic::TopicRef, violation::Violations},
     store::{Refusal, StoreError},
 };
 
-/// Why a use case was not carried out. The messages are for whoever asked.
+/// Why a use case failed. The messages are for the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// What was given breaks rules.
+    /// The request breaks rules.
     #[error(transparent)]
     Invalid(#[from] Violations),
-    /// What was named does not exist.
+    /// The topic, webhook, message, delivery or dead letter does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// It cannot be done as things stand.
+    /// The current state does not allow it.
     #[error("{message}")]
     Conflict {
-        /// What stands in the way.
+        /// What does not allow it.
         kind: Conflict,
-        /// The same in words.
+        /// The reason in words.
         message: String,
     },
-    /// A payload is larger than its topic takes.
+    /// The payload is larger than its topic accepts, or the body than the API accepts.
     #[error("{0}")]
     TooLarge(String),
-    /// The database does not serve right now. It may in a moment.
+    /// The database cannot serve right now. Trying again in a moment may help.
     #[error("the database does not serve right now; try again in a moment")]
     Unavailable(#[source] StoreError),
     /// A probe found that this process cannot serve.
     #[error("{0}")]
     NotReady(String),
-    /// A fault of pgtopic's own, or of its schema.
+    /// An error in pgtopic or in its schema. The log has the details.
     #[error("something went wrong here; the log says what")]
     Internal(#[source] StoreError),
 }
 
-/// What stands in the way.
+/// What does not allow a use case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conflict {
-    /// The name is taken.
+    /// Another topic has the name.
     Duplicate,
-    /// The topic takes no messages.
+    /// The topic is paused and accepts no messages.
     Paused,
     /// The topic still has webhooks.
     InUse,
@@ -57,7 +57,7 @@ impl From<StoreError> for BrokerError {
             Some(Refusal::TopicExists) => {
                 Self::conflict(Conflict::Duplicate, "a topic of this name exists already")
             }
-            // The topic went while the message was on its way.
+            // The topic was deleted while the message was being published.
             Some(Refusal::TopicGone) => Self::NotFound(message()),
             Some(Refusal::PayloadTooLarge) => Self::TooLarge(message()),
             Some(Refusal::TopicPaused) => Self::conflict(Conflict::Paused, message()),
@@ -67,7 +67,7 @@ impl From<StoreError> for BrokerError {
 }
 
 impl BrokerError {
-    /// It cannot be done as things stand.
+    /// A [`BrokerError::Conflict`] with this message.
     pub(super) fn conflict(kind: Conflict, message: impl Into<String>) -> Self {
         Self::Conflict { kind, message: message.into() }
     }

@@ -1,4 +1,4 @@
-//! Publishing, and what was published.
+//! The use cases of messages: publish one or a batch, list, read.
 
 use super::{Broker, BrokerError};
 use crate::{
@@ -13,7 +13,13 @@ use crate::{
 };
 
 impl Broker {
-    /// Publishes a message, or finds the one that its idempotency key was first used for.
+    /// Publishes a message. If its idempotency key was used before, publishes nothing and gives the
+    /// first message with that key.
+    ///
+    /// # Errors
+    /// [`BrokerError::Invalid`] if the message breaks a rule, [`BrokerError::NotFound`] if there is
+    /// no such topic, [`BrokerError::Conflict`] if the topic is paused, [`BrokerError::TooLarge`]
+    /// if the topic accepts no payload of this size.
     pub async fn publish_message(
         &self,
         topic: &TopicRef,
@@ -25,8 +31,13 @@ impl Broker {
         published.ok_or_else(|| BrokerError::unknown_topic(topic))
     }
 
-    /// Publishes 1 to 10,000 messages, all or none, each partition in the order given. Gives their
-    /// ids in the same order; for an idempotency key that was used before, the id of its first use.
+    /// Publishes 1 to 10,000 messages, all or none. Within a partition they keep their order. Gives
+    /// their ids, in the order of `messages`. If an idempotency key was used before, the id is that
+    /// of the first message with the key.
+    ///
+    /// # Errors
+    /// As [`Broker::publish_message`]. Also [`BrokerError::Invalid`] if there is no message, or
+    /// more than 10,000.
     pub async fn publish_batch(
         &self,
         topic: &TopicRef,
@@ -47,6 +58,9 @@ impl Broker {
     }
 
     /// A page of a topic's messages without payloads, newest first.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such topic.
     pub async fn list_messages(
         &self,
         topic: &TopicRef,
@@ -55,7 +69,10 @@ impl Broker {
         self.store.list_messages(topic, page).await?.ok_or_else(|| BrokerError::unknown_topic(topic))
     }
 
-    /// One message, its payload byte for byte, and where it stands with each webhook.
+    /// One message: its payload, byte for byte, and the status of its deliveries.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such message.
     pub async fn get_message(&self, id: i64) -> Result<MessageStatus, BrokerError> {
         let found = self.store.get_message(id).await?;
         found.ok_or_else(|| BrokerError::NotFound(format!("there is no message {id}")))
@@ -72,8 +89,8 @@ fn check(message: &NewMessage) -> Result<(), Violations> {
     violations.finish()
 }
 
-/// Errors of publishing. What the database's `json` refuses, for example nesting that exceeds its
-/// stack, is the payload's.
+/// The error for a failed publish. PostgreSQL's type `json` may refuse a payload, for example one
+/// that is nested too deeply. That breaks a rule of `field`.
 fn refused(error: StoreError, field: &str) -> BrokerError {
     if error.refusal() == Some(Refusal::PayloadUnreadable) {
         let reason = error.database_message().unwrap_or_default();

@@ -1,9 +1,13 @@
-//! What pgtopic does for its users and operators: one method a use case, one file a noun.
+//! What pgtopic does for its users and operators: one method for each use case, one file for each
+//! noun.
 //!
-//! The HTTP API and the command line call these methods and nothing below them, so that a webhook
-//! that is created by either means the same. A method checks what it is given, asks the store, and
-//! gives types of [`crate::domain`] or a [`BrokerError`] that says, in words for whoever asked,
-//! what is wrong. Nothing here knows HTTP or SQL.
+//! The HTTP API calls these methods and nothing below them. A method checks its input, asks the
+//! store, and returns types of [`crate::domain`]. If it fails, a [`BrokerError`] says what is
+//! wrong, in words for the caller. Nothing here knows HTTP or SQL.
+//!
+//! Every method fails with [`BrokerError::Unavailable`] if the database cannot serve, and with
+//! [`BrokerError::Internal`] if something else goes wrong there. Further errors are named at each
+//! method.
 //!
 //! | file | use cases |
 //! |---|---|
@@ -12,7 +16,7 @@
 //! | `webhooks` | create, list, read, change, pause, resume, delete |
 //! | `deliveries` | list, read, list attempts |
 //! | `dead_letters` | list, count, read |
-//! | `ready` | whether the database answers and its schema fits |
+//! | `ready` | check that the database answers and its schema fits |
 
 mod dead_letters;
 mod deliveries;
@@ -32,16 +36,17 @@ pub use self::{
 };
 use crate::{delivery::AddressGuard, store::Store};
 
-/// The use cases, on one database; cheap to clone.
+/// The use cases, on one database. Clones are cheap.
 #[derive(Clone)]
 pub struct Broker {
     store: Store,
-    /// Which URLs a webhook may have.
+    /// Decides which URLs a webhook may have.
     guard: Arc<AddressGuard>,
 }
 
 impl Broker {
-    /// Webhooks may also reach `allow_networks`, whatever else the address guard refuses.
+    /// The use cases on the database of `store`. A webhook's URL may also lead to `allow_networks`,
+    /// which the address guard would refuse otherwise.
     pub fn new(store: Store, allow_networks: Vec<IpNet>) -> Self {
         Self { store, guard: Arc::new(AddressGuard::new(allow_networks)) }
     }

@@ -1,4 +1,4 @@
-//! Topics.
+//! The use cases of topics: create, list, read, change, delete.
 
 use super::{Broker, BrokerError, Conflict};
 use crate::domain::{
@@ -8,6 +8,10 @@ use crate::domain::{
 
 impl Broker {
     /// Creates a topic.
+    ///
+    /// # Errors
+    /// [`BrokerError::Invalid`] if a rule is broken, [`BrokerError::Conflict`] if the name is
+    /// taken.
     pub async fn create_topic(&self, new: &NewTopic) -> Result<Topic, BrokerError> {
         new.check()?;
         Ok(self.store.create_topic(new).await?)
@@ -19,18 +23,29 @@ impl Broker {
         Ok(Items::full(topics, page, |topic| topic.id))
     }
 
-    /// One topic and what it owes.
+    /// One topic and its backlog.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such topic.
     pub async fn get_topic(&self, topic: &TopicRef) -> Result<TopicStatus, BrokerError> {
         self.store.get_topic(topic).await?.ok_or_else(|| BrokerError::unknown_topic(topic))
     }
 
     /// Changes a topic.
+    ///
+    /// # Errors
+    /// [`BrokerError::Invalid`] if a rule is broken, [`BrokerError::NotFound`] if there is no such
+    /// topic.
     pub async fn update_topic(&self, topic: &TopicRef, changes: &TopicChanges) -> Result<Topic, BrokerError> {
         changes.check()?;
         self.store.update_topic(topic, changes).await?.ok_or_else(|| BrokerError::unknown_topic(topic))
     }
 
-    /// Deletes a topic; one that has webhooks only with `force`, which takes them along.
+    /// Deletes a topic. With `force` it also deletes the topic's webhooks.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such topic, [`BrokerError::Conflict`] if it has
+    /// webhooks and `force` is false.
     pub async fn delete_topic(&self, topic: &TopicRef, force: bool) -> Result<DeletedTopic, BrokerError> {
         match self.store.delete_topic(topic, force).await? {
             TopicDeletion::Unknown => Err(BrokerError::unknown_topic(topic)),

@@ -1,4 +1,4 @@
-//! Webhooks: what creating, changing and holding one means.
+//! The use cases of webhooks: create, list, read, change, pause, resume, delete.
 
 use std::fmt::Display;
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// A webhook that was just created, and its signing secret, which is shown now and never again.
+/// A webhook that was just created, and its signing secret. The secret is never shown again.
 pub struct CreatedWebhook {
     /// The webhook.
     pub webhook: Webhook,
@@ -25,8 +25,13 @@ pub struct CreatedWebhook {
 }
 
 impl Broker {
-    /// Subscribes a URL to a topic. It is owed every message that is published after it was created
-    /// and that its filter lets through. A secret is generated unless one is given.
+    /// Creates a webhook: subscribes a URL to a topic. The webhook is owed every message that is
+    /// published after it was created and that its filter lets through. A secret is generated
+    /// unless one is given.
+    ///
+    /// # Errors
+    /// [`BrokerError::Invalid`] if a rule is broken, [`BrokerError::NotFound`] if there is no such
+    /// topic.
     pub async fn create_webhook(&self, mut new: NewWebhook) -> Result<CreatedWebhook, BrokerError> {
         let secret = new.secret.take().unwrap_or_else(SigningKey::generate);
         let mut violations = new.check().err().unwrap_or_default();
@@ -50,6 +55,9 @@ impl Broker {
     }
 
     /// A page of a topic's webhooks, by rising id.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such topic.
     pub async fn list_topic_webhooks(
         &self,
         topic: &TopicRef,
@@ -61,13 +69,20 @@ impl Broker {
         Ok(Items::full(webhooks, page, |webhook| webhook.id))
     }
 
-    /// One webhook: its policy, its health and what it owes.
+    /// One webhook: its settings, its state, its backlog and its dead letters.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such webhook.
     pub async fn get_webhook(&self, id: i64) -> Result<WebhookStatus, BrokerError> {
         let webhook = self.store.get_webhook(id).await?.ok_or_else(|| BrokerError::no_webhook(id))?;
         Ok(WebhookStatus { webhook, owed: self.store.count_webhook_owed(id).await? })
     }
 
     /// Changes a webhook. Its topic never changes.
+    ///
+    /// # Errors
+    /// [`BrokerError::Invalid`] if a rule is broken, [`BrokerError::NotFound`] if there is no such
+    /// webhook.
     pub async fn update_webhook(&self, id: i64, changes: &WebhookChanges) -> Result<Webhook, BrokerError> {
         let mut violations = changes.check().err().unwrap_or_default();
         self.check_request(changes.url.as_ref(), changes.headers.as_ref(), &mut violations);
@@ -76,23 +91,32 @@ impl Broker {
         self.store.update_webhook(id, changes).await?.ok_or_else(|| BrokerError::no_webhook(id))
     }
 
-    /// Holds a webhook. It is still owed what is published.
+    /// Pauses a webhook: nothing is sent to it. It is still owed what is published.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such webhook.
     pub async fn pause_webhook(&self, id: i64) -> Result<Webhook, BrokerError> {
         self.update_webhook(id, &WebhookChanges::pause(true)).await
     }
 
-    /// Releases a webhook that was held or disabled. One that no request can be made for is
-    /// disabled again.
+    /// Resumes a webhook that was paused or disabled. An unusable webhook is disabled again by a
+    /// worker.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such webhook.
     pub async fn resume_webhook(&self, id: i64) -> Result<Webhook, BrokerError> {
         self.update_webhook(id, &WebhookChanges::pause(false)).await
     }
 
-    /// Deletes a webhook with all it is owed.
+    /// Deletes a webhook, its backlog and its dead letters.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such webhook.
     pub async fn delete_webhook(&self, id: i64) -> Result<WebhookDeletion, BrokerError> {
         self.store.delete_webhook(id).await?.ok_or_else(|| BrokerError::no_webhook(id))
     }
 
-    /// Notes what of a request could not be sent.
+    /// Adds a violation for a URL and for each header that could not be sent.
     fn check_request(&self, url: Option<&String>, headers: Option<&Headers>, violations: &mut Violations) {
         if let Some(Err(error)) = url.map(|url| self.guard.check_url(url)) {
             violations.add("url", rule("url", &error));
@@ -104,7 +128,7 @@ impl Broker {
         }
     }
 
-    /// The database alone knows what a jsonpath is, and what kind.
+    /// Checks that a filter is a jsonpath predicate. Only PostgreSQL can tell.
     async fn check_filter(&self, filter: Option<&str>) -> Result<(), BrokerError> {
         let Some(filter) = filter else { return Ok(()) };
         let rule = match self.store.check_webhook_filter(filter).await? {
@@ -120,7 +144,8 @@ impl Broker {
     }
 }
 
-/// What an error says of a field, without the field's name, which stands before it already.
+/// An error's text as a rule of `field`: without the field's name at its beginning, because a
+/// violation names the field before the rule.
 fn rule(field: &str, error: &impl Display) -> String {
     let text = error.to_string();
     text.strip_prefix(field).map_or(&*text, str::trim_start).to_owned()

@@ -1,4 +1,4 @@
-//! `pgtopic api`.
+//! `pgtopic api`: the HTTP API without a worker.
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,7 @@ use super::{
 
 /// Run the HTTP API alone
 ///
-/// Migrates the schema first. Any number of them may run, beside any number of workers.
+/// Brings the schema up to date first. Any number of APIs and workers may run side by side.
 #[derive(Args)]
 pub(super) struct Api {
     #[command(flatten)]

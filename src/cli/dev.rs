@@ -22,16 +22,16 @@ use crate::{
     telemetry::show_line,
 };
 
-/// How many ports after the wanted one are tried.
+/// How many ports above the wanted one are tried.
 const PORTS_TRIED: u16 = 100;
 
-/// The database that everything lives in; every cluster has it.
+/// The database that is used. Every cluster has it.
 const DATABASE: &str = "postgres";
 
 /// Try pgtopic: starts a PostgreSQL of its own, the HTTP API and a worker
 ///
-/// Needs nothing but installed PostgreSQL binaries, and leaves nothing running. Another database in
-/// the settings is left alone. Webhooks may point to this machine.
+/// It needs only installed PostgreSQL binaries. Nothing keeps running when it ends. A database in
+/// the settings is ignored. Webhooks may point to this machine.
 #[derive(Args)]
 pub(super) struct Dev {
     /// Add a topic, two webhooks, a receiver and traffic, and show what arrives
@@ -40,13 +40,13 @@ pub(super) struct Dev {
     /// With --demo: stop after this many messages have arrived at both webhooks
     #[arg(long, value_name = "NUMBER", requires = "demo", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
-    /// Keep the data here [default: $XDG_DATA_HOME/pgtopic/dev]
+    /// Keep the data in this directory [default: $XDG_DATA_HOME/pgtopic/dev]
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "temporary")]
     data_dir: Option<PathBuf>,
-    /// Keep no data
+    /// Use new data, and remove it at the end
     #[arg(long)]
     temporary: bool,
-    /// Directory of PostgreSQL's programs [default: found]
+    /// Directory of postgres and initdb [default: the usual places are searched]
     #[arg(long, value_name = "DIRECTORY")]
     pg_bin: Option<PathBuf>,
     #[command(flatten)]
@@ -61,7 +61,7 @@ impl Dev {
     pub(super) async fn run(self, common: &CommonFlags, shutdown: CancellationToken) -> Result<(), CliError> {
         let mut config = common.load(&[&self.listening, &self.capacity, &self.network])?;
         if self.demo && config.log.level == Config::default().log.level {
-            // The demo prints what happens; the log would say it twice.
+            // The demo prints what happens. The log would repeat it.
             "warn".clone_into(&mut config.log.level);
         }
         start_logging(&config)?;
@@ -149,9 +149,9 @@ impl Dev {
     }
 }
 
-/// Makes the data anew where this pgtopic cannot go on with what an older or newer one has kept.
-/// Until the first release, a schema is edited in place, and no migration leads from one edition to
-/// the next.
+/// Starts with new data if this pgtopic cannot use the data of an older or newer one. Until the
+/// first release, migrations are edited in place, so no migration leads from the old schema to the
+/// new one.
 async fn renew_if_outdated(
     postgres: &mut EmbeddedPostgres,
     database: &DatabaseConfig,
@@ -164,14 +164,14 @@ async fn renew_if_outdated(
     if outdated {
         let aside = postgres.start_anew().await?;
         show_line(&format!(
-            "The data was made by another version of pgtopic: it is made anew. What was there is in {}.",
+            "The data was made by another version of pgtopic. New data was made, and the old data is in {}.",
             aside.display()
         ));
     }
     Ok(())
 }
 
-/// Takes the wanted port, or the next one that is free.
+/// Listens on the wanted port, or on the next free port.
 async fn bind_near(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {
     let failed = |error| CliError::Failed(format!("cannot listen on {wanted} (api.bind): {error}"));
     let mut candidate = wanted;
@@ -193,8 +193,8 @@ async fn bind_near(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), CliE
     }
 }
 
-/// Where data is kept between runs. Root's own files are closed to the account that runs the
-/// server.
+/// The directory where data is kept between runs. For root it is not in root's home: the account
+/// that runs the server cannot reach that.
 fn default_data_dir(environment: &[(String, String)], root: bool) -> Result<PathBuf, CliError> {
     let variable = |wanted: &str| {
         let found = environment.iter().find(|(name, value)| name == wanted && !value.is_empty());

@@ -1,10 +1,10 @@
-//! Why a command failed, and the exit code that says so.
+//! Why a command failed, and its exit code.
 
 use std::{fmt, process::ExitCode};
 
 use crate::{config::ConfigError, embedded::EmbeddedError, store::StoreError, telemetry::TelemetryError};
 
-/// Why a command failed. Shown as one line.
+/// Why a command failed. It is shown as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CliError {
     /// It failed while running; exit code 1.
@@ -34,7 +34,7 @@ impl std::error::Error for CliError {}
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Failed(text) | Self::Usage(text) | Self::Unreachable(text) | Self::Schema(text)) = self;
-        // What PostgreSQL and the operating system say may have several lines.
+        // Messages of PostgreSQL and of the operating system may have several lines.
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         f.write_str(&lines.join("; "))
     }

@@ -1,4 +1,4 @@
-//! Flags that several commands take, and the settings they stand for.
+//! The flags that several commands share, and the settings that they stand for.
 
 #![expect(clippy::doc_markdown, reason = "the words of a flag are shown as they stand")]
 
@@ -18,10 +18,10 @@ pub(super) struct CommonFlags {
     /// Read settings from this file
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The schema where everything lives [setting: database.schema]
+    /// The schema that holds everything of pgtopic [setting: database.schema]
     #[arg(long, global = true, value_name = "NAME")]
     schema: Option<String>,
-    /// How log lines look: text or json [setting: log.format]
+    /// Format of the log: text or json [setting: log.format]
     #[arg(long, global = true, value_name = "FORMAT")]
     log_format: Option<String>,
 }
@@ -34,7 +34,7 @@ pub(super) struct DatabaseFlags {
     database_url: Option<String>,
 }
 
-/// What is done about the schema at the start.
+/// Whether the schema is brought up to date at the start.
 #[derive(Args)]
 pub(super) struct SchemaFlags {
     /// Leave the schema as it is, for roles that may not change it [setting: database.migrate]
@@ -50,10 +50,10 @@ pub(super) struct ApiFlags {
     bind: Option<String>,
 }
 
-/// How much a worker does at once.
+/// How many lanes a worker may have in flight at once.
 #[derive(Args)]
 pub(super) struct WorkerFlags {
-    /// Lanes in flight at once [setting: worker.concurrency]
+    /// How many lanes may be in flight at once [setting: worker.concurrency]
     #[arg(long, value_name = "NUMBER")]
     concurrency: Option<String>,
 }
@@ -118,7 +118,8 @@ impl Flags for NetworkFlags {
 }
 
 impl CommonFlags {
-    /// All settings: flags over environment over file over defaults.
+    /// Loads all settings. Flags win over the environment, the environment over the file, the file
+    /// over the defaults.
     pub(super) fn load(&self, groups: &[&dyn Flags]) -> Result<Config, CliError> {
         let mut flags = self.flags();
         flags.extend(groups.iter().flat_map(|group| group.flags()));
@@ -133,7 +134,7 @@ pub(super) fn start_logging(config: &Config) -> Result<(), CliError> {
     Ok(telemetry::start(&config.log, rust_log.as_deref())?)
 }
 
-/// The environment as text; what is not Unicode cannot be a setting.
+/// The environment as text. A variable that is not Unicode cannot be a setting and is left out.
 pub(super) fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

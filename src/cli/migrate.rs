@@ -1,4 +1,4 @@
-//! `pgtopic migrate`.
+//! `pgtopic migrate`: makes the schema, or brings it up to date.
 
 use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -14,8 +14,7 @@ use crate::{
 
 /// Create the schema or bring it up to date
 ///
-/// Safe to run beside live publishers, workers and other migrations; running it again changes
-/// nothing.
+/// It may run beside publishers, workers and other migrations. Running it again changes nothing.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Migrate {
@@ -24,7 +23,7 @@ pub(super) struct Migrate {
     /// Print the SQL that would be run, and run nothing
     #[arg(long, conflicts_with = "repair")]
     print: bool,
-    /// Apply functions, triggers and grants even if nothing is missing: ends a drift
+    /// Apply functions, triggers and grants even if nothing is missing; this repairs a drift
     #[arg(long)]
     repair: bool,
     #[command(subcommand)]
@@ -36,7 +35,7 @@ enum MigrateCommand {
     Status(Status),
 }
 
-/// Say where the schema stands; exit code 4 if this pgtopic cannot run on it
+/// Show the version of the schema; exit code 4 if this pgtopic cannot run on it
 #[derive(Args)]
 struct Status {
     #[command(flatten)]
@@ -104,7 +103,7 @@ fn describe_outcome(schema: &str, outcome: &MigrateOutcome) -> String {
 fn describe_status(schema: &str, status: &SchemaStatus) -> String {
     let SchemaStatus { number, works_from, known, drifted } = status;
     let Some(number) = number else {
-        return format!("Schema \"{schema}\" holds no pgtopic; this one knows version {known}.");
+        return format!("Schema \"{schema}\" holds no pgtopic. This pgtopic knows version {known}.");
     };
     let functions = if *drifted {
         " Functions, triggers or grants are not those of this pgtopic: run `pgtopic migrate --repair`."
@@ -112,7 +111,7 @@ fn describe_status(schema: &str, status: &SchemaStatus) -> String {
         ""
     };
     format!(
-        "Schema \"{schema}\" is at version {number} and works with pgtopics that know version {works_from} or later; this \
-         one knows version {known}.{functions}"
+        "Schema \"{schema}\" is at version {number}. It works with a pgtopic that knows version {works_from} or later. \
+         This pgtopic knows version {known}.{functions}"
     )
 }

@@ -1,8 +1,8 @@
-//! The command line. One file a command; what several share is in `flags`, `service`, `tasks` and
-//! `error`.
+//! The command line. There is one file for each command. `flags`, `service`, `server`, `tasks` and
+//! `error` hold what several commands share.
 //!
 //! A command gets its settings and one cancellation token. The first SIGINT or SIGTERM cancels the
-//! token, and the command ends in good order; the second ends the process at once.
+//! token, and the command ends in good order. The second one ends the process at once.
 
 mod api;
 mod dev;
@@ -25,11 +25,11 @@ pub use self::error::CliError;
 use self::{flags::CommonFlags, tasks::Signals};
 use crate::telemetry;
 
-/// What follows the list of commands in `--help`.
+/// The text after the list of commands in `--help`.
 const AFTER_HELP: &str = "\
-Settings come from defaults, the file of --config, the environment and flags; the later wins.
-In the environment, section.key is PGTOPIC_SECTION__KEY. Also understood are DATABASE_URL,
-WORKER_CONCURRENCY, MAX_RETRIES and BACKOFF_FACTOR.
+Settings come from defaults, the file of --config, the environment and flags; a later source wins.
+In the environment, section.key is PGTOPIC_SECTION__KEY. DATABASE_URL, WORKER_CONCURRENCY,
+MAX_RETRIES and BACKOFF_FACTOR work too.
 
 Exit codes:
   0  done, or stopped by SIGINT or SIGTERM
@@ -59,6 +59,9 @@ enum Command {
 }
 
 /// Runs a command to its end.
+///
+/// # Errors
+/// [`CliError`] with the reason; [`CliError::exit_code`] gives the exit code.
 pub fn run(cli: Cli) -> Result<(), CliError> {
     run_to_end(|shutdown| cli.run(shutdown))
 }

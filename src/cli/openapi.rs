@@ -1,4 +1,4 @@
-//! `pgtopic openapi`.
+//! `pgtopic openapi`: prints the description of the API.
 
 use clap::Args;
 

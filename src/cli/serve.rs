@@ -1,4 +1,4 @@
-//! `pgtopic serve`.
+//! `pgtopic serve`: the HTTP API and a worker.
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
@@ -11,8 +11,8 @@ use super::{
 
 /// Run the HTTP API and a worker in one process
 ///
-/// Migrates the schema first. The database must be reachable at the start; later outages are waited
-/// out.
+/// Brings the schema up to date first. The database must be reachable at the start. If it is away
+/// later, the process waits for it.
 #[derive(Args)]
 pub(super) struct Serve {
     #[command(flatten)]

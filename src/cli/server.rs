@@ -1,4 +1,4 @@
-//! The parts of a process: what the commands run.
+//! The parts that the commands run: the API, the worker, the description of the API.
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use crate::{
     worker,
 };
 
-/// Checks the settings that only the API can judge.
+/// Checks the settings of the API that only the API can judge.
 pub(super) fn check_api(config: &Config) -> Result<(), CliError> {
     api::check_bind(&config.api).map_err(|error| CliError::Usage(error.to_string()))
 }
@@ -29,17 +29,17 @@ pub(super) async fn api(
     api::run(listener, state, shutdown).await.map_err(|error| CliError::Failed(error.to_string()))
 }
 
-/// Delivers.
+/// Runs a worker.
 pub(super) async fn worker(config: Config, shutdown: CancellationToken) -> Result<(), CliError> {
-    // A pool of its own: requests to the API must not make deliveries wait for a connection, nor
-    // the other way round.
+    // The worker has a pool of its own. So the API and the worker never wait for each other's
+    // connections.
     let store = Store::new(&config.database)?;
     worker::run(store, &config.worker, &config.delivery, shutdown)
         .await
         .map_err(|error| CliError::Failed(error.to_string()))
 }
 
-/// The API's description.
+/// The description of the API as JSON.
 pub(super) fn openapi() -> Result<String, CliError> {
     api::openapi().to_pretty_json().map_err(|error| CliError::Failed(error.to_string()))
 }

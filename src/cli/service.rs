@@ -1,4 +1,4 @@
-//! A process that serves: what `serve`, `api`, `worker` and `dev` have in common.
+//! A process that serves: what `serve`, `api`, `worker` and `dev` share.
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -9,7 +9,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// The parts of the process, on a schema that is up to date.
+/// The parts of the process. The schema was checked or brought up to date.
 pub(super) struct Service {
     pub(super) config: Config,
     pub(super) store: Store,
@@ -18,8 +18,8 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// Connects and migrates, which is safe for several processes at once. `None` if the token was
-    /// cancelled meanwhile.
+    /// Connects, and brings the schema up to date if the settings say so. Several processes may do
+    /// that at once. `None` if the token was cancelled meanwhile.
     pub(super) async fn start(config: Config, shutdown: CancellationToken) -> Result<Option<Self>, CliError> {
         let store = Store::new(&config.database)?;
         let Some(prepared) = shutdown.run_until_cancelled(prepare(&store, &config)).await else {
@@ -47,7 +47,7 @@ impl Service {
     }
 }
 
-/// Checks the API's settings and takes its port.
+/// Checks the API's settings and listens on its address.
 pub(super) async fn listen(config: &Config) -> Result<TcpListener, CliError> {
     server::check_api(config)?;
     let address = config.api.bind;
@@ -56,8 +56,8 @@ pub(super) async fn listen(config: &Config) -> Result<TcpListener, CliError> {
         .map_err(|error| CliError::Failed(format!("cannot listen on {address} (api.bind): {error}")))
 }
 
-/// Brings the schema up to date, where the settings say so, and tells what an operator should know
-/// of it.
+/// Brings the schema up to date or checks it, as the settings say. Logs what an operator should
+/// know about it. Stores `wake.notify` if it is set.
 async fn prepare(store: &Store, config: &Config) -> Result<(), StoreError> {
     let schema = if config.database.migrate {
         let migrated = store.migrate().await?;
@@ -79,8 +79,8 @@ async fn prepare(store: &Store, config: &Config) -> Result<(), StoreError> {
     for trigger in store.list_later_triggers().await? {
         tracing::warn!(
             trigger,
-            "a BEFORE INSERT trigger on messages runs after zz_messages_publish: rows that it moves to another partition are \
-             refused, and a message that it leaves out, or gives another id, becomes a dead letter"
+            "a BEFORE INSERT trigger on messages runs after zz_messages_publish: if it moves a row to another partition, the \
+             row is refused; if it drops a row or changes its id, the deliveries end as dead letters"
         );
     }
     if let Some(notify) = config.wake.notify

@@ -1,4 +1,4 @@
-//! The long-running parts of a process, and the signals that end it.
+//! The long-running parts of a process, and the signals that end the process.
 
 use std::fmt::Display;
 
@@ -12,9 +12,9 @@ use super::CliError;
 
 /// SIGINT and SIGTERM as tokens.
 pub(super) struct Signals {
-    /// Cancelled by the first signal: end in good order.
+    /// Cancelled by the first signal: the command ends in good order.
     pub(super) shutdown: CancellationToken,
-    /// Cancelled by the second signal.
+    /// Cancelled by the second signal: the process ends at once.
     pub(super) at_once: CancellationToken,
 }
 
@@ -28,8 +28,8 @@ impl Signals {
         tokio::spawn(async move {
             for token in [shutdown, at_once] {
                 tokio::select! {
-                    _ = interrupt.recv() => tracing::info!("SIGINT: stopping; once more stops at once"),
-                    _ = terminate.recv() => tracing::info!("SIGTERM: stopping; once more stops at once"),
+                    _ = interrupt.recv() => tracing::info!("SIGINT: stopping; a second signal stops at once"),
+                    _ = terminate.recv() => tracing::info!("SIGTERM: stopping; a second signal stops at once"),
                 }
                 token.cancel();
             }
@@ -38,7 +38,7 @@ impl Signals {
     }
 }
 
-/// Named parts that run side by side and end together.
+/// Named parts of a process. They run side by side and end together.
 pub(super) struct Tasks {
     running: JoinSet<(&'static str, Result<(), String>)>,
     shutdown: CancellationToken,
@@ -49,7 +49,7 @@ impl Tasks {
         Self { running: JoinSet::new(), shutdown }
     }
 
-    /// Starts a part, which must run until the token is cancelled.
+    /// Starts a part. It must run until the token is cancelled.
     pub(super) fn spawn<E: Display>(
         &mut self,
         name: &'static str,
@@ -58,8 +58,11 @@ impl Tasks {
         self.running.spawn(async move { (name, part.await.map_err(|error| error.to_string())) });
     }
 
-    /// Runs until every part has ended. One that ends before the token is cancelled, or fails, ends
-    /// the others too.
+    /// Runs until every part has ended. A part that fails, or that ends before the token is
+    /// cancelled, ends the others too.
+    ///
+    /// # Errors
+    /// The first reason.
     pub(super) async fn join(mut self) -> Result<(), CliError> {
         let mut outcome = Ok(());
         while let Some(ended) = self.running.join_next().await {
@@ -71,7 +74,7 @@ impl Tasks {
                 Err(panic) => format!("a task failed: {panic}"),
             };
             self.shutdown.cancel();
-            // The first reason is the cause; what follows is its consequence.
+            // The first reason is the cause. Later ones are consequences.
             if outcome.is_ok() {
                 outcome = Err(CliError::Failed(reason));
             } else {

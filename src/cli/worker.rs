@@ -1,4 +1,4 @@
-//! `pgtopic worker`.
+//! `pgtopic worker`: a worker without the HTTP API.
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
@@ -11,8 +11,8 @@ use super::{
 
 /// Run a worker alone
 ///
-/// Migrates the schema first. Any number of them may run: they share the lanes, and take over from
-/// one that dies.
+/// Brings the schema up to date first. Any number of workers may run. They share the lanes, and
+/// take over from a worker that dies.
 #[derive(Args)]
 pub(super) struct Worker {
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! The range of every number.
+//! Checks that every number is in its range.
 
 use std::{fmt::Display, ops::RangeInclusive};
 
@@ -6,10 +6,14 @@ use super::{Config, ConfigError, Pooler, load::Origins};
 use crate::domain::policy;
 
 impl Config {
-    /// Checks every range.
+    /// Checks the range of every number, and that a transaction pooler has a direct connection
+    /// beside it.
     ///
-    /// Rules that need more than the number stay with their owner: the URLs and the schema's name
-    /// with the store, bind address and tokens with the API.
+    /// Other rules are checked where the setting is used: URLs and the schema's name by the store,
+    /// bind address and tokens by the API.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first broken rule. It names the key and the source.
     pub(super) fn check(&self, origins: &Origins) -> Result<(), ConfigError> {
         let check = Check { origins };
         if self.database.pooler == Pooler::Transaction && self.database.listen_url.is_none() {
@@ -38,7 +42,7 @@ impl Config {
     }
 }
 
-/// The range of a column as that of a setting.
+/// The range of a column as the range of a setting.
 fn widen<T: From<u32>>(range: &RangeInclusive<i32>) -> RangeInclusive<T> {
     let bound = |bound: &i32| T::from(bound.unsigned_abs());
     bound(range.start())..=bound(range.end())

@@ -6,21 +6,23 @@ use serde::Deserialize;
 use super::empty_is_none;
 use crate::store::StoreSettings;
 
-/// Where the database is.
+/// Settings of the database.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseConfig {
-    /// libpq URL; several hosts with `target_session_attrs=read-write` for failover. No default.
+    /// libpq URL of the database. Several hosts and `target_session_attrs=read-write` follow a
+    /// failover. No default.
     #[serde(deserialize_with = "empty_is_none")]
     pub url: Option<SecretString>,
-    /// Direct connection for LISTEN where the other goes through a pooler. Default: as `url`.
+    /// libpq URL of a direct connection to the same server, if `url` leads through a pooler.
+    /// Default: `url`.
     #[serde(deserialize_with = "empty_is_none")]
     pub listen_url: Option<SecretString>,
     /// What stands between `url` and the server. Default `auto`.
     pub pooler: Pooler,
-    /// The schema where everything lives. Default `pgtopic`.
+    /// The schema that holds everything of pgtopic, 1 to 63 bytes. Default `pgtopic`.
     pub schema: String,
-    /// Connections in the pool at most. Default 16.
+    /// The most connections for the API and background work, 2 to 1000. Default 16.
     pub pool_size: usize,
     /// Whether `serve`, `api` and `worker` bring the schema up to date when they start. Default
     /// true.
@@ -31,7 +33,7 @@ pub struct DatabaseConfig {
 }
 
 impl DatabaseConfig {
-    /// Whether `url` leads through a transaction pooler, so that sessions keep nothing from one
+    /// Whether `url` leads through a transaction pooler. If so, a session keeps nothing from one
     /// transaction to the next.
     pub fn is_pooled(&self) -> bool {
         match self.pooler {
@@ -59,11 +61,11 @@ impl From<&DatabaseConfig> for StoreSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Pooler {
-    /// A transaction pooler where `listen_url` is set, nothing otherwise.
+    /// A transaction pooler if `listen_url` is set, otherwise nothing.
     Auto,
     /// Nothing, or a pooler that gives each client a session of its own.
     None,
-    /// A pooler that gives each transaction any session.
+    /// A pooler that may give each transaction another session.
     Transaction,
 }
 

@@ -7,30 +7,33 @@ use serde::Deserialize;
 
 use crate::domain::policy::PolicyDefaults;
 
-/// Defaults of a webhook's policy, and where requests may go.
+/// The defaults of a webhook's policy, and where requests may go.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeliveryConfig {
-    /// Attempts before the dead letter. Default 5.
+    /// How many attempts are made before a delivery is given up, the first one included, 1 to 1000.
+    /// Default 5.
     pub max_retries: u32,
-    /// The delay after the n-th failure is this to the power of n, in seconds. Default 2.0.
+    /// The back-off: the delay after the n-th failure is this number to the power of n, in seconds;
+    /// 1 to 100. Default 2.0.
     pub backoff_factor: f64,
-    /// Cap of one delay, in seconds. Default 3600.
+    /// The longest delay, in seconds, 1 to 2592000. Default 3600.
     pub max_backoff_seconds: u64,
-    /// One request, body included, in seconds. Default 10.
+    /// How long one request may take, the answer's body included, in seconds, 1 to 600. Default 10.
     pub timeout_seconds: u64,
-    /// Networks (CIDR) exempt from the private-address guard. Default none.
+    /// Networks (CIDR) that requests may go to although the address guard refuses them otherwise.
+    /// Default none.
     #[serde(default)]
     pub allow_networks: Vec<IpNet>,
 }
 
 impl DeliveryConfig {
-    /// How long one request may take, where its webhook does not say.
+    /// How long one request may take if its webhook does not say.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds)
     }
 
-    /// What holds where a webhook's own policy says nothing.
+    /// The values for what a webhook's own policy leaves open.
     pub fn policy(&self) -> PolicyDefaults {
         PolicyDefaults {
             max_retries: self.max_retries,

@@ -1,4 +1,4 @@
-//! Brings the sources of settings together, the later one winning.
+//! Combines the sources of settings. A later source wins over an earlier one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,13 +9,14 @@ use ::config::{File, FileFormat, Map, Source, Value, ValueKind};
 
 use super::Config;
 
-/// The compiled-in file: every key there is, with its default.
+/// The compiled-in file: all keys, with their defaults.
 const DEFAULTS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/config/pgtopic.toml"));
 
-/// What an environment variable of ours begins with.
+/// The prefix of pgtopic's environment variables.
 const PREFIX: &str = "PGTOPIC_";
 
-/// Names others rely on; the names with the prefix win over them.
+/// Environment variables without the prefix that are read too. The variable with the prefix wins
+/// over its alias.
 const ALIASES: [(&str, &str); 4] = [
     ("DATABASE_URL", "database.url"),
     ("WORKER_CONCURRENCY", "worker.concurrency"),
@@ -28,14 +29,14 @@ const ALIASES: [(&str, &str); 4] = [
 #[error("{0}")]
 pub struct ConfigError(pub(super) String);
 
-/// Where settings come from, beside the compiled-in defaults.
+/// The sources of settings, beside the compiled-in defaults.
 #[derive(Default)]
 pub struct Sources {
     /// The file of `--config`.
     pub file: Option<PathBuf>,
     /// The process's environment.
     pub environment: Vec<(String, String)>,
-    /// Flags that were given.
+    /// The flags that were given.
     pub flags: Vec<Flag>,
 }
 
@@ -45,7 +46,7 @@ pub struct Flag {
     pub name: &'static str,
     /// The setting it stands for: `api.bind`.
     pub key: &'static str,
-    /// What was given. Several values make a list.
+    /// The values that were given. Several values make a list.
     pub values: Vec<String>,
 }
 
@@ -57,6 +58,10 @@ impl Default for Config {
 
 impl Config {
     /// Reads all sources and checks every value.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first problem: a file that cannot be read, an unknown key, a value
+    /// of the wrong kind or out of its range.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let defaults = Layer::from_toml("the compiled-in defaults", DEFAULTS)?;
         let known = Known::from(&defaults);
@@ -98,7 +103,7 @@ impl Config {
     }
 }
 
-/// The settings of one source, by their full keys; every value knows where it came from.
+/// The settings of one source by their full keys, such as `api.bind`. Every value holds its origin.
 #[derive(Debug, Clone, Default)]
 struct Layer(Vec<(String, Value)>);
 
@@ -115,8 +120,8 @@ impl Source for Layer {
 impl Layer {
     fn from_toml(name: &str, text: &str) -> Result<Self, ConfigError> {
         let tree = File::from_str(text, FileFormat::Toml).collect().map_err(|error| {
-            // The parser quotes the line, which may hold a password: keep the place and the reason
-            // only.
+            // The parser quotes the line, which may hold a password. So only the place and the
+            // reason are kept.
             let text = match &error {
                 ::config::ConfigError::FileParse { cause, .. } => cause.to_string(),
                 other => other.to_string(),
@@ -177,9 +182,9 @@ impl Layer {
     }
 }
 
-/// Kubernetes gives every container variables about every service, so a service called "pgtopic"
-/// makes some with our prefix: `PGTOPIC_SERVICE_HOST`, `PGTOPIC_PORT`,
-/// `PGTOPIC_PORT_8000_TCP_ADDR`, … None of them is a setting of ours.
+/// Whether a variable comes from Kubernetes. It gives every container variables about every
+/// service. A service called "pgtopic" makes some with our prefix: `PGTOPIC_SERVICE_HOST`,
+/// `PGTOPIC_PORT`, `PGTOPIC_PORT_8000_TCP_ADDR`, … They are not settings.
 fn is_service_link(rest: &str) -> bool {
     !rest.contains("__")
         && (rest == "PORT"
@@ -188,7 +193,7 @@ fn is_service_link(rest: &str) -> bool {
             || rest.starts_with("PORT_"))
 }
 
-/// The keys there are, and which of them are lists.
+/// All keys, and which of them are lists.
 struct Known {
     keys: BTreeSet<String>,
     lists: BTreeSet<String>,
@@ -220,8 +225,8 @@ impl Known {
         Ok(())
     }
 
-    /// A list may be one comma-separated text in every source. (Refusing it in a file would quote
-    /// it in the error, and `api.tokens` is secret.)
+    /// Splits lists that are given as one comma-separated text. A file may write a list like this
+    /// too: to refuse it would quote it in the error, and `api.tokens` is secret.
     fn split_lists(&self, layer: &mut Layer) {
         for (key, value) in &mut layer.0 {
             if !self.lists.contains(key) {
@@ -238,10 +243,10 @@ impl Known {
     }
 }
 
-/// Which source the value of each key came from.
+/// The source of each key's value.
 pub(super) type Origins = BTreeMap<String, String>;
 
-/// A value of the wrong kind: which key, which source, why.
+/// The error for a value of the wrong kind. It names the key, the source and the reason.
 fn wrong_kind(error: &::config::ConfigError, origins: &Origins) -> ConfigError {
     let (key, reason) = match error {
         ::config::ConfigError::Type { key: Some(key), unexpected, expected, .. } => {
@@ -250,7 +255,7 @@ fn wrong_kind(error: &::config::ConfigError, origins: &Origins) -> ConfigError {
         ::config::ConfigError::At { key: Some(key), error, .. } => (key, error.to_string()),
         other => return ConfigError(other.to_string()),
     };
-    // An item of a list is `key[0]`.
+    // The first item of a list is called `key[0]`.
     let origin = origins.get(key.split('[').next().unwrap_or(key)).map_or("", String::as_str);
     ConfigError(format!("{key}: {reason} (from {origin})"))
 }

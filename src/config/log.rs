@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::Deserialize;
 
-/// Logs.
+/// Settings of the log.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogConfig {
     /// `text` or `json`. Default `text`.
     pub format: LogFormat,
-    /// A `tracing` filter. Default `info`.
+    /// A `tracing` filter. Default `info`. The environment variable `RUST_LOG` wins over it.
     pub level: String,
 }
 
@@ -18,9 +18,9 @@ pub struct LogConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum LogFormat {
-    /// One readable line an event.
+    /// One readable line for each event.
     Text,
-    /// One JSON object an event.
+    /// One JSON object for each event.
     Json,
 }
 

@@ -1,8 +1,10 @@
-//! Settings, a file and a struct for each section: `config/pgtopic.toml` compiled in, then the file
-//! of `--config`, the environment, and flags.
+//! Settings. Each section has a struct, in a file of its own.
 //!
-//! Every key, its default and unit are in `config/pgtopic.toml`. Unknown keys are errors, secrets
-//! never appear in `Debug` or in errors. [`Config::load`] brings the sources together,
+//! The sources are `config/pgtopic.toml`, which is compiled in, then the file of `--config`, the
+//! environment and flags. A later source wins over an earlier one.
+//!
+//! `config/pgtopic.toml` names every key with its default and unit. An unknown key is an error.
+//! Secrets never appear in `Debug` output or in errors. [`Config::load`] combines all sources.
 //! [`Config::default`] is the compiled-in file alone.
 
 mod api;
@@ -30,21 +32,22 @@ pub use self::{
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the database is.
+    /// The database.
     pub database: DatabaseConfig,
     /// The HTTP API.
     pub api: ApiConfig,
     /// The worker.
     pub worker: WorkerConfig,
-    /// How workers hear of messages.
+    /// How workers learn of new messages.
     pub wake: WakeConfig,
-    /// Defaults of a webhook's policy, and where requests may go.
+    /// The defaults of a webhook's policy, and where requests may go.
     pub delivery: DeliveryConfig,
-    /// Logs.
+    /// The log.
     pub log: LogConfig,
 }
 
-/// An empty text in a file, or an empty environment variable, is a setting that is not set.
+/// Reads a text. An empty text, or an empty environment variable, means that the setting is not
+/// set.
 fn empty_is_none<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -54,7 +57,7 @@ where
     Ok(Some(text).filter(|text| !text.is_empty()).map(T::from))
 }
 
-/// The same for a word that may be wrong.
+/// The same for a setting that must be one of a few words.
 fn empty_is_none_word<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,

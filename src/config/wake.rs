@@ -4,24 +4,25 @@ use serde::Deserialize;
 
 use super::empty_is_none_word;
 
-/// How workers hear of messages.
+/// How workers learn of new messages.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WakeConfig {
-    /// Whether transactions that publish NOTIFY, for all processes of the schema. Default: not set,
-    /// which leaves it as it is.
+    /// Whether transactions that publish send a NOTIFY. It is stored in the schema, for all
+    /// processes. Default: not set; the stored setting stays as it is.
     #[serde(deserialize_with = "empty_is_none_word")]
     pub notify: Option<Notify>,
 }
 
-/// Whether transactions that publish NOTIFY.
+/// Whether transactions that publish send a NOTIFY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notify {
-    /// Where `max_prepared_transactions` is 0: PostgreSQL refuses PREPARE TRANSACTION after NOTIFY.
+    /// As `On` if `max_prepared_transactions` is 0, otherwise as `Off`: PostgreSQL refuses PREPARE
+    /// TRANSACTION after NOTIFY.
     Auto,
-    /// Always, unless workers ask for silence.
+    /// They do, except while workers suppress notifications.
     On,
-    /// Never: workers poll.
+    /// They never do. Workers poll.
     Off,
 }
 

@@ -2,12 +2,13 @@
 
 use serde::Deserialize;
 
-/// The worker.
+/// Settings of the worker.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerConfig {
-    /// Lanes in flight in one worker. Default 100.
+    /// How many lanes one worker may have in flight at once, 1 to 10000. Default 100.
     pub concurrency: usize,
-    /// How long requests in flight may take to finish at shutdown, in seconds. Default 15.
+    /// How long requests in flight may take to finish at shutdown, in seconds, 0 to 3600. Default
+    /// 15.
     pub shutdown_seconds: u64,
 }

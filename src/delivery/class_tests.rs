@@ -1,4 +1,4 @@
-//! Every error class, each by a receiver that causes it, over real sockets.
+//! Tests of every error class, over real sockets: each class has a receiver that causes it.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -25,7 +25,7 @@ fn client() -> Client {
     Client::new(loopback()).expect("a client")
 }
 
-/// The outcome of one request with more time than any test here takes.
+/// The result of one request, with a timeout that no test here reaches.
 async fn send_by(client: &Client, url: &str) -> AttemptResult {
     let mut target = target(url);
     target.policy.timeout = Duration::from_secs(30);
@@ -39,7 +39,7 @@ fn assert_failed(result: &AttemptResult, class: ErrorClass, said: &str) {
     assert!(result.error.as_deref().is_some_and(|error| error.contains(said)), "{said}: {result:?}");
 }
 
-/// A receiver whose connections go to `serve`, one after another.
+/// A receiver that hands its connections to `serve`, one after another.
 async fn serve<F: Future<Output = ()> + Send>(
     serve: impl Fn(tokio::net::TcpStream) -> F + Send + 'static,
 ) -> std::net::SocketAddr {
@@ -55,7 +55,7 @@ async fn serve<F: Future<Output = ()> + Send>(
 
 #[tokio::test]
 async fn a_name_that_does_not_exist_is_dns() {
-    // No name ends in `invalid` (RFC 6761, section 6.4).
+    // No name that ends in `.invalid` exists (RFC 6761, section 6.4).
     let result = send_by(&client(), "http://nowhere.invalid/").await;
     assert_failed(&result, ErrorClass::Dns, "the host's name did not resolve: ");
 }
@@ -106,7 +106,7 @@ async fn a_certificate_of_another_name_is_tls() {
     assert_failed(&result, ErrorClass::Tls, "certificate not valid for name");
 }
 
-/// With TLS 1.3 the receiver says so after the client's part of the handshake is over.
+/// With TLS 1.3 the receiver refuses after the client's part of the handshake is over.
 #[tokio::test]
 async fn a_receiver_that_demands_a_certificate_is_tls() {
     let address = test_tls::start(OK, true).await;
@@ -131,7 +131,7 @@ async fn what_is_sent_over_tls_arrives_and_its_answer_is_judged_as_any() {
     assert_failed(&result, ErrorClass::Protocol, "");
 }
 
-/// Those that need nothing but an answer, or none; together with the others that is every class.
+/// The classes that need only an answer, or no answer. The tests above produce the other ones.
 #[tokio::test]
 async fn every_class_is_produced() {
     let mut seen = BTreeSet::from(["dns", "connect", "tls"]);

@@ -1,4 +1,5 @@
-//! What an answer means, or the lack of one, and how it is told in one line that holds no secret.
+//! Decides what an answer means, or a missing answer, and describes it in one line that holds no
+//! secret.
 
 use std::{
     error::Error,
@@ -16,7 +17,7 @@ use crate::domain::attempt::{AttemptResult, ErrorClass, Outcome};
 /// The longest error text, in characters.
 const MAX_ERROR: usize = 500;
 
-/// The result of an answer that was read to its end, or as far as answers are read.
+/// The result of an attempt whose answer was read to its end, or as far as answers are read.
 pub(super) fn classify_response(started: Instant, answer: &Answer) -> AttemptResult {
     let status = answer.status;
     let (outcome, class, error) = if status.is_success() {
@@ -54,7 +55,7 @@ pub(super) fn failed(started: Instant, class: ErrorClass, error: String) -> Atte
 }
 
 impl Progress {
-    /// The status, if an answer began to come.
+    /// The status, if the head of an answer has come.
     pub(super) fn status(self) -> Option<u16> {
         match self {
             Self::Reading(status) => Some(status.as_u16()),
@@ -63,7 +64,7 @@ impl Progress {
     }
 }
 
-/// What it was that took too long.
+/// Says which part of the exchange took too long.
 pub(super) fn timed_out(timeout: Duration, progress: Progress) -> String {
     let timeout = timeout.as_secs_f64();
     match progress {
@@ -73,7 +74,7 @@ pub(super) fn timed_out(timeout: Duration, progress: Progress) -> String {
     }
 }
 
-/// Names where a redirect points, without path and query: those may hold credentials.
+/// Says where a redirect points: scheme and host only, because path and query may hold credentials.
 fn redirected(status: StatusCode, headers: &HeaderMap) -> String {
     let location =
         headers.get(LOCATION).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
@@ -88,18 +89,18 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     parse_retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, SystemTime::now())
 }
 
-/// The start of an answer's body as text that the database can store.
+/// The beginning of an answer's body, as text that the database can store.
 fn excerpt(body: &[u8]) -> Option<String> {
-    // PostgreSQL's text holds no NUL.
+    // PostgreSQL's type `text` cannot hold NUL.
     (!body.is_empty()).then(|| String::from_utf8_lossy(body).replace('\0', "\u{fffd}"))
 }
 
-/// An error and all its causes in one line. The cause of a failed connection is only in its
+/// An error and all its causes, in one line. Errors of connections say their cause only in their
 /// sources.
 pub(super) fn describe(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     for cause in chain(error).map(ToString::to_string) {
-        // Some errors show their source themselves.
+        // Some errors show their source already.
         if !text.ends_with(&cause) {
             let separator = if text.is_empty() { "" } else { ": " };
             text.push_str(separator);

@@ -2,26 +2,26 @@
 //!
 //! What is promised:
 //!
-//! - The body of a `raw` webhook is the payload byte for byte, and the signature covers exactly the
-//!   bytes sent.
-//! - [`send`] always comes back with an [`AttemptResult`](crate::domain::attempt::AttemptResult):
-//!   within the webhook's timeout, body included, whatever the receiver does. It never panics and
-//!   never retries a request of which one byte may have left.
-//! - Only 2xx is success. Redirects are never followed and no proxy is ever used.
-//! - No connection is made to an address that [`AddressGuard`] refuses: the guard sees the address
-//!   itself, after name resolution, so a name cannot be pointed elsewhere between the check and the
-//!   connection.
-//! - Dropping the future of [`send`] closes its connection at once.
-//! - Secrets, header values and paths of URLs appear in no error text and in no `Debug` output of
-//!   this module.
+//! - The body for a `raw` webhook is the payload, byte for byte. The signature covers exactly the
+//!   bytes that are sent.
+//! - [`send`] always returns an [`AttemptResult`](crate::domain::attempt::AttemptResult) within the
+//!   webhook's timeout, the answer's body included, whatever the receiver does. It never panics. It
+//!   never repeats a request if one byte of it may have been sent.
+//! - Only 2xx is success. Redirects are never followed, and no proxy is used.
+//! - No connection is made to an address that [`AddressGuard`] refuses. The guard checks the
+//!   address itself, after name resolution. So a name cannot lead to another address between the
+//!   check and the connection.
+//! - If the future of [`send`] is dropped, its connection is closed at once.
+//! - No error text and no `Debug` output of this module shows a secret, the value of a header or
+//!   the path of a URL.
 //!
 //! | folder or file | what it does |
 //! |---|---|
-//! | `guard` | which URLs a webhook may have, which addresses may be reached |
-//! | `request` | body, headers, signature: what of them is the same for every message of a webhook, and what is not |
-//! | `http` | connections that are kept, TCP and TLS, one request and its answer |
+//! | `guard` | which URLs a webhook may have, which addresses a request may go to |
+//! | `request` | body, headers, signature; what all requests of a webhook share is made once |
+//! | `http` | kept connections, TCP and TLS, one request and its answer |
 //! | `send` | one attempt: from messages to an attempt's result |
-//! | `classify` | what an answer means, or the lack of one, and how it is told |
+//! | `classify` | what an answer or a missing answer means, and its description |
 
 mod classify;
 mod guard;

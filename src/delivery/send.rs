@@ -1,4 +1,4 @@
-//! One attempt: from messages to an attempt's result.
+//! One attempt: takes messages and returns the attempt's result.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,16 +12,16 @@ use crate::domain::{
     message::Message,
 };
 
-/// Makes one request for `messages`, which are consecutive messages of one lane, and says how it
-/// ended.
+/// Makes one request for `messages`, and returns how it ended. They are consecutive messages of one
+/// lane.
 ///
-/// Takes no longer than the webhook's timeout, from the connection to the end of the answer's body.
-/// `attempt` is 1 at first; `replay` marks what is sent again by request. The request is named
-/// (`webhook-id`, `webhook-position`, partition, message headers) after the last of the messages.
-/// Dropping the future closes the connection.
+/// It takes no longer than the webhook's timeout, from connecting to the end of the answer's body.
+/// `attempt` is 1 for the first attempt. `replay` marks messages that are sent again on request.
+/// The headers `webhook-id`, `webhook-position` and `webhook-partition` and the message's own
+/// headers are those of the last message. If the future is dropped, the connection is closed.
 ///
-/// No messages, or more than the webhook's batch size, are a failure of class `request`: nothing is
-/// sent.
+/// Without messages, or with more than the webhook's batch size, the result is a failure of class
+/// `request`, and nothing is sent.
 pub async fn send(
     client: &Client,
     target: &PreparedTarget,
@@ -37,7 +37,7 @@ pub async fn send(
             return failed(started, ErrorClass::Request, error);
         }
     };
-    // A clock before 1970 signs as 1970, and receivers refuse that as too old.
+    // If the clock is before 1970, 1970 is signed. Receivers refuse that as too old.
     let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let request = target.request(messages, last, attempt, replay, timestamp);
     let mut progress = Progress::default();

@@ -1,4 +1,5 @@
-//! A receiver for tests: speaks HTTP by hand on a loopback port, so that it can also misbehave.
+//! A receiver for tests on a loopback port. It writes its answers byte by byte, so it can also
+//! answer wrongly.
 
 use std::{
     net::SocketAddr,
@@ -21,7 +22,7 @@ use crate::domain::{
 
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// A webhook with a timeout that no healthy test comes near.
+/// A webhook whose timeout no test reaches, unless something is wrong.
 pub(super) fn target(url: &str) -> Target {
     Target {
         webhook_id: 1,
@@ -59,7 +60,7 @@ pub(super) fn message(id: i64, payload: &str) -> Message {
 pub(super) enum Then {
     /// Waits for the next request.
     KeepAlive,
-    /// Says nothing more, and holds the connection until the client closes it.
+    /// Sends nothing more, and keeps the connection open until the client closes it.
     Hang,
     /// Closes the connection.
     Close,
@@ -68,7 +69,7 @@ pub(super) enum Then {
 /// One request as it came.
 #[derive(Debug, Clone)]
 pub(super) struct Received {
-    /// Counts connections from 0.
+    /// The number of the connection, from 0.
     pub(super) connection: usize,
     pub(super) request_line: String,
     /// Names in lower case.

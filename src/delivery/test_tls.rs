@@ -1,4 +1,4 @@
-//! A receiver with TLS for tests. Its certificate is of no authority that anybody trusts.
+//! A receiver with TLS for tests. No trusted authority has signed its certificate.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// For 127.0.0.1 and localhost, from 2020 to 2120, signed by its own key.
+/// A certificate for 127.0.0.1 and localhost, valid from 2020 to 2120, signed by its own key.
 const CERTIFICATE: &str = "\
 -----BEGIN CERTIFICATE-----\n\
 MIIBWjCCAQCgAwIBAgIBATAKBggqhkjOPQQDAjAPMQ0wCwYDVQQDDAR0ZXN0MCAX\n\
@@ -28,7 +28,7 @@ Jj2ehto/IJCvfNxPxEY=\n\
 -----END CERTIFICATE-----\n\
 ";
 
-/// The key of [`CERTIFICATE`], which protects nothing: it is for tests alone.
+/// The key of [`CERTIFICATE`]. It is for tests only and protects nothing.
 const KEY: &str = "\
 -----BEGIN PRIVATE KEY-----\n\
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgzpcEYV1YO5+GtKtu\n\
@@ -47,7 +47,7 @@ fn roots() -> RootCertStore {
     roots
 }
 
-/// Settings of a client that trusts the certificate, and none else.
+/// TLS settings of a client that trusts this certificate and no other.
 pub(super) fn trusting() -> ClientConfig {
     ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
@@ -56,7 +56,8 @@ pub(super) fn trusting() -> ClientConfig {
         .with_no_client_auth()
 }
 
-/// A receiver that gives this answer to each request. It may demand a certificate of the client.
+/// Starts a receiver that gives this answer to each request. It may demand a certificate from the
+/// client.
 pub(super) async fn start(answer: &'static str, demands_certificate: bool) -> std::net::SocketAddr {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -77,7 +78,7 @@ pub(super) async fn start(answer: &'static str, demands_certificate: bool) -> st
         while let Ok((stream, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                // An error is what some tests are about.
+                // Some tests expect an error here.
                 let Ok(mut stream) = acceptor.accept(stream).await else { return };
                 let mut request = [0; 4096];
                 while stream.read(&mut request).await.is_ok_and(|read| read > 0) {

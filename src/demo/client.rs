@@ -1,4 +1,4 @@
-//! A few lines of HTTP client for the demo's own API.
+//! A small HTTP client for the API of this process.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -35,7 +35,10 @@ impl Client {
         }
     }
 
-    /// Sends a request and gives the answer's JSON; any status but the expected ones is an error.
+    /// Sends a request and returns the JSON of the answer.
+    ///
+    /// # Errors
+    /// [`DemoError`] if no answer comes within 10 s, or if its status is not one of `expected`.
     pub(super) async fn request(
         &self,
         method: Method,

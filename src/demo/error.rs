@@ -1,8 +1,8 @@
-//! Why the demo ends early.
+//! Why the demo ended early.
 
 use crate::store::StoreError;
 
-/// Why the demo ended early: one line.
+/// Why the demo ended early, in one line.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct DemoError(pub(super) String);

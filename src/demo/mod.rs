@@ -1,8 +1,8 @@
 //! `pgtopic dev --demo`: a topic, two webhooks, a receiver and traffic.
 //!
-//! Everything goes through the public interfaces, as an application would: HTTP, and SQL for half
-//! of the messages. One webhook refuses a request now and then. What arrives is printed, and the
-//! order of every partition is checked.
+//! The demo uses the public interfaces only, as an application does: HTTP, and SQL for half of the
+//! messages. One webhook refuses a request now and then. The demo prints every request that
+//! arrives, and checks the order of every partition.
 
 mod client;
 mod error;
@@ -26,7 +26,7 @@ use self::{
 };
 use crate::{config::Config, store::Store, telemetry::show_line};
 
-/// Between two summaries.
+/// The time between two summaries.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A topic, two webhooks, a receiver and traffic.
@@ -37,12 +37,17 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// A demo against the API at `config.api.bind`. Ends after that many messages, or never.
+    /// A demo that uses the API at `config.api.bind`. It ends after this many messages; `None`: it
+    /// never ends by itself.
     pub fn new(config: &Config, store: Store, messages: Option<u64>) -> Self {
         Self { client: Client::new(&config.api), store, messages }
     }
 
-    /// Runs until the token is cancelled, or cancels it itself when all messages have arrived.
+    /// Runs until the token is cancelled. When all messages have arrived, it cancels the token
+    /// itself.
+    ///
+    /// # Errors
+    /// [`DemoError`] if a request fails, or if a message breaks the order of its partition.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), DemoError> {
         let (arrivals, mut arrived) = mpsc::unbounded_channel();
         let receiver = Receiver::start(arrivals).await?;
@@ -99,7 +104,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Their receiver is gone, and its port with it.
+    /// Deletes the webhooks of earlier runs: their receiver and its port do not exist any more.
     async fn remove_earlier_webhooks(&self) -> Result<(), DemoError> {
         let mut after = String::new();
         loop {

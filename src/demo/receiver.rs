@@ -1,4 +1,5 @@
-//! The demo's receiver: accepts everything on `…/1`, and refuses now and then on `…/2`.
+//! The demo's receiver. It accepts everything on `…/1`, and refuses a request now and then on
+//! `…/2`.
 
 use std::{
     net::SocketAddr,
@@ -19,13 +20,13 @@ use tokio::{net::TcpListener, sync::mpsc::UnboundedSender, task::JoinHandle};
 
 use super::error::DemoError;
 
-/// The demo's webhooks are known by their path, so that a later run finds those of an earlier one.
+/// The path of the demo's webhooks. By it a later run finds the webhooks of an earlier run.
 pub(super) const PATH: &str = "/pgtopic-demo/";
 
-/// The second webhook refuses one request in this many.
+/// Of this many requests the second webhook refuses one.
 const REFUSED: u64 = 9;
 
-/// One request as it came in.
+/// One request as it arrived.
 #[derive(Debug, Clone)]
 pub(super) struct Arrival {
     pub(super) webhook: u64,
@@ -56,7 +57,7 @@ impl Receiver {
             .route(&format!("{PATH}{{webhook}}"), post(receive))
             .with_state(Shared { arrivals, seen_by_second: Arc::default() });
         let serving = tokio::spawn(async move {
-            // Ends only with the task.
+            // It ends only when the task is aborted.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self { address, serving })
@@ -92,7 +93,7 @@ async fn receive(
         event: payload["event"].as_str().unwrap_or("?").to_owned(),
         accepted: !refused,
     };
-    // Nobody listens any more once the demo ends.
+    // This fails only if the demo has ended.
     let _ = shared.arrivals.send(arrival);
     if refused { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::NO_CONTENT }
 }

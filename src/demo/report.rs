@@ -1,4 +1,5 @@
-//! Prints what arrives and checks the promise: every partition in order, nothing skipped.
+//! Prints every request that arrives, and checks that every partition is in order and skips
+//! nothing.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,11 +12,11 @@ use std::{
 use super::{error::DemoError, receiver::Arrival};
 use crate::telemetry::show_line;
 
-/// What is known of one partition of one webhook.
+/// What is known about one partition of one webhook.
 #[derive(Default)]
 struct Lane {
     last_accepted: i64,
-    /// A message that was refused: nothing else may come before it is accepted.
+    /// The message that was refused. No later message may arrive before it is accepted.
     refused: Option<i64>,
 }
 
@@ -38,7 +39,10 @@ impl Report {
         Self { published, lanes: HashMap::new(), webhooks }
     }
 
-    /// Prints an arrival; an error if it breaks the order of its partition.
+    /// Prints an arrival.
+    ///
+    /// # Errors
+    /// [`DemoError`] if it breaks the order of its partition.
     pub(super) fn note(&mut self, arrival: &Arrival) -> Result<(), DemoError> {
         let Arrival { webhook, partition, position, attempt, event, accepted } = arrival;
         let lane = self.lanes.entry((*webhook, partition.clone())).or_default();
@@ -72,7 +76,7 @@ impl Report {
         Ok(())
     }
 
-    /// Whether both webhooks accepted that many messages.
+    /// Whether both webhooks have accepted this many messages.
     pub(super) fn complete(&self, messages: u64) -> bool {
         self.webhooks.values().all(|counts| counts.delivered >= messages)
     }

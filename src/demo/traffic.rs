@@ -1,5 +1,4 @@
-//! The demo's publisher: a few messages a second over several partitions, by HTTP and by SQL in
-//! turn.
+//! The demo's publisher: a few messages a second to several partitions, by HTTP and by SQL in turn.
 
 use std::{
     sync::{
@@ -19,7 +18,7 @@ use crate::store::Store;
 /// The topic's name.
 pub(super) const TOPIC: &str = "demo";
 
-/// Between two messages.
+/// The time between two messages.
 const PACE: Duration = Duration::from_millis(200);
 
 const PARTITIONS: [&str; 4] = ["user-7", "user-42", "user-108", "user-256"];
@@ -37,12 +36,12 @@ impl Traffic {
         Self { client, store, messages, published: Arc::default() }
     }
 
-    /// How many messages are published.
+    /// The number of messages that were published so far. It keeps rising.
     pub(super) fn published(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.published)
     }
 
-    /// Publishes until the token is cancelled or all messages are out.
+    /// Publishes until the token is cancelled or all messages are published.
     pub(super) async fn run(self, shutdown: CancellationToken) -> Result<(), DemoError> {
         let mut pace = tokio::time::interval(PACE);
         for number in 0..self.messages.unwrap_or(u64::MAX) {

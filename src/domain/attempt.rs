@@ -7,9 +7,9 @@ use std::time::Duration;
 pub enum Outcome {
     /// The receiver answered 2xx: it owns the message now.
     Accepted,
-    /// Anything else: the lane waits and the same message is tried again.
+    /// Every other answer, or no whole answer. `retry::after_failure` decides what follows.
     Failed,
-    /// The receiver answered 410 Gone: the webhook is disabled and its backlog kept.
+    /// The receiver answered 410 Gone: the webhook is disabled, and its backlog is kept.
     Gone,
 }
 
@@ -26,40 +26,40 @@ impl Outcome {
         }
     }
 
-    /// The outcome that a stored word names.
+    /// The outcome of a stored word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
     }
 }
 
-/// What kind of failure ended an attempt; the word stored in `attempts.error_class`.
-///
-/// In the order in which a request meets them: from the host's name to the receiver's answer.
+/// The kind of failure that ended an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
     /// The host's name did not resolve: it has no address, or no name server answered.
     Dns,
-    /// No address could be connected to: refused, reset, unreachable, no answer in time.
+    /// No TCP connection could be made to any address: refused, reset, unreachable, no answer in
+    /// time.
     Connect,
-    /// The TLS handshake failed, or the certificate is not trusted. Also an `https` URL of a
-    /// receiver that speaks plain HTTP.
+    /// The TLS handshake failed, or the certificate is not trusted. Also: the URL is `https`, and
+    /// the receiver speaks plain HTTP.
     Tls,
-    /// The address is private, loopback or otherwise not to be reached, and no network allows it.
+    /// The address guard refused the address: it is not public, and `delivery.allow_networks` does
+    /// not contain it.
     Forbidden,
-    /// The request took longer than the webhook's timeout, body included.
+    /// The request took longer than the webhook's timeout, the answer's body included.
     Timeout,
-    /// The receiver answered with a status outside 2xx that is no redirect.
+    /// The receiver answered with a status outside 2xx and 3xx.
     Status,
     /// The receiver answered with a redirect, which is never followed.
     Redirect,
     /// The connection broke, or the answer was not HTTP.
     Protocol,
-    /// The request could not be built from what the webhook and the message say.
+    /// No request could be made from the webhook's settings and the messages. Nothing was sent.
     Request,
 }
 
 impl ErrorClass {
-    /// Every class.
+    /// All of them.
     pub const ALL: [Self; 9] = [
         Self::Dns,
         Self::Connect,
@@ -87,7 +87,7 @@ impl ErrorClass {
         }
     }
 
-    /// The class that a stored word names.
+    /// The class of a stored word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.as_str() == word)
     }
@@ -98,17 +98,19 @@ impl ErrorClass {
 pub struct AttemptResult {
     /// How it ended.
     pub outcome: Outcome,
-    /// The HTTP status, where an answer came.
+    /// The HTTP status, if the head of an answer came.
     pub status_code: Option<u16>,
-    /// The kind of failure; `None` exactly when accepted.
+    /// The kind of failure; `None` exactly if it was accepted.
     pub error_class: Option<ErrorClass>,
-    /// One line for people; `None` exactly when accepted.
+    /// Why it failed, in one line for people; `None` exactly if it was accepted.
     pub error: Option<String>,
-    /// From the start of the request to the end of the answer's body.
+    /// How long it took: from the start to the end of the answer's body, or to the failure.
     pub duration: Duration,
-    /// The first 2 KiB of the answer's body of a failed attempt, as text.
+    /// The first 2 KiB of the answer's body, as text. `None` if the attempt was accepted, or if
+    /// there was no whole answer or no body.
     pub response_excerpt: Option<String>,
-    /// What the receiver asked for in `Retry-After`.
+    /// How long the receiver asked to wait (`Retry-After`), at most 366 days. `None` if the attempt
+    /// was accepted.
     pub retry_after: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! A dead letter: a delivery that used up its attempts.
+//! A dead letter: a delivery that was given up.
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -10,7 +10,7 @@ use super::topic::TopicRef;
 pub enum Reason {
     /// It used up its attempts.
     AttemptsExhausted,
-    /// Its message is gone.
+    /// Its message was deleted before it was delivered.
     MessageMissing,
 }
 
@@ -26,7 +26,7 @@ impl Reason {
         }
     }
 
-    /// The reason that a stored word names.
+    /// The reason of a stored word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
@@ -37,40 +37,41 @@ impl Reason {
 pub struct DeadLetter {
     /// Its id.
     pub id: i64,
-    /// The webhook that did not take it.
+    /// The webhook that it was owed to.
     pub webhook_id: i64,
     /// The topic's name.
     pub topic: String,
-    /// The message.
+    /// The id of the message.
     pub message_id: i64,
-    /// The message's partition key; null where the message is gone.
+    /// The partition key. A copy stands in the dead letter, so the key stays if the message is
+    /// deleted.
     pub partition_key: Option<String>,
     /// Why it was given up.
     pub reason: Reason,
-    /// Attempts that were made.
+    /// How many attempts were made.
     pub attempts: i32,
-    /// Why the last of them failed.
+    /// Why the last attempt failed, or that the message was deleted.
     pub last_error: Option<String>,
     /// When it was given up.
     pub created_at: Timestamp,
 }
 
-/// A dead letter with what it would have said.
+/// A dead letter with the payload and the headers of its message.
 #[derive(Debug, Clone)]
 pub struct DeadLetterDetail {
     /// The dead letter.
     pub dead_letter: DeadLetter,
-    /// The message's payload, byte for byte; null where the message is gone.
+    /// The message's payload, byte for byte; `None` if the message was deleted.
     pub payload: Option<Box<RawValue>>,
-    /// The message's own headers.
+    /// The message's own headers; `None` if it has none, or was deleted.
     pub headers: Option<Box<RawValue>>,
 }
 
-/// Which dead letters are wanted.
+/// Which dead letters to list. A field that is `None` excludes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadLetterFilter {
-    /// Only those of this topic.
+    /// Only dead letters of this topic.
     pub topic: Option<TopicRef>,
-    /// Only those of this webhook.
+    /// Only dead letters of this webhook.
     pub webhook_id: Option<i64>,
 }

@@ -1,21 +1,23 @@
-//! A delivery: one message owed to one webhook, as its operators see it.
+//! A delivery: one message owed to one webhook, as operators see it. They still see it after it was
+//! accepted or given up.
 
 use jiff::Timestamp;
 
 use super::attempt::{ErrorClass, Outcome};
 
-/// Where a delivery stands.
+/// The status of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryStatus {
-    /// Owed: next in its lane without a failure yet, or waiting behind others.
+    /// Owed. It is the head of its lane and no attempt failed yet, or it waits behind the head.
     Pending,
-    /// Owed, and the head of a lane that has failed at least once.
+    /// Owed. It is the head of its lane, and at least one attempt failed.
     Retrying,
-    /// Owed, in a lane that an operator must start again.
+    /// Owed. Its lane is halted until an operator restarts it.
     Halted,
-    /// Accepted by the receiver.
+    /// Accepted by the receiver, as the attempt log says. The log keeps attempts for 30 days. After
+    /// that the delivery is not shown any more.
     Delivered,
-    /// In the dead letters.
+    /// A dead letter.
     Dead,
 }
 
@@ -34,74 +36,75 @@ impl DeliveryStatus {
         }
     }
 
-    /// The status that a word names.
+    /// The status of a word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 }
 
-/// One message and what one webhook made of it.
+/// The delivery of one message to one webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// The message.
+    /// The id of the message.
     pub message_id: i64,
     /// Its partition key.
     pub partition_key: String,
-    /// Where it stands.
+    /// Its status.
     pub status: DeliveryStatus,
-    /// Requests made for it.
+    /// How many requests were made for it, as the dead letter or the attempt log says.
     pub attempts: i64,
-    /// The HTTP status of the last of them, where an answer came.
+    /// The HTTP status of the last attempt, if an answer came.
     pub last_status_code: Option<i16>,
-    /// Why the last of them failed.
+    /// Why the last attempt failed.
     pub last_error: Option<String>,
-    /// When it is tried next, if it is the head of its lane and not in flight.
+    /// When it is tried next. `None` unless it is the head of its lane, and the lane is neither
+    /// claimed nor halted.
     pub next_attempt_at: Option<Timestamp>,
     /// When the message was published.
     pub created_at: Timestamp,
-    /// When it was accepted or became a dead letter.
+    /// When it was accepted or became a dead letter; `None` while it is owed.
     pub settled_at: Option<Timestamp>,
 }
 
-/// One webhook and what it made of one message.
+/// The delivery of a message to one webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageDelivery {
-    /// The webhook.
+    /// The id of the webhook.
     pub webhook_id: i64,
-    /// Where it stands.
+    /// Its status.
     pub status: DeliveryStatus,
-    /// Requests made for it.
+    /// How many requests were made for it, as the dead letter or the attempt log says.
     pub attempts: i64,
 }
 
-/// Which deliveries of a webhook are wanted.
+/// Which deliveries of a webhook to list. A field that is `None` excludes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeliveryFilter {
-    /// Only those that stand here.
+    /// Only deliveries with this status.
     pub status: Option<DeliveryStatus>,
-    /// Only those of this partition.
+    /// Only deliveries of this partition.
     pub partition_key: Option<String>,
 }
 
-/// A request that was made, from the log.
+/// An attempt, as the attempt log holds it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttemptRecord {
-    /// 1 is the first.
+    /// Its number; 1 is the first.
     pub attempt: i32,
     /// How it ended.
     pub outcome: Outcome,
-    /// The HTTP status, where an answer came.
+    /// The HTTP status, if an answer came.
     pub status_code: Option<i16>,
-    /// The kind of failure; null where it was accepted.
+    /// The kind of failure; `None` if it was accepted.
     pub error_class: Option<ErrorClass>,
-    /// Why it failed.
+    /// Why it failed; `None` if it was accepted.
     pub error: Option<String>,
-    /// From the start of the request to the end of the answer.
+    /// How long it took, in milliseconds.
     pub duration_ms: f64,
-    /// The first 2 KiB of the answer to a failed attempt.
+    /// The first 2 KiB of the answer's body, if the attempt failed.
     pub response_excerpt: Option<String>,
-    /// The worker that made it.
+    /// The incarnation of the worker that made it.
     pub worker_id: uuid::Uuid,
-    /// When it was made.
+    /// When it began.
     pub attempted_at: Timestamp,
 }

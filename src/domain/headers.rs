@@ -1,6 +1,6 @@
-//! The headers that a message or a webhook brings, and how many of them there may be.
+//! The headers of a message or a webhook: how many there may be, and how long.
 //!
-//! Which names and values can be sent is decided where requests are made.
+//! Names and values are checked by `delivery::check_header`.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,14 @@ use super::violation::Violations;
 pub const HEADERS_MAX: usize = 64;
 /// The longest JSON text of the headers of one message, and of one webhook, in bytes: 8 KiB.
 ///
-/// With both a request's head stays below what common servers accept (16 KiB and more).
+/// A request carries the headers of both. Its head stays below what common servers accept (16 KiB
+/// and more).
 pub const HEADERS_BYTES_MAX: usize = 8192;
 
-/// Headers by name, as they are given.
+/// Headers: the name, as it was given, and the value.
 pub type Headers = BTreeMap<String, String>;
 
-/// The JSON text that is stored.
+/// The headers as the JSON text that is stored.
 ///
 /// # Panics
 /// Never: a map of strings always has a JSON form.
@@ -24,7 +25,7 @@ pub fn headers_json(headers: &Headers) -> String {
     serde_json::to_string(headers).expect("a map of strings always has a JSON form")
 }
 
-/// Notes the limits that `headers` exceed, under the field `headers`.
+/// Adds a violation of the field `headers` for each limit that the headers exceed.
 pub(super) fn check_headers(headers: Option<&Headers>, violations: &mut Violations) {
     let Some(headers) = headers else { return };
     violations.require(

@@ -1,4 +1,4 @@
-//! A message: one published event; and the rules that a new one must keep.
+//! A message: one published event. This file also holds the rules that a new message must keep.
 
 use std::sync::Arc;
 
@@ -12,41 +12,43 @@ use super::{
     violation::Violations,
 };
 
-/// A message as a worker reads it to send it.
+/// A message as a worker reads and sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Its id; ids rise in commit order within a partition.
     pub id: i64,
     /// Its partition key.
     pub partition_key: Arc<str>,
-    /// The payload, byte for byte as it was published: what is signed and sent. Clones share the
-    /// bytes.
+    /// The payload, byte for byte as it was published. These bytes are signed and sent. Clones
+    /// share them.
     pub payload: Bytes,
     /// The message's own headers: a JSON object of strings, unparsed.
     pub headers: Option<String>,
-    /// When it was published, by the publisher's transaction.
+    /// When it was published: the start of the publisher's transaction, unless the publisher gave
+    /// another time.
     pub created_at: Timestamp,
 }
 
 impl Message {
-    /// How many bytes of memory its payload and its headers take: what budgets of bytes count.
+    /// The length of payload and headers, in bytes. Budgets count these bytes.
     pub fn bytes(&self) -> usize {
         self.payload.len() + self.headers.as_ref().map_or(0, String::len)
     }
 }
 
-/// What a publisher is told.
+/// The answer to a publisher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
     /// The message's id.
     pub id: i64,
     /// The topic's name.
     pub topic: String,
-    /// The partition it stands in.
+    /// Its partition key.
     pub partition_key: String,
     /// When it was published.
     pub created_at: Timestamp,
-    /// Its idempotency key was used before: this is the message it was first used for.
+    /// Whether its idempotency key was used before. If so, this is the message that was published
+    /// first with the key.
     pub repeated: bool,
 }
 
@@ -57,13 +59,13 @@ pub struct MessageSummary {
     pub id: i64,
     /// Its partition key.
     pub partition_key: String,
-    /// The idempotency key it was published with.
+    /// The idempotency key that it was published with.
     pub idempotency_key: Option<String>,
     /// When it was published.
     pub created_at: Timestamp,
 }
 
-/// A message with everything known of it.
+/// A message with its payload and its deliveries.
 #[derive(Debug, Clone)]
 pub struct MessageStatus {
     /// Its id.
@@ -72,7 +74,7 @@ pub struct MessageStatus {
     pub topic: String,
     /// Its partition key.
     pub partition_key: String,
-    /// The idempotency key it was published with.
+    /// The idempotency key that it was published with.
     pub idempotency_key: Option<String>,
     /// When it was published.
     pub created_at: Timestamp,
@@ -80,7 +82,7 @@ pub struct MessageStatus {
     pub payload: Box<RawValue>,
     /// The message's own headers.
     pub headers: Option<Box<RawValue>>,
-    /// Where it stands with each webhook that was, or is, owed it; at most 1000.
+    /// One delivery for each webhook that is or was owed the message; at most 1000.
     pub deliveries: Vec<MessageDelivery>,
 }
 
@@ -94,19 +96,23 @@ pub const BATCH_MAX: usize = 10_000;
 /// A message to be published.
 #[derive(Debug, Clone)]
 pub struct NewMessage {
-    /// Any JSON value. Its very bytes are signed and sent.
+    /// Any JSON value. Its exact bytes are signed and sent.
     pub payload: Box<RawValue>,
-    /// Messages with one key stay in order; `default` unless given.
+    /// Messages with the same key stay in order. 1 to 1024 bytes; `None` is `default`.
     pub partition_key: Option<String>,
-    /// Headers sent with the message: at most 64, of at most 8192 bytes as JSON.
+    /// Headers sent with the message: at most 64, and at most 8192 bytes as JSON.
     pub headers: Option<Headers>,
-    /// Publishing again with a key that was used in this topic publishes nothing and answers the
-    /// first id.
+    /// 1 to 255 bytes. Publishing again with the same key in the same topic publishes nothing, and
+    /// gives the id of the first message.
     pub idempotency_key: Option<String>,
 }
 
 impl NewMessage {
-    /// Whether every rule holds, but for those of header names and values, which sending sets.
+    /// Checks the keys, and the number and length of the headers. `delivery::check_header` checks
+    /// names and values.
+    ///
+    /// # Errors
+    /// Every broken rule.
     pub fn check(&self) -> Result<(), Violations> {
         let mut violations = Violations::default();
         check_key(self.partition_key.as_deref(), "partition_key", PARTITION_KEY_MAX, &mut violations);

@@ -1,4 +1,4 @@
-//! The words of pgtopic as types, and its pure rules. Nothing in here does I/O, and nothing knows
+//! The words of pgtopic as types, and its pure rules. Nothing here does I/O. Nothing here knows
 //! HTTP, SQL or OpenAPI.
 
 pub mod attempt;

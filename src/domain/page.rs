@@ -4,26 +4,25 @@ use std::ops::RangeInclusive;
 
 use super::violation::Violations;
 
-/// How many items a page holds unless somebody says otherwise.
+/// How many items a page holds by default.
 const LIMIT_DEFAULT: i64 = 100;
 /// How many items a page may hold.
 const LIMIT: RangeInclusive<i64> = 1..=1000;
 
-/// Which page of a list is wanted.
+/// Which page of a list to give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// Items at most, at least 1.
+    /// The most items on the page, 1 to 1000.
     pub limit: i64,
-    /// The id where the page before ended.
+    /// `next` of the previous page; `None` for the first page.
     pub after: Option<i64>,
 }
 
 impl Page {
-    /// The page that somebody asks for: `limit` items, 100 where it is `None`, behind the id
-    /// `after`.
+    /// The page that comes after `after`, with at most `limit` items. `None` is 100 items.
     ///
     /// # Errors
-    /// Names `limit` where it is not 1 to 1000.
+    /// A violation of `limit` if it is not 1 to 1000.
     pub fn new(limit: Option<i64>, after: Option<i64>) -> Result<Self, Violations> {
         let limit = limit.unwrap_or(LIMIT_DEFAULT);
         if !LIMIT.contains(&limit) {
@@ -32,12 +31,12 @@ impl Page {
         Ok(Self { limit, after })
     }
 
-    /// Where a list of rising ids begins.
+    /// The id after which a page of rising ids begins.
     pub fn rising_from(self) -> i64 {
         self.after.unwrap_or(i64::MIN)
     }
 
-    /// Where a list of falling ids begins.
+    /// The id below which a page of falling ids begins.
     pub fn falling_from(self) -> i64 {
         self.after.unwrap_or(i64::MAX)
     }
@@ -46,20 +45,22 @@ impl Page {
 /// A page, and where the next one begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Items<T> {
-    /// What is on the page.
+    /// The items of the page.
     pub items: Vec<T>,
-    /// Give this as `after` for the next page; null ends the list. A page may be short, or even
-    /// empty, and not the last: the server looks at a bounded number of rows for each.
+    /// Give this as `after` to get the next page. Null means that this page is the last. A page may
+    /// be short or even empty and still not be the last, because the server looks at a limited
+    /// number of rows for each page.
     pub next: Option<i64>,
 }
 
 impl<T> Items<T> {
-    /// The same page of other things.
+    /// The page with `change` applied to each item.
     pub fn map<U>(self, change: impl Fn(T) -> U) -> Items<U> {
         Items { items: self.items.into_iter().map(change).collect(), next: self.next }
     }
 
-    /// A page of a list of which nothing is skipped: only a full page has a next one.
+    /// A page of a list that skips no rows. Only a full page has a next one. `id` gives the id of
+    /// an item.
     pub fn full(items: Vec<T>, page: Page, id: impl Fn(&T) -> i64) -> Self {
         let is_full = i64::try_from(items.len()).is_ok_and(|length| length >= page.limit);
         let next = items.last().filter(|_| is_full).map(id);

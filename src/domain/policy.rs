@@ -1,23 +1,25 @@
-//! A webhook's policy: attempts, back-off, limits. What each number may be stands here alone; the
-//! database holds a CHECK for each, and a test compares the two.
+//! A webhook's policy: attempts, back-off, limits.
+//!
+//! The ranges of the numbers are here and nowhere else in the code. The database has a CHECK for
+//! each, and a test compares the two.
 
 use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
 use super::violation::Violations;
 
-/// Consecutive messages of a lane that one request may carry.
+/// How many consecutive messages of a lane one request may carry.
 pub const BATCH_SIZE: RangeInclusive<i32> = 1..=1000;
-/// Attempts in all, before the dead letter.
+/// How many attempts are made before a delivery is given up, the first one included.
 pub const MAX_RETRIES: RangeInclusive<i32> = 1..=1000;
-/// The delay after the n-th failure is this to the power of n, in seconds.
+/// The back-off: the delay after the n-th failure is this number to the power of n, in seconds.
 pub const BACKOFF_FACTOR: RangeInclusive<f64> = 1.0..=100.0;
-/// The longest delay, in seconds: up to thirty days.
+/// The longest delay, in seconds; up to thirty days.
 pub const MAX_BACKOFF_SECONDS: RangeInclusive<i32> = 1..=30 * 24 * 3600;
-/// One request, body included, in seconds.
+/// How long one request may take, the answer's body included, in seconds.
 pub const TIMEOUT_SECONDS: RangeInclusive<i32> = 1..=600;
-/// Lanes in flight at once in one worker.
+/// How many lanes of a webhook each worker may have in flight at once.
 pub const MAX_IN_FLIGHT: RangeInclusive<i32> = 1..=10_000;
-/// Requests a second in each worker.
+/// How many requests a second each worker may send.
 pub const RATE_LIMIT_PER_SECOND: RangeInclusive<f64> = 0.001..=1_000_000.0;
 
 /// What happens to a lane whose head used up its attempts.
@@ -26,7 +28,7 @@ pub enum OnExhausted {
     /// The head moves to the dead letters and the lane goes on.
     #[default]
     DeadLetter,
-    /// The lane stops until an operator retries, skips or discards its head.
+    /// The lane halts until an operator acts.
     Halt,
 }
 
@@ -42,7 +44,7 @@ impl OnExhausted {
         }
     }
 
-    /// The choice that a stored word names.
+    /// The choice of a stored word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|choice| choice.as_str() == word)
     }
@@ -51,34 +53,34 @@ impl OnExhausted {
 /// A webhook's policy with the defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// Attempts before the dead letter, the first one included.
+    /// How many attempts are made before a delivery is given up, the first one included.
     pub max_retries: u32,
-    /// The delay after the n-th failure is this to the power of n, in seconds.
+    /// The back-off: the delay after the n-th failure is this number to the power of n, in seconds.
     pub backoff_factor: f64,
-    /// Cap of one delay.
+    /// The longest delay.
     pub max_backoff: Duration,
-    /// One request, body included.
+    /// How long one request may take, the answer's body included.
     pub timeout: Duration,
-    /// What happens when the attempts are used up.
+    /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: OnExhausted,
-    /// Lanes in flight at once in one worker; `None` leaves it to the worker.
+    /// How many lanes each worker may have in flight at once; `None` leaves it to the worker.
     pub max_in_flight: Option<u32>,
 }
 
-/// What holds where a webhook's own policy says nothing.
+/// The values for what a webhook's own policy leaves open.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PolicyDefaults {
-    /// Attempts before the dead letter, the first one included.
+    /// How many attempts are made before a delivery is given up, the first one included.
     pub max_retries: u32,
-    /// The delay after the n-th failure is this to the power of n, in seconds.
+    /// The back-off: the delay after the n-th failure is this number to the power of n, in seconds.
     pub backoff_factor: f64,
-    /// Cap of one delay.
+    /// The longest delay.
     pub max_backoff: Duration,
-    /// One request, body included.
+    /// How long one request may take, the answer's body included.
     pub timeout: Duration,
 }
 
-/// Notes the rule that a number breaks, under its field's name.
+/// Adds a violation of `field` if the value is given and not in its range.
 pub(super) fn check_range<T: PartialOrd + Display>(
     field: &str,
     value: Option<T>,

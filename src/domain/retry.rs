@@ -7,22 +7,23 @@ use super::policy::{OnExhausted, Policy};
 /// The most that jitter adds to a delay, as a share of it.
 pub const JITTER: f64 = 0.2;
 
-/// What becomes of a lane's head after a failed attempt.
+/// What happens to a lane's head after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterFailure {
     /// The lane waits this long, then tries its head again.
     Retry(Duration),
     /// The head moves to the dead letters and the lane goes on.
     DeadLetter,
-    /// The lane stops until an operator steps in.
+    /// The lane halts until an operator acts.
     Halt,
 }
 
-/// Decides what follows the `failures`-th failure (1 is the first) of a lane's head.
+/// Decides what follows when the head of a lane has failed for the `failures`-th time; 1 is the
+/// first.
 ///
-/// `random` is uniform in 0..1 and lengthens the delay by up to [`JITTER`]. `retry_after` is what
-/// the receiver asked for; it lengthens a delay and never shortens it. No delay exceeds the
-/// policy's `max_backoff`.
+/// `random` is uniform in 0..1. It lengthens the delay by up to [`JITTER`]. `retry_after` is what
+/// the receiver asked for. It may lengthen the delay and never shortens it. No delay is longer than
+/// the policy's `max_backoff`.
 pub fn after_failure(
     policy: &Policy,
     failures: u32,
@@ -40,11 +41,12 @@ pub fn after_failure(
     )
 }
 
-/// The delay after the `failures`-th failure: `factor^failures` seconds and up to a fifth more,
-/// capped.
+/// The delay after the `failures`-th failure: `factor^failures` seconds, and up to a fifth more. It
+/// is never longer than `max_backoff`.
 fn backoff(policy: &Policy, failures: u32, random: f64) -> Duration {
     let seconds = policy.backoff_factor.powf(f64::from(failures)) * (1.0 + JITTER * random);
-    // A power that overflows is infinite, which no Duration holds: the cap stands in for it.
+    // A power that overflows is infinite, and no `Duration` holds that: then the delay is
+    // `max_backoff`.
     Duration::try_from_secs_f64(seconds).unwrap_or(policy.max_backoff).min(policy.max_backoff)
 }
 

@@ -1,4 +1,4 @@
-//! A webhook as a worker knows it: what requests are made of.
+//! A webhook as a worker knows it: what it makes requests from.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use super::{policy::Policy, webhook::Format};
 
-/// What a worker must know of a webhook to deliver to it.
+/// What a worker must know about a webhook to deliver to it.
 #[derive(Clone)]
 pub struct Target {
     /// The webhook.
@@ -15,24 +15,24 @@ pub struct Target {
     pub topic: String,
     /// Where requests go.
     pub url: String,
-    /// Signing secrets (`whsec_…`), newest first; every one of them signs.
+    /// Signing secrets (`whsec_…`), newest first. Each of them signs every request.
     pub secrets: Vec<SecretString>,
     /// The webhook's own headers.
     pub headers: Vec<(String, String)>,
-    /// What the body is made of.
+    /// The format of a request's body.
     pub format: Format,
     /// How many consecutive messages of a lane one request may carry; more than 1 sends a JSON
     /// array.
     pub batch_size: usize,
-    /// Retries, backoff, timeout.
+    /// Attempts, back-off, timeout.
     pub policy: Policy,
-    /// Requests a second at most, in each worker; `None` is no limit.
+    /// How many requests a second each worker may send; `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
     /// Whether lanes of this webhook may be claimed: active, not paused, not disabled.
     pub deliverable: bool,
 }
 
-// The secrets redact themselves; headers may hold credentials, so they stay out as well.
+// Secrets and headers are left out: headers may hold credentials.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target")
@@ -52,17 +52,17 @@ pub struct TargetRow {
     pub webhook_id: i64,
     /// Whether lanes of this webhook may be claimed: active, not paused, not disabled.
     pub deliverable: bool,
-    /// Which version of the row was read; another after every change.
+    /// The version of the row that was read (its `xmin`). It is another one after every change.
     pub version: String,
-    /// What a worker must know, or why it cannot be read.
+    /// What a worker must know, or why that cannot be read.
     pub target: Result<Target, UnreadableTarget>,
 }
 
-/// Why a webhook's row cannot be read. Messages are one line, and show no value that may be a
+/// Why a webhook's row cannot be read. The messages are one line. They show no value that may be a
 /// secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnreadableTarget {
-    /// The headers are no JSON object of strings.
+    /// The headers are not a JSON object of strings.
     #[error("the webhook's headers are not a JSON object whose values are strings")]
     Headers,
     /// A column holds a word that this release does not know.
@@ -70,10 +70,10 @@ pub enum UnreadableTarget {
     Unknown {
         /// The column.
         column: &'static str,
-        /// What stands in it.
+        /// Its value.
         value: String,
     },
-    /// A column holds something of another type than it should, such as null in an array.
+    /// A column holds a value of a wrong type, such as null in an array.
     #[error("the webhook's {0} cannot be read")]
     Column(&'static str),
 }

@@ -1,4 +1,4 @@
-//! A topic: a named stream of messages; and the rules that a new one must keep.
+//! A topic: a named stream of messages. This file also holds the rules that a new topic must keep.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +8,7 @@ use super::violation::Violations;
 
 /// The longest name, in bytes.
 pub const NAME_MAX: usize = 255;
-/// How long a topic keeps its messages, in seconds: up to a hundred years.
+/// How long a topic keeps its messages, in seconds; up to a hundred years.
 pub const RETENTION_SECONDS: RangeInclusive<i64> = 1..=100 * 366 * 86_400;
 
 /// Whether a topic keeps its partitions in order.
@@ -17,7 +17,7 @@ pub enum Ordering {
     /// Messages with the same partition key are delivered in commit order.
     #[default]
     Partition,
-    /// Every message stands alone and is its own lane.
+    /// Messages have no order. Each one is a lane of its own.
     None,
 }
 
@@ -33,13 +33,13 @@ impl Ordering {
         }
     }
 
-    /// The ordering that a stored word names.
+    /// The ordering of a stored word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|ordering| ordering.as_str() == word)
     }
 }
 
-/// A topic as its operators see it.
+/// A topic as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
     /// Its id.
@@ -48,7 +48,8 @@ pub struct Topic {
     pub name: String,
     /// Whether partitions are kept in order.
     pub ordering: Ordering,
-    /// How long messages that nobody is owed any more are kept; null keeps them.
+    /// How long messages are kept, in seconds since they were published. A message that is owed or
+    /// a dead letter is kept longer. `None` keeps all messages.
     pub retention_seconds: Option<i64>,
     /// A paused topic refuses messages.
     pub paused: bool,
@@ -56,38 +57,38 @@ pub struct Topic {
     pub created_at: Timestamp,
 }
 
-/// A topic and what it owes.
+/// A topic and its backlog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicStatus {
     /// The topic.
     pub topic: Topic,
-    /// Deliveries that are still owed, over all its webhooks. Exact up to 10000.
+    /// How many deliveries are still owed, over all its webhooks. Exact up to 10,000.
     pub backlog: i64,
-    /// There are more than `backlog` says.
+    /// Whether there are more than `backlog` says.
     pub backlog_capped: bool,
 }
 
-/// What came of asking for a topic to be deleted.
+/// The result of deleting a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopicDeletion {
     /// There is no such topic.
     Unknown,
-    /// It still has this many webhooks, and was left alone.
+    /// It still has this many webhooks. Nothing was deleted.
     InUse(i64),
-    /// It is gone.
+    /// It was deleted.
     Deleted(DeletedTopic),
 }
 
-/// What went with a deleted topic.
+/// What was deleted with a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeletedTopic {
-    /// Webhooks that went with it.
+    /// How many webhooks were deleted with it.
     pub webhooks: i64,
-    /// Deliveries that nobody will make.
+    /// How many deliveries were still owed and are dropped.
     pub dropped_deliveries: i64,
 }
 
-/// A topic, named by its id or by its name. The two never look alike: a name is not all digits.
+/// A topic, given by its id or its name. The two never look alike: a name is not all digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TopicRef {
     /// By id.
@@ -97,7 +98,7 @@ pub enum TopicRef {
 }
 
 impl TopicRef {
-    /// What the text names. `None` if no topic can have that id or name.
+    /// Reads an id or a name. `None` if no topic can have that id or name.
     pub fn parse(text: &str) -> Option<Self> {
         if is_name(text) {
             return Some(Self::Name(text.to_owned()));
@@ -105,7 +106,7 @@ impl TopicRef {
         text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok().map(Self::Id)).flatten()
     }
 
-    /// The id, where it is named by its id.
+    /// The id, if the topic is given by its id.
     pub fn id(&self) -> Option<i64> {
         match self {
             Self::Id(id) => Some(*id),
@@ -113,7 +114,7 @@ impl TopicRef {
         }
     }
 
-    /// The name, where it is named by its name.
+    /// The name, if the topic is given by its name.
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Id(_) => None,
@@ -131,16 +132,20 @@ fn is_name(text: &str) -> bool {
 /// A topic to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTopic {
-    /// 1 to 255 of `[A-Za-z0-9._-]`, not all digits.
+    /// 1 to 255 characters of `[A-Za-z0-9._-]`, not all digits.
     pub name: String,
     /// Whether partitions are kept in order. Never changes.
     pub ordering: Ordering,
-    /// How long messages that nobody is owed any more are kept; null keeps them.
+    /// How long messages are kept, in seconds since they were published; 1 to 3162240000. A message
+    /// that is owed or a dead letter is kept longer. `None` keeps all messages.
     pub retention_seconds: Option<i64>,
 }
 
 impl NewTopic {
-    /// Whether every rule holds.
+    /// Checks the name and the retention.
+    ///
+    /// # Errors
+    /// Every broken rule.
     pub fn check(&self) -> Result<(), Violations> {
         let mut violations = Violations::default();
         violations.require(
@@ -153,17 +158,21 @@ impl NewTopic {
     }
 }
 
-/// What may change about a topic. What is left out stays as it is.
+/// Changes of a topic. A field that is `None` stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicChanges {
-    /// How long messages that nobody is owed any more are kept; null keeps them.
+    /// How long messages are kept, in seconds since they were published; 1 to 3162240000. A message
+    /// that is owed or a dead letter is kept longer. `Some(None)` keeps all messages.
     pub retention_seconds: Option<Option<i64>>,
     /// A paused topic refuses messages.
     pub paused: Option<bool>,
 }
 
 impl TopicChanges {
-    /// Whether every rule holds.
+    /// Checks the retention.
+    ///
+    /// # Errors
+    /// The broken rule.
     pub fn check(&self) -> Result<(), Violations> {
         let mut violations = Violations::default();
         check_retention(self.retention_seconds.flatten(), &mut violations);

@@ -1,17 +1,17 @@
-//! What is wrong with what somebody asked for: which field, and the rule it breaks.
+//! What is wrong with a request: which field breaks which rule.
 
 use std::fmt;
 
 /// One broken rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The field, as a path where it is nested: `messages[3].payload`.
+    /// The field. A nested field is a path: `messages[3].payload`.
     pub field: String,
-    /// The rule, to be read after the field's name.
+    /// The rule. It is read after the field's name.
     pub rule: String,
 }
 
-/// Every broken rule that one look found.
+/// All broken rules that one check found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Violations(Vec<Violation>);
 
@@ -23,19 +23,19 @@ impl Violations {
         violations
     }
 
-    /// Notes a broken rule.
+    /// Adds a broken rule.
     pub fn add(&mut self, field: impl Into<String>, rule: impl Into<String>) {
         self.0.push(Violation { field: field.into(), rule: rule.into() });
     }
 
-    /// Notes the rule as broken unless it holds.
+    /// Adds the rule as broken unless it holds.
     pub fn require(&mut self, holds: bool, field: &str, rule: &str) {
         if !holds {
             self.add(field, rule);
         }
     }
 
-    /// Takes over the rules that a part broke, with the part's own path before each field.
+    /// Adds the rules that a part broke. Each field gets the part's path before it.
     pub fn add_all(&mut self, path: &str, part: Result<(), Self>) {
         if let Err(Self(broken)) = part {
             self.0.extend(
@@ -46,12 +46,15 @@ impl Violations {
         }
     }
 
-    /// `Ok` if no rule is broken.
+    /// Ends the check.
+    ///
+    /// # Errors
+    /// The broken rules, if there are any.
     pub fn finish(self) -> Result<(), Self> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }
     }
 
-    /// The broken rules, in the order they were found.
+    /// The broken rules, in the order in which they were found.
     pub fn into_vec(self) -> Vec<Violation> {
         self.0
     }

@@ -1,7 +1,7 @@
-//! A webhook: the subscription of a URL to a topic, with its own policy; and the rules that a new
-//! one must keep.
+//! A webhook: the subscription of a URL to a topic, with its own policy. This file also holds the
+//! rules that a new webhook must keep.
 //!
-//! The rules of URLs, header names and secrets are those of sending, and are checked there.
+//! URLs, header names and secrets are checked by `delivery`, which sends them.
 
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -19,13 +19,13 @@ use super::{
 /// The longest filter, in bytes.
 const FILTER_MAX: usize = 4096;
 
-/// What the body of a request is made of.
+/// The format of a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// The payload's exact bytes.
+    /// The payload, byte for byte.
     #[default]
     Raw,
-    /// `{id, topic, partition_key, created_at, payload}`.
+    /// A JSON object: `{id, topic, partition_key, created_at, payload}`.
     Envelope,
     /// `CloudEvents` 1.0, structured JSON.
     CloudEvents,
@@ -44,18 +44,18 @@ impl Format {
         }
     }
 
-    /// The format that a stored word names.
+    /// The format of a stored word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.as_str() == word)
     }
 }
 
-/// Whether a webhook is sent to yet.
+/// Whether the lanes of a webhook may be claimed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebhookState {
-    /// It is owed messages, and not sent to yet.
+    /// Messages are fanned out to it. Its lanes are not claimed yet.
     Starting,
-    /// It is owed messages, and sent to.
+    /// Messages are fanned out to it, and its lanes are claimed.
     Active,
 }
 
@@ -71,14 +71,16 @@ impl WebhookState {
         }
     }
 
-    /// The state that a stored word names.
+    /// The state of a stored word; `None` if the word is unknown.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 }
 
-/// A webhook as its operators see it. A policy field that is null means the worker's `delivery`
-/// default. Secrets never show, and of the headers, which may hold credentials, only the names do.
+/// A webhook as operators see it. A policy field that is `None` means the worker's default.
+///
+/// Secrets are never shown. Of the headers only the names are shown, because values may be
+/// credentials.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Webhook {
     /// Its id.
@@ -89,127 +91,132 @@ pub struct Webhook {
     pub topic: String,
     /// Where requests go.
     pub url: String,
-    /// The names of the headers sent with every request.
+    /// The names of the headers that are sent with every request.
     pub header_names: Vec<String>,
-    /// The jsonpath predicate that lets messages through; null lets everything through.
+    /// A jsonpath predicate. A message is owed only if the predicate is true for its payload, or
+    /// cannot be evaluated. `None` lets every message through.
     pub filter: Option<String>,
-    /// What the body of a request is made of.
+    /// The format of a request's body.
     pub format: Format,
-    /// Consecutive messages of a lane that one request may carry.
+    /// How many consecutive messages of a lane one request may carry.
     pub batch_size: i32,
-    /// Attempts before the dead letter.
+    /// How many attempts are made before a delivery is given up, the first one included.
     pub max_retries: Option<i32>,
-    /// The delay after the n-th failure is this to the power of n, in seconds.
+    /// The back-off: the delay after the n-th failure is this number to the power of n, in seconds.
     pub backoff_factor: Option<f64>,
-    /// Cap of one delay, in seconds.
+    /// The longest delay, in seconds.
     pub max_backoff_seconds: Option<i32>,
-    /// One request, body included, in seconds.
+    /// How long one request may take, the answer's body included, in seconds.
     pub timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: OnExhausted,
-    /// Lanes in flight at once in one worker.
+    /// How many lanes each worker may have in flight at once.
     pub max_in_flight: Option<i32>,
-    /// Requests a second at most, in each worker.
+    /// How many requests a second each worker may send; `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
-    /// Whether it is sent to yet.
+    /// Whether its lanes may be claimed yet.
     pub state: WebhookState,
-    /// Whether it is held; its backlog is kept.
+    /// Whether it is paused. Its backlog is kept, and new messages are still owed.
     pub paused: bool,
-    /// Why requests stopped: the receiver answered 410 Gone, or SQL wrote settings that no request
-    /// can be made of. Null while enabled. The backlog is kept.
+    /// Why it was disabled: the receiver answered 410 Gone, or no request can be made from its
+    /// settings. `None` while it is enabled. Its backlog is kept.
     pub disabled_reason: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
 }
 
-/// A webhook and what it owes.
+/// A webhook, its backlog and its dead letters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WebhookStatus {
     /// The webhook.
     pub webhook: Webhook,
-    /// What it owes.
+    /// Its backlog and its dead letters.
     pub owed: Owed,
 }
 
-/// What a webhook owes. Counts are exact up to 10,000.
+/// What is owed to a webhook, and what was given up. Counts are exact up to 10,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owed {
-    /// Deliveries that are still owed.
+    /// How many deliveries are still owed.
     pub backlog: i64,
-    /// There are more than `backlog` says.
+    /// Whether there are more than `backlog` says.
     pub backlog_capped: bool,
-    /// Its dead letters.
+    /// How many dead letters it has.
     pub dead_letters: i64,
-    /// There are more than `dead_letters` says.
+    /// Whether there are more than `dead_letters` says.
     pub dead_letters_capped: bool,
 }
 
-/// What went with a deleted webhook.
+/// What was deleted with a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WebhookDeletion {
-    /// Deliveries that nobody will make.
+    /// How many deliveries were still owed and are dropped.
     pub dropped_deliveries: i64,
-    /// Dead letters that nobody can replay.
+    /// How many dead letters are dropped.
     pub dropped_dead_letters: i64,
 }
 
-/// What a filter is, found by trying it.
+/// What kind of jsonpath a filter is. PostgreSQL decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FilterKind {
-    /// True, false or unknown for every payload: what a filter must be.
+    /// A predicate: true, false or unknown for every payload. A filter must be one.
     Predicate,
-    /// A path to a value, which would never match.
+    /// A path to a value. It would never match.
     Path,
-    /// It names variables, which nobody could give a value.
+    /// It names variables. Nothing gives them a value.
     Variables,
-    /// It is no jsonpath. Holds what PostgreSQL says of it.
+    /// It is not a jsonpath. Holds PostgreSQL's message.
     Unreadable(String),
 }
 
-/// A webhook to be created. A policy field that is left out or null means the worker's `delivery`
-/// default.
+/// A webhook to be created. A policy field that is `None` means the worker's default.
 ///
 /// No `Debug`: headers may hold credentials.
 #[derive(Clone, Default)]
 pub struct NewWebhook {
-    /// The topic's name, or its id. Either this or `topic_id`.
+    /// The topic's name, or its id as text. Give either this or `topic_id`.
     pub topic: Option<String>,
-    /// The topic's id. Either this or `topic`.
+    /// The topic's id. Give either this or `topic`.
     pub topic_id: Option<i64>,
     /// Where requests go.
     pub url: String,
-    /// Signing secret (`whsec_` and base64); generated unless given.
+    /// The signing secret: `whsec_` and the base64 of 24 to 64 bytes. Generated unless given.
     pub secret: Option<SecretString>,
-    /// Headers sent with every request: at most 64, of at most 8192 bytes as JSON.
+    /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON.
     pub headers: Option<Headers>,
-    /// A jsonpath predicate: only messages whose payload it is true for are sent.
+    /// A jsonpath predicate of 1 to 4096 bytes. A message is owed only if the predicate is true for
+    /// its payload, or cannot be evaluated. `None` lets every message through.
     pub filter: Option<String>,
-    /// What the body of a request is made of.
+    /// The format of a request's body.
     pub format: Format,
-    /// Consecutive messages of a lane that one request may carry, 1 to 1000; more than 1 sends a
-    /// JSON array.
+    /// How many consecutive messages of a lane one request may carry, 1 to 1000. More than 1 sends
+    /// a JSON array. `None` is 1.
     pub batch_size: Option<i32>,
-    /// Attempts before the dead letter.
+    /// How many attempts are made before a delivery is given up, the first one included; 1 to 1000.
     pub max_retries: Option<i32>,
-    /// The delay after the n-th failure is this to the power of n, in seconds; 1 to 100.
+    /// The back-off: the delay after the n-th failure is this number to the power of n, in seconds;
+    /// 1 to 100.
     pub backoff_factor: Option<f64>,
-    /// Cap of one delay, in seconds.
+    /// The longest delay, in seconds; 1 to 2592000.
     pub max_backoff_seconds: Option<i32>,
-    /// One request, body included, in seconds; 1 to 600.
+    /// How long one request may take, the answer's body included, in seconds; 1 to 600.
     pub timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: OnExhausted,
-    /// Lanes in flight at once in one worker.
+    /// How many lanes each worker may have in flight at once; 1 to 10000.
     pub max_in_flight: Option<i32>,
-    /// Requests a second at most, in each worker.
+    /// How many requests a second each worker may send; 0.001 to 1000000. `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
-    /// Whether somebody asked where to start from. Refused by name: a webhook gets what is
-    /// published after it.
+    /// Whether the request gave a starting point. It is refused: a webhook is owed only messages
+    /// that are published after it was created.
     pub start_from: bool,
 }
 
 impl NewWebhook {
-    /// Whether every rule holds.
+    /// Checks everything but URL, header names and values, and secret.
+    ///
+    /// # Errors
+    /// Every broken rule.
     pub fn check(&self) -> Result<(), Violations> {
         let mut violations = Violations::default();
         violations.require(
@@ -235,7 +242,7 @@ impl NewWebhook {
         violations.finish()
     }
 
-    /// The topic it names; `None` if no topic can be meant.
+    /// The topic that is meant; `None` if no topic can have that name or id.
     pub fn topic_ref(&self) -> Option<TopicRef> {
         match (&self.topic, self.topic_id) {
             (Some(topic), _) => TopicRef::parse(topic),
@@ -249,47 +256,55 @@ impl NewWebhook {
     }
 }
 
-/// What may change about a webhook. What is left out stays as it is; null returns to the default.
+/// Changes of a webhook. A field that is `None` stays as it is. `Some(None)` returns to the
+/// default.
 ///
 /// No `Debug`: headers may hold credentials.
 #[derive(Clone, Default)]
 pub struct WebhookChanges {
     /// Where requests go.
     pub url: Option<String>,
-    /// Headers sent with every request, in place of all there were: at most 64, of at most 8192
-    /// bytes as JSON.
+    /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON. They replace
+    /// all earlier ones.
     pub headers: Option<Headers>,
-    /// A jsonpath predicate, for messages published from now on; null lets everything through.
+    /// A jsonpath predicate of 1 to 4096 bytes, for messages that are published from now on.
+    /// `Some(None)` lets every message through.
     pub filter: Option<Option<String>>,
-    /// What the body of a request is made of.
+    /// The format of a request's body.
     pub format: Option<Format>,
-    /// Consecutive messages of a lane that one request may carry, 1 to 1000.
+    /// How many consecutive messages of a lane one request may carry, 1 to 1000. More than 1 sends
+    /// a JSON array.
     pub batch_size: Option<i32>,
-    /// Attempts before the dead letter.
+    /// How many attempts are made before a delivery is given up, the first one included; 1 to 1000.
     pub max_retries: Option<Option<i32>>,
-    /// The delay after the n-th failure is this to the power of n, in seconds; 1 to 100.
+    /// The back-off: the delay after the n-th failure is this number to the power of n, in seconds;
+    /// 1 to 100.
     pub backoff_factor: Option<Option<f64>>,
-    /// Cap of one delay, in seconds.
+    /// The longest delay, in seconds; 1 to 2592000.
     pub max_backoff_seconds: Option<Option<i32>>,
-    /// One request, body included, in seconds; 1 to 600.
+    /// How long one request may take, the answer's body included, in seconds; 1 to 600.
     pub timeout_seconds: Option<Option<i32>>,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: Option<OnExhausted>,
-    /// Lanes in flight at once in one worker.
+    /// How many lanes each worker may have in flight at once; 1 to 10000.
     pub max_in_flight: Option<Option<i32>>,
-    /// Requests a second at most, in each worker.
+    /// How many requests a second each worker may send; 0.001 to 1000000.
     pub rate_limit_per_second: Option<Option<f64>>,
-    /// true holds it, its backlog kept; false releases it, also where it was disabled.
+    /// `true` pauses the webhook; its backlog is kept. `false` resumes it, and enables it if it was
+    /// disabled.
     pub paused: Option<bool>,
 }
 
 impl WebhookChanges {
-    /// Holds a webhook, or releases it.
+    /// Pauses a webhook, or resumes it.
     pub fn pause(paused: bool) -> Self {
         Self { paused: Some(paused), ..Self::default() }
     }
 
-    /// Whether every rule holds.
+    /// Checks everything but URL, and header names and values.
+    ///
+    /// # Errors
+    /// Every broken rule.
     pub fn check(&self) -> Result<(), Violations> {
         let mut violations = Violations::default();
         check_headers(self.headers.as_ref(), &mut violations);

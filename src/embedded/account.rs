@@ -1,4 +1,4 @@
-//! Who runs the server: PostgreSQL refuses to run as root.
+//! The account that runs the server: PostgreSQL refuses to run as root.
 
 use std::{
     os::unix::{fs::chown, process::CommandExt},
@@ -10,7 +10,7 @@ use nix::unistd::{Uid, User};
 
 use super::error::EmbeddedError;
 
-/// The account that root hands the server to.
+/// The account that runs the server if this process runs as root.
 #[derive(Debug, Clone)]
 pub(super) struct Account {
     pub(super) uid: u32,
@@ -18,7 +18,11 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// `None` for an ordinary user, who runs the server himself.
+    /// The account for the server: `postgres`, or `nobody` if there is no `postgres`. `None` if
+    /// this process does not run as root: then the server runs as the same user.
+    ///
+    /// # Errors
+    /// [`EmbeddedError::System`] if neither account exists.
     pub(super) fn for_server() -> Result<Option<Self>, EmbeddedError> {
         if !Uid::effective().is_root() {
             return Ok(None);
@@ -31,10 +35,10 @@ impl Account {
             }
         }
         let reason = std::io::Error::other("neither \"postgres\" nor \"nobody\" exists");
-        Err(EmbeddedError::System("PostgreSQL does not run as root, and no account to run it", reason))
+        Err(EmbeddedError::System("PostgreSQL does not run as root, and no account can run it", reason))
     }
 
-    /// Gives a file or directory to the account.
+    /// Makes the account the owner of a file or directory.
     pub(super) fn own(&self, path: &Path) -> std::io::Result<()> {
         chown(path, Some(self.uid), Some(self.gid))
     }
@@ -45,14 +49,14 @@ impl Account {
     }
 }
 
-/// The user that owns what the server needs: the account's, or this process's.
+/// The user id that must own the server's files: the account's, or this process's.
 pub(super) fn owner(account: Option<&Account>) -> u32 {
     account.map_or_else(|| Uid::effective().as_raw(), |account| account.uid)
 }
 
-/// Prepares a command of PostgreSQL: its account, its own process group so that Ctrl-C at the
-/// terminal does not reach it, a directory that never goes away, and nothing of the caller's
-/// environment that PostgreSQL would obey.
+/// Prepares a command of PostgreSQL. It runs as the account. It has its own process group, so that
+/// Ctrl-C at the terminal does not reach it. Its working directory is `/`, which never goes away.
+/// It gets no `PG…` variable of the caller's environment.
 pub(super) fn prepare(command: &mut Command, account: Option<&Account>) {
     if let Some(account) = account {
         account.run(command);

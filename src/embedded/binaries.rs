@@ -1,4 +1,4 @@
-//! Finds the server's binaries, or the line that installs them.
+//! Finds the server's binaries. If there are none, says which command installs them.
 
 use std::{
     ffi::OsString,
@@ -8,7 +8,8 @@ use std::{
 
 use super::error::EmbeddedError;
 
-/// Directories with one subdirectory a version, and what follows the version.
+/// Directories that have a subdirectory for each version. Each entry is the directory, the text
+/// before the version, and the path below the version.
 const VERSIONED: [(&str, &str, &str); 5] = [
     ("/usr/lib/postgresql", "", "bin"),
     ("/usr", "pgsql-", "bin"),
@@ -17,8 +18,12 @@ const VERSIONED: [(&str, &str, &str); 5] = [
     ("/Applications/Postgres.app/Contents/Versions", "", "bin"),
 ];
 
-/// The directory of `postgres` and `initdb`: the one that was asked for, the one `pg_config` names,
-/// or the newest.
+/// The directory of `postgres` and `initdb`: the one that was asked for; otherwise the one that
+/// `pg_config` names, or the newest one in the usual places.
+///
+/// # Errors
+/// [`EmbeddedError::WrongBinaries`] if the one that was asked for has no server,
+/// [`EmbeddedError::NotInstalled`] if none is found.
 pub(super) fn find(asked: Option<&Path>) -> Result<PathBuf, EmbeddedError> {
     if let Some(asked) = asked {
         let directory = std::path::absolute(asked).unwrap_or_else(|_| asked.to_owned());
@@ -40,7 +45,8 @@ pub(super) fn find(asked: Option<&Path>) -> Result<PathBuf, EmbeddedError> {
     })
 }
 
-/// `pg_config` often comes with the client library alone, so what it names may hold no server.
+/// Whether a directory holds a server. The one that `pg_config` names may not: `pg_config` often
+/// comes with the client library only.
 fn is_complete(directory: &Path) -> bool {
     ["postgres", "initdb"].iter().all(|program| directory.join(program).is_file())
 }
@@ -51,7 +57,7 @@ fn pg_config() -> Option<PathBuf> {
     Some(text.trim()).filter(|text| !text.is_empty()).map(PathBuf::from)
 }
 
-/// Subdirectories named by a version, the newest first.
+/// The subdirectories that are named after a version, the newest first.
 fn versions(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
     let mut found: Vec<(Vec<u32>, PathBuf)> =
@@ -65,7 +71,7 @@ fn version(name: &OsString, prefix: &str) -> Option<Vec<u32>> {
     digits.split('.').map(|part| part.parse().ok()).collect()
 }
 
-/// The one line that installs a server on this system.
+/// The command that installs a server on this system.
 fn install_command(system: &str, os_release: &str) -> &'static str {
     if system == "macos" {
         return "brew install postgresql@17";

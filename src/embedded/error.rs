@@ -8,31 +8,31 @@ pub enum EmbeddedError {
     /// No server binaries were found.
     #[error("no PostgreSQL server is installed here; install one with: {0}")]
     NotInstalled(&'static str),
-    /// `pg_bin` holds no server.
+    /// The directory `pg_bin` holds no server.
     #[error("no postgres and initdb in {}", .0.display())]
     WrongBinaries(PathBuf),
-    /// The directory cannot be used.
+    /// The home directory cannot be used.
     #[error("data directory {}: {reason}", .path.display())]
     Directory {
-        /// Which one.
+        /// The directory.
         path: PathBuf,
-        /// Why not.
+        /// Why it cannot be used.
         reason: String,
     },
     /// `initdb` failed.
     #[error("initdb failed: {0}")]
     Init(String),
-    /// The server did not start, or did not stop.
+    /// The server did not start or did not stop.
     #[error("PostgreSQL {what}: {reason} (see {})", .log.display())]
     Server {
-        /// `did not start` or the like.
+        /// What happened, for example `did not start`.
         what: &'static str,
-        /// The last words of its log.
+        /// The line of its log that says why.
         reason: String,
-        /// The whole log.
+        /// The file with the whole log.
         log: PathBuf,
     },
-    /// The operating system refused.
+    /// The operating system refused something. Says what was tried, and the error.
     #[error("{0}: {1}")]
     System(&'static str, io::Error),
 }

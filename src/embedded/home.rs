@@ -1,4 +1,4 @@
-//! The directory of a server: who owns it, who uses it, what is in it.
+//! The home directory of a server: its owner, its lock, its contents.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -16,22 +16,23 @@ use super::{
     error::EmbeddedError,
 };
 
-/// The longest path that fits a Unix socket's address on every system, less what PostgreSQL appends
-/// to the directory.
+/// The longest directory of a socket, in bytes. On every system the path of a Unix socket may have
+/// 103 bytes, and PostgreSQL appends the socket's name to the directory.
 const SOCKET_DIR_MAX: usize = 103 - "/.s.PGSQL.65535".len();
 
-/// An open home. While it is open no other process can open it.
+/// A home directory that is open. No other process can open it meanwhile.
 pub(super) struct Home {
     path: PathBuf,
     temporary: Option<TempDir>,
-    /// Where the socket is, if the home's path is too long for one.
+    /// The directory of the socket, if the home's path is too long for it.
     short: Option<TempDir>,
     password: String,
     _lock: File,
 }
 
 impl Home {
-    /// Opens the directory, or makes it, or makes a temporary one.
+    /// Opens the directory `asked`, and makes it if there is none. `None`: makes a temporary
+    /// directory.
     pub(super) fn open(asked: Option<&Path>, account: Option<&Account>) -> Result<Self, EmbeddedError> {
         let temporary = match asked {
             Some(_) => None,
@@ -76,7 +77,8 @@ impl Home {
         &self.password
     }
 
-    /// Puts the cluster aside, in place of one that was put aside before. Says where it is.
+    /// Puts the cluster aside: renames it to `data.old`. A cluster that was put aside before is
+    /// deleted. Returns the new path.
     pub(super) fn put_aside(&self) -> Result<PathBuf, EmbeddedError> {
         let aside = self.path.join("data.old");
         match fs::remove_dir_all(&aside) {
@@ -93,8 +95,8 @@ impl Home {
         Ok(aside)
     }
 
-    /// Makes the cluster, if there is none. A cluster that is there is complete: it gets its name
-    /// last.
+    /// Makes the cluster if there is none. A cluster that exists is complete: it is made as
+    /// `data.new` and gets its name last.
     pub(super) async fn init(
         &self,
         binaries: &Path,
@@ -117,7 +119,7 @@ impl Home {
             .pgdata(&unfinished)
             .username("postgres")
             .pwfile(self.path.join("password"))
-            // The socket's directory is closed to others; a port is not.
+            // Other users cannot reach the socket's directory, but they can reach a port.
             .auth_local("trust")
             .auth_host("scram-sha-256")
             .encoding("UTF8")
@@ -140,7 +142,7 @@ impl Home {
             if let Some(account) = account
                 && reason.contains("Permission denied")
             {
-                // Typically a directory below root's own, which is closed to everybody else.
+                // Mostly the directory is below root's home, which is closed to everybody else.
                 let hint =
                     format!("; user {} runs the server and must be able to reach the directory", account.uid);
                 reason.push_str(&hint);
@@ -152,7 +154,7 @@ impl Home {
     }
 }
 
-/// A closed directory with a short path.
+/// A temporary directory with a short path that is closed to other users.
 fn temporary_dir(account: Option<&Account>) -> Result<TempDir, EmbeddedError> {
     let failed = |error| EmbeddedError::System("no temporary directory", error);
     let directory = tempfile::Builder::new().prefix("pgtopic-").tempdir().map_err(failed)?;
@@ -162,11 +164,11 @@ fn temporary_dir(account: Option<&Account>) -> Result<TempDir, EmbeddedError> {
     Ok(directory)
 }
 
-/// Makes sure that the directory is there and is ours. One that holds something else is never
-/// touched.
+/// Makes the directory if there is none, and checks that it is ours. A directory that holds
+/// something else is never changed.
 fn make_own(path: &Path, account: Option<&Account>) -> io::Result<()> {
-    // Closed from the start; directories above it stay open to the account that has to pass through
-    // them.
+    // The directory is closed to others from the start. The directories above it stay open: the
+    // account must be able to pass through them.
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
@@ -195,7 +197,7 @@ fn make_own(path: &Path, account: Option<&Account>) -> io::Result<()> {
     Ok(())
 }
 
-/// The lock goes with the process, however it ends.
+/// Locks the home. The lock ends with the process, however the process ends.
 fn lock(path: &Path) -> io::Result<File> {
     let file =
         OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"))?;
@@ -206,7 +208,7 @@ fn lock(path: &Path) -> io::Result<File> {
     }
 }
 
-/// The superuser's password for TCP; made once, before the cluster.
+/// The superuser's password for TCP. It is made once, before the cluster.
 fn password(path: &Path, account: Option<&Account>) -> io::Result<String> {
     let file = path.join("password");
     match fs::read_to_string(&file) {

@@ -1,12 +1,13 @@
-//! A PostgreSQL of our own, started from binaries that are installed: for `pgtopic dev` and for
-//! tests.
+//! A PostgreSQL of our own, for `pgtopic dev` and for tests. It is started from installed binaries.
 //!
-//! Works for an ordinary user and for root, as whom the server is run by the account `postgres`,
-//! else `nobody`. The server is a direct child and never outlives this process: [`Drop`] stops it,
-//! and should this process be killed, a watchdog does. Should even the watchdog be killed, the next
-//! start on the same directory stops the server that was left over.
+//! It works for an ordinary user and for root. For root the account `postgres` runs the server, or
+//! `nobody` if there is no `postgres`.
 //!
-//! A home directory holds: `data/` (the cluster), the Unix socket, `server.log`, `password` (for
+//! The server is a direct child of this process and ends with it. [`Drop`] stops it. If this
+//! process is killed, a watchdog stops it. If the watchdog is killed too, the next start on the
+//! same directory stops the server that was left over.
+//!
+//! A home directory holds `data/` (the cluster), the Unix socket, `server.log`, `password` (for
 //! TCP) and `lock`.
 
 mod account;
@@ -33,25 +34,29 @@ pub use self::{
     settings::{Settings, ShutdownMode},
 };
 
-/// A running server, or one that [`stop`](Self::stop) or [`kill`](Self::kill) ended and
-/// [`start_again`](Self::start_again) may start.
+/// A server. It runs, unless [`stop`](Self::stop) or [`kill`](Self::kill) has ended it. Then
+/// [`start_again`](Self::start_again) starts it again.
 ///
-/// Dropping it stops the server at once, and removes a temporary directory.
+/// Dropping this stops the server at once, and removes a temporary directory.
 pub struct EmbeddedPostgres {
-    // Fields drop in this order: the server must be gone before its directory is.
+    // Fields are dropped in this order: the server must end before its directory goes.
     server: Option<Server>,
     cluster: Cluster,
 }
 
-/// What a server that only has a socket is called by; any number will do.
+/// The port in the name of the socket, if the server does not listen on TCP. Any number works.
 const SOCKET_PORT: u16 = 5432;
 
-/// The first choice for TCP, so that a `psql` line stays the same from run to run.
+/// The first choice of a TCP port. So the `psql` command is mostly the same in every run.
 const TCP_PORT: u16 = 54320;
 
 impl EmbeddedPostgres {
-    /// Makes the cluster if there is none, and starts the server. Ready for connections when it
-    /// returns.
+    /// Makes the cluster if there is none, and starts the server. The server accepts connections
+    /// when this returns.
+    ///
+    /// # Errors
+    /// [`EmbeddedError`] if no server is installed, the directory cannot be used, or the server
+    /// does not start.
     pub async fn start(settings: Settings) -> Result<Self, EmbeddedError> {
         let binaries = binaries::find(settings.pg_bin.as_deref())?;
         let account = Account::for_server()?;
@@ -65,8 +70,11 @@ impl EmbeddedPostgres {
         Ok(postgres)
     }
 
-    /// Starts the server after [`stop`](Self::stop) or [`kill`](Self::kill); does nothing while it
+    /// Starts the server after [`stop`](Self::stop) or [`kill`](Self::kill). Does nothing while it
     /// runs.
+    ///
+    /// # Errors
+    /// [`EmbeddedError`] if it does not start.
     pub async fn start_again(&mut self) -> Result<(), EmbeddedError> {
         if self.server.is_none() {
             self.server = Some(Server::start(&self.cluster).await?);
@@ -74,8 +82,11 @@ impl EmbeddedPostgres {
         Ok(())
     }
 
-    /// Stops the server, puts its cluster aside, and starts it with a new one. Says where the old
-    /// one is; one that was put aside before is removed.
+    /// Stops the server, puts its cluster aside, and starts it with a new cluster. A cluster that
+    /// was put aside before is deleted. Returns the path of the old cluster.
+    ///
+    /// # Errors
+    /// [`EmbeddedError`] if a step fails.
     pub async fn start_anew(&mut self) -> Result<PathBuf, EmbeddedError> {
         self.stop(ShutdownMode::Fast).await?;
         let Cluster { home, binaries, account, settings, .. } = &mut self.cluster;
@@ -85,7 +96,11 @@ impl EmbeddedPostgres {
         Ok(aside)
     }
 
-    /// Stops the server and waits until it is gone; one that does not obey is killed.
+    /// Stops the server and waits until it has ended. If it does not stop within 30 s, it is
+    /// killed.
+    ///
+    /// # Errors
+    /// [`EmbeddedError::Server`] if it had to be killed.
     pub async fn stop(&mut self, mode: ShutdownMode) -> Result<(), EmbeddedError> {
         match self.server.take() {
             Some(server) => server.stop(mode).await,
@@ -93,7 +108,11 @@ impl EmbeddedPostgres {
         }
     }
 
-    /// Kills the postmaster, as a crash would. Its other processes notice and exit by themselves.
+    /// Kills the postmaster, as a crash does. Its other processes notice that and exit by
+    /// themselves.
+    ///
+    /// # Errors
+    /// [`EmbeddedError::System`] if the process cannot be waited for.
     pub async fn kill(&mut self) -> Result<(), EmbeddedError> {
         match self.server.take() {
             Some(server) => server.kill().await,
@@ -101,13 +120,13 @@ impl EmbeddedPostgres {
         }
     }
 
-    /// libpq URL of a database, as superuser, over the Unix socket. Needs no password.
+    /// The libpq URL of a database, as superuser over the Unix socket. It needs no password.
     pub fn url(&self, database: &str) -> String {
         let socket = percent_encode(self.cluster.home.socket_dir());
         format!("postgresql://postgres@{socket}:{}/{database}", self.cluster.port)
     }
 
-    /// libpq URL of a database over TCP, password included, if [`Settings::tcp`] was asked for.
+    /// The libpq URL of a database over TCP, with the password. `None` without [`Settings::tcp`].
     pub fn tcp_url(&self, database: &str) -> Option<String> {
         let password = self.cluster.home.password();
         self.cluster
@@ -116,7 +135,7 @@ impl EmbeddedPostgres {
             .then(|| format!("postgresql://postgres:{password}@127.0.0.1:{}/{database}", self.cluster.port))
     }
 
-    /// The directory that holds everything.
+    /// The home directory, which holds everything.
     pub fn data_dir(&self) -> &Path {
         self.cluster.home.path()
     }
@@ -127,7 +146,8 @@ impl EmbeddedPostgres {
     }
 }
 
-/// Somebody else may take the port before the server does; then the start fails and says so.
+/// A free port. Another process may take it before the server does: then the start fails and says
+/// so.
 fn free_port() -> Result<u16, EmbeddedError> {
     let bind = |port| std::net::TcpListener::bind(("127.0.0.1", port))?.local_addr();
     let address = bind(TCP_PORT)

@@ -22,25 +22,25 @@ use super::{
     watchdog::Watchdog,
 };
 
-/// How long a start may take; recovery after a crash is part of it.
+/// How long a start may take, recovery after a crash included.
 const START_LIMIT: Duration = Duration::from_mins(2);
 
-/// How long the processes of a killed postmaster may take to notice: one that is flushing a
-/// checkpoint finishes that first.
+/// How long the processes of a killed postmaster may take to end. One that writes a checkpoint
+/// finishes that first.
 const ORPHANS_LIMIT: Duration = Duration::from_mins(1);
 
 /// How long a stop may take before the process is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
-/// Between two looks at a process or a file; there is nothing to wait on.
+/// The time between two looks at a process or a file. Nothing tells this process about a change.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// What a server serves, and with what.
+/// A cluster, and what is needed to start a server on it.
 pub(super) struct Cluster {
     pub(super) home: Home,
     /// The directory of `postgres` and `initdb`.
     pub(super) binaries: PathBuf,
-    /// Who runs the server, if not this process's own user.
+    /// The account that runs the server; `None` for this process's own user.
     pub(super) account: Option<Account>,
     pub(super) settings: Settings,
     pub(super) port: u16,
@@ -53,14 +53,14 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts the server and waits until it takes connections.
+    /// Starts the server and waits until it accepts connections.
     pub(super) async fn start(cluster: &Cluster) -> Result<Self, EmbeddedError> {
         let begun = Instant::now();
         loop {
             let (mut server, log_start) = Self::spawn(cluster)?;
             let Some(status) = server.ready(&cluster.home.data()).await? else { return Ok(server) };
             let words = server.words_since(log_start);
-            // What a killed postmaster left running holds on to the cluster for a moment.
+            // Processes of a killed postmaster hold the cluster for a moment.
             let orphans = words.contains("pre-existing shared memory block")
                 || words.contains("lock file \"postmaster.pid\" already exists");
             if !orphans || begun.elapsed() > ORPHANS_LIMIT {
@@ -95,8 +95,8 @@ impl Server {
         Ok((Self { child, log, _watchdog: watchdog }, log_start))
     }
 
-    /// Waits until the server is ready, or gives the status it ended with. The server says "ready"
-    /// in the eighth line of its own pid file.
+    /// Waits until the server is ready, and returns `None`. If the server ends before that, returns
+    /// its exit status. The server writes "ready" into the eighth line of its own pid file.
     async fn ready(&mut self, data: &Path) -> Result<Option<ExitStatus>, EmbeddedError> {
         let begun = Instant::now();
         let pid_file = data.join("postmaster.pid");
@@ -149,7 +149,8 @@ impl Server {
     }
 
     fn signal(&self, signal: Signal) {
-        // The id is ours until the child is waited for. Fails only if it ended already.
+        // The process id stays ours until the child is waited for. This fails only if it has ended
+        // already.
         if let Some(pid) = pid(self.child.id()) {
             let _ = kill(pid, signal);
         }
@@ -223,7 +224,8 @@ fn parameters(cluster: &Cluster) -> PostgresBuilder {
     builder
 }
 
-/// The first fatal word of the log in one line.
+/// Why the server ended: the first fatal line of the log, otherwise its last line, otherwise the
+/// exit status.
 fn reason(words: &str, status: ExitStatus) -> String {
     let fatal = words.lines().find(|line| line.contains("FATAL:") || line.contains("PANIC:"));
     let line = fatal.or_else(|| words.lines().next_back()).map(str::trim).filter(|line| !line.is_empty());
@@ -232,9 +234,9 @@ fn reason(words: &str, status: ExitStatus) -> String {
 
 /// Stops a server that an earlier process left running on this home.
 ///
-/// The caller holds the home's lock, so nobody uses that server. Its process id is believed only if
-/// the process that listens on the server's socket has it: a number in an old file may be anybody's
-/// by now.
+/// The caller holds the home's lock, so nobody uses that server. The process id in the pid file
+/// counts only if the process that listens on the server's socket has it. The file may be old, and
+/// another process may have that id by now.
 pub(super) async fn stop_left_over(home: &Home) -> Result<(), EmbeddedError> {
     let Some(found) = left_over(home).await else { return Ok(()) };
     tracing::info!(process_id = found.as_raw(), "stopping a PostgreSQL that an earlier run left behind");

@@ -1,5 +1,5 @@
-//! One statement on one connection: what it is given, what it gives, and what becomes of the
-//! connection.
+//! One statement on one connection: its parameters, its answer, and when its connection returns to
+//! the pool.
 
 use std::pin::pin;
 
@@ -7,28 +7,28 @@ use deadpool_postgres::Object;
 use futures_util::TryStreamExt as _;
 use tokio_postgres::{Client, Row, RowStream, types::ToSql};
 
-/// What a statement is given.
+/// The parameters of a statement.
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// A call of the engine's functions that takes longer has a bad plan, or none of its time is its
-/// own.
+/// A call of one of the engine's functions that takes longer may have a bad plan. It may also have
+/// waited for something.
 pub(super) const SLOW_CALL: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// A statement: its text in its file, and for the schema in use.
+/// A statement: its text as its file has it, and its text for the schema in use.
 #[derive(Clone, Copy)]
 pub(super) struct Text<'a> {
     pub(super) file: &'static str,
     pub(super) text: &'a str,
 }
 
-/// What a statement gave.
+/// The answer of a statement.
 pub(super) struct Answer {
     pub(super) rows: Vec<Row>,
     pub(super) affected: u64,
 }
 
 impl Answer {
-    /// The rows of a statement's answer, and how many it has written.
+    /// Reads an answer to its end: the rows, and how many rows were written.
     pub(super) async fn read(stream: RowStream) -> Result<Self, tokio_postgres::Error> {
         let mut stream = pin!(stream);
         let mut rows = Vec::new();
@@ -39,12 +39,13 @@ impl Answer {
     }
 }
 
-/// A connection of the pool that returns there only if its statement was seen to end.
+/// A connection of the pool. [`give_back`](Self::give_back) returns it to the pool once its
+/// statement has ended. Without that it is closed when it is dropped.
 pub(super) struct Borrowed(pub(super) Option<Object>);
 
 impl Borrowed {
     pub(super) fn object(&self) -> &Object {
-        // Empty only once it was given back, which consumes it.
+        // It is empty only after `give_back`, which consumes it.
         self.0.as_ref().expect("held until it is given back")
     }
 

@@ -1,4 +1,4 @@
-//! Connections: the pool, and the direct ones that LISTEN needs.
+//! Makes connections: those of the pools, and direct ones for what needs a session.
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
@@ -15,12 +15,12 @@ use super::{
     statement::Schema,
 };
 
-/// What a connection is for: it says how long a statement may take.
+/// What a connection is for. It decides how long a statement may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// The worker's engine and its session: short calls, for which all lanes wait.
+    /// The worker's engine and its session. Their calls are short, and all lanes wait for them.
     Engine,
-    /// The API and what runs in the background.
+    /// The API and background work.
     General,
 }
 
@@ -37,20 +37,22 @@ impl Purpose {
     fn statement_timeout(self) -> Duration {
         match self {
             Self::Engine => Duration::from_secs(5),
-            // Less than the API gives a request.
+            // Less than the 30 s that the API gives a request.
             Self::General => Duration::from_secs(25),
         }
     }
 
-    /// How long this process waits for the answer. The server's limit comes first and says clearly
-    /// that nothing was done.
+    /// How long this process waits for the answer: 2 s longer than the server lets a statement run.
+    /// So the server's error comes first. It says for certain that nothing was done.
     pub(super) fn answer_timeout(self) -> Duration {
         self.statement_timeout() + Duration::from_secs(2)
     }
 
-    /// What holds in every session of our own, and in every transaction through a pooler. Nothing
-    /// may hold a lock for long, whatever happens to its client. The search path comes first: until
-    /// then, names that a stranger has planted in a schema of the default path could be meant.
+    /// The settings of every session of our own, and of every transaction through a pooler. They
+    /// make sure that nothing holds a lock for long, whatever happens to its client.
+    ///
+    /// The search path is set first. Before that, a name could mean an object that a stranger has
+    /// put into a schema of the default path.
     fn settings(self, schema: &Schema, set: &str) -> String {
         let milliseconds = |time: Duration| time.as_millis();
         [
@@ -64,28 +66,29 @@ impl Purpose {
         .join("; ")
     }
 
-    /// What a session of our own is told. Statements rely on a new snapshot each, so the isolation
-    /// level is pinned.
+    /// The SQL that sets up a session of our own. It also sets the isolation level, because every
+    /// statement relies on a new snapshot.
     pub(super) fn session_settings(self, schema: &Schema) -> String {
         format!("{}; SET default_transaction_isolation = 'read committed'", self.settings(schema, "SET"))
     }
 
-    /// How a transaction begins that cannot rely on its session: the same, for itself alone.
+    /// The SQL that begins a transaction through a pooler. It sets the same for this transaction
+    /// only.
     pub(super) fn begin(self, schema: &Schema) -> String {
         format!("BEGIN ISOLATION LEVEL READ COMMITTED; {}", self.settings(schema, "SET LOCAL"))
     }
 }
 
-/// Where every session and function looks names up: nobody but the owner may create anything there.
-/// The session's temporary objects come last.
+/// The search path of every session. Only the owner may create objects in these schemas. The
+/// session's temporary objects come last.
 fn search_path(schema: &Schema) -> String {
     format!("search_path = pg_catalog, {}, pg_temp", schema.quoted())
 }
 
-/// How long a connection may take to be made, and how long to wait for one from the pool.
+/// How long it may take to make a connection, and how long to wait for one from the pool.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Parses the settings' URLs and makes connections.
+/// Parses the URLs of the settings and makes connections.
 #[derive(Clone)]
 pub(super) struct Connector {
     postgres: PostgresConfig,
@@ -125,7 +128,7 @@ impl Connector {
             create: Some(CONNECT_TIMEOUT),
             recycle: Some(CONNECT_TIMEOUT),
         });
-        // A session behind a pooler is not ours to set up: others get it next.
+        // A session behind a pooler is not set up: the pooler may give it to others next.
         let builder = if self.pooled {
             builder
         } else {
@@ -138,8 +141,11 @@ impl Connector {
         builder.build().map_err(|error| StoreError::Connect(chain(&error)))
     }
 
-    /// A connection of its own, past any pooler, and the part of it that must be polled. Nothing
-    /// was said on it yet: the caller polls, and says [`Purpose::session_settings`] first.
+    /// Opens a direct connection, past any pooler. The caller must poll its second part, and must
+    /// run [`Purpose::session_settings`] before anything else.
+    ///
+    /// # Errors
+    /// [`StoreError::Connect`] with the addresses that were tried.
     pub(super) async fn connect(&self) -> Result<(Client, Connection), StoreError> {
         let cannot = |why: String| StoreError::Connect(format!("{}: {why}", addresses(&self.listen)));
         tokio::time::timeout(CONNECT_TIMEOUT, self.listen.connect(self.tls.clone()))
@@ -148,12 +154,12 @@ impl Connector {
             .map_err(|error| cannot(super::error::describe(&error)))
     }
 
-    /// The same, polled until it ends and with its search path pinned; no statement on it has a
-    /// limit in time.
+    /// Opens a direct connection whose search path is set. A task polls it until it ends. Its
+    /// statements have no time limit.
     pub(super) async fn direct(&self) -> Result<(Client, JoinHandle<()>), StoreError> {
         let (client, connection) = self.connect().await?;
         let driver = tokio::spawn(async move {
-            // The connection's own end says nothing that its statements do not.
+            // The statements on it report the same error.
             let _ = connection.await;
         });
         client.batch_execute(&format!("SET {}", search_path(&self.schema))).await?;
@@ -161,13 +167,13 @@ impl Connector {
     }
 }
 
-/// A connection that must be polled.
+/// The part of a connection that must be polled.
 pub(super) type Connection = tokio_postgres::Connection<
     tokio_postgres::Socket,
     <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream,
 >;
 
-/// The hosts and ports that are tried, for people.
+/// The hosts and ports that are tried, as text for people.
 fn addresses(config: &PostgresConfig) -> String {
     let ports = config.get_ports();
     let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
@@ -179,14 +185,15 @@ fn addresses(config: &PostgresConfig) -> String {
 }
 
 fn parse(url: &SecretString) -> Result<PostgresConfig, StoreError> {
-    // The parser's error quotes no part of the URL, so no password can leak through it.
+    // The parser's error quotes no part of the URL, so it shows no password.
     let mut config = PostgresConfig::from_str(url.expose_secret())
         .map_err(|error| StoreError::InvalidUrl(format!("not a PostgreSQL URL: {}", chain(&error))))?;
     if config.get_hosts().is_empty() {
         return Err(StoreError::InvalidUrl("names no host".to_owned()));
     }
     config.connect_timeout(CONNECT_TIMEOUT);
-    // A peer that vanished without a word is noticed in seconds, on both sides of the link.
+    // A server that vanished without a word is noticed within seconds, whether the connection is
+    // idle (keepalive) or waits for an acknowledgement (user timeout).
     config.keepalives(true).keepalives_idle(Duration::from_secs(5));
     config.keepalives_interval(Duration::from_secs(2)).keepalives_retries(3);
     config.tcp_user_timeout(Duration::from_secs(10));
@@ -199,7 +206,7 @@ fn parse(url: &SecretString) -> Result<PostgresConfig, StoreError> {
 /// What connections to PostgreSQL trust: the system's authorities, and those of `database.ca_file`.
 pub fn tls_config(settings: &StoreSettings) -> Result<rustls::ClientConfig, StoreError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    // Fails only if another provider was installed first, which serves as well.
+    // Fails only if another provider was installed before. Then that one is used, which is fine.
     let _ = rustls::crypto::CryptoProvider::install_default((*provider).clone());
     let Some(file) = &settings.ca_file else {
         return rustls::ClientConfig::with_platform_verifier()

@@ -28,7 +28,7 @@ impl Store {
         rows.iter().map(dead_letter).collect()
     }
 
-    /// How many dead letters there are.
+    /// How many dead letters there are. The count is exact.
     pub async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<i64, StoreError> {
         let topic = filter.topic.as_ref();
         let parameters: super::Parameters<'_> =
@@ -36,7 +36,7 @@ impl Store {
         Ok(self.query_one(sql!("dead_letters/count"), parameters).await?.try_get("count")?)
     }
 
-    /// One dead letter with its message.
+    /// One dead letter with its message's payload and headers; `None` if there is none.
     pub async fn get_dead_letter(&self, id: i64) -> Result<Option<DeadLetterDetail>, StoreError> {
         let row = self.query_opt(sql!("dead_letters/get"), &[&id]).await?;
         row.map(|row| {

@@ -1,4 +1,4 @@
-//! Deliveries: what a webhook was or is owed, and the requests made for it.
+//! Deliveries: list, read, list attempts.
 
 use tokio_postgres::Row;
 
@@ -9,11 +9,12 @@ use crate::domain::{
     page::{Items, Page},
 };
 
-/// How many messages one page looks at, of whatever topic.
+/// How many messages one page looks at. Messages of other topics count too.
 const MESSAGES_SCANNED: i64 = 10_000;
 
 impl Store {
-    /// A page of what a webhook was or is owed, newest first; `None` if there is no such webhook.
+    /// A page of a webhook's deliveries, newest first: those that are owed, and those that were
+    /// accepted or given up. `None` if there is no such webhook.
     pub async fn list_deliveries(
         &self,
         webhook_id: i64,
@@ -23,13 +24,14 @@ impl Store {
         self.deliveries(webhook_id, filter, page, MESSAGES_SCANNED).await
     }
 
-    /// What a webhook made of one message; `None` if it was never owed it.
+    /// The delivery of one message to one webhook; `None` if the webhook never was owed the
+    /// message.
     pub async fn get_delivery(
         &self,
         webhook_id: i64,
         message_id: i64,
     ) -> Result<Option<Delivery>, StoreError> {
-        // The page of one that begins at this very message, and looks no further.
+        // A page of one item that begins at this message and looks at no other.
         let page = Page { limit: 1, after: Some(message_id.saturating_add(1)) };
         let found = self.deliveries(webhook_id, &DeliveryFilter::default(), page, 1).await?;
         Ok(found
@@ -57,8 +59,8 @@ impl Store {
         super::scanned_page(&rows, items, page, |delivery| delivery.message_id).map(Some)
     }
 
-    /// The requests made for one delivery, oldest first, of which `page.after` are skipped; `None`
-    /// if the webhook's topic has no such message.
+    /// A page of the attempts of one delivery, oldest first. The first `page.after` of them are
+    /// skipped. `None` if the webhook's topic has no such message.
     pub async fn list_attempts(
         &self,
         webhook_id: i64,

@@ -1,10 +1,11 @@
-//! Lanes that a step of the database's clock has left in the future.
+//! Repairs the `due_at` of lanes after the database's clock was stepped back. The rule is in
+//! `sql/functions/engine/repair_due_at.sql`.
 
 use jiff::Timestamp;
 
 use super::{Store, error::StoreError, statement::sql};
 
-/// Where a look at the lanes that are due later ended.
+/// How far a round over the waiting lanes has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AheadOf {
     webhook_id: i64,
@@ -12,22 +13,22 @@ pub struct AheadOf {
 }
 
 impl AheadOf {
-    /// Before all of them.
+    /// Before all lanes.
     pub const BEGINNING: Self = Self { webhook_id: 0, due_at: Timestamp::UNIX_EPOCH };
 }
 
-/// What a look at the lanes that are due later has found.
+/// The result of one step of a round over the waiting lanes.
 #[derive(Debug, Clone, Copy)]
 pub struct Correction {
-    /// How many were due later than their wait allows, and are not any more.
+    /// How many lanes were due later than their wait allows, and were corrected.
     pub corrected: i64,
-    /// Where to look on; `None` at the end.
+    /// Where the next step begins; `None` if the round is complete.
     pub next: Option<AheadOf>,
 }
 
 impl Store {
-    /// Looks at some of the lanes that are due later, and corrects those that only a step of the
-    /// clock explains.
+    /// Looks at the next waiting lanes after `after`, at most `lanes`. A lane that is due later
+    /// than its wait allows is corrected: only a step of the clock explains that.
     pub async fn repair_due_at(&self, after: AheadOf, lanes: i32) -> Result<Correction, StoreError> {
         let rows =
             self.call(sql!("lanes/repair_due_at"), &[&after.webhook_id, &after.due_at, &lanes]).await?;

@@ -1,60 +1,60 @@
-//! The store's one error type.
+//! The error type of the store.
 
 use tokio_postgres::error::SqlState;
 
-/// Why the store could not do what was asked.
+/// Why a call of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// `database.url` is missing or is not a libpq URL.
     #[error("database.url: {0}")]
     InvalidUrl(String),
-    /// `database.schema` is not a name PostgreSQL takes.
+    /// `database.schema` is not a name that PostgreSQL accepts.
     #[error("database.schema: {0}")]
     InvalidSchema(String),
     /// TLS could not be set up.
     #[error("TLS for the database: {0}")]
     Tls(String),
-    /// No connection could be had.
+    /// No connection could be made, or none of the pool was free in time.
     #[error("cannot connect to the database: {0}")]
     Connect(String),
-    /// The schema is newer than this binary, or was changed by something else.
+    /// This binary cannot run on the schema: there is none, it is too old or too new, or it was not
+    /// made by pgtopic.
     #[error("{0}")]
     SchemaMismatch(String),
-    /// The database cannot hold a schema of ours.
+    /// The database cannot hold pgtopic's schema: it is not encoded in UTF-8.
     #[error("{0}")]
     Unsuitable(String),
     /// A migration failed.
     #[error("migration failed: {0}")]
     Migration(String),
-    /// PostgreSQL refused a statement.
+    /// PostgreSQL refused a statement, the connection broke, or a value could not be read.
     #[error("{}", describe(.0))]
     Database(#[from] tokio_postgres::Error),
-    /// No answer came: whether the statement was executed is not known.
+    /// No answer came in time. It is not known whether the statement was executed.
     #[error("the database did not answer within {} s", .0.as_secs())]
     Unanswered(std::time::Duration),
-    /// A row held what this binary does not know.
+    /// An answer held a value that this binary does not know.
     #[error("unexpected value in the database: {0}")]
     Unexpected(String),
 }
 
-/// What a caller asked for that cannot be. It is no fault of anybody's, and is told to whoever
-/// asked.
+/// Why PostgreSQL refused what a caller asked for. Nothing is broken; the caller gets the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is a topic of this name already.
+    /// Another topic has this name.
     TopicExists,
-    /// The topic of a message is gone.
+    /// The topic of a message was deleted.
     TopicGone,
     /// The topic of a message is paused.
     TopicPaused,
-    /// The topic takes no payload that large.
+    /// The payload is larger than the topic accepts.
     PayloadTooLarge,
-    /// PostgreSQL does not take the payload for JSON.
+    /// PostgreSQL does not accept the payload as JSON.
     PayloadUnreadable,
 }
 
 impl StoreError {
-    /// What of the request PostgreSQL refused, if the request is why.
+    /// Why PostgreSQL refused what the caller asked for; `None` if the error has another cause.
     pub fn refusal(&self) -> Option<Refusal> {
         match self.sql_state()?.code() {
             "23505" if self.constraint() == Some("topics_name_key") => Some(Refusal::TopicExists),
@@ -66,7 +66,7 @@ impl StoreError {
         }
     }
 
-    /// The SQLSTATE that PostgreSQL gave, if it was PostgreSQL that refused.
+    /// The SQLSTATE, if the error came from PostgreSQL.
     pub fn sql_state(&self) -> Option<&SqlState> {
         match self {
             Self::Database(error) => error.code(),
@@ -74,12 +74,12 @@ impl StoreError {
         }
     }
 
-    /// The same as its five characters.
+    /// The five characters of the SQLSTATE, if the error came from PostgreSQL.
     pub fn sql_code(&self) -> Option<&str> {
         self.sql_state().map(SqlState::code)
     }
 
-    /// Whether the statement had no effect for certain: PostgreSQL refused it, or it was never
+    /// Whether it is certain that the statement did nothing: PostgreSQL refused it, or it was never
     /// sent.
     pub fn is_refusal(&self) -> bool {
         match self {
@@ -91,26 +91,26 @@ impl StoreError {
         }
     }
 
-    /// Whether a row of those that a statement was about may be why PostgreSQL refused it: one that
-    /// is damaged, breaks a rule, or is refused by somebody's trigger (P0001). The others may go
-    /// through without it.
+    /// Whether one of the statement's rows may be the cause: it is damaged, it breaks a rule, or
+    /// somebody's trigger refuses it (P0001). The statement may succeed without that row.
     pub fn may_be_of_a_row(&self) -> bool {
         let Some(state) = self.sql_state() else {
-            // A value that was read and is none of its type.
+            // A value that was read does not fit its type.
             return matches!(self, Self::Unexpected(_) | Self::Database(_)) && !self.is_unavailable();
         };
         self.is_refusal() && ["22", "23", "40", "54", "P0", "XX"].contains(&&state.code()[..2])
     }
 
-    /// Whether PostgreSQL ended the statement because it took too long, or waited too long for a
-    /// lock: of a row, or of a table.
+    /// Whether PostgreSQL ended the statement because it ran too long, or waited too long for a
+    /// lock of a row or a table.
     pub fn took_too_long(&self) -> bool {
         self.sql_state()
             .is_some_and(|state| [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(state))
     }
 
-    /// Whether trying again later may help: the connection broke, the server stops or is full, a
-    /// lock was not granted in time, or other transactions were faster again and again.
+    /// Whether trying again later may help: the connection broke, the server stops, is full or is
+    /// read-only, a lock was not granted in time, or other transactions got in the way (deadlock,
+    /// serialization failure).
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Unanswered(_) => true,
@@ -125,7 +125,8 @@ impl StoreError {
                         ]
                         .contains(state)
                 }
-                // Not PostgreSQL's word: the connection broke, unless a value could not be read.
+                // The error is not from PostgreSQL: the connection broke, or a value could not be
+                // read.
                 None => {
                     error.is_closed()
                         || std::error::Error::source(error)
@@ -136,12 +137,12 @@ impl StoreError {
         }
     }
 
-    /// Whether the worker was struck off by another one, and must start over.
+    /// Whether the worker is not registered any more, and must start over.
     pub fn is_not_registered(&self) -> bool {
         self.sql_state() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE)
     }
 
-    /// The constraint that was violated, if that is what happened.
+    /// The name of the violated constraint, if one was violated.
     pub fn constraint(&self) -> Option<&str> {
         match self {
             Self::Database(error) => error.as_db_error().and_then(tokio_postgres::error::DbError::constraint),
@@ -149,8 +150,7 @@ impl StoreError {
         }
     }
 
-    /// The message PostgreSQL gave, without severity and context, if it was PostgreSQL that
-    /// refused.
+    /// PostgreSQL's message without severity and context, if the error came from PostgreSQL.
     pub fn database_message(&self) -> Option<&str> {
         match self {
             Self::Database(error) => error.as_db_error().map(tokio_postgres::error::DbError::message),
@@ -159,14 +159,15 @@ impl StoreError {
     }
 }
 
-/// Whether this error may cut a statement off after its commit: an administrator's command, a
-/// crash, or a pooler's word for the loss of its own connection to the server, which is 08P01.
+/// Whether an error with this SQLSTATE may come after the statement's commit. An administrator's
+/// command and a crash may (57P…), and so may the loss of a connection (08…): a pooler that loses
+/// its own connection to the server reports 08P01.
 fn may_follow_a_commit(code: &str) -> bool {
     code.starts_with("57P") || code.starts_with("08")
 }
 
-/// `Display` of a `tokio_postgres::Error` is just "db error": say what the server or the cause said
-/// instead.
+/// The text of an error: what the server said, or the error's causes. `Display` of a
+/// `tokio_postgres::Error` is only "db error".
 pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     if let Some(database) = error.as_db_error() {
         let named_statement =

@@ -1,5 +1,5 @@
-//! What `pgtopic migrate` applies after the migrations: functions, triggers and grants, one file of
-//! SQL each.
+//! What `pgtopic migrate` applies after the migrations: the functions, one file each, then
+//! `sql/triggers.sql` and `sql/grants.sql`.
 
 use std::{collections::HashMap, fmt::Write as _};
 
@@ -11,24 +11,24 @@ use super::{
     statement::{Schema, sql},
 };
 
-/// Every file below `sql/functions`, by name; listed by the build script.
+/// The name and the text of every file below `sql/functions`. The build script lists them.
 const FUNCTIONS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/functions.rs"));
 
-/// One trigger a line.
+/// All triggers, one in each line.
 const TRIGGERS: &str = sql!("triggers");
 
 /// Who may call what.
 const GRANTS: &str = sql!("grants");
 
-/// How many days ahead the log of attempts has its partitions from the beginning.
+/// For how many days ahead `migrate` makes partitions of the attempt log.
 const LOG_DAYS_AHEAD: i32 = 7;
 
-/// SHA-256 of all that is applied, in hex.
+/// The SHA-256 of everything that is applied, in hex.
 pub(super) fn hash() -> String {
     let mut hash = Sha256::new();
     let files = FUNCTIONS.iter().flat_map(|(name, text)| [*name, *text]);
     for text in files.chain([TRIGGERS, GRANTS]) {
-        // With its length, so that no text can pass for two.
+        // The length goes in as well, so that one text and two parts of it have different hashes.
         hash.update(text.len().to_be_bytes());
         hash.update(text);
     }
@@ -38,7 +38,7 @@ pub(super) fn hash() -> String {
     })
 }
 
-/// A trigger as its file writes it.
+/// A trigger as the file writes it.
 struct Trigger<'a> {
     name: &'a str,
     table: &'a str,
@@ -55,14 +55,14 @@ fn triggers(schema: &Schema) -> impl Iterator<Item = Trigger<'static>> + '_ {
     })
 }
 
-/// The text that makes a trigger, whether it is there or not, and switches it on.
+/// The SQL that makes or replaces a trigger and enables it.
 fn make(trigger: &Trigger<'_>, schema: &Schema) -> String {
     let Trigger { name, table, definition } = trigger;
     let made = definition.replacen("CREATE TRIGGER", "CREATE OR REPLACE TRIGGER", 1);
     format!("{made};\nALTER TABLE {}.{table} ENABLE TRIGGER {name};\n", schema.quoted())
 }
 
-/// Everything as one text, for people who apply it themselves.
+/// Everything as one SQL text, for people who apply it themselves.
 pub(super) fn print(schema: &Schema) -> String {
     let mut text = "SET check_function_bodies = off;\n".to_owned();
     for (_, function) in FUNCTIONS {
@@ -74,10 +74,10 @@ pub(super) fn print(schema: &Schema) -> String {
     text
 }
 
-/// Applies everything. Triggers that are there as they should be are left alone: making one locks
-/// its table.
+/// Applies everything. A trigger that is already right is left alone, because making one locks its
+/// table.
 pub(super) async fn apply(transaction: &Transaction<'_>, schema: &Schema) -> Result<(), StoreError> {
-    // Functions call one another, in no order.
+    // Functions call one another, so their bodies cannot be checked one by one.
     transaction.batch_execute("SET LOCAL check_function_bodies = off").await?;
     for (_, function) in FUNCTIONS {
         transaction.batch_execute(&schema.text(function)).await?;
@@ -94,8 +94,7 @@ pub(super) async fn apply(transaction: &Transaction<'_>, schema: &Schema) -> Res
     Ok(())
 }
 
-/// The triggers that are there and switched on, by their names, as `sql/triggers.sql` would write
-/// them.
+/// The enabled triggers of the database by name, written as `sql/triggers.sql` writes them.
 async fn found_triggers(
     transaction: &Transaction<'_>,
     schema: &Schema,

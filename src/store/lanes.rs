@@ -1,4 +1,4 @@
-//! Claiming and reading lanes, and removing those that are idle.
+//! Claims lanes, reads them, and removes those that are idle.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{lane::LaneKey, message::Message};
 
-/// What a worker wants of one webhook.
+/// How many lanes of one webhook a worker wants.
 #[derive(Debug, Clone)]
 pub struct Want {
     /// The webhook.
@@ -20,7 +20,7 @@ pub struct Want {
     pub due_after: DueAfter,
 }
 
-/// What a worker has room for, when it looks at messages that it was notified of.
+/// How many lanes a worker has room for when it looks at messages that notifications named.
 #[derive(Debug, Clone, Default)]
 pub struct Room {
     /// How many lanes at most.
@@ -29,15 +29,15 @@ pub struct Room {
     pub full_webhooks: Vec<i64>,
 }
 
-/// The lower bound of a look at the due lanes: without one, each look walks over what a held
-/// snapshot left behind.
+/// The lower bound of a look at the due lanes. Without one, each look reads the old row versions
+/// that an old snapshot keeps alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DueAfter {
-    /// The lanes that became due in the last few seconds.
+    /// Lanes that became due in the last 5 s.
     Recent,
-    /// Not before this instant.
+    /// Lanes that became due at this instant or later.
     At(Timestamp),
-    /// All of them.
+    /// All due lanes.
     Beginning,
 }
 
@@ -56,41 +56,41 @@ impl DueAfter {
 pub struct ReadLimits {
     /// Messages of each lane.
     pub messages_per_lane: i32,
-    /// Bytes of payload in all.
+    /// The budget: bytes of payload and headers in all.
     pub payload_bytes: i64,
 }
 
-/// A lane as it was claimed, with its next messages.
+/// A lane that was claimed, with its next messages.
 #[derive(Debug)]
 pub struct ClaimedLane {
     /// The lane.
     pub key: LaneKey,
-    /// Since when it was due.
+    /// Since when it is due.
     pub due_at: Timestamp,
     /// The token of the claim.
     pub token: i64,
-    /// Everything up to here has left the lane.
+    /// Everything up to this message id has left the lane.
     pub position: i64,
-    /// How often a replay has lowered its position.
+    /// Its generation: how often a replay has lowered its position.
     pub generation: i32,
-    /// The message that `failures` belongs to, if it has any.
+    /// The id of the message that `failures` belongs to.
     pub head_message_id: Option<i64>,
-    /// Failed attempts of that message.
+    /// How many attempts of that message have failed.
     pub failures: i32,
-    /// What comes next.
+    /// Its next messages.
     pub owed: Owed,
 }
 
-/// What a look at messages that the worker was notified of has found.
+/// The result of a look at messages that notifications named.
 #[derive(Debug, Default)]
 pub struct Looked {
     /// Lanes that were claimed.
     pub claimed: Vec<ClaimedLane>,
-    /// What is new of lanes that the worker held before.
+    /// Messages of lanes that the worker held before.
     pub followers: Vec<Follower>,
 }
 
-/// A new message of a lane that the worker holds.
+/// A message of a lane that the worker held before.
 #[derive(Debug)]
 pub struct Follower {
     /// The lane.
@@ -99,33 +99,35 @@ pub struct Follower {
     pub token: i64,
     /// How often a replay has lowered its position.
     pub generation: i32,
-    /// The last message before this one that the lane owes, or a lower one where there is none.
+    /// The id of the last message before this one that the lane owes. If there is none, the lane's
+    /// position.
     pub after: i64,
     /// The message's id.
     pub message_id: i64,
-    /// The message; `None` where it was left out because the payload budget was used up.
+    /// The message; `None` if it is deferred: the budget was used up.
     pub message: Option<Message>,
 }
 
-/// A held lane as it was read on.
+/// A held lane with its next messages.
 #[derive(Debug)]
 pub struct ReadLane {
     /// The lane.
     pub key: LaneKey,
-    /// Where reading began, unless a replay moved that.
+    /// Reading began after this message id. It is the position that the worker gave; if a replay
+    /// has raised the generation since, it is the row's position.
     pub position: i64,
     /// How often a replay has lowered its position.
     pub generation: i32,
-    /// What comes next.
+    /// Its next messages.
     pub owed: Owed,
 }
 
 /// The next messages of a lane, in order.
 #[derive(Debug, Default)]
 pub struct Owed {
-    /// In order of their ids.
+    /// The messages by rising id.
     pub items: Vec<OwedMessage>,
-    /// Whether there may be more than was read.
+    /// Whether the lane may owe more than was read.
     pub more: bool,
 }
 
@@ -148,16 +150,16 @@ impl OwedMessage {
     }
 }
 
-/// A held lane, as reading and removing name it.
+/// A held lane, as the calls that read or remove it need it.
 #[derive(Debug, Clone, Copy)]
 pub struct HeldLane {
     /// The lane.
     pub key: LaneKey,
     /// The token of its claim.
     pub token: i64,
-    /// The last message that was read.
+    /// The id of the last message that was read.
     pub position: i64,
-    /// The newest generation that is known.
+    /// The newest generation that the worker knows.
     pub generation: i32,
 }
 
@@ -166,24 +168,25 @@ pub struct HeldLane {
 pub struct LaneNews {
     /// Its id.
     pub message_id: i64,
-    /// Its lane, of whatever webhook.
+    /// Its lane. It is the same for every webhook.
     pub lane: i64,
 }
 
-/// What became of an idle lane that was to be removed.
+/// What happened to an idle lane that was to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// Its row is gone.
+    /// Its row was deleted.
     Removed,
-    /// A replay has lowered its position: it owes again.
+    /// A replay had lowered its position, so it owes messages again. It is still held.
     Rewound,
 }
 
 impl Store {
-    /// Takes the earliest due lanes of each webhook, with their next messages; with `sweep` also
-    /// lanes whose holder is not registered or gone.
+    /// Claims the earliest due lanes of each webhook, and reads their next messages. With `sweep`
+    /// it also claims lanes whose holder has no row in `workers` or is gone.
     ///
-    /// Fails with SQLSTATE 55000 where the worker is not registered any more.
+    /// # Errors
+    /// SQLSTATE 55000 if the worker is not registered any more ([`StoreError::is_not_registered`]).
     pub async fn claim_lanes(
         &self,
         worker: Uuid,
@@ -206,9 +209,10 @@ impl Store {
         claimed(&self.call(sql!("lanes/claim"), parameters).await?, token, limits)
     }
 
-    /// The same, lane by lane and without reading: lanes that cannot be claimed are passed over.
+    /// The same, lane by lane and without reading. Lanes that cannot be claimed are passed over.
     ///
-    /// Fails as [`Store::claim_lanes`] does.
+    /// # Errors
+    /// As [`Store::claim_lanes`].
     pub async fn claim_lanes_singly(
         &self,
         worker: Uuid,
@@ -223,9 +227,11 @@ impl Store {
         claimed(&self.call(sql!("lanes/claim_singly"), parameters).await?, token, limits)
     }
 
-    /// Takes the lanes of messages that the worker was notified of, with their next messages.
+    /// Claims the lanes of messages that notifications named, and reads their next messages. If the
+    /// worker holds the lane already, only the message is read.
     ///
-    /// Fails as [`Store::claim_lanes`] does.
+    /// # Errors
+    /// As [`Store::claim_lanes`].
     pub async fn claim_messages(
         &self,
         worker: Uuid,
@@ -258,8 +264,8 @@ impl Store {
         Ok(looked)
     }
 
-    /// Reads the next messages of held lanes. Lanes that are not held any more are absent from the
-    /// answer.
+    /// Reads the next messages of held lanes. The first message is read whatever its size. Lanes
+    /// that the worker does not hold any more are missing in the answer.
     pub async fn read_lanes(
         &self,
         worker: Uuid,
@@ -297,8 +303,8 @@ impl Store {
         Ok(lanes.finish(|lane, owed| lane.owed = owed))
     }
 
-    /// The messages above `after`, at most `limit`, in rising order, and those of `missing` that
-    /// are there by now. The newest one alone where `after` is `None`.
+    /// The tail read: the messages above `after`, at most `limit`, by rising id, and then those of
+    /// `missing` that exist by now. If `after` is `None`, it begins at the newest message.
     pub async fn list_news(
         &self,
         after: Option<i64>,
@@ -309,8 +315,8 @@ impl Store {
         rows.iter().map(|row| Ok(LaneNews { message_id: row.try_get(0)?, lane: row.try_get(1)? })).collect()
     }
 
-    /// Deletes the rows of held lanes that owe nothing. Lanes absent from the answer stay as they
-    /// are.
+    /// Deletes the rows of held lanes that owe nothing. Lanes that are missing in the answer stay
+    /// as they are.
     pub async fn remove_idle_lanes(
         &self,
         worker: Uuid,
@@ -336,7 +342,7 @@ impl Store {
     }
 }
 
-/// What a claim wants, column by column.
+/// The wants of a claim as arrays.
 struct WantColumns {
     webhook_ids: Vec<i64>,
     slots: Vec<i32>,
@@ -353,7 +359,7 @@ impl WantColumns {
     }
 }
 
-/// Lanes that one call has claimed.
+/// The lanes that one call has claimed.
 fn claimed(rows: &[Row], token: i64, limits: ReadLimits) -> Result<Vec<ClaimedLane>, StoreError> {
     let mut lanes = LaneRows::new(limits.messages_per_lane);
     for row in rows {
@@ -362,7 +368,7 @@ fn claimed(rows: &[Row], token: i64, limits: ReadLimits) -> Result<Vec<ClaimedLa
     Ok(lanes.finish(|lane, owed| lane.owed = owed))
 }
 
-/// A claimed lane, whose position stands in column `at`.
+/// A claimed lane. Column `at` holds its position.
 fn claimed_lane(row: &Row, at: usize, token: i64) -> Result<ClaimedLane, StoreError> {
     Ok(ClaimedLane {
         key: lane_key(row)?,
@@ -399,8 +405,8 @@ fn message(row: &Row, first: usize, id: i64, partition_key: Arc<str>) -> Result<
         partition_key,
         payload: row.try_get::<_, String>(first + 2)?.into(),
         headers: row.try_get(first + 3)?,
-        // One that went around the table's CHECK may be too late for the type. It must not end the
-        // worker.
+        // The trigger keeps it within the type's range. A value that was written past the trigger
+        // may be out of it, and must not end the worker.
         created_at: row.try_get(first + 4).unwrap_or(Timestamp::MAX),
     })
 }
@@ -428,20 +434,19 @@ fn lane_key(row: &Row) -> Result<LaneKey, StoreError> {
     Ok(LaneKey { webhook_id: row.try_get(0)?, lane: row.try_get(1)? })
 }
 
-/// One lane's rows so far.
+/// The rows of one lane so far.
 struct LaneRow<T> {
     lane: T,
     items: Vec<OwedMessage>,
-    /// The first message that was left out because the payload budget was used up.
+    /// The first deferred message: one that was left out because the budget was used up.
     deferred: Option<i64>,
 }
 
-/// Gathers rows, one a message, into lanes. Messages of one lane come one after another, lanes in
-/// the order read.
+/// Gathers rows into lanes. Each row is one message. Lanes keep the order of their first rows.
 struct LaneRows<T> {
     lanes: Vec<LaneRow<T>>,
     index: HashMap<LaneKey, usize>,
-    /// Shared by the messages of one lane.
+    /// The key of the last message, shared by messages with the same key.
     partition_key: Arc<str>,
     messages_per_lane: usize,
 }
@@ -456,8 +461,8 @@ impl<T> LaneRows<T> {
         }
     }
 
-    /// Adds a row whose message columns begin at `first`; `make` makes its lane when this is the
-    /// lane's first row.
+    /// Adds a row. Its message's columns begin at `first`. `make` makes the lane if this is its
+    /// first row.
     fn add(
         &mut self,
         row: &Row,
@@ -497,9 +502,9 @@ impl<T> LaneRows<T> {
             .into_iter()
             .map(|LaneRow { mut lane, mut items, deferred }| {
                 let full = items.len() >= self.messages_per_lane;
-                // The plan reads each lane in order; nothing promises it.
+                // The rows of a lane come in order because of the plan, but nothing promises that.
                 items.sort_by_key(OwedMessage::id);
-                // Nothing may overtake what was left out.
+                // No message may overtake a deferred one.
                 items.retain(|item| deferred.is_none_or(|first| item.id() < first));
                 set(&mut lane, Owed { items, more: full || deferred.is_some() });
                 lane
@@ -508,7 +513,7 @@ impl<T> LaneRows<T> {
     }
 }
 
-/// The key as a shared string: the last one again, if it is the same.
+/// The key as a shared string. If it equals the last one, that one is shared.
 fn shared(last: &mut Arc<str>, key: &str) -> Arc<str> {
     if **last != *key {
         *last = Arc::from(key);

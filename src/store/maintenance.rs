@@ -1,4 +1,4 @@
-//! What must be done now and then.
+//! The statements of background work.
 
 use jiff::Timestamp;
 
@@ -7,26 +7,27 @@ use super::{Store, error::StoreError, statement::sql};
 /// How many rows one statement deletes at most, so that none takes long.
 const PORTION: i64 = 10_000;
 
-/// What became of what is owed to webhooks that are gone.
+/// The result of deleting orphans.
 pub struct Orphans {
     /// How many deliveries were deleted.
     pub deliveries: u64,
-    /// Whether any deliveries or lanes are left, which were locked.
+    /// Whether deliveries or lanes are left, because somebody has locked them.
     pub left: bool,
 }
 
 impl Store {
-    /// Makes the partitions of `attempts` for some days ahead; says how many were missing.
+    /// Makes the partitions of `attempts` for `days` days ahead. Returns how many were missing.
     pub async fn make_attempt_partitions(&self, days: i32) -> Result<i32, StoreError> {
         Ok(self.query_one(sql!("maintenance/make_attempt_partitions"), &[&days]).await?.try_get(0)?)
     }
 
-    /// Drops the partitions of `attempts` older than some days; says how many.
+    /// Drops the partitions of `attempts` that are older than `days` days. Returns how many.
     pub async fn drop_attempt_partitions(&self, days: i32) -> Result<i32, StoreError> {
         Ok(self.query_one(sql!("maintenance/drop_attempt_partitions"), &[&days]).await?.try_get(0)?)
     }
 
-    /// Deletes messages past their topic's retention that are owed to nobody; says how many.
+    /// Deletes messages that are past their topic's retention, are not owed, and are no dead
+    /// letters. Returns how many.
     pub async fn delete_expired_messages(&self) -> Result<u64, StoreError> {
         let mut deleted = 0;
         for row in self.query(sql!("maintenance/list_retentions"), &[]).await? {
@@ -43,8 +44,8 @@ impl Store {
         Ok(deleted)
     }
 
-    /// Deletes what is owed to webhooks that are gone, in portions. What somebody has locked is
-    /// left: a worker may be releasing it at this moment.
+    /// Deletes deliveries, lanes and dead letters of webhooks that were deleted, in portions.
+    /// Locked rows are left: a worker may be releasing the lane at this moment.
     pub async fn delete_orphans(&self) -> Result<Orphans, StoreError> {
         let mut deliveries = 0;
         loop {
@@ -58,7 +59,8 @@ impl Store {
         }
     }
 
-    /// Deletes messages whose topic is gone; says how many, at most 10,000. Reads the whole table.
+    /// Deletes messages whose topic was deleted, at most 10,000. Returns how many. Reads the whole
+    /// table.
     pub async fn delete_orphan_messages(&self) -> Result<u64, StoreError> {
         self.execute(sql!("maintenance/delete_orphan_messages"), &[&PORTION]).await
     }

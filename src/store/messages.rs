@@ -13,19 +13,21 @@ use crate::domain::{
     topic::TopicRef,
 };
 
-/// How often a publish that lost a race is tried.
+/// How often a publish is tried if it loses a race against another one.
 const PUBLISH_TRIES: u32 = 5;
-/// How many messages one page looks at, of whatever topic.
+/// How many messages one page looks at. Messages of other topics count too.
 const MESSAGES_SCANNED: i64 = 50_000;
-/// How many deliveries of one message are shown.
+/// How many deliveries of one message are shown at most.
 const DELIVERIES_SHOWN: i64 = 1000;
 
 impl Store {
-    /// Publishes a message, or finds the one its idempotency key was first used for; `None` if
-    /// there is no such topic.
+    /// Publishes a message. If its idempotency key was used before, publishes nothing and gives the
+    /// first message with that key. `None` if there is no such topic.
     ///
-    /// Fails with 55000 if the topic is paused, with 54000 if it takes no payload that large, and
-    /// with what `json` says of a payload it refuses.
+    /// # Errors
+    /// SQLSTATE 55000 if the topic is paused, 54000 if it accepts no payload of this size, and the
+    /// error of the type `json` if that refuses the payload. [`StoreError::refusal`] tells them
+    /// apart.
     pub async fn publish_message(
         &self,
         topic: &TopicRef,
@@ -54,9 +56,10 @@ impl Store {
             .transpose()
     }
 
-    /// Publishes a message as an application does with SQL; gives its id.
+    /// Publishes a message with the SQL function `publish`, as an application does. Returns its id.
     ///
-    /// Fails with 23503 if there is no such topic, and as [`Store::publish_message`] does.
+    /// # Errors
+    /// SQLSTATE 23503 if there is no such topic. Others as [`Store::publish_message`].
     pub async fn publish(&self, topic: &str, partition_key: &str, payload: &str) -> Result<i64, StoreError> {
         Ok(self
             .query_one(sql!("messages/call_publish"), &[&topic, &partition_key, &payload])
@@ -64,10 +67,11 @@ impl Store {
             .try_get(0)?)
     }
 
-    /// Publishes at least one message, all or none, and gives their ids in the same order; `None`
-    /// if there is no such topic.
+    /// Publishes at least one message, all or none. Returns their ids in the order of `messages`.
+    /// `None` if there is no such topic.
     ///
-    /// Fails as [`Store::publish_message`] does.
+    /// # Errors
+    /// As [`Store::publish_message`].
     pub async fn publish_batch(
         &self,
         topic: &TopicRef,
@@ -85,8 +89,9 @@ impl Store {
         Ok(Some(ids).filter(|ids| !ids.is_empty()))
     }
 
-    /// Runs a statement that publishes, and again if another transaction got in its way: a
-    /// deadlock, or the same idempotency key used at the same instant, which the next try finds.
+    /// Runs a statement that publishes. Runs it again if another transaction got in its way: by a
+    /// deadlock, or by using the same idempotency key at the same instant, which the next try
+    /// finds.
     async fn query_publishing(
         &self,
         statement: &'static str,
@@ -94,15 +99,13 @@ impl Store {
     ) -> Result<Vec<Row>, StoreError> {
         let mut tries = 1;
         loop {
-            // Never closed, so there always is a permit in the end; without one it goes ahead as
-            // well.
+            // The semaphore is never closed, so a permit always comes.
             let permit = self.publishing.acquire().await;
             let outcome = self.query(statement, parameters).await;
             drop(permit);
             match outcome {
                 Err(error) if tries < PUBLISH_TRIES && is_lost_race(&error) => {
-                    // Those that collided must not collide again, so each waits for a time of its
-                    // own.
+                    // Each waits for a random time, so that they do not collide again.
                     let most = 10 << tries;
                     tokio::time::sleep(Duration::from_millis(rand::random_range(1..most))).await;
                     tries += 1;
@@ -125,7 +128,7 @@ impl Store {
         super::scanned_page(&rows, items, page, |message| message.id).map(Some)
     }
 
-    /// One message and where it stands with the webhooks of its topic.
+    /// One message with its payload and its deliveries; `None` if there is none.
     pub async fn get_message(&self, id: i64) -> Result<Option<MessageStatus>, StoreError> {
         let row = self.query_opt(sql!("messages/get"), &[&id, &DELIVERIES_SHOWN]).await?;
         row.as_ref().map(status).transpose()
@@ -138,7 +141,7 @@ fn is_lost_race(error: &StoreError) -> bool {
             && error.sql_state() == Some(&SqlState::UNIQUE_VIOLATION)
 }
 
-/// A JSON text of the database, as it stands there.
+/// A JSON text from the database, byte for byte.
 pub(super) fn raw_json(text: String) -> Result<Box<RawValue>, StoreError> {
     RawValue::from_string(text).map_err(|error| StoreError::Unexpected(format!("a json column: {error}")))
 }
@@ -157,7 +160,7 @@ fn summary(row: &Row) -> Result<MessageSummary, StoreError> {
 }
 
 fn status(row: &Row) -> Result<MessageStatus, StoreError> {
-    // An aggregate over nothing is null.
+    // An aggregate over no rows is null.
     let webhook_ids: Vec<i64> = row.try_get::<_, Option<_>>("webhook_ids")?.unwrap_or_default();
     let statuses: Vec<&str> = row.try_get::<_, Option<_>>("statuses")?.unwrap_or_default();
     let attempts: Vec<i64> = row.try_get::<_, Option<_>>("attempts")?.unwrap_or_default();

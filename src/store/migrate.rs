@@ -1,10 +1,14 @@
-//! Migrations: bring the schema to what this binary knows.
+//! Migrations: bring the schema up to date.
 //!
-//! Two things make a schema. Tables are made and changed by the numbered files in `migrations/`,
-//! each in a transaction of its own. Functions, triggers and grants stand in `sql/` and are applied
-//! whole, in one transaction, where the newest number that this binary knows is greater than what
-//! `installed` says. Where the numbers are equal and the texts are not, the schema has drifted:
-//! that is said, and mended on request.
+//! A schema has two parts:
+//!
+//! - Tables. The numbered files in `migrations/` make and change them, each in a transaction of its
+//!   own.
+//! - Functions, triggers and grants. They are in `sql/`. All of them are applied in one transaction
+//!   if this binary knows a newer number than `installed` has.
+//!
+//! If the numbers are equal but the texts are not, the schema has drifted. That is reported, and
+//! repaired on request.
 
 use std::fmt::Write as _;
 
@@ -22,35 +26,35 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
-/// The oldest schema, by its number, that this binary runs on.
+/// The number of the oldest schema that this binary runs on.
 const RUNS_FROM: i32 = 1;
 
-/// What a migration run found and did.
+/// The result of a migration run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MigrateOutcome {
     /// How many migrations were applied by this run; 0 if the schema was current.
     pub applied: usize,
     /// Whether functions, triggers and grants were applied by this run.
     pub functions_applied: bool,
-    /// Where the schema stands now.
+    /// The schema after the run.
     pub schema: SchemaStatus,
 }
 
-/// Where a schema stands beside this binary.
+/// A schema, compared with this binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SchemaStatus {
-    /// The number of the schema; `None` where nothing is installed.
+    /// The number of the newest migration that the schema has; `None` if nothing is installed.
     pub number: Option<i32>,
-    /// The oldest binary, by its newest migration, that may still run on it.
+    /// The oldest binary that may still run on the schema, by the number of its newest migration.
     pub works_from: i32,
-    /// The newest migration that this binary knows.
+    /// The number of the newest migration that this binary knows.
     pub known: i32,
-    /// Whether the numbers are equal and functions, triggers or grants are others than this
-    /// binary's.
+    /// Whether the schema has drifted: the numbers are equal, and functions, triggers or grants are
+    /// not those of this binary.
     pub drifted: bool,
 }
 
-/// What `installed` says.
+/// The row of `installed`.
 struct Installed {
     number: i32,
     works_from: i32,
@@ -72,33 +76,39 @@ impl SchemaStatus {
 }
 
 impl Store {
-    /// Applies what is missing. Where the schema is newer than this binary and accepts it, nothing
-    /// is done.
+    /// Applies what is missing. If the schema is newer than this binary and accepts it, nothing is
+    /// done.
     ///
-    /// Safe to call from several processes at once: an advisory lock lets one go first, the others
+    /// Several processes may call it at once: an advisory lock lets one go first, and the others
     /// find the work done.
     ///
     /// # Errors
-    /// [`StoreError::SchemaMismatch`] where the schema does not accept this binary,
-    /// [`StoreError::Unsuitable`] where the database is not encoded in UTF-8,
-    /// [`StoreError::Migration`] where a migration fails.
+    /// [`StoreError::SchemaMismatch`] if the schema does not accept this binary,
+    /// [`StoreError::Unsuitable`] if the database is not encoded in UTF-8,
+    /// [`StoreError::Migration`] if a migration fails.
     pub async fn migrate(&self) -> Result<MigrateOutcome, StoreError> {
         self.with_direct(async |client| migrate(client, &self.schema, false).await).await
     }
 
-    /// The same, and applies functions, triggers and grants even if nothing is missing: ends a
-    /// drift.
+    /// The same, but it applies functions, triggers and grants even if nothing is missing. That
+    /// repairs a drift.
+    ///
+    /// # Errors
+    /// As [`Store::migrate`].
     pub async fn migrate_and_repair(&self) -> Result<MigrateOutcome, StoreError> {
         self.with_direct(async |client| migrate(client, &self.schema, true).await).await
     }
 
-    /// The SQL that [`Store::migrate`] would run, for people who run it themselves; empty where
-    /// nothing is missing.
+    /// The SQL that brings the schema up to date and repairs a drift, for people who run it
+    /// themselves. Empty if nothing is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::SchemaMismatch`] and [`StoreError::Unsuitable`] as [`Store::migrate`].
     pub async fn print_migration(&self) -> Result<String, StoreError> {
         self.with_direct(async |client| print(client, &self.schema).await).await
     }
 
-    /// Where the schema stands. Changes nothing.
+    /// Compares the schema with this binary. Changes nothing.
     pub async fn schema_status(&self) -> Result<SchemaStatus, StoreError> {
         self.with_direct(async |client| {
             Ok(SchemaStatus::new(installed(client, &self.schema).await?.as_ref()))
@@ -106,7 +116,11 @@ impl Store {
         .await
     }
 
-    /// Says where the schema stands, and fails unless this binary may run on it.
+    /// Compares the schema with this binary, and checks that the binary may run on it.
+    ///
+    /// # Errors
+    /// [`StoreError::SchemaMismatch`] if it may not, [`StoreError::Unsuitable`] if the database is
+    /// not encoded in UTF-8.
     pub async fn check_schema(&self) -> Result<SchemaStatus, StoreError> {
         self.with_direct(async |client| {
             check_encoding(client).await?;
@@ -117,7 +131,10 @@ impl Store {
         .await
     }
 
-    /// Fails unless the database answers on the pool, and this binary may run on its schema.
+    /// Checks that the database answers on the pool, and that this binary may run on its schema.
+    ///
+    /// # Errors
+    /// [`StoreError::SchemaMismatch`] if the binary may not.
     pub async fn check_ready(&self) -> Result<(), StoreError> {
         let status = match self.query_one(sql!("schema/get_installed"), &[]).await {
             Ok(row) => SchemaStatus::new(Some(&Installed {
@@ -131,8 +148,8 @@ impl Store {
         self.schema.accepts(&status)
     }
 
-    /// The names of triggers on `messages` that run after ours, and may change a message that was
-    /// fanned out already.
+    /// The names of the BEFORE INSERT triggers on `messages` that run after ours. They may change a
+    /// message that was fanned out already.
     pub async fn list_later_triggers(&self) -> Result<Vec<String>, StoreError> {
         let rows = self.query(sql!("schema/list_later_triggers"), &[]).await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
@@ -143,9 +160,10 @@ impl Store {
         run: impl AsyncFnOnce(&mut Client) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let (mut client, driver) = self.connector.direct().await?;
-        // Not part of the futures of all who wait for it: it is large, and run once.
+        // Boxed, because this future is large: otherwise it would make the futures of all callers
+        // large.
         let outcome = Box::pin(run(&mut client)).await;
-        // Ends the connection, and its locks with it.
+        // This ends the connection and releases its locks.
         drop(client);
         let _ = driver.await;
         outcome
@@ -153,7 +171,7 @@ impl Store {
 }
 
 impl Schema {
-    /// Fails unless this binary may run on the schema.
+    /// Checks that this binary may run on the schema.
     fn accepts(&self, status: &SchemaStatus) -> Result<(), StoreError> {
         let schema = self.name();
         let SchemaStatus { works_from, known, .. } = *status;
@@ -267,7 +285,8 @@ async fn installed(client: &Client, schema: &Schema) -> Result<Option<Installed>
     .transpose()
 }
 
-/// Text of any language must fit into every column and notification, and be read by every worker.
+/// Checks that the database is encoded in UTF-8. Text of any language must fit into every column,
+/// and every worker must be able to read it.
 async fn check_encoding(client: &Client) -> Result<(), StoreError> {
     let row =
         client.query_one("SELECT current_setting('server_encoding'), current_database()::text", &[]).await?;
@@ -281,11 +300,11 @@ async fn check_encoding(client: &Client) -> Result<(), StoreError> {
     )))
 }
 
-/// The migrations for this schema.
+/// The migrations, written for this schema.
 fn migrations(schema: &Schema) -> Result<Vec<Migration>, StoreError> {
     let embedded = embedded::migrations::runner();
     let of_schema = embedded.get_migrations().iter().map(|migration| {
-        // Compiled in, and never without its text.
+        // It is compiled in, so it always has a text.
         let text = schema.text(migration.sql().unwrap_or_default());
         let name = format!("V{}__{}", migration.version(), migration.name());
         Migration::unapplied(&name, &text).map_err(|error| migration_error(&error))
@@ -293,7 +312,7 @@ fn migrations(schema: &Schema) -> Result<Vec<Migration>, StoreError> {
     of_schema.collect()
 }
 
-/// The newest migration that this binary knows.
+/// The number of the newest migration that this binary knows.
 fn known_number() -> i32 {
     let runner = embedded::migrations::runner();
     runner.get_migrations().iter().map(Migration::version).max().unwrap_or_default()

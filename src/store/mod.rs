@@ -1,7 +1,11 @@
 //! The only module that speaks to PostgreSQL.
 //!
-//! Every method runs one statement, kept in `sql/<area>/<verb>.sql`, and gives its answer as types
-//! of [`crate::domain`]. Methods are grouped by area in the files beside this one.
+//! A method of [`Store`] runs one statement, which is one transaction. A few methods run several,
+//! one after another. Each statement is in `sql/<area>/<verb>.sql`. Answers are types of
+//! [`crate::domain`], or of this module. The files beside this one hold one area each.
+//!
+//! Every method fails with a [`StoreError`] if the database cannot be reached, does not answer in
+//! time or refuses the statement. Errors that mean something more are named at each method.
 
 mod call;
 mod connect;
@@ -47,26 +51,31 @@ pub use self::{
 };
 use crate::domain::page::{Items, Page};
 
-/// How many statements of one worker's engine run at once at most: a claim, a look at what it was
-/// told of, a read, a settle, the log, the news, the webhooks, and a request for silence.
+/// The most connections of one worker's engine. At most seven statements run at once: a claim, a
+/// look after notifications, a read, a settle or removal, a settle that is tried again, a tail
+/// read, and a repair of `due_at`. One connection is spare.
 const ENGINE_CONNECTIONS: usize = 8;
 
-/// A handle to the database; cheap to clone.
+/// A handle to the database. Clones are cheap.
 #[derive(Clone)]
 pub struct Store {
-    /// For the API and what runs in the background.
+    /// For the API and background work.
     general: Sessions,
-    /// For the worker's engine: nobody else's statements keep it waiting.
+    /// For the worker's engine only, so that other statements never keep it waiting.
     engine: Sessions,
     connector: Connector,
     schema: Arc<Schema>,
-    /// Connections that may publish at once: publishers wait for their partition, and must leave
-    /// some for others.
+    /// How many connections may publish at once: three quarters of the pool. Publishers wait for
+    /// their partition, and the others must not wait for them.
     publishing: Arc<Semaphore>,
 }
 
 impl Store {
-    /// Checks the settings and makes the pools. Connects to nothing yet.
+    /// Checks the settings and makes the pools. It does not connect yet.
+    ///
+    /// # Errors
+    /// [`StoreError::InvalidUrl`], [`StoreError::InvalidSchema`] or [`StoreError::Tls`] if a
+    /// setting is wrong.
     pub fn new(settings: impl Into<StoreSettings>) -> Result<Self, StoreError> {
         let settings = settings.into();
         let schema = Arc::new(Schema::new(&settings.schema)?);
@@ -81,13 +90,14 @@ impl Store {
         })
     }
 
-    /// The schema where everything lives.
+    /// The schema that holds everything.
     pub fn schema_name(&self) -> &str {
         self.schema.name()
     }
 }
 
-/// One statement each, in a session of the general kind but where a method says otherwise.
+/// Each of these runs one statement. It runs on a general connection, except where a method says
+/// otherwise.
 impl Store {
     async fn query(
         &self,
@@ -123,7 +133,7 @@ impl Store {
         Ok(self.general.run(statement, parameters).await?.affected)
     }
 
-    /// Calls one of the engine's functions.
+    /// Calls one of the engine's functions, on a connection of the engine.
     async fn call(
         &self,
         statement: &'static str,
@@ -132,23 +142,23 @@ impl Store {
         Ok(self.engine.call(statement, parameters).await?.rows)
     }
 
-    /// Closes all connections that nobody uses. An incarnation has ended, and nothing that it has
-    /// begun may go on; and one that brings no answers would keep the next one waiting, whatever it
-    /// is for.
+    /// Closes all unused connections. The worker calls this when an incarnation has failed: nothing
+    /// that it began may go on, and a connection without answers must not keep the next incarnation
+    /// waiting.
     pub fn close_idle(&self) {
         self.engine.close_idle();
         self.general.close_idle();
     }
 }
 
-/// A column that holds one of the words of an enumeration.
+/// Reads a column that holds one of the words of an enumeration.
 fn word<T>(row: &Row, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
     let value: &str = row.try_get(column)?;
     parse(value).ok_or_else(|| StoreError::Unexpected(format!("{column} is {value:?}")))
 }
 
-/// The children in a parent's rows. A parent without children is one row in which their key is
-/// null; no row at all means no parent, and gives `None`.
+/// The children in the rows of a parent. A parent without children is one row in which the column
+/// `key` is null. No row at all means that there is no parent: `None`.
 fn rows_under_parent<T>(
     rows: &[Row],
     key: &str,
@@ -161,8 +171,8 @@ fn rows_under_parent<T>(
     }
 }
 
-/// The page that `items`, read from `rows`, make: one that is short goes on where looking for more
-/// stopped.
+/// The page of `items`, which were read from `rows`. If the page is short, the next one begins
+/// where the statement stopped looking (`scanned_to`).
 fn scanned_page<T>(
     rows: &[Row],
     items: Vec<T>,

@@ -1,13 +1,18 @@
 //! Statements through a transaction pooler, such as PgBouncer.
 //!
-//! Between two transactions such a pooler may give the client another server session, so nothing
-//! may be kept in one: no named statements, no `SET`. Promised here: every statement is one
-//! explicit transaction that brings its own settings, goes out in one piece without waiting for
-//! answers in between, and leaves nothing behind in the session. A call that is given up halfway
-//! takes its connection along, so that nobody inherits an open transaction.
+//! Between two transactions such a pooler may give the client another server session. So nothing
+//! may be kept in a session: no named statements, no `SET`.
 //!
-//! Without named statements, parameters must be sent with their types. PostgreSQL is asked for them
-//! once a statement, on the direct connection.
+//! What is promised:
+//!
+//! - Every statement is one explicit transaction that brings its own settings. It goes out in one
+//!   piece, without waiting for answers in between. It leaves nothing behind in the session, except
+//!   the plans of functions.
+//! - If a call is given up halfway, its connection is closed. So nobody gets a connection with an
+//!   open transaction.
+//!
+//! Without named statements, parameters must be sent with their types. For each statement
+//! PostgreSQL is asked once for the types, on a direct connection.
 
 use std::{
     collections::HashMap,
@@ -31,17 +36,17 @@ use super::{
     error::StoreError,
 };
 
-/// What is known of the statements and of the sessions behind the pooler.
+/// What is known about the statements, and about the sessions behind the pooler.
 pub(super) struct Pooled {
     pool: Pool,
     connector: Connector,
-    /// How a transaction begins.
+    /// The SQL that begins a transaction.
     begin: String,
-    /// The same, and plans are made anew.
+    /// The same, and it discards the plans of the session.
     begin_with_new_plans: String,
-    /// The types of the parameters, by the statement's text in its file.
+    /// The types of each statement's parameters, by the text of its file.
     types: Mutex<HashMap<&'static str, Arc<[Type]>>>,
-    /// The last of the engine's calls was slow: some session's plans may be bad.
+    /// Whether the last call of the engine was slow: the plans of some session may be bad.
     slow: AtomicBool,
 }
 
@@ -66,9 +71,9 @@ impl Pooled {
         self.transaction(&self.begin, statement, parameters).await
     }
 
-    /// The same for the engine's functions. A session keeps their plans, and those made on small
-    /// tables are bad for large ones: after a slow call, the next one has them made anew in
-    /// whatever session it gets.
+    /// The same for the engine's functions. A session keeps their plans, and a plan that was made
+    /// for small tables is bad for large ones. After a slow call the next call discards the plans
+    /// of the session that it gets.
     pub(super) async fn call(
         &self,
         statement: Text<'_>,
@@ -95,8 +100,8 @@ impl Pooled {
             parameters.iter().copied().zip(types.iter().cloned()).collect();
         let connection = Borrowed(Some(self.pool.get().await?));
         let client = connection.client();
-        // Each is sent when it is first polled, in this order, so all three are on their way at
-        // once. Should the statement fail, COMMIT rolls back.
+        // Each is sent when it is first polled, in this order. So all three are on their way at
+        // once. If the statement fails, COMMIT rolls back.
         let (opened, answer, committed) = join3(
             client.batch_execute(opening),
             execute(client, statement.text, &values),
@@ -106,7 +111,7 @@ impl Pooled {
         connection.give_back();
         opened?;
         let answer = answer?;
-        // Only now is it true.
+        // The answer counts only if the commit succeeded.
         committed?;
         Ok(answer)
     }
@@ -116,7 +121,7 @@ impl Pooled {
         if let Some(types) = known {
             return Ok(types);
         }
-        // Ends with the client.
+        // The connection ends when the client is dropped.
         let (client, _) = self.connector.direct().await?;
         let types: Arc<[Type]> = client.prepare(statement.text).await?.params().into();
         self.types.lock().unwrap_or_else(PoisonError::into_inner).insert(statement.file, Arc::clone(&types));

@@ -1,9 +1,11 @@
-//! Sessions: statements on a pool of connections that have one purpose.
+//! Sessions: run statements on a pool of connections for one purpose.
 //!
-//! Promised: every statement ends. The server's limit comes first and says clearly that nothing was
-//! done; where no answer comes at all, this process gives up two seconds later. A call that is
-//! given up halfway takes its connection along, so that nobody gets one on which something may
-//! still run.
+//! What is promised:
+//!
+//! - Every statement ends in time. The server's limit comes first, and its error says for certain
+//!   that nothing was done. If no answer comes at all, this process gives up two seconds later.
+//! - If a call is given up halfway, its connection is closed. So nobody gets a connection on which
+//!   something may still run.
 
 use std::{sync::Arc, time::Instant};
 
@@ -24,8 +26,7 @@ pub(super) struct Sessions {
     pool: Pool,
     purpose: Purpose,
     schema: Arc<Schema>,
-    /// Where the pool's connections lead through a transaction pooler: what runs the statements
-    /// instead.
+    /// Runs the statements instead, if the connections lead through a transaction pooler.
     pooled: Option<Arc<Pooled>>,
 }
 
@@ -43,8 +44,8 @@ impl Sessions {
         Ok(Self { pool, purpose, schema: Arc::clone(schema), pooled })
     }
 
-    /// Runs one statement. It is one implicit transaction; through a transaction pooler it is an
-    /// explicit one.
+    /// Runs one statement as one transaction: an implicit one, or an explicit one through a
+    /// transaction pooler.
     pub(super) async fn run(
         &self,
         file: &'static str,
@@ -61,9 +62,9 @@ impl Sessions {
         .await
     }
 
-    /// The same for the engine's functions: it has their plans made anew after a slow call. They
-    /// are kept for as long as the session lives, and those made on small tables are bad for large
-    /// ones.
+    /// The same for the engine's functions. After a slow call it discards the plans of the session.
+    /// A session keeps them as long as it lives, and a plan that was made for small tables is bad
+    /// for large ones.
     pub(super) async fn call(
         &self,
         file: &'static str,
@@ -80,7 +81,7 @@ impl Sessions {
         .await
     }
 
-    /// Closes all connections that nobody uses.
+    /// Closes all unused connections.
     pub(super) fn close_idle(&self) {
         self.pool.retain(|_, _| false);
     }
@@ -90,7 +91,8 @@ impl Sessions {
         statement: impl Future<Output = Result<Answer, StoreError>>,
     ) -> Result<Answer, StoreError> {
         let limit = self.purpose.answer_timeout();
-        // Not part of the futures of all callers: it is large.
+        // Boxed, because this future is large: otherwise it would make the futures of all callers
+        // large.
         tokio::time::timeout(limit, Box::pin(statement)).await.unwrap_or(Err(StoreError::Unanswered(limit)))
     }
 
@@ -108,7 +110,7 @@ impl Sessions {
             Err(error) => Err(error),
         };
         if new_plans_if_slow && answer.is_ok() && begun.elapsed() > SLOW_CALL {
-            // Whatever comes of it, the answer is there and must not be lost.
+            // An error is ignored: the answer is there, and must not be lost.
             let _ = connection.client().batch_execute("DISCARD PLANS").await;
         }
         connection.give_back();

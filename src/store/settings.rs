@@ -1,4 +1,4 @@
-//! What the store is told of its database.
+//! The settings of the store.
 
 use std::path::PathBuf;
 
@@ -7,17 +7,17 @@ use secrecy::SecretString;
 /// Where the database is, and how it is reached.
 #[derive(Debug, Clone)]
 pub struct StoreSettings {
-    /// libpq URL; several hosts with `target_session_attrs=read-write` for failover.
+    /// libpq URL of the database. Several hosts and `target_session_attrs=read-write` follow a
+    /// failover. Required.
     pub url: Option<SecretString>,
-    /// URL of a direct connection, where the other leads through a pooler; as `url` where there is
-    /// none.
+    /// libpq URL of a direct connection, if `url` leads through a pooler. `None`: `url` is used.
     pub listen_url: Option<SecretString>,
-    /// Whether `url` leads through a transaction pooler, so that sessions keep nothing from one
+    /// Whether `url` leads through a transaction pooler. If so, a session keeps nothing from one
     /// transaction to the next.
     pub is_pooled: bool,
-    /// The schema where everything lives.
+    /// The schema that holds everything.
     pub schema: String,
-    /// Connections of the API and of what runs in the background at most.
+    /// The most connections for the API and background work.
     pub pool_size: usize,
     /// PEM file of certificate authorities to trust for TLS, beside the system's.
     pub ca_file: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! Writing what became of requests.
+//! Writes the outcomes of requests, and the attempt log.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,13 +14,14 @@ use crate::domain::{
 /// A claim of a lane: the lane, and the token of the claim.
 pub type Claim = (LaneKey, i64);
 
-/// What one call settles, by claim: in primary-key order, so that no two calls deadlock.
+/// What one call settles, by claim. The claims are in primary-key order, so that no two calls
+/// deadlock.
 pub type Settlement = BTreeMap<Claim, LaneOutcomes>;
 
-/// What became of the requests of one claim.
+/// The outcomes of the requests of one claim.
 #[derive(Debug, Clone, Default)]
 pub struct LaneOutcomes {
-    /// Messages that were accepted.
+    /// The ids of messages that were accepted.
     pub done: Vec<i64>,
     /// Deliveries that move to the dead letters.
     pub dead: Vec<DeadDelivery>,
@@ -29,12 +30,12 @@ pub struct LaneOutcomes {
 }
 
 impl LaneOutcomes {
-    /// How many outcomes these are.
+    /// How many outcomes there are.
     pub fn count(&self) -> usize {
         self.done.len() + self.dead.len() + usize::from(self.change.is_some())
     }
 
-    /// Adds what came later. The later change of the lane counts.
+    /// Adds later outcomes. If both change the lane, the later change counts.
     pub fn add(&mut self, later: Self) {
         self.done.extend(later.done);
         self.dead.extend(later.dead);
@@ -45,17 +46,17 @@ impl LaneOutcomes {
 /// A delivery that moves to the dead letters.
 #[derive(Debug, Clone)]
 pub struct DeadDelivery {
-    /// Its message.
+    /// The id of its message.
     pub message_id: i64,
-    /// Why.
+    /// Why it was given up.
     pub reason: DeadReason,
     /// How many attempts were made.
     pub attempts: u32,
-    /// How the last one ended; `None` where no request was made.
+    /// How the last attempt ended; `None` if no request was made.
     pub last: Option<AttemptResult>,
 }
 
-/// Why a delivery became a dead letter; `dead_letters.reason`.
+/// Why a delivery became a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeadReason {
     /// It used up its attempts.
@@ -77,30 +78,31 @@ impl DeadReason {
 /// How a held lane's row changes.
 #[derive(Debug, Clone)]
 pub struct LaneChange {
-    /// The newest generation that the worker knows: position moves only if it is still that.
+    /// The newest generation that the worker knows. The position moves only if the row still has
+    /// it.
     pub generation: i32,
-    /// Everything up to here has left the lane.
+    /// Everything up to this message id has left the lane.
     pub position: i64,
     /// Whether it stays held, or how it is released.
     pub state: LaneState,
-    /// The message that failures, error and the wait belong to.
+    /// The id of the message that failures, error and wait belong to.
     pub head_message_id: Option<i64>,
-    /// Failed attempts of that message.
+    /// How many attempts of that message have failed.
     pub failures: u32,
-    /// How the last attempt failed.
+    /// Why the last attempt failed.
     pub last_error: Option<String>,
 }
 
-/// The states that a settle may leave a lane in.
+/// The state in which a settle leaves a lane.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum LaneState {
-    /// Held on.
+    /// It stays held.
     Held,
     /// Released, due now.
     Ready,
     /// Released, due after this long.
     Waiting(Duration),
-    /// Released, never due, until an operator steps in.
+    /// Released, and never due until an operator acts.
     Halted,
 }
 
@@ -115,14 +117,14 @@ impl LaneState {
     }
 }
 
-/// One request for the log.
+/// An attempt for the attempt log.
 #[derive(Debug, Clone)]
 pub struct AttemptRow {
-    /// The webhook.
+    /// The id of the webhook.
     pub webhook_id: i64,
-    /// The message.
+    /// The id of the message.
     pub message_id: i64,
-    /// 1 is the first.
+    /// Its number; 1 is the first.
     pub attempt: u32,
     /// How it ended.
     pub result: AttemptResult,
@@ -130,23 +132,25 @@ pub struct AttemptRow {
     pub attempted_at: Timestamp,
 }
 
-/// What became of a claim's part of a settlement.
+/// What a settle did for one claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettleOutcome {
     /// It was written.
     Written,
     /// The lane is the worker's, but somebody else has locked its row: nothing was written.
     Locked,
-    /// The lane is not the worker's any more: nothing was written, nor will be.
+    /// The lane is not the worker's any more. Nothing was written, and nothing will be.
     Lost,
 }
 
 impl Store {
-    /// Writes what became of requests, for all lanes or, where a wait takes too long or a row
-    /// cannot be written, for none.
+    /// Writes the outcomes of many lanes in one call. If a wait takes too long, or a row cannot be
+    /// written, the call fails and writes nothing.
     ///
-    /// Returns what became of each claim that the settlement names. Fails with SQLSTATE 55P03 where
-    /// a wait took too long, and as PostgreSQL refuses a row.
+    /// Returns for each claim of the settlement what was done.
+    ///
+    /// # Errors
+    /// SQLSTATE 55P03 if a wait took too long, and PostgreSQL's error if it refuses a row.
     pub async fn settle(
         &self,
         worker: Uuid,
@@ -216,7 +220,7 @@ impl Store {
         Ok(outcomes)
     }
 
-    /// Appends to the log of requests.
+    /// Appends rows to the attempt log.
     pub async fn append_attempts(&self, worker: Uuid, rows: &[AttemptRow]) -> Result<(), StoreError> {
         macro_rules! column {
             ($row:ident => $value:expr) => {
@@ -264,7 +268,7 @@ fn integer(value: u32) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
-/// A receiver's text as PostgreSQL takes it: it stores every character but NUL.
+/// A receiver's text as PostgreSQL can store it: every character but NUL.
 fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

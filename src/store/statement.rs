@@ -1,8 +1,7 @@
-//! SQL texts, and the schema they name.
+//! The texts of SQL statements, and the schema that they name.
 //!
 //! The files in `sql/` and `migrations/` are written for the default schema, so that they can be
-//! pasted into psql. With another schema its name is replaced, in each of the six ways in which
-//! they may write it:
+//! pasted into psql. For another schema the name is replaced. The files may write it in six ways:
 //!
 //! | written | stands for |
 //! |---|---|
@@ -17,7 +16,7 @@ use std::borrow::Cow;
 
 use super::error::StoreError;
 
-/// The text of `sql/<name>.sql`, or of several such files, one behind the other.
+/// The text of `sql/<name>.sql`, or of several of these files, one after another.
 macro_rules! sql {
     ($($name:literal),+) => {
         concat!($(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/", $name, ".sql"))),+)
@@ -28,10 +27,10 @@ pub(super) use sql;
 /// The schema that the files in `sql/` are written for.
 const DEFAULT: &str = "pgtopic";
 
-/// The longest name PostgreSQL keeps whole, in bytes.
+/// The longest name that PostgreSQL does not cut off, in bytes.
 const NAME_MAX: usize = 63;
 
-/// The schema where everything lives.
+/// The schema that holds everything.
 pub(super) struct Schema {
     name: String,
     quoted: String,
@@ -42,7 +41,8 @@ impl Schema {
         if name.is_empty() || name.len() > NAME_MAX || name.contains('\0') {
             return Err(StoreError::InvalidSchema(format!("a name of 1 to {NAME_MAX} bytes is needed")));
         }
-        // Function bodies are quoted with dollars, and comments end with their line.
+        // A `$` could end the body of a function, which is quoted with dollars. A line break could
+        // end a comment.
         if name.contains(|character: char| character == '$' || character.is_control()) {
             return Err(StoreError::InvalidSchema(
                 "a name without $ and control characters is needed".to_owned(),
@@ -73,7 +73,7 @@ impl Schema {
         let in_string = |text: &str| text.replace('\'', "''");
         let quoted = &self.quoted;
         let mut text = String::with_capacity(statement.len() * 2);
-        // In one pass: what was put in is not looked at again.
+        // One pass only: what was put in is not searched again.
         let mut rest = statement;
         while let Some(at) = rest.find(DEFAULT) {
             let (before, after) = (&rest[..at], &rest[at + DEFAULT.len()..]);
@@ -89,7 +89,7 @@ impl Schema {
             } else if let Some(after) = after.strip_prefix('.') {
                 Some((before, format!("{quoted}."), after))
             } else {
-                // What is left are words such as `pgtopic_notifications`.
+                // Otherwise it is part of a word such as `pgtopic_notifications`.
                 let in_path = after.starts_with(", pg_temp") && before.ends_with(' ');
                 let in_grant = after.starts_with(' ') && before.ends_with("SCHEMA ");
                 (in_path || in_grant).then(|| (before, quoted.clone(), after))

@@ -1,4 +1,4 @@
-//! Webhooks as workers need them.
+//! Webhooks as workers need them: list, disable.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,9 +13,9 @@ use crate::domain::{
 };
 
 impl Store {
-    /// All webhooks; what their own policy leaves open is filled in from `defaults`.
+    /// All webhooks. `defaults` fills in what their own policy leaves open.
     ///
-    /// A row that cannot be read takes no other with it: it is listed with the reason.
+    /// A row that cannot be read does not hide the others. It is listed with the reason.
     pub async fn list_targets(&self, defaults: &PolicyDefaults) -> Result<Vec<TargetRow>, StoreError> {
         let rows = self.query(sql!("webhooks/targets"), &[]).await?;
         rows.iter()
@@ -30,18 +30,18 @@ impl Store {
             .collect()
     }
 
-    /// Stops requests to a webhook whose receiver said it is gone. Its backlog is kept.
+    /// Disables a webhook whose receiver answered 410 Gone. Its backlog is kept.
     pub async fn disable_webhook(&self, webhook_id: i64, reason: &str) -> Result<(), StoreError> {
         self.execute(sql!("webhooks/disable"), &[&webhook_id, &reason]).await?;
         Ok(())
     }
 
-    /// Stops requests to a webhook of which none can be made. Its backlog is kept. Says whether
-    /// this call did it.
+    /// Disables an unusable webhook: one that no request can be made for. Its backlog is kept.
+    /// Returns whether this call disabled it.
     ///
-    /// Does nothing where the webhook is disabled already, and where its row is another than
-    /// `version`, the one that was read: a change since may have repaired it, and whoever reads it
-    /// next decides anew.
+    /// Does nothing if the webhook is disabled already, or if its row is not the version that was
+    /// read. A change since then may have repaired the webhook. Workers read it again and decide
+    /// anew.
     pub async fn disable_unusable_webhook(
         &self,
         webhook_id: i64,
@@ -53,14 +53,14 @@ impl Store {
     }
 }
 
-/// A webhook as it stands in the table.
+/// A webhook from its row.
 fn target(row: &Row, defaults: &PolicyDefaults) -> Result<Target, UnreadableTarget> {
     let headers: BTreeMap<String, String> =
         serde_json::from_str(read(row, 4, "headers")?).map_err(|_| UnreadableTarget::Headers)?;
     let secrets: Vec<String> = read(row, 3, "secrets")?;
     let (format, on_exhausted) = (read(row, 5, "format")?, read(row, 11, "on_exhausted")?);
     let unknown = |column, value: &str| UnreadableTarget::Unknown { column, value: value.to_owned() };
-    // A CHECK keeps them above 0.
+    // A CHECK of the table keeps them above 0.
     let number = |column: usize, name| -> Result<Option<u32>, UnreadableTarget> {
         let value: Option<i32> = read(row, column, name)?;
         Ok(value.and_then(|value| u32::try_from(value).ok()))
@@ -90,7 +90,7 @@ fn target(row: &Row, defaults: &PolicyDefaults) -> Result<Target, UnreadableTarg
     })
 }
 
-/// A column's value. The error names the column and never shows what stands in it.
+/// The value of a column. The error names the column and never shows the value.
 fn read<'a, T: FromSql<'a>>(row: &'a Row, column: usize, name: &'static str) -> Result<T, UnreadableTarget> {
     row.try_get(column).map_err(|_| UnreadableTarget::Column(name))
 }

@@ -8,11 +8,14 @@ use crate::domain::{
     topic::{DeletedTopic, NewTopic, Ordering, Topic, TopicChanges, TopicDeletion, TopicRef, TopicStatus},
 };
 
-/// Where counting what is owed stops: one more than is reported.
+/// Where counting stops: one more than the largest count that is shown.
 pub(super) const COUNT_TO: i64 = 10_001;
 
 impl Store {
-    /// Creates a topic. Fails with 23505 on `topics_name_key` if the name is taken.
+    /// Creates a topic.
+    ///
+    /// # Errors
+    /// SQLSTATE 23505 on `topics_name_key` if the name is taken ([`super::Refusal::TopicExists`]).
     pub async fn create_topic(&self, new: &NewTopic) -> Result<Topic, StoreError> {
         let parameters: super::Parameters<'_> = &[&new.name, &new.ordering.as_str(), &new.retention_seconds];
         topic(&self.query_one(sql!("topics/create"), parameters).await?)
@@ -30,7 +33,7 @@ impl Store {
         row.map(|row| Ok(row.try_get(0)?)).transpose()
     }
 
-    /// One topic and what it owes.
+    /// One topic and its backlog; `None` if there is none.
     pub async fn get_topic(&self, named: &TopicRef) -> Result<Option<TopicStatus>, StoreError> {
         let row = self.query_opt(sql!("topics/get"), &[&named.id(), &named.name(), &COUNT_TO]).await?;
         row.map(|row| {
@@ -52,7 +55,8 @@ impl Store {
         self.query_opt(sql!("topics/update"), parameters).await?.as_ref().map(topic).transpose()
     }
 
-    /// Deletes a topic; one that has webhooks only with `force`, which takes them along.
+    /// Deletes a topic. With `force` it also deletes the topic's webhooks. Without `force` a topic
+    /// that has webhooks stays.
     pub async fn delete_topic(&self, named: &TopicRef, force: bool) -> Result<TopicDeletion, StoreError> {
         let Some(row) = self.query_opt(sql!("topics/delete"), &[&named.id(), &named.name(), &force]).await?
         else {
@@ -67,7 +71,7 @@ impl Store {
     }
 }
 
-/// A count that stopped at [`COUNT_TO`], as it is reported: up to one less, and whether there is
+/// A count that stopped at [`COUNT_TO`], as it is shown: at most one less, and whether there are
 /// more.
 pub(super) fn capped(count: i64) -> (i64, bool) {
     (count.min(COUNT_TO - 1), count >= COUNT_TO)

@@ -18,7 +18,8 @@ use crate::domain::{
     webhook::{FilterKind, Format, NewWebhook, Owed, Webhook, WebhookChanges, WebhookDeletion, WebhookState},
 };
 
-/// A statement that leaves webhooks in `w`, and what is shown of them.
+/// Joins a statement whose WITH names webhooks `w` and `webhooks/show`, which selects what is shown
+/// of them.
 macro_rules! shown {
     ($name:literal) => {
         sql!($name, "webhooks/show")
@@ -26,7 +27,7 @@ macro_rules! shown {
 }
 
 impl Store {
-    /// Subscribes a URL to a topic; `None` if there is no such topic.
+    /// Creates a webhook; `None` if there is no such topic.
     pub async fn create_webhook(
         &self,
         topic: &TopicRef,
@@ -53,7 +54,7 @@ impl Store {
         self.query_opt(shown!("webhooks/create"), parameters).await?.as_ref().map(webhook).transpose()
     }
 
-    /// A page of all webhooks, or of a topic's, by rising id.
+    /// A page of all webhooks, or of one topic's webhooks, by rising id.
     pub async fn list_webhooks(&self, topic_id: Option<i64>, page: Page) -> Result<Vec<Webhook>, StoreError> {
         let parameters: super::Parameters<'_> = &[&topic_id, &page.rising_from(), &page.limit];
         let rows = self.query(shown!("webhooks/list"), parameters).await?;
@@ -65,7 +66,7 @@ impl Store {
         self.query_opt(shown!("webhooks/get"), &[&id]).await?.as_ref().map(webhook).transpose()
     }
 
-    /// What a webhook owes.
+    /// Counts a webhook's backlog and dead letters.
     pub async fn count_webhook_owed(&self, id: i64) -> Result<Owed, StoreError> {
         let row = self.query_one(sql!("webhooks/count_owed"), &[&id, &COUNT_TO]).await?;
         let (backlog, backlog_capped) = capped(row.try_get("backlog")?);
@@ -85,7 +86,8 @@ impl Store {
         row.as_ref().map(webhook).transpose()
     }
 
-    /// Deletes a webhook and all it is owed; `None` if there is none.
+    /// Deletes a webhook, its backlog and its dead letters; `None` if there is none. Background
+    /// work deletes the rows later.
     pub async fn delete_webhook(&self, id: i64) -> Result<Option<WebhookDeletion>, StoreError> {
         let row = self.query_opt(sql!("webhooks/delete"), &[&id]).await?;
         row.map(|row| {
@@ -97,10 +99,10 @@ impl Store {
         .transpose()
     }
 
-    /// What kind of jsonpath a filter is, if it is one.
+    /// Finds out what kind of jsonpath a filter is, if it is one.
     pub async fn check_webhook_filter(&self, filter: &str) -> Result<FilterKind, StoreError> {
         let row = match self.query_one(sql!("webhooks/check_filter"), &[&filter]).await {
-            // The statement holds nothing else that could be wrong.
+            // Nothing else in the statement can fail with these codes.
             Err(error)
                 if error.sql_code().is_some_and(|code| ["22", "42", "0A", "54"].contains(&&code[..2])) =>
             {
@@ -117,7 +119,8 @@ impl Store {
     }
 }
 
-/// The changed columns as a JSON object, but for the headers, whose text must stay as it is.
+/// The changed columns as a JSON object. The headers are not in it, because their text must stay as
+/// it is.
 fn columns(changes: &WebhookChanges) -> String {
     let WebhookChanges {
         url,

@@ -1,4 +1,5 @@
-//! Workers: the session that says one lives, and the look at the others.
+//! Workers: the session that shows that a worker lives, and the statements about other workers and
+//! notifications.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,16 +11,16 @@ use uuid::Uuid;
 
 use super::{Store, connect::Purpose, error::StoreError, statement::sql};
 
-/// How many notices wait for a worker at most.
+/// The most notifications that wait for a worker. Further ones are lost.
 const NOTICES_MAX: usize = 10_000;
 
 /// How many lanes one step of a release looks at.
 const RELEASE_STEP: i32 = 5_000;
 
-/// What a worker says of itself.
+/// What a worker writes about itself.
 #[derive(Debug, Clone)]
 pub struct WorkerInfo {
-    /// The incarnation; never used twice.
+    /// The id of the incarnation. It is never used again.
     pub id: Uuid,
     /// For people: host and process.
     pub name: String,
@@ -29,21 +30,22 @@ pub struct WorkerInfo {
     pub lease: Duration,
 }
 
-/// What arrives on the LISTEN connection.
+/// A notification that the worker's session has heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     /// A message was published.
     Published(Told),
-    /// More was published than is told one by one, or somebody wrote to the channel what only they
-    /// understand.
+    /// A transaction published more messages than it named (`more`). Any other unknown payload
+    /// counts as this too.
     Wake,
     /// Webhooks or topics changed.
     Webhooks,
-    /// Another worker asks all of them to poll.
+    /// A worker tells all others to poll.
     Quiet,
 }
 
-/// A message that a notification tells of. It is a hint: whoever may connect can send one.
+/// A message that a notification named. It is only a hint: every role that may connect can send
+/// one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Told {
     /// Its id.
@@ -72,7 +74,8 @@ impl Told {
     }
 }
 
-/// A worker's own connection: it listens, and holds the lock that says the worker lives.
+/// A worker's own connection. It listens, and holds the advisory lock that shows that the worker
+/// lives.
 pub struct WorkerSession {
     client: Arc<tokio_postgres::Client>,
     worker: Uuid,
@@ -80,51 +83,52 @@ pub struct WorkerSession {
     count_waiting_publishers: tokio_postgres::Statement,
 }
 
-/// What a heartbeat was answered.
+/// The answer to a heartbeat.
 #[derive(Debug, Clone, Copy)]
 pub struct Heartbeat {
-    /// For how long publishers do not NOTIFY.
+    /// For how long publishers still do not NOTIFY because workers poll. Zero if they do NOTIFY.
     pub silent_for: Duration,
     /// The last id that was given to a message; 0 before the first.
     pub last_message_id: i64,
-    /// Whether anybody may NOTIFY; where not, workers poll always.
+    /// Whether transactions may NOTIFY (`wake.notify`). If not, workers always poll.
     pub notifies: bool,
-    /// Where nobody may NOTIFY: when a webhook or topic was changed last.
+    /// When a webhook or topic was changed last; `None` if transactions may NOTIFY.
     pub changed_at: Option<Timestamp>,
 }
 
-/// Another worker, as it looks from here.
+/// Another worker, as the database shows it.
 #[derive(Debug, Clone)]
 pub struct OtherWorker {
-    /// The incarnation.
+    /// The id of its incarnation.
     pub id: Uuid,
-    /// For people.
+    /// For people: host and process.
     pub name: String,
     /// When it last wrote its row.
     pub heartbeat_at: Timestamp,
-    /// How long that may stand still.
+    /// How long `heartbeat_at` may stand still before it is taken for hung.
     pub lease: Duration,
-    /// Whether nobody holds its lock.
+    /// Whether its advisory lock is free: its session has ended.
     pub lock_free: bool,
-    /// Whether it was taken for dead or hung already, or has stopped.
+    /// Whether it is gone: it was taken for dead or hung already, or has stopped.
     pub gone: bool,
 }
 
-/// What releasing a worker has done so far.
+/// The result of releasing a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Release {
-    /// Whether this call was the first to say that the worker is gone.
+    /// Whether this call has marked the worker gone. Otherwise it was marked before.
     pub marked: bool,
-    /// How many lanes it has made ready.
+    /// How many lanes this call has made ready.
     pub lanes: i64,
-    /// Whether nothing is left to be done: no lane was locked, and the worker's row is deleted.
+    /// Whether nothing is left to do: no lane was locked, and the worker's row is deleted.
     pub complete: bool,
 }
 
 impl Store {
-    /// Opens a worker's session: listens, takes the lock, registers, in this order.
+    /// Opens a worker's session. It listens, takes the advisory lock and registers the worker, in
+    /// this order.
     ///
-    /// Notices arrive on the channel; it closes when the connection is lost.
+    /// Notifications arrive on the channel. It closes when the connection is lost.
     pub async fn open_worker_session(
         &self,
         info: &WorkerInfo,
@@ -136,7 +140,7 @@ impl Store {
             // An error here is final: the channel closes, and the worker starts over.
             while let Some(Ok(message)) = messages.next().await {
                 let AsyncMessage::Notification(notification) = message else { continue };
-                // Where too many wait, this one is lost: it is a hint, and polls find what it told.
+                // If too many wait, this one is lost. It is only a hint: polls find the message.
                 if let Err(TrySendError::Closed(_)) = sender.try_send(Notice::parse(notification.payload())) {
                     break;
                 }
@@ -167,7 +171,7 @@ impl Store {
         Ok((WorkerSession { client, worker: info.id, heartbeat, count_waiting_publishers }, receiver))
     }
 
-    /// Looks at the other workers.
+    /// Lists all other workers.
     pub async fn watch_workers(&self, worker: Uuid) -> Result<Vec<OtherWorker>, StoreError> {
         let rows = self.query(sql!("workers/watch"), &[&worker]).await?;
         rows.iter()
@@ -185,10 +189,10 @@ impl Store {
             .collect()
     }
 
-    /// Says that a worker is gone, and makes its lanes ready, step by step. Waits for nobody: what
-    /// is locked is left, and may be claimed by anybody's sweep.
+    /// Marks a worker gone and makes its lanes ready, step by step. It waits for no lock: a locked
+    /// lane is left, and a sweep of any worker may claim it later.
     ///
-    /// The caller has made sure that this worker sends nothing any more.
+    /// The caller must have made sure that the worker sends nothing any more.
     pub async fn release_worker(&self, worker: Uuid) -> Result<Release, StoreError> {
         let marked = self.query_one(sql!("workers/mark_gone"), &[&worker]).await?.try_get(0)?;
         let (mut lanes, mut locked) = (0, 0);
@@ -215,8 +219,8 @@ impl Store {
         Ok(())
     }
 
-    /// Says whether transactions that publish NOTIFY: `auto`, `on` or `off`. Returns whether it was
-    /// another one before.
+    /// Stores whether transactions that publish NOTIFY: `auto`, `on` or `off`. Returns whether that
+    /// changed the setting.
     pub async fn set_notify(&self, notify: &str) -> Result<bool, StoreError> {
         Ok(self.execute(sql!("installation/set_notify"), &[&notify]).await? > 0)
     }
@@ -229,9 +233,11 @@ impl Store {
 }
 
 impl WorkerSession {
-    /// A round trip that says the worker lives. With a lease, its row says so as well.
+    /// Makes a round trip that shows that the worker lives. With a lease it also writes the
+    /// worker's row.
     ///
-    /// Fails with SQLSTATE 55000 where the worker is not registered, or gone.
+    /// # Errors
+    /// SQLSTATE 55000 if the worker is not registered any more ([`StoreError::is_not_registered`]).
     pub async fn heartbeat(
         &self,
         in_flight: usize,
@@ -248,8 +254,8 @@ impl WorkerSession {
         })
     }
 
-    /// Counts the publishers, of any database of the server, whose commits wait for another's
-    /// because both NOTIFY.
+    /// Counts the transactions, in all databases of the server, whose commit waits for another
+    /// transaction that sends a NOTIFY.
     pub async fn count_waiting_publishers(&self) -> Result<i64, StoreError> {
         Ok(self.client.query_one(&self.count_waiting_publishers, &[]).await?.try_get(0)?)
     }

@@ -1,12 +1,12 @@
-//! Saying the same again and again, but seldom: while the database is away, each request would say
-//! so.
+//! Limits how often the same message is logged. While the database is away, every request would log
+//! it.
 
 use std::time::{Duration, Instant};
 
-/// Between two times.
+/// The least time between two lines.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// When something was said last, and what was left out since.
+/// When a message was logged last, and how often it was left out since.
 #[derive(Debug)]
 pub(crate) struct LogThrottle {
     said: Option<Instant>,
@@ -14,12 +14,13 @@ pub(crate) struct LogThrottle {
 }
 
 impl LogThrottle {
-    /// Nothing was said yet.
+    /// The throttle of a message that was never logged.
     pub(crate) const fn new() -> Self {
         Self { said: None, left_out: 0 }
     }
 
-    /// Whether to say it now; then, how often it was left out before.
+    /// `Some` if the message may be logged now. It holds how often the message was left out since
+    /// the last time.
     pub(crate) fn say(&mut self, now: Instant) -> Option<u64> {
         if self.said.is_some_and(|said| now.duration_since(said) < EVERY) {
             self.left_out += 1;

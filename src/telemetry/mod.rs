@@ -1,9 +1,9 @@
-//! Logs: text or JSON on standard error, so that standard output belongs to what a command prints.
+//! The log: text or JSON on standard error. Standard output is for what a command prints.
 //!
-//! Logs are best effort. Nobody who logs ever waits for standard error, or fails with it. One
-//! thread writes the lines. Those it cannot write are lost and counted ([`lost_lines`]). The
-//! messages of panics go the same way. What waits at the end of the process is written if that
-//! takes no longer than [`FLUSH_LIMIT`].
+//! The log is best effort. A thread that logs never waits for standard error, and never fails
+//! because of it. One thread writes the lines. Lines that it cannot write are lost and counted
+//! ([`lost_lines`]). The messages of panics go the same way. Lines that still wait at the end of
+//! the process are written if that takes no longer than [`FLUSH_LIMIT`].
 
 mod log_throttle;
 mod output;
@@ -30,18 +30,17 @@ pub use self::{
 };
 use crate::config::{LogConfig, LogFormat};
 
-/// Libraries that report at `info` what is no news to an operator. `log.level` may name them to
-/// hear more.
+/// Libraries whose lines at `info` do not help an operator. `log.level` may name them to show more.
 const QUIET: &str = "refinery_core=warn,tokio_postgres=warn";
 
 /// How long the end of a process waits for lines that are not written yet, at most.
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long a thread that panics waits for its message to be written, at most. A second panic may
-/// end the process at once, and the message with it.
+/// end the process at once. Then the message would be lost.
 const PANIC_LIMIT: Duration = Duration::from_millis(100);
 
-/// Standard error. `None` where its thread could not be started.
+/// Standard error. `None` if its thread could not be started.
 static STDERR: OnceLock<Option<Sink>> = OnceLock::new();
 
 thread_local! {
@@ -66,26 +65,29 @@ pub enum TelemetryError {
 /// `log.level`.
 ///
 /// A second call changes nothing.
+///
+/// # Errors
+/// [`TelemetryError::Filter`] if the filter cannot be parsed.
 pub fn start(config: &LogConfig, rust_log: Option<&str>) -> Result<(), TelemetryError> {
     let filter = filter(config, rust_log)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| LogWriter)
-        // Its own errors would be written to standard error at once.
+        // Otherwise its own errors would go to standard error directly.
         .log_internal_errors(false);
     let started = match config.format {
         LogFormat::Text => builder.with_ansi(stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
     };
-    // Fails only where somebody else logs already, as in tests.
+    // Fails only if another subscriber is set already, as in tests.
     if started.is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
     Ok(())
 }
 
-/// Says why the process ends, on standard error, behind all that was logged. Best effort, as the
-/// log, but there is always room for it in the queue.
+/// Writes a line to standard error, after everything that was logged: the reason why the process
+/// ends. It is best effort, as the log, but the queue always has room for it.
 pub fn say(line: &str) {
     let line = format!("{line}\n").into_bytes();
     match standard_error() {
@@ -106,7 +108,7 @@ pub fn lost_lines() -> u64 {
 #[derive(Debug)]
 pub struct FlushAtEnd(());
 
-/// Gives the guard that writes what waits when it is dropped, also by a panic.
+/// The guard for the end of `main`. It also works if a panic drops it.
 pub fn flush_at_end() -> FlushAtEnd {
     FlushAtEnd(())
 }
@@ -119,7 +121,8 @@ impl Drop for FlushAtEnd {
     }
 }
 
-/// An output of this process without the lock of the standard library. Others might wait for that.
+/// An output of this process without the lock of the standard library. Other threads might wait for
+/// that lock.
 pub(crate) fn unlocked(output: &impl AsFd) -> io::Result<File> {
     Ok(output.as_fd().try_clone_to_owned()?.into())
 }
@@ -129,14 +132,15 @@ fn standard_error() -> Option<&'static Sink> {
     STDERR.get_or_init(|| start().ok()).as_ref()
 }
 
-/// The line that says how many lines were lost, in the log's format. Empty if warnings are hidden.
+/// The line that says how many lines were lost, in the log's format. It is empty if warnings are
+/// hidden.
 fn lost_lines_line(lost: u64) -> Vec<u8> {
     COLLECTED.set(Some(Vec::new()));
     tracing::warn!(lines = lost, "log lines were lost: standard error did not take them in time, or at all");
     COLLECTED.take().unwrap_or_default()
 }
 
-/// Takes one line a call from the subscriber.
+/// Gets one line in each call from the subscriber.
 struct LogWriter;
 
 impl Write for LogWriter {
@@ -144,7 +148,7 @@ impl Write for LogWriter {
         let collect = |collected: &RefCell<Option<Vec<u8>>>| {
             collected.borrow_mut().as_mut().map(|collected| collected.extend_from_slice(line)).is_some()
         };
-        // A thread that is just ending collects nothing.
+        // A thread that is ending collects nothing.
         let collected = COLLECTED.try_with(collect).unwrap_or(false);
         if !collected && let Some(sink) = standard_error() {
             sink.push(line.to_vec());
@@ -157,7 +161,7 @@ impl Write for LogWriter {
     }
 }
 
-/// Logs a panic; says it without the log where that hides errors.
+/// Logs a panic. If the log hides errors, the message is written without the log.
 fn log_panic(panic: &panic::PanicHookInfo<'_>) {
     let message = panic.payload_as_str().unwrap_or("no message");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -222,7 +226,7 @@ mod tests {
         assert!(error.starts_with("RUST_LOG: "), "{error}");
     }
 
-    /// Set in the child of the test: a hook belongs to the whole process.
+    /// It is set in a child process of the test, because a panic hook belongs to the whole process.
     const CHILD: &str = "PGTOPIC_TEST_PANIC";
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a command says on standard output.
+//! What a command writes to standard output.
 
 use std::{
     io::{Write, stdout},
@@ -7,17 +7,17 @@ use std::{
 
 use super::{FLUSH_LIMIT, Sink, unlocked};
 
-/// Standard output for [`show_line`]. `None` where its thread could not be started.
+/// Standard output for [`show_line`]. `None` if its thread could not be started.
 static SHOWN: OnceLock<Option<Sink>> = OnceLock::new();
 
-/// Prints a line of a command that ends by itself. Every line arrives, so a slow reader holds the
-/// command up. A reader that went away (`pgtopic … | head`) is no reason to fail.
+/// Prints a line of a command that ends by itself. Every line arrives, so a slow reader holds up
+/// the command. If the reader has gone (`pgtopic … | head`), that is not an error.
 pub fn print_line(line: &str) {
     let _ = writeln!(stdout(), "{line}");
 }
 
-/// Shows a line of a command that runs on. A reader that is slow, or reads nothing, holds nobody up
-/// and loses lines.
+/// Shows a line of a command that keeps running. A slow reader does not hold up the command. It
+/// loses lines.
 pub fn show_line(line: &str) {
     let lost = |lost| format!("  … {lost} lines are not shown …\n").into_bytes();
     let start = || Sink::start("output", unlocked(&stdout())?, lost);

@@ -1,12 +1,12 @@
 //! Lines for a pipe, a file or a terminal that may be slow, full or gone.
 //!
-//! Whoever hands over a line never waits for the other side, and never fails. One thread writes the
+//! Handing over a line never waits for the other side, and never fails. One thread writes the
 //! lines. A line is lost if the queue is full, or if writing it fails. Lost lines are counted. As
-//! soon as a line can be written again, another one says how many were lost.
+//! soon as a line can be written again, another line says how many were lost.
 //!
 //! The crate `tracing-appender` does a part of this. It does not count lines that could not be
 //! written, and it bounds lines but not bytes. At the end of a process with a full queue it prints
-//! to standard output. That waits for ever where both outputs are the same pipe.
+//! to standard output. That waits for ever if both outputs are the same pipe.
 
 use std::{
     collections::VecDeque,
@@ -26,13 +26,13 @@ pub const QUEUE_LINES: usize = 8192;
 /// How many bytes the waiting lines have, at most. A line that does not fit is lost.
 pub const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Between two lines that say how many were lost, at least.
+/// The least time between two lines that say how many were lost.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A pipe that cannot take a byte now, and says so instead of waiting, is asked again after this.
+/// How long to wait before the next try, if a non-blocking pipe cannot take a byte now.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Gives the line that says how many lines were lost, its end included. May be empty.
+/// Makes the line that says how many lines were lost, its end included. The line may be empty.
 type Tell = Box<dyn FnMut(u64) -> Vec<u8> + Send>;
 
 /// Where lines are handed over. The thread behind it lives as long as the process.
@@ -40,9 +40,9 @@ pub(crate) struct Sink(Arc<Shared>);
 
 struct Shared {
     queue: Mutex<Queue>,
-    /// There is something to do for the thread.
+    /// Wakes the thread: there is something to do.
     wanted: Condvar,
-    /// The thread has done all there was.
+    /// Signals that the thread has nothing left to do.
     idle: Condvar,
     lost: AtomicU64,
 }
@@ -51,9 +51,10 @@ struct Shared {
 struct Queue {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// The thread is writing.
+    /// Whether the thread is writing.
     busy: bool,
-    /// What was lost is to be told behind the lines, whenever it was told last.
+    /// Whether the loss is to be reported after the waiting lines, even if it was reported just
+    /// before.
     tell_now: bool,
 }
 
@@ -84,13 +85,14 @@ impl Sink {
         Ok(Self(shared))
     }
 
-    /// Hands over a line, its end included. Without room it is lost.
+    /// Hands over a line, its end included. If the queue has no room, the line is lost.
     pub(crate) fn push(&self, line: Vec<u8>) {
         let queue = self.0.lock();
         if queue.lines.len() < QUEUE_LINES && queue.bytes + line.len() <= QUEUE_BYTES {
             self.0.add(queue, line);
         } else {
-            // Under the lock, so that a thread that is about to wait does not miss it.
+            // This is done under the lock, so that the thread does not miss it when it is about to
+            // wait.
             self.0.lost.fetch_add(1, Relaxed);
             drop(queue);
             self.0.wanted.notify_one();
@@ -102,7 +104,8 @@ impl Sink {
         self.0.add(self.0.lock(), line);
     }
 
-    /// Waits until everything is written or lost, and the losses are told; not longer than `limit`.
+    /// Waits until everything is written or lost, and the loss is reported, but not longer than
+    /// `limit`.
     pub(crate) fn flush(&self, limit: Duration) {
         let mut queue = self.0.lock();
         queue.tell_now = true;
@@ -118,7 +121,7 @@ impl Sink {
 }
 
 impl Shared {
-    /// Nothing that holds the lock can panic half-way.
+    /// Locks the queue. A poisoned lock is fine: no holder can panic in the middle of a change.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -136,14 +139,14 @@ struct Worker<W> {
     shared: Arc<Shared>,
     writer: W,
     tell: Tell,
-    /// A part of a line was written before an error: its end is missing.
+    /// Whether only a part of a line was written before an error, so that its end is missing.
     broken_off: bool,
-    /// The last line could not be written.
+    /// Whether the last line could not be written.
     failing: bool,
-    /// How many lost lines were told.
+    /// How many lost lines were reported.
     told: u64,
     told_at: Option<Instant>,
-    /// Losses are told from then on.
+    /// From this instant on a loss may be reported.
     tell_at: Instant,
 }
 
@@ -197,7 +200,8 @@ impl<W: Write> Worker<W> {
             self.failing = true;
             self.shared.lost.fetch_add(1, Relaxed);
         } else if mem::take(&mut self.failing) {
-            // Lines can be written again. What was lost is told at once, or when it may be.
+            // Lines can be written again. The loss is reported at once, or when the next report is
+            // allowed.
             self.tell_at = self.told_at.map_or_else(Instant::now, |told_at| told_at + REPORT_INTERVAL);
         }
     }
@@ -247,10 +251,11 @@ mod tests {
 
     use super::*;
 
-    /// No test comes near it, except where something is wrong.
+    /// No test reaches it, unless something is wrong.
     const LIMIT: Duration = Duration::from_secs(30);
 
-    /// Each write waits for a word: how many bytes it takes, or the error it ends with.
+    /// A writer whose writes wait for a word of the test: how many bytes to take, or which error to
+    /// give.
     struct Gate {
         asked: Sender<()>,
         words: Receiver<io::Result<usize>>,
@@ -260,7 +265,7 @@ mod tests {
     impl Write for Gate {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.asked.send(()).map_err(|_| ErrorKind::BrokenPipe)?;
-            // Once the test lets go, everything is taken.
+            // Once the test has dropped its sender, everything is taken.
             let taken = self.words.recv().unwrap_or(Ok(usize::MAX))?.min(bytes.len());
             self.written.send(bytes[..taken].to_vec()).map_err(|_| ErrorKind::BrokenPipe)?;
             Ok(taken)
@@ -273,7 +278,7 @@ mod tests {
 
     struct Gated {
         sink: Sink,
-        /// One for each write that has begun.
+        /// Gets one item for each write that has begun.
         asked: Receiver<()>,
         words: Option<Sender<io::Result<usize>>>,
         written: Receiver<Vec<u8>>,
@@ -295,7 +300,7 @@ mod tests {
             self.words.as_ref().unwrap().send(word).unwrap();
         }
 
-        /// Everything is taken from now on; gives all that was ever written.
+        /// From now on everything is taken. Returns everything that was ever written.
         fn open(&mut self) -> String {
             self.words = None;
             self.sink.flush(LIMIT);
@@ -342,7 +347,7 @@ mod tests {
         gated.sink.push(vec![b'\n'; QUEUE_BYTES]);
         gated.sink.push(vec![b'\n'; QUEUE_BYTES]);
         gated.sink.push(vec![b'\n'; QUEUE_BYTES]);
-        // The thread is just saying that the first was lost; the second waits.
+        // The thread is just reporting that the first line was lost. The second one waits.
         assert_eq!(gated.sink.lost(), 3);
         gated.sink.push_always(b"last\n".to_vec());
         assert!(gated.open().contains("\nlast\n"));
@@ -351,7 +356,7 @@ mod tests {
     #[test]
     fn lines_that_cannot_be_written_are_lost_and_told_when_the_next_one_is_written() {
         let mut gated = Gated::new();
-        // The line, what was lost, the next two lines.
+        // The first line, the report of the loss, the next two lines.
         for _ in 0..4 {
             gated.answer(full());
         }
@@ -394,7 +399,7 @@ mod tests {
         gated.push("b");
         gated.answer(Ok(usize::MAX));
         gated.push("c");
-        // Nothing is told between: that was just done.
+        // Nothing is reported in between: the last report was just before.
         assert_eq!(gated.written.recv_timeout(LIMIT).unwrap(), b"c\n");
         assert_eq!(gated.open(), "lost 1\n");
     }

@@ -1,4 +1,4 @@
-//! Dead letters.
+//! The bodies and queries of dead letters.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::PageQuery;
 use crate::domain::dead_letter;
 
-/// Which dead letters are wanted, and which page of them.
+/// Which dead letters to list, and which page.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -16,21 +16,21 @@ pub(crate) struct DeadLettersQuery {
     topic: Option<String>,
     /// Only dead letters of this webhook.
     webhook_id: Option<i64>,
-    /// Items on the page at most, 1 to 1000; 100 unless given.
+    /// The most items on the page, 1 to 1000; 100 unless given.
     limit: Option<i64>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     after: Option<i64>,
 }
 
 impl DeadLettersQuery {
-    /// What it asks for: the filter, and the page.
+    /// The filter, and the page.
     pub(crate) fn into_parts(self) -> (CountQuery, PageQuery) {
         let Self { topic, webhook_id, limit, after } = self;
         (CountQuery { topic, webhook_id }, PageQuery { limit, after })
     }
 }
 
-/// Which dead letters are counted.
+/// Which dead letters to count.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -44,7 +44,7 @@ pub(crate) struct CountQuery {
 /// How many dead letters there are.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct DeadLetterCount {
-    /// Exactly.
+    /// The exact number.
     pub(crate) count: i64,
 }
 
@@ -54,7 +54,7 @@ words! {
     Reason of dead_letter::Reason {
         /// It used up its attempts.
         AttemptsExhausted,
-        /// Its message is gone.
+        /// Its message was deleted before it was delivered.
         MessageMissing,
     }
 }
@@ -64,19 +64,19 @@ words! {
 pub(crate) struct DeadLetter {
     /// Its id.
     id: i64,
-    /// The webhook that did not take it.
+    /// The webhook that it was owed to.
     webhook_id: i64,
     /// The topic's name.
     topic: String,
-    /// The message.
+    /// The id of the message.
     message_id: i64,
-    /// The message's partition key; null where the message is gone.
+    /// The partition key. It stays if the message is deleted.
     partition_key: Option<String>,
     /// Why it was given up.
     reason: Reason,
-    /// Attempts that were made.
+    /// How many attempts were made.
     attempts: i32,
-    /// Why the last of them failed.
+    /// Why the last attempt failed, or that the message was deleted.
     last_error: Option<String>,
     /// When it was given up.
     created_at: Timestamp,
@@ -109,16 +109,16 @@ impl From<dead_letter::DeadLetter> for DeadLetter {
     }
 }
 
-/// A dead letter with what it would have said.
+/// A dead letter with the payload and the headers of its message.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct DeadLetterDetail {
     /// The dead letter.
     #[serde(flatten)]
     dead_letter: DeadLetter,
-    /// The message's payload, byte for byte; null where the message is gone.
+    /// The message's payload, byte for byte; null if the message was deleted.
     #[schema(value_type = serde_json::Value)]
     payload: Option<Box<RawValue>>,
-    /// The message's own headers.
+    /// The message's own headers; null if it has none, or was deleted.
     #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
     headers: Option<Box<RawValue>>,
 }

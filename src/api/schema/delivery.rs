@@ -1,4 +1,4 @@
-//! Deliveries and attempts.
+//! The bodies and queries of deliveries and attempts.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,39 +7,40 @@ use super::PageQuery;
 use crate::domain::{attempt, delivery};
 
 words! {
-    /// Where a delivery stands.
+    /// The status of a delivery.
     #[serde(rename_all = "snake_case")]
     DeliveryStatus of delivery::DeliveryStatus {
-        /// Owed: next in its lane without a failure yet, or waiting behind others.
+        /// Owed. It is the head of its lane and no attempt failed yet, or it waits behind the head.
         Pending,
-        /// Owed, and the head of a lane that has failed at least once.
+        /// Owed. It is the head of its lane, and at least one attempt failed.
         Retrying,
-        /// Owed, in a lane that an operator must start again.
+        /// Owed. Its lane is halted until an operator restarts it.
         Halted,
-        /// Accepted by the receiver.
+        /// Accepted by the receiver, as the attempt log says. The log keeps attempts for 30 days.
+        /// After that the delivery is not shown any more.
         Delivered,
-        /// In the dead letters.
+        /// A dead letter.
         Dead,
     }
 }
 
-/// Which deliveries of a webhook are wanted, and which page of them.
+/// Which deliveries of a webhook to list, and which page.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeliveriesQuery {
-    /// Only deliveries that stand here.
+    /// Only deliveries with this status.
     status: Option<DeliveryStatus>,
     /// Only deliveries of this partition.
     partition_key: Option<String>,
-    /// Items on the page at most, 1 to 1000; 100 unless given.
+    /// The most items on the page, 1 to 1000; 100 unless given.
     limit: Option<i64>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     after: Option<i64>,
 }
 
 impl DeliveriesQuery {
-    /// What it asks for: the filter, and the page.
+    /// The filter, and the page.
     pub(crate) fn into_parts(self) -> (delivery::DeliveryFilter, PageQuery) {
         let Self { status, partition_key, limit, after } = self;
         let filter = delivery::DeliveryFilter { status: status.map(Into::into), partition_key };
@@ -47,26 +48,27 @@ impl DeliveriesQuery {
     }
 }
 
-/// One message and what one webhook made of it.
+/// The delivery of one message to one webhook.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct Delivery {
-    /// The message.
+    /// The id of the message.
     message_id: i64,
     /// Its partition key.
     partition_key: String,
-    /// Where it stands.
+    /// Its status.
     status: DeliveryStatus,
-    /// Requests made for it.
+    /// How many requests were made for it, as the dead letter or the attempt log says.
     attempts: i64,
-    /// The HTTP status of the last of them, where an answer came.
+    /// The HTTP status of the last attempt, if an answer came.
     last_status_code: Option<i16>,
-    /// Why the last of them failed.
+    /// Why the last attempt failed.
     last_error: Option<String>,
-    /// When it is tried next, if it is the head of its lane and not in flight.
+    /// When it is tried next. Null unless it is the head of its lane, and the lane is neither
+    /// claimed nor halted.
     next_attempt_at: Option<Timestamp>,
     /// When the message was published.
     created_at: Timestamp,
-    /// When it was accepted or became a dead letter.
+    /// When it was accepted or became a dead letter; null while it is owed.
     settled_at: Option<Timestamp>,
 }
 
@@ -98,63 +100,64 @@ impl From<delivery::Delivery> for Delivery {
 }
 
 words! {
-    /// How a request ended.
+    /// How an attempt ended.
     #[serde(rename_all = "lowercase")]
     Outcome of attempt::Outcome {
         /// The receiver answered 2xx.
         Accepted,
-        /// Anything else.
+        /// Every other answer, or no whole answer.
         Failed,
-        /// The receiver answered 410 Gone.
+        /// The receiver answered 410 Gone: the webhook is disabled, and its backlog is kept.
         Gone,
     }
 }
 
 words! {
-    /// What kind of failure ended a request.
+    /// The kind of failure that ended an attempt.
     #[serde(rename_all = "lowercase")]
     ErrorClass of attempt::ErrorClass {
         /// The host's name did not resolve.
         Dns,
-        /// No address could be connected to.
+        /// No TCP connection could be made to any address.
         Connect,
         /// The TLS handshake failed, or the certificate is not trusted.
         Tls,
-        /// The address may not be reached.
+        /// The address guard refused the address: it is not public, and `delivery.allow_networks`
+        /// does not contain it.
         Forbidden,
-        /// The request took longer than the webhook's timeout.
+        /// The request took longer than the webhook's timeout, the answer's body included.
         Timeout,
-        /// The receiver answered with a status outside 2xx.
+        /// The receiver answered with a status outside 2xx and 3xx.
         Status,
         /// The receiver answered with a redirect, which is never followed.
         Redirect,
         /// The connection broke, or the answer was not HTTP.
         Protocol,
-        /// The request could not be built.
+        /// No request could be made from the webhook's settings and the messages. Nothing was sent.
         Request,
     }
 }
 
-/// A request that was made, from the log.
+/// An attempt, as the attempt log holds it.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct AttemptRecord {
-    /// 1 is the first.
+    /// Its number; 1 is the first.
     attempt: i32,
     /// How it ended.
     outcome: Outcome,
-    /// The HTTP status, where an answer came.
+    /// The HTTP status, if an answer came.
     status_code: Option<i16>,
-    /// The kind of failure; null where it was accepted.
+    /// The kind of failure; null if it was accepted.
     error_class: Option<ErrorClass>,
-    /// Why it failed.
+    /// Why it failed; null if it was accepted.
     error: Option<String>,
-    /// From the start of the request to the end of the answer.
+    /// How long it took, in milliseconds.
     duration_ms: f64,
-    /// The first 2 KiB of the answer to a failed attempt.
+    /// The first 2 KiB of the answer's body, if the attempt failed.
     response_excerpt: Option<String>,
-    /// The worker that made it.
+    /// The incarnation of the worker that made it.
     worker_id: uuid::Uuid,
-    /// When it was made.
+    /// When it began.
     attempted_at: Timestamp,
 }
 

@@ -1,4 +1,4 @@
-//! Messages.
+//! The bodies of messages.
 
 use std::collections::BTreeMap;
 
@@ -13,18 +13,18 @@ use crate::domain::{delivery, message};
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewMessage {
-    /// Any JSON value. Its very bytes are signed and sent.
+    /// Any JSON value. Its exact bytes are signed and sent.
     #[schema(value_type = serde_json::Value, examples(json!({"event": "order.created", "order": 17})))]
     payload: Box<RawValue>,
-    /// Messages with one key stay in order; `default` unless given.
+    /// Messages with the same key stay in order. 1 to 1024 bytes; `default` unless given.
     #[serde(default)]
     #[schema(examples("user-42"))]
     partition_key: Option<String>,
-    /// Headers sent with the message: at most 64, of at most 8192 bytes as JSON.
+    /// Headers sent with the message: at most 64, and at most 8192 bytes as JSON.
     #[serde(default)]
     headers: Option<BTreeMap<String, String>>,
-    /// Publishing again with a key that was used in this topic publishes nothing and answers the
-    /// first id.
+    /// 1 to 255 bytes. Publishing again with the same key in the same topic publishes nothing, and
+    /// gives the id of the first message.
     #[serde(default)]
     idempotency_key: Option<String>,
 }
@@ -44,14 +44,14 @@ pub(crate) struct Batch {
     pub(crate) messages: Vec<NewMessage>,
 }
 
-/// What a publisher is told.
+/// The answer to a publisher.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct Published {
     /// The message's id.
     id: i64,
     /// The topic's name.
     topic: String,
-    /// The partition it stands in.
+    /// Its partition key.
     partition_key: String,
     /// When it was published.
     created_at: Timestamp,
@@ -59,17 +59,17 @@ pub(crate) struct Published {
 
 impl From<message::Published> for Published {
     fn from(published: message::Published) -> Self {
-        // The status of the answer says whether it was published before.
+        // The status of the answer says whether it was published before: 200 or 201.
         let message::Published { id, topic, partition_key, created_at, repeated: _ } = published;
         Self { id, topic, partition_key, created_at }
     }
 }
 
-/// The messages of a batch.
+/// The messages of a published batch.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct PublishedBatch {
-    /// Their ids, in the order of the request; an earlier message's where an idempotency key was
-    /// used before.
+    /// Their ids, in the order of the request. If an idempotency key was used before, the id is
+    /// that of the first message with the key.
     pub(crate) ids: Vec<i64>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct MessageSummary {
     id: i64,
     /// Its partition key.
     partition_key: String,
-    /// The idempotency key it was published with.
+    /// The idempotency key that it was published with.
     idempotency_key: Option<String>,
     /// When it was published.
     created_at: Timestamp,
@@ -93,7 +93,7 @@ impl From<message::MessageSummary> for MessageSummary {
     }
 }
 
-/// A message with everything known of it.
+/// A message with its payload and its deliveries.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct MessageStatus {
     /// Its id.
@@ -102,7 +102,7 @@ pub(crate) struct MessageStatus {
     topic: String,
     /// Its partition key.
     partition_key: String,
-    /// The idempotency key it was published with.
+    /// The idempotency key that it was published with.
     idempotency_key: Option<String>,
     /// When it was published.
     created_at: Timestamp,
@@ -112,7 +112,7 @@ pub(crate) struct MessageStatus {
     /// The message's own headers.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     headers: Option<Box<RawValue>>,
-    /// Where it stands with each webhook that was, or is, owed it; at most 1000.
+    /// One delivery for each webhook that is or was owed the message; at most 1000.
     deliveries: Vec<MessageDelivery>,
 }
 
@@ -133,14 +133,14 @@ impl From<message::MessageStatus> for MessageStatus {
     }
 }
 
-/// One webhook and what it made of one message.
+/// The delivery of a message to one webhook.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct MessageDelivery {
-    /// The webhook.
+    /// The id of the webhook.
     webhook_id: i64,
-    /// Where it stands.
+    /// Its status.
     status: DeliveryStatus,
-    /// Requests made for it.
+    /// How many requests were made for it, as the dead letter or the attempt log says.
     attempts: i64,
 }
 

@@ -1,9 +1,10 @@
-//! The JSON that goes in and out: every body and every query, with its description.
+//! The JSON that goes in and out: every body and every query string, with its description.
 //!
-//! Types here have the names of the words in [`crate::domain`] that they stand for, and turn into
-//! them or come from them. A field that the one has and the other lacks does not compile.
+//! A type here has the name of the type in [`crate::domain`] that it stands for. It is converted
+//! into that type or from it. If one of the two has a field that the other lacks, the conversion
+//! does not compile.
 
-/// An enumeration of `domain`, as the words of JSON.
+/// An enumeration of `domain`, written as words in JSON.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident of $domain:ty { $($(#[$about:meta])* $variant:ident),+ $(,)? }) => {
         #[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
@@ -42,8 +43,8 @@ use serde::{Deserialize, Deserializer};
 
 pub(super) use self::{dead_letter::*, delivery::*, message::*, page::*, topic::*, webhook::*};
 
-/// Tells a field that is null (`Some(None)`) from one that is left out (`None`, by
-/// `#[serde(default)]`).
+/// Reads a field that may be null. A null is `Some(None)`; a field that is left out is `None`,
+/// because of `#[serde(default)]`.
 #[expect(clippy::option_option, reason = "three cases: left out, null, a value")]
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(field).map(Some)

@@ -4,19 +4,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{page, violation::Violations};
 
-/// Which page of a list is wanted, as the query string says it.
+/// Which page of a list to give, as the query string says it.
 #[derive(Debug, Clone, Copy, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
-    /// Items on the page at most, 1 to 1000; 100 unless given.
+    /// The most items on the page, 1 to 1000; 100 unless given.
     pub(crate) limit: Option<i64>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     pub(crate) after: Option<i64>,
 }
 
 impl PageQuery {
-    /// The page, if the limit is one.
+    /// The page.
+    ///
+    /// # Errors
+    /// A violation of `limit` if it is not 1 to 1000.
     pub(crate) fn page(self) -> Result<page::Page, Violations> {
         page::Page::new(self.limit, self.after)
     }
@@ -25,10 +28,11 @@ impl PageQuery {
 /// A page, and where the next one begins.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct Items<T> {
-    /// What is on the page.
+    /// The items of the page.
     items: Vec<T>,
-    /// Give this as `after` for the next page; null ends the list. A page may be short, or even
-    /// empty, and not the last: the server looks at a bounded number of rows for each.
+    /// Give this as `after` to get the next page. Null means that this page is the last. A page may
+    /// be short or even empty and still not be the last, because the server looks at a limited
+    /// number of rows for each page.
     next: Option<i64>,
 }
 

@@ -1,4 +1,4 @@
-//! Topics.
+//! The bodies and queries of topics.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ words! {
         /// Messages with the same partition key are delivered in commit order.
         #[default]
         Partition,
-        /// Every message stands alone and is its own lane.
+        /// Messages have no order. Each one is a lane of its own.
         None,
     }
 }
@@ -23,13 +23,14 @@ words! {
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewTopic {
-    /// 1 to 255 of `[A-Za-z0-9._-]`, not all digits.
+    /// 1 to 255 characters of `[A-Za-z0-9._-]`, not all digits.
     #[schema(examples("orders"))]
     name: String,
     /// Whether partitions are kept in order. Never changes.
     #[serde(default)]
     ordering: Ordering,
-    /// How long messages that nobody is owed any more are kept; null keeps them.
+    /// How long messages are kept, in seconds since they were published; 1 to 3162240000. A message
+    /// that is owed or a dead letter is kept longer. Null keeps all messages.
     #[serde(default)]
     retention_seconds: Option<i64>,
 }
@@ -40,12 +41,13 @@ impl From<NewTopic> for topic::NewTopic {
     }
 }
 
-/// What may change about a topic. What is left out stays as it is.
+/// Changes of a topic. A field that is left out stays as it is.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::option_option, reason = "three cases: left out, null, a value")]
 pub(crate) struct TopicChanges {
-    /// How long messages that nobody is owed any more are kept; null keeps them.
+    /// How long messages are kept, in seconds since they were published; 1 to 3162240000. A message
+    /// that is owed or a dead letter is kept longer. Null keeps all messages.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i64>)]
     retention_seconds: Option<Option<i64>>,
@@ -60,7 +62,7 @@ impl From<TopicChanges> for topic::TopicChanges {
     }
 }
 
-/// A topic as its operators see it.
+/// A topic as operators see it.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct Topic {
     /// Its id.
@@ -69,7 +71,8 @@ pub(crate) struct Topic {
     name: String,
     /// Whether partitions are kept in order.
     ordering: Ordering,
-    /// How long messages that nobody is owed any more are kept; null keeps them.
+    /// How long messages are kept, in seconds since they were published. A message that is owed or
+    /// a dead letter is kept longer. Null keeps all messages.
     retention_seconds: Option<i64>,
     /// A paused topic refuses messages.
     paused: bool,
@@ -84,15 +87,15 @@ impl From<topic::Topic> for Topic {
     }
 }
 
-/// A topic and what it owes.
+/// A topic and its backlog.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct TopicStatus {
     /// The topic.
     #[serde(flatten)]
     topic: Topic,
-    /// Deliveries that are still owed, over all its webhooks. Exact up to 10000.
+    /// How many deliveries are still owed, over all its webhooks. Exact up to 10000.
     backlog: i64,
-    /// There are more than `backlog` says.
+    /// Whether there are more than `backlog` says.
     backlog_capped: bool,
 }
 
@@ -102,24 +105,24 @@ impl From<topic::TopicStatus> for TopicStatus {
     }
 }
 
-/// Which topic is deleted.
+/// How to delete a topic.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeleteTopicQuery {
-    /// Delete the topic's webhooks as well, with all they are owed.
+    /// Delete the topic's webhooks too, with their backlogs and dead letters.
     #[serde(default)]
     pub(crate) force: bool,
 }
 
-/// What came of deleting a topic.
+/// What was deleted with a topic.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct DeletedTopic {
     /// Always true.
     deleted: bool,
-    /// Webhooks that went with it.
+    /// How many webhooks were deleted with it.
     webhooks: i64,
-    /// Deliveries that nobody will make.
+    /// How many deliveries were still owed and are dropped.
     dropped_deliveries: i64,
 }
 

@@ -1,4 +1,4 @@
-//! Webhooks.
+//! The bodies of webhooks.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,14 @@ use crate::{
 };
 
 words! {
-    /// What the body of a request is made of.
+    /// The format of a request's body.
     #[derive(Default)]
     #[serde(rename_all = "lowercase")]
     Format of webhook::Format {
-        /// The payload's exact bytes.
+        /// The payload, byte for byte.
         #[default]
         Raw,
-        /// `{id, topic, partition_key, created_at, payload}`.
+        /// A JSON object: `{id, topic, partition_key, created_at, payload}`.
         Envelope,
         /// `CloudEvents` 1.0, structured JSON.
         CloudEvents,
@@ -35,79 +35,79 @@ words! {
         /// The head moves to the dead letters and the lane goes on.
         #[default]
         DeadLetter,
-        /// The lane stops until an operator retries, skips or discards its head.
+        /// The lane halts until an operator acts.
         Halt,
     }
 }
 
 words! {
-    /// Whether a webhook is sent to yet.
+    /// Whether the lanes of a webhook may be claimed yet.
     #[serde(rename_all = "lowercase")]
     WebhookState of webhook::WebhookState {
-        /// It is owed messages, and not sent to yet.
+        /// Messages are fanned out to it. Its lanes are not claimed yet.
         Starting,
-        /// It is owed messages, and sent to.
+        /// Messages are fanned out to it, and its lanes are claimed.
         Active,
     }
 }
 
-/// A webhook to be created. A policy field that is left out or null means the worker's `delivery`
-/// default.
-///
-/// No `Debug`: headers may hold credentials.
+/// A webhook to be created. A policy field that is left out or null means the worker's default.
+// No `Debug`: headers may hold credentials.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewWebhook {
-    /// The topic's name, or its id. Either this or `topic_id`.
+    /// The topic's name, or its id as text. Give either this or `topic_id`.
     #[serde(default)]
     #[schema(examples("orders"))]
     topic: Option<String>,
-    /// The topic's id. Either this or `topic`.
+    /// The topic's id. Give either this or `topic`.
     #[serde(default)]
     topic_id: Option<i64>,
     /// Where requests go.
     #[schema(examples("https://example.com/hooks/orders"))]
     url: String,
-    /// Signing secret (`whsec_` and base64); generated unless given.
+    /// The signing secret: `whsec_` and the base64 of 24 to 64 bytes. Generated unless given.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     secret: Option<SecretString>,
-    /// Headers sent with every request: at most 64, of at most 8192 bytes as JSON.
+    /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON.
     #[serde(default)]
     headers: Option<BTreeMap<String, String>>,
-    /// A jsonpath predicate: only messages whose payload it is true for are sent.
+    /// A jsonpath predicate of 1 to 4096 bytes. A message is owed only if the predicate is true for
+    /// its payload, or cannot be evaluated. Without a filter every message is owed.
     #[serde(default)]
     #[schema(examples("$.event == \"order.created\""))]
     filter: Option<String>,
-    /// What the body of a request is made of.
+    /// The format of a request's body.
     #[serde(default)]
     format: Format,
-    /// Consecutive messages of a lane that one request may carry, 1 to 1000; more than 1 sends a
-    /// JSON array.
+    /// How many consecutive messages of a lane one request may carry, 1 to 1000; 1 unless given.
+    /// More than 1 sends a JSON array.
     #[serde(default)]
     batch_size: Option<i32>,
-    /// Attempts before the dead letter, 1 to 1000.
+    /// How many attempts are made before a delivery is given up, the first one included; 1 to 1000.
     #[serde(default)]
     max_retries: Option<i32>,
-    /// The delay after the n-th failure is this to the power of n, in seconds; 1 to 100.
+    /// The back-off: the delay after the n-th failure is this number to the power of n, in seconds;
+    /// 1 to 100.
     #[serde(default)]
     backoff_factor: Option<f64>,
-    /// Cap of one delay, in seconds; 1 to 2592000.
+    /// The longest delay, in seconds; 1 to 2592000.
     #[serde(default)]
     max_backoff_seconds: Option<i32>,
-    /// One request, body included, in seconds; 1 to 600.
+    /// How long one request may take, the answer's body included, in seconds; 1 to 600.
     #[serde(default)]
     timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
     #[serde(default)]
     on_exhausted: OnExhausted,
-    /// Lanes in flight at once in one worker, 1 to 10000.
+    /// How many lanes each worker may have in flight at once; 1 to 10000.
     #[serde(default)]
     max_in_flight: Option<i32>,
-    /// Requests a second at most, in each worker; 0.001 to 1000000.
+    /// How many requests a second each worker may send; 0.001 to 1000000. No limit unless given.
     #[serde(default)]
     rate_limit_per_second: Option<f64>,
-    /// Known, and refused by name: a webhook gets what is published after it.
+    /// Always refused: a webhook is owed only messages that are published after it was created.
     #[serde(default)]
     #[schema(ignore)]
     start_from: Option<IgnoredAny>,
@@ -136,9 +136,9 @@ impl From<NewWebhook> for webhook::NewWebhook {
     }
 }
 
-/// What may change about a webhook. What is left out stays as it is; null returns to the default.
-///
-/// No `Debug`: headers may hold credentials.
+/// Changes of a webhook. A field that is left out stays as it is. A policy field that is null
+/// returns to the default.
+// No `Debug`: headers may hold credentials.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::option_option, reason = "three cases: left out, null, a value")]
@@ -146,48 +146,52 @@ pub(crate) struct WebhookChanges {
     /// Where requests go.
     #[serde(default)]
     url: Option<String>,
-    /// Headers sent with every request, in place of all there were: at most 64, of at most 8192
-    /// bytes as JSON.
+    /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON. They replace
+    /// all earlier ones.
     #[serde(default)]
     headers: Option<BTreeMap<String, String>>,
-    /// A jsonpath predicate, for messages published from now on; null lets everything through.
+    /// A jsonpath predicate of 1 to 4096 bytes, for messages that are published from now on. Null
+    /// lets every message through.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
     filter: Option<Option<String>>,
-    /// What the body of a request is made of.
+    /// The format of a request's body.
     #[serde(default)]
     format: Option<Format>,
-    /// Consecutive messages of a lane that one request may carry, 1 to 1000.
+    /// How many consecutive messages of a lane one request may carry, 1 to 1000. More than 1 sends
+    /// a JSON array.
     #[serde(default)]
     batch_size: Option<i32>,
-    /// Attempts before the dead letter, 1 to 1000.
+    /// How many attempts are made before a delivery is given up, the first one included; 1 to 1000.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
     max_retries: Option<Option<i32>>,
-    /// The delay after the n-th failure is this to the power of n, in seconds; 1 to 100.
+    /// The back-off: the delay after the n-th failure is this number to the power of n, in seconds;
+    /// 1 to 100.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<f64>)]
     backoff_factor: Option<Option<f64>>,
-    /// Cap of one delay, in seconds; 1 to 2592000.
+    /// The longest delay, in seconds; 1 to 2592000.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
     max_backoff_seconds: Option<Option<i32>>,
-    /// One request, body included, in seconds; 1 to 600.
+    /// How long one request may take, the answer's body included, in seconds; 1 to 600.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
     timeout_seconds: Option<Option<i32>>,
     /// What happens to a lane whose head used up its attempts.
     #[serde(default)]
     on_exhausted: Option<OnExhausted>,
-    /// Lanes in flight at once in one worker, 1 to 10000.
+    /// How many lanes each worker may have in flight at once; 1 to 10000.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
     max_in_flight: Option<Option<i32>>,
-    /// Requests a second at most, in each worker; 0.001 to 1000000.
+    /// How many requests a second each worker may send; 0.001 to 1000000. Null is no limit.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<f64>)]
     rate_limit_per_second: Option<Option<f64>>,
-    /// true holds it, its backlog kept; false releases it, also where it was disabled.
+    /// `true` pauses the webhook; its backlog is kept. `false` resumes it, and enables it if it was
+    /// disabled.
     #[serde(default)]
     paused: Option<bool>,
 }
@@ -212,8 +216,10 @@ impl From<WebhookChanges> for webhook::WebhookChanges {
     }
 }
 
-/// A webhook as its operators see it. A policy field that is null means the worker's `delivery`
-/// default. Secrets never show, and of the headers, which may hold credentials, only the names do.
+/// A webhook as operators see it. A policy field that is null means the worker's default.
+///
+/// Secrets are never shown. Of the headers only the names are shown, because values may be
+/// credentials.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct Webhook {
     /// Its id.
@@ -224,34 +230,35 @@ pub(crate) struct Webhook {
     topic: String,
     /// Where requests go.
     url: String,
-    /// The names of the headers sent with every request.
+    /// The names of the headers that are sent with every request.
     header_names: Vec<String>,
-    /// The jsonpath predicate that lets messages through; null lets everything through.
+    /// A jsonpath predicate. A message is owed only if the predicate is true for its payload, or
+    /// cannot be evaluated. Null lets every message through.
     filter: Option<String>,
-    /// What the body of a request is made of.
+    /// The format of a request's body.
     format: Format,
-    /// Consecutive messages of a lane that one request may carry.
+    /// How many consecutive messages of a lane one request may carry.
     batch_size: i32,
-    /// Attempts before the dead letter.
+    /// How many attempts are made before a delivery is given up, the first one included.
     max_retries: Option<i32>,
-    /// The delay after the n-th failure is this to the power of n, in seconds.
+    /// The back-off: the delay after the n-th failure is this number to the power of n, in seconds.
     backoff_factor: Option<f64>,
-    /// Cap of one delay, in seconds.
+    /// The longest delay, in seconds.
     max_backoff_seconds: Option<i32>,
-    /// One request, body included, in seconds.
+    /// How long one request may take, the answer's body included, in seconds.
     timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
     on_exhausted: OnExhausted,
-    /// Lanes in flight at once in one worker.
+    /// How many lanes each worker may have in flight at once.
     max_in_flight: Option<i32>,
-    /// Requests a second at most, in each worker.
+    /// How many requests a second each worker may send; null is no limit.
     rate_limit_per_second: Option<f64>,
-    /// Whether it is sent to yet.
+    /// Whether its lanes may be claimed yet.
     state: WebhookState,
-    /// Whether it is held; its backlog is kept.
+    /// Whether it is paused. Its backlog is kept, and new messages are still owed.
     paused: bool,
-    /// Why requests stopped: the receiver answered 410 Gone, or SQL wrote settings that no request
-    /// can be made of. Null while enabled. The backlog is kept.
+    /// Why it was disabled: the receiver answered 410 Gone, or no request can be made from its
+    /// settings. Null while it is enabled. Its backlog is kept.
     disabled_reason: Option<String>,
     /// When it was created.
     created_at: Timestamp,
@@ -304,12 +311,12 @@ impl From<webhook::Webhook> for Webhook {
     }
 }
 
-/// A webhook and its secret.
+/// A webhook that was just created, and its secret.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct CreatedWebhook {
     #[serde(flatten)]
     webhook: Webhook,
-    /// The signing secret. It is shown here and nowhere else.
+    /// The signing secret. It is never shown again.
     #[schema(examples("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"))]
     secret: String,
 }
@@ -320,19 +327,19 @@ impl From<broker::CreatedWebhook> for CreatedWebhook {
     }
 }
 
-/// A webhook and what it owes.
+/// A webhook, its backlog and its dead letters.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct WebhookStatus {
     /// The webhook.
     #[serde(flatten)]
     webhook: Webhook,
-    /// Deliveries that are still owed. Exact up to 10000.
+    /// How many deliveries are still owed. Exact up to 10000.
     backlog: i64,
-    /// There are more than `backlog` says.
+    /// Whether there are more than `backlog` says.
     backlog_capped: bool,
-    /// Its dead letters. Exact up to 10000.
+    /// How many dead letters it has. Exact up to 10000.
     dead_letters: i64,
-    /// There are more than `dead_letters` says.
+    /// Whether there are more than `dead_letters` says.
     dead_letters_capped: bool,
 }
 
@@ -344,14 +351,14 @@ impl From<webhook::WebhookStatus> for WebhookStatus {
     }
 }
 
-/// What came of deleting a webhook.
+/// What was deleted with a webhook.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct DeletedWebhook {
     /// Always true.
     deleted: bool,
-    /// Deliveries that nobody will make.
+    /// How many deliveries were still owed and are dropped.
     dropped_deliveries: i64,
-    /// Dead letters that nobody can replay.
+    /// How many dead letters are dropped.
     dropped_dead_letters: i64,
 }
 

@@ -1,13 +1,16 @@
 //! The address guard: which IP addresses a request may be sent to.
 //!
-//! A webhook's URL is written by someone who may not be trusted with the network this process runs
-//! in. So only addresses of the public internet are reached, unless the operator's allow list
-//! (`delivery.allow_networks`) contains them. Refused is what the IANA special-purpose registries
-//! list as not globally reachable (RFC 6890, RFC 8190;
-//! <https://www.iana.org/assignments/iana-ipv4-special-registry>,
-//! <https://www.iana.org/assignments/iana-ipv6-special-registry>), and multicast, and whatever IPv6
-//! address lies outside `2000::/3`, the only block of global unicast addresses. Addresses that
-//! carry an IPv4 address inside them are judged by that address.
+//! The person who writes a webhook's URL may not be trusted with the network that this process runs
+//! in. So requests go to public addresses only, unless the operator's allow list
+//! (`delivery.allow_networks`) contains the address. These addresses are refused:
+//!
+//! - what the IANA special-purpose registries list as not globally reachable (RFC 6890, RFC 8190;
+//!   <https://www.iana.org/assignments/iana-ipv4-special-registry>,
+//!   <https://www.iana.org/assignments/iana-ipv6-special-registry>);
+//! - multicast addresses;
+//! - IPv6 addresses outside `2000::/3`, the only block of global unicast addresses.
+//!
+//! An IPv6 address that carries an IPv4 address is judged by the IPv4 address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -19,29 +22,29 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub struct ForbiddenAddress {
     /// The address, as it was given.
     pub address: IpAddr,
-    /// What it is, with its article: "a loopback address".
+    /// What kind of address it is, with its article: "a loopback address".
     pub reason: &'static str,
 }
 
-/// Decides which addresses may be reached.
+/// Decides which addresses a request may be sent to.
 #[derive(Debug, Clone, Default)]
 pub struct AddressGuard {
     allow: Vec<IpNet>,
 }
 
 impl AddressGuard {
-    /// A guard that lets through public addresses, and those in the `allow` networks.
+    /// A guard that permits public addresses, and addresses in the `allow` networks.
     pub fn new(allow: Vec<IpNet>) -> Self {
         Self { allow }
     }
 
-    /// Whether a request may be sent to `address`.
+    /// Checks whether a request may be sent to `address`.
     ///
     /// # Errors
     /// [`ForbiddenAddress`] if the address is not public and no allowed network contains it.
     pub fn check(&self, address: IpAddr) -> Result<(), ForbiddenAddress> {
-        // The kernel connects ::ffff:10.0.0.1 to 10.0.0.1: judge what is reached, not how it is
-        // written.
+        // The kernel connects to 10.0.0.1 if it is given ::ffff:10.0.0.1. So the IPv4 address is
+        // judged.
         let canonical = address.to_canonical();
         if self.allow.iter().any(|network| network.contains(&canonical)) {
             return Ok(());
@@ -67,8 +70,8 @@ const fn v6(first: u16, second: u16, prefix_length: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, 0), prefix_length)
 }
 
-/// IPv4 blocks that are refused, and what they are. A block stands before a wider one that contains
-/// it.
+/// IPv4 blocks that are refused, and what they are. A block comes before a wider block that
+/// contains it.
 const SPECIAL_V4: [(Ipv4Net, &str); 18] = [
     (v4(0, 0, 0, 0, 32), "the unspecified address"), // RFC 1122
     (v4(0, 0, 0, 0, 8), "an address of \"this network\""), // RFC 791
@@ -90,8 +93,8 @@ const SPECIAL_V4: [(Ipv4Net, &str); 18] = [
     (v4(240, 0, 0, 0, 4), "a reserved address"),                            // RFC 1112
 ];
 
-/// IPv6 blocks that are refused, and what they are. A block stands before a wider one that contains
-/// it.
+/// IPv6 blocks that are refused, and what they are. A block comes before a wider block that
+/// contains it.
 const SPECIAL_V6: [(Ipv6Net, &str); 12] = [
     (Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128), "the unspecified address"), // RFC 4291
     (Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128), "a loopback address"),        // RFC 4291

@@ -1,7 +1,7 @@
-//! Where requests may go: which URLs a webhook may have, and which addresses may be connected to.
+//! Where requests may go: which URLs a webhook may have, and which addresses a request may go to.
 //!
-//! The guard sees the address itself, after name resolution, so a name cannot be pointed elsewhere
-//! between the check and the connection.
+//! The guard checks the address itself, after name resolution. So a name cannot lead to another
+//! address between the check and the connection.
 
 mod address;
 mod resolve;

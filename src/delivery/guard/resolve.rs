@@ -1,10 +1,11 @@
-//! Name resolution, one lookup of a name at a time.
+//! Name resolution: at most one lookup of each name at a time.
 //!
-//! The system's resolver blocks a thread for as long as it takes, which is long where a name server
-//! does not answer, and there is a limited number of such threads. If each of a webhook's lanes
-//! blocked one, a dead name server would hold up the other webhooks. So whoever asks for a name
-//! that is being looked up waits for the same answer. Nothing is kept afterwards: how long an
-//! answer is good for is the system resolver's business.
+//! The system's resolver blocks a thread until it has an answer. That takes long if a name server
+//! does not answer, and the number of these threads is limited. If each lane of a webhook blocked a
+//! thread, a dead name server would hold up the other webhooks.
+//!
+//! So all callers that ask for the same name at the same time share one lookup and its answer. No
+//! answer is kept afterwards: caching is left to the system's resolver.
 
 use std::{
     collections::HashMap,
@@ -16,7 +17,7 @@ use std::{
 
 use tokio::sync::OnceCell;
 
-/// What came of a lookup; errors are kept as kind and text, because several may want the same one.
+/// The result of a lookup. An error is kept as kind and text, because several callers may need it.
 type Answer = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
 type Running = HashMap<Box<str>, Arc<OnceCell<Answer>>>;
 
@@ -27,12 +28,12 @@ pub(in crate::delivery) struct Lookups {
 }
 
 impl Lookups {
-    /// The addresses of a name, with port 0, from the system's resolver.
+    /// The addresses of a name, from the system's resolver. Their port is 0.
     pub(in crate::delivery) async fn lookup(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
         self.share(name, async || Ok(tokio::net::lookup_host((name, 0)).await?.collect())).await
     }
 
-    /// Runs `look_up`, or waits for what another caller runs for the same name.
+    /// Runs `look_up`, or waits for the lookup of the same name that another caller runs.
     pub(in crate::delivery) async fn share<F: Future<Output = io::Result<Vec<SocketAddr>>>>(
         &self,
         name: &str,
@@ -53,13 +54,13 @@ impl Lookups {
     }
 
     fn lock(&self) -> MutexGuard<'_, Running> {
-        // Nothing is half done when a holder panics: the map is whole between any two calls.
+        // A panic of a holder leaves the map whole: each change of it is a single call.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One who waits for a lookup. Its end, also an early one, forgets the lookup once it is done or
-/// nobody waits for it.
+/// A caller that waits for a lookup. When it ends, even early, it removes the lookup if that is
+/// done or if nobody else waits for it.
 struct Waiter<'a> {
     lookups: &'a Lookups,
     name: &'a str,
@@ -69,7 +70,8 @@ struct Waiter<'a> {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut running = self.lookups.lock();
-        // Under the lock nobody else can join: two holders are the map and this one.
+        // Nobody can join while the lock is held. If there are two holders, they are the map and
+        // this waiter.
         let over = self.cell.initialized() || Arc::strong_count(&self.cell) == 2;
         if over && running.get(self.name).is_some_and(|cell| Arc::ptr_eq(cell, &self.cell)) {
             running.remove(self.name);

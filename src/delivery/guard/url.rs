@@ -1,7 +1,8 @@
 //! Which URLs a webhook may have.
 //!
-//! A URL that passes here means one thing to every reader: plain scheme, host and port, no second
-//! spelling of an address. Names are not resolved here; the connection checks what they resolve to.
+//! A URL that passes has only one meaning for every program that reads it: its scheme, host and
+//! port are plain, and an address has only one spelling. Names are not resolved here. The
+//! connection checks the addresses that they resolve to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,7 +17,7 @@ const MAX_HOST_LENGTH: usize = 253;
 /// The longest label of a host name, in bytes (RFC 1035, section 3.1).
 const MAX_LABEL_LENGTH: usize = 63;
 
-/// Why a URL cannot be a webhook's. Messages are one line, meant for the person who gave the URL.
+/// Why a webhook cannot have a URL. The messages are one line, for the person who gave the URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// The URL is empty.
@@ -28,7 +29,7 @@ pub enum UrlError {
         /// Its length in bytes.
         length: usize,
     },
-    /// The URL holds a space, a control character or something beyond ASCII.
+    /// The URL holds a space, a control character or a character that is not ASCII.
     #[error(
         "url may hold visible ASCII only: percent-encode the path, and write a host name in its xn-- form"
     )]
@@ -39,7 +40,7 @@ pub enum UrlError {
     /// The URL starts with something other than `http://` or `https://`.
     #[error("url must start with http:// or https://")]
     Scheme,
-    /// The URL names no host.
+    /// The URL has no host.
     #[error("url has no host")]
     NoHost,
     /// The URL holds `user:password@`.
@@ -51,10 +52,10 @@ pub enum UrlError {
     /// The port is not a number of 1 to 65535.
     #[error("url has a port that is not a number from 1 to 65535")]
     Port,
-    /// The host is no host name and no IP address.
+    /// The host is neither a host name nor an IP address.
     #[error("url has a host that is neither a host name nor an IP address")]
     Host,
-    /// The host ends in a number but is no dotted quad: `2130706433`, `0x7f.1`, `127.1`.
+    /// The host ends in a number but is not four decimal numbers: `2130706433`, `0x7f.1`, `127.1`.
     #[error("url has a host that ends in a number: write an IPv4 address as four decimal numbers")]
     NumericHost,
     /// The host is an address that no request is sent to.
@@ -63,12 +64,14 @@ pub enum UrlError {
 }
 
 impl AddressGuard {
-    /// The parsed URL, if a webhook may have it.
+    /// Checks whether a webhook may have the URL, and parses it.
     ///
-    /// Refused are anything but http and https, user information, fragments, odd spellings of IPv4
-    /// addresses (whoever resolves them may read them as loopback), literal addresses that
-    /// [`AddressGuard::check`] refuses, and `localhost` and the names under it (RFC 6761) unless a
-    /// loopback address is allowed.
+    /// It refuses:
+    ///
+    /// - schemes other than http and https, user information, fragments;
+    /// - odd spellings of IPv4 addresses, because a resolver may read them as loopback;
+    /// - literal addresses that [`AddressGuard::check`] refuses;
+    /// - `localhost` and the names under it (RFC 6761), unless a loopback address is allowed.
     ///
     /// # Errors
     /// [`UrlError`] with the first rule that the URL breaks.
@@ -86,7 +89,7 @@ impl AddressGuard {
     }
 }
 
-/// Parses a URL by every rule of [`AddressGuard::check_url`] but those about addresses.
+/// Parses a URL by the rules of [`AddressGuard::check_url`], except those about addresses.
 pub(in crate::delivery) fn parse_url(url: &str) -> Result<Uri, UrlError> {
     if url.is_empty() {
         return Err(UrlError::Empty);
@@ -97,7 +100,7 @@ pub(in crate::delivery) fn parse_url(url: &str) -> Result<Uri, UrlError> {
     if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(UrlError::NotAscii);
     }
-    // The parser below drops a fragment without a word.
+    // The parser below drops a fragment without an error.
     if url.contains('#') {
         return Err(UrlError::Fragment);
     }
@@ -129,12 +132,12 @@ pub(in crate::delivery) fn bare_host(uri: &Uri) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
-/// The address that a host without brackets spells, if it spells one.
+/// The address, if a host without brackets is one.
 pub(in crate::delivery) fn literal_address(host: &str) -> Option<IpAddr> {
     host.parse().ok()
 }
 
-/// The address that a parsed URL's host spells, if it spells one.
+/// The address, if the host of a parsed URL is one.
 pub(in crate::delivery) fn uri_address(uri: &Uri) -> Option<IpAddr> {
     literal_address(bare_host(uri))
 }
@@ -145,7 +148,7 @@ pub(in crate::delivery) fn is_https(uri: &Uri) -> bool {
 }
 
 fn check_port(uri: &Uri) -> Result<(), UrlError> {
-    // Read from the text: the parser takes a port out of range for no port at all.
+    // The port is read from the text: the parser ignores a port that is out of range.
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     let port = authority.strip_prefix(uri.host().unwrap_or_default()).unwrap_or_default();
     if port.is_empty() {
@@ -177,8 +180,9 @@ fn check_host(host: &str, bracketed: bool) -> Result<(), UrlError> {
     Ok(())
 }
 
-/// Whether a label is a number to those who read addresses in the old ways: decimal, octal or `0x`
-/// and hexadecimal digits, also none (the "ends in a number" rule of the WHATWG URL standard).
+/// Whether a label is a number for programs that also read the old spellings of addresses: decimal
+/// or octal digits, or `0x` and hexadecimal digits or none. This is the "ends in a number" rule of
+/// the WHATWG URL standard.
 fn is_number(label: &str) -> bool {
     let hexadecimal = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
     match hexadecimal {

@@ -1,7 +1,7 @@
-//! One request and its answer, over a kept connection or a new one.
+//! One request and its answer, on a kept connection or a new one.
 //!
-//! It follows no redirect, uses no proxy and knows no time limit of its own but that for
-//! connecting: [`send`](crate::delivery::send) sets one around the whole exchange. When its future
+//! The client follows no redirect and uses no proxy. It has no time limit except for connecting:
+//! [`send`](crate::delivery::send) sets one for the whole exchange. When the future of an exchange
 //! is dropped, its connection is closed.
 
 use std::{error::Error, fmt, io, sync::Arc};
@@ -21,15 +21,15 @@ use super::{
 };
 use crate::domain::attempt::ErrorClass;
 
-/// How much of an answer's body is read, in bytes. A receiver that sends more is judged by its
-/// status and disconnected.
+/// How much of an answer's body is read, in bytes. If a receiver sends more, its status counts, and
+/// the connection is closed.
 const MAX_BODY: usize = 16 * 1024;
 /// How much of an answer's body is kept, in bytes.
 const KEPT_BODY: usize = 2 * 1024;
-/// How much of an answer's head is read, and how much of a request is buffered, in bytes.
+/// The longest head of an answer, and how much of a request is buffered, in bytes.
 const MAX_BUFFER: usize = 64 * 1024;
 
-/// Why there can be no client.
+/// Why no client can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// TLS cannot be set up.
@@ -37,10 +37,10 @@ pub enum ClientError {
     Tls(#[from] rustls::Error),
 }
 
-/// Sends requests and keeps connections. Clones share the connections.
+/// Sends requests and keeps connections open. Clones share the connections.
 ///
-/// Belongs to the Tokio runtime it is first used in. A change of the allow list needs a new client:
-/// connections that are open stay open.
+/// A client belongs to the Tokio runtime that first uses it. If the allow list changes, make a new
+/// client: open connections of the old one stay open.
 #[derive(Clone)]
 pub struct Client {
     connector: Connector,
@@ -48,24 +48,24 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that reaches only what `guard` permits.
+    /// A client that connects only to addresses that `guard` permits.
     ///
     /// # Errors
-    /// [`ClientError`] if TLS cannot be set up. A missing trust store is no error, but logged:
-    /// `https` will fail then.
+    /// [`ClientError`] if TLS cannot be set up. A missing trust store is not an error: it is
+    /// logged, and `https` requests fail.
     pub fn new(guard: AddressGuard) -> Result<Self, ClientError> {
         Ok(Self { connector: Connector::new(guard)?, pool: Arc::default() })
     }
 
-    /// A client with other settings of TLS than the platform's.
+    /// A client with its own TLS settings in place of the platform's.
     #[cfg(test)]
     pub(in crate::delivery) fn with_tls(guard: AddressGuard, config: rustls::ClientConfig) -> Self {
         Self { connector: Connector::with_tls(guard, config), pool: Arc::default() }
     }
 
-    /// Sends a request and reads the answer to its end, or as much of it as is ever read.
+    /// Sends a request and reads the answer to its end, but not more than 16 KiB of the body.
     ///
-    /// `progress` tells how far it came, also when this future is dropped.
+    /// `progress` says how far the exchange came, even if this future is dropped.
     pub(in crate::delivery) async fn exchange(
         &self,
         destination: &Destination,
@@ -99,8 +99,8 @@ impl Client {
             match connection.try_send_request(request).await {
                 Ok(response) => return Ok((connection, response)),
                 Err(mut error) => match error.take_message() {
-                    // The receiver had closed a kept connection, and not a byte has left: take
-                    // another. Ends when no kept connection is left.
+                    // The receiver has closed the kept connection, and no byte was sent: take
+                    // another one. The loop ends when no kept connection is left.
                     Some(unsent) if was_kept => {
                         request = unsent;
                         *progress = Progress::Connecting;
@@ -116,8 +116,7 @@ impl Client {
         let opened = http1::Builder::new().max_buf_size(MAX_BUFFER).handshake(stream).await;
         let (connection, driver) = opened.map_err(ExchangeError::Http)?;
         tokio::spawn(async move {
-            // Whoever waits for an answer gets the error as well; without a request in flight it
-            // concerns nobody.
+            // A request in flight gets the same error. Without one the error does not matter.
             if let Err(error) = driver.await {
                 tracing::trace!(%error, "connection ended");
             }
@@ -132,13 +131,13 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The start of an answer's body, and whether the body was read to its end.
+/// The first 2 KiB of an answer's body, and whether the body was read to its end.
 async fn read_body(mut body: Incoming) -> Result<(Vec<u8>, bool), hyper::Error> {
     let mut kept = Vec::new();
     let mut read = 0;
     while !body.is_end_stream() {
         let Some(frame) = body.frame().await else { break };
-        // Trailers are no data, and nobody asked for them.
+        // Trailers are ignored.
         let Ok(data) = frame?.into_data() else { continue };
         let room = KEPT_BODY - kept.len();
         kept.extend_from_slice(&data[..data.len().min(room)]);
@@ -150,15 +149,15 @@ async fn read_body(mut body: Incoming) -> Result<(Vec<u8>, bool), hyper::Error> 
     Ok((kept, true))
 }
 
-/// How far an exchange came.
+/// How far an exchange has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::delivery) enum Progress {
-    /// No connection yet.
+    /// There is no connection yet.
     #[default]
     Connecting,
-    /// The request is on its way and no answer has come.
+    /// The request is on its way. No answer has come.
     Waiting,
-    /// The head of the answer has come, with this status.
+    /// The head of the answer has come. It has this status.
     Reading(StatusCode),
 }
 
@@ -183,19 +182,19 @@ pub(in crate::delivery) enum ExchangeError {
 }
 
 impl ExchangeError {
-    /// The class of an attempt that ended so.
+    /// The error class of an attempt that ended with this error.
     pub(in crate::delivery) fn class(&self) -> ErrorClass {
         match self {
             Self::Connect(error) => error.class(),
-            // With TLS 1.3 the client's part of the handshake is over before the receiver may
-            // refuse it.
+            // With TLS 1.3 a receiver may refuse the handshake after the client's part of it is
+            // over.
             Self::Http(error) if is_tls(error) => ErrorClass::Tls,
             Self::Http(_) => ErrorClass::Protocol,
         }
     }
 }
 
-/// Whether TLS is what failed on an open connection.
+/// Whether TLS failed on an open connection.
 fn is_tls(error: &hyper::Error) -> bool {
     let below = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     below.and_then(io::Error::get_ref).is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
@@ -242,13 +241,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_receiver_that_closes_after_each_answer_still_gets_every_message_once() {
-        // Without `connection: close`, so that the client finds out by itself.
+        // The answer has no `connection: close`, so the client must notice by itself.
         let server = TestServer::start("HTTP/1.1 204 No Content\r\n\r\n", Then::Close).await;
         let (client, target) = (client(), prepare(&server));
         for id in 0..20 {
             assert_eq!(outcome(&client, &target, id).await, Outcome::Accepted);
-            // Time for the end of the connection to arrive: without it the two cross, which is a
-            // failed attempt.
+            // The end of the connection needs time to arrive. Otherwise the next request may cross
+            // it, which is a failed attempt.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(server.requests().len(), 20);

@@ -1,10 +1,10 @@
-//! TCP and TLS to resolved names, behind the address guard.
+//! Opens TCP and TLS connections to addresses that the address guard permits.
 //!
-//! The guard sees the addresses themselves: a literal one before anything else is done, and what a
-//! name leads to at the moment it is used.
+//! The guard checks the addresses themselves: a literal address before anything else is done, and
+//! the addresses of a name right before one of them is used.
 //!
-//! The steps are taken one by one, so that a failure says which of them it was: whoever looks for
-//! the cause asks a name server, a firewall or a certificate.
+//! Name resolution, TCP and TLS are separate steps, so that an error says which one failed. The
+//! cause is a name server, a firewall or a certificate.
 
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -23,41 +23,41 @@ use tower::ServiceExt as _;
 use super::super::guard::{AddressGuard, ForbiddenAddress, Lookups, bare_host, is_https, uri_address};
 use crate::domain::attempt::ErrorClass;
 
-/// How long resolution, TCP and TLS may take together.
+/// How long name resolution, TCP and TLS may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a silent connection stays unprobed. Middleboxes forget idle connections without
-/// telling.
+/// How long a connection may be silent before TCP probes it. Routers and firewalls may forget an
+/// idle connection without notice.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// Whatever went wrong below HTTP.
+/// Any error below HTTP.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// An open connection, with TLS for `https`.
+/// An open connection; with TLS if the URL is `https`.
 pub(super) type Stream = TokioIo<Either<TcpStream, TlsStream<TcpStream>>>;
 
-/// Why there is no connection. One variant for each step that can fail.
+/// Why no connection could be made. There is one variant for each step that can fail.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::delivery) enum ConnectError {
-    /// The guard refuses every address of the host.
+    /// The guard refused every address of the host.
     #[error(transparent)]
     Forbidden(#[from] ForbiddenAddress),
     /// The host's name has no address, or its name server did not answer in time.
     #[error("the host's name did not resolve")]
     Name(#[source] io::Error),
-    /// No address let itself be connected to in time.
+    /// No address accepted a TCP connection in time.
     #[error(transparent)]
     Tcp(BoxError),
     /// The handshake failed or took too long, or the certificate is not trusted.
     #[error("no TLS connection")]
     Tls(#[source] io::Error),
-    /// What answers the handshake does not speak TLS.
+    /// The receiver answered the handshake with something other than TLS.
     #[error("the receiver does not speak TLS at this port: perhaps its URL should start with http://")]
     NotTls,
 }
 
 impl ConnectError {
-    /// The class of an attempt that ended so.
+    /// The error class of an attempt that ended with this error.
     pub(in crate::delivery) fn class(&self) -> ErrorClass {
         match self {
             Self::Forbidden(_) => ErrorClass::Forbidden,
@@ -94,7 +94,7 @@ impl Connector {
     /// Connects to the host and port of `uri`, within [`CONNECT_TIMEOUT`].
     ///
     /// # Errors
-    /// [`ConnectError`] with the step that failed or was under way when the time was over.
+    /// [`ConnectError`] with the step that failed, or that was under way when the time was over.
     pub(super) async fn connect(&self, uri: &Uri) -> Result<Stream, ConnectError> {
         let deadline = Instant::now() + self.timeout;
         let addresses = self.addresses(uri, deadline).await?;
@@ -108,7 +108,7 @@ impl Connector {
         Ok(TokioIo::new(Either::Right(tls)))
     }
 
-    /// The addresses of a URL's host that the guard permits, at least one.
+    /// The addresses of a URL's host that the guard permits. There is at least one.
     async fn addresses(&self, uri: &Uri, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectError> {
         if let Some(address) = uri_address(uri) {
             self.guard.check(address)?;
@@ -119,24 +119,24 @@ impl Connector {
         permitted(&self.guard, resolved)
     }
 
-    /// Opens a TCP connection to one of these addresses, and to no other.
+    /// Opens a TCP connection to one of these addresses, and to no other one.
     async fn open(&self, uri: &Uri, addresses: Vec<SocketAddr>) -> Result<TcpStream, BoxError> {
         let resolver = tower::service_fn(move |_: Name| {
-            // The connector puts the port in.
+            // The connector adds the port.
             std::future::ready(Ok::<_, Infallible>(addresses.clone().into_iter()))
         });
         let mut tcp = HttpConnector::new_with_resolver(resolver);
-        // TLS is a layer above, so this one must not insist on `http://`.
+        // TLS is added afterwards, so `https://` must be accepted here.
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEPALIVE));
-        // Shared out among the addresses, so that one that does not answer leaves time for the
-        // next.
+        // The connector divides this time among the addresses. So an address that does not answer
+        // leaves time for the next one.
         tcp.set_connect_timeout(Some(self.timeout));
         Ok(tcp.oneshot(uri.clone()).await?.into_inner())
     }
 
-    /// What a step comes to, if it ends in time.
+    /// The result of a step; an error if it does not end in time.
     async fn by<T, E: From<io::Error>>(
         &self,
         deadline: Instant,
@@ -149,7 +149,7 @@ impl Connector {
     }
 }
 
-/// Tells a receiver without TLS from one whose TLS fails: the remedy is another.
+/// Tells a receiver without TLS from a receiver whose TLS fails: the repair is different.
 fn tls_error(error: io::Error) -> ConnectError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     if matches!(inner, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType))) {
@@ -158,7 +158,7 @@ fn tls_error(error: io::Error) -> ConnectError {
     ConnectError::Tls(error)
 }
 
-/// Certificates are verified the way the platform does, with its trust store.
+/// TLS settings that verify certificates as the platform does, with its trust store.
 fn tls_config() -> Result<ClientConfig, rustls::Error> {
     let builder = || {
         ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -166,8 +166,8 @@ fn tls_config() -> Result<ClientConfig, rustls::Error> {
     };
     match builder()?.with_platform_verifier() {
         Ok(verified) => Ok(verified.with_no_client_auth()),
-        // Bare containers have no trust store. Webhooks over http still work there; https fails as
-        // it must.
+        // Minimal containers have no trust store. Webhooks over http still work there, and https
+        // fails, as it must.
         Err(error) => {
             tracing::warn!(%error, "no trusted certificates found: https webhooks will fail; install ca-certificates");
             Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
@@ -175,7 +175,7 @@ fn tls_config() -> Result<ClientConfig, rustls::Error> {
     }
 }
 
-/// The addresses that may be reached; an error if there is none.
+/// The addresses that the guard permits; an error if there is none.
 fn permitted(guard: &AddressGuard, resolved: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, ConnectError> {
     let mut refused = None;
     let mut kept = Vec::new();
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(error.class(), ErrorClass::Dns, "{error}");
     }
 
-    /// Each step in turn never ends: the error names that step, and comes when the time is over.
+    /// Each step hangs in turn. The error names that step, and comes when the time is over.
     #[tokio::test]
     async fn a_step_that_hangs_is_named_when_the_time_is_over() {
         let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().expect("a network")]);
@@ -239,14 +239,14 @@ mod tests {
 
         let lookups = Arc::clone(&connector.lookups);
         let hanging = tokio::spawn(async move { lookups.share("hangs.invalid", std::future::pending).await });
-        // Whoever asks for a name while it is looked up waits for that answer.
+        // The request below must find this lookup running: then it shares it.
         while !connector.lookups.is_running("hangs.invalid") {
             tokio::task::yield_now().await;
         }
         assert_eq!(class("http://hangs.invalid/").await, ErrorClass::Dns);
         hanging.abort();
 
-        // Its backlog is full: further connections get no answer.
+        // Its queue of connections is full, so further connections get no answer.
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
         socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         let full = socket.listen(1).expect("a listener");

@@ -1,4 +1,4 @@
-//! One HTTP request and its answer, over a connection that was kept or a new one.
+//! One HTTP request and its answer, on a kept connection or a new one.
 
 mod client;
 mod connect;

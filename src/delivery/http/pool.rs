@@ -1,8 +1,8 @@
-//! Connections kept alive between requests.
+//! Keeps connections open between requests.
 //!
-//! A lane sends one message after another, so a connection goes back the moment its answer has been
-//! read and is taken out again at once. The most recently used one is taken first: the others age
-//! and are closed.
+//! A lane sends one message after another. So a connection comes back as soon as its answer was
+//! read, and is taken again at once. The connection that was used last is taken first. The others
+//! become old and are closed.
 
 use std::{
     collections::HashMap,
@@ -20,12 +20,12 @@ use hyper::client::conn::http1::SendRequest;
 /// The sending half of one connection.
 pub(super) type Connection = SendRequest<Full<Bytes>>;
 
-/// How long an unused connection is kept; below the idle timeouts of common servers and load
-/// balancers (60 s).
+/// How long an unused connection is kept. This is less than the idle timeout of common servers and
+/// load balancers (60 s).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many unused connections to one host and port are kept.
 const MAX_IDLE_PER_HOST: usize = 1024;
-/// How long a connection may take to finish its last exchange once it was read to the end. It takes
+/// How long a connection may take to become ready after its last answer was read. That takes
 /// microseconds, unless the receiver answered before it had read the request.
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -52,7 +52,7 @@ impl Pool {
         Self { idle: Mutex::default(), idle_timeout, sweeping: AtomicBool::new(false) }
     }
 
-    /// A connection to `origin` that is open and ready, as far as one can know.
+    /// A kept connection to `origin` that is open and ready, as far as this side knows.
     pub(super) async fn take(&self, origin: &str) -> Option<Connection> {
         while let Some(Idle { mut connection, since }) = self.pop(origin) {
             if connection.is_closed() || since.elapsed() >= self.idle_timeout {
@@ -75,7 +75,7 @@ impl Pool {
         let idle = Idle { connection, since: Instant::now() };
         {
             let mut hosts = self.lock();
-            // Looked up before it is inserted: the key is copied only for a new host.
+            // The key is copied only for a new host.
             match hosts.get_mut(origin) {
                 Some(connections) if connections.len() < MAX_IDLE_PER_HOST => connections.push(idle),
                 Some(_) => {}
@@ -93,7 +93,7 @@ impl Pool {
         self.lock().get_mut(origin)?.pop()
     }
 
-    /// Closes connections that are unused for too long, or that the other side closed.
+    /// Closes connections that were unused for too long, or that the other side has closed.
     fn sweep(&self) {
         self.lock().retain(|_, connections| {
             connections
@@ -103,12 +103,12 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Vec<Idle>>> {
-        // Nothing is half done when a holder panics: the map is whole between any two calls.
+        // A panic of a holder leaves the map whole: each change of it is a single call.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Sweeps for as long as the pool exists.
+/// Closes old connections again and again, as long as the pool exists.
 async fn sweep_regularly(pool: Weak<Pool>, pause: Duration) {
     loop {
         tokio::time::sleep(pause).await;

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
-/// A receiver that asks for more than a year means "a very long time"; this keeps sums of times in
-/// range.
+/// The longest wait. It keeps sums of times in range.
 const MAX: Duration = Duration::from_hours(366 * 24);
 
-/// How long from `now` a `Retry-After` value asks to wait: a number of seconds, or a date. A date
-/// that has passed asks for no wait. `None` if the value is neither. Never more than 366 days.
+/// How long a `Retry-After` value asks to wait, counted from `now`. The value is a number of
+/// seconds or a date; otherwise the result is `None`. A date in the past asks for no wait. The
+/// result is never more than 366 days.
 pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // Only a number beyond u64 fails here.
+        // Only a number that is larger than a `u64` fails here.
         let wait = value.parse().map_or(MAX, Duration::from_secs);
         return Some(wait.min(MAX));
     }

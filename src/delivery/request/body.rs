@@ -1,7 +1,7 @@
 //! The body of a request.
 //!
-//! A payload goes into every format byte for byte: it is written, never parsed. It comes from a
-//! column of type `json`, so the database has checked that it is one JSON value.
+//! Every format holds the payload byte for byte: it is copied, never parsed. It comes from a column
+//! of type `json`, so the database has checked that it is one JSON value.
 
 use std::fmt::Write as _;
 
@@ -9,10 +9,10 @@ use bytes::Bytes;
 
 use crate::domain::{message::Message, webhook::Format};
 
-/// The bytes that an envelope adds around a payload, about.
+/// About how many bytes an envelope adds to a payload.
 const ENVELOPE_LENGTH: usize = 256;
 
-/// The media type of a body. `batch` says whether it is an array of messages.
+/// The media type of a body. `batch`: it is an array of messages.
 pub(super) fn content_type(format: Format, batch: bool) -> &'static str {
     match (format, batch) {
         (Format::Raw | Format::Envelope, _) => "application/json",
@@ -22,9 +22,9 @@ pub(super) fn content_type(format: Format, batch: bool) -> &'static str {
     }
 }
 
-/// The body for some messages of a topic: one value, or with `batch` one array of values.
+/// The body for messages of a topic: one value, or with `batch` an array of values.
 ///
-/// Without `batch` only the first message counts. A single raw payload is shared, not copied.
+/// Without `batch` only the first message is used. A single raw payload is shared, not copied.
 pub(super) fn build(format: Format, topic: &str, messages: &[Message], batch: bool) -> Bytes {
     if !batch {
         return match (messages, format) {
@@ -64,7 +64,7 @@ fn write_value(body: &mut Vec<u8>, format: Format, topic: &str, message: &Messag
             .expect(NO_FAILURE);
         }
         Format::CloudEvents => {
-            // `source` is a URI reference: a topic's name holds nothing that a path would have to
+            // `source` is a URI reference. A topic's name holds no character that a path must
             // escape.
             let (source, kind) = (json_string(&format!("/topics/{topic}")), json_string(topic));
             write!(head, r#"{{"specversion":"1.0","id":"msg_{id}","source":{source},"type":{kind},"#)
@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// Kept as it is only by those who do not parse it: odd spaces, key order, doubled keys,
+    /// A text that changes if it is parsed and written again: odd spaces, key order, doubled keys,
     /// numbers.
     const ODD: &str = r#"{ "b":1.50, "a" : [1e200000,"\u0000\ud800"],"b":2 }"#;
 

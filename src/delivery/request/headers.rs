@@ -1,7 +1,7 @@
-//! The headers of a request, and which names are pgtopic's own.
+//! The headers of a request, and the names that are reserved for pgtopic.
 //!
-//! Three hands write headers: pgtopic, the webhook and the message. pgtopic's come first and nobody
-//! replaces them; a webhook's win over a message's, because a webhook's may carry the receiver's
+//! Headers come from pgtopic, from the webhook and from the message. No other header replaces one
+//! of pgtopic's. A webhook's header wins over a message's, because it may hold the receiver's
 //! credentials.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
@@ -22,8 +22,8 @@ const MAX_VALUE_LENGTH: usize = 4096;
 
 const TRACEPARENT: &str = "traceparent";
 
-/// Names that are pgtopic's or the connection's (RFC 9110, section 7.6.1), lower case. `webhook-*`
-/// and `proxy-*` are reserved as well.
+/// Reserved names in lower case: those that pgtopic sets, and those of the connection (RFC 9110,
+/// section 7.6.1). `webhook-*` and `proxy-*` are reserved too.
 const RESERVED: [&str; 11] = [
     "connection",
     "content-length",
@@ -38,31 +38,32 @@ const RESERVED: [&str; 11] = [
     "user-agent",
 ];
 
-/// Why a header cannot be sent along. Messages are one line, meant for the person who gave the
-/// header; they hold its name and never its value.
+/// Why a header cannot be sent. The messages are one line, for the person who gave the header. They
+/// hold its name and never its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// The name is empty, too long, or holds a character that RFC 9110 does not permit.
     #[error("header name {0:?} is not valid")]
     Name(String),
-    /// The name is one that pgtopic or the connection sets.
+    /// The name is reserved: pgtopic or the connection sets it.
     #[error("header {0:?} is reserved")]
     Reserved(String),
-    /// The value is too long or holds something other than visible ASCII, spaces and tabs.
+    /// The value is too long, or holds something other than visible ASCII, spaces and tabs.
     #[error("header {0:?} has a value that is not visible ASCII of at most {MAX_VALUE_LENGTH} bytes")]
     Value(String),
 }
 
-/// Whether a webhook or a message may bring this header: its name is valid (RFC 9110, section 5.1)
-/// and not reserved, and its value is visible ASCII, spaces and tabs, of at most 4096 bytes.
+/// Checks whether a webhook or a message may have this header. The name must be valid (RFC 9110,
+/// section 5.1), at most 256 bytes long and not reserved. The value must be visible ASCII, spaces
+/// and tabs, at most 4096 bytes long.
 ///
 /// # Errors
-/// [`HeaderError`] with the first rule it breaks.
+/// [`HeaderError`] with the first rule that the header breaks.
 pub fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     parse_header(name, value).map(drop)
 }
 
-/// The header in the client's types, by the rules of [`check_header`].
+/// The header in the client's types, checked by the rules of [`check_header`].
 pub(super) fn parse_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), HeaderError> {
     let shown = || name.chars().take(MAX_NAME_LENGTH).collect::<String>();
     if name.len() > MAX_NAME_LENGTH {
@@ -72,13 +73,13 @@ pub(super) fn parse_header(name: &str, value: &str) -> Result<(HeaderName, Heade
     if is_reserved(parsed.as_str()) {
         return Err(HeaderError::Reserved(shown()));
     }
-    // The client's type lets bytes beyond ASCII pass, whose meaning receivers do not agree on (RFC
-    // 9110, section 5.5).
+    // The client's type accepts bytes that are not ASCII. Receivers do not agree on their meaning
+    // (RFC 9110, section 5.5).
     if value.len() > MAX_VALUE_LENGTH || !value.is_ascii() {
         return Err(HeaderError::Value(shown()));
     }
     let mut value = HeaderValue::from_str(value).map_err(|_| HeaderError::Value(shown()))?;
-    // Keeps it out of `Debug`: it may be a credential.
+    // `Debug` does not show the value then: it may be a credential.
     value.set_sensitive(true);
     Ok((parsed, value))
 }
@@ -88,28 +89,28 @@ fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name) || name.starts_with("webhook-") || name.starts_with("proxy-")
 }
 
-/// What a request's headers say of the one request.
+/// What the headers say about one request.
 pub(super) struct Stamp<'a> {
     /// `msg_<id>`.
     pub(super) webhook_id: &'a str,
     /// The message's id.
     pub(super) position: i64,
-    /// Seconds since 1970, as signed.
+    /// The time of the signature, in seconds since 1970.
     pub(super) timestamp: u64,
     /// Signatures, separated by spaces.
     pub(super) signatures: String,
     /// The message's partition key, as published.
     pub(super) partition_key: &'a str,
-    /// 1 at first.
+    /// The number of the attempt; 1 is the first.
     pub(super) attempt: u32,
-    /// Whether the message was delivered or dead-lettered before and is sent again by request.
+    /// Whether this is a replay: the message was delivered or became a dead letter before, and is
+    /// sent again on request.
     pub(super) replay: bool,
     /// The message's own headers: a JSON object, unchecked.
     pub(super) message_headers: Option<&'a str>,
 }
 
-/// The headers of one request: those of `fixed`, which are the same for all of the webhook's, and
-/// its own.
+/// The headers of one request: `fixed`, which all requests of the webhook have, and its own ones.
 pub(super) fn build(fixed: &HeaderMap, stamp: Stamp<'_>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(fixed.len() + 12);
     headers.extend(fixed.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -131,11 +132,11 @@ pub(super) fn build(fixed: &HeaderMap, stamp: Stamp<'_>) -> HeaderMap {
     headers
 }
 
-/// Adds what a message brought, of at most [`HEADERS_MAX`] headers. It comes from SQL, where nobody
-/// checked names and values: what cannot be sent is left out, because a message with a bad header
-/// is still owed.
+/// Adds the headers of a message, at most [`HEADERS_MAX`]. SQL may have written them without a
+/// check of names and values. A header that cannot be sent is left out, because a message with a
+/// bad header is still owed.
 fn add_message_headers(headers: &mut HeaderMap, json: &str) {
-    // Values stay unparsed, so that one that cannot be read does not take the others with it.
+    // The values stay unparsed here. So a value that cannot be read does not affect the others.
     let Ok(members) = serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(json) else { return };
     for (name, value) in members.into_iter().take(HEADERS_MAX) {
         let Ok(value) = serde_json::from_str::<String>(value.get()) else { continue };
@@ -147,14 +148,14 @@ fn add_message_headers(headers: &mut HeaderMap, json: &str) {
     }
 }
 
-/// A value of visible ASCII that pgtopic itself wrote.
+/// A value of visible ASCII that pgtopic has written.
 fn ascii(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("written by pgtopic as visible ASCII")
 }
 
-/// A partition key as a header carries it: every byte that is not visible ASCII (0x21 to 0x7e), and
-/// `%` itself, as `%` and two upper-case hexadecimal digits (RFC 3986, section 2.1). Any
-/// percent-decoder gives the key back.
+/// A partition key as the value of a header. Every byte that is not visible ASCII (0x21 to 0x7e),
+/// and `%` itself, is written as `%` and two upper-case hexadecimal digits (RFC 3986, section 2.1).
+/// Percent-decoding gives the key back.
 pub(super) fn encode_partition_key(key: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
     if key.bytes().all(is_plain) {

@@ -1,4 +1,4 @@
-//! What a request is made of: its body, its headers, its signature.
+//! The parts of a request: body, headers, signature.
 
 mod body;
 mod headers;

@@ -1,9 +1,9 @@
 //! Signatures by the Standard Webhooks specification
 //! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>).
 //!
-//! A signature is `v1,` and the base64 of an HMAC-SHA256 over `id.timestamp.body`, where `body` is
-//! every byte of the request's body. It says who sent the request, that nothing changed on the way,
-//! and when it was signed.
+//! A signature is `v1,` and the base64 of an HMAC-SHA256 over `id.timestamp.body`. `body` is every
+//! byte of the request's body. The signature proves who sent the request, that nothing changed on
+//! the way, and when it was signed.
 
 use std::fmt;
 
@@ -16,26 +16,26 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::SecretString;
 use sha2::Sha256;
 
-/// What a secret starts with, by the specification.
+/// The beginning of a secret, by the specification.
 const PREFIX: &str = "whsec_";
 /// How many bytes a secret may have, by the specification.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
-/// How many bytes a new secret has: as many as the hash yields, where more would add nothing.
+/// How many bytes a new secret has: as many as the hash yields. More would add no security.
 const NEW_SECRET_BYTES: usize = 32;
 
-/// Secrets arrive from people, with and without padding.
+/// Accepts base64 with and without padding: people give both.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD_ALPHABET,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Why a text is not a signing secret. Says nothing of the text itself.
+/// Why a text is not a signing secret. The messages show nothing of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// What follows `whsec_` is not base64.
     #[error("secret is not base64 after its whsec_ prefix")]
     NotBase64,
-    /// The secret is too short to be safe or longer than the specification permits.
+    /// The secret is too short to be safe, or longer than the specification permits.
     #[error("secret has {length} bytes after base64 decoding; it must have 24 to 64")]
     Length {
         /// Its length in bytes.
@@ -43,15 +43,16 @@ pub enum SecretError {
     },
 }
 
-/// A key that signs requests. Its `Debug` shows nothing of it.
+/// A key that signs requests. Its `Debug` output shows nothing of the key.
 #[derive(Clone)]
 pub struct SigningKey {
-    // Keyed once: each signature starts from a copy of this state.
+    // The state after the key went in. Each signature begins with a copy of it.
     state: Hmac<Sha256>,
 }
 
 impl SigningKey {
-    /// The key of a secret: `whsec_` (may be left out) and the base64 of 24 to 64 bytes.
+    /// The key of a secret. A secret is `whsec_`, which may be left out, and the base64 of 24 to 64
+    /// bytes.
     ///
     /// # Errors
     /// [`SecretError`] if the rest is not base64 or has another length.
@@ -61,13 +62,13 @@ impl SigningKey {
         if !SECRET_BYTES.contains(&bytes.len()) {
             return Err(SecretError::Length { length: bytes.len() });
         }
-        // HMAC takes a key of any length (RFC 2104): this fails for none of these.
+        // HMAC accepts keys of any length (RFC 2104), so this never fails.
         let state = Hmac::new_from_slice(&bytes).map_err(|_| SecretError::Length { length: bytes.len() })?;
         Ok(Self { state })
     }
 
-    /// A new secret, `whsec_` and the base64 of 32 random bytes, from the thread's cryptographic
-    /// generator.
+    /// A new secret: `whsec_` and the base64 of 32 random bytes. They come from the thread's
+    /// cryptographic generator.
     pub fn generate() -> SecretString {
         let bytes: [u8; NEW_SECRET_BYTES] = rand::random();
         format!("{PREFIX}{}", STANDARD.encode(bytes)).into()
@@ -95,8 +96,8 @@ impl SigningKey {
 /// `v1,` and the base64 of 32 bytes.
 const SIGNATURE_LENGTH: usize = 3 + 44;
 
-/// The signatures of several keys, separated by spaces: while a secret is being rotated, the old
-/// one signs as well.
+/// The signatures of several keys, separated by spaces. While a secret is being replaced, the old
+/// one signs too.
 pub(super) fn sign_with_all(keys: &[SigningKey], id: &str, timestamp: u64, body: &[u8]) -> String {
     let mut signatures = String::with_capacity(keys.len() * (SIGNATURE_LENGTH + 1));
     for key in keys {

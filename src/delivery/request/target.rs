@@ -1,4 +1,5 @@
-//! What of a request is the same for every message of a webhook, made once for each configuration.
+//! The parts of a request that are the same for every message of a webhook. They are made once for
+//! each version of its settings.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -24,37 +25,37 @@ use crate::domain::{
     webhook::Format,
 };
 
-/// The product and its version, as receivers see it.
+/// The value of the header `user-agent`.
 const PRODUCT: &str = concat!("pgtopic/", env!("CARGO_PKG_VERSION"));
 
-/// Why no request can be made for a webhook as it is configured.
+/// Why no request can be made from a webhook's settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PrepareError {
     /// Its URL breaks a rule.
     #[error(transparent)]
     Url(#[from] UrlError),
-    /// It has no secret, so nothing could be signed.
+    /// It has no secret, so no request could be signed.
     #[error("the webhook has no signing secret")]
     NoSecret,
-    /// One of its secrets is none.
+    /// One of its secrets is not a signing secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// One of its headers cannot be sent.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// It has more headers than a webhook may bring.
+    /// It has more headers than a webhook may have.
     #[error("the webhook has {count} headers, more than the {HEADERS_MAX} allowed")]
     TooManyHeaders {
         /// How many it has.
         count: usize,
     },
-    /// Its topic's name does not fit into a header.
+    /// Its topic's name cannot be the value of a header.
     #[error("the topic's name is not visible ASCII")]
     Topic,
 }
 
 impl PrepareError {
-    /// The failed attempt to record for a message of such a webhook: no request was made.
+    /// The failed attempt to record for a message of this webhook. No request was made.
     pub fn to_attempt_result(&self) -> AttemptResult {
         AttemptResult {
             outcome: Outcome::Failed,
@@ -68,16 +69,16 @@ impl PrepareError {
     }
 }
 
-/// Where connections of a webhook go.
+/// Where requests of a webhook go.
 pub(in crate::delivery) struct Destination {
     /// The whole URL, for its scheme, host and port.
     pub(in crate::delivery) uri: Uri,
-    /// `scheme://host:port` in lower case: what connections are shared by.
+    /// `scheme://host:port` in lower case. Webhooks with the same origin share connections.
     pub(in crate::delivery) origin: Arc<str>,
 }
 
-/// A webhook's configuration, ready to make requests of. Its `Debug` shows neither URL, headers nor
-/// keys.
+/// A webhook's settings, prepared for making requests. Its `Debug` output shows neither URL nor
+/// headers nor keys.
 pub struct PreparedTarget {
     webhook_id: i64,
     topic: String,
@@ -91,24 +92,22 @@ pub struct PreparedTarget {
 }
 
 impl PreparedTarget {
-    /// Prepares a webhook's configuration.
+    /// Prepares a webhook's settings.
     ///
-    /// Whether the URL's address may be reached is left to the connection, which knows it for
-    /// certain.
+    /// It does not check whether the guard permits the URL's address: the connection does that.
     ///
-    /// Never panics, whatever SQL wrote: the worker that prepares a webhook prepares all the others
-    /// as well.
+    /// It never panics, whatever SQL has written, because a worker prepares all webhooks.
     ///
     /// # Errors
-    /// [`PrepareError`] if the URL, a secret, a header or the topic's name is not valid, or if
-    /// there are too many headers. Registration checks them all, so only SQL that went around it
-    /// leads here.
+    /// [`PrepareError`] if there is no secret, if the URL, a secret, a header or the topic's name
+    /// is not valid, or if there are too many headers. The API checks all of this, so only settings
+    /// that were written with SQL can fail.
     pub fn new(target: &Target) -> Result<Self, PrepareError> {
         let uri = parse_url(&target.url)?;
         if target.secrets.is_empty() {
             return Err(PrepareError::NoSecret);
         }
-        // A map of headers panics where it holds more than some 24,000.
+        // `HeaderMap` panics if it holds more than about 24,000 headers.
         let count = target.headers.len();
         if count > HEADERS_MAX {
             return Err(PrepareError::TooManyHeaders { count });
@@ -141,7 +140,7 @@ impl PreparedTarget {
         })
     }
 
-    /// The webhook.
+    /// The id of the webhook.
     pub fn webhook_id(&self) -> i64 {
         self.webhook_id
     }
@@ -151,7 +150,7 @@ impl PreparedTarget {
         self.batch_size
     }
 
-    /// How long one request may take, body included.
+    /// How long one request may take, the answer's body included.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -160,8 +159,8 @@ impl PreparedTarget {
         &self.destination
     }
 
-    /// The request for `messages`, of which `last` is the last, signed at `timestamp` (seconds
-    /// since 1970).
+    /// The request for `messages`. `last` is the last of them. `timestamp` is the time of the
+    /// signature, in seconds since 1970.
     pub fn request(
         &self,
         messages: &[Message],
@@ -203,8 +202,8 @@ impl fmt::Debug for PreparedTarget {
     }
 }
 
-/// The `host` header, without a port that the scheme implies (RFC 9110, section 4.2), and the
-/// origin with its port.
+/// The `host` header and the origin. The header leaves out the default port of the scheme (RFC
+/// 9110, section 4.2); the origin always has a port.
 fn host_and_origin(uri: &Uri) -> (String, Arc<str>) {
     let (scheme, default_port) = if is_https(uri) { ("https", 443) } else { ("http", 80) };
     let host = uri.host().unwrap_or_default().to_ascii_lowercase();
@@ -214,7 +213,7 @@ fn host_and_origin(uri: &Uri) -> (String, Arc<str>) {
     (header, origin)
 }
 
-/// Path and query, as the request line wants them (RFC 9112, section 3.2.1).
+/// Path and query as the request line has them (RFC 9112, section 3.2.1).
 fn origin_form(uri: &Uri) -> Result<Uri, UrlError> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     // `http://host?query` has an empty path, which the request line writes as `/`.

@@ -1,7 +1,7 @@
 //! The `traceparent` header: W3C Trace Context, level 1
 //! (<https://www.w3.org/TR/trace-context/#traceparent-header>).
 
-/// Length of a `traceparent` of version 00; later versions may only append.
+/// The length of a `traceparent` of version 00. Later versions may only append.
 const LENGTH: usize = 55;
 
 /// Whether a value is a `traceparent` that a receiver can continue.
@@ -23,9 +23,10 @@ pub(super) fn is_valid(value: &str) -> bool {
     version != "ff" && rest_fits && !all_zero(trace) && !all_zero(parent)
 }
 
-/// A `traceparent` of a new trace, not sampled: whether to record it is the receiver's choice.
+/// A `traceparent` of a new trace. It is not marked as sampled: the receiver decides whether to
+/// record it.
 pub(super) fn generate() -> String {
-    // The lowest bit is set, because identifiers of nothing but zeros are invalid.
+    // The lowest bit is set, because an identifier of zeros only is not valid.
     let trace = rand::random::<u128>() | 1;
     let parent = rand::random::<u64>() | 1;
     format!("00-{trace:032x}-{parent:016x}-00")

@@ -41,7 +41,7 @@ async fn dev_makes_its_data_anew_where_another_version_has_made_it() {
     let home = parent.path().join("dev");
     let arguments = ["dev", "--bind", "127.0.0.1:0", "--data-dir", home.to_str().unwrap()];
     let ready = "Ctrl-C stops everything";
-    let anew = "is made anew";
+    let anew = "New data was made";
 
     let mut dev = Process::start(&arguments, &[]);
     let output = dev.wait_for_output(ready).await;
