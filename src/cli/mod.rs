@@ -66,7 +66,8 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
     run_to_end(|shutdown| cli.run(shutdown))
 }
 
-/// Runs anything as a command is run: in a runtime of its own, with the token that the first SIGINT or SIGTERM cancels.
+/// Runs anything as a command is run: in a runtime of its own, with the token that the first SIGINT
+/// or SIGTERM cancels. The second one ends it at once.
 pub fn run_to_end<F>(command: impl FnOnce(CancellationToken) -> F) -> Result<(), CliError>
 where
     F: Future<Output = Result<(), CliError>>,

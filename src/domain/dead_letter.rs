@@ -45,7 +45,7 @@ pub struct DeadLetter {
     pub message_id: i64,
     /// The partition key. A copy stands in the dead letter, so the key stays if the message is
     /// deleted.
-    pub partition_key: Option<String>,
+    pub partition_key: String,
     /// Why it was given up.
     pub reason: Reason,
     /// How many attempts were made.

@@ -56,11 +56,16 @@ pub enum Refusal {
 impl StoreError {
     /// Why PostgreSQL refused what the caller asked for; `None` if the error has another cause.
     pub fn refusal(&self) -> Option<Refusal> {
+        // PostgreSQL raises these for reasons of its own, too. The trigger names the column.
+        let column = match self {
+            Self::Database(error) => error.as_db_error().and_then(tokio_postgres::error::DbError::column),
+            _ => None,
+        };
         match self.sql_state()?.code() {
             "23505" if self.constraint() == Some("topics_name_key") => Some(Refusal::TopicExists),
-            "23503" => Some(Refusal::TopicGone),
-            "55000" => Some(Refusal::TopicPaused),
-            "54000" => Some(Refusal::PayloadTooLarge),
+            "23503" if column == Some("topic_id") => Some(Refusal::TopicGone),
+            "55000" if column == Some("topic_id") => Some(Refusal::TopicPaused),
+            "54000" if column == Some("payload") => Some(Refusal::PayloadTooLarge),
             "22P02" | "22P05" | "22021" | "54001" => Some(Refusal::PayloadUnreadable),
             _ => None,
         }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
     attempt::{AttemptResult, ErrorClass},
+    dead_letter::Reason,
     lane::LaneKey,
 };
 
@@ -49,30 +50,11 @@ pub struct DeadDelivery {
     /// The id of its message.
     pub message_id: i64,
     /// Why it was given up.
-    pub reason: DeadReason,
+    pub reason: Reason,
     /// How many attempts were made.
     pub attempts: u32,
     /// How the last attempt ended; `None` if no request was made.
     pub last: Option<AttemptResult>,
-}
-
-/// Why a delivery became a dead letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeadReason {
-    /// It used up its attempts.
-    AttemptsExhausted,
-    /// Its message was deleted before it was delivered.
-    MessageMissing,
-}
-
-impl DeadReason {
-    /// The word stored in `dead_letters.reason`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AttemptsExhausted => "attempts_exhausted",
-            Self::MessageMissing => "message_missing",
-        }
-    }
 }
 
 /// How a held lane's row changes.
@@ -252,10 +234,10 @@ impl DeadDelivery {
     fn last_error(&self) -> Option<String> {
         match (&self.last, self.reason) {
             (Some(last), _) => last.error.as_deref().map(storable),
-            (None, DeadReason::MessageMissing) => {
+            (None, Reason::MessageMissing) => {
                 Some("the message was deleted before it was delivered".to_owned())
             }
-            (None, DeadReason::AttemptsExhausted) => None,
+            (None, Reason::AttemptsExhausted) => None,
         }
     }
 }

@@ -37,8 +37,8 @@ use super::{
 };
 use crate::{
     config::{DeliveryConfig, WorkerConfig},
-    domain::lane::LaneKey,
-    store::{DeadDelivery, DeadReason, LaneState, Notice, Store},
+    domain::{dead_letter::Reason, lane::LaneKey},
+    store::{DeadDelivery, LaneState, Notice, Store},
     telemetry::LogThrottle,
 };
 
@@ -359,7 +359,7 @@ impl Engine {
             lane.left(message_id);
             let attempts = lane.failures;
             lane.failures = 0;
-            let dead = DeadDelivery { message_id, reason: DeadReason::MessageMissing, attempts, last: None };
+            let dead = DeadDelivery { message_id, reason: Reason::MessageMissing, attempts, last: None };
             self.gathered.dead((key, lane.token), dead);
         }
         if lane.locked {

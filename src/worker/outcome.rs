@@ -14,11 +14,12 @@ use super::{
 use crate::{
     domain::{
         attempt::{ErrorClass, Outcome},
+        dead_letter::Reason,
         lane::LaneKey,
         message::Message,
         retry::{AfterFailure, after_failure},
     },
-    store::{AttemptRow, DeadDelivery, DeadReason, LaneState},
+    store::{AttemptRow, DeadDelivery, LaneState},
 };
 
 /// A request that failed to connect and took longer than this counts like a timeout: it held its
@@ -136,7 +137,7 @@ impl Engine {
                     lane.left(*message_id);
                     let dead = DeadDelivery {
                         message_id: *message_id,
-                        reason: DeadReason::AttemptsExhausted,
+                        reason: Reason::AttemptsExhausted,
                         attempts: failures,
                         last: Some(report.result.clone()),
                     };

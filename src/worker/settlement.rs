@@ -144,7 +144,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::store::{DeadReason, LaneState};
+    use crate::{domain::dead_letter::Reason, store::LaneState};
 
     const KEY: LaneKey = LaneKey { webhook_id: 1, lane: 1 };
     const CLAIM: Claim = (KEY, 1);
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(gathers(&gathered), 3 * MILLISECOND);
     }
     fn dead(message_id: i64) -> DeadDelivery {
-        DeadDelivery { message_id, reason: DeadReason::AttemptsExhausted, attempts: 1, last: None }
+        DeadDelivery { message_id, reason: Reason::AttemptsExhausted, attempts: 1, last: None }
     }
 
     fn change(position: i64) -> LaneChange {

@@ -1,4 +1,5 @@
-//! Integration tests: one binary, so that they share one PostgreSQL. What they stand on is `pgtopic_testkit`.
+//! Integration tests: one binary, so that they share one PostgreSQL. What they stand on is
+//! `pgtopic_testkit`.
 //!
 //! A folder is an area; its `mod.rs` says what each of its files is about.
 

@@ -1,4 +1,5 @@
-//! This program as a child of itself, so that what is measured is the very pgtopic that it was built with.
+//! This program as a child of itself, so that what is measured is the very pgtopic that it was
+//! built with.
 
 use std::{ffi::OsString, io, thread};
 
@@ -30,7 +31,8 @@ impl Role {
 
     /// Runs with these arguments, of which the first one is its name.
     fn run(self, arguments: impl Iterator<Item = OsString>) -> Result<(), CliError> {
-        // The parent holds the other end of standard input, and nobody else does. Where it is killed, nobody stops its children.
+        // The parent alone holds the other end of standard input. Where it is killed, nobody else
+        // stops its children.
         thread::spawn(|| {
             let _ = io::copy(&mut io::stdin(), &mut io::sink());
             std::process::exit(1);

@@ -1,4 +1,5 @@
-//! What a measurement is compared with, in a process of its own as a worker is: a client without a broker.
+//! What a measurement is compared with, in a process of its own as a worker is: a client without
+//! a broker.
 //!
 //! It uses the very client that workers use.
 

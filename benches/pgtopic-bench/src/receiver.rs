@@ -3,8 +3,8 @@
 //! It has threads of its own with a single-threaded runtime each, and connections are dealt out to them in turn, so that
 //! publishers in the same process do not share a queue with it. Only loopback.
 //!
-//! The test kit's receiver keeps every request with its headers and body, behind a lock, and asks a script for each answer: here
-//! that would be what is measured.
+//! The test kit's receiver keeps every request with its headers and body, behind a lock, and asks a
+//! script for each answer: here that would be what is measured.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, thread::JoinHandle};
 

@@ -1,8 +1,8 @@
 //! What the bench asks of PostgreSQL, over connections of its own; a statement is a file of `sql/`.
 //!
-//! A session has the server's default settings, as an application's has: what the product's sessions set for themselves would
-//! flatter or hamper publishers. Only its search path is pinned, as theirs is, so the statements name pgtopic's tables without
-//! the schema.
+//! A session has the server's default settings, as an application's has. What the product's sessions
+//! set for themselves would flatter or hamper publishers. Only its search path is pinned, as theirs
+//! is. So the statements name pgtopic's tables without the schema.
 
 use std::time::Duration;
 
@@ -49,7 +49,8 @@ pub(super) enum Insert {
 pub(super) struct Counters {
     /// Bytes of write-ahead log, of the whole server.
     pub(super) wal_bytes: i64,
-    /// Transactions committed in this database. A session adds its own when it ends, and now and then before.
+    /// Transactions committed in this database. A session adds its own when it ends, and now and
+    /// then before.
     pub(super) transactions: i64,
 }
 
@@ -148,13 +149,14 @@ impl Session {
         Ok(self.0.batch_execute(&format!("CREATE DATABASE {} TEMPLATE template0", quoted(name))).await?)
     }
 
-    /// Drops a database that [`Self::create_database`] made, and ends whatever is still connected to it.
+    /// Drops a database that [`Self::create_database`] made, and ends whatever is still connected
+    /// to it.
     pub(super) async fn drop_database(&self, name: &str) -> Result<(), StoreError> {
         Ok(self.0.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name))).await?)
     }
 
-    /// Writes what is dirty now, so that it need not be written while something is measured. A role that may not do this
-    /// goes without.
+    /// Writes what is dirty now, so that it need not be written while something is measured. A role
+    /// that may not do this goes without.
     pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
         match self.0.batch_execute("CHECKPOINT").await {
             Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Ok(()),
@@ -173,8 +175,8 @@ impl Session {
         Ok(self.0.batch_execute(sql!("create_plain_table")).await?)
     }
 
-    /// Publishes the messages numbered `first` to `last` in one transaction, spread evenly over `lanes` partitions that
-    /// are called `lane-0` and so on.
+    /// Publishes the messages numbered `first` to `last` in one transaction, spread evenly over
+    /// `lanes` partitions that are called `lane-0` and so on.
     pub(super) async fn fill(
         &self,
         topic_id: i64,

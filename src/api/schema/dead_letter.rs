@@ -71,7 +71,7 @@ pub(crate) struct DeadLetter {
     /// The id of the message.
     message_id: i64,
     /// The partition key. It stays if the message is deleted.
-    partition_key: Option<String>,
+    partition_key: String,
     /// Why it was given up.
     reason: Reason,
     /// How many attempts were made.

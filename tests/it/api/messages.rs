@@ -113,3 +113,21 @@ async fn publishing_where_it_cannot_be_done() {
     let paused = api.post("/topics/orders/messages", &json!({"payload": 1})).await.problem(409);
     assert_eq!(paused["type"], "/problems/paused");
 }
+
+/// Somebody's trigger raises what pgtopic's own does: the publisher is not told that its topic is
+/// paused, or its payload too large.
+#[tokio::test]
+async fn an_error_of_somebody_elses_trigger_is_not_taken_for_ours() {
+    let (database, api) = Api::with_topic().await;
+    let client = database.client().await;
+    for code in ["55000", "54000", "23503"] {
+        let trigger = format!(
+            "CREATE OR REPLACE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE EXCEPTION 'not ours' USING ERRCODE = '{code}'; END $$;
+             CREATE OR REPLACE TRIGGER aa_fail BEFORE INSERT ON pgtopic.messages
+             FOR EACH ROW EXECUTE FUNCTION public.fail()"
+        );
+        client.batch_execute(&trigger).await.unwrap();
+        api.post("/topics/orders/messages", &json!({"payload": 1})).await.problem(500);
+    }
+}

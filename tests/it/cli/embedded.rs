@@ -133,8 +133,10 @@ async fn a_server_that_refuses_its_settings_says_why() {
 /// Starts `pgtopic`'s server in a process of its own (this test binary, running only [`holder`]) and gives the process and
 /// the server's process id.
 async fn start_in_another_process(home: &Path) -> (std::process::Child, u32) {
+    // Tests are called by their path in the crate.
+    let (_, module) = module_path!().split_once("::").unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "cli::embedded::holder", "--nocapture", "--include-ignored"])
+        .args(["--exact", &format!("{module}::holder"), "--nocapture", "--include-ignored"])
         .env("PGTOPIC_TEST_HOLD", home)
         .stdout(Stdio::null())
         .spawn()

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use pgtopic::{
-    domain::lane::LaneKey,
+    domain::{dead_letter::Reason, lane::LaneKey},
     store::{
-        DeadDelivery, DeadReason, HeldLane, LaneChange, LaneOutcomes, LaneState, OwedMessage, ReadLimits,
-        Release, SettleOutcome, Settlement,
+        DeadDelivery, HeldLane, LaneChange, LaneOutcomes, LaneState, OwedMessage, ReadLimits, Release,
+        SettleOutcome, Settlement,
     },
 };
 use pgtopic_testkit::{Answer, Broker, Puppet, Received, Scene};
@@ -25,7 +25,7 @@ async fn rows(scene: &Scene) -> String {
 /// Accepts one message, gives another up, and releases the lane: what a holder may do.
 fn everything(key: LaneKey, token: i64, ids: &[i64]) -> Settlement {
     let dead =
-        DeadDelivery { message_id: ids[1], reason: DeadReason::AttemptsExhausted, attempts: 5, last: None };
+        DeadDelivery { message_id: ids[1], reason: Reason::AttemptsExhausted, attempts: 5, last: None };
     let change = LaneChange {
         generation: 0,
         position: ids[1],

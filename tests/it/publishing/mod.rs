@@ -2,9 +2,9 @@
 //!
 //! | file | what holds |
 //! |---|---|
-//! | `idempotency` | what ON CONFLICT leaves out is owed to nobody, and what it lets in is not forgotten |
+//! | `idempotency` | what ON CONFLICT leaves out, and what it lets in |
 //! | `levels` | publishers at every isolation level |
-//! | `long_transactions` | a publisher that stays open delays later ones of its stripe, and nobody else |
+//! | `long_transactions` | a transaction that stays open delays its own stripe alone |
 //! | `notification_queue` | a full queue fails no publisher |
 //! | `stripes` | the advisory locks of publishers, and triggers that run beside ours |
 //! | `subscribed` | whom a message is owed to while webhooks come and go |

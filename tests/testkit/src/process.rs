@@ -164,8 +164,8 @@ impl Process {
     }
 }
 
-/// The built `pgtopic`. Cargo says where it is when it runs the integration tests of that package; who runs a test's program by
-/// hand finds it two folders above.
+/// The built `pgtopic`. Cargo says where it is when it runs that package's integration tests. Where
+/// somebody runs a test's program by hand, it is in the folder above.
 fn pgtopic_binary() -> PathBuf {
     if let Some(path) = std::env::var_os("CARGO_BIN_EXE_pgtopic") {
         return path.into();
