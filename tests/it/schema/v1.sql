@@ -33,10 +33,10 @@ BEGIN
     END IF;
     PERFORM pgtopic.require_registered(worker);
 
-    -- The CTE is a fence: joined directly, the update may touch more lanes than the LIMIT lets
-    -- through. A lane that was changed just before it was locked is left to the next look: its new
-    -- place is not in this snapshot. So a holder that this snapshot does not know was removed, and
-    -- has not just been registered.
+    -- The CTE is a fence. If it were joined directly, the update might change more lanes than the
+    -- LIMIT allows. A lane that was changed just before it was locked is left to the next look: its
+    -- new place is not in this snapshot. So a sweep takes no lane from a worker that has just
+    -- registered: its claims are newer than this snapshot.
     WITH due AS MATERIALIZED (
         SELECT l.place
           FROM unnest(claim_lanes.webhook_ids, claim_lanes.slots, claim_lanes.due_after)
@@ -67,8 +67,8 @@ BEGIN
         RETURN;
     END IF;
 
-    -- A new statement, and so a new snapshot: it sees whatever lowered the positions that the
-    -- update returned.
+    -- A new statement has a new snapshot. If a replay has lowered a position that the update
+    -- returned, this statement sees what the replay has added.
     RETURN QUERY SELECT r.* FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r;
 END
 $$;
@@ -115,9 +115,9 @@ BEGIN
         FOR at IN 1 .. cardinality(places) LOOP
             EXIT WHEN cardinality(claimed) >= before + claim_lanes_singly.slots[want];
             BEGIN
-                -- A row that changes while it is being locked has another place then: the update
-                -- does not find it. Its old place may be another lane's by now, even one that waits
-                -- or is halted, so all is asked again.
+                -- If the row changes before it is locked, it gets another place, and the update
+                -- does not find it. Its old place may belong to another lane by then, even to one
+                -- that waits or is halted. So all conditions are checked again.
                 PERFORM FROM pgtopic.lanes l WHERE l.ctid = places[at] AND l.webhook_id = claim_lanes_singly.webhook_ids[want]
                     AND l.due_at <= statement_timestamp()
                     AND (l.claimed_by IS NULL
@@ -453,11 +453,11 @@ COMMENT ON COLUMN pgtopic.messages.payload IS 'json, not jsonb: these very bytes
 
 COMMENT ON COLUMN pgtopic.messages.headers IS 'Headers sent with the message, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
 
-COMMENT ON COLUMN pgtopic.messages.created_at IS 'Within the years that RFC 3339 can write: it is sent to receivers.';
+COMMENT ON COLUMN pgtopic.messages.created_at IS 'Only years that RFC 3339 can write, since it is sent to receivers.';
 
-COMMENT ON COLUMN pgtopic.messages.size_bytes IS 'Length of payload and headers, given by the trigger: workers read by size without unpacking what they leave.';
+COMMENT ON COLUMN pgtopic.messages.size_bytes IS 'Bytes of payload and headers, given by the trigger. Workers read up to a budget by it, and unpack only what they read.';
 
-COMMENT ON COLUMN pgtopic.messages.lane IS 'hashtextextended(partition_key, topic_id), or the id where the topic is unordered; given by the trigger.';
+COMMENT ON COLUMN pgtopic.messages.lane IS 'hashtextextended(partition_key, topic_id), or the id if the topic is unordered; given by the trigger.';
 
 CREATE FUNCTION pgtopic.messages_fan_out(message pgtopic.messages, stripe integer, webhook_ids bigint[]) RETURNS boolean
     LANGUAGE plpgsql
@@ -487,8 +487,8 @@ BEGIN
             VALUES (webhook, message.lane, stripe, message.partition_key, clock_timestamp(), message.id - 1)
             ON CONFLICT DO NOTHING;
         EXCEPTION WHEN serialization_failure THEN
-            -- A plain insert tells that error from one that SERIALIZABLE raises for reasons of its
-            -- own.
+            -- SERIALIZABLE may raise this error for other reasons too. A plain insert tells which
+            -- it is.
             BEGIN
                 INSERT INTO pgtopic.lanes (webhook_id, lane, stripe, partition_key, due_at, position)
                 VALUES (webhook, message.lane, stripe, message.partition_key, clock_timestamp(), message.id - 1);
@@ -524,8 +524,8 @@ BEGIN
         NEW := pgtopic.messages_validate(NEW, accepted_bytes);
     END IF;
 
-    -- A function that is called with a null returns null, and takes no lock: so on unordered
-    -- topics. Only then the id.
+    -- The id is taken after the lock. On unordered topics the stripe is null: then the lock
+    -- function takes no lock and returns null.
     NEW.lane := pg_catalog.hashtextextended(NEW.partition_key, NEW.topic_id);
     stripe := stripe OPERATOR(pg_catalog.|) (NEW.lane OPERATOR(pg_catalog.&) 255)::integer;
     IF pg_catalog.pg_advisory_xact_lock('"pgtopic"'::pg_catalog.regnamespace::pg_catalog.oid::integer, stripe) IS NOT NULL THEN
@@ -545,8 +545,8 @@ BEGIN
             webhook_ids := pgtopic.matching_webhooks(NEW.topic_id, NEW.payload);
         END IF;
         FOREACH webhook IN ARRAY webhook_ids LOOP
-            -- No look for the lane first: its plan, kept from when lanes was empty, would read all
-            -- of the table.
+            -- The lane is not looked up first: the plan for that, made while lanes was empty, would
+            -- read all of the table.
             WITH fanned AS (
                 INSERT INTO pgtopic.deliveries (webhook_id, lane, message_id) VALUES (webhook, NEW.lane, NEW.id)
             )
@@ -610,7 +610,8 @@ BEGIN
         field := 'idempotency_key';
         problem := format('must have 1 to 255 bytes, not %s', octet_length(message.idempotency_key));
     ELSIF message.created_at < '0001-01-01 00:00+00' OR message.created_at >= '9999-12-30 00:00+00' THEN
-        -- RFC 3339 cannot write it, in one time zone or another, and it is sent to receivers.
+        -- created_at is sent to receivers. Beyond these bounds RFC 3339 cannot write it in every
+        -- time zone.
         field := 'created_at';
         problem := format('must be from 0001-01-01 to 9999-12-29 (UTC), not %s', message.created_at);
     END IF;
@@ -629,12 +630,12 @@ CREATE FUNCTION pgtopic.notify_workers(message_id bigint, stripe integer) RETURN
 DECLARE
     now_us       bigint := pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000;
     notify_until bigint := pg_catalog.pg_sequence_last_value('pgtopic.notify_until'::pg_catalog.regclass);
-    -- One mark for each notification of this transaction, by installation.
+    -- A variable of this transaction holds one mark for each notification that was sent.
     variable     pg_catalog.text := pg_catalog.concat('pgtopic_notifications.schema_', '"pgtopic"'::pg_catalog.regnamespace::pg_catalog.oid);
     marks        pg_catalog.text := coalesce(pg_catalog.current_setting(variable, true), '');
     sent         integer := pg_catalog.length(marks);
 BEGIN
-    -- An instant more than 10 s ahead was written before a step of the clock, and counts as unset.
+    -- An instant more than 10 s ahead was written before a step of the clock: it counts as unset.
     IF sent OPERATOR(pg_catalog.>) 10
         OR notify_until OPERATOR(pg_catalog.<=) now_us
         OR notify_until OPERATOR(pg_catalog.>) (now_us OPERATOR(pg_catalog.+) 10000000)
@@ -675,7 +676,7 @@ BEGIN
         VALUES (topic_key, publish.partition_key, publish.payload, publish.headers, publish.idempotency_key)
         ON CONFLICT (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
         RETURNING id INTO message_id;
-        -- Nothing returned: another transaction used the key and has committed since; look again.
+        -- Nothing was returned: another transaction has used the key and has committed. Look again.
         EXIT WHEN message_id IS NOT NULL;
     END LOOP;
     RETURN message_id;
@@ -702,19 +703,19 @@ WITH (fillfactor='45', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_
 
 COMMENT ON TABLE pgtopic.lanes IS 'The ready queue: a lane has a row here only while it owes something, or a worker holds it.';
 
-COMMENT ON COLUMN pgtopic.lanes."position" IS 'Everything up to this message id has left the lane, unless a replay put it back; where reading begins.';
+COMMENT ON COLUMN pgtopic.lanes."position" IS 'Everything up to this message id has left the lane, unless a replay put it back. Reading begins after it.';
 
-COMMENT ON COLUMN pgtopic.lanes.due_at IS 'When it may next be claimed: since it became ready, after a back-off, or never (halted). A claim leaves it as it is.';
+COMMENT ON COLUMN pgtopic.lanes.due_at IS 'From when on it may be claimed: now or earlier (ready), later (it waits) or infinity (halted). A claim leaves it as it is.';
 
-COMMENT ON COLUMN pgtopic.lanes.token IS 'A counter of the worker that holds it, renewed with each claim; guards every write of the holder.';
+COMMENT ON COLUMN pgtopic.lanes.token IS 'The fencing token: a counter of the worker that holds the lane, new with each claim. With claimed_by it guards every write of the holder.';
 
-COMMENT ON COLUMN pgtopic.lanes.head_message_id IS 'The message that failures, last_error, wait_seconds and halted belong to. For any other head they read as none.';
+COMMENT ON COLUMN pgtopic.lanes.head_message_id IS 'The message that failures, last_error, wait_seconds and halted belong to. For any other head they count as none.';
 
-COMMENT ON COLUMN pgtopic.lanes.wait_seconds IS 'How long it was to wait when due_at was written; null where it was ready at once. A due_at further ahead than this is from before a step of the clock.';
+COMMENT ON COLUMN pgtopic.lanes.wait_seconds IS 'How long the lane was to wait when due_at was written; null if it was ready at once. If due_at is further ahead than this, it was written before a step of the clock.';
 
-COMMENT ON COLUMN pgtopic.lanes.stripe IS 'The advisory-lock key that its publishers hold; null where the topic is unordered.';
+COMMENT ON COLUMN pgtopic.lanes.stripe IS 'The advisory-lock key that its publishers hold; null if the topic is unordered.';
 
-COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay lowered position; a holder that does not know the newest value must not move position.';
+COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay has lowered position. A holder that does not know the newest value must not move position.';
 
 COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id.';
 
@@ -872,7 +873,7 @@ BEGIN
         PERFORM pgtopic.require_read_committed();
     END IF;
 
-    -- An unordered lane has no stripe: its one message is all that it ever owes.
+    -- An unordered lane has no stripe: it never owes more than its one message.
     SELECT array_agg(x.place), array_agg(x.generation = h.generation)
       INTO places, known
       FROM unnest(remove_idle_lanes.webhook_ids, remove_idle_lanes.lanes, remove_idle_lanes.tokens, remove_idle_lanes.generations)
@@ -889,8 +890,8 @@ BEGIN
         RETURN;
     END IF;
 
-    -- New statements, which see whatever the stripes' last holders have committed. The rows are
-    -- locked: nobody changes them.
+    -- New statements see what the last holders of the stripes have committed. The rows are locked,
+    -- so nobody changes them.
     RETURN QUERY
     DELETE FROM pgtopic.lanes l
      WHERE l.ctid = ANY (ARRAY(
@@ -900,9 +901,10 @@ BEGIN
                 SELECT true AS idle
                   FROM pgtopic.lanes x
                  WHERE x.ctid = h.place
-                   -- Only a replay puts something at or below position, and it raises the
-                   -- generation: then look at all of the lane. The row's own position, not the
-                   -- worker's: it moved in the transaction that deleted what it passed.
+                   -- Only a replay adds deliveries at or below the position, and it raises the
+                   -- generation: then look at the whole lane. The position is that of the row, not
+                   -- the worker's: the row's position moved in the transaction that deleted the
+                   -- deliveries up to it.
                    AND (SELECT true FROM pgtopic.deliveries d
                          WHERE d.webhook_id = x.webhook_id AND d.lane = x.lane
                            AND d.message_id > CASE WHEN h.known THEN x.position ELSE -1 END
@@ -963,7 +965,7 @@ BEGIN
                AND l.due_at > greatest(CASE WHEN w.id = after_webhook THEN after_due_at END,
                                        statement_timestamp() + interval '0.1 s')
                AND l.due_at < 'infinity'
-               -- One that is held, too, if its holder is gone: a sweep finds it when it is due.
+               -- Also a claimed lane whose holder is gone: a sweep takes it when it is due.
                AND (l.claimed_by IS NULL
                     OR NOT EXISTS (SELECT FROM pgtopic.workers o WHERE o.id = l.claimed_by AND NOT o.gone))
              ORDER BY l.due_at
@@ -976,8 +978,8 @@ BEGIN
         SELECT a.at FROM ahead a
          WHERE a.due_at > clock_timestamp() + make_interval(secs => coalesce(a.wait_seconds, 0) + 0.1)
     ), changed AS (
-        -- By the rows' places: a join made for a small table would go through all lanes for each of
-        -- many. A row that was written since is in another place, and left alone.
+        -- By the rows' places: a join that was planned for a small table would go through all lanes
+        -- for each of many. A row that was written since has another place, and is left alone.
         UPDATE pgtopic.lanes l
            SET due_at = clock_timestamp() + make_interval(secs => coalesce(l.wait_seconds, 0))
          WHERE l.ctid = ANY (ARRAY(
@@ -1216,7 +1218,7 @@ BEGIN
 
     notifies := pgtopic.may_notify();
     last_message_id := pg_sequence_last_value('pgtopic.message_ids');
-    -- An instant more than 10 s ahead was written before a step of the clock, and counts as unset.
+    -- An instant more than 10 s ahead was written before a step of the clock: it counts as unset.
     suppressed_us := CASE WHEN suppressed_until > now_us AND suppressed_until < now_us + 10000000
                           THEN suppressed_until - now_us ELSE 0 END;
     IF NOT notifies THEN
@@ -1225,7 +1227,8 @@ BEGIN
             PERFORM setval('pgtopic.notify_until', 0);
         END IF;
     ELSIF suppressed_us = 0 AND (notify_until < now_us + 2000000 OR notify_until > now_us + 10000000) THEN
-        -- Written anew when half of it is used up, or when a step of the clock made it worthless.
+        -- Write it again when half of the time is used up, or when a step of the clock made it
+        -- useless.
         PERFORM setval('pgtopic.notify_until', now_us + 4000000);
     END IF;
     RETURN NEXT;
@@ -1249,7 +1252,7 @@ CREATE TABLE pgtopic.attempts (
 )
 PARTITION BY RANGE (attempted_at);
 
-COMMENT ON TABLE pgtopic.attempts IS 'Append-only log of every request, one partition a day.';
+COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of each request, one partition a day. Append-only. Best effort: rows may be left out.';
 
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
 
@@ -1270,11 +1273,11 @@ CREATE TABLE pgtopic.dead_letters (
     CONSTRAINT dead_letters_reason_check CHECK ((reason = ANY (ARRAY['attempts_exhausted'::text, 'message_missing'::text])))
 );
 
-COMMENT ON TABLE pgtopic.dead_letters IS 'The dead-letter partition of each webhook: deliveries that used up their attempts, kept until replayed or discarded.';
+COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed.';
 
 COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic and key are copies: a dead letter can be listed by them without its message.';
 
-COMMENT ON COLUMN pgtopic.dead_letters.error_class IS 'How the last attempt failed; null where there was none.';
+COMMENT ON COLUMN pgtopic.dead_letters.error_class IS 'How the last attempt failed; null if there was none.';
 
 ALTER TABLE pgtopic.dead_letters ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgtopic.dead_letters_id_seq
@@ -1303,7 +1306,7 @@ CREATE SEQUENCE pgtopic.filter_errors
     NO MAXVALUE
     CACHE 1;
 
-COMMENT ON SEQUENCE pgtopic.filter_errors IS 'How many filters could not be evaluated; those messages are delivered.';
+COMMENT ON SEQUENCE pgtopic.filter_errors IS 'How often a filter could not be evaluated. Those messages are owed.';
 
 CREATE TABLE pgtopic.installation (
     one boolean DEFAULT true NOT NULL,
@@ -1314,7 +1317,7 @@ CREATE TABLE pgtopic.installation (
 
 COMMENT ON TABLE pgtopic.installation IS 'Settings of this installation: one row.';
 
-COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publish NOTIFY; auto: where max_prepared_transactions is 0. Written by processes whose wake.notify is set.';
+COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publish may NOTIFY: on, off, or auto (only if max_prepared_transactions is 0). Written by processes whose wake.notify is set.';
 
 CREATE TABLE pgtopic.installed (
     one boolean DEFAULT true NOT NULL,
@@ -1330,7 +1333,7 @@ COMMENT ON TABLE pgtopic.installed IS 'What is installed here: one row.';
 
 COMMENT ON COLUMN pgtopic.installed.number IS 'The newest migration whose functions, triggers and grants were applied; 0 before the first.';
 
-COMMENT ON COLUMN pgtopic.installed.works_from IS 'The oldest binary, by its newest migration, that may still run on this schema.';
+COMMENT ON COLUMN pgtopic.installed.works_from IS 'The oldest binary that may still run on this schema, by the number of its newest migration.';
 
 COMMENT ON COLUMN pgtopic.installed.functions_hash IS 'SHA-256 of the functions, triggers and grants that were applied, in hex.';
 
@@ -1343,7 +1346,7 @@ CREATE SEQUENCE pgtopic.message_ids
     NO MAXVALUE
     CACHE 1;
 
-COMMENT ON SEQUENCE pgtopic.message_ids IS 'Message ids, given out under the partition''s stripe lock.';
+COMMENT ON SEQUENCE pgtopic.message_ids IS 'Message ids. They are taken while the partition''s stripe is held.';
 
 CREATE SEQUENCE pgtopic.notify_suppressed_until
     START WITH 0
@@ -1361,7 +1364,7 @@ CREATE SEQUENCE pgtopic.notify_until
     NO MAXVALUE
     CACHE 1;
 
-COMMENT ON SEQUENCE pgtopic.notify_until IS 'Until this instant (microseconds since 1970) publishers NOTIFY: a worker listens. 0 while workers poll.';
+COMMENT ON SEQUENCE pgtopic.notify_until IS 'Until this instant (microseconds since 1970) publishers NOTIFY, since a worker listens. 0 while workers poll.';
 
 CREATE TABLE pgtopic.schema_history (
     version integer NOT NULL,
@@ -1398,23 +1401,23 @@ END) STORED,
 
 COMMENT ON TABLE pgtopic.topics IS 'Named streams of messages.';
 
-COMMENT ON COLUMN pgtopic.topics.name IS '1-255 of [A-Za-z0-9._-], not all digits, so that an id and a name never look alike.';
+COMMENT ON COLUMN pgtopic.topics.name IS '1 to 255 of [A-Za-z0-9._-], not all digits, so that an id and a name never look alike.';
 
-COMMENT ON COLUMN pgtopic.topics.ordering IS 'partition: messages with one partition key stay in commit order; none: each stands alone. Never changes.';
+COMMENT ON COLUMN pgtopic.topics.ordering IS 'partition: messages with the same partition key stay in commit order; none: messages have no order. Never changes.';
 
-COMMENT ON COLUMN pgtopic.topics.retention IS 'How long messages that nobody is owed any more are kept; null keeps them.';
+COMMENT ON COLUMN pgtopic.topics.retention IS 'How long messages are kept, counted from created_at, if they are neither owed nor dead letters; null: for ever.';
 
 COMMENT ON COLUMN pgtopic.topics.paused IS 'A paused topic refuses messages.';
 
 COMMENT ON COLUMN pgtopic.topics.max_payload_bytes IS 'The largest payload of one message, in bytes.';
 
-COMMENT ON COLUMN pgtopic.topics.changed_at IS 'When the row was last written, or its webhooks came or went: workers that are not notified look here.';
+COMMENT ON COLUMN pgtopic.topics.changed_at IS 'When the row was last written, also because webhooks were added or deleted. Workers that are not notified look here.';
 
 COMMENT ON COLUMN pgtopic.topics.accepted_bytes IS 'For publishers: the largest payload that is accepted now; -1 while the topic is paused.';
 
-COMMENT ON COLUMN pgtopic.topics.stripes IS 'For publishers: the first of the topic''s 256 stripes; null where the topic is unordered and takes no locks.';
+COMMENT ON COLUMN pgtopic.topics.stripes IS 'For publishers: the first of the topic''s 256 stripes; null if the topic is unordered, and takes no locks.';
 
-COMMENT ON COLUMN pgtopic.topics.webhook_ids IS 'For publishers: its webhooks, kept by triggers on webhooks; null where one has a filter, so that each message is put to them.';
+COMMENT ON COLUMN pgtopic.topics.webhook_ids IS 'For publishers: the topic''s webhooks, kept up to date by triggers on webhooks. Null if one of them has a filter: then the filters are evaluated for each message.';
 
 ALTER TABLE pgtopic.topics ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgtopic.topics_id_seq
@@ -1430,7 +1433,7 @@ CREATE UNLOGGED TABLE pgtopic.used_idempotency_keys (
     idempotency_key text NOT NULL
 );
 
-COMMENT ON TABLE pgtopic.used_idempotency_keys IS 'Always empty for everybody: publishers that use one key wait here for one another.';
+COMMENT ON TABLE pgtopic.used_idempotency_keys IS 'Nobody ever sees a row here. Publishers that use the same key wait here for one another.';
 
 CREATE TABLE pgtopic.webhooks (
     id bigint NOT NULL,
@@ -1473,13 +1476,13 @@ COMMENT ON COLUMN pgtopic.webhooks.secrets IS 'Signing secrets (whsec_...), newe
 
 COMMENT ON COLUMN pgtopic.webhooks.headers IS 'Headers of every request, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
 
-COMMENT ON COLUMN pgtopic.webhooks.filter IS 'Only messages for which payload @@ filter is not false or null are owed.';
+COMMENT ON COLUMN pgtopic.webhooks.filter IS 'A message is owed if payload @@ filter is true, or cannot be evaluated. Null: every message is owed.';
 
-COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: fanned out to, not claimed yet; active: both.';
+COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
 
-COMMENT ON COLUMN pgtopic.webhooks.disabled_reason IS 'Why requests stopped (a receiver answered 410 Gone, or no request can be made); null while enabled. The backlog is kept.';
+COMMENT ON COLUMN pgtopic.webhooks.disabled_reason IS 'Why it was disabled (the receiver answered 410 Gone, or no request can be made); null while it is enabled. The backlog is kept.';
 
-COMMENT ON COLUMN pgtopic.webhooks.changed_at IS 'When the row was last written: workers that are not notified look here.';
+COMMENT ON COLUMN pgtopic.webhooks.changed_at IS 'When the row was last written. Workers that are not notified look here.';
 
 ALTER TABLE pgtopic.webhooks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgtopic.webhooks_id_seq
@@ -1515,11 +1518,11 @@ CREATE TABLE pgtopic.workers (
 )
 WITH (fillfactor='50');
 
-COMMENT ON TABLE pgtopic.workers IS 'One row per worker incarnation, which holds the advisory lock (stripe_class(), lock_key) while it lives.';
+COMMENT ON TABLE pgtopic.workers IS 'One row for each worker incarnation. It holds the advisory lock (stripe_class(), lock_key) while it lives.';
 
-COMMENT ON COLUMN pgtopic.workers.lease IS 'A worker whose heartbeat did not move for this long is taken for hung, and its lanes are released.';
+COMMENT ON COLUMN pgtopic.workers.lease IS 'If its heartbeat stands still for this long, the worker is taken for hung, and its lanes are released.';
 
-COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped: it may claim nothing, and its lanes are anybody''s. The row goes when they are free.';
+COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
 
 ALTER TABLE ONLY pgtopic.dead_letters
     ADD CONSTRAINT dead_letters_delivery_key UNIQUE (webhook_id, message_id);
@@ -1568,7 +1571,7 @@ CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters USING btree (webhook_i
 
 CREATE INDEX lanes_due ON pgtopic.lanes USING btree (((webhook_id + 0)), due_at);
 
-COMMENT ON INDEX pgtopic.lanes_due IS 'For looks at what is due: webhook_id + 0 = ... ORDER BY due_at.';
+COMMENT ON INDEX pgtopic.lanes_due IS 'For looks at what is due: webhook_id + 0 = ... ORDER BY due_at. The expression keeps all other lookups from this index.';
 
 CREATE INDEX messages_created_at ON pgtopic.messages USING brin (created_at) WITH (autosummarize='on');
 
@@ -1688,8 +1691,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto');
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '51179cd2fd167e2de5b711aa3cf0eab04ef84e7b05d5dd2738bca383302ff906', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '554113b89d5043f9e6e1b7cacf27b4650d13a5de96b9464c8e244929fe1ef020', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '12811179447009581059');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '583835134837074502');
 
 
