@@ -56,7 +56,8 @@ impl Incident {
         self.steps.iter().map(Step::holds).max().unwrap_or_default()
     }
 
-    /// In which order its faults are healed: processes start when there is a server and a link to it.
+    /// In which order its faults are healed: processes start when there is a server and a link to
+    /// it.
     pub(crate) fn healing(&self) -> Vec<Step> {
         let mut steps = self.steps.clone();
         if self.backwards {
@@ -77,8 +78,8 @@ impl fmt::Display for Incident {
     }
 }
 
-/// Whether a fault may be made while these are in effect: it breaks nothing that they break or need. One that is over at once
-/// can only be the last, so there is one of those at most.
+/// Whether a fault may be made while these are in effect: it breaks nothing that they break or
+/// need. One that is over at once can only be the last, so there is one of those at most.
 pub(crate) fn fits(steps: &[Step], next: &Step) -> bool {
     let parts = next.kind.parts(next.target);
     steps.iter().all(|step| {

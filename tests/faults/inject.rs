@@ -23,9 +23,11 @@ const SLOW: Duration = Duration::from_millis(100);
 /// How long receivers take to answer where lanes are to be busy.
 const BUSY: Duration = Duration::from_millis(200);
 
-/// Makes all faults of an incident, one after another, waits, and heals them; notes what there is to note.
+/// Makes all faults of an incident, one after another, waits, and heals them; notes what there is
+/// to note.
 ///
-/// What a fault does to times is measured where it is alone. What must hold whatever happens is checked at the end.
+/// What a fault does to times is measured where it is alone. What must hold whatever happens is
+/// checked at the end.
 pub(crate) async fn inject(stage: &mut Stage, incident: &Incident, report: &mut Report) {
     // Held until everything is healed.
     let mut sessions = Vec::new();
@@ -56,7 +58,8 @@ pub(crate) async fn inject(stage: &mut Stage, incident: &Incident, report: &mut 
     }
 }
 
-/// Where a fault is to hit a worker that has much to send: waits until it holds lanes, and makes it so.
+/// Where a fault is to hit a worker that has much to send: waits until it holds lanes, and makes it
+/// so.
 async fn prepare(stage: &Stage, step: &Step) {
     let gathering = match step.kind {
         Kind::PauseWorkerOverLease => step.lasts / 2,
@@ -64,13 +67,15 @@ async fn prepare(stage: &Stage, step: &Step) {
         Kind::WorkerCutOff => step.lasts + Duration::from_millis(500),
         _ => return,
     };
-    // While receivers are quick: lanes that always owe something stay where they are, and one that has none would get none.
+    // While receivers are quick: lanes that always owe something stay where they are, and one that
+    // has none would get none.
     holder(stage, step).await;
     stage.hooks.iter().for_each(|hook| hook.answer_after(BUSY));
     sleep(gathering).await;
 }
 
-/// Makes one fault, and comes back when it is in effect; with a session that keeps it so, if it takes one.
+/// Makes one fault, and comes back when it is in effect; with a session that keeps it so, if it
+/// takes one.
 async fn strike(stage: &mut Stage, step: &Step, report: &mut Report) -> Option<Client> {
     match step.kind {
         Kind::KillWorker => worker(stage, step).process.kill9(),

@@ -15,10 +15,12 @@ use crate::{
     stage::Stage,
 };
 
-/// Kills a worker while all others live and nothing else is broken, and measures how long its lanes wait for another one.
+/// Kills a worker while all others live and nothing else is broken, and measures how long its lanes
+/// wait for another one.
 pub(crate) async fn kill_worker(stage: &mut Stage, step: &Step) -> Takeover {
     let (client, name) = holder(stage, step).await;
-    // Nobody can take over who has no session; how long it takes to get one again is measured elsewhere.
+    // Nobody can take over who has no session; how long it takes to get one again is measured
+    // elsewhere.
     all_live(&client).await;
     let stall = Stall::watch();
     stage.workers[step.worker()].process.kill9();

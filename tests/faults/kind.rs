@@ -4,14 +4,16 @@ use std::{fmt, ops::Range, time::Duration};
 
 use crate::stage::{HOOKS, KILLED, LANES, WORKERS};
 
-/// How long a commit that nobody waits for, such as a settle's, stays in memory: until a publisher's commit, which takes it along
-/// to the disk. There is one every few milliseconds.
+/// How long a commit that nobody waits for, such as a settle's, stays in memory: until a
+/// publisher's commit, which takes it along to the disk. There is one every few milliseconds.
 const UNFLUSHED: Duration = Duration::from_millis(100);
 
-/// How long a worker may go on with what it has read, and settle none of it: 0.7 s by its clock, and what the machine adds.
+/// How long a worker may go on with what it has read, and settle none of it: 0.7 s by its clock,
+/// and what the machine adds.
 const BLIND: Duration = Duration::from_secs(1);
 
-/// Makes the kinds and the list of them, which is what a seed draws from: a change of its order changes every schedule.
+/// Makes the kinds and the list of them, which is what a seed draws from: a change of its order
+/// changes every schedule.
 macro_rules! kinds {
     ($($kind:ident,)*) => {
         /// What can go wrong.
@@ -69,7 +71,8 @@ pub(crate) enum Part {
 }
 
 impl Kind {
-    /// Whether it is in effect until it is healed. The others are over at once, and leave others to recover.
+    /// Whether it is in effect until it is healed. The others are over at once, and leave others to
+    /// recover.
     pub(crate) fn remains(self) -> bool {
         !matches!(self, Self::TerminateBackend | Self::DatabaseLinkCut | Self::ReceiverLinkCut)
     }
@@ -84,9 +87,10 @@ impl Kind {
         matches!(self, Self::PostgresFast | Self::PostgresImmediate | Self::PostgresCrash | Self::WalDiskFull)
     }
 
-    /// How many requests may have been in flight where it hits, whose messages are sent again. However many workers it hits, no
-    /// two have the same lane in flight; and a fault that comes while another is in effect counts for itself, as lanes that the
-    /// first has cut off may have been taken over and be in flight again.
+    /// How many requests may have been in flight where it hits, whose messages are sent again.
+    /// However many workers it hits, no two have the same lane in flight; and a fault that comes
+    /// while another is in effect counts for itself, as lanes that the first has cut off may have
+    /// been taken over and be in flight again.
     pub(crate) fn in_flight(self) -> usize {
         match self {
             Self::KillApi | Self::StopApi | Self::NotificationQueue => 0,
@@ -102,8 +106,8 @@ impl Kind {
         }
     }
 
-    /// When what was accepted may not have been settled, or the settle may be lost, if the fault was made from one instant to
-    /// another.
+    /// When what was accepted may not have been settled, or the settle may be lost, if the fault
+    /// was made from one instant to another.
     pub(crate) fn unwritten(self, begun: Duration, made: Duration) -> Range<Duration> {
         match self {
             Self::PostgresImmediate | Self::PostgresCrash => begun.saturating_sub(UNFLUSHED)..made,
@@ -116,8 +120,8 @@ impl Kind {
         }
     }
 
-    /// Which of the workers a fault of this kind hits, if it hits one that is known: the one that is left alone keeps its
-    /// process, and shares everything else.
+    /// Which of the workers a fault of this kind hits, if it hits one that is known: the one that
+    /// is left alone keeps its process, and shares everything else.
     pub(crate) fn worker(self, target: usize) -> usize {
         let hits_a_process = matches!(
             self,

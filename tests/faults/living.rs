@@ -8,7 +8,8 @@ use crate::{
     stage::{Stage, WORKERS},
 };
 
-/// Waits until the worker lives and holds lanes: it may still be recovering from the fault before. Gives a pattern of its name.
+/// Waits until the worker lives and holds lanes: it may still be recovering from the fault before.
+/// Gives a pattern of its name.
 pub(crate) async fn holder(stage: &Stage, step: &Step) -> (Client, String) {
     let client = reach_schema(&stage.cluster.url()).await;
     let name = format!("%:{}", stage.workers[step.worker()].process.id());

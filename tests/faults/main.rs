@@ -1,7 +1,9 @@
-//! Faults that are really injected: the built binary, a real PostgreSQL, and everything that goes wrong between them.
+//! Faults that are really injected: the built binary, a real PostgreSQL, and everything that goes
+//! wrong between them.
 //!
-//! A run starts workers, an API, publishers and receivers, works through a schedule of faults, some of them at once, that
-//! follows from a seed, heals everything, waits until nothing is owed, and has the history checked. `docs/testing.md` says more.
+//! A run starts workers, an API, publishers and receivers, works through a schedule of faults, some
+//! of them at once, that follows from a seed, heals everything, waits until nothing is owed, and
+//! has the history checked. `docs/testing.md` says more.
 //!
 //! | variable | meaning | default |
 //! |---|---|---|

@@ -108,8 +108,8 @@ pub(crate) fn milestones(samples: &[Sample]) -> Vec<Sample> {
     instants.filter_map(sample).chain([*last]).collect()
 }
 
-/// What became more and more: the median of the last quarter of the run is more than 1.25 times that of the second, and a
-/// little. A run that is too short to tell is fine.
+/// What became more and more: the median of the last quarter of the run is more than 1.25 times
+/// that of the second, and a little. A run that is too short to tell is fine.
 pub(crate) fn creeps(samples: &[Sample]) -> Vec<String> {
     let Some(last) = samples.last().filter(|last| last.at >= LONG_ENOUGH) else { return Vec::new() };
     let quarter = |number: u32, measure: fn(&Sample) -> u64| {

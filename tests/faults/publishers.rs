@@ -107,7 +107,8 @@ impl Author {
     }
 }
 
-/// A session that publishes with INSERT, in transactions of which some are rolled back, and reconnects.
+/// A session that publishes with INSERT, in transactions of which some are rolled back, and
+/// reconnects.
 pub(crate) async fn insert(ledger: Arc<Ledger>, url: String, number: usize, seed: u64) {
     let mut author = Author::new(format!("sql{number}"), seed);
     let mut client = reach_schema(&url).await;
@@ -154,7 +155,8 @@ async fn transaction(client: &Client, drafts: &[Draft], end: End) -> (Vec<i64>, 
         },
         End::Leave if inserted => (Vec::new(), Fate::RolledBack),
         _ => {
-            // Fails only where the connection is lost, which rolls back as well. Ids are given to others after a crash.
+            // Fails only where the connection is lost, which rolls back as well. Ids are given to
+            // others after a crash.
             let _ = client.batch_execute("ROLLBACK").await;
             (Vec::new(), Fate::RolledBack)
         }

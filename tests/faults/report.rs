@@ -111,8 +111,8 @@ impl Report {
         }
     }
 
-    /// Panics if a lane waited too long for another worker. What the machine stood still meanwhile, busy with other things, is
-    /// not held against the workers.
+    /// Panics if a lane waited too long for another worker. What the machine stood still meanwhile,
+    /// busy with other things, is not held against the workers.
     pub(crate) fn assert_quick(&self) {
         for takeover in &self.takeovers {
             let longest = takeover.waited.iter().max().copied().unwrap_or_default();

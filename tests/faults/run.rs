@@ -120,7 +120,8 @@ async fn history(stage: &Stage, ledger: &Ledger, client: &Client, report: &Repor
     }
 }
 
-/// In the end the table says what became of a commit that nobody heard of; and it must hold whatever was confirmed.
+/// In the end the table says what became of a commit that nobody heard of; and it must hold
+/// whatever was confirmed.
 fn decided(mut publication: Publication, stored: &HashMap<String, i64>) -> Publication {
     let stored = stored.get(&publication.mark).copied();
     match publication.fate {

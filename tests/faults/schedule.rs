@@ -94,7 +94,8 @@ impl Schedule {
         Some(Incident { steps, backwards: self.random.random() })
     }
 
-    /// A fault of one of these kinds that may be made while those are in effect; nothing if there seems to be none.
+    /// A fault of one of these kinds that may be made while those are in effect; nothing if there
+    /// seems to be none.
     fn draw(&mut self, kinds: &[Kind], company: &[Step]) -> Option<Step> {
         (0..100).map(|_| self.step(kinds)).find(|step| fits(company, step))
     }
@@ -134,7 +135,8 @@ fn all_mixed(random: &mut StdRng) -> Vec<Plan> {
     kinds.into_iter().map(&mut plan).collect()
 }
 
-/// Names of faults, comma-separated, those that are to happen at once joined by a plus; the last first.
+/// Names of faults, comma-separated, those that are to happen at once joined by a plus; the last
+/// first.
 fn parse(only: &str) -> Vec<Plan> {
     let find = |name: &str| {
         Kind::ALL.iter().copied().find(|kind| kind.to_string() == name).unwrap_or_else(|| {

@@ -6,7 +6,8 @@ use tokio_postgres::Client;
 
 use crate::{incident::Step, kind::Kind, report::Report, stage::Stage, wal_disk::WalDisk};
 
-/// How many NOTIFYs an idle listener holds back. Not enough to fill the queue: that would take 8 GiB.
+/// How many NOTIFYs an idle listener holds back. Not enough to fill the queue: that would take 8
+/// GiB.
 const NOTIFICATIONS: usize = 1000;
 
 /// Ends PostgreSQL.
@@ -33,7 +34,8 @@ pub(crate) async fn terminate_backend(stage: &Stage, step: &Step) {
     client.execute("SELECT pg_terminate_backend($1)", &[&process]).await.unwrap();
 }
 
-/// A listener that is idle in a transaction keeps the queue from being emptied while it is filled. Over with its session.
+/// A listener that is idle in a transaction keeps the queue from being emptied while it is filled.
+/// Over with its session.
 pub(crate) async fn hold_notifications(stage: &Stage, report: &mut Report) -> Client {
     let (listener, client) =
         (reach_schema(&stage.cluster.url()).await, reach_schema(&stage.cluster.url()).await);

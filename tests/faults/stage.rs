@@ -1,4 +1,5 @@
-//! What a run is made of: a PostgreSQL, workers and an API behind links that can fail, two webhooks.
+//! What a run is made of: a PostgreSQL, workers and an API behind links that can fail, two
+//! webhooks.
 
 use std::{
     collections::BTreeSet,
@@ -19,8 +20,9 @@ pub(crate) const KEYS: usize = 12;
 /// How many lanes there are, and so how many requests may be in flight.
 pub(crate) const LANES: usize = HOOKS * KEYS;
 
-/// Lanes in flight in one worker: all of them, with room to spare, as one webhook never gets the last slots. A lane that waits
-/// for a slot waits for others' messages, and how long takeovers take could not be told from that.
+/// Lanes in flight in one worker: all of them, with room to spare, as one webhook never gets the
+/// last slots. A lane that waits for a slot waits for others' messages, and how long takeovers take
+/// could not be told from that.
 const CONCURRENCY: usize = LANES + LANES / 3;
 
 /// How the workers are started.
@@ -29,7 +31,8 @@ const COMMANDS: [&str; 4] = ["serve", "worker", "worker", "worker"];
 /// How many workers there are.
 pub(crate) const WORKERS: usize = COMMANDS.len();
 
-/// How many of them may be killed, stopped and paused: the first ones. The last is left alone, and lives as long as the run.
+/// How many of them may be killed, stopped and paused: the first ones. The last is left alone, and
+/// lives as long as the run.
 pub(crate) const KILLED: usize = WORKERS - 1;
 
 /// How many webhooks there are.
@@ -80,7 +83,8 @@ impl Hook {
     }
 }
 
-/// All of it. Fields drop in this order: the disk must be unmounted before its directory is removed.
+/// All of it. Fields drop in this order: the disk must be unmounted before its directory is
+/// removed.
 pub(crate) struct Stage {
     pub(crate) workers: Vec<Worker>,
     pub(crate) api: Process,

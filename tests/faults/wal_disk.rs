@@ -15,7 +15,8 @@ pub(crate) struct WalDisk {
 }
 
 impl WalDisk {
-    /// Moves the write-ahead log of a stopped server there. Says why not where this user may not mount.
+    /// Moves the write-ahead log of a stopped server there. Says why not where this user may not
+    /// mount.
     pub(crate) fn move_to(data: &Path) -> Result<Self, String> {
         if !nix::unistd::geteuid().is_root() {
             return Err("only root may mount a small disk".to_owned());

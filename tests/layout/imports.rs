@@ -9,7 +9,8 @@ use syn::{
 
 use crate::source::{Source, module};
 
-/// Pairs of files: the first one names something that the second one holds. What only tests name is left out.
+/// Pairs of files: the first one names something that the second one holds. What only tests name is
+/// left out.
 pub(crate) struct Imports(BTreeSet<(String, String)>);
 
 impl Imports {
@@ -33,7 +34,8 @@ impl Imports {
     }
 }
 
-/// What modules hand on of their children: module and name lead to the full path. `*` stands for every name.
+/// What modules hand on of their children: module and name lead to the full path. `*` stands for
+/// every name.
 type HandedOn = BTreeMap<(Vec<String>, String), Vec<Vec<String>>>;
 
 fn handed_on(source: &Source) -> HandedOn {

@@ -1,4 +1,5 @@
-//! The layout of the source: which folder may import which, and that no files import one another in a circle.
+//! The layout of the source: which folder may import which, and that no files import one another in
+//! a circle.
 //!
 //! Needs no database: `cargo test --test layout`.
 
@@ -12,7 +13,8 @@ use std::collections::BTreeMap;
 
 use self::{circles::circles, imports::Imports, source::Source};
 
-/// What each folder of `src` may import, beside itself. `cli` is where a process is put together, and may import all.
+/// What each folder of `src` may import, beside itself. `cli` is where a process is put together,
+/// and may import all.
 const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("store", &["domain"]),
@@ -43,7 +45,8 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("main", &["cli", "telemetry"]),
 ];
 
-/// The worker's inside is to become an engine without I/O and a driver. Its files name one another freely until then.
+/// The worker's inside is to become an engine without I/O and a driver. Its files name one another
+/// freely until then.
 const REBUILT_LATER: &str = "worker/";
 
 #[test]

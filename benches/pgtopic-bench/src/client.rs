@@ -96,7 +96,8 @@ async fn send_all(url: &str, messages: u64, lanes: u64) -> Result<(), CliError> 
     Ok(())
 }
 
-/// The smallest loop there is: a notification arrives, a request leaves. With `read`, the row is read in between.
+/// The smallest loop there is: a notification arrives, a request leaves. With `read`, the row is
+/// read in between.
 async fn listen(url: &str, channel: &str, read: bool) -> Result<(), CliError> {
     let config = settings(None, Vec::new())?;
     let mut listener = Connector::new(&config.database)?.listen(channel).await?;

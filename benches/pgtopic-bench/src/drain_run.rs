@@ -72,7 +72,8 @@ impl Drain {
         self.messages * self.webhooks as u64
     }
 
-    /// Publishes, starts the workers while the webhooks are paused, resumes them, and waits until nothing is owed.
+    /// Publishes, starts the workers while the webhooks are paused, resumes them, and waits until
+    /// nothing is owed.
     pub(super) async fn run(&self, bench: &Bench) -> Result<Drained, CliError> {
         let database = bench.server.create().await?;
         let endpoints = vec![self.lanes; self.webhooks + 1];
@@ -146,7 +147,8 @@ impl Drain {
     }
 }
 
-/// Runs each of them round by round, so that what is compared has the same luck. Gives the rounds of each.
+/// Runs each of them round by round, so that what is compared has the same luck. Gives the rounds
+/// of each.
 pub(super) async fn in_turns(bench: &Bench, drains: &[Drain]) -> Result<Vec<Vec<Drained>>, CliError> {
     let mut drained: Vec<Vec<Drained>> = drains.iter().map(|_| Vec::new()).collect();
     for _ in 0..bench.scale.rounds {
@@ -162,8 +164,9 @@ pub(super) fn rates(drained: &[Drained]) -> Vec<f64> {
     drained.iter().map(|drained| drained.per_second).collect()
 }
 
-/// Makes as many requests without a database: the same client in a process of its own, as many lanes side by side as the
-/// workers have slots for. Gives requests a second, from the first arrival to the last.
+/// Makes as many requests without a database: the same client in a process of its own, as many
+/// lanes side by side as the workers have slots for. Gives requests a second, from the first
+/// arrival to the last.
 pub(super) async fn client_only(bench: &Bench, drain: &Drain) -> Result<f64, CliError> {
     let messages = drain.requests();
     let slots = drain.slots(bench) * drain.workers;

@@ -110,7 +110,8 @@ impl Samples {
         self.0.iter().take_while(|(at, _)| *at <= instant).last().map_or(0, |(_, count)| *count)
     }
 
-    /// When the count was reached, in seconds, between two samples. Nothing is reached when counting begins.
+    /// When the count was reached, in seconds, between two samples. Nothing is reached when
+    /// counting begins.
     fn reached(&self, count: u64) -> f64 {
         let seconds = |place: usize| self.0[place].0.as_secs_f64();
         if count == 0 {

@@ -105,8 +105,8 @@ impl Load {
         Ok(())
     }
 
-    /// How long until a client's next message, if the pace is set: evenly spread, and up to half a beat late at random,
-    /// so that it never keeps time with something that polls.
+    /// How long until a client's next message, if the pace is set: evenly spread, and up to half a
+    /// beat late at random, so that it never keeps time with something that polls.
     fn pause(&self, begun: Instant, client: usize, sent: u32) -> Option<Duration> {
         let per_second = self.per_second?;
         let clients = u32::try_from(self.clients).unwrap_or(1);

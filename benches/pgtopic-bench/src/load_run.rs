@@ -195,7 +195,8 @@ impl Watch<'_> {
     }
 
     fn look(&mut self) {
-        // What was delivered first: a message that leaves in between must not count as delivered before it was published.
+        // What was delivered first: a message that leaves in between must not count as delivered
+        // before it was published.
         let delivered = self.tally.requests(0);
         self.rows.push((self.tally.elapsed(), self.published.load(Relaxed), delivered));
     }

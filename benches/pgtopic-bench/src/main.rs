@@ -1,8 +1,9 @@
 //! `pgtopic-bench`: measure this machine.
 //!
-//! Figures come from whole processes: the PostgreSQL, each worker and what they are compared with are processes of their
-//! own; publishers and the receiver are this one. Every measurement has a fresh database, and what is compared takes
-//! turns. Every wait is bounded, and only loopback is used.
+//! Figures come from whole processes: the PostgreSQL, each worker and what they are compared with
+//! are processes of their own; publishers and the receiver are this one. Every measurement has a
+//! fresh database, and what is compared takes turns. Every wait is bounded, and only loopback is
+//! used.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -61,8 +62,9 @@ const USUAL: [Scenario; 4] = [Scenario::Publish, Scenario::Drain, Scenario::Sust
 
 /// Measure how fast this machine publishes and delivers
 ///
-/// Starts a temporary PostgreSQL, or uses the server of --database-url, where it makes databases named pgtopic_bench_...
-/// and drops them again; nothing else is touched. Exit code 1 if anything arrived out of order.
+/// Starts a temporary PostgreSQL, or uses the server of --database-url, where it makes databases
+/// named pgtopic_bench_... and drops them again; nothing else is touched. Exit code 1 if anything
+/// arrived out of order.
 #[derive(Parser)]
 #[command(name = "pgtopic-bench", version, max_term_width = 100)]
 struct Command {

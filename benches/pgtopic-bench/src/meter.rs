@@ -27,14 +27,15 @@ pub(super) struct Reading {
     worker_peak: Option<u64>,
 }
 
-/// What each message cost. What is not known is left out: processor times of a server that is not ours, anything but the
-/// log on systems without `/proc`.
+/// What each message cost. What is not known is left out: processor times of a server that is not
+/// ours, anything but the log on systems without `/proc`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Cost {
     /// Bytes of write-ahead log of the whole server.
     pub(super) wal_bytes: f64,
-    /// Each statement of a worker or publisher is a transaction of its own, and one round trip once it is prepared: so
-    /// the transactions are counted. What the bench asks meanwhile, heartbeats and idle looks are among them.
+    /// Each statement of a worker or publisher is a transaction of its own, and one round trip once
+    /// it is prepared: so the transactions are counted. What the bench asks meanwhile, heartbeats
+    /// and idle looks are among them.
     pub(super) statements: Option<f64>,
     pub(super) server_microseconds: Option<f64>,
     pub(super) worker_microseconds: Option<f64>,
@@ -68,8 +69,8 @@ impl Meter {
         }
     }
 
-    /// What each of so many messages cost. To be called when workers and publishers are gone: a session reports its
-    /// transactions when it ends.
+    /// What each of so many messages cost. To be called when workers and publishers are gone: a
+    /// session reports its transactions when it ends.
     pub(super) async fn finish(
         self,
         reading: &Reading,

@@ -1,7 +1,9 @@
-//! A receiver that costs as little as HTTP can: it notes the request, reads the body and answers 204.
+//! A receiver that costs as little as HTTP can: it notes the request, reads the body and answers
+//! 204.
 //!
-//! It has threads of its own with a single-threaded runtime each, and connections are dealt out to them in turn, so that
-//! publishers in the same process do not share a queue with it. Only loopback.
+//! It has threads of its own with a single-threaded runtime each, and connections are dealt out to
+//! them in turn, so that publishers in the same process do not share a queue with it. Only
+//! loopback.
 //!
 //! The test kit's receiver keeps every request with its headers and body, behind a lock, and asks a
 //! script for each answer: here that would be what is measured.
@@ -131,7 +133,8 @@ async fn answer(tally: Arc<Tally>, request: Request<Incoming>) -> Result<Respons
         Some(true) => {
             let answer_after = tally.answer_after();
             if !answer_after.is_zero() {
-                // A runtime's timers tick once a millisecond and round up; a thread's sleep is exact.
+                // A runtime's timers tick once a millisecond and round up; a thread's sleep is
+                // exact.
                 let _ = tokio::task::spawn_blocking(move || std::thread::sleep(answer_after)).await;
             }
             StatusCode::NO_CONTENT

@@ -121,7 +121,8 @@ fn table(rows: &[Row]) -> Table {
 }
 
 impl Report {
-    /// Tables with their title and notes. A measurement is a column: there are more figures than measurements.
+    /// Tables with their title and notes. A measurement is a column: there are more figures than
+    /// measurements.
     pub(super) fn table(&self) -> String {
         let alike = self.rows.chunk_by(|one, next| one.keys().eq(next.keys()));
         let tables = alike.map(|rows| table(rows).to_string());

@@ -18,7 +18,8 @@ pub(super) struct Scale {
     pub(super) rounds: usize,
     /// How long publishers publish.
     pub(super) length: Duration,
-    /// How many messages a second the publishers of `sustained` publish together; as many as they can without.
+    /// How many messages a second the publishers of `sustained` publish together; as many as they
+    /// can without.
     pub(super) per_second: Option<u64>,
     /// How many worker processes; one measurement each.
     pub(super) workers: Vec<usize>,

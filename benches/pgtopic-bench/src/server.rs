@@ -24,8 +24,9 @@ use super::{
     system,
 };
 
-/// What the embedded server is told, beside its defaults. `fsync` stays on. Images of whole pages are off, so that the
-/// bytes of write-ahead log a message do not depend on when the last checkpoint was.
+/// What the embedded server is told, beside its defaults. `fsync` stays on. Images of whole pages
+/// are off, so that the bytes of write-ahead log a message do not depend on when the last
+/// checkpoint was.
 const PARAMETERS: [(&str, &str); 5] = [
     ("shared_buffers", "512MB"),
     ("max_connections", "200"),
@@ -209,7 +210,8 @@ impl Database {
         Ok(())
     }
 
-    /// Makes sure that a webhook is owed nothing and that nothing of it died; `false` if something is still owed.
+    /// Makes sure that a webhook is owed nothing and that nothing of it died; `false` if something
+    /// is still owed.
     pub(super) async fn is_settled(&self, webhook_id: i64) -> Result<bool, CliError> {
         let left = self.session.owed(webhook_id).await?;
         if left.dead_letters > 0 {

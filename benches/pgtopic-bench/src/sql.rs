@@ -1,8 +1,8 @@
 //! What the bench asks of PostgreSQL, over connections of its own; a statement is a file of `sql/`.
 //!
-//! A session has the server's default settings, as an application's has. What the product's sessions
-//! set for themselves would flatter or hamper publishers. Only its search path is pinned, as theirs
-//! is. So the statements name pgtopic's tables without the schema.
+//! A session has the server's default settings, as an application's has. What the product's
+//! sessions set for themselves would flatter or hamper publishers. Only its search path is pinned,
+//! as theirs is. So the statements name pgtopic's tables without the schema.
 
 use std::time::Duration;
 

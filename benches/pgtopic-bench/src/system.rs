@@ -1,4 +1,5 @@
-//! What the operating system knows of this machine and of processes. Linux only; elsewhere nothing is known.
+//! What the operating system knows of this machine and of processes. Linux only; elsewhere nothing
+//! is known.
 
 use std::{fs, time::Duration};
 
@@ -50,7 +51,8 @@ pub(super) fn processor_time(process: u32) -> Option<Duration> {
     Some(times.own)
 }
 
-/// The processor time that a server has used: its main process, its children, and those that have ended.
+/// The processor time that a server has used: its main process, its children, and those that have
+/// ended.
 pub(super) fn processor_time_of_tree(process: u32) -> Option<Duration> {
     let main = times(process)?;
     let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;

@@ -19,7 +19,8 @@ pub(super) struct Tally {
     /// How long answers take.
     answer_after: Duration,
     endpoints: Vec<Endpoint>,
-    /// By message id: when its commit returned to its publisher, and when it arrived at the first endpoint.
+    /// By message id: when its commit returned to its publisher, and when it arrived at the first
+    /// endpoint.
     committed: Vec<AtomicU64>,
     arrived: Vec<AtomicU64>,
 }
@@ -82,7 +83,8 @@ impl Tally {
 
     /// Notes a request; says whether it is to be answered, and `None` if there is no such endpoint.
     ///
-    /// Positions of a lane must rise: one that does not is a violation, and so is a request that names no lane.
+    /// Positions of a lane must rise: one that does not is a violation, and so is a request that
+    /// names no lane.
     pub(super) fn note(&self, path: &str, partition: &str, position: &str) -> Option<bool> {
         let number: usize = path.strip_prefix('/')?.parse().ok()?;
         let endpoint = self.endpoints.get(number)?;
@@ -132,7 +134,8 @@ impl Tally {
         Duration::from_nanos(last.saturating_sub(first))
     }
 
-    /// How long the tracked messages were on their way to the first endpoint, in the order of their commits.
+    /// How long the tracked messages were on their way to the first endpoint, in the order of their
+    /// commits.
     ///
     /// A message that arrived before its publisher heard of the commit took no time.
     pub(super) fn journeys(&self) -> Vec<Journey> {

@@ -1,4 +1,5 @@
-//! The HTTP API as its clients see it: what holds for any request here, each resource in a file of its own.
+//! The HTTP API as its clients see it: what holds for any request here, each resource in a file of
+//! its own.
 //!
 //! | file | what holds |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! The embedded PostgreSQL: as root and as an ordinary user, kept data, crashes, what an earlier run left behind.
+//! The embedded PostgreSQL: as root and as an ordinary user, kept data, crashes, what an earlier
+//! run left behind.
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -130,8 +131,8 @@ async fn a_server_that_refuses_its_settings_says_why() {
     assert!(error.to_string().contains("shared_buffers"), "{error}");
 }
 
-/// Starts `pgtopic`'s server in a process of its own (this test binary, running only [`holder`]) and gives the process and
-/// the server's process id.
+/// Starts `pgtopic`'s server in a process of its own (this test binary, running only [`holder`])
+/// and gives the process and the server's process id.
 async fn start_in_another_process(home: &Path) -> (std::process::Child, u32) {
     // Tests are called by their path in the crate.
     let (_, module) = module_path!().split_once("::").unwrap();

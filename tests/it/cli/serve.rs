@@ -32,7 +32,8 @@ async fn dev_says_where_everything_is_and_stops_when_asked() {
     dev.stop().await;
 }
 
-/// Until the first release the schema is edited in place: what an older build has kept fits no more.
+/// Until the first release the schema is edited in place: what an older build has kept fits no
+/// more.
 #[tokio::test]
 async fn dev_makes_its_data_anew_where_another_version_has_made_it() {
     let parent = tempfile::tempdir().unwrap();
@@ -121,7 +122,8 @@ async fn serve_survives_a_crash_of_the_database() {
     let second = publish(&cluster).await;
     let arrived = |all: &[Received]| all.iter().any(|one| one.position() == second);
     let received = receiver.wait_until("the second message", arrived).await;
-    // The first may come twice: its settle may have been lost in the crash. The order is never turned round.
+    // The first may come twice: its settle may have been lost in the crash. The order is never
+    // turned round.
     assert!(received.is_sorted_by_key(Received::position));
     serve.stop().await;
 }

@@ -1,5 +1,7 @@
 //! Webhooks that no request can be made for, because SQL wrote past the API's checks.
 
+use std::time::Duration;
+
 use pgtopic_testkit::{
     Answer, Broker, Http, Process, Received, Scene, check_order, create_webhook, expected,
 };
@@ -79,13 +81,12 @@ async fn a_webhook_that_no_request_can_be_made_for_is_disabled_and_costs_the_oth
 #[tokio::test]
 async fn a_webhook_that_becomes_unusable_while_it_is_sent_to_keeps_its_backlog() {
     let scene = Scene::with_webhook(&[]).await;
-    scene
-        .receiver
-        .set_script(|_| Answer::After(std::time::Duration::from_millis(10), Box::new(Answer::Status(204))));
+    // All of it would take five seconds.
+    scene.receiver.set_script(|_| Answer::After(Duration::from_millis(10), Box::new(Answer::Status(204))));
+    let publish = "INSERT INTO messages (topic_id, partition_key, payload)
+                   SELECT 1, key, '{}' FROM generate_series(1, 500), unnest(ARRAY['a', 'b']) AS key";
+    scene.sql(publish).await;
     let broker = Broker::start(scene.store());
-    for _ in 0..20 {
-        scene.publish(&["a", "b"]).await;
-    }
     scene.receiver.wait_for(4).await;
     scene.sql("UPDATE webhooks SET headers = '{\"a\": 1}'").await;
     until_disabled(&scene, 1).await;
@@ -94,6 +95,7 @@ async fn a_webhook_that_becomes_unusable_while_it_is_sent_to_keeps_its_backlog()
     // Enabled as it is: the fault is found anew.
     scene.sql("UPDATE webhooks SET disabled_reason = NULL").await;
     until_disabled(&scene, 1).await;
+    scene.receiver.set_script(|_| Answer::Status(204));
     scene.sql("UPDATE webhooks SET headers = '{}', disabled_reason = NULL").await;
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
     broker.stop().await;
@@ -121,7 +123,8 @@ async fn a_webhook_that_was_repaired_since_it_was_read_is_not_disabled() {
     assert_eq!(scene.text("SELECT disabled_reason FROM webhooks").await, "in time");
 }
 
-/// Two workers find it, and each of them again with every change of any webhook; one of them says so, once.
+/// Two workers find it, and each of them again with every change of any webhook; one of them says
+/// so, once.
 #[tokio::test]
 async fn a_webhook_that_is_disabled_is_told_in_one_line_of_the_log() {
     let scene = Scene::new().await;

@@ -39,7 +39,8 @@ async fn a_row_that_is_refused_is_left_out_alone() {
     assert_eq!(output.matches("not this one").count(), 1, "said once");
 }
 
-/// Whatever the reason is that no row is taken: it is said, and rows are not tried one by one for ever.
+/// Whatever the reason is that no row is taken: it is said, and rows are not tried one by one for
+/// ever.
 #[tokio::test]
 async fn a_log_that_takes_no_row_is_given_up_soon_and_said() {
     let scene = Scene::with_webhook(&[]).await;

@@ -1,4 +1,5 @@
-//! Rows that cannot be read, as damage to a disk leaves them: each costs its lane alone. And how much is read at once.
+//! Rows that cannot be read, as damage to a disk leaves them: each costs its lane alone. And how
+//! much is read at once.
 
 use std::{
     fs::OpenOptions,

@@ -1,4 +1,5 @@
-//! What is left over, missing or cleared away: deleted messages, deleted webhooks, retention, the log of attempts.
+//! What is left over, missing or cleared away: deleted messages, deleted webhooks, retention, the
+//! log of attempts.
 
 use std::time::{Duration, Instant};
 
@@ -106,21 +107,35 @@ async fn without_its_partitions_the_log_fails_and_nothing_else_does() {
 #[tokio::test]
 async fn a_locked_log_holds_up_no_settle() {
     let scene = Scene::with_webhook(&[]).await;
+    scene
+        .sql(
+            "CREATE TABLE settled (at timestamptz);
+             CREATE FUNCTION note_settled() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN INSERT INTO pgtopic.settled VALUES (clock_timestamp()); RETURN NULL; END';
+             CREATE TRIGGER note AFTER DELETE ON deliveries EXECUTE FUNCTION note_settled()",
+        )
+        .await;
     let _broker = Broker::start(scene.store());
     scene.publish(&["a"]).await;
     scene.until("EXISTS (SELECT FROM attempts)").await;
     let locker = scene.another_client().await;
     locker.batch_execute("BEGIN; LOCK TABLE attempts IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    let begun = Instant::now();
-    let mut ids = Vec::new();
-    for _ in 0..3 {
-        ids.extend(scene.publish(&["a", "b"]).await);
+    // Something was settled while a statement that had begun before waited to write to the log, and
+    // it still does. PostgreSQL ends such a wait some time, so where the machine stands still, the
+    // next round has to show it.
+    let beside = "SELECT count(*) FROM pg_stat_activity a JOIN pg_locks l USING (pid)
+                   WHERE l.relation = 'attempts'::regclass AND NOT l.granted AND a.datname = current_database()
+                     AND a.query_start < (SELECT max(at) FROM settled)";
+    let first = scene.publish(&["a"]).await[0];
+    let mut rounds = 0;
+    while rounds < 3 || scene.number(beside).await == 0 {
+        rounds += 1;
+        assert!(rounds < 10, "nothing is settled while the log waits");
+        scene.publish(&["a", "b"]).await;
         scene.nothing_owed().await;
     }
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     locker.batch_execute("COMMIT").await.unwrap();
-    let logged = format!("EXISTS (SELECT FROM attempts WHERE message_id = {})", ids[5]);
-    scene.until(&logged).await;
+    scene.until(&format!("EXISTS (SELECT FROM attempts WHERE message_id >= {first})")).await;
 }
 
 #[tokio::test]
@@ -145,7 +160,8 @@ async fn a_webhook_that_is_deleted_while_busy_is_forgotten() {
     broker.stop().await;
 }
 
-/// A worker may be writing to a lane of a webhook at the moment at which what is left of that webhook is deleted.
+/// A worker may be writing to a lane of a webhook at the moment at which what is left of that
+/// webhook is deleted.
 #[tokio::test]
 async fn what_was_locked_while_its_webhook_was_forgotten_goes_soon_after() {
     let scene = Scene::with_webhook(&[]).await;
@@ -158,7 +174,7 @@ async fn what_was_locked_while_its_webhook_was_forgotten_goes_soon_after() {
                  CREATE TRIGGER watch AFTER DELETE ON lanes
                  WHEN (current_query() LIKE '-- Delete some lanes%') EXECUTE FUNCTION watch()";
     scene.client.batch_execute(watch).await.unwrap();
-    let broker = Broker::start(scene.store());
+    let (broker, begun) = (Broker::start(scene.store()), Instant::now());
     let locker = scene.another_client().await;
     let lock = "BEGIN; SELECT FROM lanes ORDER BY lane LIMIT 1 FOR UPDATE";
     locker.batch_execute(lock).await.unwrap();
@@ -168,9 +184,8 @@ async fn what_was_locked_while_its_webhook_was_forgotten_goes_soon_after() {
     let made = scene.number("SELECT count(*) FROM deletions").await;
     scene.until(&format!("{made} + 2 <= (SELECT count(*) FROM deletions)")).await;
     locker.batch_execute("COMMIT").await.unwrap();
-    let begun = Instant::now();
     scene.no_lane_left().await;
-    // Long before the next round of maintenance, which is made once in a minute.
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    // Before the next round of maintenance, which is made once in a minute.
+    assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
     broker.stop().await;
 }

@@ -102,7 +102,8 @@ async fn rewind(scene: &Scene, key: LaneKey, message_id: i64) {
         .await;
 }
 
-/// The lane's first message was accepted before, the second one has failed, and a replay came in between.
+/// The lane's first message was accepted before, the second one has failed, and a replay came in
+/// between.
 #[rstest]
 #[case::waiting(LaneState::Waiting(Duration::from_mins(10)))]
 #[case::halted(LaneState::Halted)]
@@ -116,7 +117,8 @@ async fn a_failure_holds_up_a_lane_only_if_it_is_of_what_comes_first(#[case] sta
     let row =
         format!("SELECT concat_ws(' ', {due}, halted, claimed_by IS NULL, position, generation) FROM lanes");
 
-    // Of the settle, by what it knows: the generation, the failed message; and whether the replay put back the first message.
+    // Of the settle, by what it knows: the generation, the failed message; and whether the replay
+    // put back the first message.
     for (replayed, known, head, held_up) in
         [(true, 0, ids[1], false), (true, 1, ids[0], true), (true, 0, ids[0], true), (false, 2, ids[1], true)]
     {

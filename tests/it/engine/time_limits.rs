@@ -70,5 +70,7 @@ async fn the_engine_waits_a_second_for_a_lock_and_no_longer() {
     {
         assert_eq!(error.sql_state(), Some(&SqlState::LOCK_NOT_AVAILABLE), "{error}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    // The time is what this is about: two seconds here, and ten by the limit of other statements.
+    let took = begun.elapsed();
+    assert!((Duration::from_secs(2)..Duration::from_secs(9)).contains(&took), "{took:?}");
 }

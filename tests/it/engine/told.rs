@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pgtopic::store::{Notice, OwedMessage, Room, Told};
-use pgtopic_testkit::{Answer, Broker, Puppet, Scene, check_order, expected, publish};
+use pgtopic_testkit::{Answer, Broker, Gate, Puppet, Scene, check_order, expected, publish};
 use rstest::rstest;
 use uuid::Uuid;
 
@@ -80,7 +80,8 @@ async fn of_one_transaction_only_the_first_few_messages_are_told() {
     assert_eq!(ids(&ear.heard().await), [id]);
 }
 
-/// Two installations in one database: what the one has told is no reason for the other to tell nothing.
+/// Two installations in one database: what the one has told is no reason for the other to tell
+/// nothing.
 #[tokio::test]
 async fn installations_in_one_database_notify_apart() {
     let scene = Scene::with_webhook(&[]).await;
@@ -127,7 +128,8 @@ async fn a_look_claims_the_lanes_of_the_messages_that_were_told_and_no_others() 
     assert_eq!(looked.claimed.iter().map(|lane| lane.key.webhook_id).collect::<Vec<_>>(), [2]);
 }
 
-/// What a look leaves alone: lanes that wait, are halted, or belong to webhooks that take nothing now.
+/// What a look leaves alone: lanes that wait, are halted, or belong to webhooks that take nothing
+/// now.
 #[rstest]
 #[case::waiting("UPDATE lanes SET due_at = clock_timestamp() + interval '1 h'")]
 #[case::halted("UPDATE lanes SET due_at = 'infinity', halted = true")]
@@ -201,8 +203,8 @@ async fn forged_notifications_change_nothing() {
     }
 }
 
-/// `trace_notify` shows what a session notifies to its client. No role that may only publish learns anything by it, and nobody
-/// who listens does.
+/// `trace_notify` shows what a session notifies to its client. No role that may only publish learns
+/// anything by it, and nobody who listens does.
 #[tokio::test]
 async fn a_publisher_that_traces_its_notifications_learns_no_secret() {
     let scene = Scene::with_webhook(&[]).await;
@@ -273,7 +275,8 @@ async fn messages_that_are_told_are_delivered_in_order_by_several_workers() {
     }
 }
 
-/// A publisher's messages are told to nobody who is there when it began: sweeps and looks find them all the same.
+/// A publisher's messages are told to nobody who is there when it began: sweeps and looks find them
+/// all the same.
 #[tokio::test]
 async fn a_publisher_that_outlives_a_worker_is_delivered_by_another() {
     let scene = Scene::with_webhook(&[]).await;
@@ -301,13 +304,16 @@ async fn a_request_that_takes_long_is_not_sent_again_beside_itself() {
     assert_eq!(scene.receiver.count(), 1);
 }
 
-/// Whatever takes a lane away from its worker while a request is under way: the next request waits for that one's end.
+/// Whatever takes a lane away from its worker while a request is under way: the next request waits
+/// for that one's end.
 #[tokio::test]
 async fn a_lane_that_is_claimed_anew_waits_for_the_request_under_way() {
     let scene = Scene::with_webhook(&[]).await;
     let broker = Broker::start(scene.store());
     scene.somebody_listens().await;
-    scene.receiver.set_script(|_| Answer::After(Duration::from_millis(1500), Box::new(Answer::Status(204))));
+    let gate = Gate::closed();
+    let held = Answer::Held(gate.clone(), Box::new(Answer::Status(204)));
+    scene.receiver.set_script(move |_| held.clone());
     scene.publish(&["a"]).await;
     scene.receiver.wait_for(1).await;
     let token = scene.number("SELECT token FROM lanes").await;
@@ -315,6 +321,9 @@ async fn a_lane_that_is_claimed_anew_waits_for_the_request_under_way() {
     scene.until(&format!("EXISTS (SELECT FROM lanes WHERE token <> {token})")).await;
     let other = Broker::start(scene.store());
     scene.publish(&["a"]).await;
+    scene.sweeps_pass().await;
+    assert_eq!(scene.receiver.count(), 1, "its request is under way");
+    gate.open();
     // The first one's outcome is lost with its claim.
     let received = scene.receiver.wait_for_ended(3).await;
     assert!(received.is_sorted_by(|one, next| !one.overlaps(next)), "{received:?}");

@@ -1,8 +1,9 @@
-//! More lanes than slots: each gets its turn, and a worker leaves to others what it has no slot for.
+//! More lanes than slots: each gets its turn, and a worker leaves to others what it has no slot
+//! for.
 
 use std::{collections::HashSet, time::Duration};
 
-use pgtopic_testkit::{Answer, Broker, Received, Scene, quick_delivery};
+use pgtopic_testkit::{Answer, Broker, Received, Scene, blind_claims, quick_delivery, see_again};
 use rstest::rstest;
 
 /// How long a request takes.
@@ -54,24 +55,32 @@ async fn a_worker_leaves_to_others_what_it_has_no_slot_for(#[case] lanes: usize,
     second.stop().await;
 }
 
-/// A lane that gave way is looked for as soon as nothing else waits, and not only when it is time for a look.
+/// A lane that gave way is looked for as soon as nothing else waits, and not only when it is time
+/// for a look: these ask for lanes of all webhooks, and are blind here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_is_not_left_empty_after_a_lane_gave_way() {
-    let scene = Scene::with_webhook(&[]).await;
+    let scene = Scene::with_webhook(&[("max_in_flight", "1")]).await;
+    scene.webhook("/idle", &[("filter", "'false'")]).await;
     backlog(&scene, 1, 1_000).await;
-    scene.sql("UPDATE webhooks SET max_in_flight = 1").await;
     let _broker = Broker::start(scene.store());
     scene.receiver.wait_for(60).await;
+    blind_claims(&scene.client, "cardinality(webhook_ids) > 1").await;
+    let mut left_empty = 0;
     for _ in 0..6 {
         let id = scene.publish(&["seldom"]).await[0];
         let sent = |all: &[Received]| all.iter().any(|request| request.position() == id);
         let received = scene.receiver.wait_until("its turn", sent).await;
-        scene.receiver.wait_for(received.len() + 60).await;
+        let goes_on = scene.receiver.wait_for(received.len() + 60);
+        // Where both looks happen to be one and the same, it has to wait for the next. Ten times as
+        // long as an ordinary one takes.
+        if tokio::time::timeout(Duration::from_secs(12), goes_on).await.is_err() {
+            left_empty += 1;
+            see_again(&scene.client, true).await;
+            scene.receiver.wait_for(received.len() + 60).await;
+            see_again(&scene.client, false).await;
+        }
     }
-    let received = scene.receiver.received();
-    let left_empty = |pair: &&[Received]| pair[1].arrived - pair[0].arrived > Duration::from_millis(150);
-    let times = received.windows(2).filter(left_empty).count();
-    assert!(times < 3, "left empty {times} times");
+    assert!(left_empty < 3, "left empty {left_empty} times");
 }
 
 /// Lanes that wait for their webhook's rate hold its slots for longer than a turn.
@@ -85,11 +94,13 @@ async fn turns_take_nothing_from_a_rate() {
     broker.stop().await;
     let received = scene.receiver.received();
     let took = received[received.len() - 1].arrived - received[0].arrived;
-    // 5.5 s by the rate; a part of it is lost where a lane gives way while it waits.
+    // The rate is what this is about: 5.5 s by it; a part of it is lost where a lane gives way
+    // while it waits.
     assert!(received.len() == 12 && took < Duration::from_secs(8), "{} in {took:?}", received.len());
 }
 
-/// The lanes of a receiver that never answers are given back to whoever has a slot for them, and are not claimed anew at once.
+/// The lanes of a receiver that never answers are given back to whoever has a slot for them, and
+/// are not claimed anew at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lanes_that_nobody_has_a_slot_for_stay_where_they_are() {
     let scene = Scene::with_webhook(&[("timeout_seconds", "60")]).await;

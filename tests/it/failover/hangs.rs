@@ -1,8 +1,8 @@
 //! Statements that hang, and answers that never come, under a worker that has much to do.
 //!
-//! Promised: where PostgreSQL's limit ends a statement, nothing was done, and the worker goes on. Where no answer comes at all,
-//! nobody knows what was done: the worker starts over under a new id. Either way no message is lost, and no lane is sent twice at
-//! once.
+//! Promised: where PostgreSQL's limit ends a statement, nothing was done, and the worker goes on.
+//! Where no answer comes at all, nobody knows what was done: the worker starts over under a new id.
+//! Either way no message is lost, and no lane is sent twice at once.
 
 use std::time::Duration;
 
@@ -123,7 +123,8 @@ async fn answers_that_never_come_make_the_worker_start_over() {
     broker.stop().await;
 }
 
-/// The first way to claim is refused, because of a row; the second one takes the lane, but nobody hears of it.
+/// The first way to claim is refused, because of a row; the second one takes the lane, but nobody
+/// hears of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lane_is_not_lost_that_was_claimed_singly_without_an_answer() {
     let scene = Scene::with_webhook(&[]).await;

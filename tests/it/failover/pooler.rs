@@ -1,5 +1,5 @@
-//! Everything but LISTEN through PgBouncer in transaction mode. (`PGTOPIC_TEST_POOLER=1 cargo test` sends all other tests
-//! through one as well.)
+//! Everything but LISTEN through PgBouncer in transaction mode. (`PGTOPIC_TEST_POOLER=1 cargo test`
+//! sends all other tests through one as well.)
 
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ fn start(scene: &Scene, arguments: &[&str]) -> Process {
     Process::start(arguments, &environment)
 }
 
-/// A scene whose stores and processes go through a pooler of its own, or `None` where there is none.
+/// A scene whose stores and processes go through a pooler of its own, or `None` where there is
+/// none.
 async fn pooled_scene(sessions: usize) -> Option<(Scene, TestPooler)> {
     let pooler = TestPooler::start(TestDatabase::socket_dir().await, sessions).await?;
     let mut scene = Scene::with_webhook(&[]).await;
@@ -49,7 +50,8 @@ async fn everything_arrives_in_order_through_a_pooler_that_dies() {
     publishers.extend((8..12).map(|number| tokio::spawn(Arc::clone(&load).post(Arc::clone(&api), number))));
 
     load.more(200).await;
-    // The workers' own connections and this one do not go through it; nor does asking for a statement's types, once each.
+    // The workers' own connections and this one do not go through it; nor does asking for a
+    // statement's types, once each.
     let few = format!(
         "count(*) <= {SESSIONS} + 3 FROM pg_stat_activity
           WHERE datname = current_database() AND backend_type = 'client backend'"
@@ -71,7 +73,8 @@ async fn everything_arrives_in_order_through_a_pooler_that_dies() {
     assert_eq!(scene.number("SELECT count(*) FROM workers").await, 0);
 }
 
-/// Other applications get the same sessions: they must not find our settings, statements or locks there.
+/// Other applications get the same sessions: they must not find our settings, statements or locks
+/// there.
 #[tokio::test]
 async fn sessions_behind_a_pooler_are_left_as_they_were() {
     let Some((scene, pooler)) = pooled_scene(1).await else { return };
@@ -117,7 +120,8 @@ async fn sessions_behind_a_pooler_are_left_as_they_were() {
     broker.stop().await;
 }
 
-/// A session keeps the plans of the engine's functions, and after a slow call it must make them anew.
+/// A session keeps the plans of the engine's functions, and after a slow call it must make them
+/// anew.
 #[tokio::test]
 async fn after_a_slow_call_plans_are_made_anew() {
     let Some((scene, _pooler)) = pooled_scene(1).await else { return };
@@ -140,7 +144,8 @@ async fn after_a_slow_call_plans_are_made_anew() {
     broker.stop().await;
 }
 
-/// What a statement did is true once its transaction is committed, and that may fail after the statement has not.
+/// What a statement did is true once its transaction is committed, and that may fail after the
+/// statement has not.
 #[tokio::test]
 async fn a_commit_that_fails_is_told() {
     let Some((scene, _pooler)) = pooled_scene(2).await else { return };

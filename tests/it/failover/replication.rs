@@ -17,6 +17,9 @@ use pgtopic_testkit::{
 use rstest::rstest;
 use tokio_postgres::Client;
 
+/// Of them, two over HTTP.
+const PUBLISHERS: usize = 8;
+
 /// How the primary ends.
 #[derive(Clone, Copy)]
 enum End {
@@ -80,13 +83,14 @@ async fn goes_on(mut pair: TestPair, pooler: Option<TestPooler>, way: &Way, end:
     let load = Arc::new(Load::default());
     let mut publishers: Vec<_> =
         (0..6).map(|number| tokio::spawn(Arc::clone(&load).publish(way.url.clone(), number))).collect();
-    publishers.extend((6..8).map(|number| tokio::spawn(Arc::clone(&load).post(Arc::clone(&api), number))));
+    publishers
+        .extend((6..PUBLISHERS).map(|number| tokio::spawn(Arc::clone(&load).post(Arc::clone(&api), number))));
     load.more(200).await;
     receiver.wait_for(100).await;
 
     let standby = reach_schema(&pair.standby.url("postgres")).await;
     match end {
-        End::Lost => lose(&mut pair, &standby).await,
+        End::Lost => lose(&mut pair, &client, &standby).await,
         End::Stopped => pair.primary.stop(ShutdownMode::Fast).await.unwrap(),
     }
     let ended = Instant::now();
@@ -96,7 +100,8 @@ async fn goes_on(mut pair: TestPair, pooler: Option<TestPooler>, way: &Way, end:
         standby.query_one(&replayed, &[]).await.unwrap().get::<_, bool>(0).then_some(())
     })
     .await;
-    // What was sent or is committed was written down with the sequence, some values ahead: no id is given again.
+    // What was sent or is committed was written down with the sequence, some values ahead: no id is
+    // given again.
     let newest_sent = receiver.received().iter().map(Received::position).max().unwrap();
     let newest_committed = load.committed().into_iter().max().unwrap();
     let given: i64 = standby.query_one("SELECT last_value FROM message_ids", &[]).await.unwrap().get(0);
@@ -129,14 +134,21 @@ async fn goes_on(mut pair: TestPair, pooler: Option<TestPooler>, way: &Way, end:
     }
 }
 
-/// Loses the primary together with what it has and the standby has not. None of that may be confirmed or sent.
-async fn lose(pair: &mut TestPair, standby: &Client) {
+/// Loses the primary together with what it has and the standby has not. None of that may be
+/// confirmed or sent.
+async fn lose(pair: &mut TestPair, primary: &Client, standby: &Client) {
     // The link stands still first.
     let link: i32 = standby.query_one("SELECT pid FROM pg_stat_wal_receiver", &[]).await.unwrap().get(0);
     let link = |signal| kill(Pid::from_raw(link), signal).unwrap();
     link(Signal::SIGSTOP);
-    // Long for a publisher: nothing would tell that all of them wait.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // Each publisher waits for the standby, or for one that does and holds its stripe. (Workers
+    // wait for neither.)
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event IN ('SyncRep', 'advisory')";
+    eventually("all publishers wait", async || {
+        let waiting: i64 = primary.query_one(waiting, &[]).await.unwrap().get(0);
+        (usize::try_from(waiting).unwrap() >= PUBLISHERS).then_some(())
+    })
+    .await;
     pair.lose_primary().await;
     // What is still on its way is lost with the primary.
     link(Signal::SIGTERM);

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pgtopic_testkit::{Answer, Broker, Process, Received, Scene, publish};
+use pgtopic_testkit::{Answer, Broker, Gate, Process, Received, Scene, Stall, publish};
 
 /// A `pgtopic worker` process that may reach loopback.
 async fn worker(scene: &Scene) -> Process {
@@ -40,6 +40,7 @@ async fn another_worker_takes_over_within_two_seconds_of_a_kill() {
     assert_eq!(scene.number(owners).await, 1, "all of them the first worker's");
 
     scene.receiver.set_script(|_| Answer::Status(204));
+    let stall = Stall::watch();
     first.kill9();
     let killed = Instant::now();
     let continued = |all: &[Received]| {
@@ -47,8 +48,10 @@ async fn another_worker_takes_over_within_two_seconds_of_a_kill() {
     };
     scene.receiver.wait_until("every lane goes on", continued).await;
     let took = killed.elapsed();
-    println!("all lanes went on {took:?} after the kill");
-    assert!(took < Duration::from_secs(4), "{took:?}");
+    println!("all lanes went on {took:?} after the kill; the machine stood still for {:?}", stall.longest());
+    // The time is what is promised. Twice as long is allowed, and what the machine did not let this
+    // process run.
+    assert!(took < Duration::from_secs(4) + stall.longest(), "{took:?}");
 
     let repeated = scene.all_delivered(&["/"]).await;
     assert_eq!(repeated, 0, "what was accepted long before the kill was settled");
@@ -59,11 +62,16 @@ async fn another_worker_takes_over_within_two_seconds_of_a_kill() {
 #[tokio::test]
 async fn a_worker_that_is_asked_to_stop_finishes_what_is_in_flight() {
     let scene = Scene::with_webhook(&[]).await;
-    scene.receiver.set_script(|_| Answer::After(Duration::from_millis(400), Box::new(Answer::Status(204))));
+    let gate = Gate::closed();
+    let held = Answer::Held(gate.clone(), Box::new(Answer::Status(204)));
+    scene.receiver.set_script(move |_| held.clone());
     scene.publish(&["a", "a", "b", "b", "c", "c", "d", "d"]).await;
     let mut process = worker(&scene).await;
     scene.receiver.wait_for(4).await;
-    process.stop().await;
+    process.sigterm();
+    process.wait_for_output("stopping: requests in flight may finish").await;
+    gate.open();
+    process.stopped().await;
     let received = scene.receiver.received();
     assert_eq!(received.len(), 4, "nothing was started any more");
     assert!(received.iter().all(Received::accepted), "nothing was cut off");
@@ -91,8 +99,8 @@ async fn a_worker_that_was_struck_off_starts_over() {
     broker.stop().await;
 }
 
-/// Ends the connections of every kind, by what they last said, one kind after the other, while messages flow. (Behind a
-/// pooler all kinds share sessions, and what those last said is COMMIT.)
+/// Ends the connections of every kind, by what they last said, one kind after the other, while
+/// messages flow. (Behind a pooler all kinds share sessions, and what those last said is COMMIT.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_worker_recovers_from_the_loss_of_any_connection() {
     let scene = Scene::with_webhook(&[]).await;
@@ -147,8 +155,9 @@ async fn a_worker_recovers_from_the_loss_of_any_connection() {
     broker.stop().await;
 }
 
-/// A worker that is stopped as a debugger or a pause of the machine stops it keeps its connections; nobody may seize
-/// its lanes before its lease is over, and it may not send when it wakes up after that.
+/// A worker that is stopped as a debugger or a pause of the machine stops it keeps its connections;
+/// nobody may seize its lanes before its lease is over, and it may not send when it wakes up after
+/// that.
 #[tokio::test]
 async fn a_paused_worker_sends_nothing_that_another_may_send() {
     let scene = Scene::with_webhook(&[]).await;

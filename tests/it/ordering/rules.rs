@@ -1,4 +1,5 @@
-//! The rules that interleavings demand, each where it can be shown. Their numbers are those of the design.
+//! The rules that interleavings demand, each where it can be shown. Their numbers are those of the
+//! design.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use pgtopic::{
         SettleOutcome, Settlement,
     },
 };
-use pgtopic_testkit::{Answer, Broker, Puppet, Received, Scene};
+use pgtopic_testkit::{Answer, Broker, Gate, Puppet, Received, Scene};
 use rstest::rstest;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
@@ -95,7 +96,8 @@ async fn a_worker_that_was_struck_off_claims_nothing() {
     assert_eq!(other.claim(2).await.unwrap().len(), 2);
 }
 
-/// Rules 3 and 4: a new statement sees nothing new under an old snapshot, so these refuse to run there.
+/// Rules 3 and 4: a new statement sees nothing new under an old snapshot, so these refuse to run
+/// there.
 #[rstest]
 #[case::claim("claim_lanes('00000000-0000-0000-0000-000000000000', 1, '{}', '{}', '{}', true, 1, 1)")]
 #[case::look("claim_messages('00000000-0000-0000-0000-000000000000', 1, '{}', '{}', 1, 1, 1)")]
@@ -144,10 +146,13 @@ async fn a_replay_into_a_lane_that_is_being_sent_is_sent() {
     let _broker = Broker::start(scene.store());
     let first = scene.publish(&["a", "a", "a"]).await;
     scene.nothing_owed().await;
-    scene.receiver.set_script(|_| Answer::After(Duration::from_millis(200), Box::new(Answer::Status(204))));
+    let gate = Gate::closed();
+    let held = Answer::Held(gate.clone(), Box::new(Answer::Status(204)));
+    scene.receiver.set_script(move |_| held.clone());
     let more = scene.publish(&["a", "a"]).await;
     scene.receiver.wait_for(4).await;
     replay(&scene, "a", first[1]).await;
+    gate.open();
     scene.no_lane_left().await;
     let received = positions(&scene.receiver.received());
     assert_eq!(received.iter().filter(|id| **id == first[1]).count(), 2, "{received:?}");

@@ -1,4 +1,5 @@
-//! Idempotency keys in SQL: a message that ON CONFLICT leaves out is owed to nobody, and one that it lets in is not forgotten.
+//! Idempotency keys in SQL: a message that ON CONFLICT leaves out is owed to nobody, and one that
+//! it lets in is not forgotten.
 
 use pgtopic_testkit::Scene;
 use rstest::rstest;
@@ -59,7 +60,8 @@ async fn a_key_that_is_being_freed_is_free_only_once_that_is_committed(
     scene.check_fan_out(i64::try_from(published).unwrap(), i64::try_from(published).unwrap()).await;
 }
 
-/// While a publisher knows of a message with its key, that one must stay, or its own would come in unowed.
+/// While a publisher knows of a message with its key, that one must stay, or its own would come in
+/// unowed.
 #[tokio::test]
 async fn a_message_whose_key_is_about_to_be_refused_cannot_be_deleted_meanwhile() {
     let scene = Scene::with_webhook(&[]).await;

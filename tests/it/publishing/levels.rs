@@ -81,14 +81,16 @@ async fn a_lane_that_was_made_behind_an_old_snapshot_serves() {
     }
 }
 
-/// SERIALIZABLE may fail a publisher for reasons of its own, with the very error that a lane made behind the snapshot
-/// raises. It must not be taken for that one: the delivery would be owed with no row in lanes.
+/// SERIALIZABLE may fail a publisher for reasons of its own, with the very error that a lane made
+/// behind the snapshot raises. It must not be taken for that one: the delivery would be owed with
+/// no row in lanes.
 #[tokio::test]
 async fn a_publisher_that_serializable_fails_leaves_nothing_behind() {
     let scene = Scene::with_webhook(&[]).await;
     scene.sql("CREATE TABLE public.other (value int); INSERT INTO public.other VALUES (1)").await;
     let (reader, publisher) = (scene.another_client().await, scene.another_client().await);
-    // Reader before publisher (lanes), publisher before writer (other), and the writer committed first.
+    // Reader before publisher (lanes), publisher before writer (other), and the writer committed
+    // first.
     reader.batch_execute("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT FROM lanes").await.unwrap();
     publisher
         .batch_execute("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT value FROM public.other")

@@ -1,4 +1,5 @@
-//! Stripes: the advisory locks of publishers, what stands in `lanes` of them, and who else uses advisory locks.
+//! Stripes: the advisory locks of publishers, what stands in `lanes` of them, and who else uses
+//! advisory locks.
 
 use pgtopic::store::OwedMessage;
 use pgtopic_testkit::{Broker, Puppet, Received, Scene, TestCluster, reach_schema};
@@ -172,7 +173,8 @@ async fn a_trigger_that_runs_later_cannot_move_a_message_to_another_lane() {
     assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 0);
 }
 
-/// No check knows which id was given. Nothing is sent out of order, though, and what was owed does not vanish.
+/// No check knows which id was given. Nothing is sent out of order, though, and what was owed does
+/// not vanish.
 #[tokio::test]
 async fn a_message_whose_id_is_changed_later_becomes_a_dead_letter() {
     let scene = Scene::with_webhook(&[]).await;

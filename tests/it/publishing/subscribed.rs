@@ -67,7 +67,8 @@ async fn who_subscribes_at_the_same_time_is_not_forgotten() {
     assert_eq!(owed_to(&scene).await, "1 2");
 }
 
-/// Messages 1 and 2 of a partition are published by one transaction, 3 waits for it, and somebody subscribes after 1.
+/// Messages 1 and 2 of a partition are published by one transaction, 3 waits for it, and somebody
+/// subscribes after 1.
 #[tokio::test]
 async fn who_subscribes_while_a_publisher_waits_misses_no_message_in_between() {
     let scene = Scene::new().await;
@@ -86,7 +87,8 @@ async fn who_subscribes_while_a_publisher_waits_misses_no_message_in_between() {
     assert_eq!(owed, format!("{second} {third}"));
 }
 
-/// What a transaction sees whose snapshot is older than the column: null, so that it asks for the webhooks.
+/// What a transaction sees whose snapshot is older than the column: null, so that it asks for the
+/// webhooks.
 #[tokio::test]
 async fn an_upgrade_owes_messages_of_old_snapshots_too() {
     let scene = Scene::new().await;
@@ -136,8 +138,9 @@ async fn a_statement_that_began_earlier_owes_to_who_subscribed_before_it_took_th
     assert_eq!(last_owed_to(&scene).await, "1 2");
 }
 
-/// The publisher waits for its partition's lock while somebody subscribes. An old snapshot knows nobody who came after it:
-/// that publisher's message is not owed to them, even though it comes after others that are.
+/// The publisher waits for its partition's lock while somebody subscribes. An old snapshot knows
+/// nobody who came after it: that publisher's message is not owed to them, even though it comes
+/// after others that are.
 #[rstest]
 #[case::read_committed("READ COMMITTED", "1 2")]
 #[case::repeatable_read("REPEATABLE READ", "1")]

@@ -1,7 +1,8 @@
 //! Two-phase commits of publishers, and whether publishers notify.
 //!
-//! Promised: on a server that allows prepared transactions nobody notifies unless told to, so that a transaction that has
-//! published can be prepared; workers find messages and changes of webhooks all the same.
+//! Promised: on a server that allows prepared transactions nobody notifies unless told to, so that
+//! a transaction that has published can be prepared; workers find messages and changes of webhooks
+//! all the same.
 
 use pgtopic::store::Notice;
 use pgtopic_testkit::{
@@ -18,6 +19,15 @@ async fn prepare(client: &Client, key: &str, name: &str) -> Result<i64, tokio_po
     let id = publish(client, key).await.unwrap();
     client.batch_execute(&format!("PREPARE TRANSACTION '{name}'")).await?;
     Ok(id)
+}
+
+/// Sees that a publisher waits. Only this one is in a hurry: any other may have to wait for a
+/// worker, a moment each time.
+async fn waits_in_vain(client: &Client, key: &str) {
+    client.batch_execute("SET lock_timeout = '100ms'").await.unwrap();
+    let error = publish(client, key).await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::LOCK_NOT_AVAILABLE), "{error:?}");
+    client.batch_execute("RESET lock_timeout").await.unwrap();
 }
 
 async fn until(client: &Client, condition: &str) {
@@ -46,9 +56,7 @@ async fn what_was_prepared_is_delivered_in_order_and_nobody_is_notified() {
         let name = format!("p{number}");
         let id = prepare(&client, "a", &name).await.unwrap();
         // Another publisher of that key waits; one of another key does not.
-        client.batch_execute("SET lock_timeout = '100ms'").await.unwrap();
-        let error = publish(&client, "a").await.unwrap_err();
-        assert_eq!(error.code(), Some(&SqlState::LOCK_NOT_AVAILABLE), "{error:?}");
+        waits_in_vain(&client, "a").await;
         publish(&client, "b").await.unwrap();
         client.batch_execute(&format!("COMMIT PREPARED '{name}'")).await.unwrap();
         let next = publish(&client, "a").await.unwrap();
@@ -91,9 +99,7 @@ async fn a_prepared_publisher_keeps_its_partition_over_a_crash() {
     cluster.postgres.kill().await.unwrap();
     cluster.postgres.start_again().await.unwrap();
     let client = reach_schema(&cluster.url()).await;
-    client.batch_execute("SET lock_timeout = '200ms'").await.unwrap();
-    let error = publish(&client, "a").await.unwrap_err();
-    assert_eq!(error.code(), Some(&SqlState::LOCK_NOT_AVAILABLE), "{error:?}");
+    waits_in_vain(&client, "a").await;
     let other = publish(&client, "b").await.unwrap();
     receiver.wait_until("the other partition", |all| all.iter().any(|one| one.position() == other)).await;
     let owed = "SELECT count(*) FROM pg_prepared_xacts";

@@ -1,4 +1,5 @@
-//! Every bound and every list of words stands once in Rust (`domain`) and once in the database. The two are the same.
+//! Every bound and every list of words stands once in Rust (`domain`) and once in the database. The
+//! two are the same.
 
 use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive};
 
@@ -116,7 +117,8 @@ async fn every_check_of_the_schema_is_what_the_domain_says() {
     assert!(expected.is_empty(), "not in the schema: {expected:?}");
 }
 
-/// A message's limits stand in the function that the trigger calls: a CHECK costs every publisher (decision 0021).
+/// A message's limits stand in the function that the trigger calls: a CHECK costs every publisher
+/// (decision 0021).
 #[tokio::test]
 async fn the_limits_of_a_message_are_what_the_domain_says() {
     let database = TestDatabase::new().await;

@@ -1,5 +1,5 @@
-//! What `migrate` makes: every function that has a file, every trigger as it is written, and the same schema whichever way leads
-//! there.
+//! What `migrate` makes: every function that has a file, every trigger as it is written, and the
+//! same schema whichever way leads there.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -7,11 +7,13 @@ use pgtopic_testkit::{Ended, Process, TestDatabase};
 use rstest::rstest;
 use tokio_postgres::Client;
 
-/// The schema of version 1 as somebody has it: `pg_dump --schema-only` of a fresh install on PostgreSQL 15, with the rows that say
-/// what is installed. While version 1 may be edited in place, write it anew with `PGTOPIC_WRITE_V1_DUMP=1` when it differs.
+/// The schema of version 1 as somebody has it: `pg_dump --schema-only` of a fresh install on
+/// PostgreSQL 15, with the rows that say what is installed. While version 1 may be edited in place,
+/// write it anew with `PGTOPIC_WRITE_V1_DUMP=1` when it differs.
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/schema/v1.sql");
 
-/// Everything that makes a schema, as one text: whatever differs between two databases differs here.
+/// Everything that makes a schema, as one text: whatever differs between two databases differs
+/// here.
 const DESCRIBE: &str = "
     SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
         SELECT concat_ws(' ', pg_get_functiondef(p.oid),

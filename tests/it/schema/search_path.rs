@@ -1,7 +1,8 @@
-//! Names that a stranger has planted in `public`: no session of pgtopic may take them for PostgreSQL's.
+//! Names that a stranger has planted in `public`: no session of pgtopic may take them for
+//! PostgreSQL's.
 //!
-//! A role that may create in `public` plants functions and operators with the names of those that pgtopic calls. A superuser who
-//! runs `migrate` would run them, as a superuser.
+//! A role that may create in `public` plants functions and operators with the names of those that
+//! pgtopic calls. A superuser who runs `migrate` would run them, as a superuser.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -9,7 +10,8 @@ use pgtopic_testkit::{Broker, Http, Process, TestDatabase, TestReceiver, eventua
 use rstest::rstest;
 use serde_json::json;
 
-/// Plants the namesakes, each of which fails, and says how many there are. $1 are the functions' names.
+/// Plants the namesakes, each of which fails, and says how many there are. $1 are the functions'
+/// names.
 const PLANT: &str = r"
     DO $do$
     DECLARE
@@ -30,7 +32,8 @@ const PLANT: &str = r"
                 NULL;   -- of a type that no function of a user may have
             END;
         END LOOP;
-        -- These fit what is written better than PostgreSQL's own: they are meant even where pg_catalog comes first.
+        -- These fit what is written better than PostgreSQL's own: they are meant even where
+        -- pg_catalog comes first.
         EXECUTE format('CREATE FUNCTION public.hashtextextended(text, integer) RETURNS bigint LANGUAGE plpgsql AS %L', body);
         EXECUTE format('CREATE FUNCTION public.pg_advisory_lock(integer) RETURNS void LANGUAGE plpgsql AS %L', body);
         EXECUTE format('CREATE FUNCTION public.to_regclass(varchar) RETURNS regclass LANGUAGE plpgsql AS %L', body);

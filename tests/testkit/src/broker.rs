@@ -45,7 +45,8 @@ impl Broker {
         !self.running.is_finished()
     }
 
-    /// Cuts it off, and waits until it is gone: as a killed process, it settles and releases nothing.
+    /// Cuts it off, and waits until it is gone: as a killed process, it settles and releases
+    /// nothing.
     pub async fn kill(mut self) {
         self.running.abort();
         // Cancelled, unless it had ended before.

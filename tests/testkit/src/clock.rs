@@ -4,7 +4,8 @@ use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use super::TestDatabase;
 
-/// The clock of one PostgreSQL, as an offset from the real one. Its monotonic clock goes on as ever.
+/// The clock of one PostgreSQL, as an offset from the real one. Its monotonic clock goes on as
+/// ever.
 pub struct TestClock {
     directory: tempfile::TempDir,
 }

@@ -12,9 +12,9 @@ use tokio_postgres::{Client, NoTls};
 
 use super::{TestClock, TestPooler, eventually};
 
-/// The cluster that all tests of this process share. A static is never dropped, and need not be: the server's watchdog
-/// (see `pgtopic::embedded`) holds the other end of a pipe of this process, and stops the server and removes its directory
-/// when the process ends, however it ends.
+/// The cluster that all tests of this process share. A static is never dropped, and need not be:
+/// the server's watchdog (see `pgtopic::embedded`) holds the other end of a pipe of this process,
+/// and stops the server and removes its directory when the process ends, however it ends.
 static SHARED: OnceCell<EmbeddedPostgres> = OnceCell::const_new();
 
 /// The migrated database that every test's own is a copy of.
@@ -39,7 +39,8 @@ pub(super) fn database_config(url: &str) -> DatabaseConfig {
     DatabaseConfig { url: Some(url.to_owned().into()), ..Config::default().database }
 }
 
-/// The pooler that all stores and processes go through, if the environment asks for one. It has few sessions.
+/// The pooler that all stores and processes go through, if the environment asks for one. It has few
+/// sessions.
 static POOLER: OnceCell<Option<TestPooler>> = OnceCell::const_new();
 
 async fn pooler(postgres: &EmbeddedPostgres) -> Option<&'static TestPooler> {
@@ -90,7 +91,8 @@ async fn shared() -> &'static EmbeddedPostgres {
         .await
 }
 
-/// Makes sure that the tests run on the PostgreSQL they are meant for: `.ci/matrix` names its major version.
+/// Makes sure that the tests run on the PostgreSQL they are meant for: `.ci/matrix` names its major
+/// version.
 async fn check_version(client: &Client) {
     let found = major_version(client).await;
     if let Ok(wanted) = std::env::var("PGTOPIC_TEST_MAJOR") {
@@ -129,7 +131,8 @@ impl TestDatabase {
         // Copying files is faster for small databases, and all that PostgreSQL 14 can do.
         let strategy = if major_version(&admin).await < 15 { "" } else { "STRATEGY file_copy" };
         let create = format!("CREATE DATABASE {name} TEMPLATE {template} {strategy}");
-        // A template cannot be copied while a connection to it, such as that of the migration, is just going away.
+        // A template cannot be copied while a connection to it, such as that of the migration, is
+        // just going away.
         eventually("the template is free", || async {
             match admin.batch_execute(&create).await {
                 Ok(()) => Some(()),
@@ -214,7 +217,8 @@ impl Drop for TestDatabase {
     }
 }
 
-/// A PostgreSQL of the test's own, with one migrated database: for tests that stop, kill or restart it.
+/// A PostgreSQL of the test's own, with one migrated database: for tests that stop, kill or restart
+/// it.
 pub struct TestCluster {
     /// Stop, kill and start it as the test needs.
     pub postgres: EmbeddedPostgres,

@@ -1,7 +1,8 @@
-//! What happened in a run, and whether it may have happened: a pure check over what publishers committed and receivers saw.
+//! What happened in a run, and whether it may have happened: a pure check over what publishers
+//! committed and receivers saw.
 //!
-//! Messages are known by a mark of their own in the payload, not by their ids alone: the id of a transaction that a
-//! crash undid may be given again. All instants count from one origin.
+//! Messages are known by a mark of their own in the payload, not by their ids alone: the id of a
+//! transaction that a crash undid may be given again. All instants count from one origin.
 
 mod check;
 #[cfg(test)]
@@ -106,7 +107,8 @@ pub struct History {
     pub dead: BTreeSet<(String, String)>,
     /// All faults.
     pub faults: Vec<Fault>,
-    /// The webhooks' timeout: a sender has aborted what is not answered by then, whether or not the receiver could see it.
+    /// The webhooks' timeout: a sender has aborted what is not answered by then, whether or not the
+    /// receiver could see it.
     pub timeout: Duration,
     /// How much later than the sender's abort a receiver may see it.
     pub abort_seen_within: Duration,
@@ -123,7 +125,8 @@ pub struct Verdict {
     pub accepted: usize,
     /// Deliveries in the dead letters.
     pub dead: usize,
-    /// Requests that their sender aborted; their overlap with later ones is not counted from the abort on.
+    /// Requests that their sender aborted; their overlap with later ones is not counted from the
+    /// abort on.
     pub aborted: usize,
     /// Acceptances beyond the first of each delivery.
     pub duplicates: usize,
@@ -137,7 +140,8 @@ pub struct Verdict {
     pub order_violations: Vec<String>,
     /// Two requests of one lane at once.
     pub overlaps: Vec<String>,
-    /// Sent, and not to be sent: rolled back, never published, or to a webhook or lane that it is not of.
+    /// Sent, and not to be sent: rolled back, never published, or to a webhook or lane that it is
+    /// not of.
     pub phantoms: Vec<String>,
 }
 

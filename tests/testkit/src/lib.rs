@@ -4,15 +4,20 @@
 //! - [`TestCluster`]: a PostgreSQL of the test's own, for tests that stop or kill it.
 //! - [`TestClock`]: the clock of such a PostgreSQL, stepped as the test likes.
 //! - [`TestPair`]: a primary and a synchronous standby.
-//! - [`TestPooler`]: PgBouncer in front of a server. With `PGTOPIC_TEST_POOLER` set, all tests go through one.
+//! - [`TestPooler`]: PgBouncer in front of a server. With `PGTOPIC_TEST_POOLER` set, all tests go
+//!   through one.
 //! - [`TestReceiver`]: a webhook receiver that records every request and answers as it is told.
+//! - [`Gate`]: answers that the test holds back.
 //! - [`Process`]: the built binary, or another program, running.
 //! - [`Broker`]: a worker in the test's own process.
 //! - [`Puppet`]: a worker that does only what a test says.
 //! - [`TestProxy`]: a TCP link that is cut, slow or dead on demand.
+//! - [`blind_claims`]: looks that find nothing, so that something else must bring a message.
+//! - [`Stall`]: how long the machine stood still.
 //! - [`Load`]: publishers that go on whatever happens.
 //! - [`history`]: what happened in a run, and whether it may have happened.
-//! - [`Scene`]: a database, a topic, a receiver and webhooks; and [`check_order`] over what arrived.
+//! - [`Scene`]: a database, a topic, a receiver and webhooks; and [`check_order`] over what
+//!   arrived.
 //!
 //! Nothing in here sleeps for a fixed time: tests wait for what they expect, with a limit.
 
@@ -23,9 +28,11 @@
 )]
 #![allow(clippy::similar_names, reason = "what a receiver received")]
 
+mod blind;
 mod broker;
 mod clock;
 mod database;
+mod gate;
 pub mod history;
 mod http;
 mod load;
@@ -37,15 +44,18 @@ mod proxy;
 mod puppet;
 mod receiver;
 mod scene;
+mod stall;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 pub use self::{
+    blind::{blind_claims, found_by_notification, found_by_polls, see_again},
     broker::{Broker, quick_delivery},
     clock::TestClock,
     database::{TestCluster, TestDatabase, reach, reach_schema},
+    gate::Gate,
     http::Http,
     load::Load,
     order::{Expected, check_order},
@@ -59,12 +69,14 @@ pub use self::{
         LIVING, SECRET, Scene, TOPIC, create_topic, create_webhook, expected, keep_silent, nothing_owed,
         publish, refuse,
     },
+    stall::Stall,
 };
 
 /// How long anything may take before a test gives up.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// Asks again and again until the answer is there. For conditions that nothing signals, such as rows in the database.
+/// Asks again and again until the answer is there. For conditions that nothing signals, such as
+/// rows in the database.
 pub async fn eventually<T, F>(what: &str, ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,

@@ -16,7 +16,8 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::{Expected, Http, Received, check_order, eventually, expected, reach};
 
-/// What publishers were told is committed, or accepted. A commit whose answer was lost may be either.
+/// What publishers were told is committed, or accepted. A commit whose answer was lost may be
+/// either.
 #[derive(Default)]
 pub struct Load {
     committed: Mutex<Vec<i64>>,
@@ -24,7 +25,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// Publishes with SQL until the load is over, and rolls every fifth transaction back. Keeps nothing in its session.
+    /// Publishes with SQL until the load is over, and rolls every fifth transaction back. Keeps
+    /// nothing in its session.
     pub async fn publish(self: Arc<Self>, url: String, publisher: usize) {
         let mut client = reach(&url).await;
         let mut step = 0;
@@ -81,9 +83,9 @@ impl Load {
         self.committed.lock().unwrap().clone()
     }
 
-    /// Checks what is stored and what arrived at `/` after everything was delivered: nothing that was committed is
-    /// missing, nothing that was rolled back was sent, every id means one message, and the order was kept. Says what it
-    /// saw.
+    /// Checks what is stored and what arrived at `/` after everything was delivered: nothing that
+    /// was committed is missing, nothing that was rolled back was sent, every id means one message,
+    /// and the order was kept. Says what it saw.
     pub async fn check(&self, client: &Client, received: &[Received]) {
         let expected: Expected = expected(client, &["/"]).await;
         let stored: Vec<i64> = expected.values().flatten().copied().collect();
@@ -102,7 +104,8 @@ impl Load {
     }
 }
 
-/// One transaction that publishes one message; gives its id once it is committed. Only what a transaction pooler can do.
+/// One transaction that publishes one message; gives its id once it is committed. Only what a
+/// transaction pooler can do.
 async fn transaction(
     client: &Client,
     by: &str,

@@ -7,9 +7,9 @@ use super::Received;
 /// The messages that each lane must deliver, in order. A lane is a path and a partition key.
 pub type Expected = BTreeMap<(String, String), Vec<i64>>;
 
-/// Checks that every lane delivered exactly its messages, in order, one request at a time: a message is first sent when
-/// all before it have been accepted. Says how many requests repeated a message that had been accepted already; every
-/// caller knows whether there may be any.
+/// Checks that every lane delivered exactly its messages, in order, one request at a time: a
+/// message is first sent when all before it have been accepted. Says how many requests repeated a
+/// message that had been accepted already; every caller knows whether there may be any.
 #[track_caller]
 pub fn check_order(received: &[Received], expected: &Expected) -> usize {
     let mut lanes: BTreeMap<(String, String), Vec<&Received>> = BTreeMap::new();

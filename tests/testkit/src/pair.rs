@@ -29,8 +29,8 @@ pub struct TestPair {
 impl TestPair {
     /// Starts both, migrated.
     ///
-    /// The standby begins as a copy of the stopped primary, which is what a base backup is; `pg_basebackup` itself is not
-    /// among the programs that every installation has.
+    /// The standby begins as a copy of the stopped primary, which is what a base backup is;
+    /// `pg_basebackup` itself is not among the programs that every installation has.
     pub async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -70,8 +70,9 @@ impl TestPair {
 
     /// Kills all processes of the primary at once, as the loss of its machine does.
     ///
-    /// Killing the postmaster alone is another thing: the publishers that wait for the standby give up waiting when they
-    /// notice, and for an instant, until all have noticed, the others see commits that the standby has not.
+    /// Killing the postmaster alone is another thing: the publishers that wait for the standby give
+    /// up waiting when they notice, and for an instant, until all have noticed, the others see
+    /// commits that the standby has not.
     pub async fn lose_primary(&mut self) {
         let postmaster = self.primary.process_id().unwrap();
         let signal = |process: u32, signal| {

@@ -21,7 +21,8 @@ const PROGRAMS: [&str; 3] = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/usr/
 /// What its socket is called by; any number will do.
 const PORT: u16 = 6432;
 
-/// A running PgBouncer, or one that was killed. Gone when dropped, and when this process ends, however it ends.
+/// A running PgBouncer, or one that was killed. Gone when dropped, and when this process ends,
+/// however it ends.
 pub struct TestPooler {
     directory: tempfile::TempDir,
     /// A shell that starts PgBouncer and kills it when its own input ends.
@@ -32,9 +33,11 @@ pub struct TestPooler {
 }
 
 impl TestPooler {
-    /// Starts one with this many server sessions for each database. `server` is the directory of the server's socket.
+    /// Starts one with this many server sessions for each database. `server` is the directory of
+    /// the server's socket.
     ///
-    /// `None` where PgBouncer is not installed: the test is skipped, and says so past the capture of its output.
+    /// `None` where PgBouncer is not installed: the test is skipped, and says so past the capture
+    /// of its output.
     pub async fn start(server: &Path, sessions: usize) -> Option<Self> {
         let Some(program) = PROGRAMS.iter().map(PathBuf::from).find(|program| program.is_file()) else {
             assert!(std::env::var_os("PGTOPIC_TEST_REQUIRED").is_none(), "PgBouncer is not installed");

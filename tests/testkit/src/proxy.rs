@@ -25,8 +25,8 @@ pub enum Link {
     Good,
     /// Passes every packet on so much later, in both directions.
     Slow(Duration),
-    /// Passes nothing on and says nothing. Connections that lived through it are cut when it is over, and what was sent
-    /// on them meanwhile is gone.
+    /// Passes nothing on and says nothing. Connections that lived through it are cut when it is
+    /// over, and what was sent on them meanwhile is gone.
     Dead,
 }
 
@@ -38,7 +38,8 @@ struct State {
     link: Link,
     /// Counts cuts: connections that are older than the newest one end.
     cuts: u32,
-    /// Counts what [`TestProxy::swallow`] did: connections that are older than the newest one bring no answers.
+    /// Counts what [`TestProxy::swallow`] did: connections that are older than the newest one bring
+    /// no answers.
     swallows: u32,
 }
 
@@ -77,7 +78,8 @@ impl TestProxy {
         self.state.send_modify(|state| state.cuts += 1);
     }
 
-    /// From now on no answer comes back on the connections that there are; what is asked arrives. New ones are good.
+    /// From now on no answer comes back on the connections that there are; what is asked arrives.
+    /// New ones are good.
     pub fn swallow(&self) {
         self.state.send_modify(|state| state.swallows += 1);
     }
@@ -120,7 +122,8 @@ async fn connection(client: TcpStream, upstream: Upstream, state: watch::Receive
             }
         };
         let (from_client, to_client) = client.into_split();
-        // One side that ends, ends both: neither PostgreSQL nor HTTP here needs half-open connections.
+        // One side that ends, ends both: neither PostgreSQL nor HTTP here needs half-open
+        // connections.
         tokio::select! {
             () = pass(from_client, writer, state.clone(), None) => {}
             () = pass(reader, to_client, state.clone(), Some(swallows)) => {}

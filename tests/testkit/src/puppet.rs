@@ -46,7 +46,8 @@ impl Puppet {
         self.session.heartbeat(0, Some(LEASE)).await
     }
 
-    /// All that was heard of what is committed by now: notifications arrive before the answer to a later question.
+    /// All that was heard of what is committed by now: notifications arrive before the answer to a
+    /// later question.
     pub async fn heard(&mut self) -> Vec<Notice> {
         self.session.heartbeat(0, None).await.unwrap();
         std::iter::from_fn(|| self.notices.try_recv().ok()).collect()

@@ -19,7 +19,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use super::LIMIT;
+use super::{Gate, LIMIT};
 
 /// One request as it came in.
 #[derive(Debug, Clone)]
@@ -30,7 +30,8 @@ pub struct Received {
     pub arrived: Instant,
     /// When it was answered, or left by the client; `None` while it is in flight.
     pub ended: Option<Instant>,
-    /// The status it was answered with; `None` while it is in flight, and where there was no whole answer.
+    /// The status it was answered with; `None` while it is in flight, and where there was no whole
+    /// answer.
     pub status: Option<u16>,
     /// Whether the script broke it off: there was no answer, or a part of one.
     pub broken: bool,
@@ -79,6 +80,8 @@ pub enum Answer {
     Full(u16, Vec<(&'static str, String)>, Bytes),
     /// Waits, then answers.
     After(Duration, Box<Answer>),
+    /// Waits until the gate is open, then answers.
+    Held(Gate, Box<Answer>),
     /// Never answers.
     Hang,
     /// Closes the connection without an answer.
@@ -163,7 +166,8 @@ impl TestReceiver {
         self.wait(&format!("{count} answered requests"), |(_, ended)| ended >= count).await
     }
 
-    /// Waits until what has been received fulfils a condition. Asked after every arrival and every end.
+    /// Waits until what has been received fulfils a condition. Asked after every arrival and every
+    /// end.
     pub async fn wait_until(&self, what: &str, met: impl Fn(&[Received]) -> bool) -> Vec<Received> {
         self.wait(what, |_| met(&self.shared.requests.lock().unwrap())).await
     }
@@ -231,6 +235,10 @@ async fn receive(
             Answer::Status(status) => Answer::Full(status, Vec::new(), Bytes::new()),
             Answer::After(delay, then) => {
                 tokio::time::sleep(delay).await;
+                *then
+            }
+            Answer::Held(gate, then) => {
+                gate.passed().await;
                 *then
             }
             Answer::Full(status, headers, body) => {

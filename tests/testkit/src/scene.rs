@@ -21,7 +21,8 @@ pub async fn create_topic(client: &Client) {
     client.batch_execute("INSERT INTO topics (name) VALUES ('orders')").await.unwrap();
 }
 
-/// Subscribes a URL to the topic; `settings` are columns and SQL values, such as `("max_retries", "2")`.
+/// Subscribes a URL to the topic; `settings` are columns and SQL values, such as `("max_retries",
+/// "2")`.
 pub async fn create_webhook(client: &Client, url: &str, settings: &[(&str, &str)]) -> i64 {
     let secret = format!("ARRAY['{SECRET}']");
     let (topic, url) = (TOPIC.to_string(), format!("'{url}'"));
@@ -32,8 +33,8 @@ pub async fn create_webhook(client: &Client, url: &str, settings: &[(&str, &str)
     client.query_one(&sql, &[]).await.unwrap().get(0)
 }
 
-/// SQL: the incarnations `w` whose sessions `p` hold their lock: what one before has left behind has none, and those that look
-/// whether a lock is free hold it shared for a moment.
+/// SQL: the incarnations `w` whose sessions `p` hold their lock: what one before has left behind
+/// has none, and those that look whether a lock is free hold it shared for a moment.
 pub const LIVING: &str = "workers w JOIN pg_locks p ON p.locktype = 'advisory' AND p.mode = 'ExclusiveLock'
        AND p.database = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND p.granted AND p.classid = stripe_class()::oid AND p.objid = w.lock_key::oid";
@@ -70,7 +71,7 @@ pub async fn nothing_owed(client: &Client) {
 }
 
 /// Waits until a condition in SQL is true.
-async fn until(client: &Client, condition: &str) {
+pub(super) async fn until(client: &Client, condition: &str) {
     let sql = format!("SELECT {condition}");
     let met = async || client.query_one(&sql, &[]).await.unwrap().get::<_, bool>(0).then_some(());
     eventually(condition, met).await;
@@ -166,8 +167,9 @@ impl Scene {
         until(&self.client, condition).await;
     }
 
-    /// Waits until a session of this database waits for a lock of that kind, a condition on `pg_locks` as `l`. The view shows the locks
-    /// of all databases, and copies of one template have tables of the same numbers.
+    /// Waits until a session of this database waits for a lock of that kind, a condition on
+    /// `pg_locks` as `l`. The view shows the locks of all databases, and copies of one template
+    /// have tables of the same numbers.
     pub async fn somebody_waits(&self, kind: &str) {
         self.until(&format!(
             "EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid AND a.datname = current_database()
@@ -196,15 +198,16 @@ impl Scene {
         assert_eq!(self.number(wrong).await, 0);
     }
 
-    /// Waits until all that was published has been delivered to these paths, and checks its order. Says how many
-    /// requests repeated an accepted message.
+    /// Waits until all that was published has been delivered to these paths, and checks its order.
+    /// Says how many requests repeated an accepted message.
     pub async fn all_delivered(&self, paths: &[&str]) -> usize {
         self.nothing_owed().await;
         check_order(&self.receiver.received(), &expected(&self.client, paths).await)
     }
 }
 
-/// Refuses every request for a message until it was asked for `times` times; accepts everything else.
+/// Refuses every request for a message until it was asked for `times` times; accepts everything
+/// else.
 pub fn refuse(id: i64, times: usize) -> impl Fn(&Received) -> Answer {
     move |received| {
         let attempt: usize = received.header("webhook-attempt").parse().unwrap();

@@ -1,4 +1,5 @@
-//! Whether a delivery costs more when much is owed: the rate while the backlog shrinks, tenth by tenth.
+//! Whether a delivery costs more when much is owed: the rate while the backlog shrinks, tenth by
+//! tenth.
 
 use super::{Bench, CliError, Report};
 use crate::{

@@ -1,4 +1,5 @@
-//! Everything in one partition: order lets one request be in flight at a time, and commits follow one another.
+//! Everything in one partition: order lets one request be in flight at a time, and commits follow
+//! one another.
 
 use super::{Bench, CliError, Report, drain, sustained};
 use crate::{drain_run::Drain, load_run::LoadRun, report::Row};

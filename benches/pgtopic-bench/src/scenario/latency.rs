@@ -1,8 +1,10 @@
-//! How long a message is on its way when little happens, beside the smallest loop there is: INSERT and NOTIFY in one
-//! transaction, a process that LISTENs and POSTs; and beside the same loop where that process reads the row first, as it
-//! must where not everybody who may connect may know what is in it.
+//! How long a message is on its way when little happens, beside the smallest loop there is: INSERT
+//! and NOTIFY in one transaction, a process that LISTENs and POSTs; and beside the same loop where
+//! that process reads the row first, as it must where not everybody who may connect may know what
+//! is in it.
 //!
-//! All run all the while and are measured in turn. The times are of one clock: publishers and receiver are one process.
+//! All run all the while and are measured in turn. The times are of one clock: publishers and
+//! receiver are one process.
 
 use std::sync::Arc;
 
@@ -132,7 +134,8 @@ impl Loop {
     }
 }
 
-/// One turn of one way; gives the bytes of write-ahead log, and the statements as far as sessions have told of them.
+/// One turn of one way; gives the bytes of write-ahead log, and the statements as far as sessions
+/// have told of them.
 async fn turn(
     bench: &Bench,
     database: &Database,
@@ -152,7 +155,8 @@ async fn turn(
     };
     let before = database.counters().await?;
     load.run(database).await?;
-    // The last message arrives, its settle is written, and sessions tell of their transactions: once a second.
+    // The last message arrives, its settle is written, and sessions tell of their transactions:
+    // once a second.
     tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
     let after = database.counters().await?;
     Ok((float(after.wal_bytes - before.wal_bytes), float(after.transactions - before.transactions)))

@@ -1,7 +1,7 @@
 //! How fast clients publish, one message a transaction, beside the same inserts into a bare table.
 //!
-//! One webhook is subscribed and no worker runs. Both kinds take turns in one database, so that whatever else happens on
-//! the machine meets both.
+//! One webhook is subscribed and no worker runs. Both kinds take turns in one database, so that
+//! whatever else happens on the machine meets both.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,6 @@
-//! How close lanes come to what a slow receiver lets through: while one answer is awaited, the lane's next request may not
-//! start. With fewer lanes than slots; with more, in one worker and in two, which should be twice as fast.
+//! How close lanes come to what a slow receiver lets through: while one answer is awaited, the
+//! lane's next request may not start. With fewer lanes than slots; with more, in one worker and in
+//! two, which should be twice as fast.
 
 use std::time::Duration;
 

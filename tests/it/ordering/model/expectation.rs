@@ -9,8 +9,8 @@ use pgtopic_testkit::Received;
 
 use super::operation::Patience;
 
-/// How soon after a webhook's deletion was acknowledged nothing may begin for it any more, while workers are well: they are
-/// notified, and read the webhooks anew.
+/// How soon after a webhook's deletion was acknowledged nothing may begin for it any more, while
+/// workers are well: they are notified, and read the webhooks anew.
 const DELETION_SEEN: Duration = Duration::from_secs(2);
 
 /// A webhook as the model knows it.
@@ -47,11 +47,16 @@ pub(super) struct Outcome {
     pub(super) dead: BTreeSet<(i64, u32)>,
     /// When workers were lost.
     pub(super) losses: Vec<Loss>,
-    /// Whether a worker started over that nobody had made to: then nobody knows what it had in flight.
+    /// Whether a worker started over that nobody had made to: then nobody knows what it had in
+    /// flight.
     pub(super) lost_by_itself: bool,
+    /// The longest time for which the machine stood still: whatever must come soon may come so much
+    /// later.
+    pub(super) stall: Duration,
 }
 
-/// A worker was killed, or lost its connections: what it had sent and not settled may be sent again.
+/// A worker was killed, or lost its connections: what it had sent and not settled may be sent
+/// again.
 pub(super) struct Loss {
     pub(super) at: Instant,
     /// When the last of its requests had arrived.
@@ -64,7 +69,8 @@ impl Outcome {
     /// Whether a message may be sent again whose last accepted request arrived at `accepted`.
     fn may_repeat(&self, webhook: i64, message: u32, accepted: Instant) -> bool {
         let unsettled = |loss: &Loss| accepted >= loss.at || loss.owed.contains(&(webhook, message));
-        self.lost_by_itself || self.losses.iter().any(|loss| accepted <= loss.over && unsettled(loss))
+        let in_time = |loss: &Loss| accepted <= loss.over + self.stall;
+        self.lost_by_itself || self.losses.iter().any(|loss| in_time(loss) && unsettled(loss))
     }
 }
 
@@ -96,8 +102,9 @@ impl Model {
         }
     }
 
-    /// A message was published in the open transaction: owed, if it is committed, to the webhooks that its statement saw.
-    /// With one snapshot for the whole transaction these are the webhooks that were there at its first message.
+    /// A message was published in the open transaction: owed, if it is committed, to the webhooks
+    /// that its statement saw. With one snapshot for the whole transaction these are the webhooks
+    /// that were there at its first message.
     pub(super) fn opened(&mut self, key: String, number: u32, one_snapshot: bool) {
         let first = self.open.first().filter(|_| one_snapshot);
         let subscribers = first.map_or_else(|| self.there(), |first| first.subscribers.clone());
@@ -116,13 +123,15 @@ impl Model {
 
     /// Promised, once receivers are well and nothing is owed:
     ///
-    /// - A webhook gets, in each partition, exactly the committed messages that were published while it was there, in order:
-    ///   message n+1 is first sent when message n was accepted, or has become a dead letter. One request at a time.
-    /// - With endless patience no message becomes a dead letter. With one attempt a message is a dead letter exactly if the
-    ///   last request for it was refused; a poisoned one always is.
-    /// - What was rolled back, or published after a webhook's deletion, is never sent to it; and nothing is, that begins later
-    ///   than [`DELETION_SEEN`] after the deletion.
-    /// - What was accepted is sent again only where a worker was lost, and only what was not settled by then.
+    /// - A webhook gets, in each partition, exactly the committed messages that were published
+    ///   while it was there, in order: message n+1 is first sent when message n was accepted, or
+    ///   has become a dead letter. One request at a time.
+    /// - With endless patience no message becomes a dead letter. With one attempt a message is a
+    ///   dead letter exactly if the last request for it was refused; a poisoned one always is.
+    /// - What was rolled back, or published after a webhook's deletion, is never sent to it; and
+    ///   nothing is, that begins later than [`DELETION_SEEN`] after the deletion.
+    /// - What was accepted is sent again only where a worker was lost, and only what was not
+    ///   settled by then.
     pub(super) fn check(&self, outcome: &Outcome) -> Result<(), String> {
         let mut lanes: BTreeMap<(&str, &str), Vec<&Received>> = BTreeMap::new();
         for request in &outcome.received {
@@ -156,13 +165,15 @@ impl Model {
             }
         }
         if let Some(deleted) = webhook.deleted
-            && let Some(late) = requests.iter().find(|one| one.arrived > deleted + DELETION_SEEN)
+            && let Some(late) =
+                requests.iter().find(|one| one.arrived > deleted + DELETION_SEEN + outcome.stall)
         {
             return Err(format!("{} was sent long after the webhook was deleted", number(late)));
         }
         let last_accepted: BTreeMap<u32, bool> =
             requests.iter().map(|one| (number(one), one.accepted())).collect();
-        // A message may be passed over only as a dead letter. What a deleted webhook had in there is gone with it.
+        // A message may be passed over only as a dead letter. What a deleted webhook had in there
+        // is gone with it.
         let passed = |message: &u32| {
             webhook.patience == Patience::OneAttempt
                 && last_accepted.get(message) == Some(&false)

@@ -1,5 +1,5 @@
-//! Random operations against a model of the broker: whatever is done to it, in whatever order, every webhook gets what the
-//! model says, in order. A case that fails is shrunk to a small one.
+//! Random operations against a model of the broker: whatever is done to it, in whatever order,
+//! every webhook gets what the model says, in order. A case that fails is shrunk to a small one.
 //!
 //! | file | |
 //! |---|---|
@@ -8,9 +8,10 @@
 //! | `world` | the real thing, to which it is done |
 //! | `late` | settles that come when the claim is another worker's |
 //!
-//! What is promised is written at `expectation::Model::check`. `PGTOPIC_MODEL_CASES` (16) says how many cases to try,
-//! `PGTOPIC_MODEL_OPERATIONS` (25) how many operations a case has at most, and `PGTOPIC_MODEL_TRIES` (1) how often each is
-//! tried: more make a race shrink further. What a failure prints as its minimal input is Rust: put it into [`a_case_once_found`] to run it again.
+//! What is promised is written at `expectation::Model::check`. `PGTOPIC_MODEL_CASES` (16) says how
+//! many cases to try, `PGTOPIC_MODEL_OPERATIONS` (25) how many operations a case has at most, and
+//! `PGTOPIC_MODEL_TRIES` (1) how often each is tried: more make a race shrink further. What a
+//! failure prints as its minimal input is Rust: put it into [`a_case_once_found`] to run it again.
 
 mod expectation;
 mod late;

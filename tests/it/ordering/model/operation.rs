@@ -12,7 +12,8 @@ pub(super) const MANY: usize = 40;
 /// How many workers there may be at once.
 pub(super) const SLOTS: u8 = 2;
 
-/// One operation. `which` counts the webhooks that are there, around and around; without one, nothing happens.
+/// One operation. `which` counts the webhooks that are there, around and around; without one,
+/// nothing happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Operation {
     /// One message, by itself.
@@ -39,7 +40,8 @@ pub(super) enum Operation {
         level: Level,
         keys: Vec<u8>,
     },
-    /// One message in a transaction that stays open beside all that follows; it has partitions of its own.
+    /// One message in a transaction that stays open beside all that follows; it has partitions of
+    /// its own.
     Open {
         key: u8,
         level: Level,
@@ -72,14 +74,16 @@ pub(super) enum Operation {
     KillWorker {
         slot: u8,
     },
-    /// The same in the middle of delivering many messages to a partition, and it is started again at once. Where it settles late,
-    /// what was held arrives as accepted when it was taken over: a settle that was long on its way.
+    /// The same in the middle of delivering many messages to a partition, and it is started again
+    /// at once. Where it settles late, what was held arrives as accepted when it was taken over: a
+    /// settle that was long on its way.
     CrashWorker {
         slot: u8,
         key: u8,
         settles_late: bool,
     },
-    /// All connections of all workers are cut, in the middle of whatever they say; the workers live on.
+    /// All connections of all workers are cut, in the middle of whatever they say; the workers live
+    /// on.
     CutConnections,
     /// Stopped in good order.
     StopWorker {

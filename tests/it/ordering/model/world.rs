@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pgtopic_testkit::{Answer, Broker, Scene};
+use pgtopic_testkit::{Answer, Broker, Scene, Stall};
 use tokio_postgres::Client;
 
 use super::{
@@ -16,7 +16,8 @@ use super::{
     operation::{Failure, KEYS, Level, MANY, OPEN_KEYS, Operation, Patience, SLOTS},
 };
 
-/// How long nothing may happen while something is owed: a takeover, a backoff and a slow machine fit in.
+/// How long nothing may happen while something is owed: a takeover, a backoff and a slow machine
+/// fit in.
 const STANDSTILL: Duration = Duration::from_secs(8);
 
 /// How long a worker sends on that has not heard yet that its connections are lost.
@@ -44,6 +45,7 @@ pub(super) struct World {
     /// How many incarnations of workers there must be.
     started: i64,
     losses: Vec<Loss>,
+    stall: Stall,
 }
 
 /// A partition key, and its like for open transactions.
@@ -86,6 +88,7 @@ impl World {
             open: None,
             started: 0,
             losses: Vec::new(),
+            stall: Stall::watch(),
         };
         world.create_webhook(Patience::Endless).await;
         world
@@ -179,7 +182,8 @@ impl World {
         let mut held = late::what_is_held(&self.scene.client).await;
         self.start_worker(slot);
         if settles_late {
-            // Nobody takes over sooner, and until then it cannot be told that its session has ended.
+            // Nobody takes over sooner, and until then it cannot be told that its session has
+            // ended.
             tokio::time::sleep(Duration::from_secs(1)).await;
             let store = self.scene.store();
             let settling = async {
@@ -296,6 +300,7 @@ impl World {
             dead,
             losses: self.losses,
             lost_by_itself: incarnations > self.started,
+            stall: self.stall.longest(),
         };
         let checked = self.model.check(&outcome);
         for worker in self.workers.into_iter().flatten() {
@@ -304,7 +309,8 @@ impl World {
         checked
     }
 
-    /// Waits until nothing is owed to a webhook that is there, and no lane of it is left; gives up when nothing happens.
+    /// Waits until nothing is owed to a webhook that is there, and no lane of it is left; gives up
+    /// when nothing happens.
     async fn nothing_owed(&self) -> Result<(), String> {
         let owed = "SELECT (SELECT count(*) FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id),
                            (SELECT count(*) FROM lanes l JOIN webhooks w ON w.id = l.webhook_id),

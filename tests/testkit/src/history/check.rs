@@ -60,7 +60,8 @@ pub(super) fn check(history: &History) -> Verdict {
     verdict
 }
 
-/// What was in flight at a fault, and whatever was accepted while nothing was sure to be written down.
+/// What was in flight at a fault, and whatever was accepted while nothing was sure to be written
+/// down.
 fn may_be_repeated(history: &History, fault: &Fault) -> usize {
     let unwritten = |request: &&Request| {
         request.accepted() && request.ended.is_some_and(|ended| fault.unwritten.contains(&ended))
@@ -84,7 +85,8 @@ fn phantom(message: &Publication, request: &Request) -> Option<String> {
     Some(format!("{} {wrong}: {request:?}", message.mark))
 }
 
-/// Most likely why a message was accepted twice: of the faults before the second time, the one nearest to the first.
+/// Most likely why a message was accepted twice: of the faults before the second time, the one
+/// nearest to the first.
 fn cause(history: &History, first: &Request, repeated: &Request) -> String {
     let before = history.faults.iter().filter(|fault| fault.at <= repeated.started);
     let nearest = before.min_by_key(|fault| fault.at.abs_diff(first.ended.unwrap_or(first.started)));
@@ -129,8 +131,8 @@ fn overlaps(history: &History, lane: &Lane<'_>, requests: &[&Request], found: &m
     }
 }
 
-/// Goes through each lane in the order of the ids: whatever is committed has left the lane before a later one is first
-/// sent, and leaves it in the end.
+/// Goes through each lane in the order of the ids: whatever is committed has left the lane before a
+/// later one is first sent, and leaves it in the end.
 fn order_and_losses(
     history: &History,
     by_delivery: &HashMap<(&str, &str), Vec<&Request>>,
@@ -174,7 +176,8 @@ fn order_and_losses(
             let accepted = sent.iter().filter(|one| one.accepted()).filter_map(|one| one.ended).min();
             let dead = history.dead.contains(&(lane.0.to_owned(), message.mark.clone()));
             let left = match accepted {
-                // In the dead letters as well as accepted: the answer was lost, and then no later try came through.
+                // In the dead letters as well as accepted: the answer was lost, and then no later
+                // try came through.
                 Some(ended) => ended,
                 // A dead letter has left when its last request was over, and is not sent again.
                 None if dead => sent.iter().map(|one| over(history, one)).max().unwrap_or_default(),
