@@ -1,0 +1,155 @@
+//! Rows of messages, gathered into lanes.
+
+use std::{collections::HashMap, sync::Arc};
+
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::{
+    super::error::StoreError,
+    types::{ClaimedLane, Follower, Owed, OwedMessage, ReadLimits},
+};
+use crate::domain::{lane::LaneKey, message::Message};
+
+/// The lanes that one call has claimed.
+pub(super) fn claimed(rows: &[Row], token: i64, limits: ReadLimits) -> Result<Vec<ClaimedLane>, StoreError> {
+    let mut lanes = LaneRows::new(limits.messages_per_lane);
+    for row in rows {
+        lanes.add(row, 7, || claimed_lane(row, 3, token))?;
+    }
+    Ok(lanes.finish(|lane, owed| lane.owed = owed))
+}
+
+/// A claimed lane. Column `at` holds its position.
+pub(super) fn claimed_lane(row: &Row, at: usize, token: i64) -> Result<ClaimedLane, StoreError> {
+    Ok(ClaimedLane {
+        key: lane_key(row)?,
+        due_at: row.try_get(2)?,
+        token,
+        position: row.try_get(at)?,
+        generation: row.try_get(at + 1)?,
+        head_message_id: row.try_get(at + 2)?,
+        failures: row.try_get(at + 3)?,
+        owed: Owed::default(),
+    })
+}
+
+/// A message of a lane that the worker held before.
+pub(super) fn follower(row: &Row) -> Result<Follower, StoreError> {
+    let message = match row.try_get::<_, Option<&str>>(10)? {
+        Some(_) => Some(message(row, 8, row.try_get(8)?, Arc::from(row.try_get::<_, &str>(9)?))?),
+        None => None,
+    };
+    Ok(Follower {
+        key: lane_key(row)?,
+        token: row.try_get(3)?,
+        generation: row.try_get(5)?,
+        after: row.try_get(4)?,
+        message_id: row.try_get(8)?,
+        message,
+    })
+}
+
+/// The message whose columns begin at `first`.
+fn message(row: &Row, first: usize, id: i64, partition_key: Arc<str>) -> Result<Message, StoreError> {
+    Ok(Message {
+        id,
+        partition_key,
+        payload: row.try_get::<_, String>(first + 2)?.into(),
+        headers: row.try_get(first + 3)?,
+        // The trigger keeps it within the type's range. A value that was written past the trigger
+        // may be out of it, and must not end the worker.
+        created_at: row.try_get(first + 4).unwrap_or(Timestamp::MAX),
+    })
+}
+
+pub(super) fn lane_key(row: &Row) -> Result<LaneKey, StoreError> {
+    Ok(LaneKey { webhook_id: row.try_get(0)?, lane: row.try_get(1)? })
+}
+
+/// The rows of one lane so far.
+struct LaneRow<T> {
+    lane: T,
+    items: Vec<OwedMessage>,
+    /// The first deferred message: one that was left out because the budget was used up.
+    deferred: Option<i64>,
+}
+
+/// Gathers rows into lanes. Each row is one message. Lanes keep the order of their first rows.
+pub(super) struct LaneRows<T> {
+    lanes: Vec<LaneRow<T>>,
+    index: HashMap<LaneKey, usize>,
+    /// The key of the last message, shared by messages with the same key.
+    partition_key: Arc<str>,
+    messages_per_lane: usize,
+}
+
+impl<T> LaneRows<T> {
+    pub(super) fn new(messages_per_lane: i32) -> Self {
+        Self {
+            lanes: Vec::new(),
+            index: HashMap::new(),
+            partition_key: Arc::from(""),
+            messages_per_lane: usize::try_from(messages_per_lane).unwrap_or_default(),
+        }
+    }
+
+    /// Adds a row. Its message's columns begin at `first`. `make` makes the lane if this is its
+    /// first row.
+    pub(super) fn add(
+        &mut self,
+        row: &Row,
+        first: usize,
+        make: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<(), StoreError> {
+        let key = lane_key(row)?;
+        let at = if let Some(at) = self.index.get(&key) {
+            *at
+        } else {
+            self.lanes.push(LaneRow { lane: make()?, items: Vec::new(), deferred: None });
+            self.index.insert(key, self.lanes.len() - 1);
+            self.lanes.len() - 1
+        };
+        let Some(id) = row.try_get::<_, Option<i64>>(first)? else {
+            return Ok(());
+        };
+        let lane = &mut self.lanes[at];
+        let item = match row.try_get(first + 5)? {
+            "missing" => OwedMessage::Missing(id),
+            "loaded" => {
+                let key = shared(&mut self.partition_key, row.try_get(first + 1)?);
+                OwedMessage::Present(message(row, first, id, key)?)
+            }
+            "deferred" => {
+                lane.deferred = Some(lane.deferred.map_or(id, |first| first.min(id)));
+                return Ok(());
+            }
+            other => return Err(StoreError::Unexpected(format!("message state {other:?}"))),
+        };
+        lane.items.push(item);
+        Ok(())
+    }
+
+    pub(super) fn finish(self, set: impl Fn(&mut T, Owed)) -> Vec<T> {
+        self.lanes
+            .into_iter()
+            .map(|LaneRow { mut lane, mut items, deferred }| {
+                let full = items.len() >= self.messages_per_lane;
+                // The rows of a lane come in order because of the plan, but nothing promises that.
+                items.sort_by_key(OwedMessage::id);
+                // No message may overtake a deferred one.
+                items.retain(|item| deferred.is_none_or(|first| item.id() < first));
+                set(&mut lane, Owed { items, more: full || deferred.is_some() });
+                lane
+            })
+            .collect()
+    }
+}
+
+/// The key as a shared string. If it equals the last one, that one is shared.
+fn shared(last: &mut Arc<str>, key: &str) -> Arc<str> {
+    if **last != *key {
+        *last = Arc::from(key);
+    }
+    last.clone()
+}
