@@ -91,6 +91,8 @@ async fn the_next_message_waits_until_the_dead_letter_is_written() {
     let blocker = scene.another_client().await;
     blocker.batch_execute("BEGIN; LOCK TABLE dead_letters IN SHARE MODE").await.unwrap();
     let _broker = Broker::start(scene.store());
+    // Background work may wait there before the first request is sent.
+    scene.receiver.wait_for_ended(1).await;
     scene.somebody_waits("l.relation = 'pgtopic.dead_letters'::regclass").await;
     let other = scene.publish(&["b"]).await;
     scene.receiver.wait_until("b goes on", |all| all.iter().any(|one| one.position() == other[0])).await;
