@@ -193,7 +193,7 @@ async fn a_step_neither_hides_a_dead_worker_nor_kills_a_live_one(#[case] offset:
     stage.step(offset, seconds).await;
     // A takeover takes six looks of the one worker at the other: the live one keeps its lane and
     // its request.
-    stage.others_are_looked_at(2 * 10).await;
+    stage.others_are_looked_at(2 * 8).await;
     assert!(stage.receiver.received()[0].ended.is_none(), "its request goes on");
     stage.receiver.set_script(|_| Answer::Status(204));
     let stall = Stall::watch();

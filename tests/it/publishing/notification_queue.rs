@@ -5,8 +5,7 @@ use std::io::Write;
 
 use pgtopic_testkit::{
     Broker, TestCluster, TestDatabase, TestReceiver, blind_claims, check_order, create_topic, create_webhook,
-    eventually, expected, found_by_notification, found_by_polls, nothing_owed, publish, reach_schema,
-    see_again,
+    eventually, expected, found_by_polls, nothing_owed, one_arrives, publish, reach_schema, see_again,
 };
 use tokio_postgres::{Client, error::SqlState};
 
@@ -68,9 +67,9 @@ async fn publishing_and_delivery_go_on_while_the_notification_queue_is_full() {
     eventually("the queue is emptied", async || (usage(&client).await < 0.1).then_some(())).await;
     blind_claims(&client, "true").await;
     for step in 0..10 {
-        found_by_notification(&client, &receiver, &format!("after-{step}")).await;
+        one_arrives(&client, &receiver, &format!("after-{step}")).await;
     }
-    see_again(&client, true).await;
+    see_again(&client).await;
     nothing_owed(&client).await;
     let mut expected = expected(&client, &["/", "/new"]).await;
     // Subscribed late.

@@ -1,13 +1,10 @@
-//! What workers find by themselves, taken away: then something else must bring a message.
+//! What workers do by themselves, counted or taken away: then something else must bring a message.
 
-use std::{
-    cell::Cell,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use super::{Scene, TestReceiver, eventually, publish, scene::until};
+use super::{LIMIT, Received, Scene, TestReceiver, publish, scene::until};
 
 /// A poll comes every half second.
 const SOON: Duration = Duration::from_millis(1500);
@@ -15,41 +12,72 @@ const SOON: Duration = Duration::from_millis(1500);
 /// SQL: this transaction has told workers of so many messages that it tells of no more.
 const UNTOLD: &str = "SELECT set_config(concat('pgtopic_notifications.schema_', 'pgtopic'::regnamespace::oid), repeat('.', 11), true)";
 
+/// Has one of the engine's functions do something first, in the sessions that there are, too.
+pub async fn begin_with(client: &Client, function: &str, statement: &str) {
+    let sql = format!(
+        "DO $do$ BEGIN EXECUTE regexp_replace(
+             pg_get_functiondef('{function}'::regproc), E'\\nBEGIN\\n', concat(E'\\nBEGIN\\n', $first${statement}$first$, E'\\n'));
+         END $do$"
+    );
+    client.batch_execute(&sql).await.unwrap();
+}
+
 /// From now on those looks for due lanes find nothing of which a condition on the parameters of
 /// `claim_lanes` is true: `true` for all of them, `sweep` for those that look from the beginning.
 ///
 /// What workers are told of they find all the same.
 pub async fn blind_claims(client: &Client, condition: &str) {
-    let sql = format!(
-        "CREATE TABLE blind ();
-         DO $$ BEGIN EXECUTE regexp_replace(
-             pg_get_functiondef('claim_lanes'::regproc), E'\\nBEGIN\\n',
-             E'\\nBEGIN\\n IF ({condition}) AND EXISTS (SELECT FROM pgtopic.blind) THEN RETURN; END IF;\\n');
-         END $$;
-         INSERT INTO blind DEFAULT VALUES"
-    );
-    client.batch_execute(&sql).await.unwrap();
+    client.batch_execute("CREATE TABLE blind (); INSERT INTO blind DEFAULT VALUES").await.unwrap();
+    let nothing = format!("IF ({condition}) AND EXISTS (SELECT FROM pgtopic.blind) THEN RETURN; END IF;");
+    begin_with(client, "claim_lanes", &nothing).await;
 }
 
-/// Whether those looks that [`blind_claims`] has blinded find something again.
-pub async fn see_again(client: &Client, see: bool) {
-    let sql = if see { "DELETE FROM blind" } else { "INSERT INTO blind DEFAULT VALUES" };
-    client.batch_execute(sql).await.unwrap();
+/// Those looks that [`blind_claims`] has blinded find something again.
+pub async fn see_again(client: &Client) {
+    client.batch_execute("DELETE FROM blind").await.unwrap();
 }
 
-/// Sees that notifications alone bring a message: publishes to lanes that are new each, until one
-/// arrives. Looks must be blind.
-///
-/// More than one is lost where the worker starts over, as it does where the machine has stood
-/// still.
-pub async fn found_by_notification(client: &Client, receiver: &TestReceiver, key: &str) {
-    let (seen, step) = (receiver.count(), Cell::new(0));
-    eventually("a message that was told", async || {
-        step.set(step.get() + 1);
-        publish(client, &format!("{key}-{}", step.get())).await.unwrap();
-        (receiver.count() > seen).then_some(())
-    })
-    .await;
+/// From now on webhooks cannot be read anew. Workers try to every ten seconds, and where they can,
+/// that brings a look.
+pub async fn hide_webhooks(client: &Client) {
+    client.batch_execute("ALTER TABLE webhooks RENAME max_in_flight TO hidden").await.unwrap();
+}
+
+/// Counts calls of one of the engine's functions, as they begin.
+pub struct Tally(String);
+
+impl Tally {
+    /// From now on counts those of which a condition on the function's parameters is true.
+    pub async fn of(client: &Client, function: &str, condition: &str) -> Self {
+        let sequence = format!("tally_of_{function}");
+        client.batch_execute(&format!("CREATE SEQUENCE {sequence}")).await.unwrap();
+        let count = format!("IF {condition} THEN PERFORM nextval('pgtopic.{sequence}'); END IF;");
+        begin_with(client, function, &count).await;
+        Self(sequence)
+    }
+
+    /// How many there were so far.
+    pub async fn calls(&self, client: &Client) -> i64 {
+        let sql = format!("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {}", self.0);
+        client.query_one(&sql, &[]).await.unwrap().get(0)
+    }
+}
+
+/// Publishes to lanes that are new each, until one of these messages arrives: where something is
+/// taken away, what is left must bring it. The first one does, unless the worker starts over just
+/// then, as it may where the machine has stood still.
+pub async fn one_arrives(client: &Client, receiver: &TestReceiver, key: &str) {
+    let mut ids = Vec::new();
+    let arriving = async {
+        loop {
+            ids.push(publish(client, &format!("{key}-{}", ids.len())).await.unwrap());
+            let came = |all: &[Received]| all.iter().any(|one| ids.contains(&one.position()));
+            if tokio::time::timeout(SOON, receiver.wait_until("one of them", came)).await.is_ok() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, arriving).await.expect("one of them arrives");
 }
 
 /// Sees that polls alone bring a message, and how soon: publishes to lanes that are new each, one

@@ -13,6 +13,7 @@
 //! - [`Puppet`]: a worker that does only what a test says.
 //! - [`TestProxy`]: a TCP link that is cut, slow or dead on demand.
 //! - [`blind_claims`]: looks that find nothing, so that something else must bring a message.
+//! - [`Tally`]: how often the engine has called one of its functions.
 //! - [`Stall`]: how long the machine stood still.
 //! - [`Load`]: publishers that go on whatever happens.
 //! - [`history`]: what happened in a run, and whether it may have happened.
@@ -51,7 +52,7 @@ mod tests;
 use std::time::Duration;
 
 pub use self::{
-    blind::{blind_claims, found_by_notification, found_by_polls, see_again},
+    blind::{Tally, begin_with, blind_claims, found_by_polls, hide_webhooks, one_arrives, see_again},
     broker::{Broker, quick_delivery},
     clock::TestClock,
     database::{TestCluster, TestDatabase, reach, reach_schema},
