@@ -36,3 +36,10 @@ pub enum EmbeddedError {
     #[error("{0}: {1}")]
     System(&'static str, io::Error),
 }
+
+impl EmbeddedError {
+    /// Whether the server did not start because its TCP port is taken.
+    pub(super) fn is_port_taken(&self) -> bool {
+        matches!(self, Self::Server { reason, .. } if reason.contains("could not create any TCP/IP sockets"))
+    }
+}

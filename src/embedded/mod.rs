@@ -50,6 +50,9 @@ const SOCKET_PORT: u16 = 5432;
 /// The first choice of a TCP port. So the `psql` command is mostly the same in every run.
 const TCP_PORT: u16 = 54320;
 
+/// How many ports are tried if other processes take them.
+const PORTS_TRIED: u32 = 4;
+
 impl EmbeddedPostgres {
     /// Makes the cluster if there is none, and starts the server. The server accepts connections
     /// when this returns.
@@ -76,8 +79,17 @@ impl EmbeddedPostgres {
     /// # Errors
     /// [`EmbeddedError`] if it does not start.
     pub async fn start_again(&mut self) -> Result<(), EmbeddedError> {
-        if self.server.is_none() {
-            self.server = Some(Server::start(&self.cluster).await?);
+        for left in (0..PORTS_TRIED).rev() {
+            if self.server.is_some() {
+                break;
+            }
+            match Server::start(&self.cluster).await {
+                // Another process took the port after it was found free.
+                Err(error) if left > 0 && self.cluster.settings.tcp && error.is_port_taken() => {
+                    self.cluster.port = free_port()?;
+                }
+                started => self.server = Some(started?),
+            }
         }
         Ok(())
     }

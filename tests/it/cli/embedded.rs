@@ -124,6 +124,21 @@ async fn tcp_asks_for_the_password() {
     assert!(tokio_postgres::connect(&wrong, NoTls).await.is_err());
 }
 
+/// Another process may take the port after it was found free.
+#[tokio::test]
+async fn a_port_that_is_taken_is_given_up_for_another() {
+    let mut postgres = EmbeddedPostgres::start(Settings { tcp: true, ..Settings::default() }).await.unwrap();
+    let before = postgres.tcp_url("postgres").unwrap();
+    postgres.stop(ShutdownMode::Fast).await.unwrap();
+    let (_, address) = before.rsplit_once(':').unwrap();
+    let port: u16 = address.split('/').next().unwrap().parse().unwrap();
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    postgres.start_again().await.unwrap();
+    let after = postgres.tcp_url("postgres").unwrap();
+    assert_ne!(before, after);
+    connect(&after).await.batch_execute("SELECT 1").await.unwrap();
+}
+
 #[tokio::test]
 async fn a_server_that_refuses_its_settings_says_why() {
     let parameters = vec![("shared_buffers".to_owned(), "many".to_owned())];

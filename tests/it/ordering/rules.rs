@@ -10,7 +10,7 @@ use pgtopic::{
         SettleOutcome, Settlement,
     },
 };
-use pgtopic_testkit::{Answer, Broker, Gate, Puppet, Received, Scene};
+use pgtopic_testkit::{Answer, Broker, Puppet, Received, Scene};
 use rstest::rstest;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
@@ -146,13 +146,10 @@ async fn a_replay_into_a_lane_that_is_being_sent_is_sent() {
     let _broker = Broker::start(scene.store());
     let first = scene.publish(&["a", "a", "a"]).await;
     scene.nothing_owed().await;
-    let gate = Gate::closed();
-    let held = Answer::Held(gate.clone(), Box::new(Answer::Status(204)));
-    scene.receiver.set_script(move |_| held.clone());
+    scene.receiver.set_script(|_| Answer::After(Duration::from_millis(200), Box::new(Answer::Status(204))));
     let more = scene.publish(&["a", "a"]).await;
     scene.receiver.wait_for(4).await;
     replay(&scene, "a", first[1]).await;
-    gate.open();
     scene.no_lane_left().await;
     let received = positions(&scene.receiver.received());
     assert_eq!(received.iter().filter(|id| **id == first[1]).count(), 2, "{received:?}");
