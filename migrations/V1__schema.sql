@@ -45,7 +45,7 @@ CREATE TABLE pgtopic.topics (
     webhook_ids       bigint[]    DEFAULT '{}',
     CONSTRAINT topics_name_check CHECK (name ~ '^[A-Za-z0-9._-]{1,255}$' AND name !~ '^[0-9]+$'),
     CONSTRAINT topics_ordering_check CHECK (ordering IN ('partition', 'none')),
-    CONSTRAINT topics_retention_check CHECK (retention BETWEEN interval '1 second' AND interval '3162240000 seconds'),
+    CONSTRAINT topics_retention_check CHECK (retention BETWEEN interval '1 second' AND interval '878400 hours'),
     CONSTRAINT topics_max_payload_bytes_check CHECK (max_payload_bytes > 0)
 );
 CREATE INDEX topics_changed_at ON pgtopic.topics (changed_at);

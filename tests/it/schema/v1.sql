@@ -1693,6 +1693,6 @@ INSERT INTO pgtopic.installation VALUES (true, 'auto');
 
 INSERT INTO pgtopic.installed VALUES (true, 1, 1, '554113b89d5043f9e6e1b7cacf27b4650d13a5de96b9464c8e244929fe1ef020', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '583835134837074502');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '14355979023146696938');
 
 
