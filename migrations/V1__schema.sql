@@ -67,6 +67,7 @@ CREATE TABLE pgtopic.webhooks (
     secrets               text[]      NOT NULL,
     headers               json        NOT NULL DEFAULT '{}',
     filter                jsonpath,
+    filter_limit          integer,
     format                text        NOT NULL DEFAULT 'raw',
     batch_size            integer     NOT NULL DEFAULT 1,
     max_retries           integer,
@@ -99,7 +100,8 @@ CREATE INDEX webhooks_changed_at ON pgtopic.webhooks (changed_at);
 COMMENT ON TABLE pgtopic.webhooks IS 'Subscriptions of a URL to a topic. A null policy column means the worker''s delivery default.';
 COMMENT ON COLUMN pgtopic.webhooks.secrets IS 'Signing secrets (whsec_...), newest first; each of them signs every request.';
 COMMENT ON COLUMN pgtopic.webhooks.headers IS 'Headers of every request, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
-COMMENT ON COLUMN pgtopic.webhooks.filter IS 'A message is owed if payload @@ filter is true, or cannot be evaluated. Null: every message is owed.';
+COMMENT ON COLUMN pgtopic.webhooks.filter IS 'A message is owed if payload @@ filter is true, or is not evaluated. Null: every message is owed.';
+COMMENT ON COLUMN pgtopic.webhooks.filter_limit IS 'The largest payload, in bytes, for which the filter is evaluated. A trigger computes it from the filter''s shape.';
 COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
 COMMENT ON COLUMN pgtopic.webhooks.disabled_reason IS 'Why it was disabled (the receiver answered 410 Gone, or no request can be made); null while it is enabled. The backlog is kept.';
 COMMENT ON COLUMN pgtopic.webhooks.changed_at IS 'When the row was last written. Workers that are not notified look here.';
@@ -257,7 +259,7 @@ COMMENT ON SEQUENCE pgtopic.notify_until IS 'Until this instant (microseconds si
 CREATE SEQUENCE pgtopic.notify_suppressed_until AS bigint MINVALUE 0;
 COMMENT ON SEQUENCE pgtopic.notify_suppressed_until IS 'Until this instant (microseconds since 1970) workers poll, and none of them asks publishers to NOTIFY.';
 CREATE SEQUENCE pgtopic.filter_errors AS bigint MINVALUE 0;
-COMMENT ON SEQUENCE pgtopic.filter_errors IS 'How often a filter could not be evaluated. Those messages are owed.';
+COMMENT ON SEQUENCE pgtopic.filter_errors IS 'How often a filter was not evaluated: it could not be, or the payload was too large for it. Those messages are owed.';
 
 -- The starting values say "never".
 SELECT setval('pgtopic.notify_until', 0), setval('pgtopic.notify_suppressed_until', 0), setval('pgtopic.filter_errors', 0);

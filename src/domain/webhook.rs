@@ -94,7 +94,7 @@ pub struct Webhook {
     /// The names of the headers that are sent with every request.
     pub header_names: Vec<String>,
     /// A jsonpath predicate. A message is owed only if the predicate is true for its payload, or
-    /// cannot be evaluated. `None` lets every message through.
+    /// is not evaluated. `None` lets every message through.
     pub filter: Option<String>,
     /// The format of a request's body.
     pub format: Format,
@@ -156,15 +156,14 @@ pub struct WebhookDeletion {
     pub dropped_dead_letters: i64,
 }
 
-/// What kind of jsonpath a filter is. PostgreSQL decides.
+/// What PostgreSQL says of a text that is to be a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FilterKind {
-    /// A predicate: true, false or unknown for every payload. A filter must be one.
-    Predicate,
-    /// A path to a value. It would never match.
-    Path,
-    /// It names variables. Nothing gives them a value.
-    Variables,
+pub enum FilterVerdict {
+    /// It is a filter.
+    Accepted,
+    /// It is a jsonpath, but no filter: it is no predicate, or would cost publishers too much.
+    /// Holds the rule that it breaks.
+    Refused(String),
     /// It is not a jsonpath. Holds PostgreSQL's message.
     Unreadable(String),
 }
@@ -185,7 +184,7 @@ pub struct NewWebhook {
     /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON.
     pub headers: Option<Headers>,
     /// A jsonpath predicate of 1 to 4096 bytes. A message is owed only if the predicate is true for
-    /// its payload, or cannot be evaluated. `None` lets every message through.
+    /// its payload, or is not evaluated. `None` lets every message through.
     pub filter: Option<String>,
     /// The format of a request's body.
     pub format: Format,

@@ -74,7 +74,7 @@ pub(crate) struct NewWebhook {
     #[serde(default)]
     headers: Option<BTreeMap<String, String>>,
     /// A jsonpath predicate of 1 to 4096 bytes. A message is owed only if the predicate is true for
-    /// its payload, or cannot be evaluated. Without a filter every message is owed.
+    /// its payload, or is not evaluated. Without a filter every message is owed.
     #[serde(default)]
     #[schema(examples("$.event == \"order.created\""))]
     filter: Option<String>,
@@ -233,7 +233,7 @@ pub(crate) struct Webhook {
     /// The names of the headers that are sent with every request.
     header_names: Vec<String>,
     /// A jsonpath predicate. A message is owed only if the predicate is true for its payload, or
-    /// cannot be evaluated. Null lets every message through.
+    /// is not evaluated. Null lets every message through.
     filter: Option<String>,
     /// The format of a request's body.
     format: Format,
