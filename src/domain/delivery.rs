@@ -91,6 +91,8 @@ pub struct DeliveryFilter {
 pub struct AttemptRecord {
     /// Its number; 1 is the first.
     pub attempt: i32,
+    /// The first and the last message of the request; `None` if it carried one.
+    pub batch: Option<(i64, i64)>,
     /// How it ended.
     pub outcome: Outcome,
     /// The HTTP status, if an answer came.

@@ -20,12 +20,12 @@ use super::{
 const FILTER_MAX: usize = 4096;
 
 /// The format of a request's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// The payload, byte for byte.
-    #[default]
+    /// The payload, byte for byte. A batch is an array of payloads, without ids and without the
+    /// messages' headers.
     Raw,
-    /// A JSON object: `{id, topic, partition_key, created_at, payload}`.
+    /// A JSON object: `{id, topic, partition_key, created_at, headers, payload}`.
     Envelope,
     /// `CloudEvents` 1.0, structured JSON.
     CloudEvents,
@@ -186,8 +186,8 @@ pub struct NewWebhook {
     /// A jsonpath predicate of 1 to 4096 bytes. A message is owed only if the predicate is true for
     /// its payload, or is not evaluated. `None` lets every message through.
     pub filter: Option<String>,
-    /// The format of a request's body.
-    pub format: Format,
+    /// The format of a request's body. `None`: envelope if `batch_size` is more than 1, else raw.
+    pub format: Option<Format>,
     /// How many consecutive messages of a lane one request may carry, 1 to 1000. More than 1 sends
     /// a JSON array. `None` is 1.
     pub batch_size: Option<i32>,

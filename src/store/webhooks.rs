@@ -41,7 +41,7 @@ impl Store {
             &secret.expose_secret(),
             &new.headers_json(),
             &new.filter,
-            &new.format.as_str(),
+            &new.format.map(Format::as_str),
             &new.batch_size,
             &new.max_retries,
             &new.backoff_factor,
