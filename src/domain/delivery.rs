@@ -10,7 +10,8 @@ use super::attempt::{ErrorClass, Outcome};
 pub enum DeliveryStatus {
     /// Owed. It is the head of its lane and no attempt failed yet, or it waits behind the head.
     Pending,
-    /// Owed. It is the head of its lane, and at least one attempt failed.
+    /// Owed. It is the head of its lane, or in the batch at its head, and at least one attempt
+    /// failed.
     Retrying,
     /// Owed. Its lane is halted until an operator restarts it.
     Halted,
