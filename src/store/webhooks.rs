@@ -15,7 +15,9 @@ use crate::domain::{
     page::Page,
     policy::OnExhausted,
     topic::TopicRef,
-    webhook::{FilterVerdict, Format, NewWebhook, Owed, Webhook, WebhookChanges, WebhookDeletion, WebhookState},
+    webhook::{
+        FilterVerdict, Format, NewWebhook, Owed, Webhook, WebhookChanges, WebhookDeletion, WebhookState,
+    },
 };
 
 /// Joins a statement whose WITH names webhooks `w` and `webhooks/show`, which selects what is shown

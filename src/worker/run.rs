@@ -128,13 +128,8 @@ impl Run {
             // would end the process, again and again.
             let result = AssertUnwindSafe(sending).catch_unwind().await.unwrap_or_else(|_| panicked());
             let accepted = result.outcome == Outcome::Accepted;
-            let report = Report {
-                key: self.key,
-                message_ids: ids[sent..end].to_vec(),
-                attempt,
-                result,
-                attempted_at,
-            };
+            let report =
+                Report { key: self.key, message_ids: ids[sent..end].to_vec(), attempt, result, attempted_at };
             sent = end;
             // This fails only if the engine has ended. Then this task is about to be aborted.
             let _ = sender.events.send(RunEvent::Report(report));

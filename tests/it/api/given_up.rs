@@ -18,7 +18,8 @@ async fn the_statement_of_a_request_that_nobody_waits_for_is_canceled() {
         )
         .await;
     let http = Http::serve(scene.store()).await;
-    let sleeping = "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')";
+    let sleeping =
+        "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')";
     {
         let body = json!({"payload": {}});
         let publish = http.try_post("/topics/orders/messages", &body);
@@ -28,7 +29,7 @@ async fn the_statement_of_a_request_that_nobody_waits_for_is_canceled() {
         }
         // The client goes away.
     }
-    let canceled = scene.until(&format!("NOT {sleeping}"));
-    tokio::time::timeout(SOON, canceled).await.expect("it is canceled");
+    let canceled = format!("NOT {sleeping}");
+    tokio::time::timeout(SOON, scene.until(&canceled)).await.expect("it is canceled");
     assert_eq!(scene.number("SELECT count(*) FROM messages").await, 0);
 }

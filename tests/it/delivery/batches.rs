@@ -14,10 +14,7 @@ fn ids(received: &Received) -> Vec<i64> {
 /// Of each request: its name, the messages it carried, the number of the attempt.
 fn requests(received: &[Received]) -> Vec<(String, Vec<i64>, String)> {
     let header = |one: &Received, name| one.header(name).to_owned();
-    received
-        .iter()
-        .map(|one| (header(one, "webhook-id"), ids(one), header(one, "webhook-attempt")))
-        .collect()
+    received.iter().map(|one| (header(one, "webhook-id"), ids(one), header(one, "webhook-attempt"))).collect()
 }
 
 /// What [`requests`] says of a request.
@@ -104,11 +101,11 @@ async fn a_batch_stays_what_it_was_over_a_kill_of_its_worker() {
 }
 
 #[rstest]
-#[case::the_first(0, &[&[1, 2]])]
-#[case::one_between(1, &[&[0], &[2]])]
-#[case::the_last(2, &[&[0, 1]])]
+#[case::the_first(0, vec![vec![1, 2]])]
+#[case::one_between(1, vec![vec![0], vec![2]])]
+#[case::the_last(2, vec![vec![0, 1]])]
 #[tokio::test]
-async fn a_batch_that_a_message_has_left_is_a_new_one(#[case] left: usize, #[case] then: &[&[usize]]) {
+async fn a_batch_that_a_message_has_left_is_a_new_one(#[case] left: usize, #[case] then: Vec<Vec<usize>>) {
     let (scene, gate) = refusing_the_first(&[("batch_size", "3")]).await;
     let messages = scene.publish(&["a", "a", "a"]).await;
     let _broker = Broker::start(scene.store());
@@ -191,7 +188,9 @@ async fn a_lane_halts_at_the_one_message_that_nobody_accepts() {
 
     // The receiver was repaired, and the operator lets the lane go on.
     scene.receiver.set_script(|_| Answer::Status(204));
-    scene.sql("UPDATE lanes SET halted = false, failures = 0, due_at = clock_timestamp(), wait_seconds = NULL").await;
+    scene
+        .sql("UPDATE lanes SET halted = false, failures = 0, due_at = clock_timestamp(), wait_seconds = NULL")
+        .await;
     scene.nothing_owed().await;
     let last = [request(&[poison], 1), request(&[three], 1), request(&[four], 1)];
     assert_eq!(requests(&scene.receiver.received())[expected.len()..], last);
@@ -231,7 +230,12 @@ async fn each_item_of_a_batch_carries_its_headers() {
         .await;
     scene.receiver.set_script(|_| Answer::Full(500, Vec::new(), Bytes::from_static(b"no")));
     let _broker = Broker::start(scene.store());
-    scene.receiver.wait_until("both", |all| all.iter().any(|one| one.path == "/") && all.iter().any(|one| one.path == "/raw")).await;
+    scene
+        .receiver
+        .wait_until("both", |all| {
+            all.iter().any(|one| one.path == "/") && all.iter().any(|one| one.path == "/raw")
+        })
+        .await;
     scene.receiver.set_script(|_| Answer::Status(204));
     scene.nothing_owed().await;
     let received = scene.receiver.received();

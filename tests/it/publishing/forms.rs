@@ -39,7 +39,10 @@ async fn stored(scene: &Scene) -> String {
 )]
 #[case(r#"'orders', payload => '{"a":1}', headers => '{"h":"v"}'"#, r#"default | {"a":1} | {"h":"v"} | -"#)]
 #[case(r#"'orders', payload => '{"a":1}'::json, idempotency_key => 'i'"#, r#"default | {"a":1} | - | i"#)]
-#[case(r#"'orders', payload => '{"a":1}'::jsonb, headers => '{"h":"v"}'"#, r#"default | {"a": 1} | {"h":"v"} | -"#)]
+#[case(
+    r#"'orders', payload => '{"a":1}'::jsonb, headers => '{"h":"v"}'"#,
+    r#"default | {"a": 1} | {"h":"v"} | -"#
+)]
 #[case(r#"'orders', '{"a":1}'::json"#, r#"default | {"a":1} | - | -"#)]
 #[case(r"'orders', jsonb_build_object('a', 1)", r#"default | {"a": 1} | - | -"#)]
 #[tokio::test]
@@ -54,7 +57,8 @@ async fn a_payload_of_any_type_is_published(#[case] arguments: &str, #[case] exp
              GRANT USAGE ON SCHEMA pgtopic TO pgtopic_publisher",
         )
         .await;
-    let publish = format!("SET ROLE pgtopic_publisher; SET search_path = public; SELECT pgtopic.publish({arguments})");
+    let publish =
+        format!("SET ROLE pgtopic_publisher; SET search_path = public; SELECT pgtopic.publish({arguments})");
     scene.sql(&publish).await;
     scene.sql("RESET ROLE; SET search_path = pgtopic").await;
     assert_eq!(stored(&scene).await, expected);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::SinkExt as _;
-use pgtopic_testkit::{Answer, Broker, Scene, publish};
+use pgtopic_testkit::{Broker, Scene, publish};
 use rstest::rstest;
 use tokio_postgres::error::SqlState;
 
