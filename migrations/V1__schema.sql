@@ -67,7 +67,8 @@ CREATE TABLE pgtopic.webhooks (
     secrets               text[]      NOT NULL,
     headers               json        NOT NULL DEFAULT '{}',
     filter                jsonpath,
-    format                text        NOT NULL DEFAULT 'raw',
+    filter_limit          integer,
+    format                text,
     batch_size            integer     NOT NULL DEFAULT 1,
     max_retries           integer,
     backoff_factor        float8,
@@ -99,7 +100,9 @@ CREATE INDEX webhooks_changed_at ON pgtopic.webhooks (changed_at);
 COMMENT ON TABLE pgtopic.webhooks IS 'Subscriptions of a URL to a topic. A null policy column means the worker''s delivery default.';
 COMMENT ON COLUMN pgtopic.webhooks.secrets IS 'Signing secrets (whsec_...), newest first; each of them signs every request.';
 COMMENT ON COLUMN pgtopic.webhooks.headers IS 'Headers of every request, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
-COMMENT ON COLUMN pgtopic.webhooks.filter IS 'A message is owed if payload @@ filter is true, or cannot be evaluated. Null: every message is owed.';
+COMMENT ON COLUMN pgtopic.webhooks.filter IS 'A message is owed if payload @@ filter is true, or is not evaluated. Null: every message is owed.';
+COMMENT ON COLUMN pgtopic.webhooks.filter_limit IS 'The largest payload, in bytes, for which the filter is evaluated. A trigger computes it from the filter''s shape.';
+COMMENT ON COLUMN pgtopic.webhooks.format IS 'Null: envelope if batch_size is more than 1, else raw.';
 COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
 COMMENT ON COLUMN pgtopic.webhooks.disabled_reason IS 'Why it was disabled (the receiver answered 410 Gone, or no request can be made); null while it is enabled. The backlog is kept.';
 COMMENT ON COLUMN pgtopic.webhooks.changed_at IS 'When the row was last written. Workers that are not notified look here.';
@@ -160,7 +163,10 @@ CREATE TABLE pgtopic.lanes (
     due_at          timestamptz NOT NULL,
     token           bigint,
     head_message_id bigint,
+    batch_last      bigint,
+    split_until     bigint,
     wait_seconds    float8,
+    batch_count     integer,
     stripe          integer,
     generation      integer     NOT NULL DEFAULT 0,
     failures        integer     NOT NULL DEFAULT 0,
@@ -179,16 +185,21 @@ COMMENT ON COLUMN pgtopic.lanes.position IS 'Everything up to this message id ha
 COMMENT ON COLUMN pgtopic.lanes.due_at IS 'From when on it may be claimed: now or earlier (ready), later (it waits) or infinity (halted). A claim leaves it as it is.';
 COMMENT ON COLUMN pgtopic.lanes.token IS 'The fencing token: a counter of the worker that holds the lane, new with each claim. With claimed_by it guards every write of the holder.';
 COMMENT ON COLUMN pgtopic.lanes.head_message_id IS 'The message that failures, last_error, wait_seconds and halted belong to. For any other head they count as none.';
+COMMENT ON COLUMN pgtopic.lanes.batch_last IS 'The last message of the batch that failed. head_message_id is its first; null: the head failed alone. The batch is tried again as it was.';
+COMMENT ON COLUMN pgtopic.lanes.batch_count IS 'How many messages that batch has. If another number of them is owed, failures count as none.';
+COMMENT ON COLUMN pgtopic.lanes.split_until IS 'A batch up to this message has used up its attempts: messages up to it are sent one by one.';
 COMMENT ON COLUMN pgtopic.lanes.wait_seconds IS 'How long the lane was to wait when due_at was written; null if it was ready at once. If due_at is further ahead than this, it was written before a step of the clock.';
 COMMENT ON COLUMN pgtopic.lanes.stripe IS 'The advisory-lock key that its publishers hold; null if the topic is unordered.';
 COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay has lowered position. A holder that does not know the newest value must not move position.';
-COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id.';
+COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id, or of the batch that begins with it.';
 COMMENT ON COLUMN pgtopic.lanes.halted IS 'Not sent until an operator acts.';
 COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
 
 CREATE TABLE pgtopic.attempts (
     webhook_id       bigint      NOT NULL,
     message_id       bigint      NOT NULL,
+    batch_first      bigint,
+    batch_last       bigint,
     attempt          integer     NOT NULL,
     outcome          text        NOT NULL,
     status_code      smallint,
@@ -204,6 +215,7 @@ CREATE TABLE pgtopic.attempts (
 ) PARTITION BY RANGE (attempted_at);
 CREATE INDEX attempts_delivery ON pgtopic.attempts (webhook_id, message_id);
 COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of each request, one partition a day. Append-only. Best effort: rows may be left out.';
+COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
 
 CREATE TABLE pgtopic.dead_letters (
@@ -257,7 +269,7 @@ COMMENT ON SEQUENCE pgtopic.notify_until IS 'Until this instant (microseconds si
 CREATE SEQUENCE pgtopic.notify_suppressed_until AS bigint MINVALUE 0;
 COMMENT ON SEQUENCE pgtopic.notify_suppressed_until IS 'Until this instant (microseconds since 1970) workers poll, and none of them asks publishers to NOTIFY.';
 CREATE SEQUENCE pgtopic.filter_errors AS bigint MINVALUE 0;
-COMMENT ON SEQUENCE pgtopic.filter_errors IS 'How often a filter could not be evaluated. Those messages are owed.';
+COMMENT ON SEQUENCE pgtopic.filter_errors IS 'How often a filter was not evaluated: it could not be, or the payload was too large for it. Those messages are owed.';
 
 -- The starting values say "never".
 SELECT setval('pgtopic.notify_until', 0), setval('pgtopic.notify_suppressed_until', 0), setval('pgtopic.filter_errors', 0);

@@ -3,4 +3,8 @@
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgtopic FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgtopic.publish(text, text, json, json, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION pgtopic.publish(text, text, jsonb, json, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION pgtopic.publish(text, text, text, json, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION pgtopic.publish(text, json, text, json) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION pgtopic.publish(text, jsonb, text, json) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION pgtopic.stripe(bigint, text) TO PUBLIC;

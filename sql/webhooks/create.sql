@@ -2,8 +2,8 @@
 -- webhooks/create: subscribe a URL to a topic.
 --
 -- Parameters: $1 topic id or null, $2 topic name or null, $3 url, $4 secret,
---             $5 headers as JSON, $6 filter or null, $7 format, $8 batch size
---             or null, $9 max retries, $10 backoff factor, $11 max backoff,
+--             $5 headers as JSON, $6 filter or null, $7 format or null, $8
+--             batch size or null, $9 max retries, $10 backoff factor, $11 max backoff,
 --             $12 timeout (seconds), each or null, $13 on exhausted,
 --             $14 max in flight, $15 rate limit, each or null.
 -- Returns:    w: the webhook, or nothing if there is no such topic.

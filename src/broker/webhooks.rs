@@ -12,7 +12,7 @@ use crate::{
         page::{Items, Page},
         topic::TopicRef,
         violation::Violations,
-        webhook::{FilterKind, NewWebhook, Webhook, WebhookChanges, WebhookDeletion, WebhookStatus},
+        webhook::{FilterVerdict, NewWebhook, Webhook, WebhookChanges, WebhookDeletion, WebhookStatus},
     },
 };
 
@@ -128,17 +128,13 @@ impl Broker {
         }
     }
 
-    /// Checks that a filter is a jsonpath predicate. Only PostgreSQL can tell.
+    /// Checks that a text is a filter. Only PostgreSQL can tell.
     async fn check_filter(&self, filter: Option<&str>) -> Result<(), BrokerError> {
         let Some(filter) = filter else { return Ok(()) };
         let rule = match self.store.check_webhook_filter(filter).await? {
-            FilterKind::Predicate => return Ok(()),
-            FilterKind::Path => {
-                "must be a predicate, such as $.event == \"order.created\"; a path alone never matches"
-                    .to_owned()
-            }
-            FilterKind::Variables => "must not name variables: nothing gives them a value".to_owned(),
-            FilterKind::Unreadable(reason) => format!("must be a jsonpath: {reason}"),
+            FilterVerdict::Accepted => return Ok(()),
+            FilterVerdict::Refused(rule) => rule,
+            FilterVerdict::Unreadable(reason) => format!("must be a jsonpath: {reason}"),
         };
         Err(Violations::one("filter", rule).into())
     }

@@ -17,8 +17,9 @@ use crate::domain::{
 ///
 /// It takes no longer than the webhook's timeout, from connecting to the end of the answer's body.
 /// `attempt` is 1 for the first attempt. `replay` marks messages that are sent again on request.
-/// The headers `webhook-id`, `webhook-position` and `webhook-partition` and the message's own
-/// headers are those of the last message. If the future is dropped, the connection is closed.
+/// The header `webhook-id` names the first and the last message; `webhook-position` is that of the
+/// last one. The message's own headers are sent as such if the webhook takes no batches. If the
+/// future is dropped, the connection is closed.
 ///
 /// Without messages, or with more than the webhook's batch size, the result is a failure of class
 /// `request`, and nothing is sent.

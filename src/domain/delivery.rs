@@ -10,7 +10,8 @@ use super::attempt::{ErrorClass, Outcome};
 pub enum DeliveryStatus {
     /// Owed. It is the head of its lane and no attempt failed yet, or it waits behind the head.
     Pending,
-    /// Owed. It is the head of its lane, and at least one attempt failed.
+    /// Owed. It is the head of its lane, or in the batch at its head, and at least one attempt
+    /// failed.
     Retrying,
     /// Owed. Its lane is halted until an operator restarts it.
     Halted,
@@ -91,6 +92,8 @@ pub struct DeliveryFilter {
 pub struct AttemptRecord {
     /// Its number; 1 is the first.
     pub attempt: i32,
+    /// The first and the last message of the request; `None` if it carried one.
+    pub batch: Option<(i64, i64)>,
     /// How it ended.
     pub outcome: Outcome,
     /// The HTTP status, if an answer came.

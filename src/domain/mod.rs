@@ -2,6 +2,7 @@
 //! HTTP, SQL or OpenAPI.
 
 pub mod attempt;
+pub mod batch;
 pub mod dead_letter;
 pub mod delivery;
 pub mod headers;

@@ -20,12 +20,12 @@ use super::{
 const FILTER_MAX: usize = 4096;
 
 /// The format of a request's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// The payload, byte for byte.
-    #[default]
+    /// The payload, byte for byte. A batch is an array of payloads, without ids and without the
+    /// messages' headers.
     Raw,
-    /// A JSON object: `{id, topic, partition_key, created_at, payload}`.
+    /// A JSON object: `{id, topic, partition_key, created_at, headers, payload}`.
     Envelope,
     /// `CloudEvents` 1.0, structured JSON.
     CloudEvents,
@@ -94,7 +94,7 @@ pub struct Webhook {
     /// The names of the headers that are sent with every request.
     pub header_names: Vec<String>,
     /// A jsonpath predicate. A message is owed only if the predicate is true for its payload, or
-    /// cannot be evaluated. `None` lets every message through.
+    /// is not evaluated. `None` lets every message through.
     pub filter: Option<String>,
     /// The format of a request's body.
     pub format: Format,
@@ -156,15 +156,14 @@ pub struct WebhookDeletion {
     pub dropped_dead_letters: i64,
 }
 
-/// What kind of jsonpath a filter is. PostgreSQL decides.
+/// What PostgreSQL says of a text that is to be a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FilterKind {
-    /// A predicate: true, false or unknown for every payload. A filter must be one.
-    Predicate,
-    /// A path to a value. It would never match.
-    Path,
-    /// It names variables. Nothing gives them a value.
-    Variables,
+pub enum FilterVerdict {
+    /// It is a filter.
+    Accepted,
+    /// It is a jsonpath, but no filter: it is no predicate, or would cost publishers too much.
+    /// Holds the rule that it breaks.
+    Refused(String),
     /// It is not a jsonpath. Holds PostgreSQL's message.
     Unreadable(String),
 }
@@ -185,10 +184,10 @@ pub struct NewWebhook {
     /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON.
     pub headers: Option<Headers>,
     /// A jsonpath predicate of 1 to 4096 bytes. A message is owed only if the predicate is true for
-    /// its payload, or cannot be evaluated. `None` lets every message through.
+    /// its payload, or is not evaluated. `None` lets every message through.
     pub filter: Option<String>,
-    /// The format of a request's body.
-    pub format: Format,
+    /// The format of a request's body. `None`: envelope if `batch_size` is more than 1, else raw.
+    pub format: Option<Format>,
     /// How many consecutive messages of a lane one request may carry, 1 to 1000. More than 1 sends
     /// a JSON array. `None` is 1.
     pub batch_size: Option<i32>,

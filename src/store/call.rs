@@ -1,18 +1,20 @@
 //! One statement on one connection: its parameters, its answer, and when its connection returns to
 //! the pool.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use deadpool_postgres::Object;
 use futures_util::TryStreamExt as _;
+use tokio::runtime::Handle;
 use tokio_postgres::{Client, Row, RowStream, types::ToSql};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// The parameters of a statement.
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// A call of one of the engine's functions that takes longer may have a bad plan. It may also have
 /// waited for something.
-pub(super) const SLOW_CALL: std::time::Duration = std::time::Duration::from_millis(50);
+pub(super) const SLOW_CALL: Duration = Duration::from_millis(50);
 
 /// A statement: its text as its file has it, and its text for the schema in use.
 #[derive(Clone, Copy)]
@@ -39,14 +41,26 @@ impl Answer {
     }
 }
 
+/// How long the request to cancel a statement may take.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A connection of the pool. [`give_back`](Self::give_back) returns it to the pool once its
-/// statement has ended. Without that it is closed when it is dropped.
-pub(super) struct Borrowed(pub(super) Option<Object>);
+/// statement has ended. If it is dropped without that, nobody waits for the statement any more:
+/// PostgreSQL is asked to cancel it, and the connection is closed.
+pub(super) struct Borrowed {
+    connection: Option<Object>,
+    tls: MakeRustlsConnect,
+}
 
 impl Borrowed {
+    /// `tls`: how the request to cancel connects.
+    pub(super) fn new(connection: Object, tls: MakeRustlsConnect) -> Self {
+        Self { connection: Some(connection), tls }
+    }
+
     pub(super) fn object(&self) -> &Object {
         // It is empty only after `give_back`, which consumes it.
-        self.0.as_ref().expect("held until it is given back")
+        self.connection.as_ref().expect("held until it is given back")
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -54,14 +68,21 @@ impl Borrowed {
     }
 
     pub(super) fn give_back(mut self) {
-        drop(self.0.take());
+        drop(self.connection.take());
     }
 }
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
-            drop(Object::take(connection));
-        }
+        let Some(connection) = self.connection.take() else { return };
+        let connection = Object::take(connection);
+        // Outside a runtime nothing can be asked. Then closing must do.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let tls = self.tls.clone();
+        runtime.spawn(async move {
+            // A failure is ignored: the server's own time limit ends the statement, later. The
+            // connection is closed after this: a pooler forgets a client that has left.
+            let _ = tokio::time::timeout(CANCEL_TIMEOUT, connection.cancel_token().cancel_query(tls)).await;
+        });
     }
 }

@@ -117,6 +117,11 @@ impl Connector {
         })
     }
 
+    /// How a connection is secured.
+    pub(super) fn tls(&self) -> MakeRustlsConnect {
+        self.tls.clone()
+    }
+
     pub(super) fn pool(&self, size: usize, purpose: Purpose) -> Result<Pool, StoreError> {
         let manager = Manager::from_config(
             self.postgres.clone(),

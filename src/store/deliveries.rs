@@ -101,8 +101,10 @@ fn attempt(row: &Row) -> Result<AttemptRecord, StoreError> {
         Some(_) => Some(super::word(row, "error_class", ErrorClass::parse)?),
         None => None,
     };
+    let batch: (Option<i64>, Option<i64>) = (row.try_get("batch_first")?, row.try_get("batch_last")?);
     Ok(AttemptRecord {
         attempt: row.try_get("attempt")?,
+        batch: batch.0.zip(batch.1),
         outcome: super::word(row, "outcome", Outcome::parse)?,
         status_code: row.try_get("status_code")?,
         error_class,

@@ -57,10 +57,7 @@ impl StoreError {
     /// Why PostgreSQL refused what the caller asked for; `None` if the error has another cause.
     pub fn refusal(&self) -> Option<Refusal> {
         // PostgreSQL raises these for reasons of its own, too. The trigger names the column.
-        let column = match self {
-            Self::Database(error) => error.as_db_error().and_then(tokio_postgres::error::DbError::column),
-            _ => None,
-        };
+        let column = self.column();
         match self.sql_state()?.code() {
             "23505" if self.constraint() == Some("topics_name_key") => Some(Refusal::TopicExists),
             "23503" if column == Some("topic_id") => Some(Refusal::TopicGone),
@@ -151,6 +148,14 @@ impl StoreError {
     pub fn constraint(&self) -> Option<&str> {
         match self {
             Self::Database(error) => error.as_db_error().and_then(tokio_postgres::error::DbError::constraint),
+            _ => None,
+        }
+    }
+
+    /// The name of the column that the error is about, if it names one.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::Database(error) => error.as_db_error().and_then(tokio_postgres::error::DbError::column),
             _ => None,
         }
     }

@@ -4,13 +4,15 @@
 //!
 //! - Every statement ends in time. The server's limit comes first, and its error says for certain
 //!   that nothing was done. If no answer comes at all, this process gives up two seconds later.
-//! - If a call is given up halfway, its connection is closed. So nobody gets a connection on which
-//!   something may still run.
+//! - If a call is given up halfway, for example because the API's client has left, its statement is
+//!   canceled and its connection is closed. So nobody gets a connection on which something may still
+//!   run, and nothing runs for nobody.
 
 use std::{sync::Arc, time::Instant};
 
 use deadpool_postgres::Pool;
 use tokio_postgres::Client;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     call::{Answer, Borrowed, Parameters, SLOW_CALL, Text},
@@ -26,6 +28,8 @@ pub(super) struct Sessions {
     pool: Pool,
     purpose: Purpose,
     schema: Arc<Schema>,
+    /// How a request to cancel a statement connects.
+    tls: MakeRustlsConnect,
     /// Runs the statements instead, if the connections lead through a transaction pooler.
     pooled: Option<Arc<Pooled>>,
 }
@@ -41,7 +45,7 @@ impl Sessions {
         let pool = connector.pool(size, purpose)?;
         let pooled =
             pooled.then(|| Arc::new(Pooled::new(pool.clone(), connector.clone(), purpose.begin(schema))));
-        Ok(Self { pool, purpose, schema: Arc::clone(schema), pooled })
+        Ok(Self { pool, purpose, schema: Arc::clone(schema), tls: connector.tls(), pooled })
     }
 
     /// Runs one statement as one transaction: an implicit one, or an explicit one through a
@@ -102,7 +106,7 @@ impl Sessions {
         parameters: Parameters<'_>,
         new_plans_if_slow: bool,
     ) -> Result<Answer, StoreError> {
-        let connection = Borrowed(Some(self.pool.get().await?));
+        let connection = Borrowed::new(self.pool.get().await?, self.tls.clone());
         let statement = connection.object().prepare_cached(text.text).await;
         let begun = Instant::now();
         let answer = match statement {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
     attempt::{AttemptResult, ErrorClass},
+    batch::Batch,
     dead_letter::Reason,
     lane::LaneKey,
 };
@@ -67,10 +68,12 @@ pub struct LaneChange {
     pub position: i64,
     /// Whether it stays held, or how it is released.
     pub state: LaneState,
-    /// The id of the message that failures, error and wait belong to.
-    pub head_message_id: Option<i64>,
-    /// How many attempts of that message have failed.
+    /// The messages that failures, error and wait belong to.
+    pub failed: Option<Batch>,
+    /// How many attempts of these messages have failed.
     pub failures: u32,
+    /// Messages up to this id are sent one by one.
+    pub split_until: Option<i64>,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
 }
@@ -108,6 +111,8 @@ pub struct AttemptRow {
     pub message_id: i64,
     /// Its number; 1 is the first.
     pub attempt: u32,
+    /// The messages that the request carried.
+    pub batch: Option<Batch>,
     /// How it ended.
     pub result: AttemptResult,
     /// When it began.
@@ -173,8 +178,11 @@ impl Store {
                 LaneState::Waiting(delay) => Some(delay.as_secs_f64()),
                 _ => None,
             }),
-            &change!(change => change.head_message_id),
+            &change!(change => change.failed.map(|failed| failed.first)),
             &change!(change => Some(integer(change.failures))),
+            &change!(change => several(change).map(|failed| failed.last)),
+            &change!(change => several(change).map(|failed| i32::try_from(failed.count).unwrap_or(i32::MAX))),
+            &change!(change => change.split_until),
             &change!(change => change.last_error.as_deref().map(storable)),
             &done_lanes,
             &settlement.values().flat_map(|lane| &lane.done).copied().collect::<Vec<_>>(),
@@ -223,11 +231,18 @@ impl Store {
                 &column!(row => row.result.response_excerpt.as_deref().map(storable)),
                 &column!(row => row.attempted_at),
                 &worker,
+                &column!(row => row.batch.filter(|batch| batch.count > 1).map(|batch| batch.first)),
+                &column!(row => row.batch.filter(|batch| batch.count > 1).map(|batch| batch.last)),
             ],
         )
         .await?;
         Ok(())
     }
+}
+
+/// The batch that failed, if it holds several messages.
+fn several(change: &LaneChange) -> Option<Batch> {
+    change.failed.filter(|failed| failed.count > 1)
 }
 
 impl DeadDelivery {

@@ -15,7 +15,9 @@ use crate::domain::{
     page::Page,
     policy::OnExhausted,
     topic::TopicRef,
-    webhook::{FilterKind, Format, NewWebhook, Owed, Webhook, WebhookChanges, WebhookDeletion, WebhookState},
+    webhook::{
+        FilterVerdict, Format, NewWebhook, Owed, Webhook, WebhookChanges, WebhookDeletion, WebhookState,
+    },
 };
 
 /// Joins a statement whose WITH names webhooks `w` and `webhooks/show`, which selects what is shown
@@ -41,7 +43,7 @@ impl Store {
             &secret.expose_secret(),
             &new.headers_json(),
             &new.filter,
-            &new.format.as_str(),
+            &new.format.map(Format::as_str),
             &new.batch_size,
             &new.max_retries,
             &new.backoff_factor,
@@ -99,22 +101,21 @@ impl Store {
         .transpose()
     }
 
-    /// Finds out what kind of jsonpath a filter is, if it is one.
-    pub async fn check_webhook_filter(&self, filter: &str) -> Result<FilterKind, StoreError> {
-        let row = match self.query_one(sql!("webhooks/check_filter"), &[&filter]).await {
-            // Nothing else in the statement can fail with these codes.
-            Err(error)
-                if error.sql_code().is_some_and(|code| ["22", "42", "0A", "54"].contains(&&code[..2])) =>
-            {
-                return Ok(FilterKind::Unreadable(error.database_message().unwrap_or_default().to_owned()));
-            }
-            row => row?,
+    /// Finds out whether a text is a filter.
+    pub async fn check_webhook_filter(&self, filter: &str) -> Result<FilterVerdict, StoreError> {
+        let Err(error) = self.query_one(sql!("webhooks/check_filter"), &[&filter]).await else {
+            return Ok(FilterVerdict::Accepted);
         };
-        match row.try_get("kind")? {
-            "predicate" => Ok(FilterKind::Predicate),
-            "path" => Ok(FilterKind::Path),
-            "variables" => Ok(FilterKind::Variables),
-            other => Err(StoreError::Unexpected(format!("webhooks/check_filter says {other:?}"))),
+        let message = error.database_message().unwrap_or_default().to_owned();
+        if error.column() == Some("filter") {
+            return Ok(FilterVerdict::Refused(message));
+        }
+        // Nothing else in the statement can fail with these codes.
+        match error.sql_code() {
+            Some(code) if ["22", "42", "0A", "54"].contains(&&code[..2]) => {
+                Ok(FilterVerdict::Unreadable(message))
+            }
+            _ => Err(error),
         }
     }
 }

@@ -27,6 +27,7 @@ use super::{
     log::Log,
     news::{Look, News},
     operation::Done,
+    outage::Outages,
     pace::{Pace, Silence},
     run::{RunEvent, Sender},
     session::Signals,
@@ -98,6 +99,7 @@ pub(super) struct Engine {
     /// When it was logged that a lane cannot be read.
     pub(super) unreadable_said: LogThrottle,
     pub(super) log: Log,
+    pub(super) outages: Outages,
 }
 
 /// Which statements are under way. Of each kind there is one at a time.
@@ -163,6 +165,7 @@ impl Engine {
             tell_recovery: false,
             unreadable_said: LogThrottle::new(),
             log: Log::default(),
+            outages: Outages::default(),
         }
     }
 
@@ -214,6 +217,7 @@ impl Engine {
 
     /// Starts everything that can be started now.
     fn step(&mut self, now: Instant) {
+        self.tell_outages(now);
         self.retire_dry(now);
         self.take_turns(now);
         self.start_runs();
@@ -265,6 +269,7 @@ impl Engine {
             self.next_turns,
             self.told.due(now).map(|due| due.max(self.claims.not_before())).filter(|_| !self.draining),
             self.claims.next_room().filter(|_| !self.draining),
+            self.outages.due(),
             deadline,
             Some(self.targets_due.max(now + Duration::from_millis(5))),
         ]
@@ -365,7 +370,7 @@ impl Engine {
         if lane.locked {
             // It goes on when its outcomes are written.
             lane.phase = Phase::Idle;
-        } else if lane.has_messages() {
+        } else if lane.has_messages() && !lane.incomplete() {
             lane.phase = Phase::Queued { since: Instant::now() };
             let queue = self.queued.entry(key.webhook_id).or_default();
             if queue.is_empty() {
@@ -404,6 +409,7 @@ impl Engine {
         // not wait for a longer lease.
         self.signals.want_lease(longest.max(super::target::lease(self.delivery.timeout())));
         self.claims.forget_except(&self.targets);
+        self.outages.forget_except(&self.targets);
         self.claims.look();
         // Release the lanes of webhooks that stopped now, not only when they get a slot.
         let stopped: Vec<LaneKey> = self

@@ -8,7 +8,11 @@ use std::{
 
 use super::run::End;
 use crate::{
-    domain::{lane::LaneKey, message::Message},
+    domain::{
+        batch::{Batch, Batching},
+        lane::LaneKey,
+        message::Message,
+    },
     store::{ClaimedLane, Follower, HeldLane, LaneChange, LaneState, Owed, OwedMessage, ReadLane},
 };
 
@@ -30,14 +34,21 @@ pub(super) struct Lane {
     pub(super) token: i64,
     pub(super) claimed_at: Instant,
     pub(super) generation: i32,
-    /// Failed attempts of the head.
+    /// Failed attempts of the head, or of the batch that begins with it.
     pub(super) failures: u32,
-    /// The message that `failures` belongs to. For any other head they count as none.
-    failed_head: Option<i64>,
+    /// The messages that `failures` belongs to. For any others they count as none.
+    failed: Option<Batch>,
+    /// Messages up to this one are sent one by one: a batch of them has used up its attempts.
+    split_until: Option<i64>,
     /// The last message that has left the lane.
     pub(super) position: i64,
     /// How many messages have left the lane since its row's position was written.
     unsaved: usize,
+    /// How many messages have left the lane since its claim, and how many of them are written.
+    gone: usize,
+    written: usize,
+    /// How many had left the lane when the read under way was sent, if all of them were written.
+    gone_at_read: Option<usize>,
     /// The last message that was read.
     read_to: i64,
     /// When the last read since its claim was sent; `None` if there was none.
@@ -128,9 +139,13 @@ impl Lane {
             claimed_at: now,
             generation: claimed.generation,
             failures: u32::try_from(claimed.failures).unwrap_or_default(),
-            failed_head: claimed.head_message_id,
+            failed: claimed.failed,
+            split_until: claimed.split_until,
             position: claimed.position,
             unsaved: 0,
+            gone: 0,
+            written: 0,
+            gone_at_read: None,
             read_to: claimed.position,
             read_at: None,
             queue: VecDeque::new(),
@@ -163,9 +178,12 @@ impl Lane {
     pub(super) fn read(&mut self, read: ReadLane) -> bool {
         self.reading = Reading::No;
         if read.generation != self.generation {
-            if matches!(self.phase, Phase::Running { .. } | Phase::Released | Phase::Retiring) {
-                // A replay has lowered the position. What is under way must be settled first:
-                // otherwise it would be sent twice.
+            let busy = matches!(self.phase, Phase::Running { .. } | Phase::Released | Phase::Retiring);
+            if busy || self.gone_at_read != Some(self.gone) {
+                // A replay has lowered the position, and this read began there. It may have seen
+                // messages that had left the lane already, but were not written yet. They would be
+                // sent twice. So it counts only if all of them were written when it was sent, and
+                // none has left since.
                 self.more = true;
                 return false;
             }
@@ -219,10 +237,23 @@ impl Lane {
         HeldLane { key: self.key, token: self.token, position: self.read_to, generation: self.generation }
     }
 
+    /// A read of this lane is being sent.
+    pub(super) fn begin_read(&mut self, now: Instant) {
+        self.reading = Reading::UnderWay;
+        self.read_at = Some(now);
+        self.gone_at_read = Some(self.gone).filter(|gone| *gone == self.written);
+    }
+
     /// A message has left the lane.
     pub(super) fn left(&mut self, message_id: i64) {
         self.position = message_id;
         self.unsaved += 1;
+        self.gone += 1;
+    }
+
+    /// A settle has written that `count` messages have left the lane.
+    pub(super) fn wrote(&mut self, count: usize) {
+        self.written += count;
     }
 
     /// Whether more than `limit` messages have left the lane since its row's position was written.
@@ -236,13 +267,14 @@ impl Lane {
     pub(super) fn change(&mut self, state: LaneState, last_error: Option<String>) -> LaneChange {
         self.unsaved = 0;
         let waits = matches!(state, LaneState::Waiting(_));
-        let head = self.failed_head.filter(|_| self.failures > 0).or_else(|| self.head().filter(|_| waits));
+        let head = || Batch::of(&[self.head()?]).filter(|_| waits);
         LaneChange {
             generation: self.generation,
             position: self.position,
             state,
-            head_message_id: head,
+            failed: self.failed.filter(|_| self.failures > 0).or_else(head),
             failures: self.failures,
+            split_until: self.split_until.filter(|until| *until > self.position),
             last_error,
         }
     }
@@ -252,15 +284,35 @@ impl Lane {
         self.queue.front().map(OwedMessage::id)
     }
 
-    /// An attempt at a message failed. Returns how many attempts at it have failed, this one
-    /// included.
-    pub(super) fn failed(&mut self, message_id: i64) -> u32 {
-        if self.failed_head != Some(message_id) {
+    /// An attempt at these messages failed. Returns how many attempts at exactly these have failed,
+    /// this one included.
+    pub(super) fn failed(&mut self, messages: Option<Batch>) -> u32 {
+        if self.failed != messages {
             self.failures = 0;
         }
-        self.failed_head = Some(message_id);
+        self.failed = messages;
         self.failures += 1;
         self.failures
+    }
+
+    /// A batch up to this message has used up its attempts: its messages are sent one by one.
+    pub(super) fn split(&mut self, until: i64) {
+        self.split_until = Some(until);
+        self.failures = 0;
+    }
+
+    /// Whether its row tells of failures, or of a batch that is sent one by one, that are over.
+    pub(super) fn overcame(&mut self) -> bool {
+        let failed = std::mem::take(&mut self.failures) > 0;
+        let split = self.split_until.take_if(|until| *until <= self.position).is_some();
+        failed || split
+    }
+
+    /// Whether it must be read further before anything is sent: a batch that failed is sent again
+    /// as it was.
+    pub(super) fn incomplete(&self) -> bool {
+        let failed = self.failed.filter(|failed| self.failures > 0 && self.head() == Some(failed.first));
+        self.more && failed.is_some_and(|failed| failed.last > self.read_to)
     }
 
     /// Takes out the head if its message was deleted.
@@ -280,23 +332,27 @@ impl Lane {
         !self.queue.is_empty()
     }
 
-    /// Starts a burst: takes its messages, up to the first one that is missing.
-    pub(super) fn start_run(&mut self) -> (Vec<Message>, Arc<End>) {
+    /// Starts a burst: takes its messages, up to the first one that is missing, and says how they
+    /// are put into requests of at most `size` messages.
+    pub(super) fn start_run(&mut self, size: usize) -> (Vec<Message>, Batching, Arc<End>) {
         let mut messages = Vec::with_capacity(self.queue.len());
         while let Some(OwedMessage::Present(_)) = self.queue.front() {
             if let Some(OwedMessage::Present(message)) = self.queue.pop_front() {
                 messages.push(message);
             }
         }
-        // Failures of another head do not count for this one.
-        if self.failed_head != messages.first().map(|message| message.id) {
+        let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
+        let failed = self.failed.filter(|failed| self.failures > 0 && ids.first() == Some(&failed.first));
+        let batching = Batching { size, failed, split_until: self.split_until };
+        // Failures of other messages do not count for these.
+        if !batching.repeats(&ids) {
             self.failures = 0;
         }
         let end = Arc::new(End::default());
         self.phase = Phase::Running { left: messages.len(), low: messages.len() / 2, end: Arc::clone(&end) };
         self.run_began = Instant::now();
         self.retire_wait = RETIRE_WAIT_MIN;
-        (messages, end)
+        (messages, batching, end)
     }
 
     /// Puts back, in front, what a burst did not send.
@@ -382,8 +438,9 @@ mod tests {
             token: 1,
             position: 8,
             generation: 3,
-            head_message_id: None,
+            failed: None,
             failures: 0,
+            split_until: None,
             owed: Owed { items: vec![OwedMessage::Missing(10)], more: false },
         })
     }
@@ -445,10 +502,10 @@ mod tests {
             assert_ne!(lane.follow(follower(id, id - 1, 3)), Owes::ReadNow, "it reads by itself");
         }
         assert_eq!((lane.queue.len(), lane.more), (FOLLOWERS_MAX, true));
-        let (messages, _) = lane.start_run();
+        let (messages, ..) = lane.start_run(1);
         assert_eq!(messages.len(), 0, "the first one is missing");
         assert_eq!(lane.pop_missing(), Some(10));
-        assert_eq!(lane.start_run().0.last().map(|message| message.id), Some(25));
+        assert_eq!(lane.start_run(1).0.last().map(|message| message.id), Some(25));
         assert_eq!(lane.follow(follower(1000, 999, 3)), Owes::ReadLater);
         assert!(!lane.has_messages() && lane.more, "messages lie between");
     }
@@ -456,15 +513,85 @@ mod tests {
     #[test]
     fn failures_belong_to_the_message_that_failed() {
         let mut lane = lane();
-        (lane.failures, lane.failed_head) = (4, Some(9));
+        (lane.failures, lane.failed) = (4, Batch::of(&[9]));
         lane.pop_missing();
         lane.follow(follower(11, 10, 3));
-        lane.start_run();
+        lane.start_run(1);
         assert_eq!(lane.failures, 0, "9 is not the head any more");
-        assert_eq!((lane.failed(11), lane.failed(11)), (1, 2));
+        let head = Batch::of(&[11]);
+        assert_eq!((lane.failed(head), lane.failed(head)), (1, 2));
         let change = lane.change(LaneState::Waiting(Duration::ZERO), None);
-        assert_eq!((change.head_message_id, change.failures), (Some(11), 2));
+        assert_eq!((change.failed, change.failures), (head, 2));
+        assert_eq!(lane.failed(Batch::of(&[11, 12])), 1, "another request with the same head");
         lane.failures = 0;
-        assert_eq!(lane.change(LaneState::Held, None).head_message_id, None);
+        assert_eq!(lane.change(LaneState::Held, None).failed, None);
+    }
+
+    #[test]
+    fn a_batch_that_failed_is_read_whole_before_it_is_sent_again() {
+        let mut lane = lane();
+        lane.pop_missing();
+        lane.follow(follower(11, 10, 3));
+        (lane.failures, lane.failed, lane.more) = (1, Batch::of(&[11, 12, 14]), true);
+        assert!(lane.incomplete());
+        lane.follow(follower(12, 11, 3));
+        assert!(lane.incomplete());
+        lane.follow(follower(14, 12, 3));
+        assert!(!lane.incomplete());
+        let (messages, batching, _) = lane.start_run(5);
+        let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
+        assert_eq!((batching.next(&ids), lane.failures), (3, 1));
+    }
+
+    #[test]
+    fn a_batch_that_does_not_exist_any_more_is_not_waited_for() {
+        let mut lane = lane();
+        lane.pop_missing();
+        lane.follow(follower(11, 10, 3));
+        (lane.failures, lane.failed) = (1, Batch::of(&[11, 12]));
+        assert!(!lane.incomplete(), "the lane owes nothing more");
+        (lane.failed, lane.more) = (Batch::of(&[9, 12]), true);
+        assert!(!lane.incomplete(), "another head");
+    }
+
+    #[test]
+    fn what_was_split_is_over_when_its_last_message_has_left() {
+        let mut lane = lane();
+        lane.failed(Batch::of(&[10, 11]));
+        lane.split(11);
+        lane.left(10);
+        assert!(!lane.overcame());
+        assert_eq!(lane.change(LaneState::Held, None).split_until, Some(11));
+        lane.left(11);
+        assert!(lane.overcame());
+        assert!(!lane.overcame(), "once");
+        assert_eq!(lane.change(LaneState::Held, None).split_until, None);
+    }
+
+    /// What a read returns after a replay has lowered the position.
+    fn replayed(items: &[i64]) -> ReadLane {
+        let items = items.iter().map(|id| OwedMessage::Missing(*id)).collect();
+        ReadLane { key: KEY, position: 1, generation: 4, owed: Owed { items, more: false } }
+    }
+
+    #[test]
+    fn a_read_after_a_replay_counts_only_if_all_that_left_was_written_when_it_was_sent() {
+        let now = Instant::now();
+        let mut lane = lane();
+        lane.pop_missing();
+        lane.left(10);
+        lane.begin_read(now);
+        assert!(!lane.read(replayed(&[2, 10])), "10 has left, and was not written");
+        assert!(lane.more && !lane.has_messages());
+        lane.begin_read(now);
+        lane.wrote(1);
+        assert!(!lane.read(replayed(&[2, 10])), "it was written after the read was sent");
+        lane.begin_read(now);
+        lane.left(11);
+        lane.wrote(1);
+        assert!(!lane.read(replayed(&[2, 11])), "11 has left since");
+        lane.begin_read(now);
+        assert!(lane.read(replayed(&[2])));
+        assert_eq!((lane.pop_missing(), lane.generation), (Some(2), 4));
     }
 }

@@ -185,6 +185,7 @@ mod tests {
                 webhook_id: 1,
                 message_id: 1,
                 attempt: 1,
+                batch: None,
                 result: AttemptResult {
                     outcome: Outcome::Accepted,
                     status_code: Some(204),

@@ -21,6 +21,7 @@
 //! | `news` | which held lanes owe something more (tail reads) |
 //! | `run` | the requests of one lane, one after another (bursts) |
 //! | `outcome` | what a request's end means for its lane |
+//! | `outage` | what the log says of webhooks that fail |
 //! | `operation`, `settlement` | what is read and written, and when |
 //! | `locked`, `halves` | what happens to rows that cannot be written or read |
 //! | `log` | the attempt log |
@@ -59,6 +60,7 @@ mod log;
 mod maintenance;
 mod news;
 mod operation;
+mod outage;
 mod outcome;
 mod pace;
 mod published;

@@ -147,8 +147,7 @@ impl Engine {
             if let Some(lane) = self.lanes.get_mut(&key)
                 && lane.reading == Reading::Wanted
             {
-                lane.reading = Reading::UnderWay;
-                lane.read_at = Some(now);
+                lane.begin_read(now);
                 held.push(lane.held());
             }
         }
@@ -375,6 +374,9 @@ impl Engine {
 
     fn on_lane_written(&mut self, claim: Claim, outcomes: &LaneOutcomes) {
         let (key, token) = claim;
+        if let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) {
+            lane.wrote(outcomes.done.len() + outcomes.dead.len());
+        }
         if outcomes.change.as_ref().is_some_and(|change| change.state == LaneState::Ready)
             && self.targets.get(&key.webhook_id).is_some_and(|target| target.deliverable())
         {

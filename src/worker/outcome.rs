@@ -8,12 +8,14 @@ use super::{
     engine::Engine,
     lane::Phase,
     operation::Done,
+    outage::Loss,
     run::{Report, RunEvent},
     target::Unusable,
 };
 use crate::{
     domain::{
         attempt::{ErrorClass, Outcome},
+        batch::Batch,
         dead_letter::Reason,
         lane::LaneKey,
         message::Message,
@@ -59,15 +61,20 @@ impl Engine {
             self.slots.answered(key.webhook_id);
         }
         match report.result.outcome {
-            Outcome::Accepted => self.on_accepted(report),
+            Outcome::Accepted => {
+                self.outages.accepted(key.webhook_id, Instant::now());
+                self.on_accepted(report);
+            }
             Outcome::Failed => self.on_failed(report),
             Outcome::Gone => self.on_gone(report),
         }
+        let batch = Batch::of(&report.message_ids);
         for message_id in &report.message_ids {
             self.log.add(AttemptRow {
                 webhook_id: key.webhook_id,
                 message_id: *message_id,
                 attempt: report.attempt,
+                batch,
                 result: report.result.clone(),
                 attempted_at: report.attempted_at,
             });
@@ -81,10 +88,9 @@ impl Engine {
             lane.left(*message_id);
         }
         self.gathered.done((key, token), &report.message_ids);
-        if lane.failures > 0 || lane.unsaved(SAVE_POSITION_AFTER) {
+        if lane.overcame() || lane.unsaved(SAVE_POSITION_AFTER) {
             // The row must not keep the failures of a message that has left the lane, nor a
             // position far behind.
-            lane.failures = 0;
             let change = lane.change(LaneState::Held, None);
             self.gathered.lane((key, token), change);
         }
@@ -98,60 +104,59 @@ impl Engine {
         let Some(lane) = self.lanes.get_mut(&report.key) else { return };
         let Some(target) = self.targets.get(&report.key.webhook_id) else { return };
         let claim = (lane.key, lane.token);
-        let failures = lane.failed(report.message_ids[0]);
+        let failures = lane.failed(Batch::of(&report.message_ids));
         let error = report.result.error.clone();
-        debug!(
-            webhook_id = report.key.webhook_id,
-            message_id = report.message_ids[0],
-            attempt = report.attempt,
-            error = error.as_deref(),
-            "request failed"
-        );
+        let (last, several) = (*report.message_ids.last().unwrap_or(&0), report.message_ids.len() > 1);
         let policy = &target.settings.policy;
-        match after_failure(policy, failures, report.result.retry_after, rand::random()) {
+        let loss = match after_failure(policy, failures, report.result.retry_after, rand::random()) {
             AfterFailure::Retry(delay) => {
                 let change = lane.change(LaneState::Waiting(delay), error);
                 self.gathered.lane(claim, change);
-                lane.phase = Phase::Released;
+                Loss::None
+            }
+            AfterFailure::Halt | AfterFailure::DeadLetter if several => {
+                // One of the messages may be the reason. Each is tried by itself, so that it alone
+                // is given up.
+                lane.split(last);
+                let change = lane.change(LaneState::Ready, None);
+                self.gathered.lane(claim, change);
+                Loss::None
             }
             AfterFailure::Halt => {
-                warn!(
-                    webhook_id = report.key.webhook_id,
-                    message_id = report.message_ids[0],
-                    error = error.as_deref(),
-                    "lane halted: its head used up its attempts"
-                );
                 let change = lane.change(LaneState::Halted, error);
                 self.gathered.lane(claim, change);
-                lane.phase = Phase::Released;
+                Loss::Halted
             }
             AfterFailure::DeadLetter => {
-                for message_id in &report.message_ids {
-                    warn!(
-                        webhook_id = report.key.webhook_id,
-                        message_id,
-                        attempts = failures,
-                        error = error.as_deref(),
-                        "message moved to the dead letters"
-                    );
-                    lane.left(*message_id);
-                    let dead = DeadDelivery {
-                        message_id: *message_id,
-                        reason: Reason::AttemptsExhausted,
-                        attempts: failures,
-                        last: Some(report.result.clone()),
-                    };
-                    self.gathered.dead(claim, dead);
-                }
+                lane.left(last);
+                let dead = DeadDelivery {
+                    message_id: last,
+                    reason: Reason::AttemptsExhausted,
+                    attempts: failures,
+                    last: Some(report.result.clone()),
+                };
+                self.gathered.dead(claim, dead);
                 lane.failures = 0;
                 // The lane goes on only when the dead letter is written. Otherwise, after a crash,
                 // the message would be sent again after its successor, and a receiver would take it
                 // for a duplicate.
                 let change = lane.change(LaneState::Ready, None);
                 self.gathered.lane(claim, change);
-                lane.phase = Phase::Released;
+                Loss::DeadLetter
             }
-        }
+        };
+        lane.phase = Phase::Released;
+        debug!(
+            webhook_id = report.key.webhook_id,
+            message_id = report.message_ids[0],
+            messages = report.message_ids.len(),
+            attempt = report.attempt,
+            error = report.result.error.as_deref(),
+            ?loss,
+            "request failed"
+        );
+        let error = report.result.error.as_deref().unwrap_or_default();
+        self.outages.failed(report.key.webhook_id, &target.settings.topic, error, loss, Instant::now());
     }
 
     /// The receiver is gone for good: disables the webhook, and keeps its backlog.

@@ -22,6 +22,7 @@ use crate::{
     delivery::{self, Client},
     domain::{
         attempt::{AttemptResult, ErrorClass, Outcome},
+        batch::Batching,
         lane::LaneKey,
         message::Message,
     },
@@ -32,7 +33,9 @@ pub(super) struct Run {
     pub(super) key: LaneKey,
     pub(super) target: Arc<LiveTarget>,
     pub(super) messages: Vec<Message>,
-    /// Failed attempts of the first message.
+    /// How they are put into requests.
+    pub(super) batching: Batching,
+    /// Failed attempts of the first request.
     pub(super) failures: u32,
     pub(super) end: Arc<End>,
 }
@@ -96,7 +99,7 @@ pub(super) struct Report {
 impl Run {
     /// Sends the messages.
     pub(super) async fn send(mut self, sender: Arc<Sender>) {
-        let batch = self.target.settings.batch_size;
+        let ids: Vec<i64> = self.messages.iter().map(|message| message.id).collect();
         let mut sent = 0;
         let mut not_before = None;
         while sent < self.messages.len() {
@@ -114,7 +117,9 @@ impl Run {
             if !self.may_start(&sender.liveness) {
                 break;
             }
-            let end = (sent + batch).min(self.messages.len());
+            let end = sent + self.batching.next(&ids[sent..]);
+            // Only the first request repeats a failed one.
+            self.batching.failed = None;
             let messages = &self.messages[sent..end];
             let attempt = if sent == 0 { self.failures + 1 } else { 1 };
             let attempted_at = Timestamp::now();
@@ -123,13 +128,8 @@ impl Run {
             // would end the process, again and again.
             let result = AssertUnwindSafe(sending).catch_unwind().await.unwrap_or_else(|_| panicked());
             let accepted = result.outcome == Outcome::Accepted;
-            let report = Report {
-                key: self.key,
-                message_ids: messages.iter().map(|message| message.id).collect(),
-                attempt,
-                result,
-                attempted_at,
-            };
+            let report =
+                Report { key: self.key, message_ids: ids[sent..end].to_vec(), attempt, result, attempted_at };
             sent = end;
             // This fails only if the engine has ended. Then this task is about to be aborted.
             let _ = sender.events.send(RunEvent::Report(report));

@@ -214,8 +214,9 @@ mod tests {
             generation: 0,
             position,
             state: LaneState::Held,
-            head_message_id: None,
+            failed: None,
             failures: 0,
+            split_until: None,
             last_error: None,
         }
     }

@@ -112,8 +112,8 @@ impl Engine {
             self.advance(key);
             return false;
         };
-        let (messages, end) = lane.start_run();
-        let run = Run { key, target, messages, failures: lane.failures, end };
+        let (messages, batching, end) = lane.start_run(target.settings.batch_size);
+        let run = Run { key, target, messages, batching, failures: lane.failures, end };
         self.runs.spawn(run.send(Arc::clone(&self.sender)));
         true
     }

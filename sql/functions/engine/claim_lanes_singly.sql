@@ -19,7 +19,8 @@ CREATE OR REPLACE FUNCTION pgtopic.claim_lanes_singly(
     sweep       boolean
 ) RETURNS TABLE (
     webhook_id bigint, lane bigint, due_at timestamptz, "position" bigint, generation integer, head_message_id bigint,
-    failures integer, message_id bigint, partition_key text, payload json, headers json, created_at timestamptz, state text
+    failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint,
+    partition_key text, payload json, headers json, created_at timestamptz, state text
 )
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp

@@ -31,7 +31,8 @@ CREATE OR REPLACE FUNCTION pgtopic.claim_messages(
     payload_budget    bigint
 ) RETURNS TABLE (
     webhook_id bigint, lane bigint, due_at timestamptz, token bigint, "position" bigint, generation integer,
-    head_message_id bigint, failures integer, message_id bigint, partition_key text, payload json, headers json, created_at timestamptz, state text
+    head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint,
+    partition_key text, payload json, headers json, created_at timestamptz, state text
 )
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
@@ -79,7 +80,7 @@ BEGIN
     IF claimed IS NOT NULL THEN
         RETURN QUERY
         SELECT r.webhook_id, r.lane, r.due_at, claim_messages.new_token, r.position, r.generation, r.head_message_id, r.failures,
-               r.message_id, r.partition_key, r.payload, r.headers, r.created_at, r.state
+               r.batch_last, r.batch_count, r.split_until, r.message_id, r.partition_key, r.payload, r.headers, r.created_at, r.state
           FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r;
     END IF;
     RETURN QUERY
@@ -87,7 +88,7 @@ BEGIN
            coalesce((SELECT max(d.message_id) FROM pgtopic.deliveries d
                       WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane
                         AND d.message_id > l.position AND d.message_id < m.id), l.position),
-           l.generation, NULL::bigint, 0, m.id, m.partition_key,
+           l.generation, NULL::bigint, 0, NULL::bigint, NULL::integer, NULL::bigint, m.id, m.partition_key,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
            m.created_at,

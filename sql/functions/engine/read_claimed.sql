@@ -18,11 +18,13 @@
 CREATE OR REPLACE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint)
 RETURNS TABLE (
     webhook_id bigint, lane bigint, due_at timestamptz, "position" bigint, generation integer, head_message_id bigint,
-    failures integer, message_id bigint, partition_key text, payload json, headers json, created_at timestamptz, state text
+    failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint,
+    partition_key text, payload json, headers json, created_at timestamptz, state text
 )
 LANGUAGE sql STABLE
 AS $$
-SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_id, c.failures, d.message_id, m.partition_key,
+SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_id, c.failures,
+       c.batch_last, c.batch_count, c.split_until, d.message_id, m.partition_key,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
        m.created_at,

@@ -12,7 +12,8 @@
 --           (the row stays as it is), 'held' (failures and position are
 --           written), 'ready' (released), 'waiting' (released, due after delay
 --           seconds) or 'halted' (released, never due). head is the message
---           that failures, error and the wait belong to
+--           that failures, error and the wait belong to; batch_last and
+--           batch_count tell the batch that failed; split is split_until
 --   done_*  deliveries that were accepted; done_lanes are numbers of the lanes
 --           above, from 1
 --   dead_*  deliveries that become dead letters; dead_lanes likewise
@@ -42,6 +43,9 @@ CREATE OR REPLACE FUNCTION pgtopic.settle(
     lane_delays        double precision[],
     lane_heads         bigint[],
     lane_failures      integer[],
+    lane_batch_lasts   bigint[],
+    lane_batch_counts  integer[],
+    lane_splits        bigint[],
     lane_errors        text[],
     done_lanes         integer[],
     done_messages      bigint[],
@@ -125,9 +129,13 @@ BEGIN
                token = CASE new.state WHEN 'held' THEN l.token END,
                head_message_id = new.head,
                failures = new.failures,
+               batch_last = new.batch_last,
+               batch_count = new.batch_count,
+               split_until = new.split,
                last_error = CASE WHEN new.failures > 0 THEN coalesce(new.last_error, l.last_error) END,
                halted = new.state = 'halted'
-          FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, h.head, h.failures, h.last_error,
+          FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, h.head, h.failures, h.batch_last,
+                       h.batch_count, h.split, h.last_error,
                        CASE WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation
                                  AND h.head IS DISTINCT FROM (SELECT d.message_id FROM pgtopic.deliveries d
                                                                WHERE d.webhook_id = h.webhook_id AND d.lane = h.lane
@@ -135,8 +143,9 @@ BEGIN
                                                                ORDER BY d.message_id LIMIT 1)
                             THEN 'ready' ELSE h.state END AS state
                   FROM unnest(lane_webhooks, lane_lanes, lane_states, lane_generations, lane_positions, lane_delays, lane_heads,
-                              lane_failures, lane_errors)
-                       WITH ORDINALITY AS h (webhook_id, lane, state, generation, position, delay, head, failures, last_error, n)
+                              lane_failures, lane_batch_lasts, lane_batch_counts, lane_splits, lane_errors)
+                       WITH ORDINALITY AS h (webhook_id, lane, state, generation, position, delay, head, failures, batch_last,
+                                             batch_count, split, last_error, n)
                  CROSS JOIN LATERAL (SELECT x.generation, x.position FROM pgtopic.lanes x
                                       WHERE x.webhook_id = h.webhook_id AND x.lane = h.lane LIMIT 1) x
                  WHERE h.state <> 'untouched' AND mine[h.n]

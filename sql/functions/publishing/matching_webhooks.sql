@@ -13,7 +13,7 @@ BEGIN
     RETURN ARRAY(SELECT w.id
                    FROM pgtopic.webhooks w
                   WHERE w.topic_id OPERATOR(pg_catalog.=) matching_webhooks.topic_id
-                    AND (w.filter IS NULL OR pgtopic.filter_matches(w.filter, matching_webhooks.payload))
+                    AND (w.filter IS NULL OR pgtopic.filter_matches(w.filter, matching_webhooks.payload, w.filter_limit))
                   ORDER BY w.id);
 END
 $$;

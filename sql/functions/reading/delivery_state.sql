@@ -10,8 +10,8 @@
 --
 -- Returns: one row; none if the webhook was never owed the message, or if the
 --          attempt log does not know any more that it was delivered. status is
---          pending (owed), retrying (owed, and this head of its lane has
---          failed), halted (owed, and its lane is halted), delivered or dead.
+--          pending (owed), retrying (owed, and this head of its lane, or the batch
+--          at its head, has failed), halted (owed, and its lane is halted), delivered or dead.
 -- Raises:  nothing.
 -- Locks:   none.
 -- ----------------------------------------------------------------------
@@ -29,7 +29,7 @@ AS $$
                           WHERE d.webhook_id = delivery_state.webhook_id AND d.lane = delivery_state.lane
                             AND d.message_id = delivery_state.message_id
                           LIMIT 1) o ON true
-      LEFT JOIN LATERAL (SELECT l.position, l.due_at, l.claimed_by, l.failures, l.halted, l.head_message_id
+      LEFT JOIN LATERAL (SELECT l.position, l.due_at, l.claimed_by, l.failures, l.halted, l.head_message_id, l.batch_last
                            FROM pgtopic.lanes l
                           WHERE o.owed AND l.webhook_id = delivery_state.webhook_id AND l.lane = delivery_state.lane
                           LIMIT 1) l ON true
@@ -50,7 +50,9 @@ AS $$
                           WHERE a.webhook_id = delivery_state.webhook_id
                             AND a.message_id = delivery_state.message_id) a ON true
      CROSS JOIN LATERAL (SELECT CASE WHEN o.owed AND l.halted THEN 'halted'
-                                     WHEN o.owed AND l.head_message_id = delivery_state.message_id AND l.failures > 0
+                                     WHEN o.owed AND l.failures > 0
+                                          AND delivery_state.message_id BETWEEN l.head_message_id
+                                                                            AND coalesce(l.batch_last, l.head_message_id)
                                      THEN 'retrying'
                                      WHEN o.owed THEN 'pending'
                                      WHEN x.created_at IS NOT NULL THEN 'dead'

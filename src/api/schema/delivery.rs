@@ -12,7 +12,8 @@ words! {
     DeliveryStatus of delivery::DeliveryStatus {
         /// Owed. It is the head of its lane and no attempt failed yet, or it waits behind the head.
         Pending,
-        /// Owed. It is the head of its lane, and at least one attempt failed.
+        /// Owed. It is the head of its lane, or in the batch at its head, and at least one attempt
+        /// failed.
         Retrying,
         /// Owed. Its lane is halted until an operator restarts it.
         Halted,
@@ -138,11 +139,22 @@ words! {
     }
 }
 
+/// The messages of one request: from the first to the last.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct AttemptBatch {
+    /// The id of the first message.
+    first: i64,
+    /// The id of the last message.
+    last: i64,
+}
+
 /// An attempt, as the attempt log holds it.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct AttemptRecord {
     /// Its number; 1 is the first.
     attempt: i32,
+    /// The batch that was sent; null if the request carried one message.
+    batch: Option<AttemptBatch>,
     /// How it ended.
     outcome: Outcome,
     /// The HTTP status, if an answer came.
@@ -165,6 +177,7 @@ impl From<delivery::AttemptRecord> for AttemptRecord {
     fn from(record: delivery::AttemptRecord) -> Self {
         let delivery::AttemptRecord {
             attempt,
+            batch,
             outcome,
             status_code,
             error_class,
@@ -176,6 +189,7 @@ impl From<delivery::AttemptRecord> for AttemptRecord {
         } = record;
         Self {
             attempt,
+            batch: batch.map(|(first, last)| AttemptBatch { first, last }),
             outcome: outcome.into(),
             status_code,
             error_class: error_class.map(Into::into),

@@ -14,13 +14,12 @@ use crate::{
 
 words! {
     /// The format of a request's body.
-    #[derive(Default)]
     #[serde(rename_all = "lowercase")]
     Format of webhook::Format {
-        /// The payload, byte for byte.
-        #[default]
+        /// The payload, byte for byte. A batch is an array of payloads, without ids and without the
+        /// messages' headers.
         Raw,
-        /// A JSON object: `{id, topic, partition_key, created_at, payload}`.
+        /// A JSON object: `{id, topic, partition_key, created_at, headers, payload}`.
         Envelope,
         /// `CloudEvents` 1.0, structured JSON.
         CloudEvents,
@@ -74,13 +73,14 @@ pub(crate) struct NewWebhook {
     #[serde(default)]
     headers: Option<BTreeMap<String, String>>,
     /// A jsonpath predicate of 1 to 4096 bytes. A message is owed only if the predicate is true for
-    /// its payload, or cannot be evaluated. Without a filter every message is owed.
+    /// its payload, or is not evaluated. Without a filter every message is owed.
     #[serde(default)]
     #[schema(examples("$.event == \"order.created\""))]
     filter: Option<String>,
-    /// The format of a request's body.
+    /// The format of a request's body. Unless given: `envelope` if `batch_size` is more than 1, else
+    /// `raw`.
     #[serde(default)]
-    format: Format,
+    format: Option<Format>,
     /// How many consecutive messages of a lane one request may carry, 1 to 1000; 1 unless given.
     /// More than 1 sends a JSON array.
     #[serde(default)]
@@ -122,7 +122,7 @@ impl From<NewWebhook> for webhook::NewWebhook {
             secret: new.secret,
             headers: new.headers,
             filter: new.filter,
-            format: new.format.into(),
+            format: new.format.map(Into::into),
             batch_size: new.batch_size,
             max_retries: new.max_retries,
             backoff_factor: new.backoff_factor,
@@ -233,7 +233,7 @@ pub(crate) struct Webhook {
     /// The names of the headers that are sent with every request.
     header_names: Vec<String>,
     /// A jsonpath predicate. A message is owed only if the predicate is true for its payload, or
-    /// cannot be evaluated. Null lets every message through.
+    /// is not evaluated. Null lets every message through.
     filter: Option<String>,
     /// The format of a request's body.
     format: Format,

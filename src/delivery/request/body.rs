@@ -51,15 +51,16 @@ pub(super) fn build(format: Format, topic: &str, messages: &[Message], batch: bo
 }
 
 fn write_value(body: &mut Vec<u8>, format: Format, topic: &str, message: &Message) {
-    let Message { id, partition_key, payload, created_at, .. } = message;
+    let Message { id, partition_key, payload, created_at, headers, .. } = message;
     let mut head = String::new();
     match format {
         Format::Raw => {}
         Format::Envelope => {
             let (topic, partition_key) = (json_string(topic), json_string(partition_key));
+            let headers = headers.as_deref().unwrap_or("null");
             write!(
                 head,
-                r#"{{"id":{id},"topic":{topic},"partition_key":{partition_key},"created_at":"{created_at}","payload":"#
+                r#"{{"id":{id},"topic":{topic},"partition_key":{partition_key},"created_at":"{created_at}","headers":{headers},"payload":"#
             )
             .expect(NO_FAILURE);
         }
@@ -129,7 +130,7 @@ mod tests {
         assert_eq!(
             text(Format::Envelope, &[message(7, "user \"42\"", ODD)], false),
             format!(
-                r#"{{"id":7,"topic":"orders","partition_key":"user \"42\"","created_at":"2024-05-01T12:00:00.123Z","payload":{ODD}}}"#
+                r#"{{"id":7,"topic":"orders","partition_key":"user \"42\"","created_at":"2024-05-01T12:00:00.123Z","headers":null,"payload":{ODD}}}"#
             )
         );
     }

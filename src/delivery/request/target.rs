@@ -169,8 +169,12 @@ impl PreparedTarget {
         replay: bool,
         timestamp: u64,
     ) -> Request<Full<Bytes>> {
-        let body = body::build(self.format, &self.topic, messages, self.batch_size > 1);
-        let webhook_id = format!("msg_{}", last.id);
+        let batch = self.batch_size > 1;
+        let body = body::build(self.format, &self.topic, messages, batch);
+        let webhook_id = match messages {
+            [first, _, ..] => format!("msg_{}-{}", first.id, last.id),
+            _ => format!("msg_{}", last.id),
+        };
         let stamp = Stamp {
             position: last.id,
             timestamp,
@@ -178,7 +182,8 @@ impl PreparedTarget {
             partition_key: &last.partition_key,
             attempt,
             replay,
-            message_headers: last.headers.as_deref(),
+            // Each item of a batch carries its own.
+            message_headers: last.headers.as_deref().filter(|_| !batch),
             webhook_id: &webhook_id,
         };
         let headers = headers::build(&self.fixed_headers, stamp);

@@ -92,7 +92,7 @@ impl Store {
         let mut lanes = LaneRows::new(limits.messages_per_lane);
         for row in &rows {
             if row.try_get::<_, i64>(3)? == token {
-                lanes.add(row, 8, || claimed_lane(row, 4, token))?;
+                lanes.add(row, 11, || claimed_lane(row, 4, token))?;
             } else {
                 looked.followers.push(follower(row)?);
             }

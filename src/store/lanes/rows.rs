@@ -9,13 +9,13 @@ use super::{
     super::error::StoreError,
     types::{ClaimedLane, Follower, Owed, OwedMessage, ReadLimits},
 };
-use crate::domain::{lane::LaneKey, message::Message};
+use crate::domain::{batch::Batch, lane::LaneKey, message::Message};
 
 /// The lanes that one call has claimed.
 pub(super) fn claimed(rows: &[Row], token: i64, limits: ReadLimits) -> Result<Vec<ClaimedLane>, StoreError> {
     let mut lanes = LaneRows::new(limits.messages_per_lane);
     for row in rows {
-        lanes.add(row, 7, || claimed_lane(row, 3, token))?;
+        lanes.add(row, 10, || claimed_lane(row, 3, token))?;
     }
     Ok(lanes.finish(|lane, owed| lane.owed = owed))
 }
@@ -28,16 +28,29 @@ pub(super) fn claimed_lane(row: &Row, at: usize, token: i64) -> Result<ClaimedLa
         token,
         position: row.try_get(at)?,
         generation: row.try_get(at + 1)?,
-        head_message_id: row.try_get(at + 2)?,
+        failed: failed(row, at + 2)?,
         failures: row.try_get(at + 3)?,
+        split_until: row.try_get(at + 6)?,
         owed: Owed::default(),
     })
 }
 
+/// The messages that a lane's failures belong to. Column `at` holds the first of them. A lane whose
+/// head failed alone names no other message.
+fn failed(row: &Row, at: usize) -> Result<Option<Batch>, StoreError> {
+    let Some(first) = row.try_get(at)? else { return Ok(None) };
+    let count = row.try_get::<_, Option<i32>>(at + 3)?.and_then(|count| usize::try_from(count).ok());
+    Ok(Some(Batch {
+        first,
+        last: row.try_get::<_, Option<_>>(at + 2)?.unwrap_or(first),
+        count: count.unwrap_or(1),
+    }))
+}
+
 /// A message of a lane that the worker held before.
 pub(super) fn follower(row: &Row) -> Result<Follower, StoreError> {
-    let message = match row.try_get::<_, Option<&str>>(10)? {
-        Some(_) => Some(message(row, 8, row.try_get(8)?, Arc::from(row.try_get::<_, &str>(9)?))?),
+    let message = match row.try_get::<_, Option<&str>>(13)? {
+        Some(_) => Some(message(row, 11, row.try_get(11)?, Arc::from(row.try_get::<_, &str>(12)?))?),
         None => None,
     };
     Ok(Follower {
@@ -45,7 +58,7 @@ pub(super) fn follower(row: &Row) -> Result<Follower, StoreError> {
         token: row.try_get(3)?,
         generation: row.try_get(5)?,
         after: row.try_get(4)?,
-        message_id: row.try_get(8)?,
+        message_id: row.try_get(11)?,
         message,
     })
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::{lane::LaneKey, message::Message};
+use crate::domain::{batch::Batch, lane::LaneKey, message::Message};
 
 /// How many lanes of one webhook a worker wants.
 #[derive(Debug, Clone)]
@@ -68,10 +68,12 @@ pub struct ClaimedLane {
     pub position: i64,
     /// Its generation: how often a replay has lowered its position.
     pub generation: i32,
-    /// The id of the message that `failures` belongs to.
-    pub head_message_id: Option<i64>,
-    /// How many attempts of that message have failed.
+    /// The messages that `failures` belongs to.
+    pub failed: Option<Batch>,
+    /// How many attempts of these messages have failed.
     pub failures: i32,
+    /// Messages up to this id are sent one by one.
+    pub split_until: Option<i64>,
     /// Its next messages.
     pub owed: Owed,
 }

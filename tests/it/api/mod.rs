@@ -4,11 +4,13 @@
 //! | file | what holds |
 //! |---|---|
 //! | `deliveries` | deliveries, dead letters, and pages of them |
+//! | `given_up` | requests that nobody waits for |
 //! | `messages` | published, read, listed |
 //! | `topics` | made, changed, deleted |
 //! | `webhooks` | made, changed, deleted |
 
 mod deliveries;
+mod given_up;
 mod messages;
 mod topics;
 mod webhooks;

@@ -150,7 +150,7 @@ async fn messages_of_an_unordered_topic_do_not_wait_for_each_other() {
 
 #[tokio::test]
 async fn a_batch_is_accepted_or_repeated_as_a_whole() {
-    let scene = Scene::with_webhook(&[("batch_size", "3")]).await;
+    let scene = Scene::with_webhook(&[("batch_size", "3"), ("format", "'raw'")]).await;
     let mut ids = Vec::new();
     for n in 0..7 {
         ids.push(scene.number(&format!("SELECT publish('orders', 'a', '{{\"n\": {n}}}')")).await);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pgtopic::{
-    domain::lane::LaneKey,
+    domain::{batch::Batch, lane::LaneKey},
     store::{
         Claim, ClaimedLane, HeldLane, LaneChange, LaneOutcomes, LaneState, OwedMessage, SettleOutcome,
         Settlement,
@@ -22,7 +22,7 @@ fn owed(lane: &ClaimedLane) -> Vec<i64> {
 }
 
 fn change(state: LaneState, generation: i32, position: i64) -> LaneChange {
-    LaneChange { generation, position, state, head_message_id: None, failures: 0, last_error: None }
+    LaneChange { generation, position, state, failed: None, failures: 0, split_until: None, last_error: None }
 }
 
 /// Everything that the lane owed was accepted, and the lane is released.
@@ -131,7 +131,7 @@ async fn a_failure_holds_up_a_lane_only_if_it_is_of_what_comes_first(#[case] sta
         };
         let known = if known == 0 { generation - 1 } else { generation };
         let failed = LaneChange {
-            head_message_id: Some(head),
+            failed: Batch::of(&[head]),
             failures: 3,
             last_error: Some("no".to_owned()),
             ..change(state, i32::try_from(known).unwrap(), head - 1)
@@ -150,7 +150,7 @@ async fn a_failure_holds_up_a_lane_only_if_it_is_of_what_comes_first(#[case] sta
         scene.sql("UPDATE lanes SET due_at = now(), halted = false").await;
         let claimed = puppet.claim(token).await.unwrap();
         let [claimed] = &claimed[..] else { panic!("{claimed:?}") };
-        assert_eq!((claimed.head_message_id, claimed.failures), (Some(head), 3));
+        assert_eq!((claimed.failed, claimed.failures), (Batch::of(&[head]), 3));
     }
 }
 

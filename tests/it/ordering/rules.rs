@@ -10,7 +10,7 @@ use pgtopic::{
         SettleOutcome, Settlement,
     },
 };
-use pgtopic_testkit::{Answer, Broker, Puppet, Received, Scene};
+use pgtopic_testkit::{Answer, Broker, Gate, Puppet, Received, Scene};
 use rstest::rstest;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
@@ -31,8 +31,9 @@ fn everything(key: LaneKey, token: i64, ids: &[i64]) -> Settlement {
         generation: 0,
         position: ids[1],
         state: LaneState::Ready,
-        head_message_id: None,
+        failed: None,
         failures: 0,
+        split_until: None,
         last_error: None,
     };
     let outcomes = LaneOutcomes { done: vec![ids[0]], dead: vec![dead], change: Some(change) };
@@ -104,7 +105,7 @@ async fn a_worker_that_was_struck_off_claims_nothing() {
 #[case::release("release_lanes('00000000-0000-0000-0000-000000000000', 0, 0, 1)")]
 #[case::settle(
     "settle('00000000-0000-0000-0000-000000000000', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
-            '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')"
+            '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')"
 )]
 #[case::remove("remove_idle_lanes('00000000-0000-0000-0000-000000000000', '{}', '{}', '{}', '{}')")]
 #[tokio::test]
@@ -146,17 +147,26 @@ async fn a_replay_into_a_lane_that_is_being_sent_is_sent() {
     let _broker = Broker::start(scene.store());
     let first = scene.publish(&["a", "a", "a"]).await;
     scene.nothing_owed().await;
-    scene.receiver.set_script(|_| Answer::After(Duration::from_millis(200), Box::new(Answer::Status(204))));
+    // A settle takes long, so that the lane is read before its outcomes are written.
+    scene
+        .sql(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.2); RETURN OLD; END';
+             CREATE TRIGGER wait BEFORE DELETE ON deliveries FOR EACH ROW EXECUTE FUNCTION wait()",
+        )
+        .await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    scene.receiver.set_script(move |_| Answer::Held(held.clone(), Box::new(Answer::Status(204))));
     let more = scene.publish(&["a", "a"]).await;
     scene.receiver.wait_for(4).await;
     replay(&scene, "a", first[1]).await;
+    gate.open();
     scene.no_lane_left().await;
-    let received = positions(&scene.receiver.received());
-    assert_eq!(received.iter().filter(|id| **id == first[1]).count(), 2, "{received:?}");
-    let mut fresh = received;
-    fresh.remove(fresh.iter().rposition(|id| *id == first[1]).unwrap());
-    fresh.dedup();
-    assert_eq!(fresh, [&first[..], &more].concat(), "nothing is skipped");
+    let mut received = positions(&scene.receiver.received());
+    let last = received.iter().rposition(|id| *id == first[1]).unwrap();
+    assert!(last > 2, "it is sent again: {received:?}");
+    received.remove(last);
+    assert_eq!(received, [&first[..], &more].concat(), "everything else is sent once");
 }
 
 /// Rule 2, with the lane held and dry, with it waiting after a failure, and with no row at all.

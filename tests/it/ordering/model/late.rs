@@ -56,8 +56,9 @@ pub(super) async fn settle_what_is_lost(store: &Store, client: &Client, claims: 
             generation,
             position: owed.last().copied().unwrap_or_default(),
             state: LaneState::Ready,
-            head_message_id: None,
+            failed: None,
             failures: 0,
+            split_until: None,
             last_error: None,
         };
         let outcomes = LaneOutcomes { done: owed, change: Some(change), ..LaneOutcomes::default() };

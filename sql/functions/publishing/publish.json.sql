@@ -1,9 +1,18 @@
 -- ----------------------------------------------------------------------
--- publish: publish one message to a topic by its name.
+-- publish: publish one message to a topic by its name. This is the form for a
+-- payload of type json. The forms for other types call it.
+--
+-- A file publish.<form>.sql holds one form each. They are such that PostgreSQL
+-- finds exactly one of them for each call: a payload without a type, such as
+-- '{"a": 1}', is text. Without a partition key, payloads of type json and jsonb
+-- need forms of their own: a default in the middle of the parameters would ask
+-- for a default of the payload, and the call publish(topic, payload) would fit
+-- several forms.
 --
 -- Parameters:
 --   topic            the topic's name
---   partition_key    messages with the same key stay in order
+--   partition_key    messages with the same key stay in order; null is
+--                    'default'
 --   payload          what is sent, byte for byte
 --   headers          headers that are sent with it, an object of strings
 --   idempotency_key  publishing again with the same key in the same topic

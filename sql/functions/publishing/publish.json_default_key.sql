@@ -1,0 +1,17 @@
+-- ----------------------------------------------------------------------
+-- publish: the form for a payload of type json and the partition key
+-- 'default'.
+--
+-- Parameters, returns, raises, locks: as publish.json.sql.
+-- ----------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION pgtopic.publish(
+    topic           text,
+    payload         json,
+    idempotency_key text DEFAULT NULL,
+    headers         json DEFAULT NULL
+) RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pgtopic, pg_temp
+AS $$
+SELECT pgtopic.publish(topic, 'default'::text, payload, headers, idempotency_key)
+$$;

@@ -1,0 +1,259 @@
+//! Batches: several consecutive messages of a lane in one request.
+
+use bytes::Bytes;
+use pgtopic_testkit::{Answer, Broker, Gate, Http, Process, Received, Scene};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+/// The ids of the messages that a request carried.
+fn ids(received: &Received) -> Vec<i64> {
+    let items: Vec<Value> = serde_json::from_slice(&received.body).unwrap();
+    items.iter().map(|item| item["id"].as_i64().unwrap()).collect()
+}
+
+/// Of each request: its name, the messages it carried, the number of the attempt.
+fn requests(received: &[Received]) -> Vec<(String, Vec<i64>, String)> {
+    let header = |one: &Received, name| one.header(name).to_owned();
+    received.iter().map(|one| (header(one, "webhook-id"), ids(one), header(one, "webhook-attempt"))).collect()
+}
+
+/// What [`requests`] says of a request.
+fn request(messages: &[i64], attempt: u32) -> (String, Vec<i64>, String) {
+    let name = match messages {
+        [only] => format!("msg_{only}"),
+        [first, .., last] => format!("msg_{first}-{last}"),
+        [] => unreachable!(),
+    };
+    (name, messages.to_vec(), attempt.to_string())
+}
+
+/// A receiver that holds its first answer, which is a refusal, and accepts everything else.
+async fn refusing_the_first(settings: &[(&str, &str)]) -> (Scene, Gate) {
+    let scene = Scene::with_webhook(settings).await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    scene.receiver.set_script(move |received| match received.number {
+        0 => Answer::Held(held.clone(), Box::new(Answer::Status(503))),
+        _ => Answer::Status(204),
+    });
+    (scene, gate)
+}
+
+#[tokio::test]
+async fn a_batch_that_failed_is_sent_again_as_it_was_whatever_has_come_meanwhile() {
+    let (scene, gate) = refusing_the_first(&[("batch_size", "5")]).await;
+    let first = scene.publish(&["a", "a"]).await;
+    let _broker = Broker::start(scene.store());
+    scene.receiver.wait_for(1).await;
+    let later = scene.publish(&["a", "a", "a"]).await;
+    gate.open();
+    scene.nothing_owed().await;
+    assert_eq!(
+        requests(&scene.receiver.received()),
+        [request(&first, 1), request(&first, 2), request(&later, 1)]
+    );
+}
+
+/// More than a claim reads at once beside other lanes, and more than it may read by bytes.
+#[tokio::test]
+async fn a_long_batch_is_read_whole_before_it_is_sent_again() {
+    let (scene, gate) = refusing_the_first(&[("batch_size", "50")]).await;
+    let payload = format!("{{\"text\": \"{}\"}}", "x".repeat(60_000));
+    let publish = format!(
+        "INSERT INTO messages (topic_id, partition_key, payload)
+         SELECT 1, 'a', '{payload}' FROM generate_series(1, 30) n ORDER BY n"
+    );
+    scene.sql(&publish).await;
+    let broker = Broker::start(scene.store());
+    scene.receiver.wait_for(1).await;
+    gate.open();
+    scene.until("failures = 1 FROM lanes WHERE partition_key = 'a'").await;
+    broker.kill().await;
+    // They need the budget of the next claim, too.
+    scene.sql(&publish.replace("'a'", "'b'")).await;
+    let _broker = Broker::start(scene.store());
+    scene.nothing_owed().await;
+    let received = scene.receiver.received();
+    let of_a: Vec<Received> = received.iter().filter(|one| one.partition() == "a").cloned().collect();
+    let all = requests(&of_a);
+    assert!(all[0].1.len() > 16, "{}", all[0].1.len());
+    assert_eq!((&all[1].0, &all[1].1, &*all[1].2), (&all[0].0, &all[0].1, "2"));
+}
+
+#[tokio::test]
+async fn a_batch_stays_what_it_was_over_a_kill_of_its_worker() {
+    let (scene, gate) = refusing_the_first(&[("batch_size", "5")]).await;
+    let url = scene.database.url().to_owned();
+    let environment = [("DATABASE_URL", url.as_str()), ("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8")];
+    let first = scene.publish(&["a", "a", "a"]).await;
+    let mut killed = Process::start(&["worker"], &environment);
+    scene.receiver.wait_for(1).await;
+    gate.open();
+    scene.until("failures = 1 AND claimed_by IS NULL FROM lanes").await;
+    killed.kill9();
+    let later = scene.publish(&["a"]).await;
+    let _other = Process::start(&["worker"], &environment);
+    scene.nothing_owed().await;
+    assert_eq!(
+        requests(&scene.receiver.received()),
+        [request(&first, 1), request(&first, 2), request(&later, 1)]
+    );
+}
+
+#[rstest]
+#[case::the_first(0, vec![vec![1, 2]])]
+#[case::one_between(1, vec![vec![0], vec![2]])]
+#[case::the_last(2, vec![vec![0, 1]])]
+#[tokio::test]
+async fn a_batch_that_a_message_has_left_is_a_new_one(#[case] left: usize, #[case] then: Vec<Vec<usize>>) {
+    let (scene, gate) = refusing_the_first(&[("batch_size", "3")]).await;
+    let messages = scene.publish(&["a", "a", "a"]).await;
+    let _broker = Broker::start(scene.store());
+    scene.receiver.wait_for(1).await;
+    scene.sql(&format!("DELETE FROM deliveries WHERE message_id = {}", messages[left])).await;
+    gate.open();
+    scene.nothing_owed().await;
+    let mut expected = vec![request(&messages, 1)];
+    expected.extend(then.iter().map(|batch| {
+        let batch: Vec<i64> = batch.iter().map(|at| messages[*at]).collect();
+        request(&batch, 1)
+    }));
+    assert_eq!(requests(&scene.receiver.received()), expected);
+}
+
+/// Refuses every request that holds this text.
+fn refuse_poison(received: &Received) -> Answer {
+    let poisoned = received.body.windows(6).any(|window| window == b"poison");
+    Answer::Status(if poisoned { 500 } else { 204 })
+}
+
+/// Four messages, the second of which no receiver accepts.
+async fn poisoned(scene: &Scene) -> Vec<i64> {
+    let mut messages = Vec::new();
+    for text in ["one", "poison", "three", "four"] {
+        let sql = format!("SELECT publish('orders', 'a', '{{\"text\": \"{text}\"}}')");
+        messages.push(scene.number(&sql).await);
+    }
+    messages
+}
+
+#[tokio::test]
+async fn a_message_that_nobody_accepts_is_given_up_alone() {
+    let scene = Scene::with_webhook(&[("batch_size", "4"), ("max_retries", "2")]).await;
+    scene.receiver.set_script(refuse_poison);
+    let messages = poisoned(&scene).await;
+    let broker = Broker::start(scene.store());
+    scene.nothing_owed().await;
+    let [one, poison, three, four] = messages[..] else { unreachable!() };
+    let expected = [
+        request(&messages, 1),
+        request(&messages, 2),
+        request(&[one], 1),
+        request(&[poison], 1),
+        request(&[poison], 2),
+        request(&[three], 1),
+        request(&[four], 1),
+    ];
+    assert_eq!(requests(&scene.receiver.received()), expected);
+    let dead = "SELECT string_agg(concat(message_id, ' ', attempts), ', ') FROM dead_letters";
+    assert_eq!(scene.text(dead).await, format!("{poison} 2"));
+
+    // What comes then is sent in batches again.
+    broker.stop().await;
+    let later = scene.publish(&["a", "a"]).await;
+    let _broker = Broker::start(scene.store());
+    scene.nothing_owed().await;
+    assert_eq!(requests(&scene.receiver.received())[expected.len()..], [request(&later, 1)]);
+}
+
+#[tokio::test]
+async fn a_lane_halts_at_the_one_message_that_nobody_accepts() {
+    let settings = [("batch_size", "4"), ("max_retries", "2"), ("on_exhausted", "'halt'")];
+    let scene = Scene::with_webhook(&settings).await;
+    scene.receiver.set_script(refuse_poison);
+    let messages = poisoned(&scene).await;
+    let [one, poison, three, four] = messages[..] else { unreachable!() };
+    let _broker = Broker::start(scene.store());
+    scene.until("halted FROM lanes").await;
+    let expected = [
+        request(&messages, 1),
+        request(&messages, 2),
+        request(&[one], 1),
+        request(&[poison], 1),
+        request(&[poison], 2),
+    ];
+    assert_eq!(requests(&scene.receiver.received()), expected);
+    let row = "SELECT concat_ws(' ', head_message_id, failures, batch_last, split_until) FROM lanes";
+    assert_eq!(scene.text(row).await, format!("{poison} 2 {four}"));
+
+    // The receiver was repaired, and the operator lets the lane go on.
+    scene.receiver.set_script(|_| Answer::Status(204));
+    scene
+        .sql("UPDATE lanes SET halted = false, failures = 0, due_at = clock_timestamp(), wait_seconds = NULL")
+        .await;
+    scene.nothing_owed().await;
+    let last = [request(&[poison], 1), request(&[three], 1), request(&[four], 1)];
+    assert_eq!(requests(&scene.receiver.received())[expected.len()..], last);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_while_a_batch_is_sent_one_by_one_leaves_it_so() {
+    let scene = Scene::with_webhook(&[("batch_size", "4"), ("max_retries", "1")]).await;
+    let messages = scene.publish(&["a", "a", "a"]).await;
+    scene.receiver.set_script(|received| match received.number {
+        0 => Answer::Status(503),
+        1 => Answer::Status(204),
+        _ => Answer::Hang,
+    });
+    let broker = Broker::start(scene.store());
+    scene.receiver.wait_for(3).await;
+    scene.until(&format!("NOT EXISTS (SELECT FROM deliveries WHERE message_id = {})", messages[0])).await;
+    broker.kill().await;
+    scene.receiver.set_script(|_| Answer::Status(204));
+    let _broker = Broker::start(scene.store());
+    scene.nothing_owed().await;
+    let sent: Vec<_> = scene.receiver.received().iter().map(ids).collect();
+    let [one, two, three] = messages[..] else { unreachable!() };
+    assert_eq!(sent, [vec![one, two, three], vec![one], vec![two], vec![two], vec![three]]);
+}
+
+#[tokio::test]
+async fn each_item_of_a_batch_carries_its_headers() {
+    let scene = Scene::new().await;
+    let webhook = scene.webhook("/", &[("batch_size", "3")]).await;
+    scene.webhook("/raw", &[("batch_size", "3"), ("format", "'raw'")]).await;
+    scene
+        .sql(
+            r#"INSERT INTO messages (topic_id, payload, headers)
+               VALUES (1, '{"n": 1}', '{"x-tenant": "t1"}'), (1, '{"n": 2}', '{"x-tenant": "t2"}'), (1, '{"n": 3}', NULL)"#,
+        )
+        .await;
+    scene.receiver.set_script(|_| Answer::Full(500, Vec::new(), Bytes::from_static(b"no")));
+    let _broker = Broker::start(scene.store());
+    scene
+        .receiver
+        .wait_until("both", |all| {
+            all.iter().any(|one| one.path == "/") && all.iter().any(|one| one.path == "/raw")
+        })
+        .await;
+    scene.receiver.set_script(|_| Answer::Status(204));
+    scene.nothing_owed().await;
+    let received = scene.receiver.received();
+    let body = |path| -> Value {
+        serde_json::from_slice(&received.iter().find(|one| one.path == path).unwrap().body).unwrap()
+    };
+    let items = body("/");
+    assert_eq!(items[0]["headers"], json!({"x-tenant": "t1"}));
+    assert_eq!((&items[1]["headers"], &items[1]["payload"]), (&json!({"x-tenant": "t2"}), &json!({"n": 2})));
+    assert_eq!(items[2]["headers"], Value::Null);
+    assert_eq!(body("/raw"), json!([{"n": 1}, {"n": 2}, {"n": 3}]));
+    // They do not stand for the whole request.
+    assert!(received.iter().all(|one| one.header("x-tenant").is_empty()));
+
+    let first = items[0]["id"].as_i64().unwrap();
+    scene.until("count(*) >= 12 FROM attempts").await;
+    let http = Http::serve(scene.store()).await;
+    let attempts = http.get(&format!("/webhooks/{webhook}/deliveries/{first}/attempts")).await;
+    assert_eq!(attempts["items"][0]["batch"], json!({"first": first, "last": first + 2}));
+    assert!(attempts["items"].as_array().unwrap().len() >= 2, "{attempts}");
+}

@@ -1,0 +1,37 @@
+//! What a worker's log says of a receiver that is away.
+
+use pgtopic_testkit::{Answer, Process, Scene};
+
+/// Each in a lane of its own.
+const MESSAGES: usize = 300;
+
+#[tokio::test]
+async fn an_outage_is_a_line_when_it_begins_and_one_when_it_ends() {
+    let scene = Scene::with_webhook(&[("max_retries", "2"), ("backoff_factor", "1")]).await;
+    scene.receiver.set_script(|_| Answer::Status(503));
+    let url = scene.database.url().to_owned();
+    let environment = [("DATABASE_URL", url.as_str()), ("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8")];
+    let mut worker = Process::start(&["worker"], &environment);
+    scene
+        .sql(&format!(
+            "INSERT INTO messages (topic_id, partition_key, payload) SELECT 1, n::text, '{{}}' FROM generate_series(1, {MESSAGES}) n"
+        ))
+        .await;
+    worker.wait_for_output("a webhook fails").await;
+    scene.until(&format!("count(*) = {MESSAGES} FROM dead_letters")).await;
+    assert!(!worker.output().contains("has recovered"));
+    scene.receiver.set_script(|_| Answer::Status(204));
+    scene.publish(&["a"]).await;
+    worker.wait_for_output("a webhook has recovered").await;
+    let ended = worker.stop().await;
+
+    let lines = |level: &str| ended.output.lines().filter(|line| line.contains(level)).count();
+    assert_eq!(ended.output.matches("a webhook fails").count(), 1, "{}", ended.output);
+    assert_eq!(ended.output.matches("a webhook has recovered").count(), 1, "{}", ended.output);
+    // A summary may come each ten seconds.
+    assert!(lines("WARN") <= 4 && lines("INFO") < 20, "{}", ended.output);
+    let recovered = ended.output.lines().find(|line| line.contains("has recovered")).unwrap();
+    for cost in [format!("failed_attempts={}", 2 * MESSAGES), format!("dead_letters={MESSAGES}")] {
+        assert!(recovered.contains(&cost), "{cost}: {recovered}");
+    }
+}
