@@ -44,7 +44,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 pub use self::{
-    auth::{ApiConfigError, check_bind},
+    auth::{ApiConfigError, check_bind, check_tokens},
     server::run,
     state::ApiState,
 };

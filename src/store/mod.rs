@@ -30,6 +30,7 @@ mod workers;
 
 use std::sync::Arc;
 
+use secrecy::SecretString;
 use tokio::sync::Semaphore;
 use tokio_postgres::Row;
 
@@ -44,6 +45,7 @@ pub use self::{
     due_at_repair::*,
     error::{Refusal, StoreError},
     lanes::*,
+    maintenance::MessagePortion,
     migrate::*,
     settings::StoreSettings,
     settle::*,
@@ -68,6 +70,34 @@ pub struct Store {
     /// How many connections may publish at once: three quarters of the pool. Publishers wait for
     /// their partition, and the others must not wait for them.
     publishing: Arc<Semaphore>,
+}
+
+/// Checks the settings of the database, before anything is started. Returns every error.
+pub fn check_settings(settings: impl Into<StoreSettings>) -> Vec<StoreError> {
+    let settings = settings.into();
+    let mut errors = Vec::new();
+    let schema = Schema::new(&settings.schema).or_else(|error| {
+        errors.push(error);
+        Schema::new("pgtopic")
+    });
+    let Ok(schema) = schema.map(Arc::new) else { return errors };
+    let any = || Some(SecretString::from("postgresql://localhost"));
+    // One by one: the first error of several would hide the others.
+    let only = |url, ca_file| {
+        let settings = StoreSettings { url, listen_url: None, ca_file, ..settings.clone() };
+        Connector::new(&settings, Arc::clone(&schema)).err()
+    };
+    errors.extend(only(settings.url.clone(), None));
+    if let Some(url) = &settings.listen_url {
+        errors.extend(only(Some(url.clone()), None).map(|error| match error {
+            StoreError::InvalidUrl(reason) => StoreError::InvalidListenUrl(reason),
+            other => other,
+        }));
+    }
+    if settings.ca_file.is_some() {
+        errors.extend(only(any(), settings.ca_file.clone()));
+    }
+    errors
 }
 
 impl Store {

@@ -48,7 +48,7 @@ use std::{
 use clap::Parser;
 use pgtopic::{
     cli::{CliError, run_to_end},
-    config::{Config, Flag, Sources},
+    config::{Config, Environment, Flag, Sources},
     telemetry,
 };
 use tokio_util::sync::CancellationToken;
@@ -138,7 +138,9 @@ fn main() -> ExitCode {
     match child::run().unwrap_or_else(measure) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            telemetry::say(&format!("pgtopic-bench: {error}"));
+            for line in error.to_string().lines() {
+                telemetry::say(&format!("pgtopic-bench: {line}"));
+            }
             error.exit_code()
         }
     }
@@ -146,10 +148,7 @@ fn main() -> ExitCode {
 
 /// Settings as pgtopic's own commands read them.
 fn settings(file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Config, CliError> {
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    };
-    let environment = std::env::vars_os().filter_map(text).collect();
+    let environment = Environment::of_process();
     Ok(Config::load(&Sources { file, environment, flags })?)
 }
 

@@ -36,7 +36,9 @@ impl Broker {
         let shutdown = CancellationToken::new();
         let token = shutdown.clone();
         let config = WorkerConfig { concurrency, shutdown_seconds: 10 };
-        let running = tokio::spawn(async move { worker::run(store, &config, &delivery, token).await });
+        let retention = Config::default().retention;
+        let running =
+            tokio::spawn(async move { worker::run(store, &config, &delivery, &retention, token).await });
         Self { shutdown, running }
     }
 
