@@ -7,7 +7,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `health` | the routes of one area each |
+//! | `topics`, `messages`, `webhooks`, … | the routes of one area each |
 //! | `auth` | tokens, roles, and which role a request needs |
 //! | `error` | every error, and the problem that it becomes |
 //! | `extract` | bodies, query strings and paths |

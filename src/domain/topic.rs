@@ -163,8 +163,8 @@ impl NewTopic {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicChanges {
     /// How long messages are kept, in seconds since they were published; 0 to 3162240000, and 0
-    /// keeps them for ever. A message that is owed or a dead letter is kept longer. `Some(None)`: as
-    /// `retention.messages_days` says.
+    /// keeps them for ever. A message that is owed or a dead letter is kept longer. `Some(None)`:
+    /// as `retention.messages_days` says.
     pub retention_seconds: Option<Option<i64>>,
     /// A paused topic refuses messages.
     pub paused: Option<bool>,

@@ -74,7 +74,8 @@ pub(crate) struct Topic {
     /// Whether partitions are kept in order.
     ordering: Ordering,
     /// How long messages are kept, in seconds since they were published; 0 for ever. A message that
-    /// is owed or a dead letter is kept longer. Null: as the setting `retention.messages_days` says.
+    /// is owed or a dead letter is kept longer. Null: as the setting `retention.messages_days`
+    /// says.
     retention_seconds: Option<i64>,
     /// A paused topic refuses messages.
     paused: bool,

@@ -141,8 +141,8 @@ async fn lose(pair: &mut TestPair, primary: &Client, standby: &Client) {
     let link: i32 = standby.query_one("SELECT pid FROM pg_stat_wal_receiver", &[]).await.unwrap().get(0);
     let link = |signal| kill(Pid::from_raw(link), signal).unwrap();
     link(Signal::SIGSTOP);
-    // Publishers wait for the standby, or for one that does and holds their stripe. (Behind a pooler
-    // some may wait for a session.)
+    // Publishers wait for the standby, or for one that does and holds their stripe. (Behind a
+    // pooler some may wait for a session.)
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event IN ('SyncRep', 'advisory')";
     eventually("most publishers wait", async || {
         let waiting: i64 = primary.query_one(waiting, &[]).await.unwrap().get(0);
