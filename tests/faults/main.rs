@@ -43,7 +43,7 @@ async fn nothing_is_lost_or_out_of_order_whatever_fails() {
     run::run(Schedule::short(seed())).await;
 }
 
-/// `cargo test --test faults -- --ignored`, for as many minutes as `FAULTS_MINUTES` says.
+/// The long run: `cargo test --test faults -- --ignored`. It takes `FAULTS_MINUTES` minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes FAULTS_MINUTES, 10 by default"]
 async fn nothing_is_lost_or_out_of_order_for_a_long_time() {
