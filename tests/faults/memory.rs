@@ -144,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// An hour of a worker that has 30 MiB and grows as `grow` says.
+    /// An hour of a worker that has 30 MiB. `change` changes each sample.
     fn hour(change: impl Fn(u64, &mut Sample)) -> Vec<Sample> {
         minutes(60, change)
     }

@@ -125,15 +125,15 @@ impl Model {
     /// What is promised, once receivers are well and nothing is owed:
     ///
     /// - In each partition, a webhook gets exactly the committed messages that were published while
-    /// it existed, in order. Message n+1 is first sent when message n was accepted or has become a
-    /// dead letter. There is one request at a time.
+    ///   it existed, in order. Message n+1 is first sent when message n was accepted or has become
+    ///   a dead letter. There is one request at a time.
     /// - With endless patience no message becomes a dead letter. With one attempt, a message is a
-    /// dead letter exactly if the last request for it was refused. A poisoned message always is
-    /// one.
+    ///   dead letter exactly if the last request for it was refused. A poisoned message always is
+    ///   one.
     /// - What was rolled back, or published after a webhook's deletion, is never sent to it.
-    /// Nothing that begins later than [`DELETION_SEEN`] after the deletion is sent to it.
+    ///   Nothing that begins later than [`DELETION_SEEN`] after the deletion is sent to it.
     /// - What was accepted is sent again only if a worker was lost, and only if it was not settled
-    /// by then.
+    ///   by then.
     pub(super) fn check(&self, outcome: &Outcome) -> Result<(), String> {
         let mut lanes: BTreeMap<(&str, &str), Vec<&Received>> = BTreeMap::new();
         for request in &outcome.received {
