@@ -8,7 +8,7 @@ async fn migrate(database: &TestDatabase) -> Ended {
     Process::run(&["migrate"], &database.environment()).await
 }
 
-/// The error is one line that begins with the program's name and holds every needle.
+/// The error is one line. It begins with the program's name and holds every needle.
 fn assert_one_line(ended: &Ended, code: i32, needles: &[&str]) {
     assert_eq!(ended.code(), code, "{}", ended.output);
     assert_eq!(ended.output.lines().count(), 1, "{}", ended.output);
@@ -36,7 +36,7 @@ async fn wrong_usage_is_exit_code_2(#[case] arguments: &[&str], #[case] environm
     assert_eq!(Process::run(arguments, environment).await.code(), 2);
 }
 
-/// A database that nobody may try to reach: the settings are refused before.
+/// A database that nobody may try to reach: the settings must be refused before that.
 const NOWHERE: (&str, &str) = ("DATABASE_URL", "postgresql://127.0.0.1:1/x");
 
 #[rstest]
@@ -65,8 +65,7 @@ async fn wrong_settings_are_one_line_and_exit_code_2(
     assert!(!ended.output.contains("hunter2"), "{}", ended.output);
 }
 
-/// Whatever finds the problem: the file, the environment, flags, the database's part, the log, the
-/// API.
+/// Problems of the file, the environment, flags, the database's settings, the log and the API.
 #[rstest]
 #[case("serve")]
 #[case("api")]
@@ -115,7 +114,7 @@ async fn every_wrong_setting_is_told_at_once_and_nothing_is_migrated(#[case] com
     assert_eq!(made, 0);
 }
 
-/// The name is that of the working directory's file, as every tool reads it.
+/// The file is read in the working directory.
 #[tokio::test]
 async fn dot_env_is_read_in_the_working_directory() {
     let database = TestDatabase::empty().await;

@@ -2,7 +2,7 @@
 
 use pgtopic_testkit::{Process, Received, TestCluster, TestDatabase, TestReceiver, reach};
 
-/// Any free port; data that goes away; nothing of another PostgreSQL.
+/// Any free port, data that is removed, and nothing of another PostgreSQL.
 const DEV: [&str; 4] = ["dev", "--temporary", "--bind", "127.0.0.1:0"];
 
 #[tokio::test]
@@ -36,7 +36,7 @@ fn assert_adds_up(output: &str) {
     }
 }
 
-/// Also where it is stopped in the middle: some messages are owed then, and one may be on its way.
+/// The demo is stopped in the middle. Some messages are owed then, and one may be on its way.
 #[tokio::test]
 async fn the_demos_last_line_adds_up_wherever_it_is_stopped() {
     let mut dev = Process::start(&[&DEV[..], &["--demo"]].concat(), &[]);
@@ -80,12 +80,12 @@ async fn serve_listens_on_a_name() {
     serve.stop().await;
 }
 
-/// Until the first release the schema is edited in place: what an older build has kept fits no
-/// more.
+/// Until the first release the schema is edited in place. So kept data of an older build no longer
+/// fits.
 #[tokio::test]
 async fn dev_makes_its_data_anew_where_another_version_has_made_it() {
     let parent = tempfile::tempdir().unwrap();
-    // The account that runs the server must get there.
+    // The account that runs the server must be able to reach it.
     std::fs::set_permissions(parent.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let home = parent.path().join("dev");
     let arguments = ["dev", "--bind", "127.0.0.1:0", "--data-dir", home.to_str().unwrap()];
@@ -171,8 +171,8 @@ async fn serve_survives_a_crash_of_the_database() {
     let second = publish(&cluster).await;
     let arrived = |all: &[Received]| all.iter().any(|one| one.position() == second);
     let received = receiver.wait_until("the second message", arrived).await;
-    // The first may come twice: its settle may have been lost in the crash. The order is never
-    // turned round.
+    // The first message may come twice: its settle may have been lost in the crash. The order is
+    // kept.
     assert!(received.is_sorted_by_key(Received::position));
     serve.stop().await;
 }
