@@ -34,8 +34,13 @@ impl Settings {
 
     /// Checks where the database is. It does not connect.
     pub(super) fn with_database(mut self) -> Self {
-        let errors = store::check_settings(&self.config.database);
-        self.problems.extend(errors.iter().map(ToString::to_string));
+        for error in store::check_settings(&self.config.database) {
+            let problem = error.to_string();
+            // The cause may be one for several settings.
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
+        }
         self
     }
 

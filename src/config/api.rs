@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    str::FromStr,
 };
 
 use secrecy::SecretString;
@@ -42,10 +43,10 @@ impl BindAddress {
     }
 }
 
-impl TryFrom<String> for BindAddress {
-    type Error = String;
+impl FromStr for BindAddress {
+    type Err = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("must be address:port, such as 127.0.0.1:8000, not {text}");
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let port = port.parse().map_err(|_| wrong())?;
@@ -55,6 +56,14 @@ impl TryFrom<String> for BindAddress {
             None => return Err(wrong()),
         };
         Ok(Self { host, port })
+    }
+}
+
+impl TryFrom<String> for BindAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 
@@ -91,7 +100,7 @@ mod tests {
     #[case("localhost:8001")]
     #[case("my-host.example.com:1")]
     fn an_address_or_a_name_with_a_port(#[case] text: &str) {
-        assert_eq!(BindAddress::try_from(text.to_owned()).unwrap().to_string(), text);
+        assert_eq!(text.parse::<BindAddress>().unwrap().to_string(), text);
     }
 
     #[rstest]
@@ -108,15 +117,15 @@ mod tests {
     #[case("http://localhost:8000")]
     #[case("local host:8000")]
     fn anything_else_is_refused_with_an_example(#[case] text: &str) {
-        let error = BindAddress::try_from(text.to_owned()).unwrap_err();
+        let error = text.parse::<BindAddress>().unwrap_err();
         assert!(error.contains("127.0.0.1:8000") && error.ends_with(&format!("not {text}")), "{error}");
     }
 
     #[tokio::test]
     async fn a_name_is_resolved_and_keeps_its_port() {
-        let address = BindAddress::try_from("localhost:8001".to_owned()).unwrap().resolve().await.unwrap();
+        let address = "localhost:8001".parse::<BindAddress>().unwrap().resolve().await.unwrap();
         assert!(address.ip().is_loopback() && address.port() == 8001, "{address}");
-        let address = BindAddress::try_from("[::1]:8001".to_owned()).unwrap().resolve().await.unwrap();
+        let address = "[::1]:8001".parse::<BindAddress>().unwrap().resolve().await.unwrap();
         assert_eq!(address.to_string(), "[::1]:8001");
     }
 }

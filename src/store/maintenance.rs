@@ -3,7 +3,7 @@
 use super::{Store, error::StoreError, statement::sql};
 
 /// How many rows one statement deletes at most, so that none takes long.
-pub const PORTION: i64 = 10_000;
+const PORTION: i64 = 10_000;
 
 /// What was found among some messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Store {
         Ok(self.query_one(statement, &[&days(kept_days)]).await?.try_get(0)?)
     }
 
-    /// Looks at the messages after an id, at most [`PORTION`] of them. Deletes those that are past
+    /// Looks at the messages after an id, at most 10,000 of them. Deletes those that are past
     /// their retention and those whose topic is gone, if they are not owed and no dead letters.
     /// `default_days` is the retention of topics that do not say; 0 keeps their messages for ever.
     pub async fn delete_old_messages(
@@ -57,7 +57,7 @@ impl Store {
         })
     }
 
-    /// Deletes dead letters that are older than some days, at most [`PORTION`]. Returns how many.
+    /// Deletes dead letters that are older than some days, at most 10,000. Returns how many.
     pub async fn delete_old_dead_letters(&self, kept_days: u32) -> Result<u64, StoreError> {
         let statement = sql!("maintenance/delete_old_dead_letters");
         self.execute(statement, &[&f64::from(kept_days), &PORTION]).await

@@ -81,21 +81,18 @@ pub fn check_settings(settings: impl Into<StoreSettings>) -> Vec<StoreError> {
         Schema::new("pgtopic")
     });
     let Ok(schema) = schema.map(Arc::new) else { return errors };
-    let any = || Some(SecretString::from("postgresql://localhost"));
     // One by one: the first error of several would hide the others.
-    let only = |url, ca_file| {
-        let settings = StoreSettings { url, listen_url: None, ca_file, ..settings.clone() };
-        Connector::new(&settings, Arc::clone(&schema)).err()
+    let mut check = |url, listen_url, ca_file| {
+        let settings = StoreSettings { url, listen_url, ca_file, ..settings.clone() };
+        errors.extend(Connector::new(&settings, Arc::clone(&schema)).err());
     };
-    errors.extend(only(settings.url.clone(), None));
-    if let Some(url) = &settings.listen_url {
-        errors.extend(only(Some(url.clone()), None).map(|error| match error {
-            StoreError::InvalidUrl(reason) => StoreError::InvalidListenUrl(reason),
-            other => other,
-        }));
+    let any = || Some(SecretString::from("postgresql://localhost"));
+    check(settings.url.clone(), None, None);
+    if settings.listen_url.is_some() {
+        check(any(), settings.listen_url.clone(), None);
     }
     if settings.ca_file.is_some() {
-        errors.extend(only(any(), settings.ca_file.clone()));
+        check(any(), None, settings.ca_file.clone());
     }
     errors
 }
