@@ -2,7 +2,6 @@
 
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::TelemetryError;
 use crate::config::LogConfig;
 
 /// Libraries whose lines at `info` do not help an operator. `log.level` may name them to show more.
@@ -10,6 +9,19 @@ const QUIET: &str = "refinery_core=warn,tokio_postgres=warn";
 
 /// The words for levels.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Why no log can be written.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `log.level`, or `RUST_LOG` in its place, is not a filter.
+    #[error("{source_name}: {reason}")]
+    Filter {
+        /// `log.level` or `RUST_LOG`.
+        source_name: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
 
 pub(super) fn filter(config: &LogConfig, rust_log: Option<&str>) -> Result<EnvFilter, TelemetryError> {
     let (source_name, text) = match rust_log.filter(|text| !text.is_empty()) {

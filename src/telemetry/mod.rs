@@ -25,6 +25,7 @@ use std::{
 use self::filter::filter;
 pub(crate) use self::{log_throttle::LogThrottle, sink::Sink};
 pub use self::{
+    filter::TelemetryError,
     output::{flush_output, print_line, show_line},
     sink::{QUEUE_BYTES, QUEUE_LINES},
 };
@@ -43,19 +44,6 @@ static STDERR: OnceLock<Option<Sink>> = OnceLock::new();
 thread_local! {
     /// Where a thread collects a line instead of handing it over.
     static COLLECTED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
-}
-
-/// Why no log can be written.
-#[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    /// `log.level`, or `RUST_LOG` in its place, is not a filter.
-    #[error("{source_name}: {reason}")]
-    Filter {
-        /// `log.level` or `RUST_LOG`.
-        source_name: &'static str,
-        /// What the parser says.
-        reason: String,
-    },
 }
 
 /// Checks that [`start`] will accept these.

@@ -26,7 +26,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("worker", &["store", "delivery", "domain", "config", "telemetry"]),
     ("api", &["broker", "store", "domain", "config", "telemetry"]),
     ("embedded", &[]),
-    ("demo", &["store", "config", "telemetry"]),
+    ("demo", &["store", "domain", "config", "telemetry"]),
     (
         "cli",
         &[
