@@ -1,6 +1,6 @@
-//! What a request costs before it reaches a socket, and the rules beside it: `cargo bench`.
+//! What a request costs before it reaches a socket, and what the rules cost: `cargo bench`.
 //!
-//! Everything with a database or a receiver is measured by `pgtopic-bench`.
+//! `pgtopic-bench` measures everything with a database or a receiver.
 
 use std::{hint::black_box, net::IpAddr, sync::Arc, time::Duration};
 

@@ -45,14 +45,14 @@ CREATE TABLE pgtopic.topics (
     webhook_ids       bigint[]    DEFAULT '{}',
     CONSTRAINT topics_name_check CHECK (name ~ '^[A-Za-z0-9._-]{1,255}$' AND name !~ '^[0-9]+$'),
     CONSTRAINT topics_ordering_check CHECK (ordering IN ('partition', 'none')),
-    CONSTRAINT topics_retention_check CHECK (retention BETWEEN interval '1 second' AND interval '878400 hours'),
+    CONSTRAINT topics_retention_check CHECK (retention BETWEEN interval '0 seconds' AND interval '878400 hours'),
     CONSTRAINT topics_max_payload_bytes_check CHECK (max_payload_bytes > 0)
 );
 CREATE INDEX topics_changed_at ON pgtopic.topics (changed_at);
 COMMENT ON TABLE pgtopic.topics IS 'Named streams of messages.';
 COMMENT ON COLUMN pgtopic.topics.name IS '1 to 255 of [A-Za-z0-9._-], not all digits, so that an id and a name never look alike.';
 COMMENT ON COLUMN pgtopic.topics.ordering IS 'partition: messages with the same partition key stay in commit order; none: messages have no order. Never changes.';
-COMMENT ON COLUMN pgtopic.topics.retention IS 'How long messages are kept, counted from created_at, if they are neither owed nor dead letters; null: for ever.';
+COMMENT ON COLUMN pgtopic.topics.retention IS 'How long messages are kept, counted from created_at, if they are neither owed nor dead letters; 0: for ever; null: as the setting retention.messages_days of the workers says.';
 COMMENT ON COLUMN pgtopic.topics.paused IS 'A paused topic refuses messages.';
 COMMENT ON COLUMN pgtopic.topics.max_payload_bytes IS 'The largest payload of one message, in bytes.';
 COMMENT ON COLUMN pgtopic.topics.changed_at IS 'When the row was last written, also because webhooks were added or deleted. Workers that are not notified look here.';
@@ -130,7 +130,7 @@ CREATE TABLE pgtopic.messages (
     CONSTRAINT messages_lane_check CHECK (lane = hashtextextended(partition_key, topic_id) OR lane = id)
 );
 CREATE UNIQUE INDEX messages_idempotency_key ON pgtopic.messages (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
--- This index costs publishers nearly nothing, and retention finds old messages with it.
+-- This index costs publishers nearly nothing. Messages of some time are found with it.
 CREATE INDEX messages_created_at ON pgtopic.messages USING brin (created_at) WITH (autosummarize = on);
 COMMENT ON TABLE pgtopic.messages IS 'Published events. INSERT here to publish; the id is given by a trigger.';
 COMMENT ON COLUMN pgtopic.messages.topic_id IS 'No foreign key: the trigger has looked the topic up, and a second look costs publishers 15 %.';
@@ -238,7 +238,7 @@ CREATE TABLE pgtopic.dead_letters (
 );
 CREATE INDEX dead_letters_message ON pgtopic.dead_letters (message_id);
 CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters (webhook_id, id);
-COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed.';
+COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed, or until retention.dead_letters_days have passed.';
 COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic and key are copies: a dead letter can be listed by them without its message.';
 COMMENT ON COLUMN pgtopic.dead_letters.error_class IS 'How the last attempt failed; null if there was none.';
 

@@ -1,5 +1,5 @@
-//! The entry point: parses the command line and runs the command. If the command fails, one line on
-//! standard error says why.
+//! The entry point: parses the command line and runs the command. If the command fails, a line on
+//! standard error says why. Each wrong setting has a line of its own.
 
 use std::{
     io::{IsTerminal, stderr},
@@ -25,7 +25,9 @@ fn main() -> ExitCode {
     match pgtopic::cli::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            telemetry::say(&format!("pgtopic: {error}"));
+            for line in error.to_string().lines() {
+                telemetry::say(&format!("pgtopic: {line}"));
+            }
             error.exit_code()
         }
     }

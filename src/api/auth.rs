@@ -3,7 +3,7 @@
 //! Only digests of tokens are kept. So a comparison takes the same time for all tokens, and tells
 //! nothing about a token or its length.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -34,7 +34,7 @@ pub enum ApiConfigError {
     #[error(
         "api.bind {0} can be reached from other machines: give api.tokens, or bind to 127.0.0.1 or [::1]"
     )]
-    OpenToAll(std::net::SocketAddr),
+    OpenToAll(SocketAddr),
 }
 
 /// What the bearer of a token may do.
@@ -105,15 +105,24 @@ fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// Checks that the API does not listen beyond loopback without a token.
+/// Checks that the API does not listen beyond loopback without a token. `address` is what
+/// `api.bind` stands for.
 ///
 /// # Errors
 /// [`ApiConfigError::OpenToAll`] if it would.
-pub fn check_bind(config: &ApiConfig) -> Result<(), ApiConfigError> {
-    if config.tokens.is_empty() && !config.bind.ip().to_canonical().is_loopback() {
-        return Err(ApiConfigError::OpenToAll(config.bind));
+pub fn check_bind(config: &ApiConfig, address: SocketAddr) -> Result<(), ApiConfigError> {
+    if config.tokens.is_empty() && !address.ip().to_canonical().is_loopback() {
+        return Err(ApiConfigError::OpenToAll(address));
     }
     Ok(())
+}
+
+/// Checks the tokens of the settings, before anything is started.
+///
+/// # Errors
+/// [`ApiConfigError::Token`] for the first wrong one.
+pub fn check_tokens(config: &ApiConfig) -> Result<(), ApiConfigError> {
+    Tokens::new(&config.tokens).map(drop)
 }
 
 /// Lets a request through if its token's role may make it.
@@ -204,15 +213,16 @@ mod tests {
 
     #[test]
     fn only_loopback_is_open() {
-        let config = |bind: &str, tokens: &[&str]| ApiConfig {
-            bind: bind.parse().unwrap(),
-            tokens: tokens.iter().map(|token| SecretString::from(*token)).collect(),
-            max_body_bytes: 1,
+        let check = |address: &str, tokens: &[&str]| {
+            let tokens = tokens.iter().map(|token| SecretString::from(*token)).collect();
+            let address: SocketAddr = address.parse().unwrap();
+            check_bind(&ApiConfig { bind: address.into(), tokens, max_body_bytes: 1 }, address)
         };
-        assert!(check_bind(&config("127.0.0.1:8000", &[])).is_ok());
-        assert!(check_bind(&config("[::1]:8000", &[])).is_ok());
-        assert!(check_bind(&config("0.0.0.0:8000", &[])).is_err());
-        assert!(check_bind(&config("[::]:8000", &[])).is_err());
-        assert!(check_bind(&config("0.0.0.0:8000", &["read:r"])).is_ok());
+        assert!(check("127.0.0.1:8000", &[]).is_ok());
+        assert!(check("[::1]:8000", &[]).is_ok());
+        assert!(check("[::ffff:127.0.0.1]:8000", &[]).is_ok());
+        assert!(check("0.0.0.0:8000", &[]).is_err());
+        assert!(check("[::]:8000", &[]).is_err());
+        assert!(check("0.0.0.0:8000", &["read:r"]).is_ok());
     }
 }

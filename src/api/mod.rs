@@ -7,7 +7,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `health` | the routes of one area each |
+//! | `topics`, `messages`, `webhooks`, … | the routes of one area each |
 //! | `auth` | tokens, roles, and which role a request needs |
 //! | `error` | every error, and the problem that it becomes |
 //! | `extract` | bodies, query strings and paths |
@@ -44,7 +44,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 pub use self::{
-    auth::{ApiConfigError, check_bind},
+    auth::{ApiConfigError, check_bind, check_tokens},
     server::run,
     state::ApiState,
 };

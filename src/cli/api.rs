@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CliError,
-    flags::{ApiFlags, CommonFlags, DatabaseFlags, NetworkFlags, SchemaFlags, start_logging},
+    flags::{ApiFlags, CommonFlags, DatabaseFlags, NetworkFlags, SchemaFlags},
     service::{Service, listen},
 };
 
@@ -26,9 +26,10 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) async fn run(self, common: &CommonFlags, shutdown: CancellationToken) -> Result<(), CliError> {
-        let config = common.load(&[&self.database, &self.schema, &self.listening, &self.network])?;
-        start_logging(&config)?;
-        let listener = listen(&config).await?;
+        let settings = common.read(&[&self.database, &self.schema, &self.listening, &self.network]);
+        let (accepted, address) = settings.with_database().accept_listening().await?;
+        let config = accepted.start_logging()?;
+        let listener = listen(address).await?;
         let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };
         service.add_api(listener);
         service.run().await

@@ -2,7 +2,7 @@
 
 #![expect(clippy::doc_markdown, reason = "the words of a flag are shown as they stand")]
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 use tokio::net::TcpListener;
@@ -10,8 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CliError,
-    flags::{ApiFlags, CommonFlags, NetworkFlags, WorkerFlags, environment, start_logging},
-    server,
+    flags::{ApiFlags, CommonFlags, NetworkFlags, WorkerFlags},
     service::Service,
 };
 use crate::{
@@ -40,8 +39,7 @@ pub(super) struct Dev {
     /// With --demo: stop after this many messages have arrived at both webhooks
     #[arg(long, value_name = "NUMBER", requires = "demo", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
-    /// Keep the data in this directory [default: $XDG_DATA_HOME/pgtopic/dev]
-    #[arg(long, value_name = "DIRECTORY", conflicts_with = "temporary")]
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "temporary", help = data_dir_help())]
     data_dir: Option<PathBuf>,
     /// Use new data, and remove it at the end
     #[arg(long)]
@@ -59,17 +57,17 @@ pub(super) struct Dev {
 
 impl Dev {
     pub(super) async fn run(self, common: &CommonFlags, shutdown: CancellationToken) -> Result<(), CliError> {
-        let mut config = common.load(&[&self.listening, &self.capacity, &self.network])?;
-        if self.demo && config.log.level == Config::default().log.level {
+        let settings = common.read(&[&self.listening, &self.capacity, &self.network]);
+        let (mut accepted, wanted) = settings.accept_listening().await?;
+        if self.demo && accepted.config.log.level == Config::default().log.level {
             // The demo prints what happens. The log would repeat it.
-            "warn".clone_into(&mut config.log.level);
+            "warn".clone_into(&mut accepted.config.log.level);
         }
-        start_logging(&config)?;
+        let mut config = accepted.start_logging()?;
         for network in ["127.0.0.0/8", "::1/128"] {
             config.delivery.allow_networks.push(network.parse().expect("both are networks"));
         }
-        server::check_api(&config)?;
-        let (listener, address) = bind_near(config.api.bind).await?;
+        let (listener, address) = bind_near(wanted).await?;
 
         let started = shutdown.run_until_cancelled(EmbeddedPostgres::start(self.settings()?)).await;
         let Some(postgres) = started else { return Ok(()) };
@@ -79,11 +77,10 @@ impl Dev {
         let fitting = shutdown.run_until_cancelled(renew_if_outdated(&mut postgres, &config.database)).await;
         let Some(fitting) = fitting else { return Ok(()) };
         fitting?;
-        let wanted = config.api.bind;
-        config.api.bind = address;
+        config.api.bind = address.into();
         let outcome = match Service::start(config, shutdown.clone()).await {
             Ok(Some(service)) => {
-                self.announce(&postgres, &service.config, wanted);
+                self.announce(&postgres, &service.config, (wanted, address));
                 self.serve(service, listener, shutdown).await
             }
             Ok(None) => Ok(()),
@@ -99,12 +96,13 @@ impl Dev {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<(), CliError> {
-        service.add_api(listener);
         service.add_worker();
         if self.demo {
-            let demo = Demo::new(&service.config, service.store.clone(), self.messages);
+            let api = listener.local_addr().map_err(|error| CliError::Failed(error.to_string()))?;
+            let demo = Demo::new(&service.config.api, api, service.store.clone(), self.messages);
             service.tasks.spawn("demo", demo.run(shutdown));
         }
+        service.add_api(listener);
         service.run().await
     }
 
@@ -114,7 +112,7 @@ impl Dev {
         } else {
             match &self.data_dir {
                 Some(directory) => Some(directory.clone()),
-                None => Some(default_data_dir(&environment(), nix::unistd::Uid::effective().is_root())?),
+                None => Some(default_data_dir()?),
             }
         };
         Ok(Settings {
@@ -126,8 +124,7 @@ impl Dev {
         })
     }
 
-    fn announce(&self, postgres: &EmbeddedPostgres, config: &Config, wanted: SocketAddr) {
-        let api = config.api.bind;
+    fn announce(&self, postgres: &EmbeddedPostgres, config: &Config, (wanted, api): (SocketAddr, SocketAddr)) {
         let taken = if wanted.port() != 0 && wanted != api {
             format!("   (port {} was taken)", wanted.port())
         } else {
@@ -138,7 +135,8 @@ impl Dev {
             "\n  pgtopic {version}, for development\n\n  \
              API        http://{api}{taken}\n  \
              API docs   http://{api}/docs\n  \
-             Database   psql {database}   (schema {schema})\n  \
+             Database   schema {schema}, as superuser:\n\n    \
+               psql '{database}'\n\n  \
              Data       {data}   ({kept})\n\n  \
              Ctrl-C stops everything.\n",
             version = env!("CARGO_PKG_VERSION"),
@@ -195,11 +193,14 @@ async fn bind_near(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), CliE
 
 /// The directory where data is kept between runs. For root it is not in root's home: the account
 /// that runs the server cannot reach that.
-fn default_data_dir(environment: &[(String, String)], root: bool) -> Result<PathBuf, CliError> {
-    let variable = |wanted: &str| {
-        let found = environment.iter().find(|(name, value)| name == wanted && !value.is_empty());
-        found.map(|(_, value)| PathBuf::from(value))
-    };
+fn default_data_dir() -> Result<PathBuf, CliError> {
+    let root = nix::unistd::Uid::effective().is_root();
+    data_dir_of(|name| std::env::var_os(name), root)
+}
+
+fn data_dir_of(variable: impl Fn(&str) -> Option<OsString>, root: bool) -> Result<PathBuf, CliError> {
+    // The XDG specification: an empty or a relative path counts as not set.
+    let variable = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(data_home) = variable("XDG_DATA_HOME") {
         return Ok(data_home.join("pgtopic/dev"));
     }
@@ -211,19 +212,30 @@ fn default_data_dir(environment: &[(String, String)], root: bool) -> Result<Path
     Ok(home.join(".local/share/pgtopic/dev"))
 }
 
+/// The help of `--data-dir`. It names the directory that is used here and now.
+fn data_dir_help() -> String {
+    let default = default_data_dir().map_or_else(|_| "none, since HOME is not set".to_owned(), |path| path.display().to_string());
+    format!("Keep the data in this directory [default: {default}]")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn data_goes_where_the_system_keeps_it() {
-        let home = [("HOME".to_owned(), "/home/a".to_owned())];
-        let xdg = [home[0].clone(), ("XDG_DATA_HOME".to_owned(), "/data".to_owned())];
-        let of = |environment: &[_], root| default_data_dir(environment, root).unwrap().display().to_string();
-        assert_eq!(of(&home, false), "/home/a/.local/share/pgtopic/dev");
-        assert_eq!(of(&home, true), "/var/lib/pgtopic/dev");
-        assert_eq!(of(&xdg, false), "/data/pgtopic/dev");
-        assert!(default_data_dir(&[], false).is_err());
+        let home = [("HOME", "/home/a")];
+        let xdg = [home[0], ("XDG_DATA_HOME", "/data")];
+        let of = |variables: &[(&str, &str)], root| {
+            let find = |wanted: &str| variables.iter().find(|(name, _)| *name == wanted);
+            data_dir_of(|name| find(name).map(|(_, value)| value.into()), root)
+        };
+        let shown = |variables: &[_], root| of(variables, root).unwrap().display().to_string();
+        assert_eq!(shown(&home, false), "/home/a/.local/share/pgtopic/dev");
+        assert_eq!(shown(&home, true), "/var/lib/pgtopic/dev");
+        assert_eq!(shown(&xdg, false), "/data/pgtopic/dev");
+        assert_eq!(shown(&[home[0], ("XDG_DATA_HOME", "relative")], false), shown(&home, false));
+        assert!(of(&[], false).is_err());
     }
 
     #[tokio::test]

@@ -6,11 +6,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::CliError;
-use crate::{
-    config::{Config, Flag, Sources},
-    telemetry,
-};
+use super::settings::Settings;
+use crate::config::Flag;
 
 /// Flags of every command.
 #[derive(Args)]
@@ -45,7 +42,7 @@ pub(super) struct SchemaFlags {
 /// Where the API listens.
 #[derive(Args)]
 pub(super) struct ApiFlags {
-    /// Address and port to listen on [setting: api.bind]
+    /// Address or name, and port, to listen on [setting: api.bind]
     #[arg(long, value_name = "ADDRESS:PORT")]
     bind: Option<String>,
 }
@@ -118,25 +115,11 @@ impl Flags for NetworkFlags {
 }
 
 impl CommonFlags {
-    /// Loads all settings. Flags win over the environment, the environment over the file, the file
+    /// Reads all settings. Flags win over the environment, the environment over the file, the file
     /// over the defaults.
-    pub(super) fn load(&self, groups: &[&dyn Flags]) -> Result<Config, CliError> {
+    pub(super) fn read(&self, groups: &[&dyn Flags]) -> Settings {
         let mut flags = self.flags();
         flags.extend(groups.iter().flat_map(|group| group.flags()));
-        let sources = Sources { file: self.config.clone(), environment: environment(), flags };
-        Ok(Config::load(&sources)?)
+        Settings::read(self.config.clone(), flags)
     }
-}
-
-/// Starts logging as the settings say.
-pub(super) fn start_logging(config: &Config) -> Result<(), CliError> {
-    let rust_log = std::env::var("RUST_LOG").ok();
-    Ok(telemetry::start(&config.log, rust_log.as_deref())?)
-}
-
-/// The environment as text. A variable that is not Unicode cannot be a setting and is left out.
-pub(super) fn environment() -> Vec<(String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
 }

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CliError,
-    flags::{CommonFlags, DatabaseFlags, start_logging},
+    flags::{CommonFlags, DatabaseFlags},
 };
 use crate::{
     store::{MigrateOutcome, SchemaStatus, Store},
@@ -48,8 +48,7 @@ impl Migrate {
             Some(MigrateCommand::Status(status)) => &status.database,
             None => &self.database,
         };
-        let config = common.load(&[database])?;
-        start_logging(&config)?;
+        let config = common.read(&[database]).with_database().accept()?.start_logging()?;
         let store = Store::new(&config.database)?;
         let interrupted = "interrupted; a migration that had not ended was rolled back";
         shutdown

@@ -1,5 +1,5 @@
-//! The command line. There is one file for each command. `flags`, `service`, `server`, `tasks` and
-//! `error` hold what several commands share.
+//! The command line. There is one file for each command. `flags`, `settings`, `service`, `server`,
+//! `tasks` and `error` hold what several commands share.
 //!
 //! A command gets its settings and one cancellation token. The first SIGINT or SIGTERM cancels the
 //! token, and the command ends in good order. The second one ends the process at once.
@@ -13,6 +13,7 @@ mod openapi;
 mod serve;
 mod server;
 mod service;
+mod settings;
 mod tasks;
 mod worker;
 
@@ -27,7 +28,8 @@ use crate::telemetry;
 
 /// The text after the list of commands in `--help`.
 const AFTER_HELP: &str = "\
-Settings come from defaults, the file of --config, the environment and flags; a later source wins.
+Settings come from defaults, the file of --config, the file .env in the working directory, the
+environment and flags; a later source wins.
 In the environment, section.key is PGTOPIC_SECTION__KEY. DATABASE_URL, WORKER_CONCURRENCY,
 MAX_RETRIES and BACKOFF_FACTOR work too.
 

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CliError,
-    flags::{ApiFlags, CommonFlags, DatabaseFlags, NetworkFlags, SchemaFlags, WorkerFlags, start_logging},
+    flags::{ApiFlags, CommonFlags, DatabaseFlags, NetworkFlags, SchemaFlags, WorkerFlags},
     service::{Service, listen},
 };
 
@@ -29,10 +29,11 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self, common: &CommonFlags, shutdown: CancellationToken) -> Result<(), CliError> {
-        let config =
-            common.load(&[&self.database, &self.schema, &self.listening, &self.capacity, &self.network])?;
-        start_logging(&config)?;
-        let listener = listen(&config).await?;
+        let settings =
+            common.read(&[&self.database, &self.schema, &self.listening, &self.capacity, &self.network]);
+        let (accepted, address) = settings.with_database().accept_listening().await?;
+        let config = accepted.start_logging()?;
+        let listener = listen(address).await?;
         let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };
         service.add_api(listener);
         service.add_worker();

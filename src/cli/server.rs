@@ -12,11 +12,6 @@ use crate::{
     worker,
 };
 
-/// Checks the settings of the API that only the API can judge.
-pub(super) fn check_api(config: &Config) -> Result<(), CliError> {
-    api::check_bind(&config.api).map_err(|error| CliError::Usage(error.to_string()))
-}
-
 /// Serves the HTTP API.
 pub(super) async fn api(
     listener: TcpListener,
@@ -34,7 +29,7 @@ pub(super) async fn worker(config: Config, shutdown: CancellationToken) -> Resul
     // The worker has a pool of its own. So the API and the worker never wait for each other's
     // connections.
     let store = Store::new(&config.database)?;
-    worker::run(store, &config.worker, &config.delivery, shutdown)
+    worker::run(store, &config.worker, &config.delivery, &config.retention, shutdown)
         .await
         .map_err(|error| CliError::Failed(error.to_string()))
 }

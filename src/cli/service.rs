@@ -1,5 +1,7 @@
 //! A process that serves: what `serve`, `api`, `worker` and `dev` share.
 
+use std::net::SocketAddr;
+
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -47,10 +49,8 @@ impl Service {
     }
 }
 
-/// Checks the API's settings and listens on its address.
-pub(super) async fn listen(config: &Config) -> Result<TcpListener, CliError> {
-    server::check_api(config)?;
-    let address = config.api.bind;
+/// Listens on the API's address.
+pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, CliError> {
     TcpListener::bind(address)
         .await
         .map_err(|error| CliError::Failed(format!("cannot listen on {address} (api.bind): {error}")))

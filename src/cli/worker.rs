@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CliError,
-    flags::{CommonFlags, DatabaseFlags, NetworkFlags, SchemaFlags, WorkerFlags, start_logging},
+    flags::{CommonFlags, DatabaseFlags, NetworkFlags, SchemaFlags, WorkerFlags},
     service::Service,
 };
 
@@ -27,8 +27,8 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) async fn run(self, common: &CommonFlags, shutdown: CancellationToken) -> Result<(), CliError> {
-        let config = common.load(&[&self.database, &self.schema, &self.capacity, &self.network])?;
-        start_logging(&config)?;
+        let settings = common.read(&[&self.database, &self.schema, &self.capacity, &self.network]);
+        let config = settings.with_database().accept()?.start_logging()?;
         let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };
         service.add_worker();
         service.run().await

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::domain::policy::PolicyDefaults;
 
@@ -23,8 +23,19 @@ pub struct DeliveryConfig {
     pub timeout_seconds: u64,
     /// Networks (CIDR) that requests may go to although the address guard refuses them otherwise.
     /// Default none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "networks")]
     pub allow_networks: Vec<IpNet>,
+}
+
+/// Reads a list of networks. The error names every item that is none.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let items = Vec::<String>::deserialize(deserializer)?;
+    let wrong: Vec<_> = items.iter().map(String::as_str).filter(|item| item.parse::<IpNet>().is_err()).collect();
+    if !wrong.is_empty() {
+        let wrong = wrong.join(", ");
+        return Err(D::Error::custom(format!("must be networks such as 10.1.0.0/16, not {wrong}")));
+    }
+    Ok(items.iter().filter_map(|item| item.parse().ok()).collect())
 }
 
 impl DeliveryConfig {

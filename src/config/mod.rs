@@ -1,7 +1,7 @@
 //! Settings. Each section has a struct, in a file of its own.
 //!
 //! The sources are `config/pgtopic.toml`, which is compiled in, then the file of `--config`, the
-//! environment and flags. A later source wins over an earlier one.
+//! file `.env`, the environment and flags. A later source wins over an earlier one.
 //!
 //! `config/pgtopic.toml` names every key with its default and unit. An unknown key is an error.
 //! Secrets never appear in `Debug` output or in errors. [`Config::load`] combines all sources.
@@ -11,22 +11,33 @@ mod api;
 mod check;
 mod database;
 mod delivery;
+mod environment;
+mod known;
+mod layer;
 mod load;
 mod log;
+mod retention;
 mod wake;
 mod worker;
 
 use serde::{Deserialize, Deserializer};
 
 pub use self::{
-    api::ApiConfig,
+    api::{ApiConfig, BindAddress},
+    check::DAYS_MAX,
     database::{DatabaseConfig, Pooler},
     delivery::DeliveryConfig,
-    load::{ConfigError, Flag, Sources},
+    environment::Environment,
+    layer::Flag,
+    load::{ConfigError, Reading, Sources},
     log::{LogConfig, LogFormat},
+    retention::RetentionConfig,
     wake::{Notify, WakeConfig},
     worker::WorkerConfig,
 };
+
+/// The compiled-in file: all keys, with their defaults.
+const DEFAULTS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/config/pgtopic.toml"));
 
 /// All settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -42,6 +53,8 @@ pub struct Config {
     pub wake: WakeConfig,
     /// The defaults of a webhook's policy, and where requests may go.
     pub delivery: DeliveryConfig,
+    /// How long things are kept.
+    pub retention: RetentionConfig,
     /// The log.
     pub log: LogConfig,
 }

@@ -26,11 +26,11 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(config: &ApiConfig) -> Self {
+    pub(super) fn new(config: &ApiConfig, api: SocketAddr) -> Self {
         let admin = config.tokens.iter().find_map(|token| token.expose_secret().strip_prefix("admin:"));
         Self {
             http: HttpClient::builder(TokioExecutor::new()).build_http(),
-            api: config.bind,
+            api,
             token: admin.map(SecretString::from),
         }
     }

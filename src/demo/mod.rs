@@ -10,12 +10,13 @@ mod receiver;
 mod report;
 mod traffic;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 pub use self::error::DemoError;
 use self::{
@@ -24,7 +25,7 @@ use self::{
     report::Report,
     traffic::{TOPIC, Traffic},
 };
-use crate::{config::Config, store::Store, telemetry::show_line};
+use crate::{config::ApiConfig, domain::dead_letter::DeadLetterFilter, store::Store, telemetry::show_line};
 
 /// The time between two summaries.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(5);
@@ -37,10 +38,10 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// A demo that uses the API at `config.api.bind`. It ends after this many messages; `None`: it
-    /// never ends by itself.
-    pub fn new(config: &Config, store: Store, messages: Option<u64>) -> Self {
-        Self { client: Client::new(&config.api), store, messages }
+    /// A demo that uses the API at this address. It ends after this many messages; `None`: it never
+    /// ends by itself.
+    pub fn new(config: &ApiConfig, api: SocketAddr, store: Store, messages: Option<u64>) -> Self {
+        Self { client: Client::new(config, api), store, messages }
     }
 
     /// Runs until the token is cancelled. When all messages have arrived, it cancels the token
@@ -54,15 +55,15 @@ impl Demo {
         let Some(prepared) = shutdown.run_until_cancelled(self.prepare(&receiver)).await else {
             return Ok(());
         };
-        prepared?;
+        let webhooks = prepared?;
         show_line(&format!(
             "  Two webhooks of topic \"{TOPIC}\" point to a receiver at {}; the second one fails now and then.\n",
             receiver.address()
         ));
 
-        let traffic = Traffic::new(self.client, self.store, self.messages);
-        let published = traffic.published();
-        let mut report = Report::new(published);
+        let run = Uuid::now_v7().to_string();
+        let traffic = Traffic::new(self.client, self.store.clone(), run.clone(), self.messages);
+        let mut report = Report::new(run, traffic.published());
         let mut summary = tokio::time::interval(SUMMARY_INTERVAL);
         summary.tick().await;
         let mut publishing = tokio::spawn(traffic.run(shutdown.clone()));
@@ -76,22 +77,31 @@ impl Demo {
                         break;
                     }
                 }
-                _ = summary.tick() => report.print_summary(),
+                _ = summary.tick() => print_summary(&mut report, &self.store, webhooks).await?,
                 ended = &mut publishing, if !publishing_ended => {
                     ended.map_err(|error| DemoError(format!("publishing failed: {error}")))??;
                     publishing_ended = true;
                 }
             }
         }
-        report.print_summary();
         shutdown.cancel();
-        Ok(())
+        // Otherwise the last line would not add up: a message may be published at this moment, and
+        // requests may have arrived.
+        if !publishing_ended {
+            publishing.await.map_err(|error| DemoError(format!("publishing failed: {error}")))??;
+        }
+        while let Ok(arrival) = arrived.try_recv() {
+            report.note(&arrival)?;
+        }
+        print_summary(&mut report, &self.store, webhooks).await
     }
 
-    async fn prepare(&self, receiver: &Receiver) -> Result<(), DemoError> {
+    /// Makes the topic and the webhooks. Returns the ids of the webhooks.
+    async fn prepare(&self, receiver: &Receiver) -> Result<[i64; 2], DemoError> {
         self.client.request(Method::POST, "/topics", Some(&json!({ "name": TOPIC })), &[201, 409]).await?;
         self.remove_earlier_webhooks().await?;
-        for number in [1, 2] {
+        let mut ids = [0; 2];
+        for (number, id) in (1..).zip(&mut ids) {
             let webhook = json!({
                 "topic": TOPIC,
                 "url": format!("http://{}{PATH}{number}", receiver.address()),
@@ -99,9 +109,10 @@ impl Demo {
                 "max_backoff_seconds": 1,
                 "max_retries": 20,
             });
-            self.client.request(Method::POST, "/webhooks", Some(&webhook), &[201]).await?;
+            let made = self.client.request(Method::POST, "/webhooks", Some(&webhook), &[201]).await?;
+            *id = made["id"].as_i64().ok_or_else(|| DemoError("a webhook has no id".to_owned()))?;
         }
-        Ok(())
+        Ok(ids)
     }
 
     /// Deletes the webhooks of earlier runs: their receiver and its port do not exist any more.
@@ -124,4 +135,14 @@ impl Demo {
             };
         }
     }
+}
+
+/// Prints how many messages were published, and what became of them at each webhook.
+async fn print_summary(report: &mut Report, store: &Store, webhooks: [i64; 2]) -> Result<(), DemoError> {
+    for (number, id) in (1..).zip(webhooks) {
+        let filter = DeadLetterFilter { topic: None, webhook_id: Some(id) };
+        report.note_dead_letters(number, store.count_dead_letters(&filter).await?.unsigned_abs());
+    }
+    show_line(&report.summary());
+    Ok(())
 }

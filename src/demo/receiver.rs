@@ -34,6 +34,8 @@ pub(super) struct Arrival {
     pub(super) position: i64,
     pub(super) attempt: u32,
     pub(super) event: String,
+    /// Which run of the demo published it. `None` if somebody else did.
+    pub(super) run: Option<String>,
     pub(super) accepted: bool,
 }
 
@@ -91,6 +93,7 @@ async fn receive(
         position: text("webhook-position").parse().unwrap_or_default(),
         attempt: text("webhook-attempt").parse().unwrap_or(1),
         event: payload["event"].as_str().unwrap_or("?").to_owned(),
+        run: payload["run"].as_str().map(str::to_owned),
         accepted: !refused,
     };
     // This fails only if the demo has ended.

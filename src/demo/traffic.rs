@@ -27,16 +27,19 @@ const EVENTS: [&str; 3] = ["order.created", "order.paid", "order.shipped"];
 pub(super) struct Traffic {
     client: Client,
     store: Store,
+    run: String,
     messages: Option<u64>,
     published: Arc<AtomicU64>,
 }
 
 impl Traffic {
-    pub(super) fn new(client: Client, store: Store, messages: Option<u64>) -> Self {
-        Self { client, store, messages, published: Arc::default() }
+    /// `run` marks the messages of this run.
+    pub(super) fn new(client: Client, store: Store, run: String, messages: Option<u64>) -> Self {
+        Self { client, store, run, messages, published: Arc::default() }
     }
 
-    /// The number of messages that were published so far. It keeps rising.
+    /// The number of messages that were published so far. A message counts from the moment at which
+    /// its publication begins: it may arrive before its publisher is told.
     pub(super) fn published(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.published)
     }
@@ -45,15 +48,15 @@ impl Traffic {
     pub(super) async fn run(self, shutdown: CancellationToken) -> Result<(), DemoError> {
         let mut pace = tokio::time::interval(PACE);
         for number in 0..self.messages.unwrap_or(u64::MAX) {
-            let published = async {
-                pace.tick().await;
-                self.publish(number).await
-            };
-            match shutdown.run_until_cancelled(published).await {
-                Some(published) => published?,
-                None => break,
+            if shutdown.run_until_cancelled(pace.tick()).await.is_none() {
+                break;
             }
             self.published.fetch_add(1, Ordering::Relaxed);
+            if let Err(error) = self.publish(number).await {
+                self.published.fetch_sub(1, Ordering::Relaxed);
+                // The API stops at the same time, and may refuse the last message.
+                return if shutdown.is_cancelled() { Ok(()) } else { Err(error) };
+            }
         }
         Ok(())
     }
@@ -61,7 +64,7 @@ impl Traffic {
     async fn publish(&self, number: u64) -> Result<(), DemoError> {
         let partition_key = PARTITIONS[rand::random_range(0..PARTITIONS.len())];
         let event = EVENTS[rand::random_range(0..EVENTS.len())];
-        let payload = json!({ "event": event, "number": number });
+        let payload = json!({ "event": event, "number": number, "run": self.run });
         if number.is_multiple_of(2) {
             let path = format!("/topics/{TOPIC}/messages");
             let message = json!({ "partition_key": partition_key, "payload": payload });

@@ -8,8 +8,8 @@ use super::violation::Violations;
 
 /// The longest name, in bytes.
 pub const NAME_MAX: usize = 255;
-/// How long a topic keeps its messages, in seconds; up to a hundred years.
-pub const RETENTION_SECONDS: RangeInclusive<i64> = 1..=100 * 366 * 86_400;
+/// How long a topic keeps its messages, in seconds; up to a hundred years. 0 is for ever.
+pub const RETENTION_SECONDS: RangeInclusive<i64> = 0..=100 * 366 * 86_400;
 
 /// Whether a topic keeps its partitions in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,8 +48,8 @@ pub struct Topic {
     pub name: String,
     /// Whether partitions are kept in order.
     pub ordering: Ordering,
-    /// How long messages are kept, in seconds since they were published. A message that is owed or
-    /// a dead letter is kept longer. `None` keeps all messages.
+    /// How long messages are kept, in seconds since they were published; 0 for ever. A message that
+    /// is owed or a dead letter is kept longer. `None`: as `retention.messages_days` says.
     pub retention_seconds: Option<i64>,
     /// A paused topic refuses messages.
     pub paused: bool,
@@ -136,8 +136,9 @@ pub struct NewTopic {
     pub name: String,
     /// Whether partitions are kept in order. Never changes.
     pub ordering: Ordering,
-    /// How long messages are kept, in seconds since they were published; 1 to 3162240000. A message
-    /// that is owed or a dead letter is kept longer. `None` keeps all messages.
+    /// How long messages are kept, in seconds since they were published; 0 to 3162240000, and 0
+    /// keeps them for ever. A message that is owed or a dead letter is kept longer. `None`: as
+    /// `retention.messages_days` says.
     pub retention_seconds: Option<i64>,
 }
 
@@ -161,8 +162,9 @@ impl NewTopic {
 /// Changes of a topic. A field that is `None` stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicChanges {
-    /// How long messages are kept, in seconds since they were published; 1 to 3162240000. A message
-    /// that is owed or a dead letter is kept longer. `Some(None)` keeps all messages.
+    /// How long messages are kept, in seconds since they were published; 0 to 3162240000, and 0
+    /// keeps them for ever. A message that is owed or a dead letter is kept longer. `Some(None)`:
+    /// as `retention.messages_days` says.
     pub retention_seconds: Option<Option<i64>>,
     /// A paused topic refuses messages.
     pub paused: Option<bool>,
@@ -184,7 +186,7 @@ fn check_retention(seconds: Option<i64>, violations: &mut Violations) {
     violations.require(
         seconds.is_none_or(|seconds| RETENTION_SECONDS.contains(&seconds)),
         "retention_seconds",
-        &format!("must be between 1 and {}", RETENTION_SECONDS.end()),
+        &format!("must be between {} and {}", RETENTION_SECONDS.start(), RETENTION_SECONDS.end()),
     );
 }
 
@@ -229,7 +231,7 @@ mod tests {
         }
 
         #[test]
-        fn retention_is_positive(seconds: i64) {
+        fn retention_is_in_its_bounds(seconds: i64) {
             let topic = NewTopic { retention_seconds: Some(seconds), ..named("orders") };
             prop_assert_eq!(topic.check().is_ok(), RETENTION_SECONDS.contains(&seconds));
         }

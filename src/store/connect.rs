@@ -107,7 +107,13 @@ impl Connector {
             )
         })?;
         let postgres = parse(url)?;
-        let listen = settings.listen_url.as_ref().map_or_else(|| Ok(postgres.clone()), parse)?;
+        let listen = match &settings.listen_url {
+            None => postgres.clone(),
+            Some(url) => parse(url).map_err(|error| match error {
+                StoreError::InvalidUrl(reason) => StoreError::InvalidListenUrl(reason),
+                other => other,
+            })?,
+        };
         Ok(Self {
             postgres,
             listen,

@@ -8,6 +8,9 @@ pub enum StoreError {
     /// `database.url` is missing or is not a libpq URL.
     #[error("database.url: {0}")]
     InvalidUrl(String),
+    /// `database.listen_url` is not a libpq URL.
+    #[error("database.listen_url: {0}")]
+    InvalidListenUrl(String),
     /// `database.schema` is not a name that PostgreSQL accepts.
     #[error("database.schema: {0}")]
     InvalidSchema(String),

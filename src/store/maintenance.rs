@@ -1,11 +1,22 @@
 //! The statements of background work.
 
-use jiff::Timestamp;
-
 use super::{Store, error::StoreError, statement::sql};
 
 /// How many rows one statement deletes at most, so that none takes long.
 const PORTION: i64 = 10_000;
+
+/// What was found among some messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessagePortion {
+    /// The highest id; `None` if there was no message.
+    pub last_id: Option<i64>,
+    /// Whether no message comes after these.
+    pub is_last: bool,
+    /// How many were deleted.
+    pub deleted: u64,
+    /// Whether one of them is older than the shortest retention of any topic.
+    pub any_old: bool,
+}
 
 /// The result of deleting orphans.
 pub struct Orphans {
@@ -22,26 +33,34 @@ impl Store {
     }
 
     /// Drops the partitions of `attempts` that are older than `days` days. Returns how many.
-    pub async fn drop_attempt_partitions(&self, days: i32) -> Result<i32, StoreError> {
-        Ok(self.query_one(sql!("maintenance/drop_attempt_partitions"), &[&days]).await?.try_get(0)?)
+    pub async fn drop_attempt_partitions(&self, kept_days: u32) -> Result<i32, StoreError> {
+        let statement = sql!("maintenance/drop_attempt_partitions");
+        Ok(self.query_one(statement, &[&days(kept_days)]).await?.try_get(0)?)
     }
 
-    /// Deletes messages that are past their topic's retention, are not owed, and are no dead
-    /// letters. Returns how many.
-    pub async fn delete_expired_messages(&self) -> Result<u64, StoreError> {
-        let mut deleted = 0;
-        for row in self.query(sql!("maintenance/list_retentions"), &[]).await? {
-            let (topic, limit): (i64, Timestamp) = (row.try_get(0)?, row.try_get(1)?);
-            loop {
-                let statement = sql!("maintenance/delete_expired_messages");
-                let portion = self.execute(statement, &[&topic, &limit, &PORTION]).await?;
-                deleted += portion;
-                if portion < PORTION.unsigned_abs() {
-                    break;
-                }
-            }
-        }
-        Ok(deleted)
+    /// Looks at the messages after an id, at most 10,000 of them. Deletes those that are past
+    /// their retention and those whose topic is gone, if they are not owed and no dead letters.
+    /// `default_days` is the retention of topics that do not say; 0 keeps their messages for ever.
+    pub async fn delete_old_messages(
+        &self,
+        after: i64,
+        default_days: u32,
+    ) -> Result<MessagePortion, StoreError> {
+        let (portion, days) = (i32::try_from(PORTION).unwrap_or(i32::MAX), days(default_days));
+        let row =
+            self.query_one(sql!("maintenance/delete_old_messages"), &[&after, &portion, &days]).await?;
+        Ok(MessagePortion {
+            last_id: row.try_get("last_id")?,
+            is_last: row.try_get::<_, i64>("seen")? < PORTION,
+            deleted: row.try_get::<_, i64>("deleted")?.unsigned_abs(),
+            any_old: row.try_get("any_old")?,
+        })
+    }
+
+    /// Deletes dead letters that are older than some days, at most 10,000. Returns how many.
+    pub async fn delete_old_dead_letters(&self, kept_days: u32) -> Result<u64, StoreError> {
+        let statement = sql!("maintenance/delete_old_dead_letters");
+        self.execute(statement, &[&f64::from(kept_days), &PORTION]).await
     }
 
     /// Deletes deliveries, lanes and dead letters of webhooks that were deleted, in portions.
@@ -58,10 +77,8 @@ impl Store {
             }
         }
     }
+}
 
-    /// Deletes messages whose topic was deleted, at most 10,000. Returns how many. Reads the whole
-    /// table.
-    pub async fn delete_orphan_messages(&self) -> Result<u64, StoreError> {
-        self.execute(sql!("maintenance/delete_orphan_messages"), &[&PORTION]).await
-    }
+fn days(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
 }

@@ -30,6 +30,7 @@ mod workers;
 
 use std::sync::Arc;
 
+use secrecy::SecretString;
 use tokio::sync::Semaphore;
 use tokio_postgres::Row;
 
@@ -44,6 +45,7 @@ pub use self::{
     due_at_repair::*,
     error::{Refusal, StoreError},
     lanes::*,
+    maintenance::MessagePortion,
     migrate::*,
     settings::StoreSettings,
     settle::*,
@@ -68,6 +70,31 @@ pub struct Store {
     /// How many connections may publish at once: three quarters of the pool. Publishers wait for
     /// their partition, and the others must not wait for them.
     publishing: Arc<Semaphore>,
+}
+
+/// Checks the settings of the database, before anything is started. Returns every error.
+pub fn check_settings(settings: impl Into<StoreSettings>) -> Vec<StoreError> {
+    let settings = settings.into();
+    let mut errors = Vec::new();
+    let schema = Schema::new(&settings.schema).or_else(|error| {
+        errors.push(error);
+        Schema::new("pgtopic")
+    });
+    let Ok(schema) = schema.map(Arc::new) else { return errors };
+    // One by one: the first error of several would hide the others.
+    let mut check = |url, listen_url, ca_file| {
+        let settings = StoreSettings { url, listen_url, ca_file, ..settings.clone() };
+        errors.extend(Connector::new(&settings, Arc::clone(&schema)).err());
+    };
+    let any = || Some(SecretString::from("postgresql://localhost"));
+    check(settings.url.clone(), None, None);
+    if settings.listen_url.is_some() {
+        check(any(), settings.listen_url.clone(), None);
+    }
+    if settings.ca_file.is_some() {
+        check(any(), None, settings.ca_file.clone());
+    }
+    errors
 }
 
 impl Store {

@@ -5,6 +5,7 @@
 //! ([`lost_lines`]). The messages of panics go the same way. Lines that still wait at the end of
 //! the process are written if that takes no longer than [`FLUSH_LIMIT`].
 
+mod filter;
 mod log_throttle;
 mod output;
 mod sink;
@@ -21,17 +22,14 @@ use std::{
     time::Duration,
 };
 
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
-
+use self::filter::filter;
 pub(crate) use self::{log_throttle::LogThrottle, sink::Sink};
 pub use self::{
+    filter::TelemetryError,
     output::{flush_output, print_line, show_line},
     sink::{QUEUE_BYTES, QUEUE_LINES},
 };
 use crate::config::{LogConfig, LogFormat};
-
-/// Libraries whose lines at `info` do not help an operator. `log.level` may name them to show more.
-const QUIET: &str = "refinery_core=warn,tokio_postgres=warn";
 
 /// How long the end of a process waits for lines that are not written yet, at most.
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(1);
@@ -48,17 +46,12 @@ thread_local! {
     static COLLECTED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// Why no log can be written.
-#[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    /// `log.level`, or `RUST_LOG` in its place, is not a filter.
-    #[error("{source_name}: {reason}")]
-    Filter {
-        /// `log.level` or `RUST_LOG`.
-        source_name: &'static str,
-        /// What the parser says.
-        reason: String,
-    },
+/// Checks that [`start`] will accept these.
+///
+/// # Errors
+/// [`TelemetryError::Filter`] if the filter cannot be parsed.
+pub fn check(config: &LogConfig, rust_log: Option<&str>) -> Result<(), TelemetryError> {
+    filter(config, rust_log).map(drop)
 }
 
 /// Starts logging for the whole process. `rust_log` is the variable `RUST_LOG`; it wins over
@@ -181,49 +174,12 @@ fn log_panic(panic: &panic::PanicHookInfo<'_>) {
     }
 }
 
-fn filter(config: &LogConfig, rust_log: Option<&str>) -> Result<EnvFilter, TelemetryError> {
-    let (source_name, text) = match rust_log.filter(|text| !text.is_empty()) {
-        Some(text) => ("RUST_LOG", text.to_owned()),
-        None => ("log.level", format!("{QUIET},{}", config.level)),
-    };
-    EnvFilter::builder()
-        .with_default_directive(LevelFilter::WARN.into())
-        .parse(&text)
-        .map_err(|error| TelemetryError::Filter { source_name, reason: error.to_string() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn level(level: &str) -> LogConfig {
         LogConfig { format: LogFormat::Text, level: level.to_owned() }
-    }
-
-    #[test]
-    fn rust_log_wins() {
-        for unset in [None, Some("")] {
-            let filter = filter(&level("info"), unset).unwrap().to_string();
-            assert!(filter.contains("refinery_core=warn") && filter.ends_with(",info"), "{filter}");
-        }
-        assert_eq!(filter(&level("info"), Some("debug")).unwrap().to_string(), "debug");
-    }
-
-    #[test]
-    fn the_setting_may_unmute_a_library() {
-        let filter = filter(&level("info,tokio_postgres=debug"), None).unwrap().to_string();
-        assert!(
-            filter.contains("tokio_postgres=debug") && !filter.contains("tokio_postgres=warn"),
-            "{filter}"
-        );
-    }
-
-    #[test]
-    fn a_filter_that_is_none_names_where_it_came_from() {
-        let error = filter(&level("info,pgtopic=loud"), None).unwrap_err().to_string();
-        assert!(error.starts_with("log.level: "), "{error}");
-        let error = filter(&level("info"), Some("a=b=c")).unwrap_err().to_string();
-        assert!(error.starts_with("RUST_LOG: "), "{error}");
     }
 
     /// It is set in a child process of the test, because a panic hook belongs to the whole process.

@@ -1,31 +1,39 @@
-//! Regular maintenance: partitions of the attempt log, messages past their retention, orphans (rows
-//! of webhooks and topics that were deleted).
+//! Regular maintenance: partitions of the attempt log, what is past its retention, orphans (rows of
+//! webhooks and topics that were deleted).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tracing::{info, warn};
 
-use super::session::Signals;
-use crate::store::{Store, StoreError};
+use super::{session::Signals, sweep::Sweep};
+use crate::{
+    config::RetentionConfig,
+    store::{Store, StoreError},
+};
 
 /// The time between two rounds.
 const EVERY: Duration = Duration::from_mins(1);
 
-/// Every sixtieth round, so once an hour, looks through all messages for those whose topic is gone.
-const ORPHAN_MESSAGES_EVERY: u32 = 60;
+/// Every sixtieth round, so once an hour, a sweep over all messages begins. It finds those whose
+/// topic is gone, and those whose `created_at` does not rise with their ids.
+const ALL_MESSAGES_EVERY: u32 = 60;
+
+/// How long one sweep may go on in one round. The next round goes on where it has stopped.
+const SWEEP_LIMIT: Duration = Duration::from_secs(5);
 
 /// The attempt log has partitions for this many days ahead.
 const LOG_DAYS_AHEAD: i32 = 7;
-
-/// How many days of the attempt log are kept.
-const LOG_DAYS_KEPT: i32 = 30;
 
 /// If some orphans were locked: how soon to look again.
 const ORPHANS_AGAIN: Duration = Duration::from_secs(1);
 
 /// Maintains the database; never returns. Any worker may do it, and all of them do.
-pub(super) async fn maintain(store: Store, signals: Arc<Signals>) {
-    let (mut rounds, mut number) = (tokio::time::interval(EVERY), 0u32);
+pub(super) async fn maintain(store: Store, retention: RetentionConfig, signals: Arc<Signals>) {
+    let mut rounds = tokio::time::interval(EVERY);
+    let mut keeper = Keeper { store, retention, number: 0, old: Sweep::of_old_messages(), all: None };
     let (mut orphans_left, mut failing) = (false, false);
     loop {
         let due = tokio::select! {
@@ -35,10 +43,9 @@ pub(super) async fn maintain(store: Store, signals: Arc<Signals>) {
         };
         let done = async {
             if due {
-                number = number.wrapping_add(1);
-                round(&store, number).await?;
+                keeper.round().await?;
             }
-            delete_orphans(&store).await
+            delete_orphans(&keeper.store).await
         };
         match done.await {
             Ok(left) => (orphans_left, failing) = (left, false),
@@ -51,18 +58,61 @@ pub(super) async fn maintain(store: Store, signals: Arc<Signals>) {
     }
 }
 
-async fn round(store: &Store, number: u32) -> Result<(), StoreError> {
-    store.make_attempt_partitions(LOG_DAYS_AHEAD).await?;
-    store.drop_attempt_partitions(LOG_DAYS_KEPT).await?;
-    let expired = store.delete_expired_messages().await?;
-    if expired > 0 {
-        info!(expired, "deleted messages past their topic's retention");
+/// What is done once a minute, and how far it is.
+struct Keeper {
+    store: Store,
+    retention: RetentionConfig,
+    number: u32,
+    /// Over the old messages. It begins anew when it has ended.
+    old: Sweep,
+    /// Over all messages, while there is one.
+    all: Option<Sweep>,
+}
+
+impl Keeper {
+    async fn round(&mut self) -> Result<(), StoreError> {
+        self.number = self.number.wrapping_add(1);
+        self.store.make_attempt_partitions(LOG_DAYS_AHEAD).await?;
+        if self.retention.attempts_days > 0 {
+            self.store.drop_attempt_partitions(self.retention.attempts_days).await?;
+        }
+        if self.retention.dead_letters_days > 0 {
+            let expired = self.store.delete_old_dead_letters(self.retention.dead_letters_days).await?;
+            if expired > 0 {
+                info!(expired, "deleted dead letters past their retention");
+            }
+        }
+        if self.number.is_multiple_of(ALL_MESSAGES_EVERY) && self.all.is_none() {
+            self.all = Some(Sweep::of_all_messages());
+        }
+        let mut deleted = self.sweep(false).await?;
+        if self.all.is_some() {
+            deleted += self.sweep(true).await?;
+        }
+        if deleted > 0 {
+            info!(deleted, "deleted messages past their retention, or of topics that are gone");
+        }
+        Ok(())
     }
-    // In portions, so that no statement takes long.
-    if number.is_multiple_of(ORPHAN_MESSAGES_EVERY) {
-        while store.delete_orphan_messages().await? > 0 {}
+
+    /// Goes on with one of the sweeps. Returns how many messages were deleted.
+    async fn sweep(&mut self, all: bool) -> Result<u64, StoreError> {
+        let begun = Instant::now();
+        let mut sweep = if all { self.all.take().unwrap_or_else(Sweep::of_all_messages) } else { self.old };
+        sweep.begin_round();
+        while sweep.goes_on() && begun.elapsed() < SWEEP_LIMIT {
+            let portion = self.store.delete_old_messages(sweep.after(), self.retention.messages_days).await?;
+            sweep.note(portion);
+        }
+        let deleted = sweep.deleted();
+        match (all, sweep.has_ended()) {
+            (false, true) => self.old = Sweep::of_old_messages(),
+            (false, false) => self.old = sweep,
+            (true, true) => self.all = None,
+            (true, false) => self.all = Some(sweep),
+        }
+        Ok(deleted)
     }
-    Ok(())
 }
 
 /// Deletes orphans. Returns whether some are left, because somebody has locked them.

@@ -33,6 +33,7 @@
 //! | `restart` | when a worker that lost its session opens the next one |
 //! | `clock` | lanes that a step of the database's clock has made late |
 //! | `maintenance` | partitions of the attempt log, retention, orphans |
+//! | `sweep` | how far retention has walked through the messages |
 //!
 //! Some names in the code are older than the terms of the glossary in `docs/architecture.md`:
 //!
@@ -69,6 +70,7 @@ mod run;
 mod session;
 mod settlement;
 mod slots;
+mod sweep;
 mod takeover;
 mod takes;
 mod target;
@@ -90,7 +92,7 @@ use self::{
     session::Signals,
 };
 use crate::{
-    config::{DeliveryConfig, WorkerConfig},
+    config::{DeliveryConfig, RetentionConfig, WorkerConfig},
     delivery::{AddressGuard, Client, ClientError},
     store::{Store, StoreError, WorkerInfo},
 };
@@ -120,6 +122,7 @@ pub async fn run(
     store: Store,
     worker: &WorkerConfig,
     delivery: &DeliveryConfig,
+    retention: &RetentionConfig,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
     let client = Client::new(AddressGuard::new(delivery.allow_networks.clone()))?;
@@ -131,7 +134,7 @@ pub async fn run(
     let mut away = false;
     while !shutdown.is_cancelled() {
         let incarnation =
-            Incarnation { store: &store, worker, delivery, client: &client, shutdown: &shutdown };
+            Incarnation { store: &store, worker, delivery, retention, client: &client, shutdown: &shutdown };
         let error = match incarnation.live(&mut stopped, &mut ready).await {
             Ok(()) => return Ok(()),
             Err(error @ (WorkerError::Task(_) | WorkerError::Client(_))) => return Err(error),
@@ -157,6 +160,7 @@ struct Incarnation<'a> {
     store: &'a Store,
     worker: &'a WorkerConfig,
     delivery: &'a DeliveryConfig,
+    retention: &'a RetentionConfig,
     client: &'a Client,
     shutdown: &'a CancellationToken,
 }
@@ -189,7 +193,9 @@ impl Incarnation<'_> {
         tasks.spawn(session::keep(Arc::new(session), Arc::clone(&signals), Arc::clone(&liveness)));
         tasks.spawn(never(takeover::watch(self.store.clone(), info.id, Arc::clone(&signals))));
         tasks.spawn(never(clock::watch(self.store.clone(), Arc::clone(&signals))));
-        tasks.spawn(never(maintenance::maintain(self.store.clone(), Arc::clone(&signals))));
+        let maintain =
+            maintenance::maintain(self.store.clone(), self.retention.clone(), Arc::clone(&signals));
+        tasks.spawn(never(maintain));
 
         for id in stopped.iter().filter(|id| **id != info.id) {
             let release = self.store.release_worker(*id).await?;

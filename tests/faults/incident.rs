@@ -1,4 +1,4 @@
-//! Faults that are in effect at the same time: which may be, and how they are healed.
+//! Faults that are in effect at the same time: which ones may be, and how they are healed.
 
 use std::{fmt, time::Duration};
 
@@ -8,9 +8,9 @@ use crate::kind::Kind;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) kind: Kind,
-    /// Which worker, webhook or connection it hits: modulo how many there are.
+    /// Which worker, webhook or connection it hits, modulo how many there are.
     pub(crate) target: usize,
-    /// For how long, where it lasts.
+    /// How long it lasts, if it lasts.
     pub(crate) lasts: Duration,
     /// How long nothing else happens before it.
     pub(crate) pause: Duration,
@@ -22,14 +22,14 @@ impl Step {
         self.kind.worker(self.target)
     }
 
-    /// How long it stays in effect once it is.
+    /// How long it stays in effect.
     fn holds(&self) -> Duration {
         match self.kind {
             Kind::KillWorker | Kind::StopWorker | Kind::StopApi => Duration::ZERO,
             Kind::PauseWorkerOverLease | Kind::KillApi => self.lasts / 2,
-            // Always longer than a worker sends without an answer.
+            // This is always longer than a worker sends without an answer.
             Kind::DatabaseLinkSlow | Kind::DatabaseLinkDead => Duration::from_secs(1) + self.lasts,
-            // Longer than until others take over.
+            // This is longer than it takes others to take over.
             Kind::WorkerCutOff => Duration::from_secs(2),
             kind if kind.remains() => self.lasts,
             _ => Duration::ZERO,
@@ -37,11 +37,11 @@ impl Step {
     }
 }
 
-/// One fault, or several of which each begins before any is healed.
+/// One fault, or several. Each one begins before any is healed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Incident {
     pub(crate) steps: Vec<Step>,
-    /// Whether the last is healed first.
+    /// Whether the last fault is healed first.
     pub(crate) backwards: bool,
 }
 
@@ -56,8 +56,8 @@ impl Incident {
         self.steps.iter().map(Step::holds).max().unwrap_or_default()
     }
 
-    /// In which order its faults are healed: processes start when there is a server and a link to
-    /// it.
+    /// The order in which its faults are healed. Processes start last: they need a server and a
+    /// link to it.
     pub(crate) fn healing(&self) -> Vec<Step> {
         let mut steps = self.steps.clone();
         if self.backwards {
@@ -78,8 +78,8 @@ impl fmt::Display for Incident {
     }
 }
 
-/// Whether a fault may be made while these are in effect: it breaks nothing that they break or
-/// need. One that is over at once can only be the last, so there is one of those at most.
+/// Whether a fault may be made while these are in effect: it must break nothing that they break or
+/// need. A fault that is over at once can only be the last one. So there is one of those at most.
 pub(crate) fn fits(steps: &[Step], next: &Step) -> bool {
     let parts = next.kind.parts(next.target);
     steps.iter().all(|step| {

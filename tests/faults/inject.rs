@@ -1,4 +1,4 @@
-//! Makes faults, some at once, and leaves everything well again.
+//! Makes faults, some at once, and heals everything.
 
 use std::time::{Duration, Instant};
 
@@ -20,16 +20,14 @@ use crate::{
 /// How much each packet is delayed over a slow link.
 const SLOW: Duration = Duration::from_millis(100);
 
-/// How long receivers take to answer where lanes are to be busy.
+/// How long receivers take to answer if lanes are to be busy.
 const BUSY: Duration = Duration::from_millis(200);
 
-/// Makes all faults of an incident, one after another, waits, and heals them; notes what there is
-/// to note.
+/// Makes all faults of an incident, one after another. Waits, heals them, and notes the results.
 ///
-/// What a fault does to times is measured where it is alone. What must hold whatever happens is
-/// checked at the end.
+/// Times are measured only for faults that come alone. What must always hold is checked at the end.
 pub(crate) async fn inject(stage: &mut Stage, incident: &Incident, report: &mut Report) {
-    // Held until everything is healed.
+    // It is held until everything is healed.
     let mut sessions = Vec::new();
     for step in &incident.steps {
         sleep(step.pause).await;
@@ -48,7 +46,7 @@ pub(crate) async fn inject(stage: &mut Stage, incident: &Incident, report: &mut 
     sleep(incident.holds()).await;
     for (healed, step) in incident.healing().iter().enumerate() {
         if healed > 0 {
-            // What is well again meets what is still broken.
+            // What is healed meets what is still broken.
             sleep(step.lasts / 2).await;
         }
         heal(stage, step).await;
@@ -58,24 +56,24 @@ pub(crate) async fn inject(stage: &mut Stage, incident: &Incident, report: &mut 
     }
 }
 
-/// Where a fault is to hit a worker that has much to send: waits until it holds lanes, and makes it
-/// so.
+/// For a fault that is to hit a worker that has much to send. Waits until the worker holds lanes,
+/// and gives it much to send.
 async fn prepare(stage: &Stage, step: &Step) {
     let gathering = match step.kind {
         Kind::PauseWorkerOverLease => step.lasts / 2,
-        // Enough for some messages to gather in each lane.
+        // This is long enough for some messages to gather in each lane.
         Kind::WorkerCutOff => step.lasts + Duration::from_millis(500),
         _ => return,
     };
-    // While receivers are quick: lanes that always owe something stay where they are, and one that
-    // has none would get none.
+    // With quick receivers, a lane that always owes something stays with its worker. So a worker
+    // without lanes would get none.
     holder(stage, step).await;
     stage.hooks.iter().for_each(|hook| hook.answer_after(BUSY));
     sleep(gathering).await;
 }
 
-/// Makes one fault, and comes back when it is in effect; with a session that keeps it so, if it
-/// takes one.
+/// Makes one fault, and returns when it is in effect. Returns a session if the fault lasts only as
+/// long as that session.
 async fn strike(stage: &mut Stage, step: &Step, report: &mut Report) -> Option<Client> {
     match step.kind {
         Kind::KillWorker => worker(stage, step).process.kill9(),
@@ -109,7 +107,7 @@ async fn strike(stage: &mut Stage, step: &Step, report: &mut Report) -> Option<C
     None
 }
 
-/// Ends one fault, and comes back when the part that it broke is well.
+/// Ends one fault, and returns when the broken part is well.
 async fn heal(stage: &mut Stage, step: &Step) {
     match step.kind {
         Kind::KillWorker => worker(stage, step).start_again().await,
@@ -121,7 +119,7 @@ async fn heal(stage: &mut Stage, step: &Step) {
         Kind::PauseWorker => worker(stage, step).process.signal(Signal::SIGCONT),
         Kind::PauseWorkerOverLease => {
             worker(stage, step).process.signal(Signal::SIGCONT);
-            // Answers to what it may still send, if it does.
+            // It answers what the worker may still send.
             sleep(2 * BUSY).await;
             stage.hooks.iter().for_each(Hook::be_well);
         }
@@ -145,7 +143,7 @@ async fn heal(stage: &mut Stage, step: &Step) {
         | Kind::ReceiverRefuses
         | Kind::ReceiverSlow => hook(stage, step).be_well(),
         Kind::WalDiskFull => server::free_wal_disk(stage).await,
-        // The first three are over at once, and the last with its session.
+        // The first three are over at once. The last one ends with its session.
         Kind::TerminateBackend | Kind::DatabaseLinkCut | Kind::ReceiverLinkCut | Kind::NotificationQueue => {}
     }
 }
@@ -163,8 +161,8 @@ fn answer(stage: &Stage, step: &Step, answer: Answer) {
     hook(stage, step).receiver.set_script(move |_| answer.clone());
 }
 
-/// PostgreSQL ends a worker's session and the worker cannot know: as where a firewall drops
-/// every packet and the server's keepalive notices first.
+/// PostgreSQL ends a worker's session, and the worker cannot know. This happens if a firewall drops
+/// every packet and the server's keepalive notices it first.
 async fn cut_off(stage: &Stage, step: &Step) {
     let (client, name) = holder(stage, step).await;
     stage.workers[step.worker()].link.set(Link::Dead);
@@ -173,7 +171,7 @@ async fn cut_off(stage: &Stage, step: &Step) {
     assert_eq!(ended, 1, "the session that holds its lock");
 }
 
-/// Stops a worker until another one has taken it for hung and taken its lanes over.
+/// Stops a worker until another one has taken it for hung and has taken its lanes over.
 async fn pause_over_lease(stage: &Stage, step: &Step) {
     let seized = |stage: &Stage| {
         let outputs = stage.workers.iter().map(|worker| worker.process.output());
@@ -184,7 +182,7 @@ async fn pause_over_lease(stage: &Stage, step: &Step) {
     eventually("its lanes are seized", async || (seized(stage) > before).then_some(())).await;
 }
 
-/// PostgreSQL has just become ready: how long it takes until something is delivered.
+/// PostgreSQL has just become ready. Measures how long it takes until something is delivered.
 async fn recovered(stage: &Stage) -> Duration {
     let (ready, counts) = (Instant::now(), stage.counts());
     let first = eventually("deliveries go on", async || {

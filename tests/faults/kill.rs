@@ -1,4 +1,4 @@
-//! `kill -9` of a worker, and how long its lanes wait for another one.
+//! `kill -9` of a worker: how long its lanes wait for another one.
 
 use std::{
     sync::{Arc, Mutex},
@@ -15,17 +15,18 @@ use crate::{
     stage::Stage,
 };
 
-/// Kills a worker while all others live and nothing else is broken, and measures how long its lanes
-/// wait for another one.
+/// Kills a worker while all others live and nothing else is broken. Measures how long its lanes
+/// wait for another worker.
 pub(crate) async fn kill_worker(stage: &mut Stage, step: &Step) -> Takeover {
     let (client, name) = holder(stage, step).await;
-    // Nobody can take over who has no session; how long it takes to get one again is measured
+    // A worker without a session cannot take over. How long it takes to get a session is measured
     // elsewhere.
     all_live(&client).await;
     let stall = Stall::watch();
     stage.workers[step.worker()].process.kill9();
     let killed = Instant::now();
-    // By now publishers have written to most of its lanes, and nobody may have taken them over yet.
+    // By now publishers have written to most of its lanes. Another worker may not have taken them
+    // over yet.
     sleep(Duration::from_millis(500)).await;
     let held = "SELECT l.webhook_id, l.partition_key FROM lanes l JOIN workers w ON w.id = l.claimed_by
                  WHERE w.name LIKE $1 AND EXISTS (SELECT FROM deliveries d WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane)";
@@ -52,7 +53,7 @@ pub(crate) async fn kill_worker(stage: &mut Stage, step: &Step) -> Takeover {
     takeover
 }
 
-/// How long this machine did not let this process run: what a measured time may owe to others.
+/// How long this machine did not let this process run. A measured time may be longer by that.
 struct Stall {
     watching: JoinHandle<()>,
     longest: Arc<Mutex<Duration>>,

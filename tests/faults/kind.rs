@@ -4,16 +4,17 @@ use std::{fmt, ops::Range, time::Duration};
 
 use crate::stage::{HOOKS, KILLED, LANES, WORKERS};
 
-/// How long a commit that nobody waits for, such as a settle's, stays in memory: until a
-/// publisher's commit, which takes it along to the disk. There is one every few milliseconds.
+/// Nobody waits for some commits, such as those of settles. They stay in memory until a publisher's
+/// commit writes them to the disk too. That takes this long at most: there is a publisher's commit
+/// every few milliseconds.
 const UNFLUSHED: Duration = Duration::from_millis(100);
 
-/// How long a worker may go on with what it has read, and settle none of it: 0.7 s by its clock,
-/// and what the machine adds.
+/// How long a worker may go on with what it has read without settling it: 0.7 s by its clock, and
+/// what the machine adds.
 const BLIND: Duration = Duration::from_secs(1);
 
-/// Makes the kinds and the list of them, which is what a seed draws from: a change of its order
-/// changes every schedule.
+/// Makes the kinds and their list. A seed draws from the list. So a change of its order changes
+/// every schedule.
 macro_rules! kinds {
     ($($kind:ident,)*) => {
         /// What can go wrong.
@@ -23,7 +24,7 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// All of it.
+            /// All of them.
             pub(crate) const ALL: &[Self] = &[$(Self::$kind,)*];
         }
     };
@@ -56,28 +57,28 @@ kinds! {
     WalDiskFull,
 }
 
-/// What a fault breaks, or needs to be well while it is made.
+/// What a fault breaks, or what must be well while it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Server,
     Api,
     /// A worker's process.
     Process(usize),
-    /// Between a worker and the server.
+    /// The link between a worker and the server.
     Link(usize),
-    /// What a receiver answers.
+    /// The answers of a receiver.
     Receiver(usize),
     ReceiverLink(usize),
 }
 
 impl Kind {
-    /// Whether it is in effect until it is healed. The others are over at once, and leave others to
-    /// recover.
+    /// Whether it is in effect until it is healed. The others are over at once; then the system
+    /// recovers.
     pub(crate) fn remains(self) -> bool {
         !matches!(self, Self::TerminateBackend | Self::DatabaseLinkCut | Self::ReceiverLinkCut)
     }
 
-    /// Whether it is healed by starting a process, which needs the server and its link to it.
+    /// Whether it is healed by starting a process. The process needs the server and its link to it.
     pub(crate) fn starts_a_process(self) -> bool {
         matches!(self, Self::KillWorker | Self::StopWorker | Self::KillApi | Self::StopApi)
     }
@@ -87,10 +88,10 @@ impl Kind {
         matches!(self, Self::PostgresFast | Self::PostgresImmediate | Self::PostgresCrash | Self::WalDiskFull)
     }
 
-    /// How many requests may have been in flight where it hits, whose messages are sent again.
-    /// However many workers it hits, no two have the same lane in flight; and a fault that comes
-    /// while another is in effect counts for itself, as lanes that the first has cut off may have
-    /// been taken over and be in flight again.
+    /// How many requests may have been in flight where it hits. Their messages are sent again. Two
+    /// workers never have the same lane in flight, so the number of workers does not matter. Faults
+    /// at once count each by itself: lanes that the first fault cut off may have been taken over,
+    /// and may be in flight again.
     pub(crate) fn in_flight(self) -> usize {
         match self {
             Self::KillApi | Self::StopApi | Self::NotificationQueue => 0,
@@ -106,22 +107,22 @@ impl Kind {
         }
     }
 
-    /// When what was accepted may not have been settled, or the settle may be lost, if the fault
-    /// was made from one instant to another.
+    /// The time in which acceptances may not have been settled, or in which settles may be lost, if
+    /// the fault was made between these two instants.
     pub(crate) fn unwritten(self, begun: Duration, made: Duration) -> Range<Duration> {
         match self {
             Self::PostgresImmediate | Self::PostgresCrash => begun.saturating_sub(UNFLUSHED)..made,
-            // It dies in the end.
+            // The server dies at the end.
             Self::WalDiskFull => made.saturating_sub(UNFLUSHED)..made,
-            // While it stops.
+            // While the server stops.
             Self::PostgresFast => begun..made,
             Self::DatabaseLinkDead | Self::WorkerCutOff => begun..made + BLIND,
             _ => begun..begun,
         }
     }
 
-    /// Which of the workers a fault of this kind hits, if it hits one that is known: the one that
-    /// is left alone keeps its process, and shares everything else.
+    /// Which workers a fault of this kind may hit, if it hits a known one. The worker that is left
+    /// alone keeps its process. It meets all other faults.
     pub(crate) fn worker(self, target: usize) -> usize {
         let hits_a_process = matches!(
             self,
@@ -145,7 +146,7 @@ impl Kind {
             Self::DatabaseLinkCut | Self::DatabaseLinkSlow | Self::DatabaseLinkDead => {
                 vec![Part::Link(worker)]
             }
-            // They look into the database, and have the receivers take their time.
+            // They look into the database, and need receivers that take their time.
             Self::PauseWorkerOverLease | Self::WorkerCutOff => {
                 let receivers = (0..HOOKS).map(Part::Receiver);
                 receivers.chain([Part::Server, Part::Process(worker), Part::Link(worker)]).collect()

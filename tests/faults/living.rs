@@ -1,4 +1,4 @@
-//! Which workers live, as PostgreSQL sees it.
+//! Which workers live, by the rows that PostgreSQL holds.
 
 use pgtopic_testkit::{LIVING, eventually, reach_schema, within_limit};
 use tokio_postgres::Client;
@@ -8,8 +8,8 @@ use crate::{
     stage::{Stage, WORKERS},
 };
 
-/// Waits until the worker lives and holds lanes: it may still be recovering from the fault before.
-/// Gives a pattern of its name.
+/// Waits until the worker lives and holds lanes. It may still be recovering from the fault before.
+/// Returns a pattern of its name.
 pub(crate) async fn holder(stage: &Stage, step: &Step) -> (Client, String) {
     let client = reach_schema(&stage.cluster.url()).await;
     let name = format!("%:{}", stage.workers[step.worker()].process.id());
@@ -33,7 +33,8 @@ pub(crate) async fn all_live(client: &Client) {
     .await;
 }
 
-/// Who holds which lanes, and what the sessions do: for a failure that cannot be repeated.
+/// Who holds which lanes, and what the sessions do. It is printed with a failure that cannot be
+/// repeated.
 async fn what_is_going_on(client: &Client) -> String {
     let sql = "SELECT jsonb_pretty(jsonb_build_object(
                  'workers', (SELECT jsonb_agg(to_jsonb(w) || jsonb_build_object(

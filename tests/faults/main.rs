@@ -1,18 +1,18 @@
 //! Faults that are really injected: the built binary, a real PostgreSQL, and everything that goes
 //! wrong between them.
 //!
-//! A run starts workers, an API, publishers and receivers, works through a schedule of faults, some
-//! of them at once, that follows from a seed, heals everything, waits until nothing is owed, and
-//! has the history checked. `docs/testing.md` says more.
+//! A run starts workers, an API, publishers and receivers. It works through a schedule of faults,
+//! which follows from a seed. Some faults come at once. Then the run heals everything, waits until
+//! nothing is owed, and checks the history. `docs/testing.md` says more.
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
 //! | `FAULTS_SEED` | the schedule, and what publishers do | a new one each run; printed |
 //! | `FAULTS_MINUTES` | how long the long run injects faults | 10 |
-//! | `FAULTS_ONLY` | names of faults (comma-separated, joined by `+` where they are to be in effect at once), in this order and nothing else | all |
+//! | `FAULTS_ONLY` | only these faults, in this order; names joined by `+` come at once | all |
 //!
 //! ```sh
-//! cargo test --test faults -- --nocapture                # the short run: every fault once, then some at once
+//! cargo test --test faults -- --nocapture                # the short run
 //! FAULTS_MINUTES=60 FAULTS_SEED=7 cargo test --test faults -- --ignored --nocapture
 //! ```
 
@@ -43,7 +43,7 @@ async fn nothing_is_lost_or_out_of_order_whatever_fails() {
     run::run(Schedule::short(seed())).await;
 }
 
-/// `cargo test --test faults -- --ignored`, for as many minutes as `FAULTS_MINUTES` says.
+/// The long run: `cargo test --test faults -- --ignored`. It takes `FAULTS_MINUTES` minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes FAULTS_MINUTES, 10 by default"]
 async fn nothing_is_lost_or_out_of_order_for_a_long_time() {

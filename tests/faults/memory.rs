@@ -1,4 +1,4 @@
-//! What the worker that is left alone holds on to, and whether it is more and more.
+//! What the worker that is left alone holds, and whether it grows and grows.
 
 use std::{
     fmt,
@@ -9,33 +9,33 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-/// How often it is looked at.
+/// The time between two looks at it.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// What is shorter says nothing: a process grows until every part of it has been used.
+/// A shorter run says nothing: a process grows until every part of it was used.
 const LONG_ENOUGH: Duration = Duration::from_mins(10);
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// By how much more than a quarter each measure may grow. Memory in KiB.
+/// How much more than a quarter each measure may grow. Memory is in KiB.
 const MORE_MEMORY: u64 = 8 << 10;
 const MORE_DESCRIPTORS: u64 = 8;
 const MORE_THREADS: u64 = 4;
 
-/// What a process holds at an instant.
+/// What a process holds at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sample {
     pub(crate) at: Duration,
     /// `VmRSS`, in KiB.
     pub(crate) resident: u64,
-    /// `VmHWM`: the most that it ever had, in KiB.
+    /// `VmHWM`: the most memory that it ever had, in KiB.
     pub(crate) peak: u64,
     pub(crate) descriptors: u64,
     pub(crate) threads: u64,
 }
 
 impl Sample {
-    /// Of a running process; nothing of one that has ended.
+    /// Of a running process. A process that has ended holds nothing.
     pub(crate) fn of(process: u32, at: Duration) -> Option<Self> {
         let home = PathBuf::from(format!("/proc/{process}"));
         let status = std::fs::read_to_string(home.join("status")).ok()?;
@@ -70,14 +70,14 @@ fn mebibytes(kibibytes: u64) -> String {
     format!("{}.{}", kibibytes >> 10, (kibibytes & 1023) * 10 / 1024)
 }
 
-/// Looks at one process again and again.
+/// Looks at one process at regular times.
 pub(crate) struct Watch {
     watching: JoinHandle<()>,
     samples: Arc<Mutex<Vec<Sample>>>,
 }
 
 impl Watch {
-    /// `origin` is from where instants count.
+    /// Times are counted from `origin`.
     pub(crate) fn start(process: u32, origin: Instant) -> Self {
         let samples = Arc::<Mutex<Vec<Sample>>>::default();
         let noted = Arc::clone(&samples);
@@ -85,7 +85,7 @@ impl Watch {
             let mut ticks = tokio::time::interval(EVERY);
             loop {
                 ticks.tick().await;
-                // That it has not ended is checked elsewhere.
+                // Another check notices a process that has ended.
                 noted.lock().unwrap().extend(Sample::of(process, origin.elapsed()));
             }
         });
@@ -99,7 +99,8 @@ impl Watch {
     }
 }
 
-/// Those worth a line: the end of the first minute, of every ten minutes, and the last.
+/// The instants that get a line in the report: the end of the first minute, of every ten minutes,
+/// and the last one.
 pub(crate) fn milestones(samples: &[Sample]) -> Vec<Sample> {
     let Some(last) = samples.last() else { return Vec::new() };
     let tens = (1..).map(|ten| 10 * ten * MINUTE).take_while(|at| *at < last.at);
@@ -108,8 +109,8 @@ pub(crate) fn milestones(samples: &[Sample]) -> Vec<Sample> {
     instants.filter_map(sample).chain([*last]).collect()
 }
 
-/// What became more and more: the median of the last quarter of the run is more than 1.25 times
-/// that of the second, and a little. A run that is too short to tell is fine.
+/// What grows and grows: the median of the last quarter of the run is more than 1.25 times that of
+/// the second quarter, and a little. A run that is too short for that passes.
 pub(crate) fn creeps(samples: &[Sample]) -> Vec<String> {
     let Some(last) = samples.last().filter(|last| last.at >= LONG_ENOUGH) else { return Vec::new() };
     let quarter = |number: u32, measure: fn(&Sample) -> u64| {
@@ -143,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// An hour of a worker that has 30 MiB, and does this with time.
+    /// An hour of a worker that has 30 MiB. `change` changes each sample.
     fn hour(change: impl Fn(u64, &mut Sample)) -> Vec<Sample> {
         minutes(60, change)
     }

@@ -1,4 +1,4 @@
-//! Publishers that remember what they were told: SQL sessions, and clients of the API.
+//! Publishers: SQL sessions and clients of the API. They remember what they were told.
 
 use std::{
     collections::BTreeSet,
@@ -50,7 +50,7 @@ impl Ledger {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Remembers what became of these; ids as far as they are known.
+    /// Remembers what became of these messages, and their ids if they are known.
     fn record(&self, drafts: &[Draft], ids: &[i64], fate: Fate) {
         let publications = drafts.iter().enumerate().map(|(at, draft)| Publication {
             mark: draft.mark.clone(),
@@ -64,7 +64,7 @@ impl Ledger {
     }
 }
 
-/// Makes up messages, the same ones for the same seed.
+/// Makes messages. The same seed gives the same messages.
 struct Author {
     name: String,
     random: StdRng,
@@ -81,7 +81,7 @@ impl Author {
         self.random.random_bool(probability)
     }
 
-    /// One message, or some, of one partition or several.
+    /// One or several messages, of one or several partitions.
     fn write(&mut self) -> Vec<Draft> {
         let count = if self.chance(0.3) { self.random.random_range(2..6) } else { 1 };
         let one_key = self.chance(0.7).then(|| self.random.random_range(0..KEYS));
@@ -95,7 +95,7 @@ impl Author {
                 Draft { mark, key: format!("key-{key}"), payload }
             })
             .collect();
-        // Mostly in one order, so that transactions do not deadlock; sometimes they may.
+        // Mostly in one order, so that transactions do not deadlock. Sometimes they may.
         if self.chance(0.9) {
             drafts.sort_by(|one, other| one.key.cmp(&other.key));
         }
@@ -107,8 +107,7 @@ impl Author {
     }
 }
 
-/// A session that publishes with INSERT, in transactions of which some are rolled back, and
-/// reconnects.
+/// A session that publishes with INSERT and reconnects. Some of its transactions are rolled back.
 pub(crate) async fn insert(ledger: Arc<Ledger>, url: String, number: usize, seed: u64) {
     let mut author = Author::new(format!("sql{number}"), seed);
     let mut client = reach_schema(&url).await;
@@ -128,12 +127,12 @@ pub(crate) async fn insert(ledger: Arc<Ledger>, url: String, number: usize, seed
     }
 }
 
-/// How a transaction is to end.
+/// How a transaction ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Commit,
     Rollback,
-    /// The client goes away in its middle.
+    /// The client goes away in the middle.
     Leave,
 }
 
@@ -155,15 +154,15 @@ async fn transaction(client: &Client, drafts: &[Draft], end: End) -> (Vec<i64>, 
         },
         End::Leave if inserted => (Vec::new(), Fate::RolledBack),
         _ => {
-            // Fails only where the connection is lost, which rolls back as well. Ids are given to
-            // others after a crash.
+            // It fails only if the connection is lost, which rolls back too. After a crash the ids
+            // are given to other messages.
             let _ = client.batch_execute("ROLLBACK").await;
             (Vec::new(), Fate::RolledBack)
         }
     }
 }
 
-/// A client of the API that repeats each request, with idempotency keys, until it is answered.
+/// A client of the API. It repeats each request, with idempotency keys, until it is answered.
 pub(crate) async fn post(ledger: Arc<Ledger>, api: SocketAddr, number: usize, seed: u64) {
     let mut author = Author::new(format!("http{number}"), seed);
     let client = Http::at(api);
@@ -198,7 +197,7 @@ fn message(draft: &Draft) -> Value {
     json!({ "payload": payload, "partition_key": draft.key, "idempotency_key": draft.mark })
 }
 
-/// The answer, or nothing where it must be tried again.
+/// The answer; `None` if the request must be tried again.
 async fn try_post(client: &Http, path: &str, body: &Value) -> Option<Value> {
     let asking = client.try_post(path, body);
     let (status, answer) = tokio::time::timeout(Duration::from_secs(10), asking).await.ok()??;

@@ -1,4 +1,4 @@
-//! What a run says at its end.
+//! The report of a run.
 
 use std::{collections::BTreeMap, fmt, io::Write, time::Duration};
 
@@ -10,10 +10,10 @@ use crate::{
     memory::{Sample, creeps, milestones},
 };
 
-/// Prints past the test harness, which shows what `println!` says only where a test fails.
+/// Prints past the test harness. The harness shows what `println!` says only if a test fails.
 macro_rules! say {
     ($($words:tt)*) => {
-        // Nobody reads it where this fails.
+        // If this fails, nobody reads it.
         let _ = writeln!(std::io::stderr(), $($words)*);
     };
 }
@@ -23,7 +23,7 @@ const TAKEOVER: Duration = Duration::from_secs(2);
 
 /// What became of the lanes of one killed worker.
 pub(crate) struct Takeover {
-    /// For each lane that owed something, from the kill to its first request.
+    /// The time from the kill to the first request, for each lane that owed something.
     pub(crate) waited: Vec<Duration>,
     /// The longest time that the machine stood still meanwhile.
     pub(crate) stall: Duration,
@@ -41,21 +41,21 @@ impl fmt::Display for Takeover {
     }
 }
 
-/// What was noted on the way.
+/// What was noted during the run.
 #[derive(Default)]
 pub(crate) struct Report {
     pub(crate) faults: Vec<Fault>,
-    /// How many incidents were of so many faults.
+    /// How many incidents had this many faults.
     incidents: BTreeMap<usize, usize>,
-    /// One for each worker that was killed with everything else well.
+    /// One for each worker that was killed while everything else was well.
     pub(crate) takeovers: Vec<Takeover>,
-    /// From PostgreSQL ready again to the first request, where nothing else was broken.
+    /// The time from PostgreSQL being ready again to the first request, if nothing else was broken.
     pub(crate) recoveries: Vec<Duration>,
     /// The highest usage of the notification queue.
     pub(crate) queue_usage: f64,
-    /// Of the worker that is left alone, all along.
+    /// Of the worker that is left alone, during the whole run.
     pub(crate) left_alone: Vec<Sample>,
-    /// Of every process at the end, with what it was started as.
+    /// Of every process at the end, with its command.
     pub(crate) at_the_end: Vec<(&'static str, Sample)>,
     skipped: Vec<String>,
 }
@@ -111,8 +111,8 @@ impl Report {
         }
     }
 
-    /// Panics if a lane waited too long for another worker. What the machine stood still meanwhile,
-    /// busy with other things, is not held against the workers.
+    /// Panics if a lane waited too long for another worker. The time that the machine stood still
+    /// is not counted.
     pub(crate) fn assert_quick(&self) {
         for takeover in &self.takeovers {
             let longest = takeover.waited.iter().max().copied().unwrap_or_default();
@@ -120,7 +120,7 @@ impl Report {
         }
     }
 
-    /// Panics if the worker that is left alone holds on to more and more.
+    /// Panics if the worker that is left alone grows and grows.
     pub(crate) fn assert_no_leak(&self) {
         let found = creeps(&self.left_alone);
         assert!(found.is_empty(), "the worker left alone grows: {found:?}");

@@ -27,10 +27,10 @@ use crate::{
 const SQL_PUBLISHERS: usize = 4;
 const HTTP_PUBLISHERS: usize = 2;
 
-/// An abort travels through the link and this process, on a machine that others use as well.
+/// An abort travels through the link and this process, on a machine that does other work too.
 const ABORT_SEEN_WITHIN: Duration = Duration::from_millis(250);
 
-/// Messages flow, faults happen, everything heals; then the history must be right.
+/// Messages flow, faults happen, everything heals. Then the history must be right.
 pub(crate) async fn run(mut schedule: Schedule) {
     let mut stage = Stage::build().await;
     let ledger = Ledger::new(stage.paths());
@@ -85,7 +85,7 @@ fn at_the_end(stage: &Stage) -> Vec<(&'static str, Sample)> {
     workers.chain([("api", &stage.api)]).filter_map(sample).collect()
 }
 
-/// What publishers, receivers and the database know, put together.
+/// Puts together what publishers, receivers and the database know.
 async fn history(stage: &Stage, ledger: &Ledger, client: &Client, report: &Report) -> History {
     let stored: HashMap<String, i64> = client
         .query("SELECT payload->>'mark', id FROM messages", &[])
@@ -120,8 +120,8 @@ async fn history(stage: &Stage, ledger: &Ledger, client: &Client, report: &Repor
     }
 }
 
-/// In the end the table says what became of a commit that nobody heard of; and it must hold
-/// whatever was confirmed.
+/// At the end the table says what became of a commit whose answer was lost. The table must hold
+/// everything that was confirmed.
 fn decided(mut publication: Publication, stored: &HashMap<String, i64>) -> Publication {
     let stored = stored.get(&publication.mark).copied();
     match publication.fate {

@@ -1,4 +1,4 @@
-//! Which faults, in which order, and which at once: all of it follows from the seed.
+//! Which faults happen, in which order, and which at once. All of it follows from the seed.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::{
     kind::Kind,
 };
 
-/// Those that the long run injects oftener than others.
+/// The faults that the long run injects more often than others.
 const OFTEN: [Kind; 6] = [
     Kind::KillWorker,
     Kind::KillWorker,
@@ -23,14 +23,15 @@ const OFTEN: [Kind; 6] = [
     Kind::PostgresImmediate,
 ];
 
-/// How many incidents in a hundred of the long run are of two faults at once, and of three.
+/// How many of a hundred incidents in the long run have two faults at once, and how many have
+/// three.
 const IN_COMPANY: [u32; 2] = [25, 10];
 
-/// Which faults are to be in effect at once.
+/// Which faults are in effect at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Plan {
     kinds: Vec<Kind>,
-    /// How many others are to be drawn.
+    /// How many other faults are drawn.
     others: usize,
 }
 
@@ -46,9 +47,9 @@ pub(crate) struct Schedule {
     random: StdRng,
     /// What `FAULTS_ONLY` asks for.
     only: Option<Vec<Plan>>,
-    /// What is next, from its end.
+    /// What is next. It is read from its end.
     plans: Vec<Plan>,
-    /// When the long run is over; the short one ends with its list.
+    /// When the long run ends. The short run ends with its list.
     until: Option<(Instant, Duration)>,
 }
 
@@ -60,7 +61,7 @@ impl Schedule {
         schedule
     }
 
-    /// All faults, again and again, each time in another order, alone or with others.
+    /// All faults, again and again. Each round has another order, and some faults come together.
     pub(crate) fn long(seed: u64, length: Duration) -> Self {
         Self::new(seed, Some((Instant::now(), length)))
     }
@@ -70,7 +71,7 @@ impl Schedule {
         Self { seed, random: StdRng::seed_from_u64(seed), only, plans: Vec::new(), until }
     }
 
-    /// What happens next, if anything does.
+    /// What happens next; `None` at the end.
     pub(crate) fn next(&mut self) -> Option<Incident> {
         if let Some((begun, length)) = self.until {
             if begun.elapsed() >= length {
@@ -89,13 +90,13 @@ impl Schedule {
         for _ in 0..plan.others {
             steps.extend(self.draw(Kind::ALL, &steps));
         }
-        // What is over at once comes while the others are in effect.
+        // A fault that is over at once comes while the others are in effect.
         steps.sort_by_key(|step| !step.kind.remains());
         Some(Incident { steps, backwards: self.random.random() })
     }
 
-    /// A fault of one of these kinds that may be made while those are in effect; nothing if there
-    /// seems to be none.
+    /// A fault of one of these kinds that may be made while those are in effect. `None` if none was
+    /// found.
     fn draw(&mut self, kinds: &[Kind], company: &[Step]) -> Option<Step> {
         (0..100).map(|_| self.step(kinds)).find(|step| fits(company, step))
     }
@@ -112,7 +113,7 @@ impl Schedule {
     }
 }
 
-/// Each alone, and then two and two and three at once.
+/// Each by itself. Then two, two and three at once.
 fn every_one(random: &mut StdRng) -> Vec<Plan> {
     let mut alone: Vec<_> = Kind::ALL.iter().map(|kind| Plan::of(*kind, 0)).collect();
     alone.shuffle(random);
@@ -122,7 +123,7 @@ fn every_one(random: &mut StdRng) -> Vec<Plan> {
     together.chain(alone).collect()
 }
 
-/// Each once, some oftener, some with others.
+/// Each once, some more often, some with others.
 fn all_mixed(random: &mut StdRng) -> Vec<Plan> {
     let mut kinds: Vec<Kind> = Kind::ALL.iter().chain(&OFTEN).copied().collect();
     kinds.shuffle(random);
@@ -135,7 +136,7 @@ fn all_mixed(random: &mut StdRng) -> Vec<Plan> {
     kinds.into_iter().map(&mut plan).collect()
 }
 
-/// Names of faults, comma-separated, those that are to happen at once joined by a plus; the last
+/// Names of faults, comma-separated. A plus joins those that happen at once. The last one comes
 /// first.
 fn parse(only: &str) -> Vec<Plan> {
     let find = |name: &str| {
@@ -152,7 +153,7 @@ fn parse(only: &str) -> Vec<Plan> {
 mod tests {
     use super::*;
 
-    /// What a seed means where the environment asks for nothing else.
+    /// What a seed means if the environment asks for nothing else.
     fn long(seed: u64, count: usize) -> Vec<Incident> {
         let mut schedule = Schedule::long(seed, Duration::from_hours(1));
         schedule.only = None;

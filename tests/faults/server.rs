@@ -1,4 +1,4 @@
-//! What goes wrong with PostgreSQL itself.
+//! Faults of PostgreSQL itself.
 
 use pgtopic::embedded::ShutdownMode;
 use pgtopic_testkit::{eventually, reach_schema};
@@ -6,8 +6,7 @@ use tokio_postgres::Client;
 
 use crate::{incident::Step, kind::Kind, report::Report, stage::Stage, wal_disk::WalDisk};
 
-/// How many NOTIFYs an idle listener holds back. Not enough to fill the queue: that would take 8
-/// GiB.
+/// How many NOTIFYs an idle listener holds back. They do not fill the queue: that would take 8 GiB.
 const NOTIFICATIONS: usize = 1000;
 
 /// Ends PostgreSQL.
@@ -20,12 +19,12 @@ pub(crate) async fn stop(stage: &mut Stage, kind: Kind) {
     }
 }
 
-/// Any connection of any worker or of the API.
+/// Ends any connection of any worker or of the API.
 pub(crate) async fn terminate_backend(stage: &Stage, step: &Step) {
     let client = reach_schema(&stage.cluster.url()).await;
     let all =
         "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgtopic' ORDER BY backend_start, pid";
-    // They may have lost all of theirs a moment ago.
+    // They may all have lost their connections a moment ago.
     let rows = eventually("a connection to end", async || {
         Some(client.query(all, &[]).await.unwrap()).filter(|rows| !rows.is_empty())
     })
@@ -34,12 +33,12 @@ pub(crate) async fn terminate_backend(stage: &Stage, step: &Step) {
     client.execute("SELECT pg_terminate_backend($1)", &[&process]).await.unwrap();
 }
 
-/// A listener that is idle in a transaction keeps the queue from being emptied while it is filled.
-/// Over with its session.
+/// A listener that is idle in a transaction. The queue cannot be emptied while it is filled. It
+/// ends with its session.
 pub(crate) async fn hold_notifications(stage: &Stage, report: &mut Report) -> Client {
     let (listener, client) =
         (reach_schema(&stage.cluster.url()).await, reach_schema(&stage.cluster.url()).await);
-    // Only what is committed listens.
+    // A LISTEN takes effect when it is committed.
     listener.batch_execute("LISTEN noise").await.unwrap();
     listener.batch_execute("BEGIN; SELECT 1").await.unwrap();
     let many = format!(
@@ -52,12 +51,12 @@ pub(crate) async fn hold_notifications(stage: &Stage, report: &mut Report) -> Cl
     listener
 }
 
-/// Writes until PostgreSQL dies of it.
+/// Writes until PostgreSQL panics.
 pub(crate) async fn fill_wal_disk(stage: &Stage) {
     let client = reach_schema(&stage.cluster.url()).await;
     let disk = wal_disk(stage);
     disk.fill();
-    // Each takes a segment into use; recycled ones are soon used up.
+    // Each call takes a segment into use. Recycled segments are soon used up.
     let switch =
         "CREATE TABLE IF NOT EXISTS public.noise (); DROP TABLE public.noise; SELECT pg_switch_wal()";
     let mut switches = 0;
@@ -68,12 +67,12 @@ pub(crate) async fn fill_wal_disk(stage: &Stage) {
     }
 }
 
-/// Gives the room back, and starts PostgreSQL again.
+/// Frees the room again, and starts PostgreSQL.
 pub(crate) async fn free_wal_disk(stage: &mut Stage) {
     wal_disk(stage).free();
     let log = std::fs::read_to_string(stage.cluster.postgres.data_dir().join("server.log")).unwrap();
     assert!(log.contains("PANIC") && log.contains("No space left on device"), "it died of something else");
-    // It may have come back by itself, or hang in the attempt.
+    // It may have started by itself, or it may hang while it starts.
     stage.cluster.postgres.stop(ShutdownMode::Immediate).await.unwrap();
     stage.cluster.postgres.start_again().await.unwrap();
 }

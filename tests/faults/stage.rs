@@ -1,4 +1,4 @@
-//! What a run is made of: a PostgreSQL, workers and an API behind links that can fail, two
+//! The parts of a run: a PostgreSQL, workers and an API behind links that can fail, and two
 //! webhooks.
 
 use std::{
@@ -14,15 +14,15 @@ use pgtopic_testkit::{
 
 use crate::wal_disk::WalDisk;
 
-/// How many partitions there are: few enough that publishers meet in them.
+/// How many partitions there are. They are few, so that publishers meet in them.
 pub(crate) const KEYS: usize = 12;
 
-/// How many lanes there are, and so how many requests may be in flight.
+/// How many lanes there are. At most this many requests are in flight.
 pub(crate) const LANES: usize = HOOKS * KEYS;
 
-/// Lanes in flight in one worker: all of them, with room to spare, as one webhook never gets the
-/// last slots. A lane that waits for a slot waits for others' messages, and how long takeovers take
-/// could not be told from that.
+/// How many lanes one worker may have in flight. It is more than all lanes, because one webhook
+/// never gets the last slots. A lane that waits for a slot waits for other lanes' messages. Such a
+/// wait would hide how long takeovers take.
 const CONCURRENCY: usize = LANES + LANES / 3;
 
 /// How the workers are started.
@@ -31,17 +31,17 @@ const COMMANDS: [&str; 4] = ["serve", "worker", "worker", "worker"];
 /// How many workers there are.
 pub(crate) const WORKERS: usize = COMMANDS.len();
 
-/// How many of them may be killed, stopped and paused: the first ones. The last is left alone, and
-/// lives as long as the run.
+/// How many of the workers may be killed, stopped and paused: the first ones. The last one is left
+/// alone, and lives as long as the run.
 pub(crate) const KILLED: usize = WORKERS - 1;
 
 /// How many webhooks there are.
 pub(crate) const HOOKS: usize = 2;
 
-/// Of one request.
+/// The time limit of one request.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The payload of a message that one of the webhooks refuses for good.
+/// The payload of a message that one of the webhooks always refuses.
 pub(crate) const POISON: &str = "poison";
 
 /// A `pgtopic worker`, or `pgtopic serve`, with a link to PostgreSQL of its own.
@@ -52,7 +52,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts the process anew, and waits until it is ready.
+    /// Starts the process again, and waits until it is ready.
     pub(crate) async fn start_again(&mut self) {
         self.process = start_worker(self.command, &self.link).await;
     }
@@ -72,7 +72,7 @@ impl Hook {
         self.answer_after(Duration::ZERO);
     }
 
-    /// Accepts everything but poison, after so long and some milliseconds.
+    /// Accepts everything but poison, after this time and some milliseconds.
     pub(crate) fn answer_after(&self, wait: Duration) {
         let refuses = self.path == "/b";
         self.receiver.set_script(move |received| {
@@ -83,17 +83,17 @@ impl Hook {
     }
 }
 
-/// All of it. Fields drop in this order: the disk must be unmounted before its directory is
+/// All parts. Fields are dropped in this order: the disk must be unmounted before its directory is
 /// removed.
 pub(crate) struct Stage {
     pub(crate) workers: Vec<Worker>,
     pub(crate) api: Process,
     pub(crate) api_address: SocketAddr,
     pub(crate) hooks: Vec<Hook>,
-    /// Why not, where there is none.
+    /// Why there is no disk, if there is none.
     pub(crate) wal_disk: Result<WalDisk, String>,
     pub(crate) cluster: TestCluster,
-    /// From where instants count.
+    /// Times are counted from here.
     pub(crate) origin: Instant,
 }
 
@@ -129,7 +129,7 @@ impl Stage {
         Self { workers, api, api_address, hooks, wal_disk, cluster, origin: Instant::now() }
     }
 
-    /// Starts the API anew.
+    /// Starts the API again.
     pub(crate) async fn start_api_again(&mut self) {
         self.api = start_api(&self.cluster, self.api_address).await;
     }
@@ -144,7 +144,7 @@ impl Stage {
         self.hooks.iter().map(|hook| hook.receiver.count()).collect()
     }
 
-    /// What came in since then.
+    /// What arrived since then.
     pub(crate) fn received_after(&self, counts: &[usize]) -> Vec<Received> {
         self.hooks.iter().zip(counts).flat_map(|(hook, count)| hook.receiver.received_after(*count)).collect()
     }
@@ -154,7 +154,7 @@ impl Stage {
         &self.workers[KILLED]
     }
 
-    /// Panics if a process has ended that nobody ended.
+    /// Panics if a process has ended by itself.
     pub(crate) fn assert_running(&mut self) {
         for worker in &mut self.workers {
             assert!(!worker.process.has_ended(), "a worker ended: {}", worker.process.output());
@@ -163,7 +163,7 @@ impl Stage {
     }
 }
 
-/// Delays of a second.
+/// Delays of one second.
 const QUICK: &[(&str, &str)] = &[("backoff_factor", "1"), ("timeout_seconds", "2")];
 
 async fn start_worker(command: &str, link: &TestProxy) -> Process {

@@ -1,4 +1,4 @@
-//! A small disk of its own for the write-ahead log, so that it can be full.
+//! A small disk for the write-ahead log alone. It can be filled.
 
 use std::{
     os::unix::fs::{PermissionsExt, chown, symlink},
@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-/// Room for a few segments of 16 MiB.
+/// There is room for a few segments of 16 MiB.
 const SIZE: &str = "size=160m";
 
 /// A tmpfs that holds `pg_wal`. Unmounted on drop.
@@ -15,7 +15,7 @@ pub(crate) struct WalDisk {
 }
 
 impl WalDisk {
-    /// Moves the write-ahead log of a stopped server there. Says why not where this user may not
+    /// Moves the write-ahead log of a stopped server there. Returns the reason if this user may not
     /// mount.
     pub(crate) fn move_to(data: &Path) -> Result<Self, String> {
         if !nix::unistd::geteuid().is_root() {
@@ -26,7 +26,7 @@ impl WalDisk {
             use std::os::unix::fs::MetadataExt;
             (owner.uid(), owner.gid())
         };
-        // Beside the data, and so removed with it.
+        // It is beside the data, so it is removed with the data.
         let mounted = data.with_file_name("wal-disk");
         std::fs::create_dir(&mounted).map_err(|error| error.to_string())?;
         run(Command::new("mount").args(["-t", "tmpfs", "-o", SIZE, "tmpfs"]).arg(&mounted))?;
@@ -43,14 +43,14 @@ impl WalDisk {
         Ok(disk)
     }
 
-    /// Uses up all room.
+    /// Fills the disk.
     pub(crate) fn fill(&self) {
         let mut file = std::fs::File::create(self.ballast()).unwrap();
-        // Ends with the error that the disk is full.
+        // It ends with the error that the disk is full.
         let _ = std::io::copy(&mut std::io::repeat(0), &mut file);
     }
 
-    /// Gives the room back.
+    /// Frees the room again.
     pub(crate) fn free(&self) {
         let _ = std::fs::remove_file(self.ballast());
     }
@@ -62,7 +62,7 @@ impl WalDisk {
 
 impl Drop for WalDisk {
     fn drop(&mut self) {
-        // The server may still have it open: it goes away with the server.
+        // The server may still have it open. Then it goes away with the server.
         let _ = Command::new("umount").arg("--lazy").arg(&self.mounted).status();
     }
 }

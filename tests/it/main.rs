@@ -9,6 +9,7 @@
 mod api;
 mod cli;
 mod delivery;
+mod documents;
 mod engine;
 mod failover;
 mod ordering;

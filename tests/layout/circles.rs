@@ -1,10 +1,10 @@
-//! Circles among files that import one another.
+//! Circles of files that import one another.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::imports::Imports;
 
-/// One shortest circle through each file that is in one, each circle once.
+/// One shortest circle through each file that is in a circle. Each circle is listed once.
 pub(crate) fn circles(imports: &Imports) -> Vec<Vec<String>> {
     let mut next: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (from, to) in imports.iter() {

@@ -9,8 +9,8 @@ use syn::{
 
 use crate::source::{Source, module};
 
-/// Pairs of files: the first one names something that the second one holds. What only tests name is
-/// left out.
+/// Pairs of files: the first one names something that the second one holds. Names that only tests
+/// use are left out.
 pub(crate) struct Imports(BTreeSet<(String, String)>);
 
 impl Imports {
@@ -34,7 +34,7 @@ impl Imports {
     }
 }
 
-/// What modules hand on of their children: module and name lead to the full path. `*` stands for
+/// What modules re-export of their children. Module and name lead to the full path. `*` stands for
 /// every name.
 type HandedOn = BTreeMap<(Vec<String>, String), Vec<Vec<String>>>;
 
@@ -59,7 +59,7 @@ fn handed_on(source: &Source) -> HandedOn {
     all
 }
 
-/// The paths of a `use`, each with the name it is known by here.
+/// The paths of a `use`, each with its name in this file.
 fn leaves_of(tree: &UseTree, before: &mut Vec<String>, leaves: &mut Vec<(Vec<String>, String)>) {
     match tree {
         UseTree::Path(path) => {
@@ -103,7 +103,7 @@ fn absolute(own: &[String], path: &[String]) -> Option<Vec<String>> {
     Some(base)
 }
 
-/// The file that holds what a path names: through everything that hands it on.
+/// The file that holds what a path names, through all re-exports.
 fn resolve(source: &Source, handed_on: &HandedOn, path: &[String]) -> Option<String> {
     for length in (0..=path.len()).rev() {
         let (module, rest) = path.split_at(length);
@@ -128,7 +128,7 @@ fn resolve(source: &Source, handed_on: &HandedOn, path: &[String]) -> Option<Str
     None
 }
 
-/// Whether a file defines something of this name that others may use.
+/// Whether a file defines something with this name that others may use.
 fn defines(file: &syn::File, name: &str) -> bool {
     file.items.iter().any(|item| {
         let ident = match item {
@@ -166,7 +166,7 @@ impl<'a> Visit<'a> for Names {
     }
 
     fn visit_item_use(&mut self, item: &'a ItemUse) {
-        // What is handed on is named by those who use it.
+        // A re-export is named by the files that use it.
         if is_test(&item.attrs) || !matches!(item.vis, Visibility::Inherited) {
             return;
         }
@@ -184,6 +184,6 @@ impl<'a> Visit<'a> for Names {
 
     fn visit_item_macro(&mut self, _: &'a ItemMacro) {}
 
-    // `pub(in crate::…)` says who may see, and names nothing.
+    // `pub(in crate::…)` says who may see it, and names nothing.
     fn visit_visibility(&mut self, _: &'a Visibility) {}
 }

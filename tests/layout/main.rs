@@ -1,7 +1,7 @@
 //! The layout of the source: which folder may import which, and that no files import one another in
 //! a circle.
 //!
-//! Needs no database: `cargo test --test layout`.
+//! It needs no database: `cargo test --test layout`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -13,20 +13,20 @@ use std::collections::BTreeMap;
 
 use self::{circles::circles, imports::Imports, source::Source};
 
-/// What each folder of `src` may import, beside itself. `cli` is where a process is put together,
-/// and may import all.
+/// What each folder of `src` may import beside itself. `cli` puts a process together, so it may
+/// import all.
 const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("store", &["domain"]),
     ("delivery", &["domain"]),
     ("broker", &["store", "delivery", "domain"]),
-    // Of the settings of a section it makes what the section is for.
+    // It makes from a section's settings what the section is for.
     ("config", &["store", "domain"]),
     ("telemetry", &["config"]),
     ("worker", &["store", "delivery", "domain", "config", "telemetry"]),
     ("api", &["broker", "store", "domain", "config", "telemetry"]),
     ("embedded", &[]),
-    ("demo", &["store", "config", "telemetry"]),
+    ("demo", &["store", "domain", "config", "telemetry"]),
     (
         "cli",
         &[
@@ -45,8 +45,8 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("main", &["cli", "telemetry"]),
 ];
 
-/// The worker's inside is to become an engine without I/O and a driver. Its files name one another
-/// freely until then.
+/// The inside of the worker is to become an engine without I/O and a driver. Until then its files
+/// may name one another.
 const REBUILT_LATER: &str = "worker/";
 
 #[test]

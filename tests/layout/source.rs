@@ -1,4 +1,4 @@
-//! The files of `src`, parsed.
+//! The parsed files of `src`.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The files of `src` by their path from there, with forward slashes.
+/// The files of `src` by their paths there, with forward slashes.
 pub(crate) struct Source(pub(crate) BTreeMap<String, syn::File>);
 
 impl Source {

@@ -1,5 +1,5 @@
-//! This program as a child of itself, so that what is measured is the very pgtopic that it was
-//! built with.
+//! This program as a child of itself. So the pgtopic that is measured is the one that it was built
+//! with.
 
 use std::{ffi::OsString, io, thread};
 
@@ -8,10 +8,10 @@ use pgtopic::cli::Cli;
 
 use super::{CliError, client::Client};
 
-/// What a child is; its first argument.
+/// What a child is. This is its first argument.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Role {
-    /// `pgtopic`, with the arguments that follow.
+    /// `pgtopic`, with the following arguments.
     Pgtopic,
     /// The client that sends without a broker.
     Client,
@@ -29,10 +29,10 @@ impl Role {
         [Self::Pgtopic, Self::Client].into_iter().find(|role| argument == role.name())
     }
 
-    /// Runs with these arguments, of which the first one is its name.
+    /// Runs with these arguments. The first one is its name.
     fn run(self, arguments: impl Iterator<Item = OsString>) -> Result<(), CliError> {
-        // The parent alone holds the other end of standard input. Where it is killed, nobody else
-        // stops its children.
+        // Only the parent holds the other end of standard input. If the parent is killed, nobody
+        // else stops its children.
         thread::spawn(|| {
             let _ = io::copy(&mut io::stdin(), &mut io::sink());
             std::process::exit(1);
@@ -44,7 +44,7 @@ impl Role {
     }
 }
 
-/// Runs as a child to its end, if the arguments of this process say so.
+/// Runs as a child to its end, if the arguments of this process ask for that.
 pub(super) fn run() -> Option<Result<(), CliError>> {
     let mut arguments = std::env::args_os().skip(1).peekable();
     let role = Role::of(arguments.peek()?)?;

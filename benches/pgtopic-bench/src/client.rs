@@ -1,7 +1,7 @@
-//! What a measurement is compared with, in a process of its own as a worker is: a client without
-//! a broker.
+//! What a measurement is compared with: a client without a broker, in a process of its own like a
+//! worker.
 //!
-//! It uses the very client that workers use.
+//! It is the client that workers use.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CliError, failed, load, print_line, settings, sql::Connector, tally::partition_key};
 
-/// What it says on standard output when it can be used.
+/// It prints this on standard output when it is ready.
 pub(super) const READY: &str = "ready";
 
 /// Its command line.
@@ -52,7 +52,7 @@ pub(super) enum Client {
 }
 
 impl Client {
-    /// Does what is asked, then waits to be stopped, so that what it used can be read.
+    /// Does its work. Then waits until it is stopped, so that its costs can be read.
     pub(super) fn run(self) -> Result<(), CliError> {
         run_to_end(|shutdown| self.work(shutdown))
     }
@@ -73,7 +73,7 @@ impl Client {
     }
 }
 
-/// Sends lane by lane in order, all lanes side by side.
+/// Sends lane by lane in order, all lanes at once.
 async fn send_all(url: &str, messages: u64, lanes: u64) -> Result<(), CliError> {
     let sender = Sender::new(url)?;
     let mut running: JoinSet<Result<(), CliError>> = JoinSet::new();
@@ -96,8 +96,8 @@ async fn send_all(url: &str, messages: u64, lanes: u64) -> Result<(), CliError> 
     Ok(())
 }
 
-/// The smallest loop there is: a notification arrives, a request leaves. With `read`, the row is
-/// read in between.
+/// The smallest loop: a notification arrives, a request leaves. With `read`, it reads the row
+/// before that.
 async fn listen(url: &str, channel: &str, read: bool) -> Result<(), CliError> {
     let config = settings(None, Vec::new())?;
     let mut listener = Connector::new(&config.database)?.listen(channel).await?;

@@ -20,22 +20,22 @@ use super::{
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Drain {
     pub(super) messages: u64,
-    /// Over how many lanes they are spread.
+    /// How many lanes they are spread over.
     pub(super) lanes: u64,
     pub(super) workers: usize,
-    /// Threads of each worker; as many as there are cores where it is `None`.
+    /// Threads of each worker. `None`: as many as there are cores.
     pub(super) threads: Option<usize>,
-    /// Lanes in flight in one worker; the scale's where it is `None`.
+    /// Lanes in flight in one worker. `None`: as the scale says.
     pub(super) slots: Option<usize>,
-    /// Webhooks of the topic; each message goes to all of them.
+    /// Webhooks of the topic. Each message goes to all of them.
     pub(super) webhooks: usize,
     /// How long the receiver takes to answer.
     pub(super) answer_after: Duration,
-    /// Messages of as many lanes that are owed to an endpoint that never answers.
+    /// An endpoint that never answers is owed messages of this many lanes.
     pub(super) hanging: u64,
 }
 
-/// How it went.
+/// The result of a drain.
 pub(super) struct Drained {
     /// Requests a second, from the first arrival to the last.
     pub(super) per_second: f64,
@@ -62,7 +62,7 @@ impl Drain {
         }
     }
 
-    /// Lanes that may be in flight in one worker.
+    /// How many lanes may be in flight in one worker.
     fn slots(&self, bench: &Bench) -> usize {
         self.slots.unwrap_or(bench.scale.concurrency)
     }
@@ -72,8 +72,8 @@ impl Drain {
         self.messages * self.webhooks as u64
     }
 
-    /// Publishes, starts the workers while the webhooks are paused, resumes them, and waits until
-    /// nothing is owed.
+    /// Publishes, starts the workers while the webhooks are paused, resumes the webhooks, and waits
+    /// until nothing is owed.
     pub(super) async fn run(&self, bench: &Bench) -> Result<Drained, CliError> {
         let database = bench.server.create().await?;
         let endpoints = vec![self.lanes; self.webhooks + 1];
@@ -147,8 +147,7 @@ impl Drain {
     }
 }
 
-/// Runs each of them round by round, so that what is compared has the same luck. Gives the rounds
-/// of each.
+/// Runs all of them in each round, so that each has the same luck. Returns the rounds of each.
 pub(super) async fn in_turns(bench: &Bench, drains: &[Drain]) -> Result<Vec<Vec<Drained>>, CliError> {
     let mut drained: Vec<Vec<Drained>> = drains.iter().map(|_| Vec::new()).collect();
     for _ in 0..bench.scale.rounds {
@@ -164,8 +163,8 @@ pub(super) fn rates(drained: &[Drained]) -> Vec<f64> {
     drained.iter().map(|drained| drained.per_second).collect()
 }
 
-/// Makes as many requests without a database: the same client in a process of its own, as many
-/// lanes side by side as the workers have slots for. Gives requests a second, from the first
+/// Makes as many requests without a database. The same client runs in a process of its own. It has
+/// as many lanes at once as the workers have slots. Returns requests a second, from the first
 /// arrival to the last.
 pub(super) async fn client_only(bench: &Bench, drain: &Drain) -> Result<f64, CliError> {
     let messages = drain.requests();
@@ -194,7 +193,7 @@ pub(super) async fn client_only(bench: &Bench, drain: &Drain) -> Result<f64, Cli
     Ok(rate(messages, tally.span(1)))
 }
 
-/// Waits until a condition holds that nothing signals.
+/// Waits for a condition that nothing signals.
 pub(super) async fn wait_until(
     workers: &mut Workers,
     limit: Duration,
@@ -212,7 +211,7 @@ pub(super) async fn wait_until(
     Ok(())
 }
 
-/// How long so many messages may take.
+/// How long this many messages may take.
 pub(super) fn limit(messages: u64) -> Duration {
     Duration::from_secs(30 + messages / 300)
 }

@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use super::tally::Journey;
 
-/// So many in that time, for one second.
+/// A count in a time, as a rate a second.
 pub(super) fn rate(count: u64, time: Duration) -> f64 {
     ratio(count as f64, time.as_secs_f64())
 }
 
-/// Something for each of so many.
+/// An amount for each of this many.
 pub(super) fn each(amount: f64, count: u64) -> f64 {
     ratio(amount, count as f64)
 }
 
-/// So many of so many.
+/// A part of this many.
 pub(super) fn share(part: u64, whole: u64) -> f64 {
     each(part as f64, whole)
 }
@@ -31,22 +31,23 @@ pub(super) fn float(count: i64) -> f64 {
     count as f64
 }
 
-/// A ratio; of nothing it is 0.
+/// A ratio. It is 0 if there is nothing to divide by.
 pub(super) fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
-/// The ratio in the middle, of those of each round: what happens in one round happens to both.
+/// The median of the ratios of the rounds: what happens in one round happens to both.
 pub(super) fn median_ratio(parts: &[f64], wholes: &[f64]) -> f64 {
     median(&parts.iter().zip(wholes).map(|(part, whole)| ratio(*part, *whole)).collect::<Vec<_>>())
 }
 
-/// The value in the middle; 0 of none.
+/// The median; 0 of no values.
 pub(super) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The value that this part of all values does not exceed, between its two neighbours; 0 of none.
+/// The value that this part of all values does not exceed, between its two neighbours; 0 of no
+/// values.
 pub(super) fn quantile(values: &[f64], part: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -110,8 +111,8 @@ impl Samples {
         self.0.iter().take_while(|(at, _)| *at <= instant).last().map_or(0, |(_, count)| *count)
     }
 
-    /// When the count was reached, in seconds, between two samples. Nothing is reached when
-    /// counting begins.
+    /// When the count was reached, in seconds, between two samples. At the first sample nothing is
+    /// reached.
     fn reached(&self, count: u64) -> f64 {
         let seconds = |place: usize| self.0[place].0.as_secs_f64();
         if count == 0 {

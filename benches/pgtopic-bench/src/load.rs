@@ -1,4 +1,4 @@
-//! Publishers: clients that insert one message a transaction, each over a connection of its own.
+//! Publishers: clients that insert one message a transaction, each over its own connection.
 
 use std::{
     sync::{
@@ -17,15 +17,15 @@ use super::{
     tally::{Tally, partition_key},
 };
 
-/// How long a payload's filler is: payloads come to about 300 bytes.
+/// The length of a payload's filler. Payloads have about 300 bytes.
 const FILLER: usize = 240;
 
-/// The text that fills payloads: letters that do not repeat too soon.
+/// The text that fills payloads. Its letters do not repeat too soon.
 pub(super) fn filler() -> String {
     (0..FILLER).map(|place| char::from(b'a' + u8::try_from(place * 7 % 26).unwrap_or_default())).collect()
 }
 
-/// The payload of a message, as [`Database::fill`] makes it too.
+/// The payload of a message. [`Database::fill`] makes the same.
 pub(super) fn payload(number: u64, filler: &str) -> String {
     format!(r#"{{"event": "order.created", "number": {number}, "details": "{filler}"}}"#)
 }
@@ -35,18 +35,18 @@ pub(super) struct Load {
     pub(super) insert: Insert,
     pub(super) topic_id: i64,
     pub(super) clients: usize,
-    /// How many partition keys they choose from, at random.
+    /// How many partition keys they choose from at random.
     pub(super) keys: u64,
     pub(super) length: Duration,
-    /// Messages a second of all clients together; as many as there can be without.
+    /// Messages a second of all clients together. `None`: as many as they can.
     pub(super) per_second: Option<u64>,
     /// How many are published so far.
     pub(super) published: Arc<AtomicU64>,
-    /// Told of every commit.
+    /// It is told of every commit.
     pub(super) tally: Option<Arc<Tally>>,
 }
 
-/// What they did.
+/// The result.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Published {
     pub(super) messages: u64,
@@ -60,7 +60,7 @@ impl Published {
 }
 
 impl Load {
-    /// Connects all clients, then lets them publish side by side until the time is over.
+    /// Connects all clients. Then they publish at once until the time is over.
     pub(super) async fn run(self, database: &Database) -> Result<Published, CliError> {
         let load = Arc::new(self);
         let start = Arc::new(Barrier::new(load.clients + 1));
@@ -105,8 +105,9 @@ impl Load {
         Ok(())
     }
 
-    /// How long until a client's next message, if the pace is set: evenly spread, and up to half a
-    /// beat late at random, so that it never keeps time with something that polls.
+    /// How long until a client's next message, if there is a pace. Messages are evenly spread, and
+    /// up to half an interval late at random. So the client never keeps time with something that
+    /// polls.
     fn pause(&self, begun: Instant, client: usize, sent: u32) -> Option<Duration> {
         let per_second = self.per_second?;
         let clients = u32::try_from(self.clients).unwrap_or(1);

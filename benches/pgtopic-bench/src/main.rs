@@ -1,9 +1,8 @@
-//! `pgtopic-bench`: measure this machine.
+//! `pgtopic-bench` measures this machine.
 //!
-//! Figures come from whole processes: the PostgreSQL, each worker and what they are compared with
-//! are processes of their own; publishers and the receiver are this one. Every measurement has a
-//! fresh database, and what is compared takes turns. Every wait is bounded, and only loopback is
-//! used.
+//! Figures are of whole processes. PostgreSQL, each worker and what they are compared with are
+//! processes of their own. Publishers and the receiver are this process. Every measurement has a
+//! fresh database. What is compared takes turns. Every wait has a limit, and only loopback is used.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -48,7 +47,7 @@ use std::{
 use clap::Parser;
 use pgtopic::{
     cli::{CliError, run_to_end},
-    config::{Config, Flag, Sources},
+    config::{Config, Environment, Flag, Sources},
     telemetry,
 };
 use tokio_util::sync::CancellationToken;
@@ -129,7 +128,7 @@ struct Bench {
 }
 
 fn main() -> ExitCode {
-    // Dropped last, when everything is said.
+    // It is dropped last, when everything is printed.
     let _log = telemetry::flush_at_end();
     let measure = || {
         let command = Command::parse();
@@ -138,7 +137,9 @@ fn main() -> ExitCode {
     match child::run().unwrap_or_else(measure) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            telemetry::say(&format!("pgtopic-bench: {error}"));
+            for line in error.to_string().lines() {
+                telemetry::say(&format!("pgtopic-bench: {line}"));
+            }
             error.exit_code()
         }
     }
@@ -146,14 +147,11 @@ fn main() -> ExitCode {
 
 /// Settings as pgtopic's own commands read them.
 fn settings(file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Config, CliError> {
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    };
-    let environment = std::env::vars_os().filter_map(text).collect();
+    let environment = Environment::of_process();
     Ok(Config::load(&Sources { file, environment, flags })?)
 }
 
-/// Prints a line on standard output. A reader that went away is no reason to fail.
+/// Prints a line on standard output. If the reader went away, that is no failure.
 fn print_line(line: &str) {
     let _ = writeln!(stdout(), "{line}");
 }
@@ -162,7 +160,7 @@ impl Command {
     async fn run(self, shutdown: CancellationToken) -> Result<(), CliError> {
         let mut config = self.settings()?;
         if config.log.level == Config::default().log.level {
-            // What is measured is printed; the log would only be in the way.
+            // The results are printed. The log would only disturb.
             "warn".clone_into(&mut config.log.level);
         }
         telemetry::start(&config.log, std::env::var("RUST_LOG").ok().as_deref())?;

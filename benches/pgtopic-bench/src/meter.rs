@@ -19,7 +19,7 @@ pub(super) struct Meter {
     workers: Option<Duration>,
 }
 
-/// Processor times when it ended. Taken while all processes still live.
+/// Processor times when it ended. They are taken while all processes still live.
 pub(super) struct Reading {
     server: Option<Duration>,
     bench: Option<Duration>,
@@ -27,19 +27,19 @@ pub(super) struct Reading {
     worker_peak: Option<u64>,
 }
 
-/// What each message cost. What is not known is left out: processor times of a server that is not
-/// ours, anything but the log on systems without `/proc`.
+/// What each message cost. Unknown values are left out: processor times of a server that is not
+/// ours, and everything but the log on systems without `/proc`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Cost {
     /// Bytes of write-ahead log of the whole server.
     pub(super) wal_bytes: f64,
-    /// Each statement of a worker or publisher is a transaction of its own, and one round trip once
-    /// it is prepared: so the transactions are counted. What the bench asks meanwhile, heartbeats
-    /// and idle looks are among them.
+    /// Each statement of a worker or publisher is a transaction, and one round trip once it is
+    /// prepared. So transactions are counted. They include what the bench asks meanwhile,
+    /// heartbeats and idle looks.
     pub(super) statements: Option<f64>,
     pub(super) server_microseconds: Option<f64>,
     pub(super) worker_microseconds: Option<f64>,
-    /// Of the bench itself: the receiver, and the publishers where there are any.
+    /// Of the bench itself: the receiver, and the publishers if there are any.
     pub(super) bench_microseconds: Option<f64>,
     /// The most memory that the largest worker ever had, in MiB.
     pub(super) worker_peak_mib: Option<f64>,
@@ -69,7 +69,7 @@ impl Meter {
         }
     }
 
-    /// What each of so many messages cost. To be called when workers and publishers are gone: a
+    /// What each of this many messages cost. Call it when workers and publishers are gone: a
     /// session reports its transactions when it ends.
     pub(super) async fn finish(
         self,

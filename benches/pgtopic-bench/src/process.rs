@@ -1,6 +1,6 @@
-//! The processes under measurement: workers and clients, which are this very program.
+//! The processes that are measured: workers and clients. They run this program.
 //!
-//! They are children that never outlive this process. What they say is told only if they fail.
+//! They are children that never outlive this process. Their output is shown only if they fail.
 
 use std::{
     ffi::OsStr,
@@ -14,13 +14,13 @@ use pgtopic_testkit::{LIMIT, within_limit};
 
 use super::{CliError, child::Role, failed, server::Database, system};
 
-/// Between two looks at something that does not report by itself.
+/// The time between two looks at something that signals nothing.
 pub(super) const LOOK: Duration = Duration::from_millis(10);
 
-/// How much of what a failed process said is told, in bytes.
+/// How much of a failed process's output is shown, in bytes.
 const LAST_WORDS: usize = 500;
 
-/// A running child; killed on drop.
+/// A running child. It is killed on drop.
 pub(super) struct Process {
     name: &'static str,
     child: pgtopic_testkit::Process,
@@ -34,7 +34,7 @@ pub(super) struct Usage {
 }
 
 impl Process {
-    /// Starts this program in a role. Of the environment, no setting reaches it but these.
+    /// Starts this program in a role. It gets only these settings of the environment.
     pub(super) fn start(
         name: &'static str,
         role: Role,
@@ -51,7 +51,7 @@ impl Process {
                 .envs(settings.iter().map(|(name, value)| (name, value)))
                 // It ends when this closes.
                 .stdin(Stdio::piped())
-                // Ctrl-C is for this process, which stops its children.
+                // Ctrl-C is for this process. It stops its children.
                 .process_group(0);
         });
         Ok(Self { name, child })
@@ -101,11 +101,11 @@ fn is_setting(name: &OsStr) -> bool {
     name.starts_with("PGTOPIC_") || aliases.contains(&&*name)
 }
 
-/// Workers of one database, as `pgtopic worker` runs them.
+/// Workers of one database. Each runs as `pgtopic worker`.
 pub(super) struct Workers(Vec<Process>);
 
 impl Workers {
-    /// Starts them and waits until all are registered; with `threads`, each runs on so many.
+    /// Starts them and waits until all are registered. `threads` is the number of threads of each.
     pub(super) async fn start(
         count: usize,
         database: &Database,
@@ -116,7 +116,7 @@ impl Workers {
         settings.extend(threads.map(|threads| ("TOKIO_WORKER_THREADS".to_owned(), threads.to_string())));
         settings.extend([
             ("PGTOPIC_WORKER__CONCURRENCY".to_owned(), concurrency.to_string()),
-            // Requests that hang would be waited for at the end.
+            // At the end it would wait for requests that hang.
             ("PGTOPIC_WORKER__SHUTDOWN_SECONDS".to_owned(), "1".to_owned()),
             ("PGTOPIC_DELIVERY__ALLOW_NETWORKS".to_owned(), "127.0.0.0/8".to_owned()),
         ]);
@@ -139,7 +139,7 @@ impl Workers {
         self.0.iter_mut().try_for_each(Process::check)
     }
 
-    /// What they have used so far: processor time together, memory of the largest.
+    /// What they have used so far: their processor time together, and the memory of the largest.
     pub(super) fn usage(&self) -> Usage {
         let usages: Vec<Usage> = self.0.iter().map(Process::usage).collect();
         Usage {

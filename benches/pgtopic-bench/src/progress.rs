@@ -1,4 +1,4 @@
-//! What is shown while measuring: one line on standard error, if somebody watches.
+//! The progress while measuring: one line on standard error, if it is a terminal.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ impl Progress {
         self.0.set_prefix(name.to_owned());
     }
 
-    /// A new step of it, with so much to do.
+    /// A new step with this much to do.
     pub(super) fn step(&self, what: String, length: u64) {
         self.0.set_length(length);
         self.0.set_position(0);

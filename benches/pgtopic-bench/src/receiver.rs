@@ -1,12 +1,11 @@
-//! A receiver that costs as little as HTTP can: it notes the request, reads the body and answers
+//! A receiver that costs as little as HTTP can. It notes the request, reads the body and answers
 //! 204.
 //!
-//! It has threads of its own with a single-threaded runtime each, and connections are dealt out to
-//! them in turn, so that publishers in the same process do not share a queue with it. Only
-//! loopback.
+//! It has threads of its own, each with a single-threaded runtime. Connections go to them in turns.
+//! So publishers in the same process share no queue with it. It listens on loopback only.
 //!
 //! The test kit's receiver keeps every request with its headers and body, behind a lock, and asks a
-//! script for each answer: here that would be what is measured.
+//! script for each answer. Here the costs of that would be measured too.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, thread::JoinHandle};
 
@@ -22,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CliError, failed, tally::Tally};
 
-/// Threads at most: it must not be what is measured, nor take what others need.
+/// The most threads. The receiver must not be the limit, nor take what others need.
 const THREADS_MAX: usize = 2;
 
-/// A running receiver; dropping it ends all connections.
+/// A running receiver. If it is dropped, all connections end.
 pub(super) struct Receiver {
     address: SocketAddr,
     stop: CancellationToken,
@@ -56,7 +55,7 @@ impl Receiver {
         Ok(receiver)
     }
 
-    /// Where an endpoint is.
+    /// The address of an endpoint.
     pub(super) fn url(&self, endpoint: usize) -> String {
         format!("http://{}/{endpoint}", self.address)
     }
@@ -73,13 +72,13 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         self.stop.cancel();
         for thread in self.threads.drain(..) {
-            // A thread that panicked has said so.
+            // A thread that panicked has printed why.
             let _ = thread.join();
         }
     }
 }
 
-/// Accepts connections and deals them out in turn.
+/// Accepts connections and gives them to the threads in turns.
 async fn deal(
     listener: std::net::TcpListener,
     lines: Vec<UnboundedSender<std::net::TcpStream>>,
@@ -92,9 +91,9 @@ async fn deal(
             accepted = listener.accept() => accepted,
         };
         match accepted.and_then(|(stream, _)| stream.into_std()) {
-            // Its thread is gone only when all are about to end.
+            // A thread ends only when all are about to end.
             Ok(stream) => drop(line.send(stream)),
-            // Out of descriptors, or the client was gone already.
+            // There are no descriptors left, or the client went away.
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
         }
     }
@@ -116,7 +115,7 @@ async fn serve_all(
         let tally = Arc::clone(&tally);
         tokio::spawn(async move {
             let service = service_fn(move |request| answer(Arc::clone(&tally), request));
-            // A client that goes away is none of the receiver's business.
+            // A client that goes away does not matter.
             let _ = http1::Builder::new()
                 .auto_date_header(false)
                 .serve_connection(TokioIo::new(stream), service)
@@ -133,8 +132,8 @@ async fn answer(tally: Arc<Tally>, request: Request<Incoming>) -> Result<Respons
         Some(true) => {
             let answer_after = tally.answer_after();
             if !answer_after.is_zero() {
-                // A runtime's timers tick once a millisecond and round up; a thread's sleep is
-                // exact.
+                // The timers of a runtime tick once a millisecond and round up. The sleep of a
+                // thread is exact.
                 let _ = tokio::task::spawn_blocking(move || std::thread::sleep(answer_after)).await;
             }
             StatusCode::NO_CONTENT

@@ -1,4 +1,4 @@
-//! What is told of measurements: tables for people, JSON for machines.
+//! Reports: tables for people, JSON for machines.
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use super::{meter::Cost, system::Machine};
 
 /// The figures of one scenario.
 pub(super) struct Report {
-    /// What it was about, in one line.
+    /// Its subject in one line.
     pub(super) title: &'static str,
     pub(super) rows: Vec<Row>,
     /// How often the order of a lane was broken.
@@ -16,7 +16,7 @@ pub(super) struct Report {
     pub(super) notes: Vec<&'static str>,
 }
 
-/// One row: figures that each have a key for machines and a title for people.
+/// One row of figures. Each figure has a key for machines and a title for people.
 #[derive(Default)]
 pub(super) struct Row(Vec<Figure>);
 
@@ -38,7 +38,7 @@ impl Row {
         self
     }
 
-    /// A number with so many places after the point.
+    /// A number with this many decimal places.
     pub(super) fn number(self, key: &'static str, title: &'static str, number: f64, places: usize) -> Self {
         self.number_if_known(key, title, Some(number), places)
     }
@@ -91,7 +91,7 @@ impl Row {
             .number_if_known("worker_peak_mib", "worker, peak MiB", cost.worker_peak_mib, 1)
     }
 
-    /// The same, where anything was measured.
+    /// The same, if anything was measured.
     pub(super) fn cost_if_known(self, cost: Option<&Cost>) -> Self {
         match cost {
             Some(cost) => self.cost(cost),
@@ -121,7 +121,7 @@ fn table(rows: &[Row]) -> Table {
 }
 
 impl Report {
-    /// Tables with their title and notes. A measurement is a column: there are more figures than
+    /// Tables with title and notes. A measurement is a column, because there are more figures than
     /// measurements.
     pub(super) fn table(&self) -> String {
         let alike = self.rows.chunk_by(|one, next| one.keys().eq(next.keys()));
@@ -203,7 +203,7 @@ fn build() -> &'static str {
     if cfg!(debug_assertions) { "development" } else { "release" }
 }
 
-/// Thousands apart.
+/// A number with its thousands apart.
 fn grouped(number: &str) -> String {
     let (whole, rest) = number.find('.').map_or((number, ""), |point| number.split_at(point));
     let digits = whole.len();

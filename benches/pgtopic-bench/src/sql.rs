@@ -1,8 +1,9 @@
-//! What the bench asks of PostgreSQL, over connections of its own; a statement is a file of `sql/`.
+//! What the bench asks of PostgreSQL, over connections of its own. Each statement is a file of
+//! `sql/`.
 //!
-//! A session has the server's default settings, as an application's has. What the product's
-//! sessions set for themselves would flatter or hamper publishers. Only its search path is pinned,
-//! as theirs is. So the statements name pgtopic's tables without the schema.
+//! A session has the server's default settings, as an application's has. The settings of the
+//! product's own sessions would make publishers faster or slower. Only the search path is set, as
+//! in those sessions. So the statements name pgtopic's tables without the schema.
 
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ macro_rules! sql {
     };
 }
 
-/// How publishers of a measurement insert.
+/// How publishers insert in a measurement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Insert {
     /// Into `messages`.
@@ -49,12 +50,12 @@ pub(super) enum Insert {
 pub(super) struct Counters {
     /// Bytes of write-ahead log, of the whole server.
     pub(super) wal_bytes: i64,
-    /// Transactions committed in this database. A session adds its own when it ends, and now and
-    /// then before.
+    /// Transactions committed in this database. A session adds its own when it ends, and sometimes
+    /// before.
     pub(super) transactions: i64,
 }
 
-/// What a webhook is left with.
+/// What is left for a webhook.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Owed {
     /// Whether a delivery is left.
@@ -70,7 +71,7 @@ pub(super) struct Connector {
     pin: String,
 }
 
-/// A connection; it ends when this is dropped.
+/// A connection. It ends when this is dropped.
 pub(super) struct Session(Client);
 
 /// A publisher: one connection, one prepared statement.
@@ -103,7 +104,7 @@ impl Connector {
         Ok(Self { postgres, tls, pin })
     }
 
-    /// A session without limits in time.
+    /// A session without limits of time.
     pub(super) async fn session(&self) -> Result<Session, StoreError> {
         Ok(Session(self.connect().await?.0))
     }
@@ -116,7 +117,7 @@ impl Connector {
         Ok(Listener { client, read, texts })
     }
 
-    /// A connection, and the texts that it is told of. It is polled until its client is dropped.
+    /// A connection, and the texts of its notifications. It is polled until its client is dropped.
     async fn connect(&self) -> Result<(Client, UnboundedReceiver<String>), StoreError> {
         let connecting = self.postgres.connect(self.tls.clone());
         let (client, mut connection) = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
@@ -139,7 +140,7 @@ impl Connector {
 }
 
 impl Session {
-    /// Ends every statement that takes longer from now on.
+    /// Ends every statement that takes longer, from now on.
     pub(super) async fn limit(&self, time: Duration) -> Result<(), StoreError> {
         Ok(self.0.batch_execute(&format!("SET statement_timeout = {}", time.as_millis())).await?)
     }
@@ -149,14 +150,13 @@ impl Session {
         Ok(self.0.batch_execute(&format!("CREATE DATABASE {} TEMPLATE template0", quoted(name))).await?)
     }
 
-    /// Drops a database that [`Self::create_database`] made, and ends whatever is still connected
-    /// to it.
+    /// Drops a database that [`Self::create_database`] made, and ends all connections to it.
     pub(super) async fn drop_database(&self, name: &str) -> Result<(), StoreError> {
         Ok(self.0.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name))).await?)
     }
 
-    /// Writes what is dirty now, so that it need not be written while something is measured. A role
-    /// that may not do this goes without.
+    /// Writes dirty pages now, so that they need not be written during a measurement. A role that
+    /// may not do this goes on without.
     pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
         match self.0.batch_execute("CHECKPOINT").await {
             Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Ok(()),
@@ -175,8 +175,8 @@ impl Session {
         Ok(self.0.batch_execute(sql!("create_plain_table")).await?)
     }
 
-    /// Publishes the messages numbered `first` to `last` in one transaction, spread evenly over
-    /// `lanes` partitions that are called `lane-0` and so on.
+    /// Publishes the messages numbered `first` to `last` in one transaction. They are spread evenly
+    /// over `lanes` partitions with the names `lane-0`, `lane-1` and so on.
     pub(super) async fn fill(
         &self,
         topic_id: i64,
@@ -198,7 +198,7 @@ impl Session {
         Ok(Counters { wal_bytes: row.try_get("wal_bytes")?, transactions: row.try_get("transactions")? })
     }
 
-    /// What a webhook is left with.
+    /// What is left for a webhook.
     pub(super) async fn owed(&self, webhook_id: i64) -> Result<Owed, StoreError> {
         let row = self.of_webhook(sql!("owed"), webhook_id).await?;
         Ok(Owed { owed: row.try_get("owed")?, dead_letters: row.try_get("dead_letters")? })
@@ -226,7 +226,7 @@ impl Session {
         Ok(Publisher { client: self.0, statement, topic_id, channel })
     }
 
-    /// Opens a transaction whose snapshot keeps every row version that anybody deletes from now on.
+    /// Opens a transaction. Its snapshot keeps every row version that is deleted from now on.
     pub(super) async fn hold_snapshot(self) -> Result<Snapshot, StoreError> {
         self.0.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").await?;
         Ok(Snapshot(self.0))
@@ -238,7 +238,8 @@ impl Session {
 }
 
 impl Publisher {
-    /// Publishes one message in a transaction of its own; it is committed when this returns its id.
+    /// Publishes one message in a transaction of its own. When this returns the id, it is
+    /// committed.
     pub(super) async fn publish(&self, partition_key: &str, payload: &str) -> Result<i64, StoreError> {
         let mut parameters: Vec<Value<'_>> = vec![&self.topic_id, &partition_key, &payload];
         parameters.extend(self.channel.as_ref().map(|channel| channel as Value<'_>));
@@ -247,19 +248,20 @@ impl Publisher {
 }
 
 impl Listener {
-    /// The next text; `None` once the connection is lost.
+    /// The next text; `None` if the connection is lost.
     pub(super) async fn next(&mut self) -> Option<String> {
         self.texts.recv().await
     }
 
-    /// The payload of a row that was told of, read over the same connection.
+    /// The payload of a row that a notification named, read over the same connection.
     pub(super) async fn read(&self, id: i64) -> Result<String, StoreError> {
         Ok(self.client.query_one(&self.read, &[&id]).await?.try_get(0)?)
     }
 }
 
 impl Snapshot {
-    /// Ends the transaction; fails if the server had ended it before, and nothing was held.
+    /// Ends the transaction. Fails if the server had ended it before, because then nothing was
+    /// held.
     pub(super) async fn release(self) -> Result<(), StoreError> {
         Ok(self.0.batch_execute("SELECT count(*) FROM pg_class; COMMIT").await?)
     }

@@ -1,9 +1,9 @@
-//! What the operating system knows of this machine and of processes. Linux only; elsewhere nothing
-//! is known.
+//! What the operating system knows about this machine and its processes. On systems other than
+//! Linux nothing is known.
 
 use std::{fs, time::Duration};
 
-/// Clock ticks a second in `/proc`: the same on every Linux that Rust supports.
+/// Clock ticks a second in `/proc`. They are the same on every Linux that Rust supports.
 const TICKS: u64 = 100;
 
 /// The machine a measurement was made on.
@@ -51,8 +51,8 @@ pub(super) fn processor_time(process: u32) -> Option<Duration> {
     Some(times.own)
 }
 
-/// The processor time that a server has used: its main process, its children, and those that have
-/// ended.
+/// The processor time that a server has used: its main process, its children, and children that
+/// have ended.
 pub(super) fn processor_time_of_tree(process: u32) -> Option<Duration> {
     let main = times(process)?;
     let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
@@ -76,7 +76,7 @@ fn times(process: u32) -> Option<Times> {
 }
 
 fn parse_times(stat: &str) -> Option<Times> {
-    // The name before the last bracket may hold anything.
+    // The name before the last bracket may hold any character.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut ticks = fields.split_whitespace().skip(11).map_while(|field| field.parse::<u64>().ok());
     let mut two = || Some(Duration::from_millis((ticks.next()? + ticks.next()?) * 1000 / TICKS));

@@ -1,11 +1,11 @@
-//! What has arrived: how much, when, and whether in order.
+//! What has arrived: how much, when, and in order or not.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-/// What every partition key of a measurement begins with; its number follows.
+/// Every partition key of a measurement begins with this. Its number follows.
 const KEY: &str = "lane-";
 
 /// The partition key of a lane.
@@ -46,7 +46,8 @@ pub(super) struct Journey {
 }
 
 impl Tally {
-    /// For one endpoint a number of `lanes`; keeps the times of messages with ids below `tracked`.
+    /// For this many endpoints, each with `lanes` lanes. Keeps the times of messages with ids below
+    /// `tracked`.
     pub(super) fn new(lanes: &[u64], tracked: usize) -> Self {
         let endpoint = |lanes: &u64| Endpoint {
             hangs: AtomicBool::new(false),
@@ -66,7 +67,7 @@ impl Tally {
         }
     }
 
-    /// The same, but each answer takes so long.
+    /// The same, but each answer takes this long.
     pub(super) fn answering_after(self, answer_after: Duration) -> Self {
         Self { answer_after, ..self }
     }
@@ -81,10 +82,10 @@ impl Tally {
         self.endpoints[endpoint].hangs.store(true, Relaxed);
     }
 
-    /// Notes a request; says whether it is to be answered, and `None` if there is no such endpoint.
+    /// Notes a request. Returns whether it is to be answered; `None` if there is no such endpoint.
     ///
-    /// Positions of a lane must rise: one that does not is a violation, and so is a request that
-    /// names no lane.
+    /// Positions of a lane must rise. A position that does not rise is a violation. So is a request
+    /// that names no lane.
     pub(super) fn note(&self, path: &str, partition: &str, position: &str) -> Option<bool> {
         let number: usize = path.strip_prefix('/')?.parse().ok()?;
         let endpoint = self.endpoints.get(number)?;
@@ -126,7 +127,7 @@ impl Tally {
         self.endpoints.iter().map(|endpoint| endpoint.violations.load(Relaxed)).sum()
     }
 
-    /// From the first request to the last one of the first so many endpoints.
+    /// The time from the first request to the last one, at this many of the first endpoints.
     pub(super) fn span(&self, endpoints: usize) -> Duration {
         let endpoints = &self.endpoints[..endpoints];
         let first = endpoints.iter().map(|endpoint| endpoint.first.load(Relaxed)).min().unwrap_or_default();
@@ -152,7 +153,7 @@ impl Tally {
         journeys
     }
 
-    /// How long the tally has been kept.
+    /// How long the tally has counted.
     pub(super) fn elapsed(&self) -> Duration {
         self.epoch.elapsed()
     }

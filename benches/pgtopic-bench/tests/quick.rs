@@ -1,4 +1,4 @@
-//! The shape of what `pgtopic-bench` reports. Its figures are for an idle machine.
+//! The form of what `pgtopic-bench` reports. Its figures are for an idle machine.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -14,7 +14,7 @@ async fn bench(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
 
 #[tokio::test]
 async fn a_quick_drain_is_in_order_and_reports_as_json() {
-    // The variable is for other commands: without the flag, bench starts its own PostgreSQL.
+    // The variable is for other commands. Without the flag, the bench starts its own PostgreSQL.
     let environment = [("DATABASE_URL", "postgresql://127.0.0.1:1/other")];
     let ended = bench(&["--quick", "--json", "drain"], &environment).await;
     assert_eq!(ended.code(), 0, "{}", ended.output);

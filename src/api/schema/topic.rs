@@ -29,8 +29,9 @@ pub(crate) struct NewTopic {
     /// Whether partitions are kept in order. Never changes.
     #[serde(default)]
     ordering: Ordering,
-    /// How long messages are kept, in seconds since they were published; 1 to 3162240000. A message
-    /// that is owed or a dead letter is kept longer. Null keeps all messages.
+    /// How long messages are kept, in seconds since they were published; 0 to 3162240000, and 0
+    /// keeps them for ever. A message that is owed or a dead letter is kept longer. Null: as the
+    /// setting `retention.messages_days` says.
     #[serde(default)]
     retention_seconds: Option<i64>,
 }
@@ -46,8 +47,9 @@ impl From<NewTopic> for topic::NewTopic {
 #[serde(deny_unknown_fields)]
 #[expect(clippy::option_option, reason = "three cases: left out, null, a value")]
 pub(crate) struct TopicChanges {
-    /// How long messages are kept, in seconds since they were published; 1 to 3162240000. A message
-    /// that is owed or a dead letter is kept longer. Null keeps all messages.
+    /// How long messages are kept, in seconds since they were published; 0 to 3162240000, and 0
+    /// keeps them for ever. A message that is owed or a dead letter is kept longer. Null: as the
+    /// setting `retention.messages_days` says.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i64>)]
     retention_seconds: Option<Option<i64>>,
@@ -71,8 +73,9 @@ pub(crate) struct Topic {
     name: String,
     /// Whether partitions are kept in order.
     ordering: Ordering,
-    /// How long messages are kept, in seconds since they were published. A message that is owed or
-    /// a dead letter is kept longer. Null keeps all messages.
+    /// How long messages are kept, in seconds since they were published; 0 for ever. A message that
+    /// is owed or a dead letter is kept longer. Null: as the setting `retention.messages_days`
+    /// says.
     retention_seconds: Option<i64>,
     /// A paused topic refuses messages.
     paused: bool,

@@ -8,7 +8,7 @@ async fn migrate(database: &TestDatabase) -> Ended {
     Process::run(&["migrate"], &database.environment()).await
 }
 
-/// The error is one line that begins with the program's name and holds every needle.
+/// The error is one line. It begins with the program's name and holds every needle.
 fn assert_one_line(ended: &Ended, code: i32, needles: &[&str]) {
     assert_eq!(ended.code(), code, "{}", ended.output);
     assert_eq!(ended.output.lines().count(), 1, "{}", ended.output);
@@ -36,14 +36,24 @@ async fn wrong_usage_is_exit_code_2(#[case] arguments: &[&str], #[case] environm
     assert_eq!(Process::run(arguments, environment).await.code(), 2);
 }
 
+/// A database that nobody may try to reach: the settings must be refused before that.
+const NOWHERE: (&str, &str) = ("DATABASE_URL", "postgresql://127.0.0.1:1/x");
+
 #[rstest]
-#[case::unknown_setting(&["migrate"], &[("PGTOPIC_WORKER__CONCURENCY", "5")], &["worker.concurency", "PGTOPIC_WORKER__CONCURENCY"])]
-#[case::out_of_range(&["migrate"], &[("WORKER_CONCURRENCY", "0")], &["worker.concurrency", "1 to 10000", "WORKER_CONCURRENCY"])]
+#[case::unknown_setting(&["migrate"], &[NOWHERE, ("PGTOPIC_WORKER__CONCURENCY", "5")],
+    &["worker.concurency", "PGTOPIC_WORKER__CONCURENCY", "did you mean PGTOPIC_WORKER__CONCURRENCY?"])]
+#[case::out_of_range(&["migrate"], &[NOWHERE, ("WORKER_CONCURRENCY", "0")], &["worker.concurrency", "1 to 10000", "WORKER_CONCURRENCY"])]
 #[case::no_database(&["migrate"], &[], &["database.url", "not set"])]
 #[case::wrong_url(&["migrate", "--database-url", "mysql://u:hunter2@h"], &[], &["database.url"])]
 #[case::wrong_schema(&["migrate", "--schema", "pg_x", "--database-url", "postgresql://h"], &[], &["database.schema"])]
-#[case::wrong_filter(&["migrate"], &[("RUST_LOG", "a=b=c")], &["RUST_LOG"])]
-#[case::no_file(&["migrate", "--config", "no/such.toml"], &[], &["no/such.toml"])]
+#[case::wrong_filter(&["migrate"], &[NOWHERE, ("RUST_LOG", "a=b=c")], &["RUST_LOG"])]
+#[case::unknown_level(&["worker"], &[NOWHERE, ("PGTOPIC_LOG__LEVEL", "debugg")], &["log.level", "did you mean debug?"])]
+#[case::unknown_level_of_a_module(&["worker"], &[NOWHERE, ("RUST_LOG", "pgtopic=debugg")], &["RUST_LOG", "did you mean debug?"])]
+#[case::no_file(&["migrate", "--config", "no/such.toml"], &[NOWHERE], &["no/such.toml"])]
+#[case::wrong_token(&["worker"], &[NOWHERE, ("PGTOPIC_API__TOKENS", "hunter2")], &["api.tokens[0]"])]
+#[case::no_address(&["serve", "--bind", "localhost"], &[NOWHERE], &["api.bind", "127.0.0.1:8000"])]
+#[case::unknown_name(&["serve", "--bind", "no-such-host.invalid:80"], &[NOWHERE], &["api.bind", "cannot resolve no-such-host.invalid:80"])]
+#[case::open_to_all(&["api", "--bind", "0.0.0.0:0"], &[NOWHERE], &["api.bind", "api.tokens"])]
 #[tokio::test]
 async fn wrong_settings_are_one_line_and_exit_code_2(
     #[case] arguments: &[&str],
@@ -53,6 +63,98 @@ async fn wrong_settings_are_one_line_and_exit_code_2(
     let ended = Process::run(arguments, environment).await;
     assert_one_line(&ended, 2, needles);
     assert!(!ended.output.contains("hunter2"), "{}", ended.output);
+}
+
+/// Problems of the file, the environment, flags, the database's settings, the log and the API.
+#[rstest]
+#[case("serve")]
+#[case("api")]
+#[tokio::test]
+async fn every_wrong_setting_is_told_at_once_and_nothing_is_migrated(#[case] command: &str) {
+    let database = TestDatabase::empty().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = "[worker]\nconcurrency = 0\ncolour = 'blue'\n[delivery]\ntimeout_seconds = 'long'\n";
+    std::fs::write(file.path(), text).unwrap();
+    let mut environment = database.environment();
+    environment.extend([
+        ("PGTOPIC_RETENTION__MESSAGE_DAYS", "1"),
+        ("PGTOPIC_LOG__LEVEL", "loud"),
+        ("PGTOPIC_API__TOKENS", "hunter2"),
+        ("PGTOPIC_DATABASE__LISTEN_URL", "mysql://u:hunter2@h"),
+        ("PGTOPIC_DATABASE__CA_FILE", "/no/such.pem"),
+        ("BACKOFF_FACTOR", "0"),
+    ]);
+    let arguments =
+        [command, "--config", file.path().to_str().unwrap(), "--schema", "pg_x", "--bind", "nowhere.invalid:1"];
+    let ended = Process::run(&arguments, &environment).await;
+    assert_eq!(ended.code(), 2, "{}", ended.output);
+    let needles = [
+        "worker.concurrency must be 1 to 10000, not 0",
+        "unknown setting worker.colour in ",
+        "delivery.timeout_seconds: ",
+        "unknown setting retention.message_days in the environment variable PGTOPIC_RETENTION__MESSAGE_DAYS: \
+         did you mean PGTOPIC_RETENTION__MESSAGES_DAYS?",
+        "log.level: \"loud\" is no level",
+        "api.tokens[0]: ",
+        "database.listen_url: ",
+        "database.ca_file /no/such.pem: ",
+        "delivery.backoff_factor must be 1 to 100, not 0",
+        "database.schema: ",
+        "api.bind: cannot resolve nowhere.invalid:1: ",
+    ];
+    for needle in needles {
+        let lines = ended.output.lines().filter(|line| line.contains(needle)).count();
+        assert_eq!(lines, 1, "{needle}: {}", ended.output);
+    }
+    assert_eq!(ended.output.lines().count(), needles.len(), "{}", ended.output);
+    assert!(ended.output.lines().all(|line| line.starts_with("pgtopic: ")), "{}", ended.output);
+    assert!(!ended.output.contains("hunter2"), "{}", ended.output);
+    let sql = "SELECT count(*) FROM pg_namespace WHERE nspname IN ('pgtopic', 'pg_x')";
+    let made: i64 = database.client().await.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(made, 0);
+}
+
+/// The file is read in the working directory.
+#[tokio::test]
+async fn dot_env_is_read_in_the_working_directory() {
+    let database = TestDatabase::empty().await;
+    let directory = tempfile::tempdir().unwrap();
+    let dot_env = format!("DATABASE_URL='{}'\nPGTOPIC_DATABASE__SCHEMA=of_file\n", database.url());
+    std::fs::write(directory.path().join(".env"), dot_env).unwrap();
+    let migrate = |environment: &[(&str, &str)]| {
+        Process::start_with(&["migrate"], environment, |command| drop(command.current_dir(&directory)))
+    };
+    let ended = migrate(&[]).wait().await;
+    assert!(ended.code() == 0 && ended.output.contains("\"of_file\""), "{}", ended.output);
+    let ended = migrate(&[("PGTOPIC_DATABASE__SCHEMA", "of_process")]).wait().await;
+    assert!(ended.code() == 0 && ended.output.contains("\"of_process\""), "{}", ended.output);
+
+    std::fs::write(directory.path().join(".env"), "RUST_LOG=loud\nhunter2\n").unwrap();
+    let ended = migrate(&[("DATABASE_URL", database.url())]).wait().await;
+    assert_eq!(ended.code(), 2, "{}", ended.output);
+    for needle in ["RUST_LOG: \"loud\" is no level", ".env, line 2: not NAME=value"] {
+        assert!(ended.output.contains(needle), "{}", ended.output);
+    }
+    assert!(!ended.output.contains("hunter2"), "{}", ended.output);
+}
+
+/// Kubernetes gives every container variables about every service of its namespace.
+#[tokio::test]
+async fn variables_of_kubernetes_are_no_settings_and_a_forgotten_underscore_is_told() {
+    let database = TestDatabase::empty().await;
+    let mut environment = database.environment();
+    environment.extend([
+        ("PGTOPIC_SERVICE_HOST", "10.0.0.1"),
+        ("PGTOPIC_PORT_8000_TCP_ADDR", "10.0.0.1"),
+        ("PGTOPIC_API_SERVICE_PORT", "8000"),
+        ("PGTOPIC_API__V2_PORT_8000_TCP", "tcp://10.0.0.1:8000"),
+        ("PGTOPIC_WORKER_CONCURRENCY", "many"),
+    ]);
+    let ended = Process::run(&["migrate"], &environment).await;
+    assert_eq!(ended.code(), 0, "{}", ended.output);
+    let warnings: Vec<_> = ended.output.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(warnings.len(), 1, "{}", ended.output);
+    assert!(warnings[0].contains("did you mean PGTOPIC_WORKER__CONCURRENCY?"), "{}", ended.output);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The embedded PostgreSQL: as root and as an ordinary user, kept data, crashes, what an earlier
+//! The embedded PostgreSQL: as root and as an ordinary user; kept data; crashes; what an earlier
 //! run left behind.
 
 use std::{
@@ -26,7 +26,7 @@ fn kept() -> (tempfile::TempDir, Settings) {
 }
 
 fn runs(process: u32) -> bool {
-    // An orphan that nobody collects is over, too.
+    // An orphan that nobody collects has ended too.
     let state = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     state.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim().starts_with('Z'))
 }
@@ -79,7 +79,7 @@ async fn a_killed_server_is_started_again_under_load() {
     let mut cluster = TestCluster::private().await;
     for _ in 0..5 {
         let client = cluster.client().await;
-        // Ends in an error when the server dies.
+        // It ends in an error when the server dies.
         tokio::spawn(async move { client.batch_execute("SELECT pg_sleep(60)").await });
     }
     let observer = cluster.client().await;
@@ -146,8 +146,8 @@ async fn a_server_that_refuses_its_settings_says_why() {
     assert!(error.to_string().contains("shared_buffers"), "{error}");
 }
 
-/// Starts `pgtopic`'s server in a process of its own (this test binary, running only [`holder`])
-/// and gives the process and the server's process id.
+/// Starts the server in another process: this test binary, running only [`holder`]. Returns the
+/// process and the server's process id.
 async fn start_in_another_process(home: &Path) -> (std::process::Child, u32) {
     // Tests are called by their path in the crate.
     let (_, module) = module_path!().split_once("::").unwrap();

@@ -1,4 +1,4 @@
-//! Standard error that is slow, full or gone: the log is best effort, everything else goes on.
+//! Standard error that is slow, full or gone. The log is best effort. Everything else goes on.
 //!
 //! Linux only: another system has no `/dev/full`, and no second loopback address.
 
@@ -16,17 +16,17 @@ use rstest::rstest;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
-/// Each one has its request; the log of all of them is longer than a pipe.
+/// Each message has a request of its own. Their log is longer than a pipe.
 const MESSAGES: usize = 500;
 
 /// Where lines go, and what must stay open meanwhile.
 type Output = (Stdio, Option<PipeReader>);
 
-/// Whoever writes to this pipe waits until somebody reads.
+/// A writer to this pipe waits until somebody reads.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = io::pipe().unwrap();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    // Byte by byte in the end: a larger write is refused where its whole would not fit.
+    // The last bytes are written one by one: a larger write is refused if not all of it fits.
     for size in [4096, 1] {
         while writer.write(&vec![b'\n'; size]).is_ok() {}
     }
@@ -49,12 +49,13 @@ fn full_disk() -> Output {
     (File::options().write(true).open("/dev/full").unwrap().into(), None)
 }
 
-/// A port for an API whose log cannot be read. Free until then: no other test uses this address.
+/// A port for an API whose log cannot be read. It is free until then, because no other test uses
+/// this address.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.77.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// `serve` with a log of many lines on this standard error.
+/// `serve` with this standard error. Its log has many lines.
 fn serve(scene: &Scene, address: SocketAddr, stderr: Stdio) -> Process {
     let mut environment = scene.database.environment();
     environment.push(("RUST_LOG", "trace"));
@@ -71,7 +72,7 @@ async fn publish_many(scene: &Scene) {
     scene.client.execute(sql, &[&i64::try_from(MESSAGES).unwrap()]).await.unwrap();
 }
 
-/// Makes the API log several lines a request, in sum more bytes than wait to be written.
+/// Makes the API log several lines for each request: more bytes in all than the queue holds.
 async fn serve_many(api: &Http) {
     let path = format!("/{}", "x".repeat(32 * 1024));
     for _ in 0..2 * QUEUE_BYTES / path.len() {
@@ -94,7 +95,7 @@ async fn a_log_that_cannot_be_written_holds_up_nothing(#[case] output: fn() -> O
     scene.receiver.wait_for_ended(MESSAGES).await;
     scene.all_delivered(&["/"]).await;
     Http::at(address).get("/healthz").await;
-    // Exit code 0.
+    // It ends with exit code 0.
     serve.stop().await;
 }
 
@@ -119,7 +120,7 @@ async fn a_log_that_is_read_again_says_how_many_lines_were_lost() {
         let lost = line.split("lines=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
         assert!(line.contains(" WARN ") && lost.parse::<u64>().unwrap() > 0, "{line}");
     }
-    // What was said in the end was not lost: there was room again.
+    // The last lines were not lost: there was room again.
     assert!(text.lines().any(|line| line.ends_with("service: stopped")));
 }
 
@@ -129,7 +130,7 @@ async fn a_log_that_is_read_again_says_how_many_lines_were_lost() {
 #[case::full_disk(full_disk)]
 #[tokio::test]
 async fn an_error_that_cannot_be_said_keeps_its_exit_code(#[case] output: fn() -> Output) {
-    // Without a database; without a command.
+    // One without a database, one without a command.
     for arguments in [["migrate"], ["serv"]] {
         let (stderr, _reader) = output();
         let process = Process::start_with(&arguments, &[], |command| {

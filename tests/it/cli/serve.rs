@@ -2,7 +2,7 @@
 
 use pgtopic_testkit::{Process, Received, TestCluster, TestDatabase, TestReceiver, reach};
 
-/// Any free port; data that goes away; nothing of another PostgreSQL.
+/// Any free port, data that is removed, and nothing of another PostgreSQL.
 const DEV: [&str; 4] = ["dev", "--temporary", "--bind", "127.0.0.1:0"];
 
 #[tokio::test]
@@ -17,6 +17,32 @@ async fn the_demo_delivers_everything_in_order_and_ends() {
     {
         assert!(ended.output.contains(words), "no {words:?} in {}", ended.output);
     }
+    assert_adds_up(&ended.output);
+}
+
+/// The demo's last line: at each webhook, what was published is delivered, owed or a dead letter.
+fn assert_adds_up(output: &str) {
+    let line = output.lines().rfind(|line| line.contains(" published · ")).expect(output);
+    let number = |text: &str, word: &str| -> u64 {
+        let before = text.split(word).next().unwrap().trim_end();
+        before.rsplit([' ', '(']).next().unwrap().parse().unwrap_or_else(|_| panic!("{word}: {line}"))
+    };
+    let published = number(line, " published");
+    let webhooks: Vec<&str> = line.split(" · ").filter(|part| part.starts_with("webhook ")).collect();
+    assert_eq!(webhooks.len(), 2, "{line}");
+    for webhook in webhooks {
+        let parts = [" delivered", " owed", " dead letters"].map(|word| number(webhook, word));
+        assert_eq!(parts.iter().sum::<u64>(), published, "{line}");
+    }
+}
+
+/// The demo is stopped in the middle. Some messages are owed then, and one may be on its way.
+#[tokio::test]
+async fn the_demos_last_line_adds_up_wherever_it_is_stopped() {
+    let mut dev = Process::start(&[&DEV[..], &["--demo"]].concat(), &[]);
+    dev.wait_for_output("webhook 2  ").await;
+    let ended = dev.stop().await;
+    assert_adds_up(&ended.output);
 }
 
 #[tokio::test]
@@ -25,19 +51,41 @@ async fn dev_says_where_everything_is_and_stops_when_asked() {
     let mut dev = Process::start(&DEV, &[]);
     let output = dev.wait_for_output("Ctrl-C stops everything").await;
     for words in
-        ["API        http://127.0.0.1:", "/docs", "psql postgresql://postgres:", "removed at the end"]
+        ["API        http://127.0.0.1:", "/docs", "psql 'postgresql://postgres:", "removed at the end"]
     {
         assert!(output.contains(words), "no {words:?} in {output}");
     }
+    // The whole line is a command: a shell runs it as it stands.
+    let line = output.lines().find(|line| line.contains("psql ")).unwrap();
+    let command = format!("{line} -Atc 'SELECT count(*) FROM pgtopic.topics'");
+    let shell = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&shell.stdout), "0\n", "{line}: {shell:?}");
     dev.stop().await;
 }
 
-/// Until the first release the schema is edited in place: what an older build has kept fits no
-/// more.
+#[tokio::test]
+async fn help_names_the_directory_that_is_used() {
+    let help = |variables: &'static [(&'static str, &'static str)]| Process::run(&["dev", "--help"], variables);
+    let ended = help(&[("XDG_DATA_HOME", "/data of/me"), ("HOME", "/home/me")]).await;
+    let words = ended.output.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("[default: /data of/me/pgtopic/dev]"), "{}", ended.output);
+}
+
+#[tokio::test]
+async fn serve_listens_on_a_name() {
+    let database = TestDatabase::new().await;
+    let mut serve = Process::start(&["serve", "--bind", "localhost:0"], &database.environment());
+    let output = serve.wait_for_output("worker is ready").await;
+    assert!(output.contains("127.0.0.1:") || output.contains("[::1]:"), "{output}");
+    serve.stop().await;
+}
+
+/// Until the first release the schema is edited in place. So kept data of an older build no longer
+/// fits.
 #[tokio::test]
 async fn dev_makes_its_data_anew_where_another_version_has_made_it() {
     let parent = tempfile::tempdir().unwrap();
-    // The account that runs the server must get there.
+    // The account that runs the server must be able to reach it.
     std::fs::set_permissions(parent.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let home = parent.path().join("dev");
     let arguments = ["dev", "--bind", "127.0.0.1:0", "--data-dir", home.to_str().unwrap()];
@@ -48,7 +96,8 @@ async fn dev_makes_its_data_anew_where_another_version_has_made_it() {
     let output = dev.wait_for_output(ready).await;
     // Its port may be another one the next time.
     let url = |output: &str| {
-        output.split_whitespace().find(|word| word.starts_with("postgresql://")).unwrap().to_owned()
+        let word = output.split_whitespace().find(|word| word.starts_with("'postgresql://")).unwrap();
+        word.trim_matches('\'').to_owned()
     };
     let client = reach(&url(&output)).await;
     client.batch_execute("INSERT INTO pgtopic.topics (name) VALUES ('kept')").await.unwrap();
@@ -122,8 +171,8 @@ async fn serve_survives_a_crash_of_the_database() {
     let second = publish(&cluster).await;
     let arrived = |all: &[Received]| all.iter().any(|one| one.position() == second);
     let received = receiver.wait_until("the second message", arrived).await;
-    // The first may come twice: its settle may have been lost in the crash. The order is never
-    // turned round.
+    // The first message may come twice: its settle may have been lost in the crash. The order is
+    // kept.
     assert!(received.is_sorted_by_key(Received::position));
     serve.stop().await;
 }

@@ -45,33 +45,122 @@ async fn orphans_of_a_deleted_webhook_are_cleared_away() {
     assert_eq!(scene.all_delivered(&["/kept"]).await, 0);
 }
 
+/// What is left of the messages: topic and partition key.
+const LEFT: &str = "SELECT string_agg(coalesce(name, 'gone') || ' ' || partition_key, ', ' ORDER BY name, partition_key)
+                      FROM messages LEFT JOIN topics t ON t.id = topic_id";
+
+/// Walks through all messages, as maintenance does. Returns how many were deleted.
+async fn delete_old_messages(scene: &Scene, default_days: u32) -> u64 {
+    let (mut after, mut deleted) = (0, 0);
+    loop {
+        let portion = scene.store().delete_old_messages(after, default_days).await.unwrap();
+        deleted += portion.deleted;
+        match portion.last_id {
+            Some(last_id) if !portion.is_last => after = last_id,
+            _ => return deleted,
+        }
+    }
+}
+
+/// Publishes an owed, a dead and a done message to each topic, so many days ago.
+async fn publish_days_ago(scene: &Scene, days: u32) {
+    let insert = format!(
+        "INSERT INTO messages (topic_id, partition_key, payload, created_at)
+         SELECT id, key, '{{}}', now() - interval '{days} days'
+           FROM topics, unnest(ARRAY['owed', 'dead', 'done']) AS key"
+    );
+    scene.sql(&insert).await;
+    scene.sql("DELETE FROM deliveries USING messages WHERE id = message_id AND partition_key <> 'owed'").await;
+    let bury = "INSERT INTO dead_letters (webhook_id, topic_id, partition_key, lane, message_id, reason, attempts, created_at)
+                SELECT 1, topic_id, partition_key, 0, id, 'attempts_exhausted', 5, created_at
+                  FROM messages WHERE partition_key = 'dead'
+                    ON CONFLICT DO NOTHING";
+    scene.sql(bury).await;
+}
+
+/// A topic of each kind: a retention of its own, the default, for ever.
+async fn topics_of_each_retention() -> Scene {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.sql("UPDATE topics SET name = 'day', retention = interval '1 day'").await;
+    scene.sql("INSERT INTO topics (name, ordering, retention) VALUES ('default', 'none', NULL), ('ever', 'none', '0')").await;
+    scene.sql("INSERT INTO webhooks (topic_id, url, secrets) SELECT id, 'http://127.0.0.1:1/', '{}' FROM topics WHERE name <> 'day'").await;
+    scene
+}
+
 /// Rule 10.
 #[tokio::test]
 async fn retention_deletes_only_what_nobody_is_owed() {
-    let scene = Scene::with_webhook(&[]).await;
-    scene.sql("UPDATE topics SET retention = interval '1 hour'").await;
-    scene.sql("INSERT INTO topics (name, ordering, retention) VALUES ('none', 'none', '1 hour'), ('forever', 'none', NULL)").await;
-    scene.sql("INSERT INTO webhooks (topic_id, url, secrets) SELECT id, 'http://127.0.0.1:1/', '{}' FROM topics WHERE name = 'none'").await;
-    let insert = "INSERT INTO messages (topic_id, partition_key, payload, created_at)
-                  SELECT id, key, '{}', now() - interval '2 hours'
-                    FROM topics, unnest(ARRAY['owed', 'dead', 'done', 'done']) AS key";
-    scene.sql(insert).await;
-    scene.publish(&["young"]).await;
-    scene
-        .sql("DELETE FROM deliveries USING messages WHERE id = message_id AND partition_key <> 'owed'")
-        .await;
-    scene
-        .sql(
-            "INSERT INTO dead_letters (webhook_id, topic_id, partition_key, lane, message_id, reason, attempts)
-             SELECT 1, topic_id, partition_key, 0, id, 'attempts_exhausted', 5 FROM messages WHERE partition_key = 'dead'",
-        )
-        .await;
-    assert_eq!(scene.store().delete_expired_messages().await.unwrap(), 4);
-    let left = "SELECT string_agg(topic_id || ' ' || partition_key, ', ' ORDER BY topic_id, partition_key) FROM messages";
-    assert_eq!(
-        scene.text(left).await,
-        "1 dead, 1 owed, 1 young, 2 dead, 2 owed, 3 dead, 3 done, 3 done, 3 owed"
-    );
+    let scene = topics_of_each_retention().await;
+    publish_days_ago(&scene, 0).await;
+    assert_eq!(delete_old_messages(&scene, 30).await, 0);
+    scene.sql("UPDATE messages SET created_at = now() - interval '2 days'").await;
+    assert_eq!(delete_old_messages(&scene, 30).await, 1);
+    let left = "day dead, day owed, default dead, default done, default owed, ever dead, ever done, ever owed";
+    assert_eq!(scene.text(LEFT).await, left);
+    scene.sql("UPDATE messages SET created_at = now() - interval '31 days'").await;
+    assert_eq!(delete_old_messages(&scene, 0).await, 0, "0 is for ever");
+    assert_eq!(delete_old_messages(&scene, 30).await, 1, "of the topic that does not say");
+    let left = "day dead, day owed, default dead, default owed, ever dead, ever done, ever owed";
+    assert_eq!(scene.text(LEFT).await, left);
+}
+
+#[tokio::test]
+async fn messages_of_a_deleted_topic_go_whatever_their_age() {
+    let scene = topics_of_each_retention().await;
+    publish_days_ago(&scene, 0).await;
+    scene.sql("DELETE FROM topics WHERE name = 'ever'; DELETE FROM dead_letters").await;
+    assert_eq!(delete_old_messages(&scene, 0).await, 3);
+    assert_eq!(scene.text(LEFT).await, "day dead, day done, day owed, default dead, default done, default owed");
+}
+
+/// A replay holds its message until it commits.
+#[tokio::test]
+async fn a_message_that_somebody_holds_stays() {
+    let scene = topics_of_each_retention().await;
+    publish_days_ago(&scene, 40).await;
+    let replay = scene.another_client().await;
+    replay.batch_execute("BEGIN; SELECT FROM messages WHERE id = 3 FOR KEY SHARE").await.unwrap();
+    assert_eq!(delete_old_messages(&scene, 30).await, 1, "that of the other topic");
+    replay.batch_execute("INSERT INTO deliveries SELECT 1, lane, id FROM messages WHERE id = 3; COMMIT").await.unwrap();
+    assert_eq!(delete_old_messages(&scene, 30).await, 0, "it is owed again");
+}
+
+/// The walk must know when it can stop: at the first portion in which nothing is old.
+#[tokio::test]
+async fn a_portion_says_whether_anything_in_it_is_old() {
+    let scene = topics_of_each_retention().await;
+    publish_days_ago(&scene, 0).await;
+    let portion = scene.store().delete_old_messages(0, 30).await.unwrap();
+    assert!(!portion.any_old && portion.is_last && portion.last_id == Some(9), "{portion:?}");
+    // Two of them are kept: the walk goes on behind them.
+    scene.sql("UPDATE messages SET created_at = now() - interval '2 days' WHERE partition_key = 'dead'").await;
+    assert!(scene.store().delete_old_messages(0, 30).await.unwrap().any_old);
+    let beyond = scene.store().delete_old_messages(9, 30).await.unwrap();
+    assert!(!beyond.any_old && beyond.is_last && beyond.last_id.is_none(), "{beyond:?}");
+}
+
+#[tokio::test]
+async fn dead_letters_have_a_retention_of_their_own_and_keep_their_message_until_then() {
+    let scene = topics_of_each_retention().await;
+    publish_days_ago(&scene, 40).await;
+    publish_days_ago(&scene, 0).await;
+    assert_eq!(scene.store().delete_old_dead_letters(41).await.unwrap(), 0);
+    assert_eq!(scene.store().delete_old_dead_letters(39).await.unwrap(), 3);
+    assert_eq!(scene.number("SELECT count(*) FROM dead_letters").await, 3, "the young ones");
+    assert_eq!(delete_old_messages(&scene, 30).await, 4, "dead and done, of the topics with a retention");
+}
+
+/// What a worker deletes by itself, with the settings that nobody has changed.
+#[tokio::test]
+async fn a_worker_deletes_what_is_past_its_retention() {
+    let scene = topics_of_each_retention().await;
+    scene.sql("UPDATE webhooks SET paused = true").await;
+    publish_days_ago(&scene, 40).await;
+    let broker = Broker::start(scene.store());
+    scene.until("NOT EXISTS (SELECT FROM messages JOIN topics t ON t.id = topic_id WHERE partition_key = 'done' AND name <> 'ever')").await;
+    broker.stop().await;
+    assert_eq!(scene.number("SELECT count(*) FROM dead_letters").await, 3, "for ever");
+    assert_eq!(scene.text(LEFT).await, "day dead, day owed, default dead, default owed, ever dead, ever done, ever owed");
 }
 
 /// Rule 11: a log row that cannot be written never fails a settle.

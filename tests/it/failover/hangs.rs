@@ -1,8 +1,8 @@
-//! Statements that hang, and answers that never come, under a worker that has much to do.
+//! Statements that hang, and answers that never come, while the worker has much to do.
 //!
-//! Promised: where PostgreSQL's limit ends a statement, nothing was done, and the worker goes on.
-//! Where no answer comes at all, nobody knows what was done: the worker starts over under a new id.
-//! Either way no message is lost, and no lane is sent twice at once.
+//! If PostgreSQL's limit ends a statement, nothing was done, and the worker goes on. If no answer
+//! comes, nobody knows what was done: the worker starts over under a new id. In both cases no
+//! message is lost, and no lane is sent twice at once.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use pgtopic_testkit::{Answer, Broker, LIVING, Scene, TestDatabase, TestProxy, Up
 use rstest::rstest;
 use uuid::Uuid;
 
-/// Twenty lanes with more messages than a claim reads, and a receiver that takes its time.
+/// Twenty lanes with more messages than a claim reads, and a slow receiver.
 async fn busy_scene() -> Scene {
     let scene = Scene::with_webhook(&[]).await;
     scene.receiver.set_script(|_| Answer::After(Duration::from_millis(20), Box::new(Answer::Status(204))));
@@ -49,7 +49,7 @@ async fn a_table_that_is_locked_for_long_delays_everything_for_no_longer(#[case]
     broker.stop().await;
 }
 
-/// Makes a function of the engine hang for so many seconds while there is a row in `hanging`.
+/// Makes a function of the engine hang for this many seconds while there is a row in `hanging`.
 async fn make_hang(scene: &Scene, function: &str, seconds: u32) {
     scene
         .sql(&format!(
@@ -90,7 +90,7 @@ async fn a_call_that_hangs_is_ended_by_postgresql_and_tried_again(#[case] functi
     broker.stop().await;
 }
 
-/// Statements go through a proxy, as through a pooler; the worker's session does not.
+/// Statements go through a proxy, as through a pooler. The worker's session does not.
 async fn behind_a_proxy(scene: &Scene) -> (TestProxy, Store) {
     let socket = TestDatabase::socket_dir().await.join(".s.PGSQL.5432");
     let proxy = TestProxy::start(Upstream::Unix(socket)).await;
@@ -110,7 +110,7 @@ async fn answers_that_never_come_make_the_worker_start_over() {
     let broker = Broker::start(store.clone());
     scene.receiver.wait_for(100).await;
     let before = incarnation(&scene).await;
-    // Connections for other purposes are there, too, and none of them brings an answer.
+    // Connections for other purposes are there too. None of them brings an answer.
     let looks = join_all((0..8).map(|_| store.watch_workers(Uuid::nil()))).await;
     assert!(looks.iter().all(Result::is_ok));
     proxy.swallow();
@@ -123,8 +123,8 @@ async fn answers_that_never_come_make_the_worker_start_over() {
     broker.stop().await;
 }
 
-/// The first way to claim is refused, because of a row; the second one takes the lane, but nobody
-/// hears of it.
+/// The first way to claim is refused because of a row. The second one takes the lane, but its
+/// answer is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lane_is_not_lost_that_was_claimed_singly_without_an_answer() {
     let scene = Scene::with_webhook(&[]).await;

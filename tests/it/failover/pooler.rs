@@ -1,5 +1,5 @@
 //! Everything but LISTEN through PgBouncer in transaction mode. (`PGTOPIC_TEST_POOLER=1 cargo test`
-//! sends all other tests through one as well.)
+//! sends all other tests through PgBouncer too.)
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use pgtopic_testkit::{
 };
 use tokio_postgres::SimpleQueryMessage;
 
-/// Sessions of the server. Clients are many more.
+/// How many sessions the server gives. There are many more clients.
 const SESSIONS: usize = 5;
 
 /// A started process whose statements go through the pooler.
@@ -22,13 +22,13 @@ fn start(scene: &Scene, arguments: &[&str]) -> Process {
     Process::start(arguments, &environment)
 }
 
-/// A scene whose stores and processes go through a pooler of its own, or `None` where there is
-/// none.
+/// A scene whose stores and processes go through a pooler of its own. `None` if PgBouncer is not
+/// installed.
 async fn pooled_scene(sessions: usize) -> Option<(Scene, TestPooler)> {
     let pooler = TestPooler::start(TestDatabase::socket_dir().await, sessions).await?;
     let mut scene = Scene::with_webhook(&[]).await;
     scene.database.go_through(&pooler);
-    // What a session would be told to do otherwise, and now every transaction must be.
+    // These settings belong to a session elsewhere. Here every transaction must bring them.
     let name = scene.text("SELECT current_database()").await;
     scene.sql(&format!("ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")).await;
     Some((scene, pooler))
@@ -50,8 +50,8 @@ async fn everything_arrives_in_order_through_a_pooler_that_dies() {
     publishers.extend((8..12).map(|number| tokio::spawn(Arc::clone(&load).post(Arc::clone(&api), number))));
 
     load.more(200).await;
-    // The workers' own connections and this one do not go through it; nor does asking for a
-    // statement's types, once each.
+    // The workers' own connections and this one do not go through it. Neither do those that ask for
+    // a statement's types.
     let few = format!(
         "count(*) <= {SESSIONS} + 3 FROM pg_stat_activity
           WHERE datname = current_database() AND backend_type = 'client backend'"
@@ -73,8 +73,8 @@ async fn everything_arrives_in_order_through_a_pooler_that_dies() {
     assert_eq!(scene.number("SELECT count(*) FROM workers").await, 0);
 }
 
-/// Other applications get the same sessions: they must not find our settings, statements or locks
-/// there.
+/// Other applications get the same sessions. They must find no settings, statements or locks of
+/// ours there.
 #[tokio::test]
 async fn sessions_behind_a_pooler_are_left_as_they_were() {
     let Some((scene, pooler)) = pooled_scene(1).await else { return };
@@ -113,15 +113,15 @@ async fn sessions_behind_a_pooler_are_left_as_they_were() {
     api.try_post("/topics", &serde_json::json!({ "name": "other" })).await.unwrap();
     scene.publish(&["a", "b", "c"]).await;
     scene.all_delivered(&["/"]).await;
-    // A worker that stops gives up calls halfway, which costs the session; so look before.
+    // A worker that stops gives up calls halfway, which costs the session. So the test looks before
+    // that.
     let after = session().await;
     println!("{after}");
     assert_eq!(after, before);
     broker.stop().await;
 }
 
-/// A session keeps the plans of the engine's functions, and after a slow call it must make them
-/// anew.
+/// A session keeps the plans of the engine's functions. After a slow call it must make them again.
 #[tokio::test]
 async fn after_a_slow_call_plans_are_made_anew() {
     let Some((scene, _pooler)) = pooled_scene(1).await else { return };
@@ -130,7 +130,7 @@ async fn after_a_slow_call_plans_are_made_anew() {
     let broker = Broker::start(scene.store());
     scene.until("count(*) = 1 FROM workers").await;
     let log = async || {
-        // Other tests' databases log no statements.
+        // The databases of other tests log no statements.
         let log = std::fs::read(TestDatabase::socket_dir().await.join("server.log")).unwrap();
         String::from_utf8_lossy(&log).matches("DISCARD PLANS").count()
     };
@@ -144,8 +144,8 @@ async fn after_a_slow_call_plans_are_made_anew() {
     broker.stop().await;
 }
 
-/// What a statement did is true once its transaction is committed, and that may fail after the
-/// statement has not.
+/// A statement's work counts only when its transaction is committed. The commit may fail although
+/// the statement did not.
 #[tokio::test]
 async fn a_commit_that_fails_is_told() {
     let Some((scene, _pooler)) = pooled_scene(2).await else { return };

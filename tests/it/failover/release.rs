@@ -1,4 +1,4 @@
-//! Lanes of workers that are gone: releasing them waits for nobody, and what is left over is swept.
+//! Lanes of workers that are gone. Releasing them waits for nobody, and sweeps take what is left.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,7 +15,7 @@ async fn lock(scene: &Scene, rows: &str) -> Client {
     client
 }
 
-/// Releases a worker's lanes, which waits for nobody: whatever is locked stays so meanwhile, and
+/// Releases a worker's lanes, which waits for nobody. What is locked stays locked meanwhile.
 /// PostgreSQL would end a wait with an error.
 async fn release(other: &Puppet, gone: &Puppet) -> Release {
     other.store.release_worker(gone.id).await.unwrap()
@@ -53,7 +53,7 @@ async fn a_release_leaves_a_locked_lane_to_the_sweeps() {
     assert_eq!(other.claim(2).await.unwrap().len(), 1, "the sweep takes it: its holder is gone");
     assert_eq!(release(&other, &gone).await, Release { marked: false, lanes: 0, complete: true });
 
-    // Were no sweep to come, a later release would do.
+    // Without a sweep, a later release would do it.
     let locked = lock(&scene, "lanes WHERE partition_key = 'c' FOR UPDATE").await;
     let third = Puppet::new(&scene).await;
     assert_eq!(release(&third, &other).await, Release { marked: true, lanes: 2, complete: false });
@@ -61,7 +61,7 @@ async fn a_release_leaves_a_locked_lane_to_the_sweeps() {
     assert_eq!(release(&third, &other).await, Release { marked: false, lanes: 1, complete: true });
 }
 
-/// Publishers have nothing to do with the rows of workers, however those are locked.
+/// Publishers do not touch the rows of workers, whatever locks there are on those.
 #[tokio::test]
 async fn no_publisher_waits_for_workers() {
     let scene = Scene::with_webhook(&[]).await;
@@ -85,7 +85,7 @@ async fn no_publisher_waits_for_workers() {
     publish(&publisher, "held").await.unwrap();
 }
 
-/// Says what a look of another worker finds.
+/// Returns what a look of another worker finds.
 async fn claims(scene: &Scene, worker: &Puppet, token: i64, sweep: bool) -> usize {
     let sql = "SELECT count(DISTINCT lane) FROM claim_lanes($1, $2, '{1}', '{10}', '{epoch}', $3, 0, 0)";
     let found: i64 = scene.client.query_one(sql, &[&worker.id, &token, &sweep]).await.unwrap().get(0);
@@ -110,8 +110,8 @@ async fn a_sweep_takes_lanes_of_holders_that_are_gone_or_unknown_and_of_no_other
     }
 }
 
-/// Workers register and claim while a sweep goes over thousands of lanes. When it comes to theirs,
-/// which it comes to last, it does not know their holders: they registered when it had begun.
+/// Workers register and claim while a sweep goes over thousands of lanes. It comes to theirs last.
+/// It does not know their holders, because they registered after it had begun.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_sweep_robs_a_worker_that_has_just_registered() {
     const ROUNDS: usize = 100;
@@ -145,11 +145,11 @@ async fn no_sweep_robs_a_worker_that_has_just_registered() {
             let mine = format!("SELECT count(*) FROM lanes WHERE claimed_by = '{id}'");
             let lanes: i64 = client.query_one(&mine, &[]).await.unwrap().get(0);
             claimed += lanes;
-            // The sweep that was under way ends.
+            // The sweep that is under way ends.
             let ended = async || (sweeps.load(Ordering::Relaxed) > before).then_some(());
             eventually("a sweep ends", ended).await;
             assert_eq!(client.query_one(&mine, &[]).await.unwrap().get::<_, i64>(0), lanes, "robbed");
-            // As a process that releases its lanes, and is forgotten.
+            // As a process that releases its lanes and is forgotten.
             client.batch_execute(&free(&id)).await.unwrap();
             client.batch_execute(&format!("DELETE FROM workers WHERE id = '{id}'")).await.unwrap();
         }
@@ -160,7 +160,7 @@ async fn no_sweep_robs_a_worker_that_has_just_registered() {
     assert!(claimed.iter().all(|lanes| *lanes > 0));
 }
 
-/// Registers a worker that nobody sees running.
+/// Registers a worker that no process runs.
 async fn register(client: &Client) -> String {
     let sql = "INSERT INTO workers (id, lock_key, name, version, capacity, lease)
                VALUES (gen_random_uuid(), -1, '', '', 1, '1 min') RETURNING id::text";
@@ -180,7 +180,7 @@ async fn thousands_of_lanes_are_released_in_steps() {
     const LANES: i64 = 12_000;
     let scene = Scene::with_webhook(&[]).await;
     let (gone, other) = (Puppet::new(&scene).await, Puppet::new(&scene).await);
-    // Every second one is the other worker's.
+    // Every second lane is the other worker's.
     scene
         .sql(&format!(
             "INSERT INTO lanes (webhook_id, lane, position, due_at, claimed_by, token, partition_key)

@@ -17,22 +17,22 @@ use pgtopic_testkit::{
 use rstest::rstest;
 use tokio_postgres::Client;
 
-/// Of them, two over HTTP.
+/// Two of them publish over HTTP.
 const PUBLISHERS: usize = 8;
 
 /// How the primary ends.
 #[derive(Clone, Copy)]
 enum End {
-    /// With its machine, and with a part of its log that the standby has not got.
+    /// With its machine. A part of its log has not reached the standby.
     Lost,
-    /// As before maintenance: the standby gets all of its log.
+    /// As for maintenance: the standby gets all of its log.
     Stopped,
 }
 
 /// How publishers and processes reach the database.
 struct Way {
     url: String,
-    /// For LISTEN, where the other goes through a pooler.
+    /// For LISTEN, if the other URL goes through a pooler.
     listen_url: String,
 }
 
@@ -100,8 +100,8 @@ async fn goes_on(mut pair: TestPair, pooler: Option<TestPooler>, way: &Way, end:
         standby.query_one(&replayed, &[]).await.unwrap().get::<_, bool>(0).then_some(())
     })
     .await;
-    // What was sent or is committed was written down with the sequence, some values ahead: no id is
-    // given again.
+    // PostgreSQL writes the sequence's values to the log some values ahead, before anything is sent
+    // or committed. So no id is given again.
     let newest_sent = receiver.received().iter().map(Received::position).max().unwrap();
     let newest_committed = load.committed().into_iter().max().unwrap();
     let given: i64 = standby.query_one("SELECT last_value FROM message_ids", &[]).await.unwrap().get(0);
@@ -134,15 +134,15 @@ async fn goes_on(mut pair: TestPair, pooler: Option<TestPooler>, way: &Way, end:
     }
 }
 
-/// Loses the primary together with what it has and the standby has not. None of that may be
-/// confirmed or sent.
+/// Loses the primary, and with it what the standby has not got. None of that may be confirmed or
+/// sent.
 async fn lose(pair: &mut TestPair, primary: &Client, standby: &Client) {
-    // The link stands still first.
+    // First the link stands still.
     let link: i32 = standby.query_one("SELECT pid FROM pg_stat_wal_receiver", &[]).await.unwrap().get(0);
     let link = |signal| kill(Pid::from_raw(link), signal).unwrap();
     link(Signal::SIGSTOP);
-    // Publishers wait for the standby, or for one that does and holds their stripe. (Behind a pooler
-    // some may wait for a session.)
+    // Publishers wait for the standby, or for one that does and holds their stripe. (Behind a
+    // pooler some may wait for a session.)
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event IN ('SyncRep', 'advisory')";
     eventually("most publishers wait", async || {
         let waiting: i64 = primary.query_one(waiting, &[]).await.unwrap().get(0);

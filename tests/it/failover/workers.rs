@@ -22,7 +22,7 @@ async fn worker(scene: &Scene) -> Process {
 #[tokio::test]
 async fn another_worker_takes_over_within_two_seconds_of_a_kill() {
     const LANES: usize = 20;
-    // Its leases are long: what counts is that it is dead.
+    // Its leases are long. What counts is that it is dead.
     let scene = Scene::with_webhook(&[("timeout_seconds", "60")]).await;
     let hang =
         |received: &Received| if received.number < 3 * LANES { Answer::Status(204) } else { Answer::Hang };
@@ -49,8 +49,8 @@ async fn another_worker_takes_over_within_two_seconds_of_a_kill() {
     scene.receiver.wait_until("every lane goes on", continued).await;
     let took = killed.elapsed();
     println!("all lanes went on {took:?} after the kill; the machine stood still for {:?}", stall.longest());
-    // The time is what is promised. Twice as long is allowed, and what the machine did not let this
-    // process run.
+    // This time is promised. Twice as long is allowed, and the time that the machine did not let
+    // this process run.
     assert!(took < Duration::from_secs(4) + stall.longest(), "{took:?}");
 
     let repeated = scene.all_delivered(&["/"]).await;
@@ -99,8 +99,9 @@ async fn a_worker_that_was_struck_off_starts_over() {
     broker.stop().await;
 }
 
-/// Ends the connections of every kind, by what they last said, one kind after the other, while
-/// messages flow. (Behind a pooler all kinds share sessions, and what those last said is COMMIT.)
+/// Ends the connections of every kind, one kind after another, while messages flow. A kind is known
+/// by its last statement. (Behind a pooler all kinds share sessions, and the last statement is
+/// COMMIT.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_worker_recovers_from_the_loss_of_any_connection() {
     let scene = Scene::with_webhook(&[]).await;
@@ -116,7 +117,7 @@ async fn a_worker_recovers_from_the_loss_of_any_connection() {
                     if !publishing.load(Ordering::Relaxed) {
                         break;
                     }
-                    // Lanes that keep owing something, and some that are retired.
+                    // Lanes that keep owing something, and some that are removed.
                     let key = if step % 10 == 0 { step } else { step % 5 };
                     publish(&client, &format!("key-{publisher}-{key}")).await.unwrap();
                     tokio::time::sleep(Duration::from_millis(2)).await;
@@ -155,9 +156,8 @@ async fn a_worker_recovers_from_the_loss_of_any_connection() {
     broker.stop().await;
 }
 
-/// A worker that is stopped as a debugger or a pause of the machine stops it keeps its connections;
-/// nobody may seize its lanes before its lease is over, and it may not send when it wakes up after
-/// that.
+/// A worker that is stopped, as by a debugger or a pause of the machine, keeps its connections.
+/// Nobody may take its lanes before its lease is over. It may not send when it goes on after that.
 #[tokio::test]
 async fn a_paused_worker_sends_nothing_that_another_may_send() {
     let scene = Scene::with_webhook(&[]).await;
@@ -168,7 +168,7 @@ async fn a_paused_worker_sends_nothing_that_another_may_send() {
     }
     scene.receiver.wait_for(9).await;
     first.signal(nix::sys::signal::Signal::SIGSTOP);
-    // Its session ends, as by a firewall: its lock is free while the process does not know yet.
+    // A firewall ends its session. Its lock is free, and the process does not know yet.
     scene
         .until(
             "count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity

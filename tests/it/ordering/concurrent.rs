@@ -7,7 +7,7 @@ use pgtopic_testkit::{Answer, Broker, Scene, TestReceiver, publish, quick_delive
 use rand::Rng as _;
 use tokio_postgres::Client;
 
-/// How a publisher's transaction goes.
+/// What a publisher's transaction does.
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
     Commit,
@@ -29,8 +29,8 @@ async fn transaction(client: &Client, fate: Fate, keys: &[String]) {
         Fate::Commit => insert("committed", keys).await,
         Fate::RollBack => insert("rolled back", keys).await,
         Fate::Savepoint => {
-            // One key for both halves: the later half must not ask for a stripe below those that
-            // are held.
+            // Both halves use one key. Otherwise the second half could ask for a stripe below those
+            // that are held.
             insert("committed", &keys[..1]).await;
             client.batch_execute("SAVEPOINT here").await.unwrap();
             insert("rolled back", &keys[..1]).await;
@@ -80,24 +80,22 @@ async fn a_lane_is_never_in_two_hands() {
         _ => Answer::After(Duration::from_millis(10), Box::new(Answer::Status(204))),
     });
     let brokers: Vec<_> = (0..4).map(|_| Broker::start(scene.store())).collect();
-    // One after another, so that lanes run dry and are claimed anew all the time; failures release
-    // them as well. Who looks first is drawn for each key. Of twelve keys, not all go to one of
-    // four workers.
+    // Messages come one after another. So lanes become idle and are claimed again all the time.
+    // Failures release them too. For each key another worker looks first, so four workers share
+    // twelve keys.
     for step in 0..30 {
         let keys = [0, 1, 2].map(|key| format!("key-{}", (3 * step + key) % 12));
         scene.publish(&keys.each_ref().map(String::as_str)).await;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Refused ones are repeated, accepted ones are not; the check itself sees requests that
-    // overlap.
+    // Refused messages are sent again, accepted ones are not. The check sees requests that overlap.
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
     let attempts = "SELECT count(DISTINCT worker_id) FROM attempts";
     assert!(scene.number(attempts).await > 1, "several workers took part");
     drop(brokers);
 }
 
-/// Without the rule "going idle", workers delete rows of lanes that open transactions found
-/// present.
+/// Without the rule "going idle", workers delete rows of lanes that open transactions have found.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_lane_is_forgotten_while_publishers_hold_their_transactions_open() {
     let scene = Scene::new().await;
@@ -124,8 +122,9 @@ async fn no_lane_is_forgotten_while_publishers_hold_their_transactions_open() {
     drop(brokers);
 }
 
-/// A lane where messages keep arriving keeps its row: deleting and making it anew for each message
-/// leaves versions that every later look walks over while an old snapshot is held.
+/// A lane where messages keep arriving keeps its row. If its row were deleted and made again for
+/// each message, it would leave versions behind. Every later look walks over those while an old
+/// snapshot is held.
 #[tokio::test]
 async fn busy_lanes_are_not_deleted_and_made_anew_for_each_message() {
     let scene = Scene::with_webhook(&[]).await;
@@ -139,13 +138,13 @@ async fn busy_lanes_are_not_deleted_and_made_anew_for_each_message() {
         scene.nothing_owed().await;
     }
     scene.no_lane_left().await;
-    // With the worker's sessions, their statistics have come in.
+    // The statistics of the worker's sessions arrive when the sessions end.
     broker.stop().await;
     let sessions = "pg_stat_activity WHERE datname = current_database() AND application_name = 'pgtopic'";
     scene.until(&format!("NOT EXISTS (SELECT FROM {sessions})")).await;
     let deleted = scene.number("SELECT pg_stat_get_tuples_deleted('lanes'::regclass)").await;
-    // Each lane after its first message, after its last, and every few seconds, when it is found
-    // out to be busy anew.
+    // Each lane after its first message, after its last one, and every few seconds when it is found
+    // to be busy again.
     let times = 3 + begun.elapsed().as_secs() / 3;
     println!("800 messages deleted 40 rows {deleted} times");
     assert!((40..=40 * i64::try_from(times).unwrap()).contains(&deleted), "{deleted} times");

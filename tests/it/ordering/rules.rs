@@ -1,5 +1,5 @@
-//! The rules that interleavings demand, each where it can be shown. Their numbers are those of the
-//! design.
+//! The rules that interleavings demand, as far as a test can show them. The numbers are those of
+//! the design.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use rstest::rstest;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-/// Everything a settle may touch.
+/// Everything that a settle may change.
 async fn rows(scene: &Scene) -> String {
     let sql = "SELECT (SELECT json_agg(d ORDER BY d) FROM deliveries d)::text
                    || (SELECT json_agg(l ORDER BY webhook_id, lane) FROM lanes l)::text
@@ -23,7 +23,7 @@ async fn rows(scene: &Scene) -> String {
     scene.text(sql).await
 }
 
-/// Accepts one message, gives another up, and releases the lane: what a holder may do.
+/// Accepts one message, gives another one up, and releases the lane, as a holder may do.
 fn everything(key: LaneKey, token: i64, ids: &[i64]) -> Settlement {
     let dead =
         DeadDelivery { message_id: ids[1], reason: Reason::AttemptsExhausted, attempts: 5, last: None };
@@ -61,7 +61,7 @@ async fn a_stale_settle_changes_nothing() {
         assert_eq!(rows(&scene).await, before, "{worker} {token}");
     }
 
-    // Released and claimed anew, by the same worker: the first claim's settle is stale as well.
+    // The same worker released it and claimed it again. The settle of the first claim is stale too.
     let mut release = everything(lane.key, 7, &ids);
     for outcomes in release.values_mut() {
         outcomes.done.clear();
@@ -97,8 +97,8 @@ async fn a_worker_that_was_struck_off_claims_nothing() {
     assert_eq!(other.claim(2).await.unwrap().len(), 2);
 }
 
-/// Rules 3 and 4: a new statement sees nothing new under an old snapshot, so these refuse to run
-/// there.
+/// Rules 3 and 4: under an old snapshot a new statement sees nothing new. So these functions refuse
+/// to run there.
 #[rstest]
 #[case::claim("claim_lanes('00000000-0000-0000-0000-000000000000', 1, '{}', '{}', '{}', true, 1, 1)")]
 #[case::look("claim_messages('00000000-0000-0000-0000-000000000000', 1, '{}', '{}', 1, 1, 1)")]
@@ -119,7 +119,7 @@ async fn the_workers_functions_refuse_old_snapshots(#[case] call: &str) {
     }
 }
 
-/// A replay as rule 1 demands it: the stripe's lock first, the lane's row second.
+/// A replay as rule 1 demands it: the stripe's lock comes first, the lane's row second.
 async fn replay(scene: &Scene, key: &str, id: i64) {
     scene
         .sql(&format!(
@@ -140,7 +140,7 @@ fn positions(received: &[Received]) -> Vec<i64> {
     received.iter().map(Received::position).collect()
 }
 
-/// Rule 2, with a request under way: the holder's settle does not know the newest rewind yet.
+/// Rule 2, with a request under way. The holder's settle does not know the newest rewind yet.
 #[tokio::test]
 async fn a_replay_into_a_lane_that_is_being_sent_is_sent() {
     let scene = Scene::with_webhook(&[]).await;
@@ -169,7 +169,8 @@ async fn a_replay_into_a_lane_that_is_being_sent_is_sent() {
     assert_eq!(received, [&first[..], &more].concat(), "everything else is sent once");
 }
 
-/// Rule 2, with the lane held and dry, with it waiting after a failure, and with no row at all.
+/// Rule 2 for a lane that is held and idle, for one that waits after a failure, and for one without
+/// a row.
 #[tokio::test]
 async fn a_replay_into_a_quiet_lane_is_sent() {
     let scene = Scene::with_webhook(&[]).await;
@@ -178,7 +179,7 @@ async fn a_replay_into_a_quiet_lane_is_sent() {
     scene.no_lane_left().await;
     replay(&scene, "a", ids[2]).await;
     scene.nothing_owed().await;
-    // The lane was retired a moment ago: it is held for a second, in case more comes.
+    // The lane became idle a moment ago. It is held for a second, because more may come.
     replay(&scene, "a", ids[0]).await;
     scene.nothing_owed().await;
     replay(&scene, "a", ids[1]).await;
@@ -221,7 +222,7 @@ async fn replays_beside_new_messages_skip_nothing() {
     for key in ["a", "b"] {
         let mut ids =
             positions(&received.iter().filter(|one| one.partition() == key).cloned().collect::<Vec<_>>());
-        // What a receiver that ignores every id not above the highest makes of it.
+        // What a receiver does that ignores every id not above the highest one.
         let mut highest = 0;
         ids.retain(|id| {
             let new = *id > highest;

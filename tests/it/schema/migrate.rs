@@ -1,5 +1,5 @@
 //! What `migrate` makes: every function that has a file, every trigger as it is written, and the
-//! same schema whichever way leads there.
+//! same schema in every way.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -7,13 +7,12 @@ use pgtopic_testkit::{Ended, Process, TestDatabase};
 use rstest::rstest;
 use tokio_postgres::Client;
 
-/// The schema of version 1 as somebody has it: `pg_dump --schema-only` of a fresh install on
+/// The schema of version 1 as users have it: `pg_dump --schema-only` of a fresh install on
 /// PostgreSQL 15, with the rows that say what is installed. While version 1 may be edited in place,
-/// write it anew with `PGTOPIC_WRITE_V1_DUMP=1` when it differs.
+/// write the file again with `PGTOPIC_WRITE_V1_DUMP=1` when it differs.
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/schema/v1.sql");
 
-/// Everything that makes a schema, as one text: whatever differs between two databases differs
-/// here.
+/// Everything that makes a schema, as one text. Two databases that differ have different texts.
 const DESCRIBE: &str = "
     SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
         SELECT concat_ws(' ', pg_get_functiondef(p.oid),
@@ -88,7 +87,7 @@ async fn every_function_has_a_file_and_every_file_is_applied() {
     assert_eq!(found, files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/functions")));
 }
 
-/// A trigger is made anew only where it differs: that locks its table.
+/// A trigger is made again only if it differs, because that locks its table.
 #[rstest]
 #[case::usual("pgtopic")]
 #[case::quoted("it's \"x\" y")]
@@ -141,7 +140,7 @@ async fn a_process_that_starts_on_a_drifted_schema_says_it(#[case] flags: &[&str
     worker.stop().await;
 }
 
-/// The tables are made, and then the process dies.
+/// The tables are made. Then the process dies.
 #[tokio::test]
 async fn functions_that_were_not_applied_are_applied_by_the_next_migration() {
     let (database, client) = fresh().await;
@@ -170,7 +169,7 @@ async fn what_is_printed_makes_the_same_schema() {
     assert!(pgtopic(&["migrate", "--print"], &database).await.output.contains("Nothing is missing"));
 }
 
-/// Whoever has installed version 1 gets, by migrating, what a fresh install has.
+/// A schema of version 1 becomes the same as a fresh install when it is migrated.
 #[tokio::test]
 async fn a_kept_dump_that_is_migrated_equals_a_fresh_install() {
     let (database, client) = fresh().await;
@@ -195,7 +194,8 @@ async fn a_kept_dump_that_is_migrated_equals_a_fresh_install() {
     );
 }
 
-/// A dump that differs only if the schema does: no partition of a day, no time, no owner.
+/// A dump that differs only if the schema differs. It holds no partition of a day, no time, no
+/// owner.
 async fn dump(database: &TestDatabase, client: &Client) -> String {
     let pg_dump = |what: &[&str]| {
         let mut command = std::process::Command::new("/usr/lib/postgresql/15/bin/pg_dump");
@@ -205,7 +205,7 @@ async fn dump(database: &TestDatabase, client: &Client) -> String {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
-        // Commands of psql itself, which newer ones write, are no SQL.
+        // Newer versions write commands of psql, which are not SQL.
         text.lines().filter(|line| !line.starts_with(['\\', '-'])).collect::<Vec<_>>().join("\n")
     };
     client

@@ -10,8 +10,7 @@ use pgtopic_testkit::{Broker, Http, Process, TestDatabase, TestReceiver, eventua
 use rstest::rstest;
 use serde_json::json;
 
-/// Plants the namesakes, each of which fails, and says how many there are. $1 are the functions'
-/// names.
+/// Plants the namesakes and counts them. Each of them fails. NAMES are the functions' names.
 const PLANT: &str = r"
     DO $do$
     DECLARE
@@ -81,9 +80,9 @@ fn words_that_are_called() -> BTreeSet<String> {
 }
 
 #[rstest]
-// Whoever looks names up in the path sees the planted ones first.
+// A name that is looked up in the path means a planted one first.
 #[case::planted_first("public, pg_catalog")]
-// As PostgreSQL comes: only those are seen that fit better.
+// The default path: a planted name is meant only if it fits better.
 #[case::as_installed("\"$user\", public")]
 #[tokio::test]
 async fn nothing_that_a_stranger_has_planted_is_run(#[case] path: &str) {

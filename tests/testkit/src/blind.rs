@@ -1,4 +1,5 @@
-//! What workers do by themselves, counted or taken away: then something else must bring a message.
+//! What workers do by themselves, counted or taken away. If it is taken away, something else must
+//! bring a message.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ const SOON: Duration = Duration::from_millis(1500);
 /// SQL: this transaction has told workers of so many messages that it tells of no more.
 const UNTOLD: &str = "SELECT set_config(concat('pgtopic_notifications.schema_', 'pgtopic'::regnamespace::oid), repeat('.', 11), true)";
 
-/// Has one of the engine's functions do something first, in the sessions that there are, too.
+/// Makes one of the engine's functions do something first, also in open sessions.
 pub async fn begin_with(client: &Client, function: &str, statement: &str) {
     let sql = format!(
         "DO $do$ BEGIN EXECUTE regexp_replace(
@@ -22,32 +23,32 @@ pub async fn begin_with(client: &Client, function: &str, statement: &str) {
     client.batch_execute(&sql).await.unwrap();
 }
 
-/// From now on those looks for due lanes find nothing of which a condition on the parameters of
-/// `claim_lanes` is true: `true` for all of them, `sweep` for those that look from the beginning.
+/// From now on some looks for due lanes find nothing. `condition` on the parameters of
+/// `claim_lanes` says which ones: `true` for all, `sweep` for those that look from the beginning.
 ///
-/// What workers are told of they find all the same.
+/// Workers still find what they are told of.
 pub async fn blind_claims(client: &Client, condition: &str) {
     client.batch_execute("CREATE TABLE blind (); INSERT INTO blind DEFAULT VALUES").await.unwrap();
     let nothing = format!("IF ({condition}) AND EXISTS (SELECT FROM pgtopic.blind) THEN RETURN; END IF;");
     begin_with(client, "claim_lanes", &nothing).await;
 }
 
-/// Those looks that [`blind_claims`] has blinded find something again.
+/// The looks that [`blind_claims`] has blinded find something again.
 pub async fn see_again(client: &Client) {
     client.batch_execute("DELETE FROM blind").await.unwrap();
 }
 
-/// From now on webhooks cannot be read anew. Workers try to every ten seconds, and where they can,
-/// that brings a look.
+/// From now on webhooks cannot be read again. Workers read them every ten seconds, and a successful
+/// read brings a look.
 pub async fn hide_webhooks(client: &Client) {
     client.batch_execute("ALTER TABLE webhooks RENAME max_in_flight TO hidden").await.unwrap();
 }
 
-/// Counts calls of one of the engine's functions, as they begin.
+/// Counts calls of one of the engine's functions when they begin.
 pub struct Tally(String);
 
 impl Tally {
-    /// From now on counts those of which a condition on the function's parameters is true.
+    /// From now on counts the calls for which a condition on the function's parameters is true.
     pub async fn of(client: &Client, function: &str, condition: &str) -> Self {
         let sequence = format!("tally_of_{function}");
         client.batch_execute(&format!("CREATE SEQUENCE {sequence}")).await.unwrap();
@@ -63,9 +64,9 @@ impl Tally {
     }
 }
 
-/// Publishes to lanes that are new each, until one of these messages arrives: where something is
-/// taken away, what is left must bring it. The first one does, unless the worker starts over just
-/// then, as it may where the machine has stood still.
+/// Publishes to a new lane each time, until one of these messages arrives. If something was taken
+/// away, the rest must bring it. Normally the first one arrives. A worker that starts over at this
+/// moment may miss it, for example if the machine stood still.
 pub async fn one_arrives(client: &Client, receiver: &TestReceiver, key: &str) {
     let mut ids = Vec::new();
     let arriving = async {
@@ -80,13 +81,13 @@ pub async fn one_arrives(client: &Client, receiver: &TestReceiver, key: &str) {
     tokio::time::timeout(LIMIT, arriving).await.expect("one of them arrives");
 }
 
-/// Sees that polls alone bring a message, and how soon: publishes to lanes that are new each, one
-/// when the one before has arrived. Of a lane that it still holds, a worker would find out by
-/// itself. Nobody may be told.
+/// Checks that polls alone bring a message, and how soon. Publishes one message after another, each
+/// to a new lane: a worker would notice by itself that a lane it holds owes something. Nobody may
+/// be told.
 ///
-/// Each leaves with the next poll, and the quickest counts: the machine may stand still for a
-/// while. But not the first: webhooks are read anew every ten seconds, which brings a look, and no
-/// message but the first can meet that by luck.
+/// Each message leaves with the next poll. The quickest one counts, because the machine may stand
+/// still for a while. The first one does not count: webhooks are read again every ten seconds,
+/// which brings a look, and only the first message can meet that by luck.
 pub async fn found_by_polls(client: &Client, receiver: &TestReceiver, key: &str) {
     let mut waits = Vec::new();
     for step in 0..4 {
@@ -108,11 +109,11 @@ impl Scene {
     }
 
     /// Waits until workers have swept through everything that is due, and what they found was sent.
-    /// Needs one worker at least; of several, one has swept.
+    /// At least one worker must run. If there are several, one has swept.
     ///
-    /// A message that nothing but a sweep finds, in a topic of its own, three times: the first may
-    /// be found because its webhook is new, and what the second one's sweep found has arrived when
-    /// the third one has.
+    /// Publishes a message that only a sweep finds, in a topic of its own, three times. The first
+    /// one may be found because its webhook is new. When the third one has arrived, what the second
+    /// one's sweep found has arrived too.
     pub async fn sweeps_pass(&self) {
         let (client, receiver) = (self.another_client().await, TestReceiver::accepting().await);
         let subscribed = format!(
@@ -138,13 +139,13 @@ impl Scene {
             client.batch_execute(&sql).await.unwrap();
             receiver.wait_for_ended(count).await;
         }
-        // Nothing of it is left for those who count.
+        // Nothing of it is left for tests that count.
         until(&client, &format!("NOT EXISTS (SELECT FROM lanes WHERE webhook_id = {webhook})")).await;
         client.batch_execute(&format!("DELETE FROM messages WHERE topic_id = {topic}")).await.unwrap();
     }
 
     /// How many rows of pgtopic's tables the open transaction of this scene's session has read so
-    /// far, by whatever way.
+    /// far, in any way.
     pub async fn rows_read(&self) -> i64 {
         let sql = "SELECT coalesce(sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)), 0)::bigint
                      FROM pg_stat_xact_user_tables WHERE schemaname = 'pgtopic'";

@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::LIMIT;
 
-/// A running worker. Cut off when dropped.
+/// A running worker. It is cut off when dropped.
 pub struct Broker {
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), WorkerError>>,
 }
 
-/// Loopback allowed, and delays of 0.2 s and less where a webhook says nothing else.
+/// Loopback is allowed. Delays are 0.2 s at most, unless a webhook says otherwise.
 pub fn quick_delivery() -> DeliveryConfig {
     DeliveryConfig {
         backoff_factor: 0.2,
@@ -36,7 +36,9 @@ impl Broker {
         let shutdown = CancellationToken::new();
         let token = shutdown.clone();
         let config = WorkerConfig { concurrency, shutdown_seconds: 10 };
-        let running = tokio::spawn(async move { worker::run(store, &config, &delivery, token).await });
+        let retention = Config::default().retention;
+        let running =
+            tokio::spawn(async move { worker::run(store, &config, &delivery, &retention, token).await });
         Self { shutdown, running }
     }
 
@@ -45,11 +47,11 @@ impl Broker {
         !self.running.is_finished()
     }
 
-    /// Cuts it off, and waits until it is gone: as a killed process, it settles and releases
+    /// Cuts it off, and waits until it is gone. Like a killed process, it settles and releases
     /// nothing.
     pub async fn kill(mut self) {
         self.running.abort();
-        // Cancelled, unless it had ended before.
+        // The task was cancelled, unless it had ended before.
         let _ = (&mut self.running).await;
     }
 

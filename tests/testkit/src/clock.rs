@@ -1,20 +1,19 @@
-//! A clock that a test can step: libfaketime under a PostgreSQL of the test's own.
+//! A clock that a test can step. It is libfaketime under a PostgreSQL of the test.
 
 use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use super::TestDatabase;
 
-/// The clock of one PostgreSQL, as an offset from the real one. Its monotonic clock goes on as
-/// ever.
+/// The clock of one PostgreSQL, as an offset from the real one. Its monotonic clock is not changed.
 pub struct TestClock {
     directory: tempfile::TempDir,
 }
 
 impl TestClock {
-    /// Makes one; `None`, with a loud word, where libfaketime is not installed.
+    /// Makes one. `None`, and a line on standard error, if libfaketime is not installed.
     pub async fn new() -> Option<Self> {
         let Some(library) = library() else {
-            // Not by a macro: what a passing test prints is not shown.
+            // A macro would not do: what a passing test prints is not shown.
             let words = "\nSKIPPED: libfaketime is not installed, no database's clock was stepped (apt-get install faketime)\n";
             std::io::stderr().write_all(words.as_bytes()).unwrap();
             return None;
@@ -27,7 +26,7 @@ impl TestClock {
         let clock = Self { directory: tempfile::tempdir().unwrap() };
         clock.step("+0s");
         let (directory, file) = (clock.directory.path(), clock.directory.path().join("offset"));
-        // The account that runs the server must get there.
+        // The account that runs the server must be able to reach it.
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
         for (program, environment) in [
             ("initdb", String::new()),
@@ -55,7 +54,7 @@ impl TestClock {
 
     /// Sets the clock this far from the real one, such as `-1h`.
     pub fn step(&self, offset: &str) {
-        // Moved into place, so that nobody reads half of it.
+        // The file is moved into place, so that nobody reads half of it.
         let (new, file) = (self.directory.path().join("new"), self.directory.path().join("offset"));
         fs::write(&new, offset).unwrap();
         fs::set_permissions(&new, fs::Permissions::from_mode(0o644)).unwrap();

@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-/// Holds back every answer that is to wait for it, until the test opens it.
+/// Holds back every answer that waits for it, until the test opens it.
 #[derive(Debug, Clone)]
 pub struct Gate(watch::Sender<bool>);
 
@@ -12,14 +12,14 @@ impl Gate {
         Self(watch::Sender::new(false))
     }
 
-    /// Lets everything pass, from now on.
+    /// Lets everything pass from now on.
     pub fn open(&self) {
         self.0.send_replace(true);
     }
 
     /// Waits until it is open.
     pub(super) async fn passed(&self) {
-        // It cannot fail: here is one who could open it.
+        // This cannot fail: `self` could open it.
         let _ = self.0.subscribe().wait_for(|open| *open).await;
     }
 }

@@ -1,8 +1,8 @@
-//! What happened in a run, and whether it may have happened: a pure check over what publishers
-//! committed and receivers saw.
+//! What happened in a run, and whether it may have happened. The check is pure. It reads what
+//! publishers committed and what receivers saw.
 //!
-//! Messages are known by a mark of their own in the payload, not by their ids alone: the id of a
-//! transaction that a crash undid may be given again. All instants count from one origin.
+//! A mark in the payload identifies a message. Its id alone does not: after a crash an id may be
+//! given again that no commit had. All instants count from one origin.
 
 mod check;
 #[cfg(test)]
@@ -18,41 +18,41 @@ use std::{
 /// What became of the transaction that published a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// The publisher was told that it is committed.
+    /// The publisher was told that it was committed.
     Committed,
-    /// It was rolled back, or never asked to commit.
+    /// It was rolled back, or no commit was asked for.
     RolledBack,
-    /// The connection was lost during COMMIT: either is fine.
+    /// The connection was lost during COMMIT. Both outcomes are right.
     Unknown,
 }
 
 /// One message as its publisher knows it.
 #[derive(Debug, Clone)]
 pub struct Publication {
-    /// What it is known by.
+    /// The mark that identifies it.
     pub mark: String,
     /// Its topic's id.
     pub topic: i64,
     /// Its partition key.
     pub key: String,
-    /// Known of everything that is committed.
+    /// Its id. It is known for everything that was committed.
     pub id: Option<i64>,
-    /// The webhooks that were subscribed at that time.
+    /// The webhooks that were subscribed then.
     pub webhooks: BTreeSet<String>,
     /// What became of it.
     pub fate: Fate,
 }
 
-/// What a request was answered.
+/// How a request was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
-    /// This status, to the answer's end.
+    /// This status, with a complete answer.
     Answered(u16),
-    /// No whole answer: the receiver broke it off.
+    /// No complete answer: the receiver broke it off.
     Broken,
-    /// No answer: the sender left.
+    /// No answer: the sender went away.
     Aborted,
-    /// No answer up to the end of the run.
+    /// No answer before the end of the run.
     Hung,
 }
 
@@ -71,9 +71,9 @@ pub struct Request {
     pub attempt: u32,
     /// When it arrived.
     pub started: Duration,
-    /// When it was answered, or seen to be broken off.
+    /// When it was answered, or when the receiver saw that it was broken off.
     pub ended: Option<Duration>,
-    /// What it was answered.
+    /// How it was answered.
     pub reply: Reply,
 }
 
@@ -90,31 +90,31 @@ pub struct Fault {
     pub kind: String,
     /// When it was injected.
     pub at: Duration,
-    /// At most so many: the lanes that it may have hit.
+    /// At most this many: the lanes that it may have hit.
     pub in_flight: usize,
-    /// When what was accepted may not have been written down, or may have been forgotten again.
+    /// The time in which acceptances may not have been written down, or may have been lost again.
     pub unwritten: Range<Duration>,
 }
 
-/// Everything that is known of a run.
+/// Everything that is known about a run.
 #[derive(Debug, Clone)]
 pub struct History {
     /// All messages.
     pub publications: Vec<Publication>,
     /// All requests.
     pub requests: Vec<Request>,
-    /// Webhook and mark of each delivery in the dead letters.
+    /// Webhook and mark of each dead letter.
     pub dead: BTreeSet<(String, String)>,
     /// All faults.
     pub faults: Vec<Fault>,
-    /// The webhooks' timeout: a sender has aborted what is not answered by then, whether or not the
-    /// receiver could see it.
+    /// The webhooks' timeout. A sender has aborted a request that is not answered by then, whether
+    /// or not the receiver could see it.
     pub timeout: Duration,
     /// How much later than the sender's abort a receiver may see it.
     pub abort_seen_within: Duration,
 }
 
-/// What the check found. Each list says, for people, where.
+/// The result of the check. Each list describes places for people.
 #[derive(Debug, Default)]
 pub struct Verdict {
     /// Committed messages.
@@ -125,35 +125,35 @@ pub struct Verdict {
     pub accepted: usize,
     /// Deliveries in the dead letters.
     pub dead: usize,
-    /// Requests that their sender aborted; their overlap with later ones is not counted from the
-    /// abort on.
+    /// Requests that their sender aborted. After the abort they overlap with nothing.
     pub aborted: usize,
     /// Acceptances beyond the first of each delivery.
     pub duplicates: usize,
-    /// How many there may be: what was in flight at the faults, or accepted and not written down.
+    /// How many duplicates there may be: what was in flight at the faults, or was accepted and not
+    /// written down.
     pub duplicates_bound: usize,
-    /// Duplicates by the kind of the fault that most likely caused them.
+    /// Duplicates, by the kind of fault that probably caused them.
     pub duplicates_by: BTreeMap<String, usize>,
-    /// Committed, and neither accepted nor a dead letter.
+    /// Committed, but neither accepted nor a dead letter.
     pub losses: Vec<String>,
-    /// Sent before one with a lower id had left the lane.
+    /// Sent before a message with a lower id had left the lane.
     pub order_violations: Vec<String>,
     /// Two requests of one lane at once.
     pub overlaps: Vec<String>,
-    /// Sent, and not to be sent: rolled back, never published, or to a webhook or lane that it is
-    /// not of.
+    /// Sent, although it must not be: it was rolled back, never published, or is not of that
+    /// webhook or lane.
     pub phantoms: Vec<String>,
 }
 
 impl History {
-    /// Decides.
+    /// Checks everything.
     pub fn check(&self) -> Verdict {
         check::check(self)
     }
 }
 
 impl Verdict {
-    /// Panics, with what is wrong, unless nothing is.
+    /// Panics if anything is wrong, and says what.
     #[track_caller]
     pub fn assert_clean(&self) {
         let kinds = [

@@ -1,4 +1,4 @@
-//! Publishers that go on whatever happens to the database, and remember what they were told.
+//! Publishers that go on whatever happens to the database. They remember what they were told.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::{Expected, Http, Received, check_order, eventually, expected, reach};
 
-/// What publishers were told is committed, or accepted. A commit whose answer was lost may be
+/// What publishers were told is committed or accepted. A commit whose answer was lost may be
 /// either.
 #[derive(Default)]
 pub struct Load {
@@ -25,7 +25,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Publishes with SQL until the load is over, and rolls every fifth transaction back. Keeps
+    /// Publishes with SQL until the load is over, and rolls every fifth transaction back. It keeps
     /// nothing in its session.
     pub async fn publish(self: Arc<Self>, url: String, publisher: usize) {
         let mut client = reach(&url).await;
@@ -42,7 +42,7 @@ impl Load {
         }
     }
 
-    /// Publishes over HTTP until the load is over; what is refused is given up.
+    /// Publishes over HTTP until the load is over. A request that is refused is given up.
     pub async fn post(self: Arc<Self>, api: Arc<Http>, publisher: usize) {
         let mut step = 0;
         while !self.over.load(Ordering::Relaxed) {
@@ -55,7 +55,7 @@ impl Load {
                 Some((StatusCode::CREATED, answer)) => {
                     self.committed.lock().unwrap().push(answer["id"].as_i64().unwrap());
                 }
-                // Only such as say that the database is away.
+                // Only answers that say that the database is away.
                 Some((StatusCode::SERVICE_UNAVAILABLE, _)) => {}
                 other => panic!("the API answered {other:?}"),
             }
@@ -83,9 +83,9 @@ impl Load {
         self.committed.lock().unwrap().clone()
     }
 
-    /// Checks what is stored and what arrived at `/` after everything was delivered: nothing that
-    /// was committed is missing, nothing that was rolled back was sent, every id means one message,
-    /// and the order was kept. Says what it saw.
+    /// Checks what is stored, and what arrived at `/` after everything was delivered. Nothing that
+    /// was committed may be missing. Nothing that was rolled back may be sent. Every id must mean
+    /// one message, and the order must be kept. Returns what it saw.
     pub async fn check(&self, client: &Client, received: &[Received]) {
         let expected: Expected = expected(client, &["/"]).await;
         let stored: Vec<i64> = expected.values().flatten().copied().collect();
@@ -104,8 +104,8 @@ impl Load {
     }
 }
 
-/// One transaction that publishes one message; gives its id once it is committed. Only what a
-/// transaction pooler can do.
+/// One transaction that publishes one message. Returns its id when it is committed. It does only
+/// what a transaction pooler can do.
 async fn transaction(
     client: &Client,
     by: &str,

@@ -8,8 +8,8 @@ use super::Received;
 pub type Expected = BTreeMap<(String, String), Vec<i64>>;
 
 /// Checks that every lane delivered exactly its messages, in order, one request at a time: a
-/// message is first sent when all before it have been accepted. Says how many requests repeated a
-/// message that had been accepted already; every caller knows whether there may be any.
+/// message is first sent when all messages before it were accepted. Returns how many requests
+/// repeated a message that was accepted already. The caller knows whether there may be any.
 #[track_caller]
 pub fn check_order(received: &[Received], expected: &Expected) -> usize {
     let mut lanes: BTreeMap<(String, String), Vec<&Received>> = BTreeMap::new();

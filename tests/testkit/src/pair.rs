@@ -17,11 +17,11 @@ use super::{
     eventually,
 };
 
-/// Two servers: every commit that is synchronous waits until the standby has it on disk.
+/// Two servers. Every synchronous commit waits until the standby has it on disk.
 pub struct TestPair {
-    /// What takes writes, until it is lost.
+    /// Takes writes, until it is lost.
     pub primary: EmbeddedPostgres,
-    /// What has every commit that was synchronous.
+    /// Has every synchronous commit.
     pub standby: EmbeddedPostgres,
     _directory: tempfile::TempDir,
 }
@@ -29,8 +29,8 @@ pub struct TestPair {
 impl TestPair {
     /// Starts both, migrated.
     ///
-    /// The standby begins as a copy of the stopped primary, which is what a base backup is;
-    /// `pg_basebackup` itself is not among the programs that every installation has.
+    /// The standby begins as a copy of the stopped primary, as a base backup is. Not every
+    /// installation has `pg_basebackup`.
     pub async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -49,7 +49,7 @@ impl TestPair {
         let copied = Command::new("cp").arg("-a").args([&first, &second]).status().unwrap();
         assert!(copied.success());
         let signal = second.join("data/standby.signal");
-        // A copy of some file of the server's, so that it is the server's.
+        // It is a copy of one of the server's files, so that it belongs to the server.
         let copied =
             Command::new("cp").arg("-a").arg(second.join("data/PG_VERSION")).arg(&signal).status().unwrap();
         assert!(copied.success());
@@ -70,16 +70,15 @@ impl TestPair {
 
     /// Kills all processes of the primary at once, as the loss of its machine does.
     ///
-    /// Killing the postmaster alone is another thing: the publishers that wait for the standby give
-    /// up waiting when they notice, and for an instant, until all have noticed, the others see
-    /// commits that the standby has not.
+    /// Killing the postmaster alone is something else. Publishers that wait for the standby notice
+    /// it and give up waiting. For an instant others see commits that the standby has not got.
     pub async fn lose_primary(&mut self) {
         let postmaster = self.primary.process_id().unwrap();
         let signal = |process: u32, signal| {
-            // One that has just ended by itself is as good.
+            // A process that has just ended by itself is fine too.
             let _ = kill(Pid::from_raw(i32::try_from(process).unwrap()), signal);
         };
-        // From here on it starts no other, and does not see the others die.
+        // From here on the postmaster starts no process, and does not see the others die.
         signal(postmaster, Signal::SIGSTOP);
         for process in children(postmaster) {
             signal(process, Signal::SIGKILL);
@@ -87,7 +86,7 @@ impl TestPair {
         self.primary.kill().await.unwrap();
     }
 
-    /// libpq URL of whichever takes writes.
+    /// libpq URL of the server that takes writes.
     pub fn url(&self) -> String {
         let host = |server: &EmbeddedPostgres| {
             let url = server.url("postgres");
@@ -105,7 +104,7 @@ impl TestPair {
 fn children(parent: u32) -> Vec<u32> {
     let parent_of = |process: &u32| {
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        // The name before it is in parentheses, and may hold anything.
+        // The name before it is in parentheses, and may hold any character.
         stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse::<u32>().ok()
     };
     std::fs::read_dir("/proc")

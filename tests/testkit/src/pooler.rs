@@ -18,11 +18,11 @@ use super::eventually;
 /// Where packages put it.
 const PROGRAMS: [&str; 3] = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/usr/local/bin/pgbouncer"];
 
-/// What its socket is called by; any number will do.
+/// The port in the name of its socket. Any number works.
 const PORT: u16 = 6432;
 
-/// A running PgBouncer, or one that was killed. Gone when dropped, and when this process ends,
-/// however it ends.
+/// A PgBouncer that runs, or that was killed. It is gone when dropped, and when this process ends
+/// in any way.
 pub struct TestPooler {
     directory: tempfile::TempDir,
     /// A shell that starts PgBouncer and kills it when its own input ends.
@@ -36,7 +36,7 @@ impl TestPooler {
     /// Starts one with this many server sessions for each database. `server` is the directory of
     /// the server's socket.
     ///
-    /// `None` where PgBouncer is not installed: the test is skipped, and says so past the capture
+    /// `None` if PgBouncer is not installed. Then the test is skipped, and says so past the capture
     /// of its output.
     pub async fn start(server: &Path, sessions: usize) -> Option<Self> {
         let Some(program) = PROGRAMS.iter().map(PathBuf::from).find(|program| program.is_file()) else {
@@ -44,7 +44,7 @@ impl TestPooler {
             let _ = writeln!(std::io::stderr(), "!!!! SKIPPED: PgBouncer is not installed");
             return None;
         };
-        // Like the server, it refuses to run as root.
+        // It refuses to run as root, as the server does.
         let of_server = std::fs::metadata(server).unwrap();
         let owner = (of_server.uid(), of_server.gid());
         let directory = tempfile::tempdir().unwrap();
@@ -70,7 +70,7 @@ impl TestPooler {
         std::fs::write(self.directory.path().join("ini"), settings).unwrap();
     }
 
-    /// Sends new transactions to another server, as one does after a promotion.
+    /// Sends new transactions to another server, as after a promotion.
     pub fn lead_to(&self, server: &Path) {
         self.write_settings(server);
         if let Some((_, process)) = &self.guard {
@@ -81,7 +81,7 @@ impl TestPooler {
 
     /// Starts it after a kill.
     pub async fn start_again(&mut self) {
-        // Standard output is the shell's: PgBouncer must not hold it open.
+        // Standard output belongs to the shell. PgBouncer must not hold it open.
         const GUARD: &str = r#""$1" -q "$2" >/dev/null & echo $!; read -r _; kill -9 $!"#;
         let mut command = Command::new("sh");
         command.args(["-c", GUARD, "sh"]).arg(&self.program).arg(self.directory.path().join("ini"));

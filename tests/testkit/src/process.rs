@@ -16,7 +16,7 @@ use nix::{
 
 use super::LIMIT;
 
-/// A running `pgtopic`. Killed on drop; shows its output if the test fails.
+/// A running `pgtopic`. It is killed on drop. If the test fails, its output is shown.
 pub struct Process {
     child: Child,
     /// Its program and arguments.
@@ -47,7 +47,7 @@ impl Process {
         Self::start_with(arguments, environment, |_| {})
     }
 
-    /// The same, with standard output or standard error led elsewhere.
+    /// The same, with standard output or standard error redirected.
     pub fn start_with(
         arguments: &[&str],
         environment: &[(&str, &str)],
@@ -56,7 +56,7 @@ impl Process {
         Self::of(&pgtopic_binary(), arguments, environment, redirect)
     }
 
-    /// The same, of another program. What else the command needs is up to `change`.
+    /// The same, for another program. `change` sets what else the command needs.
     pub fn of(
         program: &Path,
         arguments: &[&str],
@@ -75,7 +75,7 @@ impl Process {
             .stdout(file())
             .stderr(file());
         change(&mut command);
-        // What was led elsewhere is closed here with the command.
+        // Redirected outputs are closed here, with the command.
         let child = command.spawn().unwrap();
         let name = program.file_name().unwrap_or_default().display();
         Self { child, line: format!("{name} {}", arguments.join(" ")), output }
@@ -98,7 +98,7 @@ impl Process {
         text
     }
 
-    /// Waits until it has said this; panics if it ends first.
+    /// Waits until it has said this. Panics if it ends first.
     pub async fn wait_for_output(&mut self, needle: &str) -> String {
         let begun = Instant::now();
         loop {
@@ -112,7 +112,7 @@ impl Process {
         }
     }
 
-    /// Whether it has ended by itself, or was made to.
+    /// Whether it has ended, by itself or not.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
@@ -122,13 +122,13 @@ impl Process {
         self.signal(Signal::SIGTERM);
     }
 
-    /// Asks it to stop, and waits until it has, which must succeed.
+    /// Asks it to stop, and waits until it has stopped, which must succeed.
     pub async fn stop(&mut self) -> Ended {
         self.sigterm();
         self.stopped().await
     }
 
-    /// Waits until it has stopped, as it was asked to, which must succeed.
+    /// Waits until it has stopped after it was asked to, which must succeed.
     pub async fn stopped(&mut self) -> Ended {
         let ended = self.ended().await;
         assert_eq!(ended.code(), 0, "{}", ended.output);
@@ -164,7 +164,7 @@ impl Process {
     }
 }
 
-/// The built `pgtopic`. Cargo says where it is when it runs that package's integration tests. Where
+/// The built `pgtopic`. Cargo says where it is when it runs that package's integration tests. If
 /// somebody runs a test's program by hand, it is in the folder above.
 fn pgtopic_binary() -> PathBuf {
     if let Some(path) = std::env::var_os("CARGO_BIN_EXE_pgtopic") {
@@ -176,7 +176,7 @@ fn pgtopic_binary() -> PathBuf {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Fails only if it has ended.
+        // This fails only if it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

@@ -9,24 +9,24 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// Where the link leads.
+/// What the link leads to.
 #[derive(Debug, Clone)]
 pub enum Upstream {
     /// An address.
     Tcp(SocketAddr),
-    /// PostgreSQL's socket: needs no password.
+    /// PostgreSQL's socket. It needs no password.
     Unix(PathBuf),
 }
 
-/// How the link is.
+/// The state of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
     /// Passes everything on at once.
     Good,
-    /// Passes every packet on so much later, in both directions.
+    /// Passes every packet on after this time, in both directions.
     Slow(Duration),
-    /// Passes nothing on and says nothing. Connections that lived through it are cut when it is
-    /// over, and what was sent on them meanwhile is gone.
+    /// Passes nothing on, and reports nothing. When it is over, the connections of that time are
+    /// cut, and what was sent on them is lost.
     Dead,
 }
 
@@ -36,14 +36,15 @@ type Writer = Pin<Box<dyn AsyncWrite + Send>>;
 #[derive(Debug, Clone, Copy)]
 struct State {
     link: Link,
-    /// Counts cuts: connections that are older than the newest one end.
+    /// Counts cuts. Connections that are older than the newest cut end.
     cuts: u32,
-    /// Counts what [`TestProxy::swallow`] did: connections that are older than the newest one bring
-    /// no answers.
+    /// Counts calls of [`TestProxy::swallow`]. Connections that are older than the newest call
+    /// bring no answers.
     swallows: u32,
 }
 
-/// Listens on a port of 127.0.0.1, and passes on. Every connection ends when it is dropped.
+/// Listens on a port of 127.0.0.1, and passes everything on. Every connection ends when it is
+/// dropped.
 pub struct TestProxy {
     address: SocketAddr,
     state: watch::Sender<State>,
@@ -73,13 +74,13 @@ impl TestProxy {
         });
     }
 
-    /// Resets all connections that there are; new ones are taken.
+    /// Resets all open connections. New ones are accepted.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
     }
 
-    /// From now on no answer comes back on the connections that there are; what is asked arrives.
-    /// New ones are good.
+    /// From now on no answer comes back on the open connections. Requests still arrive. New
+    /// connections are good.
     pub fn swallow(&self) {
         self.state.send_modify(|state| state.swallows += 1);
     }
@@ -100,13 +101,13 @@ async fn serve(listener: TcpListener, upstream: Upstream, state: watch::Receiver
 }
 
 async fn connection(client: TcpStream, upstream: Upstream, state: watch::Receiver<State>) {
-    // Whatever ends it, both sides hear of it at once; a client is reset, as by a firewall.
+    // When the connection ends, both sides hear of it at once. A client is reset, as by a firewall.
     let _ = client.set_zero_linger();
     let _ = client.set_nodelay(true);
     let (mut cut, mut up) = (state.clone(), state.clone());
     let State { cuts, swallows, .. } = *cut.borrow();
     let passing = async {
-        // Over a dead link no connection is made, either.
+        // Over a dead link no connection can be made either.
         let _ = up.wait_for(|state| state.link != Link::Dead).await;
         let (reader, writer): (Reader, Writer) = match upstream {
             Upstream::Tcp(address) => {
@@ -122,8 +123,7 @@ async fn connection(client: TcpStream, upstream: Upstream, state: watch::Receive
             }
         };
         let (from_client, to_client) = client.into_split();
-        // One side that ends, ends both: neither PostgreSQL nor HTTP here needs half-open
-        // connections.
+        // If one side ends, both end. Neither PostgreSQL nor HTTP needs half-open connections here.
         tokio::select! {
             () = pass(from_client, writer, state.clone(), None) => {}
             () = pass(reader, to_client, state.clone(), Some(swallows)) => {}
@@ -144,7 +144,7 @@ async fn pass(
     let mut buffer = vec![0; 64 << 10];
     loop {
         let Ok(count @ 1..) = from.read(&mut buffer).await else {
-            // An end that was sent over a dead link arrives as little as anything else.
+            // Over a dead link an end does not arrive either.
             let _ = state.wait_for(|state| state.link != Link::Dead).await;
             return;
         };

@@ -46,14 +46,14 @@ impl Puppet {
         self.session.heartbeat(0, Some(LEASE)).await
     }
 
-    /// All that was heard of what is committed by now: notifications arrive before the answer to a
-    /// later question.
+    /// Everything that was heard of what is committed by now. Notifications arrive before the
+    /// answer to a later question.
     pub async fn heard(&mut self) -> Vec<Notice> {
         self.session.heartbeat(0, None).await.unwrap();
         std::iter::from_fn(|| self.notices.try_recv().ok()).collect()
     }
 
-    /// The messages that were heard of, and nothing else was.
+    /// The messages that were heard of. Nothing else may have been heard.
     pub async fn told(&mut self) -> Vec<Told> {
         let told = |notice| match notice {
             Notice::Published(told) => told,
@@ -68,7 +68,7 @@ impl Puppet {
         self.store.claim_lanes(self.id, token, &wants, true, LIMITS).await
     }
 
-    /// Looks at messages that it was told of, with so much room.
+    /// Looks at messages that it was told of, with this much room.
     pub async fn look(&self, token: i64, message_ids: &[i64], room: &Room) -> Looked {
         self.store.claim_messages(self.id, token, message_ids, room, LIMITS).await.unwrap()
     }

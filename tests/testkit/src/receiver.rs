@@ -1,4 +1,4 @@
-//! A webhook receiver under the test's control.
+//! A webhook receiver that the test controls.
 
 use std::{
     convert::Infallible,
@@ -21,19 +21,18 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use super::{Gate, LIMIT};
 
-/// One request as it came in.
+/// One request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Received {
     /// Its place among all requests of this receiver, from 0, by arrival.
     pub number: usize,
     /// When its head had arrived.
     pub arrived: Instant,
-    /// When it was answered, or left by the client; `None` while it is in flight.
+    /// When it was answered, or when the client went away. `None` while it is in flight.
     pub ended: Option<Instant>,
-    /// The status it was answered with; `None` while it is in flight, and where there was no whole
-    /// answer.
+    /// The status of the answer. `None` while it is in flight, and if there was no complete answer.
     pub status: Option<u16>,
-    /// Whether the script broke it off: there was no answer, or a part of one.
+    /// Whether the script broke it off: there was no answer, or only a part.
     pub broken: bool,
     /// Path and query.
     pub path: String,
@@ -86,7 +85,7 @@ pub enum Answer {
     Hang,
     /// Closes the connection without an answer.
     Close,
-    /// Answers 200 and a half of the body that it announces, then closes the connection.
+    /// Answers 200 and half of the body that it announces. Then closes the connection.
     Half,
 }
 
@@ -126,7 +125,7 @@ impl TestReceiver {
         Self { address, shared, serving }
     }
 
-    /// The URL of a path on this receiver; the path begins with a slash.
+    /// The URL of a path on this receiver. The path begins with a slash.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -136,7 +135,7 @@ impl TestReceiver {
         self.address
     }
 
-    /// From now on answers as this script says.
+    /// Answers as this script says from now on.
     pub fn set_script(&self, script: impl Fn(&Received) -> Answer + Send + Sync + 'static) {
         *self.shared.script.lock().unwrap() = Arc::new(script);
     }
@@ -156,18 +155,18 @@ impl TestReceiver {
         self.shared.requests.lock().unwrap()[count..].to_vec()
     }
 
-    /// Waits until at least `count` requests have arrived, and gives all.
+    /// Waits until at least `count` requests have arrived, and returns all.
     pub async fn wait_for(&self, count: usize) -> Vec<Received> {
         self.wait(&format!("{count} requests"), |(arrived, _)| arrived >= count).await
     }
 
-    /// Waits until at least `count` requests have ended, and gives all.
+    /// Waits until at least `count` requests have ended, and returns all.
     pub async fn wait_for_ended(&self, count: usize) -> Vec<Received> {
         self.wait(&format!("{count} answered requests"), |(_, ended)| ended >= count).await
     }
 
-    /// Waits until what has been received fulfils a condition. Asked after every arrival and every
-    /// end.
+    /// Waits until the received requests fulfil a condition. It is checked after every arrival and
+    /// every end.
     pub async fn wait_until(&self, what: &str, met: impl Fn(&[Received]) -> bool) -> Vec<Received> {
         self.wait(what, |_| met(&self.shared.requests.lock().unwrap())).await
     }
@@ -195,7 +194,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
             let service = service_fn(move |request| receive(Arc::clone(&shared), request));
-            // A client that goes away, or an answer that closes, ends it with an error.
+            // If the client goes away, or the answer closes it, it ends with an error.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
@@ -226,7 +225,7 @@ async fn receive(
         requests[number].clone()
     };
     shared.counts.send_modify(|(arrived, _)| *arrived += 1);
-    // Dropped with the request, also when the client leaves.
+    // It is dropped with the request, also when the client goes away.
     let _ended = Ended { shared: Arc::clone(&shared), number: received.number };
     let script = Arc::clone(&shared.script.lock().unwrap());
     let mut answer = script(&received);
@@ -257,7 +256,7 @@ async fn receive(
             Answer::Half => {
                 shared.requests.lock().unwrap()[received.number].broken = true;
                 let half = stream::once(async { Ok(Frame::data(Bytes::from_static(b"half"))) });
-                // Broken off at once, not even the head would leave.
+                // If it were broken off at once, not even the head would be sent.
                 let end = stream::once(async {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     Err(Abort)

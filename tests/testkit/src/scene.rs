@@ -1,4 +1,4 @@
-//! A topic, a receiver and webhooks between them: what most tests of delivery begin with.
+//! A topic, a receiver, and webhooks between them. Most tests of delivery begin with these.
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +10,10 @@ use tokio_postgres::Client;
 
 use super::{Answer, Expected, Received, TestDatabase, TestReceiver, check_order, eventually};
 
-/// A signing secret that webhooks made by SQL have.
+/// The signing secret of webhooks that are made by SQL.
 pub const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-/// The topic of every scene, the first of its database.
+/// The topic of every scene. It is the first one of its database.
 pub const TOPIC: i64 = 1;
 
 /// Makes the topic `orders`, with id [`TOPIC`].
@@ -21,7 +21,7 @@ pub async fn create_topic(client: &Client) {
     client.batch_execute("INSERT INTO topics (name) VALUES ('orders')").await.unwrap();
 }
 
-/// Subscribes a URL to the topic; `settings` are columns and SQL values, such as `("max_retries",
+/// Subscribes a URL to the topic. `settings` are columns and SQL values, such as `("max_retries",
 /// "2")`.
 pub async fn create_webhook(client: &Client, url: &str, settings: &[(&str, &str)]) -> i64 {
     let secret = format!("ARRAY['{SECRET}']");
@@ -33,19 +33,19 @@ pub async fn create_webhook(client: &Client, url: &str, settings: &[(&str, &str)
     client.query_one(&sql, &[]).await.unwrap().get(0)
 }
 
-/// SQL: the incarnations `w` whose sessions `p` hold their lock: what one before has left behind
-/// has none, and those that look whether a lock is free hold it shared for a moment.
+/// SQL: the incarnations `w` whose sessions `p` hold their lock. An incarnation that has ended has
+/// no lock. Those that test a lock hold it shared for a moment.
 pub const LIVING: &str = "workers w JOIN pg_locks p ON p.locktype = 'advisory' AND p.mode = 'ExclusiveLock'
        AND p.database = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND p.granted AND p.classid = stripe_class()::oid AND p.objid = w.lock_key::oid";
 
-/// Publishes an empty object and gives the message's id.
+/// Publishes an empty object and returns the message's id.
 pub async fn publish(client: &Client, key: &str) -> Result<i64, tokio_postgres::Error> {
     let sql = "INSERT INTO messages (topic_id, partition_key, payload) VALUES ($1, $2, '{}') RETURNING id";
     Ok(client.query_one(sql, &[&TOPIC, &key]).await?.get(0))
 }
 
-/// Keeps publishers silent and workers polling, as a busy stretch does.
+/// Makes publishers silent and workers poll, as in a busy time.
 pub async fn keep_silent(client: Client) {
     loop {
         client.query("SELECT suppress_notifications(1000000)", &[]).await.unwrap();
@@ -127,7 +127,7 @@ impl Scene {
         ids
     }
 
-    /// When a message first arrived; waits for it.
+    /// When a message first arrived. Waits for it.
     pub async fn arrival(&self, id: i64) -> Instant {
         let came = |all: &[Received]| all.iter().any(|one| one.position() == id);
         let all = self.receiver.wait_until(&format!("message {id}"), came).await;
@@ -167,9 +167,9 @@ impl Scene {
         until(&self.client, condition).await;
     }
 
-    /// Waits until a session of this database waits for a lock of that kind, a condition on
-    /// `pg_locks` as `l`. The view shows the locks of all databases, and copies of one template
-    /// have tables of the same numbers.
+    /// Waits until a session of this database waits for a lock. `lock` is a condition on `pg_locks`
+    /// as `l`. The view shows the locks of all databases, and copies of one template have tables
+    /// with the same numbers.
     pub async fn somebody_waits(&self, kind: &str) {
         self.until(&format!(
             "EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid AND a.datname = current_database()
@@ -183,7 +183,7 @@ impl Scene {
         nothing_owed(&self.client).await;
     }
 
-    /// Waits until no lane is left either, which takes three seconds where messages kept arriving.
+    /// Waits until no lane is left either. This takes three seconds if messages kept arriving.
     pub async fn no_lane_left(&self) {
         self.until("NOT EXISTS (SELECT FROM deliveries) AND NOT EXISTS (SELECT FROM lanes)").await;
     }
@@ -198,15 +198,15 @@ impl Scene {
         assert_eq!(self.number(wrong).await, 0);
     }
 
-    /// Waits until all that was published has been delivered to these paths, and checks its order.
-    /// Says how many requests repeated an accepted message.
+    /// Waits until everything that was published is delivered to these paths, and checks the order.
+    /// Returns how many requests repeated an accepted message.
     pub async fn all_delivered(&self, paths: &[&str]) -> usize {
         self.nothing_owed().await;
         check_order(&self.receiver.received(), &expected(&self.client, paths).await)
     }
 }
 
-/// Refuses every request for a message until it was asked for `times` times; accepts everything
+/// Refuses every request for a message until it was asked for `times` times. Accepts everything
 /// else.
 pub fn refuse(id: i64, times: usize) -> impl Fn(&Received) -> Answer {
     move |received| {

@@ -7,11 +7,11 @@ use std::{
 
 use tokio_util::task::AbortOnDropHandle;
 
-/// Between two looks at the clock.
+/// The time between two looks at the clock.
 const TICK: Duration = Duration::from_millis(10);
 
-/// How long this machine does not let this process run, from [`Stall::watch`] on: what a measured
-/// time may owe to others.
+/// How long this machine does not let this process run, from [`Stall::watch`] on. A measured time
+/// may be longer by that.
 pub struct Stall {
     longest: Arc<Mutex<Duration>>,
     _watching: AbortOnDropHandle<()>,

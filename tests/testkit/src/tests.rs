@@ -1,4 +1,4 @@
-//! The receiver and the link that other tests rely on, themselves.
+//! Tests of the receiver and the link, on which other tests rely.
 
 use std::time::Duration;
 

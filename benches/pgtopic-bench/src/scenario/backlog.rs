@@ -1,5 +1,4 @@
-//! Whether a delivery costs more when much is owed: the rate while the backlog shrinks, tenth by
-//! tenth.
+//! Whether a delivery costs more if much is owed: the rate of each tenth while the backlog shrinks.
 
 use super::{Bench, CliError, Report};
 use crate::{

@@ -1,4 +1,4 @@
-//! What an endpoint that never answers costs a healthy one that shares the worker.
+//! What an endpoint that never answers costs a healthy endpoint of the same worker.
 
 use super::{Bench, CliError, Report};
 use crate::{

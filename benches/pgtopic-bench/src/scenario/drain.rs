@@ -1,4 +1,4 @@
-//! How fast a worker delivers what is owed, beside the same client without a database.
+//! How fast a worker delivers what is owed, compared with the same client without a database.
 
 use super::{Bench, CliError, Report};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     scale::KEYS,
 };
 
-/// How many webhooks share a topic in the last drain.
+/// How many webhooks the topic of the last drain has.
 const WEBHOOKS: usize = 3;
 
 pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
@@ -33,7 +33,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
     })
 }
 
-/// Drains and sends without a database in turn; gives the row and the violations of order.
+/// Drains, and sends without a database, in turns. Returns the row and the violations of order.
 pub(super) async fn compare(bench: &Bench, drain: Drain) -> Result<(Row, u64), CliError> {
     let (mut drained, mut alone): (Vec<Drained>, Vec<f64>) = (Vec::new(), Vec::new());
     for _ in 0..bench.scale.rounds {

@@ -1,5 +1,5 @@
-//! Whether a delivery costs more while an unrelated transaction holds an old snapshot, so that no
-//! dead row goes away.
+//! Whether a delivery costs more while another transaction holds an old snapshot. No dead row goes
+//! away meanwhile.
 
 use super::{Bench, CliError, Report};
 use crate::{
@@ -21,8 +21,8 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
     for (name, plain) in [("one lane at 100/s", one_lane), ("8 publishers, 1,000 keys", busy)] {
         let mut rounds = Vec::new();
         for round in 0..bench.scale.rounds {
-            // The tables grow as long either way. Which comes first changes, for what the other
-            // leaves behind on the disk.
+            // The tables grow for the same time in both. The order changes, because the first run
+            // leaves something behind on the disk.
             let run = async |held_snapshot| LoadRun { held_snapshot, ..plain }.run(bench).await;
             let (without, held) = if round % 2 == 0 {
                 (run(false).await?, run(true).await?)
@@ -45,7 +45,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
     })
 }
 
-/// Of each round, the run without and the one with it.
+/// The run without and the run with it, for each round.
 fn row(name: &str, seconds: u64, rounds: &[[Loaded; 2]]) -> Row {
     let medians = |of: fn(&Loaded) -> f64| {
         [0, 1].map(|which| median(&rounds.iter().map(|round| of(&round[which])).collect::<Vec<f64>>()))

@@ -1,16 +1,15 @@
-//! Everything in one partition: order lets one request be in flight at a time, and commits follow
-//! one another.
+//! Everything in one partition: one request is in flight at a time, and commits follow one another.
 
 use super::{Bench, CliError, Report, drain, sustained};
 use crate::{drain_run::Drain, load_run::LoadRun, report::Row};
 
-/// One lane is slower than many, so less will do.
+/// One lane is slower than many. So fewer messages are enough.
 const PART_OF_MESSAGES: u64 = 5;
 
 /// How many publishers share the key.
 const CLIENTS: usize = 8;
 
-/// The drain; the load is another report, since its figures are others.
+/// The drain. The load is another report, because it has other figures.
 pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
     let messages = (bench.scale.messages / PART_OF_MESSAGES).max(1);
     let (row, mut violations) = drain::compare(bench, Drain::new(messages, 1)).await?;

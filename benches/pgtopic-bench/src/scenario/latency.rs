@@ -1,10 +1,10 @@
-//! How long a message is on its way when little happens, beside the smallest loop there is: INSERT
-//! and NOTIFY in one transaction, a process that LISTENs and POSTs; and beside the same loop where
-//! that process reads the row first, as it must where not everybody who may connect may know what
-//! is in it.
+//! How long a message is on its way when little happens. It is compared with the smallest loop:
+//! INSERT and NOTIFY in one transaction, and a process that LISTENs and POSTs. It is also compared
+//! with the same loop where that process reads the row first. It must do so if not everybody who
+//! may connect may know the message.
 //!
-//! All run all the while and are measured in turn. The times are of one clock: publishers and
-//! receiver are one process.
+//! All of them run the whole time and are measured in turns. The times are of one clock: publishers
+//! and receiver are one process.
 
 use std::sync::Arc;
 
@@ -134,8 +134,8 @@ impl Loop {
     }
 }
 
-/// One turn of one way; gives the bytes of write-ahead log, and the statements as far as sessions
-/// have told of them.
+/// One turn of one of them. Returns the bytes of write-ahead log, and the statements that sessions
+/// have reported.
 async fn turn(
     bench: &Bench,
     database: &Database,
@@ -155,8 +155,8 @@ async fn turn(
     };
     let before = database.counters().await?;
     load.run(database).await?;
-    // The last message arrives, its settle is written, and sessions tell of their transactions:
-    // once a second.
+    // The last message arrives, its settle is written, and sessions report their transactions,
+    // which they do once a second.
     tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
     let after = database.counters().await?;
     Ok((float(after.wal_bytes - before.wal_bytes), float(after.transactions - before.transactions)))

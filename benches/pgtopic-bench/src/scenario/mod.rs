@@ -1,4 +1,4 @@
-//! What is measured: one file a scenario.
+//! What is measured. Each scenario has a file.
 
 mod backlog;
 mod dead_endpoint;

@@ -1,7 +1,8 @@
-//! How fast clients publish, one message a transaction, beside the same inserts into a bare table.
+//! How fast clients publish, one message a transaction, compared with the same inserts into a bare
+//! table.
 //!
-//! One webhook is subscribed and no worker runs. Both kinds take turns in one database, so that
-//! whatever else happens on the machine meets both.
+//! One webhook is subscribed, and no worker runs. Both kinds take turns in one database. So other
+//! work on the machine affects both.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +16,7 @@ use crate::{
     sql::Insert,
 };
 
-/// A turn of each that does not count.
+/// A turn of each is not counted.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
@@ -31,7 +32,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
     })
 }
 
-/// What one turn gave.
+/// The result of one turn.
 struct Turn {
     per_second: f64,
     wal_bytes: f64,
@@ -40,7 +41,7 @@ struct Turn {
 async fn measure(bench: &Bench, clients: usize) -> Result<Row, CliError> {
     let database = bench.server.create().await?;
     let topic = database.topic("bench").await?;
-    // Nothing is ever sent there.
+    // Nothing is ever sent to it.
     database.webhook(topic, "http://127.0.0.1:9/").await?;
     let rounds = bench.scale.rounds;
     bench.progress.step(format!("{clients} client(s)"), rounds as u64 * 2);
@@ -49,7 +50,7 @@ async fn measure(bench: &Bench, clients: usize) -> Result<Row, CliError> {
     }
     let (mut plain, mut messages) = (Vec::new(), Vec::new());
     for round in 0..rounds {
-        // Who goes first changes too.
+        // The order changes too.
         for first in [round % 2 == 0, round % 2 == 1] {
             let (insert, turns) =
                 if first { (Insert::Plain, &mut plain) } else { (Insert::Message, &mut messages) };

@@ -1,6 +1,6 @@
-//! How close lanes come to what a slow receiver lets through: while one answer is awaited, the
-//! lane's next request may not start. With fewer lanes than slots; with more, in one worker and in
-//! two, which should be twice as fast.
+//! How close lanes come to what a slow receiver lets through. A lane's next request waits for the
+//! answer to the one before. There are fewer lanes than slots, and more lanes than slots with one
+//! worker and with two. Two workers should be twice as fast.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use crate::{
 /// How long the receiver takes to answer.
 const ANSWER_AFTER: Duration = Duration::from_millis(20);
 
-/// Lanes, workers, and the slots of each.
+/// Lanes, workers, and slots of each worker.
 const CASES: [(u64, usize, usize); 3] = [(20, 1, 100), (80, 1, 20), (80, 2, 20)];
 
 pub(super) async fn run(bench: &Bench) -> Result<Report, CliError> {
     let (mut rows, mut violations) = (Vec::new(), 0);
     for (lanes, workers, slots) in CASES {
-        // A tenth of the usual number takes some ten seconds.
+        // A tenth of the usual number takes about ten seconds.
         let messages = (bench.scale.messages / 10).max(lanes * 10);
         let slots_in_all = lanes.min((workers * slots) as u64);
         let drain =
             Drain { answer_after: ANSWER_AFTER, workers, slots: Some(slots), ..Drain::new(messages, lanes) };
         let (mut rates, mut alone, mut cost) = (Vec::new(), Vec::new(), None);
-        // The time runs from the first arrival: what arrived in that instant has taken none of it.
+        // The time runs from the first arrival. What arrived at that instant took no time of it.
         let timed = share(messages - slots_in_all, messages);
         for _ in 0..bench.scale.rounds {
             alone.push(client_only(bench, &drain).await? * timed);

@@ -1,4 +1,4 @@
-//! Several worker processes on one backlog: as they are started, and on one thread each.
+//! Several worker processes on one backlog: with all cores, and with one thread each.
 
 use super::{Bench, CliError, Report};
 use crate::{

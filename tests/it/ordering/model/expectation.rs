@@ -1,4 +1,5 @@
-//! The model: a broker so simple that it is right, and the comparison with what receivers saw.
+//! The model: a broker so simple that it is right. The comparison with what receivers saw is here
+//! too.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,8 +10,8 @@ use pgtopic_testkit::Received;
 
 use super::operation::Patience;
 
-/// How soon after a webhook's deletion was acknowledged nothing may begin for it any more, while
-/// workers are well: they are notified, and read the webhooks anew.
+/// How soon nothing may begin for a webhook any more after its deletion was acknowledged. This
+/// holds while workers are well: they are notified, and read the webhooks again.
 const DELETION_SEEN: Duration = Duration::from_secs(2);
 
 /// A webhook as the model knows it.
@@ -19,11 +20,11 @@ pub(super) struct Webhook {
     pub(super) path: String,
     pub(super) patience: Patience,
     pub(super) deleted: Option<Instant>,
-    /// What each partition owes it, in order: the numbers of messages.
+    /// What each partition owes it, in order, as numbers of messages.
     lanes: BTreeMap<String, Vec<u32>>,
 }
 
-/// A message that is published and not committed: to whom, in which partition, its number.
+/// A message that is published and not committed: the webhooks, the partition, the number.
 struct Pending {
     subscribers: Vec<usize>,
     key: String,
@@ -47,26 +48,26 @@ pub(super) struct Outcome {
     pub(super) dead: BTreeSet<(i64, u32)>,
     /// When workers were lost.
     pub(super) losses: Vec<Loss>,
-    /// Whether a worker started over that nobody had made to: then nobody knows what it had in
+    /// Whether a worker started over without being made to. Then nobody knows what it had in
     /// flight.
     pub(super) lost_by_itself: bool,
-    /// The longest time for which the machine stood still: whatever must come soon may come so much
-    /// later.
+    /// The longest time that the machine stood still. Whatever must come soon may be later by that.
     pub(super) stall: Duration,
 }
 
-/// A worker was killed, or lost its connections: what it had sent and not settled may be sent
+/// A worker was killed, or lost its connections. What it had sent and not settled may be sent
 /// again.
 pub(super) struct Loss {
     pub(super) at: Instant,
     /// When the last of its requests had arrived.
     pub(super) over: Instant,
-    /// What was owed then, settles that were on their way aside: webhook and number of the message.
+    /// What was owed then, apart from settles that were on their way: webhook and number of the
+    /// message.
     pub(super) owed: BTreeSet<(i64, u32)>,
 }
 
 impl Outcome {
-    /// Whether a message may be sent again whose last accepted request arrived at `accepted`.
+    /// Whether a message may be sent again if its last accepted request arrived at `accepted`.
     fn may_repeat(&self, webhook: i64, message: u32, accepted: Instant) -> bool {
         let unsettled = |loss: &Loss| accepted >= loss.at || loss.owed.contains(&(webhook, message));
         let in_time = |loss: &Loss| accepted <= loss.over + self.stall;
@@ -88,7 +89,7 @@ impl Model {
         self.webhooks.push(Webhook { id, path, patience, deleted: None, lanes: BTreeMap::new() });
     }
 
-    /// The webhooks that are there, as indices.
+    /// The webhooks that exist, as indices.
     pub(super) fn there(&self) -> Vec<usize> {
         (0..self.webhooks.len()).filter(|index| self.webhooks[*index].deleted.is_none()).collect()
     }
@@ -102,9 +103,9 @@ impl Model {
         }
     }
 
-    /// A message was published in the open transaction: owed, if it is committed, to the webhooks
-    /// that its statement saw. With one snapshot for the whole transaction these are the webhooks
-    /// that were there at its first message.
+    /// A message was published in the open transaction. If it is committed, it is owed to the
+    /// webhooks that its statement saw. With one snapshot for the whole transaction, these are the
+    /// webhooks that existed at its first message.
     pub(super) fn opened(&mut self, key: String, number: u32, one_snapshot: bool) {
         let first = self.open.first().filter(|_| one_snapshot);
         let subscribers = first.map_or_else(|| self.there(), |first| first.subscribers.clone());
@@ -121,17 +122,18 @@ impl Model {
         }
     }
 
-    /// Promised, once receivers are well and nothing is owed:
+    /// What is promised, once receivers are well and nothing is owed:
     ///
-    /// - A webhook gets, in each partition, exactly the committed messages that were published
-    ///   while it was there, in order: message n+1 is first sent when message n was accepted, or
-    ///   has become a dead letter. One request at a time.
-    /// - With endless patience no message becomes a dead letter. With one attempt a message is a
-    ///   dead letter exactly if the last request for it was refused; a poisoned one always is.
-    /// - What was rolled back, or published after a webhook's deletion, is never sent to it; and
-    ///   nothing is, that begins later than [`DELETION_SEEN`] after the deletion.
-    /// - What was accepted is sent again only where a worker was lost, and only what was not
-    ///   settled by then.
+    /// - In each partition, a webhook gets exactly the committed messages that were published while
+    ///   it existed, in order. Message n+1 is first sent when message n was accepted or has become
+    ///   a dead letter. There is one request at a time.
+    /// - With endless patience no message becomes a dead letter. With one attempt, a message is a
+    ///   dead letter exactly if the last request for it was refused. A poisoned message always is
+    ///   one.
+    /// - What was rolled back, or published after a webhook's deletion, is never sent to it.
+    ///   Nothing that begins later than [`DELETION_SEEN`] after the deletion is sent to it.
+    /// - What was accepted is sent again only if a worker was lost, and only if it was not settled
+    ///   by then.
     pub(super) fn check(&self, outcome: &Outcome) -> Result<(), String> {
         let mut lanes: BTreeMap<(&str, &str), Vec<&Received>> = BTreeMap::new();
         for request in &outcome.received {
@@ -172,8 +174,8 @@ impl Model {
         }
         let last_accepted: BTreeMap<u32, bool> =
             requests.iter().map(|one| (number(one), one.accepted())).collect();
-        // A message may be passed over only as a dead letter. What a deleted webhook had in there
-        // is gone with it.
+        // A message may be left out only as a dead letter. The dead letters of a deleted webhook
+        // are gone with it.
         let passed = |message: &u32| {
             webhook.patience == Patience::OneAttempt
                 && last_accepted.get(message) == Some(&false)

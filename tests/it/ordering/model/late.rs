@@ -1,5 +1,5 @@
-//! Settles that come late: what a lost worker had claimed, told as accepted when it is not that
-//! worker's any more.
+//! Settles that come late: a lost worker had claimed a lane, and reports an acceptance when the
+//! lane is another worker's.
 
 use std::collections::HashMap;
 
@@ -43,8 +43,8 @@ pub(super) async fn what_is_held(client: &Client) -> Vec<HeldClaim> {
     client.query(sql, &[]).await.unwrap().iter().map(claim).collect()
 }
 
-/// Settles, as accepted, those of the claims whose worker was struck off: none of it may count.
-/// Says whether all others are of workers that live.
+/// Settles, as accepted, the claims of workers that were struck off. None of these settles may
+/// count. Returns whether all other claims are of workers that live.
 pub(super) async fn settle_what_is_lost(store: &Store, client: &Client, claims: &mut Vec<HeldClaim>) -> bool {
     let sql =
         format!("SELECT known.id, EXISTS (SELECT FROM {LIVING} WHERE w.id = known.id) FROM workers known");

@@ -6,13 +6,13 @@ use proptest::prelude::*;
 pub(super) const KEYS: u8 = 4;
 pub(super) const OPEN_KEYS: u8 = 2;
 
-/// How many messages are being delivered when a worker crashes: more than it reads at once.
+/// How many messages are owed when a worker crashes. They are more than it reads at once.
 pub(super) const MANY: usize = 40;
 
 /// How many workers there may be at once.
 pub(super) const SLOTS: u8 = 2;
 
-/// One operation. `which` counts the webhooks that are there, around and around; without one,
+/// One operation. `which` counts the webhooks that exist, around and around. Without a webhook,
 /// nothing happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -28,19 +28,19 @@ pub(super) enum Operation {
     PublishBatch {
         keys: Vec<u8>,
     },
-    /// A transaction that undoes a part of itself and is committed.
+    /// A transaction that rolls back a part of itself and is committed.
     RollBackSavepoint {
         level: Level,
         before: Vec<u8>,
         undone: Vec<u8>,
         after: Vec<u8>,
     },
-    /// A transaction that is undone as a whole.
+    /// A transaction that is rolled back.
     RollBack {
         level: Level,
         keys: Vec<u8>,
     },
-    /// One message in a transaction that stays open beside all that follows; it has partitions of
+    /// One message in a transaction that stays open during later operations. It has partitions of
     /// its own.
     Open {
         key: u8,
@@ -70,20 +70,19 @@ pub(super) enum Operation {
     Recover {
         which: u8,
     },
-    /// Cut off: its connections are lost and its requests are aborted.
+    /// Its connections are lost and its requests are aborted.
     KillWorker {
         slot: u8,
     },
-    /// The same in the middle of delivering many messages to a partition, and it is started again
-    /// at once. Where it settles late, what was held arrives as accepted when it was taken over: a
-    /// settle that was long on its way.
+    /// The same in the middle of delivering many messages to a partition. It is started again at
+    /// once. If it settles late, what it held is reported as accepted after others have taken it
+    /// over.
     CrashWorker {
         slot: u8,
         key: u8,
         settles_late: bool,
     },
-    /// All connections of all workers are cut, in the middle of whatever they say; the workers live
-    /// on.
+    /// All connections of all workers are cut, whatever they are doing. The workers live on.
     CutConnections,
     /// Stopped in good order.
     StopWorker {
@@ -103,7 +102,7 @@ pub(super) enum Operation {
 pub(super) enum Patience {
     /// Tries for ever.
     Endless,
-    /// Gives it to the dead letters at once.
+    /// Makes it a dead letter at once.
     OneAttempt,
 }
 
@@ -136,7 +135,7 @@ impl Level {
     }
 }
 
-/// Any operation; those that shrink last are the simplest.
+/// Any operation. The last ones, to which a case shrinks, are the simplest.
 pub(super) fn operation() -> impl Strategy<Value = Operation> {
     use Operation::*;
     let key = || 0..KEYS;

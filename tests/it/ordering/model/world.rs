@@ -1,4 +1,4 @@
-//! The real broker, to which operations are done while the model follows.
+//! The real broker. The model follows every operation on it.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,17 +16,17 @@ use super::{
     operation::{Failure, KEYS, Level, MANY, OPEN_KEYS, Operation, Patience, SLOTS},
 };
 
-/// How long nothing may happen while something is owed: a takeover, a backoff and a slow machine
-/// fit in.
+/// How long nothing may happen while something is owed. This is longer than a takeover and a
+/// back-off on a slow machine.
 const STANDSTILL: Duration = Duration::from_secs(8);
 
-/// How long a worker sends on that has not heard yet that its connections are lost.
+/// How long a worker goes on sending if its connections are lost and it does not know yet.
 const ALIVE_FOR: Duration = Duration::from_millis(700);
 
 /// How long a request may be on its way to the receiver on a busy machine.
 const ARRIVES_WITHIN: Duration = Duration::from_millis(250);
 
-/// How long until a worker, which may have been started just now, holds what was published.
+/// How long until a worker holds what was published. The worker may have been started just now.
 const CLAIMED_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long until others have taken over what a lost worker held, on a busy machine.
@@ -40,7 +40,7 @@ pub(super) struct World {
     model: Model,
     failures: Failures,
     workers: Vec<Option<Broker>>,
-    /// The transaction that is open beside everything.
+    /// The transaction that stays open.
     open: Option<(Client, Level)>,
     /// How many incarnations of workers there must be.
     started: i64,
@@ -48,7 +48,7 @@ pub(super) struct World {
     stall: Stall,
 }
 
-/// A partition key, and its like for open transactions.
+/// A partition key, and one for open transactions.
 fn key(number: u8) -> String {
     format!("key-{}", number % KEYS)
 }
@@ -58,7 +58,7 @@ fn open_key(number: u8) -> String {
 }
 
 impl World {
-    /// One webhook with endless patience, no worker.
+    /// One webhook with endless patience, and no worker.
     pub(super) async fn new() -> Self {
         let (scene, failures) = (Scene::new().await, Failures::default());
         let known = Arc::clone(&failures);
@@ -176,14 +176,13 @@ impl World {
         }
         self.publish(&[key; MANY], false).await;
         let holding = async { while !late::is_anything_held(&self.scene.client).await {} };
-        // In vain where nothing may be sent.
+        // It waits in vain if nothing may be sent.
         let _ = tokio::time::timeout(CLAIMED_WITHIN, holding).await;
         self.kill_worker(slot).await;
         let mut held = late::what_is_held(&self.scene.client).await;
         self.start_worker(slot);
         if settles_late {
-            // Nobody takes over sooner, and until then it cannot be told that its session has
-            // ended.
+            // Nobody takes over sooner. Until then nobody can know that its session has ended.
             tokio::time::sleep(Duration::from_secs(1)).await;
             let store = self.scene.store();
             let settling = async {
@@ -232,7 +231,7 @@ impl World {
             Patience::OneAttempt => ("once", "1"),
         };
         let path = format!("/{name}-{}", self.model.webhooks.len());
-        // A second between two attempts.
+        // There is a second between two attempts.
         let settings = [("max_retries", attempts), ("backoff_factor", "1")];
         let id = self.scene.webhook(&path, &settings).await;
         self.model.webhook_created(id, path, patience);
@@ -246,7 +245,7 @@ impl World {
     }
 
     async fn begin(&self, level: &str) {
-        // With a snapshot from before whatever workers do next.
+        // Its snapshot is older than whatever workers do next.
         self.scene.sql(&format!("BEGIN ISOLATION LEVEL {level}; SELECT 1")).await;
     }
 
@@ -283,7 +282,7 @@ impl World {
         }
     }
 
-    /// Brings receivers, webhooks and a worker back, waits until nothing is owed, and compares.
+    /// Brings receivers, webhooks and a worker back. Waits until nothing is owed, and compares.
     pub(super) async fn finish(mut self) -> Result<(), String> {
         self.close(false).await;
         self.failures.lock().unwrap().clear();
@@ -309,8 +308,8 @@ impl World {
         checked
     }
 
-    /// Waits until nothing is owed to a webhook that is there, and no lane of it is left; gives up
-    /// when nothing happens.
+    /// Waits until nothing is owed to a webhook that exists, and none of its lanes is left. Gives
+    /// up when nothing happens.
     async fn nothing_owed(&self) -> Result<(), String> {
         let owed = "SELECT (SELECT count(*) FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id),
                            (SELECT count(*) FROM lanes l JOIN webhooks w ON w.id = l.webhook_id),
@@ -325,7 +324,7 @@ impl World {
             }
             let lost: i64 = row.get(2);
             if lost > 0 {
-                // Nothing would ever bring these up again, so there is no need to wait for it.
+                // Nothing would ever bring these back. So the test does not wait for them.
                 return Err(format!("{lost} messages are owed by lanes that have no row"));
             }
             if last != Some(now) {

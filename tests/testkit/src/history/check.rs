@@ -60,8 +60,7 @@ pub(super) fn check(history: &History) -> Verdict {
     verdict
 }
 
-/// What was in flight at a fault, and whatever was accepted while nothing was sure to be written
-/// down.
+/// What was in flight at a fault, and what was accepted while nothing was sure to be written down.
 fn may_be_repeated(history: &History, fault: &Fault) -> usize {
     let unwritten = |request: &&Request| {
         request.accepted() && request.ended.is_some_and(|ended| fault.unwritten.contains(&ended))
@@ -85,8 +84,8 @@ fn phantom(message: &Publication, request: &Request) -> Option<String> {
     Some(format!("{} {wrong}: {request:?}", message.mark))
 }
 
-/// Most likely why a message was accepted twice: of the faults before the second time, the one
-/// nearest to the first.
+/// The probable reason why a message was accepted twice: of the faults before the second time, the
+/// one nearest to the first time.
 fn cause(history: &History, first: &Request, repeated: &Request) -> String {
     let before = history.faults.iter().filter(|fault| fault.at <= repeated.started);
     let nearest = before.min_by_key(|fault| fault.at.abs_diff(first.ended.unwrap_or(first.started)));
@@ -131,8 +130,8 @@ fn overlaps(history: &History, lane: &Lane<'_>, requests: &[&Request], found: &m
     }
 }
 
-/// Goes through each lane in the order of the ids: whatever is committed has left the lane before a
-/// later one is first sent, and leaves it in the end.
+/// Goes through each lane in the order of the ids. What is committed must have left the lane before
+/// a later message is first sent, and must leave it at the end.
 fn order_and_losses(
     history: &History,
     by_delivery: &HashMap<(&str, &str), Vec<&Request>>,
@@ -145,7 +144,7 @@ fn order_and_losses(
             let sent = by_delivery.get(&(webhook.as_str(), message.mark.as_str()));
             let id = match message.fate {
                 Fate::Committed => message.id.expect("what is committed has an id"),
-                // It was committed if it was sent; if it was not, nobody can tell.
+                // If it was sent, it was committed. If it was not sent, nobody can know.
                 Fate::Unknown => match sent {
                     Some(requests) => requests[0].position,
                     None => continue,
@@ -160,7 +159,7 @@ fn order_and_losses(
     }
     for (lane, mut messages) in lanes {
         messages.sort_unstable_by_key(|(id, _)| *id);
-        // Of those that came so far, the one that left last.
+        // The message that left last, of those so far.
         let mut behind: Option<(i64, Duration)> = None;
         for (id, message) in messages {
             let sent = by_delivery.get(&(lane.0, message.mark.as_str())).map_or(&[][..], Vec::as_slice);
@@ -176,10 +175,10 @@ fn order_and_losses(
             let accepted = sent.iter().filter(|one| one.accepted()).filter_map(|one| one.ended).min();
             let dead = history.dead.contains(&(lane.0.to_owned(), message.mark.clone()));
             let left = match accepted {
-                // In the dead letters as well as accepted: the answer was lost, and then no later
-                // try came through.
+                // It is a dead letter and was accepted: the answer was lost, and no later attempt
+                // succeeded.
                 Some(ended) => ended,
-                // A dead letter has left when its last request was over, and is not sent again.
+                // A dead letter leaves when its last request is over. It is not sent again.
                 None if dead => sent.iter().map(|one| over(history, one)).max().unwrap_or_default(),
                 None => {
                     verdict.losses.push(format!("{lane:?}: {id} ({}), requests: {sent:?}", message.mark));

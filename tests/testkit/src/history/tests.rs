@@ -1,4 +1,5 @@
-//! The history checker itself: each violation is caught, and what may happen is not taken for one.
+//! Tests of the history checker: it catches each violation, and takes nothing for one that may
+//! happen.
 
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ fn failures_before_the_acceptance_are_no_violation() {
         refused(10, Reply::Answered(500)),
         refused(20, Reply::Broken),
         request(2, 30, 0, Reply::Hung),
-        // The receiver saw the abort of the next one a little late: the lane went on at 2,045.
+        // The receiver saw the abort of the next one a little late. The lane went on at 2,045.
         request(2, 2_030, 2_100, Reply::Aborted),
         accepted(2, 2_045, 2_050),
         accepted(3, 2_060, 2_070),
@@ -163,7 +164,7 @@ fn two_requests_of_a_lane_at_once_overlap(#[case] second: Request, #[case] dupli
 
 #[test]
 fn an_overlap_with_one_long_before_is_seen() {
-    // The third overlaps the first, which is still running, and not the second.
+    // The third one overlaps the first, which is still running. It does not overlap the second.
     let requests = vec![
         request(1, 0, 500, Reply::Broken),
         request(1, 100, 110, Reply::Broken),
