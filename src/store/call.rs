@@ -3,9 +3,10 @@
 
 use std::pin::pin;
 
-use deadpool_postgres::Object;
 use futures_util::TryStreamExt as _;
 use tokio_postgres::{Client, Row, RowStream, types::ToSql};
+
+use super::pool::Object;
 
 /// The parameters of a statement.
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];

@@ -131,17 +131,27 @@ impl Store {
         .await
     }
 
-    /// Checks that the database answers on the pool, and that this binary may run on its schema.
+    /// Checks that the database answers on the pool and takes writes, and that this binary may run
+    /// on its schema.
     ///
     /// # Errors
-    /// [`StoreError::SchemaMismatch`] if the binary may not.
+    /// [`StoreError::SchemaMismatch`] if the binary may not, [`StoreError::ReadOnly`] if the
+    /// database takes no writes.
     pub async fn check_ready(&self) -> Result<(), StoreError> {
         let status = match self.query_one(sql!("schema/get_installed"), &[]).await {
-            Ok(row) => SchemaStatus::new(Some(&Installed {
-                number: row.try_get("number")?,
-                works_from: row.try_get("works_from")?,
-                functions_hash: row.try_get("functions_hash")?,
-            })),
+            Ok(row) => {
+                if row.try_get("read_only")? {
+                    // The next try must not find the same connections.
+                    self.close_idle();
+                    let standby: bool = row.try_get("standby")?;
+                    return Err(StoreError::ReadOnly(if standby { "it is a standby" } else { "its sessions are read-only" }));
+                }
+                SchemaStatus::new(Some(&Installed {
+                    number: row.try_get("number")?,
+                    works_from: row.try_get("works_from")?,
+                    functions_hash: row.try_get("functions_hash")?,
+                }))
+            }
             Err(error) if error.sql_state() == Some(&SqlState::UNDEFINED_TABLE) => SchemaStatus::new(None),
             Err(error) => return Err(error),
         };

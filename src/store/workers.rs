@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_postgres::AsyncMessage;
 use uuid::Uuid;
 
-use super::{Store, connect::Purpose, error::StoreError, statement::sql};
+use super::{Store, connect, error::StoreError, purpose::Purpose, statement::sql};
 
 /// The most notifications that wait for a worker. Further ones are lost.
 const NOTICES_MAX: usize = 10_000;
@@ -146,7 +146,7 @@ impl Store {
                 }
             }
         });
-        client.batch_execute(&Purpose::Engine.session_settings(&self.schema)).await?;
+        connect::set_up(&client, &Purpose::Engine.session_settings(&self.schema)).await?;
         client.batch_execute("SET synchronous_commit = off").await?;
         client.batch_execute(&format!("LISTEN {}", self.schema.quoted())).await?;
         let row = client.query_one(&*self.schema.text(sql!("workers/next_lock_key")), &[]).await?;
