@@ -30,7 +30,7 @@ impl Api {
         start_logging(&config)?;
         let listener = listen(&config).await?;
         let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };
-        service.add_api(listener);
+        service.add_api(listener, None);
         service.run().await
     }
 }

@@ -99,8 +99,8 @@ impl Dev {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<(), CliError> {
-        service.add_api(listener);
-        service.add_worker();
+        let worker = service.add_worker();
+        service.add_api(listener, Some(worker));
         if self.demo {
             let demo = Demo::new(&service.config, service.store.clone(), self.messages);
             service.tasks.spawn("demo", demo.run(shutdown));

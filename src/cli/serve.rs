@@ -34,8 +34,8 @@ impl Serve {
         start_logging(&config)?;
         let listener = listen(&config).await?;
         let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };
-        service.add_api(listener);
-        service.add_worker();
+        let worker = service.add_worker();
+        service.add_api(listener, Some(worker));
         service.run().await
     }
 }

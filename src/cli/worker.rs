@@ -30,7 +30,7 @@ impl Worker {
         let config = common.load(&[&self.database, &self.schema, &self.capacity, &self.network])?;
         start_logging(&config)?;
         let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };
-        service.add_worker();
+        let _ = service.add_worker();
         service.run().await
     }
 }

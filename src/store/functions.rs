@@ -8,6 +8,7 @@ use tokio_postgres::Transaction;
 
 use super::{
     error::StoreError,
+    one_by_one,
     statement::{Schema, sql},
 };
 
@@ -85,10 +86,10 @@ pub(super) async fn apply(transaction: &Transaction<'_>, schema: &Schema) -> Res
     let found = found_triggers(transaction, schema).await?;
     for trigger in triggers(schema) {
         if found.get(trigger.name) != Some(&trigger.definition) {
-            transaction.batch_execute(&make(&trigger, schema)).await?;
+            one_by_one::execute(transaction, &make(&trigger, schema)).await?;
         }
     }
-    transaction.batch_execute(&schema.text(GRANTS)).await?;
+    one_by_one::execute(transaction, &schema.text(GRANTS)).await?;
     let partitions = format!("SELECT {}.make_attempt_partitions({LOG_DAYS_AHEAD})", schema.quoted());
     transaction.batch_execute(&partitions).await?;
     Ok(())
