@@ -34,6 +34,14 @@ pub enum StoreError {
     /// PostgreSQL refused a statement, the connection broke, or a value could not be read.
     #[error("{}", describe(.0))]
     Database(#[from] tokio_postgres::Error),
+    /// A publisher waited in vain for a lock that somebody holds.
+    #[error("{}; the partition is held by {holders}", describe(.cause))]
+    Held {
+        /// What PostgreSQL said.
+        cause: tokio_postgres::Error,
+        /// Who holds it: processes with their roles, prepared transactions with their gids.
+        holders: String,
+    },
     /// No answer came in time. It is not known whether the statement was executed.
     #[error("the database did not answer within {} s", .0.as_secs())]
     Unanswered(std::time::Duration),
@@ -78,7 +86,7 @@ impl StoreError {
     /// The SQLSTATE, if the error came from PostgreSQL.
     pub fn sql_state(&self) -> Option<&SqlState> {
         match self {
-            Self::Database(error) => error.code(),
+            Self::Database(error) | Self::Held { cause: error, .. } => error.code(),
             _ => None,
         }
     }
@@ -136,7 +144,7 @@ impl StoreError {
     /// serialization failure).
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Unanswered(_) | Self::ReadOnly(_) => true,
+            Self::Connect(_) | Self::Unanswered(_) | Self::ReadOnly(_) | Self::Held { .. } => true,
             Self::Database(_) if self.is_read_only() => true,
             Self::Database(error) => match error.code() {
                 Some(state) => {

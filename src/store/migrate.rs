@@ -19,6 +19,7 @@ use super::{
     Store,
     error::StoreError,
     functions, inspect,
+    locks::Locks,
     one_by_one::OneByOne,
     statement::{Schema, sql},
 };
@@ -249,9 +250,22 @@ async fn check_installation(client: &Client, schema: &Schema, found: &Installed)
     inspect::check_sequences(client, schema).await
 }
 
-async fn apply(client: &mut Client, schema: &Schema, repair: bool) -> Result<MigrateOutcome, StoreError> {
+/// Waits until no other migration of this schema runs. The lock is held until the connection ends.
+async fn lock(client: &Client, schema: &Schema) -> Result<(), StoreError> {
     let name = format!("pgtopic migrate {}", schema.name());
-    client.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", &[&name]).await?;
+    let sql = "SELECT x.key, pg_try_advisory_lock(x.key) FROM (SELECT hashtextextended($1, 0) AS key) x";
+    let row = client.query_one(sql, &[&name]).await?;
+    let (key, free): (i64, bool) = (row.try_get(0)?, row.try_get(1)?);
+    if !free {
+        let holders = Locks::single(key).holders(client).await?.unwrap_or_else(|| "nobody now".to_owned());
+        tracing::warn!(holders, "waiting for another migration to end");
+        client.execute("SELECT pg_advisory_lock($1)", &[&key]).await?;
+    }
+    Ok(())
+}
+
+async fn apply(client: &mut Client, schema: &Schema, repair: bool) -> Result<MigrateOutcome, StoreError> {
+    lock(client, schema).await?;
     // Somebody else may have migrated meanwhile.
     let known = known_number();
     let before = installed(client, schema).await?;

@@ -18,6 +18,7 @@ mod error;
 mod functions;
 mod inspect;
 mod lanes;
+mod locks;
 mod maintenance;
 mod messages;
 mod migrate;
