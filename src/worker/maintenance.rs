@@ -27,6 +27,7 @@ const ORPHANS_AGAIN: Duration = Duration::from_secs(1);
 pub(super) async fn maintain(store: Store, signals: Arc<Signals>) {
     let (mut rounds, mut number) = (tokio::time::interval(EVERY), 0u32);
     let (mut orphans_left, mut failing) = (false, false);
+    let mut arrived = 0;
     loop {
         let due = tokio::select! {
             _ = rounds.tick() => true,
@@ -37,6 +38,7 @@ pub(super) async fn maintain(store: Store, signals: Arc<Signals>) {
             if due {
                 number = number.wrapping_add(1);
                 round(&store, number).await?;
+                say_arrived(&store, &mut arrived).await?;
             }
             delete_orphans(&store).await
         };
@@ -62,6 +64,21 @@ async fn round(store: &Store, number: u32) -> Result<(), StoreError> {
     if number.is_multiple_of(ORPHAN_MESSAGES_EVERY) {
         while store.delete_orphan_messages().await? > 0 {}
     }
+    Ok(())
+}
+
+/// Says that messages have arrived that were not published here. `known` is how many were said
+/// before.
+async fn say_arrived(store: &Store, known: &mut i64) -> Result<(), StoreError> {
+    let arrived = store.count_arrived_messages().await?;
+    if arrived > *known {
+        warn!(
+            messages = arrived - *known, total = arrived,
+            "messages arrived by replication, or while triggers were switched off: they were not published here, and nobody \
+             is owed them unless their deliveries arrived too (see docs/operations.md)"
+        );
+    }
+    *known = arrived;
     Ok(())
 }
 
