@@ -149,7 +149,11 @@ impl Conninfo {
                     "must be any, read-write, read-only, primary, standby or prefer-standby",
                 )?
                 .unwrap_or(TargetSession::Any),
-            tls: tls::read(&settings, ca_file)?,
+            tls: if ca_file.is_none() && servers.iter().all(|server| matches!(server.place, Place::Socket(_))) {
+                Tls::NONE
+            } else {
+                tls::read(&settings, ca_file)?
+            },
             channel_binding: settings
                 .word(
                     "channel_binding",

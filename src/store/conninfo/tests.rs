@@ -84,7 +84,7 @@ fn values_that_cannot_be_used_are_named_with_where_they_stand() {
         ("host=a client_encoding=SECRET", &[], "client_encoding is not supported: pgtopic speaks UTF8"),
         ("host=a gssencmode=require", &[], "gssencmode=disable"),
         ("host=a service=SECRET", &[], "service files are not read"),
-        ("host=a", &[("PGSERVICE", "SECRET")], "service (from PGSERVICE) is not supported"),
+        ("dbname=a", &[("PGSERVICE", "SECRET")], "service (from PGSERVICE) is not supported"),
         ("host=a sslpassword=SECRET", &[], "openssl pkey"),
         ("host=a sslcrl=SECRET", &[], "revocation"),
         ("host=a require_auth=SECRET", &[], "channel_binding=require"),
@@ -101,6 +101,11 @@ fn values_that_cannot_be_used_are_named_with_where_they_stand() {
 fn what_means_what_is_done_anyway_is_taken() {
     let text = "host=a client_encoding=UTF8 gssencmode=disable sslcompression=0 krbsrvname=postgres replication=off";
     resolve(text, &[("PGGSSENCMODE", "prefer"), ("PGCLIENTENCODING", "auto")]).unwrap();
+    // The text says where the database is.
+    resolve("host=a", &[("PGSERVICE", "x")]).unwrap();
+    // There is no TLS on a socket.
+    let found = resolve("host=/run/pg sslmode=verify-ca", &[("PGSSLROOTCERT", "/nowhere")]).unwrap();
+    assert_eq!(found.tls, Tls::NONE);
 }
 
 #[test]

@@ -68,6 +68,18 @@ pub(crate) struct Tls {
     pub(crate) versions: Versions,
 }
 
+impl Tls {
+    /// For Unix sockets, where PostgreSQL does no TLS.
+    pub(super) const NONE: Self = Self {
+        mode: SslMode::Disable,
+        check: Check::Nothing,
+        client: None,
+        sni: true,
+        direct: false,
+        versions: Versions { tls12: true, tls13: true },
+    };
+}
+
 /// Which versions of TLS may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Versions {

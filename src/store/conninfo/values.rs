@@ -62,6 +62,7 @@ impl<'a> Settings<'a> {
         for (keyword, text) in pairs {
             values.insert(keyword, Value { text, variable: None });
         }
+        let text_names_a_host = values.contains_key("host") || values.contains_key("hostaddr");
         for keyword in KEYWORDS {
             let Some(variable) = keyword.variable else { continue };
             if let Some(text) = surroundings.variables.get(variable).filter(|text| !text.is_empty()) {
@@ -72,6 +73,10 @@ impl<'a> Settings<'a> {
         }
         for keyword in KEYWORDS {
             let Some(value) = values.get(keyword.name) else { continue };
+            // A text that names a host needs no service.
+            if keyword.name == "service" && value.variable.is_some() && text_names_a_host {
+                continue;
+            }
             let refused = |remedy| {
                 Err(ConninfoError::Unsupported { keyword: keyword.name, variable: value.variable, remedy })
             };

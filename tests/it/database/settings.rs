@@ -5,13 +5,13 @@ use std::time::Duration;
 use pgtopic_testkit::{Http, Process, TestDatabase, TestReceiver};
 use serde_json::json;
 
-/// Everything that a DBA may set for applications. `SERVER` is the server's version.
+/// What somebody may set for applications: since which version, the setting, its value.
 const HINDRANCES: &[(i32, &str, &str)] = &[
-    (14, "statement_timeout", "100ms"),
+    (14, "statement_timeout", "250ms"),
     (14, "lock_timeout", "1ms"),
     (14, "idle_in_transaction_session_timeout", "1ms"),
     (14, "idle_session_timeout", "300ms"),
-    (17, "transaction_timeout", "100ms"),
+    (17, "transaction_timeout", "250ms"),
     (14, "default_transaction_isolation", "serializable"),
     (14, "default_transaction_read_only", "on"),
     (14, "default_transaction_deferrable", "on"),
