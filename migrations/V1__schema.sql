@@ -270,6 +270,9 @@ CREATE SEQUENCE pgtopic.notify_suppressed_until AS bigint MINVALUE 0;
 COMMENT ON SEQUENCE pgtopic.notify_suppressed_until IS 'Until this instant (microseconds since 1970) workers poll, and none of them asks publishers to NOTIFY.';
 CREATE SEQUENCE pgtopic.filter_errors AS bigint MINVALUE 0;
 COMMENT ON SEQUENCE pgtopic.filter_errors IS 'How often a filter was not evaluated: it could not be, or the payload was too large for it. Those messages are owed.';
+CREATE SEQUENCE pgtopic.arrived_messages AS bigint MINVALUE 0;
+COMMENT ON SEQUENCE pgtopic.arrived_messages IS 'How many messages arrived while triggers were switched off (logical replication, session_replication_role = replica). They were not published here.';
 
 -- The starting values say "never".
-SELECT setval('pgtopic.notify_until', 0), setval('pgtopic.notify_suppressed_until', 0), setval('pgtopic.filter_errors', 0);
+SELECT setval('pgtopic.notify_until', 0), setval('pgtopic.notify_suppressed_until', 0), setval('pgtopic.filter_errors', 0),
+       setval('pgtopic.arrived_messages', 0);

@@ -15,3 +15,14 @@ CREATE TRIGGER webhooks_filter_came_or_went AFTER UPDATE OF filter ON pgtopic.we
 CREATE TRIGGER webhooks_topic_never_changes BEFORE UPDATE OF topic_id ON pgtopic.webhooks FOR EACH ROW WHEN ((old.topic_id <> new.topic_id)) EXECUTE FUNCTION pgtopic.refuse_change('topic_id');
 CREATE TRIGGER webhooks_validate BEFORE INSERT OR UPDATE OF filter, filter_limit ON pgtopic.webhooks FOR EACH ROW EXECUTE FUNCTION pgtopic.webhooks_validate();
 CREATE TRIGGER webhooks_went AFTER DELETE ON pgtopic.webhooks REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
+
+-- These run instead of all others where triggers are switched off (logical replication,
+-- session_replication_role = replica). By name none of them comes after zz_messages_publish.
+CREATE TRIGGER messages_arrived BEFORE INSERT ON pgtopic.messages FOR EACH ROW EXECUTE FUNCTION pgtopic.messages_arrived();
+ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER messages_arrived;
+CREATE TRIGGER topics_arrived BEFORE INSERT OR UPDATE ON pgtopic.topics FOR EACH ROW EXECUTE FUNCTION pgtopic.topics_arrived();
+ALTER TABLE pgtopic.topics ENABLE REPLICA TRIGGER topics_arrived;
+CREATE TRIGGER webhooks_arrived AFTER INSERT OR DELETE OR UPDATE ON pgtopic.webhooks FOR EACH ROW EXECUTE FUNCTION pgtopic.webhooks_arrived();
+ALTER TABLE pgtopic.webhooks ENABLE REPLICA TRIGGER webhooks_arrived;
+CREATE TRIGGER webhooks_all_went_elsewhere AFTER TRUNCATE ON pgtopic.webhooks FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
+ALTER TABLE pgtopic.webhooks ENABLE REPLICA TRIGGER webhooks_all_went_elsewhere;

@@ -2,9 +2,10 @@
 -- schema/get_installed: what is installed here.
 --
 -- Parameters: none.
--- Returns:    one row.
+-- Returns:    one row. The last two say whether the server takes writes.
 -- Raises:     42P01 nothing is installed here.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
-SELECT i.number, i.works_from, i.functions_hash, current_setting('server_encoding') AS encoding
+SELECT i.number, i.works_from, i.functions_hash, current_setting('server_encoding') AS encoding,
+       pg_is_in_recovery() AS standby, current_setting('transaction_read_only') = 'on' AS read_only
   FROM pgtopic.installed i

@@ -32,10 +32,11 @@ async fn alive() -> JsonBody<Health> {
     OK
 }
 
-/// Check that the database answers and that its schema fits this version of pgtopic.
+/// Check that the database answers and takes writes, that its schema fits this version of pgtopic,
+/// and, where a worker runs in this process, that it works.
 #[utoipa::path(
     get, path = "/readyz", tag = "health", security(()),
-    responses((status = 200, description = "The database answers, and its schema fits.", body = Health), Problems),
+    responses((status = 200, description = "The database answers and takes writes, its schema fits, and the worker works.", body = Health), Problems),
 )]
 async fn ready(State(state): State<ApiState>) -> Result<JsonBody<Health>, ApiError> {
     state.broker.check_ready().await?;

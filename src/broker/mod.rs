@@ -16,7 +16,7 @@
 //! | `webhooks` | create, list, read, change, pause, resume, delete |
 //! | `deliveries` | list, read, list attempts |
 //! | `dead_letters` | list, count, read |
-//! | `ready` | check that the database answers and its schema fits |
+//! | `ready` | check that the database answers and takes writes, its schema fits, and the worker works |
 
 mod dead_letters;
 mod deliveries;
@@ -34,7 +34,7 @@ pub use self::{
     error::{BrokerError, Conflict},
     webhooks::CreatedWebhook,
 };
-use crate::{delivery::AddressGuard, store::Store};
+use crate::{delivery::AddressGuard, domain::worker_health::WorkerHealth, store::Store};
 
 /// The use cases, on one database. Clones are cheap.
 #[derive(Clone)]
@@ -42,12 +42,20 @@ pub struct Broker {
     store: Store,
     /// Decides which URLs a webhook may have.
     guard: Arc<AddressGuard>,
+    /// The worker of this process, if it has one.
+    worker: Option<WorkerHealth>,
 }
 
 impl Broker {
     /// The use cases on the database of `store`. A webhook's URL may also lead to `allow_networks`,
     /// which the address guard would refuse otherwise.
     pub fn new(store: Store, allow_networks: Vec<IpNet>) -> Self {
-        Self { store, guard: Arc::new(AddressGuard::new(allow_networks)) }
+        Self { store, guard: Arc::new(AddressGuard::new(allow_networks)), worker: None }
+    }
+
+    /// This process has a worker, too. It is ready only while that worker works.
+    #[must_use]
+    pub fn beside_worker(self, worker: WorkerHealth) -> Self {
+        Self { worker: Some(worker), ..self }
     }
 }

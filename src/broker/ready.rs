@@ -10,20 +10,30 @@ use crate::store::StoreError;
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Broker {
-    /// Checks that the database answers within 2 s and that its schema fits this binary.
+    /// Checks that the database answers within 2 s and takes writes, that its schema fits this
+    /// binary, and that the worker of this process works, if it has one.
     ///
     /// # Errors
-    /// [`BrokerError::NotReady`] if it does not, and no other error.
+    /// [`BrokerError::NotReady`] if not, and no other error.
     pub async fn check_ready(&self) -> Result<(), BrokerError> {
+        let not_ready = |what: &str| Err(BrokerError::NotReady(what.to_owned()));
         match tokio::time::timeout(READY_TIMEOUT, self.store.check_ready()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(StoreError::SchemaMismatch(what))) => Err(BrokerError::NotReady(what)),
+            Ok(Ok(())) => {}
+            Ok(Err(StoreError::SchemaMismatch(what))) => return Err(BrokerError::NotReady(what)),
+            Ok(Err(cause)) if cause.is_read_only() => {
+                tracing::warn!(%cause, "not ready");
+                return not_ready("the database is read-only");
+            }
             // The address of the database and its error go to the log only: the answer is public.
             Ok(Err(cause)) => {
                 tracing::warn!(%cause, "not ready");
-                Err(BrokerError::NotReady("the database does not answer".to_owned()))
+                return not_ready("the database does not answer");
             }
-            Err(_) => Err(BrokerError::NotReady("the database does not answer in time".to_owned())),
+            Err(_) => return not_ready("the database does not answer in time"),
         }
+        if self.worker.as_ref().is_some_and(|worker| !worker.works()) {
+            return not_ready("no worker runs here; the log says why");
+        }
+        Ok(())
     }
 }

@@ -31,7 +31,7 @@ impl Api {
         let config = accepted.start_logging()?;
         let listener = listen(address).await?;
         let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };
-        service.add_api(listener);
+        service.add_api(listener, None);
         service.run().await
     }
 }

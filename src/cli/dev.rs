@@ -96,13 +96,13 @@ impl Dev {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<(), CliError> {
-        service.add_worker();
+        let worker = service.add_worker();
         if self.demo {
             let api = listener.local_addr().map_err(|error| CliError::Failed(error.to_string()))?;
             let demo = Demo::new(&service.config.api, api, service.store.clone(), self.messages);
             service.tasks.spawn("demo", demo.run(shutdown));
         }
-        service.add_api(listener);
+        service.add_api(listener, Some(worker));
         service.run().await
     }
 

@@ -77,7 +77,6 @@ impl From<StoreError> for CliError {
         let text = error.to_string();
         match error {
             StoreError::InvalidUrl(_)
-            | StoreError::InvalidListenUrl(_)
             | StoreError::InvalidSchema(_)
             | StoreError::Tls(_) => Self::Usage(text),
             StoreError::Connect(_) => Self::Unreachable(text),

@@ -35,8 +35,8 @@ impl Serve {
         let config = accepted.start_logging()?;
         let listener = listen(address).await?;
         let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };
-        service.add_api(listener);
-        service.add_worker();
+        let worker = service.add_worker();
+        service.add_api(listener, Some(worker));
         service.run().await
     }
 }

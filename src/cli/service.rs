@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{CliError, server, tasks::Tasks};
 use crate::{
     config::Config,
+    domain::worker_health::WorkerHealth,
     store::{Store, StoreError},
 };
 
@@ -31,14 +32,19 @@ impl Service {
         Ok(Some(Self { config, store, tasks: Tasks::new(shutdown.clone()), shutdown }))
     }
 
-    pub(super) fn add_api(&mut self, listener: TcpListener) {
-        let part = server::api(listener, self.store.clone(), self.config.clone(), self.shutdown.clone());
+    /// Adds the API. `worker`: what [`Self::add_worker`] gave, if this process has a worker.
+    pub(super) fn add_api(&mut self, listener: TcpListener, worker: Option<WorkerHealth>) {
+        let part =
+            server::api(listener, self.store.clone(), self.config.clone(), worker, self.shutdown.clone());
         self.tasks.spawn("api", part);
     }
 
-    pub(super) fn add_worker(&mut self) {
-        let part = server::worker(self.config.clone(), self.shutdown.clone());
+    /// Adds a worker. It says in the answer whether it works.
+    pub(super) fn add_worker(&mut self) -> WorkerHealth {
+        let health = WorkerHealth::default();
+        let part = server::worker(self.config.clone(), health.clone(), self.shutdown.clone());
         self.tasks.spawn("worker", part);
+        health
     }
 
     /// Runs until the token is cancelled and every part has ended.

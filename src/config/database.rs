@@ -10,8 +10,9 @@ use crate::store::StoreSettings;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseConfig {
-    /// libpq URL of the database. Several hosts and `target_session_attrs=read-write` follow a
-    /// failover. No default.
+    /// Connection string of the database, as libpq reads it: a URL, or keywords and values. Several
+    /// hosts and `target_session_attrs=read-write` follow a failover. Default: what `PGHOST` and the
+    /// other variables of libpq say.
     #[serde(deserialize_with = "empty_is_none")]
     pub url: Option<SecretString>,
     /// libpq URL of a direct connection to the same server, if `url` leads through a pooler.
@@ -27,7 +28,8 @@ pub struct DatabaseConfig {
     /// Whether `serve`, `api` and `worker` bring the schema up to date when they start. Default
     /// true.
     pub migrate: bool,
-    /// PEM file of certificate authorities to trust for TLS, beside the system's. No default.
+    /// PEM file of certificate authorities to trust for TLS, beside the system's. With it, `sslmode`
+    /// is `verify-full` by default. No default.
     #[serde(deserialize_with = "empty_is_none")]
     pub ca_file: Option<std::path::PathBuf>,
 }

@@ -15,3 +15,4 @@ pub mod target;
 pub mod topic;
 pub mod violation;
 pub mod webhook;
+pub mod worker_health;

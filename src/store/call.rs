@@ -3,11 +3,12 @@
 
 use std::{pin::pin, time::Duration};
 
-use deadpool_postgres::Object;
 use futures_util::TryStreamExt as _;
 use tokio::runtime::Handle;
 use tokio_postgres::{Client, Row, RowStream, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::pool::Object;
 
 /// The parameters of a statement.
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];

@@ -1,244 +1,305 @@
-//! Makes connections: those of the pools, and direct ones for what needs a session.
+//! Makes connections, as a connection string says: to which server, and with which TLS.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{path::Path, pin::pin, sync::Arc, time::Duration};
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
-use rustls_platform_verifier::ConfigVerifierExt;
+use futures_util::StreamExt as _;
+use rand::seq::SliceRandom as _;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config as PostgresConfig, config::Host};
+use tokio_postgres::{
+    Client, Config as PostgresConfig, SimpleQueryMessage,
+    config::{ChannelBinding as Binding, SslMode as Mode, SslNegotiation},
+    error::SqlState,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
-    error::{StoreError, chain},
+    conninfo::{
+        ChannelBinding, Conninfo, Place, Server, Surroundings, passfile,
+        session::{ServerState, TargetSession},
+        tls::Encryption,
+    },
+    error::{StoreError, describe},
+    purpose::Purpose,
     settings::StoreSettings,
     statement::Schema,
+    tls,
 };
 
-/// What a connection is for. It decides how long a statement may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// The worker's engine and its session. Their calls are short, and all lanes wait for them.
-    Engine,
-    /// The API and background work.
-    General,
-}
+/// How long the server may take to set a session up.
+const SET_UP_LIMIT: Duration = Duration::from_secs(5);
 
-impl Purpose {
-    /// How long the server lets a statement wait for a lock.
-    fn lock_timeout(self) -> Duration {
-        match self {
-            Self::Engine => Duration::from_secs(1),
-            Self::General => Duration::from_secs(5),
-        }
-    }
-
-    /// How long the server lets a statement run.
-    fn statement_timeout(self) -> Duration {
-        match self {
-            Self::Engine => Duration::from_secs(5),
-            // Less than the 30 s that the API gives a request.
-            Self::General => Duration::from_secs(25),
-        }
-    }
-
-    /// How long this process waits for the answer: 2 s longer than the server lets a statement run.
-    /// So the server's error comes first. It says for certain that nothing was done.
-    pub(super) fn answer_timeout(self) -> Duration {
-        self.statement_timeout() + Duration::from_secs(2)
-    }
-
-    /// The settings of every session of our own, and of every transaction through a pooler. They
-    /// make sure that nothing holds a lock for long, whatever happens to its client.
-    ///
-    /// The search path is set first. Before that, a name could mean an object that a stranger has
-    /// put into a schema of the default path.
-    fn settings(self, schema: &Schema, set: &str) -> String {
-        let milliseconds = |time: Duration| time.as_millis();
-        [
-            search_path(schema),
-            format!("lock_timeout = {}", milliseconds(self.lock_timeout())),
-            format!("statement_timeout = {}", milliseconds(self.statement_timeout())),
-            "idle_in_transaction_session_timeout = '10s'".to_owned(),
-            "jit = off".to_owned(),
-        ]
-        .map(|setting| format!("{set} {setting}"))
-        .join("; ")
-    }
-
-    /// The SQL that sets up a session of our own. It also sets the isolation level, because every
-    /// statement relies on a new snapshot.
-    pub(super) fn session_settings(self, schema: &Schema) -> String {
-        format!("{}; SET default_transaction_isolation = 'read committed'", self.settings(schema, "SET"))
-    }
-
-    /// The SQL that begins a transaction through a pooler. It sets the same for this transaction
-    /// only.
-    pub(super) fn begin(self, schema: &Schema) -> String {
-        format!("BEGIN ISOLATION LEVEL READ COMMITTED; {}", self.settings(schema, "SET LOCAL"))
-    }
-}
-
-/// The search path of every session. Only the owner may create objects in these schemas. The
-/// session's temporary objects come last.
-fn search_path(schema: &Schema) -> String {
-    format!("search_path = pg_catalog, {}, pg_temp", schema.quoted())
-}
-
-/// How long it may take to make a connection, and how long to wait for one from the pool.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Parses the URLs of the settings and makes connections.
+/// Makes connections. Clones are cheap.
 #[derive(Clone)]
 pub(super) struct Connector {
-    postgres: PostgresConfig,
-    listen: PostgresConfig,
-    tls: MakeRustlsConnect,
-    /// Whether `postgres` leads through a transaction pooler.
-    pooled: bool,
+    postgres: Arc<Target>,
+    listen: Arc<Target>,
     schema: Arc<Schema>,
+}
+
+/// Where one connection string leads.
+struct Target {
+    info: Conninfo,
+    tls: MakeRustlsConnect,
+}
+
+/// The part of a connection that must be polled.
+pub type Connection = tokio_postgres::Connection<
+    tokio_postgres::Socket,
+    <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream,
+>;
+
+/// Opens a connection to `database.url` that nothing was set on. The caller must poll its second
+/// part.
+///
+/// # Errors
+/// [`StoreError::InvalidUrl`], [`StoreError::Tls`] or [`StoreError::Connect`].
+pub async fn connect(settings: &StoreSettings) -> Result<(Client, Connection), StoreError> {
+    Target::new("database.url", settings.url.as_ref(), settings.ca_file.as_deref())?.connect().await
 }
 
 impl Connector {
     pub(super) fn new(settings: &StoreSettings, schema: Arc<Schema>) -> Result<Self, StoreError> {
-        let url = settings.url.as_ref().ok_or_else(|| {
-            StoreError::InvalidUrl(
-                "not set; give --database-url, PGTOPIC_DATABASE__URL or DATABASE_URL".to_owned(),
-            )
-        })?;
-        let postgres = parse(url)?;
+        let ca_file = settings.ca_file.as_deref();
+        let postgres = Arc::new(Target::new("database.url", settings.url.as_ref(), ca_file)?);
         let listen = match &settings.listen_url {
-            None => postgres.clone(),
-            Some(url) => parse(url).map_err(|error| match error {
-                StoreError::InvalidUrl(reason) => StoreError::InvalidListenUrl(reason),
-                other => other,
-            })?,
+            None => Arc::clone(&postgres),
+            url => Arc::new(Target::new("database.listen_url", url.as_ref(), ca_file)?),
         };
-        Ok(Self {
-            postgres,
-            listen,
-            tls: MakeRustlsConnect::new(tls_config(settings)?),
-            pooled: settings.is_pooled,
-            schema,
-        })
+        Ok(Self { postgres, listen, schema })
     }
 
-    /// How a connection is secured.
+    /// How the connections of the pools are secured.
     pub(super) fn tls(&self) -> MakeRustlsConnect {
-        self.tls.clone()
+        self.postgres.tls.clone()
     }
 
-    pub(super) fn pool(&self, size: usize, purpose: Purpose) -> Result<Pool, StoreError> {
-        let manager = Manager::from_config(
-            self.postgres.clone(),
-            self.tls.clone(),
-            ManagerConfig { recycling_method: RecyclingMethod::Fast },
-        );
-        let builder = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).timeouts(Timeouts {
-            wait: Some(CONNECT_TIMEOUT),
-            create: Some(CONNECT_TIMEOUT),
-            recycle: Some(CONNECT_TIMEOUT),
-        });
-        // A session behind a pooler is not set up: the pooler may give it to others next.
-        let builder = if self.pooled {
-            builder
-        } else {
-            let settings: Arc<str> = purpose.session_settings(&self.schema).into();
-            builder.post_create(Hook::async_fn(move |client, _| {
-                let settings = Arc::clone(&settings);
-                Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
-            }))
-        };
-        builder.build().map_err(|error| StoreError::Connect(chain(&error)))
+    /// Opens a connection for a pool. The caller must poll its second part.
+    ///
+    /// # Errors
+    /// [`StoreError::Connect`] with the servers that were tried.
+    pub(super) async fn connect_pooled(&self) -> Result<(Client, Connection), StoreError> {
+        self.postgres.connect().await
     }
 
     /// Opens a direct connection, past any pooler. The caller must poll its second part, and must
     /// run [`Purpose::session_settings`] before anything else.
     ///
     /// # Errors
-    /// [`StoreError::Connect`] with the addresses that were tried.
+    /// [`StoreError::Connect`] with the servers that were tried.
     pub(super) async fn connect(&self) -> Result<(Client, Connection), StoreError> {
-        let cannot = |why: String| StoreError::Connect(format!("{}: {why}", addresses(&self.listen)));
-        tokio::time::timeout(CONNECT_TIMEOUT, self.listen.connect(self.tls.clone()))
-            .await
-            .map_err(|_| cannot(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())))?
-            .map_err(|error| cannot(super::error::describe(&error)))
+        self.listen.connect().await
     }
 
-    /// Opens a direct connection whose search path is set. A task polls it until it ends. Its
-    /// statements have no time limit.
+    /// Opens a direct connection for a migration, or for a look at the schema. A task polls it
+    /// until it ends. Its statements have no time limit.
     pub(super) async fn direct(&self) -> Result<(Client, JoinHandle<()>), StoreError> {
         let (client, connection) = self.connect().await?;
         let driver = tokio::spawn(async move {
             // The statements on it report the same error.
             let _ = connection.await;
         });
-        client.batch_execute(&format!("SET {}", search_path(&self.schema))).await?;
+        set_up(&client, &Purpose::Migration.session_settings(&self.schema)).await?;
         Ok((client, driver))
     }
 }
 
-/// The part of a connection that must be polled.
-pub(super) type Connection = tokio_postgres::Connection<
-    tokio_postgres::Socket,
-    <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream,
->;
-
-/// The hosts and ports that are tried, as text for people.
-fn addresses(config: &PostgresConfig) -> String {
-    let ports = config.get_ports();
-    let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
-    let address = |(at, host): (usize, &Host)| match host {
-        Host::Tcp(name) => format!("{name}:{}", port(at)),
-        Host::Unix(directory) => format!("{}, port {}", directory.display(), port(at)),
-    };
-    config.get_hosts().iter().enumerate().map(address).collect::<Vec<_>>().join(", ")
+/// Runs the SQL that sets a session up. A session that was just begun may have no time limit yet.
+///
+/// # Errors
+/// [`StoreError::Database`]; [`StoreError::Unanswered`] if no answer comes in time.
+pub(super) async fn set_up(client: &Client, settings: &str) -> Result<(), StoreError> {
+    tokio::time::timeout(SET_UP_LIMIT, client.batch_execute(settings))
+        .await
+        .map_err(|_| StoreError::Unanswered(SET_UP_LIMIT))?
+        .map_err(StoreError::from)
 }
 
-fn parse(url: &SecretString) -> Result<PostgresConfig, StoreError> {
-    // The parser's error quotes no part of the URL, so it shows no password.
-    let mut config = PostgresConfig::from_str(url.expose_secret())
-        .map_err(|error| StoreError::InvalidUrl(format!("not a PostgreSQL URL: {}", chain(&error))))?;
-    if config.get_hosts().is_empty() {
-        return Err(StoreError::InvalidUrl("names no host".to_owned()));
+impl Target {
+    /// Reads the connection string of a setting. Without one, the environment may name a database.
+    fn new(
+        setting: &str,
+        url: Option<&SecretString>,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, StoreError> {
+        let surroundings = Surroundings::of_process();
+        let text = match url {
+            Some(url) => url.expose_secret(),
+            None if surroundings.names_a_database() => "",
+            None => {
+                return Err(StoreError::InvalidUrl(format!(
+                    "{setting}: not set; give --database-url, PGTOPIC_DATABASE__URL or DATABASE_URL"
+                )));
+            }
+        };
+        let info = Conninfo::resolve(text, &surroundings, ca_file)
+            .map_err(|error| StoreError::InvalidUrl(format!("{setting}: {error}")))?;
+        if let Some(Err(why)) = info.passfile.as_deref().filter(|_| info.password.is_none()).map(passfile::read) {
+            tracing::warn!(file = %info.passfile.clone().unwrap_or_default().display(), why, "the password file is not used");
+        }
+        let tls = MakeRustlsConnect::new(tls::client_config(&info.tls)?);
+        Ok(Self { info, tls })
     }
-    config.connect_timeout(CONNECT_TIMEOUT);
-    // A server that vanished without a word is noticed within seconds, whether the connection is
-    // idle (keepalive) or waits for an acknowledgement (user timeout).
-    config.keepalives(true).keepalives_idle(Duration::from_secs(5));
-    config.keepalives_interval(Duration::from_secs(2)).keepalives_retries(3);
-    config.tcp_user_timeout(Duration::from_secs(10));
-    if config.get_application_name().is_none() {
-        config.application_name("pgtopic");
+
+    /// Connects to the first server that is wanted.
+    async fn connect(&self) -> Result<(Client, Connection), StoreError> {
+        let mut servers: Vec<&Server> = self.info.servers.iter().collect();
+        if self.info.shuffle {
+            servers.shuffle(&mut rand::rng());
+        }
+        let mut failed = Vec::new();
+        for wanted in self.info.target.rounds() {
+            failed.clear();
+            for server in &servers {
+                let limit = self.info.connect_timeout;
+                let tried = tokio::time::timeout(limit, self.try_server(server, *wanted)).await;
+                match tried.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs()))) {
+                    Ok(connected) => return Ok(connected),
+                    Err(why) => failed.push(format!("{server}: {why}")),
+                }
+            }
+        }
+        Err(StoreError::Connect(failed.join("; ")))
     }
-    Ok(config)
+
+    /// Connects to one server, with TLS or without it, as `sslmode` says.
+    async fn try_server(
+        &self,
+        server: &Server,
+        wanted: TargetSession,
+    ) -> Result<(Client, Connection), String> {
+        let tries = match server.place {
+            // Nobody listens on a Unix socket, and PostgreSQL does no TLS there.
+            Place::Socket(_) => &[Encryption::None][..],
+            Place::Tcp { .. } => self.info.tls.mode.tries(),
+        };
+        let mut failed: Vec<String> = Vec::new();
+        for encryption in tries {
+            let config = self.config(server, *encryption);
+            match config.connect(self.tls.clone()).await {
+                Ok((client, connection)) => return check_server(client, connection, wanted).await,
+                Err(error) => {
+                    let why = describe(&error);
+                    if !failed.contains(&why) {
+                        failed.push(why);
+                    }
+                    if !another_encryption_may_help(&error) {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(failed.join("; "))
+    }
+
+    fn config(&self, server: &Server, encryption: Encryption) -> PostgresConfig {
+        let info = &self.info;
+        let mut config = PostgresConfig::new();
+        match &server.place {
+            Place::Socket(directory) => config.host_path(directory),
+            Place::Tcp { name, address: Some(address) } => config.host(name).hostaddr(*address),
+            Place::Tcp { name, address: None } => config.host(name),
+        };
+        config.port(server.port).user(&info.user).dbname(&info.dbname).application_name(&info.application_name);
+        if let Some(password) = &info.password {
+            config.password(password.expose_secret());
+        } else if let Some(Ok(Some(text))) = info.passfile.as_deref().map(passfile::read)
+            && let Some(password) = passfile::find(&text, info.entry(server))
+        {
+            config.password(password);
+        }
+        if let Some(options) = &info.options {
+            config.options(options);
+        }
+        config.ssl_mode(match encryption {
+            Encryption::None => Mode::Disable,
+            Encryption::IfOffered => Mode::Prefer,
+            Encryption::Needed => Mode::Require,
+        });
+        if info.tls.direct && encryption != Encryption::None {
+            config.ssl_negotiation(SslNegotiation::Direct);
+        }
+        config.channel_binding(match info.channel_binding {
+            ChannelBinding::Disable => Binding::Disable,
+            ChannelBinding::Prefer => Binding::Prefer,
+            ChannelBinding::Require => Binding::Require,
+        });
+        // A name may lead to several addresses. One that is silent must leave time for the others.
+        config.connect_timeout(info.connect_timeout.div_f64(2.0).max(Duration::from_secs(1)));
+        let kept = info.keepalives;
+        config.keepalives(kept.on).keepalives_idle(kept.idle);
+        config.keepalives_interval(kept.interval).keepalives_retries(kept.count);
+        config.tcp_user_timeout(kept.user_timeout.unwrap_or(Duration::ZERO));
+        config
+    }
 }
 
-/// What connections to PostgreSQL trust: the system's authorities, and those of `database.ca_file`.
-pub fn tls_config(settings: &StoreSettings) -> Result<rustls::ClientConfig, StoreError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    // Fails only if another provider was installed before. Then that one is used, which is fine.
-    let _ = rustls::crypto::CryptoProvider::install_default((*provider).clone());
-    let Some(file) = &settings.ca_file else {
-        return rustls::ClientConfig::with_platform_verifier()
-            .map_err(|error| StoreError::Tls(error.to_string()));
+/// Whether TLS, or the lack of it, may be why a server was not reached. A server that refuses for
+/// another reason, such as a wrong password, would refuse again.
+fn another_encryption_may_help(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        // No line of pg_hba.conf allows it: the line may be there for the other way.
+        Some(state) => *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        // Nobody listens there. The text is all that tells this from what comes later.
+        None => !error.to_string().starts_with("error connecting to server"),
+    }
+}
+
+/// Checks that a server is the one that is wanted.
+async fn check_server(
+    client: Client,
+    mut connection: Connection,
+    wanted: TargetSession,
+) -> Result<(Client, Connection), String> {
+    if wanted == TargetSession::Any {
+        return Ok((client, connection));
+    }
+    let state = match reported_state(&connection) {
+        Some(state) => state,
+        None => ask_state(&client, &mut connection).await?,
     };
-    let certificates = read_certificates(file)?;
-    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(certificates, provider.clone())
-        .map_err(|error| StoreError::Tls(error.to_string()))?;
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| StoreError::Tls(error.to_string()))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth())
+    wanted.refuses(state).map_or(Ok((client, connection)), |why| Err(why.to_owned()))
 }
 
-fn read_certificates(
-    file: &std::path::Path,
-) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, StoreError> {
-    use rustls::pki_types::{CertificateDer, pem::PemObject};
-    CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect)
-        .map_err(|error| StoreError::Tls(format!("database.ca_file {}: {error}", file.display())))
+/// What the server has reported when the session began. Poolers may leave it out.
+fn reported_state(connection: &Connection) -> Option<ServerState> {
+    let is_on = |name| connection.parameter(name).map(|value| value == "on");
+    Some(ServerState { standby: is_on("in_hot_standby")?, read_only: is_on("default_transaction_read_only")? })
+}
+
+async fn ask_state(client: &Client, connection: &mut Connection) -> Result<ServerState, String> {
+    let mut asked = pin!(client.simple_query(
+        "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('default_transaction_read_only')"
+    ));
+    let mut messages = futures_util::stream::poll_fn(|context| connection.poll_message(context));
+    let answer = loop {
+        tokio::select! {
+            answer = &mut asked => break answer.map_err(|error| describe(&error))?,
+            message = messages.next() => match message {
+                // A notice. Nobody listens yet, so no notification is lost.
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(describe(&error)),
+                None => return Err("the connection was closed".to_owned()),
+            },
+        }
+    };
+    let row = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let value = |column| row.and_then(|row| row.get(column)).unwrap_or_default();
+    Ok(ServerState { standby: value(0) == "t", read_only: value(1) == "on" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_where_nobody_listens_is_not_tried_without_tls() {
+        let mut config = PostgresConfig::new();
+        config.host("127.0.0.1").port(1).user("nobody").ssl_mode(Mode::Disable);
+        let error = config.connect(tokio_postgres::NoTls).await.err().expect("nobody listens");
+        assert!(!another_encryption_may_help(&error), "{error}");
+    }
 }

@@ -5,12 +5,10 @@ use tokio_postgres::error::SqlState;
 /// Why a call of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// `database.url` is missing or is not a libpq URL.
-    #[error("database.url: {0}")]
+    /// `database.url` or `database.listen_url` is missing, or is no connection string that can be
+    /// used. The text names the setting.
+    #[error("{0}")]
     InvalidUrl(String),
-    /// `database.listen_url` is not a libpq URL.
-    #[error("database.listen_url: {0}")]
-    InvalidListenUrl(String),
     /// `database.schema` is not a name that PostgreSQL accepts.
     #[error("database.schema: {0}")]
     InvalidSchema(String),
@@ -24,15 +22,26 @@ pub enum StoreError {
     /// made by pgtopic.
     #[error("{0}")]
     SchemaMismatch(String),
-    /// The database cannot hold pgtopic's schema: it is not encoded in UTF-8.
+    /// The database cannot hold pgtopic's schema, or the role may not use it.
     #[error("{0}")]
     Unsuitable(String),
+    /// The database takes no writes now.
+    #[error("the database is read-only: {0}")]
+    ReadOnly(&'static str),
     /// A migration failed.
     #[error("migration failed: {0}")]
     Migration(String),
     /// PostgreSQL refused a statement, the connection broke, or a value could not be read.
     #[error("{}", describe(.0))]
     Database(#[from] tokio_postgres::Error),
+    /// A publisher waited in vain for a lock that somebody holds.
+    #[error("{}; the partition is held by {holders}", describe(.cause))]
+    Held {
+        /// What PostgreSQL said.
+        cause: tokio_postgres::Error,
+        /// Who holds it: processes with their roles, prepared transactions with their gids.
+        holders: String,
+    },
     /// No answer came in time. It is not known whether the statement was executed.
     #[error("the database did not answer within {} s", .0.as_secs())]
     Unanswered(std::time::Duration),
@@ -74,7 +83,7 @@ impl StoreError {
     /// The SQLSTATE, if the error came from PostgreSQL.
     pub fn sql_state(&self) -> Option<&SqlState> {
         match self {
-            Self::Database(error) => error.code(),
+            Self::Database(error) | Self::Held { cause: error, .. } => error.code(),
             _ => None,
         }
     }
@@ -113,12 +122,27 @@ impl StoreError {
             .is_some_and(|state| [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(state))
     }
 
+    /// Whether the server takes no writes now: it is a standby, or its sessions are read-only.
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Self::ReadOnly(_) => true,
+            Self::Database(error) => error.as_db_error().is_some_and(|error| {
+                // Besides 25006, a standby refuses some locks (55000) and BEGIN READ WRITE (0A000).
+                // These codes have other meanings too; only a standby speaks of recovery.
+                *error.code() == SqlState::READ_ONLY_SQL_TRANSACTION
+                    || (["55000", "0A000"].contains(&error.code().code()) && error.routine().is_some_and(of_standby))
+            }),
+            _ => false,
+        }
+    }
+
     /// Whether trying again later may help: the connection broke, the server stops, is full or is
     /// read-only, a lock was not granted in time, or other transactions got in the way (deadlock,
     /// serialization failure).
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Unanswered(_) => true,
+            Self::Connect(_) | Self::Unanswered(_) | Self::ReadOnly(_) | Self::Held { .. } => true,
+            Self::Database(_) if self.is_read_only() => true,
             Self::Database(error) => match error.code() {
                 Some(state) => {
                     ["08", "53", "57"].contains(&&state.code()[..2])
@@ -172,6 +196,13 @@ impl StoreError {
     }
 }
 
+/// Whether a function of PostgreSQL that raised an error raises it on standbys alone. (Messages are
+/// in the server's language, names of functions are not.)
+fn of_standby(routine: &str) -> bool {
+    ["PreventCommandDuringRecovery", "LockAcquireExtended", "check_XactReadOnly", "check_transaction_read_only"]
+        .contains(&routine)
+}
+
 /// Whether an error with this SQLSTATE may come after the statement's commit. An administrator's
 /// command and a crash may (57P…), and so may the loss of a connection (08…): a pooler that loses
 /// its own connection to the server reports 08P01.
@@ -192,7 +223,7 @@ pub(super) fn describe(error: &tokio_postgres::Error) -> String {
         };
         return format!("{} ({}){hint}", database.message(), database.code().code());
     }
-    chain(error)
+    format!("{}{}", chain(error), super::certificate::remedy(error))
 }
 
 /// An error and its causes in one line.
@@ -210,10 +241,10 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-impl From<deadpool_postgres::PoolError> for StoreError {
-    fn from(error: deadpool_postgres::PoolError) -> Self {
+impl From<deadpool::managed::PoolError<StoreError>> for StoreError {
+    fn from(error: deadpool::managed::PoolError<StoreError>) -> Self {
         match error {
-            deadpool_postgres::PoolError::Backend(error) => Self::Connect(describe(&error)),
+            deadpool::managed::PoolError::Backend(error) => error,
             other => Self::Connect(chain(&other)),
         }
     }

@@ -8,6 +8,7 @@ use tokio_postgres::Transaction;
 
 use super::{
     error::StoreError,
+    one_by_one,
     statement::{Schema, sql},
 };
 
@@ -43,6 +44,8 @@ struct Trigger<'a> {
     name: &'a str,
     table: &'a str,
     definition: String,
+    /// Whether it runs where all others are switched off, and only there.
+    replica: bool,
 }
 
 /// The triggers of the file.
@@ -51,15 +54,17 @@ fn triggers(schema: &Schema) -> impl Iterator<Item = Trigger<'static>> + '_ {
         let name = line.split(' ').nth(2)?;
         let table = line.split(" ON pgtopic.").nth(1)?.split(' ').next()?;
         let definition = schema.text(line.strip_suffix(';')?).into_owned();
-        Some(Trigger { name, table, definition })
+        let replica = TRIGGERS.contains(&format!(" ENABLE REPLICA TRIGGER {name};\n"));
+        Some(Trigger { name, table, definition, replica })
     })
 }
 
 /// The SQL that makes or replaces a trigger and enables it.
 fn make(trigger: &Trigger<'_>, schema: &Schema) -> String {
-    let Trigger { name, table, definition } = trigger;
+    let Trigger { name, table, definition, replica } = trigger;
+    let enable = if *replica { "ENABLE REPLICA" } else { "ENABLE" };
     let made = definition.replacen("CREATE TRIGGER", "CREATE OR REPLACE TRIGGER", 1);
-    format!("{made};\nALTER TABLE {}.{table} ENABLE TRIGGER {name};\n", schema.quoted())
+    format!("{made};\nALTER TABLE {}.{table} {enable} TRIGGER {name};\n", schema.quoted())
 }
 
 /// Everything as one SQL text, for people who apply it themselves.
@@ -84,25 +89,31 @@ pub(super) async fn apply(transaction: &Transaction<'_>, schema: &Schema) -> Res
     }
     let found = found_triggers(transaction, schema).await?;
     for trigger in triggers(schema) {
-        if found.get(trigger.name) != Some(&trigger.definition) {
-            transaction.batch_execute(&make(&trigger, schema)).await?;
+        // An operator may have one run always (A), also for rows that arrive by replication.
+        let enabled = if trigger.replica { "R" } else { "OA" };
+        let is_right = found
+            .get(trigger.name)
+            .is_some_and(|(definition, when)| *definition == trigger.definition && enabled.contains(when.as_str()));
+        if !is_right {
+            one_by_one::execute(transaction, &make(&trigger, schema)).await?;
         }
     }
-    transaction.batch_execute(&schema.text(GRANTS)).await?;
+    one_by_one::execute(transaction, &schema.text(GRANTS)).await?;
     let partitions = format!("SELECT {}.make_attempt_partitions({LOG_DAYS_AHEAD})", schema.quoted());
     transaction.batch_execute(&partitions).await?;
     Ok(())
 }
 
-/// The enabled triggers of the database by name, written as `sql/triggers.sql` writes them.
+/// The triggers of the database by name, written as `sql/triggers.sql` writes them, and when they
+/// run.
 async fn found_triggers(
     transaction: &Transaction<'_>,
     schema: &Schema,
-) -> Result<HashMap<String, String>, StoreError> {
+) -> Result<HashMap<String, (String, String)>, StoreError> {
     let written = schema.text("pgtopic.");
     let parameters: super::Parameters<'_> = &[&schema.name(), &written.trim_end_matches('.')];
     let rows = transaction.query(&*schema.text(sql!("schema/list_triggers")), parameters).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    rows.iter().map(|row| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?)))).collect()
 }
 
 #[cfg(test)]
@@ -130,7 +141,9 @@ mod tests {
     fn the_file_of_triggers_is_read_whole() {
         let schema = Schema::new("pgtopic").unwrap();
         let statements = TRIGGERS.lines().filter(|line| !line.is_empty() && !line.starts_with("--")).count();
-        assert_eq!(triggers(&schema).count(), statements);
+        let replicas = triggers(&schema).filter(|trigger| trigger.replica).count();
+        assert_eq!(triggers(&schema).count() + replicas, statements);
+        assert_eq!(replicas, 4);
         let publish = triggers(&schema).find(|trigger| trigger.name == "zz_messages_publish").unwrap();
         assert_eq!(publish.table, "messages");
     }

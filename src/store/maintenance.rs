@@ -63,6 +63,12 @@ impl Store {
         self.execute(statement, &[&f64::from(kept_days), &PORTION]).await
     }
 
+    /// Counts the messages that arrived while triggers were switched off. They were not published
+    /// here.
+    pub async fn count_arrived_messages(&self) -> Result<i64, StoreError> {
+        Ok(self.query_one(sql!("maintenance/count_arrived_messages"), &[]).await?.try_get(0)?)
+    }
+
     /// Deletes deliveries, lanes and dead letters of webhooks that were deleted, in portions.
     /// Locked rows are left: a worker may be releasing the lane at this moment.
     pub async fn delete_orphans(&self) -> Result<Orphans, StoreError> {

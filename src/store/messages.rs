@@ -13,6 +13,8 @@ use crate::domain::{
     topic::TopicRef,
 };
 
+/// The partition of messages that name none, as the column's default has it.
+const DEFAULT_PARTITION: &str = "default";
 /// How often a publish is tried if it loses a race against another one.
 const PUBLISH_TRIES: u32 = 5;
 /// How many messages one page looks at. Messages of other topics count too.
@@ -42,7 +44,13 @@ impl Store {
             &headers,
             &message.idempotency_key,
         ];
-        let rows = self.query_publishing(sql!("messages/publish"), parameters).await?;
+        let rows = match self.query_publishing(sql!("messages/publish"), parameters).await {
+            Err(error) => {
+                let key = message.partition_key.as_deref().unwrap_or(DEFAULT_PARTITION);
+                return Err(self.name_holders(error, topic, &[key]).await);
+            }
+            rows => rows?,
+        };
         rows.first()
             .map(|row| {
                 Ok(Published {
@@ -84,7 +92,13 @@ impl Store {
         let keys: Vec<_> = messages.iter().map(|message| message.idempotency_key.as_deref()).collect();
         let parameters: super::Parameters<'_> =
             &[&topic.id(), &topic.name(), &partition_keys, &payloads, &headers, &keys];
-        let rows = self.query_publishing(sql!("messages/publish_batch"), parameters).await?;
+        let rows = match self.query_publishing(sql!("messages/publish_batch"), parameters).await {
+            Err(error) => {
+                let keys: Vec<_> = partition_keys.iter().map(|key| key.unwrap_or(DEFAULT_PARTITION)).collect();
+                return Err(self.name_holders(error, topic, &keys).await);
+            }
+            rows => rows?,
+        };
         let ids = rows.iter().map(|row| row.try_get("id")).collect::<Result<Vec<i64>, _>>()?;
         Ok(Some(ids).filter(|ids| !ids.is_empty()))
     }

@@ -13,12 +13,14 @@
 use std::fmt::Write as _;
 
 use refinery::Migration;
-use tokio_postgres::{Client, error::SqlState};
+use tokio_postgres::{Client, Row, error::SqlState};
 
 use super::{
     Store,
     error::StoreError,
-    functions,
+    functions, inspect,
+    locks::Locks,
+    one_by_one::OneByOne,
     statement::{Schema, sql},
 };
 
@@ -59,6 +61,16 @@ struct Installed {
     number: i32,
     works_from: i32,
     functions_hash: String,
+}
+
+impl Installed {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            number: row.try_get("number")?,
+            works_from: row.try_get("works_from")?,
+            functions_hash: row.try_get("functions_hash")?,
+        })
+    }
 }
 
 impl SchemaStatus {
@@ -120,28 +132,41 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::SchemaMismatch`] if it may not, [`StoreError::Unsuitable`] if the database is
-    /// not encoded in UTF-8.
+    /// not encoded in UTF-8, the role lacks rights, or ids would be given again.
     pub async fn check_schema(&self) -> Result<SchemaStatus, StoreError> {
         self.with_direct(async |client| {
             check_encoding(client).await?;
-            let status = SchemaStatus::new(installed(client, &self.schema).await?.as_ref());
+            let found = installed(client, &self.schema).await?;
+            if found.is_none() {
+                inspect::check_empty(client, &self.schema).await?;
+            }
+            let status = SchemaStatus::new(found.as_ref());
             self.schema.accepts(&status)?;
+            if let Some(found) = &found {
+                check_installation(client, &self.schema, found).await?;
+            }
             Ok(status)
         })
         .await
     }
 
-    /// Checks that the database answers on the pool, and that this binary may run on its schema.
+    /// Checks that the database answers on the pool and takes writes, and that this binary may run
+    /// on its schema.
     ///
     /// # Errors
-    /// [`StoreError::SchemaMismatch`] if the binary may not.
+    /// [`StoreError::SchemaMismatch`] if the binary may not, [`StoreError::ReadOnly`] if the
+    /// database takes no writes.
     pub async fn check_ready(&self) -> Result<(), StoreError> {
         let status = match self.query_one(sql!("schema/get_installed"), &[]).await {
-            Ok(row) => SchemaStatus::new(Some(&Installed {
-                number: row.try_get("number")?,
-                works_from: row.try_get("works_from")?,
-                functions_hash: row.try_get("functions_hash")?,
-            })),
+            Ok(row) => {
+                if row.try_get("read_only")? {
+                    // The next try must not find the same connections.
+                    self.close_idle();
+                    let standby: bool = row.try_get("standby")?;
+                    return Err(StoreError::ReadOnly(if standby { "it is a standby" } else { "its sessions are read-only" }));
+                }
+                SchemaStatus::new(Some(&Installed::read(&row)?))
+            }
             Err(error) if error.sql_state() == Some(&SqlState::UNDEFINED_TABLE) => SchemaStatus::new(None),
             Err(error) => return Err(error),
         };
@@ -195,27 +220,74 @@ impl Schema {
 }
 
 async fn migrate(client: &mut Client, schema: &Schema, repair: bool) -> Result<MigrateOutcome, StoreError> {
-    let name = format!("pgtopic migrate {}", schema.name());
-    client.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", &[&name]).await?;
     check_encoding(client).await?;
+    let before = installed(client, schema).await?;
+    // A role that owns nothing may come this far, and no further.
+    if let Some(found) = before.as_ref().filter(|found| found.number >= known_number() && !repair) {
+        return unchanged(client, schema, found).await;
+    }
+    match apply(client, schema, repair).await {
+        Err(error) => Err(inspect::explain_refusal(client, schema, error).await),
+        applied => applied,
+    }
+}
+
+/// The outcome for a schema that lacks nothing.
+async fn unchanged(client: &Client, schema: &Schema, found: &Installed) -> Result<MigrateOutcome, StoreError> {
+    let status = SchemaStatus::new(Some(found));
+    schema.accepts(&status)?;
+    check_installation(client, schema, found).await?;
+    Ok(MigrateOutcome { applied: 0, functions_applied: false, schema: status })
+}
+
+/// Checks a schema that this binary may run on, before it does.
+async fn check_installation(client: &Client, schema: &Schema, found: &Installed) -> Result<(), StoreError> {
+    inspect::check_name(client, schema).await?;
+    inspect::check_grants(client, schema).await?;
+    if found.number == known_number() {
+        inspect::check_history(client, schema, &migrations(schema)?, found.number).await?;
+    }
+    inspect::check_sequences(client, schema).await
+}
+
+/// Waits until no other migration of this schema runs. The lock is held until the connection ends.
+async fn lock(client: &Client, schema: &Schema) -> Result<(), StoreError> {
+    let name = format!("pgtopic migrate {}", schema.name());
+    let sql = "SELECT x.key, pg_try_advisory_lock(x.key) FROM (SELECT hashtextextended($1, 0) AS key) x";
+    let row = client.query_one(sql, &[&name]).await?;
+    let (key, free): (i64, bool) = (row.try_get(0)?, row.try_get(1)?);
+    if !free {
+        let holders = Locks::single(key).holders(client).await?.unwrap_or_else(|| "nobody now".to_owned());
+        tracing::warn!(holders, "waiting for another migration to end");
+        client.execute("SELECT pg_advisory_lock($1)", &[&key]).await?;
+    }
+    Ok(())
+}
+
+async fn apply(client: &mut Client, schema: &Schema, repair: bool) -> Result<MigrateOutcome, StoreError> {
+    lock(client, schema).await?;
+    // Somebody else may have migrated meanwhile.
     let known = known_number();
     let before = installed(client, schema).await?;
-    if let Some(found) = &before
-        && found.number > known
-    {
-        let status = SchemaStatus::new(before.as_ref());
-        schema.accepts(&status)?;
-        return Ok(MigrateOutcome { applied: 0, functions_applied: false, schema: status });
+    match &before {
+        Some(found) if found.number > known || (found.number == known && !repair) => {
+            return unchanged(client, schema, found).await;
+        }
+        Some(_) => inspect::check_name(client, schema).await?,
+        None => inspect::check_empty(client, schema).await?,
     }
+    let migrations = migrations(schema)?;
+    let number = before.as_ref().map(|found| found.number);
+    inspect::check_history(client, schema, &migrations, number.unwrap_or_default()).await?;
     let quoted = schema.quoted();
     if !client.query_one("SELECT to_regnamespace($1) IS NOT NULL", &[&quoted]).await?.get::<_, bool>(0) {
         client.batch_execute(&format!("CREATE SCHEMA {quoted}")).await?;
     }
-    let mut runner = refinery::Runner::new(&migrations(schema)?);
+    let mut runner = refinery::Runner::new(&migrations);
     runner.set_migration_table_name(schema.history());
-    let report = runner.run_async(client).await.map_err(|error| migration_error(&error))?;
+    let report = runner.run_async(&mut OneByOne(client)).await.map_err(|error| migration_error(&error))?;
 
-    let functions_applied = repair || before.is_none_or(|before| before.number < known);
+    let functions_applied = repair || number.is_none_or(|number| number < known);
     if functions_applied {
         let transaction = client.transaction().await?;
         functions::apply(&transaction, schema).await?;
@@ -224,6 +296,7 @@ async fn migrate(client: &mut Client, schema: &Schema, repair: bool) -> Result<M
         transaction.commit().await?;
     }
     let applied = report.applied_migrations().len();
+    inspect::check_sequences(client, schema).await?;
     let status = SchemaStatus::new(installed(client, schema).await?.as_ref());
     Ok(MigrateOutcome { applied, functions_applied, schema: status })
 }
@@ -270,19 +343,23 @@ async fn print(client: &Client, schema: &Schema) -> Result<String, StoreError> {
 }
 
 async fn installed(client: &Client, schema: &Schema) -> Result<Option<Installed>, StoreError> {
-    let table = format!("{}.installed", schema.quoted());
-    if !client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?.get::<_, bool>(0) {
+    // A table of this name may be somebody else's.
+    let is_ours = "SELECT EXISTS (SELECT FROM pg_class c
+                                     JOIN pg_namespace n ON n.oid = c.relnamespace
+                                     JOIN pg_attribute a ON a.attrelid = c.oid
+                                    WHERE n.nspname = $1 AND c.relname = 'installed' AND a.attname = 'functions_hash')";
+    if !client.query_one(is_ours, &[&schema.name()]).await?.get::<_, bool>(0) {
         return Ok(None);
     }
-    let row = client.query_opt(&*schema.text(sql!("schema/get_installed")), &[]).await?;
-    row.map(|row| {
-        Ok(Installed {
-            number: row.try_get("number")?,
-            works_from: row.try_get("works_from")?,
-            functions_hash: row.try_get("functions_hash")?,
-        })
-    })
-    .transpose()
+    let row = client.query_opt(&*schema.text(sql!("schema/get_installed")), &[]).await;
+    let row = match row {
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            inspect::check_grants(client, schema).await?;
+            return Err(error.into());
+        }
+        row => row?,
+    };
+    row.map(|row| Installed::read(&row)).transpose()
 }
 
 /// Checks that the database is encoded in UTF-8. Text of any language must fit into every column,
@@ -323,6 +400,10 @@ fn migration_error(error: &refinery::Error) -> StoreError {
     match error.kind() {
         Kind::DivergentVersion(..) | Kind::MissingVersion(..) => {
             StoreError::SchemaMismatch(format!("the schema was not made by this pgtopic: {error}"))
+        }
+        Kind::Connection(what, cause) => {
+            let cause = cause.downcast_ref().map_or_else(|| cause.to_string(), super::error::describe);
+            StoreError::Migration(format!("{what}: {cause}"))
         }
         _ => StoreError::Migration(super::error::chain(error)),
     }

@@ -8,22 +8,30 @@
 //! time or refuses the statement. Errors that mean something more are named at each method.
 
 mod call;
+mod certificate;
 mod connect;
+mod conninfo;
 mod dead_letters;
 mod deliveries;
 mod due_at_repair;
 mod error;
 mod functions;
+mod inspect;
 mod lanes;
+mod locks;
 mod maintenance;
 mod messages;
 mod migrate;
+mod one_by_one;
+mod pool;
 mod pooled;
+mod purpose;
 mod sessions;
 mod settings;
 mod settle;
 mod statement;
 mod targets;
+mod tls;
 mod topics;
 mod webhooks;
 mod workers;
@@ -36,12 +44,13 @@ use tokio_postgres::Row;
 
 use self::{
     call::Parameters,
-    connect::{Connector, Purpose},
+    connect::Connector,
+    purpose::Purpose,
     sessions::Sessions,
     statement::Schema,
 };
 pub use self::{
-    connect::tls_config,
+    connect::{Connection, connect},
     due_at_repair::*,
     error::{Refusal, StoreError},
     lanes::*,

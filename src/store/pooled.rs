@@ -23,7 +23,6 @@ use std::{
     time::Instant,
 };
 
-use deadpool_postgres::Pool;
 use futures_util::future::join3;
 use tokio_postgres::{
     Client,
@@ -34,6 +33,7 @@ use super::{
     call::{Answer, Borrowed, Parameters, SLOW_CALL, Text},
     connect::Connector,
     error::StoreError,
+    pool::Pool,
 };
 
 /// What is known about the statements, and about the sessions behind the pooler.
@@ -108,12 +108,15 @@ impl Pooled {
             client.batch_execute("COMMIT"),
         )
         .await;
-        connection.give_back();
-        opened?;
-        let answer = answer?;
         // The answer counts only if the commit succeeded.
-        committed?;
-        Ok(answer)
+        let outcome = match (opened, answer, committed) {
+            (Ok(()), Ok(answer), Ok(())) => Ok(answer),
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => Err(StoreError::from(error)),
+        };
+        if !outcome.as_ref().is_err_and(StoreError::is_read_only) {
+            connection.give_back();
+        }
+        outcome
     }
 
     async fn types(&self, statement: Text<'_>) -> Result<Arc<[Type]>, StoreError> {

@@ -7,18 +7,21 @@
 //! - If a call is given up halfway, for example because the API's client has left, its statement is
 //!   canceled and its connection is closed. So nobody gets a connection on which something may still
 //!   run, and nothing runs for nobody.
+//! - If a server says that it takes no writes, all connections to it are closed. So a pool finds
+//!   the server that does, and nothing must be restarted.
 
 use std::{sync::Arc, time::Instant};
 
-use deadpool_postgres::Pool;
 use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     call::{Answer, Borrowed, Parameters, SLOW_CALL, Text},
-    connect::{Connector, Purpose},
+    connect::Connector,
     error::StoreError,
+    pool::{self, Pool},
     pooled::Pooled,
+    purpose::Purpose,
     statement::Schema,
 };
 
@@ -42,7 +45,9 @@ impl Sessions {
         purpose: Purpose,
         pooled: bool,
     ) -> Result<Self, StoreError> {
-        let pool = connector.pool(size, purpose)?;
+        // A session behind a pooler is not set up: the pooler may give it to others next.
+        let setup = (!pooled).then(|| purpose.session_settings(schema).into());
+        let pool = pool::new(connector.clone(), size, setup)?;
         let pooled =
             pooled.then(|| Arc::new(Pooled::new(pool.clone(), connector.clone(), purpose.begin(schema))));
         Ok(Self { pool, purpose, schema: Arc::clone(schema), tls: connector.tls(), pooled })
@@ -97,7 +102,15 @@ impl Sessions {
         let limit = self.purpose.answer_timeout();
         // Boxed, because this future is large: otherwise it would make the futures of all callers
         // large.
-        tokio::time::timeout(limit, Box::pin(statement)).await.unwrap_or(Err(StoreError::Unanswered(limit)))
+        let answer = tokio::time::timeout(limit, Box::pin(statement))
+            .await
+            .unwrap_or(Err(StoreError::Unanswered(limit)));
+        // The server takes no writes now. All connections of the pool lead there. A new one may
+        // lead to the server that took its place, or begin with other settings.
+        if answer.as_ref().is_err_and(StoreError::is_read_only) {
+            self.close_idle();
+        }
+        answer
     }
 
     async fn direct(
@@ -117,8 +130,12 @@ impl Sessions {
             // An error is ignored: the answer is there, and must not be lost.
             let _ = connection.client().batch_execute("DISCARD PLANS").await;
         }
+        let answer = answer.map_err(StoreError::from);
+        if answer.as_ref().is_err_and(StoreError::is_read_only) {
+            return answer;
+        }
         connection.give_back();
-        Ok(answer?)
+        answer
     }
 }
 

@@ -7,8 +7,9 @@ use secrecy::SecretString;
 /// Where the database is, and how it is reached.
 #[derive(Debug, Clone)]
 pub struct StoreSettings {
-    /// libpq URL of the database. Several hosts and `target_session_attrs=read-write` follow a
-    /// failover. Required.
+    /// Connection string of the database, as libpq reads it: a URL, or keywords and values. Several
+    /// hosts and `target_session_attrs=read-write` follow a failover. `None`: the environment
+    /// (`PGHOST`, ...) must name one.
     pub url: Option<SecretString>,
     /// libpq URL of a direct connection, if `url` leads through a pooler. `None`: `url` is used.
     pub listen_url: Option<SecretString>,

@@ -48,9 +48,9 @@ impl Schema {
                 "a name without $ and control characters is needed".to_owned(),
             ));
         }
-        if name.starts_with("pg_") {
+        if name.starts_with("pg_") || name == "information_schema" {
             return Err(StoreError::InvalidSchema(
-                "names that begin with pg_ belong to PostgreSQL".to_owned(),
+                "names that begin with pg_, and information_schema, belong to PostgreSQL".to_owned(),
             ));
         }
         Ok(Self { name: name.to_owned(), quoted: format!("\"{}\"", name.replace('"', "\"\"")) })
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn bad_schema_names_are_refused() {
-        for name in ["", "pg_catalog", "a$$b", "a\nb", &"x".repeat(64)] {
+        for name in ["", "pg_catalog", "information_schema", "a$$b", "a\nb", &"x".repeat(64)] {
             assert!(Schema::new(name).is_err(), "{name:?}");
         }
     }

@@ -6,13 +6,16 @@ use std::{sync::Arc, time::Duration};
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio_postgres::AsyncMessage;
+use tokio_postgres::{AsyncMessage, Client};
 use uuid::Uuid;
 
-use super::{Store, connect::Purpose, error::StoreError, statement::sql};
+use super::{Store, connect, error::StoreError, locks::Locks, purpose::Purpose, statement::sql};
 
 /// The most notifications that wait for a worker. Further ones are lost.
 const NOTICES_MAX: usize = 10_000;
+
+/// How many advisory locks a new incarnation tries.
+const LOCK_KEYS_TRIED: u32 = 1_000;
 
 /// How many lanes one step of a release looks at.
 const RELEASE_STEP: i32 = 5_000;
@@ -146,12 +149,10 @@ impl Store {
                 }
             }
         });
-        client.batch_execute(&Purpose::Engine.session_settings(&self.schema)).await?;
+        connect::set_up(&client, &Purpose::Engine.session_settings(&self.schema)).await?;
         client.batch_execute("SET synchronous_commit = off").await?;
         client.batch_execute(&format!("LISTEN {}", self.schema.quoted())).await?;
-        let row = client.query_one(&*self.schema.text(sql!("workers/next_lock_key")), &[]).await?;
-        let (class, key): (i32, i32) = (row.try_get(0)?, row.try_get(1)?);
-        client.execute(&*self.schema.text(sql!("workers/lock")), &[&class, &key]).await?;
+        let key = self.lock_some_key(&client).await?;
         client
             .execute(
                 &*self.schema.text(sql!("workers/register")),
@@ -169,6 +170,28 @@ impl Store {
         let count_waiting_publishers = client.prepare(sql!("wake/count_waiting_publishers")).await?;
         let client = Arc::new(client);
         Ok((WorkerSession { client, worker: info.id, heartbeat, count_waiting_publishers }, receiver))
+    }
+
+    /// Takes the lock of a new incarnation. Any role that may connect can hold the next key. Then
+    /// the one after it is as good.
+    async fn lock_some_key(&self, client: &Client) -> Result<i32, StoreError> {
+        let mut taken = None;
+        for _ in 0..LOCK_KEYS_TRIED {
+            let row = client.query_one(&*self.schema.text(sql!("workers/next_lock_key")), &[]).await?;
+            let (class, key): (i32, i32) = (row.try_get(0)?, row.try_get(1)?);
+            if client.query_one(sql!("workers/lock"), &[&class, &key]).await?.try_get(0)? {
+                return Ok(key);
+            }
+            if taken.is_none() {
+                let holders = Locks::pair(class, key).holders(client).await?.unwrap_or_else(|| "nobody now".to_owned());
+                tracing::warn!(class, key, holders, "a stranger holds an advisory lock of pgtopic: the next one is tried");
+                taken = Some(holders);
+            }
+        }
+        Err(StoreError::Unsuitable(format!(
+            "{LOCK_KEYS_TRIED} advisory locks of workers, one after another, are held by others: {}",
+            taken.unwrap_or_default()
+        )))
     }
 
     /// Lists all other workers.

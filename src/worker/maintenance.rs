@@ -35,6 +35,7 @@ pub(super) async fn maintain(store: Store, retention: RetentionConfig, signals: 
     let mut rounds = tokio::time::interval(EVERY);
     let mut keeper = Keeper { store, retention, number: 0, old: Sweep::of_old_messages(), all: None };
     let (mut orphans_left, mut failing) = (false, false);
+    let mut arrived = 0;
     loop {
         let due = tokio::select! {
             _ = rounds.tick() => true,
@@ -44,6 +45,7 @@ pub(super) async fn maintain(store: Store, retention: RetentionConfig, signals: 
         let done = async {
             if due {
                 keeper.round().await?;
+                say_arrived(&keeper.store, &mut arrived).await?;
             }
             delete_orphans(&keeper.store).await
         };
@@ -113,6 +115,21 @@ impl Keeper {
         }
         Ok(deleted)
     }
+}
+
+/// Says that messages have arrived that were not published here. `known` is how many were said
+/// before.
+async fn say_arrived(store: &Store, known: &mut i64) -> Result<(), StoreError> {
+    let arrived = store.count_arrived_messages().await?;
+    if arrived > *known {
+        warn!(
+            messages = arrived - *known, total = arrived,
+            "messages arrived by replication, or while triggers were switched off: they were not published here, and nobody \
+             is owed them unless their deliveries arrived too (see docs/operations.md)"
+        );
+    }
+    *known = arrived;
+    Ok(())
 }
 
 /// Deletes orphans. Returns whether some are left, because somebody has locked them.

@@ -31,6 +31,7 @@
 //! | `slots`, `turns` | which webhook and which lane gets the next slot (round robin) |
 //! | `session`, `liveness`, `takeover` | which workers are alive |
 //! | `restart` | when a worker that lost its session opens the next one |
+//! | `failing` | when a worker that fails again and again says so |
 //! | `clock` | lanes that a step of the database's clock has made late |
 //! | `maintenance` | partitions of the attempt log, retention, orphans |
 //! | `sweep` | how far retention has walked through the messages |
@@ -53,6 +54,7 @@ mod claim;
 mod clock;
 mod dry;
 mod engine;
+mod failing;
 mod halves;
 mod lane;
 mod liveness;
@@ -77,15 +79,19 @@ mod target;
 mod told;
 mod turns;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use self::{
     engine::{Engine, Parts},
+    failing::Failing,
     liveness::Liveness,
     restart::Restarts,
     run::Sender,
@@ -94,6 +100,7 @@ use self::{
 use crate::{
     config::{DeliveryConfig, RetentionConfig, WorkerConfig},
     delivery::{AddressGuard, Client, ClientError},
+    domain::worker_health::WorkerHealth,
     store::{Store, StoreError, WorkerInfo},
 };
 
@@ -125,30 +132,52 @@ pub async fn run(
     retention: &RetentionConfig,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
+    run_watched(store, worker, delivery, retention, WorkerHealth::default(), shutdown).await
+}
+
+/// The same, and it says in `health` whether it works.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_watched(
+    store: Store,
+    worker: &WorkerConfig,
+    delivery: &DeliveryConfig,
+    retention: &RetentionConfig,
+    health: WorkerHealth,
+    shutdown: CancellationToken,
+) -> Result<(), WorkerError> {
     let client = Client::new(AddressGuard::new(delivery.allow_networks.clone()))?;
     let mut restarts = Restarts::new();
+    let mut failing = Failing::default();
     // Ids of this worker's incarnations. All but the current one have stopped; they may still hold
     // lanes.
     let mut stopped = Vec::new();
     let mut ready = None;
-    let mut away = false;
     while !shutdown.is_cancelled() {
         let incarnation =
-            Incarnation { store: &store, worker, delivery, retention, client: &client, shutdown: &shutdown };
-        let error = match incarnation.live(&mut stopped, &mut ready).await {
+            Incarnation { store: &store, worker, delivery, retention, client: &client, health: &health, shutdown: &shutdown };
+        let ended = incarnation.live(&mut stopped, &mut ready).await;
+        health.stopped();
+        let error = match ended {
             Ok(()) => return Ok(()),
             Err(error @ (WorkerError::Task(_) | WorkerError::Client(_))) => return Err(error),
             Err(error) => error,
         };
-        let lived = ready.take().map(|since: Instant| since.elapsed());
-        if away && lived.is_none() {
-            debug!(%error, "still no session");
-        } else {
-            warn!(%error, "worker lost its session: requests were aborted, starting over");
-            away = true;
+        health.failed();
+        let lived = ready.take().map_or(Duration::ZERO, |since: Instant| since.elapsed());
+        if let Some(failing) = failing.failed(Instant::now(), &error.to_string(), lived) {
+            if failing.tries == 1 {
+                warn!(%error, "worker lost its session: requests were aborted, starting over");
+            } else {
+                warn!(
+                    %error, tries = failing.tries, seconds = failing.since.as_secs(),
+                    "worker has no session that lasts: nothing is delivered by it; this is logged every minute"
+                );
+            }
         }
         tokio::select! {
-            () = tokio::time::sleep(restarts.next(lived.unwrap_or_default())) => {}
+            () = tokio::time::sleep(restarts.next(lived)) => {}
             () = shutdown.cancelled() => {}
         }
     }
@@ -162,6 +191,7 @@ struct Incarnation<'a> {
     delivery: &'a DeliveryConfig,
     retention: &'a RetentionConfig,
     client: &'a Client,
+    health: &'a WorkerHealth,
     shutdown: &'a CancellationToken,
 }
 
@@ -208,6 +238,7 @@ impl Incarnation<'_> {
         stopped.retain(|id| *id == info.id);
         info!(worker = %info.id, concurrency = self.worker.concurrency, "worker is ready");
         *ready = Some(Instant::now());
+        self.health.ready();
 
         let (events_sender, events) = mpsc::unbounded_channel();
         let sender = Sender { client: self.client.clone(), liveness, events: events_sender };

@@ -8,6 +8,7 @@
 
 mod api;
 mod cli;
+mod database;
 mod delivery;
 mod documents;
 mod engine;

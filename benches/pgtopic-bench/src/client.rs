@@ -100,7 +100,7 @@ async fn send_all(url: &str, messages: u64, lanes: u64) -> Result<(), CliError> 
 /// before that.
 async fn listen(url: &str, channel: &str, read: bool) -> Result<(), CliError> {
     let config = settings(None, Vec::new())?;
-    let mut listener = Connector::new(&config.database)?.listen(channel).await?;
+    let mut listener = Connector::new(&config.database).listen(channel).await?;
     let sender = Sender::new(url)?;
     let key: Arc<str> = partition_key(0).into();
     print_line(READY);

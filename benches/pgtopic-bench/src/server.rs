@@ -89,7 +89,7 @@ impl Server {
             pool_size: POOL_SIZE,
             ..config
         };
-        let connector = Connector::new(&config)?;
+        let connector = Connector::new(&config);
         Ok(Self { embedded, config, connector, databases: Mutex::default() })
     }
 
@@ -117,7 +117,7 @@ impl Server {
         let config = DatabaseConfig { url: Some(with_database(url, &name).into()), ..self.config.clone() };
         let store = Store::new(&config)?;
         store.migrate().await?;
-        let connector = Connector::new(&config)?;
+        let connector = Connector::new(&config);
         let session = connector.session().await?;
         session.create_plain_table().await?;
         session.limit(ANSWER_LIMIT).await?;

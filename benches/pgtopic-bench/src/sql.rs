@@ -10,19 +10,14 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use pgtopic::{
     config::DatabaseConfig,
-    store::{StoreError, tls_config},
+    store::{StoreError, StoreSettings, connect},
 };
-use secrecy::ExposeSecret as _;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_postgres::{
     AsyncMessage, Client, Row, Statement,
     error::SqlState,
     types::{ToSql, Type},
 };
-use tokio_postgres_rustls::MakeRustlsConnect;
-
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a statement is given.
 type Value<'a> = &'a (dyn ToSql + Sync);
@@ -66,8 +61,7 @@ pub(super) struct Owed {
 
 /// Makes sessions in one database.
 pub(super) struct Connector {
-    postgres: tokio_postgres::Config,
-    tls: MakeRustlsConnect,
+    settings: StoreSettings,
     pin: String,
 }
 
@@ -94,14 +88,10 @@ pub(super) struct Snapshot(Client);
 
 impl Connector {
     /// Connects to nothing yet.
-    pub(super) fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        let url = config.url.as_ref().map_or("", |url| url.expose_secret());
-        let mut postgres: tokio_postgres::Config =
-            url.parse().map_err(|error| StoreError::InvalidUrl(StoreError::Database(error).to_string()))?;
-        postgres.application_name("pgtopic-bench");
-        let tls = MakeRustlsConnect::new(tls_config(&config.into())?);
-        let pin = format!("SET search_path = pg_catalog, {}, pg_temp", quoted(&config.schema));
-        Ok(Self { postgres, tls, pin })
+    pub(super) fn new(config: &DatabaseConfig) -> Self {
+        let pin =
+            format!("SET search_path = pg_catalog, {}, pg_temp; SET application_name = 'pgtopic-bench'", quoted(&config.schema));
+        Self { settings: config.into(), pin }
     }
 
     /// A session without limits of time.
@@ -119,11 +109,7 @@ impl Connector {
 
     /// A connection, and the texts of its notifications. It is polled until its client is dropped.
     async fn connect(&self) -> Result<(Client, UnboundedReceiver<String>), StoreError> {
-        let connecting = self.postgres.connect(self.tls.clone());
-        let (client, mut connection) = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
-            .await
-            .map_err(|_| StoreError::Connect("no answer".to_owned()))?
-            .map_err(|error| StoreError::Connect(StoreError::Database(error).to_string()))?;
+        let (client, mut connection) = connect(&self.settings).await?;
         let (told, texts) = unbounded_channel();
         tokio::spawn(async move {
             let mut messages = stream::poll_fn(move |context| connection.poll_message(context));

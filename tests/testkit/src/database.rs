@@ -234,7 +234,12 @@ impl TestCluster {
         Self::with(with_parameters(settings(), parameters)).await
     }
 
-    /// Starts one that keeps commits after crashes, as in production.
+    /// Starts one that listens on TCP, too, with a password.
+    pub async fn private_tcp() -> Self {
+        Self::with(Settings { tcp: true, ..settings() }).await
+    }
+
+    /// Starts one that keeps commits over crashes, as in production.
     pub async fn durable() -> Self {
         Self::with(Settings { durable: true, ..settings() }).await
     }

@@ -69,6 +69,12 @@ impl Http {
         self.send(request.body(Full::from(body.to_string())).unwrap()).await
     }
 
+    /// GET, whatever comes of it; `None` where there was no answer.
+    pub async fn try_get(&self, path: &str) -> Option<(StatusCode, Value)> {
+        let request = Request::get(format!("http://{}{path}", self.address));
+        self.send(request.body(Full::default()).unwrap()).await
+    }
+
     /// GET, which must succeed.
     pub async fn get(&self, path: &str) -> Value {
         let request = Request::get(format!("http://{}{path}", self.address));

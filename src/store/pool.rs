@@ -1,0 +1,60 @@
+//! Pools of connections.
+
+use std::sync::Arc;
+
+use deadpool::{
+    Runtime,
+    managed::{self, Metrics, RecycleError, RecycleResult, Timeouts},
+};
+use deadpool_postgres::ClientWrapper;
+
+use super::{
+    connect::{self, Connector},
+    error::{StoreError, chain},
+};
+
+/// How long to wait for a connection while all of the pool are in use.
+const WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+
+pub(super) type Pool = managed::Pool<Manager>;
+pub(super) type Object = managed::Object<Manager>;
+
+/// Makes the connections of one pool.
+pub(super) struct Manager {
+    connector: Connector,
+    /// The SQL that sets a session up; `None` behind a pooler, which may give it to others next.
+    setup: Option<Arc<str>>,
+}
+
+/// Makes a pool. It does not connect yet.
+pub(super) fn new(connector: Connector, size: usize, setup: Option<Arc<str>>) -> Result<Pool, StoreError> {
+    let timeouts = Timeouts { wait: Some(WAIT), create: None, recycle: Some(WAIT) };
+    Pool::builder(Manager { connector, setup })
+        .max_size(size)
+        .runtime(Runtime::Tokio1)
+        .timeouts(timeouts)
+        .build()
+        .map_err(|error| StoreError::Connect(chain(&error)))
+}
+
+impl managed::Manager for Manager {
+    type Type = ClientWrapper;
+    type Error = StoreError;
+
+    async fn create(&self) -> Result<ClientWrapper, StoreError> {
+        let (client, connection) = self.connector.connect_pooled().await?;
+        let driver = tokio::spawn(async move {
+            // The statements on it report the same error.
+            let _ = connection.await;
+        });
+        let client = ClientWrapper::new(client, driver);
+        if let Some(setup) = &self.setup {
+            connect::set_up(&client, setup).await?;
+        }
+        Ok(client)
+    }
+
+    async fn recycle(&self, client: &mut ClientWrapper, _: &Metrics) -> RecycleResult<StoreError> {
+        if client.is_closed() { Err(RecycleError::message("it is closed")) } else { Ok(()) }
+    }
+}
