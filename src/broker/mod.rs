@@ -16,6 +16,7 @@
 //! | `webhooks` | create, list, read, change, pause, resume, delete |
 //! | `deliveries` | list, read, list attempts |
 //! | `dead_letters` | list, count, read |
+//! | `scope` | which topics the caller may see and use |
 //! | `ready` | check that the database answers and its schema fits |
 
 mod dead_letters;
@@ -23,6 +24,7 @@ mod deliveries;
 mod error;
 mod messages;
 mod ready;
+mod scope;
 mod topics;
 mod webhooks;
 
@@ -34,7 +36,7 @@ pub use self::{
     error::{BrokerError, Conflict},
     webhooks::CreatedWebhook,
 };
-use crate::{delivery::AddressGuard, store::Store};
+use crate::{delivery::AddressGuard, domain::scope::TopicScope, store::Store};
 
 /// The use cases, on one database. Clones are cheap.
 #[derive(Clone)]
@@ -42,12 +44,14 @@ pub struct Broker {
     store: Store,
     /// Decides which URLs a webhook may have.
     guard: Arc<AddressGuard>,
+    /// Which topics the caller may see and use.
+    scope: Arc<TopicScope>,
 }
 
 impl Broker {
     /// The use cases on the database of `store`. A webhook's URL may also lead to `allow_networks`,
     /// which the address guard would refuse otherwise.
     pub fn new(store: Store, allow_networks: Vec<IpNet>) -> Self {
-        Self { store, guard: Arc::new(AddressGuard::new(allow_networks)) }
+        Self { store, guard: Arc::new(AddressGuard::new(allow_networks)), scope: Arc::default() }
     }
 }

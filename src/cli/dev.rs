@@ -99,8 +99,7 @@ impl Dev {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<(), CliError> {
-        service.add_api(listener);
-        service.add_worker();
+        service.add_api_and_worker(listener);
         if self.demo {
             let demo = Demo::new(&service.config, service.store.clone(), self.messages);
             service.tasks.spawn("demo", demo.run(shutdown));

@@ -34,8 +34,7 @@ impl Serve {
         start_logging(&config)?;
         let listener = listen(&config).await?;
         let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };
-        service.add_api(listener);
-        service.add_worker();
+        service.add_api_and_worker(listener);
         service.run().await
     }
 }

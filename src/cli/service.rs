@@ -29,9 +29,20 @@ impl Service {
         Ok(Some(Self { config, store, tasks: Tasks::new(shutdown.clone()), shutdown }))
     }
 
+    /// Adds the API of a process without a worker.
     pub(super) fn add_api(&mut self, listener: TcpListener) {
-        let part = server::api(listener, self.store.clone(), self.config.clone(), self.shutdown.clone());
-        self.tasks.spawn("api", part);
+        self.spawn_api(listener, false);
+    }
+
+    /// Adds the API and a worker.
+    pub(super) fn add_api_and_worker(&mut self, listener: TcpListener) {
+        self.spawn_api(listener, true);
+        self.add_worker();
+    }
+
+    fn spawn_api(&mut self, listener: TcpListener, worker: bool) {
+        let (store, config) = (self.store.clone(), self.config.clone());
+        self.tasks.spawn("api", server::api(listener, store, config, worker, self.shutdown.clone()));
     }
 
     pub(super) fn add_worker(&mut self) {
