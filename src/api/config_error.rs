@@ -24,7 +24,9 @@ pub enum ApiConfigError {
         rule: &'static str,
     },
     /// An allowed host is not a host name or an address.
-    #[error("api.allowed_hosts[{index}] must be a host name or an address without a scheme and a port, not {host:?}")]
+    #[error(
+        "api.allowed_hosts[{index}] must be a host name or an address without a scheme and a port, not {host:?}"
+    )]
     Host {
         /// Its place in the list, from 0.
         index: usize,

@@ -56,10 +56,7 @@ async fn count_dead_letters(
     get, path = "/dead-letter/{id}", tag = "dead letters", params(("id" = i64, Path, description = "The dead letter.")),
     responses((status = 200, description = "The dead letter.", body = DeadLetterDetail), Problems),
 )]
-async fn get_dead_letter(
-    caller: Caller,
-    IdPath(id): IdPath,
-) -> Result<JsonBody<DeadLetterDetail>, ApiError> {
+async fn get_dead_letter(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<DeadLetterDetail>, ApiError> {
     let detail = DeadLetterDetail::from(caller.broker.get_dead_letter(id).await?);
     Ok(JsonBody(if caller.sees_payloads { detail } else { detail.without_payload() }))
 }

@@ -43,14 +43,16 @@ pub(super) enum ApiError {
     #[error("{0}")]
     Forbidden(String),
     /// The request names a host that is not this machine.
-    #[error("{0:?} is not a name of this machine: without api.tokens, name localhost, or add the host to api.allowed_hosts")]
+    #[error(
+        "{0:?} is not a name of this machine: without api.tokens, name localhost, or add the host to api.allowed_hosts"
+    )]
     Misdirected(String),
     /// A page of another site sent the request.
     #[error("a browser sent this for another site: without api.tokens, only pages of this API may use it")]
     ForeignPage,
     /// The body did not come in time.
-    #[error("the body did not come within {} s", super::extract::BODY_READ_TIMEOUT.as_secs())]
-    SlowBody,
+    #[error("the body did not come within {} s", .0.as_secs())]
+    SlowBody(std::time::Duration),
     /// The route does not accept bodies of this media type.
     #[error("the content-type must be {0}")]
     UnsupportedMediaType(&'static str),
@@ -74,7 +76,7 @@ impl ApiError {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, None),
             Self::Forbidden(_) | Self::ForeignPage => (StatusCode::FORBIDDEN, None),
             Self::Misdirected(_) => (StatusCode::MISDIRECTED_REQUEST, Some("/problems/host")),
-            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, None),
+            Self::SlowBody(_) => (StatusCode::REQUEST_TIMEOUT, None),
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
             Self::Broker(error) => match error {
                 BrokerError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, Some("/problems/invalid")),

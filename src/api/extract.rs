@@ -1,7 +1,5 @@
 //! Reads bodies, query strings and paths. If something cannot be read, the problem names the field.
 
-use std::time::Duration;
-
 use axum::{
     body::{Bytes, to_bytes},
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
@@ -23,9 +21,6 @@ use crate::{broker::BrokerError, domain::topic::TopicRef};
 
 /// The media type of a body that holds one JSON object in each line.
 pub(super) const NDJSON: &str = "application/x-ndjson";
-
-/// How long a client may take to send a body.
-pub(super) const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
@@ -57,7 +52,7 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
 ///
 /// # Errors
 /// [`BrokerError::TooLarge`] if it is larger than `api.max_body_bytes`, [`ApiError::SlowBody`] if
-/// it takes longer than 30 s, [`ApiError::Malformed`] if it ends early.
+/// it takes too long, [`ApiError::Malformed`] if it ends early.
 pub(super) async fn read_body(request: Request, state: &ApiState) -> Result<Bytes, ApiError> {
     let limit = state.max_body_bytes;
     let too_large = || {
@@ -68,8 +63,8 @@ pub(super) async fn read_body(request: Request, state: &ApiState) -> Result<Byte
     if announced.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
-    match tokio::time::timeout(BODY_READ_TIMEOUT, to_bytes(request.into_body(), limit)).await {
-        Err(_) => Err(ApiError::SlowBody),
+    match tokio::time::timeout(state.body_timeout, to_bytes(request.into_body(), limit)).await {
+        Err(_) => Err(ApiError::SlowBody(state.body_timeout)),
         Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) => Err(match std::error::Error::source(&error) {
             Some(cause) if cause.is::<LengthLimitError>() => too_large(),
@@ -156,4 +151,45 @@ async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Re
 /// [`BrokerError::NotFound`] if no topic can have that id or name.
 pub(super) fn topic_ref(text: &str) -> Result<TopicRef, ApiError> {
     TopicRef::parse(text).ok_or_else(|| BrokerError::no_topic(text).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::body::Body;
+
+    use super::*;
+    use crate::{
+        broker::Broker,
+        config::{Config, DatabaseConfig},
+        store::Store,
+    };
+
+    fn state(body_timeout: Duration) -> ApiState {
+        let url = Some("postgresql://nobody@127.0.0.1:1/nothing".to_owned().into());
+        let database = DatabaseConfig { url, ..Config::default().database };
+        let broker = Broker::new(Store::new(&database).unwrap(), Vec::new());
+        ApiState { body_timeout, ..ApiState::new(broker, &Config::default().api).unwrap() }
+    }
+
+    #[tokio::test]
+    async fn a_slow_body_is_given_up() {
+        let drip = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+        });
+        let slow = Request::new(Body::from_stream(drip));
+        let read = read_body(slow, &state(Duration::from_millis(300))).await;
+        assert!(matches!(read, Err(ApiError::SlowBody(_))), "{read:?}");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit() {
+        let state = ApiState { max_body_bytes: 10, ..state(Duration::from_secs(30)) };
+        let read = async |body: &'static str| read_body(Request::new(Body::from(body)), &state).await;
+        assert_eq!(read("0123456789").await.unwrap(), "0123456789");
+        let refused = read("0123456789a").await.unwrap_err();
+        assert_eq!(refused.to_string(), "the body is larger than 10 bytes (api.max_body_bytes)");
+    }
 }

@@ -97,7 +97,9 @@ pub(super) fn misfit(path: &str, message: &str) -> ApiError {
 fn in_words(message: &str) -> String {
     let about = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
     match about.and_then(|about| about.rsplit_once(", expected ")) {
-        Some((found, expected)) => format!("must be {}, not {}", expected_in_words(expected), found_in_words(found)),
+        Some((found, expected)) => {
+            format!("must be {}, not {}", expected_in_words(expected), found_in_words(found))
+        }
         // A rule that a field of `schema` has found broken.
         None if message.starts_with("must ") => message.to_owned(),
         None => "cannot be read".to_owned(),
@@ -171,12 +173,19 @@ mod tests {
             (r#"{"url":"a","batch_size":1.5}"#, "batch_size", "must be an integer"),
             (r#"{"url":"a","backoff_factor":{}}"#, "backoff_factor", "must be a number, not an object"),
             (r#"{"url":"a","format":"xml"}"#, "format", "must be one of raw, envelope, cloudevents"),
-            (r#"{"url":"a","format":{"raw":null}}"#, "format", "must be one of raw, envelope, cloudevents, not an object"),
+            (
+                r#"{"url":"a","format":{"raw":null}}"#,
+                "format",
+                "must be one of raw, envelope, cloudevents, not an object",
+            ),
             (r#"{"url":"a","format":null}"#, "format", "must be one of raw, envelope, cloudevents, not null"),
         ] {
             assert_eq!(field(refused::<NewWebhook>(text)), (expected.to_owned(), rule.to_owned()), "{text}");
         }
-        assert_eq!(field(refused::<TopicChanges>(r#"{"paused":1}"#)).1, "must be true or false, not a number");
+        assert_eq!(
+            field(refused::<TopicChanges>(r#"{"paused":1}"#)).1,
+            "must be true or false, not a number"
+        );
         assert_eq!(field(refused::<Batch>(r#"{"messages":{}}"#)).1, "must be an array, not an object");
     }
 
@@ -207,9 +216,16 @@ mod tests {
 
     #[test]
     fn an_integer_may_be_written_as_a_number_and_may_be_too_large() {
-        for (text, expected) in [("7", 7), ("7.0", 7), ("1e2", 100), ("99999999999999999999", i32::MAX), ("-1e300", i32::MIN)] {
-            let changes: WebhookChanges = parse_json(format!(r#"{{"batch_size":{text}}}"#).as_bytes(), "").ok().unwrap();
-            assert_eq!(crate::domain::webhook::WebhookChanges::from(changes).batch_size, Some(expected), "{text}");
+        for (text, expected) in
+            [("7", 7), ("7.0", 7), ("1e2", 100), ("99999999999999999999", i32::MAX), ("-1e300", i32::MIN)]
+        {
+            let changes: WebhookChanges =
+                parse_json(format!(r#"{{"batch_size":{text}}}"#).as_bytes(), "").ok().unwrap();
+            assert_eq!(
+                crate::domain::webhook::WebhookChanges::from(changes).batch_size,
+                Some(expected),
+                "{text}"
+            );
         }
     }
 }

@@ -1,6 +1,10 @@
 //! The routes of messages.
 
-use axum::{Json as JsonBody, extract::{Request, State}, http::StatusCode};
+use axum::{
+    Json as JsonBody,
+    extract::{Request, State},
+    http::StatusCode,
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -91,10 +95,7 @@ async fn list_messages(
     get, path = "/messages/{id}", tag = "messages", params(("id" = i64, Path, description = "The message.")),
     responses((status = 200, description = "The message.", body = MessageStatus), Problems),
 )]
-async fn get_message(
-    caller: Caller,
-    IdPath(id): IdPath,
-) -> Result<JsonBody<MessageStatus>, ApiError> {
+async fn get_message(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<MessageStatus>, ApiError> {
     let message = MessageStatus::from(caller.broker.get_message(id).await?);
     Ok(JsonBody(if caller.sees_payloads { message } else { message.without_payload() }))
 }

@@ -56,8 +56,8 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-pub use self::{access::check, config_error::ApiConfigError, server::run, state::ApiState};
 use self::route_index::RouteIndex;
+pub use self::{access::check, config_error::ApiConfigError, server::run, state::ApiState};
 
 /// How long a request may take, its body included. After this it is answered with 503. A body may
 /// take 30 s, and the database 27 s.

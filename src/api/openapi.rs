@@ -95,7 +95,11 @@ mod tests {
     fn it_is_written_for_users_of_the_api() {
         let text = serde_json::to_string(&crate::api::openapi()).unwrap();
         for note in ["[`", "`]", "::", "Some(", "None", "Option<", "Vec<", "serde", "impl ", "struct "] {
-            assert!(!text.contains(note), "{note} in {}", &text[text.find(note).unwrap().saturating_sub(100)..][..200]);
+            assert!(
+                !text.contains(note),
+                "{note} in {}",
+                &text[text.find(note).unwrap().saturating_sub(100)..][..200]
+            );
         }
     }
 

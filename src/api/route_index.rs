@@ -54,7 +54,8 @@ impl RouteIndex {
             return Ok(());
         };
         let mut violations = Violations::default();
-        for (name, _) in form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| !known.contains(&**name)) {
+        for (name, _) in form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| !known.contains(&**name))
+        {
             let rule = if known.is_empty() {
                 "is not a parameter here; there are none".to_owned()
             } else {

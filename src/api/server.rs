@@ -224,7 +224,8 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_reads_slowly_gets_everything() {
         let (address, _shutdown) = start(1, short(60_000, 1000)).await;
-        let mut slow = connect(address, b"GET /large HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+        let mut slow =
+            connect(address, b"GET /large HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
         let mut buffer = vec![0; 1 << 20];
         let mut read = 0;
         // Longer than the time limit in all.
@@ -278,6 +279,10 @@ mod tests {
         // The server may close before all is written.
         let _ = stream.write_all(head.as_bytes()).await;
         let answer = rest(&mut stream).await;
-        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"), "{:?}", String::from_utf8_lossy(&answer));
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"),
+            "{:?}",
+            String::from_utf8_lossy(&answer)
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! What every handler gets.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     access::{Hosts, Tokens},
@@ -8,6 +8,9 @@ use super::{
     connection_limit::ConnectionLimit,
 };
 use crate::{broker::Broker, config::ApiConfig};
+
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What every handler gets. Clones are cheap.
 #[derive(Clone)]
@@ -17,6 +20,7 @@ pub struct ApiState {
     pub(super) tokens: Arc<Tokens>,
     pub(super) hosts: Arc<Hosts>,
     pub(super) max_body_bytes: usize,
+    pub(super) body_timeout: Duration,
     pub(super) connections: ConnectionLimit,
 }
 
@@ -29,7 +33,8 @@ impl ApiState {
         let tokens = Arc::new(Tokens::new(&config.tokens)?);
         let hosts = Arc::new(Hosts::new(config)?);
         let connections = ConnectionLimit::of(config.max_connections, super::connection_limit::RESERVE);
-        Ok(Self { broker, tokens, hosts, max_body_bytes: config.max_body_bytes, connections })
+        let max_body_bytes = config.max_body_bytes;
+        Ok(Self { broker, tokens, hosts, max_body_bytes, body_timeout: BODY_TIMEOUT, connections })
     }
 
     /// The same, with as many connections as the limit of open files permits beside what the rest

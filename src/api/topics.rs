@@ -49,10 +49,7 @@ async fn list_topics(
     get, path = "/topics/{topic}", tag = "topics", params(("topic" = String, Path, description = "Id or name.")),
     responses((status = 200, description = "The topic and its backlog.", body = TopicStatus), Problems),
 )]
-async fn get_topic(
-    caller: Caller,
-    TopicPath(topic): TopicPath,
-) -> Result<JsonBody<TopicStatus>, ApiError> {
+async fn get_topic(caller: Caller, TopicPath(topic): TopicPath) -> Result<JsonBody<TopicStatus>, ApiError> {
     Ok(JsonBody(caller.broker.get_topic(&topic).await?.into()))
 }
 

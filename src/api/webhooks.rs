@@ -69,10 +69,7 @@ async fn list_topic_webhooks(
     get, path = "/webhooks/{id}", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
     responses((status = 200, description = "The webhook.", body = WebhookStatus), Problems),
 )]
-async fn get_webhook(
-    caller: Caller,
-    IdPath(id): IdPath,
-) -> Result<JsonBody<WebhookStatus>, ApiError> {
+async fn get_webhook(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<WebhookStatus>, ApiError> {
     Ok(JsonBody(caller.broker.get_webhook(id).await?.into()))
 }
 
@@ -95,10 +92,7 @@ async fn update_webhook(
     post, path = "/webhooks/{id}/pause", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
     responses((status = 200, description = "The webhook as it is now.", body = Webhook), Problems),
 )]
-async fn pause_webhook(
-    caller: Caller,
-    IdPath(id): IdPath,
-) -> Result<JsonBody<Webhook>, ApiError> {
+async fn pause_webhook(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<Webhook>, ApiError> {
     Ok(JsonBody(caller.broker.pause_webhook(id).await?.into()))
 }
 
@@ -108,10 +102,7 @@ async fn pause_webhook(
     post, path = "/webhooks/{id}/resume", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
     responses((status = 200, description = "The webhook as it is now.", body = Webhook), Problems),
 )]
-async fn resume_webhook(
-    caller: Caller,
-    IdPath(id): IdPath,
-) -> Result<JsonBody<Webhook>, ApiError> {
+async fn resume_webhook(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<Webhook>, ApiError> {
     Ok(JsonBody(caller.broker.resume_webhook(id).await?.into()))
 }
 
@@ -120,9 +111,6 @@ async fn resume_webhook(
     delete, path = "/webhooks/{id}", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
     responses((status = 200, description = "The webhook was deleted.", body = DeletedWebhook), Problems),
 )]
-async fn delete_webhook(
-    caller: Caller,
-    IdPath(id): IdPath,
-) -> Result<JsonBody<DeletedWebhook>, ApiError> {
+async fn delete_webhook(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<DeletedWebhook>, ApiError> {
     Ok(JsonBody(caller.broker.delete_webhook(id).await?.into()))
 }

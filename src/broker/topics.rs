@@ -15,7 +15,10 @@ impl Broker {
     pub async fn create_topic(&self, new: &NewTopic) -> Result<Topic, BrokerError> {
         new.check()?;
         if !self.scope.contains(&new.name) {
-            return Err(BrokerError::NotPermitted(format!("the token may not use a topic named {:?}", new.name)));
+            return Err(BrokerError::NotPermitted(format!(
+                "the token may not use a topic named {:?}",
+                new.name
+            )));
         }
         Ok(self.store.create_topic(new).await?)
     }

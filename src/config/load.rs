@@ -249,6 +249,10 @@ pub(super) type Origins = BTreeMap<String, String>;
 /// The error for a value of the wrong kind. It names the key, the source and the reason.
 fn wrong_kind(error: &::config::ConfigError, origins: &Origins) -> ConfigError {
     let (key, reason) = match error {
+        // The value that was found may be a token, given in the wrong shape.
+        ::config::ConfigError::Type { key: Some(key), expected, .. } if key.starts_with("api.tokens") => {
+            (key, format!("expected {expected}"))
+        }
         ::config::ConfigError::Type { key: Some(key), unexpected, expected, .. } => {
             (key, format!("expected {expected}, not {unexpected}"))
         }

@@ -38,8 +38,12 @@ impl Store {
         scope: &TopicScope,
     ) -> Result<i64, StoreError> {
         let topic = filter.topic.as_ref();
-        let parameters: super::Parameters<'_> =
-            &[&topic.and_then(TopicRef::id), &topic.and_then(TopicRef::name), &filter.webhook_id, &like(scope)];
+        let parameters: super::Parameters<'_> = &[
+            &topic.and_then(TopicRef::id),
+            &topic.and_then(TopicRef::name),
+            &filter.webhook_id,
+            &like(scope),
+        ];
         Ok(self.query_one(sql!("dead_letters/count"), parameters).await?.try_get("count")?)
     }
 

@@ -30,7 +30,8 @@ impl Hosts {
         let parse = |(index, host): (usize, &String)| {
             let refuse = || ApiConfigError::Host { index, host: host.clone() };
             // An IPv6 address may stand without the brackets that it has in a header.
-            let written = if host.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.clone() };
+            let written =
+                if host.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.clone() };
             let authority: Authority = written.parse().map_err(|_| refuse())?;
             let plain = authority.as_str() == authority.host() && !authority.as_str().contains('*');
             plain.then(|| plain_host(authority.host())).ok_or_else(refuse)
@@ -127,14 +128,13 @@ mod tests {
     }
 
     fn check(hosts: &Hosts, headers: &[(&'static str, &str)]) -> Result<(), ApiError> {
-        let headers: HeaderMap =
-            headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).fold(
-                HeaderMap::new(),
-                |mut all, (name, value): (header::HeaderName, header::HeaderValue)| {
-                    all.append(name, value);
-                    all
-                },
-            );
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .fold(HeaderMap::new(), |mut all, (name, value): (header::HeaderName, header::HeaderValue)| {
+                all.append(name, value);
+                all
+            });
         hosts.check(Version::HTTP_11, &Uri::from_static("/topics"), &headers)
     }
 
@@ -155,9 +155,14 @@ mod tests {
         ] {
             assert!(check(&hosts, &[("host", own)]).is_ok(), "{own}");
         }
-        for foreign in
-            ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "notlocalhost", "0.0.0.0", "10.1.2.4"]
-        {
+        for foreign in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "notlocalhost",
+            "0.0.0.0",
+            "10.1.2.4",
+        ] {
             let refused = check(&hosts, &[("host", foreign)]);
             assert!(matches!(refused, Err(ApiError::Misdirected(_))), "{foreign}: {refused:?}");
         }
@@ -176,7 +181,9 @@ mod tests {
         ] {
             assert!(matches!(check(&hosts, headers), Err(ApiError::Malformed(_))), "{headers:?}");
         }
-        let check = |version, uri: &'static str, headers: &HeaderMap| hosts.check(version, &Uri::from_static(uri), headers);
+        let check = |version, uri: &'static str, headers: &HeaderMap| {
+            hosts.check(version, &Uri::from_static(uri), headers)
+        };
         assert!(check(Version::HTTP_10, "/", &HeaderMap::new()).is_ok());
         let local = HeaderMap::from_iter([(header::HOST, "localhost".parse().unwrap())]);
         assert!(check(Version::HTTP_11, "http://localhost/", &local).is_ok());
@@ -208,7 +215,8 @@ mod tests {
         ] {
             assert!(matches!(with(name, value), Err(ApiError::ForeignPage)), "{name}: {value}");
         }
-        let both = [("host", "localhost"), ("origin", "http://localhost"), ("origin", "https://evil.example")];
+        let both =
+            [("host", "localhost"), ("origin", "http://localhost"), ("origin", "https://evil.example")];
         assert!(check(&hosts, &both).is_err());
         assert!(check(&hosts, &[("host", "localhost"), ("origin", "http://localhost:80")]).is_ok());
     }
@@ -217,7 +225,8 @@ mod tests {
     fn with_tokens_any_host_is_answered() {
         let config = ApiConfig { tokens: vec!["admin:a".into()], ..Config::default().api };
         let hosts = Hosts::new(&config).unwrap();
-        let foreign = [("host", "evil.example"), ("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")];
+        let foreign =
+            [("host", "evil.example"), ("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")];
         assert!(check(&hosts, &foreign).is_ok());
         assert!(check(&hosts, &[]).is_err());
     }

@@ -38,7 +38,10 @@ impl Permit {
     /// Checks that the sender may do what needs this.
     pub(super) fn check(&self, (right, reach): (Right, Reach)) -> Result<(), ApiError> {
         if !self.role.may(right) {
-            return Err(ApiError::Forbidden(format!("a token of the role {} may not do this", self.role.as_str())));
+            return Err(ApiError::Forbidden(format!(
+                "a token of the role {} may not do this",
+                self.role.as_str()
+            )));
         }
         if reach == Reach::Whole && *self.scope != TopicScope::All {
             return Err(ApiError::Forbidden("a token that is limited to topics may not do this".to_owned()));

@@ -56,8 +56,7 @@ impl Tokens {
 impl Entry {
     /// Reads an entry of the list. The rule that it breaks shows nothing of it.
     fn parse(text: &str, index: usize) -> Result<Self, &'static str> {
-        let (granted, token) =
-            text.split_once(':').ok_or("must be role:token, or role@topics:token")?;
+        let (granted, token) = text.split_once(':').ok_or("must be role:token, or role@topics:token")?;
         let (role, topics) = match granted.trim().split_once('@') {
             Some((role, topics)) => (role, Some(topics)),
             None => (granted.trim(), None),

@@ -52,7 +52,9 @@ fn ascii(most: usize) -> Value {
 fn filter_pattern() -> String {
     let path = r#"\$(\.[A-Za-z_][A-Za-z0-9_]{0,30}|\.\*|\[[0-9]{1,3}\]|\[\*\])*"#;
     let value = r#"("[A-Za-z0-9 ._-]{0,60}"|-?(0|[1-9][0-9]{0,8})(\.[0-9]{1,9})?|true|false|null)"#;
-    let term = format!(r#"(exists\({path}\)|{path} (==|!=|<|<=|>|>=) {value}|{path} starts with "[A-Za-z0-9 ._-]{{0,60}}")"#);
+    let term = format!(
+        r#"(exists\({path}\)|{path} (==|!=|<|<=|>|>=) {value}|{path} starts with "[A-Za-z0-9 ._-]{{0,60}}")"#
+    );
     format!(r"^(strict |lax )?{term}( (&&|\|\|) {term}){{0,9}}$")
 }
 
@@ -62,7 +64,9 @@ fn of(name: &str) -> Option<Value> {
         "name" => json!({
             "minLength": 1, "maxLength": NAME_MAX, "pattern": r"^(?![0-9]+$)(?!\.{1,2}$)[A-Za-z0-9._-]+$",
         }),
-        "topic" => json!({"minLength": 1, "maxLength": NAME_MAX, "pattern": r"^(?!\.{1,2}$)[A-Za-z0-9._-]+$"}),
+        "topic" => {
+            json!({"minLength": 1, "maxLength": NAME_MAX, "pattern": r"^(?!\.{1,2}$)[A-Za-z0-9._-]+$"})
+        }
         "id" | "message_id" | "webhook_id" | "topic_id" => range(&(1..=i64::MAX)),
         "limit" => range(&LIMIT),
         "after" => range(&AFTER),
@@ -88,7 +92,10 @@ fn of(name: &str) -> Option<Value> {
         "url" => {
             let label = "[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
             let mut pattern = format!(r"^https?://({label}\.){{1,3}}{label}");
-            let _ = write!(pattern, r"(:[1-9][0-9]{{0,3}})?(/[A-Za-z0-9._~!$&'()*+,;=:@/-]*)?(\?[A-Za-z0-9._~=&+-]*)?$");
+            let _ = write!(
+                pattern,
+                r"(:[1-9][0-9]{{0,3}})?(/[A-Za-z0-9._~!$&'()*+,;=:@/-]*)?(\?[A-Za-z0-9._~=&+-]*)?$"
+            );
             json!({"format": "uri", "maxLength": URL_MAX, "pattern": pattern})
         }
         // The base64 of 24 to 64 bytes.
@@ -137,7 +144,9 @@ mod tests {
         }
         for operation in operations(&mut document) {
             let parameters = operation["parameters"].as_array().into_iter().flatten();
-            names.extend(parameters.map(|one| (one["name"].as_str().unwrap().to_owned(), one["schema"].clone())));
+            names.extend(
+                parameters.map(|one| (one["name"].as_str().unwrap().to_owned(), one["schema"].clone())),
+            );
         }
         for (name, schema) in names {
             match of(&name) {

@@ -12,7 +12,9 @@ fn of_body(schema: &str) -> Option<Value> {
         "NewTopic" => json!({"name": "orders"}),
         "TopicChanges" => json!({"retention_seconds": 604_800}),
         "NewMessage" => message,
-        "Batch" => json!({"messages": [message, {"partition_key": "user-43", "payload": {"event": "order.paid", "order": 16}}]}),
+        "Batch" => {
+            json!({"messages": [message, {"partition_key": "user-43", "payload": {"event": "order.paid", "order": 16}}]})
+        }
         "NewWebhook" => json!({"topic": "orders", "url": "https://example.com/hooks/orders"}),
         "WebhookChanges" => json!({"max_retries": 8, "timeout_seconds": 20}),
         _ => return None,

@@ -43,6 +43,10 @@ async fn wrong_usage_is_exit_code_2(#[case] arguments: &[&str], #[case] environm
 #[case::wrong_url(&["migrate", "--database-url", "mysql://u:hunter2@h"], &[], &["database.url"])]
 #[case::wrong_schema(&["migrate", "--schema", "pg_x", "--database-url", "postgresql://h"], &[], &["database.schema"])]
 #[case::wrong_filter(&["migrate"], &[("RUST_LOG", "a=b=c")], &["RUST_LOG"])]
+#[case::token_without_role(&["api"], &[("PGTOPIC_API__TOKENS", "hunter2")], &["api.tokens[0]", "role:token"])]
+#[case::token_of_no_role(&["serve"], &[("PGTOPIC_API__TOKENS", "hunter2:x")], &["api.tokens[0]", "read-payloads"])]
+#[case::token_twice(&["api"], &[("PGTOPIC_API__TOKENS", "read:hunter2,admin:hunter2")], &["api.tokens[1]", "under another role"])]
+#[case::host_with_port(&["api"], &[("PGTOPIC_API__ALLOWED_HOSTS", "a.example:80")], &["api.allowed_hosts[0]", "a.example:80"])]
 #[case::no_file(&["migrate", "--config", "no/such.toml"], &[], &["no/such.toml"])]
 #[tokio::test]
 async fn wrong_settings_are_one_line_and_exit_code_2(
@@ -53,6 +57,27 @@ async fn wrong_settings_are_one_line_and_exit_code_2(
     let ended = Process::run(arguments, environment).await;
     assert_one_line(&ended, 2, needles);
     assert!(!ended.output.contains("hunter2"), "{}", ended.output);
+}
+
+/// A token in a file, in whatever shape: no error shows it.
+#[rstest]
+#[case("tokens = 77215567")]
+#[case("tokens = [77215567]")]
+#[case("tokens = [[\"admin:77215567\"]]")]
+#[case("tokens = { admin = \"77215567\" }")]
+#[case("tokens = [{ role = \"admin\", token = \"77215567\" }]")]
+#[case("tokens = \"77215567\"")]
+#[case("tokens = true # 77215567")]
+#[case("tokens = [\"admin:77215567]")]
+#[case("tokens = 77215567.5")]
+#[case("[tokens]\nadmin = 77215567")]
+#[tokio::test]
+async fn a_token_in_the_wrong_shape_is_not_shown(#[case] tokens: &str) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("[api]\n{}", tokens.replace("[tokens]", "[api.tokens]"))).unwrap();
+    let ended = Process::run(&["api", "--config", file.path().to_str().unwrap()], &[]).await;
+    assert_eq!(ended.code(), 2, "{}", ended.output);
+    assert!(!ended.output.contains("77215567"), "{}", ended.output);
 }
 
 #[tokio::test]

@@ -56,6 +56,11 @@ impl Http {
         Self::at(address.unwrap().parse().unwrap())
     }
 
+    /// Where it is served.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A client of the API that is served there, or will be.
     pub fn at(address: SocketAddr) -> Self {
         let serving = tokio::spawn(std::future::pending());
