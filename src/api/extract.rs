@@ -1,13 +1,17 @@
 //! Reads bodies, query strings and paths. If something cannot be read, the problem names the field.
 
+use std::sync::Arc;
+
 use axum::{
     body::{Bytes, to_bytes},
-    extract::{FromRequest, FromRequestParts, RawPathParams, Request},
+    extract::{FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request, State},
     http::{
         HeaderMap,
         header::{CONTENT_LENGTH, CONTENT_TYPE},
         request::Parts,
     },
+    middleware::Next,
+    response::Response,
 };
 use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
@@ -15,6 +19,7 @@ use serde::de::DeserializeOwned;
 use super::{
     error::ApiError,
     json::{misfit, parse_json},
+    route_index::RouteIndex,
     state::ApiState,
 };
 use crate::{broker::BrokerError, domain::topic::TopicRef};
@@ -90,6 +95,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
             }
         })
     }
+}
+
+/// Lets a request through if its route takes all parameters of its query string. Otherwise a typing
+/// error would widen a list in silence.
+pub(super) async fn check_parameters(
+    State(index): State<Arc<RouteIndex>>,
+    path: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if let (Some(path), Some(query)) = (path, request.uri().query()) {
+        index.check_query(request.method(), path.as_str(), query)?;
+    }
+    Ok(next.run(request).await)
 }
 
 /// The topic in the path.

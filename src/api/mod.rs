@@ -96,7 +96,7 @@ pub fn router(state: ApiState) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(middleware::from_fn_with_state(Arc::clone(&state.hosts), access::check_host))
         .layer(middleware::from_fn_with_state(Arc::clone(&state.tokens), access::authorize))
-        .layer(middleware::from_fn_with_state(index, route_index::check_parameters));
+        .layer(middleware::from_fn_with_state(index, extract::check_parameters));
     let docs = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document);
     let router = router.route("/", get(|| async { Redirect::to("/docs/") }));
     router.with_state(state).merge(docs).layer(layers)

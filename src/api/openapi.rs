@@ -5,6 +5,7 @@
 
 mod bounds;
 mod examples;
+mod operations;
 
 use serde_json::{Value, json};
 use utoipa::{
@@ -12,6 +13,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
+use self::operations::operations;
 use super::error::ProblemSchema;
 
 /// The description that the routes are added to. Title, version and licence are those of the
@@ -63,12 +65,6 @@ pub(super) fn complete(described: utoipa::openapi::OpenApi) -> Value {
     bounds::add(&mut document);
     examples::add(&mut document);
     document
-}
-
-/// All operations of a description.
-fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
-    let paths = document["paths"].as_object_mut().into_iter().flatten();
-    paths.flat_map(|(_, path)| path.as_object_mut().into_iter().flatten().map(|(_, operation)| operation))
 }
 
 /// A parameter of a query string may be left out, and is never null.

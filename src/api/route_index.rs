@@ -1,20 +1,11 @@
 //! All routes by path: which query parameters they take, and which of them is meant by a path that
 //! leads nowhere.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use axum::{
-    extract::{MatchedPath, Request, State},
-    http::Method,
-    middleware::Next,
-    response::Response,
-};
+use axum::http::Method;
 use serde_json::Value;
 
-use super::error::ApiError;
 use crate::domain::violation::Violations;
 
 /// Routes that the description does not name.
@@ -48,7 +39,7 @@ impl RouteIndex {
 
     /// Checks that a route takes all parameters of a query string. A route that the description
     /// does not name takes any.
-    fn check_query(&self, method: &Method, route: &str, query: &str) -> Result<(), Violations> {
+    pub(super) fn check_query(&self, method: &Method, route: &str, query: &str) -> Result<(), Violations> {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let Some(known) = self.parameters.get(route).and_then(|methods| methods.get(method.as_str())) else {
             return Ok(());
@@ -108,20 +99,6 @@ fn filled(template: &[&str], parts: &[&str]) -> String {
     let parts = parts.map(|(expected, part)| if expected.starts_with('{') { part } else { expected });
     let path = parts.fold(String::new(), |path, part| path + "/" + part);
     if path.is_empty() { "/".to_owned() } else { path }
-}
-
-/// Lets a request through if its route takes all parameters of its query string. Otherwise a typing
-/// error would widen a list in silence.
-pub(super) async fn check_parameters(
-    State(index): State<Arc<RouteIndex>>,
-    path: Option<MatchedPath>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    if let (Some(path), Some(query)) = (path, request.uri().query()) {
-        index.check_query(request.method(), path.as_str(), query)?;
-    }
-    Ok(next.run(request).await)
 }
 
 #[cfg(test)]

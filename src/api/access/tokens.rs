@@ -126,7 +126,7 @@ mod tests {
         {
             assert_eq!(scope.contains(topic), contained, "{topic}");
         }
-        assert_eq!(*tokens.permit("r").unwrap().scope(), TopicScope::All);
+        assert_eq!(**tokens.permit("r").unwrap().scope(), TopicScope::All);
     }
 
     #[test]

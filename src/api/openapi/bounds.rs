@@ -9,7 +9,7 @@ use std::{fmt::Write as _, ops::RangeInclusive};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::operations;
+use super::operations::operations;
 use crate::domain::{
     headers::HEADERS_MAX,
     key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX},

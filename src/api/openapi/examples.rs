@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::operations;
+use super::operations::operations;
 
 /// The example of a body, by the name of its schema.
 fn of_body(schema: &str) -> Option<Value> {
