@@ -43,14 +43,14 @@ CREATE TABLE pgtopic.topics (
     accepted_bytes    integer     GENERATED ALWAYS AS (CASE WHEN paused THEN -1 ELSE max_payload_bytes END) STORED,
     stripes           integer     GENERATED ALWAYS AS (CASE ordering WHEN 'partition' THEN ((id & 2097151) << 8)::integer END) STORED,
     webhook_ids       bigint[]    DEFAULT '{}',
-    CONSTRAINT topics_name_check CHECK (name ~ '^[A-Za-z0-9._-]{1,255}$' AND name !~ '^[0-9]+$'),
+    CONSTRAINT topics_name_check CHECK (name ~ '^[A-Za-z0-9._-]{1,255}$' AND name !~ '^[0-9]+$' AND name !~ '^[.]{1,2}$'),
     CONSTRAINT topics_ordering_check CHECK (ordering IN ('partition', 'none')),
     CONSTRAINT topics_retention_check CHECK (retention BETWEEN interval '0 seconds' AND interval '878400 hours'),
     CONSTRAINT topics_max_payload_bytes_check CHECK (max_payload_bytes > 0)
 );
 CREATE INDEX topics_changed_at ON pgtopic.topics (changed_at);
 COMMENT ON TABLE pgtopic.topics IS 'Named streams of messages.';
-COMMENT ON COLUMN pgtopic.topics.name IS '1 to 255 of [A-Za-z0-9._-], not all digits, so that an id and a name never look alike.';
+COMMENT ON COLUMN pgtopic.topics.name IS '1 to 255 of [A-Za-z0-9._-]; not all digits, so that an id and a name never look alike; neither . nor .., which are no path.';
 COMMENT ON COLUMN pgtopic.topics.ordering IS 'partition: messages with the same partition key stay in commit order; none: messages have no order. Never changes.';
 COMMENT ON COLUMN pgtopic.topics.retention IS 'How long messages are kept, counted from created_at, if they are neither owed nor dead letters; 0: for ever; null: as the setting retention.messages_days of the workers says.';
 COMMENT ON COLUMN pgtopic.topics.paused IS 'A paused topic refuses messages.';

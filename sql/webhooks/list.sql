@@ -2,7 +2,8 @@
 -- webhooks/list: a page of all webhooks, or of a topic's, by rising id.
 --
 -- Parameters: $1 topic id or null, $2 the id where the page before ended,
---             $3 limit.
+--             $3 limit, $4 the LIKE patterns of the topics that may be seen, or
+--             null for all.
 -- Returns:    w: webhooks.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
@@ -10,6 +11,8 @@ WITH w AS (
     SELECT *
       FROM pgtopic.webhooks w
      WHERE w.id > $2::bigint AND ($1::bigint IS NULL OR w.topic_id = $1::bigint)
+       AND ($4::text[] IS NULL
+            OR EXISTS (SELECT FROM pgtopic.topics t WHERE t.id = w.topic_id AND t.name LIKE ANY ($4::text[])))
      ORDER BY w.id
      LIMIT $3::bigint
 )

@@ -1,9 +1,10 @@
 //! The routes of dead letters.
 
-use axum::{Json as JsonBody, extract::State};
+use axum::Json as JsonBody;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    caller::Caller,
     error::{ApiError, Problems},
     extract::{IdPath, Query, topic_ref},
     schema::{CountQuery, DeadLetter, DeadLetterCount, DeadLetterDetail, DeadLettersQuery, Items},
@@ -29,12 +30,12 @@ fn filter(CountQuery { topic, webhook_id }: CountQuery) -> Result<DeadLetterFilt
     responses((status = 200, description = "A page of dead letters.", body = Items<DeadLetter>), Problems),
 )]
 async fn list_dead_letters(
-    State(state): State<ApiState>,
+    caller: Caller,
     Query(query): Query<DeadLettersQuery>,
 ) -> Result<JsonBody<Items<DeadLetter>>, ApiError> {
     let (query, page) = query.into_parts();
     let page = page.page()?;
-    Ok(JsonBody(state.broker.list_dead_letters(&filter(query)?, page).await?.into()))
+    Ok(JsonBody(caller.broker.list_dead_letters(&filter(query)?, page).await?.into()))
 }
 
 /// Count dead letters.
@@ -43,10 +44,10 @@ async fn list_dead_letters(
     responses((status = 200, description = "The count.", body = DeadLetterCount), Problems),
 )]
 async fn count_dead_letters(
-    State(state): State<ApiState>,
+    caller: Caller,
     Query(query): Query<CountQuery>,
 ) -> Result<JsonBody<DeadLetterCount>, ApiError> {
-    let count = state.broker.count_dead_letters(&filter(query)?).await?;
+    let count = caller.broker.count_dead_letters(&filter(query)?).await?;
     Ok(JsonBody(DeadLetterCount { count }))
 }
 
@@ -55,9 +56,7 @@ async fn count_dead_letters(
     get, path = "/dead-letter/{id}", tag = "dead letters", params(("id" = i64, Path, description = "The dead letter.")),
     responses((status = 200, description = "The dead letter.", body = DeadLetterDetail), Problems),
 )]
-async fn get_dead_letter(
-    State(state): State<ApiState>,
-    IdPath(id): IdPath,
-) -> Result<JsonBody<DeadLetterDetail>, ApiError> {
-    Ok(JsonBody(state.broker.get_dead_letter(id).await?.into()))
+async fn get_dead_letter(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<DeadLetterDetail>, ApiError> {
+    let detail = DeadLetterDetail::from(caller.broker.get_dead_letter(id).await?);
+    Ok(JsonBody(if caller.sees_payloads { detail } else { detail.without_payload() }))
 }

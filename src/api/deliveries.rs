@@ -1,9 +1,10 @@
 //! The routes of deliveries and attempts.
 
-use axum::{Json as JsonBody, extract::State};
+use axum::Json as JsonBody;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    caller::Caller,
     error::{ApiError, Problems},
     extract::{DeliveryPath, IdPath, Query},
     schema::{AttemptRecord, DeliveriesQuery, Delivery, Items, PageQuery},
@@ -25,12 +26,12 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     responses((status = 200, description = "A page of deliveries.", body = Items<Delivery>), Problems),
 )]
 async fn list_deliveries(
-    State(state): State<ApiState>,
+    caller: Caller,
     IdPath(id): IdPath,
     Query(query): Query<DeliveriesQuery>,
 ) -> Result<JsonBody<Items<Delivery>>, ApiError> {
     let (filter, page) = query.into_parts();
-    Ok(JsonBody(state.broker.list_deliveries(id, &filter, page.page()?).await?.into()))
+    Ok(JsonBody(caller.broker.list_deliveries(id, &filter, page.page()?).await?.into()))
 }
 
 /// Read the delivery of one message to one webhook.
@@ -43,10 +44,10 @@ async fn list_deliveries(
     responses((status = 200, description = "The delivery.", body = Delivery), Problems),
 )]
 async fn get_delivery(
-    State(state): State<ApiState>,
+    caller: Caller,
     DeliveryPath { webhook_id, message_id }: DeliveryPath,
 ) -> Result<JsonBody<Delivery>, ApiError> {
-    Ok(JsonBody(state.broker.get_delivery(webhook_id, message_id).await?.into()))
+    Ok(JsonBody(caller.broker.get_delivery(webhook_id, message_id).await?.into()))
 }
 
 /// List the attempts of a delivery, oldest first. `after` is how many to skip.
@@ -60,9 +61,11 @@ async fn get_delivery(
     responses((status = 200, description = "A page of attempts.", body = Items<AttemptRecord>), Problems),
 )]
 async fn list_attempts(
-    State(state): State<ApiState>,
+    caller: Caller,
     DeliveryPath { webhook_id, message_id }: DeliveryPath,
     Query(query): Query<PageQuery>,
 ) -> Result<JsonBody<Items<AttemptRecord>>, ApiError> {
-    Ok(JsonBody(state.broker.list_attempts(webhook_id, message_id, query.page()?).await?.into()))
+    let attempts = caller.broker.list_attempts(webhook_id, message_id, query.page()?).await?;
+    let attempts = Items::<AttemptRecord>::from(attempts);
+    Ok(JsonBody(if caller.sees_payloads { attempts } else { attempts.map(AttemptRecord::without_payload) }))
 }

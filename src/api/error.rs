@@ -1,15 +1,15 @@
 //! Every error of the API, and the problem (RFC 9457) that it becomes.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     http::{
-        HeaderValue, Method, StatusCode, Uri,
-        header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+        HeaderMap, HeaderValue, Method, StatusCode, Uri,
+        header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     middleware::Next,
     response::{IntoResponse, Response},
@@ -17,6 +17,7 @@ use axum::{
 use problem_details::ProblemDetails;
 use serde::Serialize;
 
+use super::route_index::RouteIndex;
 use crate::{
     broker::{BrokerError, Conflict},
     domain::violation::{self, Violations},
@@ -38,9 +39,20 @@ pub(super) enum ApiError {
     /// The request needs a token, and has none or an unknown one.
     #[error("a bearer token that is known here is needed")]
     Unauthorized,
-    /// The token's role may not do this.
-    #[error("the token's role may not do this")]
-    Forbidden,
+    /// The token does not permit this.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The request names a host that is not this machine.
+    #[error(
+        "{0:?} is not a name of this machine: without api.tokens, name localhost, or add the host to api.allowed_hosts"
+    )]
+    Misdirected(String),
+    /// A page of another site sent the request.
+    #[error("a browser sent this for another site: without api.tokens, only pages of this API may use it")]
+    ForeignPage,
+    /// The body did not come in time.
+    #[error("the body did not come within {} s", .0.as_secs())]
+    SlowBody(std::time::Duration),
     /// The route does not accept bodies of this media type.
     #[error("the content-type must be {0}")]
     UnsupportedMediaType(&'static str),
@@ -62,11 +74,14 @@ impl ApiError {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, None),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, None),
-            Self::Forbidden => (StatusCode::FORBIDDEN, None),
+            Self::Forbidden(_) | Self::ForeignPage => (StatusCode::FORBIDDEN, None),
+            Self::Misdirected(_) => (StatusCode::MISDIRECTED_REQUEST, Some("/problems/host")),
+            Self::SlowBody(_) => (StatusCode::REQUEST_TIMEOUT, None),
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
             Self::Broker(error) => match error {
                 BrokerError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, Some("/problems/invalid")),
                 BrokerError::NotFound(_) => (StatusCode::NOT_FOUND, None),
+                BrokerError::NotPermitted(_) => (StatusCode::FORBIDDEN, None),
                 BrokerError::Conflict { kind, .. } => {
                     let kind = match kind {
                         Conflict::Duplicate => "/problems/duplicate",
@@ -120,6 +135,10 @@ impl IntoResponse for ApiError {
         let header = match status {
             StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
+            // What is left of the body is not read.
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
+                Some((CONNECTION, HeaderValue::from_static("close")))
+            }
             _ => None,
         };
         let errors = match self {
@@ -171,7 +190,11 @@ fn problem(
 }
 
 /// Turns every other error into a problem: unknown routes, wrong methods, time limits, panics.
-pub(super) async fn problems_only(request: Request, next: Next) -> Response {
+pub(super) async fn problems_only(
+    State(index): State<Arc<RouteIndex>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
     let status = response.status();
@@ -179,7 +202,12 @@ pub(super) async fn problems_only(request: Request, next: Next) -> Response {
     if !is_error || response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM_JSON) {
         return response;
     }
-    let mut answer = problem(status, None, bare_detail(status, &method, &path), Vec::new());
+    let detail = match status {
+        StatusCode::NOT_FOUND => not_found(&path, &index),
+        StatusCode::METHOD_NOT_ALLOWED => not_allowed(&method, &path, response.headers()),
+        status => bare_detail(status).to_owned(),
+    };
+    let mut answer = problem(status, None, detail, Vec::new());
     let (mut parts, _) = response.into_parts();
     // The headers of the old body go. The others, such as Allow, are kept.
     parts.headers.remove(CONTENT_TYPE);
@@ -188,13 +216,23 @@ pub(super) async fn problems_only(request: Request, next: Next) -> Response {
     answer
 }
 
-fn bare_detail(status: StatusCode, method: &Method, path: &str) -> String {
+fn not_found(path: &str, index: &RouteIndex) -> String {
+    match index.nearest(path) {
+        Some(nearest) => format!("there is nothing at {path}; did you mean {nearest}?"),
+        None => format!("there is nothing at {path}; /docs lists all paths"),
+    }
+}
+
+fn not_allowed(method: &Method, path: &str, headers: &HeaderMap) -> String {
+    let allowed = headers.get(ALLOW).and_then(|methods| methods.to_str().ok()).unwrap_or_default();
+    format!("{path} does not take {method}; it takes {}", allowed.replace(',', ", "))
+}
+
+fn bare_detail(status: StatusCode) -> &'static str {
     match status {
-        StatusCode::NOT_FOUND => format!("there is nothing at {path}"),
-        StatusCode::METHOD_NOT_ALLOWED => format!("{path} does not take {method}"),
-        StatusCode::SERVICE_UNAVAILABLE => "the request took too long and was given up".to_owned(),
-        status if status.is_server_error() => "something went wrong here; the log says what".to_owned(),
-        _ => "the request cannot be read".to_owned(),
+        StatusCode::SERVICE_UNAVAILABLE => "the request took too long and was given up",
+        status if status.is_server_error() => "something went wrong here; the log says what",
+        _ => "the request cannot be read",
     }
 }
 
@@ -203,7 +241,7 @@ fn bare_detail(status: StatusCode, method: &Method, path: &str) -> String {
 #[schema(as = Problem)]
 pub(super) struct ProblemSchema {
     /// `about:blank` if the status says everything; otherwise `/problems/invalid`,
-    /// `/problems/duplicate`, `/problems/paused` or `/problems/in-use`.
+    /// `/problems/duplicate`, `/problems/paused`, `/problems/in-use` or `/problems/host`.
     #[schema(examples("/problems/invalid"))]
     r#type: String,
     /// The status in words.

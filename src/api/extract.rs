@@ -1,17 +1,28 @@
 //! Reads bodies, query strings and paths. If something cannot be read, the problem names the field.
 
+use std::sync::Arc;
+
 use axum::{
-    body::Bytes,
-    extract::{FromRequest, FromRequestParts, RawPathParams, Request, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts},
+    body::{Bytes, to_bytes},
+    extract::{FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request, State},
+    http::{
+        HeaderMap,
+        header::{CONTENT_LENGTH, CONTENT_TYPE},
+        request::Parts,
+    },
+    middleware::Next,
+    response::Response,
 };
+use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 
-use super::error::ApiError;
-use crate::{
-    broker::BrokerError,
-    domain::{topic::TopicRef, violation::Violations},
+use super::{
+    error::ApiError,
+    json::{misfit, parse_json},
+    route_index::RouteIndex,
+    state::ApiState,
 };
+use crate::{broker::BrokerError, domain::topic::TopicRef};
 
 /// The media type of a body that holds one JSON object in each line.
 pub(super) const NDJSON: &str = "application/x-ndjson";
@@ -19,10 +30,10 @@ pub(super) const NDJSON: &str = "application/x-ndjson";
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<ApiState> for Json<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
         if !is_json(request.headers()) {
             return Err(ApiError::UnsupportedMediaType("application/json"));
         }
@@ -42,77 +53,28 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
     kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Reads the whole body.
+/// Reads the whole body. A body that says that it is too large is refused before it is read.
 ///
 /// # Errors
-/// [`BrokerError::TooLarge`] if it is larger than `api.max_body_bytes`, [`ApiError::Malformed`] if
-/// it ends early.
-pub(super) async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            BrokerError::TooLarge("the body is larger than api.max_body_bytes".to_owned()).into()
-        } else {
-            ApiError::Malformed("the body ended early".to_owned())
-        }
-    })
-}
-
-/// Reads JSON. `path` is put before the names of fields.
-///
-/// # Errors
-/// [`ApiError::Malformed`] if the text is not JSON. A broken rule of the field if a value is
-/// missing, unknown or of a wrong type.
-pub(super) fn parse_json<T: DeserializeOwned>(text: &[u8], path: &str) -> Result<T, ApiError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let inner = error.inner();
-        if !inner.is_data() {
-            return ApiError::Malformed(in_path(path, &format!("not JSON: {inner}")));
-        }
-        let field = error.path().to_string();
-        let message = inner.to_string();
-        // The place in the text is left out: the field's name is enough.
-        let message = message.rfind(" at line ").map_or(message.as_str(), |end| &message[..end]);
-        misfit(&join(path, &field), message)
-    })?;
-    deserializer.end().map_err(|error| {
-        ApiError::Malformed(in_path(path, &format!("something follows the JSON value: {error}")))
-    })?;
-    Ok(value)
-}
-
-fn in_path(path: &str, message: &str) -> String {
-    if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") }
-}
-
-/// Appends a field's path to the path of its parent. `serde_path_to_error` writes the root of a
-/// document as `.`.
-fn join(path: &str, field: &str) -> String {
-    match (path, field) {
-        (path, "." | "") => path.to_owned(),
-        ("", field) => field.to_owned(),
-        (path, field) => format!("{path}.{field}"),
-    }
-}
-
-/// Turns `serde`'s message about a wrong value into a broken rule.
-fn misfit(path: &str, message: &str) -> ApiError {
-    // serde reports a missing or unknown field at the path of its parent. The field's name stands
-    // between the first two backticks.
-    let named = || message.split('`').nth(1).unwrap_or_default();
-    let within = |name: &str| {
-        if path == name || path.ends_with(&format!(".{name}")) { path.to_owned() } else { join(path, name) }
+/// [`BrokerError::TooLarge`] if it is larger than `api.max_body_bytes`, [`ApiError::SlowBody`] if
+/// it takes too long, [`ApiError::Malformed`] if it ends early.
+pub(super) async fn read_body(request: Request, state: &ApiState) -> Result<Bytes, ApiError> {
+    let limit = state.max_body_bytes;
+    let too_large = || {
+        let text = format!("the body is larger than {limit} bytes (api.max_body_bytes)");
+        ApiError::from(BrokerError::TooLarge(text))
     };
-    if message.starts_with("missing field") {
-        Violations::one(join(path, named()), "is required").into()
-    } else if message.starts_with("unknown field") {
-        Violations::one(within(named()), "is not a field here").into()
-    } else if message.starts_with("duplicate field") {
-        Violations::one(within(named()), "is given more than once").into()
-    } else if path.is_empty() {
-        ApiError::Malformed(format!("the body does not fit: {message}"))
-    } else {
-        Violations::one(path, format!("does not fit: {message}")).into()
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    if announced.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(state.body_timeout, to_bytes(request.into_body(), limit)).await {
+        Err(_) => Err(ApiError::SlowBody(state.body_timeout)),
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) => Err(match std::error::Error::source(&error) {
+            Some(cause) if cause.is::<LengthLimitError>() => too_large(),
+            _ => ApiError::Malformed("the body ended early".to_owned()),
+        }),
     }
 }
 
@@ -126,14 +88,27 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         axum::extract::Query::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|rejection| {
             let text = rejection.body_text();
             let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-            // Either "limit: invalid digit found in string", or a sentence that names the field
-            // itself.
+            // Either "limit: must be an integer", or a sentence that names the field itself.
             match text.split_once(": ") {
                 Some((field, message)) if !field.contains(' ') => misfit(field, message),
                 _ => misfit("", text),
             }
         })
     }
+}
+
+/// Lets a request through if its route takes all parameters of its query string. Otherwise a typing
+/// error would widen a list in silence.
+pub(super) async fn check_parameters(
+    State(index): State<Arc<RouteIndex>>,
+    path: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if let (Some(path), Some(query)) = (path, request.uri().query()) {
+        index.check_query(request.method(), path.as_str(), query)?;
+    }
+    Ok(next.run(request).await)
 }
 
 /// The topic in the path.
@@ -199,51 +174,41 @@ pub(super) fn topic_ref(text: &str) -> Result<TopicRef, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use axum::body::Body;
+
     use super::*;
-    use crate::api::schema::{NewMessage, NewWebhook};
+    use crate::{
+        broker::Broker,
+        config::{Config, DatabaseConfig},
+        store::Store,
+    };
 
-    fn field(error: ApiError) -> (String, String) {
-        match error {
-            ApiError::Broker(BrokerError::Invalid(violations)) => {
-                let first = violations.into_vec().remove(0);
-                (first.field, first.rule)
-            }
-            other => panic!("{other:?}"),
-        }
+    fn state(body_timeout: Duration) -> ApiState {
+        let url = Some("postgresql://nobody@127.0.0.1:1/nothing".to_owned().into());
+        let database = DatabaseConfig { url, ..Config::default().database };
+        let broker = Broker::new(Store::new(&database).unwrap(), Vec::new());
+        ApiState { body_timeout, ..ApiState::new(broker, &Config::default().api).unwrap() }
     }
 
-    fn webhook(text: &str) -> ApiError {
-        parse_json::<NewWebhook>(text.as_bytes(), "").err().unwrap()
+    #[tokio::test]
+    async fn a_slow_body_is_given_up() {
+        let drip = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+        });
+        let slow = Request::new(Body::from_stream(drip));
+        let read = read_body(slow, &state(Duration::from_millis(300))).await;
+        assert!(matches!(read, Err(ApiError::SlowBody(_))), "{read:?}");
     }
 
-    #[test]
-    fn the_field_is_named() {
-        for (text, expected, rule) in [
-            (r#"{"topic":"a"}"#, "url", "is required"),
-            (r#"{"url":"a","colour":1}"#, "colour", "is not a field here"),
-            (r#"{"url":"a","url":"b"}"#, "url", "is given more than once"),
-            (r#"{"url":1}"#, "url", "does not fit: invalid type: integer `1`, expected a string"),
-            (
-                r#"{"url":"a","headers":{"x":1}}"#,
-                "headers.x",
-                "does not fit: invalid type: integer `1`, expected a string",
-            ),
-        ] {
-            assert_eq!(field(webhook(text)), (expected.to_owned(), rule.to_owned()), "{text}");
-        }
-        assert_eq!(field(webhook(r#"{"url":"a","format":"xml"}"#)).0, "format");
-    }
-
-    #[test]
-    fn a_path_stands_before_the_field() {
-        let error = parse_json::<NewMessage>(b"{}", "messages[3]").err().unwrap();
-        assert_eq!(field(error).0, "messages[3].payload");
-    }
-
-    #[test]
-    fn what_is_no_json_object_is_malformed() {
-        for text in ["", "{", "nope", "[]", "{\"url\":\"a\"} {}", "\u{0}"] {
-            assert!(matches!(webhook(text), ApiError::Malformed(_)), "{text:?}");
-        }
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit() {
+        let state = ApiState { max_body_bytes: 10, ..state(Duration::from_secs(30)) };
+        let read = async |body: &'static str| read_body(Request::new(Body::from(body)), &state).await;
+        assert_eq!(read("0123456789").await.unwrap(), "0123456789");
+        let refused = read("0123456789a").await.unwrap_err();
+        assert_eq!(refused.to_string(), "the body is larger than 10 bytes (api.max_body_bytes)");
     }
 }

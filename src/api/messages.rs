@@ -8,8 +8,10 @@ use axum::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    caller::Caller,
     error::{ApiError, Problems},
-    extract::{IdPath, Json, NDJSON, Query, TopicPath, is_json, media_type, parse_json, read_body},
+    extract::{IdPath, Json, NDJSON, Query, TopicPath, is_json, media_type, read_body},
+    json::parse_json,
     schema::{Batch, Items, MessageStatus, MessageSummary, NewMessage, PageQuery, Published, PublishedBatch},
     state::ApiState,
 };
@@ -32,11 +34,11 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     ),
 )]
 async fn publish_message(
-    State(state): State<ApiState>,
+    caller: Caller,
     TopicPath(topic): TopicPath,
     Json(message): Json<NewMessage>,
 ) -> Result<(StatusCode, JsonBody<Published>), ApiError> {
-    let published = state.broker.publish_message(&topic, &message.into()).await?;
+    let published = caller.broker.publish_message(&topic, &message.into()).await?;
     let status = if published.repeated { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, JsonBody(published.into())))
 }
@@ -51,19 +53,20 @@ async fn publish_message(
     responses((status = 201, description = "All messages are committed.", body = PublishedBatch), Problems),
 )]
 async fn publish_batch(
+    caller: Caller,
     State(state): State<ApiState>,
     TopicPath(topic): TopicPath,
     request: Request,
 ) -> Result<(StatusCode, JsonBody<PublishedBatch>), ApiError> {
     let messages = read_batch(request, &state).await?.into_iter().map(Into::into).collect::<Vec<_>>();
-    let ids = state.broker.publish_batch(&topic, &messages).await?;
+    let ids = caller.broker.publish_batch(&topic, &messages).await?;
     Ok((StatusCode::CREATED, JsonBody(PublishedBatch { ids })))
 }
 
 /// Reads the messages of a body of either form.
 async fn read_batch(request: Request, state: &ApiState) -> Result<Vec<NewMessage>, ApiError> {
     if is_json(request.headers()) {
-        return Ok(parse_json::<Batch>(&read_body(request, state).await?, "")?.messages);
+        return Ok(parse_json::<Batch>(&read_body(request, state).await?, "")?.into_messages());
     }
     if media_type(request.headers()) != NDJSON {
         return Err(ApiError::UnsupportedMediaType("application/json or application/x-ndjson"));
@@ -80,11 +83,11 @@ async fn read_batch(request: Request, state: &ApiState) -> Result<Vec<NewMessage
     responses((status = 200, description = "A page of messages.", body = Items<MessageSummary>), Problems),
 )]
 async fn list_messages(
-    State(state): State<ApiState>,
+    caller: Caller,
     TopicPath(topic): TopicPath,
     Query(query): Query<PageQuery>,
 ) -> Result<JsonBody<Items<MessageSummary>>, ApiError> {
-    Ok(JsonBody(state.broker.list_messages(&topic, query.page()?).await?.into()))
+    Ok(JsonBody(caller.broker.list_messages(&topic, query.page()?).await?.into()))
 }
 
 /// Read a message: its payload, byte for byte, and the status of its deliveries.
@@ -92,9 +95,7 @@ async fn list_messages(
     get, path = "/messages/{id}", tag = "messages", params(("id" = i64, Path, description = "The message.")),
     responses((status = 200, description = "The message.", body = MessageStatus), Problems),
 )]
-async fn get_message(
-    State(state): State<ApiState>,
-    IdPath(id): IdPath,
-) -> Result<JsonBody<MessageStatus>, ApiError> {
-    Ok(JsonBody(state.broker.get_message(id).await?.into()))
+async fn get_message(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<MessageStatus>, ApiError> {
+    let message = MessageStatus::from(caller.broker.get_message(id).await?);
+    Ok(JsonBody(if caller.sees_payloads { message } else { message.without_payload() }))
 }

@@ -7,32 +7,45 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `topics`, `messages`, `webhooks`, … | the routes of one area each |
-//! | `auth` | tokens, roles, and which role a request needs |
+//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `health` | the routes of one area each |
+//! | `access` | who may do what: tokens, roles, and what a browser says of a page |
+//! | `caller` | the use cases, limited to what the sender of a request may do |
+//! | `config_error` | why the API cannot start |
+//! | `connection_limit` | how many connections there may be |
 //! | `error` | every error, and the problem that it becomes |
 //! | `extract` | bodies, query strings and paths |
+//! | `json` | JSON objects, and what is wrong with them |
+//! | `openapi` | the parts of the description that are not routes: bounds, examples, security |
+//! | `request_id` | the id of a request |
+//! | `route_index` | all routes by path: query parameters, and near misses |
 //! | `schema` | every body and query string, with its description |
-//! | `openapi` | the parts of the description that are not routes |
 //! | `server` | connections and shutdown |
 //! | `state` | what every handler gets |
 
-mod auth;
+mod access;
+mod caller;
+mod config_error;
+mod connection_limit;
 mod dead_letters;
 mod deliveries;
 mod error;
 mod extract;
 mod health;
+mod json;
 mod messages;
 mod openapi;
+mod request_id;
+mod route_index;
 mod schema;
 mod server;
 mod state;
 mod topics;
 mod webhooks;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit, http::StatusCode, middleware};
+use axum::{Router, http::StatusCode, middleware, response::Redirect, routing::get};
+use serde_json::Value;
 use tower::ServiceBuilder;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -43,14 +56,17 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
+use self::route_index::RouteIndex;
 pub use self::{
-    auth::{ApiConfigError, check_bind, check_tokens},
+    access::{check_access, check_bind},
+    config_error::ApiConfigError,
     server::run,
     state::ApiState,
 };
 
-/// How long a request may take. After this it is answered with 503.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request may take, its body included. After this it is answered with 503. A body may
+/// take 30 s, and the database 27 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Every route, with its description.
 fn routes() -> OpenApiRouter<ApiState> {
@@ -64,23 +80,29 @@ fn routes() -> OpenApiRouter<ApiState> {
 }
 
 /// The description of the API, as `/openapi.json` serves it.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
+pub fn openapi() -> Value {
+    openapi::complete(routes().into_openapi())
 }
 
 /// The API as a service, with all its layers.
 pub fn router(state: ApiState) -> Router {
-    let (router, openapi) = routes().split_for_parts();
+    let (router, document) = routes().split_for_parts();
+    let document = openapi::complete(document);
+    let index = Arc::new(RouteIndex::of(&document));
     // The outermost layer comes first. `problems_only` is outside every layer that may answer with
     // a bare status. The time limit is inside the layers that log it and turn it into a problem.
     let layers = ServiceBuilder::new()
+        .layer(middleware::from_fn(request_id::tidy))
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         .layer(TraceLayer::new_for_http().make_span_with(server::request_span).on_failure(()))
         .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(middleware::from_fn(error::problems_only))
+        .layer(middleware::from_fn_with_state(Arc::clone(&index), error::problems_only))
         .layer(CatchPanicLayer::new())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
-        .layer(DefaultBodyLimit::max(state.max_body_bytes))
-        .layer(middleware::from_fn_with_state(state.tokens.clone(), auth::authorize));
-    router.with_state(state).merge(SwaggerUi::new("/docs").url("/openapi.json", openapi)).layer(layers)
+        .layer(middleware::from_fn_with_state(Arc::clone(&state.hosts), access::check_host))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state.tokens), access::authorize))
+        .layer(middleware::from_fn_with_state(index, extract::check_parameters));
+    let docs = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document);
+    let router = router.route("/", get(|| async { Redirect::to("/docs/") }));
+    router.with_state(state).merge(docs).layer(layers)
 }

@@ -1,25 +1,47 @@
 //! What every handler gets.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::auth::{ApiConfigError, Tokens};
+use super::{
+    access::{Hosts, Tokens},
+    config_error::ApiConfigError,
+    connection_limit::ConnectionLimit,
+};
 use crate::{broker::Broker, config::ApiConfig};
+
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What every handler gets. Clones are cheap.
 #[derive(Clone)]
 pub struct ApiState {
+    /// Handlers ask [`Caller`](super::caller::Caller) for it, except those of probes.
     pub(super) broker: Broker,
     pub(super) tokens: Arc<Tokens>,
+    pub(super) hosts: Arc<Hosts>,
     pub(super) max_body_bytes: usize,
+    pub(super) body_timeout: Duration,
+    pub(super) connections: ConnectionLimit,
 }
 
 impl ApiState {
-    /// Reads the tokens of the settings.
+    /// Reads the tokens and the limits of the settings.
     ///
     /// # Errors
-    /// [`ApiConfigError::Token`] for the first token that is not `role:token`.
+    /// [`ApiConfigError`] for the first setting that cannot be used.
     pub fn new(broker: Broker, config: &ApiConfig) -> Result<Self, ApiConfigError> {
         let tokens = Arc::new(Tokens::new(&config.tokens)?);
-        Ok(Self { broker, tokens, max_body_bytes: config.max_body_bytes })
+        let hosts = Arc::new(Hosts::new(config)?);
+        let connections = ConnectionLimit::of(config.max_connections, super::connection_limit::RESERVE);
+        let max_body_bytes = config.max_body_bytes;
+        Ok(Self { broker, tokens, hosts, max_body_bytes, body_timeout: BODY_TIMEOUT, connections })
+    }
+
+    /// The same, with as many connections as the limit of open files permits beside what the rest
+    /// of the process needs: `reserved` descriptors. A limit in the settings wins.
+    #[must_use]
+    pub fn beside(mut self, config: &ApiConfig, reserved: usize) -> Self {
+        self.connections = ConnectionLimit::of(config.max_connections, reserved);
+        self
     }
 }

@@ -1,9 +1,10 @@
 //! The routes of topics.
 
-use axum::{Json as JsonBody, extract::State, http::StatusCode};
+use axum::{Json as JsonBody, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    caller::Caller,
     error::{ApiError, Problems},
     extract::{Json, Query, TopicPath},
     schema::{DeleteTopicQuery, DeletedTopic, Items, NewTopic, PageQuery, Topic, TopicChanges, TopicStatus},
@@ -24,10 +25,10 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     responses((status = 201, description = "The topic.", body = Topic), Problems),
 )]
 async fn create_topic(
-    State(state): State<ApiState>,
+    caller: Caller,
     Json(new): Json<NewTopic>,
 ) -> Result<(StatusCode, JsonBody<Topic>), ApiError> {
-    let created = state.broker.create_topic(&new.into()).await?;
+    let created = caller.broker.create_topic(&new.into()).await?;
     Ok((StatusCode::CREATED, JsonBody(created.into())))
 }
 
@@ -37,10 +38,10 @@ async fn create_topic(
     responses((status = 200, description = "A page of topics.", body = Items<Topic>), Problems),
 )]
 async fn list_topics(
-    State(state): State<ApiState>,
+    caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Result<JsonBody<Items<Topic>>, ApiError> {
-    Ok(JsonBody(state.broker.list_topics(query.page()?).await?.into()))
+    Ok(JsonBody(caller.broker.list_topics(query.page()?).await?.into()))
 }
 
 /// Read a topic and its backlog.
@@ -48,11 +49,8 @@ async fn list_topics(
     get, path = "/topics/{topic}", tag = "topics", params(("topic" = String, Path, description = "Id or name.")),
     responses((status = 200, description = "The topic and its backlog.", body = TopicStatus), Problems),
 )]
-async fn get_topic(
-    State(state): State<ApiState>,
-    TopicPath(topic): TopicPath,
-) -> Result<JsonBody<TopicStatus>, ApiError> {
-    Ok(JsonBody(state.broker.get_topic(&topic).await?.into()))
+async fn get_topic(caller: Caller, TopicPath(topic): TopicPath) -> Result<JsonBody<TopicStatus>, ApiError> {
+    Ok(JsonBody(caller.broker.get_topic(&topic).await?.into()))
 }
 
 /// Change a topic: its retention, or whether it is paused. Name and ordering never change.
@@ -62,11 +60,11 @@ async fn get_topic(
     responses((status = 200, description = "The topic as it is now.", body = Topic), Problems),
 )]
 async fn update_topic(
-    State(state): State<ApiState>,
+    caller: Caller,
     TopicPath(topic): TopicPath,
     Json(changes): Json<TopicChanges>,
 ) -> Result<JsonBody<Topic>, ApiError> {
-    Ok(JsonBody(state.broker.update_topic(&topic, &changes.into()).await?.into()))
+    Ok(JsonBody(caller.broker.update_topic(&topic, &changes.into()).await?.into()))
 }
 
 /// Delete a topic. A topic that has webhooks is only deleted with `force=true`.
@@ -76,9 +74,9 @@ async fn update_topic(
     responses((status = 200, description = "The topic was deleted.", body = DeletedTopic), Problems),
 )]
 async fn delete_topic(
-    State(state): State<ApiState>,
+    caller: Caller,
     TopicPath(topic): TopicPath,
     Query(query): Query<DeleteTopicQuery>,
 ) -> Result<JsonBody<DeletedTopic>, ApiError> {
-    Ok(JsonBody(state.broker.delete_topic(&topic, query.force).await?.into()))
+    Ok(JsonBody(caller.broker.delete_topic(&topic, query.force).await?.into()))
 }

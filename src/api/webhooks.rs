@@ -1,9 +1,10 @@
 //! The routes of webhooks.
 
-use axum::{Json as JsonBody, extract::State, http::StatusCode};
+use axum::{Json as JsonBody, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    caller::Caller,
     error::{ApiError, Problems},
     extract::{IdPath, Json, Query, TopicPath},
     schema::{
@@ -30,10 +31,10 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     responses((status = 201, description = "The webhook and its secret.", body = CreatedWebhook), Problems),
 )]
 async fn create_webhook(
-    State(state): State<ApiState>,
+    caller: Caller,
     Json(new): Json<NewWebhook>,
 ) -> Result<(StatusCode, JsonBody<CreatedWebhook>), ApiError> {
-    let created = state.broker.create_webhook(new.into()).await?;
+    let created = caller.broker.create_webhook(new.into()).await?;
     Ok((StatusCode::CREATED, JsonBody(created.into())))
 }
 
@@ -43,10 +44,10 @@ async fn create_webhook(
     responses((status = 200, description = "A page of webhooks.", body = Items<Webhook>), Problems),
 )]
 async fn list_webhooks(
-    State(state): State<ApiState>,
+    caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Result<JsonBody<Items<Webhook>>, ApiError> {
-    Ok(JsonBody(state.broker.list_webhooks(query.page()?).await?.into()))
+    Ok(JsonBody(caller.broker.list_webhooks(query.page()?).await?.into()))
 }
 
 /// List a topic's webhooks, by rising id.
@@ -56,11 +57,11 @@ async fn list_webhooks(
     responses((status = 200, description = "A page of webhooks.", body = Items<Webhook>), Problems),
 )]
 async fn list_topic_webhooks(
-    State(state): State<ApiState>,
+    caller: Caller,
     TopicPath(topic): TopicPath,
     Query(query): Query<PageQuery>,
 ) -> Result<JsonBody<Items<Webhook>>, ApiError> {
-    Ok(JsonBody(state.broker.list_topic_webhooks(&topic, query.page()?).await?.into()))
+    Ok(JsonBody(caller.broker.list_topic_webhooks(&topic, query.page()?).await?.into()))
 }
 
 /// Read a webhook: its settings, its state, its backlog and its dead letters.
@@ -68,11 +69,8 @@ async fn list_topic_webhooks(
     get, path = "/webhooks/{id}", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
     responses((status = 200, description = "The webhook.", body = WebhookStatus), Problems),
 )]
-async fn get_webhook(
-    State(state): State<ApiState>,
-    IdPath(id): IdPath,
-) -> Result<JsonBody<WebhookStatus>, ApiError> {
-    Ok(JsonBody(state.broker.get_webhook(id).await?.into()))
+async fn get_webhook(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<WebhookStatus>, ApiError> {
+    Ok(JsonBody(caller.broker.get_webhook(id).await?.into()))
 }
 
 /// Change a webhook. Its topic never changes.
@@ -82,11 +80,11 @@ async fn get_webhook(
     responses((status = 200, description = "The webhook as it is now.", body = Webhook), Problems),
 )]
 async fn update_webhook(
-    State(state): State<ApiState>,
+    caller: Caller,
     IdPath(id): IdPath,
     Json(changes): Json<WebhookChanges>,
 ) -> Result<JsonBody<Webhook>, ApiError> {
-    Ok(JsonBody(state.broker.update_webhook(id, &changes.into()).await?.into()))
+    Ok(JsonBody(caller.broker.update_webhook(id, &changes.into()).await?.into()))
 }
 
 /// Pause a webhook: nothing is sent to it. It is still owed what is published.
@@ -94,11 +92,8 @@ async fn update_webhook(
     post, path = "/webhooks/{id}/pause", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
     responses((status = 200, description = "The webhook as it is now.", body = Webhook), Problems),
 )]
-async fn pause_webhook(
-    State(state): State<ApiState>,
-    IdPath(id): IdPath,
-) -> Result<JsonBody<Webhook>, ApiError> {
-    Ok(JsonBody(state.broker.pause_webhook(id).await?.into()))
+async fn pause_webhook(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<Webhook>, ApiError> {
+    Ok(JsonBody(caller.broker.pause_webhook(id).await?.into()))
 }
 
 /// Resume a webhook that was paused or disabled. If no request can be made from its settings, a
@@ -107,11 +102,8 @@ async fn pause_webhook(
     post, path = "/webhooks/{id}/resume", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
     responses((status = 200, description = "The webhook as it is now.", body = Webhook), Problems),
 )]
-async fn resume_webhook(
-    State(state): State<ApiState>,
-    IdPath(id): IdPath,
-) -> Result<JsonBody<Webhook>, ApiError> {
-    Ok(JsonBody(state.broker.resume_webhook(id).await?.into()))
+async fn resume_webhook(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<Webhook>, ApiError> {
+    Ok(JsonBody(caller.broker.resume_webhook(id).await?.into()))
 }
 
 /// Delete a webhook, its backlog and its dead letters.
@@ -119,9 +111,6 @@ async fn resume_webhook(
     delete, path = "/webhooks/{id}", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
     responses((status = 200, description = "The webhook was deleted.", body = DeletedWebhook), Problems),
 )]
-async fn delete_webhook(
-    State(state): State<ApiState>,
-    IdPath(id): IdPath,
-) -> Result<JsonBody<DeletedWebhook>, ApiError> {
-    Ok(JsonBody(state.broker.delete_webhook(id).await?.into()))
+async fn delete_webhook(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<DeletedWebhook>, ApiError> {
+    Ok(JsonBody(caller.broker.delete_webhook(id).await?.into()))
 }

@@ -11,13 +11,16 @@ impl Broker {
     /// accepted or given up.
     ///
     /// # Errors
-    /// [`BrokerError::NotFound`] if there is no such webhook.
+    /// [`BrokerError::NotFound`] if there is no such webhook, [`BrokerError::Invalid`] if no
+    /// message can have the filter's partition key.
     pub async fn list_deliveries(
         &self,
         webhook_id: i64,
         filter: &DeliveryFilter,
         page: Page,
     ) -> Result<Items<Delivery>, BrokerError> {
+        self.permit_webhook(webhook_id).await?;
+        filter.check()?;
         let found = self.store.list_deliveries(webhook_id, filter, page).await?;
         found.ok_or_else(|| BrokerError::no_webhook(webhook_id))
     }
@@ -27,6 +30,7 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::NotFound`] if the webhook never was owed the message.
     pub async fn get_delivery(&self, webhook_id: i64, message_id: i64) -> Result<Delivery, BrokerError> {
+        self.permit_webhook(webhook_id).await?;
         let found = self.store.get_delivery(webhook_id, message_id).await?;
         found.ok_or_else(|| no_delivery(webhook_id, message_id))
     }
@@ -41,6 +45,7 @@ impl Broker {
         message_id: i64,
         page: Page,
     ) -> Result<Items<AttemptRecord>, BrokerError> {
+        self.permit_webhook(webhook_id).await?;
         let found = self.store.list_attempts(webhook_id, message_id, page).await?;
         found.ok_or_else(|| no_delivery(webhook_id, message_id))
     }

@@ -14,6 +14,9 @@ pub enum BrokerError {
     /// The topic, webhook, message, delivery or dead letter does not exist.
     #[error("{0}")]
     NotFound(String),
+    /// The caller may not do this, and is told so.
+    #[error("{0}")]
+    NotPermitted(String),
     /// The current state does not allow it.
     #[error("{message}")]
     Conflict {

@@ -25,6 +25,7 @@ impl Broker {
         topic: &TopicRef,
         message: &NewMessage,
     ) -> Result<Published, BrokerError> {
+        self.permit_topic(topic).await?;
         check(message)?;
         let published =
             self.store.publish_message(topic, message).await.map_err(|e| refused(e, "payload"))?;
@@ -43,6 +44,7 @@ impl Broker {
         topic: &TopicRef,
         messages: &[NewMessage],
     ) -> Result<Vec<i64>, BrokerError> {
+        self.permit_topic(topic).await?;
         let mut violations = Violations::default();
         violations.require(
             (1..=BATCH_MAX).contains(&messages.len()),
@@ -66,6 +68,7 @@ impl Broker {
         topic: &TopicRef,
         page: Page,
     ) -> Result<Items<MessageSummary>, BrokerError> {
+        self.permit_topic(topic).await?;
         self.store.list_messages(topic, page).await?.ok_or_else(|| BrokerError::unknown_topic(topic))
     }
 
@@ -75,6 +78,7 @@ impl Broker {
     /// [`BrokerError::NotFound`] if there is no such message.
     pub async fn get_message(&self, id: i64) -> Result<MessageStatus, BrokerError> {
         let found = self.store.get_message(id).await?;
+        let found = found.filter(|message| self.scope.contains(&message.topic));
         found.ok_or_else(|| BrokerError::NotFound(format!("there is no message {id}")))
     }
 }

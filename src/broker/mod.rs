@@ -17,12 +17,14 @@
 //! | `deliveries` | list, read, list attempts |
 //! | `dead_letters` | list, count, read |
 //! | `ready` | check that the database answers and takes writes, its schema fits, and the worker works |
+//! | `scope` | which topics the caller may see and use |
 
 mod dead_letters;
 mod deliveries;
 mod error;
 mod messages;
 mod ready;
+mod scope;
 mod topics;
 mod webhooks;
 
@@ -34,7 +36,11 @@ pub use self::{
     error::{BrokerError, Conflict},
     webhooks::CreatedWebhook,
 };
-use crate::{delivery::AddressGuard, domain::worker_health::WorkerHealth, store::Store};
+use crate::{
+    delivery::AddressGuard,
+    domain::{scope::TopicScope, worker_health::WorkerHealth},
+    store::Store,
+};
 
 /// The use cases, on one database. Clones are cheap.
 #[derive(Clone)]
@@ -44,13 +50,16 @@ pub struct Broker {
     guard: Arc<AddressGuard>,
     /// The worker of this process, if it has one.
     worker: Option<WorkerHealth>,
+    /// Which topics the caller may see and use.
+    scope: Arc<TopicScope>,
 }
 
 impl Broker {
     /// The use cases on the database of `store`. A webhook's URL may also lead to `allow_networks`,
     /// which the address guard would refuse otherwise.
     pub fn new(store: Store, allow_networks: Vec<IpNet>) -> Self {
-        Self { store, guard: Arc::new(AddressGuard::new(allow_networks)), worker: None }
+        let guard = Arc::new(AddressGuard::new(allow_networks));
+        Self { store, guard, worker: None, scope: Arc::default() }
     }
 
     /// This process has a worker, too. It is ready only while that worker works.

@@ -10,16 +10,22 @@ impl Broker {
     /// Creates a topic.
     ///
     /// # Errors
-    /// [`BrokerError::Invalid`] if a rule is broken, [`BrokerError::Conflict`] if the name is
-    /// taken.
+    /// [`BrokerError::Invalid`] if a rule is broken, [`BrokerError::NotPermitted`] if the caller
+    /// may not use a topic of that name, [`BrokerError::Conflict`] if the name is taken.
     pub async fn create_topic(&self, new: &NewTopic) -> Result<Topic, BrokerError> {
         new.check()?;
+        if !self.scope.contains(&new.name) {
+            return Err(BrokerError::NotPermitted(format!(
+                "the token may not use a topic named {:?}",
+                new.name
+            )));
+        }
         Ok(self.store.create_topic(new).await?)
     }
 
-    /// A page of topics, by rising id.
+    /// A page of the topics that the caller may see, by rising id.
     pub async fn list_topics(&self, page: Page) -> Result<Items<Topic>, BrokerError> {
-        let topics = self.store.list_topics(page).await?;
+        let topics = self.store.list_topics(&self.scope, page).await?;
         Ok(Items::full(topics, page, |topic| topic.id))
     }
 
@@ -28,6 +34,7 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::NotFound`] if there is no such topic.
     pub async fn get_topic(&self, topic: &TopicRef) -> Result<TopicStatus, BrokerError> {
+        self.permit_topic(topic).await?;
         self.store.get_topic(topic).await?.ok_or_else(|| BrokerError::unknown_topic(topic))
     }
 
@@ -37,6 +44,7 @@ impl Broker {
     /// [`BrokerError::Invalid`] if a rule is broken, [`BrokerError::NotFound`] if there is no such
     /// topic.
     pub async fn update_topic(&self, topic: &TopicRef, changes: &TopicChanges) -> Result<Topic, BrokerError> {
+        self.permit_topic(topic).await?;
         changes.check()?;
         self.store.update_topic(topic, changes).await?.ok_or_else(|| BrokerError::unknown_topic(topic))
     }
@@ -47,6 +55,7 @@ impl Broker {
     /// [`BrokerError::NotFound`] if there is no such topic, [`BrokerError::Conflict`] if it has
     /// webhooks and `force` is false.
     pub async fn delete_topic(&self, topic: &TopicRef, force: bool) -> Result<DeletedTopic, BrokerError> {
+        self.permit_topic(topic).await?;
         match self.store.delete_topic(topic, force).await? {
             TopicDeletion::Unknown => Err(BrokerError::unknown_topic(topic)),
             TopicDeletion::InUse(webhooks) => Err(BrokerError::conflict(

@@ -10,6 +10,7 @@ use crate::{
     domain::{
         headers::Headers,
         page::{Items, Page},
+        scope::TopicScope,
         topic::TopicRef,
         violation::Violations,
         webhook::{FilterVerdict, NewWebhook, Webhook, WebhookChanges, WebhookDeletion, WebhookStatus},
@@ -43,14 +44,15 @@ impl Broker {
         self.check_filter(new.filter.as_deref()).await?;
         let named = || new.topic.clone().or(new.topic_id.map(|id| id.to_string())).unwrap_or_default();
         let topic = new.topic_ref().ok_or_else(|| BrokerError::no_topic(&named()))?;
+        self.permit_topic(&topic).await?;
         let created = self.store.create_webhook(&topic, &new, &secret).await?;
         let webhook = created.ok_or_else(|| BrokerError::unknown_topic(&topic))?;
         Ok(CreatedWebhook { webhook, secret })
     }
 
-    /// A page of webhooks, by rising id.
+    /// A page of the webhooks that the caller may see, by rising id.
     pub async fn list_webhooks(&self, page: Page) -> Result<Items<Webhook>, BrokerError> {
-        let webhooks = self.store.list_webhooks(None, page).await?;
+        let webhooks = self.store.list_webhooks(None, &self.scope, page).await?;
         Ok(Items::full(webhooks, page, |webhook| webhook.id))
     }
 
@@ -64,8 +66,9 @@ impl Broker {
         page: Page,
     ) -> Result<Items<Webhook>, BrokerError> {
         let found = self.store.find_topic(topic).await?;
-        let topic_id = found.ok_or_else(|| BrokerError::unknown_topic(topic))?;
-        let webhooks = self.store.list_webhooks(Some(topic_id), page).await?;
+        let found = found.filter(|(_, name)| self.scope.contains(name));
+        let (topic_id, _) = found.ok_or_else(|| BrokerError::unknown_topic(topic))?;
+        let webhooks = self.store.list_webhooks(Some(topic_id), &TopicScope::All, page).await?;
         Ok(Items::full(webhooks, page, |webhook| webhook.id))
     }
 
@@ -74,7 +77,9 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::NotFound`] if there is no such webhook.
     pub async fn get_webhook(&self, id: i64) -> Result<WebhookStatus, BrokerError> {
-        let webhook = self.store.get_webhook(id).await?.ok_or_else(|| BrokerError::no_webhook(id))?;
+        let found = self.store.get_webhook(id).await?;
+        let found = found.filter(|webhook| self.scope.contains(&webhook.topic));
+        let webhook = found.ok_or_else(|| BrokerError::no_webhook(id))?;
         Ok(WebhookStatus { webhook, owed: self.store.count_webhook_owed(id).await? })
     }
 
@@ -84,6 +89,7 @@ impl Broker {
     /// [`BrokerError::Invalid`] if a rule is broken, [`BrokerError::NotFound`] if there is no such
     /// webhook.
     pub async fn update_webhook(&self, id: i64, changes: &WebhookChanges) -> Result<Webhook, BrokerError> {
+        self.permit_webhook(id).await?;
         let mut violations = changes.check().err().unwrap_or_default();
         self.check_request(changes.url.as_ref(), changes.headers.as_ref(), &mut violations);
         violations.finish()?;
@@ -113,6 +119,7 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::NotFound`] if there is no such webhook.
     pub async fn delete_webhook(&self, id: i64) -> Result<WebhookDeletion, BrokerError> {
+        self.permit_webhook(id).await?;
         self.store.delete_webhook(id).await?.ok_or_else(|| BrokerError::no_webhook(id))
     }
 

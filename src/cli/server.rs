@@ -13,6 +13,18 @@ use crate::{
     worker,
 };
 
+/// Descriptors for what is neither a connection of the API nor one of the database nor one to a
+/// receiver: the log, the listener, signals, name lookups.
+const OTHER_DESCRIPTORS: usize = 32;
+
+/// How many descriptors the process may need beside the connections of its API.
+fn descriptors_beside_api(config: &Config, worker: bool) -> usize {
+    // A worker has a pool of its own, its engine's connections and its session. Each lane in flight
+    // has a connection to a receiver. Others are kept for a while.
+    let worker = if worker { config.database.pool_size + 9 + config.worker.concurrency * 3 / 2 } else { 0 };
+    OTHER_DESCRIPTORS + config.database.pool_size + worker
+}
+
 /// Serves the HTTP API. `worker`: the worker of this process, if it has one.
 pub(super) async fn api(
     listener: TcpListener,
@@ -21,11 +33,13 @@ pub(super) async fn api(
     worker: Option<WorkerHealth>,
     shutdown: CancellationToken,
 ) -> Result<(), CliError> {
+    let reserved = descriptors_beside_api(&config, worker.is_some());
     let mut broker = Broker::new(store, config.delivery.allow_networks);
     if let Some(worker) = worker {
         broker = broker.beside_worker(worker);
     }
     let state = ApiState::new(broker, &config.api).map_err(|error| CliError::Usage(error.to_string()))?;
+    let state = state.beside(&config.api, reserved);
     api::run(listener, state, shutdown).await.map_err(|error| CliError::Failed(error.to_string()))
 }
 
@@ -45,5 +59,5 @@ pub(super) async fn worker(
 
 /// The description of the API as JSON.
 pub(super) fn openapi() -> Result<String, CliError> {
-    api::openapi().to_pretty_json().map_err(|error| CliError::Failed(error.to_string()))
+    serde_json::to_string_pretty(&api::openapi()).map_err(|error| CliError::Failed(error.to_string()))
 }

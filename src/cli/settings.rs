@@ -28,7 +28,7 @@ impl Settings {
         let Reading { config, mut problems, warnings } = Config::read(&sources);
         let rust_log = sources.environment.get("RUST_LOG").map(str::to_owned);
         problems.extend(telemetry::check(&config.log, rust_log.as_deref()).err().map(|error| error.to_string()));
-        problems.extend(api::check_tokens(&config.api).err().map(|error| error.to_string()));
+        problems.extend(api::check_access(&config.api).iter().map(ToString::to_string));
         Self { config, rust_log, problems, warnings }
     }
 

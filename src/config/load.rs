@@ -121,6 +121,10 @@ pub(super) type Origins = BTreeMap<String, String>;
 /// The key of a value of the wrong kind, and a line that names the key, the source and the reason.
 fn wrong_kind<'a>(error: &'a ::config::ConfigError, origins: &Origins) -> (Option<&'a str>, String) {
     let (place, reason) = match error {
+        // The value that was found may be a token, given in the wrong shape.
+        ::config::ConfigError::Type { key: Some(key), expected, .. } if key.starts_with("api.tokens") => {
+            (key, format!("expected {expected}"))
+        }
         ::config::ConfigError::Type { key: Some(key), unexpected, expected, .. } => {
             (key, format!("expected {expected}, not {unexpected}"))
         }

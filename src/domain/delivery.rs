@@ -3,7 +3,11 @@
 
 use jiff::Timestamp;
 
-use super::attempt::{ErrorClass, Outcome};
+use super::{
+    attempt::{ErrorClass, Outcome},
+    key::{PARTITION_KEY_MAX, check_key},
+    violation::Violations,
+};
 
 /// The status of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +89,18 @@ pub struct DeliveryFilter {
     pub status: Option<DeliveryStatus>,
     /// Only deliveries of this partition.
     pub partition_key: Option<String>,
+}
+
+impl DeliveryFilter {
+    /// Checks the partition key.
+    ///
+    /// # Errors
+    /// Every broken rule.
+    pub fn check(&self) -> Result<(), Violations> {
+        let mut violations = Violations::default();
+        check_key(self.partition_key.as_deref(), "partition_key", PARTITION_KEY_MAX, &mut violations);
+        violations.finish()
+    }
 }
 
 /// An attempt, as the attempt log holds it.

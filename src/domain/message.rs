@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::{
     delivery::MessageDelivery,
     headers::{Headers, check_headers, headers_json},
+    key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX, check_key},
     violation::Violations,
 };
 
@@ -86,10 +87,6 @@ pub struct MessageStatus {
     pub deliveries: Vec<MessageDelivery>,
 }
 
-/// The longest partition key, in bytes.
-pub const PARTITION_KEY_MAX: usize = 1024;
-/// The longest idempotency key, in bytes.
-pub const IDEMPOTENCY_KEY_MAX: usize = 255;
 /// The most messages in one batch.
 pub const BATCH_MAX: usize = 10_000;
 
@@ -125,12 +122,6 @@ impl NewMessage {
     pub fn headers_json(&self) -> Option<String> {
         self.headers.as_ref().map(headers_json)
     }
-}
-
-fn check_key(key: Option<&str>, field: &str, max: usize, violations: &mut Violations) {
-    let Some(key) = key else { return };
-    violations.require((1..=max).contains(&key.len()), field, &format!("must be 1 to {max} bytes long"));
-    violations.require(!key.contains('\0'), field, "must not hold the character U+0000");
 }
 
 #[cfg(test)]

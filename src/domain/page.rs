@@ -2,12 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use super::violation::Violations;
+use super::{policy::check_range, violation::Violations};
 
 /// How many items a page holds by default.
 const LIMIT_DEFAULT: i64 = 100;
 /// How many items a page may hold.
-const LIMIT: RangeInclusive<i64> = 1..=1000;
+pub const LIMIT: RangeInclusive<i64> = 1..=1000;
+/// What `next` of a page may be: an id, or how many items to skip.
+pub const AFTER: RangeInclusive<i64> = 0..=i64::MAX;
 
 /// Which page of a list to give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,13 +24,13 @@ impl Page {
     /// The page that comes after `after`, with at most `limit` items. `None` is 100 items.
     ///
     /// # Errors
-    /// A violation of `limit` if it is not 1 to 1000.
+    /// A violation of `limit` if it is not 1 to 1000, and of `after` if it is negative.
     pub fn new(limit: Option<i64>, after: Option<i64>) -> Result<Self, Violations> {
-        let limit = limit.unwrap_or(LIMIT_DEFAULT);
-        if !LIMIT.contains(&limit) {
-            return Err(Violations::one("limit", format!("must be between 1 and {}", LIMIT.end())));
-        }
-        Ok(Self { limit, after })
+        let mut violations = Violations::default();
+        check_range("limit", limit, &LIMIT, &mut violations);
+        check_range("after", after, &AFTER, &mut violations);
+        violations.finish()?;
+        Ok(Self { limit: limit.unwrap_or(LIMIT_DEFAULT), after })
     }
 
     /// The id after which a page of rising ids begins.
@@ -79,6 +81,8 @@ mod tests {
         fn a_limit_is_taken_exactly_within_its_bounds(limit in -2000i64..2000) {
             let page = Page::new(Some(limit), None);
             prop_assert_eq!(page.is_ok(), (1..=1000).contains(&limit));
+            let page = Page::new(None, Some(limit));
+            prop_assert_eq!(page.is_ok(), limit >= 0);
         }
 
         #[test]

@@ -123,16 +123,24 @@ impl TopicRef {
     }
 }
 
-fn is_name(text: &str) -> bool {
-    (1..=NAME_MAX).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+/// Whether a topic may have this name. `.` and `..` are none: clients and proxies resolve them in
+/// paths.
+pub(super) fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && is_start_of_name(text)
         && !text.bytes().all(|byte| byte.is_ascii_digit())
+        && ![".", ".."].contains(&text)
+}
+
+/// Whether the name of a topic may begin so.
+pub(super) fn is_start_of_name(text: &str) -> bool {
+    text.len() <= NAME_MAX && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 /// A topic to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTopic {
-    /// 1 to 255 characters of `[A-Za-z0-9._-]`, not all digits.
+    /// 1 to 255 characters of `[A-Za-z0-9._-]`, not all digits, and neither `.` nor `..`.
     pub name: String,
     /// Whether partitions are kept in order. Never changes.
     pub ordering: Ordering,
@@ -152,7 +160,7 @@ impl NewTopic {
         violations.require(
             is_name(&self.name),
             "name",
-            "must be 1 to 255 of [A-Za-z0-9._-] and not all digits",
+            &format!("must be 1 to {NAME_MAX} of [A-Za-z0-9._-], not all digits, and neither . nor .."),
         );
         check_retention(self.retention_seconds, &mut violations);
         violations.finish()
@@ -202,7 +210,7 @@ mod tests {
 
     #[test]
     fn names_that_are_no_names() {
-        for name in ["", "42", "a b", "ä", "a/b", "a\0", &"x".repeat(256)] {
+        for name in ["", ".", "..", "42", "a b", "ä", "a/b", "a\0", &"x".repeat(256)] {
             assert!(named(name).check().is_err(), "{name:?}");
         }
     }
@@ -216,7 +224,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_good_name_refers_to_itself(name in "[A-Za-z0-9._-]{0,254}[A-Za-z._-]") {
+        fn a_good_name_refers_to_itself(name in "[A-Za-z0-9._-]{0,254}[A-Za-z_-]") {
             prop_assert!(named(&name).check().is_ok());
             prop_assert_eq!(TopicRef::parse(&name), Some(TopicRef::Name(name)));
         }

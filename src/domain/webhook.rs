@@ -17,7 +17,7 @@ use super::{
 };
 
 /// The longest filter, in bytes.
-const FILTER_MAX: usize = 4096;
+pub const FILTER_MAX: usize = 4096;
 
 /// The format of a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

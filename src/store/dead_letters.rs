@@ -2,18 +2,20 @@
 
 use tokio_postgres::Row;
 
-use super::{Store, error::StoreError, messages::raw_json, statement::sql};
+use super::{Store, error::StoreError, messages::raw_json, statement::sql, topics::like};
 use crate::domain::{
     dead_letter::{DeadLetter, DeadLetterDetail, DeadLetterFilter, Reason},
     page::Page,
+    scope::TopicScope,
     topic::TopicRef,
 };
 
 impl Store {
-    /// A page of dead letters, newest first.
+    /// A page of the dead letters of `scope`, newest first.
     pub async fn list_dead_letters(
         &self,
         filter: &DeadLetterFilter,
+        scope: &TopicScope,
         page: Page,
     ) -> Result<Vec<DeadLetter>, StoreError> {
         let topic = filter.topic.as_ref();
@@ -23,16 +25,25 @@ impl Store {
             &filter.webhook_id,
             &page.falling_from(),
             &page.limit,
+            &like(scope),
         ];
         let rows = self.query(sql!("dead_letters/list"), parameters).await?;
         rows.iter().map(dead_letter).collect()
     }
 
-    /// How many dead letters there are. The count is exact.
-    pub async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<i64, StoreError> {
+    /// How many dead letters of `scope` there are. The count is exact.
+    pub async fn count_dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        scope: &TopicScope,
+    ) -> Result<i64, StoreError> {
         let topic = filter.topic.as_ref();
-        let parameters: super::Parameters<'_> =
-            &[&topic.and_then(TopicRef::id), &topic.and_then(TopicRef::name), &filter.webhook_id];
+        let parameters: super::Parameters<'_> = &[
+            &topic.and_then(TopicRef::id),
+            &topic.and_then(TopicRef::name),
+            &filter.webhook_id,
+            &like(scope),
+        ];
         Ok(self.query_one(sql!("dead_letters/count"), parameters).await?.try_get("count")?)
     }
 

@@ -5,6 +5,7 @@ use tokio_postgres::Row;
 use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
     page::Page,
+    scope::{TopicPattern, TopicScope},
     topic::{DeletedTopic, NewTopic, Ordering, Topic, TopicChanges, TopicDeletion, TopicRef, TopicStatus},
 };
 
@@ -21,16 +22,17 @@ impl Store {
         topic(&self.query_one(sql!("topics/create"), parameters).await?)
     }
 
-    /// A page of topics, by rising id.
-    pub async fn list_topics(&self, page: Page) -> Result<Vec<Topic>, StoreError> {
-        let rows = self.query(sql!("topics/list"), &[&page.rising_from(), &page.limit]).await?;
+    /// A page of the topics of `scope`, by rising id.
+    pub async fn list_topics(&self, scope: &TopicScope, page: Page) -> Result<Vec<Topic>, StoreError> {
+        let parameters: super::Parameters<'_> = &[&page.rising_from(), &page.limit, &like(scope)];
+        let rows = self.query(sql!("topics/list"), parameters).await?;
         rows.iter().map(topic).collect()
     }
 
-    /// The id of a topic; `None` if there is none.
-    pub async fn find_topic(&self, named: &TopicRef) -> Result<Option<i64>, StoreError> {
+    /// The id and the name of a topic; `None` if there is none.
+    pub async fn find_topic(&self, named: &TopicRef) -> Result<Option<(i64, String)>, StoreError> {
         let row = self.query_opt(sql!("topics/find"), &[&named.id(), &named.name()]).await?;
-        row.map(|row| Ok(row.try_get(0)?)).transpose()
+        row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
     }
 
     /// One topic and its backlog; `None` if there is none.
@@ -68,6 +70,19 @@ impl Store {
         }
         let dropped_deliveries = row.try_get("dropped_deliveries")?;
         Ok(TopicDeletion::Deleted(DeletedTopic { webhooks, dropped_deliveries }))
+    }
+}
+
+/// The LIKE patterns of the names in a scope; `None` for all names.
+pub(super) fn like(scope: &TopicScope) -> Option<Vec<String>> {
+    // Of the characters of a name, LIKE reads `_` as something else.
+    let pattern = |pattern: &TopicPattern| match pattern {
+        TopicPattern::Name(name) => name.replace('_', r"\_"),
+        TopicPattern::Start(start) => start.replace('_', r"\_") + "%",
+    };
+    match scope {
+        TopicScope::All => None,
+        TopicScope::Only(patterns) => Some(patterns.iter().map(pattern).collect()),
     }
 }
 

@@ -8,12 +8,13 @@ use super::{
     Store,
     error::StoreError,
     statement::sql,
-    topics::{COUNT_TO, capped},
+    topics::{COUNT_TO, capped, like},
 };
 use crate::domain::{
     headers::headers_json,
     page::Page,
     policy::OnExhausted,
+    scope::TopicScope,
     topic::TopicRef,
     webhook::{
         FilterVerdict, Format, NewWebhook, Owed, Webhook, WebhookChanges, WebhookDeletion, WebhookState,
@@ -56,9 +57,14 @@ impl Store {
         self.query_opt(shown!("webhooks/create"), parameters).await?.as_ref().map(webhook).transpose()
     }
 
-    /// A page of all webhooks, or of one topic's webhooks, by rising id.
-    pub async fn list_webhooks(&self, topic_id: Option<i64>, page: Page) -> Result<Vec<Webhook>, StoreError> {
-        let parameters: super::Parameters<'_> = &[&topic_id, &page.rising_from(), &page.limit];
+    /// A page of the webhooks of all topics in `scope`, or of one of these topics, by rising id.
+    pub async fn list_webhooks(
+        &self,
+        topic_id: Option<i64>,
+        scope: &TopicScope,
+        page: Page,
+    ) -> Result<Vec<Webhook>, StoreError> {
+        let parameters: super::Parameters<'_> = &[&topic_id, &page.rising_from(), &page.limit, &like(scope)];
         let rows = self.query(shown!("webhooks/list"), parameters).await?;
         rows.iter().map(webhook).collect()
     }

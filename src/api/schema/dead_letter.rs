@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::PageQuery;
+use super::{PageQuery, number::query_integer};
 use crate::domain::dead_letter;
 
 /// Which dead letters to list, and which page.
@@ -15,10 +15,13 @@ pub(crate) struct DeadLettersQuery {
     /// Only dead letters of this topic, by id or name.
     topic: Option<String>,
     /// Only dead letters of this webhook.
+    #[serde(default, deserialize_with = "query_integer")]
     webhook_id: Option<i64>,
     /// The most items on the page, 1 to 1000; 100 unless given.
+    #[serde(default, deserialize_with = "query_integer")]
     limit: Option<i64>,
     /// `next` of the previous page.
+    #[serde(default, deserialize_with = "query_integer")]
     after: Option<i64>,
 }
 
@@ -38,6 +41,7 @@ pub(crate) struct CountQuery {
     /// Only dead letters of this topic, by id or name.
     pub(crate) topic: Option<String>,
     /// Only dead letters of this webhook.
+    #[serde(default, deserialize_with = "query_integer")]
     pub(crate) webhook_id: Option<i64>,
 }
 
@@ -115,17 +119,26 @@ pub(crate) struct DeadLetterDetail {
     /// The dead letter.
     #[serde(flatten)]
     dead_letter: DeadLetter,
-    /// The message's payload, byte for byte; null if the message was deleted.
+    /// The message's payload, byte for byte; null if the message was deleted, or if it is hidden.
     #[schema(value_type = serde_json::Value)]
     payload: Option<Box<RawValue>>,
-    /// The message's own headers; null if it has none, or was deleted.
+    /// The message's own headers; null if it has none, was deleted, or if they are hidden.
     #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
     headers: Option<Box<RawValue>>,
+    /// Whether payload and headers are hidden, because the token may not see them.
+    payload_hidden: bool,
 }
 
 impl From<dead_letter::DeadLetterDetail> for DeadLetterDetail {
     fn from(detail: dead_letter::DeadLetterDetail) -> Self {
         let dead_letter::DeadLetterDetail { dead_letter, payload, headers } = detail;
-        Self { dead_letter: dead_letter.into(), payload, headers }
+        Self { dead_letter: dead_letter.into(), payload, headers, payload_hidden: false }
+    }
+}
+
+impl DeadLetterDetail {
+    /// The same, for somebody who may not see payloads.
+    pub(crate) fn without_payload(self) -> Self {
+        Self { payload: None, headers: None, payload_hidden: true, ..self }
     }
 }

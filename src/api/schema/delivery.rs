@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::PageQuery;
+use super::{PageQuery, number::query_integer};
 use crate::domain::{attempt, delivery};
 
 words! {
@@ -35,8 +35,10 @@ pub(crate) struct DeliveriesQuery {
     /// Only deliveries of this partition.
     partition_key: Option<String>,
     /// The most items on the page, 1 to 1000; 100 unless given.
+    #[serde(default, deserialize_with = "query_integer")]
     limit: Option<i64>,
     /// `next` of the previous page.
+    #[serde(default, deserialize_with = "query_integer")]
     after: Option<i64>,
 }
 
@@ -165,7 +167,8 @@ pub(crate) struct AttemptRecord {
     error: Option<String>,
     /// How long it took, in milliseconds.
     duration_ms: f64,
-    /// The first 2 KiB of the answer's body, if the attempt failed.
+    /// The first 2 KiB of the answer's body, if the attempt failed. A receiver may repeat a part of
+    /// the payload there: so it is null for a token that may not see payloads.
     response_excerpt: Option<String>,
     /// The incarnation of the worker that made it.
     worker_id: uuid::Uuid,
@@ -199,5 +202,12 @@ impl From<delivery::AttemptRecord> for AttemptRecord {
             worker_id,
             attempted_at,
         }
+    }
+}
+
+impl AttemptRecord {
+    /// The same, for somebody who may not see payloads.
+    pub(crate) fn without_payload(self) -> Self {
+        Self { response_excerpt: None, ..self }
     }
 }

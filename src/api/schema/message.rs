@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::DeliveryStatus;
-use crate::domain::{delivery, message};
+use crate::{
+    api::json::Object,
+    domain::{delivery, message},
+};
 
 /// A message to be published.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -41,7 +44,15 @@ impl From<NewMessage> for message::NewMessage {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Batch {
     /// 1 to 10000 messages.
-    pub(crate) messages: Vec<NewMessage>,
+    #[schema(value_type = Vec<NewMessage>)]
+    messages: Vec<Object<NewMessage>>,
+}
+
+impl Batch {
+    /// The messages, in their order.
+    pub(crate) fn into_messages(self) -> Vec<NewMessage> {
+        self.messages.into_iter().map(|message| message.0).collect()
+    }
 }
 
 /// The answer to a publisher.
@@ -106,12 +117,14 @@ pub(crate) struct MessageStatus {
     idempotency_key: Option<String>,
     /// When it was published.
     created_at: Timestamp,
-    /// The payload, byte for byte as it was published.
+    /// The payload, byte for byte as it was published; null if it is hidden.
     #[schema(value_type = serde_json::Value)]
-    payload: Box<RawValue>,
-    /// The message's own headers.
+    payload: Option<Box<RawValue>>,
+    /// The message's own headers; null if it has none, or if they are hidden.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     headers: Option<Box<RawValue>>,
+    /// Whether payload and headers are hidden, because the token may not see them.
+    payload_hidden: bool,
     /// One delivery for each webhook that is or was owed the message; at most 1000.
     deliveries: Vec<MessageDelivery>,
 }
@@ -129,7 +142,24 @@ impl From<message::MessageStatus> for MessageStatus {
             deliveries,
         } = status;
         let deliveries = deliveries.into_iter().map(MessageDelivery::from).collect();
-        Self { id, topic, partition_key, idempotency_key, created_at, payload, headers, deliveries }
+        Self {
+            id,
+            topic,
+            partition_key,
+            idempotency_key,
+            created_at,
+            payload: Some(payload),
+            headers,
+            payload_hidden: false,
+            deliveries,
+        }
+    }
+}
+
+impl MessageStatus {
+    /// The same, for somebody who may not see payloads.
+    pub(crate) fn without_payload(self) -> Self {
+        Self { payload: None, headers: None, payload_hidden: true, ..self }
     }
 }
 

@@ -7,10 +7,20 @@
 /// An enumeration of `domain`, written as words in JSON.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident of $domain:ty { $($(#[$about:meta])* $variant:ident),+ $(,)? }) => {
-        #[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        #[derive(Debug, Clone, Copy, serde::Serialize, utoipa::ToSchema)]
         $(#[$meta])*
         pub(crate) enum $name {
             $($(#[$about])* $variant),+
+        }
+
+        // By hand: the derived one takes an object with one field, too.
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+                type Domain = $domain;
+                let words = Domain::ALL.map(Domain::as_str).join(", ");
+                let found: Domain = value.deserialize_str($crate::api::schema::WordVisitor(words, Domain::parse))?;
+                Ok(found.into())
+            }
         }
 
         impl From<$name> for $domain {
@@ -35,13 +45,34 @@ macro_rules! words {
 mod dead_letter;
 mod delivery;
 mod message;
+mod number;
 mod page;
 mod topic;
 mod webhook;
 
-use serde::{Deserialize, Deserializer};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
 
 pub(super) use self::{dead_letter::*, delivery::*, message::*, page::*, topic::*, webhook::*};
+
+/// Reads one of several words, which are listed for people.
+struct WordVisitor<T>(String, fn(&str) -> Option<T>);
+
+impl<T> Visitor<'_> for WordVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "one of {}", self.0)
+    }
+
+    fn visit_str<E: Error>(self, word: &str) -> Result<T, E> {
+        (self.1)(word).ok_or_else(|| E::custom(format_args!("must be one of {}", self.0)))
+    }
+}
 
 /// Reads a field that may be null. A null is `Some(None)`; a field that is left out is `None`,
 /// because of `#[serde(default)]`.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::number::query_integer;
 use crate::domain::{page, violation::Violations};
 
 /// Which page of a list to give, as the query string says it.
@@ -10,8 +11,10 @@ use crate::domain::{page, violation::Violations};
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
     /// The most items on the page, 1 to 1000; 100 unless given.
+    #[serde(default, deserialize_with = "query_integer")]
     pub(crate) limit: Option<i64>,
     /// `next` of the previous page.
+    #[serde(default, deserialize_with = "query_integer")]
     pub(crate) after: Option<i64>,
 }
 
@@ -19,7 +22,7 @@ impl PageQuery {
     /// The page.
     ///
     /// # Errors
-    /// A violation of `limit` if it is not 1 to 1000.
+    /// A violation of each field that is out of its bounds.
     pub(crate) fn page(self) -> Result<page::Page, Violations> {
         page::Page::new(self.limit, self.after)
     }
@@ -34,6 +37,13 @@ pub(crate) struct Items<T> {
     /// be short or even empty and still not be the last, because the server looks at a limited
     /// number of rows for each page.
     next: Option<i64>,
+}
+
+impl<T> Items<T> {
+    /// The page with `change` applied to each item.
+    pub(crate) fn map(self, change: impl Fn(T) -> T) -> Self {
+        Self { items: self.items.into_iter().map(change).collect(), next: self.next }
+    }
 }
 
 impl<T, U: From<T>> From<page::Items<T>> for Items<U> {

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::present;
+use super::{
+    number::{Whole, query_boolean},
+    present,
+};
 use crate::domain::topic;
 
 words! {
@@ -23,7 +26,7 @@ words! {
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewTopic {
-    /// 1 to 255 characters of `[A-Za-z0-9._-]`, not all digits.
+    /// 1 to 255 characters of `[A-Za-z0-9._-]`, not all digits, and neither `.` nor `..`.
     #[schema(examples("orders"))]
     name: String,
     /// Whether partitions are kept in order. Never changes.
@@ -33,11 +36,13 @@ pub(crate) struct NewTopic {
     /// keeps them for ever. A message that is owed or a dead letter is kept longer. Null: as the
     /// setting `retention.messages_days` says.
     #[serde(default)]
-    retention_seconds: Option<i64>,
+    #[schema(value_type = Option<i64>)]
+    retention_seconds: Option<Whole<i64>>,
 }
 
 impl From<NewTopic> for topic::NewTopic {
     fn from(NewTopic { name, ordering, retention_seconds }: NewTopic) -> Self {
+        let retention_seconds = retention_seconds.map(|seconds| seconds.0);
         Self { name, ordering: ordering.into(), retention_seconds }
     }
 }
@@ -52,7 +57,7 @@ pub(crate) struct TopicChanges {
     /// setting `retention.messages_days` says.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i64>)]
-    retention_seconds: Option<Option<i64>>,
+    retention_seconds: Option<Option<Whole<i64>>>,
     /// A paused topic refuses messages.
     #[serde(default)]
     paused: Option<bool>,
@@ -60,6 +65,7 @@ pub(crate) struct TopicChanges {
 
 impl From<TopicChanges> for topic::TopicChanges {
     fn from(TopicChanges { retention_seconds, paused }: TopicChanges) -> Self {
+        let retention_seconds = retention_seconds.map(|seconds| seconds.map(|seconds| seconds.0));
         Self { retention_seconds, paused }
     }
 }
@@ -114,7 +120,7 @@ impl From<topic::TopicStatus> for TopicStatus {
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeleteTopicQuery {
     /// Delete the topic's webhooks too, with their backlogs and dead letters.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "query_boolean")]
     pub(crate) force: bool,
 }
 

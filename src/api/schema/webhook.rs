@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use super::present;
+use super::{number::Whole, present};
 use crate::{
     broker,
     domain::{policy, webhook},
@@ -61,7 +61,8 @@ pub(crate) struct NewWebhook {
     topic: Option<String>,
     /// The topic's id. Give either this or `topic`.
     #[serde(default)]
-    topic_id: Option<i64>,
+    #[schema(value_type = Option<i64>)]
+    topic_id: Option<Whole<i64>>,
     /// Where requests go.
     #[schema(examples("https://example.com/hooks/orders"))]
     url: String,
@@ -84,26 +85,31 @@ pub(crate) struct NewWebhook {
     /// How many consecutive messages of a lane one request may carry, 1 to 1000; 1 unless given.
     /// More than 1 sends a JSON array.
     #[serde(default)]
-    batch_size: Option<i32>,
+    #[schema(value_type = Option<i32>)]
+    batch_size: Option<Whole<i32>>,
     /// How many attempts are made before a delivery is given up, the first one included; 1 to 1000.
     #[serde(default)]
-    max_retries: Option<i32>,
+    #[schema(value_type = Option<i32>)]
+    max_retries: Option<Whole<i32>>,
     /// The back-off: the delay after the n-th failure is this number to the power of n, in seconds;
     /// 1 to 100.
     #[serde(default)]
     backoff_factor: Option<f64>,
     /// The longest delay, in seconds; 1 to 2592000.
     #[serde(default)]
-    max_backoff_seconds: Option<i32>,
+    #[schema(value_type = Option<i32>)]
+    max_backoff_seconds: Option<Whole<i32>>,
     /// How long one request may take, the answer's body included, in seconds; 1 to 600.
     #[serde(default)]
-    timeout_seconds: Option<i32>,
+    #[schema(value_type = Option<i32>)]
+    timeout_seconds: Option<Whole<i32>>,
     /// What happens to a lane whose head used up its attempts.
     #[serde(default)]
     on_exhausted: OnExhausted,
     /// How many lanes each worker may have in flight at once; 1 to 10000.
     #[serde(default)]
-    max_in_flight: Option<i32>,
+    #[schema(value_type = Option<i32>)]
+    max_in_flight: Option<Whole<i32>>,
     /// How many requests a second each worker may send; 0.001 to 1000000. No limit unless given.
     #[serde(default)]
     rate_limit_per_second: Option<f64>,
@@ -117,19 +123,19 @@ impl From<NewWebhook> for webhook::NewWebhook {
     fn from(new: NewWebhook) -> Self {
         Self {
             topic: new.topic,
-            topic_id: new.topic_id,
+            topic_id: new.topic_id.map(|number| number.0),
             url: new.url,
             secret: new.secret,
             headers: new.headers,
             filter: new.filter,
             format: new.format.map(Into::into),
-            batch_size: new.batch_size,
-            max_retries: new.max_retries,
+            batch_size: new.batch_size.map(|number| number.0),
+            max_retries: new.max_retries.map(|number| number.0),
             backoff_factor: new.backoff_factor,
-            max_backoff_seconds: new.max_backoff_seconds,
-            timeout_seconds: new.timeout_seconds,
+            max_backoff_seconds: new.max_backoff_seconds.map(|number| number.0),
+            timeout_seconds: new.timeout_seconds.map(|number| number.0),
             on_exhausted: new.on_exhausted.into(),
-            max_in_flight: new.max_in_flight,
+            max_in_flight: new.max_in_flight.map(|number| number.0),
             rate_limit_per_second: new.rate_limit_per_second,
             start_from: new.start_from.is_some(),
         }
@@ -161,11 +167,12 @@ pub(crate) struct WebhookChanges {
     /// How many consecutive messages of a lane one request may carry, 1 to 1000. More than 1 sends
     /// a JSON array.
     #[serde(default)]
-    batch_size: Option<i32>,
+    #[schema(value_type = Option<i32>)]
+    batch_size: Option<Whole<i32>>,
     /// How many attempts are made before a delivery is given up, the first one included; 1 to 1000.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
-    max_retries: Option<Option<i32>>,
+    max_retries: Option<Option<Whole<i32>>>,
     /// The back-off: the delay after the n-th failure is this number to the power of n, in seconds;
     /// 1 to 100.
     #[serde(default, deserialize_with = "present")]
@@ -174,18 +181,18 @@ pub(crate) struct WebhookChanges {
     /// The longest delay, in seconds; 1 to 2592000.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
-    max_backoff_seconds: Option<Option<i32>>,
+    max_backoff_seconds: Option<Option<Whole<i32>>>,
     /// How long one request may take, the answer's body included, in seconds; 1 to 600.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
-    timeout_seconds: Option<Option<i32>>,
+    timeout_seconds: Option<Option<Whole<i32>>>,
     /// What happens to a lane whose head used up its attempts.
     #[serde(default)]
     on_exhausted: Option<OnExhausted>,
     /// How many lanes each worker may have in flight at once; 1 to 10000.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
-    max_in_flight: Option<Option<i32>>,
+    max_in_flight: Option<Option<Whole<i32>>>,
     /// How many requests a second each worker may send; 0.001 to 1000000. Null is no limit.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<f64>)]
@@ -196,6 +203,12 @@ pub(crate) struct WebhookChanges {
     paused: Option<bool>,
 }
 
+/// An integer that may be left out, or null.
+#[expect(clippy::option_option, reason = "three cases: left out, null, a value")]
+fn whole(field: Option<Option<Whole<i32>>>) -> Option<Option<i32>> {
+    field.map(|number| number.map(|number| number.0))
+}
+
 impl From<WebhookChanges> for webhook::WebhookChanges {
     fn from(changes: WebhookChanges) -> Self {
         Self {
@@ -203,13 +216,13 @@ impl From<WebhookChanges> for webhook::WebhookChanges {
             headers: changes.headers,
             filter: changes.filter,
             format: changes.format.map(Into::into),
-            batch_size: changes.batch_size,
-            max_retries: changes.max_retries,
+            batch_size: changes.batch_size.map(|number| number.0),
+            max_retries: whole(changes.max_retries),
             backoff_factor: changes.backoff_factor,
-            max_backoff_seconds: changes.max_backoff_seconds,
-            timeout_seconds: changes.timeout_seconds,
+            max_backoff_seconds: whole(changes.max_backoff_seconds),
+            timeout_seconds: whole(changes.timeout_seconds),
             on_exhausted: changes.on_exhausted.map(Into::into),
-            max_in_flight: changes.max_in_flight,
+            max_in_flight: whole(changes.max_in_flight),
             rate_limit_per_second: changes.rate_limit_per_second,
             paused: changes.paused,
         }
@@ -377,7 +390,7 @@ mod tests {
     fn changes_tell_null_from_nothing() {
         let changes: WebhookChanges = serde_json::from_str(r#"{"filter":null,"max_retries":3}"#).unwrap();
         assert_eq!(changes.filter, Some(None));
-        assert_eq!(changes.max_retries, Some(Some(3)));
+        assert_eq!(changes.max_retries, Some(Some(Whole(3))));
         assert_eq!(changes.backoff_factor, None);
     }
 

@@ -3,14 +3,22 @@
 //!
 //! | file | what holds |
 //! |---|---|
+//! | `access` | who may do what |
+//! | `connections` | many clients and few descriptors |
 //! | `deliveries` | deliveries, dead letters, and pages of them |
+//! | `description` | the OpenAPI document |
 //! | `given_up` | requests that nobody waits for |
+//! | `manners` | HTTP as strangers speak it |
 //! | `messages` | published, read, listed |
 //! | `topics` | made, changed, deleted |
 //! | `webhooks` | made, changed, deleted |
 
+mod access;
+mod connections;
 mod deliveries;
+mod description;
 mod given_up;
+mod manners;
 mod messages;
 mod topics;
 mod webhooks;
@@ -24,7 +32,7 @@ use http_body_util::BodyExt;
 use pgtopic::{
     api::{ApiState, router},
     broker::Broker,
-    config::ApiConfig,
+    config::{ApiConfig, Config, DatabaseConfig, Pooler},
     store::Store,
 };
 use pgtopic_testkit::TestDatabase;
@@ -66,9 +74,8 @@ impl Answer {
 impl Api {
     fn new(store: Store, tokens: &[&str]) -> Self {
         let config = ApiConfig {
-            bind: "127.0.0.1:0".parse().unwrap(),
             tokens: tokens.iter().map(|token| (*token).into()).collect(),
-            max_body_bytes: 1 << 20,
+            ..Config::default().api
         };
         Self(router(ApiState::new(Broker::new(store, Vec::new()), &config).unwrap()))
     }
@@ -81,7 +88,9 @@ impl Api {
         (database, api)
     }
 
-    async fn send(&self, request: Request<Body>) -> Answer {
+    async fn send(&self, mut request: Request<Body>) -> Answer {
+        // A client names the host of its connection.
+        request.headers_mut().entry(header::HOST).or_insert("localhost:8000".parse().unwrap());
         let (parts, body) = self.0.clone().oneshot(request).await.unwrap().into_parts();
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         Answer { status: parts.status, headers: parts.headers, text }
@@ -110,6 +119,68 @@ impl Api {
         let body = json!({"payload": {}, "partition_key": key});
         self.post("/topics/orders/messages", &body).await.expect(201)["id"].as_i64().unwrap()
     }
+}
+
+/// A database that is not there.
+fn nowhere() -> DatabaseConfig {
+    DatabaseConfig {
+        url: Some("postgres://nobody@127.0.0.1:1/nothing".to_owned().into()),
+        listen_url: None,
+        pooler: Pooler::Auto,
+        schema: "pgtopic".to_owned(),
+        pool_size: 1,
+        migrate: true,
+        ca_file: None,
+    }
+}
+
+/// An operation of the OpenAPI document, and its examples.
+struct Operation {
+    method: Method,
+    path: String,
+    /// The example of its JSON body; null if it has none.
+    example_body: Value,
+    document: Value,
+}
+
+impl Operation {
+    fn route(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    /// The path with the examples of its parameters.
+    fn example_path(&self) -> String {
+        let parameters = self.document["parameters"].as_array().into_iter().flatten();
+        parameters.filter(|parameter| parameter["in"] == "path").fold(self.path.clone(), |path, parameter| {
+            let example =
+                parameter["example"].as_str().map_or(parameter["example"].to_string(), str::to_owned);
+            path.replace(&format!("{{{}}}", parameter["name"].as_str().unwrap()), &example)
+        })
+    }
+
+    /// The media types of its body, each with its example.
+    fn example_bodies(&self) -> Vec<(String, String)> {
+        let contents = self.document["requestBody"]["content"].as_object().into_iter().flatten();
+        let text = |example: &Value| example.as_str().map_or(example.to_string(), str::to_owned);
+        contents.map(|(kind, content)| (kind.clone(), text(&content["example"]))).collect()
+    }
+}
+
+/// All operations of the OpenAPI document.
+fn operations() -> Vec<Operation> {
+    let document = pgtopic::api::openapi();
+    let paths = document["paths"].as_object().unwrap();
+    let of_path = |(path, operations): (&String, &Value)| {
+        let operations = operations.as_object().unwrap().iter();
+        let operation = |(method, document): (&String, &Value)| Operation {
+            method: method.to_uppercase().parse().unwrap(),
+            path: path.clone(),
+            example_body: document["requestBody"]["content"]["application/json"]["example"].clone(),
+            document: document.clone(),
+        };
+        operations.map(operation).collect::<Vec<_>>()
+    };
+    paths.iter().flat_map(of_path).collect()
 }
 
 #[tokio::test]
@@ -149,16 +220,7 @@ async fn roles_and_problems_of_any_request() {
 
 #[tokio::test]
 async fn without_its_database_the_api_says_so() {
-    let config = pgtopic::config::DatabaseConfig {
-        url: Some("postgres://nobody@127.0.0.1:1/nothing".to_owned().into()),
-        listen_url: None,
-        pooler: pgtopic::config::Pooler::Auto,
-        schema: "pgtopic".to_owned(),
-        pool_size: 1,
-        migrate: true,
-        ca_file: None,
-    };
-    let api = Api::new(Store::new(&config).unwrap(), &[]);
+    let api = Api::new(Store::new(&nowhere()).unwrap(), &[]);
     api.get("/healthz").await.expect(200);
     api.get("/readyz").await.problem(503);
     let away = api.get("/topics").await;
@@ -168,7 +230,7 @@ async fn without_its_database_the_api_says_so() {
 
 #[test]
 fn the_description_names_every_route() {
-    let document = serde_json::to_value(pgtopic::api::openapi()).unwrap();
+    let document = pgtopic::api::openapi();
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.contains_key("/webhooks/{id}/deliveries/{message_id}/attempts"));
     for (path, operations) in paths {

@@ -54,6 +54,10 @@ const NOWHERE: (&str, &str) = ("DATABASE_URL", "postgresql://127.0.0.1:1/x");
 #[case::no_address(&["serve", "--bind", "localhost"], &[NOWHERE], &["api.bind", "127.0.0.1:8000"])]
 #[case::unknown_name(&["serve", "--bind", "no-such-host.invalid:80"], &[NOWHERE], &["api.bind", "cannot resolve no-such-host.invalid:80"])]
 #[case::open_to_all(&["api", "--bind", "0.0.0.0:0"], &[NOWHERE], &["api.bind", "api.tokens"])]
+#[case::token_without_role(&["api"], &[NOWHERE, ("PGTOPIC_API__TOKENS", "hunter2")], &["api.tokens[0]", "role:token"])]
+#[case::token_of_no_role(&["serve"], &[NOWHERE, ("PGTOPIC_API__TOKENS", "hunter2:x")], &["api.tokens[0]", "read-payloads"])]
+#[case::token_twice(&["api"], &[NOWHERE, ("PGTOPIC_API__TOKENS", "read:hunter2,admin:hunter2")], &["api.tokens[1]", "under another role"])]
+#[case::host_with_port(&["api"], &[NOWHERE, ("PGTOPIC_API__ALLOWED_HOSTS", "a.example:80")], &["api.allowed_hosts[0]", "a.example:80"])]
 #[tokio::test]
 async fn wrong_settings_are_one_line_and_exit_code_2(
     #[case] arguments: &[&str],
@@ -155,6 +159,25 @@ async fn variables_of_kubernetes_are_no_settings_and_a_forgotten_underscore_is_t
     let warnings: Vec<_> = ended.output.lines().filter(|line| line.contains("WARN")).collect();
     assert_eq!(warnings.len(), 1, "{}", ended.output);
     assert!(warnings[0].contains("did you mean PGTOPIC_WORKER__CONCURRENCY?"), "{}", ended.output);
+/// A token in a file, in whatever shape: no error shows it.
+#[rstest]
+#[case("tokens = 77215567")]
+#[case("tokens = [77215567]")]
+#[case("tokens = [[\"admin:77215567\"]]")]
+#[case("tokens = { admin = \"77215567\" }")]
+#[case("tokens = [{ role = \"admin\", token = \"77215567\" }]")]
+#[case("tokens = \"77215567\"")]
+#[case("tokens = true # 77215567")]
+#[case("tokens = [\"admin:77215567]")]
+#[case("tokens = 77215567.5")]
+#[case("[tokens]\nadmin = 77215567")]
+#[tokio::test]
+async fn a_token_in_the_wrong_shape_is_not_shown(#[case] tokens: &str) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("[api]\n{}", tokens.replace("[tokens]", "[api.tokens]"))).unwrap();
+    let ended = Process::run(&["api", "--config", file.path().to_str().unwrap()], &[]).await;
+    assert_eq!(ended.code(), 2, "{}", ended.output);
+    assert!(!ended.output.contains("77215567"), "{}", ended.output);
 }
 
 #[tokio::test]

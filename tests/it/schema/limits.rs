@@ -9,7 +9,7 @@ use pgtopic::{
         attempt::{ErrorClass, Outcome},
         dead_letter::Reason,
         headers::{HEADERS_BYTES_MAX, HEADERS_MAX},
-        message::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX},
+        key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX},
         policy::{
             BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
             RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS,
@@ -64,7 +64,7 @@ fn expected() -> BTreeMap<&'static str, String> {
         (
             "topics_name_check",
             format!(
-                "CHECK (((name ~ '^[A-Za-z0-9._-]{{1,{NAME_MAX}}}$'::text) AND (name !~ '^[0-9]+$'::text)))"
+                "CHECK (((name ~ '^[A-Za-z0-9._-]{{1,{NAME_MAX}}}$'::text) AND (name !~ '^[0-9]+$'::text) AND (name !~ '^[.]{{1,2}}$'::text)))"
             ),
         ),
         ("topics_ordering_check", one_of("ordering", Ordering::ALL.map(Ordering::as_str))),

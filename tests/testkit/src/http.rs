@@ -56,7 +56,12 @@ impl Http {
         Self::at(address.unwrap().parse().unwrap())
     }
 
-    /// A client of the API that is served at this address, or will be.
+    /// Where it is served.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A client of the API that is served there, or will be.
     pub fn at(address: SocketAddr) -> Self {
         let serving = tokio::spawn(std::future::pending());
         Self { address, client: Client::builder(TokioExecutor::new()).build_http(), serving }

@@ -56,6 +56,14 @@ impl Process {
         Self::of(&pgtopic_binary(), arguments, environment, redirect)
     }
 
+    /// The same, with no more than so many open files.
+    pub fn start_with_descriptors(most: u32, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+        let binary = pgtopic_binary();
+        let arguments = [&["-c", &script, binary.to_str().unwrap()], arguments].concat();
+        Self::of(Path::new("/bin/sh"), &arguments, environment, |_| {})
+    }
+
     /// The same, for another program. `change` sets what else the command needs.
     pub fn of(
         program: &Path,

@@ -1,0 +1,50 @@
+//! Many clients and few descriptors.
+
+use std::time::Duration;
+
+use pgtopic_testkit::{Http, Process, TestDatabase, TestReceiver};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+
+/// 250 clients that ask for something large and never read it, under 256 descriptors: the worker
+/// delivers, and no descriptor is missing.
+#[tokio::test]
+async fn clients_that_do_not_read_leave_the_worker_its_descriptors() {
+    let database = TestDatabase::new().await;
+    let receiver = TestReceiver::accepting().await;
+    let arguments = ["serve", "--bind", "127.0.0.1:0", "--allow-network", "127.0.0.0/8"];
+    let mut serve = Process::start_with_descriptors(256, &arguments, &database.environment());
+    let http = Http::of(&mut serve).await;
+    let address = http.address();
+    let sql = format!(
+        "INSERT INTO pgtopic.topics (name) VALUES ('orders');
+         INSERT INTO pgtopic.webhooks (topic_id, url, secrets)
+         VALUES (1, '{}', '{{whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}}')",
+        receiver.url("/")
+    );
+    database.client().await.batch_execute(&sql).await.unwrap();
+
+    let mut hogs = Vec::new();
+    for _ in 0..250 {
+        // Beyond the limit they wait in the queue of the listener, which has an end, too.
+        let connecting = tokio::time::timeout(Duration::from_secs(5), TcpStream::connect(address));
+        let Ok(Ok(mut stream)) = connecting.await else { break };
+        let request = format!("GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        // More than the buffers of the connection hold.
+        stream.write_all(request.repeat(10).as_bytes()).await.unwrap();
+        hogs.push(stream);
+    }
+    assert!(hogs.len() > 100, "{}", hogs.len());
+    serve.wait_for_output("as many connections as api.max_connections permits are open").await;
+    for _ in 0..20 {
+        let sql = "SELECT pgtopic.publish('orders', 'user-42', '{}')";
+        database.client().await.query_one(sql, &[]).await.unwrap();
+    }
+    receiver.wait_for_ended(20).await;
+    let output = serve.output();
+    assert!(!output.contains("Too many open files") && !output.contains("os error 24"), "{output}");
+
+    // Those that are gone make room at once.
+    drop(hogs);
+    http.get("/healthz").await;
+    serve.stop().await;
+}

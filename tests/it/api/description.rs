@@ -1,0 +1,72 @@
+//! The OpenAPI document: its examples work, and what it says of bounds is true.
+
+use axum::http::Method;
+use pgtopic_testkit::TestDatabase;
+use serde_json::{Map, Value, json};
+
+use super::{Api, operations};
+
+/// "Try it out" of every endpoint, in the order in which a new user clicks through them.
+#[tokio::test]
+async fn the_example_of_every_endpoint_works() {
+    let database = TestDatabase::new().await;
+    let api = Api::new(database.store(), &[]);
+    let mut all = operations();
+    // What makes something comes first, what deletes it last, and a webhook goes before its topic.
+    all.sort_by_key(|operation| match (operation.method.as_str(), operation.path.as_str()) {
+        ("POST", "/topics") => 0,
+        ("POST", "/webhooks") => 1,
+        ("POST", _) => 2,
+        ("DELETE", "/topics/{topic}") => 6,
+        ("DELETE", _) => 5,
+        ("PATCH", _) => 4,
+        _ => 3,
+    });
+    let mut made_dead_letter = false;
+    for operation in all {
+        if operation.method == Method::GET && !made_dead_letter {
+            let sql = "INSERT INTO pgtopic.dead_letters
+                         (webhook_id, topic_id, partition_key, lane, message_id, reason, attempts, last_error)
+                       SELECT 1, topic_id, partition_key, lane, id, 'attempts_exhausted', 5, 'status 500'
+                         FROM pgtopic.messages WHERE id = 1";
+            database.client().await.batch_execute(sql).await.unwrap();
+            made_dead_letter = true;
+        }
+        let path = operation.example_path();
+        let bodies = operation.example_bodies();
+        if bodies.is_empty() {
+            let answer = api.text(operation.method.clone(), &path, "application/json", "").await;
+            assert!(answer.status.is_success(), "{}: {}", operation.route(), answer.text);
+        }
+        for (kind, body) in bodies {
+            let answer = api.text(operation.method.clone(), &path, &kind, body).await;
+            assert!(answer.status.is_success(), "{} {kind}: {}", operation.route(), answer.text);
+        }
+    }
+}
+
+/// Bounds that are not those of a constant of `domain`.
+#[tokio::test]
+async fn a_header_and_a_url_may_be_as_long_as_the_description_says() {
+    let (_database, api) = Api::with_topic().await;
+    let document = pgtopic::api::openapi();
+    let fields = &document["components"]["schemas"]["NewWebhook"]["properties"];
+    let most = |bounds: &Value| usize::try_from(bounds["maxLength"].as_u64().unwrap()).unwrap();
+    let (name, value) =
+        (most(&fields["headers"]["propertyNames"]), most(&fields["headers"]["additionalProperties"]));
+    let url = most(&fields["url"]);
+    for more in [0, 1] {
+        let address =
+            format!("https://example.com/{}", "a".repeat(url + more - "https://example.com/".len()));
+        let bodies = [
+            json!({"headers": Map::from_iter([("a".repeat(name + more), json!(""))])}),
+            json!({"headers": {"x-a": "a".repeat(value + more)}}),
+            json!({"url": address}),
+        ];
+        for extra in bodies {
+            let mut body = json!({"topic": "orders", "url": "https://example.com/"});
+            body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            api.post("/webhooks", &body).await.expect(if more == 0 { 201 } else { 422 });
+        }
+    }
+}
