@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::{CliError, server, tasks::Tasks};
 use crate::{
     config::Config,
+    delivery::check_ca_file,
     store::{Store, StoreError},
 };
 
@@ -21,6 +22,9 @@ impl Service {
     /// Connects, and brings the schema up to date if the settings say so. Several processes may do
     /// that at once. `None` if the token was cancelled meanwhile.
     pub(super) async fn start(config: Config, shutdown: CancellationToken) -> Result<Option<Self>, CliError> {
+        if let Some(path) = &config.delivery.ca_file {
+            check_ca_file(path).map_err(|error| CliError::Usage(error.to_string()))?;
+        }
         let store = Store::new(&config.database)?;
         let Some(prepared) = shutdown.run_until_cancelled(prepare(&store, &config)).await else {
             return Ok(None);

@@ -30,8 +30,9 @@ pub use self::{
 };
 use crate::config::{LogConfig, LogFormat};
 
-/// Libraries whose lines at `info` do not help an operator. `log.level` may name them to show more.
-const QUIET: &str = "refinery_core=warn,tokio_postgres=warn";
+/// Libraries whose lines do not help an operator. `log.level` may name them to show more. The
+/// verifier would write a line for each attempt at a webhook whose certificate is not accepted.
+const QUIET: &str = "refinery_core=warn,tokio_postgres=warn,rustls_platform_verifier=off";
 
 /// How long the end of a process waits for lines that are not written yet, at most.
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(1);

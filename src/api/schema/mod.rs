@@ -34,6 +34,7 @@ macro_rules! words {
 
 mod dead_letter;
 mod delivery;
+mod headers;
 mod message;
 mod page;
 mod topic;

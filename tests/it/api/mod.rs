@@ -149,12 +149,8 @@ async fn roles_and_problems_of_any_request() {
 async fn without_its_database_the_api_says_so() {
     let config = pgtopic::config::DatabaseConfig {
         url: Some("postgres://nobody@127.0.0.1:1/nothing".to_owned().into()),
-        listen_url: None,
-        pooler: pgtopic::config::Pooler::Auto,
-        schema: "pgtopic".to_owned(),
         pool_size: 1,
-        migrate: true,
-        ca_file: None,
+        ..pgtopic::config::Config::default().database
     };
     let api = Api::new(Store::new(&config).unwrap(), &[]);
     api.get("/healthz").await.expect(200);
