@@ -46,7 +46,9 @@ fn messages(count: i64, bytes: usize) -> Vec<Message> {
 fn target(format: Format, batch_size: usize) -> Target {
     Target {
         webhook_id: 1,
+        source: "pgtopic".into(),
         topic: "orders".to_owned(),
+        ordered: true,
         url: "https://example.com/hook".to_owned(),
         secrets: vec![SigningKey::generate()],
         headers: Vec::new(),

@@ -24,11 +24,14 @@ INSERT INTO pgtopic.installed (number, works_from, functions_hash, applied_by) V
 CREATE TABLE pgtopic.installation (
     one    boolean PRIMARY KEY DEFAULT true,
     notify text    NOT NULL DEFAULT 'auto',
+    cell   integer,
     CONSTRAINT installation_one_check CHECK (one),
-    CONSTRAINT installation_notify_check CHECK (notify IN ('auto', 'on', 'off'))
+    CONSTRAINT installation_notify_check CHECK (notify IN ('auto', 'on', 'off')),
+    CONSTRAINT installation_cell_check CHECK (cell BETWEEN 0 AND 1023)
 );
 COMMENT ON TABLE pgtopic.installation IS 'Settings of this installation: one row.';
 COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publish may NOTIFY: on, off, or auto (only if max_prepared_transactions is 0). Written by processes whose wake.notify is set.';
+COMMENT ON COLUMN pgtopic.installation.cell IS 'Every message id modulo 1024 is this number, since it was set; null: ids are not unique over installations. Never changes.';
 INSERT INTO pgtopic.installation DEFAULT VALUES;
 
 CREATE TABLE pgtopic.topics (
@@ -109,7 +112,7 @@ COMMENT ON COLUMN pgtopic.webhooks.changed_at IS 'When the row was last written.
 
 -- The cache stays 1: ids must rise in the order in which they are given.
 CREATE SEQUENCE pgtopic.message_ids AS bigint CACHE 1;
-COMMENT ON SEQUENCE pgtopic.message_ids IS 'Message ids. They are taken while the partition''s stripe is held.';
+COMMENT ON SEQUENCE pgtopic.message_ids IS 'Message ids. They are taken while the partition''s stripe is held. Two neighbours differ by 1, or by 1,024 if the installation has a cell.';
 
 CREATE TABLE pgtopic.messages (
     id              bigint      PRIMARY KEY,

@@ -2,4 +2,4 @@
 -- Parameters: the highest id that was seen, or null; ids below it that were passed over; how many
 -- messages above it at most.
 -- Returns: see list_news in sql/functions/engine. Locks: none.
-SELECT message_id, lane FROM pgtopic.list_news($1, $2, $3)
+SELECT message_id, lane, step FROM pgtopic.list_news($1, $2, $3)

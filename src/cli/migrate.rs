@@ -8,7 +8,7 @@ use super::{
     flags::{CommonFlags, DatabaseFlags},
 };
 use crate::{
-    store::{MigrateOutcome, SchemaStatus, Store},
+    store::{CELLS, MigrateOutcome, SchemaStatus, Store},
     telemetry::print_line,
 };
 
@@ -26,6 +26,11 @@ pub(super) struct Migrate {
     /// Apply functions, triggers and grants even if nothing is missing; this repairs a drift
     #[arg(long)]
     repair: bool,
+    /// Give this installation a cell, 0 to 1023, that no other one has: message ids are then unique
+    /// over all of them. A cell never changes
+    #[arg(long, value_name = "NUMBER", conflicts_with = "print",
+          value_parser = clap::value_parser!(i32).range(0..i64::from(CELLS)))]
+    cell: Option<i32>,
     #[command(subcommand)]
     command: Option<MigrateCommand>,
 }
@@ -73,7 +78,19 @@ impl Migrate {
         }
         let outcome = if self.repair { store.migrate_and_repair().await? } else { store.migrate().await? };
         print_line(&describe_outcome(schema, &outcome));
+        if let Some(cell) = self.cell {
+            print_line(&describe_cell(cell, store.set_cell(cell).await?));
+        }
         Ok(())
+    }
+}
+
+fn describe_cell(cell: i32, first_id: Option<i64>) -> String {
+    match first_id {
+        Some(id) => {
+            format!("This is cell {cell} now: message ids begin at {id}, and are {cell} modulo {CELLS}.")
+        }
+        None => format!("This is cell {cell} already."),
     }
 }
 

@@ -7,6 +7,7 @@ use super::CliError;
 use crate::{
     api,
     config::{Config, Environment, Flag, Reading, Sources},
+    delivery,
     store, telemetry,
 };
 
@@ -29,6 +30,8 @@ impl Settings {
         let rust_log = sources.environment.get("RUST_LOG").map(str::to_owned);
         problems.extend(telemetry::check(&config.log, rust_log.as_deref()).err().map(|error| error.to_string()));
         problems.extend(api::check_access(&config.api).iter().map(ToString::to_string));
+        let ca_file = config.delivery.ca_file.as_deref().map(delivery::check_ca_file);
+        problems.extend(ca_file.and_then(Result::err).map(|error| error.to_string()));
         Self { config, rust_log, problems, warnings }
     }
 

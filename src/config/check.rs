@@ -3,7 +3,10 @@
 use std::{fmt::Display, ops::RangeInclusive};
 
 use super::{Config, Pooler, load::Origins};
-use crate::domain::policy;
+use crate::domain::{
+    policy,
+    target::{SOURCE_MAX, is_source},
+};
 
 impl Config {
     /// Checks the range of every number, and that a transaction pooler has a direct connection
@@ -17,6 +20,12 @@ impl Config {
             let origin = origins.get("database.pooler").map_or("", String::as_str);
             check.problems.push(format!(
                 "database.pooler is transaction (from {origin}), so database.listen_url must name the server itself"
+            ));
+        }
+        if !is_source(&self.database.source) {
+            let origin = origins.get("database.source").map_or("", String::as_str);
+            check.problems.push(format!(
+                "database.source must be 1 to {SOURCE_MAX} visible ASCII characters without spaces (from {origin})"
             ));
         }
         check.within("database.pool_size", self.database.pool_size, 2..=1000);

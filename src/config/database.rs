@@ -25,6 +25,9 @@ pub struct DatabaseConfig {
     pub schema: String,
     /// The most connections for the API and background work, 2 to 1000. Default 16.
     pub pool_size: usize,
+    /// The name of this installation: the header `webhook-source`. 1 to 255 visible ASCII
+    /// characters. Default `pgtopic`.
+    pub source: String,
     /// Whether `serve`, `api` and `worker` bring the schema up to date when they start. Default
     /// true.
     pub migrate: bool,
@@ -54,6 +57,7 @@ impl From<&DatabaseConfig> for StoreSettings {
             is_pooled: config.is_pooled(),
             schema: config.schema.clone(),
             pool_size: config.pool_size,
+            source: config.source.clone(),
             ca_file: config.ca_file.clone(),
         }
     }

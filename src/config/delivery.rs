@@ -1,10 +1,11 @@
 //! The section `delivery`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error};
 
+use super::empty_is_none;
 use crate::domain::policy::PolicyDefaults;
 
 /// The defaults of a webhook's policy, and where requests may go.
@@ -25,6 +26,10 @@ pub struct DeliveryConfig {
     /// Default none.
     #[serde(default, deserialize_with = "networks")]
     pub allow_networks: Vec<IpNet>,
+    /// PEM file of certificate authorities that requests over TLS trust, beside the system's. No
+    /// default.
+    #[serde(deserialize_with = "empty_is_none")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Reads a list of networks. The error names every item that is none.

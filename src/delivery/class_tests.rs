@@ -22,7 +22,7 @@ fn loopback() -> AddressGuard {
 }
 
 fn client() -> Client {
-    Client::new(loopback()).expect("a client")
+    Client::new(loopback(), None).expect("a client")
 }
 
 /// The result of one request, with a timeout that no test here reaches.
@@ -84,26 +84,74 @@ async fn a_plain_receiver_behind_an_https_url_is_tls_and_the_remedy_is_told() {
 }
 
 #[tokio::test]
+async fn a_receiver_with_tls_behind_an_http_url_is_told_with_the_remedy() {
+    let address = test_tls::start(OK, false).await;
+    let result = send_by(&client(), &format!("http://{address}/")).await;
+    assert_failed(&result, ErrorClass::Protocol, "perhaps its URL should start with https://");
+}
+
+#[tokio::test]
 async fn a_connection_that_ends_within_the_handshake_is_tls() {
     let address = serve(|mut stream| async move { drop(stream.read_u8().await) }).await;
     let result = send_by(&client(), &format!("https://{address}/")).await;
     assert_failed(&result, ErrorClass::Tls, "no TLS connection: ");
 }
 
+/// Each certificate that is not accepted, and what is said of it.
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_tls() {
-    let address = test_tls::start(OK, false).await;
-    let result = send_by(&client(), &format!("https://{address}/")).await;
-    assert_failed(&result, ErrorClass::Tls, "certificate");
+async fn a_certificate_that_is_not_accepted_is_tls_and_the_reason_is_told_in_words() {
+    let authority = authority();
+    let trusting = Client::new(loopback(), Some(authority.path())).expect("a client");
+    let receiver = include_str!("test_certificates/receiver.pem");
+    for (client, certificate, host, said) in [
+        (&client(), receiver, "127.0.0.1", "comes from an authority that is not trusted here"),
+        (
+            &trusting,
+            include_str!("test_certificates/expired.pem"),
+            "127.0.0.1",
+            "the receiver's certificate expired at 2021-01-01T00:00:00Z",
+        ),
+        (
+            &trusting,
+            include_str!("test_certificates/early.pem"),
+            "localhost",
+            "the receiver's certificate is not valid before 2119-01-01T00:00:00Z",
+        ),
+        // The same address, written in a way that the certificate does not name.
+        (
+            &trusting,
+            receiver,
+            "[::ffff:127.0.0.1]",
+            "the receiver's certificate is for localhost, 127.0.0.1, not for ::ffff:127.0.0.1",
+        ),
+        (
+            &trusting,
+            include_str!("test_certificates/self_signed.pem"),
+            "127.0.0.1",
+            "is that of an authority (CA:TRUE)",
+        ),
+    ] {
+        let address = test_tls::start_with(certificate).await;
+        let result = send_by(client, &format!("https://{host}:{}/", address.port())).await;
+        assert_failed(&result, ErrorClass::Tls, said);
+    }
 }
 
 #[tokio::test]
-async fn a_certificate_of_another_name_is_tls() {
-    let address = test_tls::start(OK, false).await;
-    let client = Client::with_tls(loopback(), test_tls::trusting());
-    // The same address, written in a way that the certificate does not name.
-    let result = send_by(&client, &format!("https://[::ffff:127.0.0.1]:{}/", address.port())).await;
-    assert_failed(&result, ErrorClass::Tls, "certificate not valid for name");
+async fn an_authority_of_ones_own_is_trusted_if_its_file_is_named() {
+    let authority = authority();
+    let client = Client::new(loopback(), Some(authority.path())).expect("a client");
+    let address = test_tls::start_with(include_str!("test_certificates/receiver.pem")).await;
+    for host in ["127.0.0.1", "localhost"] {
+        let result = send_by(&client, &format!("https://{host}:{}/", address.port())).await;
+        assert_eq!(result.outcome, Outcome::Accepted, "{result:?}");
+    }
+}
+
+fn authority() -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), include_str!("test_certificates/authority.pem")).expect("written");
+    file
 }
 
 /// With TLS 1.3 the receiver refuses after the client's part of the handshake is over.
@@ -112,7 +160,7 @@ async fn a_receiver_that_demands_a_certificate_is_tls() {
     let address = test_tls::start(OK, true).await;
     let client = Client::with_tls(loopback(), test_tls::trusting());
     let result = send_by(&client, &format!("https://{address}/")).await;
-    assert_failed(&result, ErrorClass::Tls, "CertificateRequired");
+    assert_failed(&result, ErrorClass::Tls, "demands a client certificate");
 }
 
 #[tokio::test]
@@ -141,7 +189,7 @@ async fn every_class_is_produced() {
     };
 
     let server = TestServer::start(OK, Then::KeepAlive).await;
-    let guarded = Client::new(AddressGuard::default()).expect("a client");
+    let guarded = Client::new(AddressGuard::default(), None).expect("a client");
     saw(send_by(&guarded, &server.url()).await, ErrorClass::Forbidden);
     let https = server.url().replacen("http", "https", 1);
     saw(send_by(&guarded, &https).await, ErrorClass::Forbidden);

@@ -6,7 +6,8 @@
 //!   bytes that are sent.
 //! - [`send`] always returns an [`AttemptResult`](crate::domain::attempt::AttemptResult) within the
 //!   webhook's timeout, the answer's body included, whatever the receiver does. It never panics. It
-//!   never repeats a request if one byte of it may have been sent.
+//!   repeats a request only on a new connection, once, if the receiver has closed a kept one and no
+//!   byte of an answer came.
 //! - Only 2xx is success. Redirects are never followed, and no proxy is used.
 //! - No connection is made to an address that [`AddressGuard`] refuses. The guard checks the
 //!   address itself, after name resolution. So a name cannot lead to another address between the
@@ -38,7 +39,7 @@ mod test_tls;
 
 pub use self::{
     guard::{AddressGuard, ForbiddenAddress, UrlError},
-    http::{Client, ClientError, parse_retry_after},
+    http::{Client, ClientError, TlsSettingsError, check_ca_file, parse_retry_after},
     request::{HeaderError, PrepareError, PreparedTarget, SecretError, SigningKey, check_header},
     send::send,
 };

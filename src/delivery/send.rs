@@ -21,6 +21,10 @@ use crate::domain::{
 /// last one. The message's own headers are sent as such if the webhook takes no batches. If the
 /// future is dropped, the connection is closed.
 ///
+/// The first attempt may use a kept connection. If the receiver has closed that, and no byte of an
+/// answer came, the same attempt is made once more on a new connection. Further attempts always use
+/// a new connection.
+///
 /// Without messages, or with more than the webhook's batch size, the result is a failure of class
 /// `request`, and nothing is sent.
 pub async fn send(
@@ -40,9 +44,11 @@ pub async fn send(
     };
     // If the clock is before 1970, 1970 is signed. Receivers refuse that as too old.
     let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let request = target.request(messages, last, attempt, replay, timestamp);
+    let request = || target.request(messages, last, attempt, replay, timestamp);
     let mut progress = Progress::default();
-    let exchange = client.exchange(target.destination(), request, &mut progress);
+    // Perhaps the last attempt failed because its connection was old.
+    let fresh = attempt > 1;
+    let exchange = client.exchange(target.destination(), request, fresh, &mut progress);
     match tokio::time::timeout(target.timeout(), exchange).await {
         Ok(Ok(answer)) => classify_response(started, &answer),
         Ok(Err(error)) => AttemptResult {
@@ -76,7 +82,7 @@ mod tests {
 
     fn client(allow: &[&str]) -> Client {
         let allow = allow.iter().map(|network| network.parse().expect("a network")).collect();
-        Client::new(AddressGuard::new(allow)).expect("a client")
+        Client::new(AddressGuard::new(allow), None).expect("a client")
     }
 
     fn local() -> Client {
@@ -130,6 +136,8 @@ mod tests {
             ("content-type", "application/json"),
             ("user-agent", concat!("pgtopic/", env!("CARGO_PKG_VERSION"))),
             ("webhook-id", "msg_42"),
+            ("webhook-source", "pgtopic"),
+            ("webhook-subscription", "1"),
             ("webhook-topic", "orders"),
             ("webhook-partition", "user%2042"),
             ("webhook-position", "42"),
@@ -141,6 +149,17 @@ mod tests {
             assert_eq!(request.header(name), Some(value), "{name}");
         }
         assert_eq!(request.headers.iter().filter(|(name, _)| name == "host").count(), 1);
+    }
+
+    /// Its id would be no position: messages of an unordered topic arrive in any order.
+    #[tokio::test]
+    async fn a_message_of_an_unordered_topic_has_no_position() {
+        let server = TestServer::start(OK, Then::KeepAlive).await;
+        let unordered = Target { ordered: false, ..target(&server.url()) };
+        send(&local(), &prepare(&unordered), &[message(42, "{}")], 1, false).await;
+        let [request] = &server.requests()[..] else { panic!("one request") };
+        assert_eq!(request.header("webhook-id"), Some("msg_42"));
+        assert_eq!(request.header("webhook-position"), None);
     }
 
     #[tokio::test]

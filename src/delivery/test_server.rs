@@ -26,7 +26,9 @@ pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 pub(super) fn target(url: &str) -> Target {
     Target {
         webhook_id: 1,
+        source: "pgtopic".into(),
         topic: "orders".to_owned(),
+        ordered: true,
         url: url.to_owned(),
         secrets: vec![SECRET.into()],
         headers: Vec::new(),
@@ -64,6 +66,10 @@ pub(super) enum Then {
     Hang,
     /// Closes the connection.
     Close,
+    /// Waits for the next request on the connection, then closes it without an answer.
+    CloseAtNext,
+    /// The same, with a part of an answer.
+    HalfAtNext,
 }
 
 /// One request as it came.
@@ -147,6 +153,15 @@ async fn serve(mut stream: TcpStream, connection: usize, answer: &[u8], then: Th
         };
         log.lock().expect("no panic").requests.push(request);
         if stream.write_all(answer).await.is_err() || then == Then::Close {
+            return;
+        }
+        if matches!(then, Then::CloseAtNext | Then::HalfAtNext) {
+            let Some(request) = read_request(&mut stream, &mut buffer, connection).await else { return };
+            log.lock().expect("no panic").requests.push(request);
+            if then == Then::HalfAtNext {
+                // Fails only if the client is gone.
+                let _ = stream.write_all(b"HTTP/1.1 200").await;
+            }
             return;
         }
         if then == Then::Hang {

@@ -1,6 +1,6 @@
-//! A receiver with TLS for tests. No trusted authority has signed its certificate.
+//! Receivers with TLS for tests. No authority of the platform has signed their certificates.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -58,7 +58,7 @@ pub(super) fn trusting() -> ClientConfig {
 
 /// Starts a receiver that gives this answer to each request. It may demand a certificate from the
 /// client.
-pub(super) async fn start(answer: &'static str, demands_certificate: bool) -> std::net::SocketAddr {
+pub(super) async fn start(answer: &'static str, demands_certificate: bool) -> SocketAddr {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -70,7 +70,23 @@ pub(super) async fn start(answer: &'static str, demands_certificate: bool) -> st
         builder.with_no_client_auth()
     };
     let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).expect("a key");
-    let config = builder.with_single_cert(vec![certificate()], key).expect("a certificate and its key");
+    serve(answer, builder.with_single_cert(vec![certificate()], key).expect("a certificate and its key")).await
+}
+
+/// Starts a receiver with this certificate, whose key is `receiver.key`.
+pub(super) async fn start_with(certificate: &str) -> SocketAddr {
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate");
+    let key = include_str!("test_certificates/receiver.key");
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("TLS")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key);
+    serve("HTTP/1.1 204 No Content\r\n\r\n", config.expect("a certificate and its key")).await
+}
+
+async fn serve(answer: &'static str, config: ServerConfig) -> SocketAddr {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");

@@ -2,7 +2,7 @@
 //!
 //! Names and values are checked by `delivery::check_header`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::violation::Violations;
 
@@ -25,7 +25,8 @@ pub fn headers_json(headers: &Headers) -> String {
     serde_json::to_string(headers).expect("a map of strings always has a JSON form")
 }
 
-/// Adds a violation of the field `headers` for each limit that the headers exceed.
+/// Adds a violation of the field `headers` for each limit that the headers exceed, and of the field
+/// `headers.<name>` for each name that stands there before in another case.
 pub(super) fn check_headers(headers: Option<&Headers>, violations: &mut Violations) {
     let Some(headers) = headers else { return };
     violations.require(
@@ -39,6 +40,12 @@ pub(super) fn check_headers(headers: Option<&Headers>, violations: &mut Violatio
         "headers",
         &format!("must be at most {HEADERS_BYTES_MAX} bytes long as JSON, not {length}"),
     );
+    let mut seen = BTreeSet::new();
+    for name in headers.keys() {
+        if !seen.insert(name.to_ascii_lowercase()) {
+            violations.add(format!("headers.{name}"), "is given more than once; names are the same in any case");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -60,6 +67,15 @@ mod tests {
         let headers = Headers::from([("x".to_owned(), "v".repeat(length - r#"{"x":""}"#.len()))]);
         assert_eq!(headers_json(&headers).len(), length);
         headers
+    }
+
+    #[test]
+    fn a_name_stands_only_once_whatever_its_case() {
+        let headers = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), String::new())).collect();
+        assert_eq!(rules(&headers(&["x-a", "x-b", "X-C"])), [""; 0]);
+        let broken = rules(&headers(&["X-A", "x-a", "x-b", "x-A"]));
+        assert_eq!(broken.len(), 2, "{broken:?}");
+        assert!(broken.iter().all(|rule| rule.contains("more than once")), "{broken:?}");
     }
 
     #[test]

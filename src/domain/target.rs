@@ -1,18 +1,31 @@
 //! A webhook as a worker knows it: what it makes requests from.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use secrecy::SecretString;
 
 use super::{policy::Policy, webhook::Format};
+
+/// The longest name of an installation, in bytes.
+pub const SOURCE_MAX: usize = 255;
+
+/// Whether a text can be the name of an installation. It is sent as a header, and receivers compare
+/// it: visible ASCII without spaces.
+pub fn is_source(text: &str) -> bool {
+    (1..=SOURCE_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
 
 /// What a worker must know about a webhook to deliver to it.
 #[derive(Clone)]
 pub struct Target {
     /// The webhook.
     pub webhook_id: i64,
+    /// The name of this installation.
+    pub source: Arc<str>,
     /// Its topic's name.
     pub topic: String,
+    /// Whether messages with the same partition key stay in order.
+    pub ordered: bool,
     /// Where requests go.
     pub url: String,
     /// Signing secrets (`whsec_…`), newest first. Each of them signs every request.
@@ -76,4 +89,19 @@ pub enum UnreadableTarget {
     /// A column holds a value of a wrong type, such as null in an array.
     #[error("the webhook's {0} cannot be read")]
     Column(&'static str),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_installation_is_visible_ascii() {
+        for name in ["pgtopic", "shop-eu/orders", "~", &"x".repeat(255)] {
+            assert!(is_source(name), "{name}");
+        }
+        for name in ["", "a b", "a\tb", "a\r\nb", "\u{fc}", "a\0", &"x".repeat(256)] {
+            assert!(!is_source(name), "{name:?}");
+        }
+    }
 }

@@ -179,7 +179,8 @@ pub struct NewWebhook {
     pub topic_id: Option<i64>,
     /// Where requests go.
     pub url: String,
-    /// The signing secret: `whsec_` and the base64 of 24 to 64 bytes. Generated unless given.
+    /// The signing secret: `whsec_` and the base64 of 24 to 64 bytes, in the standard alphabet with
+    /// padding. Generated unless given.
     pub secret: Option<SecretString>,
     /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON.
     pub headers: Option<Headers>,

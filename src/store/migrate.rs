@@ -10,7 +10,7 @@
 //! If the numbers are equal but the texts are not, the schema has drifted. That is reported, and
 //! repaired on request.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use refinery::Migration;
 use tokio_postgres::{Client, Row, error::SqlState};
@@ -30,6 +30,15 @@ mod embedded {
 
 /// The number of the oldest schema that this binary runs on.
 const RUNS_FROM: i32 = 1;
+
+/// How many cells there are.
+pub const CELLS: i32 = 1024;
+
+/// How often it is tried to give an installation its cell.
+const CELL_TRIES: usize = 30;
+
+/// The time between two tries.
+const CELL_PAUSE: Duration = Duration::from_millis(250);
 
 /// The result of a migration run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +127,37 @@ impl Store {
     /// [`StoreError::SchemaMismatch`] and [`StoreError::Unsuitable`] as [`Store::migrate`].
     pub async fn print_migration(&self) -> Result<String, StoreError> {
         self.with_direct(async |client| print(client, &self.schema).await).await
+    }
+
+    /// Gives this installation its cell: from then on every message id modulo [`CELLS`] is this
+    /// number. Returns the first such id, or `None` if the installation had this cell before.
+    ///
+    /// It waits until every transaction that has published has ended, [`CELL_TRIES`] times for a
+    /// second, and lets publishers go on between two tries.
+    ///
+    /// # Errors
+    /// [`StoreError::Migration`] if the installation has another cell, or if publishers never left
+    /// a gap.
+    pub async fn set_cell(&self, cell: i32) -> Result<Option<i64>, StoreError> {
+        self.with_direct(async |client| {
+            client.execute("SET lock_timeout = '1s'", &[]).await?;
+            let statement = self.schema.text(sql!("installation/set_cell"));
+            for tried in 1.. {
+                match client.query_one(&*statement, &[&cell]).await {
+                    Ok(row) => return Ok(row.try_get(0)?),
+                    Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                        if tried == CELL_TRIES {
+                            break;
+                        }
+                        tokio::time::sleep(CELL_PAUSE).await;
+                    }
+                    Err(error) => return Err(StoreError::Migration(super::error::chain(&error))),
+                }
+            }
+            let text = "transactions that publish never left a gap: try again, or end the longest one";
+            Err(StoreError::Migration(text.to_owned()))
+        })
+        .await
     }
 
     /// Compares the schema with this binary. Changes nothing.

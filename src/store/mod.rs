@@ -76,6 +76,8 @@ pub struct Store {
     engine: Sessions,
     connector: Connector,
     schema: Arc<Schema>,
+    /// The name of this installation, which receivers get.
+    source: Arc<str>,
     /// How many connections may publish at once: three quarters of the pool. Publishers wait for
     /// their partition, and the others must not wait for them.
     publishing: Arc<Semaphore>,
@@ -120,6 +122,7 @@ impl Store {
         Ok(Self {
             general: sessions(settings.pool_size, Purpose::General)?,
             engine: sessions(ENGINE_CONNECTIONS, Purpose::Engine)?,
+            source: settings.source.into(),
             publishing: Arc::new(Semaphore::new((settings.pool_size * 3 / 4).max(1))),
             connector,
             schema,

@@ -20,6 +20,8 @@ pub struct StoreSettings {
     pub schema: String,
     /// The most connections for the API and background work.
     pub pool_size: usize,
+    /// The name of this installation, which receivers get.
+    pub source: String,
     /// PEM file of certificate authorities to trust for TLS, beside the system's.
     pub ca_file: Option<PathBuf>,
 }

@@ -1,6 +1,6 @@
 //! Webhooks as workers need them: list, disable.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 use tokio_postgres::{Row, types::FromSql};
@@ -24,7 +24,7 @@ impl Store {
                     webhook_id: row.try_get(0)?,
                     deliverable: row.try_get(14)?,
                     version: row.try_get(15)?,
-                    target: target(row, defaults),
+                    target: target(row, defaults, &self.source),
                 })
             })
             .collect()
@@ -54,7 +54,7 @@ impl Store {
 }
 
 /// A webhook from its row.
-fn target(row: &Row, defaults: &PolicyDefaults) -> Result<Target, UnreadableTarget> {
+fn target(row: &Row, defaults: &PolicyDefaults, source: &Arc<str>) -> Result<Target, UnreadableTarget> {
     let headers: BTreeMap<String, String> =
         serde_json::from_str(read(row, 4, "headers")?).map_err(|_| UnreadableTarget::Headers)?;
     let secrets: Vec<String> = read(row, 3, "secrets")?;
@@ -70,7 +70,9 @@ fn target(row: &Row, defaults: &PolicyDefaults) -> Result<Target, UnreadableTarg
     };
     Ok(Target {
         webhook_id: read(row, 0, "id")?,
+        source: Arc::clone(source),
         topic: read(row, 1, "topic")?,
+        ordered: read(row, 16, "ordering")?,
         url: read(row, 2, "url")?,
         secrets: secrets.into_iter().map(SecretString::from).collect(),
         headers: headers.into_iter().collect(),

@@ -91,8 +91,8 @@ pub struct WorkerSession {
 pub struct Heartbeat {
     /// For how long publishers still do not NOTIFY because workers poll. Zero if they do NOTIFY.
     pub silent_for: Duration,
-    /// The last id that was given to a message; 0 before the first.
-    pub last_message_id: i64,
+    /// How many message ids were given out, counted from some start; 0 before the first.
+    pub given_ids: i64,
     /// Whether transactions may NOTIFY (`wake.notify`). If not, workers always poll.
     pub notifies: bool,
     /// When a webhook or topic was changed last; `None` if transactions may NOTIFY.
@@ -272,7 +272,7 @@ impl WorkerSession {
         Ok(Heartbeat {
             silent_for: Duration::from_micros(u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default()),
             notifies: row.try_get(1)?,
-            last_message_id: row.try_get::<_, Option<i64>>(2)?.unwrap_or_default(),
+            given_ids: row.try_get::<_, Option<i64>>(2)?.unwrap_or_default(),
             changed_at: row.try_get(3)?,
         })
     }

@@ -5,7 +5,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use crate::config::LogConfig;
 
 /// Libraries whose lines at `info` do not help an operator. `log.level` may name them to show more.
-const QUIET: &str = "refinery_core=warn,tokio_postgres=warn";
+const QUIET: &str = "refinery_core=warn,tokio_postgres=warn,rustls_platform_verifier=off";
 
 /// The words for levels.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

@@ -147,7 +147,7 @@ pub async fn run_watched(
     health: WorkerHealth,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
-    let client = Client::new(AddressGuard::new(delivery.allow_networks.clone()))?;
+    let client = Client::new(AddressGuard::new(delivery.allow_networks.clone()), delivery.ca_file.as_deref())?;
     let mut restarts = Restarts::new();
     let mut failing = Failing::default();
     // Ids of this worker's incarnations. All but the current one have stopped; they may still hold

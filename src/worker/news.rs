@@ -105,7 +105,7 @@ impl News {
         if news.len() < LIMIT {
             self.complete = Some(now);
         }
-        for LaneNews { message_id, .. } in news {
+        for LaneNews { message_id, step, .. } in news {
             let Some(newest) = self.newest.filter(|newest| message_id > newest) else {
                 self.missing.remove(message_id);
                 if self.newest.is_none() {
@@ -114,7 +114,8 @@ impl News {
                 }
                 continue;
             };
-            let passed_over = (newest + 1..*message_id).rev().take(LATE_MAX);
+            let ids = std::iter::successors(message_id.checked_sub(*step), |id| id.checked_sub(*step));
+            let passed_over = ids.take_while(|id| *id > newest).take(LATE_MAX);
             self.missing.extend(passed_over.map(|id| (id, now)));
             self.newest = Some(*message_id);
         }
@@ -209,7 +210,7 @@ impl Engine {
             return;
         }
         let mut latest: HashMap<i64, Published> = HashMap::new();
-        for LaneNews { message_id, lane } in news {
+        for LaneNews { message_id, lane, .. } in news {
             let published = latest.entry(lane).or_default();
             published.latest = message_id.max(published.latest);
         }
@@ -255,7 +256,21 @@ mod tests {
     use super::*;
 
     fn messages(ids: &[i64]) -> Vec<LaneNews> {
-        ids.iter().map(|id| LaneNews { message_id: *id, lane: 0 }).collect()
+        ids.iter().map(|id| LaneNews { message_id: *id, lane: 0, step: 1 }).collect()
+    }
+
+    /// An installation with a cell gives out every 1,024th id. The ids between are nobody's.
+    #[test]
+    fn ids_that_are_never_given_out_are_not_passed_over() {
+        let start = Instant::now();
+        let mut news = News { newest: Some(100), asked: Some(start), ..News::default() };
+        let ids = |ids: &[i64]| -> Vec<_> {
+            messages(ids).into_iter().map(|news| LaneNews { step: 1024, ..news }).collect()
+        };
+        news.answered(&ids(&[1024 + 7, 2 * 1024 + 7]), start);
+        assert_eq!(news.ask(Look::Alone, start), (Some(2055), Vec::new()));
+        news.answered(&ids(&[5 * 1024 + 7]), start);
+        assert_eq!(news.ask(Look::Alone, start), (Some(5127), vec![4 * 1024 + 7, 3 * 1024 + 7]));
     }
 
     #[test]

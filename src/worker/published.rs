@@ -22,25 +22,25 @@ pub(super) struct Publishing {
 /// What is remembered from one heartbeat to the next.
 #[derive(Debug, Default)]
 pub(super) struct Published {
-    /// When each of the last heartbeats was sent, and the last message's id at that time.
-    ids: VecDeque<(Instant, i64)>,
+    /// When each of the last heartbeats was sent, and how many ids were given out by then.
+    given: VecDeque<(Instant, i64)>,
     /// How many checks in a row saw a publisher wait.
     waits: u32,
 }
 
 impl Published {
-    /// Notes the last message's id, by a question that was sent at `asked` and answered at
+    /// Notes how many ids were given out, by a question that was sent at `asked` and answered at
     /// `answered`. Returns how many messages a second were published, at least; 0 if there is
     /// nothing to compare with.
-    pub(super) fn seen(&mut self, asked: Instant, answered: Instant, last_id: i64) -> u32 {
-        self.ids.push_back((asked, last_id));
-        if self.ids.len() > HEARTBEATS {
-            self.ids.pop_front();
+    pub(super) fn seen(&mut self, asked: Instant, answered: Instant, given_ids: i64) -> u32 {
+        self.given.push_back((asked, given_ids));
+        if self.given.len() > HEARTBEATS {
+            self.given.pop_front();
         }
-        let Some((since, first_id)) = self.ids.front().copied().filter(|(since, _)| *since < asked) else {
+        let Some((since, before)) = self.given.front().copied().filter(|(since, _)| *since < asked) else {
             return 0;
         };
-        let messages = u128::try_from(last_id.saturating_sub(first_id)).unwrap_or_default();
+        let messages = u128::try_from(given_ids.saturating_sub(before)).unwrap_or_default();
         let per_second = messages * 1_000_000 / answered.saturating_duration_since(since).as_micros().max(1);
         u32::try_from(per_second).unwrap_or(u32::MAX)
     }

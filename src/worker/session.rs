@@ -174,7 +174,7 @@ async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -
         let lease = Some(signals.lease())
             .filter(|lease| *lease > lease_written || asked.duration_since(row_written) >= WRITE_ROW);
         match session.heartbeat(signals.in_flight.load(Ordering::Relaxed), lease).await {
-            Ok(Heartbeat { silent_for, last_message_id, notifies, changed_at }) => {
+            Ok(Heartbeat { silent_for, given_ids, notifies, changed_at }) => {
                 liveness.answered(asked, lease);
                 if let Some(lease) = lease {
                     row_written = asked;
@@ -196,7 +196,7 @@ async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -
                     signals.arrived.notify_one();
                 }
                 webhooks_changed_at = changed_at;
-                let per_second = published.seen(asked, Instant::now(), last_message_id);
+                let per_second = published.seen(asked, Instant::now(), given_ids);
                 // Publishers that do not notify do not wait, and a few publishers slow nobody down.
                 let waiting = if silent_for.is_zero() && per_second > FEW {
                     match session.count_waiting_publishers().await {

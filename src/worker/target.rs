@@ -196,7 +196,9 @@ mod tests {
         };
         let target = Target {
             webhook_id,
+            source: "pgtopic".into(),
             topic: "orders".to_owned(),
+            ordered: true,
             url: url.to_owned(),
             secrets: vec!["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()],
             headers: Vec::new(),

@@ -123,11 +123,13 @@ struct Sender {
 impl Sender {
     fn new(url: &str) -> Result<Self, CliError> {
         let loopback = "127.0.0.0/8".parse().map_err(|_| failed("no network".to_owned()))?;
-        let client = delivery::Client::new(AddressGuard::new(vec![loopback]))
+        let client = delivery::Client::new(AddressGuard::new(vec![loopback]), None)
             .map_err(|error| failed(error.to_string()))?;
         let target = Target {
             webhook_id: 1,
+            source: "pgtopic".into(),
             topic: "bench".to_owned(),
+            ordered: true,
             url: url.to_owned(),
             secrets: vec![SigningKey::generate()],
             headers: Vec::new(),

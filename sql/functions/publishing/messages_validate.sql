@@ -21,10 +21,9 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
 AS $$
 DECLARE
-    topic_name   text;
-    problem      text;
-    field        text;
-    header_bytes integer := octet_length(message.headers::text);
+    topic_name text;
+    problem    text;
+    field      text;
 BEGIN
     message.partition_key := coalesce(message.partition_key, 'default');
     message.created_at := coalesce(message.created_at, now());
@@ -44,15 +43,6 @@ BEGIN
     ELSIF octet_length(message.partition_key) NOT BETWEEN 1 AND 1024 THEN
         field := 'partition_key';
         problem := format('must have 1 to 1024 bytes, not %s', octet_length(message.partition_key));
-    ELSIF json_typeof(message.headers) <> 'object' THEN
-        field := 'headers';
-        problem := format('must be a JSON object, not %s', json_typeof(message.headers));
-    ELSIF header_bytes > 8192 THEN
-        field := 'headers';
-        problem := format('must have at most 8192 bytes of JSON text, not %s', header_bytes);
-    ELSIF message.headers IS NOT NULL AND (SELECT count(*) FROM json_object_keys(message.headers)) > 64 THEN
-        field := 'headers';
-        problem := format('must hold at most 64 headers, not %s', (SELECT count(*) FROM json_object_keys(message.headers)));
     ELSIF octet_length(message.idempotency_key) NOT BETWEEN 1 AND 255 THEN
         field := 'idempotency_key';
         problem := format('must have 1 to 255 bytes, not %s', octet_length(message.idempotency_key));
@@ -62,11 +52,15 @@ BEGIN
         field := 'created_at';
         problem := format('must be from 0001-01-01 to 9999-12-29 (UTC), not %s', message.created_at);
     END IF;
+    IF field IS NULL AND message.headers IS NOT NULL THEN
+        problem := pgtopic.headers_problem(message.headers);
+        field := CASE WHEN problem IS NOT NULL THEN 'headers' END;
+    END IF;
     IF field IS NOT NULL THEN
         RAISE EXCEPTION '% %', field, problem
             USING ERRCODE = 'check_violation', SCHEMA = 'pgtopic', TABLE = 'messages', COLUMN = field;
     END IF;
-    message.size_bytes := message.size_bytes + coalesce(header_bytes, 0);
+    message.size_bytes := message.size_bytes + coalesce(octet_length(message.headers::text), 0);
     RETURN message;
 END
 $$;

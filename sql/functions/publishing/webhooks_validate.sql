@@ -1,19 +1,29 @@
 -- ----------------------------------------------------------------------
--- webhooks_validate: BEFORE INSERT OR UPDATE OF filter, filter_limit on
--- webhooks, for each row. Refuses what is no filter or costs publishers too
--- much, and writes filter_limit.
+-- webhooks_validate: BEFORE INSERT OR UPDATE OF headers, filter, filter_limit
+-- on webhooks, for each row. Refuses headers that cannot be sent, as the API
+-- does, and what is no filter or costs publishers too much. Writes
+-- filter_limit.
 --
--- A filter that does not change is not checked again, so that its webhook can
--- still be changed and paused.
+-- What does not change is not checked again, so that its webhook can still be
+-- changed and paused.
 --
--- Raises: as check_filter.
+-- Raises: 23514 the headers break a rule of headers_problem; as check_filter.
 -- Locks:  none.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.webhooks_validate() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pgtopic, pg_temp
 AS $$
+DECLARE
+    problem text;
 BEGIN
+    IF TG_OP = 'INSERT' OR NEW.headers::text IS DISTINCT FROM OLD.headers::text THEN
+        problem := pgtopic.headers_problem(NEW.headers);
+        IF problem IS NOT NULL THEN
+            RAISE EXCEPTION 'headers %', problem
+                USING ERRCODE = 'check_violation', SCHEMA = 'pgtopic', TABLE = 'webhooks', COLUMN = 'headers';
+        END IF;
+    END IF;
     IF NEW.filter IS NULL THEN
         NEW.filter_limit := NULL;
     ELSIF TG_OP = 'INSERT' OR NEW.filter::text IS DISTINCT FROM OLD.filter::text THEN

@@ -12,8 +12,8 @@
 --                    suppressed; 0 if they are not
 --   notifies         whether anybody may NOTIFY; if nobody may, workers always
 --                    poll
---   last_message_id  the last id that was given to a message; null before the
---                    first
+--   given_ids        how many message ids were given out, counted from some
+--                    start; null before the first
 --   changed_at       if nobody may NOTIFY: when a webhook or topic was last
 --                    changed; else null
 -- Raises:  55000 the worker is not registered, or it is gone: it must start
@@ -21,7 +21,7 @@
 -- Locks:   its own row, if it is written. No flush.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision)
-RETURNS TABLE (suppressed_us bigint, notifies boolean, last_message_id bigint, changed_at timestamptz)
+RETURNS TABLE (suppressed_us bigint, notifies boolean, given_ids bigint, changed_at timestamptz)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
 AS $$
@@ -44,7 +44,9 @@ BEGIN
     END IF;
 
     notifies := pgtopic.may_notify();
-    last_message_id := pg_sequence_last_value('pgtopic.message_ids');
+    -- Ids of an installation with a cell lie further apart.
+    given_ids := pg_sequence_last_value('pgtopic.message_ids')
+                 / (SELECT s.seqincrement FROM pg_sequence s WHERE s.seqrelid = 'pgtopic.message_ids'::regclass);
     -- An instant more than 10 s ahead was written before a step of the clock: it counts as unset.
     suppressed_us := CASE WHEN suppressed_until > now_us AND suppressed_until < now_us + 10000000
                           THEN suppressed_until - now_us ELSE 0 END;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::DeliveryStatus;
+use super::{DeliveryStatus, headers::headers};
 use crate::{
     api::json::Object,
     domain::{delivery, message},
@@ -24,7 +24,7 @@ pub(crate) struct NewMessage {
     #[schema(examples("user-42"))]
     partition_key: Option<String>,
     /// Headers sent with the message: at most 64, and at most 8192 bytes as JSON.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "headers")]
     headers: Option<BTreeMap<String, String>>,
     /// 1 to 255 bytes. Publishing again with the same key in the same topic publishes nothing, and
     /// gives the id of the first message.

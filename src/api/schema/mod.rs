@@ -44,6 +44,7 @@ macro_rules! words {
 
 mod dead_letter;
 mod delivery;
+mod headers;
 mod message;
 mod number;
 mod page;

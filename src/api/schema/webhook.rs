@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use super::{number::Whole, present};
+use super::{headers::headers, number::Whole, present};
 use crate::{
     broker,
     domain::{policy, webhook},
@@ -66,12 +66,13 @@ pub(crate) struct NewWebhook {
     /// Where requests go.
     #[schema(examples("https://example.com/hooks/orders"))]
     url: String,
-    /// The signing secret: `whsec_` and the base64 of 24 to 64 bytes. Generated unless given.
+    /// The signing secret: `whsec_` and the base64 of 24 to 64 bytes, in the standard alphabet with
+    /// padding. Generated unless given.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     secret: Option<SecretString>,
     /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "headers")]
     headers: Option<BTreeMap<String, String>>,
     /// A jsonpath predicate of 1 to 4096 bytes. A message is owed only if the predicate is true for
     /// its payload, or is not evaluated. Without a filter every message is owed.
@@ -154,7 +155,7 @@ pub(crate) struct WebhookChanges {
     url: Option<String>,
     /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON. They replace
     /// all earlier ones.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "headers")]
     headers: Option<BTreeMap<String, String>>,
     /// A jsonpath predicate of 1 to 4096 bytes, for messages that are published from now on. Null
     /// lets every message through.

@@ -4,6 +4,7 @@
 //! address between the check and the connection.
 
 mod address;
+mod places;
 mod resolve;
 mod url;
 

@@ -3,21 +3,31 @@
 //! The client follows no redirect and uses no proxy. It has no time limit except for connecting:
 //! [`send`](crate::delivery::send) sets one for the whole exchange. When the future of an exchange
 //! is dropped, its connection is closed.
+//!
+//! A receiver may close a kept connection at any time, also while a request is on its way. So a
+//! request on a kept connection that ends without a byte of an answer is repeated once, on a new
+//! connection. A request on a new connection is never repeated here.
 
-use std::{error::Error, fmt, io, sync::Arc};
+use std::{error::Error, fmt, io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
-    HeaderMap, Request, Response, StatusCode, Uri,
+    HeaderMap, Request, Response, StatusCode,
     body::{Body as _, Incoming},
     client::conn::http1,
 };
+use hyper_util::rt::TokioIo;
 
 use super::{
-    super::{guard::AddressGuard, request::Destination},
+    super::{
+        guard::{AddressGuard, is_https},
+        request::Destination,
+    },
     connect::{ConnectError, Connector},
-    pool::{Connection, Pool},
+    keep_alive::idle_timeout,
+    pool::{Broken, Connection, Pool},
+    tls::{TlsError, TlsSettingsError, tls_config},
 };
 use crate::domain::attempt::ErrorClass;
 
@@ -33,8 +43,8 @@ const MAX_BUFFER: usize = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// TLS cannot be set up.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsSettingsError),
 }
 
 /// Sends requests and keeps connections open. Clones share the connections.
@@ -48,80 +58,91 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that connects only to addresses that `guard` permits.
+    /// A client that connects only to addresses that `guard` permits. It trusts the platform's
+    /// authorities, and those of the PEM file `ca_file`.
     ///
     /// # Errors
-    /// [`ClientError`] if TLS cannot be set up. A missing trust store is not an error: it is
-    /// logged, and `https` requests fail.
-    pub fn new(guard: AddressGuard) -> Result<Self, ClientError> {
-        Ok(Self { connector: Connector::new(guard)?, pool: Arc::default() })
+    /// [`ClientError`] if TLS cannot be set up, or if the file holds no usable certificate. A
+    /// missing trust store is not an error: it is logged, and `https` requests fail.
+    pub fn new(guard: AddressGuard, ca_file: Option<&Path>) -> Result<Self, ClientError> {
+        Ok(Self { connector: Connector::new(guard, tls_config(ca_file)?), pool: Arc::default() })
     }
 
     /// A client with its own TLS settings in place of the platform's.
     #[cfg(test)]
     pub(in crate::delivery) fn with_tls(guard: AddressGuard, config: rustls::ClientConfig) -> Self {
-        Self { connector: Connector::with_tls(guard, config), pool: Arc::default() }
+        Self { connector: Connector::new(guard, config), pool: Arc::default() }
     }
 
     /// Sends a request and reads the answer to its end, but not more than 16 KiB of the body.
     ///
-    /// `progress` says how far the exchange came, even if this future is dropped.
+    /// `request` makes the request. It is called twice if the request is repeated. `fresh`: no kept
+    /// connection is used. `progress` says how far the exchange came, even if this future is
+    /// dropped.
     pub(in crate::delivery) async fn exchange(
         &self,
         destination: &Destination,
-        request: Request<Full<Bytes>>,
+        request: impl Fn() -> Request<Full<Bytes>>,
+        fresh: bool,
         progress: &mut Progress,
     ) -> Result<Answer, ExchangeError> {
-        let (connection, response) = self.send_on_open_connection(destination, request, progress).await?;
+        let (connection, response) = self.send(destination, request, fresh, progress).await?;
         let (head, body) = response.into_parts();
         *progress = Progress::Reading(head.status);
         let (excerpt, complete) = read_body(body).await.map_err(ExchangeError::Http)?;
         if complete {
-            self.pool.put(&destination.origin, connection);
+            self.pool.put(&destination.origin, connection, idle_timeout(&head.headers));
         }
         Ok(Answer { status: head.status, headers: head.headers, excerpt })
     }
 
-    async fn send_on_open_connection(
+    /// Sends a request, on a kept connection if there is one and it may be used.
+    async fn send(
         &self,
         destination: &Destination,
-        mut request: Request<Full<Bytes>>,
+        request: impl Fn() -> Request<Full<Bytes>>,
+        fresh: bool,
         progress: &mut Progress,
     ) -> Result<(Connection, Response<Incoming>), ExchangeError> {
-        loop {
-            let kept = self.pool.take(&destination.origin).await;
-            let was_kept = kept.is_some();
-            let mut connection = match kept {
-                Some(connection) => connection,
-                None => self.connect(&destination.uri).await?,
-            };
+        let kept = if fresh { None } else { self.pool.take(&destination.origin).await };
+        if let Some(mut kept) = kept {
             *progress = Progress::Waiting;
-            match connection.try_send_request(request).await {
-                Ok(response) => return Ok((connection, response)),
-                Err(mut error) => match error.take_message() {
-                    // The receiver has closed the kept connection, and no byte was sent: take
-                    // another one. The loop ends when no kept connection is left.
-                    Some(unsent) if was_kept => {
-                        request = unsent;
-                        *progress = Progress::Connecting;
-                    }
-                    _ => return Err(ExchangeError::Http(error.into_error())),
-                },
+            match kept.send(request()).await {
+                Ok(response) => return Ok((kept, response)),
+                Err(broken) if broken.unanswered => {
+                    // The other unused connections were used earlier than this one, so the receiver
+                    // has closed them too.
+                    self.pool.close_unused(&destination.origin);
+                    tracing::debug!(error = %broken.error, "a kept connection was closed: the request is repeated on a new one");
+                    *progress = Progress::Connecting;
+                }
+                Err(broken) => return Err(broken.into()),
             }
+        }
+        let mut connection = self.connect(destination).await?;
+        *progress = Progress::Waiting;
+        match connection.send(request()).await {
+            Ok(response) => Ok((connection, response)),
+            Err(broken) if broken.speaks_tls && !is_https(&destination.uri) => {
+                Err(ExchangeError::NotPlain)
+            }
+            Err(broken) => Err(broken.into()),
         }
     }
 
-    async fn connect(&self, uri: &Uri) -> Result<Connection, ExchangeError> {
-        let stream = self.connector.connect(uri).await?;
-        let opened = http1::Builder::new().max_buf_size(MAX_BUFFER).handshake(stream).await;
-        let (connection, driver) = opened.map_err(ExchangeError::Http)?;
+    async fn connect(&self, destination: &Destination) -> Result<Connection, ExchangeError> {
+        let stream = self.connector.connect(&destination.uri).await?;
+        let incoming = stream.incoming();
+        let opened =
+            http1::Builder::new().max_buf_size(MAX_BUFFER).handshake(TokioIo::new(stream)).await;
+        let (sender, driver) = opened.map_err(ExchangeError::Http)?;
         tokio::spawn(async move {
             // A request in flight gets the same error. Without one the error does not matter.
             if let Err(error) = driver.await {
                 tracing::trace!(%error, "connection ended");
             }
         });
-        Ok(connection)
+        Ok(Connection::new(sender, incoming))
     }
 }
 
@@ -179,6 +200,13 @@ pub(in crate::delivery) enum ExchangeError {
     /// The connection broke, or what came was not HTTP.
     #[error(transparent)]
     Http(hyper::Error),
+    /// TLS failed after the handshake. With TLS 1.3 a receiver may refuse the handshake after the
+    /// client's part of it is over.
+    #[error(transparent)]
+    Tls(TlsError),
+    /// The URL is `http`, and the receiver speaks TLS.
+    #[error("the receiver speaks TLS at this port: perhaps its URL should start with https://")]
+    NotPlain,
 }
 
 impl ExchangeError {
@@ -186,23 +214,31 @@ impl ExchangeError {
     pub(in crate::delivery) fn class(&self) -> ErrorClass {
         match self {
             Self::Connect(error) => error.class(),
-            // With TLS 1.3 a receiver may refuse the handshake after the client's part of it is
-            // over.
-            Self::Http(error) if is_tls(error) => ErrorClass::Tls,
-            Self::Http(_) => ErrorClass::Protocol,
+            Self::Tls(_) => ErrorClass::Tls,
+            Self::Http(_) | Self::NotPlain => ErrorClass::Protocol,
         }
     }
 }
 
-/// Whether TLS failed on an open connection.
-fn is_tls(error: &hyper::Error) -> bool {
-    let below = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    below.and_then(io::Error::get_ref).is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
+impl From<Broken> for ExchangeError {
+    fn from(Broken { error, .. }: Broken) -> Self {
+        match tls_cause(&error) {
+            Some(cause) => Self::Tls(cause),
+            None => Self::Http(error),
+        }
+    }
+}
+
+/// The failure of TLS that ended an open connection, if there was one.
+fn tls_cause(error: &hyper::Error) -> Option<TlsError> {
+    let below = error.source()?.downcast_ref::<io::Error>()?;
+    let cause = below.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(io::Error::new(below.kind(), cause.clone()).into())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::{
         super::super::{
@@ -213,8 +249,11 @@ mod tests {
     };
     use crate::domain::attempt::Outcome;
 
+    const OK: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+
     fn client() -> Client {
-        Client::new(AddressGuard::new(vec!["127.0.0.0/8".parse().expect("a network")])).expect("a client")
+        let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().expect("a network")]);
+        Client::new(guard, None).expect("a client")
     }
 
     fn prepare(server: &TestServer) -> PreparedTarget {
@@ -225,6 +264,10 @@ mod tests {
         send(client, target, &[message(id, "{}")], 1, false).await.outcome
     }
 
+    fn connections(server: &TestServer) -> Vec<usize> {
+        server.requests().iter().map(|request| request.connection).collect()
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn messages_reuse_one_connection() {
         for status in ["200 OK", "500 Internal Server Error"] {
@@ -233,24 +276,90 @@ mod tests {
             for id in 0..200 {
                 outcome(&client, &target, id).await;
             }
-            let requests = server.requests();
-            assert_eq!(requests.len(), 200);
-            assert!(requests.iter().all(|request| request.connection == 0), "one connection");
+            assert_eq!(connections(&server), [0; 200], "one connection");
         }
     }
 
     #[tokio::test]
     async fn a_receiver_that_closes_after_each_answer_still_gets_every_message_once() {
-        // The answer has no `connection: close`, so the client must notice by itself.
-        let server = TestServer::start("HTTP/1.1 204 No Content\r\n\r\n", Then::Close).await;
+        // The answer has no `connection: close`, so the client must notice by itself, and the end
+        // of the connection may cross the next request.
+        let server = TestServer::start(OK, Then::Close).await;
+        let (client, target) = (client(), prepare(&server));
+        for id in 0..200 {
+            assert_eq!(outcome(&client, &target, id).await, Outcome::Accepted);
+        }
+        assert_eq!(server.requests().len(), 200);
+    }
+
+    /// The receiver has read the request on the kept connection, and closes it. The client cannot
+    /// know that.
+    #[tokio::test]
+    async fn a_request_that_a_kept_connection_swallowed_is_repeated_once_on_a_new_one() {
+        let server = TestServer::start(OK, Then::CloseAtNext).await;
         let (client, target) = (client(), prepare(&server));
         for id in 0..20 {
-            assert_eq!(outcome(&client, &target, id).await, Outcome::Accepted);
-            // The end of the connection needs time to arrive. Otherwise the next request may cross
-            // it, which is a failed attempt.
+            assert_eq!(outcome(&client, &target, id).await, Outcome::Accepted, "message {id}");
+        }
+        let requests = server.requests();
+        let ids: Vec<_> = requests.iter().map(|one| one.header("webhook-id").expect("sent")).collect();
+        assert_eq!(ids[..4], ["msg_0", "msg_1", "msg_1", "msg_2"]);
+        assert!(requests.iter().all(|one| one.header("webhook-attempt") == Some("1")), "one attempt");
+    }
+
+    #[tokio::test]
+    async fn a_request_on_a_new_connection_is_never_repeated() {
+        let server = TestServer::start("", Then::Close).await;
+        assert_eq!(outcome(&client(), &prepare(&server), 1).await, Outcome::Failed);
+        assert_eq!(server.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_request_with_a_part_of_an_answer_is_never_repeated() {
+        let half = "HTTP/1.1 204 No Content\r\n\r\n";
+        let server = TestServer::start(half, Then::HalfAtNext).await;
+        let (client, target) = (client(), prepare(&server));
+        assert_eq!(outcome(&client, &target, 0).await, Outcome::Accepted);
+        assert_eq!(outcome(&client, &target, 1).await, Outcome::Failed);
+        assert_eq!(server.requests().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_retry_never_uses_a_kept_connection() {
+        let server = TestServer::start(OK, Then::KeepAlive).await;
+        let (client, target) = (client(), prepare(&server));
+        for attempt in [1, 1, 2, 3] {
+            let result = send(&client, &target, &[message(1, "{}")], attempt, false).await;
+            assert_eq!(result.outcome, Outcome::Accepted);
+        }
+        assert_eq!(connections(&server), [0, 0, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn the_receiver_says_how_long_an_unused_connection_is_kept() {
+        for (headers, expected) in [("", [0, 0]), ("keep-alive: timeout=0\r\n", [0, 1])] {
+            let server = TestServer::with_status("200 OK", headers, "").await;
+            let (client, target) = (client(), prepare(&server));
+            for id in 0..2 {
+                assert_eq!(outcome(&client, &target, id).await, Outcome::Accepted);
+            }
+            assert_eq!(connections(&server), expected, "{headers:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn under_steady_traffic_a_connection_is_replaced_when_it_is_too_old() {
+        let server = TestServer::start(OK, Then::KeepAlive).await;
+        let max_age = Duration::from_millis(100);
+        let client = Client { pool: Arc::new(Pool::with_max_age(max_age)), ..client() };
+        let (target, begun) = (prepare(&server), Instant::now());
+        while begun.elapsed() < max_age * 5 {
+            assert_eq!(outcome(&client, &target, 1).await, Outcome::Accepted);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert_eq!(server.requests().len(), 20);
+        let used = connections(&server);
+        let newest = used.iter().max().expect("requests");
+        assert!((3..=5).contains(newest) && used.len() > 10, "{used:?}");
     }
 
     #[tokio::test]
@@ -260,8 +369,7 @@ mod tests {
         for id in 0..2 {
             assert_eq!(outcome(&client, &target, id).await, Outcome::Accepted);
         }
-        let connections: Vec<_> = server.requests().iter().map(|request| request.connection).collect();
-        assert_eq!(connections, [0, 1]);
+        assert_eq!(connections(&server), [0, 1]);
     }
 
     #[tokio::test]

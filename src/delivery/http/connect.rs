@@ -9,18 +9,18 @@
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::Uri;
-use hyper_util::{
-    client::legacy::connect::{HttpConnector, dns::Name},
-    rt::TokioIo,
-};
-use rustls::{ClientConfig, InvalidMessage, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName};
-use rustls_platform_verifier::BuilderVerifierExt as _;
+use hyper_util::client::legacy::connect::{HttpConnector, dns::Name};
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::either::Either;
 use tower::ServiceExt as _;
 
-use super::super::guard::{AddressGuard, ForbiddenAddress, Lookups, bare_host, is_https, uri_address};
+use super::{
+    super::guard::{AddressGuard, ForbiddenAddress, Lookups, bare_host, is_https, uri_address},
+    tls::TlsError,
+    watched::Watched,
+};
 use crate::domain::attempt::ErrorClass;
 
 /// How long name resolution, TCP and TLS may take together.
@@ -34,7 +34,7 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// An open connection; with TLS if the URL is `https`.
-pub(super) type Stream = TokioIo<Either<TcpStream, TlsStream<TcpStream>>>;
+pub(super) type Stream = Watched<Either<TcpStream, TlsStream<TcpStream>>>;
 
 /// Why no connection could be made. There is one variant for each step that can fail.
 #[derive(Debug, thiserror::Error)]
@@ -49,11 +49,8 @@ pub(in crate::delivery) enum ConnectError {
     #[error(transparent)]
     Tcp(BoxError),
     /// The handshake failed or took too long, or the certificate is not trusted.
-    #[error("no TLS connection")]
-    Tls(#[source] io::Error),
-    /// The receiver answered the handshake with something other than TLS.
-    #[error("the receiver does not speak TLS at this port: perhaps its URL should start with http://")]
-    NotTls,
+    #[error(transparent)]
+    Tls(TlsError),
 }
 
 impl ConnectError {
@@ -63,7 +60,7 @@ impl ConnectError {
             Self::Forbidden(_) => ErrorClass::Forbidden,
             Self::Name(_) => ErrorClass::Dns,
             Self::Tcp(_) => ErrorClass::Connect,
-            Self::Tls(_) | Self::NotTls => ErrorClass::Tls,
+            Self::Tls(_) => ErrorClass::Tls,
         }
     }
 }
@@ -78,11 +75,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(guard: AddressGuard) -> Result<Self, rustls::Error> {
-        Ok(Self::with_tls(guard, tls_config()?))
-    }
-
-    pub(super) fn with_tls(guard: AddressGuard, config: ClientConfig) -> Self {
+    pub(super) fn new(guard: AddressGuard, config: ClientConfig) -> Self {
         Self {
             guard: Arc::new(guard),
             lookups: Arc::default(),
@@ -100,12 +93,13 @@ impl Connector {
         let addresses = self.addresses(uri, deadline).await?;
         let tcp = self.by(deadline, self.open(uri, addresses)).await.map_err(ConnectError::Tcp)?;
         if !is_https(uri) {
-            return Ok(TokioIo::new(Either::Left(tcp)));
+            return Ok(Watched::new(Either::Left(tcp)));
         }
         let name = ServerName::try_from(bare_host(uri).to_owned())
-            .map_err(|error| ConnectError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-        let tls = self.by(deadline, self.tls.connect(name, tcp)).await.map_err(tls_error)?;
-        Ok(TokioIo::new(Either::Right(tls)))
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
+            .map_err(|error| ConnectError::Tls(error.into()))?;
+        let tls = self.by(deadline, self.tls.connect(name, tcp)).await;
+        Ok(Watched::new(Either::Right(tls.map_err(|error| ConnectError::Tls(error.into()))?)))
     }
 
     /// The addresses of a URL's host that the guard permits. There is at least one.
@@ -114,8 +108,9 @@ impl Connector {
             self.guard.check(address)?;
             return Ok(vec![SocketAddr::new(address, 0)]);
         }
-        let lookup = self.lookups.lookup(uri.host().unwrap_or_default());
-        let resolved = self.by(deadline, lookup).await.map_err(ConnectError::Name)?;
+        // In lower case, so that all spellings share a lookup.
+        let name = uri.host().unwrap_or_default().to_ascii_lowercase();
+        let resolved = self.by(deadline, self.lookups.lookup(&name)).await.map_err(ConnectError::Name)?;
         permitted(&self.guard, resolved)
     }
 
@@ -149,32 +144,6 @@ impl Connector {
     }
 }
 
-/// Tells a receiver without TLS from a receiver whose TLS fails: the repair is different.
-fn tls_error(error: io::Error) -> ConnectError {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    if matches!(inner, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType))) {
-        return ConnectError::NotTls;
-    }
-    ConnectError::Tls(error)
-}
-
-/// TLS settings that verify certificates as the platform does, with its trust store.
-fn tls_config() -> Result<ClientConfig, rustls::Error> {
-    let builder = || {
-        ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-    };
-    match builder()?.with_platform_verifier() {
-        Ok(verified) => Ok(verified.with_no_client_auth()),
-        // Minimal containers have no trust store. Webhooks over http still work there, and https
-        // fails, as it must.
-        Err(error) => {
-            tracing::warn!(%error, "no trusted certificates found: https webhooks will fail; install ca-certificates");
-            Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-        }
-    }
-}
-
 /// The addresses that the guard permits; an error if there is none.
 fn permitted(guard: &AddressGuard, resolved: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, ConnectError> {
     let mut refused = None;
@@ -201,7 +170,7 @@ mod tests {
 
     use tokio::net::TcpListener;
 
-    use super::*;
+    use super::{super::tls::tls_config, *};
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().expect("an address")).collect()
@@ -228,7 +197,12 @@ mod tests {
     async fn a_step_that_hangs_is_named_when_the_time_is_over() {
         let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().expect("a network")]);
         let timeout = Duration::from_millis(100);
-        let connector = Connector { timeout, ..Connector::new(guard).expect("a connector") };
+        let lookups = Arc::new(Lookups::with_resolver(|_| {
+            std::thread::sleep(Duration::from_secs(2));
+            Ok(Vec::new())
+        }));
+        let tls = tls_config(None).expect("TLS");
+        let connector = Connector { timeout, lookups, ..Connector::new(guard, tls) };
         let class = async |url: &str| {
             let begun = Instant::now();
             let uri = url.parse().expect("a URL");
@@ -237,14 +211,7 @@ mod tests {
             error.class()
         };
 
-        let lookups = Arc::clone(&connector.lookups);
-        let hanging = tokio::spawn(async move { lookups.share("hangs.invalid", std::future::pending).await });
-        // The request below must find this lookup running: then it shares it.
-        while !connector.lookups.is_running("hangs.invalid") {
-            tokio::task::yield_now().await;
-        }
         assert_eq!(class("http://hangs.invalid/").await, ErrorClass::Dns);
-        hanging.abort();
 
         // Its queue of connections is full, so further connections get no answer.
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");

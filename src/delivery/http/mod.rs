@@ -2,11 +2,15 @@
 
 mod client;
 mod connect;
+mod keep_alive;
 mod pool;
 mod retry_after;
+mod tls;
+mod watched;
 
 pub(in crate::delivery) use self::client::{Answer, Progress};
 pub use self::{
     client::{Client, ClientError},
     retry_after::parse_retry_after,
+    tls::{TlsSettingsError, check_ca_file},
 };

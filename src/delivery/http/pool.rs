@@ -3,6 +3,10 @@
 //! A lane sends one message after another. So a connection comes back as soon as its answer was
 //! read, and is taken again at once. The connection that was used last is taken first. The others
 //! become old and are closed.
+//!
+//! No connection is used for longer than [`MAX_AGE`]. A new one is made to the address that the
+//! host's name has then. So a change in DNS takes effect within a minute, however steady the
+//! traffic is.
 
 use std::{
     collections::HashMap,
@@ -15,64 +19,117 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::client::conn::http1::SendRequest;
+use hyper::{Request, Response, body::Incoming as Body, client::conn::http1::SendRequest};
 
-/// The sending half of one connection.
-pub(super) type Connection = SendRequest<Full<Bytes>>;
+use super::watched::Incoming;
 
-/// How long an unused connection is kept. This is less than the idle timeout of common servers and
-/// load balancers (60 s).
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection may be used, from its opening on.
+const MAX_AGE: Duration = Duration::from_mins(1);
 /// How many unused connections to one host and port are kept.
 const MAX_IDLE_PER_HOST: usize = 1024;
 /// How long a connection may take to become ready after its last answer was read. That takes
 /// microseconds, unless the receiver answered before it had read the request.
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(100);
+/// The time between two looks for connections that are too old.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// One open connection.
+pub(super) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    incoming: Arc<Incoming>,
+    opened: Instant,
+}
+
+impl Connection {
+    /// A connection that was just opened.
+    pub(super) fn new(sender: SendRequest<Full<Bytes>>, incoming: Arc<Incoming>) -> Self {
+        Self { sender, incoming, opened: Instant::now() }
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Body>, Broken> {
+        let before = self.incoming.bytes();
+        self.sender.send_request(request).await.map_err(|error| Broken {
+            unanswered: self.incoming.bytes() == before,
+            speaks_tls: self.incoming.is_tls_alert(),
+            error,
+        })
+    }
+}
+
+/// Why a connection gave no answer.
+pub(super) struct Broken {
+    /// No byte of an answer has come.
+    pub(super) unanswered: bool,
+    /// The other side speaks TLS, and this side does not.
+    pub(super) speaks_tls: bool,
+    pub(super) error: hyper::Error,
+}
 
 struct Idle {
     connection: Connection,
-    since: Instant,
+    /// When it is too old to be used.
+    until: Instant,
+}
+
+impl Idle {
+    fn usable(&self, now: Instant) -> bool {
+        !self.connection.sender.is_closed() && now < self.until
+    }
 }
 
 /// Unused connections by `scheme://host:port`.
 pub(super) struct Pool {
     idle: Mutex<HashMap<Arc<str>, Vec<Idle>>>,
-    idle_timeout: Duration,
+    max_age: Duration,
+    sweep_every: Duration,
     sweeping: AtomicBool,
 }
 
 impl Default for Pool {
     fn default() -> Self {
-        Self::with_idle_timeout(IDLE_TIMEOUT)
+        Self::with_max_age(MAX_AGE)
     }
 }
 
 impl Pool {
-    fn with_idle_timeout(idle_timeout: Duration) -> Self {
-        Self { idle: Mutex::default(), idle_timeout, sweeping: AtomicBool::new(false) }
+    pub(super) fn with_max_age(max_age: Duration) -> Self {
+        Self {
+            idle: Mutex::default(),
+            max_age,
+            sweep_every: SWEEP_EVERY.min(max_age),
+            sweeping: AtomicBool::new(false),
+        }
     }
 
     /// A kept connection to `origin` that is open and ready, as far as this side knows.
     pub(super) async fn take(&self, origin: &str) -> Option<Connection> {
-        while let Some(Idle { mut connection, since }) = self.pop(origin) {
-            if connection.is_closed() || since.elapsed() >= self.idle_timeout {
+        while let Some(mut idle) = self.pop(origin) {
+            if !idle.usable(Instant::now()) {
                 continue;
             }
-            if connection.is_ready()
-                || matches!(tokio::time::timeout(SETTLE_TIMEOUT, connection.ready()).await, Ok(Ok(())))
+            let sender = &mut idle.connection.sender;
+            if sender.is_ready()
+                || matches!(tokio::time::timeout(SETTLE_TIMEOUT, sender.ready()).await, Ok(Ok(())))
             {
-                return Some(connection);
+                return Some(idle.connection);
             }
         }
         None
     }
 
-    /// Keeps a connection whose last answer was read to its end.
-    pub(super) fn put(self: &Arc<Self>, origin: &Arc<str>, connection: Connection) {
-        if connection.is_closed() {
+    /// Keeps a connection whose last answer was read to its end, for `idle_timeout` at most.
+    pub(super) fn put(
+        self: &Arc<Self>,
+        origin: &Arc<str>,
+        connection: Connection,
+        idle_timeout: Duration,
+    ) {
+        let now = Instant::now();
+        let idle = Idle { until: (now + idle_timeout).min(connection.opened + self.max_age), connection };
+        if !idle.usable(now) {
             return;
         }
-        let idle = Idle { connection, since: Instant::now() };
         {
             let mut hosts = self.lock();
             // The key is copied only for a new host.
@@ -85,19 +142,25 @@ impl Pool {
             }
         }
         if !self.sweeping.swap(true, Ordering::Relaxed) {
-            tokio::spawn(sweep_regularly(Arc::downgrade(self), self.idle_timeout / 3));
+            tokio::spawn(sweep_regularly(Arc::downgrade(self), self.sweep_every));
         }
+    }
+
+    /// Closes all unused connections to `origin`. They were used before one that the other side has
+    /// closed.
+    pub(super) fn close_unused(&self, origin: &str) {
+        self.lock().remove(origin);
     }
 
     fn pop(&self, origin: &str) -> Option<Idle> {
         self.lock().get_mut(origin)?.pop()
     }
 
-    /// Closes connections that were unused for too long, or that the other side has closed.
+    /// Closes connections that are too old, or that the other side has closed.
     fn sweep(&self) {
+        let now = Instant::now();
         self.lock().retain(|_, connections| {
-            connections
-                .retain(|idle| !idle.connection.is_closed() && idle.since.elapsed() < self.idle_timeout);
+            connections.retain(|idle| idle.usable(now));
             !connections.is_empty()
         });
     }
@@ -127,25 +190,48 @@ mod tests {
 
     use super::*;
 
+    const LONG: Duration = Duration::from_mins(10);
+
     async fn connection() -> (Connection, DuplexStream) {
         let (near, far) = tokio::io::duplex(1024);
         let (sender, driver) = http1::handshake(TokioIo::new(near)).await.expect("a connection");
         tokio::spawn(driver);
-        (sender, far)
+        (Connection::new(sender, Arc::default()), far)
     }
 
     #[tokio::test]
     async fn keeps_by_origin_and_closes_what_is_unused() {
-        let pool = Arc::new(Pool::with_idle_timeout(Duration::from_millis(60)));
+        let pool = Arc::new(Pool { sweep_every: Duration::from_millis(20), ..Pool::default() });
         let origin: Arc<str> = "http://a:80".into();
+        let idle_timeout = Duration::from_millis(60);
         let (first, _far) = connection().await;
-        pool.put(&origin, first);
+        pool.put(&origin, first, idle_timeout);
         assert!(pool.take("http://b:80").await.is_none());
         let first = pool.take(&origin).await.expect("kept");
         assert!(pool.take(&origin).await.is_none());
-        pool.put(&origin, first);
-        tokio::time::sleep(pool.idle_timeout * 2).await;
+        pool.put(&origin, first, idle_timeout);
+        tokio::time::sleep(idle_timeout * 2).await;
         assert!(pool.lock().is_empty(), "swept");
+        let (second, _far) = connection().await;
+        pool.put(&origin, second, Duration::ZERO);
+        assert!(pool.lock().is_empty(), "not kept");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_in_steady_use_becomes_too_old() {
+        let pool = Arc::new(Pool::with_max_age(Duration::from_millis(60)));
+        let origin: Arc<str> = "http://a:80".into();
+        let (mut steady, _far) = connection().await;
+        let opened = steady.opened;
+        let last = loop {
+            pool.put(&origin, steady, LONG);
+            match pool.take(&origin).await {
+                Some(taken) => steady = taken,
+                None => break opened.elapsed(),
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        assert!(last >= pool.max_age, "{last:?}");
     }
 
     #[tokio::test]
@@ -154,8 +240,8 @@ mod tests {
         let origin: Arc<str> = "http://a:80".into();
         let (open, _far) = connection().await;
         let (closed, far) = connection().await;
-        pool.put(&origin, open);
-        pool.put(&origin, closed);
+        pool.put(&origin, open, LONG);
+        pool.put(&origin, closed, LONG);
         drop(far);
         assert!(pool.take(&origin).await.is_some());
         assert!(pool.take(&origin).await.is_none());
@@ -169,8 +255,10 @@ mod tests {
         for _ in 0..MAX_IDLE_PER_HOST + 3 {
             let (near, far) = connection().await;
             far_ends.push(far);
-            pool.put(&origin, near);
+            pool.put(&origin, near, LONG);
         }
         assert_eq!(pool.lock().get(&origin).map(Vec::len), Some(MAX_IDLE_PER_HOST));
+        pool.close_unused(&origin);
+        assert!(pool.take(&origin).await.is_none());
     }
 }

@@ -93,8 +93,8 @@ fn is_reserved(name: &str) -> bool {
 pub(super) struct Stamp<'a> {
     /// `msg_<id>`.
     pub(super) webhook_id: &'a str,
-    /// The message's id.
-    pub(super) position: i64,
+    /// The message's id; `None` if its topic is not ordered.
+    pub(super) position: Option<i64>,
     /// The time of the signature, in seconds since 1970.
     pub(super) timestamp: u64,
     /// Signatures, separated by spaces.
@@ -118,7 +118,9 @@ pub(super) fn build(fixed: &HeaderMap, stamp: Stamp<'_>) -> HeaderMap {
     headers.insert("webhook-timestamp", HeaderValue::from(stamp.timestamp));
     headers.insert("webhook-signature", ascii(stamp.signatures));
     headers.insert("webhook-partition", ascii(encode_partition_key(stamp.partition_key).into_owned()));
-    headers.insert("webhook-position", HeaderValue::from(stamp.position));
+    if let Some(position) = stamp.position {
+        headers.insert("webhook-position", HeaderValue::from(position));
+    }
     headers.insert("webhook-attempt", HeaderValue::from(stamp.attempt));
     if stamp.replay {
         headers.insert("webhook-replay", HeaderValue::from_static("true"));
@@ -184,7 +186,7 @@ mod tests {
     fn stamp(message_headers: Option<&str>) -> Stamp<'_> {
         Stamp {
             webhook_id: "msg_42",
-            position: 42,
+            position: Some(42),
             timestamp: 1_700_000_000,
             signatures: "v1,abc".to_owned(),
             partition_key: "user 42",
@@ -213,6 +215,8 @@ mod tests {
         }
         assert_eq!(get(&headers, "webhook-replay"), None);
         assert!(traceparent::is_valid(get(&headers, "traceparent").expect("always sent")));
+        let unordered = build(&HeaderMap::new(), Stamp { position: None, ..stamp(None) });
+        assert_eq!(get(&unordered, "webhook-position"), None);
         let replay = build(&HeaderMap::new(), Stamp { replay: true, ..stamp(None) });
         assert_eq!(get(&replay, "webhook-replay"), Some("true"));
     }

@@ -9,8 +9,7 @@ use std::fmt;
 
 use base64::{
     Engine,
-    alphabet::STANDARD as STANDARD_ALPHABET,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
 };
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::SecretString;
@@ -23,18 +22,21 @@ const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// How many bytes a new secret has: as many as the hash yields. More would add no security.
 const NEW_SECRET_BYTES: usize = 32;
 
-/// Accepts base64 with and without padding: people give both.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD_ALPHABET,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
 /// Why a text is not a signing secret. The messages show nothing of the text.
+///
+/// Receivers read the secret with libraries that know standard base64 with padding only. So other
+/// spellings are refused, although this side could read them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// What follows `whsec_` is not base64.
     #[error("secret is not base64 after its whsec_ prefix")]
     NotBase64,
+    /// What follows `whsec_` is base64 without its padding.
+    #[error("secret is base64 without padding: its length must be a multiple of 4, with = at the end to fill it up")]
+    Unpadded,
+    /// What follows `whsec_` is base64 of the alphabet for URLs.
+    #[error("secret is base64 of the alphabet for URLs: write + for - and / for _, with = at the end to fill up a multiple of 4")]
+    UrlSafe,
     /// The secret is too short to be safe, or longer than the specification permits.
     #[error("secret has {length} bytes after base64 decoding; it must have 24 to 64")]
     Length {
@@ -52,13 +54,13 @@ pub struct SigningKey {
 
 impl SigningKey {
     /// The key of a secret. A secret is `whsec_`, which may be left out, and the base64 of 24 to 64
-    /// bytes.
+    /// bytes: the standard alphabet, with padding.
     ///
     /// # Errors
-    /// [`SecretError`] if the rest is not base64 or has another length.
+    /// [`SecretError`] if the rest is not such base64 or has another length.
     pub fn parse(secret: &str) -> Result<Self, SecretError> {
         let encoded = secret.strip_prefix(PREFIX).unwrap_or(secret);
-        let bytes = LENIENT.decode(encoded).map_err(|_| SecretError::NotBase64)?;
+        let bytes = STANDARD.decode(encoded).map_err(|_| not_base64(encoded))?;
         if !SECRET_BYTES.contains(&bytes.len()) {
             return Err(SecretError::Length { length: bytes.len() });
         }
@@ -91,6 +93,17 @@ impl SigningKey {
         signatures.push_str("v1,");
         STANDARD.encode_string(state.finalize().into_bytes(), signatures);
     }
+}
+
+/// Why this is not the base64 that a secret must have.
+fn not_base64(encoded: &str) -> SecretError {
+    if STANDARD_NO_PAD.decode(encoded).is_ok() {
+        return SecretError::Unpadded;
+    }
+    if URL_SAFE.decode(encoded).is_ok() || URL_SAFE_NO_PAD.decode(encoded).is_ok() {
+        return SecretError::UrlSafe;
+    }
+    SecretError::NotBase64
 }
 
 /// `v1,` and the base64 of 32 bytes.
@@ -138,12 +151,27 @@ mod tests {
     }
 
     #[test]
-    fn prefix_and_padding_may_be_left_out() {
-        let unpadded = STANDARD.encode([7; 25]).trim_end_matches('=').to_owned();
-        for secret in [STANDARD.encode([7; 25]), unpadded.clone(), format!("whsec_{unpadded}")] {
-            let key = SigningKey::parse(&secret).expect("a secret");
-            let whole = SigningKey::parse(&format!("whsec_{}", STANDARD.encode([7; 25]))).expect("a secret");
-            assert_eq!(key.sign(ID, 1, b"x"), whole.sign(ID, 1, b"x"));
+    fn the_prefix_may_be_left_out() {
+        let bare = STANDARD.encode([7; 25]);
+        let whole = SigningKey::parse(&format!("whsec_{bare}")).expect("a secret");
+        let bare = SigningKey::parse(&bare).expect("a secret");
+        assert_eq!(bare.sign(ID, 1, b"x"), whole.sign(ID, 1, b"x"));
+    }
+
+    #[test]
+    fn other_spellings_of_base64_are_refused_with_the_reason() {
+        let bytes = [0xfb; 25];
+        for (encoded, error) in [
+            (STANDARD_NO_PAD.encode(bytes), SecretError::Unpadded),
+            (URL_SAFE.encode(bytes), SecretError::UrlSafe),
+            (URL_SAFE_NO_PAD.encode(bytes), SecretError::UrlSafe),
+            (format!("{} ", STANDARD.encode(bytes)), SecretError::NotBase64),
+            (format!("{}\n", STANDARD.encode(bytes)), SecretError::NotBase64),
+        ] {
+            for secret in [format!("whsec_{encoded}"), encoded.clone()] {
+                assert_eq!(SigningKey::parse(&secret).expect_err("refused"), error);
+            }
+            assert!(!error.to_string().contains(encoded.trim()));
         }
     }
 
@@ -153,6 +181,8 @@ mod tests {
             ("", SecretError::Length { length: 0 }),
             ("whsec_", SecretError::Length { length: 0 }),
             ("whsec_dG9vIHNob3J0", SecretError::Length { length: 9 }),
+            (&format!("whsec_{}", STANDARD.encode([1; 23])), SecretError::Length { length: 23 }),
+            (&format!("whsec_{}", STANDARD.encode([1; 65])), SecretError::Length { length: 65 }),
             ("whsec_hunter2!", SecretError::NotBase64),
         ] {
             assert_eq!(SigningKey::parse(secret).expect_err(secret), error);

@@ -21,7 +21,7 @@ use crate::domain::{
     attempt::{AttemptResult, ErrorClass, Outcome},
     headers::HEADERS_MAX,
     message::Message,
-    target::Target,
+    target::{Target, is_source},
     webhook::Format,
 };
 
@@ -52,6 +52,9 @@ pub enum PrepareError {
     /// Its topic's name cannot be the value of a header.
     #[error("the topic's name is not visible ASCII")]
     Topic,
+    /// The installation's name cannot be the value of a header.
+    #[error("the installation's name (database.source) is not visible ASCII")]
+    Source,
 }
 
 impl PrepareError {
@@ -82,6 +85,7 @@ pub(in crate::delivery) struct Destination {
 pub struct PreparedTarget {
     webhook_id: i64,
     topic: String,
+    ordered: bool,
     format: Format,
     batch_size: usize,
     timeout: Duration,
@@ -120,9 +124,10 @@ impl PreparedTarget {
         fixed_headers
             .insert(CONTENT_TYPE, HeaderValue::from_static(body::content_type(target.format, batch)));
         fixed_headers.insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
-        let topic = Some(target.topic.as_str()).filter(|topic| topic.is_ascii());
-        let topic = topic.and_then(|topic| HeaderValue::from_str(topic).ok()).ok_or(PrepareError::Topic)?;
-        fixed_headers.insert("webhook-topic", topic);
+        let source = visible(&target.source).filter(|_| is_source(&target.source));
+        fixed_headers.insert("webhook-source", source.ok_or(PrepareError::Source)?);
+        fixed_headers.insert("webhook-subscription", HeaderValue::from(target.webhook_id));
+        fixed_headers.insert("webhook-topic", visible(&target.topic).ok_or(PrepareError::Topic)?);
         for (name, value) in &target.headers {
             let (name, value) = headers::parse_header(name, value)?;
             fixed_headers.insert(name, value);
@@ -130,6 +135,7 @@ impl PreparedTarget {
         Ok(Self {
             webhook_id: target.webhook_id,
             topic: target.topic.clone(),
+            ordered: target.ordered,
             format: target.format,
             batch_size: target.batch_size.max(1),
             timeout: target.policy.timeout,
@@ -176,7 +182,7 @@ impl PreparedTarget {
             _ => format!("msg_{}", last.id),
         };
         let stamp = Stamp {
-            position: last.id,
+            position: self.ordered.then_some(last.id),
             timestamp,
             signatures: sign_with_all(&self.keys, &webhook_id, timestamp, &body),
             partition_key: &last.partition_key,
@@ -205,6 +211,11 @@ impl fmt::Debug for PreparedTarget {
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
+}
+
+/// A text as the value of a header; `None` if it is not ASCII, or holds control characters.
+fn visible(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok().filter(|_| text.is_ascii())
 }
 
 /// The `host` header and the origin. The header leaves out the default port of the scheme (RFC
@@ -261,6 +272,7 @@ mod tests {
         assert_eq!(error(|t| t.secrets.clear()), PrepareError::NoSecret);
         assert_eq!(error(|t| t.secrets.push("whsec_!".into())), PrepareError::Secret(SecretError::NotBase64));
         assert_eq!(error(|t| t.topic = "\u{fc}".to_owned()), PrepareError::Topic);
+        assert_eq!(error(|t| t.source = "a b".into()), PrepareError::Source);
         assert_eq!(
             error(|t| t.headers.push(("Host".to_owned(), "x".to_owned()))),
             PrepareError::Header(HeaderError::Reserved("Host".to_owned()))

@@ -11,6 +11,7 @@ mod types;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use self::rows::{LaneRows, claimed, claimed_lane, follower, lane_key};
@@ -149,7 +150,10 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<LaneNews>, StoreError> {
         let rows = self.call(sql!("lanes/list_news"), &[&after, &missing, &limit]).await?;
-        rows.iter().map(|row| Ok(LaneNews { message_id: row.try_get(0)?, lane: row.try_get(1)? })).collect()
+        let news = |row: &Row| {
+            Ok(LaneNews { message_id: row.try_get(0)?, lane: row.try_get(1)?, step: row.try_get(2)? })
+        };
+        rows.iter().map(news).collect()
     }
 
     /// Deletes the rows of held lanes that owe nothing. Lanes that are missing in the answer stay

@@ -167,6 +167,8 @@ pub struct LaneNews {
     pub message_id: i64,
     /// Its lane. It is the same for every webhook.
     pub lane: i64,
+    /// How far two ids that are given out one after the other lie apart; at least 1.
+    pub step: i64,
 }
 
 /// What happened to an idle lane that was to be removed.

@@ -32,7 +32,7 @@ use http_body_util::BodyExt;
 use pgtopic::{
     api::{ApiState, router},
     broker::Broker,
-    config::{ApiConfig, Config, DatabaseConfig, Pooler},
+    config::{ApiConfig, Config, DatabaseConfig},
     store::Store,
 };
 use pgtopic_testkit::TestDatabase;
@@ -125,12 +125,8 @@ impl Api {
 fn nowhere() -> DatabaseConfig {
     DatabaseConfig {
         url: Some("postgres://nobody@127.0.0.1:1/nothing".to_owned().into()),
-        listen_url: None,
-        pooler: Pooler::Auto,
-        schema: "pgtopic".to_owned(),
         pool_size: 1,
-        migrate: true,
-        ca_file: None,
+        ..Config::default().database
     }
 }
 

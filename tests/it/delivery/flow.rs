@@ -5,11 +5,14 @@ use pgtopic_testkit::{Broker, Http, Received, TestDatabase, TestReceiver, eventu
 use serde_json::json;
 
 /// Every header that DESIGN promises, with the signature checked against the body's bytes.
-fn check_headers(received: &Received, id: i64, partition: &str, secret: &str) {
+fn check_headers(received: &Received, id: i64, partition: &str, webhook: (i64, &str)) {
+    let (webhook_id, secret) = webhook;
     for (name, value) in [
         ("content-type", "application/json"),
         ("user-agent", concat!("pgtopic/", env!("CARGO_PKG_VERSION"))),
         ("webhook-id", &format!("msg_{id}")),
+        ("webhook-source", "pgtopic"),
+        ("webhook-subscription", &webhook_id.to_string()),
         ("webhook-topic", "orders"),
         ("webhook-partition", partition),
         ("webhook-position", &id.to_string()),
@@ -49,8 +52,8 @@ async fn whole_flow(database: &TestDatabase, config: &DatabaseConfig) {
 
     let received = receiver.wait_for_ended(2).await;
     let find = |id| received.iter().find(|one| one.position() == id).unwrap();
-    check_headers(find(posted), posted, "user-1", secret);
-    check_headers(find(inserted), inserted, "user-42", secret);
+    check_headers(find(posted), posted, "user-1", (webhook_id, secret));
+    check_headers(find(inserted), inserted, "user-42", (webhook_id, secret));
     assert_eq!((find(posted).header("x-tenant"), find(posted).header("x-source")), ("a", "shop"));
     assert_eq!((find(inserted).header("x-tenant"), find(inserted).header("x-source")), ("a", ""));
     assert_eq!(find(posted).body, r#"{"event":"order.created"}"#);

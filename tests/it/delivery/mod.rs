@@ -3,15 +3,21 @@
 //! | file | what holds |
 //! |---|---|
 //! | `batches` | several messages in one request: repeated as they were, or one by one |
+//! | `connections` | kept connections that the receiver has closed, names that do not resolve |
 //! | `flow` | from publishing to arrival, as a user meets it |
+//! | `headers` | headers that are refused, the same ones in SQL and over HTTP |
 //! | `outages` | what the log says of a receiver that is away |
+//! | `receiving` | the code of `docs/receiving.md` |
 //! | `retries` | failures, the delays between them, and dead letters |
 //! | `unusable_webhooks` | a webhook that no request can be made for costs the others nothing |
 //! | `webhooks` | what a webhook's settings change, and how webhooks keep out of each other's way |
 
 mod batches;
+mod connections;
 mod flow;
+mod headers;
 mod outages;
+mod receiving;
 mod retries;
 mod unusable_webhooks;
 mod webhooks;

@@ -153,7 +153,8 @@ async fn the_largest_messages_are_read_within_the_budget(#[case] payload: usize)
     scene
         .sql(&format!(
             "INSERT INTO messages (topic_id, partition_key, payload, headers)
-             SELECT 1, 'key-' || n % 4, to_json(repeat('x', {payload} - 2)), json_build_object('x-a', repeat('y', 8192 - 12))
+             SELECT 1, 'key-' || n % 4, to_json(repeat('x', {payload} - 2)),
+                    json_build_object('x-a', repeat('y', 4084), 'x-b', repeat('y', 4084))
                FROM generate_series(1, 100) AS n"
         ))
         .await;

@@ -19,6 +19,7 @@ use pgtopic::{
     },
 };
 
+use pgtopic::store::CELLS;
 use pgtopic_testkit::TestDatabase;
 
 /// Rules that have no copy in Rust, and why.
@@ -83,6 +84,7 @@ fn expected() -> BTreeMap<&'static str, String> {
             format!("CHECK ((octet_length((headers)::text) <= {HEADERS_BYTES_MAX}))"),
         ),
         ("webhooks_state_check", one_of("state", WebhookState::ALL.map(WebhookState::as_str))),
+        ("installation_cell_check", integers("cell", &(0..=CELLS - 1))),
         ("installation_notify_check", one_of("notify", Notify::ALL.map(Notify::as_str))),
         ("attempts_outcome_check", one_of("outcome", Outcome::ALL.map(Outcome::as_str))),
         ("attempts_error_class_check", error_class()),
@@ -117,20 +119,28 @@ async fn every_check_of_the_schema_is_what_the_domain_says() {
     assert!(expected.is_empty(), "not in the schema: {expected:?}");
 }
 
-/// The limits of a message stand in the function that the trigger calls. A CHECK would cost every
-/// publisher (decision 0021).
+/// A message's limits stand in the functions that the trigger calls: a CHECK costs every publisher
+/// (decision 0021).
 #[tokio::test]
 async fn the_limits_of_a_message_are_what_the_domain_says() {
     let database = TestDatabase::new().await;
     let client = database.client().await;
-    let sql = "SELECT prosrc FROM pg_proc WHERE oid = 'pgtopic.messages_validate'::regproc";
-    let source: String = client.query_one(sql, &[]).await.unwrap().get(0);
-    for rule in [
-        format!("octet_length(message.partition_key) NOT BETWEEN 1 AND {PARTITION_KEY_MAX} "),
-        format!("octet_length(message.idempotency_key) NOT BETWEEN 1 AND {IDEMPOTENCY_KEY_MAX} "),
-        format!("header_bytes > {HEADERS_BYTES_MAX} "),
-        format!("json_object_keys(message.headers)) > {HEADERS_MAX} "),
+    for (function, rule) in [
+        (
+            "messages_validate",
+            format!("octet_length(message.partition_key) NOT BETWEEN 1 AND {PARTITION_KEY_MAX} "),
+        ),
+        (
+            "messages_validate",
+            format!("octet_length(message.idempotency_key) NOT BETWEEN 1 AND {IDEMPOTENCY_KEY_MAX} "),
+        ),
+        ("headers_problem", format!("octet_length(headers::text) > {HEADERS_BYTES_MAX} ")),
+        ("headers_problem", format!("json_object_keys(headers)) > {HEADERS_MAX} ")),
+        ("set_cell", format!("INCREMENT BY {CELLS};")),
+        ("set_cell", format!("(given / {CELLS} + 1) * {CELLS} ")),
     ] {
-        assert!(source.contains(&rule), "{rule}");
+        let sql = format!("SELECT prosrc FROM pg_proc WHERE oid = 'pgtopic.{function}'::regproc");
+        let source: String = client.query_one(&sql, &[]).await.unwrap().get(0);
+        assert!(source.contains(&rule), "{function}: {rule}");
     }
 }

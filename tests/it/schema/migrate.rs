@@ -44,7 +44,7 @@ const DESCRIBE: &str = "
         UNION ALL
         SELECT concat_ws(' ', 'installed', number, works_from, functions_hash) FROM pgtopic.installed
         UNION ALL
-        SELECT concat_ws(' ', 'installation', notify) FROM pgtopic.installation
+        SELECT concat_ws(' ', 'installation', notify, cell) FROM pgtopic.installation
     ) AS lines (line)";
 
 async fn describe(client: &Client) -> String {

@@ -48,9 +48,12 @@ impl Received {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// `webhook-position`.
+    /// `webhook-position`, or the id in `webhook-id` if the topic is unordered.
     pub fn position(&self) -> i64 {
-        self.header("webhook-position").parse().unwrap()
+        match self.header("webhook-position") {
+            "" => self.header("webhook-id").trim_start_matches("msg_").parse().unwrap(),
+            position => position.parse().unwrap(),
+        }
     }
 
     /// `webhook-partition`.

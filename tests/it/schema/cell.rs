@@ -1,0 +1,92 @@
+//! `pgtopic migrate --cell N`: message ids that are unique over several installations.
+
+use pgtopic::store::{CELLS, Store};
+use pgtopic_testkit::{Broker, Ended, Process, Scene, TestDatabase};
+
+async fn migrate(database: &TestDatabase, cell: &str) -> Ended {
+    Process::run(&["migrate", "--cell", cell], &database.environment()).await
+}
+
+#[tokio::test]
+async fn a_cell_is_set_once_and_ids_are_given_out_interleaved_from_then_on() {
+    let scene = Scene::with_webhook(&[]).await;
+    let before = scene.publish(&["a", "b"]).await;
+    for (cell, code, said) in [
+        ("1024", 2, "1024"),
+        ("-1", 2, "-1"),
+        ("5", 0, "message ids begin at 1029, and are 5 modulo 1024"),
+        ("5", 0, "This is cell 5 already."),
+        ("6", 1, "this installation has cell 5 already, and a cell never changes"),
+    ] {
+        let ended = migrate(&scene.database, cell).await;
+        assert_eq!(ended.code(), code, "{cell}: {}", ended.output);
+        assert!(ended.output.contains(said), "{said}: {}", ended.output);
+    }
+    let after = scene.publish(&["a", "b", "a"]).await;
+    assert_eq!(after, [1029, 1029 + 1024, 1029 + 2048]);
+    assert!(before.iter().all(|id| *id < after[0]));
+
+    let broker = Broker::start(scene.store());
+    assert_eq!(scene.all_delivered(&["/"]).await, 0);
+    broker.stop().await;
+}
+
+/// Without the sequence's last value, ids of messages that retention has deleted would come again.
+#[tokio::test]
+async fn the_first_id_is_above_all_that_exist_or_were_given() {
+    let database = TestDatabase::new().await;
+    let client = database.broker_client().await;
+    client
+        .batch_execute("INSERT INTO topics (name) VALUES ('orders'); SELECT setval('message_ids', 5000)")
+        .await
+        .unwrap();
+    let store = database.store();
+    assert_eq!(store.set_cell(0).await.unwrap(), Some(5 * 1024));
+    // After a restore the sequence may be behind.
+    client
+        .batch_execute(
+            "UPDATE installation SET cell = NULL;
+             ALTER SEQUENCE message_ids RESTART WITH 1;
+             INSERT INTO dead_letters (webhook_id, lane, message_id, topic_id, partition_key, reason, attempts)
+             VALUES (1, 1, 9000, 1, 'a', 'message_missing', 0)",
+        )
+        .await
+        .unwrap();
+    assert_eq!(store.set_cell(CELLS - 1).await.unwrap(), Some(8 * 1024 + 2047));
+}
+
+/// An id that was taken before must not be committed in the middle of those of the cell.
+#[tokio::test]
+async fn it_waits_for_transactions_that_have_published() {
+    let scene = Scene::with_webhook(&[]).await;
+    let publisher = scene.another_client().await;
+    publisher
+        .batch_execute("BEGIN; INSERT INTO messages (topic_id, payload) VALUES (1, '1')")
+        .await
+        .unwrap();
+    let store: Store = scene.store();
+    let setting = tokio::spawn(async move { store.set_cell(7).await });
+    scene.somebody_waits("l.relation = 'pgtopic.message_ids'::regclass").await;
+    assert!(!setting.is_finished());
+    publisher.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(setting.await.unwrap().unwrap(), Some(1024 + 7));
+}
+
+/// The rate decides whether publishers notify. Ids that lie further apart are not more messages.
+#[tokio::test]
+async fn what_workers_count_are_messages_and_not_ids() {
+    let scene = Scene::new().await;
+    scene.publish(&["a"]).await;
+    scene.store().set_cell(9).await.unwrap();
+    let given = async || {
+        scene.number("SELECT last_value / (SELECT increment_by FROM pg_sequences WHERE sequencename = 'message_ids') FROM message_ids").await
+    };
+    scene.publish(&["a"]).await;
+    let before = given().await;
+    scene.publish(&["a"; 10]).await;
+    assert_eq!(given().await - before, 10);
+    let source = scene.text("SELECT prosrc FROM pg_proc WHERE oid = 'worker_heartbeat'::regproc").await;
+    assert!(source.contains("seqincrement"), "{source}");
+    let news = "SELECT string_agg(step::text, ',') FROM list_news(0, '{}', 2)";
+    assert_eq!(scene.text(news).await, "1024,1024");
+}
