@@ -76,9 +76,9 @@ impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         let text = error.to_string();
         match error {
-            StoreError::InvalidUrl(_)
-            | StoreError::InvalidSchema(_)
-            | StoreError::Tls(_) => Self::Usage(text),
+            StoreError::InvalidUrl(_) | StoreError::InvalidSchema(_) | StoreError::Tls(_) => {
+                Self::Usage(text)
+            }
             StoreError::Connect(_) => Self::Unreachable(text),
             StoreError::SchemaMismatch(_) | StoreError::Unsuitable(_) => Self::Schema(text),
             _ => Self::Failed(text),

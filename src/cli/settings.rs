@@ -7,8 +7,7 @@ use super::CliError;
 use crate::{
     api,
     config::{Config, Environment, Flag, Reading, Sources},
-    delivery,
-    store, telemetry,
+    delivery, store, telemetry,
 };
 
 /// How long the name in `api.bind` may take to be resolved.
@@ -28,7 +27,8 @@ impl Settings {
         let sources = Sources { file, environment: Environment::of_process(), flags };
         let Reading { config, mut problems, warnings } = Config::read(&sources);
         let rust_log = sources.environment.get("RUST_LOG").map(str::to_owned);
-        problems.extend(telemetry::check(&config.log, rust_log.as_deref()).err().map(|error| error.to_string()));
+        problems
+            .extend(telemetry::check(&config.log, rust_log.as_deref()).err().map(|error| error.to_string()));
         problems.extend(api::check_access(&config.api).iter().map(ToString::to_string));
         let ca_file = config.delivery.ca_file.as_deref().map(delivery::check_ca_file);
         problems.extend(ca_file.and_then(Result::err).map(|error| error.to_string()));

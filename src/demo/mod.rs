@@ -25,7 +25,12 @@ use self::{
     report::Report,
     traffic::{TOPIC, Traffic},
 };
-use crate::{config::ApiConfig, domain::dead_letter::DeadLetterFilter, store::Store, telemetry::show_line};
+use crate::{
+    config::ApiConfig,
+    domain::{dead_letter::DeadLetterFilter, scope::TopicScope},
+    store::Store,
+    telemetry::show_line,
+};
 
 /// The time between two summaries.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(5);
@@ -141,7 +146,10 @@ impl Demo {
 async fn print_summary(report: &mut Report, store: &Store, webhooks: [i64; 2]) -> Result<(), DemoError> {
     for (number, id) in (1..).zip(webhooks) {
         let filter = DeadLetterFilter { topic: None, webhook_id: Some(id) };
-        report.note_dead_letters(number, store.count_dead_letters(&filter).await?.unsigned_abs());
+        report.note_dead_letters(
+            number,
+            store.count_dead_letters(&filter, &TopicScope::All).await?.unsigned_abs(),
+        );
     }
     show_line(&report.summary());
     Ok(())

@@ -147,7 +147,8 @@ pub async fn run_watched(
     health: WorkerHealth,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
-    let client = Client::new(AddressGuard::new(delivery.allow_networks.clone()), delivery.ca_file.as_deref())?;
+    let client =
+        Client::new(AddressGuard::new(delivery.allow_networks.clone()), delivery.ca_file.as_deref())?;
     let mut restarts = Restarts::new();
     let mut failing = Failing::default();
     // Ids of this worker's incarnations. All but the current one have stopped; they may still hold
@@ -155,8 +156,15 @@ pub async fn run_watched(
     let mut stopped = Vec::new();
     let mut ready = None;
     while !shutdown.is_cancelled() {
-        let incarnation =
-            Incarnation { store: &store, worker, delivery, retention, client: &client, health: &health, shutdown: &shutdown };
+        let incarnation = Incarnation {
+            store: &store,
+            worker,
+            delivery,
+            retention,
+            client: &client,
+            health: &health,
+            shutdown: &shutdown,
+        };
         let ended = incarnation.live(&mut stopped, &mut ready).await;
         health.stopped();
         let error = match ended {
