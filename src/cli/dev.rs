@@ -124,7 +124,12 @@ impl Dev {
         })
     }
 
-    fn announce(&self, postgres: &EmbeddedPostgres, config: &Config, (wanted, api): (SocketAddr, SocketAddr)) {
+    fn announce(
+        &self,
+        postgres: &EmbeddedPostgres,
+        config: &Config,
+        (wanted, api): (SocketAddr, SocketAddr),
+    ) {
         let taken = if wanted.port() != 0 && wanted != api {
             format!("   (port {} was taken)", wanted.port())
         } else {
@@ -214,7 +219,8 @@ fn data_dir_of(variable: impl Fn(&str) -> Option<OsString>, root: bool) -> Resul
 
 /// The help of `--data-dir`. It names the directory that is used here and now.
 fn data_dir_help() -> String {
-    let default = default_data_dir().map_or_else(|_| "none, since HOME is not set".to_owned(), |path| path.display().to_string());
+    let default = default_data_dir()
+        .map_or_else(|_| "none, since HOME is not set".to_owned(), |path| path.display().to_string());
     format!("Keep the data in this directory [default: {default}]")
 }
 

@@ -27,7 +27,8 @@ impl Settings {
         let sources = Sources { file, environment: Environment::of_process(), flags };
         let Reading { config, mut problems, warnings } = Config::read(&sources);
         let rust_log = sources.environment.get("RUST_LOG").map(str::to_owned);
-        problems.extend(telemetry::check(&config.log, rust_log.as_deref()).err().map(|error| error.to_string()));
+        problems
+            .extend(telemetry::check(&config.log, rust_log.as_deref()).err().map(|error| error.to_string()));
         problems.extend(api::check_tokens(&config.api).err().map(|error| error.to_string()));
         Self { config, rust_log, problems, warnings }
     }

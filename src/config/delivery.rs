@@ -30,7 +30,8 @@ pub struct DeliveryConfig {
 /// Reads a list of networks. The error names every item that is none.
 fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     let items = Vec::<String>::deserialize(deserializer)?;
-    let wrong: Vec<_> = items.iter().map(String::as_str).filter(|item| item.parse::<IpNet>().is_err()).collect();
+    let wrong: Vec<_> =
+        items.iter().map(String::as_str).filter(|item| item.parse::<IpNet>().is_err()).collect();
     if !wrong.is_empty() {
         let wrong = wrong.join(", ");
         return Err(D::Error::custom(format!("must be networks such as 10.1.0.0/16, not {wrong}")));

@@ -96,9 +96,9 @@ fn read_file(file: Option<&PathBuf>) -> Result<Layer, String> {
 /// problem. Its default stands in, so that the other values are judged too.
 fn combine(mut layers: Vec<Layer>, origins: &Origins, problems: &mut Vec<String>) -> Config {
     loop {
-        let builder = layers.iter().fold(::config::Config::builder(), |builder, layer| {
-            builder.add_source(layer.clone())
-        });
+        let builder = layers
+            .iter()
+            .fold(::config::Config::builder(), |builder, layer| builder.add_source(layer.clone()));
         let error = match builder.build().and_then(::config::Config::try_deserialize) {
             Ok(config) => return config,
             Err(error) => error,

@@ -47,8 +47,7 @@ impl Store {
         default_days: u32,
     ) -> Result<MessagePortion, StoreError> {
         let (portion, days) = (i32::try_from(PORTION).unwrap_or(i32::MAX), days(default_days));
-        let row =
-            self.query_one(sql!("maintenance/delete_old_messages"), &[&after, &portion, &days]).await?;
+        let row = self.query_one(sql!("maintenance/delete_old_messages"), &[&after, &portion, &days]).await?;
         Ok(MessagePortion {
             last_id: row.try_get("last_id")?,
             is_last: row.try_get::<_, i64>("seen")? < PORTION,

@@ -23,12 +23,12 @@ use std::{
 };
 
 use self::filter::filter;
-pub(crate) use self::{log_throttle::LogThrottle, sink::Sink};
 pub use self::{
     filter::TelemetryError,
     output::{flush_output, print_line, show_line},
     sink::{QUEUE_BYTES, QUEUE_LINES},
 };
+pub(crate) use self::{log_throttle::LogThrottle, sink::Sink};
 use crate::config::{LogConfig, LogFormat};
 
 /// How long the end of a process waits for lines that are not written yet, at most.

@@ -115,7 +115,8 @@ fn the_environment_wins_over_dot_env_and_dot_env_over_the_file() {
     let text = "PGTOPIC_DATABASE__URL=postgresql://dot\nWORKER_CONCURRENCY=2\nMAX_RETRIES=2\nPGTOPIC_LOG__FORMAT=json\n";
     std::fs::write(dot_env.path(), text).unwrap();
     let (_file, mut sources) = file("[worker]\nconcurrency = 1\n[delivery]\nmax_retries = 1");
-    let process = [("DATABASE_URL", "postgresql://process"), ("MAX_RETRIES", "3"), ("PGTOPIC_LOG__FORMAT", "")];
+    let process =
+        [("DATABASE_URL", "postgresql://process"), ("MAX_RETRIES", "3"), ("PGTOPIC_LOG__FORMAT", "")];
     let process = process.map(|(name, value)| (name.into(), value.into()));
     sources.environment = Environment::new(process, Some(dot_env.path()));
     let config = Config::load(&sources).unwrap();
@@ -124,10 +125,12 @@ fn the_environment_wins_over_dot_env_and_dot_env_over_the_file() {
     assert_eq!(config.log.format, LogFormat::Json, "an empty variable hides nothing");
 
     std::fs::write(dot_env.path(), "PGTOPIC_WORKER__CONCURENCY=2\nMAX_RETRIES=0\n").unwrap();
-    let sources =
-        Sources { environment: Environment::new([], Some(dot_env.path())), ..Sources::default() };
+    let sources = Sources { environment: Environment::new([], Some(dot_env.path())), ..Sources::default() };
     let error = Config::load(&sources).unwrap_err().to_string();
-    assert!(error.contains("PGTOPIC_WORKER__CONCURENCY of .env: did you mean PGTOPIC_WORKER__CONCURRENCY?"), "{error}");
+    assert!(
+        error.contains("PGTOPIC_WORKER__CONCURENCY of .env: did you mean PGTOPIC_WORKER__CONCURRENCY?"),
+        "{error}"
+    );
     assert!(error.contains("not 0 (from the variable MAX_RETRIES of .env)"), "{error}");
 }
 
@@ -138,7 +141,8 @@ fn every_problem_is_told_at_once() {
          [delivery]\nbackoff_factor = 'x'\nallow_networks = ['10.0.0.0/8', 'a', '10.0.0.0/33']\n\
          [api]\nbind = 'localhost'\n[log]\nformat = 'xml'",
     );
-    sources.environment = environment(&[("MAX_RETRIES", "0"), ("PGTOPIC_DATABASE__POOL_SIZE", "1")]).environment;
+    sources.environment =
+        environment(&[("MAX_RETRIES", "0"), ("PGTOPIC_DATABASE__POOL_SIZE", "1")]).environment;
     sources.flags = vec![flag("--schema", "database.schema", &["x"])];
     let problems = Config::load(&sources).unwrap_err().problems;
     let keys = [
@@ -258,10 +262,12 @@ fn an_empty_section_and_the_links_of_kubernetes_are_fine() {
 
 #[test]
 fn one_underscore_is_no_setting_but_is_told() {
-    let reading = Config::read(&environment(&[("PGTOPIC_WORKER_CONCURRENCY", "5"), ("PGTOPIC_VERSION", "5")]));
+    let reading =
+        Config::read(&environment(&[("PGTOPIC_WORKER_CONCURRENCY", "5"), ("PGTOPIC_VERSION", "5")]));
     assert_eq!(reading.problems, [""; 0]);
     assert_eq!(reading.config.worker.concurrency, 100);
-    let told = "the variable PGTOPIC_WORKER_CONCURRENCY is no setting: did you mean PGTOPIC_WORKER__CONCURRENCY?";
+    let told =
+        "the variable PGTOPIC_WORKER_CONCURRENCY is no setting: did you mean PGTOPIC_WORKER__CONCURRENCY?";
     assert_eq!(reading.warnings, [told]);
 }
 

@@ -84,8 +84,15 @@ async fn every_wrong_setting_is_told_at_once_and_nothing_is_migrated(#[case] com
         ("PGTOPIC_DATABASE__CA_FILE", "/no/such.pem"),
         ("BACKOFF_FACTOR", "0"),
     ]);
-    let arguments =
-        [command, "--config", file.path().to_str().unwrap(), "--schema", "pg_x", "--bind", "nowhere.invalid:1"];
+    let arguments = [
+        command,
+        "--config",
+        file.path().to_str().unwrap(),
+        "--schema",
+        "pg_x",
+        "--bind",
+        "nowhere.invalid:1",
+    ];
     let ended = Process::run(&arguments, &environment).await;
     assert_eq!(ended.code(), 2, "{}", ended.output);
     let needles = [
@@ -122,7 +129,9 @@ async fn dot_env_is_read_in_the_working_directory() {
     let dot_env = format!("DATABASE_URL='{}'\nPGTOPIC_DATABASE__SCHEMA=of_file\n", database.url());
     std::fs::write(directory.path().join(".env"), dot_env).unwrap();
     let migrate = |environment: &[(&str, &str)]| {
-        Process::start_with(&["migrate"], environment, |command| drop(command.current_dir(&directory)))
+        Process::start_with(&["migrate"], environment, |command| {
+            command.current_dir(&directory);
+        })
     };
     let ended = migrate(&[]).wait().await;
     assert!(ended.code() == 0 && ended.output.contains("\"of_file\""), "{}", ended.output);

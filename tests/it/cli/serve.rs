@@ -65,7 +65,8 @@ async fn dev_says_where_everything_is_and_stops_when_asked() {
 
 #[tokio::test]
 async fn help_names_the_directory_that_is_used() {
-    let help = |variables: &'static [(&'static str, &'static str)]| Process::run(&["dev", "--help"], variables);
+    let help =
+        |variables: &'static [(&'static str, &'static str)]| Process::run(&["dev", "--help"], variables);
     let ended = help(&[("XDG_DATA_HOME", "/data of/me"), ("HOME", "/home/me")]).await;
     let words = ended.output.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains("[default: /data of/me/pgtopic/dev]"), "{}", ended.output);

@@ -47,7 +47,11 @@ fn parse(command: &[&str], program: &str) -> Option<std::process::Output> {
 #[rstest]
 #[case::python("python", &["python3", "-c", "import ast, sys; ast.parse(sys.stdin.read())"], "def f(:\n")]
 #[case::node("js", &["node", "--check", "-"], "function (\n")]
-fn examples_of_publishing_can_be_parsed(#[case] language: &str, #[case] command: &[&str], #[case] wrong: &str) {
+fn examples_of_publishing_can_be_parsed(
+    #[case] language: &str,
+    #[case] command: &[&str],
+    #[case] wrong: &str,
+) {
     let examples = blocks(&read("docs/publishing.md"), language);
     assert!(examples.len() >= 2, "{examples:?}");
     for example in &examples {
@@ -88,10 +92,16 @@ async fn the_sql_of_publishing_runs_with_the_rights_that_it_names() {
 #[tokio::test]
 async fn the_requests_of_publishing_are_accepted() {
     let database = TestDatabase::new().await;
-    database.client().await.batch_execute("INSERT INTO pgtopic.topics (name) VALUES ('orders')").await.unwrap();
+    database
+        .client()
+        .await
+        .batch_execute("INSERT INTO pgtopic.topics (name) VALUES ('orders')")
+        .await
+        .unwrap();
     let http = Http::serve(database.store()).await;
     let mut requests = 0;
-    for command in blocks(&read("docs/publishing.md"), "sh").iter().filter(|command| command.contains("curl")) {
+    for command in blocks(&read("docs/publishing.md"), "sh").iter().filter(|command| command.contains("curl"))
+    {
         let path = command.split("127.0.0.1:8000").nth(1).unwrap().split_whitespace().next().unwrap();
         let body: Value = serde_json::from_str(command.split('\'').nth(1).unwrap()).unwrap();
         let (status, answer) = http.try_post(path, &body).await.unwrap();
@@ -104,7 +114,8 @@ async fn the_requests_of_publishing_are_accepted() {
 /// The cells of the row of README that begins with this word in backquotes.
 fn row(readme: &str, key: &str) -> Vec<String> {
     let begins = |line: &&str| {
-        line.strip_prefix("| ").is_some_and(|row| row.split(" | ").next().is_some_and(|cell| cell.contains(&format!("`{key}`"))))
+        line.strip_prefix("| ")
+            .is_some_and(|row| row.split(" | ").next().is_some_and(|cell| cell.contains(&format!("`{key}`"))))
     };
     let line = readme.lines().find(begins).unwrap_or_else(|| panic!("README has no row of {key}"));
     line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
@@ -113,7 +124,8 @@ fn row(readme: &str, key: &str) -> Vec<String> {
 /// A number as people write it: 2,592,000.
 fn grouped(number: f64) -> String {
     let text = number.to_string();
-    let (whole, fraction) = text.split_once('.').map_or((text.as_str(), ""), |(whole, fraction)| (whole, fraction));
+    let (whole, fraction) =
+        text.split_once('.').map_or((text.as_str(), ""), |(whole, fraction)| (whole, fraction));
     let digits: Vec<char> = whole.chars().collect();
     let groups: Vec<String> = digits.rchunks(3).rev().map(|group| group.iter().collect()).collect();
     if fraction.is_empty() { groups.join(",") } else { format!("{}.{fraction}", groups.join(",")) }
@@ -124,7 +136,8 @@ async fn readme_names_every_option_of_a_webhook_with_its_bounds() {
     let readme = read("README.md");
     let document: Value = serde_json::from_str(&Process::run(&["openapi"], &[]).await.output).unwrap();
     let schemas = &document["components"]["schemas"];
-    let fields = ["NewWebhook", "WebhookChanges"].map(|name| schemas[name]["properties"].as_object().unwrap());
+    let fields =
+        ["NewWebhook", "WebhookChanges"].map(|name| schemas[name]["properties"].as_object().unwrap());
     let options: BTreeSet<&String> = fields.iter().flat_map(|fields| fields.keys()).collect();
     assert!(options.len() >= 15, "{options:?}");
     for option in options {
@@ -139,9 +152,17 @@ async fn readme_names_every_option_of_a_webhook_with_its_bounds() {
             f64::from(*policy::MAX_BACKOFF_SECONDS.start()),
             f64::from(*policy::MAX_BACKOFF_SECONDS.end()),
         ),
-        ("timeout_seconds", f64::from(*policy::TIMEOUT_SECONDS.start()), f64::from(*policy::TIMEOUT_SECONDS.end())),
+        (
+            "timeout_seconds",
+            f64::from(*policy::TIMEOUT_SECONDS.start()),
+            f64::from(*policy::TIMEOUT_SECONDS.end()),
+        ),
         ("max_in_flight", f64::from(*policy::MAX_IN_FLIGHT.start()), f64::from(*policy::MAX_IN_FLIGHT.end())),
-        ("rate_limit_per_second", *policy::RATE_LIMIT_PER_SECOND.start(), *policy::RATE_LIMIT_PER_SECOND.end()),
+        (
+            "rate_limit_per_second",
+            *policy::RATE_LIMIT_PER_SECOND.start(),
+            *policy::RATE_LIMIT_PER_SECOND.end(),
+        ),
     ];
     for (option, from, to) in bounds {
         let cells = row(&readme, option).join(" ");

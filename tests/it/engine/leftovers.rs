@@ -46,7 +46,8 @@ async fn orphans_of_a_deleted_webhook_are_cleared_away() {
 }
 
 /// What is left of the messages: topic and partition key.
-const LEFT: &str = "SELECT string_agg(coalesce(name, 'gone') || ' ' || partition_key, ', ' ORDER BY name, partition_key)
+const LEFT: &str =
+    "SELECT string_agg(coalesce(name, 'gone') || ' ' || partition_key, ', ' ORDER BY name, partition_key)
                       FROM messages LEFT JOIN topics t ON t.id = topic_id";
 
 /// Walks through all messages, as maintenance does. Returns how many were deleted.
@@ -70,7 +71,9 @@ async fn publish_days_ago(scene: &Scene, days: u32) {
            FROM topics, unnest(ARRAY['owed', 'dead', 'done']) AS key"
     );
     scene.sql(&insert).await;
-    scene.sql("DELETE FROM deliveries USING messages WHERE id = message_id AND partition_key <> 'owed'").await;
+    scene
+        .sql("DELETE FROM deliveries USING messages WHERE id = message_id AND partition_key <> 'owed'")
+        .await;
     let bury = "INSERT INTO dead_letters (webhook_id, topic_id, partition_key, lane, message_id, reason, attempts, created_at)
                 SELECT 1, topic_id, partition_key, 0, id, 'attempts_exhausted', 5, created_at
                   FROM messages WHERE partition_key = 'dead'
@@ -95,7 +98,8 @@ async fn retention_deletes_only_what_nobody_is_owed() {
     assert_eq!(delete_old_messages(&scene, 30).await, 0);
     scene.sql("UPDATE messages SET created_at = now() - interval '2 days'").await;
     assert_eq!(delete_old_messages(&scene, 30).await, 1);
-    let left = "day dead, day owed, default dead, default done, default owed, ever dead, ever done, ever owed";
+    let left =
+        "day dead, day owed, default dead, default done, default owed, ever dead, ever done, ever owed";
     assert_eq!(scene.text(LEFT).await, left);
     scene.sql("UPDATE messages SET created_at = now() - interval '31 days'").await;
     assert_eq!(delete_old_messages(&scene, 0).await, 0, "0 is for ever");
@@ -110,7 +114,10 @@ async fn messages_of_a_deleted_topic_go_whatever_their_age() {
     publish_days_ago(&scene, 0).await;
     scene.sql("DELETE FROM topics WHERE name = 'ever'; DELETE FROM dead_letters").await;
     assert_eq!(delete_old_messages(&scene, 0).await, 3);
-    assert_eq!(scene.text(LEFT).await, "day dead, day done, day owed, default dead, default done, default owed");
+    assert_eq!(
+        scene.text(LEFT).await,
+        "day dead, day done, day owed, default dead, default done, default owed"
+    );
 }
 
 /// A replay holds its message until it commits.
@@ -119,9 +126,11 @@ async fn a_message_that_somebody_holds_stays() {
     let scene = topics_of_each_retention().await;
     publish_days_ago(&scene, 40).await;
     let replay = scene.another_client().await;
-    replay.batch_execute("BEGIN; SELECT FROM messages WHERE id = 3 FOR KEY SHARE").await.unwrap();
+    let done = "WHERE topic_id = 1 AND partition_key = 'done'";
+    replay.batch_execute(&format!("BEGIN; SELECT FROM messages {done} FOR KEY SHARE")).await.unwrap();
     assert_eq!(delete_old_messages(&scene, 30).await, 1, "that of the other topic");
-    replay.batch_execute("INSERT INTO deliveries SELECT 1, lane, id FROM messages WHERE id = 3; COMMIT").await.unwrap();
+    let owe = format!("INSERT INTO deliveries SELECT 1, lane, id FROM messages {done}; COMMIT");
+    replay.batch_execute(&owe).await.unwrap();
     assert_eq!(delete_old_messages(&scene, 30).await, 0, "it is owed again");
 }
 
@@ -133,7 +142,9 @@ async fn a_portion_says_whether_anything_in_it_is_old() {
     let portion = scene.store().delete_old_messages(0, 30).await.unwrap();
     assert!(!portion.any_old && portion.is_last && portion.last_id == Some(9), "{portion:?}");
     // Two of them are kept: the walk goes on behind them.
-    scene.sql("UPDATE messages SET created_at = now() - interval '2 days' WHERE partition_key = 'dead'").await;
+    scene
+        .sql("UPDATE messages SET created_at = now() - interval '2 days' WHERE partition_key = 'dead'")
+        .await;
     assert!(scene.store().delete_old_messages(0, 30).await.unwrap().any_old);
     let beyond = scene.store().delete_old_messages(9, 30).await.unwrap();
     assert!(!beyond.any_old && beyond.is_last && beyond.last_id.is_none(), "{beyond:?}");
@@ -160,7 +171,10 @@ async fn a_worker_deletes_what_is_past_its_retention() {
     scene.until("NOT EXISTS (SELECT FROM messages JOIN topics t ON t.id = topic_id WHERE partition_key = 'done' AND name <> 'ever')").await;
     broker.stop().await;
     assert_eq!(scene.number("SELECT count(*) FROM dead_letters").await, 3, "for ever");
-    assert_eq!(scene.text(LEFT).await, "day dead, day owed, default dead, default owed, ever dead, ever done, ever owed");
+    assert_eq!(
+        scene.text(LEFT).await,
+        "day dead, day owed, default dead, default owed, ever dead, ever done, ever owed"
+    );
 }
 
 /// Rule 11: a log row that cannot be written never fails a settle.
