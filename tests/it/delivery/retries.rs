@@ -1,4 +1,5 @@
-//! Failures: the same message again, the delays between, and the dead letters after the last.
+//! Failures: the same message again, the delays between attempts, and the dead letters after the
+//! last attempt.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -27,7 +28,7 @@ async fn a_refused_message_is_repeated_until_it_is_accepted_while_other_lanes_go
     let ids = scene.publish(&["a", "b", "a", "b", "b", "b"]).await;
     let (head, last_of_other, twice) = (ids[0], ids[5], refuse(ids[0], 2));
     let other_went_on = AtomicBool::new(false);
-    // It is not accepted before the other lane has gone on to its end.
+    // It is accepted only after the other lane has come to its end.
     scene.receiver.set_script(move |received| {
         other_went_on.fetch_or(received.position() == last_of_other, Ordering::Relaxed);
         let too_early = received.position() == head && !other_went_on.load(Ordering::Relaxed);
@@ -44,7 +45,7 @@ async fn a_refused_message_is_repeated_until_it_is_accepted_while_other_lanes_go
     assert!(head.iter().all(|one| one.header("webhook-id") == format!("msg_{}", ids[0])));
     let gap = |at: usize| (head[at].arrived - head[at - 1].ended.unwrap()).as_secs_f64();
     assert!(gap(1) >= 1.1 && gap(2) >= 1.21, "1.1 and 1.1 squared: {} {}", gap(1), gap(2));
-    // Up to a fifth more, at random. What is due then leaves with the next poll, like everything.
+    // Up to a fifth more, at random. A due lane leaves with the next poll.
     let waits = "SELECT string_agg(concat(failures, ' ', seconds), ', ' ORDER BY failures)
                    FROM waits WHERE seconds NOT BETWEEN 1.1 ^ failures AND 1.2 * 1.1 ^ failures";
     assert_eq!(scene.text(waits).await, "", "no longer than it must be");
@@ -79,9 +80,8 @@ async fn a_message_that_used_up_its_attempts_is_a_dead_letter_and_its_lane_goes_
     assert_eq!((&delivery["status"], &delivery["attempts"]), (&"dead".into(), &2.into()));
 }
 
-/// A receiver that drops what is not above the highest id seen would take a message that comes
-/// after its successor for a duplicate: so a dead letter must be one for good before the next
-/// message is sent.
+/// A receiver may drop messages that are not above the highest id seen. It would drop a message
+/// that comes after its successor. So a dead letter must be final before the next message is sent.
 #[tokio::test]
 async fn the_next_message_waits_until_the_dead_letter_is_written() {
     let scene = Scene::new().await;
@@ -105,13 +105,13 @@ async fn the_next_message_waits_until_the_dead_letter_is_written() {
     assert_eq!(scene.number("SELECT count(*) FROM dead_letters").await, 1);
 }
 
-/// What the last acceptance says survives a crash or is made up for by a second one. A dead letter
-/// must survive.
+/// If a crash loses the last acceptance, a second one makes up for it. A dead letter must not be
+/// lost.
 #[tokio::test]
 async fn a_dead_letter_is_flushed() {
     let scene = Scene::new().await;
     scene.webhook("/", &[("max_retries", "1")]).await;
-    // Says at the end of each transaction that touches it how that one will commit.
+    // It records how each transaction that touches it will commit.
     scene
         .sql(
             "CREATE TABLE how (setting text);
@@ -145,7 +145,7 @@ async fn halt_stops_the_lane_at_its_head_and_no_other() {
     assert_eq!(scene.number("SELECT count(*) FROM dead_letters").await, 0);
     assert_eq!(scene.number("SELECT failures::bigint FROM lanes WHERE halted").await, 2);
 
-    // What an operator's retry does.
+    // This is an operator's retry.
     scene.sql("UPDATE lanes SET halted = false, failures = 0, due_at = clock_timestamp() WHERE halted").await;
     scene.receiver.set_script(|_| Answer::Status(204));
     assert_eq!(scene.all_delivered(&["/"]).await, 0);

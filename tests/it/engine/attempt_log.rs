@@ -1,4 +1,4 @@
-//! The log of attempts when it cannot be written: it costs rows of the log and nothing else.
+//! The log of attempts when it cannot be written. This costs rows of the log, and nothing else.
 
 use pgtopic_testkit::{Process, Scene};
 
@@ -10,7 +10,7 @@ async fn worker(scene: &Scene) -> Process {
     worker
 }
 
-/// Makes a worker write to the log: partitions are there from then on.
+/// Makes a worker write to the log. Its partitions exist from then on.
 async fn begin(scene: &Scene) -> Process {
     let worker = worker(scene).await;
     scene.publish(&["first"]).await;
@@ -39,13 +39,13 @@ async fn a_row_that_is_refused_is_left_out_alone() {
     assert_eq!(output.matches("not this one").count(), 1, "said once");
 }
 
-/// Whatever the reason is that no row is taken: it is said, and rows are not tried one by one for
+/// A refused row is reported, whatever the reason. The worker does not go on trying row by row for
 /// ever.
 #[tokio::test]
 async fn a_log_that_takes_no_row_is_given_up_soon_and_said() {
     let scene = Scene::with_webhook(&[]).await;
     let mut worker = begin(&scene).await;
-    // Much waits for the log before any of it is tried.
+    // Many rows wait for the log before any of them is tried.
     let other = scene.another_client().await;
     other
         .batch_execute(
@@ -73,7 +73,7 @@ async fn a_log_that_takes_no_row_is_given_up_soon_and_said() {
     assert!((1..300).contains(&tries), "{tries}");
 }
 
-/// A wait for a lock of the whole log is of no row.
+/// A wait for a lock of the whole log is not the fault of a row.
 #[tokio::test]
 async fn a_locked_log_keeps_no_worker_from_stopping() {
     let scene = Scene::with_webhook(&[]).await;

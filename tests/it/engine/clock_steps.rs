@@ -1,7 +1,7 @@
-//! Steps of the database's clock: what is ready stays ready, and what waits waits about as long as
-//! it was to.
+//! Steps of the database's clock. What is ready stays ready. What waits does not wait much longer
+//! than it was to.
 //!
-//! Some are real, by libfaketime; the others are what a step leaves in the rows.
+//! Some steps are real, by libfaketime. The others are rows as a step leaves them.
 
 use std::{
     cell::RefCell,
@@ -16,11 +16,11 @@ use pgtopic_testkit::{
 use rstest::rstest;
 use tokio_postgres::Client;
 
-/// How soon what is ready must leave: ten times as long as it is until the next look, and half of
-/// the shortest step. What nobody brings back waits for as long as the step is.
+/// How soon a ready lane must leave: ten times the time until the next look, and half of the
+/// shortest step. A lane that nobody repairs waits for as long as the step is.
 const SOON: Duration = Duration::from_secs(5);
 
-/// A topic, a webhook and a receiver on a PostgreSQL whose clock can be stepped.
+/// A topic, a webhook and a receiver, on a PostgreSQL whose clock can be stepped.
 struct Stage {
     cluster: TestCluster,
     clock: TestClock,
@@ -51,7 +51,7 @@ impl Stage {
         eventually(condition, met).await;
     }
 
-    /// Sets the clock this far from the real one, and sees that the server obeys.
+    /// Sets the clock this far from the real one, and checks the server's clock.
     async fn step(&self, offset: &str, seconds: f64) {
         self.clock.step(offset);
         let sql = "SELECT extract(epoch FROM clock_timestamp())::float8";
@@ -61,12 +61,12 @@ impl Stage {
         assert!((there - here - seconds).abs() < 5.0, "the clock was stepped: {there} {here}");
     }
 
-    /// How many worker incarnations there ever were.
+    /// How many worker incarnations there were in all.
     async fn incarnations(&self) -> i64 {
         self.client.query_one("SELECT -last_value FROM worker_lock_keys", &[]).await.unwrap().get(0)
     }
 
-    /// Waits until so many looks at other workers have been seen to begin, of all workers together.
+    /// Waits until this many looks at other workers have begun, by all workers together.
     async fn others_are_looked_at(&self, count: usize) {
         let sql = "SELECT concat(pid, ' ', query_start) FROM pg_stat_activity WHERE query LIKE '-- Look at the other workers%'";
         let looks = RefCell::new(HashSet::new());
@@ -79,7 +79,7 @@ impl Stage {
         .await;
     }
 
-    /// Waits until a message arrives; says when it was accepted.
+    /// Waits until a message arrives. Returns when it was accepted.
     async fn accepted(&self, id: i64) -> Instant {
         let all = self
             .receiver
@@ -100,8 +100,8 @@ async fn client(cluster: &TestCluster) -> Client {
     client
 }
 
-/// Everything that can be caught by a step while a worker runs: a lane that is ready but not
-/// claimed, one that waits after a failure, one whose transaction is open across the step; and the
+/// Everything that a step can catch while a worker runs: a lane that is ready and not claimed, a
+/// lane that waits after a failure, a lane whose transaction is open during the step, and the
 /// wake-up.
 #[rstest]
 #[case::an_hour_back("-1h", -3600.0)]
@@ -112,7 +112,7 @@ async fn client(cluster: &TestCluster) -> Client {
 async fn a_step_while_a_worker_runs_delays_nothing(#[case] offset: &str, #[case] seconds: f64) {
     let Some(stage) = Stage::new(&[("backoff_factor", "3")]).await else { return };
     let broker = stage.broker().await;
-    // Waits for 3 s, give or take a fifth.
+    // It waits for 3 s, give or take a fifth.
     stage.receiver.set_script(|one| {
         let refused = one.partition() == "waits" && one.header("webhook-attempt") == "1";
         Answer::Status(if refused { 503 } else { 204 })
@@ -138,15 +138,14 @@ async fn a_step_while_a_worker_runs_delays_nothing(#[case] offset: &str, #[case]
     assert!(took < SOON, "open across the step: {took:?}");
     let took = stage.accepted(id).await.saturating_duration_since(stepped);
     println!("{offset}: the lane that waited went on {took:?} after the step");
-    // The wait itself is what is promised.
+    // The wait itself is promised.
     assert!(took < Duration::from_millis(3600) + SOON, "waited for {took:?}");
     assert_eq!(stage.incarnations().await, incarnations, "the worker did not start over");
     stage.finish().await;
     broker.stop().await;
 }
 
-/// A backlog that was ready when the clock was stepped, and a worker that knows nothing of the
-/// step.
+/// A backlog was ready when the clock was stepped. The worker knows nothing of the step.
 #[rstest]
 #[case::no_worker_ran(false)]
 #[case::a_worker_ran_and_the_webhook_was_paused(true)]
@@ -168,7 +167,7 @@ async fn a_backlog_from_before_a_step_leaves_at_once(#[case] worker_ran: bool) {
     } else {
         broker = Some(stage.broker().await);
     }
-    // If nobody brought them back, in an hour.
+    // Without a repair it would arrive after an hour.
     for id in ids {
         stage.accepted(id).await;
     }
@@ -176,7 +175,8 @@ async fn a_backlog_from_before_a_step_leaves_at_once(#[case] worker_ran: bool) {
     broker.unwrap().stop().await;
 }
 
-/// A dead worker is known by its lock and this process's clock; the database's has no say.
+/// A dead worker is known by its lock and by this process's clock. The database's clock does not
+/// matter.
 #[rstest]
 #[case::back("-1h", -3600.0)]
 #[case::forward("+1h", 3600.0)]
@@ -191,8 +191,8 @@ async fn a_step_neither_hides_a_dead_worker_nor_kills_a_live_one(#[case] offset:
     stage.until("count(*) = 2 FROM workers").await;
 
     stage.step(offset, seconds).await;
-    // A takeover takes six looks of the one worker at the other: the live one keeps its lane and
-    // its request.
+    // A takeover takes six looks of one worker at the other. The live worker keeps its lane and its
+    // request.
     stage.others_are_looked_at(2 * 8).await;
     assert!(stage.receiver.received()[0].ended.is_none(), "its request goes on");
     stage.receiver.set_script(|_| Answer::Status(204));
@@ -200,7 +200,7 @@ async fn a_step_neither_hides_a_dead_worker_nor_kills_a_live_one(#[case] offset:
     let killed = Instant::now();
     drop(first);
     let took = stage.accepted(id).await.saturating_duration_since(killed);
-    // As in `failover::workers`.
+    // This is the time of `failover::workers`.
     assert!(took < Duration::from_secs(4) + stall.longest(), "{took:?}");
     stage.finish().await;
     second.stop().await;
@@ -226,7 +226,7 @@ async fn what_is_due_later_is_corrected_by_its_wait_and_nothing_else_is_touched(
              CREATE TABLE public.before AS SELECT * FROM lanes",
         )
         .await;
-    // One lane a look, so that every look has to go on where the last one ended.
+    // One lane a look. So every look must go on where the last one ended.
     let (mut after, mut corrected, mut looks) = ((0_i64, jiff::Timestamp::UNIX_EPOCH), 0, 0);
     loop {
         let sql = "SELECT * FROM repair_due_at($1, $2, 1)";
@@ -247,7 +247,7 @@ async fn what_is_due_later_is_corrected_by_its_wait_and_nothing_else_is_touched(
     scene.until(wait).await;
 }
 
-/// More lanes than one look looks at wait for good reason, and one of another webhook lies in the
+/// More lanes wait for good reason than one look looks at. A lane of another webhook is in the
 /// future.
 #[tokio::test]
 async fn lanes_that_wait_for_good_reason_hide_none_that_does_not() {
@@ -270,7 +270,7 @@ async fn lanes_that_wait_for_good_reason_hide_none_that_does_not() {
                  COMMIT"
             ))
             .await;
-        // If it were hidden, in an hour.
+        // If it were not found, it would arrive after an hour.
         scene.receiver.wait_for(count + 1).await;
     }
     let still = "SELECT count(*) FROM lanes WHERE partition_key = 'waits' AND due_at > clock_timestamp() + interval '10 min'";

@@ -1,12 +1,12 @@
-//! A row that cannot be written costs its own lane, and no other one.
+//! A row that cannot be written holds up its own lane, and no other lane.
 
 use pgtopic::store::{DueAfter, Want};
 use pgtopic_testkit::{Answer, Broker, Gate, Process, Puppet, Received, Scene};
 use rstest::rstest;
 use tokio_postgres::Client;
 
-/// SQL: a trigger that refuses changes of one lane's rows. A claim is none: it is made while nobody
-/// holds the lane.
+/// SQL: a trigger that refuses changes of one lane's rows. It lets claims through: nobody holds the
+/// lane then.
 fn refuse(event: &str, claimed: &str) -> String {
     format!(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
@@ -33,8 +33,8 @@ fn of_bad_lane(received: &Received) -> bool {
     received.partition() == "key-0" && received.path == "/one"
 }
 
-/// Two webhooks with many lanes, and a request for the lane that cannot be written then, answered
-/// when the test likes.
+/// Two webhooks with many lanes. One request is for the lane that cannot be written afterwards. The
+/// test decides when it is answered.
 async fn busy_scene(before: &str, first_answer: Answer) -> (Scene, Broker) {
     let scene = Scene::new().await;
     scene.webhook("/one", &[]).await;
@@ -50,7 +50,7 @@ async fn busy_scene(before: &str, first_answer: Answer) -> (Scene, Broker) {
     (scene, broker)
 }
 
-/// All other lanes go on, while one cannot be written.
+/// All other lanes go on while one cannot be written.
 async fn others_go_on(scene: &Scene) {
     let sent = |all: &[Received]| all.iter().filter(|one| of_bad_lane(one)).count();
     scene
@@ -66,7 +66,7 @@ async fn others_go_on(scene: &Scene) {
     assert_eq!(scene.number(&owed).await, 4, "nothing of it is written");
 }
 
-/// When the row can be written again, everything is, and nothing is sent twice.
+/// When the row can be written again, everything is written, and nothing is sent twice.
 async fn all_ends_well(scene: &Scene, broker: Broker) {
     scene.receiver.set_script(|_| Answer::Status(204));
     assert_eq!(scene.all_delivered(&["/one", "/two"]).await, 0);
@@ -99,7 +99,7 @@ async fn a_locked_row_holds_up_its_own_lane_alone(#[case] table: &str) {
     all_ends_well(&scene, broker).await;
 }
 
-/// The dead letter of one message is being written by somebody else, who does not commit.
+/// Somebody else is writing the dead letter of one message, and does not commit.
 #[tokio::test]
 async fn a_dead_letter_that_cannot_be_written_holds_up_its_own_lane_alone() {
     let scene = Scene::new().await;
@@ -140,8 +140,8 @@ async fn a_dead_letter_that_cannot_be_written_holds_up_its_own_lane_alone() {
     assert_eq!(output.matches("can be written again").count(), 1);
 }
 
-/// A worker that is asked to stop waits for the row as long as it may for requests, and then leaves
-/// it to others.
+/// A worker that is asked to stop waits for the row as long as it may wait for requests. Then it
+/// leaves the row to others.
 #[tokio::test]
 async fn a_locked_row_keeps_no_worker_from_stopping_and_its_lane_goes_to_another() {
     let gate = Gate::closed();
@@ -150,7 +150,7 @@ async fn a_locked_row_keeps_no_worker_from_stopping_and_its_lane_goes_to_another
     let locked = lock(&scene, "lanes").await;
     gate.open();
     others_go_on(&scene).await;
-    // The row stays locked until it has stopped.
+    // The row stays locked until the worker has stopped.
     broker.stop().await;
     let held = "SELECT count(*) FROM lanes l JOIN workers w ON w.id = l.claimed_by AND w.gone";
     assert_eq!(scene.number(held).await, 1, "it says that it is gone, and the lane is anybody's");

@@ -2,10 +2,10 @@
 
 use pgtopic_testkit::Scene;
 
-/// A drained queue is empty, and autovacuum analyses it; a plan made then is kept by the worker's
-/// session. Where such a plan could look a lane up by an index on `(webhook_id, due_at)`, it went
-/// through all lanes for each of those that it claimed, settled or retired, so that the first claim
-/// after a bulk load took minutes (a fresh plan: 0.06 s).
+/// A drained queue is empty, and autovacuum analyses it. A worker's session keeps a plan that was
+/// made then. If such a plan looks a lane up by an index on `(webhook_id, due_at)`, it goes through
+/// all lanes for each lane that is claimed, settled or removed. Then the first claim after a bulk
+/// load took minutes, and 0.06 s with a fresh plan.
 #[tokio::test]
 async fn plans_made_while_the_queue_was_empty_serve_a_backlog_too() {
     let scene = Scene::new().await;
@@ -15,7 +15,7 @@ async fn plans_made_while_the_queue_was_empty_serve_a_backlog_too() {
     let claim = "SELECT count(*) FROM claim_lanes(
         '00000000-0000-0000-0000-000000000001', 1, ARRAY[1, 2, 3], ARRAY[500, 500, 500],
         array_fill('-infinity'::timestamptz, ARRAY[3]), true, 50, 4000000)";
-    // Of the lanes that are held, 500.
+    // 500 of the lanes that are held.
     let held = "FROM (SELECT array_agg(l.webhook_id) AS webhooks, array_agg(l.lane) AS lanes, array_agg(l.token) AS tokens,
                              array_agg(l.position) AS positions, array_agg(l.generation) AS generations,
                              coalesce(count(*), 0)::integer AS count
@@ -46,7 +46,7 @@ async fn plans_made_while_the_queue_was_empty_serve_a_backlog_too() {
     for call in [claim, &read, &settle, &remove, news, &look] {
         scene.number(call).await;
     }
-    // From another session: this one keeps its plans.
+    // Another session does this, because this one keeps its plans.
     let publisher = scene.another_client().await;
     let insert = "INSERT INTO messages (topic_id, partition_key, payload)
                   SELECT 1, 'key-' || n, '{}' FROM generate_series(1, 50000) AS n ORDER BY stripe(1, 'key-' || n)";
@@ -60,10 +60,10 @@ async fn plans_made_while_the_queue_was_empty_serve_a_backlog_too() {
 }
 
 /// One call for hundreds of lanes, or thousands of messages. By the primary keys it reads a few
-/// rows for each; by any other way, all 50,000 for each, which are millions. (To find out which are
-/// held, some of these look through all 150,000 lanes once.)
+/// rows for each. In any other way it reads all 50,000 for each, which are millions. (Some of these
+/// calls look through all 150,000 lanes once, to find out which ones are held.)
 async fn reads_little(scene: &Scene, call: &str) -> i64 {
-    // Nobody wants to wait for minutes where it does.
+    // If it does read millions, the test must not take minutes.
     scene.sql("BEGIN; SET LOCAL statement_timeout = '60 s'").await;
     let (before, answer) = (scene.rows_read().await, scene.number(call).await);
     let read = scene.rows_read().await - before;
@@ -73,7 +73,7 @@ async fn reads_little(scene: &Scene, call: &str) -> i64 {
     answer
 }
 
-/// As a session that has published a single message to empty tables, and then loads many.
+/// As a session that has published a single message to empty tables and then loads many.
 #[tokio::test]
 async fn what_a_publisher_planned_for_empty_tables_serves_a_bulk_load_too() {
     let scene = Scene::with_webhook(&[]).await;

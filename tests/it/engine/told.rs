@@ -1,4 +1,4 @@
-//! What a notification tells, what a worker makes of it, and what it must not tell.
+//! What a notification tells, what a worker does with it, and what it must not tell.
 
 use std::time::Duration;
 
@@ -64,14 +64,14 @@ async fn of_one_transaction_only_the_first_few_messages_are_told() {
     assert_eq!(ids(&heard), published[..10]);
     assert_eq!(heard[10..], [Notice::Wake]);
 
-    // So it is with the rows of one statement.
+    // The rows of one statement are handled like this.
     let insert = "INSERT INTO messages (topic_id, partition_key, payload)
                   SELECT 1, 'row-' || n, '{}' FROM generate_series(1, 1000) AS n";
     scene.sql(insert).await;
     let heard = ear.heard().await;
     assert_eq!((ids(&heard).len(), heard.len()), (10, 11));
 
-    // What is rolled back was never said.
+    // A message that is rolled back was never told.
     scene.sql("BEGIN; SAVEPOINT s").await;
     scene.publish(&["undone"]).await;
     scene.sql("ROLLBACK TO s").await;
@@ -80,8 +80,7 @@ async fn of_one_transaction_only_the_first_few_messages_are_told() {
     assert_eq!(ids(&ear.heard().await), [id]);
 }
 
-/// Two installations in one database: what the one has told is no reason for the other to tell
-/// nothing.
+/// Two installations in one database. What one has told must not keep the other from telling.
 #[tokio::test]
 async fn installations_in_one_database_notify_apart() {
     let scene = Scene::with_webhook(&[]).await;
@@ -128,8 +127,8 @@ async fn a_look_claims_the_lanes_of_the_messages_that_were_told_and_no_others() 
     assert_eq!(looked.claimed.iter().map(|lane| lane.key.webhook_id).collect::<Vec<_>>(), [2]);
 }
 
-/// What a look leaves alone: lanes that wait, are halted, or belong to webhooks that take nothing
-/// now.
+/// Looks leave some lanes alone: lanes that wait, lanes that are halted, and lanes of webhooks that
+/// take nothing now.
 #[rstest]
 #[case::waiting("UPDATE lanes SET due_at = clock_timestamp() + interval '1 h'")]
 #[case::halted("UPDATE lanes SET due_at = 'infinity', halted = true")]
@@ -173,7 +172,7 @@ async fn what_follows_in_a_held_lane_is_read_with_what_comes_before() {
     assert_eq!(follower(&holder, second).await, (None, None), "it is not owed any more");
 }
 
-/// Everything that the channel may say is a hint: whoever may connect can say it.
+/// Everything on the channel is a hint, because everybody who may connect can send it.
 #[tokio::test]
 async fn forged_notifications_change_nothing() {
     let scene = Scene::with_webhook(&[]).await;
@@ -203,8 +202,8 @@ async fn forged_notifications_change_nothing() {
     }
 }
 
-/// `trace_notify` shows what a session notifies to its client. No role that may only publish learns
-/// anything by it, and nobody who listens does.
+/// `trace_notify` shows a client what its session notifies. A role that may only publish learns
+/// nothing by it, and neither does a listener.
 #[tokio::test]
 async fn a_publisher_that_traces_its_notifications_learns_no_secret() {
     let scene = Scene::with_webhook(&[]).await;
@@ -275,8 +274,7 @@ async fn messages_that_are_told_are_delivered_in_order_by_several_workers() {
     }
 }
 
-/// A publisher's messages are told to nobody who is there when it began: sweeps and looks find them
-/// all the same.
+/// Nobody is told of these messages. Sweeps and looks find them.
 #[tokio::test]
 async fn a_publisher_that_outlives_a_worker_is_delivered_by_another() {
     let scene = Scene::with_webhook(&[]).await;
@@ -291,7 +289,7 @@ async fn a_publisher_that_outlives_a_worker_is_delivered_by_another() {
     assert_eq!(scene.receiver.wait_for(1).await[0].position(), id);
 }
 
-/// The row of a lane whose request takes long looks like one of which its worker has never heard.
+/// A lane whose request takes long looks like a lane that its worker has never heard of.
 #[tokio::test]
 async fn a_request_that_takes_long_is_not_sent_again_beside_itself() {
     let scene = Scene::with_webhook(&[]).await;
@@ -304,8 +302,8 @@ async fn a_request_that_takes_long_is_not_sent_again_beside_itself() {
     assert_eq!(scene.receiver.count(), 1);
 }
 
-/// Whatever takes a lane away from its worker while a request is under way: the next request waits
-/// for that one's end.
+/// A lane is taken away from its worker while a request is under way. The next request waits for
+/// the end of that one.
 #[tokio::test]
 async fn a_lane_that_is_claimed_anew_waits_for_the_request_under_way() {
     let scene = Scene::with_webhook(&[]).await;
@@ -322,7 +320,7 @@ async fn a_lane_that_is_claimed_anew_waits_for_the_request_under_way() {
     let other = Broker::start(scene.store());
     scene.publish(&["a"]).await;
     gate.open();
-    // The first one's outcome is lost with its claim.
+    // The outcome of the first one is lost with its claim.
     let received = scene.receiver.wait_for_ended(3).await;
     assert!(received.is_sorted_by(|one, next| !one.overlaps(next)), "{received:?}");
     assert_eq!(scene.all_delivered(&["/"]).await, 1);

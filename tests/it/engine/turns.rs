@@ -1,5 +1,5 @@
-//! More lanes than slots: each gets its turn, and a worker leaves to others what it has no slot
-//! for.
+//! More lanes than slots. Each lane gets its turn, and a worker leaves to others the lanes for
+//! which it has no slot.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -9,7 +9,7 @@ use rstest::rstest;
 /// How long a request takes.
 const REQUEST: Duration = Duration::from_millis(20);
 
-/// So many messages for each of so many lanes, and a receiver that takes its time.
+/// This many messages for each of this many lanes, and a slow receiver.
 async fn backlog(scene: &Scene, lanes: usize, messages: usize) {
     scene.receiver.set_script(|_| Answer::After(REQUEST, Box::new(Answer::Status(204))));
     let sql = format!(
@@ -23,7 +23,8 @@ fn lanes(received: &[Received]) -> usize {
     received.iter().map(Received::partition).collect::<HashSet<_>>().len()
 }
 
-/// One after another to their end, the first lanes alone would take 40 seconds, and 8,000 requests.
+/// If lanes were drained one after another, the first ones alone would take 40 seconds and 8,000
+/// requests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lanes_with_a_deep_backlog_give_way_to_those_that_wait() {
     let scene = Scene::with_webhook(&[]).await;
@@ -33,7 +34,7 @@ async fn lanes_with_a_deep_backlog_give_way_to_those_that_wait() {
     assert!(received.len() < 4_000, "the last lane's turn came after {} requests", received.len());
 }
 
-/// The first worker has claimed every lane before the second one comes.
+/// The first worker has claimed every lane before the second one starts.
 #[rstest]
 #[case::of_one_webhook(10, &["/"])]
 #[case::of_webhooks_that_share_them(6, &["/", "/b"])]
@@ -55,14 +56,14 @@ async fn a_worker_leaves_to_others_what_it_has_no_slot_for(#[case] lanes: usize,
     second.stop().await;
 }
 
-/// A lane that gave way is looked for as soon as nothing else waits, and not only when it is time
-/// for a look: that one asks for lanes of all webhooks.
+/// A lane that gave way is looked for as soon as nothing else waits. It does not wait for the next
+/// timed look, which asks for lanes of all webhooks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_is_not_left_empty_after_a_lane_gave_way() {
     let scene = Scene::with_webhook(&[("max_in_flight", "1")]).await;
     scene.webhook("/idle", &[("filter", "'$ == 1'")]).await;
     backlog(&scene, 1, 2_000).await;
-    // For each claim of the deep lane, how many webhooks it asked for.
+    // For each claim of the deep lane: how many webhooks it asked for.
     scene
         .sql(
             "CREATE TABLE claims (id serial, webhooks integer);
@@ -76,8 +77,7 @@ async fn a_slot_is_not_left_empty_after_a_lane_gave_way() {
     let note = "PERFORM set_config('test.webhooks', cardinality(webhook_ids)::text, true);";
     begin_with(&scene.client, "claim_lanes", note).await;
     let _broker = Broker::start(scene.store());
-    // It gives way where it has had its turn, of a second, and another one is due that is not
-    // claimed yet.
+    // It gives way after its turn of one second, if another lane is due and not claimed.
     for n in 0.. {
         if scene.number("SELECT count(*) FROM claims").await > 4 {
             break;
@@ -104,13 +104,12 @@ async fn turns_take_nothing_from_a_rate() {
     broker.stop().await;
     let received = scene.receiver.received();
     let took = received[received.len() - 1].arrived - received[0].arrived;
-    // The rate is what this is about: 5.5 s by it; a part of it is lost where a lane gives way
-    // while it waits.
+    // The rate decides: 5.5 s. A part of it is lost if a lane gives way while it waits.
     assert!(received.len() == 12 && took < Duration::from_secs(8), "{} in {took:?}", received.len());
 }
 
-/// The lanes of a receiver that never answers are given back to whoever has a slot for them, and
-/// are not claimed anew at once.
+/// Lanes of a receiver that never answers are given back to workers that have a slot for them. They
+/// are not claimed again at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lanes_that_nobody_has_a_slot_for_stay_where_they_are() {
     let scene = Scene::with_webhook(&[("timeout_seconds", "60")]).await;
@@ -133,9 +132,9 @@ async fn lanes_that_nobody_has_a_slot_for_stay_where_they_are() {
             |all: &[Received]| all.iter().any(|one| one.path == "/healthy" && one.position() == id);
         scene.receiver.wait_until("the healthy one's request", delivered).await;
         claims.extend(scene.text(&held).await.split(' ').map(str::to_owned));
-        // Until it is looked at again who waits.
+        // It lasts until the worker looks again at who waits.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // A few more than there were: while the healthy one waits for a slot, it is due an equal part.
+    // A few more than before: while the healthy lane waits for a slot, this one gets an equal part.
     assert!(claims.len() < 40, "{} claims", claims.len());
 }

@@ -16,7 +16,7 @@ async fn a_notification_brings_a_message_to_its_receiver_at_once() {
     let scene = Scene::with_webhook(&[]).await;
     let _broker = Broker::start(scene.store());
     scene.somebody_listens().await;
-    // No look finds anything but what was told.
+    // Looks find nothing but what was told.
     blind_claims(&scene.client, "true").await;
     for count in 1..=10 {
         one_arrives(&scene.client, &scene.receiver, &format!("key-{count}")).await;
@@ -31,7 +31,7 @@ async fn a_lost_notification_costs_half_a_second() {
     found_by_polls(&scene.client, &scene.receiver, "key").await;
 }
 
-/// Its first look finds all of it, however old it is; no later one is needed.
+/// Its first look finds everything, however old it is. No later look is needed.
 #[tokio::test]
 async fn what_was_published_while_nobody_listened_is_found_at_the_start() {
     let scene = Scene::with_webhook(&[]).await;
@@ -42,7 +42,7 @@ async fn what_was_published_while_nobody_listened_is_found_at_the_start() {
     scene.receiver.set_script(move |_| held.clone());
     let _broker = Broker::start(scene.store());
     scene.receiver.wait_for(2).await;
-    // A token is the number of the look that has claimed the lane.
+    // A token is the number of the look that claimed the lane.
     assert_eq!(scene.text("SELECT string_agg(token::text, ' ') FROM lanes").await, "1 1");
     gate.open();
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
@@ -54,7 +54,7 @@ async fn under_load_publishers_fall_silent_and_everything_arrives() {
     let brokers = [Broker::start(scene.store()), Broker::start(scene.store())];
     scene.somebody_listens().await;
     assert_eq!(scene.number("SELECT last_value FROM notify_suppressed_until").await, 0);
-    // Plenty, whatever a transaction takes here.
+    // This is much longer than a transaction takes here.
     let silent = "SELECT last_value FROM notify_suppressed_until";
     let publishing = (0..8).map(|publisher| {
         let scene = &scene;
@@ -77,21 +77,21 @@ async fn under_load_publishers_fall_silent_and_everything_arrives() {
     assert!(quiet < now + 10_000_000, "and not for long");
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
 
-    // Between silence and waiting, a message at any moment is found.
+    // A message is found at any moment between silence and waiting.
     hide_webhooks(&scene.client).await;
     for step in 0..20_usize {
         let seen = scene.receiver.count();
         scene.publish(&[&format!("after-{step}")]).await;
         scene.receiver.wait_for(seen + 1).await;
-        // So that there is one at each stage.
+        // There is one at each stage.
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
     drop(brokers);
 }
 
-/// A hundred messages in a second and more, which is little: each leaves at once. On a server of
-/// its own, since publishers of any database may be in each other's way.
+/// A hundred messages in more than a second, which is little. Each leaves at once. The test has a
+/// server of its own, because publishers of other databases would disturb it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishers_that_are_in_nobodys_way_go_on_to_notify() {
     let (cluster, receiver) = (TestCluster::private().await, TestReceiver::accepting().await);
@@ -114,13 +114,13 @@ async fn publishers_that_are_in_nobodys_way_go_on_to_notify() {
     assert_eq!(check_order(&receiver.received(), &expected(&client, &["/"]).await), 0);
 }
 
-/// PostgreSQL holds a lock from a transaction's NOTIFY to the end of its commit. One that waits for
-/// a standby makes that last.
+/// PostgreSQL holds a lock from a transaction's NOTIFY to the end of its commit. A commit that
+/// waits for a standby holds it for long.
 #[tokio::test]
 async fn publishers_that_wait_for_one_another_are_seen() {
     let cluster = TestCluster::private_with(&[
         ("synchronous_standby_names", "nobody"),
-        // But for those who say otherwise.
+        // Sessions may say otherwise.
         ("synchronous_commit", "local"),
     ])
     .await;
@@ -158,7 +158,7 @@ async fn publishers_that_wait_for_one_another_are_seen() {
 async fn an_instant_far_ahead_silences_nobody() {
     let scene = Scene::with_webhook(&[]).await;
     let _broker = Broker::start(scene.store());
-    // As a step of the clock leaves it.
+    // A step of the clock leaves it like this.
     let far = "(extract(epoch FROM clock_timestamp() + interval '1 hour') * 1000000)::bigint";
     scene
         .sql(&format!("SELECT setval('notify_suppressed_until', {far}), setval('notify_until', {far})"))

@@ -1,5 +1,5 @@
-//! Idempotency keys in SQL: a message that ON CONFLICT leaves out is owed to nobody, and one that
-//! it lets in is not forgotten.
+//! Idempotency keys in SQL. A message that ON CONFLICT leaves out is owed to nobody. A message that
+//! it lets in is owed.
 
 use pgtopic_testkit::Scene;
 use rstest::rstest;
@@ -14,7 +14,7 @@ fn insert(partition_key: &str) -> String {
     )
 }
 
-/// Publishes with the key in a session of its own, which waits for another one.
+/// Publishes with the key in a session of its own. The session waits for another one.
 async fn publish_and_wait(scene: &Scene, client: Client, sql: String) -> JoinHandle<u64> {
     let waiting = tokio::spawn(async move { client.execute(&sql, &[]).await.unwrap() });
     scene.somebody_waits("l.locktype = 'transactionid'").await;
@@ -60,8 +60,8 @@ async fn a_key_that_is_being_freed_is_free_only_once_that_is_committed(
     scene.check_fan_out(i64::try_from(published).unwrap(), i64::try_from(published).unwrap()).await;
 }
 
-/// While a publisher knows of a message with its key, that one must stay, or its own would come in
-/// unowed.
+/// While a publisher knows of a message with its key, that message must stay. Otherwise its own
+/// message would be inserted without deliveries.
 #[tokio::test]
 async fn a_message_whose_key_is_about_to_be_refused_cannot_be_deleted_meanwhile() {
     let scene = Scene::with_webhook(&[]).await;

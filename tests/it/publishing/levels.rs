@@ -43,7 +43,7 @@ async fn publishers_of_all_levels_share_partitions_without_serialization_failure
     broker.stop().await;
 }
 
-/// A snapshot that still shows the lane's row, which has been deleted since.
+/// A snapshot that still shows the lane's row. The row has been deleted since.
 #[tokio::test]
 async fn a_lane_that_was_retired_behind_an_old_snapshot_is_made_anew() {
     for level in LEVELS {
@@ -81,16 +81,16 @@ async fn a_lane_that_was_made_behind_an_old_snapshot_serves() {
     }
 }
 
-/// SERIALIZABLE may fail a publisher for reasons of its own, with the very error that a lane made
-/// behind the snapshot raises. It must not be taken for that one: the delivery would be owed with
-/// no row in lanes.
+/// SERIALIZABLE may fail a publisher for its own reasons, with the same error as a lane that was
+/// made behind the snapshot. The two must not be confused: the delivery would be owed without a row
+/// in lanes.
 #[tokio::test]
 async fn a_publisher_that_serializable_fails_leaves_nothing_behind() {
     let scene = Scene::with_webhook(&[]).await;
     scene.sql("CREATE TABLE public.other (value int); INSERT INTO public.other VALUES (1)").await;
     let (reader, publisher) = (scene.another_client().await, scene.another_client().await);
-    // Reader before publisher (lanes), publisher before writer (other), and the writer committed
-    // first.
+    // The reader comes before the publisher (lanes), the publisher before the writer (other), and
+    // the writer commits first.
     reader.batch_execute("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT FROM lanes").await.unwrap();
     publisher
         .batch_execute("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT value FROM public.other")

@@ -1,12 +1,12 @@
-//! Publishers that keep their transaction open: whom that delays, and how soon their message leaves
-//! once they commit.
+//! Publishers that keep their transaction open: who is delayed, and how soon their message leaves
+//! after the commit.
 //!
-//! Promised: nobody but later publishers of the same stripe waits for an open transaction, and its
-//! message leaves within a second of its commit, however the workers learn of it. `due_at` is as
-//! old as the transaction by then, which is what makes this hard: looks at due lanes begin a few
-//! seconds back (docs/decisions/0007).
+//! What is promised: only later publishers of the same stripe wait for an open transaction. Its
+//! message leaves within a second of its commit, however the workers learn of it. This is hard,
+//! because `due_at` is as old as the transaction, and looks at due lanes begin a few seconds back
+//! (docs/decisions/0007).
 //!
-//! The transactions stay open for [`OPEN`]; with `--ignored` for a minute.
+//! The transactions stay open for [`OPEN`]. With `--ignored` they stay open for a minute.
 
 use std::{
     sync::Arc,
@@ -18,17 +18,17 @@ use pgtopic_testkit::{Answer, Broker, Scene, keep_silent, publish};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-/// Longer than what looks without a bound of their own go back.
+/// This is longer than looks go back that have no bound of their own.
 const OPEN: Duration = Duration::from_millis(6500);
 
-/// As long as DESIGN asks for.
+/// The time that the design asks for.
 const OPEN_LONG: Duration = Duration::from_mins(1);
 
-/// How soon a message must leave. That time is what is promised; since the machine may stand still
-/// for a while, it is that of the middle one of several.
+/// How soon a message must leave. This time is promised. The machine may stand still for a while,
+/// so the median of several counts.
 const SOON: Duration = Duration::from_secs(1);
 
-/// The middle one, or the longer one of two.
+/// The median; of two, the longer one.
 fn middle(mut waits: Vec<Duration>) -> Duration {
     waits.sort();
     waits[waits.len() / 2]
@@ -43,7 +43,7 @@ enum Wakeup {
     Notified,
     /// Workers have asked for silence, and poll.
     Polling,
-    /// The notification is lost: only the fallback poll is left.
+    /// The notification is lost. Only the fallback poll is left.
     Lost,
     /// There is no worker yet.
     StartedLater,
@@ -66,8 +66,8 @@ impl Open {
         Self { client, what: format!("{level}, {what}"), key: key.to_owned(), id }
     }
 
-    /// On a lane that its worker holds though it owes nothing: messages have kept arriving, and
-    /// from now on the stripe is taken, so that it cannot be retired.
+    /// On a lane that its worker holds although it owes nothing. Messages have kept arriving. From
+    /// now on the stripe is taken, so the lane cannot be removed.
     async fn begin_on_held(scene: &Scene, level: &str, key: &str) -> Self {
         for _ in 0..20 {
             let id = publish(&scene.client, key).await.unwrap();
@@ -80,7 +80,7 @@ impl Open {
             if scene.number(&held).await == 1 {
                 return open;
             }
-            // Retired: the messages before did not come in time.
+            // It was removed: the messages before came too late.
             open.client.batch_execute("ROLLBACK").await.unwrap();
         }
         panic!("{key}: never held");
@@ -113,21 +113,21 @@ async fn same_stripe(scene: &Scene, key: &str) -> String {
         .await
 }
 
-/// Publishes in a task of its own, which waits where the stripe is taken.
+/// Publishes in a task of its own. The task waits if the stripe is taken.
 fn publish_later(scene: &Arc<Scene>, key: &str) -> JoinHandle<i64> {
     let (scene, key) = (Arc::clone(scene), key.to_owned());
     tokio::spawn(async move { publish(&scene.another_client().await, &key).await.unwrap() })
 }
 
-/// Messages to other partitions arrive at once all the while, also those of webhooks and lanes that
-/// the open transactions know nothing of: each of them while these are open.
+/// Messages to other partitions arrive at once the whole time, also those of webhooks and lanes
+/// that the open transactions do not know.
 async fn others_go_on(scene: &Scene, keys: &[String], until: Instant, what: &str) {
     let mut waits = Vec::new();
     while Instant::now() < until {
         let begun = Instant::now();
         let id = publish(&scene.client, &keys[waits.len() % keys.len()]).await.unwrap();
         waits.push(scene.arrival(id).await.duration_since(begun));
-        // Not a wait for anything: the rate of the publisher.
+        // This waits for nothing. It is the rate of the publisher.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let (count, middle) = (waits.len(), middle(waits));
@@ -135,9 +135,9 @@ async fn others_go_on(scene: &Scene, keys: &[String], until: Instant, what: &str
     assert!(middle < SOON, "{what}: others waited {middle:?}");
 }
 
-/// The whole story: transactions of every level on a lane without a row and on one that a worker
-/// holds dry, others that go on, later publishers of the same stripe that wait, and then the
-/// commits one by one.
+/// Everything together: transactions of every level on a lane without a row and on an idle lane
+/// that a worker holds, other publishers that go on, later publishers of the same stripe that wait.
+/// Then the commits, one by one.
 async fn story(wakeup: Wakeup, open_for: Duration) {
     let scene = Arc::new(Scene::with_webhook(&[]).await);
     let keys = keys(&scene, 10).await;
@@ -183,7 +183,7 @@ async fn story(wakeup: Wakeup, open_for: Duration) {
         );
         scene.until(&held).await;
     }
-    // In this database: the cluster is shared with other tests.
+    // Only in this database: other tests share the cluster.
     let waiting = "count(*) = 2 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
                     WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objid < 1024 AND NOT l.granted";
     scene.until(waiting).await;
@@ -253,8 +253,8 @@ async fn a_transaction_of_a_minute_delays_nobody_else() {
     join_all(stories.map(|wakeup| story(wakeup, OPEN_LONG))).await;
 }
 
-/// More stripes than a worker holds dry lanes for: the rest wait in their rows, and must be looked
-/// at often all the same.
+/// More stripes than a worker holds idle lanes for. The others wait in their rows. The worker must
+/// look at those often too.
 #[tokio::test]
 async fn a_long_transaction_over_more_lanes_than_a_worker_holds_leaves_soon() {
     const LANES: usize = 700;
@@ -266,8 +266,7 @@ async fn a_long_transaction_over_more_lanes_than_a_worker_holds_leaves_soon() {
         "INSERT INTO messages (topic_id, partition_key, payload)
          SELECT 1, 'key-' || n, '{{}}' FROM generate_series(1, {LANES}) AS n ORDER BY stripe(1, 'key-' || n)"
     );
-    // The rows exist when the transaction begins, and their messages are delivered while it is
-    // open.
+    // The rows exist when the transaction begins. Their messages are delivered while it is open.
     let publisher = scene.another_client().await;
     let published = Instant::now();
     publisher.batch_execute(&insert).await.unwrap();

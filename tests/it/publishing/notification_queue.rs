@@ -1,5 +1,5 @@
-//! A notification queue that is really full: PostgreSQL 17 and newer can be given one so small that
-//! it can be filled.
+//! A notification queue that is really full. PostgreSQL 17 and newer allow a queue that is small
+//! enough to be filled.
 
 use std::io::Write;
 
@@ -9,10 +9,10 @@ use pgtopic_testkit::{
 };
 use tokio_postgres::{Client, error::SqlState};
 
-/// The smallest queue that PostgreSQL takes: half a megabyte.
+/// The smallest queue that PostgreSQL allows: half a megabyte.
 const SMALLEST: (&str, &str) = ("max_notify_queue_pages", "64");
 
-/// What one commit may NOTIFY into the full queue is refused with this.
+/// A commit that notifies into the full queue is refused with this error.
 const FULL: SqlState = SqlState::PROGRAM_LIMIT_EXCEEDED;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,7 +21,7 @@ async fn publishing_and_delivery_go_on_while_the_notification_queue_is_full() {
     let client = database.client().await;
     let major = number(&client, "SELECT current_setting('server_version_num')::bigint / 10000").await;
     if major < 17 {
-        // Not by a macro: what a passing test prints is not shown.
+        // A macro would not do: what a passing test prints is not shown.
         let words = format!(
             "\nSKIPPED: the notification queue of PostgreSQL {major} holds 8 GB and was not filled (.ci/matrix 18 does)\n"
         );
@@ -38,18 +38,18 @@ async fn publishing_and_delivery_go_on_while_the_notification_queue_is_full() {
 
     let listener = fill(&cluster).await;
 
-    // Whoever publishes need not know.
+    // Publishers notice nothing.
     found_by_polls(&client, &receiver, "new").await;
 
-    // A transaction that notifies somebody itself cannot be committed: all of it is undone, and
-    // nothing of it is sent.
+    // A transaction that notifies somebody itself cannot be committed. All of it is rolled back,
+    // and nothing of it is sent.
     client.batch_execute("BEGIN").await.unwrap();
     let undone = publish(&client, "key").await.unwrap();
     client.batch_execute("SELECT pg_notify('noise', repeat('.', 7900))").await.unwrap();
     let refused = client.batch_execute("COMMIT").await.unwrap_err();
     assert_eq!(refused.code(), Some(&FULL), "{refused:?}");
 
-    // A new webhook is found when webhooks are read anew, and a new worker begins with a look.
+    // A new webhook is found when webhooks are read again. A new worker begins with a look.
     create_webhook(&client, &receiver.url("/new"), &[]).await;
     publish(&client, "key").await.unwrap();
     nothing_owed(&client).await;
@@ -62,7 +62,7 @@ async fn publishing_and_delivery_go_on_while_the_notification_queue_is_full() {
     assert!(received.iter().all(|one| one.position() != undone), "{undone} was rolled back");
     assert!(usage(&client).await > 0.9, "it was full all the time");
 
-    // When the listener goes away, everything is as before, by itself.
+    // When the listener goes away, everything is as before.
     drop(listener);
     eventually("the queue is emptied", async || (usage(&client).await < 0.1).then_some(())).await;
     blind_claims(&client, "true").await;
@@ -72,21 +72,21 @@ async fn publishing_and_delivery_go_on_while_the_notification_queue_is_full() {
     see_again(&client).await;
     nothing_owed(&client).await;
     let mut expected = expected(&client, &["/", "/new"]).await;
-    // Subscribed late.
+    // It was subscribed late.
     let published_before = |ids: &mut Vec<i64>| ids.retain(|id| *id > undone);
     expected.iter_mut().filter(|((path, _), _)| path == "/new").for_each(|(_, ids)| published_before(ids));
     assert_eq!(check_order(&receiver.received(), &expected), 0);
     broker.stop().await;
 }
 
-/// Fills the queue behind a listener that is idle in a transaction; it stays full while the
+/// Fills the queue behind a listener that is idle in a transaction. The queue stays full while the
 /// listener lives.
 async fn fill(cluster: &TestCluster) -> Client {
     let (listener, noisy) = (cluster.client().await, cluster.client().await);
-    // Only what is committed listens.
+    // A LISTEN takes effect when it is committed.
     listener.batch_execute("LISTEN noise").await.unwrap();
     listener.batch_execute("BEGIN; SELECT 1").await.unwrap();
-    // Large ones, then such as fill what is left.
+    // Large ones first, then ones that fill what is left.
     for size in [7900, 10] {
         let notify = format!("SELECT pg_notify('noise', lpad(random()::text, {size}, '.'))");
         let full = loop {

@@ -1,5 +1,5 @@
-//! Stripes: the advisory locks of publishers, what stands in `lanes` of them, and who else uses
-//! advisory locks.
+//! Stripes: the advisory locks of publishers, their numbers in `lanes`, and other users of advisory
+//! locks.
 
 use pgtopic::store::OwedMessage;
 use pgtopic_testkit::{Broker, Puppet, Received, Scene, TestCluster, reach_schema};
@@ -14,7 +14,7 @@ async fn numbers(client: &Client, sql: &str) -> Vec<i64> {
     client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-/// Fifteen more ordered topics, and an unordered one at last, with a webhook each.
+/// Fifteen more ordered topics and then an unordered one, each with a webhook.
 const TOPICS: &str = "INSERT INTO topics (name, ordering)
      SELECT 'topic-' || n, CASE n WHEN 16 THEN 'none' ELSE 'partition' END FROM generate_series(1, 16) AS n;
      INSERT INTO webhooks (topic_id, url, secrets) SELECT id, 'http://127.0.0.1:1/', '{}' FROM topics";
@@ -44,7 +44,7 @@ async fn lanes_say_which_stripes_their_publishers_hold() {
     assert_eq!(scene.number("SELECT count(*) FROM lanes").await, 100);
 }
 
-/// Topics are apart from one another up to 2,097,151; the next ones share.
+/// Topics up to 2,097,151 have stripes of their own. Later topics share stripes with them.
 #[tokio::test]
 async fn stripes_of_two_topics_never_meet() {
     let scene = Scene::new().await;
@@ -99,7 +99,7 @@ async fn workers_hold_keys_that_are_no_stripes() {
         3
     );
 
-    // Whoever holds so many of them is in no publisher's way.
+    // A session that holds this many of them delays no publisher.
     let other = scene.another_client().await;
     other
         .batch_execute(
@@ -173,8 +173,8 @@ async fn a_trigger_that_runs_later_cannot_move_a_message_to_another_lane() {
     assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 0);
 }
 
-/// No check knows which id was given. Nothing is sent out of order, though, and what was owed does
-/// not vanish.
+/// No check knows which id was given. But nothing is sent out of order, and what was owed does not
+/// vanish.
 #[tokio::test]
 async fn a_message_whose_id_is_changed_later_becomes_a_dead_letter() {
     let scene = Scene::with_webhook(&[]).await;

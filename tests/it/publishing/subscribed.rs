@@ -1,4 +1,4 @@
-//! Whom publishers fan out to: `topics.webhook_ids` says what the webhooks are.
+//! Who publishers fan out to: `topics.webhook_ids` says what the webhooks are.
 
 use pgtopic_testkit::{Scene, create_webhook, publish};
 use rstest::rstest;
@@ -57,7 +57,7 @@ async fn who_subscribes_at_the_same_time_is_not_forgotten() {
     scene.webhook("/one", &[]).await;
     let waiting = tokio::spawn(async move { create_webhook(&other, "http://127.0.0.1:1/", &[]).await });
     scene.somebody_waits("true").await;
-    // Who publishes meanwhile waits for neither.
+    // A publisher waits for neither of them meanwhile.
     let publisher = scene.another_client().await;
     publisher.batch_execute("SET lock_timeout = '1s'").await.unwrap();
     publish(&publisher, "a").await.unwrap();
@@ -67,8 +67,8 @@ async fn who_subscribes_at_the_same_time_is_not_forgotten() {
     assert_eq!(owed_to(&scene).await, "1 2");
 }
 
-/// Messages 1 and 2 of a partition are published by one transaction, 3 waits for it, and somebody
-/// subscribes after 1.
+/// One transaction publishes messages 1 and 2 of a partition. Message 3 waits for it. Somebody
+/// subscribes after message 1.
 #[tokio::test]
 async fn who_subscribes_while_a_publisher_waits_misses_no_message_in_between() {
     let scene = Scene::new().await;
@@ -87,8 +87,7 @@ async fn who_subscribes_while_a_publisher_waits_misses_no_message_in_between() {
     assert_eq!(owed, format!("{second} {third}"));
 }
 
-/// What a transaction sees whose snapshot is older than the column: null, so that it asks for the
-/// webhooks.
+/// A transaction's snapshot is older than the column. It sees null, so it asks for the webhooks.
 #[tokio::test]
 async fn an_upgrade_owes_messages_of_old_snapshots_too() {
     let scene = Scene::new().await;
@@ -113,7 +112,7 @@ async fn last_owed_to(scene: &Scene) -> String {
 
 const LATE: &str = "http://127.0.0.1:1/";
 
-/// The statement, too, began before the subscription: it was busy with something else.
+/// The statement also began before the subscription: it was busy with something else.
 #[rstest]
 #[case::all_messages(&[])]
 #[case::some_messages(&[("filter", "'!exists($.x)'")])]
@@ -138,9 +137,9 @@ async fn a_statement_that_began_earlier_owes_to_who_subscribed_before_it_took_th
     assert_eq!(last_owed_to(&scene).await, "1 2");
 }
 
-/// The publisher waits for its partition's lock while somebody subscribes. An old snapshot knows
-/// nobody who came after it: that publisher's message is not owed to them, even though it comes
-/// after others that are.
+/// The publisher waits for its partition's lock while somebody subscribes. An old snapshot does not
+/// show later subscribers. So the publisher's message is not owed to them, although it comes after
+/// messages that are.
 #[rstest]
 #[case::read_committed("READ COMMITTED", "1 2")]
 #[case::repeatable_read("REPEATABLE READ", "1")]
@@ -174,7 +173,7 @@ async fn a_publisher_that_waited_owes_to_who_subscribed_meanwhile(
     if waits {
         scene.until(WAITS).await;
         create_webhook(&subscriber, LATE, settings).await;
-        // Owed to both.
+        // It is owed to both.
         scene.publish(&["a"]).await;
     }
     scene.sql("COMMIT").await;

@@ -1,8 +1,8 @@
 //! Two-phase commits of publishers, and whether publishers notify.
 //!
-//! Promised: on a server that allows prepared transactions nobody notifies unless told to, so that
-//! a transaction that has published can be prepared; workers find messages and changes of webhooks
-//! all the same.
+//! What is promised: on a server that allows prepared transactions, nobody notifies unless told to.
+//! So a transaction that has published can be prepared. Workers still find messages and changes of
+//! webhooks.
 
 use pgtopic::store::Notice;
 use pgtopic_testkit::{
@@ -21,8 +21,8 @@ async fn prepare(client: &Client, key: &str, name: &str) -> Result<i64, tokio_po
     Ok(id)
 }
 
-/// Sees that a publisher waits. Only this one is in a hurry: any other may have to wait for a
-/// worker, a moment each time.
+/// Checks that a publisher waits. Only this one has a short limit: others may have to wait for a
+/// worker for a moment.
 async fn waits_in_vain(client: &Client, key: &str) {
     client.batch_execute("SET lock_timeout = '100ms'").await.unwrap();
     let error = publish(client, key).await.unwrap_err();
@@ -47,7 +47,7 @@ async fn what_was_prepared_is_delivered_in_order_and_nobody_is_notified() {
     let mut ear = Puppet::on(cluster.store()).await;
     assert!(!ear.beat().await.unwrap().notifies);
 
-    // The worker runs already: it finds the webhook, and then its pause, by changed_at.
+    // The worker runs already. It finds the webhook, and then its pause, by changed_at.
     create_webhook(&client, &receiver.url("/"), &[]).await;
     let first = publish(&client, "a").await.unwrap();
     assert_eq!(receiver.wait_for(1).await[0].position(), first);
@@ -55,7 +55,7 @@ async fn what_was_prepared_is_delivered_in_order_and_nobody_is_notified() {
     for number in 0..3 {
         let name = format!("p{number}");
         let id = prepare(&client, "a", &name).await.unwrap();
-        // Another publisher of that key waits; one of another key does not.
+        // Another publisher of that key waits. A publisher of another key does not.
         waits_in_vain(&client, "a").await;
         publish(&client, "b").await.unwrap();
         client.batch_execute(&format!("COMMIT PREPARED '{name}'")).await.unwrap();
@@ -71,7 +71,7 @@ async fn what_was_prepared_is_delivered_in_order_and_nobody_is_notified() {
     assert_eq!(check_order(&receiver.received(), &expected(&client, &["/"]).await), 0);
     assert!(ear.heard().await.is_empty(), "nobody was notified");
 
-    // A change of a webhook that is there.
+    // A change of a webhook that exists.
     let count = receiver.count();
     client.batch_execute(&format!("UPDATE webhooks SET url = '{}'", receiver.url("/new"))).await.unwrap();
     let met = async || {
@@ -171,7 +171,7 @@ async fn told_not_to_notify_nobody_does() {
     assert_eq!(ear.told().await.len(), 1);
 }
 
-/// What a process is told is kept for all; one that is told nothing leaves it alone.
+/// What a process is told is stored for all. A process that is told nothing changes nothing.
 #[tokio::test]
 async fn what_one_process_is_told_about_notifying_is_kept_by_the_others() {
     let scene = Scene::new().await;

@@ -42,7 +42,8 @@ impl Ended {
 }
 
 impl Process {
-    /// Starts `pgtopic` with these arguments and no environment but these variables and PATH.
+    /// Starts `pgtopic` with these arguments and no environment but these variables and PATH. Its
+    /// working directory is `/`: no `.env` of a developer is read.
     pub fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         Self::start_with(arguments, environment, |_| {})
     }
@@ -76,6 +77,7 @@ impl Process {
         let mut command = Command::new(program);
         command
             .args(arguments)
+            .current_dir("/")
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .envs(environment.iter().copied())
