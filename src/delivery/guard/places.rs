@@ -52,7 +52,7 @@ impl Standing {
 }
 
 /// A place of a lookup under way.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) standing: Standing,
     pub(super) since: Instant,

@@ -134,6 +134,7 @@ async fn the_limits_of_a_message_are_what_the_domain_says() {
             "messages_validate",
             format!("octet_length(message.idempotency_key) NOT BETWEEN 1 AND {IDEMPOTENCY_KEY_MAX} "),
         ),
+        ("messages_validate", format!("count(*) <= {HEADERS_MAX} ")),
         ("headers_problem", format!("octet_length(headers::text) > {HEADERS_BYTES_MAX} ")),
         ("headers_problem", format!("json_object_keys(headers)) > {HEADERS_MAX} ")),
         ("set_cell", format!("INCREMENT BY {CELLS};")),
