@@ -84,12 +84,13 @@ impl Server {
         // Cancelled to end all connections that have no request.
         let mut idle = shutdown.child_token();
         loop {
-            let Some(Some(slot)) = shutdown.run_until_cancelled(self.slot(&mut idle, &shutdown)).await else {
-                break;
-            };
             let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await else { break };
             match accepted {
-                Ok((stream, _)) => self.serve(stream, slot, idle.clone()),
+                Ok((stream, _)) => {
+                    let slot = self.slot(&mut idle, &shutdown);
+                    let Some(Some(slot)) = shutdown.run_until_cancelled(slot).await else { break };
+                    self.serve(stream, slot, idle.clone());
+                }
                 // The client has gone already.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -107,7 +108,7 @@ impl Server {
         }
     }
 
-    /// A slot for the next connection. If there is none, all connections are closed that have no
+    /// A slot for a new connection. If there is none, all connections are closed that have no
     /// request, and the others after theirs. `None` if the server has ended.
     async fn slot(
         &mut self,
