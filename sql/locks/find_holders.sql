@@ -16,7 +16,14 @@ SELECT string_agg(DISTINCT
            END, '; ')
   FROM pg_locks l
   LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-  LEFT JOIN pg_prepared_xacts x ON l.virtualtransaction = '-1/' || x.transaction::text
+  -- The transaction's own number is a lock of the same virtual transaction. After a restart, the
+  -- virtual transaction is named after it.
+  LEFT JOIN pg_prepared_xacts x
+    ON l.pid IS NULL
+   AND (l.virtualtransaction = '-1/' || x.transaction::text
+        OR EXISTS (SELECT FROM pg_locks t
+                    WHERE t.locktype = 'transactionid' AND t.granted AND t.pid IS NULL
+                      AND t.virtualtransaction = l.virtualtransaction AND t.transactionid = x.transaction))
  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = $3::smallint
    AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
    AND l.classid = $1::bigint::oid AND l.objid = ANY ($2::bigint[]::oid[])

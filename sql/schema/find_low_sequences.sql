@@ -9,7 +9,10 @@
 -- Returns:    the sequence, as SQL writes it, and the greatest id in use.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
-SELECT x.sequence::text, x.greatest
+SELECT (SELECT format('%I.%I', n.nspname, c.relname)
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.oid = x.sequence),
+       x.greatest
   FROM (SELECT 'pgtopic.message_ids'::regclass AS sequence,
                greatest((SELECT max(m.id) FROM pgtopic.messages m), (SELECT max(d.message_id) FROM pgtopic.dead_letters d)) AS greatest
         UNION ALL
