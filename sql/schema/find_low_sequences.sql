@@ -6,19 +6,25 @@
 -- publisher at work is no reason.
 --
 -- Parameters: none.
--- Returns:    the sequence, as SQL writes it, and the greatest id in use.
+-- Returns:    the sequence, as SQL writes it, and the value that it must have
+--             given: the greatest id in use, rounded up to one of the cell.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT (SELECT format('%I.%I', n.nspname, c.relname)
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE c.oid = x.sequence),
-       x.greatest
+       x.greatest + coalesce(mod(x.cell - mod(x.greatest, 1024) + 1024, 1024), 0) AS value
   FROM (SELECT 'pgtopic.message_ids'::regclass AS sequence,
-               greatest((SELECT max(m.id) FROM pgtopic.messages m), (SELECT max(d.message_id) FROM pgtopic.dead_letters d)) AS greatest
+               greatest((SELECT max(m.id) FROM pgtopic.messages m), (SELECT max(d.message_id) FROM pgtopic.dead_letters d)) AS greatest,
+               (SELECT s.last_value - (NOT s.is_called)::integer FROM pgtopic.message_ids s) AS given,
+               (SELECT i.cell FROM pgtopic.installation i) AS cell
         UNION ALL
-        SELECT pg_get_serial_sequence('pgtopic.topics', 'id')::regclass, (SELECT max(t.id) FROM pgtopic.topics t)
+        SELECT 'pgtopic.topics_id_seq', (SELECT max(t.id) FROM pgtopic.topics t),
+               (SELECT s.last_value - (NOT s.is_called)::integer FROM pgtopic.topics_id_seq s), NULL
         UNION ALL
-        SELECT pg_get_serial_sequence('pgtopic.webhooks', 'id')::regclass, (SELECT max(w.id) FROM pgtopic.webhooks w)
+        SELECT 'pgtopic.webhooks_id_seq', (SELECT max(w.id) FROM pgtopic.webhooks w),
+               (SELECT s.last_value - (NOT s.is_called)::integer FROM pgtopic.webhooks_id_seq s), NULL
         UNION ALL
-        SELECT pg_get_serial_sequence('pgtopic.dead_letters', 'id')::regclass, (SELECT max(d.id) FROM pgtopic.dead_letters d)) x
- WHERE x.greatest > coalesce(pg_sequence_last_value(x.sequence), 0)
+        SELECT 'pgtopic.dead_letters_id_seq', (SELECT max(d.id) FROM pgtopic.dead_letters d),
+               (SELECT s.last_value - (NOT s.is_called)::integer FROM pgtopic.dead_letters_id_seq s), NULL) x
+ WHERE x.greatest > x.given

@@ -55,6 +55,29 @@ async fn the_first_id_is_above_all_that_exist_or_were_given() {
     assert_eq!(store.set_cell(CELLS - 1).await.unwrap(), Some(8 * 1024 + 2047));
 }
 
+/// Messages that were copied from elsewhere may have any id. The remedy that is named keeps the
+/// cell.
+#[tokio::test]
+async fn a_sequence_that_is_raised_keeps_its_cell() {
+    let database = TestDatabase::new().await;
+    let client = database.broker_client().await;
+    client.batch_execute("INSERT INTO topics (name) VALUES ('orders')").await.unwrap();
+    database.store().set_cell(5).await.unwrap();
+    client
+        .batch_execute(
+            "INSERT INTO dead_letters (webhook_id, lane, message_id, topic_id, partition_key, reason, attempts)
+             VALUES (1, 1, 9000, 1, 'a', 'message_missing', 0)",
+        )
+        .await
+        .unwrap();
+    let refused = Process::run(&["migrate"], &database.environment()).await;
+    let (_, remedy) = refused.output.trim().split_once("run: ").unwrap_or_else(|| panic!("{}", refused.output));
+    client.batch_execute(remedy).await.unwrap();
+    assert_eq!(Process::run(&["migrate"], &database.environment()).await.code(), 0);
+    let id: i64 = client.query_one("SELECT publish('orders', 'a', '{}'::json)", &[]).await.unwrap().get(0);
+    assert_eq!(id, 9 * 1024 + 5 + 1024);
+}
+
 /// An id that was taken before must not be committed in the middle of those of the cell.
 #[tokio::test]
 async fn it_waits_for_transactions_that_have_published() {
