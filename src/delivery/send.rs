@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_is_one_signed_array_named_after_its_last_message() {
+    async fn a_batch_is_one_signed_array_named_after_its_first_and_last_message() {
         let server = TestServer::start(OK, Then::KeepAlive).await;
         let mut target = target(&server.url());
         (target.batch_size, target.format) = (2, Format::CloudEvents);
@@ -171,7 +171,7 @@ mod tests {
         let messages = [message(1, "1"), message(2, "2"), message(3, "3")];
         send(&local(), &prepared, &messages[..2], 1, false).await;
         let [request] = &server.requests()[..] else { panic!("one request") };
-        assert_eq!(request.header("webhook-id"), Some("msg_2"));
+        assert_eq!(request.header("webhook-id"), Some("msg_1-2"));
         assert_eq!(request.header("webhook-position"), Some("2"));
         assert_eq!(request.header("content-type"), Some("application/cloudevents-batch+json"));
         assert!(request.body.starts_with(b"[{") && verifies(request));

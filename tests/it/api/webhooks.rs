@@ -82,6 +82,8 @@ async fn a_webhook_that_breaks_a_rule_is_told_which() {
         (json!({"filter": "$.a == $b"}), "filter"),
         (json!({"filter": r#"$.a like_regex "(""#}), "filter"),
         (json!({"filter": "x".repeat(4097)}), "filter"),
+        (json!({"filter": "$.**.** == 1"}), "filter"),
+        (json!({"filter": "$.a[*] == $.b[*]"}), "filter"),
     ];
     for (extra, field) in cases {
         let mut body = json!({"topic": "orders", "url": "https://example.com/"});
@@ -94,6 +96,26 @@ async fn a_webhook_that_breaks_a_rule_is_told_which() {
         api.webhook(json!({"filter": filter})).await;
     }
     api.post("/webhooks", &json!({"topic": "nowhere", "url": "https://example.com/"})).await.problem(404);
+}
+
+#[tokio::test]
+async fn batches_are_envelopes_unless_another_format_is_asked_for() {
+    let (_database, api) = Api::with_topic().await;
+    let format = async |id: Value| api.get(&format!("/webhooks/{id}")).await.expect(200)["format"].clone();
+    for (body, expected) in [
+        (json!({}), "raw"),
+        (json!({"batch_size": 2}), "envelope"),
+        (json!({"batch_size": 2, "format": "raw"}), "raw"),
+        (json!({"format": "cloudevents"}), "cloudevents"),
+    ] {
+        let id = api.webhook(body).await;
+        assert_eq!(format(json!(id)).await, expected);
+    }
+    let id = api.webhook(json!({})).await;
+    let path = format!("/webhooks/{id}");
+    let changed =
+        api.text(Method::PATCH, &path, "application/json", r#"{"batch_size":10}"#).await.expect(200);
+    assert_eq!(changed["format"], "envelope");
 }
 
 #[tokio::test]

@@ -54,30 +54,49 @@ async fn a_batch_that_failed_is_sent_again_as_it_was_whatever_has_come_meanwhile
     );
 }
 
-/// More than a claim reads at once beside other lanes, and more than it may read by bytes.
+/// More than a claim reads of each lane, and more than it may read by bytes.
 #[tokio::test]
 async fn a_long_batch_is_read_whole_before_it_is_sent_again() {
-    let (scene, gate) = refusing_the_first(&[("batch_size", "50")]).await;
-    let payload = format!("{{\"text\": \"{}\"}}", "x".repeat(60_000));
-    let publish = format!(
-        "INSERT INTO messages (topic_id, partition_key, payload)
-         SELECT 1, 'a', '{payload}' FROM generate_series(1, 30) n ORDER BY n"
-    );
-    scene.sql(&publish).await;
+    let scene = Scene::with_webhook(&[("batch_size", "50")]).await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    scene.receiver.set_script(move |received| {
+        let long = received.partition() == "a" && ids(received).len() > 16;
+        match received.number {
+            0 => Answer::Held(held.clone(), Box::new(Answer::Status(204))),
+            _ if long && received.header("webhook-attempt") == "1" => Answer::Status(503),
+            _ => Answer::Status(204),
+        }
+    });
+    let publish = async |key: &str, count: usize, bytes: usize| {
+        let text = "x".repeat(bytes);
+        scene
+            .sql(&format!(
+                "INSERT INTO messages (topic_id, partition_key, payload)
+                 SELECT 1, '{key}', '{{\"text\": \"{text}\"}}' FROM generate_series(1, {count}) n ORDER BY n"
+            ))
+            .await;
+    };
     let broker = Broker::start(scene.store());
+    scene.publish(&["a"]).await;
     scene.receiver.wait_for(1).await;
+    publish("a", 80, 3_000).await;
     gate.open();
-    scene.until("failures = 1 FROM lanes WHERE partition_key = 'a'").await;
+    scene.until("failures = 1 FROM lanes").await;
     broker.kill().await;
-    // They need the budget of the next claim, too.
-    scene.sql(&publish.replace("'a'", "'b'")).await;
+    // These need the budget of the next claim, too.
+    publish("b", 30, 60_000).await;
     let _broker = Broker::start(scene.store());
     scene.nothing_owed().await;
     let received = scene.receiver.received();
     let of_a: Vec<Received> = received.iter().filter(|one| one.partition() == "a").cloned().collect();
     let all = requests(&of_a);
-    assert!(all[0].1.len() > 16, "{}", all[0].1.len());
-    assert_eq!((&all[1].0, &all[1].1, &*all[1].2), (&all[0].0, &all[0].1, "2"));
+    let refused: Vec<usize> = (0..of_a.len()).filter(|at| of_a[*at].status == Some(503)).collect();
+    assert!(!refused.is_empty(), "{all:?}");
+    for at in refused {
+        let (name, messages, _) = all[at].clone();
+        assert_eq!(all[at + 1], (name, messages, "2".to_owned()));
+    }
 }
 
 #[tokio::test]

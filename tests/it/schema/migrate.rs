@@ -64,7 +64,7 @@ async fn fresh() -> (TestDatabase, Client) {
     (database, client)
 }
 
-/// The names of the files below a folder, without their ending.
+/// The names of the functions in the files below a folder: a file's name up to the first dot.
 fn files(folder: &Path) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -72,7 +72,8 @@ fn files(folder: &Path) -> BTreeSet<String> {
         if path.is_dir() {
             names.extend(files(&path));
         } else {
-            names.insert(path.file_stem().unwrap().to_str().unwrap().to_owned());
+            let name = path.file_name().unwrap().to_str().unwrap();
+            names.insert(name.split('.').next().unwrap().to_owned());
         }
     }
     names
