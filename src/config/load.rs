@@ -121,16 +121,15 @@ pub(super) type Origins = BTreeMap<String, String>;
 /// The key of a value of the wrong kind, and a line that names the key, the source and the reason.
 fn wrong_kind<'a>(error: &'a ::config::ConfigError, origins: &Origins) -> (Option<&'a str>, String) {
     let (place, reason) = match error {
-        // The value that was found may be a token, given in the wrong shape.
-        ::config::ConfigError::Type { key: Some(key), expected, .. } if key.starts_with("api.tokens") => {
-            (key, format!("expected {expected}"))
-        }
         ::config::ConfigError::Type { key: Some(key), unexpected, expected, .. } => {
             (key, format!("expected {expected}, not {unexpected}"))
         }
         ::config::ConfigError::At { key: Some(key), error, .. } => (key, error.to_string()),
         other => return (None, other.to_string()),
     };
+    // The reason shows the value, which may be a token in the wrong shape.
+    let is_secret = place.starts_with("api.tokens");
+    let reason = if is_secret { "must be a list of texts, each role:token".to_owned() } else { reason };
     // The first item of a list is called `key[0]`.
     let key = place.split('[').next().unwrap_or(place);
     let origin = origins.get(key).map_or("", String::as_str);

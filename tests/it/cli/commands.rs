@@ -106,7 +106,7 @@ async fn every_wrong_setting_is_told_at_once_and_nothing_is_migrated(#[case] com
         "unknown setting retention.message_days in the environment variable PGTOPIC_RETENTION__MESSAGE_DAYS: \
          did you mean PGTOPIC_RETENTION__MESSAGES_DAYS?",
         "log.level: \"loud\" is no level",
-        "api.tokens[0]: ",
+        "api.tokens[0] must be role:token",
         "database.listen_url: ",
         "database.ca_file /no/such.pem: ",
         "delivery.backoff_factor must be 1 to 100, not 0",

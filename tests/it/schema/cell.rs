@@ -71,7 +71,8 @@ async fn a_sequence_that_is_raised_keeps_its_cell() {
         .await
         .unwrap();
     let refused = Process::run(&["migrate"], &database.environment()).await;
-    let (_, remedy) = refused.output.trim().split_once("run: ").unwrap_or_else(|| panic!("{}", refused.output));
+    let (_, remedy) =
+        refused.output.trim().split_once("run: ").unwrap_or_else(|| panic!("{}", refused.output));
     client.batch_execute(remedy).await.unwrap();
     assert_eq!(Process::run(&["migrate"], &database.environment()).await.code(), 0);
     let id: i64 = client.query_one("SELECT publish('orders', 'a', '{}'::json)", &[]).await.unwrap().get(0);
