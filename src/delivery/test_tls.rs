@@ -70,7 +70,8 @@ pub(super) async fn start(answer: &'static str, demands_certificate: bool) -> So
         builder.with_no_client_auth()
     };
     let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).expect("a key");
-    serve(answer, builder.with_single_cert(vec![certificate()], key).expect("a certificate and its key")).await
+    serve(answer, builder.with_single_cert(vec![certificate()], key).expect("a certificate and its key"))
+        .await
 }
 
 /// Starts a receiver with this certificate, whose key is `receiver.key`.

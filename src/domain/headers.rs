@@ -43,7 +43,8 @@ pub(super) fn check_headers(headers: Option<&Headers>, violations: &mut Violatio
     let mut seen = BTreeSet::new();
     for name in headers.keys() {
         if !seen.insert(name.to_ascii_lowercase()) {
-            violations.add(format!("headers.{name}"), "is given more than once; names are the same in any case");
+            violations
+                .add(format!("headers.{name}"), "is given more than once; names are the same in any case");
         }
     }
 }

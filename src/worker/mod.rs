@@ -120,7 +120,8 @@ pub async fn run(
     delivery: &DeliveryConfig,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
-    let client = Client::new(AddressGuard::new(delivery.allow_networks.clone()), delivery.ca_file.as_deref())?;
+    let client =
+        Client::new(AddressGuard::new(delivery.allow_networks.clone()), delivery.ca_file.as_deref())?;
     let mut restarts = Restarts::new();
     // Ids of this worker's incarnations. All but the current one have stopped; they may still hold
     // lanes.

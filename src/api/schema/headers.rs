@@ -76,7 +76,9 @@ mod tests {
     fn anything_else_is_refused_with_the_reason() {
         let error = read(r#"{"headers":{"x-a":"1","x-b":"","x-a":"1"}}"#).unwrap_err();
         assert!(error.starts_with("header \"x-a\" is given more than once"), "{error}");
-        for text in [r#"{"headers":{"x":1}}"#, r#"{"headers":{"x":null}}"#, r#"{"headers":[]}"#, r#"{"headers":"x"}"#] {
+        for text in
+            [r#"{"headers":{"x":1}}"#, r#"{"headers":{"x":null}}"#, r#"{"headers":[]}"#, r#"{"headers":"x"}"#]
+        {
             read(text).unwrap_err();
         }
     }

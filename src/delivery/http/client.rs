@@ -123,9 +123,7 @@ impl Client {
         *progress = Progress::Waiting;
         match connection.send(request()).await {
             Ok(response) => Ok((connection, response)),
-            Err(broken) if broken.speaks_tls && !is_https(&destination.uri) => {
-                Err(ExchangeError::NotPlain)
-            }
+            Err(broken) if broken.speaks_tls && !is_https(&destination.uri) => Err(ExchangeError::NotPlain),
             Err(broken) => Err(broken.into()),
         }
     }
@@ -133,8 +131,7 @@ impl Client {
     async fn connect(&self, destination: &Destination) -> Result<Connection, ExchangeError> {
         let stream = self.connector.connect(&destination.uri).await?;
         let incoming = stream.incoming();
-        let opened =
-            http1::Builder::new().max_buf_size(MAX_BUFFER).handshake(TokioIo::new(stream)).await;
+        let opened = http1::Builder::new().max_buf_size(MAX_BUFFER).handshake(TokioIo::new(stream)).await;
         let (sender, driver) = opened.map_err(ExchangeError::Http)?;
         tokio::spawn(async move {
             // A request in flight gets the same error. Without one the error does not matter.

@@ -119,12 +119,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose last answer was read to its end, for `idle_timeout` at most.
-    pub(super) fn put(
-        self: &Arc<Self>,
-        origin: &Arc<str>,
-        connection: Connection,
-        idle_timeout: Duration,
-    ) {
+    pub(super) fn put(self: &Arc<Self>, origin: &Arc<str>, connection: Connection, idle_timeout: Duration) {
         let now = Instant::now();
         let idle = Idle { until: (now + idle_timeout).min(connection.opened + self.max_age), connection };
         if !idle.usable(now) {

@@ -67,8 +67,7 @@ fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSett
         return Err(TlsSettingsError::NoCertificate { path: path.to_owned() });
     }
     for (at, certificate) in certificates.iter().enumerate() {
-        let unusable =
-            |reason| TlsSettingsError::Unusable { path: path.to_owned(), number: at + 1, reason };
+        let unusable = |reason| TlsSettingsError::Unusable { path: path.to_owned(), number: at + 1, reason };
         RootCertStore::empty().add(certificate.clone()).map_err(unusable)?;
     }
     Ok(certificates)
@@ -90,10 +89,9 @@ pub(super) fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsSett
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     match Verifier::new_with_extra_roots(authorities, provider) {
-        Ok(verifier) => Ok(builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth()),
+        Ok(verifier) => {
+            Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+        }
         // Minimal containers have no trust store. Webhooks over http still work there, and https
         // fails, as it must.
         Err(error) => {
@@ -158,12 +156,14 @@ fn in_words(reason: &CertificateError) -> String {
             format!("is for {}, not for {}", names(presented), expected.to_str())
         }
         CertificateError::UnknownIssuer => {
-            "comes from an authority that is not trusted here: delivery.ca_file can name the authority".to_owned()
+            "comes from an authority that is not trusted here: delivery.ca_file can name the authority"
+                .to_owned()
         }
         CertificateError::Revoked => "was revoked".to_owned(),
         // A certificate that `openssl req -x509` makes says so of itself.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            "is that of an authority (CA:TRUE), and a receiver needs one that the authority has signed".to_owned()
+            "is that of an authority (CA:TRUE), and a receiver needs one that the authority has signed"
+                .to_owned()
         }
         other => format!("is not accepted: {other}"),
     }

@@ -32,10 +32,14 @@ pub enum SecretError {
     #[error("secret is not base64 after its whsec_ prefix")]
     NotBase64,
     /// What follows `whsec_` is base64 without its padding.
-    #[error("secret is base64 without padding: its length must be a multiple of 4, with = at the end to fill it up")]
+    #[error(
+        "secret is base64 without padding: its length must be a multiple of 4, with = at the end to fill it up"
+    )]
     Unpadded,
     /// What follows `whsec_` is base64 of the alphabet for URLs.
-    #[error("secret is base64 of the alphabet for URLs: write + for - and / for _, with = at the end to fill up a multiple of 4")]
+    #[error(
+        "secret is base64 of the alphabet for URLs: write + for - and / for _, with = at the end to fill up a multiple of 4"
+    )]
     UrlSafe,
     /// The secret is too short to be safe, or longer than the specification permits.
     #[error("secret has {length} bytes after base64 decoding; it must have 24 to 64")]

@@ -125,7 +125,8 @@ async fn sql_takes_the_names_and_values_that_the_api_takes_and_no_others() {
 #[tokio::test]
 async fn sql_takes_only_an_object_of_texts_in_which_no_name_stands_twice() {
     let scene = Scene::with_webhook(&[]).await;
-    let many = |count: usize| (0..count).map(|n| (format!("x-{n}"), json!("v"))).collect::<Value>().to_string();
+    let many =
+        |count: usize| (0..count).map(|n| (format!("x-{n}"), json!("v"))).collect::<Value>().to_string();
     for headers in ["{}", r#"{"x-a":"1","x-b":"1"}"#, r#"{"x-a":"\u0041"}"#, &many(HEADERS_MAX)] {
         assert_eq!(rule(&scene.client, headers).await, None, "{headers}");
     }
@@ -159,7 +160,10 @@ async fn the_api_refuses_a_name_that_stands_twice_in_any_case() {
     for headers in [r#"{"X-A":"1","x-a":"2"}"#, r#"{"x-a":"1","x-a":"1"}"#] {
         for (path, body) in [
             ("/topics/orders/messages", format!(r#"{{"payload":1,"headers":{headers}}}"#)),
-            ("/topics/orders/messages/batch", format!(r#"{{"messages":[{{"payload":1,"headers":{headers}}}]}}"#)),
+            (
+                "/topics/orders/messages/batch",
+                format!(r#"{{"messages":[{{"payload":1,"headers":{headers}}}]}}"#),
+            ),
             ("/webhooks", format!(r#"{{"topic":"orders","url":"{url}","headers":{headers}}}"#)),
         ] {
             let (status, problem) = http.try_post_text(path, &body).await.unwrap();

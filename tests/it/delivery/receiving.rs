@@ -262,9 +262,13 @@ async fn the_statements_of_the_page_take_each_message_once() {
     let client = database.client().await;
     client.batch_execute(file("duplicates.sql")).await.unwrap();
     let (position, message) = (file("position.sql"), file("message.sql"));
-    for (topic, number, new) in
-        [("orders", 10_i64, true), ("orders", 10, false), ("orders", 9, false), ("orders", 11, true), ("b", 9, true)]
-    {
+    for (topic, number, new) in [
+        ("orders", 10_i64, true),
+        ("orders", 10, false),
+        ("orders", 9, false),
+        ("orders", 11, true),
+        ("b", 9, true),
+    ] {
         let rows = client.query(position, &[&"pgtopic", &"1", &topic, &"a", &number]).await.unwrap();
         assert_eq!(rows.len(), usize::from(new), "{topic} {number}");
     }

@@ -60,10 +60,7 @@ async fn the_first_id_is_above_all_that_exist_or_were_given() {
 async fn it_waits_for_transactions_that_have_published() {
     let scene = Scene::with_webhook(&[]).await;
     let publisher = scene.another_client().await;
-    publisher
-        .batch_execute("BEGIN; INSERT INTO messages (topic_id, payload) VALUES (1, '1')")
-        .await
-        .unwrap();
+    publisher.batch_execute("BEGIN; INSERT INTO messages (topic_id, payload) VALUES (1, '1')").await.unwrap();
     let store: Store = scene.store();
     let setting = tokio::spawn(async move { store.set_cell(7).await });
     scene.somebody_waits("l.relation = 'pgtopic.message_ids'::regclass").await;
