@@ -122,7 +122,7 @@ async fn a_certificate_that_is_not_accepted_is_tls_and_the_reason_is_told_in_wor
             &trusting,
             receiver,
             "[::ffff:127.0.0.1]",
-            "the receiver's certificate is for localhost, 127.0.0.1, not for ::ffff:127.0.0.1",
+            "the receiver's certificate is for 127.0.0.1, localhost, not for ::ffff:127.0.0.1",
         ),
         (
             &trusting,

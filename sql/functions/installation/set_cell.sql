@@ -35,7 +35,8 @@ BEGIN
       INTO given
       FROM pgtopic.message_ids s;
     first_id := (given / 1024 + 1) * 1024 + new_cell;
-    EXECUTE format('ALTER SEQUENCE pgtopic.message_ids START WITH %s RESTART WITH %s', first_id, first_id);
+    -- The search path finds it: the schema's name may hold a %.
+    EXECUTE format('ALTER SEQUENCE message_ids START WITH %s RESTART WITH %s', first_id, first_id);
     RETURN first_id;
 END
 $$;

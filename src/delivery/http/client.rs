@@ -355,8 +355,9 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let used = connections(&server);
-        let newest = used.iter().max().expect("requests");
-        assert!((3..=5).contains(newest) && used.len() > 10, "{used:?}");
+        let newest = *used.iter().max().expect("requests");
+        assert!((2..=5).contains(&newest), "{used:?}");
+        assert!(used.len() > 2 * (newest + 1), "each of them was used several times: {used:?}");
     }
 
     #[tokio::test]

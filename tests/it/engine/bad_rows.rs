@@ -112,7 +112,7 @@ async fn news_that_cannot_be_read_are_said_seldom_and_cost_no_message() {
     scene
         .sql(
             "CREATE OR REPLACE FUNCTION list_news(newest bigint, missing bigint[], at_most bigint)
-             RETURNS TABLE (message_id bigint, lane bigint) LANGUAGE plpgsql
+             RETURNS TABLE (message_id bigint, lane bigint, step bigint) LANGUAGE plpgsql
              AS 'BEGIN RAISE data_corrupted USING MESSAGE = ''no news''; END'",
         )
         .await;

@@ -107,10 +107,13 @@ async fn nothing_that_a_stranger_has_planted_is_run(#[case] path: &str) {
     let http = Http::serve(database.store()).await;
     http.post("/topics", &json!({"name": "orders"})).await;
     let webhook = http
-        .post("/webhooks", &json!({"topic": "orders", "url": receiver.url("/"), "filter": "$.a == 1"}))
+        .post(
+            "/webhooks",
+            &json!({"topic": "orders", "url": receiver.url("/"), "filter": "$.a == 1", "headers": {"H": "1"}}),
+        )
         .await;
     let message =
-        json!({"partition_key": "a", "payload": {"a": 1}, "headers": {"h": "1"}, "idempotency_key": "k"});
+        json!({"partition_key": "a", "payload": {"a": 1}, "headers": {"X-h": "1"}, "idempotency_key": "k"});
     http.post("/topics/orders/messages", &message).await;
     http.post("/topics/orders/messages", &json!({"payload": {"a": 1}})).await;
     // A publisher whose path begins with the planted names.
