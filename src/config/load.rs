@@ -249,16 +249,15 @@ pub(super) type Origins = BTreeMap<String, String>;
 /// The error for a value of the wrong kind. It names the key, the source and the reason.
 fn wrong_kind(error: &::config::ConfigError, origins: &Origins) -> ConfigError {
     let (key, reason) = match error {
-        // The value that was found may be a token, given in the wrong shape.
-        ::config::ConfigError::Type { key: Some(key), expected, .. } if key.starts_with("api.tokens") => {
-            (key, format!("expected {expected}"))
-        }
         ::config::ConfigError::Type { key: Some(key), unexpected, expected, .. } => {
             (key, format!("expected {expected}, not {unexpected}"))
         }
         ::config::ConfigError::At { key: Some(key), error, .. } => (key, error.to_string()),
         other => return ConfigError(other.to_string()),
     };
+    // The reason shows the value, which may be a token in the wrong shape.
+    let is_secret = key.starts_with("api.tokens");
+    let reason = if is_secret { "must be a list of texts, each role:token".to_owned() } else { reason };
     // The first item of a list is called `key[0]`.
     let origin = origins.get(key.split('[').next().unwrap_or(key)).map_or("", String::as_str);
     ConfigError(format!("{key}: {reason} (from {origin})"))
