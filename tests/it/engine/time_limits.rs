@@ -38,7 +38,7 @@ async fn the_engines_statements_are_cut_off_sooner_than_others(#[values(false, t
     for (signature, returns) in [
         (
             "list_news(newest bigint, missing bigint[], at_most bigint)",
-            "TABLE (message_id bigint, lane bigint)",
+            "TABLE (message_id bigint, lane bigint, step bigint)",
         ),
         ("require_registered(worker uuid)", "void"),
         ("mark_worker_gone(worker uuid)", "boolean"),
