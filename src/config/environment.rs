@@ -172,13 +172,19 @@ pub(super) fn variable_of(key: &str) -> String {
 /// Whether Kubernetes has made a variable. It gives every container variables about every service:
 /// `<SERVICE>_SERVICE_HOST`, `<SERVICE>_PORT_8000_TCP_ADDR`, … The name of a service, and that of a
 /// port, may hold two hyphens in a row, which become two underscores. Then the variable looks like
-/// a setting, if the service's name begins with "pgtopic-".
+/// a setting, if the service's name begins with "pgtopic-". No name ends with a hyphen: so
+/// `PGTOPIC_API__PORT` is of nobody but the user.
 fn is_service_link(name: &str) -> bool {
-    name.ends_with("_SERVICE_HOST")
-        || name.ends_with("_SERVICE_PORT")
-        || name.contains("_SERVICE_PORT_")
-        || name.ends_with("_PORT")
-        || name.match_indices("_PORT_").any(|(at, found)| is_port(&name[at + found.len()..]))
+    let splits = |word: &str, is_rest: fn(&str) -> bool| {
+        name.match_indices(word).any(|(at, found)| {
+            let (service, rest) = (&name[..at], &name[at + found.len()..]);
+            !service.ends_with('_') && is_rest(rest)
+        })
+    };
+    splits("_SERVICE_HOST", str::is_empty)
+        || splits("_SERVICE_PORT", |rest| rest.is_empty() || rest.starts_with('_'))
+        || splits("_PORT", str::is_empty)
+        || splits("_PORT_", is_port)
 }
 
 /// Whether this is `8000_TCP` or `8000_TCP_ADDR`.
@@ -218,6 +224,8 @@ mod tests {
     #[case("PGTOPIC_A__B_PORT_8000_TCP", None)]
     #[case("PGTOPIC_A__B_PORT_53_UDP_PROTO", None)]
     #[case("PGTOPIC_A__B_PORT_8000_TCP_ADDRESS", Some("a.b_port_8000_tcp_address"))]
+    #[case("PGTOPIC_API__PORT", Some("api.port"))]
+    #[case("PGTOPIC_API__SERVICE_HOST", Some("api.service_host"))]
     fn what_kubernetes_injects_is_no_setting(#[case] name: &str, #[case] key: Option<&str>) {
         assert_eq!(key_of(name).as_deref(), key);
     }
