@@ -116,12 +116,20 @@ pub(super) fn add(document: &mut Value) {
             add_to(schema, name);
         }
     }
+    name_one_topic(&mut document["components"]["schemas"]["NewWebhook"]);
     for operation in operations(document) {
         for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
             let name = parameter["name"].as_str().unwrap_or_default().to_owned();
             add_to(&mut parameter["schema"], &name);
         }
     }
+}
+
+/// A new webhook names its topic in one of two ways.
+fn name_one_topic(webhook: &mut Value) {
+    webhook["oneOf"] = json!([{"required": ["topic"]}, {"required": ["topic_id"]}]);
+    webhook["properties"]["topic"]["type"] = json!("string");
+    webhook["properties"]["topic_id"]["type"] = json!("integer");
 }
 
 fn add_to(schema: &mut Value, name: &str) {
