@@ -6,10 +6,10 @@ use std::{
 };
 
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::{
-        HeaderMap, HeaderValue, Method, StatusCode, Uri,
-        header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+        HeaderValue, Method, StatusCode, Uri,
+        header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     middleware::Next,
     response::{IntoResponse, Response},
@@ -196,6 +196,7 @@ pub(super) async fn problems_only(
     next: Next,
 ) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
@@ -204,7 +205,10 @@ pub(super) async fn problems_only(
     }
     let detail = match status {
         StatusCode::NOT_FOUND => not_found(&path, &index),
-        StatusCode::METHOD_NOT_ALLOWED => not_allowed(&method, &path, response.headers()),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let methods = route.map(|route| index.methods(route.as_str())).unwrap_or_default();
+            format!("{path} does not take {method}; it takes {}", methods.join(", "))
+        }
         status => bare_detail(status).to_owned(),
     };
     let mut answer = problem(status, None, detail, Vec::new());
@@ -221,11 +225,6 @@ fn not_found(path: &str, index: &RouteIndex) -> String {
         Some(nearest) => format!("there is nothing at {path}; did you mean {nearest}?"),
         None => format!("there is nothing at {path}; /docs lists all paths"),
     }
-}
-
-fn not_allowed(method: &Method, path: &str, headers: &HeaderMap) -> String {
-    let allowed = headers.get(ALLOW).and_then(|methods| methods.to_str().ok()).unwrap_or_default();
-    format!("{path} does not take {method}; it takes {}", allowed.replace(',', ", "))
 }
 
 fn bare_detail(status: StatusCode) -> &'static str {

@@ -66,7 +66,7 @@ pub use self::{
 
 /// How long a request may take, its body included. After this it is answered with 503. A body may
 /// take 30 s, and the database 27 s.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Every route, with its description.
 fn routes() -> OpenApiRouter<ApiState> {

@@ -13,7 +13,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use self::operations::operations;
+use self::operations::{operations, parameters};
 use super::error::ProblemSchema;
 
 /// The description that the routes are added to. Title, version and licence are those of the
@@ -56,7 +56,7 @@ pub(super) fn complete(described: utoipa::openapi::OpenApi) -> Value {
     // Without tokens in the settings none is needed.
     document["security"] = json!([{"token": []}, {}]);
     for operation in operations(&mut document) {
-        for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+        for parameter in parameters(operation) {
             if parameter["in"] == "query" {
                 leave_out_null(&mut parameter["schema"]);
             }
@@ -97,6 +97,23 @@ mod tests {
                 &text[text.find(note).unwrap().saturating_sub(100)..][..200]
             );
         }
+    }
+
+    #[test]
+    fn nothing_in_it_is_null() {
+        fn is_null_within(value: &Value) -> bool {
+            match value {
+                Value::Null => true,
+                Value::Array(items) => items.iter().any(is_null_within),
+                Value::Object(fields) => fields.values().any(is_null_within),
+                _ => false,
+            }
+        }
+        let document = crate::api::openapi();
+        let nulls: Vec<_> =
+            document["paths"].as_object().unwrap().iter().filter(|(_, path)| is_null_within(path)).collect();
+        assert!(nulls.is_empty(), "{nulls:?}");
+        assert!(!is_null_within(&document));
     }
 
     #[test]

@@ -37,6 +37,19 @@ impl RouteIndex {
         Self { parameters }
     }
 
+    /// The methods that a route takes.
+    pub(super) fn methods(&self, route: &str) -> Vec<&str> {
+        let described = self.parameters.get(route).into_iter().flatten().map(|(method, _)| method.as_str());
+        let mut methods: Vec<&str> = described.collect();
+        if methods.is_empty() {
+            methods.push("GET");
+        }
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
+        }
+        methods
+    }
+
     /// Checks that a route takes all parameters of a query string. A route that the description
     /// does not name takes any.
     pub(super) fn check_query(&self, method: &Method, route: &str, query: &str) -> Result<(), Violations> {

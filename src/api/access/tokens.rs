@@ -66,8 +66,10 @@ impl Entry {
         let scope = match topics {
             None => TopicScope::All,
             Some(topics) => {
-                let rule = "must name a topic after @, or the beginning of topics' names with * at the end";
-                TopicScope::Only(vec![TopicPattern::parse(topics).ok_or(rule)?])
+                let pattern = TopicPattern::parse(topics).ok_or(
+                    "must name a topic after @, or the beginning of topics' names with * at the end",
+                )?;
+                TopicScope::Only(vec![pattern])
             }
         };
         let token = token.trim();

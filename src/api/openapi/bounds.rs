@@ -9,7 +9,7 @@ use std::{fmt::Write as _, ops::RangeInclusive};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::operations::operations;
+use super::operations::{operations, parameters};
 use crate::domain::{
     headers::HEADERS_MAX,
     key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX},
@@ -50,7 +50,7 @@ fn ascii(most: usize) -> Value {
 
 /// The common forms of a filter: comparisons of paths with values, joined by `&&` and `||`.
 fn filter_pattern() -> String {
-    let path = r#"\$(\.[A-Za-z_][A-Za-z0-9_]{0,30}|\.\*|\[[0-9]{1,3}\]|\[\*\])*"#;
+    let path = r"\$(\.[A-Za-z_][A-Za-z0-9_]{0,30}|\.\*|\[[0-9]{1,3}\]|\[\*\])*";
     let value = r#"("[A-Za-z0-9 ._-]{0,60}"|-?(0|[1-9][0-9]{0,8})(\.[0-9]{1,9})?|true|false|null)"#;
     let term = format!(
         r#"(exists\({path}\)|{path} (==|!=|<|<=|>|>=) {value}|{path} starts with "[A-Za-z0-9 ._-]{{0,60}}")"#
@@ -116,12 +116,20 @@ pub(super) fn add(document: &mut Value) {
             add_to(schema, name);
         }
     }
+    name_one_topic(&mut document["components"]["schemas"]["NewWebhook"]);
     for operation in operations(document) {
-        for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+        for parameter in parameters(operation) {
             let name = parameter["name"].as_str().unwrap_or_default().to_owned();
             add_to(&mut parameter["schema"], &name);
         }
     }
+}
+
+/// A new webhook names its topic in one of two ways.
+fn name_one_topic(webhook: &mut Value) {
+    webhook["oneOf"] = json!([{"required": ["topic"]}, {"required": ["topic_id"]}]);
+    webhook["properties"]["topic"]["type"] = json!("string");
+    webhook["properties"]["topic_id"]["type"] = json!("integer");
 }
 
 fn add_to(schema: &mut Value, name: &str) {

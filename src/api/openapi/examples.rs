@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::operations::operations;
+use super::operations::{bodies, operations, parameters};
 
 /// The example of a body, by the name of its schema.
 fn of_body(schema: &str) -> Option<Value> {
@@ -37,7 +37,7 @@ fn of_parameter(name: &str) -> Option<Value> {
 /// Adds the examples to all bodies and to the parameters of paths.
 pub(super) fn add(document: &mut Value) {
     for operation in operations(document) {
-        for (kind, content) in operation["requestBody"]["content"].as_object_mut().into_iter().flatten() {
+        for (kind, content) in bodies(operation) {
             let schema = content["schema"]["$ref"].as_str().and_then(|path| path.rsplit('/').next());
             let example = schema.and_then(of_body);
             if kind == "application/x-ndjson" {
@@ -46,7 +46,7 @@ pub(super) fn add(document: &mut Value) {
                 content["example"] = example;
             }
         }
-        for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+        for parameter in parameters(operation) {
             let example = parameter["name"].as_str().and_then(of_parameter);
             if let (true, Some(example)) = (parameter["in"] == "path", example) {
                 parameter["example"] = example;
