@@ -112,11 +112,7 @@ pub(super) async fn set_up(client: &Client, settings: &str) -> Result<(), StoreE
 
 impl Target {
     /// Reads the connection string of a setting. Without one, the environment may name a database.
-    fn new(
-        setting: &str,
-        url: Option<&SecretString>,
-        ca_file: Option<&Path>,
-    ) -> Result<Self, StoreError> {
+    fn new(setting: &str, url: Option<&SecretString>, ca_file: Option<&Path>) -> Result<Self, StoreError> {
         let surroundings = Surroundings::of_process();
         let text = match url {
             Some(url) => url.expose_secret(),
@@ -129,7 +125,9 @@ impl Target {
         };
         let info = Conninfo::resolve(text, &surroundings, ca_file)
             .map_err(|error| StoreError::InvalidUrl(format!("{setting}: {error}")))?;
-        if let Some(Err(why)) = info.passfile.as_deref().filter(|_| info.password.is_none()).map(passfile::read) {
+        if let Some(Err(why)) =
+            info.passfile.as_deref().filter(|_| info.password.is_none()).map(passfile::read)
+        {
             tracing::warn!(file = %info.passfile.clone().unwrap_or_default().display(), why, "the password file is not used");
         }
         let tls = MakeRustlsConnect::new(tls::client_config(&info.tls)?);
@@ -195,7 +193,11 @@ impl Target {
             Place::Tcp { name, address: Some(address) } => config.host(name).hostaddr(*address),
             Place::Tcp { name, address: None } => config.host(name),
         };
-        config.port(server.port).user(&info.user).dbname(&info.dbname).application_name(&info.application_name);
+        config
+            .port(server.port)
+            .user(&info.user)
+            .dbname(&info.dbname)
+            .application_name(&info.application_name);
         if let Some(password) = &info.password {
             config.password(password.expose_secret());
         } else if let Some(Ok(Some(text))) = info.passfile.as_deref().map(passfile::read)
@@ -259,7 +261,10 @@ async fn check_server(
 /// What the server has reported when the session began. Poolers may leave it out.
 fn reported_state(connection: &Connection) -> Option<ServerState> {
     let is_on = |name| connection.parameter(name).map(|value| value == "on");
-    Some(ServerState { standby: is_on("in_hot_standby")?, read_only: is_on("default_transaction_read_only")? })
+    Some(ServerState {
+        standby: is_on("in_hot_standby")?,
+        read_only: is_on("default_transaction_read_only")?,
+    })
 }
 
 async fn ask_state(client: &Client, connection: &mut Connection) -> Result<ServerState, String> {

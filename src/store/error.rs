@@ -133,7 +133,8 @@ impl StoreError {
                 // Besides 25006, a standby refuses some locks (55000) and BEGIN READ WRITE (0A000).
                 // These codes have other meanings too; only a standby speaks of recovery.
                 *error.code() == SqlState::READ_ONLY_SQL_TRANSACTION
-                    || (["55000", "0A000"].contains(&error.code().code()) && error.routine().is_some_and(of_standby))
+                    || (["55000", "0A000"].contains(&error.code().code())
+                        && error.routine().is_some_and(of_standby))
             }),
             _ => false,
         }
@@ -194,8 +195,13 @@ impl StoreError {
 /// Whether a function of PostgreSQL that raised an error raises it on standbys alone. (Messages are
 /// in the server's language, names of functions are not.)
 fn of_standby(routine: &str) -> bool {
-    ["PreventCommandDuringRecovery", "LockAcquireExtended", "check_XactReadOnly", "check_transaction_read_only"]
-        .contains(&routine)
+    [
+        "PreventCommandDuringRecovery",
+        "LockAcquireExtended",
+        "check_XactReadOnly",
+        "check_transaction_read_only",
+    ]
+    .contains(&routine)
 }
 
 /// Whether an error with this SQLSTATE may come after the statement's commit. An administrator's

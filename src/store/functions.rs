@@ -91,9 +91,9 @@ pub(super) async fn apply(transaction: &Transaction<'_>, schema: &Schema) -> Res
     for trigger in triggers(schema) {
         // An operator may have one run always (A), also for rows that arrive by replication.
         let enabled = if trigger.replica { "R" } else { "OA" };
-        let is_right = found
-            .get(trigger.name)
-            .is_some_and(|(definition, when)| *definition == trigger.definition && enabled.contains(when.as_str()));
+        let is_right = found.get(trigger.name).is_some_and(|(definition, when)| {
+            *definition == trigger.definition && enabled.contains(when.as_str())
+        });
         if !is_right {
             one_by_one::execute(transaction, &make(&trigger, schema)).await?;
         }

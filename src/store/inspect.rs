@@ -41,7 +41,8 @@ pub(super) async fn check_name(client: &Client, schema: &Schema) -> Result<(), S
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     for row in client.query(sql!("schema/find_renamed"), &[&schema.name()]).await? {
         let (found, setting): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
-        let named = setting.strip_prefix("search_path=pg_catalog, ").and_then(|rest| rest.strip_suffix(", pg_temp"));
+        let named =
+            setting.strip_prefix("search_path=pg_catalog, ").and_then(|rest| rest.strip_suffix(", pg_temp"));
         let named = named.unwrap_or(setting);
         let problem = if found == schema.name() {
             format!(
@@ -49,7 +50,11 @@ pub(super) async fn check_name(client: &Client, schema: &Schema) -> Result<(), S
                  {found} RENAME TO {named}",
                 found = schema.quoted()
             )
-        } else if client.query_opt("SELECT FROM pg_namespace WHERE nspname = $1", &[&schema.name()]).await?.is_some() {
+        } else if client
+            .query_opt("SELECT FROM pg_namespace WHERE nspname = $1", &[&schema.name()])
+            .await?
+            .is_some()
+        {
             // Both are there: what is in the other one does not concern this one.
             continue;
         } else {

@@ -28,14 +28,20 @@ impl Locks {
 
     /// Who holds them, as text for people.
     pub(super) async fn holders(&self, client: &Client) -> Result<Option<String>, StoreError> {
-        let row = client.query_one(sql!("locks/find_holders"), &[&self.class, &self.keys, &self.numbers]).await?;
+        let row =
+            client.query_one(sql!("locks/find_holders"), &[&self.class, &self.keys, &self.numbers]).await?;
         Ok(row.try_get(0)?)
     }
 }
 
 impl Store {
     /// If a publisher waited in vain for its partitions, adds who holds them to the error.
-    pub(super) async fn name_holders(&self, error: StoreError, topic: &TopicRef, keys: &[&str]) -> StoreError {
+    pub(super) async fn name_holders(
+        &self,
+        error: StoreError,
+        topic: &TopicRef,
+        keys: &[&str],
+    ) -> StoreError {
         match error {
             StoreError::Database(cause) if cause.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
                 match self.stripe_holders(topic, keys).await {

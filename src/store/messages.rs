@@ -94,7 +94,8 @@ impl Store {
             &[&topic.id(), &topic.name(), &partition_keys, &payloads, &headers, &keys];
         let rows = match self.query_publishing(sql!("messages/publish_batch"), parameters).await {
             Err(error) => {
-                let keys: Vec<_> = partition_keys.iter().map(|key| key.unwrap_or(DEFAULT_PARTITION)).collect();
+                let keys: Vec<_> =
+                    partition_keys.iter().map(|key| key.unwrap_or(DEFAULT_PARTITION)).collect();
                 return Err(self.name_holders(error, topic, &keys).await);
             }
             rows => rows?,

@@ -163,7 +163,11 @@ impl Store {
                     // The next try must not find the same connections.
                     self.close_idle();
                     let standby: bool = row.try_get("standby")?;
-                    return Err(StoreError::ReadOnly(if standby { "it is a standby" } else { "its sessions are read-only" }));
+                    return Err(StoreError::ReadOnly(if standby {
+                        "it is a standby"
+                    } else {
+                        "its sessions are read-only"
+                    }));
                 }
                 SchemaStatus::new(Some(&Installed::read(&row)?))
             }
@@ -233,7 +237,11 @@ async fn migrate(client: &mut Client, schema: &Schema, repair: bool) -> Result<M
 }
 
 /// The outcome for a schema that lacks nothing.
-async fn unchanged(client: &Client, schema: &Schema, found: &Installed) -> Result<MigrateOutcome, StoreError> {
+async fn unchanged(
+    client: &Client,
+    schema: &Schema,
+    found: &Installed,
+) -> Result<MigrateOutcome, StoreError> {
     let status = SchemaStatus::new(Some(found));
     schema.accepts(&status)?;
     check_installation(client, schema, found).await?;

@@ -41,13 +41,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_postgres::Row;
 
-use self::{
-    call::Parameters,
-    connect::Connector,
-    purpose::Purpose,
-    sessions::Sessions,
-    statement::Schema,
-};
+use self::{call::Parameters, connect::Connector, purpose::Purpose, sessions::Sessions, statement::Schema};
 pub use self::{
     connect::{Connection, connect},
     due_at_repair::*,

@@ -99,11 +99,8 @@ mod tests {
     fn statements_end_where_postgresql_ends_them() {
         let text = "-- a; comment\nSELECT ';', \";\", $1 /* ; */;\n\nDO $x$ BEGIN; END $x$;\nSELECT 'it''s;'; -- end;\n";
         let found: Vec<&str> = statements(text).iter().map(|statement| statement.trim()).collect();
-        let expected = [
-            "-- a; comment\nSELECT ';', \";\", $1 /* ; */;",
-            "DO $x$ BEGIN; END $x$;",
-            "SELECT 'it''s;';",
-        ];
+        let expected =
+            ["-- a; comment\nSELECT ';', \";\", $1 /* ; */;", "DO $x$ BEGIN; END $x$;", "SELECT 'it''s;';"];
         assert_eq!(found, expected);
         assert!(statements(" -- nothing\n\n").is_empty());
     }
@@ -114,13 +111,16 @@ mod tests {
         let found = statements(migration);
         assert!(found.len() > 40, "{}", found.len());
         for statement in found {
-            let code: Vec<&str> = statement.lines().map(|line| line.split("--").next().unwrap_or_default()).collect();
+            let code: Vec<&str> =
+                statement.lines().map(|line| line.split("--").next().unwrap_or_default()).collect();
             let first = code.join(" ");
             let first = first.split_whitespace().next().unwrap_or_default();
             assert!(["CREATE", "COMMENT", "INSERT", "SELECT"].contains(&first), "{statement}");
         }
-        let function =
-            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/functions/publishing/messages_publish.sql"));
+        let function = include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/sql/functions/publishing/messages_publish.sql"
+        ));
         assert_eq!(statements(function).len(), 1);
     }
 

@@ -101,7 +101,8 @@ impl Verifier {
         }
         if store.is_empty() {
             return Err(StoreError::Tls(
-                "the system has no trusted authorities: install ca-certificates, or give sslrootcert a file".to_owned(),
+                "the system has no trusted authorities: install ca-certificates, or give sslrootcert a file"
+                    .to_owned(),
             ));
         }
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider))
@@ -128,9 +129,9 @@ impl ServerCertVerifier for Verifier {
             )) if !name => Ok(ServerCertVerified::assertion()),
             // A self-signed certificate that calls itself an authority is refused as a server's,
             // unless it is the very one that is trusted. Its time was checked before that.
-            Err(TlsError::InvalidCertificate(CertificateError::Other(_) | CertificateError::UnknownIssuer))
-                if pinned.iter().any(|known| known == end_entity) =>
-            {
+            Err(TlsError::InvalidCertificate(
+                CertificateError::Other(_) | CertificateError::UnknownIssuer,
+            )) if pinned.iter().any(|known| known == end_entity) => {
                 if *name {
                     verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 }
@@ -196,7 +197,9 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, StoreError> {
     }
     let text = std::fs::read_to_string(file).map_err(|error| wrong(&error.to_string()))?;
     if text.contains("ENCRYPTED") {
-        return Err(wrong("it has a passphrase; take it off with: openssl pkey -in client.key -out plain.key"));
+        return Err(wrong(
+            "it has a passphrase; take it off with: openssl pkey -in client.key -out plain.key",
+        ));
     }
     PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| wrong(&error.to_string()))
 }

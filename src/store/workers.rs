@@ -183,8 +183,14 @@ impl Store {
                 return Ok(key);
             }
             if taken.is_none() {
-                let holders = Locks::pair(class, key).holders(client).await?.unwrap_or_else(|| "nobody now".to_owned());
-                tracing::warn!(class, key, holders, "a stranger holds an advisory lock of pgtopic: the next one is tried");
+                let holders =
+                    Locks::pair(class, key).holders(client).await?.unwrap_or_else(|| "nobody now".to_owned());
+                tracing::warn!(
+                    class,
+                    key,
+                    holders,
+                    "a stranger holds an advisory lock of pgtopic: the next one is tried"
+                );
                 taken = Some(holders);
             }
         }

@@ -73,7 +73,8 @@ async fn say_arrived(store: &Store, known: &mut i64) -> Result<(), StoreError> {
     let arrived = store.count_arrived_messages().await?;
     if arrived > *known {
         warn!(
-            messages = arrived - *known, total = arrived,
+            messages = arrived - *known,
+            total = arrived,
             "messages arrived by replication, or while triggers were switched off: they were not published here, and nobody \
              is owed them unless their deliveries arrived too (see docs/operations.md)"
         );

@@ -149,8 +149,14 @@ pub async fn run_watched(
     let mut stopped = Vec::new();
     let mut ready = None;
     while !shutdown.is_cancelled() {
-        let incarnation =
-            Incarnation { store: &store, worker, delivery, client: &client, health: &health, shutdown: &shutdown };
+        let incarnation = Incarnation {
+            store: &store,
+            worker,
+            delivery,
+            client: &client,
+            health: &health,
+            shutdown: &shutdown,
+        };
         let ended = incarnation.live(&mut stopped, &mut ready).await;
         health.stopped();
         let error = match ended {

@@ -88,8 +88,10 @@ pub(super) struct Snapshot(Client);
 impl Connector {
     /// Connects to nothing yet.
     pub(super) fn new(config: &DatabaseConfig) -> Self {
-        let pin =
-            format!("SET search_path = pg_catalog, {}, pg_temp; SET application_name = 'pgtopic-bench'", quoted(&config.schema));
+        let pin = format!(
+            "SET search_path = pg_catalog, {}, pg_temp; SET application_name = 'pgtopic-bench'",
+            quoted(&config.schema)
+        );
         Self { settings: config.into(), pin }
     }
 

@@ -73,7 +73,10 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     keyword(
         "gssencmode",
         "PGGSSENCMODE",
-        Only(&["disable", "prefer"], "GSSAPI encryption is not there; use gssencmode=disable with sslmode=verify-full"),
+        Only(
+            &["disable", "prefer"],
+            "GSSAPI encryption is not there; use gssencmode=disable with sslmode=verify-full",
+        ),
     ),
     unnamed("replication", Only(&["false", "off", "no", "0"], "leave it out")),
     // What they are for is not there, so they change nothing.
@@ -81,7 +84,11 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     keyword("krbsrvname", "PGKRBSRVNAME", Ignored),
     keyword("gsslib", "PGGSSLIB", Ignored),
     keyword("gssdelegation", "PGGSSDELEGATION", Ignored),
-    keyword("min_protocol_version", "PGMINPROTOCOLVERSION", Only(&["3.0"], "pgtopic speaks protocol 3.0; leave it out")),
+    keyword(
+        "min_protocol_version",
+        "PGMINPROTOCOLVERSION",
+        Only(&["3.0"], "pgtopic speaks protocol 3.0; leave it out"),
+    ),
     keyword("max_protocol_version", "PGMAXPROTOCOLVERSION", Ignored),
     keyword(
         "service",
@@ -92,7 +99,9 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     keyword("servicefile", "PGSERVICEFILE", Ignored),
     unnamed(
         "sslpassword",
-        Refused("keys with a passphrase are not read; take it off with: openssl pkey -in client.key -out plain.key"),
+        Refused(
+            "keys with a passphrase are not read; take it off with: openssl pkey -in client.key -out plain.key",
+        ),
     ),
     keyword(
         "sslcrl",
@@ -112,7 +121,9 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     keyword(
         "require_auth",
         "PGREQUIREAUTH",
-        Refused("the way of authentication cannot be demanded; use sslmode=verify-full, or channel_binding=require"),
+        Refused(
+            "the way of authentication cannot be demanded; use sslmode=verify-full, or channel_binding=require",
+        ),
     ),
     keyword("requiressl", "PGREQUIRESSL", Refused("it is obsolete; use sslmode=require")),
     unnamed("sslkeylogfile", Refused("keys of sessions are not logged; leave it out")),

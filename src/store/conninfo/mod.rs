@@ -123,13 +123,19 @@ impl Conninfo {
     ) -> Result<Self, ConninfoError> {
         let settings = Settings::read(text, surroundings)?;
         let user = settings.text("user").or_else(|| surroundings.user.clone()).ok_or_else(|| {
-            ConninfoError::Together("names no user, and the user who runs this process has no name".to_owned())
+            ConninfoError::Together(
+                "names no user, and the user who runs this process has no name".to_owned(),
+            )
         })?;
         let application_name = settings.text("application_name");
         let servers = servers(&settings)?;
         Ok(Self {
             shuffle: settings
-                .word("load_balance_hosts", &[("disable", false), ("random", true)], "must be disable or random")?
+                .word(
+                    "load_balance_hosts",
+                    &[("disable", false), ("random", true)],
+                    "must be disable or random",
+                )?
                 .unwrap_or(false),
             dbname: settings.text("dbname").unwrap_or_else(|| user.clone()),
             user,
@@ -149,7 +155,8 @@ impl Conninfo {
                     "must be any, read-write, read-only, primary, standby or prefer-standby",
                 )?
                 .unwrap_or(TargetSession::Any),
-            tls: if ca_file.is_none() && servers.iter().all(|server| matches!(server.place, Place::Socket(_))) {
+            tls: if ca_file.is_none() && servers.iter().all(|server| matches!(server.place, Place::Socket(_)))
+            {
                 Tls::NONE
             } else {
                 tls::read(&settings, ca_file)?
@@ -207,13 +214,14 @@ fn servers(settings: &Settings<'_>) -> Result<Vec<Server>, ConninfoError> {
 
 fn place(settings: &Settings<'_>, host: String, address: &str, port: u16) -> Result<Place, ConninfoError> {
     if !address.is_empty() {
-        let address =
-            address.parse().map_err(|_| settings.wrong("hostaddr", "must be an IP address"))?;
+        let address = address.parse().map_err(|_| settings.wrong("hostaddr", "must be an IP address"))?;
         let name = if host.is_empty() { IpAddr::to_string(&address) } else { host };
         return Ok(Place::Tcp { name, address: Some(address) });
     }
     if host.starts_with('@') {
-        return Err(settings.wrong("host", "sockets in the abstract namespace are not supported; give a directory"));
+        return Err(
+            settings.wrong("host", "sockets in the abstract namespace are not supported; give a directory")
+        );
     }
     if host.starts_with('/') {
         return Ok(Place::Socket(host.into()));
@@ -254,7 +262,9 @@ impl Conninfo {
     pub(crate) fn entry<'a>(&'a self, server: &'a Server) -> passfile::Entry<'a> {
         let host = match &server.place {
             Place::Tcp { name, .. } => name,
-            Place::Socket(directory) if SOCKET_DIRECTORIES.iter().any(|usual| Path::new(usual) == directory) => {
+            Place::Socket(directory)
+                if SOCKET_DIRECTORIES.iter().any(|usual| Path::new(usual) == directory) =>
+            {
                 "localhost"
             }
             Place::Socket(directory) => directory.to_str().unwrap_or_default(),

@@ -54,8 +54,12 @@ impl TargetSession {
         match self {
             Self::Any | Self::PreferStandby => None,
             Self::ReadWrite if standby => Some("it is a standby, and target_session_attrs is read-write"),
-            Self::ReadWrite if read_only => Some("its sessions are read-only, and target_session_attrs is read-write"),
-            Self::ReadOnly if !standby && !read_only => Some("its sessions may write, and target_session_attrs is read-only"),
+            Self::ReadWrite if read_only => {
+                Some("its sessions are read-only, and target_session_attrs is read-write")
+            }
+            Self::ReadOnly if !standby && !read_only => {
+                Some("its sessions may write, and target_session_attrs is read-only")
+            }
             Self::Primary if standby => Some("it is a standby, and target_session_attrs is primary"),
             Self::Standby if !standby => Some("it is no standby, and target_session_attrs is standby"),
             _ => None,

@@ -2,7 +2,10 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::{tls::{Check, SslMode}, *};
+use super::{
+    tls::{Check, SslMode},
+    *,
+};
 
 fn around(variables: &[(&str, &str)]) -> Surroundings {
     Surroundings {
@@ -41,7 +44,10 @@ fn what_stands_in_the_text_wins_over_the_environment() {
 
     let found = resolve("", &variables).unwrap();
     assert_eq!(found.servers, [tcp("elsewhere", 6000)]);
-    assert_eq!((found.user.as_str(), found.dbname.as_str(), found.tls.mode), ("other", "d", SslMode::Disable));
+    assert_eq!(
+        (found.user.as_str(), found.dbname.as_str(), found.tls.mode),
+        ("other", "d", SslMode::Disable)
+    );
 }
 
 #[test]
@@ -67,7 +73,9 @@ fn hosts_ports_and_addresses_go_together() {
     let addressed = Place::Tcp { name: "db".to_owned(), address: Some("10.0.0.1".parse().unwrap()) };
     assert_eq!(servers("host=db hostaddr=10.0.0.1").unwrap(), [Server { place: addressed, port: 5432 }]);
     assert_eq!(servers("hostaddr=10.0.0.1 dbname=x").unwrap(), [tcp("10.0.0.1", 5432)]);
-    for text in ["host=a,b port=1,2,3", "host=a,b hostaddr=10.0.0.1", "host=a port=0", "host=a port=x", "hostaddr=a"] {
+    for text in
+        ["host=a,b port=1,2,3", "host=a,b hostaddr=10.0.0.1", "host=a port=0", "host=a port=x", "hostaddr=a"]
+    {
         assert!(servers(text).is_err(), "{text}");
     }
 }
@@ -99,7 +107,8 @@ fn values_that_cannot_be_used_are_named_with_where_they_stand() {
 
 #[test]
 fn what_means_what_is_done_anyway_is_taken() {
-    let text = "host=a client_encoding=UTF8 gssencmode=disable sslcompression=0 krbsrvname=postgres replication=off";
+    let text =
+        "host=a client_encoding=UTF8 gssencmode=disable sslcompression=0 krbsrvname=postgres replication=off";
     resolve(text, &[("PGGSSENCMODE", "prefer"), ("PGCLIENTENCODING", "auto")]).unwrap();
     // The text says where the database is.
     resolve("host=a", &[("PGSERVICE", "x")]).unwrap();

@@ -37,14 +37,17 @@ fn url(rest: &str) -> Result<Pairs, ConninfoError> {
     // A / or ? in a password ends the part that holds it too early. What follows then holds the @.
     // As host, port or database it would be shown in errors.
     if database.is_some_and(|database| database.contains('@'))
-        || query.is_some_and(|query| query.split('&').any(|pair| pair.split('=').next().is_some_and(|key| key.contains('@'))))
+        || query.is_some_and(|query| {
+            query.split('&').any(|pair| pair.split('=').next().is_some_and(|key| key.contains('@')))
+        })
         || authority.matches('@').count() > 1
     {
         return Err(ConninfoError::Syntax(ESCAPE));
     }
     let mut pairs = Pairs::new();
-    let (credentials, hosts) =
-        authority.split_once('@').map_or((None, authority), |(credentials, hosts)| (Some(credentials), hosts));
+    let (credentials, hosts) = authority
+        .split_once('@')
+        .map_or((None, authority), |(credentials, hosts)| (Some(credentials), hosts));
     if let Some(credentials) = credentials {
         let (user, password) = credentials
             .split_once(':')
@@ -121,7 +124,9 @@ fn decode(text: &str) -> Result<String, ConninfoError> {
         }
         let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
         let (Some(high), Some(low)) = (digit(), digit()) else {
-            return Err(ConninfoError::Syntax("after a % there are not two hexadecimal digits; write %25 for %"));
+            return Err(ConninfoError::Syntax(
+                "after a % there are not two hexadecimal digits; write %25 for %",
+            ));
         };
         match u8::try_from(high * 16 + low) {
             Ok(0) | Err(_) => return Err(ConninfoError::Syntax("%00 may not stand in a URL")),
@@ -139,9 +144,8 @@ fn list(text: &str) -> Result<Pairs, ConninfoError> {
         if rest.is_empty() {
             break;
         }
-        let end = rest
-            .find(|character: char| character == '=' || character.is_whitespace())
-            .ok_or(NO_VALUE)?;
+        let end =
+            rest.find(|character: char| character == '=' || character.is_whitespace()).ok_or(NO_VALUE)?;
         let name = &rest[..end];
         let after = rest[end..].trim_start().strip_prefix('=').ok_or(NO_VALUE)?;
         let name = keyword(name, index)?;
@@ -224,17 +228,26 @@ mod tests {
                 ("application_name", "a b"),
             ],
         );
-        expect("postgresql://a,b:6000,[::1]:7000/x", &[("host", "a,b,::1"), ("port", ",6000,7000"), ("dbname", "x")]);
+        expect(
+            "postgresql://a,b:6000,[::1]:7000/x",
+            &[("host", "a,b,::1"), ("port", ",6000,7000"), ("dbname", "x")],
+        );
         expect("postgresql://u@%2Fvar%2Frun/x", &[("user", "u"), ("host", "/var/run"), ("dbname", "x")]);
         expect("postgresql:///x?host=/tmp&port=5433", &[("dbname", "x"), ("host", "/tmp"), ("port", "5433")]);
         expect("postgresql://h/?ssl=true", &[("host", "h"), ("sslmode", "require")]);
-        expect("postgresql://u@h/x?password=a@b", &[("user", "u"), ("host", "h"), ("dbname", "x"), ("password", "a@b")]);
+        expect(
+            "postgresql://u@h/x?password=a@b",
+            &[("user", "u"), ("host", "h"), ("dbname", "x"), ("password", "a@b")],
+        );
     }
 
     #[test]
     fn lists_are_read_as_libpq_reads_them() {
         expect("host=db dbname = orders", &[("host", "db"), ("dbname", "orders")]);
-        expect(r"user='a b' password='it\'s \\' host=h\ i", &[("user", "a b"), ("password", r"it's \"), ("host", "h i")]);
+        expect(
+            r"user='a b' password='it\'s \\' host=h\ i",
+            &[("user", "a b"), ("password", r"it's \"), ("host", "h i")],
+        );
         expect("host='' dbname=x", &[("dbname", "x")]);
     }
 

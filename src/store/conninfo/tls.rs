@@ -115,7 +115,11 @@ impl SslMode {
 
 /// Reads what the settings say of TLS. `ca_file` is `database.ca_file`.
 pub(super) fn read(settings: &Settings<'_>, ca_file: Option<&Path>) -> Result<Tls, ConninfoError> {
-    let mode = settings.word("sslmode", &MODES, "must be disable, allow, prefer, require, verify-ca or verify-full")?;
+    let mode = settings.word(
+        "sslmode",
+        &MODES,
+        "must be disable, allow, prefer, require, verify-ca or verify-full",
+    )?;
     let root = settings.get("sslrootcert").map(|value| value.text.as_str());
     let usual = settings.home_file("root.crt");
     let (mode, check) = check(mode, root, ca_file, usual.as_deref())?;
@@ -148,7 +152,9 @@ fn check(
 ) -> Result<(SslMode, Check), ConninfoError> {
     if root == Some("system") {
         return match given {
-            None | Some(SslMode::VerifyFull) => Ok((SslMode::VerifyFull, Check::SignerAndName(Roots::System))),
+            None | Some(SslMode::VerifyFull) => {
+                Ok((SslMode::VerifyFull, Check::SignerAndName(Roots::System)))
+            }
             Some(mode) => Err(ConninfoError::Together(format!(
                 "sslrootcert=system needs sslmode=verify-full, not {}: any site can get a certificate that the system trusts",
                 mode.word()
@@ -192,7 +198,9 @@ fn client(settings: &Settings<'_>) -> Result<Option<(PathBuf, PathBuf)>, Conninf
     }
     match (file("sslcert", "postgresql.crt"), file("sslkey", "postgresql.key")) {
         (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
-        (Some(_), None) => Err(ConninfoError::Together("sslcert needs sslkey, the file of its key".to_owned())),
+        (Some(_), None) => {
+            Err(ConninfoError::Together("sslcert needs sslkey, the file of its key".to_owned()))
+        }
         (None, _) => Ok(None),
     }
 }
@@ -205,7 +213,8 @@ fn versions(settings: &Settings<'_>) -> Result<Versions, ConninfoError> {
     let versions = Versions { tls12: least <= 12 && most >= 12, tls13: least <= 13 && most >= 13 };
     if !versions.tls12 && !versions.tls13 {
         return Err(ConninfoError::Together(
-            "ssl_min_protocol_version and ssl_max_protocol_version leave none of TLSv1.2 and TLSv1.3".to_owned(),
+            "ssl_min_protocol_version and ssl_max_protocol_version leave none of TLSv1.2 and TLSv1.3"
+                .to_owned(),
         ));
     }
     Ok(versions)
@@ -238,7 +247,10 @@ mod tests {
     fn verify_modes_verify() {
         let roots = || Roots::File(file("ca"));
         assert_eq!(check(Some(VerifyCa), Some("ca"), None, None), Ok((VerifyCa, Check::Signer(roots()))));
-        assert_eq!(check(Some(VerifyFull), Some("ca"), None, None), Ok((VerifyFull, Check::SignerAndName(roots()))));
+        assert_eq!(
+            check(Some(VerifyFull), Some("ca"), None, None),
+            Ok((VerifyFull, Check::SignerAndName(roots())))
+        );
         let system = Ok((VerifyFull, Check::SignerAndName(Roots::System)));
         assert_eq!(check(Some(VerifyFull), None, None, None), system);
         assert_eq!(check(None, Some("system"), None, None), system);

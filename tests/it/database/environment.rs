@@ -22,7 +22,8 @@ async fn the_environment_and_the_password_file_are_enough() {
     std::fs::write(&passfile, format!("127.0.0.1:{port}:*:postgres:{password}\n")).unwrap();
     std::fs::set_permissions(&passfile, std::fs::Permissions::from_mode(0o600)).unwrap();
     let home = home.path().to_str().unwrap();
-    let place = [("PGHOST", "127.0.0.1"), ("PGPORT", &port), ("PGUSER", "postgres"), ("PGDATABASE", "postgres")];
+    let place =
+        [("PGHOST", "127.0.0.1"), ("PGPORT", &port), ("PGUSER", "postgres"), ("PGDATABASE", "postgres")];
 
     let status = async |more: &[(&str, &str)]| {
         let environment = [&place[..], more].concat();

@@ -1,6 +1,9 @@
 //! Servers that take no writes for a while.
 
-use pgtopic_testkit::{Http, Process, TestCluster, TestPair, TestReceiver, create_topic, create_webhook, eventually, reach_schema};
+use pgtopic_testkit::{
+    Http, Process, TestCluster, TestPair, TestReceiver, create_topic, create_webhook, eventually,
+    reach_schema,
+};
 use serde_json::json;
 
 fn start(url: &str) -> Process {

@@ -27,7 +27,10 @@ async fn what_is_set_for_other_sessions_does_not_count() {
     let database = TestDatabase::empty().await;
     let client = database.client().await;
     let row = client
-        .query_one("SELECT current_database()::text, current_setting('server_version_num')::integer / 10000", &[])
+        .query_one(
+            "SELECT current_database()::text, current_setting('server_version_num')::integer / 10000",
+            &[],
+        )
         .await
         .unwrap();
     let (name, version): (String, i32) = (row.get(0), row.get(1));

@@ -120,7 +120,11 @@ async fn sequences_below_the_ids_in_use_say_how_they_are_raised(#[case] sql: &st
     run(&client, remedy(&output, "run: ")).await;
     assert_eq!(Process::run(&["migrate"], &[("DATABASE_URL", database.url())]).await.code(), 0);
     run(&client, "INSERT INTO pgtopic.topics (name) VALUES ('b')").await;
-    run(&client, "INSERT INTO pgtopic.messages (topic_id, payload) SELECT id, '{}' FROM pgtopic.topics LIMIT 1").await;
+    run(
+        &client,
+        "INSERT INTO pgtopic.messages (topic_id, payload) SELECT id, '{}' FROM pgtopic.topics LIMIT 1",
+    )
+    .await;
 }
 
 /// Every character that a name may have works everywhere.
@@ -185,7 +189,9 @@ async fn a_schema_may_have_any_name(#[case] schema: &str) {
 #[tokio::test]
 async fn a_name_that_cannot_be_is_refused_at_once(#[case] schema: &str) {
     // Nothing listens there: it is not asked.
-    let ended = Process::run(&["migrate", "--schema", schema], &[("DATABASE_URL", "postgresql://u@127.0.0.1:1/x")]).await;
+    let ended =
+        Process::run(&["migrate", "--schema", schema], &[("DATABASE_URL", "postgresql://u@127.0.0.1:1/x")])
+            .await;
     assert_eq!(ended.code(), 2, "{}", ended.output);
     assert!(ended.output.contains("database.schema"), "{}", ended.output);
 }

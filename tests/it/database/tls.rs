@@ -142,7 +142,8 @@ async fn a_file_of_authorities_in_the_settings_makes_certificates_checked() {
 
 #[tokio::test]
 async fn a_certificate_that_a_ca_has_signed_is_checked() {
-    let server = Server::start("server", "hostssl all all 127.0.0.1/32 cert\nhostssl all all ::1/128 cert").await;
+    let server =
+        Server::start("server", "hostssl all all 127.0.0.1/32 cert\nhostssl all all ::1/128 cert").await;
     let client = "sslcert=FILES/client.crt&sslkey=FILES/client.key";
     server
         .check(&[
@@ -192,8 +193,7 @@ async fn a_server_without_tls_is_reached_unless_tls_is_demanded() {
     let cluster = TestCluster::private_tcp().await;
     let url = cluster.postgres.tcp_url("postgres").unwrap();
     let reach = async |parameters: &str| {
-        let config =
-            DatabaseConfig { url: Some(format!("{url}?{parameters}").into()), ..cluster.config() };
+        let config = DatabaseConfig { url: Some(format!("{url}?{parameters}").into()), ..cluster.config() };
         connect(&(&config).into()).await.map(|_| ()).map_err(|error| error.to_string())
     };
     for parameters in ["", "sslmode=allow", "sslmode=prefer", "sslmode=disable"] {

@@ -13,7 +13,8 @@ const LAST_PARTITION: &str =
 fn documented(block: &str, roles: &[(&str, &str)]) -> String {
     let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md"));
     let begin = format!("```sql {block}\n");
-    let sql = text.split(&begin).nth(1).unwrap_or_else(|| panic!("no {begin:?}")).split("```").next().unwrap();
+    let sql =
+        text.split(&begin).nth(1).unwrap_or_else(|| panic!("no {begin:?}")).split("```").next().unwrap();
     roles.iter().fold(sql.to_owned(), |sql, (name, role)| {
         let sql = sql.replace(&format!("TO {name};"), &format!("TO {role};"));
         sql.replace(&format!("TO {name}\n"), &format!("TO {role}\n"))
@@ -66,7 +67,10 @@ async fn a_role_that_owns_nothing_runs_everything_but_migrations(
 #[case::a_table("REVOKE INSERT ON pgtopic.lanes FROM", "DELETE ON ALL TABLES IN SCHEMA")]
 #[case::what_is_installed("REVOKE SELECT ON pgtopic.installed FROM", "DELETE ON ALL TABLES IN SCHEMA")]
 #[case::a_sequence("REVOKE ALL ON SEQUENCE pgtopic.notify_until FROM", "ON ALL SEQUENCES IN SCHEMA")]
-#[case::a_function("REVOKE EXECUTE ON FUNCTION pgtopic.claim_lanes_singly FROM", "EXECUTE ON ALL FUNCTIONS IN SCHEMA")]
+#[case::a_function(
+    "REVOKE EXECUTE ON FUNCTION pgtopic.claim_lanes_singly FROM",
+    "EXECUTE ON ALL FUNCTIONS IN SCHEMA"
+)]
 #[tokio::test]
 async fn a_right_that_is_missing_is_named_with_its_grant(#[case] revoke: &str, #[case] says: &str) {
     let scene = Scene::new().await;
@@ -77,7 +81,11 @@ async fn a_right_that_is_missing_is_named_with_its_grant(#[case] revoke: &str, #
     for arguments in [&["worker", "--no-migrate"][..], &["worker"], &["api", "--bind", "127.0.0.1:0"]] {
         let ended = Process::run(arguments, &[("DATABASE_URL", &url)]).await;
         assert_eq!(ended.code(), 4, "{arguments:?}: {}", ended.output);
-        assert!(ended.output.contains(says) && ended.output.contains(&format!("TO {role}")), "{}", ended.output);
+        assert!(
+            ended.output.contains(says) && ended.output.contains(&format!("TO {role}")),
+            "{}",
+            ended.output
+        );
         // What it says is what helps.
         let sql = ended.output.split("must run: ").nth(1).unwrap();
         scene.sql(&format!("BEGIN; {sql}; ROLLBACK")).await;
@@ -94,7 +102,11 @@ async fn a_role_that_may_make_no_schema_is_told_what_it_needs() {
     let ended = Process::run(&["migrate"], &[("DATABASE_URL", &url)]).await;
     assert_eq!(ended.code(), 4, "{}", ended.output);
     assert!(ended.output.contains("GRANT CREATE ON DATABASE"), "{}", ended.output);
-    assert!(ended.output.contains(&format!("CREATE SCHEMA \"pgtopic\" AUTHORIZATION {role}")), "{}", ended.output);
+    assert!(
+        ended.output.contains(&format!("CREATE SCHEMA \"pgtopic\" AUTHORIZATION {role}")),
+        "{}",
+        ended.output
+    );
     scene.sql(&format!("CREATE SCHEMA pgtopic AUTHORIZATION {role}")).await;
     assert_eq!(Process::run(&["migrate"], &[("DATABASE_URL", &url)]).await.code(), 0);
     forget(&scene, &role).await;
