@@ -41,7 +41,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
         let mut headers = BTreeMap::new();
         while let Some((name, value)) = members.next_entry::<String, String>()? {
             if headers.contains_key(&name) {
-                return Err(A::Error::custom(format!("header {name:?} is given more than once")));
+                return Err(A::Error::custom(format!("must not give the header {name:?} more than once")));
             }
             headers.insert(name, value);
         }
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn anything_else_is_refused_with_the_reason() {
         let error = read(r#"{"headers":{"x-a":"1","x-b":"","x-a":"1"}}"#).unwrap_err();
-        assert!(error.starts_with("header \"x-a\" is given more than once"), "{error}");
+        assert!(error.starts_with("must not give the header \"x-a\" more than once"), "{error}");
         for text in
             [r#"{"headers":{"x":1}}"#, r#"{"headers":{"x":null}}"#, r#"{"headers":[]}"#, r#"{"headers":"x"}"#]
         {
