@@ -234,6 +234,55 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.delete_old_messages(after bigint, portion integer, default_days integer, OUT last_id bigint, OUT seen bigint, OUT deleted bigint, OUT any_old boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    fallback interval := nullif(delete_old_messages.default_days, 0) * interval '1 day';
+    shortest timestamptz;
+    expired  bigint[];
+    locked   bigint[];
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM pgtopic.require_read_committed();
+    END IF;
+    -- A retention of 0 keeps messages for ever, as no retention does where there is no default.
+    SELECT now() - min(nullif(coalesce(t.retention, fallback), interval '0')) INTO shortest FROM pgtopic.topics t;
+
+    SELECT max(m.id), count(*), coalesce(bool_or(m.created_at < shortest), false),
+           array_agg(m.id) FILTER (WHERE t.id IS NULL
+                                      OR m.created_at < now() - nullif(coalesce(t.retention, fallback), interval '0'))
+      INTO last_id, seen, any_old, expired
+      FROM (SELECT o.id, o.topic_id, o.created_at
+              FROM pgtopic.messages o
+             WHERE o.id > delete_old_messages.after
+             ORDER BY o.id
+             LIMIT delete_old_messages.portion) m
+      LEFT JOIN pgtopic.topics t ON t.id = m.topic_id;
+
+    SELECT array_agg(m.id) INTO locked
+      FROM (SELECT l.id FROM pgtopic.messages l WHERE l.id = ANY (expired) FOR UPDATE SKIP LOCKED) m;
+
+    DELETE FROM pgtopic.messages m
+     WHERE m.id = ANY (locked)
+       AND NOT EXISTS (
+            SELECT
+              FROM pgtopic.webhooks w
+              JOIN pgtopic.deliveries d ON d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
+             WHERE w.topic_id = m.topic_id)
+       AND NOT EXISTS (SELECT FROM pgtopic.dead_letters l WHERE l.message_id = m.id);
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+END
+$$;
+
 CREATE FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_id bigint) RETURNS TABLE(status text, attempts bigint, last_status_code smallint, last_error text, next_attempt_at timestamp with time zone, settled_at timestamp with time zone)
     LANGUAGE sql STABLE
     AS $$
@@ -1273,7 +1322,7 @@ CREATE TABLE pgtopic.dead_letters (
     CONSTRAINT dead_letters_reason_check CHECK ((reason = ANY (ARRAY['attempts_exhausted'::text, 'message_missing'::text])))
 );
 
-COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed.';
+COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed, or until retention.dead_letters_days have passed.';
 
 COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic and key are copies: a dead letter can be listed by them without its message.';
 
@@ -1396,7 +1445,7 @@ END) STORED,
     CONSTRAINT topics_max_payload_bytes_check CHECK ((max_payload_bytes > 0)),
     CONSTRAINT topics_name_check CHECK (((name ~ '^[A-Za-z0-9._-]{1,255}$'::text) AND (name !~ '^[0-9]+$'::text))),
     CONSTRAINT topics_ordering_check CHECK ((ordering = ANY (ARRAY['partition'::text, 'none'::text]))),
-    CONSTRAINT topics_retention_check CHECK (((retention >= '00:00:01'::interval) AND (retention <= '878400:00:00'::interval)))
+    CONSTRAINT topics_retention_check CHECK (((retention >= '00:00:00'::interval) AND (retention <= '878400:00:00'::interval)))
 );
 
 COMMENT ON TABLE pgtopic.topics IS 'Named streams of messages.';
@@ -1405,7 +1454,7 @@ COMMENT ON COLUMN pgtopic.topics.name IS '1 to 255 of [A-Za-z0-9._-], not all di
 
 COMMENT ON COLUMN pgtopic.topics.ordering IS 'partition: messages with the same partition key stay in commit order; none: messages have no order. Never changes.';
 
-COMMENT ON COLUMN pgtopic.topics.retention IS 'How long messages are kept, counted from created_at, if they are neither owed nor dead letters; null: for ever.';
+COMMENT ON COLUMN pgtopic.topics.retention IS 'How long messages are kept, counted from created_at, if they are neither owed nor dead letters; 0: for ever; null: as the setting retention.messages_days of the workers says.';
 
 COMMENT ON COLUMN pgtopic.topics.paused IS 'A paused topic refuses messages.';
 
@@ -1618,6 +1667,8 @@ REVOKE ALL ON FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, mes
 
 REVOKE ALL ON FUNCTION pgtopic.dead_letters_flush() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.delete_old_messages(after bigint, portion integer, default_days integer, OUT last_id bigint, OUT seen bigint, OUT deleted bigint, OUT any_old boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_id bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.drop_attempt_partitions(days integer) FROM PUBLIC;
@@ -1691,8 +1742,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto');
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '554113b89d5043f9e6e1b7cacf27b4650d13a5de96b9464c8e244929fe1ef020', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '14428e220e8a200b412f70aec4c474a7bc55942cb2a68633c9239a59a8207a1b', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '14355979023146696938');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '4798786025786862425');
 
 
