@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # What the parts of publishing cost. pgbench inserts in turns into a bare table, into a table whose
 # trigger does nothing, messages that are owed to nobody, and messages that are owed to one webhook.
-# Results: the median of each round's ratio to the bare table, and the processor time of PostgreSQL's
-# sessions (without the kernel's) in microseconds a message.
+# It prints the median of each round's ratio to the bare table, and the processor time of
+# PostgreSQL's sessions (without the kernel's) in microseconds a message.
 #
 #   benches/publishing_parts.sh [ROUNDS [SECONDS [CLIENTS...]]]
 #
 # The default is 5 rounds of 4 seconds with 1, 8 and 32 clients.
 #
-# It needs PostgreSQL's programs: PG_BIN, or those that pg_config names. PostgreSQL refuses to run as
-# root: sudo -u postgres benches/publishing_parts.sh.
+# It needs PostgreSQL's programs: PG_BIN, or those that pg_config names. PostgreSQL refuses to run
+# as root: sudo -u postgres benches/publishing_parts.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-5} seconds=${2:-4}
