@@ -1,5 +1,5 @@
-//! Every bound and every list of words stands in Rust (`domain`) and in the database. Both must be
-//! the same.
+//! Every bound and every list of words stands once in Rust (`domain`) and once in the database. The
+//! two are the same.
 
 use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive};
 
@@ -34,7 +34,7 @@ const IN_SQL_ALONE: [&str; 5] = [
     "topics_max_payload_bytes_check",
 ];
 
-/// `column BETWEEN … AND …`, as PostgreSQL writes it. `literal` writes a number.
+/// `column BETWEEN … AND …`, as PostgreSQL writes it; `literal` writes a number.
 fn between<T>(column: &str, range: &RangeInclusive<T>, literal: impl Fn(&T) -> String) -> String {
     let (least, most) = (literal(range.start()), literal(range.end()));
     format!("CHECK ((({column} >= {least}) AND ({column} <= {most})))")
@@ -54,7 +54,7 @@ fn one_of<W: Display>(column: &str, words: impl IntoIterator<Item = W>) -> Strin
     format!("CHECK (({column} = ANY (ARRAY[{}])))", words.join(", "))
 }
 
-/// What each CHECK is by `domain`.
+/// What `domain` says of each CHECK.
 fn expected() -> BTreeMap<&'static str, String> {
     let seconds = |seconds: &i64| {
         format!("'{:02}:{:02}:{:02}'::interval", seconds / 3600, seconds / 60 % 60, seconds % 60)
@@ -117,8 +117,8 @@ async fn every_check_of_the_schema_is_what_the_domain_says() {
     assert!(expected.is_empty(), "not in the schema: {expected:?}");
 }
 
-/// The limits of a message stand in the function that the trigger calls. A CHECK would cost every
-/// publisher (decision 0021).
+/// A message's limits stand in the function that the trigger calls: a CHECK costs every publisher
+/// (decision 0021).
 #[tokio::test]
 async fn the_limits_of_a_message_are_what_the_domain_says() {
     let database = TestDatabase::new().await;

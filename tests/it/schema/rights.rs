@@ -1,9 +1,9 @@
-//! A worker whose role owns nothing. The rights that the documentation names are enough.
+//! A worker whose role owns nothing: the rights that the documentation names are enough.
 
 use pgtopic_testkit::{Process, Scene};
 use uuid::Uuid;
 
-/// A partition of attempts for a later day.
+/// The partition of attempts of some day ahead.
 const LAST_PARTITION: &str =
     "format('attempts_%s', to_char((now() AT TIME ZONE 'UTC') + interval '7 days', 'YYYYMMDD'))";
 
@@ -11,7 +11,7 @@ const LAST_PARTITION: &str =
 async fn a_role_that_owns_nothing_runs_everything_but_migrations() {
     let scene = Scene::with_webhook(&[]).await;
     let role = format!("worker_{}", Uuid::now_v7().simple());
-    // These are the statements of docs/operations.md.
+    // As docs/operations.md says it.
     scene
         .sql(&format!(
             "CREATE ROLE {role} LOGIN;

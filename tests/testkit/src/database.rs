@@ -12,17 +12,17 @@ use tokio_postgres::{Client, NoTls};
 
 use super::{TestClock, TestPooler, eventually};
 
-/// The cluster that all tests of this process share. A static is never dropped. The server's
-/// watchdog (see `pgtopic::embedded`) holds the other end of a pipe of this process. It stops the
-/// server and removes its directory when the process ends in any way.
+/// The cluster that all tests of this process share. A static is never dropped, and need not be:
+/// the server's watchdog (see `pgtopic::embedded`) holds the other end of a pipe of this process,
+/// and stops the server and removes its directory when the process ends, however it ends.
 static SHARED: OnceCell<EmbeddedPostgres> = OnceCell::const_new();
 
-/// The migrated database. Every test gets a copy of it.
+/// The migrated database that every test's own is a copy of.
 const TEMPLATE: &str = "pgtopic_template";
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
-/// Settings of clusters for tests: temporary, fast, many connections.
+/// Settings of clusters for tests: temporary, fast, with room for many connections.
 pub(super) fn settings() -> Settings {
     let parameters = [("max_connections", "300"), ("log_statement", "none")];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -39,7 +39,7 @@ pub(super) fn database_config(url: &str) -> DatabaseConfig {
     DatabaseConfig { url: Some(url.to_owned().into()), ..Config::default().database }
 }
 
-/// The pooler that all stores and processes use, if the environment asks for one. It has few
+/// The pooler that all stores and processes go through, if the environment asks for one. It has few
 /// sessions.
 static POOLER: OnceCell<Option<TestPooler>> = OnceCell::const_new();
 
@@ -51,7 +51,7 @@ async fn pooler(postgres: &EmbeddedPostgres) -> Option<&'static TestPooler> {
     POOLER.get_or_init(start).await.as_ref()
 }
 
-/// A connection, as soon as one can be made.
+/// A connection, as soon as there can be one.
 pub async fn reach(url: &str) -> Client {
     eventually("the database answers", async || {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.ok()?;
@@ -73,7 +73,7 @@ pub async fn reach_schema(url: &str) -> Client {
 
 pub(super) async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-    // It ends with the client.
+    // Ends with the client.
     tokio::spawn(connection);
     client
 }
@@ -91,7 +91,8 @@ async fn shared() -> &'static EmbeddedPostgres {
         .await
 }
 
-/// Checks that the tests run on the intended PostgreSQL. `.ci/matrix` names its major version.
+/// Makes sure that the tests run on the PostgreSQL they are meant for: `.ci/matrix` names its major
+/// version.
 async fn check_version(client: &Client) {
     let found = major_version(client).await;
     if let Ok(wanted) = std::env::var("PGTOPIC_TEST_MAJOR") {
@@ -105,7 +106,7 @@ async fn major_version(client: &Client) -> i32 {
     client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-/// A migrated database of the test, in the shared cluster.
+/// A migrated database of the test's own in the shared cluster.
 pub struct TestDatabase {
     name: String,
     url: String,
@@ -127,10 +128,11 @@ impl TestDatabase {
         let postgres = shared().await;
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let admin = connect(&postgres.url("postgres")).await;
-        // Copying files is faster for small databases. PostgreSQL 14 can do nothing else.
+        // Copying files is faster for small databases, and all that PostgreSQL 14 can do.
         let strategy = if major_version(&admin).await < 15 { "" } else { "STRATEGY file_copy" };
         let create = format!("CREATE DATABASE {name} TEMPLATE {template} {strategy}");
-        // A template cannot be copied while a connection to it ends, such as that of the migration.
+        // A template cannot be copied while a connection to it, such as that of the migration, is
+        // just going away.
         eventually("the template is free", || async {
             match admin.batch_execute(&create).await {
                 Ok(()) => Some(()),
@@ -148,7 +150,7 @@ impl TestDatabase {
         &self.url
     }
 
-    /// The same, for another role.
+    /// The same, of another role.
     pub fn url_as(&self, role: &str) -> String {
         let (_, address) = self.url.split_once('@').unwrap();
         format!("postgresql://{role}@{address}")
@@ -162,7 +164,7 @@ impl TestDatabase {
         }
     }
 
-    /// Stores and processes use a pooler from now on.
+    /// Sends stores and processes through a pooler from now on.
     pub fn go_through(&mut self, pooler: &TestPooler) {
         self.pooled_url = Some(pooler.url(&self.name));
     }
@@ -199,8 +201,7 @@ impl TestDatabase {
 }
 
 impl Drop for TestDatabase {
-    /// Best effort: the cluster goes away at the end. This keeps the disk from becoming full before
-    /// that.
+    /// Best effort: the cluster goes away in the end. Keeps the disk from filling up meanwhile.
     fn drop(&mut self) {
         let Some(postgres) = SHARED.get() else { return };
         let (url, name) = (postgres.url("postgres"), self.name.clone());
@@ -216,15 +217,15 @@ impl Drop for TestDatabase {
     }
 }
 
-/// A PostgreSQL of the test, with one migrated database. It is for tests that stop, kill or restart
+/// A PostgreSQL of the test's own, with one migrated database: for tests that stop, kill or restart
 /// it.
 pub struct TestCluster {
-    /// The test may stop, kill and start it.
+    /// Stop, kill and start it as the test needs.
     pub postgres: EmbeddedPostgres,
 }
 
 impl TestCluster {
-    /// Starts one. It is gone when dropped.
+    /// Starts one; gone when dropped.
     pub async fn private() -> Self {
         Self::with(settings()).await
     }
@@ -234,7 +235,7 @@ impl TestCluster {
         Self::with(with_parameters(settings(), parameters)).await
     }
 
-    /// Starts one that keeps commits after crashes, as in production.
+    /// Starts one that keeps commits over crashes, as in production.
     pub async fn durable() -> Self {
         Self::with(Settings { durable: true, ..settings() }).await
     }
@@ -260,7 +261,7 @@ impl TestCluster {
         cluster
     }
 
-    /// libpq URL of its database, as superuser. It is the same after a restart.
+    /// libpq URL of its database, as superuser. Stays the same over restarts.
     pub fn url(&self) -> String {
         self.postgres.url("postgres")
     }

@@ -1,4 +1,4 @@
-//! The HTTP API. This process serves it, and the test calls it over a connection.
+//! The HTTP API, served in this process and called over a connection.
 
 use std::net::SocketAddr;
 
@@ -41,7 +41,7 @@ impl Http {
         Self { address, client: Client::builder(TokioExecutor::new()).build_http(), serving }
     }
 
-    /// `None` if there was no answer.
+    /// `None` where there was no answer.
     async fn send(&self, request: Request<Full<Bytes>>) -> Option<(StatusCode, Value)> {
         let answer = self.client.request(request).await.ok()?;
         let status = answer.status();
@@ -56,13 +56,13 @@ impl Http {
         Self::at(address.unwrap().parse().unwrap())
     }
 
-    /// A client of the API that is served at this address, or will be.
+    /// A client of the API that is served there, or will be.
     pub fn at(address: SocketAddr) -> Self {
         let serving = tokio::spawn(std::future::pending());
         Self { address, client: Client::builder(TokioExecutor::new()).build_http(), serving }
     }
 
-    /// POST with any answer. `None` if there was no answer.
+    /// POST, whatever comes of it; `None` where there was no answer.
     pub async fn try_post(&self, path: &str, body: &Value) -> Option<(StatusCode, Value)> {
         let request = Request::post(format!("http://{}{path}", self.address));
         let request = request.header("content-type", "application/json");

@@ -16,7 +16,7 @@ use nix::{
 
 use super::LIMIT;
 
-/// A running `pgtopic`. It is killed on drop. If the test fails, its output is shown.
+/// A running `pgtopic`. Killed on drop; shows its output if the test fails.
 pub struct Process {
     child: Child,
     /// Its program and arguments.
@@ -42,13 +42,12 @@ impl Ended {
 }
 
 impl Process {
-    /// Starts `pgtopic` with these arguments and no environment but these variables and PATH. Its
-    /// working directory is `/`: no `.env` of a developer is read.
+    /// Starts `pgtopic` with these arguments and no environment but these variables and PATH.
     pub fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         Self::start_with(arguments, environment, |_| {})
     }
 
-    /// The same, with standard output or standard error redirected.
+    /// The same, with standard output or standard error led elsewhere.
     pub fn start_with(
         arguments: &[&str],
         environment: &[(&str, &str)],
@@ -57,7 +56,7 @@ impl Process {
         Self::of(&pgtopic_binary(), arguments, environment, redirect)
     }
 
-    /// The same, for another program. `change` sets what else the command needs.
+    /// The same, of another program. What else the command needs is up to `change`.
     pub fn of(
         program: &Path,
         arguments: &[&str],
@@ -69,6 +68,7 @@ impl Process {
         let mut command = Command::new(program);
         command
             .args(arguments)
+            // No `.env` of a developer is read there.
             .current_dir("/")
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -77,7 +77,7 @@ impl Process {
             .stdout(file())
             .stderr(file());
         change(&mut command);
-        // Redirected outputs are closed here, with the command.
+        // What was led elsewhere is closed here with the command.
         let child = command.spawn().unwrap();
         let name = program.file_name().unwrap_or_default().display();
         Self { child, line: format!("{name} {}", arguments.join(" ")), output }
@@ -100,7 +100,7 @@ impl Process {
         text
     }
 
-    /// Waits until it has said this. Panics if it ends first.
+    /// Waits until it has said this; panics if it ends first.
     pub async fn wait_for_output(&mut self, needle: &str) -> String {
         let begun = Instant::now();
         loop {
@@ -114,7 +114,7 @@ impl Process {
         }
     }
 
-    /// Whether it has ended, by itself or not.
+    /// Whether it has ended by itself, or was made to.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
@@ -124,13 +124,13 @@ impl Process {
         self.signal(Signal::SIGTERM);
     }
 
-    /// Asks it to stop, and waits until it has stopped, which must succeed.
+    /// Asks it to stop, and waits until it has, which must succeed.
     pub async fn stop(&mut self) -> Ended {
         self.sigterm();
         self.stopped().await
     }
 
-    /// Waits until it has stopped after it was asked to, which must succeed.
+    /// Waits until it has stopped, as it was asked to, which must succeed.
     pub async fn stopped(&mut self) -> Ended {
         let ended = self.ended().await;
         assert_eq!(ended.code(), 0, "{}", ended.output);
@@ -166,7 +166,7 @@ impl Process {
     }
 }
 
-/// The built `pgtopic`. Cargo says where it is when it runs that package's integration tests. If
+/// The built `pgtopic`. Cargo says where it is when it runs that package's integration tests. Where
 /// somebody runs a test's program by hand, it is in the folder above.
 fn pgtopic_binary() -> PathBuf {
     if let Some(path) = std::env::var_os("CARGO_BIN_EXE_pgtopic") {
@@ -178,7 +178,7 @@ fn pgtopic_binary() -> PathBuf {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // This fails only if it has ended.
+        // Fails only if it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
