@@ -96,13 +96,13 @@ impl Dev {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<(), CliError> {
+        let address = listener.local_addr().map_err(|error| CliError::Failed(error.to_string()))?;
+        service.add_api(listener);
         service.add_worker();
         if self.demo {
-            let api = listener.local_addr().map_err(|error| CliError::Failed(error.to_string()))?;
-            let demo = Demo::new(&service.config.api, api, service.store.clone(), self.messages);
+            let demo = Demo::new(&service.config.api, address, service.store.clone(), self.messages);
             service.tasks.spawn("demo", demo.run(shutdown));
         }
-        service.add_api(listener);
         service.run().await
     }
 
