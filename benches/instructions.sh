@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# How many instructions PostgreSQL spends on publishing one message, beside an insert into a bare table: a figure that a busy
-# machine does not change. A single-user backend runs under cachegrind, twice with different numbers of inserts; the
-# difference is what the inserts cost.
+# How many instructions PostgreSQL spends on publishing one message, compared with an insert into a
+# bare table. A busy machine does not change this figure. A single-user backend runs under
+# cachegrind, twice with different numbers of inserts. The difference is what the inserts cost.
 #
-# Needs valgrind and PostgreSQL's programs: PG_BIN, or those that pg_config names. Not as root: PostgreSQL refuses that
-# (sudo -u postgres benches/instructions.sh).
+# It needs valgrind and PostgreSQL's programs: PG_BIN, or those that pg_config names. PostgreSQL
+# refuses to run as root: sudo -u postgres benches/instructions.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source benches/server.sh '-c fsync=off'

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# What the parts of publishing cost: pgbench inserts into a bare table, into one whose trigger does nothing, and messages owed
-# to nobody and to one webhook, in turns; the median of each round's ratio to the bare table, and the processor time that
-# PostgreSQL's sessions take for themselves (without the kernel's), in microseconds a message.
+# What the parts of publishing cost. pgbench inserts in turns into a bare table, into a table whose
+# trigger does nothing, messages that are owed to nobody, and messages that are owed to one webhook.
+# It prints the median of each round's ratio to the bare table, and the processor time of
+# PostgreSQL's sessions (without the kernel's) in microseconds a message.
 #
-#   benches/publishing_parts.sh [ROUNDS [SECONDS [CLIENTS...]]]     default: 5 rounds of 4 seconds with 1, 8 and 32 clients
+#   benches/publishing_parts.sh [ROUNDS [SECONDS [CLIENTS...]]]
 #
-# Needs PostgreSQL's programs: PG_BIN, or those that pg_config names. Not as root: PostgreSQL refuses that
-# (sudo -u postgres benches/publishing_parts.sh).
+# The default is 5 rounds of 4 seconds with 1, 8 and 32 clients.
+#
+# It needs PostgreSQL's programs: PG_BIN, or those that pg_config names. PostgreSQL refuses to run
+# as root: sudo -u postgres benches/publishing_parts.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-5} seconds=${2:-4}

@@ -1,6 +1,7 @@
-# To be sourced: a temporary PostgreSQL, stopped and removed at the end, with the schema, a topic (1) that one webhook is
-# subscribed to, and a bare table with the columns that publishers write. Argument: its settings. Sets bin, home and psql, and
-# payload, of 300 bytes. The schema is made by `pgtopic migrate`: BENCH_BIN, or target/release/pgtopic, which must be built before.
+# To be sourced. Starts a temporary PostgreSQL, which is stopped and removed at the end. It holds
+# the schema, a topic (1) with one webhook, and a bare table with the columns that publishers write.
+# The argument is its settings. Sets bin, home, psql, and payload, which has 300 bytes. The schema
+# is made by `pgtopic migrate`: BENCH_BIN, or target/release/pgtopic, which must be built before.
 bin=${PG_BIN:-$(pg_config --bindir)}
 home=$(mktemp -d)
 trap '"$bin/pg_ctl" -D "$home/data" -m immediate stop >/dev/null 2>&1 || true; rm -rf "$home"' EXIT

@@ -120,7 +120,7 @@ pub(super) type Origins = BTreeMap<String, String>;
 
 /// The key of a value of the wrong kind, and a line that names the key, the source and the reason.
 fn wrong_kind<'a>(error: &'a ::config::ConfigError, origins: &Origins) -> (Option<&'a str>, String) {
-    let (place, reason) = match error {
+    let (key, reason) = match error {
         ::config::ConfigError::Type { key: Some(key), unexpected, expected, .. } => {
             (key, format!("expected {expected}, not {unexpected}"))
         }
@@ -131,9 +131,9 @@ fn wrong_kind<'a>(error: &'a ::config::ConfigError, origins: &Origins) -> (Optio
     let is_secret = place.starts_with("api.tokens");
     let reason = if is_secret { "must be a list of texts, each role:token".to_owned() } else { reason };
     // The first item of a list is called `key[0]`.
-    let key = place.split('[').next().unwrap_or(place);
-    let origin = origins.get(key).map_or("", String::as_str);
-    (Some(key), format!("{place}: {reason} (from {origin})"))
+    let name = key.split('[').next().unwrap_or(key);
+    let origin = origins.get(name).map_or("", String::as_str);
+    (Some(name), format!("{key}: {reason} (from {origin})"))
 }
 
 #[cfg(test)]
