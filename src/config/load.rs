@@ -128,7 +128,7 @@ fn wrong_kind<'a>(error: &'a ::config::ConfigError, origins: &Origins) -> (Optio
         other => return (None, other.to_string()),
     };
     // The reason shows the value, which may be a token in the wrong shape.
-    let is_secret = place.starts_with("api.tokens");
+    let is_secret = key.starts_with("api.tokens");
     let reason = if is_secret { "must be a list of texts, each role:token".to_owned() } else { reason };
     // The first item of a list is called `key[0]`.
     let name = key.split('[').next().unwrap_or(key);
