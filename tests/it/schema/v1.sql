@@ -1414,7 +1414,8 @@ BEGIN
       INTO given
       FROM pgtopic.message_ids s;
     first_id := (given / 1024 + 1) * 1024 + new_cell;
-    EXECUTE format('ALTER SEQUENCE pgtopic.message_ids START WITH %s RESTART WITH %s', first_id, first_id);
+    -- The search path finds it: the schema's name may hold a %.
+    EXECUTE format('ALTER SEQUENCE message_ids START WITH %s RESTART WITH %s', first_id, first_id);
     RETURN first_id;
 END
 $$;
@@ -1708,8 +1709,6 @@ COMMENT ON SEQUENCE pgtopic.arrived_messages IS 'How many messages arrived while
 CREATE TABLE pgtopic.attempts (
     webhook_id bigint NOT NULL,
     message_id bigint NOT NULL,
-    batch_first bigint,
-    batch_last bigint,
     attempt integer NOT NULL,
     outcome text NOT NULL,
     status_code smallint,
@@ -1719,6 +1718,8 @@ CREATE TABLE pgtopic.attempts (
     response_excerpt text,
     worker_id uuid NOT NULL,
     attempted_at timestamp with time zone NOT NULL,
+    batch_first bigint,
+    batch_last bigint,
     CONSTRAINT attempts_error_class_check CHECK ((error_class = ANY (ARRAY['dns'::text, 'connect'::text, 'tls'::text, 'forbidden'::text, 'timeout'::text, 'status'::text, 'redirect'::text, 'protocol'::text, 'request'::text]))),
     CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'failed'::text, 'gone'::text])))
 )
@@ -1726,9 +1727,9 @@ PARTITION BY RANGE (attempted_at);
 
 COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of each request, one partition a day. Append-only. Best effort: rows may be left out.';
 
-COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
-
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
+
+COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
 
 CREATE TABLE pgtopic.dead_letters (
     id bigint NOT NULL,
@@ -2210,8 +2211,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '3def92febd9fd75ca0a084fceb877a4f7185b0a1602ff62a9ad949a28c202b18', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'd8182c4899addb38d8a337031d8e90955d2345db781abbec8dbafc865bd8c090', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '10977871650960221167');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '2012714637378862324');
 
 
