@@ -198,8 +198,6 @@ COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds
 CREATE TABLE pgtopic.attempts (
     webhook_id       bigint      NOT NULL,
     message_id       bigint      NOT NULL,
-    batch_first      bigint,
-    batch_last       bigint,
     attempt          integer     NOT NULL,
     outcome          text        NOT NULL,
     status_code      smallint,
@@ -209,6 +207,8 @@ CREATE TABLE pgtopic.attempts (
     response_excerpt text,
     worker_id        uuid        NOT NULL,
     attempted_at     timestamptz NOT NULL,
+    batch_first      bigint,
+    batch_last       bigint,
     CONSTRAINT attempts_outcome_check CHECK (outcome IN ('accepted', 'failed', 'gone')),
     CONSTRAINT attempts_error_class_check CHECK (error_class IN ('dns', 'connect', 'tls', 'forbidden', 'timeout', 'status', 'redirect',
                                                                  'protocol', 'request'))
