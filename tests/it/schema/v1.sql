@@ -12,7 +12,41 @@ SET client_min_messages = warning;
 SET row_security = off;
 CREATE SCHEMA pgtopic;
 
-CREATE FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.check_filter(filter jsonpath) RETURNS integer
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $_$
+DECLARE
+    accepted_bytes integer := pgtopic.filter_limit(filter);
+    problem        text;
+    payload        jsonb := '[1, 0.5, "2026-01-31T12:00:00Z", "text", null, true, [1, ["text"]]]';
+BEGIN
+    IF regexp_replace(filter::text, '"(\\.|[^"\\])*"', '""', 'g') ~ '\$""' THEN
+        problem := 'must not name variables: nothing gives them a value';
+    ELSIF (jsonb_typeof(jsonb_path_query_first('{}', filter, '{}', true)) IN ('boolean', 'null')) IS NOT TRUE THEN
+        problem := 'must be a predicate, such as $.event == "order.created"; a path alone never matches';
+    ELSE
+        BEGIN
+            FOR depth IN 1 .. 3 LOOP
+                payload := (SELECT coalesce(jsonb_object_agg(k.key, payload), '{}') || jsonb_build_object('', payload)
+                              FROM (SELECT DISTINCT t[1]::jsonb #>> '{}' AS key
+                                      FROM regexp_matches(filter::text, '\.("(?:\\.|[^"\\])*")', 'g') t
+                                     LIMIT 4) k);
+                PERFORM payload @@ filter;
+            END LOOP;
+        EXCEPTION WHEN data_exception OR program_limit_exceeded OR feature_not_supported OR undefined_object THEN
+            problem := 'cannot be evaluated: ' || SQLERRM;
+        END;
+    END IF;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION '%', problem
+            USING ERRCODE = 'invalid_parameter_value', SCHEMA = 'pgtopic', TABLE = 'webhooks', COLUMN = 'filter';
+    END IF;
+    RETURN accepted_bytes;
+END
+$_$;
+
+CREATE FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -73,7 +107,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -141,7 +175,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -193,7 +227,7 @@ BEGIN
     IF claimed IS NOT NULL THEN
         RETURN QUERY
         SELECT r.webhook_id, r.lane, r.due_at, claim_messages.new_token, r.position, r.generation, r.head_message_id, r.failures,
-               r.message_id, r.partition_key, r.payload, r.headers, r.created_at, r.state
+               r.batch_last, r.batch_count, r.split_until, r.message_id, r.partition_key, r.payload, r.headers, r.created_at, r.state
           FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r;
     END IF;
     RETURN QUERY
@@ -201,7 +235,7 @@ BEGIN
            coalesce((SELECT max(d.message_id) FROM pgtopic.deliveries d
                       WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane
                         AND d.message_id > l.position AND d.message_id < m.id), l.position),
-           l.generation, NULL::bigint, 0, m.id, m.partition_key,
+           l.generation, NULL::bigint, 0, NULL::bigint, NULL::integer, NULL::bigint, m.id, m.partition_key,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
            m.created_at,
@@ -246,7 +280,7 @@ CREATE FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_i
                           WHERE d.webhook_id = delivery_state.webhook_id AND d.lane = delivery_state.lane
                             AND d.message_id = delivery_state.message_id
                           LIMIT 1) o ON true
-      LEFT JOIN LATERAL (SELECT l.position, l.due_at, l.claimed_by, l.failures, l.halted, l.head_message_id
+      LEFT JOIN LATERAL (SELECT l.position, l.due_at, l.claimed_by, l.failures, l.halted, l.head_message_id, l.batch_last
                            FROM pgtopic.lanes l
                           WHERE o.owed AND l.webhook_id = delivery_state.webhook_id AND l.lane = delivery_state.lane
                           LIMIT 1) l ON true
@@ -267,7 +301,9 @@ CREATE FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_i
                           WHERE a.webhook_id = delivery_state.webhook_id
                             AND a.message_id = delivery_state.message_id) a ON true
      CROSS JOIN LATERAL (SELECT CASE WHEN o.owed AND l.halted THEN 'halted'
-                                     WHEN o.owed AND l.head_message_id = delivery_state.message_id AND l.failures > 0
+                                     WHEN o.owed AND l.failures > 0
+                                          AND delivery_state.message_id BETWEEN l.head_message_id
+                                                                            AND coalesce(l.batch_last, l.head_message_id)
                                      THEN 'retrying'
                                      WHEN o.owed THEN 'pending'
                                      WHEN x.created_at IS NOT NULL THEN 'dead'
@@ -298,13 +334,186 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.filter_matches(filter jsonpath, payload json) RETURNS boolean
+CREATE FUNCTION pgtopic.filter_limit(filter jsonpath) RETURNS integer
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $_$
+DECLARE
+    linear_budget CONSTANT integer := 2097152;
+    square_budget CONSTANT integer := 8192;
+    lax      boolean := filter::text !~ '^strict ';
+    tokens   text[] := ARRAY(
+        SELECT t[1]
+          FROM regexp_matches(filter::text,
+                 '"(?:[^"\\]|\\.)*"|\.\*\*(?:\{[^}]*\})?|\.\*|\[\*\]|\?\(|&&|\|\||[=!<>]=|[a-z_]+|-?[0-9][0-9.e+-]*|\S', 'g') t);
+    token    text;
+    before   text := '';
+    problem  text;
+    steps    integer := 0;
+    costly   boolean := false;      -- something is calculated
+    -- The path that is being read: its two powers; whether it begins at $, has a wildcard, has .**
+    p_item   integer := 0;
+    p_root   integer := 0;
+    p_at     boolean := false;
+    p_many   boolean := false;
+    p_deep   boolean := false;
+    -- What was read of the operand before this path, and the operand left of the comparison.
+    o_item   integer := 0;
+    o_root   integer := 0;
+    o_many   boolean := false;
+    l_item   integer := 0;
+    l_root   integer := 0;
+    l_many   boolean := false;
+    -- The worst of the comparisons of this group of brackets.
+    g_item   integer := 0;
+    g_root   integer := 0;
+    g_many   boolean := false;
+    g_deep   boolean := false;      -- .** in this group
+    in_deep  boolean := false;      -- this group belongs to a path with .**
+    -- The groups around this one, and the bracket that opened each.
+    groups   jsonb[] := '{}';
+    opened   text[] := '{}';
+    outer_   jsonb;
+BEGIN
+    -- Brackets around all of it, so that the last comparison is ended too.
+    FOREACH token IN ARRAY ARRAY['('] || tokens || ARRAY[')'] LOOP
+        CASE
+        WHEN token IN ('$', '@') THEN
+            o_item := greatest(o_item, p_item);
+            o_root := greatest(o_root, p_root);
+            o_many := o_many OR p_many;
+            steps := steps + 1;
+            p_at := token = '@';
+            p_item := (lax AND p_at)::integer;
+            p_root := (lax AND NOT p_at)::integer;
+            p_many := false;
+            p_deep := false;
+        WHEN token IN ('.*', '[*]') OR token ~ '^\.\*\*' OR token IN ('to', ',') AND opened[cardinality(opened)] = '[' THEN
+            IF token ~ '^\.\*\*' THEN
+                IF p_deep OR in_deep THEN
+                    problem := 'must not have .** within another .**: the values would be too many';
+                END IF;
+                p_deep := true;
+                g_deep := true;
+            END IF;
+            steps := steps + 1;
+            p_many := true;
+            IF p_at THEN
+                p_item := greatest(p_item, 1);
+            ELSE
+                p_root := greatest(p_root, 1);
+            END IF;
+        WHEN token IN ('(', '?(', '[') THEN
+            groups := groups || jsonb_build_object(
+                'p', jsonb_build_array(p_item, p_root, p_at, p_many, p_deep), 'o', jsonb_build_array(o_item, o_root, o_many),
+                'l', jsonb_build_array(l_item, l_root, l_many), 'g', jsonb_build_array(g_item, g_root, g_many, g_deep, in_deep));
+            opened := opened || CASE WHEN token = '(' AND before ~ '^[a-z_]+$' AND before <> 'exists' THEN 'call' ELSE token END;
+            in_deep := in_deep OR token <> '(' AND p_deep;
+            p_item := 0; p_root := 0; p_at := false; p_many := false; p_deep := false;
+            o_item := 0; o_root := 0; o_many := false;
+            l_item := 0; l_root := 0; l_many := false;
+            g_item := 0; g_root := 0; g_many := false; g_deep := false;
+        WHEN token IN ('==', '!=', '<', '<=', '>', '>=', 'like_regex', 'starts', '&&', '||', ')', ']') THEN
+            o_item := greatest(o_item, p_item);
+            o_root := greatest(o_root, p_root);
+            o_many := o_many OR p_many;
+            p_item := 0; p_root := 0; p_many := false; p_deep := false;
+            IF token IN ('&&', '||', ')', ']') THEN
+                IF l_many AND o_many THEN
+                    problem := 'must not compare two paths that each have [*], .* or .**: each value would be compared with each';
+                END IF;
+                g_item := greatest(g_item, l_item + o_item);
+                g_root := greatest(g_root, l_root + o_root);
+                g_many := g_many OR l_many OR o_many;
+                l_item := 0; l_root := 0; l_many := false;
+            ELSE
+                l_item := o_item; l_root := o_root; l_many := o_many;
+            END IF;
+            o_item := 0; o_root := 0; o_many := false;
+            IF token IN (')', ']') AND cardinality(groups) > 0 THEN
+                outer_ := groups[cardinality(groups)];
+                p_item := (outer_ #>> '{p,0}')::integer;
+                p_root := (outer_ #>> '{p,1}')::integer;
+                p_at := (outer_ #>> '{p,2}')::boolean;
+                p_many := (outer_ #>> '{p,3}')::boolean;
+                p_deep := (outer_ #>> '{p,4}')::boolean;
+                IF opened[cardinality(opened)] = '(' THEN
+                    -- What is in brackets goes on as a path of its own.
+                    o_item := greatest((outer_ #>> '{o,0}')::integer, p_item);
+                    o_root := greatest((outer_ #>> '{o,1}')::integer, p_root);
+                    o_many := (outer_ #>> '{o,2}')::boolean OR p_many;
+                    p_item := g_item;
+                    p_root := g_root;
+                    p_at := g_item > g_root;
+                    p_many := g_many;
+                    p_deep := g_deep;
+                ELSE
+                    o_item := (outer_ #>> '{o,0}')::integer;
+                    o_root := (outer_ #>> '{o,1}')::integer;
+                    o_many := (outer_ #>> '{o,2}')::boolean;
+                    IF opened[cardinality(opened)] = '?(' AND p_at THEN
+                        p_item := greatest(p_item, g_item);
+                        p_root := p_root + g_root;
+                    ELSIF opened[cardinality(opened)] = '?(' THEN
+                        p_root := greatest(p_root, g_item) + g_root;
+                    ELSE
+                        -- The subscript of an array, or what a method is given.
+                        p_item := p_item + g_item;
+                        p_root := p_root + g_root;
+                        p_many := p_many OR g_many;
+                    END IF;
+                END IF;
+                l_item := (outer_ #>> '{l,0}')::integer;
+                l_root := (outer_ #>> '{l,1}')::integer;
+                l_many := (outer_ #>> '{l,2}')::boolean;
+                g_deep := g_deep OR (outer_ #>> '{g,3}')::boolean;
+                IF cardinality(groups) > 1 THEN
+                    g_item := (outer_ #>> '{g,0}')::integer;
+                    g_root := (outer_ #>> '{g,1}')::integer;
+                    g_many := (outer_ #>> '{g,2}')::boolean;
+                END IF;
+                in_deep := (outer_ #>> '{g,4}')::boolean;
+                groups := groups[1:cardinality(groups) - 1];
+                opened := opened[1:cardinality(opened) - 1];
+            END IF;
+        WHEN token IN ('+', '-', '*', '/', '%') THEN
+            steps := steps + 1;
+            costly := costly OR opened[cardinality(opened)] <> '[';
+        WHEN token ~ '^[a-z_]+$' AND before = '.' THEN
+            steps := steps + 1;
+            costly := costly OR token NOT IN ('type', 'size');
+        WHEN token LIKE '"%' AND before = 'like_regex' THEN
+            IF (token::json #>> '{}') ~ '(^|[^\\])(\\\\)*(\\[1-9]|\(\?<?[=!])' THEN
+                problem := 'must not have a pattern that refers back (\1) or looks around ((?=): such patterns may take for ever';
+            END IF;
+        ELSE
+            NULL;
+        END CASE;
+        before := token;
+    END LOOP;
+    IF problem IS NULL AND greatest(g_item, g_root) > 2 THEN
+        problem := 'is too costly: the time that it takes may grow with more than the square of the payload''s size';
+    END IF;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION '%', problem
+            USING ERRCODE = 'program_limit_exceeded', SCHEMA = 'pgtopic', TABLE = 'webhooks', COLUMN = 'filter';
+    END IF;
+    RETURN CASE WHEN costly OR greatest(g_item, g_root) > 1 THEN square_budget / sqrt(greatest(steps, 1))
+                ELSE linear_budget / greatest(steps, 1) END;
+END
+$_$;
+
+CREATE FUNCTION pgtopic.filter_matches(filter jsonpath, payload json, accepted_bytes integer) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
 BEGIN
+    IF octet_length(payload::text) > coalesce(accepted_bytes, pgtopic.filter_limit(filter)) THEN
+        PERFORM nextval('pgtopic.filter_errors');
+        RETURN true;
+    END IF;
     RETURN coalesce(payload::jsonb @@ filter, false);
-EXCEPTION WHEN data_exception OR program_limit_exceeded OR feature_not_supported THEN
+EXCEPTION WHEN data_exception OR program_limit_exceeded OR feature_not_supported OR undefined_object THEN
     PERFORM nextval('pgtopic.filter_errors');
     RETURN true;
 END
@@ -415,7 +624,7 @@ BEGIN
     RETURN ARRAY(SELECT w.id
                    FROM pgtopic.webhooks w
                   WHERE w.topic_id OPERATOR(pg_catalog.=) matching_webhooks.topic_id
-                    AND (w.filter IS NULL OR pgtopic.filter_matches(w.filter, matching_webhooks.payload))
+                    AND (w.filter IS NULL OR pgtopic.filter_matches(w.filter, matching_webhooks.payload, w.filter_limit))
                   ORDER BY w.id);
 END
 $$;
@@ -650,6 +859,20 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.publish(topic text, payload json, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+SELECT pgtopic.publish(topic, 'default'::text, payload, headers, idempotency_key)
+$$;
+
+CREATE FUNCTION pgtopic.publish(topic text, payload jsonb, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+SELECT pgtopic.publish(topic, 'default'::text, payload::json, headers, idempotency_key)
+$$;
+
 CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload json, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -683,6 +906,27 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload jsonb, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+SELECT pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key)
+$$;
+
+CREATE FUNCTION pgtopic.publish(topic text, partition_key text DEFAULT 'default'::text, payload text DEFAULT NULL::text, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    IF payload IS NULL THEN
+        RAISE EXCEPTION 'there is no payload'
+            USING ERRCODE = 'null_value_not_allowed',
+                  HINT = 'Call publish(topic, partition_key, payload), or publish(topic, payload => ...).';
+    END IF;
+    RETURN pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key);
+END
+$$;
+
 CREATE TABLE pgtopic.lanes (
     webhook_id bigint NOT NULL,
     lane bigint NOT NULL,
@@ -690,7 +934,10 @@ CREATE TABLE pgtopic.lanes (
     due_at timestamp with time zone NOT NULL,
     token bigint,
     head_message_id bigint,
+    batch_last bigint,
+    split_until bigint,
     wait_seconds double precision,
+    batch_count integer,
     stripe integer,
     generation integer DEFAULT 0 NOT NULL,
     failures integer DEFAULT 0 NOT NULL,
@@ -711,22 +958,29 @@ COMMENT ON COLUMN pgtopic.lanes.token IS 'The fencing token: a counter of the wo
 
 COMMENT ON COLUMN pgtopic.lanes.head_message_id IS 'The message that failures, last_error, wait_seconds and halted belong to. For any other head they count as none.';
 
+COMMENT ON COLUMN pgtopic.lanes.batch_last IS 'The last message of the batch that failed. head_message_id is its first; null: the head failed alone. The batch is tried again as it was.';
+
+COMMENT ON COLUMN pgtopic.lanes.split_until IS 'A batch up to this message has used up its attempts: messages up to it are sent one by one.';
+
 COMMENT ON COLUMN pgtopic.lanes.wait_seconds IS 'How long the lane was to wait when due_at was written; null if it was ready at once. If due_at is further ahead than this, it was written before a step of the clock.';
+
+COMMENT ON COLUMN pgtopic.lanes.batch_count IS 'How many messages that batch has. If another number of them is owed, failures count as none.';
 
 COMMENT ON COLUMN pgtopic.lanes.stripe IS 'The advisory-lock key that its publishers hold; null if the topic is unordered.';
 
 COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay has lowered position. A holder that does not know the newest value must not move position.';
 
-COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id.';
+COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id, or of the batch that begins with it.';
 
 COMMENT ON COLUMN pgtopic.lanes.halted IS 'Not sent until an operator acts.';
 
 COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
 
-CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
     LANGUAGE sql STABLE
     AS $$
-SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_id, c.failures, d.message_id, m.partition_key,
+SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_id, c.failures,
+       c.batch_last, c.batch_count, c.split_until, d.message_id, m.partition_key,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
        m.created_at,
@@ -1022,7 +1276,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text)
+CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -1100,9 +1354,13 @@ BEGIN
                token = CASE new.state WHEN 'held' THEN l.token END,
                head_message_id = new.head,
                failures = new.failures,
+               batch_last = new.batch_last,
+               batch_count = new.batch_count,
+               split_until = new.split,
                last_error = CASE WHEN new.failures > 0 THEN coalesce(new.last_error, l.last_error) END,
                halted = new.state = 'halted'
-          FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, h.head, h.failures, h.last_error,
+          FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, h.head, h.failures, h.batch_last,
+                       h.batch_count, h.split, h.last_error,
                        CASE WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation
                                  AND h.head IS DISTINCT FROM (SELECT d.message_id FROM pgtopic.deliveries d
                                                                WHERE d.webhook_id = h.webhook_id AND d.lane = h.lane
@@ -1110,8 +1368,9 @@ BEGIN
                                                                ORDER BY d.message_id LIMIT 1)
                             THEN 'ready' ELSE h.state END AS state
                   FROM unnest(lane_webhooks, lane_lanes, lane_states, lane_generations, lane_positions, lane_delays, lane_heads,
-                              lane_failures, lane_errors)
-                       WITH ORDINALITY AS h (webhook_id, lane, state, generation, position, delay, head, failures, last_error, n)
+                              lane_failures, lane_batch_lasts, lane_batch_counts, lane_splits, lane_errors)
+                       WITH ORDINALITY AS h (webhook_id, lane, state, generation, position, delay, head, failures, batch_last,
+                                             batch_count, split, last_error, n)
                  CROSS JOIN LATERAL (SELECT x.generation, x.position FROM pgtopic.lanes x
                                       WHERE x.webhook_id = h.webhook_id AND x.lane = h.lane LIMIT 1) x
                  WHERE h.state <> 'untouched' AND mine[h.n]
@@ -1194,6 +1453,22 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.webhooks_validate() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    IF NEW.filter IS NULL THEN
+        NEW.filter_limit := NULL;
+    ELSIF TG_OP = 'INSERT' OR NEW.filter::text IS DISTINCT FROM OLD.filter::text THEN
+        NEW.filter_limit := pgtopic.check_filter(NEW.filter);
+    ELSE
+        NEW.filter_limit := OLD.filter_limit;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
 CREATE FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision) RETURNS TABLE(suppressed_us bigint, notifies boolean, last_message_id bigint, changed_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1247,6 +1522,8 @@ CREATE TABLE pgtopic.attempts (
     response_excerpt text,
     worker_id uuid NOT NULL,
     attempted_at timestamp with time zone NOT NULL,
+    batch_first bigint,
+    batch_last bigint,
     CONSTRAINT attempts_error_class_check CHECK ((error_class = ANY (ARRAY['dns'::text, 'connect'::text, 'tls'::text, 'forbidden'::text, 'timeout'::text, 'status'::text, 'redirect'::text, 'protocol'::text, 'request'::text]))),
     CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'failed'::text, 'gone'::text])))
 )
@@ -1255,6 +1532,8 @@ PARTITION BY RANGE (attempted_at);
 COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of each request, one partition a day. Append-only. Best effort: rows may be left out.';
 
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
+
+COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
 
 CREATE TABLE pgtopic.dead_letters (
     id bigint NOT NULL,
@@ -1306,7 +1585,7 @@ CREATE SEQUENCE pgtopic.filter_errors
     NO MAXVALUE
     CACHE 1;
 
-COMMENT ON SEQUENCE pgtopic.filter_errors IS 'How often a filter could not be evaluated. Those messages are owed.';
+COMMENT ON SEQUENCE pgtopic.filter_errors IS 'How often a filter was not evaluated: it could not be, or the payload was too large for it. Those messages are owed.';
 
 CREATE TABLE pgtopic.installation (
     one boolean DEFAULT true NOT NULL,
@@ -1442,7 +1721,8 @@ CREATE TABLE pgtopic.webhooks (
     secrets text[] NOT NULL,
     headers json DEFAULT '{}'::json NOT NULL,
     filter jsonpath,
-    format text DEFAULT 'raw'::text NOT NULL,
+    filter_limit integer,
+    format text,
     batch_size integer DEFAULT 1 NOT NULL,
     max_retries integer,
     backoff_factor double precision,
@@ -1476,7 +1756,11 @@ COMMENT ON COLUMN pgtopic.webhooks.secrets IS 'Signing secrets (whsec_...), newe
 
 COMMENT ON COLUMN pgtopic.webhooks.headers IS 'Headers of every request, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
 
-COMMENT ON COLUMN pgtopic.webhooks.filter IS 'A message is owed if payload @@ filter is true, or cannot be evaluated. Null: every message is owed.';
+COMMENT ON COLUMN pgtopic.webhooks.filter IS 'A message is owed if payload @@ filter is true, or is not evaluated. Null: every message is owed.';
+
+COMMENT ON COLUMN pgtopic.webhooks.filter_limit IS 'The largest payload, in bytes, for which the filter is evaluated. A trigger computes it from the filter''s shape.';
+
+COMMENT ON COLUMN pgtopic.webhooks.format IS 'Null: envelope if batch_size is more than 1, else raw.';
 
 COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
 
@@ -1603,12 +1887,16 @@ CREATE TRIGGER webhooks_filter_came_or_went AFTER UPDATE OF filter ON pgtopic.we
 
 CREATE TRIGGER webhooks_topic_never_changes BEFORE UPDATE OF topic_id ON pgtopic.webhooks FOR EACH ROW WHEN ((old.topic_id <> new.topic_id)) EXECUTE FUNCTION pgtopic.refuse_change('topic_id');
 
+CREATE TRIGGER webhooks_validate BEFORE INSERT OR UPDATE OF filter, filter_limit ON pgtopic.webhooks FOR EACH ROW EXECUTE FUNCTION pgtopic.webhooks_validate();
+
 CREATE TRIGGER webhooks_went AFTER DELETE ON pgtopic.webhooks REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
 CREATE TRIGGER zz_messages_publish BEFORE INSERT ON pgtopic.messages FOR EACH ROW EXECUTE FUNCTION pgtopic.messages_publish();
 
 ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES pgtopic.topics(id) ON DELETE CASCADE;
+
+REVOKE ALL ON FUNCTION pgtopic.check_filter(filter jsonpath) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
@@ -1622,7 +1910,9 @@ REVOKE ALL ON FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, me
 
 REVOKE ALL ON FUNCTION pgtopic.drop_attempt_partitions(days integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.filter_matches(filter jsonpath, payload json) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.filter_limit(filter jsonpath) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.filter_matches(filter jsonpath, payload json, accepted_bytes integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) FROM PUBLIC;
 
@@ -1664,7 +1954,7 @@ REVOKE ALL ON FUNCTION pgtopic.require_read_committed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.require_registered(worker uuid) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.stripe_class() FROM PUBLIC;
 
@@ -1675,6 +1965,8 @@ REVOKE ALL ON FUNCTION pgtopic.touch_changed_at() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgtopic.webhooks_came_or_went() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.webhooks_validate() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision) FROM PUBLIC;
 
@@ -1691,8 +1983,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto');
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '554113b89d5043f9e6e1b7cacf27b4650d13a5de96b9464c8e244929fe1ef020', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '5e6a4f42fafe32ae9f448dd965e7b482f400ddc1d6f27eac7f44bce539d7241a', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '14355979023146696938');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '7934647258869281121');
 
 
