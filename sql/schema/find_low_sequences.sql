@@ -16,15 +16,13 @@ SELECT (SELECT format('%I.%I', n.nspname, c.relname)
        x.greatest + coalesce(mod(x.cell - mod(x.greatest, 1024) + 1024, 1024), 0) AS value
   FROM (SELECT 'pgtopic.message_ids'::regclass AS sequence,
                greatest((SELECT max(m.id) FROM pgtopic.messages m), (SELECT max(d.message_id) FROM pgtopic.dead_letters d)) AS greatest,
-               (SELECT s.last_value - (NOT s.is_called)::integer FROM pgtopic.message_ids s) AS given,
                (SELECT i.cell FROM pgtopic.installation i) AS cell
         UNION ALL
-        SELECT 'pgtopic.topics_id_seq', (SELECT max(t.id) FROM pgtopic.topics t),
-               (SELECT s.last_value - (NOT s.is_called)::integer FROM pgtopic.topics_id_seq s), NULL
+        SELECT pg_get_serial_sequence('pgtopic.topics', 'id')::regclass, (SELECT max(t.id) FROM pgtopic.topics t), NULL
         UNION ALL
-        SELECT 'pgtopic.webhooks_id_seq', (SELECT max(w.id) FROM pgtopic.webhooks w),
-               (SELECT s.last_value - (NOT s.is_called)::integer FROM pgtopic.webhooks_id_seq s), NULL
+        SELECT pg_get_serial_sequence('pgtopic.webhooks', 'id')::regclass, (SELECT max(w.id) FROM pgtopic.webhooks w), NULL
         UNION ALL
-        SELECT 'pgtopic.dead_letters_id_seq', (SELECT max(d.id) FROM pgtopic.dead_letters d),
-               (SELECT s.last_value - (NOT s.is_called)::integer FROM pgtopic.dead_letters_id_seq s), NULL) x
- WHERE x.greatest > x.given
+        SELECT pg_get_serial_sequence('pgtopic.dead_letters', 'id')::regclass, (SELECT max(d.id) FROM pgtopic.dead_letters d), NULL) x
+  JOIN pg_sequence q ON q.seqrelid = x.sequence
+ -- One that has given nothing yet begins with its start.
+ WHERE x.greatest > coalesce(pg_sequence_last_value(x.sequence), q.seqstart - 1)

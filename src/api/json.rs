@@ -168,7 +168,11 @@ mod tests {
             (r#"{"url":true}"#, "url", "must be a string, not true or false"),
             (r#"{"url":"a","secret":["sesame"]}"#, "secret", "must be a string, not an array"),
             (r#"{"url":"a","headers":{"x":1}}"#, "headers.x", "must be a string, not a number"),
-            (r#"{"url":"a","headers":["x"]}"#, "headers", "must be an object, not an array"),
+            (
+                r#"{"url":"a","headers":["x"]}"#,
+                "headers",
+                "must be an object whose values are texts, not an array",
+            ),
             (r#"{"url":"a","batch_size":"7"}"#, "batch_size", "must be an integer, not a string"),
             (r#"{"url":"a","batch_size":1.5}"#, "batch_size", "must be an integer"),
             (r#"{"url":"a","backoff_factor":{}}"#, "backoff_factor", "must be a number, not an object"),

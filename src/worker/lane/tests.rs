@@ -1,0 +1,172 @@
+//! What a held lane makes of what it reads, is told and has sent.
+
+use jiff::Timestamp;
+
+use super::*;
+
+const KEY: LaneKey = LaneKey { webhook_id: 1, lane: 2 };
+
+/// A lane that has read up to 10, as a claim leaves it.
+fn lane() -> Lane {
+    Lane::claimed(ClaimedLane {
+        key: KEY,
+        due_at: Timestamp::UNIX_EPOCH,
+        token: 1,
+        position: 8,
+        generation: 3,
+        failed: None,
+        failures: 0,
+        split_until: None,
+        owed: Owed { items: vec![OwedMessage::Missing(10)], more: false },
+    })
+}
+
+fn follower(message_id: i64, after: i64, generation: i32) -> Follower {
+    let message = Message {
+        id: message_id,
+        partition_key: Arc::from("a"),
+        payload: "{}".into(),
+        headers: None,
+        created_at: Timestamp::UNIX_EPOCH,
+    };
+    Follower { key: KEY, token: 1, generation, after, message_id, message: Some(message) }
+}
+
+#[test]
+fn what_follows_is_taken_in_only_where_nothing_can_lie_between() {
+    for after in [7, 10] {
+        let mut lane = lane();
+        assert_eq!(lane.follow(follower(15, after, 3)), Owes::TakenIn, "{after:?}");
+        assert_eq!((lane.read_to, lane.bytes(), lane.queue.len(), lane.more), (15, 2, 2, false));
+        assert_eq!(lane.follow(follower(16, 15, 3)), Owes::TakenIn, "and so on");
+    }
+    for (what, refused, owes) in [
+        ("a message lies between", follower(15, 11, 3), Owes::ReadNow),
+        ("a replay has lowered its position", follower(15, 10, 4), Owes::ReadNow),
+        ("it was left out", Follower { message: None, ..follower(15, 10, 3) }, Owes::ReadNow),
+        ("it was read already", follower(10, 8, 3), Owes::Known),
+    ] {
+        let mut lane = lane();
+        lane.phase = Phase::Dry { retire_at: Instant::now() };
+        assert_eq!(lane.follow(refused), owes, "{what}");
+        assert_eq!((lane.read_to, lane.queue.len(), lane.more), (10, 1, false), "{what}");
+    }
+    let mut lane = lane();
+    lane.phase = Phase::Queued { since: Instant::now() };
+    lane.reading = Reading::UnderWay;
+    assert_eq!(lane.follow(follower(15, 11, 3)), Owes::ReadLater, "it reads by itself");
+    assert!(lane.more && lane.reading == Reading::Again);
+}
+
+#[test]
+fn a_lane_is_read_on_for_what_it_owes_when_it_has_sent_what_it_has() {
+    let mut dry = lane();
+    dry.phase = Phase::Dry { retire_at: Instant::now() };
+    assert_eq!([dry.owes(10), dry.owes(11)], [Owes::Known, Owes::ReadNow]);
+    let mut busy = lane();
+    busy.reading = Reading::UnderWay;
+    assert_eq!((busy.owes(10), busy.more), (Owes::Known, false));
+    assert_eq!((busy.owes(11), busy.more), (Owes::ReadLater, true));
+    assert!(busy.reading == Reading::Again);
+}
+
+#[test]
+fn a_lane_that_sends_slowly_is_not_told_more_than_it_can_hold() {
+    let mut lane = lane();
+    lane.phase = Phase::Queued { since: Instant::now() };
+    for id in 11..1000 {
+        assert_ne!(lane.follow(follower(id, id - 1, 3)), Owes::ReadNow, "it reads by itself");
+    }
+    assert_eq!((lane.queue.len(), lane.more), (FOLLOWERS_MAX, true));
+    let (messages, ..) = lane.start_run(1);
+    assert_eq!(messages.len(), 0, "the first one is missing");
+    assert_eq!(lane.pop_missing(), Some(10));
+    assert_eq!(lane.start_run(1).0.last().map(|message| message.id), Some(25));
+    assert_eq!(lane.follow(follower(1000, 999, 3)), Owes::ReadLater);
+    assert!(!lane.has_messages() && lane.more, "messages lie between");
+}
+
+#[test]
+fn failures_belong_to_the_message_that_failed() {
+    let mut lane = lane();
+    (lane.failures, lane.failed) = (4, Batch::of(&[9]));
+    lane.pop_missing();
+    lane.follow(follower(11, 10, 3));
+    lane.start_run(1);
+    assert_eq!(lane.failures, 0, "9 is not the head any more");
+    let head = Batch::of(&[11]);
+    assert_eq!((lane.failed(head), lane.failed(head)), (1, 2));
+    let change = lane.change(LaneState::Waiting(Duration::ZERO), None);
+    assert_eq!((change.failed, change.failures), (head, 2));
+    assert_eq!(lane.failed(Batch::of(&[11, 12])), 1, "another request with the same head");
+    lane.failures = 0;
+    assert_eq!(lane.change(LaneState::Held, None).failed, None);
+}
+
+#[test]
+fn a_batch_that_failed_is_read_whole_before_it_is_sent_again() {
+    let mut lane = lane();
+    lane.pop_missing();
+    lane.follow(follower(11, 10, 3));
+    (lane.failures, lane.failed, lane.more) = (1, Batch::of(&[11, 12, 14]), true);
+    assert!(lane.incomplete());
+    lane.follow(follower(12, 11, 3));
+    assert!(lane.incomplete());
+    lane.follow(follower(14, 12, 3));
+    assert!(!lane.incomplete());
+    let (messages, batching, _) = lane.start_run(5);
+    let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
+    assert_eq!((batching.next(&ids), lane.failures), (3, 1));
+}
+
+#[test]
+fn a_batch_that_does_not_exist_any_more_is_not_waited_for() {
+    let mut lane = lane();
+    lane.pop_missing();
+    lane.follow(follower(11, 10, 3));
+    (lane.failures, lane.failed) = (1, Batch::of(&[11, 12]));
+    assert!(!lane.incomplete(), "the lane owes nothing more");
+    (lane.failed, lane.more) = (Batch::of(&[9, 12]), true);
+    assert!(!lane.incomplete(), "another head");
+}
+
+#[test]
+fn what_was_split_is_over_when_its_last_message_has_left() {
+    let mut lane = lane();
+    lane.failed(Batch::of(&[10, 11]));
+    lane.split(11);
+    lane.left(10);
+    assert!(!lane.overcame());
+    assert_eq!(lane.change(LaneState::Held, None).split_until, Some(11));
+    lane.left(11);
+    assert!(lane.overcame());
+    assert!(!lane.overcame(), "once");
+    assert_eq!(lane.change(LaneState::Held, None).split_until, None);
+}
+
+/// What a read returns after a replay has lowered the position.
+fn replayed(items: &[i64]) -> ReadLane {
+    let items = items.iter().map(|id| OwedMessage::Missing(*id)).collect();
+    ReadLane { key: KEY, position: 1, generation: 4, owed: Owed { items, more: false } }
+}
+
+#[test]
+fn a_read_after_a_replay_counts_only_if_all_that_left_was_written_when_it_was_sent() {
+    let now = Instant::now();
+    let mut lane = lane();
+    lane.pop_missing();
+    lane.left(10);
+    lane.begin_read(now);
+    assert!(!lane.read(replayed(&[2, 10])), "10 has left, and was not written");
+    assert!(lane.more && !lane.has_messages());
+    lane.begin_read(now);
+    lane.wrote(1);
+    assert!(!lane.read(replayed(&[2, 10])), "it was written after the read was sent");
+    lane.begin_read(now);
+    lane.left(11);
+    lane.wrote(1);
+    assert!(!lane.read(replayed(&[2, 11])), "11 has left since");
+    lane.begin_read(now);
+    assert!(lane.read(replayed(&[2])));
+    assert_eq!((lane.pop_missing(), lane.generation), (Some(2), 4));
+}
