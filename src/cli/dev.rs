@@ -1,7 +1,5 @@
 //! `pgtopic dev`: everything in one process, with a PostgreSQL of its own.
 
-#![expect(clippy::doc_markdown, reason = "the words of a flag are shown as they stand")]
-
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::Args;

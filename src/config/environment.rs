@@ -137,11 +137,11 @@ impl Environment {
     }
 }
 
-fn settings<'a>(
-    variables: &'a [(String, String)],
+fn settings(
+    variables: &[(String, String)],
     key: impl Fn(&str) -> Option<String>,
     origin: impl Fn(&str) -> String,
-) -> Vec<Variable<'a>> {
+) -> Vec<Variable<'_>> {
     let mut found: Vec<Variable<'_>> = Vec::new();
     for (name, value) in variables {
         let Some(key) = key(name) else { continue };

@@ -67,9 +67,6 @@ impl Known {
         if alike(most) >= ALIKE {
             return Some(most);
         }
-        fn name(key: &str) -> &str {
-            key.rsplit('.').next().unwrap_or(key)
-        }
         let alike = |key: &str| strsim::normalized_damerau_levenshtein(name(&given), name(key));
         let most = self.keys().max_by(|one, other| alike(one).total_cmp(&alike(other)))?;
         (alike(most) >= ALIKE).then_some(most)
@@ -91,6 +88,11 @@ impl Known {
             }
         }
     }
+}
+
+/// The name of a setting in its section.
+fn name(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
 }
 
 #[cfg(test)]

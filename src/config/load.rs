@@ -57,8 +57,7 @@ impl Config {
 
     /// The same. It also gives what can be used, so that other parts can check it too.
     pub fn read(sources: &Sources) -> Reading {
-        let defaults = Layer::from_toml("the compiled-in defaults", DEFAULTS);
-        let defaults = defaults.expect("a test loads the compiled-in defaults");
+        let defaults = defaults();
         let known = Known::from(&defaults);
         let mut problems = sources.environment.problems().to_vec();
         let file = read_file(sources.file.as_ref()).unwrap_or_else(|problem| {
@@ -83,6 +82,10 @@ impl Config {
             misses.map(|(name, meant)| format!("the variable {name} is no setting: did you mean {meant}?"));
         Reading { warnings: warnings.collect(), config, problems }
     }
+}
+
+fn defaults() -> Layer {
+    Layer::from_toml("the compiled-in defaults", DEFAULTS).expect("a test loads the compiled-in defaults")
 }
 
 fn read_file(file: Option<&PathBuf>) -> Result<Layer, String> {

@@ -124,8 +124,7 @@ fn row(readme: &str, key: &str) -> Vec<String> {
 /// A number as people write it: 2,592,000.
 fn grouped(number: f64) -> String {
     let text = number.to_string();
-    let (whole, fraction) =
-        text.split_once('.').map_or((text.as_str(), ""), |(whole, fraction)| (whole, fraction));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text.as_str(), ""));
     let digits: Vec<char> = whole.chars().collect();
     let groups: Vec<String> = digits.rchunks(3).rev().map(|group| group.iter().collect()).collect();
     if fraction.is_empty() { groups.join(",") } else { format!("{}.{fraction}", groups.join(",")) }
@@ -173,8 +172,8 @@ async fn readme_names_every_option_of_a_webhook_with_its_bounds() {
     let defaults = [
         ("max_retries", grouped(f64::from(delivery.max_retries))),
         ("backoff_factor", format!("{:.1}", delivery.backoff_factor)),
-        ("max_backoff_seconds", grouped(delivery.max_backoff_seconds as f64)),
-        ("timeout_seconds", grouped(delivery.timeout_seconds as f64)),
+        ("max_backoff_seconds", grouped(f64::from(u32::try_from(delivery.max_backoff_seconds).unwrap()))),
+        ("timeout_seconds", grouped(f64::from(u32::try_from(delivery.timeout_seconds).unwrap()))),
     ];
     for (option, default) in defaults {
         assert_eq!(row(&readme, option)[1], default, "{option}");
