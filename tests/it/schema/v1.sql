@@ -429,6 +429,16 @@ SELECT CASE i.notify WHEN 'on' THEN true
                      ELSE current_setting('max_prepared_transactions') = '0' END
   FROM pgtopic.installation i
 $$;
+
+CREATE FUNCTION pgtopic.messages_arrived() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM nextval('pgtopic.arrived_messages');
+    RETURN NEW;
+END
+$$;
 SET default_tablespace = '';
 
 SET default_table_access_method = heap;
@@ -1156,6 +1166,20 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.topics_arrived() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    SELECT CASE WHEN count(w.filter) = 0 THEN coalesce(array_agg(w.id ORDER BY w.id), '{}') END
+      INTO NEW.webhook_ids
+      FROM pgtopic.webhooks w
+     WHERE w.topic_id = NEW.id;
+    NEW.changed_at := clock_timestamp();
+    RETURN NEW;
+END
+$$;
+
 CREATE FUNCTION pgtopic.touch_changed_at() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1163,6 +1187,24 @@ CREATE FUNCTION pgtopic.touch_changed_at() RETURNS trigger
 BEGIN
     NEW.changed_at := clock_timestamp();
     RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION pgtopic.webhooks_arrived() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        PERFORM pgtopic.list_webhooks_of_topics(ARRAY[OLD.topic_id]);
+    END IF;
+    IF TG_OP <> 'DELETE' AND (TG_OP = 'INSERT' OR NEW.topic_id <> OLD.topic_id) THEN
+        PERFORM pgtopic.list_webhooks_of_topics(ARRAY[NEW.topic_id]);
+    END IF;
+    IF pgtopic.may_notify() AND pg_notification_queue_usage() < 0.5 THEN
+        PERFORM pg_notify('pgtopic', 'webhooks');
+    END IF;
+    RETURN NULL;
 END
 $$;
 
@@ -1234,6 +1276,15 @@ BEGIN
     RETURN NEXT;
 END
 $$;
+
+CREATE SEQUENCE pgtopic.arrived_messages
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    NO MAXVALUE
+    CACHE 1;
+
+COMMENT ON SEQUENCE pgtopic.arrived_messages IS 'How many messages arrived while triggers were switched off (logical replication, session_replication_role = replica). They were not published here.';
 
 CREATE TABLE pgtopic.attempts (
     webhook_id bigint NOT NULL,
@@ -1585,6 +1636,14 @@ CREATE INDEX webhooks_topic ON pgtopic.webhooks USING btree (topic_id);
 
 CREATE TRIGGER flush AFTER INSERT ON pgtopic.dead_letters FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.dead_letters_flush();
 
+CREATE TRIGGER messages_arrived BEFORE INSERT ON pgtopic.messages FOR EACH ROW EXECUTE FUNCTION pgtopic.messages_arrived();
+
+ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER messages_arrived;
+
+CREATE TRIGGER topics_arrived BEFORE INSERT OR UPDATE ON pgtopic.topics FOR EACH ROW EXECUTE FUNCTION pgtopic.topics_arrived();
+
+ALTER TABLE pgtopic.topics ENABLE REPLICA TRIGGER topics_arrived;
+
 CREATE TRIGGER topics_changed AFTER DELETE OR UPDATE ON pgtopic.topics FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_changed();
 
 CREATE TRIGGER topics_changed_at BEFORE UPDATE ON pgtopic.topics FOR EACH ROW EXECUTE FUNCTION pgtopic.touch_changed_at();
@@ -1592,6 +1651,14 @@ CREATE TRIGGER topics_changed_at BEFORE UPDATE ON pgtopic.topics FOR EACH ROW EX
 CREATE TRIGGER topics_ordering_never_changes BEFORE UPDATE OF ordering ON pgtopic.topics FOR EACH ROW WHEN ((old.ordering <> new.ordering)) EXECUTE FUNCTION pgtopic.refuse_change('ordering');
 
 CREATE TRIGGER webhooks_all_went AFTER TRUNCATE ON pgtopic.webhooks FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
+
+CREATE TRIGGER webhooks_all_went_elsewhere AFTER TRUNCATE ON pgtopic.webhooks FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
+
+ALTER TABLE pgtopic.webhooks ENABLE REPLICA TRIGGER webhooks_all_went_elsewhere;
+
+CREATE TRIGGER webhooks_arrived AFTER INSERT OR DELETE OR UPDATE ON pgtopic.webhooks FOR EACH ROW EXECUTE FUNCTION pgtopic.webhooks_arrived();
+
+ALTER TABLE pgtopic.webhooks ENABLE REPLICA TRIGGER webhooks_arrived;
 
 CREATE TRIGGER webhooks_came AFTER INSERT ON pgtopic.webhooks REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
@@ -1638,6 +1705,8 @@ REVOKE ALL ON FUNCTION pgtopic.matching_webhooks(topic_id bigint, payload json) 
 
 REVOKE ALL ON FUNCTION pgtopic.may_notify() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.messages_arrived() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.messages_fan_out(message pgtopic.messages, stripe integer, webhook_ids bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.messages_publish() FROM PUBLIC;
@@ -1670,7 +1739,11 @@ REVOKE ALL ON FUNCTION pgtopic.stripe_class() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.suppress_notifications(microseconds bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.topics_arrived() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.touch_changed_at() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.webhooks_arrived() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_came_or_went() FROM PUBLIC;
 
@@ -1691,8 +1764,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto');
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '554113b89d5043f9e6e1b7cacf27b4650d13a5de96b9464c8e244929fe1ef020', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '9574db341e3efb7c6f0ce56c8cee29b3b9bab9d1bfe2c45103830da70e7b6b1c', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '14355979023146696938');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '3348138252136930733');
 
 
