@@ -16,7 +16,7 @@
 //! | `webhooks` | create, list, read, change, pause, resume, delete |
 //! | `deliveries` | list, read, list attempts |
 //! | `dead_letters` | list, count, read |
-//! | `ready` | check that the database answers and takes writes, its schema fits, and the worker works |
+//! | `ready` | check that the database takes writes, its schema fits, and the worker works |
 //! | `scope` | which topics the caller may see and use |
 
 mod dead_letters;

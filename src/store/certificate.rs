@@ -9,7 +9,10 @@ pub(super) fn remedy(error: &(dyn std::error::Error + 'static)) -> &'static str 
         let io = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         let tls = io.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref::<TlsError>());
         match tls {
-            Some(TlsError::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            // The other kind is a self-signed certificate that calls itself an authority.
+            Some(TlsError::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::Other(_),
+            )) => {
                 return "; nobody who is trusted has signed it: give sslrootcert (or database.ca_file) the file of the authority that has";
             }
             Some(TlsError::InvalidCertificate(

@@ -150,7 +150,7 @@ impl Target {
             failed.clear();
             for server in &servers {
                 let limit = self.info.connect_timeout;
-                let tried = tokio::time::timeout(limit, self.try_server(server, *wanted)).await;
+                let tried = tokio::time::timeout(limit, Box::pin(self.try_server(server, *wanted))).await;
                 match tried.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs()))) {
                     Ok(connected) => return Ok(connected),
                     Err(why) => failed.push(format!("{server}: {why}")),

@@ -42,7 +42,9 @@ impl managed::Manager for Manager {
     type Error = StoreError;
 
     async fn create(&self) -> Result<ClientWrapper, StoreError> {
-        let (client, connection) = self.connector.connect_pooled().await?;
+        // Boxed, because this future is large: otherwise it would make the futures of all callers
+        // large.
+        let (client, connection) = Box::pin(self.connector.connect_pooled()).await?;
         let driver = tokio::spawn(async move {
             // The statements on it report the same error.
             let _ = connection.await;

@@ -52,7 +52,6 @@ impl TargetSession {
     pub(crate) fn refuses(self, server: ServerState) -> Option<&'static str> {
         let ServerState { standby, read_only } = server;
         match self {
-            Self::Any | Self::PreferStandby => None,
             Self::ReadWrite if standby => Some("it is a standby, and target_session_attrs is read-write"),
             Self::ReadWrite if read_only => {
                 Some("its sessions are read-only, and target_session_attrs is read-write")

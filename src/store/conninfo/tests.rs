@@ -68,7 +68,7 @@ fn hosts_ports_and_addresses_go_together() {
     assert_eq!(servers("host=a,b port=6000").unwrap(), [tcp("a", 6000), tcp("b", 6000)]);
     assert_eq!(servers("postgresql://[::1]:7000/x").unwrap(), [tcp("::1", 7000)]);
     let socket = Server { place: Place::Socket("/run/pg".into()), port: 5432 };
-    assert_eq!(servers("postgresql://%2Frun%2Fpg/x").unwrap(), [socket.clone()]);
+    assert_eq!(servers("postgresql://%2Frun%2Fpg/x").unwrap(), std::slice::from_ref(&socket));
     assert_eq!(servers("host=/run/pg dbname=x").unwrap(), [socket]);
     let addressed = Place::Tcp { name: "db".to_owned(), address: Some("10.0.0.1".parse().unwrap()) };
     assert_eq!(servers("host=db hostaddr=10.0.0.1").unwrap(), [Server { place: addressed, port: 5432 }]);

@@ -83,7 +83,7 @@ async fn a_standby_is_not_ready_until_it_is_promoted() {
     process.stop().await;
 }
 
-/// A worker that fails each time for the same reason: the process is not ready, and it is said once,
+/// A worker fails each time for the same reason. The process is not ready, and that is said once,
 /// not with each try.
 #[tokio::test]
 async fn a_process_whose_worker_cannot_work_is_not_ready() {

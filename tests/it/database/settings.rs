@@ -36,7 +36,7 @@ async fn what_is_set_for_other_sessions_does_not_count() {
     let (name, version): (String, i32) = (row.get(0), row.get(1));
     for (from, setting, value) in HINDRANCES {
         if version >= *from {
-            client.batch_execute(&format!("ALTER DATABASE {name} SET {setting} = {value}")).await.unwrap();
+            client.batch_execute(&format!("ALTER DATABASE {name} SET {setting} = '{value}'")).await.unwrap();
         }
     }
     let receiver = TestReceiver::accepting().await;
