@@ -310,7 +310,59 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded OR feature_not_supported
 END
 $$;
 
-CREATE FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) RETURNS TABLE(message_id bigint, lane bigint)
+CREATE FUNCTION pgtopic.headers_problem(headers json) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $_$
+DECLARE
+    name  text;
+    value json;
+    plain text;
+    lower_name text;
+    shown text;
+    seen  text[] := '{}';
+BEGIN
+    IF headers IS NULL THEN
+        RETURN NULL;
+    ELSIF json_typeof(headers) <> 'object' THEN
+        RETURN format('must be a JSON object, not %s', json_typeof(headers));
+    ELSIF octet_length(headers::text) > 8192 THEN
+        RETURN format('must have at most 8192 bytes of JSON text, not %s', octet_length(headers::text));
+    ELSIF (SELECT count(*) FROM json_object_keys(headers)) > 64 THEN
+        RETURN format('must hold at most 64 headers, not %s', (SELECT count(*) FROM json_object_keys(headers)));
+    END IF;
+    FOR name, value IN SELECT h.key, h.value FROM json_each(headers) h LOOP
+        shown := left(to_json(name)::text, 300);
+        lower_name := lower(name COLLATE "C");
+        IF octet_length(name) > 256 OR name !~ '^[-!#$%&''*+.^_`|~0-9A-Za-z]+$' THEN
+            RETURN format('must have names of 1 to 256 letters, digits and -!#$%%&''*+.^_`|~, not %s', shown);
+        ELSIF lower_name LIKE 'webhook-%' OR lower_name LIKE 'proxy-%'
+            OR lower_name IN ('connection', 'content-length', 'content-type', 'expect', 'host', 'keep-alive', 'te', 'trailer',
+                              'transfer-encoding', 'upgrade', 'user-agent')
+        THEN
+            RETURN format('must not hold the reserved name %s', shown);
+        ELSIF lower_name = ANY (seen) THEN
+            RETURN format('must hold the name %s only once, in whatever case', shown);
+        ELSIF json_typeof(value) <> 'string' THEN
+            RETURN format('must have values that are texts: that of %s is not', shown);
+        END IF;
+        seen := seen || lower_name;
+        plain := value #>> '{}';
+        IF octet_length(plain) > 4096 OR octet_length(plain) <> char_length(plain)
+            OR plain ~ '[\x01-\x08\x0a-\x1f\x7f]'
+        THEN
+            RETURN format('must have values of visible ASCII, spaces and tabs, at most 4096 bytes: that of %s is not', shown);
+        END IF;
+    END LOOP;
+    RETURN NULL;
+EXCEPTION
+    -- A JSON text may name characters that no text can hold: U+0000, or a half of a surrogate pair.
+    WHEN untranslatable_character OR invalid_text_representation THEN
+        RETURN 'must have names and values of visible ASCII';
+END
+$_$;
+
+CREATE FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) RETURNS TABLE(message_id bigint, lane bigint, step bigint)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -322,15 +374,17 @@ CREATE FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigin
     SET enable_sort TO 'off'
     AS $$
 #variable_conflict use_column
+DECLARE
+    apart bigint := (SELECT s.seqincrement FROM pg_sequence s WHERE s.seqrelid = 'pgtopic.message_ids'::regclass);
 BEGIN
     RETURN QUERY
-    SELECT m.id, m.lane
+    SELECT m.id, m.lane, apart
       FROM pgtopic.messages m
      WHERE m.id > coalesce(list_news.newest, (SELECT max(last.id) - 1 FROM pgtopic.messages last))
      ORDER BY m.id
      LIMIT list_news.at_most;
     RETURN QUERY
-    SELECT m.id, m.lane
+    SELECT m.id, m.lane, apart
       FROM unnest(list_news.missing) AS passed_over (id)
      CROSS JOIN LATERAL (SELECT s.id, s.lane FROM pgtopic.messages s WHERE s.id = passed_over.id LIMIT 1) m;
 END
@@ -572,12 +626,11 @@ $$;
 CREATE FUNCTION pgtopic.messages_validate(message pgtopic.messages, accepted_bytes integer) RETURNS pgtopic.messages
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
+    AS $_$
 DECLARE
-    topic_name   text;
-    problem      text;
-    field        text;
-    header_bytes integer := octet_length(message.headers::text);
+    topic_name text;
+    problem    text;
+    field      text;
 BEGIN
     message.partition_key := coalesce(message.partition_key, 'default');
     message.created_at := coalesce(message.created_at, now());
@@ -597,15 +650,6 @@ BEGIN
     ELSIF octet_length(message.partition_key) NOT BETWEEN 1 AND 1024 THEN
         field := 'partition_key';
         problem := format('must have 1 to 1024 bytes, not %s', octet_length(message.partition_key));
-    ELSIF json_typeof(message.headers) <> 'object' THEN
-        field := 'headers';
-        problem := format('must be a JSON object, not %s', json_typeof(message.headers));
-    ELSIF header_bytes > 8192 THEN
-        field := 'headers';
-        problem := format('must have at most 8192 bytes of JSON text, not %s', header_bytes);
-    ELSIF message.headers IS NOT NULL AND (SELECT count(*) FROM json_object_keys(message.headers)) > 64 THEN
-        field := 'headers';
-        problem := format('must hold at most 64 headers, not %s', (SELECT count(*) FROM json_object_keys(message.headers)));
     ELSIF octet_length(message.idempotency_key) NOT BETWEEN 1 AND 255 THEN
         field := 'idempotency_key';
         problem := format('must have 1 to 255 bytes, not %s', octet_length(message.idempotency_key));
@@ -615,14 +659,26 @@ BEGIN
         field := 'created_at';
         problem := format('must be from 0001-01-01 to 9999-12-29 (UTC), not %s', message.created_at);
     END IF;
+    -- Plain headers are told by their text, which costs much less than to take them apart: in lower
+    -- case, without escapes, none of them reserved or twice.
+    IF field IS NULL AND message.headers IS NOT NULL
+        AND NOT (octet_length(message.headers::text) <= 4096
+                 AND message.headers::text ~ '^\s*\{(\s*"[-a-z0-9]+"\s*:\s*"[ !#-[\]-~]*"\s*,?)*\s*\}\s*$'
+                 AND message.headers::text !~ '"(webhook-|proxy-|connection"|content-|expect"|host"|keep-|te"|trailer"|transfer-|upgrade"|user-)'
+                 AND (SELECT count(*) <= 64 AND count(*) = count(DISTINCT h.name) AND bool_and(octet_length(h.name) <= 256) IS NOT FALSE
+                        FROM json_object_keys(message.headers) h (name)))
+    THEN
+        problem := pgtopic.headers_problem(message.headers);
+        field := CASE WHEN problem IS NOT NULL THEN 'headers' END;
+    END IF;
     IF field IS NOT NULL THEN
         RAISE EXCEPTION '% %', field, problem
             USING ERRCODE = 'check_violation', SCHEMA = 'pgtopic', TABLE = 'messages', COLUMN = field;
     END IF;
-    message.size_bytes := message.size_bytes + coalesce(header_bytes, 0);
+    message.size_bytes := message.size_bytes + coalesce(octet_length(message.headers::text), 0);
     RETURN message;
 END
-$$;
+$_$;
 
 CREATE FUNCTION pgtopic.notify_workers(message_id bigint, stripe integer) RETURNS void
     LANGUAGE plpgsql
@@ -1022,6 +1078,35 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.set_cell(new_cell integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+DECLARE
+    old_cell integer;
+    given    bigint;
+    first_id bigint;
+BEGIN
+    SELECT i.cell INTO old_cell FROM pgtopic.installation i FOR UPDATE;
+    IF old_cell = new_cell THEN
+        RETURN NULL;
+    ELSIF old_cell IS NOT NULL THEN
+        RAISE EXCEPTION 'this installation has cell % already, and a cell never changes', old_cell
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    UPDATE pgtopic.installation SET cell = new_cell;
+    -- This takes the lock. What is read below it does not change any more.
+    ALTER SEQUENCE pgtopic.message_ids INCREMENT BY 1024;
+    SELECT greatest(s.last_value, (SELECT max(m.id) FROM pgtopic.messages m), (SELECT max(d.message_id) FROM pgtopic.dead_letters d))
+      INTO given
+      FROM pgtopic.message_ids s;
+    first_id := (given / 1024 + 1) * 1024 + new_cell;
+    -- The search path finds it: the schema's name may hold a %.
+    EXECUTE format('ALTER SEQUENCE message_ids START WITH %s RESTART WITH %s', first_id, first_id);
+    RETURN first_id;
+END
+$$;
+
 CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1194,7 +1279,22 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision) RETURNS TABLE(suppressed_us bigint, notifies boolean, last_message_id bigint, changed_at timestamp with time zone)
+CREATE FUNCTION pgtopic.webhooks_validate() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+DECLARE
+    problem text := pgtopic.headers_problem(NEW.headers);
+BEGIN
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION 'headers %', problem
+            USING ERRCODE = 'check_violation', SCHEMA = 'pgtopic', TABLE = 'webhooks', COLUMN = 'headers';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision) RETURNS TABLE(suppressed_us bigint, notifies boolean, given_ids bigint, changed_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
@@ -1217,7 +1317,9 @@ BEGIN
     END IF;
 
     notifies := pgtopic.may_notify();
-    last_message_id := pg_sequence_last_value('pgtopic.message_ids');
+    -- Ids of an installation with a cell lie further apart.
+    given_ids := pg_sequence_last_value('pgtopic.message_ids')
+                 / (SELECT s.seqincrement FROM pg_sequence s WHERE s.seqrelid = 'pgtopic.message_ids'::regclass);
     -- An instant more than 10 s ahead was written before a step of the clock: it counts as unset.
     suppressed_us := CASE WHEN suppressed_until > now_us AND suppressed_until < now_us + 10000000
                           THEN suppressed_until - now_us ELSE 0 END;
@@ -1311,6 +1413,8 @@ COMMENT ON SEQUENCE pgtopic.filter_errors IS 'How often a filter could not be ev
 CREATE TABLE pgtopic.installation (
     one boolean DEFAULT true NOT NULL,
     notify text DEFAULT 'auto'::text NOT NULL,
+    cell integer,
+    CONSTRAINT installation_cell_check CHECK (((cell >= 0) AND (cell <= 1023))),
     CONSTRAINT installation_notify_check CHECK ((notify = ANY (ARRAY['auto'::text, 'on'::text, 'off'::text]))),
     CONSTRAINT installation_one_check CHECK (one)
 );
@@ -1318,6 +1422,8 @@ CREATE TABLE pgtopic.installation (
 COMMENT ON TABLE pgtopic.installation IS 'Settings of this installation: one row.';
 
 COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publish may NOTIFY: on, off, or auto (only if max_prepared_transactions is 0). Written by processes whose wake.notify is set.';
+
+COMMENT ON COLUMN pgtopic.installation.cell IS 'Every message id modulo 1024 is this number, since it was set; null: ids are not unique over installations. Never changes.';
 
 CREATE TABLE pgtopic.installed (
     one boolean DEFAULT true NOT NULL,
@@ -1346,7 +1452,7 @@ CREATE SEQUENCE pgtopic.message_ids
     NO MAXVALUE
     CACHE 1;
 
-COMMENT ON SEQUENCE pgtopic.message_ids IS 'Message ids. They are taken while the partition''s stripe is held.';
+COMMENT ON SEQUENCE pgtopic.message_ids IS 'Message ids. They are taken while the partition''s stripe is held. Two neighbours differ by 1, or by 1,024 if the installation has a cell.';
 
 CREATE SEQUENCE pgtopic.notify_suppressed_until
     START WITH 0
@@ -1603,6 +1709,8 @@ CREATE TRIGGER webhooks_filter_came_or_went AFTER UPDATE OF filter ON pgtopic.we
 
 CREATE TRIGGER webhooks_topic_never_changes BEFORE UPDATE OF topic_id ON pgtopic.webhooks FOR EACH ROW WHEN ((old.topic_id <> new.topic_id)) EXECUTE FUNCTION pgtopic.refuse_change('topic_id');
 
+CREATE TRIGGER webhooks_validate BEFORE INSERT OR UPDATE OF headers ON pgtopic.webhooks FOR EACH ROW WHEN (((new.headers)::text <> '{}'::text)) EXECUTE FUNCTION pgtopic.webhooks_validate();
+
 CREATE TRIGGER webhooks_went AFTER DELETE ON pgtopic.webhooks REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
 CREATE TRIGGER zz_messages_publish BEFORE INSERT ON pgtopic.messages FOR EACH ROW EXECUTE FUNCTION pgtopic.messages_publish();
@@ -1623,6 +1731,8 @@ REVOKE ALL ON FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, me
 REVOKE ALL ON FUNCTION pgtopic.drop_attempt_partitions(days integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.filter_matches(filter jsonpath, payload json) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.headers_problem(headers json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) FROM PUBLIC;
 
@@ -1664,6 +1774,8 @@ REVOKE ALL ON FUNCTION pgtopic.require_read_committed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.require_registered(worker uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.stripe_class() FROM PUBLIC;
@@ -1675,6 +1787,8 @@ REVOKE ALL ON FUNCTION pgtopic.touch_changed_at() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgtopic.webhooks_came_or_went() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.webhooks_validate() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision) FROM PUBLIC;
 
@@ -1689,10 +1803,10 @@ SET check_function_bodies = false;
 SET xmloption = content;
 SET client_min_messages = warning;
 SET row_security = off;
-INSERT INTO pgtopic.installation VALUES (true, 'auto');
+INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '554113b89d5043f9e6e1b7cacf27b4650d13a5de96b9464c8e244929fe1ef020', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'a228bd0e0794cbce327be423e9f683e32875fd710eeb5772df8280cd9b17e60e', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '14355979023146696938');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '8852585206188546471');
 
 
