@@ -26,13 +26,16 @@ const REMEMBERED_MAX: usize = 16_384;
 
 /// How long a caller waits for a lookup, counted from the lookup's beginning.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The same for a name whose last lookup hung. If it resolves after all, the next caller has the
-/// addresses at once.
-const PATIENCE_WITH_SUSPECTS: Duration = Duration::from_secs(1);
+/// The same for a name whose last lookup hung, and for an unknown name in a crowd. A caller holds a
+/// slot of the worker, and others wait for it. The lookup goes on. If it resolves after all, the
+/// next caller gets the addresses.
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
+/// So many lookups under way, of names that are not known to resolve, are a crowd.
+const CROWD: usize = 32;
 
 /// What is known of a name from its last lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+enum Standing {
     /// Nothing, or it failed at once.
     Unknown,
     /// It resolved.
@@ -41,21 +44,13 @@ pub(super) enum Standing {
     Suspect,
 }
 
-impl Standing {
-    /// How long a caller waits for a lookup of such a name.
-    pub(super) fn patience(self) -> Duration {
-        match self {
-            Self::Unknown | Self::Proven => PATIENCE,
-            Self::Suspect => PATIENCE_WITH_SUSPECTS,
-        }
-    }
-}
-
 /// A place of a lookup under way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
-    pub(super) standing: Standing,
+    standing: Standing,
     pub(super) since: Instant,
+    /// How long a caller waits for the lookup, from its beginning on.
+    pub(super) patience: Duration,
 }
 
 /// All places, and what is known of names.
@@ -80,10 +75,15 @@ impl Places {
         if !may {
             return None;
         }
+        let patience = match standing {
+            Standing::Proven => PATIENCE,
+            Standing::Unknown if self.unproven < CROWD => PATIENCE,
+            Standing::Unknown | Standing::Suspect => SHORT_PATIENCE,
+        };
         self.taken += 1;
         self.unproven += usize::from(standing != Standing::Proven);
         self.suspects += usize::from(standing == Standing::Suspect);
-        Some(Place { standing, since: now })
+        Some(Place { standing, since: now, patience })
     }
 
     /// Gives a place back after the lookup of this name, and remembers how it ended.
@@ -137,8 +137,11 @@ mod tests {
 
         let first = take_all(&mut places, 0..300, start);
         assert_eq!(first.len(), LOOKUPS_MAX - RESERVED);
+        let long = first.iter().filter(|(_, place)| place.patience == PATIENCE).count();
+        assert_eq!(long, CROWD, "in a crowd nobody waits long");
         assert!(places.take("new", start).is_none(), "the others are for names that resolved");
         let good = places.take("good", start).expect("a place");
+        assert_eq!(good.patience, PATIENCE);
         places.give_back("good", good, true, start);
 
         // They were silent, so they have less room from now on, and new names have theirs.
@@ -148,7 +151,7 @@ mod tests {
         }
         let again = take_all(&mut places, 0..LOOKUPS_MAX - RESERVED, later);
         assert_eq!(again.len(), SUSPECTS_MAX);
-        assert!(again.iter().all(|(_, place)| place.standing.patience() < PATIENCE));
+        assert!(again.iter().all(|(_, place)| place.patience == SHORT_PATIENCE));
         assert!(places.take("new", later).is_some());
 
         // One that answers again is as good as any.

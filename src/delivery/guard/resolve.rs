@@ -91,14 +91,14 @@ impl Lookups {
     ) -> io::Result<(watch::Receiver<Option<Answer>>, Instant, std::time::Duration)> {
         let mut state = self.lock();
         if let Some(Running { place, answer }) = state.running.get(name) {
-            return Ok((answer.clone(), place.since, place.standing.patience()));
+            return Ok((answer.clone(), place.since, place.patience));
         }
         let place = state.places.take(name, Instant::now()).ok_or_else(|| {
             let text = format!("too many names are being looked up, of at most {LOOKUPS_MAX}");
             io::Error::new(io::ErrorKind::ResourceBusy, text)
         })?;
         let (sender, answer) = watch::channel(None);
-        let started = (answer.clone(), place.since, place.standing.patience());
+        let started = (answer.clone(), place.since, place.patience);
         state.running.insert(name.into(), Running { place, answer });
         // The lookup locks the state when it ends.
         drop(state);

@@ -133,11 +133,10 @@ impl From<io::Error> for TlsError {
             Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
                 Self::ClientCertificate
             }
-            Some(_) => Self::Other(error),
             None if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::UnexpectedEof) => {
                 Self::NoAnswer(error)
             }
-            None => Self::Other(error),
+            _ => Self::Other(error),
         }
     }
 }
@@ -180,14 +179,12 @@ fn names(presented: &[String]) -> String {
         let inside = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
         inside.trim_matches('"').to_owned()
     };
-    match presented {
-        [] => "no name".to_owned(),
-        _ => {
-            let shown: Vec<_> = presented.iter().take(NAMES_SHOWN).map(bare).collect();
-            let more = if presented.len() > NAMES_SHOWN { " and more" } else { "" };
-            format!("{}{more}", shown.join(", "))
-        }
+    if presented.is_empty() {
+        return "no name".to_owned();
     }
+    let shown: Vec<_> = presented.iter().take(NAMES_SHOWN).map(bare).collect();
+    let more = if presented.len() > NAMES_SHOWN { " and more" } else { "" };
+    format!("{}{more}", shown.join(", "))
 }
 
 #[cfg(test)]
