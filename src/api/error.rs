@@ -8,7 +8,7 @@ use std::{
 use axum::{
     extract::{MatchedPath, Request, State},
     http::{
-        HeaderValue, Method, StatusCode, Uri,
+        HeaderValue, StatusCode, Uri,
         header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     middleware::Next,
