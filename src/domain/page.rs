@@ -9,7 +9,9 @@ const LIMIT_DEFAULT: i64 = 100;
 /// How many items a page may hold.
 pub const LIMIT: RangeInclusive<i64> = 1..=1000;
 /// What `next` of a page may be: an id, or how many items to skip.
-pub const AFTER: RangeInclusive<i64> = 0..=i64::MAX;
+///
+/// The largest number is not among them: a query string that gives a larger one is read as this one.
+pub const AFTER: RangeInclusive<i64> = 0..=i64::MAX - 1;
 
 /// Which page of a list to give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
