@@ -165,18 +165,18 @@ mod tests {
     impl Names {
         fn lookups(self: &Arc<Self>) -> Arc<Lookups> {
             let names = Arc::clone(self);
-            Arc::new(Lookups::with_resolver(move |name| names.resolve(name)))
+            Arc::new(Lookups::with_resolver(move |name| Ok(names.resolve(name))))
         }
 
-        fn resolve(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
+        fn resolve(&self, name: &str) -> Vec<SocketAddr> {
             self.begun.fetch_add(1, Ordering::Relaxed);
             self.running.fetch_add(1, Ordering::Relaxed);
-            if name.ends_with(".dead") {
+            if name.split('.').next_back() == Some("dead") {
                 let open = self.open.lock().expect("no panic");
                 drop(self.opened.wait_while(open, |open| !*open).expect("no panic"));
             }
             self.running.fetch_sub(1, Ordering::Relaxed);
-            Ok(vec!["192.0.2.1:0".parse().expect("an address")])
+            vec!["192.0.2.1:0".parse().expect("an address")]
         }
 
         fn open(&self) {

@@ -165,7 +165,7 @@ async fn parameters_out_of_their_bounds_are_named() {
 
 /// A client may escape each character of a JSON text.
 fn escaped(text: &str) -> String {
-    text.bytes().map(|byte| format!("\\u{byte:04x}")).collect()
+    text.bytes().fold(String::new(), |escaped, byte| escaped + &format!("\\u{byte:04x}"))
 }
 
 #[tokio::test]
