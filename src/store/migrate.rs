@@ -132,7 +132,7 @@ impl Store {
     /// Gives this installation its cell: from then on every message id modulo [`CELLS`] is this
     /// number. Returns the first such id, or `None` if the installation had this cell before.
     ///
-    /// It waits until every transaction that has published has ended, [`CELL_TRIES`] times for a
+    /// It waits until every transaction that has published has ended, `CELL_TRIES` times for a
     /// second, and lets publishers go on between two tries.
     ///
     /// # Errors
