@@ -202,7 +202,7 @@ mod tests {
             Ok(Vec::new())
         }));
         let tls = tls_config(None).expect("TLS");
-        let connector = Connector { timeout, lookups, ..Connector::new(guard, tls) };
+        let connector = Connector { lookups, timeout, ..Connector::new(guard, tls) };
         let class = async |url: &str| {
             let begun = Instant::now();
             let uri = url.parse().expect("a URL");
