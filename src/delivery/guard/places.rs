@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The most lookups under way. Each of them holds a thread.
-pub(super) const LOOKUPS_MAX: usize = 256;
+pub(super) const LOOKUPS_MAX: usize = 384;
 /// How many places are kept for names that resolved before.
 const RESERVED: usize = 32;
 /// How many places names may have whose last lookup hung.
@@ -135,7 +135,7 @@ mod tests {
         let good = places.take("good", start).expect("a place");
         places.give_back("good", good, true, start);
 
-        let first = take_all(&mut places, 0..300, start);
+        let first = take_all(&mut places, 0..400, start);
         assert_eq!(first.len(), LOOKUPS_MAX - RESERVED);
         let long = first.iter().filter(|(_, place)| place.patience == PATIENCE).count();
         assert_eq!(long, CROWD, "in a crowd nobody waits long");
@@ -183,7 +183,7 @@ mod tests {
     proptest! {
         #[test]
         fn places_are_bounded_and_all_come_back(
-            steps in prop::collection::vec((0usize..400, any::<bool>(), 0u64..3), 0..900),
+            steps in prop::collection::vec((0usize..600, any::<bool>(), 0u64..3), 0..1300),
         ) {
             let (mut places, mut now, mut held) = (Places::default(), Instant::now(), Vec::new());
             for (number, resolves, seconds) in steps {
