@@ -48,14 +48,18 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection of the pool. [`give_back`](Self::give_back) returns it to the pool once its
 /// statement has ended. If it is dropped without that, nobody waits for the statement any more:
 /// PostgreSQL is asked to cancel it, and the connection is closed.
+///
+/// Nothing is asked through a transaction pooler. PgBouncer 1.18 crashes if the connection of a
+/// request to cancel ends before the request was passed on. There the server's time limit ends the
+/// statement.
 pub(super) struct Borrowed {
     connection: Option<Object>,
-    tls: MakeRustlsConnect,
+    tls: Option<MakeRustlsConnect>,
 }
 
 impl Borrowed {
-    /// `tls`: how the request to cancel connects.
-    pub(super) fn new(connection: Object, tls: MakeRustlsConnect) -> Self {
+    /// `tls`: how the request to cancel connects; `None` through a transaction pooler.
+    pub(super) fn new(connection: Object, tls: Option<MakeRustlsConnect>) -> Self {
         Self { connection: Some(connection), tls }
     }
 
@@ -78,11 +82,9 @@ impl Drop for Borrowed {
         let Some(connection) = self.connection.take() else { return };
         let connection = Object::take(connection);
         // Outside a runtime nothing can be asked. Then closing must do.
-        let Ok(runtime) = Handle::try_current() else { return };
-        let tls = self.tls.clone();
+        let (Ok(runtime), Some(tls)) = (Handle::try_current(), self.tls.take()) else { return };
         runtime.spawn(async move {
-            // A failure is ignored: the server's own time limit ends the statement, later. The
-            // connection is closed after this: a pooler forgets a client that has left.
+            // A failure is ignored: the server's own time limit ends the statement, later.
             let _ = tokio::time::timeout(CANCEL_TIMEOUT, connection.cancel_token().cancel_query(tls)).await;
         });
     }

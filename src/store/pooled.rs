@@ -98,7 +98,7 @@ impl Pooled {
         let types = self.types(statement).await?;
         let values: Vec<(&(dyn ToSql + Sync), Type)> =
             parameters.iter().copied().zip(types.iter().cloned()).collect();
-        let connection = Borrowed::new(self.pool.get().await?, self.connector.tls());
+        let connection = Borrowed::new(self.pool.get().await?, None);
         let client = connection.client();
         // Each is sent when it is first polled, in this order. So all three are on their way at
         // once. If the statement fails, COMMIT rolls back.

@@ -5,8 +5,8 @@
 //! - Every statement ends in time. The server's limit comes first, and its error says for certain
 //!   that nothing was done. If no answer comes at all, this process gives up two seconds later.
 //! - If a call is given up halfway, for example because the API's client has left, its statement is
-//!   canceled and its connection is closed. So nobody gets a connection on which something may still
-//!   run, and nothing runs for nobody.
+//!   canceled (not through a pooler) and its connection is closed. So nobody gets a connection on
+//!   which something may still run.
 //! - If a server says that it takes no writes, all connections to it are closed. So a pool finds
 //!   the server that does, and nothing must be restarted.
 
@@ -119,7 +119,7 @@ impl Sessions {
         parameters: Parameters<'_>,
         new_plans_if_slow: bool,
     ) -> Result<Answer, StoreError> {
-        let connection = Borrowed::new(self.pool.get().await?, self.tls.clone());
+        let connection = Borrowed::new(self.pool.get().await?, Some(self.tls.clone()));
         let statement = connection.object().prepare_cached(text.text).await;
         let begun = Instant::now();
         let answer = match statement {
