@@ -95,13 +95,18 @@ impl Connector {
     /// until it ends. Its statements have no time limit.
     pub(super) async fn direct(&self) -> Result<(Client, JoinHandle<()>), StoreError> {
         let (client, connection) = self.connect().await?;
-        let driver = tokio::spawn(async move {
-            // The statements on it report the same error.
-            let _ = connection.await;
-        });
+        let driver = drive(connection);
         set_up(&client, &Purpose::Migration.session_settings(&self.schema)).await?;
         Ok((client, driver))
     }
+}
+
+/// Polls a connection in a task of its own, until it ends.
+pub(super) fn drive(connection: Connection) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        // The statements on it report the same error.
+        let _ = connection.await;
+    })
 }
 
 /// Runs the SQL that sets a session up. A session that was just begun may have no time limit yet.

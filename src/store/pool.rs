@@ -45,11 +45,7 @@ impl managed::Manager for Manager {
         // Boxed, because this future is large: otherwise it would make the futures of all callers
         // large.
         let (client, connection) = Box::pin(self.connector.connect_pooled()).await?;
-        let driver = tokio::spawn(async move {
-            // The statements on it report the same error.
-            let _ = connection.await;
-        });
-        let client = ClientWrapper::new(client, driver);
+        let client = ClientWrapper::new(client, connect::drive(connection));
         if let Some(setup) = &self.setup {
             connect::set_up(&client, setup).await?;
         }

@@ -311,8 +311,12 @@ impl Lane {
     /// Whether it must be read further before anything is sent: a batch that failed is sent again
     /// as it was.
     pub(super) fn incomplete(&self) -> bool {
-        let failed = self.failed.filter(|failed| self.failures > 0 && self.head() == Some(failed.first));
-        self.more && failed.is_some_and(|failed| failed.last > self.read_to)
+        self.more && self.failed_at_head().is_some_and(|failed| failed.last > self.read_to)
+    }
+
+    /// The messages that failed last, if the head is still the first of them.
+    fn failed_at_head(&self) -> Option<Batch> {
+        self.failed.filter(|failed| self.failures > 0 && self.head() == Some(failed.first))
     }
 
     /// Takes out the head if its message was deleted.
@@ -335,6 +339,7 @@ impl Lane {
     /// Starts a burst: takes its messages, up to the first one that is missing, and says how they
     /// are put into requests of at most `size` messages.
     pub(super) fn start_run(&mut self, size: usize) -> (Vec<Message>, Batching, Arc<End>) {
+        let batching = Batching { size, failed: self.failed_at_head(), split_until: self.split_until };
         let mut messages = Vec::with_capacity(self.queue.len());
         while let Some(OwedMessage::Present(_)) = self.queue.front() {
             if let Some(OwedMessage::Present(message)) = self.queue.pop_front() {
@@ -342,8 +347,6 @@ impl Lane {
             }
         }
         let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
-        let failed = self.failed.filter(|failed| self.failures > 0 && ids.first() == Some(&failed.first));
-        let batching = Batching { size, failed, split_until: self.split_until };
         // Failures of other messages do not count for these.
         if !batching.repeats(&ids) {
             self.failures = 0;

@@ -87,9 +87,13 @@ impl Keeper {
         if self.number.is_multiple_of(ALL_MESSAGES_EVERY) && self.all.is_none() {
             self.all = Some(Sweep::of_all_messages());
         }
-        let mut deleted = self.sweep(false).await?;
-        if self.all.is_some() {
-            deleted += self.sweep(true).await?;
+        let old = self.go_on(self.old).await?;
+        let mut deleted = old.deleted();
+        self.old = if old.has_ended() { Sweep::of_old_messages() } else { old };
+        if let Some(all) = self.all {
+            let all = self.go_on(all).await?;
+            deleted += all.deleted();
+            self.all = Some(all).filter(|all| !all.has_ended());
         }
         if deleted > 0 {
             info!(deleted, "deleted messages past their retention, or of topics that are gone");
@@ -97,23 +101,15 @@ impl Keeper {
         Ok(())
     }
 
-    /// Goes on with one of the sweeps. Returns how many messages were deleted.
-    async fn sweep(&mut self, all: bool) -> Result<u64, StoreError> {
+    /// Goes on with a sweep for one round. Returns it as it stands then.
+    async fn go_on(&self, mut sweep: Sweep) -> Result<Sweep, StoreError> {
         let begun = Instant::now();
-        let mut sweep = if all { self.all.take().unwrap_or_else(Sweep::of_all_messages) } else { self.old };
         sweep.begin_round();
         while sweep.goes_on() && begun.elapsed() < SWEEP_LIMIT {
             let portion = self.store.delete_old_messages(sweep.after(), self.retention.messages_days).await?;
             sweep.note(portion);
         }
-        let deleted = sweep.deleted();
-        match (all, sweep.has_ended()) {
-            (false, true) => self.old = Sweep::of_old_messages(),
-            (false, false) => self.old = sweep,
-            (true, true) => self.all = None,
-            (true, false) => self.all = Some(sweep),
-        }
-        Ok(deleted)
+        Ok(sweep)
     }
 }
 

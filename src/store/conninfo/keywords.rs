@@ -142,24 +142,9 @@ pub(super) fn find(name: &str) -> Option<&'static Keyword> {
 
 /// The keyword that somebody may have meant: it differs by at most two letters.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    let near = KEYWORDS.iter().map(|keyword| (distance(name, keyword.name), keyword.name)).min()?;
+    let near =
+        KEYWORDS.iter().map(|keyword| (strsim::levenshtein(name, keyword.name), keyword.name)).min()?;
     (near.0 <= 2).then_some(near.1)
-}
-
-/// How many letters must be added, left out or changed to get from one word to the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, letter) in one.chars().enumerate() {
-        let mut above_left = row[0];
-        row[0] = i + 1;
-        for (j, against) in other.iter().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = (above_left + usize::from(letter != *against)).min(above + 1).min(row[j] + 1);
-            above_left = above;
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]
