@@ -8,7 +8,7 @@ use tokio_postgres::{Client, error::SqlState};
 
 use super::{
     error::StoreError,
-    statement::{Schema, sql},
+    statement::{Schema, quote, sql},
 };
 
 /// A time as refinery writes it.
@@ -38,7 +38,6 @@ pub(super) async fn check_empty(client: &Client, schema: &Schema) -> Result<(), 
 /// # Errors
 /// [`StoreError::SchemaMismatch`].
 pub(super) async fn check_name(client: &Client, schema: &Schema) -> Result<(), StoreError> {
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     for row in client.query(sql!("schema/find_renamed"), &[&schema.name()]).await? {
         let (found, setting): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
         let named =
@@ -61,7 +60,7 @@ pub(super) async fn check_name(client: &Client, schema: &Schema) -> Result<(), S
             format!(
                 "schema {named} was renamed to {found}, and its functions still use the old name: rename it back with ALTER \
                  SCHEMA {found} RENAME TO {named}",
-                found = quoted(found)
+                found = quote(found)
             )
         };
         return Err(StoreError::SchemaMismatch(problem));

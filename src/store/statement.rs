@@ -36,6 +36,11 @@ pub(super) struct Schema {
     quoted: String,
 }
 
+/// A name as SQL writes it, in double quotes.
+pub(super) fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 impl Schema {
     pub(super) fn new(name: &str) -> Result<Self, StoreError> {
         if name.is_empty() || name.len() > NAME_MAX || name.contains('\0') {
@@ -53,7 +58,7 @@ impl Schema {
                 "names that begin with pg_, and information_schema, belong to PostgreSQL".to_owned(),
             ));
         }
-        Ok(Self { name: name.to_owned(), quoted: format!("\"{}\"", name.replace('"', "\"\"")) })
+        Ok(Self { name: name.to_owned(), quoted: quote(name) })
     }
 
     pub(super) fn name(&self) -> &str {
