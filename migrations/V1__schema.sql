@@ -22,9 +22,14 @@ COMMENT ON COLUMN pgtopic.installed.applied_by IS 'The version of the pgtopic th
 INSERT INTO pgtopic.installed (number, works_from, functions_hash, applied_by) VALUES (0, 1, '', '');
 
 CREATE TABLE pgtopic.installation (
-    one    boolean PRIMARY KEY DEFAULT true,
-    notify text    NOT NULL DEFAULT 'auto',
-    cell   integer,
+    one               boolean PRIMARY KEY DEFAULT true,
+    notify            text    NOT NULL DEFAULT 'auto',
+    cell              integer,
+    system_identifier bigint,
+    database_oid      bigint,
+    sending           boolean,
+    reason            text,
+    changed_by        text,
     CONSTRAINT installation_one_check CHECK (one),
     CONSTRAINT installation_notify_check CHECK (notify IN ('auto', 'on', 'off')),
     CONSTRAINT installation_cell_check CHECK (cell BETWEEN 0 AND 1023)
@@ -32,6 +37,9 @@ CREATE TABLE pgtopic.installation (
 COMMENT ON TABLE pgtopic.installation IS 'Settings of this installation: one row.';
 COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publish may NOTIFY: on, off, or auto (only if max_prepared_transactions is 0). Written by processes whose wake.notify is set.';
 COMMENT ON COLUMN pgtopic.installation.cell IS 'Every message id modulo 1024 is this number, since it was set; null: ids are not unique over installations. Never changes.';
+COMMENT ON COLUMN pgtopic.installation.system_identifier IS 'The server that this installation sends from, and in database_oid the database. Where they are others, this is a copy.';
+COMMENT ON COLUMN pgtopic.installation.sending IS 'Whether anything is sent; null: nobody has ever said so.';
+COMMENT ON COLUMN pgtopic.installation.reason IS 'Why sending was switched, and in changed_by who did it.';
 INSERT INTO pgtopic.installation DEFAULT VALUES;
 
 CREATE TABLE pgtopic.topics (
@@ -39,15 +47,16 @@ CREATE TABLE pgtopic.topics (
     name              text        NOT NULL CONSTRAINT topics_name_key UNIQUE,
     ordering          text        NOT NULL DEFAULT 'partition',
     retention         interval,
-    paused            boolean     NOT NULL DEFAULT false,
+    paused            text,
     max_payload_bytes integer     NOT NULL DEFAULT 1048576,
     created_at        timestamptz NOT NULL DEFAULT now(),
     changed_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
-    accepted_bytes    integer     GENERATED ALWAYS AS (CASE WHEN paused THEN -1 ELSE max_payload_bytes END) STORED,
+    accepted_bytes    integer     GENERATED ALWAYS AS (CASE WHEN paused = 'refuse' THEN -1 ELSE max_payload_bytes END) STORED,
     stripes           integer     GENERATED ALWAYS AS (CASE ordering WHEN 'partition' THEN ((id & 2097151) << 8)::integer END) STORED,
     webhook_ids       bigint[]    DEFAULT '{}',
     CONSTRAINT topics_name_check CHECK (name ~ '^[A-Za-z0-9._-]{1,255}$' AND name !~ '^[0-9]+$' AND name !~ '^[.]{1,2}$'),
     CONSTRAINT topics_ordering_check CHECK (ordering IN ('partition', 'none')),
+    CONSTRAINT topics_paused_check CHECK (paused IN ('refuse', 'hold')),
     CONSTRAINT topics_retention_check CHECK (retention BETWEEN interval '0 seconds' AND interval '878400 hours'),
     CONSTRAINT topics_max_payload_bytes_check CHECK (max_payload_bytes > 0)
 );
@@ -56,19 +65,21 @@ COMMENT ON TABLE pgtopic.topics IS 'Named streams of messages.';
 COMMENT ON COLUMN pgtopic.topics.name IS '1 to 255 of [A-Za-z0-9._-]; not all digits, so that an id and a name never look alike; neither . nor .., which are no path.';
 COMMENT ON COLUMN pgtopic.topics.ordering IS 'partition: messages with the same partition key stay in commit order; none: messages have no order. Never changes.';
 COMMENT ON COLUMN pgtopic.topics.retention IS 'How long messages are kept, counted from created_at, if they are neither owed nor dead letters; 0: for ever; null: as the setting retention.messages_days of the workers says.';
-COMMENT ON COLUMN pgtopic.topics.paused IS 'A paused topic refuses messages.';
+COMMENT ON COLUMN pgtopic.topics.paused IS 'refuse: the topic refuses messages; hold: messages are accepted and fanned out, but nothing of the topic is claimed; null: neither.';
 COMMENT ON COLUMN pgtopic.topics.max_payload_bytes IS 'The largest payload of one message, in bytes.';
 COMMENT ON COLUMN pgtopic.topics.changed_at IS 'When the row was last written, also because webhooks were added or deleted. Workers that are not notified look here.';
-COMMENT ON COLUMN pgtopic.topics.accepted_bytes IS 'For publishers: the largest payload that is accepted now; -1 while the topic is paused.';
+COMMENT ON COLUMN pgtopic.topics.accepted_bytes IS 'For publishers: the largest payload that is accepted now; -1 while the topic refuses messages.';
 COMMENT ON COLUMN pgtopic.topics.stripes IS 'For publishers: the first of the topic''s 256 stripes; null if the topic is unordered, and takes no locks.';
-COMMENT ON COLUMN pgtopic.topics.webhook_ids IS 'For publishers: the topic''s webhooks, kept up to date by triggers on webhooks. Null if one of them has a filter: then the filters are evaluated for each message.';
+COMMENT ON COLUMN pgtopic.topics.webhook_ids IS 'For publishers: the topic''s webhooks, kept up to date by triggers on webhooks. Null if one of them has types or a filter: then these are evaluated for each message.';
 
 CREATE TABLE pgtopic.webhooks (
     id                    bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     topic_id              bigint      NOT NULL REFERENCES pgtopic.topics (id) ON DELETE CASCADE,
+    name                  text        NOT NULL,
     url                   text        NOT NULL,
     secrets               text[]      NOT NULL,
     headers               json        NOT NULL DEFAULT '{}',
+    types                 text[],
     filter                jsonpath,
     filter_limit          integer,
     format                text,
@@ -85,6 +96,9 @@ CREATE TABLE pgtopic.webhooks (
     disabled_reason       text,
     created_at            timestamptz NOT NULL DEFAULT now(),
     changed_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT webhooks_name_key UNIQUE (topic_id, name),
+    CONSTRAINT webhooks_name_check CHECK (name ~ '^[A-Za-z0-9._-]{1,255}$' AND name !~ '^[0-9]+$' AND name !~ '^[.]{1,2}$'),
+    CONSTRAINT webhooks_types_check CHECK (cardinality(types) BETWEEN 1 AND 100),
     CONSTRAINT webhooks_format_check CHECK (format IN ('raw', 'envelope', 'cloudevents')),
     CONSTRAINT webhooks_batch_size_check CHECK (batch_size BETWEEN 1 AND 1000),
     CONSTRAINT webhooks_max_retries_check CHECK (max_retries BETWEEN 1 AND 1000),
@@ -98,9 +112,10 @@ CREATE TABLE pgtopic.webhooks (
     CONSTRAINT webhooks_headers_size_check CHECK (octet_length(headers::text) <= 8192),
     CONSTRAINT webhooks_state_check CHECK (state IN ('starting', 'active'))
 );
-CREATE INDEX webhooks_topic ON pgtopic.webhooks (topic_id);
 CREATE INDEX webhooks_changed_at ON pgtopic.webhooks (changed_at);
 COMMENT ON TABLE pgtopic.webhooks IS 'Subscriptions of a URL to a topic. A null policy column means the worker''s delivery default.';
+COMMENT ON COLUMN pgtopic.webhooks.name IS 'Unique in its topic; webhook-<id> unless one is given. 1 to 255 of [A-Za-z0-9._-], not all digits.';
+COMMENT ON COLUMN pgtopic.webhooks.types IS 'The message types that it is owed: exact, or a start followed by * (order.*). Null: every message, also without a type. Looked at before the filter.';
 COMMENT ON COLUMN pgtopic.webhooks.secrets IS 'Signing secrets (whsec_...), newest first; each of them signs every request.';
 COMMENT ON COLUMN pgtopic.webhooks.headers IS 'Headers of every request, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
 COMMENT ON COLUMN pgtopic.webhooks.filter IS 'A message is owed if payload @@ filter is true, or is not evaluated. Null: every message is owed.';
@@ -118,6 +133,7 @@ CREATE TABLE pgtopic.messages (
     id              bigint      PRIMARY KEY,
     topic_id        bigint      NOT NULL,
     partition_key   text        NOT NULL DEFAULT 'default',
+    type            text,
     payload         json        NOT NULL,
     headers         json,
     idempotency_key text,
@@ -137,6 +153,7 @@ CREATE UNIQUE INDEX messages_idempotency_key ON pgtopic.messages (topic_id, idem
 CREATE INDEX messages_created_at ON pgtopic.messages USING brin (created_at) WITH (autosummarize = on);
 COMMENT ON TABLE pgtopic.messages IS 'Published events. INSERT here to publish; the id is given by a trigger.';
 COMMENT ON COLUMN pgtopic.messages.topic_id IS 'No foreign key: the trigger has looked the topic up, and a second look costs publishers 15 %.';
+COMMENT ON COLUMN pgtopic.messages.type IS 'What kind of event it is: 1 to 255 bytes, such as order.paid; null: none.';
 COMMENT ON COLUMN pgtopic.messages.payload IS 'json, not jsonb: these very bytes are signed and sent.';
 COMMENT ON COLUMN pgtopic.messages.headers IS 'Headers sent with the message, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
 COMMENT ON COLUMN pgtopic.messages.created_at IS 'Only years that RFC 3339 can write, since it is sent to receivers.';
@@ -151,32 +168,36 @@ CREATE UNLOGGED TABLE pgtopic.used_idempotency_keys (
 COMMENT ON TABLE pgtopic.used_idempotency_keys IS 'Nobody ever sees a row here. Publishers that use the same key wait here for one another.';
 
 CREATE TABLE pgtopic.deliveries (
-    webhook_id bigint NOT NULL,
-    lane       bigint NOT NULL,
-    message_id bigint NOT NULL,
+    webhook_id  bigint NOT NULL,
+    lane        bigint NOT NULL,
+    message_id  bigint NOT NULL,
+    replayed_at timestamptz,
     PRIMARY KEY (webhook_id, lane, message_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.2);
 COMMENT ON TABLE pgtopic.deliveries IS 'What is still owed: rows are inserted once and deleted once, never updated.';
 COMMENT ON COLUMN pgtopic.deliveries.lane IS 'As in messages.';
+COMMENT ON COLUMN pgtopic.deliveries.replayed_at IS 'When a replay put it here; null: the message was published.';
 
 CREATE TABLE pgtopic.lanes (
-    webhook_id      bigint      NOT NULL,
-    lane            bigint      NOT NULL,
-    position        bigint      NOT NULL,
-    due_at          timestamptz NOT NULL,
-    token           bigint,
-    head_message_id bigint,
-    batch_last      bigint,
-    split_until     bigint,
-    wait_seconds    float8,
-    batch_count     integer,
-    stripe          integer,
-    generation      integer     NOT NULL DEFAULT 0,
-    failures        integer     NOT NULL DEFAULT 0,
-    halted          boolean     NOT NULL DEFAULT false,
-    claimed_by      uuid,
-    partition_key   text        NOT NULL,
-    last_error      text,
+    webhook_id       bigint      NOT NULL,
+    lane             bigint      NOT NULL,
+    position         bigint      NOT NULL,
+    due_at           timestamptz NOT NULL,
+    token            bigint,
+    head_message_id  bigint,
+    batch_last       bigint,
+    split_until      bigint,
+    wait_seconds     float8,
+    batch_count      integer,
+    stripe           integer,
+    generation       integer     NOT NULL DEFAULT 0,
+    failures         integer     NOT NULL DEFAULT 0,
+    halted           boolean     NOT NULL DEFAULT false,
+    claimed_by       uuid,
+    partition_key    text        NOT NULL,
+    last_error       text,
+    last_error_class text,
+    last_status_code smallint,
     PRIMARY KEY (webhook_id, lane)
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 -- More than half of each page stays free. Each claim updates the lane's row, and the new version
@@ -228,6 +249,7 @@ CREATE TABLE pgtopic.dead_letters (
     message_id    bigint      NOT NULL,
     topic_id      bigint      NOT NULL,
     partition_key text        NOT NULL,
+    type          text,
     reason        text        NOT NULL,
     attempts      integer     NOT NULL,
     error_class   text,
@@ -235,14 +257,15 @@ CREATE TABLE pgtopic.dead_letters (
     last_error    text,
     created_at    timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT dead_letters_delivery_key UNIQUE (webhook_id, message_id),
-    CONSTRAINT dead_letters_reason_check CHECK (reason IN ('attempts_exhausted', 'message_missing')),
+    CONSTRAINT dead_letters_reason_check CHECK (reason IN ('attempts_exhausted', 'permanent', 'expired', 'overflow', 'skipped',
+                                                           'message_missing', 'canceled', 'superseded')),
     CONSTRAINT dead_letters_error_class_check CHECK (error_class IN ('dns', 'connect', 'tls', 'forbidden', 'timeout', 'status',
                                                                      'redirect', 'protocol', 'request'))
 );
 CREATE INDEX dead_letters_message ON pgtopic.dead_letters (message_id);
 CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters (webhook_id, id);
 COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed, or until retention.dead_letters_days have passed.';
-COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic and key are copies: a dead letter can be listed by them without its message.';
+COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic, key and type are copies: a dead letter can be listed by them without its message.';
 COMMENT ON COLUMN pgtopic.dead_letters.error_class IS 'How the last attempt failed; null if there was none.';
 
 CREATE TABLE pgtopic.workers (
@@ -260,6 +283,70 @@ CREATE TABLE pgtopic.workers (
 COMMENT ON TABLE pgtopic.workers IS 'One row for each worker incarnation. It holds the advisory lock (stripe_class(), lock_key) while it lives.';
 COMMENT ON COLUMN pgtopic.workers.lease IS 'If its heartbeat stands still for this long, the worker is taken for hung, and its lanes are released.';
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
+
+CREATE TABLE pgtopic.leader (
+    one    boolean     PRIMARY KEY DEFAULT true,
+    worker uuid,
+    term   bigint      NOT NULL DEFAULT 0,
+    since  timestamptz,
+    CONSTRAINT leader_one_check CHECK (one)
+);
+COMMENT ON TABLE pgtopic.leader IS 'Which worker does the background work: one row. Each step of that work locks the row FOR SHARE first, and checks the term.';
+COMMENT ON COLUMN pgtopic.leader.term IS 'The fencing token: it rises with each leader.';
+INSERT INTO pgtopic.leader DEFAULT VALUES;
+
+CREATE TABLE pgtopic.jobs (
+    id                    bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind                  text        NOT NULL,
+    state                 text        NOT NULL DEFAULT 'queued',
+    topic_id              bigint,
+    webhook_id            bigint,
+    filter                json        NOT NULL DEFAULT '{}',
+    progress              json        NOT NULL DEFAULT '{}',
+    total                 bigint,
+    total_capped          boolean     NOT NULL DEFAULT false,
+    done                  bigint      NOT NULL DEFAULT 0,
+    already_owed          bigint      NOT NULL DEFAULT 0,
+    gone                  bigint      NOT NULL DEFAULT 0,
+    filtered              bigint      NOT NULL DEFAULT 0,
+    rate_limit_per_second float8,
+    error                 text,
+    waits_for             text,
+    created_by            text        NOT NULL,
+    created_at            timestamptz NOT NULL DEFAULT now(),
+    started_at            timestamptz,
+    updated_at            timestamptz,
+    finished_at           timestamptz,
+    CONSTRAINT jobs_kind_check CHECK (kind IN ('replay', 'dead_letter_replay', 'dead_letter_discard', 'cancel', 'backfill', 'purge',
+                                               'lanes_retry')),
+    CONSTRAINT jobs_state_check CHECK (state IN ('queued', 'running', 'canceling', 'succeeded', 'failed', 'canceled'))
+);
+CREATE INDEX jobs_unfinished ON pgtopic.jobs (id) WHERE state IN ('queued', 'running', 'canceling');
+COMMENT ON TABLE pgtopic.jobs IS 'Long operations. The leader does them in bounded steps. Each step commits with its progress.';
+COMMENT ON COLUMN pgtopic.jobs.filter IS 'What it was asked to do, as in the request.';
+COMMENT ON COLUMN pgtopic.jobs.progress IS 'Where the next step begins.';
+COMMENT ON COLUMN pgtopic.jobs.waits_for IS 'What the next step waits for; null if nothing.';
+COMMENT ON COLUMN pgtopic.jobs.created_by IS 'Who asked for it.';
+
+CREATE TABLE pgtopic.changes (
+    id            bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind          text        NOT NULL,
+    topic_id      bigint,
+    webhook_id    bigint,
+    lane          bigint,
+    partition_key text,
+    message_id    bigint,
+    worker_id     uuid,
+    reason        text,
+    changed_by    text        NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT changes_kind_check CHECK (kind IN ('webhook.failing', 'webhook.recovered', 'webhook.disabled', 'webhook.enabled',
+                                                  'webhook.paused', 'webhook.resumed', 'webhook.started', 'topic.paused', 'topic.resumed',
+                                                  'lane.halted', 'lane.resumed', 'worker.lost', 'sending.on', 'sending.off'))
+);
+CREATE INDEX changes_webhook ON pgtopic.changes (webhook_id, id);
+COMMENT ON TABLE pgtopic.changes IS 'The audit log: every change of state is one row, written by the transaction that made the change.';
+COMMENT ON COLUMN pgtopic.changes.changed_by IS 'Who did it: worker <id>, leader, the name that the API or the command line gave, or the database role.';
 
 -- Stripes use the lock keys from 0 up, workers those below 0.
 CREATE SEQUENCE pgtopic.worker_lock_keys AS integer INCREMENT -1 MINVALUE -2147483648 MAXVALUE -1 START -1 CYCLE;

@@ -25,8 +25,8 @@ fn main() -> ExitCode {
     match pgtopic::cli::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            for line in error.to_string().lines() {
-                telemetry::say(&format!("pgtopic: {line}"));
+            for line in error.lines() {
+                telemetry::say(&line);
             }
             error.exit_code()
         }

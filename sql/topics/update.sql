@@ -9,6 +9,6 @@
 -- ----------------------------------------------------------------------
 UPDATE pgtopic.topics AS t
    SET retention = CASE WHEN $3::boolean THEN $4::bigint * interval '1 second' ELSE t.retention END,
-       paused    = coalesce($5::boolean, t.paused)
+       paused    = CASE $5::boolean WHEN true THEN 'refuse' WHEN false THEN NULL ELSE t.paused END
  WHERE t.id = $1::bigint OR t.name = $2::text
-RETURNING t.id, t.name, t.ordering, extract(epoch FROM t.retention)::bigint AS retention_seconds, t.paused, t.created_at
+RETURNING t.id, t.name, t.ordering, extract(epoch FROM t.retention)::bigint AS retention_seconds, t.paused IS NOT NULL AS paused, t.created_at

@@ -7,13 +7,14 @@
 --             stay as they are), $3 the new headers as JSON, or null to leave
 --             them.
 -- Returns:    w: the webhook as it is now; nothing if there is no such webhook.
+-- Raises:     23505 (webhooks_name_key) the name is taken.
 -- Locks:      the webhook's row.
 -- ----------------------------------------------------------------------
 WITH w AS (
     UPDATE pgtopic.webhooks AS w
-       SET (url, filter, format, batch_size, max_retries, backoff_factor, max_backoff_seconds, timeout_seconds,
+       SET (name, url, filter, format, batch_size, max_retries, backoff_factor, max_backoff_seconds, timeout_seconds,
             on_exhausted, max_in_flight, rate_limit_per_second, paused)
-         = (SELECT c.url, c.filter, c.format, c.batch_size, c.max_retries, c.backoff_factor, c.max_backoff_seconds,
+         = (SELECT c.name, c.url, c.filter, c.format, c.batch_size, c.max_retries, c.backoff_factor, c.max_backoff_seconds,
                    c.timeout_seconds, c.on_exhausted, c.max_in_flight, c.rate_limit_per_second, c.paused
               FROM jsonb_populate_record(w, $2::text::jsonb) c),
            headers         = coalesce($3::text::json, w.headers),

@@ -20,7 +20,7 @@ impl FromRequestParts<ApiState> for Caller {
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
         // A route that is open to everybody has no permit, and must not ask for one.
         let permit = parts.extensions.get::<Permit>().ok_or(ApiError::Unauthorized)?;
-        let broker = state.broker.within(permit.scope().clone());
+        let broker = state.broker.within(permit.scope().clone(), permit.actor());
         Ok(Self { broker, sees_payloads: permit.sees_payloads() })
     }
 }

@@ -34,8 +34,7 @@ async fn list_dead_letters(
     Query(query): Query<DeadLettersQuery>,
 ) -> Result<JsonBody<Items<DeadLetter>>, ApiError> {
     let (query, page) = query.into_parts();
-    let page = page.page()?;
-    Ok(JsonBody(caller.broker.list_dead_letters(&filter(query)?, page).await?.into()))
+    Ok(JsonBody(caller.broker.list_dead_letters(&filter(query)?, page.into()).await?.into()))
 }
 
 /// Count dead letters.

@@ -6,7 +6,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     caller::Caller,
     error::{ApiError, Problems},
-    extract::{DeliveryPath, IdPath, Query},
+    extract::{DeliveryPath, Query, WebhookPath},
     schema::{AttemptRecord, DeliveriesQuery, Delivery, Items, PageQuery},
     state::ApiState,
 };
@@ -21,40 +21,40 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 /// List a webhook's deliveries, newest first: those that are owed, and those that were accepted or
 /// given up.
 #[utoipa::path(
-    get, path = "/webhooks/{id}/deliveries", tag = "deliveries",
-    params(("id" = i64, Path, description = "The webhook."), DeliveriesQuery),
+    get, path = "/webhooks/{webhook}/deliveries", tag = "deliveries",
+    params(("webhook" = String, Path, description = "Id, or `topic:name`."), DeliveriesQuery),
     responses((status = 200, description = "A page of deliveries.", body = Items<Delivery>), Problems),
 )]
 async fn list_deliveries(
     caller: Caller,
-    IdPath(id): IdPath,
+    WebhookPath(webhook): WebhookPath,
     Query(query): Query<DeliveriesQuery>,
 ) -> Result<JsonBody<Items<Delivery>>, ApiError> {
     let (filter, page) = query.into_parts();
-    Ok(JsonBody(caller.broker.list_deliveries(id, &filter, page.page()?).await?.into()))
+    Ok(JsonBody(caller.broker.list_deliveries(&webhook, &filter, page.into()).await?.into()))
 }
 
 /// Read the delivery of one message to one webhook.
 #[utoipa::path(
-    get, path = "/webhooks/{id}/deliveries/{message_id}", tag = "deliveries",
+    get, path = "/webhooks/{webhook}/deliveries/{message_id}", tag = "deliveries",
     params(
-        ("id" = i64, Path, description = "The webhook."),
+        ("webhook" = String, Path, description = "Id, or `topic:name`."),
         ("message_id" = i64, Path, description = "The message."),
     ),
     responses((status = 200, description = "The delivery.", body = Delivery), Problems),
 )]
 async fn get_delivery(
     caller: Caller,
-    DeliveryPath { webhook_id, message_id }: DeliveryPath,
+    DeliveryPath { webhook, message_id }: DeliveryPath,
 ) -> Result<JsonBody<Delivery>, ApiError> {
-    Ok(JsonBody(caller.broker.get_delivery(webhook_id, message_id).await?.into()))
+    Ok(JsonBody(caller.broker.get_delivery(&webhook, message_id).await?.into()))
 }
 
-/// List the attempts of a delivery, oldest first. `after` is how many to skip.
+/// List the attempts of a delivery, oldest first.
 #[utoipa::path(
-    get, path = "/webhooks/{id}/deliveries/{message_id}/attempts", tag = "deliveries",
+    get, path = "/webhooks/{webhook}/deliveries/{message_id}/attempts", tag = "deliveries",
     params(
-        ("id" = i64, Path, description = "The webhook."),
+        ("webhook" = String, Path, description = "Id, or `topic:name`."),
         ("message_id" = i64, Path, description = "The message."),
         PageQuery,
     ),
@@ -62,10 +62,10 @@ async fn get_delivery(
 )]
 async fn list_attempts(
     caller: Caller,
-    DeliveryPath { webhook_id, message_id }: DeliveryPath,
+    DeliveryPath { webhook, message_id }: DeliveryPath,
     Query(query): Query<PageQuery>,
 ) -> Result<JsonBody<Items<AttemptRecord>>, ApiError> {
-    let attempts = caller.broker.list_attempts(webhook_id, message_id, query.page()?).await?;
+    let attempts = caller.broker.list_attempts(&webhook, message_id, query.into()).await?;
     let attempts = Items::<AttemptRecord>::from(attempts);
     Ok(JsonBody(if caller.sees_payloads { attempts } else { attempts.map(AttemptRecord::without_payload) }))
 }

@@ -141,16 +141,30 @@ impl IntoResponse for ApiError {
             }
             _ => None,
         };
-        let errors = match self {
+        let mut response = problem(status, kind, detail, self.violations()).into_response();
+        response.headers_mut().extend(header);
+        response
+    }
+}
+
+impl ApiError {
+    /// The rules that the request breaks.
+    fn violations(self) -> Vec<Violation> {
+        match self {
             Self::Broker(BrokerError::Invalid(violations)) => {
                 violations.into_vec().into_iter().map(Violation::from).collect()
             }
             _ => Vec::new(),
-        };
-        let mut response = problem(status, kind, detail, errors);
-        response.headers_mut().extend(header);
-        response
+        }
     }
+}
+
+/// The problem that the API would answer, for the command line.
+pub(crate) fn problem_json(error: BrokerError) -> String {
+    let error = ApiError::from(error);
+    let ((status, kind), detail) = (error.status(), error.to_string());
+    let problem = problem(status, kind, detail, error.violations());
+    serde_json::to_string(&problem).unwrap_or_default()
 }
 
 /// One broken rule.
@@ -175,7 +189,7 @@ fn problem(
     kind: Option<&'static str>,
     detail: String,
     errors: Vec<Violation>,
-) -> Response {
+) -> ProblemDetails<Extensions> {
     let kind = kind.unwrap_or("about:blank");
     let first = errors.first();
     ProblemDetails::from_status_code(status)
@@ -186,7 +200,6 @@ fn problem(
             rule: first.map(|violation| violation.rule.clone()),
             errors,
         })
-        .into_response()
 }
 
 /// Turns every other error into a problem: unknown routes, wrong methods, time limits, panics.
@@ -211,7 +224,7 @@ pub(super) async fn problems_only(
         }
         status => bare_detail(status).to_owned(),
     };
-    let mut answer = problem(status, None, detail, Vec::new());
+    let mut answer = problem(status, None, detail, Vec::new()).into_response();
     let (mut parts, _) = response.into_parts();
     // The headers of the old body go. The others, such as Allow, are kept.
     parts.headers.remove(CONTENT_TYPE);

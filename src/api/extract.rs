@@ -22,7 +22,10 @@ use super::{
     route_index::RouteIndex,
     state::ApiState,
 };
-use crate::{broker::BrokerError, domain::topic::TopicRef};
+use crate::{
+    broker::BrokerError,
+    domain::{topic::TopicRef, webhook_ref::WebhookRef},
+};
 
 /// The media type of a body that holds one JSON object in each line.
 pub(super) const NDJSON: &str = "application/x-ndjson";
@@ -134,9 +137,20 @@ impl<S: Send + Sync> FromRequestParts<S> for IdPath {
     }
 }
 
+/// The webhook in the path.
+pub(super) struct WebhookPath(pub(super) WebhookRef);
+
+impl<S: Send + Sync> FromRequestParts<S> for WebhookPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        webhook(parts, state).await.map(Self)
+    }
+}
+
 /// The webhook and the message in the path.
 pub(super) struct DeliveryPath {
-    pub(super) webhook_id: i64,
+    pub(super) webhook: WebhookRef,
     pub(super) message_id: i64,
 }
 
@@ -145,10 +159,15 @@ impl<S: Send + Sync> FromRequestParts<S> for DeliveryPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         Ok(Self {
-            webhook_id: number(parts, state, "id").await?,
+            webhook: webhook(parts, state).await?,
             message_id: number(parts, state, "message_id").await?,
         })
     }
+}
+
+async fn webhook<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<WebhookRef, ApiError> {
+    let text = segment(parts, state, "webhook").await?;
+    WebhookRef::parse(&text).ok_or_else(|| BrokerError::no_webhook(text).into())
 }
 
 async fn number<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Result<i64, ApiError> {

@@ -87,7 +87,7 @@ async fn list_messages(
     TopicPath(topic): TopicPath,
     Query(query): Query<PageQuery>,
 ) -> Result<JsonBody<Items<MessageSummary>>, ApiError> {
-    Ok(JsonBody(caller.broker.list_messages(&topic, query.page()?).await?.into()))
+    Ok(JsonBody(caller.broker.list_messages(&topic, query.into()).await?.into()))
 }
 
 /// Read a message: its payload, byte for byte, and the status of its deliveries.

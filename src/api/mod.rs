@@ -36,7 +36,7 @@ mod messages;
 mod openapi;
 mod request_id;
 mod route_index;
-mod schema;
+pub(crate) mod schema;
 mod server;
 mod state;
 mod topics;
@@ -56,6 +56,7 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
+pub(crate) use self::error::problem_json;
 use self::route_index::RouteIndex;
 pub use self::{
     access::{check_access, check_bind},

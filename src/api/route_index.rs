@@ -162,7 +162,7 @@ mod tests {
         for (method, route, query, field) in [
             (Method::GET, "/topics", "limt=5", "limt"),
             (Method::POST, "/topics", "limit=5", "limit"),
-            (Method::GET, "/webhooks/{id}", "verbose", "verbose"),
+            (Method::GET, "/webhooks/{webhook}", "verbose", "verbose"),
             (Method::GET, "/topics/{topic}", "a=1&b=2", "a"),
         ] {
             let violations = check(method, route, query).unwrap_err().into_vec();

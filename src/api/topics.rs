@@ -41,7 +41,7 @@ async fn list_topics(
     caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Result<JsonBody<Items<Topic>>, ApiError> {
-    Ok(JsonBody(caller.broker.list_topics(query.page()?).await?.into()))
+    Ok(JsonBody(caller.broker.list_topics(query.into()).await?.into()))
 }
 
 /// Read a topic and its backlog.

@@ -6,7 +6,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     caller::Caller,
     error::{ApiError, Problems},
-    extract::{IdPath, Json, Query, TopicPath},
+    extract::{Json, Query, TopicPath, WebhookPath},
     schema::{
         CreatedWebhook, DeletedWebhook, Items, NewWebhook, PageQuery, Webhook, WebhookChanges, WebhookStatus,
     },
@@ -47,7 +47,7 @@ async fn list_webhooks(
     caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Result<JsonBody<Items<Webhook>>, ApiError> {
-    Ok(JsonBody(caller.broker.list_webhooks(query.page()?).await?.into()))
+    Ok(JsonBody(caller.broker.list_webhooks(query.into()).await?.into()))
 }
 
 /// List a topic's webhooks, by rising id.
@@ -61,56 +61,68 @@ async fn list_topic_webhooks(
     TopicPath(topic): TopicPath,
     Query(query): Query<PageQuery>,
 ) -> Result<JsonBody<Items<Webhook>>, ApiError> {
-    Ok(JsonBody(caller.broker.list_topic_webhooks(&topic, query.page()?).await?.into()))
+    Ok(JsonBody(caller.broker.list_topic_webhooks(&topic, query.into()).await?.into()))
 }
 
 /// Read a webhook: its settings, its state, its backlog and its dead letters.
 #[utoipa::path(
-    get, path = "/webhooks/{id}", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
+    get, path = "/webhooks/{webhook}", tag = "webhooks", params(("webhook" = String, Path, description = "Id, or `topic:name`.")),
     responses((status = 200, description = "The webhook.", body = WebhookStatus), Problems),
 )]
-async fn get_webhook(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<WebhookStatus>, ApiError> {
-    Ok(JsonBody(caller.broker.get_webhook(id).await?.into()))
+async fn get_webhook(
+    caller: Caller,
+    WebhookPath(webhook): WebhookPath,
+) -> Result<JsonBody<WebhookStatus>, ApiError> {
+    Ok(JsonBody(caller.broker.get_webhook(&webhook).await?.into()))
 }
 
 /// Change a webhook. Its topic never changes.
 #[utoipa::path(
-    patch, path = "/webhooks/{id}", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
+    patch, path = "/webhooks/{webhook}", tag = "webhooks", params(("webhook" = String, Path, description = "Id, or `topic:name`.")),
     request_body = WebhookChanges,
     responses((status = 200, description = "The webhook as it is now.", body = Webhook), Problems),
 )]
 async fn update_webhook(
     caller: Caller,
-    IdPath(id): IdPath,
+    WebhookPath(webhook): WebhookPath,
     Json(changes): Json<WebhookChanges>,
 ) -> Result<JsonBody<Webhook>, ApiError> {
-    Ok(JsonBody(caller.broker.update_webhook(id, &changes.into()).await?.into()))
+    Ok(JsonBody(caller.broker.update_webhook(&webhook, &changes.into()).await?.into()))
 }
 
 /// Pause a webhook: nothing is sent to it. It is still owed what is published.
 #[utoipa::path(
-    post, path = "/webhooks/{id}/pause", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
+    post, path = "/webhooks/{webhook}/pause", tag = "webhooks", params(("webhook" = String, Path, description = "Id, or `topic:name`.")),
     responses((status = 200, description = "The webhook as it is now.", body = Webhook), Problems),
 )]
-async fn pause_webhook(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<Webhook>, ApiError> {
-    Ok(JsonBody(caller.broker.pause_webhook(id).await?.into()))
+async fn pause_webhook(
+    caller: Caller,
+    WebhookPath(webhook): WebhookPath,
+) -> Result<JsonBody<Webhook>, ApiError> {
+    Ok(JsonBody(caller.broker.pause_webhook(&webhook).await?.into()))
 }
 
 /// Resume a webhook that was paused or disabled. If no request can be made from its settings, a
 /// worker disables it again.
 #[utoipa::path(
-    post, path = "/webhooks/{id}/resume", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
+    post, path = "/webhooks/{webhook}/resume", tag = "webhooks", params(("webhook" = String, Path, description = "Id, or `topic:name`.")),
     responses((status = 200, description = "The webhook as it is now.", body = Webhook), Problems),
 )]
-async fn resume_webhook(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<Webhook>, ApiError> {
-    Ok(JsonBody(caller.broker.resume_webhook(id).await?.into()))
+async fn resume_webhook(
+    caller: Caller,
+    WebhookPath(webhook): WebhookPath,
+) -> Result<JsonBody<Webhook>, ApiError> {
+    Ok(JsonBody(caller.broker.resume_webhook(&webhook).await?.into()))
 }
 
 /// Delete a webhook, its backlog and its dead letters.
 #[utoipa::path(
-    delete, path = "/webhooks/{id}", tag = "webhooks", params(("id" = i64, Path, description = "The webhook.")),
+    delete, path = "/webhooks/{webhook}", tag = "webhooks", params(("webhook" = String, Path, description = "Id, or `topic:name`.")),
     responses((status = 200, description = "The webhook was deleted.", body = DeletedWebhook), Problems),
 )]
-async fn delete_webhook(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<DeletedWebhook>, ApiError> {
-    Ok(JsonBody(caller.broker.delete_webhook(id).await?.into()))
+async fn delete_webhook(
+    caller: Caller,
+    WebhookPath(webhook): WebhookPath,
+) -> Result<JsonBody<DeletedWebhook>, ApiError> {
+    Ok(JsonBody(caller.broker.delete_webhook(&webhook).await?.into()))
 }

@@ -3,7 +3,7 @@
 use super::{Broker, BrokerError};
 use crate::domain::{
     dead_letter::{DeadLetter, DeadLetterDetail, DeadLetterFilter},
-    page::{Items, Page},
+    page::{Items, List, PageRequest},
 };
 
 impl Broker {
@@ -14,8 +14,9 @@ impl Broker {
     pub async fn list_dead_letters(
         &self,
         filter: &DeadLetterFilter,
-        page: Page,
+        page: PageRequest,
     ) -> Result<Items<DeadLetter>, BrokerError> {
+        let page = page.of(List::DeadLetters)?;
         self.find_filtered(filter).await?;
         let dead_letters = self.store.list_dead_letters(filter, &self.scope, page).await?;
         Ok(Items::full(dead_letters, page, |dead_letter| dead_letter.id))
@@ -44,14 +45,10 @@ impl Broker {
     /// like an empty list.
     async fn find_filtered(&self, filter: &DeadLetterFilter) -> Result<(), BrokerError> {
         if let Some(topic) = &filter.topic {
-            let found = self.store.find_topic(topic).await?;
-            let found = found.filter(|(_, name)| self.scope.contains(name));
-            found.ok_or_else(|| BrokerError::unknown_topic(topic))?;
+            self.find_topic(topic).await?;
         }
         if let Some(id) = filter.webhook_id {
-            let found = self.store.get_webhook(id).await?;
-            let found = found.filter(|webhook| self.scope.contains(&webhook.topic));
-            found.ok_or_else(|| BrokerError::no_webhook(id))?;
+            self.find_webhook(&id.into()).await?;
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 use super::{Broker, BrokerError};
 use crate::domain::{
     delivery::{AttemptRecord, Delivery, DeliveryFilter},
-    page::{Items, Page},
+    page::{Items, List, PageRequest},
+    webhook_ref::WebhookRef,
 };
 
 impl Broker {
@@ -15,24 +16,25 @@ impl Broker {
     /// message can have the filter's partition key.
     pub async fn list_deliveries(
         &self,
-        webhook_id: i64,
+        webhook: &WebhookRef,
         filter: &DeliveryFilter,
-        page: Page,
+        page: PageRequest,
     ) -> Result<Items<Delivery>, BrokerError> {
-        self.permit_webhook(webhook_id).await?;
+        let page = page.of(List::Deliveries)?;
+        let webhook_id = self.find_webhook(webhook).await?.id;
         filter.check()?;
         let found = self.store.list_deliveries(webhook_id, filter, page).await?;
-        found.ok_or_else(|| BrokerError::no_webhook(webhook_id))
+        found.ok_or_else(|| BrokerError::no_webhook(webhook))
     }
 
     /// The delivery of one message to one webhook.
     ///
     /// # Errors
     /// [`BrokerError::NotFound`] if the webhook never was owed the message.
-    pub async fn get_delivery(&self, webhook_id: i64, message_id: i64) -> Result<Delivery, BrokerError> {
-        self.permit_webhook(webhook_id).await?;
+    pub async fn get_delivery(&self, webhook: &WebhookRef, message_id: i64) -> Result<Delivery, BrokerError> {
+        let webhook_id = self.find_webhook(webhook).await?.id;
         let found = self.store.get_delivery(webhook_id, message_id).await?;
-        found.ok_or_else(|| no_delivery(webhook_id, message_id))
+        found.ok_or_else(|| no_delivery(webhook, message_id))
     }
 
     /// A page of the attempts of a delivery, oldest first. `page.after` is how many to skip.
@@ -41,16 +43,17 @@ impl Broker {
     /// [`BrokerError::NotFound`] if the webhook's topic has no such message.
     pub async fn list_attempts(
         &self,
-        webhook_id: i64,
+        webhook: &WebhookRef,
         message_id: i64,
-        page: Page,
+        page: PageRequest,
     ) -> Result<Items<AttemptRecord>, BrokerError> {
-        self.permit_webhook(webhook_id).await?;
+        let page = page.of(List::Attempts)?;
+        let webhook_id = self.find_webhook(webhook).await?.id;
         let found = self.store.list_attempts(webhook_id, message_id, page).await?;
-        found.ok_or_else(|| no_delivery(webhook_id, message_id))
+        found.ok_or_else(|| no_delivery(webhook, message_id))
     }
 }
 
-fn no_delivery(webhook_id: i64, message_id: i64) -> BrokerError {
-    BrokerError::NotFound(format!("there is no delivery of message {message_id} to webhook {webhook_id}"))
+fn no_delivery(webhook: &WebhookRef, message_id: i64) -> BrokerError {
+    BrokerError::NotFound(format!("there is no delivery of message {message_id} to webhook {webhook}"))
 }

@@ -1,5 +1,7 @@
 //! Why a use case failed.
 
+use std::fmt::Display;
+
 use crate::{
     domain::{topic::TopicRef, violation::Violations},
     store::{Refusal, StoreError},
@@ -42,7 +44,7 @@ pub enum BrokerError {
 /// What does not allow a use case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conflict {
-    /// Another topic has the name.
+    /// Another topic, or another webhook of the topic, has the name.
     Duplicate,
     /// The topic is paused and accepts no messages.
     Paused,
@@ -59,6 +61,9 @@ impl From<StoreError> for BrokerError {
         match error.refusal() {
             Some(Refusal::TopicExists) => {
                 Self::conflict(Conflict::Duplicate, "a topic of this name exists already")
+            }
+            Some(Refusal::WebhookExists) => {
+                Self::conflict(Conflict::Duplicate, "a webhook of this name exists already in the topic")
             }
             // The topic was deleted while the message was being published.
             Some(Refusal::TopicGone) => Self::NotFound(message()),
@@ -88,8 +93,8 @@ impl BrokerError {
         }
     }
 
-    /// There is no webhook of that id.
-    pub(super) fn no_webhook(id: i64) -> Self {
-        Self::NotFound(format!("there is no webhook {id}"))
+    /// There is no such webhook.
+    pub fn no_webhook(webhook: impl Display) -> Self {
+        Self::NotFound(format!("there is no webhook {webhook}"))
     }
 }

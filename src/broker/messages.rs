@@ -5,7 +5,7 @@ use crate::{
     delivery::check_header,
     domain::{
         message::{BATCH_MAX, MessageStatus, MessageSummary, NewMessage, Published},
-        page::{Items, Page},
+        page::{Items, List, PageRequest},
         topic::TopicRef,
         violation::Violations,
     },
@@ -66,8 +66,9 @@ impl Broker {
     pub async fn list_messages(
         &self,
         topic: &TopicRef,
-        page: Page,
+        page: PageRequest,
     ) -> Result<Items<MessageSummary>, BrokerError> {
+        let page = page.of(List::Messages)?;
         self.permit_topic(topic).await?;
         self.store.list_messages(topic, page).await?.ok_or_else(|| BrokerError::unknown_topic(topic))
     }

@@ -52,6 +52,8 @@ pub struct Broker {
     worker: Option<WorkerHealth>,
     /// Which topics the caller may see and use.
     scope: Arc<TopicScope>,
+    /// How the audit log names the caller.
+    actor: Arc<str>,
 }
 
 impl Broker {
@@ -59,7 +61,7 @@ impl Broker {
     /// which the address guard would refuse otherwise.
     pub fn new(store: Store, allow_networks: Vec<IpNet>) -> Self {
         let guard = Arc::new(AddressGuard::new(allow_networks));
-        Self { store, guard, worker: None, scope: Arc::default() }
+        Self { store, guard, worker: None, scope: Arc::default(), actor: "pgtopic".into() }
     }
 
     /// This process has a worker, too. It is ready only while that worker works.

@@ -4,13 +4,18 @@
 use std::sync::Arc;
 
 use super::{Broker, BrokerError};
-use crate::domain::{scope::TopicScope, topic::TopicRef};
+use crate::domain::{
+    scope::TopicScope,
+    topic::TopicRef,
+    webhook_ref::{WebhookNames, WebhookRef},
+};
 
 impl Broker {
-    /// The use cases for somebody who may see and use the topics of `scope`.
+    /// The use cases for somebody who may see and use the topics of `scope`. `actor` is how the
+    /// audit log names the caller.
     #[must_use]
-    pub fn within(&self, scope: Arc<TopicScope>) -> Self {
-        Self { scope, ..self.clone() }
+    pub fn within(&self, scope: Arc<TopicScope>, actor: impl Into<Arc<str>>) -> Self {
+        Self { scope, actor: actor.into(), ..self.clone() }
     }
 
     /// Checks that the caller may see the topic. Asks the database only if it must: for an id, if
@@ -30,17 +35,24 @@ impl Broker {
         permitted.then_some(()).ok_or_else(|| BrokerError::unknown_topic(topic))
     }
 
-    /// Checks that the caller may see the webhook. A webhook never changes its topic, and a topic
-    /// never its name.
+    /// The id of a topic that the caller may see.
     ///
     /// # Errors
-    /// [`BrokerError::NotFound`], as for a webhook that does not exist.
-    pub(super) async fn permit_webhook(&self, id: i64) -> Result<(), BrokerError> {
-        if *self.scope == TopicScope::All {
-            return Ok(());
-        }
-        let found = self.store.get_webhook(id).await?;
-        let permitted = found.is_some_and(|webhook| self.scope.contains(&webhook.topic));
-        permitted.then_some(()).ok_or_else(|| BrokerError::no_webhook(id))
+    /// [`BrokerError::NotFound`] if there is none.
+    pub(super) async fn find_topic(&self, topic: &TopicRef) -> Result<i64, BrokerError> {
+        let found = self.store.find_topic(topic).await?;
+        let found = found.filter(|(_, name)| self.scope.contains(name));
+        found.map(|(id, _)| id).ok_or_else(|| BrokerError::unknown_topic(topic))
+    }
+
+    /// A webhook that the caller may see. A webhook never changes its topic, and a topic never its
+    /// name.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is none.
+    pub(super) async fn find_webhook(&self, webhook: &WebhookRef) -> Result<WebhookNames, BrokerError> {
+        let found = self.store.find_webhook(webhook).await?;
+        let found = found.filter(|webhook| self.scope.contains(&webhook.topic));
+        found.ok_or_else(|| BrokerError::no_webhook(webhook))
     }
 }

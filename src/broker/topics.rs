@@ -2,7 +2,7 @@
 
 use super::{Broker, BrokerError, Conflict};
 use crate::domain::{
-    page::{Items, Page},
+    page::{Items, List, PageRequest},
     topic::{DeletedTopic, NewTopic, Topic, TopicChanges, TopicDeletion, TopicRef, TopicStatus},
 };
 
@@ -24,7 +24,11 @@ impl Broker {
     }
 
     /// A page of the topics that the caller may see, by rising id.
-    pub async fn list_topics(&self, page: Page) -> Result<Items<Topic>, BrokerError> {
+    ///
+    /// # Errors
+    /// [`BrokerError::Invalid`] if the page is none of this list.
+    pub async fn list_topics(&self, page: PageRequest) -> Result<Items<Topic>, BrokerError> {
+        let page = page.of(List::Topics)?;
         let topics = self.store.list_topics(&self.scope, page).await?;
         Ok(Items::full(topics, page, |topic| topic.id))
     }

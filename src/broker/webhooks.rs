@@ -9,11 +9,12 @@ use crate::{
     delivery::{SigningKey, check_header},
     domain::{
         headers::Headers,
-        page::{Items, Page},
+        page::{Items, List, PageRequest},
         scope::TopicScope,
         topic::TopicRef,
         violation::Violations,
         webhook::{FilterVerdict, NewWebhook, Webhook, WebhookChanges, WebhookDeletion, WebhookStatus},
+        webhook_ref::WebhookRef,
     },
 };
 
@@ -51,7 +52,8 @@ impl Broker {
     }
 
     /// A page of the webhooks that the caller may see, by rising id.
-    pub async fn list_webhooks(&self, page: Page) -> Result<Items<Webhook>, BrokerError> {
+    pub async fn list_webhooks(&self, page: PageRequest) -> Result<Items<Webhook>, BrokerError> {
+        let page = page.of(List::Webhooks)?;
         let webhooks = self.store.list_webhooks(None, &self.scope, page).await?;
         Ok(Items::full(webhooks, page, |webhook| webhook.id))
     }
@@ -63,11 +65,10 @@ impl Broker {
     pub async fn list_topic_webhooks(
         &self,
         topic: &TopicRef,
-        page: Page,
+        page: PageRequest,
     ) -> Result<Items<Webhook>, BrokerError> {
-        let found = self.store.find_topic(topic).await?;
-        let found = found.filter(|(_, name)| self.scope.contains(name));
-        let (topic_id, _) = found.ok_or_else(|| BrokerError::unknown_topic(topic))?;
+        let page = page.of(List::Webhooks)?;
+        let topic_id = self.find_topic(topic).await?;
         let webhooks = self.store.list_webhooks(Some(topic_id), &TopicScope::All, page).await?;
         Ok(Items::full(webhooks, page, |webhook| webhook.id))
     }
@@ -76,10 +77,10 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError::NotFound`] if there is no such webhook.
-    pub async fn get_webhook(&self, id: i64) -> Result<WebhookStatus, BrokerError> {
+    pub async fn get_webhook(&self, webhook: &WebhookRef) -> Result<WebhookStatus, BrokerError> {
+        let id = self.find_webhook(webhook).await?.id;
         let found = self.store.get_webhook(id).await?;
-        let found = found.filter(|webhook| self.scope.contains(&webhook.topic));
-        let webhook = found.ok_or_else(|| BrokerError::no_webhook(id))?;
+        let webhook = found.ok_or_else(|| BrokerError::no_webhook(webhook))?;
         Ok(WebhookStatus { webhook, owed: self.store.count_webhook_owed(id).await? })
     }
 
@@ -88,21 +89,25 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::Invalid`] if a rule is broken, [`BrokerError::NotFound`] if there is no such
     /// webhook.
-    pub async fn update_webhook(&self, id: i64, changes: &WebhookChanges) -> Result<Webhook, BrokerError> {
-        self.permit_webhook(id).await?;
+    pub async fn update_webhook(
+        &self,
+        webhook: &WebhookRef,
+        changes: &WebhookChanges,
+    ) -> Result<Webhook, BrokerError> {
+        let id = self.find_webhook(webhook).await?.id;
         let mut violations = changes.check().err().unwrap_or_default();
         self.check_request(changes.url.as_ref(), changes.headers.as_ref(), &mut violations);
         violations.finish()?;
         self.check_filter(changes.filter.as_ref().and_then(Option::as_deref)).await?;
-        self.store.update_webhook(id, changes).await?.ok_or_else(|| BrokerError::no_webhook(id))
+        self.store.update_webhook(id, changes).await?.ok_or_else(|| BrokerError::no_webhook(webhook))
     }
 
     /// Pauses a webhook: nothing is sent to it. It is still owed what is published.
     ///
     /// # Errors
     /// [`BrokerError::NotFound`] if there is no such webhook.
-    pub async fn pause_webhook(&self, id: i64) -> Result<Webhook, BrokerError> {
-        self.update_webhook(id, &WebhookChanges::pause(true)).await
+    pub async fn pause_webhook(&self, webhook: &WebhookRef) -> Result<Webhook, BrokerError> {
+        self.update_webhook(webhook, &WebhookChanges::pause(true)).await
     }
 
     /// Resumes a webhook that was paused or disabled. An unusable webhook is disabled again by a
@@ -110,17 +115,17 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError::NotFound`] if there is no such webhook.
-    pub async fn resume_webhook(&self, id: i64) -> Result<Webhook, BrokerError> {
-        self.update_webhook(id, &WebhookChanges::pause(false)).await
+    pub async fn resume_webhook(&self, webhook: &WebhookRef) -> Result<Webhook, BrokerError> {
+        self.update_webhook(webhook, &WebhookChanges::pause(false)).await
     }
 
     /// Deletes a webhook, its backlog and its dead letters.
     ///
     /// # Errors
     /// [`BrokerError::NotFound`] if there is no such webhook.
-    pub async fn delete_webhook(&self, id: i64) -> Result<WebhookDeletion, BrokerError> {
-        self.permit_webhook(id).await?;
-        self.store.delete_webhook(id).await?.ok_or_else(|| BrokerError::no_webhook(id))
+    pub async fn delete_webhook(&self, webhook: &WebhookRef) -> Result<WebhookDeletion, BrokerError> {
+        let id = self.find_webhook(webhook).await?.id;
+        self.store.delete_webhook(id).await?.ok_or_else(|| BrokerError::no_webhook(webhook))
     }
 
     /// Adds a violation for a URL and for each header that could not be sent.

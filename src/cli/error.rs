@@ -2,7 +2,10 @@
 
 use std::{fmt, process::ExitCode};
 
-use crate::{config::ConfigError, embedded::EmbeddedError, store::StoreError, telemetry::TelemetryError};
+use crate::{
+    api::problem_json, broker::BrokerError, config::ConfigError, embedded::EmbeddedError, store::StoreError,
+    telemetry::TelemetryError,
+};
 
 /// Why a command failed. It is shown as one line; wrong settings are shown as one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +18,17 @@ pub enum CliError {
     Settings(Vec<String>),
     /// The database cannot be reached; exit code 3.
     Unreachable(String),
+    /// A use case failed; exit code 3 if the database does not serve, else 1.
+    Refused {
+        /// The reason in words.
+        detail: String,
+        /// The problem that the API would answer, as JSON.
+        problem: String,
+        /// Whether the database does not serve.
+        is_unavailable: bool,
+        /// Whether the problem is shown in place of the reason.
+        shows_problem: bool,
+    },
     /// The schema does not fit this binary; exit code 4.
     Schema(String),
 }
@@ -23,11 +37,32 @@ impl CliError {
     /// The documented exit code.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Refused { is_unavailable: false, .. } => 1,
             Self::Usage(_) | Self::Settings(_) => 2,
-            Self::Unreachable(_) => 3,
+            Self::Unreachable(_) | Self::Refused { is_unavailable: true, .. } => 3,
             Self::Schema(_) => 4,
         })
+    }
+}
+
+impl CliError {
+    /// The same error, shown as the problem that the API would answer.
+    #[must_use]
+    pub(super) fn as_problem(self) -> Self {
+        match self {
+            Self::Refused { detail, problem, is_unavailable, .. } => {
+                Self::Refused { detail, problem, is_unavailable, shows_problem: true }
+            }
+            other => other,
+        }
+    }
+
+    /// The lines for standard error.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Refused { problem, shows_problem: true, .. } => vec![problem.clone()],
+            other => other.to_string().lines().map(|line| format!("pgtopic: {line}")).collect(),
+        }
     }
 }
 
@@ -39,6 +74,7 @@ impl fmt::Display for CliError {
             Self::Failed(text) | Self::Usage(text) | Self::Unreachable(text) | Self::Schema(text) => {
                 f.write_str(&one_line(text))
             }
+            Self::Refused { detail, .. } => f.write_str(&one_line(detail)),
             Self::Settings(problems) => {
                 f.write_str(&problems.iter().map(|problem| one_line(problem)).collect::<Vec<_>>().join("\n"))
             }
@@ -49,6 +85,20 @@ impl fmt::Display for CliError {
 /// Messages of PostgreSQL and of the operating system may have several lines.
 fn one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+impl From<BrokerError> for CliError {
+    fn from(error: BrokerError) -> Self {
+        // Nobody else would log the cause.
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        let is_unavailable = matches!(error, BrokerError::Unavailable(_) | BrokerError::NotReady(_));
+        Self::Refused {
+            detail: format!("{error}{cause}"),
+            is_unavailable,
+            problem: problem_json(error),
+            shows_problem: false,
+        }
+    }
 }
 
 impl From<ConfigError> for CliError {

@@ -10,11 +10,14 @@ mod error;
 mod flags;
 mod migrate;
 mod openapi;
+mod operate;
 mod serve;
 mod server;
 mod service;
 mod settings;
+mod table;
 mod tasks;
+mod topics;
 mod worker;
 
 use std::time::Duration;
@@ -58,6 +61,7 @@ enum Command {
     Worker(worker::Worker),
     Migrate(migrate::Migrate),
     Openapi(openapi::Openapi),
+    Topics(topics::Topics),
 }
 
 /// Runs a command to its end.
@@ -100,6 +104,7 @@ impl Cli {
             Command::Worker(command) => command.run(common, shutdown).await,
             Command::Migrate(command) => command.run(common, shutdown).await,
             Command::Openapi(command) => command.run(),
+            Command::Topics(command) => command.run(common).await,
         }
     }
 }

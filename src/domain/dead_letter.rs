@@ -3,32 +3,27 @@
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use super::topic::TopicRef;
+use super::{topic::TopicRef, words::stored_words};
 
-/// Why a delivery was given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// It used up its attempts.
-    AttemptsExhausted,
-    /// Its message was deleted before it was delivered.
-    MessageMissing,
-}
-
-impl Reason {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::AttemptsExhausted, Self::MessageMissing];
-
-    /// The word stored in `dead_letters.reason`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AttemptsExhausted => "attempts_exhausted",
-            Self::MessageMissing => "message_missing",
-        }
-    }
-
-    /// The reason of a stored word; `None` if the word is unknown.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+stored_words! {
+    /// Why a delivery was given up.
+    pub enum Reason {
+        /// It used up its attempts.
+        AttemptsExhausted = "attempts_exhausted",
+        /// No request can be made for it, or the webhook takes its answer as final.
+        Permanent = "permanent",
+        /// It was older than its webhook allows.
+        Expired = "expired",
+        /// Its webhook was owed more than it allows.
+        Overflow = "overflow",
+        /// An operator skipped it.
+        Skipped = "skipped",
+        /// Its message was deleted before it was delivered.
+        MessageMissing = "message_missing",
+        /// An operator canceled it.
+        Canceled = "canceled",
+        /// A later message of its lane took its place.
+        Superseded = "superseded",
     }
 }
 

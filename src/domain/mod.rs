@@ -3,9 +3,11 @@
 
 pub mod attempt;
 pub mod batch;
+pub mod change;
 pub mod dead_letter;
 pub mod delivery;
 pub mod headers;
+pub mod job;
 pub mod key;
 pub mod lane;
 pub mod message;
@@ -17,4 +19,6 @@ pub mod target;
 pub mod topic;
 pub mod violation;
 pub mod webhook;
+pub mod webhook_ref;
+mod words;
 pub mod worker_health;

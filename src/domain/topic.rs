@@ -8,6 +8,8 @@ use super::violation::Violations;
 
 /// The longest name, in bytes.
 pub const NAME_MAX: usize = 255;
+/// The rule of a name.
+pub(super) const NAME_RULE: &str = "must be 1 to 255 of [A-Za-z0-9._-], not all digits, and neither . nor ..";
 /// How long a topic keeps its messages, in seconds; up to a hundred years. 0 is for ever.
 pub const RETENTION_SECONDS: RangeInclusive<i64> = 0..=100 * 366 * 86_400;
 
@@ -123,7 +125,7 @@ impl TopicRef {
     }
 }
 
-/// Whether a topic may have this name. `.` and `..` are none: clients and proxies resolve them in
+/// Whether a topic or a webhook may have this name. `.` and `..` are none: clients and proxies resolve them in
 /// paths.
 pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty()
@@ -157,11 +159,7 @@ impl NewTopic {
     /// Every broken rule.
     pub fn check(&self) -> Result<(), Violations> {
         let mut violations = Violations::default();
-        violations.require(
-            is_name(&self.name),
-            "name",
-            &format!("must be 1 to {NAME_MAX} of [A-Za-z0-9._-], not all digits, and neither . nor .."),
-        );
+        violations.require(is_name(&self.name), "name", NAME_RULE);
         check_retention(self.retention_seconds, &mut violations);
         violations.finish()
     }

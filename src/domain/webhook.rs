@@ -12,7 +12,7 @@ use super::{
         BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
         RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS, check_range,
     },
-    topic::TopicRef,
+    topic::{NAME_RULE, TopicRef, is_name},
     violation::Violations,
 };
 
@@ -89,6 +89,8 @@ pub struct Webhook {
     pub topic_id: i64,
     /// Its topic's name.
     pub topic: String,
+    /// Its name, which is unique in its topic.
+    pub name: String,
     /// Where requests go.
     pub url: String,
     /// The names of the headers that are sent with every request.
@@ -177,6 +179,9 @@ pub struct NewWebhook {
     pub topic: Option<String>,
     /// The topic's id. Give either this or `topic`.
     pub topic_id: Option<i64>,
+    /// Its name, unique in its topic: 1 to 255 characters of `[A-Za-z0-9._-]`, not all digits, and
+    /// neither `.` nor `..`. `None`: `webhook-` and its id.
+    pub name: Option<String>,
     /// Where requests go.
     pub url: String,
     /// The signing secret: `whsec_` and the base64 of 24 to 64 bytes, in the standard alphabet with
@@ -224,6 +229,7 @@ impl NewWebhook {
             "topic",
             "must be given, or topic_id in its place, and not both",
         );
+        check_name(self.name.as_deref(), &mut violations);
         violations.require(!self.start_from, "start_from", "is not supported yet");
         check_headers(self.headers.as_ref(), &mut violations);
         check_filter(self.filter.as_deref(), &mut violations);
@@ -262,6 +268,8 @@ impl NewWebhook {
 /// No `Debug`: headers may hold credentials.
 #[derive(Clone, Default)]
 pub struct WebhookChanges {
+    /// Its name, as of a new webhook.
+    pub name: Option<String>,
     /// Where requests go.
     pub url: Option<String>,
     /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON. They replace
@@ -307,6 +315,7 @@ impl WebhookChanges {
     /// Every broken rule.
     pub fn check(&self) -> Result<(), Violations> {
         let mut violations = Violations::default();
+        check_name(self.name.as_deref(), &mut violations);
         check_headers(self.headers.as_ref(), &mut violations);
         check_filter(self.filter.as_ref().and_then(Option::as_deref), &mut violations);
         check_range("batch_size", self.batch_size, &BATCH_SIZE, &mut violations);
@@ -328,6 +337,10 @@ impl WebhookChanges {
         );
         violations.finish()
     }
+}
+
+fn check_name(name: Option<&str>, violations: &mut Violations) {
+    violations.require(name.is_none_or(is_name), "name", NAME_RULE);
 }
 
 fn check_filter(filter: Option<&str>, violations: &mut Violations) {

@@ -6,7 +6,7 @@ use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
     attempt::{ErrorClass, Outcome},
     delivery::{AttemptRecord, Delivery, DeliveryFilter, DeliveryStatus},
-    page::{Items, Page},
+    page::{Items, List, Page},
 };
 
 /// How many messages one page looks at. Messages of other topics count too.
@@ -32,7 +32,7 @@ impl Store {
         message_id: i64,
     ) -> Result<Option<Delivery>, StoreError> {
         // A page of one item that begins at this message and looks at no other.
-        let page = Page { limit: 1, after: Some(message_id.saturating_add(1)) };
+        let page = Page::first(List::Deliveries, 1).after(message_id.saturating_add(1));
         let found = self.deliveries(webhook_id, &DeliveryFilter::default(), page, 1).await?;
         Ok(found
             .and_then(|page| page.items.into_iter().next())
@@ -67,7 +67,7 @@ impl Store {
         message_id: i64,
         page: Page,
     ) -> Result<Option<Items<AttemptRecord>>, StoreError> {
-        let skipped = page.after.unwrap_or(0).max(0);
+        let skipped = page.after.map_or(0, |(skipped, _)| skipped.max(0));
         let rows = self
             .query(sql!("deliveries/list_attempts"), &[&webhook_id, &message_id, &skipped, &page.limit])
             .await?;

@@ -55,6 +55,8 @@ pub enum StoreError {
 pub enum Refusal {
     /// Another topic has this name.
     TopicExists,
+    /// Another webhook of the topic has this name.
+    WebhookExists,
     /// The topic of a message was deleted.
     TopicGone,
     /// The topic of a message is paused.
@@ -72,6 +74,7 @@ impl StoreError {
         let column = self.column();
         match self.sql_state()?.code() {
             "23505" if self.constraint() == Some("topics_name_key") => Some(Refusal::TopicExists),
+            "23505" if self.constraint() == Some("webhooks_name_key") => Some(Refusal::WebhookExists),
             "23503" if column == Some("topic_id") => Some(Refusal::TopicGone),
             "55000" if column == Some("topic_id") => Some(Refusal::TopicPaused),
             "54000" if column == Some("payload") => Some(Refusal::PayloadTooLarge),

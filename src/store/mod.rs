@@ -215,6 +215,6 @@ fn scanned_page<T>(
     let scanned_to =
         rows.first().map(|row| row.try_get::<_, Option<i64>>("scanned_to")).transpose()?.flatten();
     let mut answer = Items::full(items, page, id);
-    answer.next = answer.next.or(scanned_to);
+    answer.next = answer.next.or(scanned_to.map(|id| page.cursor((id, 0))));
     Ok(answer)
 }

@@ -252,7 +252,7 @@ impl DeadDelivery {
             (None, Reason::MessageMissing) => {
                 Some("the message was deleted before it was delivered".to_owned())
             }
-            (None, Reason::AttemptsExhausted) => None,
+            (None, _) => None,
         }
     }
 }

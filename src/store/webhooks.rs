@@ -19,6 +19,7 @@ use crate::domain::{
     webhook::{
         FilterVerdict, Format, NewWebhook, Owed, Webhook, WebhookChanges, WebhookDeletion, WebhookState,
     },
+    webhook_ref::{WebhookNames, WebhookRef},
 };
 
 /// Joins a statement whose WITH names webhooks `w` and `webhooks/show`, which selects what is shown
@@ -40,6 +41,7 @@ impl Store {
         let parameters: super::Parameters<'_> = &[
             &topic.id(),
             &topic.name(),
+            &new.name,
             &new.url,
             &secret.expose_secret(),
             &new.headers_json(),
@@ -67,6 +69,25 @@ impl Store {
         let parameters: super::Parameters<'_> = &[&topic_id, &page.rising_from(), &page.limit, &like(scope)];
         let rows = self.query(shown!("webhooks/list"), parameters).await?;
         rows.iter().map(webhook).collect()
+    }
+
+    /// What names a webhook; `None` if there is none.
+    pub async fn find_webhook(&self, webhook: &WebhookRef) -> Result<Option<WebhookNames>, StoreError> {
+        let (id, topic, name) = match webhook {
+            WebhookRef::Id(id) => (Some(*id), None, None),
+            WebhookRef::Name { topic, name } => (None, Some(topic), Some(name)),
+        };
+        let topic = (topic.and_then(TopicRef::id), topic.and_then(TopicRef::name));
+        let row = self.query_opt(sql!("webhooks/find"), &[&id, &topic.0, &topic.1, &name]).await?;
+        row.map(|row| {
+            Ok(WebhookNames {
+                id: row.try_get("id")?,
+                name: row.try_get("name")?,
+                topic_id: row.try_get("topic_id")?,
+                topic: row.try_get("topic")?,
+            })
+        })
+        .transpose()
     }
 
     /// One webhook; `None` if there is none.
@@ -130,6 +151,7 @@ impl Store {
 /// it is.
 fn columns(changes: &WebhookChanges) -> String {
     let WebhookChanges {
+        name,
         url,
         headers: _,
         filter,
@@ -145,6 +167,7 @@ fn columns(changes: &WebhookChanges) -> String {
         paused,
     } = changes;
     let columns = [
+        ("name", name.as_ref().map(|name| json!(name))),
         ("url", url.as_ref().map(|url| json!(url))),
         ("filter", filter.as_ref().map(|filter| json!(filter))),
         ("format", format.map(|format| json!(format.as_str()))),
@@ -167,6 +190,7 @@ fn webhook(row: &Row) -> Result<Webhook, StoreError> {
         id: row.try_get("id")?,
         topic_id: row.try_get("topic_id")?,
         topic: row.try_get("topic")?,
+        name: row.try_get("name")?,
         url: row.try_get("url")?,
         header_names: row.try_get("header_names")?,
         filter: row.try_get("filter")?,

@@ -17,7 +17,7 @@ AS $$
 BEGIN
     PERFORM FROM pgtopic.topics t WHERE t.id = ANY (topic_ids) ORDER BY t.id FOR NO KEY UPDATE;
     UPDATE pgtopic.topics t
-       SET webhook_ids = (SELECT CASE WHEN count(w.filter) = 0 THEN coalesce(array_agg(w.id ORDER BY w.id), '{}') END
+       SET webhook_ids = (SELECT CASE WHEN count(w.filter) + count(w.types) = 0 THEN coalesce(array_agg(w.id ORDER BY w.id), '{}') END
                             FROM pgtopic.webhooks w
                            WHERE w.topic_id = t.id)
      WHERE t.id = ANY (topic_ids);

@@ -12,7 +12,7 @@
 --   message      with its id and lane
 --   stripe       the stripe that this transaction holds; null on unordered
 --                topics
---   webhook_ids  the topic's webhooks; null if one of them has a filter
+--   webhook_ids  the topic's webhooks; null if one of them has types or a filter
 --
 -- Returns: whether anybody is owed the message.
 -- Locks:   the new rows; as lock_idempotency_key.
@@ -31,7 +31,7 @@ BEGIN
     THEN
         RETURN false;
     END IF;
-    webhook_ids := coalesce(webhook_ids, pgtopic.matching_webhooks(message.topic_id, message.payload));
+    webhook_ids := coalesce(webhook_ids, pgtopic.matching_webhooks(message.topic_id, message.type, message.payload));
     FOREACH webhook IN ARRAY webhook_ids LOOP
         INSERT INTO pgtopic.deliveries (webhook_id, lane, message_id) VALUES (webhook, message.lane, message.id);
         IF committed THEN

@@ -43,6 +43,8 @@ BEGIN
     IF (NEW.size_bytes OPERATOR(pg_catalog.<=) accepted_bytes
         AND pg_catalog.octet_length(NEW.partition_key) OPERATOR(pg_catalog.>=) 1
         AND pg_catalog.octet_length(NEW.partition_key) OPERATOR(pg_catalog.<=) 1024
+        AND COALESCE(pg_catalog.octet_length(NEW.type), 1) OPERATOR(pg_catalog.>=) 1
+        AND COALESCE(pg_catalog.octet_length(NEW.type), 1) OPERATOR(pg_catalog.<=) 255
         AND NEW.headers IS NULL AND NEW.idempotency_key IS NULL
         AND NEW.created_at OPERATOR(pg_catalog.>=) '0001-01-01 00:00+00'
         AND NEW.created_at OPERATOR(pg_catalog.<) '9999-12-30 00:00+00') IS NOT TRUE
@@ -68,7 +70,7 @@ BEGIN
         AND pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'read committed'
     THEN
         IF webhook_ids IS NULL THEN
-            webhook_ids := pgtopic.matching_webhooks(NEW.topic_id, NEW.payload);
+            webhook_ids := pgtopic.matching_webhooks(NEW.topic_id, NEW.type, NEW.payload);
         END IF;
         FOREACH webhook IN ARRAY webhook_ids LOOP
             -- The lane is not looked up first: the plan for that, made while lanes was empty, would

@@ -7,13 +7,13 @@
 --   message         as it was published; size_bytes is that of the payload
 --                   alone
 --   accepted_bytes  the topic's accepted_bytes; null if there is no such topic,
---                   -1 if it is paused
+--                   -1 if it refuses messages
 --
 -- Returns: the message, with defaults where partition_key and created_at were
 --          null, and with its headers counted in size_bytes.
 -- Raises:  23503 unknown topic, 55000 paused topic, 54000 payload too large,
---          23514 partition_key, headers, idempotency_key or created_at out of
---          bounds.
+--          23514 partition_key, type, headers, idempotency_key or created_at out
+--          of bounds.
 -- Locks:   none.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.messages_validate(message pgtopic.messages, accepted_bytes integer) RETURNS pgtopic.messages
@@ -43,6 +43,9 @@ BEGIN
     ELSIF octet_length(message.partition_key) NOT BETWEEN 1 AND 1024 THEN
         field := 'partition_key';
         problem := format('must have 1 to 1024 bytes, not %s', octet_length(message.partition_key));
+    ELSIF octet_length(message.type) NOT BETWEEN 1 AND 255 THEN
+        field := 'type';
+        problem := format('must have 1 to 255 bytes, not %s', octet_length(message.type));
     ELSIF octet_length(message.idempotency_key) NOT BETWEEN 1 AND 255 THEN
         field := 'idempotency_key';
         problem := format('must have 1 to 255 bytes, not %s', octet_length(message.idempotency_key));

@@ -1,7 +1,7 @@
 -- ----------------------------------------------------------------------
 -- webhooks_came_or_went: AFTER INSERT OR DELETE OR TRUNCATE on webhooks, for
--- each statement; AFTER UPDATE OF filter, for each row that got its first
--- filter or lost it. Keeps topics.webhook_ids up to date.
+-- each statement; AFTER UPDATE OF types, filter, for each row that got its first
+-- one of them or lost its last. Keeps topics.webhook_ids up to date.
 --
 -- Locks: as list_webhooks_of_topics.
 -- ----------------------------------------------------------------------

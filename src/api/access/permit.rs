@@ -30,6 +30,17 @@ impl Permit {
         &self.scope
     }
 
+    /// How the audit log names the sender.
+    pub(in crate::api) fn actor(&self) -> &'static str {
+        match self.role {
+            Role::Admin => "api (admin)",
+            Role::Operate => "api (operate)",
+            Role::Publish => "api (publish)",
+            Role::Read => "api (read)",
+            Role::ReadPayloads => "api (read-payloads)",
+        }
+    }
+
     /// Whether the sender is shown payloads, and what may repeat a part of one.
     pub(in crate::api) fn sees_payloads(&self) -> bool {
         self.role.sees_payloads()

@@ -30,14 +30,14 @@ pub(super) const ROUTES: [(&Method, &str, Needs); 23] = [
     (&Method::GET, "/messages/{id}", (Right::Read, Reach::OfTopics)),
     (&Method::POST, "/webhooks", (Right::Administer, Reach::OfTopics)),
     (&Method::GET, "/webhooks", (Right::Read, Reach::OfTopics)),
-    (&Method::GET, "/webhooks/{id}", (Right::Read, Reach::OfTopics)),
-    (&Method::PATCH, "/webhooks/{id}", (Right::Administer, Reach::OfTopics)),
-    (&Method::DELETE, "/webhooks/{id}", (Right::Administer, Reach::OfTopics)),
-    (&Method::POST, "/webhooks/{id}/pause", (Right::Operate, Reach::OfTopics)),
-    (&Method::POST, "/webhooks/{id}/resume", (Right::Operate, Reach::OfTopics)),
-    (&Method::GET, "/webhooks/{id}/deliveries", (Right::Read, Reach::OfTopics)),
-    (&Method::GET, "/webhooks/{id}/deliveries/{message_id}", (Right::Read, Reach::OfTopics)),
-    (&Method::GET, "/webhooks/{id}/deliveries/{message_id}/attempts", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/webhooks/{webhook}", (Right::Read, Reach::OfTopics)),
+    (&Method::PATCH, "/webhooks/{webhook}", (Right::Administer, Reach::OfTopics)),
+    (&Method::DELETE, "/webhooks/{webhook}", (Right::Administer, Reach::OfTopics)),
+    (&Method::POST, "/webhooks/{webhook}/pause", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/webhooks/{webhook}/resume", (Right::Operate, Reach::OfTopics)),
+    (&Method::GET, "/webhooks/{webhook}/deliveries", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/webhooks/{webhook}/deliveries/{message_id}", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/webhooks/{webhook}/deliveries/{message_id}/attempts", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/dead-letter", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/dead-letter/count", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/dead-letter/{id}", (Right::Read, Reach::OfTopics)),
@@ -96,7 +96,7 @@ mod tests {
 
     /// The routes whose answers hold payloads, or what may repeat a part of one.
     const SHOW_PAYLOADS: [&str; 3] =
-        ["/messages/{id}", "/webhooks/{id}/deliveries/{message_id}/attempts", "/dead-letter/{id}"];
+        ["/messages/{id}", "/webhooks/{webhook}/deliveries/{message_id}/attempts", "/dead-letter/{id}"];
 
     /// The row of a route in the table of `docs/operations.md`.
     fn row(method: &Method, path: &str, (right, _): Needs) -> String {

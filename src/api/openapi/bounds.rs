@@ -14,7 +14,7 @@ use crate::domain::{
     headers::HEADERS_MAX,
     key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX},
     message::BATCH_MAX,
-    page::{AFTER, LIMIT},
+    page::{CURSOR_MAX, LIMIT},
     policy::{
         BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, RATE_LIMIT_PER_SECOND,
         TIMEOUT_SECONDS,
@@ -67,9 +67,13 @@ fn of(name: &str) -> Option<Value> {
         "topic" => {
             json!({"minLength": 1, "maxLength": NAME_MAX, "pattern": r"^(?!\.{1,2}$)[A-Za-z0-9._-]+$"})
         }
+        "webhook" => json!({
+            "minLength": 1, "maxLength": 2 * NAME_MAX + 1,
+            "pattern": r"^([0-9]{1,19}|(?!\.{1,2}:)[A-Za-z0-9._-]+:(?![0-9]+$)(?!\.{1,2}$)[A-Za-z0-9._-]+)$",
+        }),
         "id" | "message_id" | "webhook_id" | "topic_id" => range(&(1..=i64::MAX)),
         "limit" => range(&LIMIT),
-        "after" => range(&AFTER),
+        "after" => json!({"minLength": 1, "maxLength": CURSOR_MAX, "pattern": "^[A-Za-z0-9_-]+$"}),
         "retention_seconds" => range(&RETENTION_SECONDS),
         "batch_size" => range(&BATCH_SIZE),
         "max_retries" => range(&MAX_RETRIES),

@@ -15,7 +15,9 @@ fn of_body(schema: &str) -> Option<Value> {
         "Batch" => {
             json!({"messages": [message, {"partition_key": "user-43", "payload": {"event": "order.paid", "order": 16}}]})
         }
-        "NewWebhook" => json!({"topic": "orders", "url": "https://example.com/hooks/orders"}),
+        "NewWebhook" => {
+            json!({"topic": "orders", "name": "billing", "url": "https://example.com/hooks/orders"})
+        }
         "WebhookChanges" => json!({"max_retries": 8, "timeout_seconds": 20}),
         _ => return None,
     })
@@ -29,6 +31,7 @@ const LINES: &str = "{\"partition_key\": \"user-42\", \"payload\": {\"event\": \
 fn of_parameter(name: &str) -> Option<Value> {
     match name {
         "topic" => Some(json!("orders")),
+        "webhook" => Some(json!("orders:billing")),
         "id" | "message_id" => Some(json!(1)),
         _ => None,
     }

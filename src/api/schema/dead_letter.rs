@@ -21,8 +21,8 @@ pub(crate) struct DeadLettersQuery {
     #[serde(default, deserialize_with = "query_integer")]
     limit: Option<i64>,
     /// `next` of the previous page.
-    #[serde(default, deserialize_with = "query_integer")]
-    after: Option<i64>,
+    #[serde(default)]
+    after: Option<String>,
 }
 
 impl DeadLettersQuery {
@@ -58,8 +58,20 @@ words! {
     Reason of dead_letter::Reason {
         /// It used up its attempts.
         AttemptsExhausted,
+        /// No request can be made for it, or the webhook takes its answer as final.
+        Permanent,
+        /// It was older than its webhook allows.
+        Expired,
+        /// Its webhook was owed more than it allows.
+        Overflow,
+        /// An operator skipped it.
+        Skipped,
         /// Its message was deleted before it was delivered.
         MessageMissing,
+        /// An operator canceled it.
+        Canceled,
+        /// A later message of its lane took its place.
+        Superseded,
     }
 }
 

@@ -38,8 +38,8 @@ pub(crate) struct DeliveriesQuery {
     #[serde(default, deserialize_with = "query_integer")]
     limit: Option<i64>,
     /// `next` of the previous page.
-    #[serde(default, deserialize_with = "query_integer")]
-    after: Option<i64>,
+    #[serde(default)]
+    after: Option<String>,
 }
 
 impl DeliveriesQuery {

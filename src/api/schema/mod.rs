@@ -58,7 +58,7 @@ use serde::{
     de::{Error, Visitor},
 };
 
-pub(super) use self::{dead_letter::*, delivery::*, message::*, page::*, topic::*, webhook::*};
+pub(crate) use self::{dead_letter::*, delivery::*, message::*, page::*, topic::*, webhook::*};
 
 /// Reads one of several words, which are listed for people.
 struct WordVisitor<T>(String, fn(&str) -> Option<T>);

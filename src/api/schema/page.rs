@@ -3,28 +3,24 @@
 use serde::{Deserialize, Serialize};
 
 use super::number::query_integer;
-use crate::domain::{page, violation::Violations};
+use crate::domain::page;
 
 /// Which page of a list to give, as the query string says it.
-#[derive(Debug, Clone, Copy, Default, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
     /// The most items on the page, 1 to 1000; 100 unless given.
     #[serde(default, deserialize_with = "query_integer")]
     pub(crate) limit: Option<i64>,
-    /// `next` of the previous page.
-    #[serde(default, deserialize_with = "query_integer")]
-    pub(crate) after: Option<i64>,
+    /// `next` of the previous page of the same list.
+    #[serde(default)]
+    pub(crate) after: Option<String>,
 }
 
-impl PageQuery {
-    /// The page.
-    ///
-    /// # Errors
-    /// A violation of each field that is out of its bounds.
-    pub(crate) fn page(self) -> Result<page::Page, Violations> {
-        page::Page::new(self.limit, self.after)
+impl From<PageQuery> for page::PageRequest {
+    fn from(PageQuery { limit, after }: PageQuery) -> Self {
+        Self { limit, after }
     }
 }
 
@@ -36,7 +32,7 @@ pub(crate) struct Items<T> {
     /// Give this as `after` to get the next page. Null means that this page is the last. A page may
     /// be short or even empty and still not be the last, because the server looks at a limited
     /// number of rows for each page.
-    next: Option<i64>,
+    next: Option<String>,
 }
 
 impl<T> Items<T> {
@@ -48,6 +44,9 @@ impl<T> Items<T> {
 
 impl<T, U: From<T>> From<page::Items<T>> for Items<U> {
     fn from(page: page::Items<T>) -> Self {
-        Self { items: page.items.into_iter().map(U::from).collect(), next: page.next }
+        Self {
+            items: page.items.into_iter().map(U::from).collect(),
+            next: page.next.map(|next| next.to_string()),
+        }
     }
 }

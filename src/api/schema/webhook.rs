@@ -63,6 +63,11 @@ pub(crate) struct NewWebhook {
     #[serde(default)]
     #[schema(value_type = Option<i64>)]
     topic_id: Option<Whole<i64>>,
+    /// Its name, unique in its topic: 1 to 255 characters of `[A-Za-z0-9._-]`, not all digits, and
+    /// neither `.` nor `..`. `webhook-` and its id unless given.
+    #[serde(default)]
+    #[schema(examples("billing"))]
+    name: Option<String>,
     /// Where requests go.
     #[schema(examples("https://example.com/hooks/orders"))]
     url: String,
@@ -125,6 +130,7 @@ impl From<NewWebhook> for webhook::NewWebhook {
         Self {
             topic: new.topic,
             topic_id: new.topic_id.map(|number| number.0),
+            name: new.name,
             url: new.url,
             secret: new.secret,
             headers: new.headers,
@@ -150,6 +156,9 @@ impl From<NewWebhook> for webhook::NewWebhook {
 #[serde(deny_unknown_fields)]
 #[expect(clippy::option_option, reason = "three cases: left out, null, a value")]
 pub(crate) struct WebhookChanges {
+    /// Its name, unique in its topic.
+    #[serde(default)]
+    name: Option<String>,
     /// Where requests go.
     #[serde(default)]
     url: Option<String>,
@@ -213,6 +222,7 @@ fn whole(field: Option<Option<Whole<i32>>>) -> Option<Option<i32>> {
 impl From<WebhookChanges> for webhook::WebhookChanges {
     fn from(changes: WebhookChanges) -> Self {
         Self {
+            name: changes.name,
             url: changes.url,
             headers: changes.headers,
             filter: changes.filter,
@@ -242,6 +252,8 @@ pub(crate) struct Webhook {
     topic_id: i64,
     /// Its topic's name.
     topic: String,
+    /// Its name, which is unique in its topic.
+    name: String,
     /// Where requests go.
     url: String,
     /// The names of the headers that are sent with every request.
@@ -284,6 +296,7 @@ impl From<webhook::Webhook> for Webhook {
             id,
             topic_id,
             topic,
+            name,
             url,
             header_names,
             filter,
@@ -305,6 +318,7 @@ impl From<webhook::Webhook> for Webhook {
             id,
             topic_id,
             topic,
+            name,
             url,
             header_names,
             filter,

@@ -17,23 +17,23 @@ fn permitted(route: &str) -> &'static [&'static str] {
     match route {
         "GET /healthz" | "GET /readyz" => EVERYBODY,
         "POST /topics/{topic}/messages" | "POST /topics/{topic}/messages/batch" => &["admin", "publish"],
-        "POST /webhooks/{id}/pause" | "POST /webhooks/{id}/resume" => &["admin", "operate"],
+        "POST /webhooks/{webhook}/pause" | "POST /webhooks/{webhook}/resume" => &["admin", "operate"],
         "POST /topics"
         | "PATCH /topics/{topic}"
         | "DELETE /topics/{topic}"
         | "POST /webhooks"
-        | "PATCH /webhooks/{id}"
-        | "DELETE /webhooks/{id}" => &["admin"],
+        | "PATCH /webhooks/{webhook}"
+        | "DELETE /webhooks/{webhook}" => &["admin"],
         "GET /topics"
         | "GET /topics/{topic}"
         | "GET /topics/{topic}/webhooks"
         | "GET /topics/{topic}/messages"
         | "GET /messages/{id}"
         | "GET /webhooks"
-        | "GET /webhooks/{id}"
-        | "GET /webhooks/{id}/deliveries"
-        | "GET /webhooks/{id}/deliveries/{message_id}"
-        | "GET /webhooks/{id}/deliveries/{message_id}/attempts"
+        | "GET /webhooks/{webhook}"
+        | "GET /webhooks/{webhook}/deliveries"
+        | "GET /webhooks/{webhook}/deliveries/{message_id}"
+        | "GET /webhooks/{webhook}/deliveries/{message_id}/attempts"
         | "GET /dead-letter"
         | "GET /dead-letter/count"
         | "GET /dead-letter/{id}" => READERS,
@@ -128,8 +128,12 @@ async fn a_limited_token_sees_nothing_of_other_topics_and_changes_nothing_there(
         }
         // The ids of what belongs to `invoices` are 1.
         for topic in ["invoices", "1"] {
-            let path =
-                operation.path.replace("{topic}", topic).replace("{id}", "1").replace("{message_id}", "1");
+            let path = operation
+                .path
+                .replace("{topic}", topic)
+                .replace("{id}", "1")
+                .replace("{webhook}", "1")
+                .replace("{message_id}", "1");
             let body = match operation.route().as_str() {
                 "POST /topics" => json!({"name": "invoices.new"}),
                 "POST /webhooks" => json!({"topic": topic, "url": "https://example.com/"}),

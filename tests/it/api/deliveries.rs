@@ -62,8 +62,11 @@ async fn a_delivery_says_where_it_stands() {
     api.get(&format!("{list}/{before}")).await.problem(404);
 
     let attempts = api.get(&format!("{list}/{delivered}/attempts?limit=1")).await.expect(200);
-    assert_eq!((&attempts["items"][0]["status_code"], &attempts["next"]), (&json!(503), &json!(1)));
-    let rest = api.get(&format!("{list}/{delivered}/attempts?after=1")).await.expect(200);
+    assert_eq!(attempts["items"][0]["status_code"], 503);
+    let rest = api
+        .get(&format!("{list}/{delivered}/attempts?after={}", attempts["next"].as_str().unwrap()))
+        .await
+        .expect(200);
     assert_eq!((&rest["items"][0]["duration_ms"], &rest["next"]), (&json!(1.5), &Value::Null));
 
     assert_eq!(api.get("/dead-letter/count?topic=orders").await.expect(200), json!({"count": 1}));
@@ -97,7 +100,7 @@ async fn pages_show_everything_once() {
             if page["next"].is_null() {
                 break;
             }
-            after = format!("&after={}", page["next"]);
+            after = format!("&after={}", page["next"].as_str().unwrap());
         }
         assert_eq!(seen, ids, "{path}");
     }

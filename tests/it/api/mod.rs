@@ -228,7 +228,7 @@ async fn without_its_database_the_api_says_so() {
 fn the_description_names_every_route() {
     let document = pgtopic::api::openapi();
     let paths = document["paths"].as_object().unwrap();
-    assert!(paths.contains_key("/webhooks/{id}/deliveries/{message_id}/attempts"));
+    assert!(paths.contains_key("/webhooks/{webhook}/deliveries/{message_id}/attempts"));
     for (path, operations) in paths {
         for (method, operation) in operations.as_object().unwrap() {
             assert!(operation["summary"].is_string(), "{method} {path} has no summary");

@@ -38,7 +38,7 @@ async fn webhooks_and_topics_that_arrive_are_used() {
     let url = scene.receiver.url("/");
     let insert = format!(
         "SET session_replication_role = replica;
-         INSERT INTO webhooks (topic_id, url, secrets) VALUES (1, '{url}', ARRAY['{SECRET}']);
+         INSERT INTO webhooks (topic_id, name, url, secrets) VALUES (1, 'billing', '{url}', ARRAY['{SECRET}']);
          SET session_replication_role = origin"
     );
     scene.sql(&insert).await;

@@ -152,7 +152,7 @@ async fn told_not_to_notify_nobody_does() {
     let changed_at = ear.beat().await.unwrap().changed_at;
     scene.publish(&["a"]).await;
     scene.webhook("/two", &[]).await;
-    scene.sql("UPDATE topics SET paused = false").await;
+    scene.sql("UPDATE topics SET paused = NULL").await;
     scene.publish(&["a", "b"]).await;
     assert!(ear.heard().await.is_empty());
     assert!(ear.beat().await.unwrap().changed_at > changed_at);

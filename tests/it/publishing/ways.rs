@@ -119,7 +119,7 @@ async fn two_transactions_with_one_idempotency_key_publish_once() {
 #[tokio::test]
 async fn what_cannot_be_published_says_why(#[case] values: &str, #[case] code: &str, #[case] words: &str) {
     let scene = Scene::with_webhook(&[]).await;
-    scene.sql("INSERT INTO topics (name, paused) VALUES ('paused', true)").await;
+    scene.sql("INSERT INTO topics (name, paused) VALUES ('paused', 'refuse')").await;
     scene.sql("INSERT INTO topics (name, max_payload_bytes) VALUES ('small', 10)").await;
     let sql = format!("INSERT INTO messages (topic_id, payload) {values}");
     let error = scene.client.batch_execute(&sql).await.unwrap_err();

@@ -7,8 +7,10 @@ use pgtopic::{
     config::Notify,
     domain::{
         attempt::{ErrorClass, Outcome},
+        change::ChangeKind,
         dead_letter::Reason,
         headers::{HEADERS_BYTES_MAX, HEADERS_MAX},
+        job::{JobKind, JobState},
         key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX},
         policy::{
             BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
@@ -23,10 +25,13 @@ use pgtopic::store::CELLS;
 use pgtopic_testkit::TestDatabase;
 
 /// Rules that have no copy in Rust, and why.
-const IN_SQL_ALONE: [&str; 5] = [
+const IN_SQL_ALONE: [&str; 7] = [
     // A table of one row.
     "installed_one_check",
     "installation_one_check",
+    "leader_one_check",
+    // Words of the issue on webhooks.
+    "webhooks_types_check",
     // What the trigger has computed must be what is stored.
     "messages_lane_check",
     // Rust has no other type for them.
@@ -68,6 +73,16 @@ fn expected() -> BTreeMap<&'static str, String> {
                 "CHECK (((name ~ '^[A-Za-z0-9._-]{{1,{NAME_MAX}}}$'::text) AND (name !~ '^[0-9]+$'::text) AND (name !~ '^[.]{{1,2}}$'::text)))"
             ),
         ),
+        (
+            "webhooks_name_check",
+            format!(
+                "CHECK (((name ~ '^[A-Za-z0-9._-]{{1,{NAME_MAX}}}$'::text) AND (name !~ '^[0-9]+$'::text) AND (name !~ '^[.]{{1,2}}$'::text)))"
+            ),
+        ),
+        ("topics_paused_check", one_of("paused", ["refuse", "hold"])),
+        ("changes_kind_check", one_of("kind", ChangeKind::ALL.map(ChangeKind::as_str))),
+        ("jobs_kind_check", one_of("kind", JobKind::ALL.map(JobKind::as_str))),
+        ("jobs_state_check", one_of("state", JobState::ALL.map(JobState::as_str))),
         ("topics_ordering_check", one_of("ordering", Ordering::ALL.map(Ordering::as_str))),
         ("topics_retention_check", between("retention", &RETENTION_SECONDS, seconds)),
         ("webhooks_format_check", one_of("format", Format::ALL.map(Format::as_str))),

@@ -655,7 +655,7 @@ CREATE FUNCTION pgtopic.list_webhooks_of_topics(topic_ids bigint[]) RETURNS void
 BEGIN
     PERFORM FROM pgtopic.topics t WHERE t.id = ANY (topic_ids) ORDER BY t.id FOR NO KEY UPDATE;
     UPDATE pgtopic.topics t
-       SET webhook_ids = (SELECT CASE WHEN count(w.filter) = 0 THEN coalesce(array_agg(w.id ORDER BY w.id), '{}') END
+       SET webhook_ids = (SELECT CASE WHEN count(w.filter) + count(w.types) = 0 THEN coalesce(array_agg(w.id ORDER BY w.id), '{}') END
                             FROM pgtopic.webhooks w
                            WHERE w.topic_id = t.id)
      WHERE t.id = ANY (topic_ids);
@@ -720,13 +720,14 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.matching_webhooks(topic_id bigint, payload json) RETURNS bigint[]
+CREATE FUNCTION pgtopic.matching_webhooks(topic_id bigint, type text, payload json) RETURNS bigint[]
     LANGUAGE plpgsql
     AS $$
 BEGIN
     RETURN ARRAY(SELECT w.id
                    FROM pgtopic.webhooks w
                   WHERE w.topic_id OPERATOR(pg_catalog.=) matching_webhooks.topic_id
+                    AND (w.types IS NULL OR pgtopic.type_matches(w.types, matching_webhooks.type))
                     AND (w.filter IS NULL OR pgtopic.filter_matches(w.filter, matching_webhooks.payload, w.filter_limit))
                   ORDER BY w.id);
 END
@@ -758,6 +759,7 @@ CREATE TABLE pgtopic.messages (
     id bigint NOT NULL,
     topic_id bigint NOT NULL,
     partition_key text DEFAULT 'default'::text NOT NULL,
+    type text,
     payload json NOT NULL,
     headers json,
     idempotency_key text,
@@ -770,6 +772,8 @@ CREATE TABLE pgtopic.messages (
 COMMENT ON TABLE pgtopic.messages IS 'Published events. INSERT here to publish; the id is given by a trigger.';
 
 COMMENT ON COLUMN pgtopic.messages.topic_id IS 'No foreign key: the trigger has looked the topic up, and a second look costs publishers 15 %.';
+
+COMMENT ON COLUMN pgtopic.messages.type IS 'What kind of event it is: 1 to 255 bytes, such as order.paid; null: none.';
 
 COMMENT ON COLUMN pgtopic.messages.payload IS 'json, not jsonb: these very bytes are signed and sent.';
 
@@ -795,7 +799,7 @@ BEGIN
     THEN
         RETURN false;
     END IF;
-    webhook_ids := coalesce(webhook_ids, pgtopic.matching_webhooks(message.topic_id, message.payload));
+    webhook_ids := coalesce(webhook_ids, pgtopic.matching_webhooks(message.topic_id, message.type, message.payload));
     FOREACH webhook IN ARRAY webhook_ids LOOP
         INSERT INTO pgtopic.deliveries (webhook_id, lane, message_id) VALUES (webhook, message.lane, message.id);
         IF committed THEN
@@ -839,6 +843,8 @@ BEGIN
     IF (NEW.size_bytes OPERATOR(pg_catalog.<=) accepted_bytes
         AND pg_catalog.octet_length(NEW.partition_key) OPERATOR(pg_catalog.>=) 1
         AND pg_catalog.octet_length(NEW.partition_key) OPERATOR(pg_catalog.<=) 1024
+        AND COALESCE(pg_catalog.octet_length(NEW.type), 1) OPERATOR(pg_catalog.>=) 1
+        AND COALESCE(pg_catalog.octet_length(NEW.type), 1) OPERATOR(pg_catalog.<=) 255
         AND NEW.headers IS NULL AND NEW.idempotency_key IS NULL
         AND NEW.created_at OPERATOR(pg_catalog.>=) '0001-01-01 00:00+00'
         AND NEW.created_at OPERATOR(pg_catalog.<) '9999-12-30 00:00+00') IS NOT TRUE
@@ -864,7 +870,7 @@ BEGIN
         AND pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'read committed'
     THEN
         IF webhook_ids IS NULL THEN
-            webhook_ids := pgtopic.matching_webhooks(NEW.topic_id, NEW.payload);
+            webhook_ids := pgtopic.matching_webhooks(NEW.topic_id, NEW.type, NEW.payload);
         END IF;
         FOREACH webhook IN ARRAY webhook_ids LOOP
             -- The lane is not looked up first: the plan for that, made while lanes was empty, would
@@ -918,6 +924,9 @@ BEGIN
     ELSIF octet_length(message.partition_key) NOT BETWEEN 1 AND 1024 THEN
         field := 'partition_key';
         problem := format('must have 1 to 1024 bytes, not %s', octet_length(message.partition_key));
+    ELSIF octet_length(message.type) NOT BETWEEN 1 AND 255 THEN
+        field := 'type';
+        problem := format('must have 1 to 255 bytes, not %s', octet_length(message.type));
     ELSIF octet_length(message.idempotency_key) NOT BETWEEN 1 AND 255 THEN
         field := 'idempotency_key';
         problem := format('must have 1 to 255 bytes, not %s', octet_length(message.idempotency_key));
@@ -1059,7 +1068,9 @@ CREATE TABLE pgtopic.lanes (
     halted boolean DEFAULT false NOT NULL,
     claimed_by uuid,
     partition_key text NOT NULL,
-    last_error text
+    last_error text,
+    last_error_class text,
+    last_status_code smallint
 )
 WITH (fillfactor='45', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_cost_delay='0');
 
@@ -1564,7 +1575,7 @@ CREATE FUNCTION pgtopic.topics_arrived() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
 BEGIN
-    SELECT CASE WHEN count(w.filter) = 0 THEN coalesce(array_agg(w.id ORDER BY w.id), '{}') END
+    SELECT CASE WHEN count(w.filter) + count(w.types) = 0 THEN coalesce(array_agg(w.id ORDER BY w.id), '{}') END
       INTO NEW.webhook_ids
       FROM pgtopic.webhooks w
      WHERE w.topic_id = NEW.id;
@@ -1580,6 +1591,18 @@ CREATE FUNCTION pgtopic.touch_changed_at() RETURNS trigger
 BEGIN
     NEW.changed_at := clock_timestamp();
     RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION pgtopic.type_matches(types text[], type text) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+BEGIN
+    RETURN EXISTS (SELECT
+                     FROM pg_catalog.unnest(types) AS t (name)
+                    WHERE t.name OPERATOR(pg_catalog.=) type_matches.type
+                       OR pg_catalog.right(t.name, 1) OPERATOR(pg_catalog.=) '*'
+                          AND pg_catalog.starts_with(type_matches.type, pg_catalog.left(t.name, -1)));
 END
 $$;
 
@@ -1636,6 +1659,13 @@ CREATE FUNCTION pgtopic.webhooks_validate() RETURNS trigger
 DECLARE
     problem text;
 BEGIN
+    NEW.name := coalesce(NEW.name, 'webhook-' || NEW.id);
+    IF NEW.types IS NOT NULL AND EXISTS (SELECT FROM unnest(NEW.types) AS t (name)
+                                          WHERE (octet_length(t.name) BETWEEN 1 AND 255 AND position('*' IN left(t.name, -1)) = 0) IS NOT TRUE)
+    THEN
+        RAISE EXCEPTION 'types must be texts of 1 to 255 bytes, with a * only at the end'
+            USING ERRCODE = 'check_violation', SCHEMA = 'pgtopic', TABLE = 'webhooks', COLUMN = 'types';
+    END IF;
     IF TG_OP = 'INSERT' OR NEW.headers::text IS DISTINCT FROM OLD.headers::text THEN
         problem := pgtopic.headers_problem(NEW.headers);
         IF problem IS NOT NULL THEN
@@ -1731,6 +1761,34 @@ COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the a
 
 COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
 
+CREATE TABLE pgtopic.changes (
+    id bigint NOT NULL,
+    kind text NOT NULL,
+    topic_id bigint,
+    webhook_id bigint,
+    lane bigint,
+    partition_key text,
+    message_id bigint,
+    worker_id uuid,
+    reason text,
+    changed_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT changes_kind_check CHECK ((kind = ANY (ARRAY['webhook.failing'::text, 'webhook.recovered'::text, 'webhook.disabled'::text, 'webhook.enabled'::text, 'webhook.paused'::text, 'webhook.resumed'::text, 'webhook.started'::text, 'topic.paused'::text, 'topic.resumed'::text, 'lane.halted'::text, 'lane.resumed'::text, 'worker.lost'::text, 'sending.on'::text, 'sending.off'::text])))
+);
+
+COMMENT ON TABLE pgtopic.changes IS 'The audit log: every change of state is one row, written by the transaction that made the change.';
+
+COMMENT ON COLUMN pgtopic.changes.changed_by IS 'Who did it: worker <id>, leader, the name that the API or the command line gave, or the database role.';
+
+ALTER TABLE pgtopic.changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgtopic.changes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE pgtopic.dead_letters (
     id bigint NOT NULL,
     webhook_id bigint NOT NULL,
@@ -1738,6 +1796,7 @@ CREATE TABLE pgtopic.dead_letters (
     message_id bigint NOT NULL,
     topic_id bigint NOT NULL,
     partition_key text NOT NULL,
+    type text,
     reason text NOT NULL,
     attempts integer NOT NULL,
     error_class text,
@@ -1745,12 +1804,12 @@ CREATE TABLE pgtopic.dead_letters (
     last_error text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT dead_letters_error_class_check CHECK ((error_class = ANY (ARRAY['dns'::text, 'connect'::text, 'tls'::text, 'forbidden'::text, 'timeout'::text, 'status'::text, 'redirect'::text, 'protocol'::text, 'request'::text]))),
-    CONSTRAINT dead_letters_reason_check CHECK ((reason = ANY (ARRAY['attempts_exhausted'::text, 'message_missing'::text])))
+    CONSTRAINT dead_letters_reason_check CHECK ((reason = ANY (ARRAY['attempts_exhausted'::text, 'permanent'::text, 'expired'::text, 'overflow'::text, 'skipped'::text, 'message_missing'::text, 'canceled'::text, 'superseded'::text])))
 );
 
 COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed, or until retention.dead_letters_days have passed.';
 
-COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic and key are copies: a dead letter can be listed by them without its message.';
+COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic, key and type are copies: a dead letter can be listed by them without its message.';
 
 COMMENT ON COLUMN pgtopic.dead_letters.error_class IS 'How the last attempt failed; null if there was none.';
 
@@ -1766,13 +1825,16 @@ ALTER TABLE pgtopic.dead_letters ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTIT
 CREATE TABLE pgtopic.deliveries (
     webhook_id bigint NOT NULL,
     lane bigint NOT NULL,
-    message_id bigint NOT NULL
+    message_id bigint NOT NULL,
+    replayed_at timestamp with time zone
 )
 WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_insert_scale_factor='0.2');
 
 COMMENT ON TABLE pgtopic.deliveries IS 'What is still owed: rows are inserted once and deleted once, never updated.';
 
 COMMENT ON COLUMN pgtopic.deliveries.lane IS 'As in messages.';
+
+COMMENT ON COLUMN pgtopic.deliveries.replayed_at IS 'When a replay put it here; null: the message was published.';
 
 CREATE SEQUENCE pgtopic.filter_errors
     START WITH 0
@@ -1787,6 +1849,11 @@ CREATE TABLE pgtopic.installation (
     one boolean DEFAULT true NOT NULL,
     notify text DEFAULT 'auto'::text NOT NULL,
     cell integer,
+    system_identifier bigint,
+    database_oid bigint,
+    sending boolean,
+    reason text,
+    changed_by text,
     CONSTRAINT installation_cell_check CHECK (((cell >= 0) AND (cell <= 1023))),
     CONSTRAINT installation_notify_check CHECK ((notify = ANY (ARRAY['auto'::text, 'on'::text, 'off'::text]))),
     CONSTRAINT installation_one_check CHECK (one)
@@ -1797,6 +1864,12 @@ COMMENT ON TABLE pgtopic.installation IS 'Settings of this installation: one row
 COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publish may NOTIFY: on, off, or auto (only if max_prepared_transactions is 0). Written by processes whose wake.notify is set.';
 
 COMMENT ON COLUMN pgtopic.installation.cell IS 'Every message id modulo 1024 is this number, since it was set; null: ids are not unique over installations. Never changes.';
+
+COMMENT ON COLUMN pgtopic.installation.system_identifier IS 'The server that this installation sends from, and in database_oid the database. Where they are others, this is a copy.';
+
+COMMENT ON COLUMN pgtopic.installation.sending IS 'Whether anything is sent; null: nobody has ever said so.';
+
+COMMENT ON COLUMN pgtopic.installation.reason IS 'Why sending was switched, and in changed_by who did it.';
 
 CREATE TABLE pgtopic.installed (
     one boolean DEFAULT true NOT NULL,
@@ -1817,6 +1890,63 @@ COMMENT ON COLUMN pgtopic.installed.works_from IS 'The oldest binary that may st
 COMMENT ON COLUMN pgtopic.installed.functions_hash IS 'SHA-256 of the functions, triggers and grants that were applied, in hex.';
 
 COMMENT ON COLUMN pgtopic.installed.applied_by IS 'The version of the pgtopic that applied them.';
+
+CREATE TABLE pgtopic.jobs (
+    id bigint NOT NULL,
+    kind text NOT NULL,
+    state text DEFAULT 'queued'::text NOT NULL,
+    topic_id bigint,
+    webhook_id bigint,
+    filter json DEFAULT '{}'::json NOT NULL,
+    progress json DEFAULT '{}'::json NOT NULL,
+    total bigint,
+    total_capped boolean DEFAULT false NOT NULL,
+    done bigint DEFAULT 0 NOT NULL,
+    already_owed bigint DEFAULT 0 NOT NULL,
+    gone bigint DEFAULT 0 NOT NULL,
+    filtered bigint DEFAULT 0 NOT NULL,
+    rate_limit_per_second double precision,
+    error text,
+    waits_for text,
+    created_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    updated_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    CONSTRAINT jobs_kind_check CHECK ((kind = ANY (ARRAY['replay'::text, 'dead_letter_replay'::text, 'dead_letter_discard'::text, 'cancel'::text, 'backfill'::text, 'purge'::text, 'lanes_retry'::text]))),
+    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'canceling'::text, 'succeeded'::text, 'failed'::text, 'canceled'::text])))
+);
+
+COMMENT ON TABLE pgtopic.jobs IS 'Long operations. The leader does them in bounded steps. Each step commits with its progress.';
+
+COMMENT ON COLUMN pgtopic.jobs.filter IS 'What it was asked to do, as in the request.';
+
+COMMENT ON COLUMN pgtopic.jobs.progress IS 'Where the next step begins.';
+
+COMMENT ON COLUMN pgtopic.jobs.waits_for IS 'What the next step waits for; null if nothing.';
+
+COMMENT ON COLUMN pgtopic.jobs.created_by IS 'Who asked for it.';
+
+ALTER TABLE pgtopic.jobs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgtopic.jobs_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE pgtopic.leader (
+    one boolean DEFAULT true NOT NULL,
+    worker uuid,
+    term bigint DEFAULT 0 NOT NULL,
+    since timestamp with time zone,
+    CONSTRAINT leader_one_check CHECK (one)
+);
+
+COMMENT ON TABLE pgtopic.leader IS 'Which worker does the background work: one row. Each step of that work locks the row FOR SHARE first, and checks the term.';
+
+COMMENT ON COLUMN pgtopic.leader.term IS 'The fencing token: it rises with each leader.';
 
 CREATE SEQUENCE pgtopic.message_ids
     START WITH 1
@@ -1857,13 +1987,13 @@ CREATE TABLE pgtopic.topics (
     name text NOT NULL,
     ordering text DEFAULT 'partition'::text NOT NULL,
     retention interval,
-    paused boolean DEFAULT false NOT NULL,
+    paused text,
     max_payload_bytes integer DEFAULT 1048576 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     accepted_bytes integer GENERATED ALWAYS AS (
 CASE
-    WHEN paused THEN '-1'::integer
+    WHEN (paused = 'refuse'::text) THEN '-1'::integer
     ELSE max_payload_bytes
 END) STORED,
     stripes integer GENERATED ALWAYS AS (
@@ -1875,6 +2005,7 @@ END) STORED,
     CONSTRAINT topics_max_payload_bytes_check CHECK ((max_payload_bytes > 0)),
     CONSTRAINT topics_name_check CHECK (((name ~ '^[A-Za-z0-9._-]{1,255}$'::text) AND (name !~ '^[0-9]+$'::text) AND (name !~ '^[.]{1,2}$'::text))),
     CONSTRAINT topics_ordering_check CHECK ((ordering = ANY (ARRAY['partition'::text, 'none'::text]))),
+    CONSTRAINT topics_paused_check CHECK ((paused = ANY (ARRAY['refuse'::text, 'hold'::text]))),
     CONSTRAINT topics_retention_check CHECK (((retention >= '00:00:00'::interval) AND (retention <= '878400:00:00'::interval)))
 );
 
@@ -1886,17 +2017,17 @@ COMMENT ON COLUMN pgtopic.topics.ordering IS 'partition: messages with the same 
 
 COMMENT ON COLUMN pgtopic.topics.retention IS 'How long messages are kept, counted from created_at, if they are neither owed nor dead letters; 0: for ever; null: as the setting retention.messages_days of the workers says.';
 
-COMMENT ON COLUMN pgtopic.topics.paused IS 'A paused topic refuses messages.';
+COMMENT ON COLUMN pgtopic.topics.paused IS 'refuse: the topic refuses messages; hold: messages are accepted and fanned out, but nothing of the topic is claimed; null: neither.';
 
 COMMENT ON COLUMN pgtopic.topics.max_payload_bytes IS 'The largest payload of one message, in bytes.';
 
 COMMENT ON COLUMN pgtopic.topics.changed_at IS 'When the row was last written, also because webhooks were added or deleted. Workers that are not notified look here.';
 
-COMMENT ON COLUMN pgtopic.topics.accepted_bytes IS 'For publishers: the largest payload that is accepted now; -1 while the topic is paused.';
+COMMENT ON COLUMN pgtopic.topics.accepted_bytes IS 'For publishers: the largest payload that is accepted now; -1 while the topic refuses messages.';
 
 COMMENT ON COLUMN pgtopic.topics.stripes IS 'For publishers: the first of the topic''s 256 stripes; null if the topic is unordered, and takes no locks.';
 
-COMMENT ON COLUMN pgtopic.topics.webhook_ids IS 'For publishers: the topic''s webhooks, kept up to date by triggers on webhooks. Null if one of them has a filter: then the filters are evaluated for each message.';
+COMMENT ON COLUMN pgtopic.topics.webhook_ids IS 'For publishers: the topic''s webhooks, kept up to date by triggers on webhooks. Null if one of them has types or a filter: then these are evaluated for each message.';
 
 ALTER TABLE pgtopic.topics ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgtopic.topics_id_seq
@@ -1917,9 +2048,11 @@ COMMENT ON TABLE pgtopic.used_idempotency_keys IS 'Nobody ever sees a row here. 
 CREATE TABLE pgtopic.webhooks (
     id bigint NOT NULL,
     topic_id bigint NOT NULL,
+    name text NOT NULL,
     url text NOT NULL,
     secrets text[] NOT NULL,
     headers json DEFAULT '{}'::json NOT NULL,
+    types text[],
     filter jsonpath,
     filter_limit integer,
     format text,
@@ -1944,17 +2077,23 @@ CREATE TABLE pgtopic.webhooks (
     CONSTRAINT webhooks_max_backoff_seconds_check CHECK (((max_backoff_seconds >= 1) AND (max_backoff_seconds <= 2592000))),
     CONSTRAINT webhooks_max_in_flight_check CHECK (((max_in_flight >= 1) AND (max_in_flight <= 10000))),
     CONSTRAINT webhooks_max_retries_check CHECK (((max_retries >= 1) AND (max_retries <= 1000))),
+    CONSTRAINT webhooks_name_check CHECK (((name ~ '^[A-Za-z0-9._-]{1,255}$'::text) AND (name !~ '^[0-9]+$'::text) AND (name !~ '^[.]{1,2}$'::text))),
     CONSTRAINT webhooks_on_exhausted_check CHECK ((on_exhausted = ANY (ARRAY['dead_letter'::text, 'halt'::text]))),
     CONSTRAINT webhooks_rate_limit_per_second_check CHECK (((rate_limit_per_second >= (0.001)::double precision) AND (rate_limit_per_second <= (1000000)::double precision))),
     CONSTRAINT webhooks_state_check CHECK ((state = ANY (ARRAY['starting'::text, 'active'::text]))),
-    CONSTRAINT webhooks_timeout_seconds_check CHECK (((timeout_seconds >= 1) AND (timeout_seconds <= 600)))
+    CONSTRAINT webhooks_timeout_seconds_check CHECK (((timeout_seconds >= 1) AND (timeout_seconds <= 600))),
+    CONSTRAINT webhooks_types_check CHECK (((cardinality(types) >= 1) AND (cardinality(types) <= 100)))
 );
 
 COMMENT ON TABLE pgtopic.webhooks IS 'Subscriptions of a URL to a topic. A null policy column means the worker''s delivery default.';
 
+COMMENT ON COLUMN pgtopic.webhooks.name IS 'Unique in its topic; webhook-<id> unless one is given. 1 to 255 of [A-Za-z0-9._-], not all digits.';
+
 COMMENT ON COLUMN pgtopic.webhooks.secrets IS 'Signing secrets (whsec_...), newest first; each of them signs every request.';
 
 COMMENT ON COLUMN pgtopic.webhooks.headers IS 'Headers of every request, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
+
+COMMENT ON COLUMN pgtopic.webhooks.types IS 'The message types that it is owed: exact, or a start followed by * (order.*). Null: every message, also without a type. Looked at before the filter.';
 
 COMMENT ON COLUMN pgtopic.webhooks.filter IS 'A message is owed if payload @@ filter is true, or is not evaluated. Null: every message is owed.';
 
@@ -2008,6 +2147,9 @@ COMMENT ON COLUMN pgtopic.workers.lease IS 'If its heartbeat stands still for th
 
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
 
+ALTER TABLE ONLY pgtopic.changes
+    ADD CONSTRAINT changes_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY pgtopic.dead_letters
     ADD CONSTRAINT dead_letters_delivery_key UNIQUE (webhook_id, message_id);
 
@@ -2023,8 +2165,14 @@ ALTER TABLE ONLY pgtopic.installation
 ALTER TABLE ONLY pgtopic.installed
     ADD CONSTRAINT installed_pkey PRIMARY KEY (one);
 
+ALTER TABLE ONLY pgtopic.jobs
+    ADD CONSTRAINT jobs_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY pgtopic.lanes
     ADD CONSTRAINT lanes_pkey PRIMARY KEY (webhook_id, lane);
+
+ALTER TABLE ONLY pgtopic.leader
+    ADD CONSTRAINT leader_pkey PRIMARY KEY (one);
 
 ALTER TABLE ONLY pgtopic.messages
     ADD CONSTRAINT messages_pkey PRIMARY KEY (id);
@@ -2042,6 +2190,9 @@ ALTER TABLE ONLY pgtopic.used_idempotency_keys
     ADD CONSTRAINT used_idempotency_keys_pkey PRIMARY KEY (topic_id, idempotency_key);
 
 ALTER TABLE ONLY pgtopic.webhooks
+    ADD CONSTRAINT webhooks_name_key UNIQUE (topic_id, name);
+
+ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY pgtopic.workers
@@ -2049,9 +2200,13 @@ ALTER TABLE ONLY pgtopic.workers
 
 CREATE INDEX attempts_delivery ON ONLY pgtopic.attempts USING btree (webhook_id, message_id);
 
+CREATE INDEX changes_webhook ON pgtopic.changes USING btree (webhook_id, id);
+
 CREATE INDEX dead_letters_message ON pgtopic.dead_letters USING btree (message_id);
 
 CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters USING btree (webhook_id, id);
+
+CREATE INDEX jobs_unfinished ON pgtopic.jobs USING btree (id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text, 'canceling'::text]));
 
 CREATE INDEX lanes_due ON pgtopic.lanes USING btree (((webhook_id + 0)), due_at);
 
@@ -2064,8 +2219,6 @@ CREATE UNIQUE INDEX messages_idempotency_key ON pgtopic.messages USING btree (to
 CREATE INDEX topics_changed_at ON pgtopic.topics USING btree (changed_at);
 
 CREATE INDEX webhooks_changed_at ON pgtopic.webhooks USING btree (changed_at);
-
-CREATE INDEX webhooks_topic ON pgtopic.webhooks USING btree (topic_id);
 
 CREATE TRIGGER flush AFTER INSERT ON pgtopic.dead_letters FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.dead_letters_flush();
 
@@ -2099,11 +2252,11 @@ CREATE TRIGGER webhooks_changed AFTER INSERT OR DELETE OR UPDATE ON pgtopic.webh
 
 CREATE TRIGGER webhooks_changed_at BEFORE UPDATE ON pgtopic.webhooks FOR EACH ROW EXECUTE FUNCTION pgtopic.touch_changed_at();
 
-CREATE TRIGGER webhooks_filter_came_or_went AFTER UPDATE OF filter ON pgtopic.webhooks FOR EACH ROW WHEN (((old.filter IS NULL) <> (new.filter IS NULL))) EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
+CREATE TRIGGER webhooks_filter_came_or_went AFTER UPDATE OF types, filter ON pgtopic.webhooks FOR EACH ROW WHEN ((((old.types IS NULL) AND (old.filter IS NULL)) <> ((new.types IS NULL) AND (new.filter IS NULL)))) EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
 CREATE TRIGGER webhooks_topic_never_changes BEFORE UPDATE OF topic_id ON pgtopic.webhooks FOR EACH ROW WHEN ((old.topic_id <> new.topic_id)) EXECUTE FUNCTION pgtopic.refuse_change('topic_id');
 
-CREATE TRIGGER webhooks_validate BEFORE INSERT OR UPDATE OF filter, filter_limit, headers ON pgtopic.webhooks FOR EACH ROW EXECUTE FUNCTION pgtopic.webhooks_validate();
+CREATE TRIGGER webhooks_validate BEFORE INSERT OR UPDATE OF filter, filter_limit, headers, types ON pgtopic.webhooks FOR EACH ROW EXECUTE FUNCTION pgtopic.webhooks_validate();
 
 CREATE TRIGGER webhooks_went AFTER DELETE ON pgtopic.webhooks REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
@@ -2144,7 +2297,7 @@ REVOKE ALL ON FUNCTION pgtopic.make_attempt_partitions(days integer) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION pgtopic.mark_worker_gone(worker uuid) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.matching_webhooks(topic_id bigint, payload json) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.matching_webhooks(topic_id bigint, type text, payload json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.may_notify() FROM PUBLIC;
 
@@ -2188,6 +2341,8 @@ REVOKE ALL ON FUNCTION pgtopic.topics_arrived() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.touch_changed_at() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.type_matches(types text[], type text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.webhooks_arrived() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_came_or_went() FROM PUBLIC;
@@ -2209,10 +2364,10 @@ SET check_function_bodies = false;
 SET xmloption = content;
 SET client_min_messages = warning;
 SET row_security = off;
-INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL);
+INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'd8182c4899addb38d8a337031d8e90955d2345db781abbec8dbafc865bd8c090', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'bd6fa5c626f071fdf2f7a5a858e4eba31b047fd25570671b3e20e9c508693de0', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '2012714637378862324');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '7340988683300475915');
 
 

@@ -1,0 +1,106 @@
+//! What the commands of operators share: they open the database, call the same use cases as the
+//! API, and print a table for people or JSON for programs.
+
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{
+    CliError,
+    flags::{CommonFlags, DatabaseFlags},
+};
+use crate::{
+    broker::Broker,
+    domain::{page::PageRequest, scope::TopicScope, topic::TopicRef, webhook_ref::WebhookRef},
+    store::Store,
+    telemetry::print_line,
+};
+
+/// Flags of every command of operators.
+#[derive(Args)]
+pub(super) struct OperatorFlags {
+    #[command(flatten)]
+    database: DatabaseFlags,
+    /// Print JSON, as the API would answer; errors are problems (RFC 9457) on standard error
+    #[arg(long)]
+    json: bool,
+}
+
+/// The use cases, and how their results are printed.
+pub(super) struct Operator {
+    pub(super) broker: Broker,
+    json: bool,
+}
+
+impl OperatorFlags {
+    /// Opens the database, and runs a command on it. With `--json` an error is a problem.
+    pub(super) async fn run(
+        &self,
+        common: &CommonFlags,
+        command: impl AsyncFnOnce(&Operator) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let operator = self.open(common).await?;
+        command(&operator).await.map_err(|error| if self.json { error.as_problem() } else { error })
+    }
+
+    /// Opens the database and checks its schema. Nothing is brought up to date.
+    async fn open(&self, common: &CommonFlags) -> Result<Operator, CliError> {
+        let config = common.read(&[&self.database]).with_database().accept()?.start_logging()?;
+        let store = Store::new(&config.database)?;
+        store.check_schema().await?;
+        let broker = Broker::new(store, config.delivery.allow_networks);
+        let actor = format!("command line ({})", user());
+        Ok(Operator { broker: broker.within(Arc::new(TopicScope::All), actor), json: self.json })
+    }
+}
+
+/// The user of the operating system, for the audit log.
+fn user() -> String {
+    std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "unknown".to_owned())
+}
+
+impl Operator {
+    /// Prints a result: `value` as JSON, or `text` for people.
+    pub(super) fn print(&self, value: &impl Serialize, text: impl AsRef<str>) -> Result<(), CliError> {
+        if self.json {
+            let json = serde_json::to_string_pretty(value);
+            print_line(&json.map_err(|error| CliError::Failed(format!("cannot write JSON: {error}")))?);
+        } else {
+            print_line(text.as_ref().trim_end());
+        }
+        Ok(())
+    }
+
+    /// Whether programs read what is printed.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+}
+
+/// Which page of a list is shown.
+#[derive(Args)]
+pub(super) struct PageFlags {
+    /// How many rows are shown at most, 1 to 1000
+    #[arg(long, value_name = "NUMBER")]
+    limit: Option<i64>,
+    /// Begin where an earlier page ended: its `next`
+    #[arg(long, value_name = "NEXT")]
+    after: Option<String>,
+}
+
+impl From<PageFlags> for PageRequest {
+    fn from(PageFlags { limit, after }: PageFlags) -> Self {
+        Self { limit, after }
+    }
+}
+
+/// Reads the id or the name of a topic, as an argument.
+pub(super) fn topic_argument(text: &str) -> Result<TopicRef, String> {
+    TopicRef::parse(text).ok_or_else(|| "must be a topic's id or name".to_owned())
+}
+
+/// Reads the id of a webhook, or its topic and name, as an argument.
+pub(super) fn webhook_argument(text: &str) -> Result<WebhookRef, String> {
+    WebhookRef::parse(text).ok_or_else(|| "must be a webhook's id, or topic:name".to_owned())
+}

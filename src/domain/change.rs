@@ -1,0 +1,37 @@
+//! Changes of state: the audit log.
+
+use super::words::stored_words;
+
+stored_words! {
+    /// What has changed.
+    pub enum ChangeKind {
+        /// A webhook that answered fails now.
+        WebhookFailing = "webhook.failing",
+        /// A webhook that failed answers again.
+        WebhookRecovered = "webhook.recovered",
+        /// A webhook was disabled: its receiver answered 410 Gone, or no request can be made.
+        WebhookDisabled = "webhook.disabled",
+        /// A disabled webhook was enabled.
+        WebhookEnabled = "webhook.enabled",
+        /// A webhook was paused.
+        WebhookPaused = "webhook.paused",
+        /// A pause of a webhook has ended.
+        WebhookResumed = "webhook.resumed",
+        /// A webhook that was starting is active.
+        WebhookStarted = "webhook.started",
+        /// A topic was paused.
+        TopicPaused = "topic.paused",
+        /// A pause of a topic has ended.
+        TopicResumed = "topic.resumed",
+        /// A lane was halted: its head used up its attempts.
+        LaneHalted = "lane.halted",
+        /// A halted lane was released.
+        LaneResumed = "lane.resumed",
+        /// A worker was taken for dead or hung.
+        WorkerLost = "worker.lost",
+        /// Sending was switched on.
+        SendingOn = "sending.on",
+        /// Sending was switched off.
+        SendingOff = "sending.off",
+    }
+}
