@@ -276,12 +276,18 @@ CREATE TABLE pgtopic.workers (
     capacity     integer     NOT NULL,
     lease        interval    NOT NULL,
     in_flight    integer     NOT NULL DEFAULT 0,
+    lanes        integer     NOT NULL DEFAULT 0,
+    stopping     boolean     NOT NULL DEFAULT false,
     gone         boolean     NOT NULL DEFAULT false,
+    trouble      text,
     started_at   timestamptz NOT NULL DEFAULT now(),
     heartbeat_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE pgtopic.workers IS 'One row for each worker incarnation. It holds the advisory lock (stripe_class(), lock_key) while it lives.';
 COMMENT ON COLUMN pgtopic.workers.lease IS 'If its heartbeat stands still for this long, the worker is taken for hung, and its lanes are released.';
+COMMENT ON COLUMN pgtopic.workers.lanes IS 'How many lanes it holds; in_flight of them are being sent. Written with the heartbeat.';
+COMMENT ON COLUMN pgtopic.workers.stopping IS 'It was asked to stop: it finishes what is in flight.';
+COMMENT ON COLUMN pgtopic.workers.trouble IS 'What goes wrong in it; null: nothing.';
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
 
 CREATE TABLE pgtopic.leader (

@@ -17,6 +17,7 @@
 //! | `deliveries` | list, read, list attempts |
 //! | `dead_letters` | list, count, read |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
+//! | `sending` | read whether anything is sent, switch it on or off |
 //! | `scope` | which topics the caller may see and use |
 
 mod dead_letters;
@@ -25,6 +26,7 @@ mod error;
 mod messages;
 mod ready;
 mod scope;
+mod sending;
 mod topics;
 mod webhooks;
 
@@ -54,6 +56,8 @@ pub struct Broker {
     scope: Arc<TopicScope>,
     /// How the audit log names the caller.
     actor: Arc<str>,
+    /// Whether processes send nothing until somebody switches sending on.
+    start_paused: bool,
 }
 
 impl Broker {
@@ -61,7 +65,7 @@ impl Broker {
     /// which the address guard would refuse otherwise.
     pub fn new(store: Store, allow_networks: Vec<IpNet>) -> Self {
         let guard = Arc::new(AddressGuard::new(allow_networks));
-        Self { store, guard, worker: None, scope: Arc::default(), actor: "pgtopic".into() }
+        Self { store, guard, worker: None, scope: Arc::default(), actor: "pgtopic".into(), start_paused: false }
     }
 
     /// This process has a worker, too. It is ready only while that worker works.

@@ -26,6 +26,7 @@ mod one_by_one;
 mod pool;
 mod pooled;
 mod purpose;
+mod sending;
 mod sessions;
 mod settings;
 mod settle;
@@ -72,6 +73,8 @@ pub struct Store {
     schema: Arc<Schema>,
     /// The name of this installation, which receivers get.
     source: Arc<str>,
+    /// Whether a copy of a database sends like the first one.
+    sends_on_copy: bool,
     /// How many connections may publish at once: three quarters of the pool. Publishers wait for
     /// their partition, and the others must not wait for them.
     publishing: Arc<Semaphore>,
@@ -117,6 +120,7 @@ impl Store {
             general: sessions(settings.pool_size, Purpose::General)?,
             engine: sessions(ENGINE_CONNECTIONS, Purpose::Engine)?,
             source: settings.source.into(),
+            sends_on_copy: settings.sends_on_copy,
             publishing: Arc::new(Semaphore::new((settings.pool_size * 3 / 4).max(1))),
             connector,
             schema,

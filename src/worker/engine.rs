@@ -90,6 +90,8 @@ pub(super) struct Engine {
     pub(super) pace: Pace,
     targets_due: Instant,
     pub(super) draining: bool,
+    /// Whether messages may be sent: nobody has switched that off, and the database is no copy.
+    pub(super) sends: bool,
     /// How many statements failed in a row. Only the first failure is logged. Each one makes the
     /// wait longer.
     pub(super) trouble: u32,
@@ -160,6 +162,7 @@ impl Engine {
             pace: Pace::new(now),
             targets_due: now,
             draining: false,
+            sends: true,
             trouble: 0,
             trouble_said: LogThrottle::new(),
             tell_recovery: false,
@@ -218,6 +221,7 @@ impl Engine {
     /// Starts everything that can be started now.
     fn step(&mut self, now: Instant) {
         self.tell_outages(now);
+        self.may_send();
         self.retire_dry(now);
         self.take_turns(now);
         self.start_runs();
@@ -236,8 +240,10 @@ impl Engine {
                     self.claims.look();
                 }
             }
-            self.start_look(now);
-            self.start_claim(now);
+            if self.sends {
+                self.start_look(now);
+                self.start_claim(now);
+            }
         }
         self.gathered.shared_by(self.signals.workers());
         if self.draining {
@@ -247,6 +253,7 @@ impl Engine {
         self.start_read(now);
         self.start_settle(now);
         self.signals.in_flight.store(self.slots.used(), Ordering::Relaxed);
+        self.signals.lanes.store(self.lanes.len(), Ordering::Relaxed);
     }
 
     /// When to wake up next, if nothing happens before.
@@ -278,6 +285,17 @@ impl Engine {
         .min()
         // The list is never empty.
         .unwrap_or(look)
+    }
+
+    /// Takes in whether messages may be sent.
+    fn may_send(&mut self) {
+        let sends = self.signals.sends();
+        let before = std::mem::replace(&mut self.sends, sends);
+        if before && !sends {
+            self.give_back_all();
+        } else if sends && !before {
+            self.claims.look();
+        }
     }
 
     fn on_signals(&mut self) {
@@ -356,7 +374,7 @@ impl Engine {
     pub(super) fn advance(&mut self, key: LaneKey) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let deliverable = self.targets.get(&key.webhook_id).is_some_and(|target| target.deliverable());
-        if self.draining || !deliverable {
+        if self.draining || !self.sends || !deliverable {
             self.release(key, LaneState::Ready);
             return;
         }
@@ -431,6 +449,12 @@ impl Engine {
             "stopping: requests in flight may finish"
         );
         self.draining = true;
+        self.signals.stopping.store(true, Ordering::Relaxed);
+        self.give_back_all();
+    }
+
+    /// Gives all lanes back. Requests under way finish first.
+    fn give_back_all(&mut self) {
         let keys: Vec<LaneKey> = self.lanes.keys().copied().collect();
         for key in keys {
             match self.lanes.get(&key) {

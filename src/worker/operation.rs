@@ -102,7 +102,9 @@ impl Engine {
     }
 
     pub(super) fn recovered(&mut self) {
-        self.trouble = 0;
+        if std::mem::take(&mut self.trouble) > 0 {
+            self.signals.set_trouble(None);
+        }
         if std::mem::take(&mut self.tell_recovery) {
             info!("statements succeed again");
         }

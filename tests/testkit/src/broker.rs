@@ -35,7 +35,7 @@ impl Broker {
     pub fn with(store: Store, concurrency: usize, delivery: DeliveryConfig) -> Self {
         let shutdown = CancellationToken::new();
         let token = shutdown.clone();
-        let config = WorkerConfig { concurrency, shutdown_seconds: 10 };
+        let config = WorkerConfig { concurrency, shutdown_seconds: 10, start_paused: false };
         let retention = Config::default().retention;
         let running =
             tokio::spawn(async move { worker::run(store, &config, &delivery, &retention, token).await });
