@@ -18,6 +18,7 @@ mod error;
 mod functions;
 mod inspect;
 mod lanes;
+mod lead;
 mod locks;
 mod maintenance;
 mod messages;
@@ -49,7 +50,8 @@ pub use self::{
     due_at_repair::*,
     error::{Refusal, StoreError},
     lanes::*,
-    maintenance::MessagePortion,
+    lead::{Lead, LeaderStore},
+    maintenance::{MessagePortion, Orphans},
     migrate::*,
     settings::StoreSettings,
     settle::*,

@@ -57,7 +57,7 @@ pub(super) struct Signals {
     /// Whether publishers wait for one another.
     publishers_wait: AtomicBool,
     /// A webhook was deleted. What it was owed must be deleted too.
-    pub(super) orphans: Notify,
+    pub(super) webhook_deleted: Arc<Notify>,
     /// Requests in flight, and lanes that are held, for the worker's row.
     pub(super) in_flight: AtomicUsize,
     pub(super) lanes: AtomicUsize,

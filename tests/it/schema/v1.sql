@@ -1378,6 +1378,19 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.require_lead(worker uuid, term bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM FROM pgtopic.leader l WHERE l.worker = require_lead.worker AND l.term = require_lead.term FOR SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'worker % does not lead in term %', require_lead.worker, require_lead.term
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+END
+$$;
+
 CREATE FUNCTION pgtopic.require_read_committed() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1567,6 +1580,36 @@ CREATE FUNCTION pgtopic.suppress_notifications(microseconds bigint) RETURNS void
 BEGIN
     PERFORM setval('pgtopic.notify_suppressed_until', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + microseconds);
     PERFORM setval('pgtopic.notify_until', 0);
+END
+$$;
+
+CREATE FUNCTION pgtopic.take_lead(worker uuid) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    holder uuid;
+    term   bigint;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM pgtopic.require_read_committed();
+    END IF;
+    SELECT l.worker, l.term INTO holder, term FROM pgtopic.leader l;
+    IF EXISTS (SELECT FROM pgtopic.workers w WHERE w.id = holder AND NOT w.gone) THEN
+        RETURN CASE WHEN holder = take_lead.worker THEN term END;
+    END IF;
+    PERFORM FROM pgtopic.leader l FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    -- Another worker may have taken the lead before the row was locked. New statements see it.
+    PERFORM pgtopic.require_registered(take_lead.worker);
+    UPDATE pgtopic.leader l
+       SET worker = take_lead.worker, term = l.term + 1, since = clock_timestamp()
+     WHERE NOT EXISTS (SELECT FROM pgtopic.workers w WHERE w.id = l.worker AND NOT w.gone)
+    RETURNING l.term INTO term;
+    RETURN CASE WHEN FOUND THEN term END;
 END
 $$;
 
@@ -1760,6 +1803,24 @@ COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
 
 COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
+
+CREATE TABLE pgtopic.background_runs (
+    piece text NOT NULL,
+    worker uuid NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone NOT NULL,
+    did bigint NOT NULL,
+    did_in_all bigint NOT NULL,
+    error text,
+    error_at timestamp with time zone
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE pgtopic.background_runs IS 'What the leader did last: one row for each piece of background work. A piece that runs often notes it every 10 s, if it found nothing to do.';
+
+COMMENT ON COLUMN pgtopic.background_runs.did IS 'How many rows the last run dealt with (for partitions: how many were made or dropped); in did_in_all those of all runs.';
+
+COMMENT ON COLUMN pgtopic.background_runs.error IS 'Why the last run failed; null if it succeeded. error_at is when a run failed last.';
 
 CREATE TABLE pgtopic.changes (
     id bigint NOT NULL,
@@ -2147,6 +2208,9 @@ COMMENT ON COLUMN pgtopic.workers.lease IS 'If its heartbeat stands still for th
 
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
 
+ALTER TABLE ONLY pgtopic.background_runs
+    ADD CONSTRAINT background_runs_pkey PRIMARY KEY (piece);
+
 ALTER TABLE ONLY pgtopic.changes
     ADD CONSTRAINT changes_pkey PRIMARY KEY (id);
 
@@ -2325,6 +2389,8 @@ REVOKE ALL ON FUNCTION pgtopic.remove_worker(worker uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.repair_due_at(after_webhook bigint, after_due_at timestamp with time zone, lanes_at_most integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.require_lead(worker uuid, term bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.require_read_committed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.require_registered(worker uuid) FROM PUBLIC;
@@ -2336,6 +2402,8 @@ REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_
 REVOKE ALL ON FUNCTION pgtopic.stripe_class() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.suppress_notifications(microseconds bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.take_lead(worker uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.topics_arrived() FROM PUBLIC;
 
@@ -2366,8 +2434,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'bd6fa5c626f071fdf2f7a5a858e4eba31b047fd25570671b3e20e9c508693de0', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'd7c31c1c604a81e9dd61247b38dc909bb0f99e156fe68e241c5413236514a529', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '7340988683300475915');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '8433713290281183974');
 
 
