@@ -37,6 +37,7 @@ mod openapi;
 mod request_id;
 mod route_index;
 pub(crate) mod schema;
+mod sending;
 mod server;
 mod state;
 mod topics;
@@ -77,6 +78,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(webhooks::routes())
         .merge(deliveries::routes())
         .merge(dead_letters::routes())
+        .merge(sending::routes())
         .merge(health::routes())
 }
 

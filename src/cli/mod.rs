@@ -11,6 +11,7 @@ mod flags;
 mod migrate;
 mod openapi;
 mod operate;
+mod sending;
 mod serve;
 mod server;
 mod service;
@@ -62,6 +63,7 @@ enum Command {
     Migrate(migrate::Migrate),
     Openapi(openapi::Openapi),
     Topics(topics::Topics),
+    Sending(sending::Sending),
 }
 
 /// Runs a command to its end.
@@ -105,6 +107,7 @@ impl Cli {
             Command::Migrate(command) => command.run(common, shutdown).await,
             Command::Openapi(command) => command.run(),
             Command::Topics(command) => command.run(common).await,
+            Command::Sending(command) => command.run(common).await,
         }
     }
 }

@@ -19,16 +19,19 @@ use crate::domain::{
         BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, RATE_LIMIT_PER_SECOND,
         TIMEOUT_SECONDS,
     },
+    sending::SENDING_REASON_MAX,
     topic::{NAME_MAX, RETENTION_SECONDS},
     webhook::FILTER_MAX,
 };
 
 /// The bodies of requests.
-const BODIES: [&str; 6] = ["NewTopic", "TopicChanges", "NewMessage", "Batch", "NewWebhook", "WebhookChanges"];
+const BODIES: [&str; 7] =
+    ["NewTopic", "TopicChanges", "NewMessage", "Batch", "NewWebhook", "WebhookChanges", "SendingChange"];
 
 /// Fields that have no bounds: truth values, words, and any JSON.
 #[cfg(test)]
-const UNBOUNDED: [&str; 7] = ["payload", "paused", "force", "status", "ordering", "format", "on_exhausted"];
+const UNBOUNDED: [&str; 8] =
+    ["payload", "paused", "force", "status", "ordering", "format", "on_exhausted", "sending"];
 
 /// The names that are reserved in headers.
 const RESERVED_HEADERS: &str = "connection|content-length|content-type|expect|host|keep-alive|te|trailer|\
@@ -84,6 +87,7 @@ fn of(name: &str) -> Option<Value> {
         "rate_limit_per_second" => range(&RATE_LIMIT_PER_SECOND),
         "partition_key" => ascii(PARTITION_KEY_MAX),
         "idempotency_key" => ascii(IDEMPOTENCY_KEY_MAX),
+        "reason" => ascii(SENDING_REASON_MAX),
         "messages" => json!({"minItems": 1, "maxItems": BATCH_MAX}),
         "headers" => {
             let name = format!(r"^(?!({RESERVED_HEADERS})$)(?!webhook-|proxy-)[a-z0-9!#$%&'*+.^_`|~-]+$");

@@ -19,6 +19,7 @@ fn of_body(schema: &str) -> Option<Value> {
             json!({"topic": "orders", "name": "billing", "url": "https://example.com/hooks/orders"})
         }
         "WebhookChanges" => json!({"max_retries": 8, "timeout_seconds": 20}),
+        "SendingChange" => json!({"sending": true, "reason": "the copy takes over"}),
         _ => return None,
     })
 }

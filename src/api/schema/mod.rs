@@ -48,6 +48,7 @@ mod headers;
 mod message;
 mod number;
 mod page;
+mod sending;
 mod topic;
 mod webhook;
 
@@ -58,7 +59,7 @@ use serde::{
     de::{Error, Visitor},
 };
 
-pub(crate) use self::{dead_letter::*, delivery::*, message::*, page::*, topic::*, webhook::*};
+pub(crate) use self::{dead_letter::*, delivery::*, message::*, page::*, sending::*, topic::*, webhook::*};
 
 /// Reads one of several words, which are listed for people.
 struct WordVisitor<T>(String, fn(&str) -> Option<T>);

@@ -17,7 +17,9 @@ fn permitted(route: &str) -> &'static [&'static str] {
     match route {
         "GET /healthz" | "GET /readyz" => EVERYBODY,
         "POST /topics/{topic}/messages" | "POST /topics/{topic}/messages/batch" => &["admin", "publish"],
-        "POST /webhooks/{webhook}/pause" | "POST /webhooks/{webhook}/resume" => &["admin", "operate"],
+        "POST /webhooks/{webhook}/pause" | "POST /webhooks/{webhook}/resume" | "POST /sending" => {
+            &["admin", "operate"]
+        }
         "POST /topics"
         | "PATCH /topics/{topic}"
         | "DELETE /topics/{topic}"
@@ -36,7 +38,8 @@ fn permitted(route: &str) -> &'static [&'static str] {
         | "GET /webhooks/{webhook}/deliveries/{message_id}/attempts"
         | "GET /dead-letter"
         | "GET /dead-letter/count"
-        | "GET /dead-letter/{id}" => READERS,
+        | "GET /dead-letter/{id}"
+        | "GET /sending" => READERS,
         _ => panic!("which roles may use {route}? Say it here and in docs/operations.md"),
     }
 }
