@@ -13,7 +13,7 @@ SELECT w.id, w.topic_id, t.name AS topic, w.name, w.url, ARRAY(SELECT json_objec
        coalesce(w.format, CASE WHEN w.batch_size > 1 THEN 'envelope' ELSE 'raw' END) AS format, w.batch_size, w.max_retries, w.backoff_factor, w.max_backoff_seconds,
        w.timeout_seconds, w.on_exhausted, w.max_in_flight, w.rate_limit_per_second, w.state, w.paused, w.disabled_reason,
        w.created_at,
-       x.sampled_at, coalesce(s.owed, 0) AS owed, coalesce(s.owed_capped, false) AS owed_capped, s.oldest_owed_at,
+       (SELECT x.sampled_at FROM pgtopic.sampled x) AS sampled_at, coalesce(s.owed, 0) AS owed, coalesce(s.owed_capped, false) AS owed_capped, s.oldest_owed_at,
        coalesce(s.ready, 0) AS ready, coalesce(s.claimed, 0) AS claimed, coalesce(s.waiting, 0) AS waiting,
        coalesce(s.halted, 0) AS halted, coalesce(s.dead_letters, 0) AS dead_letters,
        coalesce(s.dead_letters_capped, false) AS dead_letters_capped, coalesce(s.in_flight, 0) AS in_flight,
@@ -26,7 +26,6 @@ SELECT w.id, w.topic_id, t.name AS topic, w.name, w.url, ARRAY(SELECT json_objec
          LIMIT 1) AS backfill_job
   FROM w
   JOIN pgtopic.topics t ON t.id = w.topic_id
- CROSS JOIN pgtopic.sampled x
   LEFT JOIN pgtopic.webhook_samples s ON s.webhook_id = w.id
   LEFT JOIN LATERAL (SELECT c.created_at, c.reason
                        FROM (SELECT c.id, c.kind, c.created_at, c.reason

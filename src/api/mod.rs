@@ -40,6 +40,7 @@ pub(crate) mod schema;
 mod sending;
 mod server;
 mod state;
+mod stats;
 mod topics;
 mod webhooks;
 
@@ -78,6 +79,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(webhooks::routes())
         .merge(deliveries::routes())
         .merge(dead_letters::routes())
+        .merge(stats::routes())
         .merge(sending::routes())
         .merge(health::routes())
 }

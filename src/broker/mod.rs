@@ -18,6 +18,7 @@
 //! | `dead_letters` | list, count, read |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
 //! | `sending` | read whether anything is sent, switch it on or off |
+//! | `stats` | read the figures, list the workers |
 //! | `scope` | which topics the caller may see and use |
 
 mod dead_letters;
@@ -27,6 +28,7 @@ mod messages;
 mod ready;
 mod scope;
 mod sending;
+mod stats;
 mod topics;
 mod webhooks;
 
@@ -65,7 +67,14 @@ impl Broker {
     /// which the address guard would refuse otherwise.
     pub fn new(store: Store, allow_networks: Vec<IpNet>) -> Self {
         let guard = Arc::new(AddressGuard::new(allow_networks));
-        Self { store, guard, worker: None, scope: Arc::default(), actor: "pgtopic".into(), start_paused: false }
+        Self {
+            store,
+            guard,
+            worker: None,
+            scope: Arc::default(),
+            actor: "pgtopic".into(),
+            start_paused: false,
+        }
     }
 
     /// This process has a worker, too. It is ready only while that worker works.

@@ -16,10 +16,12 @@ mod serve;
 mod server;
 mod service;
 mod settings;
+mod stats;
 mod table;
 mod tasks;
 mod topics;
 mod worker;
+mod workers;
 
 use std::time::Duration;
 
@@ -63,6 +65,8 @@ enum Command {
     Migrate(migrate::Migrate),
     Openapi(openapi::Openapi),
     Topics(topics::Topics),
+    Stats(stats::Stats),
+    Workers(workers::Workers),
     Sending(sending::Sending),
 }
 
@@ -107,6 +111,8 @@ impl Cli {
             Command::Migrate(command) => command.run(common, shutdown).await,
             Command::Openapi(command) => command.run(),
             Command::Topics(command) => command.run(common).await,
+            Command::Stats(command) => command.run(common).await,
+            Command::Workers(command) => command.run(common).await,
             Command::Sending(command) => command.run(common).await,
         }
     }

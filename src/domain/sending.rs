@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn a_reason_has_limits() {
-        let change = |reason: &str| SendingChange { sending: true, reason: Some(reason.to_owned()) }.check().is_ok();
+        let change =
+            |reason: &str| SendingChange { sending: true, reason: Some(reason.to_owned()) }.check().is_ok();
         assert!(change("a") && change(&"x".repeat(SENDING_REASON_MAX)));
         assert!(!change("") && !change("a\0b") && !change(&"x".repeat(SENDING_REASON_MAX + 1)));
     }

@@ -7,6 +7,7 @@
 //! Every method fails with a [`StoreError`] if the database cannot be reached, does not answer in
 //! time or refuses the statement. Errors that mean something more are named at each method.
 
+mod activity;
 mod call;
 mod certificate;
 mod connect;
@@ -16,6 +17,7 @@ mod deliveries;
 mod due_at_repair;
 mod error;
 mod functions;
+mod health;
 mod inspect;
 mod lanes;
 mod lead;
@@ -32,6 +34,7 @@ mod sessions;
 mod settings;
 mod settle;
 mod statement;
+mod stats;
 mod targets;
 mod tls;
 mod topics;
@@ -44,8 +47,8 @@ use secrecy::SecretString;
 use tokio::sync::Semaphore;
 use tokio_postgres::Row;
 
-use self::{call::Parameters, connect::Connector, purpose::Purpose, sessions::Sessions, statement::Schema};
 pub use self::{
+    activity::ActivityRow,
     connect::{Connection, connect},
     due_at_repair::*,
     error::{Refusal, StoreError},
@@ -57,6 +60,7 @@ pub use self::{
     settle::*,
     workers::*,
 };
+use self::{call::Parameters, connect::Connector, purpose::Purpose, sessions::Sessions, statement::Schema};
 use crate::domain::page::{Items, Page};
 
 /// The most connections of one worker's engine. At most seven statements run at once: a claim, a

@@ -11,7 +11,8 @@ pub(super) struct Identity(pub(super) Option<i64>, pub(super) Option<i64>);
 impl Identity {
     /// Whether these are two databases.
     pub(super) fn differs(self, other: Self) -> bool {
-        let differ = |one: Option<i64>, other: Option<i64>| one.zip(other).is_some_and(|(one, other)| one != other);
+        let differ =
+            |one: Option<i64>, other: Option<i64>| one.zip(other).is_some_and(|(one, other)| one != other);
         differ(self.0, other.0) || differ(self.1, other.1)
     }
 }
@@ -22,7 +23,10 @@ impl Store {
         let row = self.query_one(sql!("installation/get_sending"), &[]).await?;
         let is_copy: bool = row.try_get("is_copy")?;
         Ok(SendingStatus {
-            switch: SendingSwitch { sending: row.try_get("sending")?, is_copy: is_copy && !self.sends_on_copy },
+            switch: SendingSwitch {
+                sending: row.try_get("sending")?,
+                is_copy: is_copy && !self.sends_on_copy,
+            },
             reason: row.try_get("reason")?,
             changed_by: row.try_get("changed_by")?,
         })

@@ -12,13 +12,19 @@ use uuid::Uuid;
 use super::{
     Store, connect, error::StoreError, locks::Locks, purpose::Purpose, sending::Identity, statement::sql,
 };
-use crate::domain::sending::SendingSwitch;
+use crate::domain::{
+    sending::SendingSwitch,
+    worker::{WakeMode, Worker, WorkerState},
+};
 
 /// The most notifications that wait for a worker. Further ones are lost.
 const NOTICES_MAX: usize = 10_000;
 
 /// How many advisory locks a new incarnation tries.
 const LOCK_KEYS_TRIED: u32 = 1_000;
+
+/// The most workers in a list.
+const WORKERS_LISTED: i64 = 1000;
 
 /// How many lanes one step of a release looks at.
 const RELEASE_STEP: i32 = 5_000;
@@ -241,6 +247,34 @@ impl Store {
             .collect()
     }
 
+    /// Lists the workers, oldest first, at most 1,000.
+    pub async fn list_workers(&self) -> Result<Vec<Worker>, StoreError> {
+        let rows = self.query(sql!("workers/list"), &[&WORKERS_LISTED]).await?;
+        rows.iter()
+            .map(|row| {
+                let notified: bool = row.try_get("notified")?;
+                Ok(Worker {
+                    id: row.try_get("id")?,
+                    name: row.try_get("name")?,
+                    version: row.try_get("version")?,
+                    state: WorkerState::of(
+                        row.try_get("stopping")?,
+                        row.try_get("gone")?,
+                        row.try_get("late")?,
+                    ),
+                    leader: row.try_get("leader")?,
+                    started_at: row.try_get("started_at")?,
+                    heartbeat_at: row.try_get("heartbeat_at")?,
+                    slots: row.try_get("capacity")?,
+                    in_flight: row.try_get("in_flight")?,
+                    lanes: row.try_get("lanes")?,
+                    wake_mode: if notified { WakeMode::Notify } else { WakeMode::Poll },
+                    trouble: row.try_get("trouble")?,
+                })
+            })
+            .collect()
+    }
+
     /// Marks a worker gone and makes its lanes ready, step by step. It waits for no lock: a locked
     /// lane is left, and a sweep of any worker may claim it later.
     ///
@@ -290,11 +324,7 @@ impl WorkerSession {
     ///
     /// # Errors
     /// SQLSTATE 55000 if the worker is not registered any more ([`StoreError::is_not_registered`]).
-    pub async fn heartbeat(
-        &self,
-        doing: &Doing,
-        lease: Option<Duration>,
-    ) -> Result<Heartbeat, StoreError> {
+    pub async fn heartbeat(&self, doing: &Doing, lease: Option<Duration>) -> Result<Heartbeat, StoreError> {
         let number = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
         let (in_flight, lanes) = (number(doing.in_flight), number(doing.lanes));
         let lease = lease.map(|lease| lease.as_secs_f64());

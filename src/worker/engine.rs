@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::{
     WorkerError,
+    activity::Activity,
     claim::Claims,
     dry::Retired,
     lane::{Lane, Phase},
@@ -101,6 +102,7 @@ pub(super) struct Engine {
     /// When it was logged that a lane cannot be read.
     pub(super) unreadable_said: LogThrottle,
     pub(super) log: Log,
+    pub(super) activity: Activity,
     pub(super) outages: Outages,
 }
 
@@ -168,6 +170,7 @@ impl Engine {
             tell_recovery: false,
             unreadable_said: LogThrottle::new(),
             log: Log::default(),
+            activity: Activity::new(now),
             outages: Outages::default(),
         }
     }
@@ -252,6 +255,7 @@ impl Engine {
         }
         self.start_read(now);
         self.start_settle(now);
+        self.start_activity(now);
         self.signals.in_flight.store(self.slots.used(), Ordering::Relaxed);
         self.signals.lanes.store(self.lanes.len(), Ordering::Relaxed);
     }
@@ -277,6 +281,7 @@ impl Engine {
             self.told.due(now).map(|due| due.max(self.claims.not_before())).filter(|_| !self.draining),
             self.claims.next_room().filter(|_| !self.draining),
             self.outages.due(),
+            self.activity.due(),
             deadline,
             Some(self.targets_due.max(now + Duration::from_millis(5))),
         ]
@@ -384,6 +389,7 @@ impl Engine {
             lane.failures = 0;
             let dead = DeadDelivery { message_id, reason: Reason::MessageMissing, attempts, last: None };
             self.gathered.dead((key, lane.token), dead);
+            self.activity.dead(key.webhook_id);
         }
         if lane.locked {
             // It goes on when its outcomes are written.
@@ -428,6 +434,7 @@ impl Engine {
         self.signals.want_lease(longest.max(super::target::lease(self.delivery.timeout())));
         self.claims.forget_except(&self.targets);
         self.outages.forget_except(&self.targets);
+        self.activity.forget_except(&self.targets);
         self.claims.look();
         // Release the lanes of webhooks that stopped now, not only when they get a slot.
         let stopped: Vec<LaneKey> = self
@@ -472,6 +479,7 @@ impl Engine {
             && self.locked.is_empty()
             && self.gathered.due().is_none()
             && self.log.is_idle()
+            && self.activity.is_idle()
             && !self.claims.under_way()
             && !self.told.under_way()
     }

@@ -25,6 +25,7 @@
 //! | `operation`, `settlement` | what is read and written, and when |
 //! | `locked`, `halves` | what happens to rows that cannot be written or read |
 //! | `log` | the attempt log |
+//! | `activity` | what was sent, for operators |
 //! | `target` | webhooks as a worker sends to them (endpoints) |
 //! | `pace`, `published` | when to poll, and when publishers need not NOTIFY |
 //! | `takes` | how long statements and bursts take lately |
@@ -51,6 +52,7 @@
 //! | turns, give way | round robin, yield |
 //! | target | endpoint |
 
+mod activity;
 mod claim;
 mod clock;
 mod dry;
@@ -230,7 +232,12 @@ impl Incarnation<'_> {
         // Tasks beside the engine. If one of them ends, the engine ends too, and the other way
         // round.
         let mut tasks = JoinSet::new();
-        tasks.spawn(session::keep(Arc::new(session), Arc::clone(&signals), Arc::clone(&liveness), start_paused));
+        tasks.spawn(session::keep(
+            Arc::new(session),
+            Arc::clone(&signals),
+            Arc::clone(&liveness),
+            start_paused,
+        ));
         tasks.spawn(never(takeover::watch(self.store.clone(), info.id, Arc::clone(&signals))));
         tasks.spawn(never(clock::watch(self.store.clone(), Arc::clone(&signals))));
         let retention = self.retention.clone();

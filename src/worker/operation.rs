@@ -59,6 +59,7 @@ pub(super) enum Done {
     },
     Targets(Result<Vec<TargetRow>, StoreError>),
     Disabled(i64, Result<(), StoreError>),
+    ActivityWritten,
     Asked,
 }
 
@@ -95,6 +96,7 @@ impl Engine {
             Done::Disabled(webhook_id, Err(error)) => {
                 warn!(webhook_id, %error, "webhook could not be disabled; its next request will say so again");
             }
+            Done::ActivityWritten => self.on_activity_written(),
             // Suppressed notifications are a matter of speed alone.
             Done::Disabled(_, Ok(())) | Done::Asked => {}
         }

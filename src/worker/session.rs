@@ -181,11 +181,13 @@ impl Signals {
 
     /// What the worker says of itself.
     fn doing(&self) -> Doing {
+        let not_sending = *self.not_sending.lock().unwrap_or_else(PoisonError::into_inner);
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Doing {
             in_flight: self.in_flight.load(Ordering::Relaxed),
             lanes: self.lanes.load(Ordering::Relaxed),
             stopping: self.stopping.load(Ordering::Relaxed),
-            trouble: self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            trouble: not_sending.map(|why_not| why_not.text().to_owned()).or(trouble),
         }
     }
 

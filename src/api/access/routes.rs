@@ -17,7 +17,7 @@ pub(super) enum Reach {
 pub(super) type Needs = (Right, Reach);
 
 /// Every route that is not open to everybody, and what it needs.
-pub(super) const ROUTES: [(&Method, &str, Needs); 25] = [
+pub(super) const ROUTES: [(&Method, &str, Needs); 27] = [
     (&Method::POST, "/topics", (Right::Administer, Reach::OfTopics)),
     (&Method::GET, "/topics", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/topics/{topic}", (Right::Read, Reach::OfTopics)),
@@ -41,6 +41,8 @@ pub(super) const ROUTES: [(&Method, &str, Needs); 25] = [
     (&Method::GET, "/dead-letter", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/dead-letter/count", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/dead-letter/{id}", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/stats", (Right::Read, Reach::Whole)),
+    (&Method::GET, "/workers", (Right::Read, Reach::Whole)),
     (&Method::GET, "/sending", (Right::Read, Reach::Whole)),
     (&Method::POST, "/sending", (Right::Operate, Reach::Whole)),
 ];

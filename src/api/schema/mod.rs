@@ -45,12 +45,15 @@ macro_rules! words {
 mod dead_letter;
 mod delivery;
 mod headers;
+mod health;
 mod message;
 mod number;
 mod page;
 mod sending;
+mod stats;
 mod topic;
 mod webhook;
+mod worker;
 
 use std::fmt;
 
@@ -59,7 +62,10 @@ use serde::{
     de::{Error, Visitor},
 };
 
-pub(crate) use self::{dead_letter::*, delivery::*, message::*, page::*, sending::*, topic::*, webhook::*};
+pub(crate) use self::{
+    dead_letter::*, delivery::*, health::*, message::*, page::*, sending::*, stats::*, topic::*, webhook::*,
+    worker::*,
+};
 
 /// Reads one of several words, which are listed for people.
 struct WordVisitor<T>(String, fn(&str) -> Option<T>);

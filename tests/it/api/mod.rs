@@ -8,6 +8,7 @@
 //! | `deliveries` | deliveries, dead letters, and pages of them |
 //! | `description` | the OpenAPI document |
 //! | `given_up` | requests that nobody waits for |
+//! | `health` | the health of webhooks, figures, workers, sending |
 //! | `manners` | HTTP as strangers speak it |
 //! | `messages` | published, read, listed |
 //! | `topics` | made, changed, deleted |
@@ -18,6 +19,7 @@ mod connections;
 mod deliveries;
 mod description;
 mod given_up;
+mod health;
 mod manners;
 mod messages;
 mod topics;

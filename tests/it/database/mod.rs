@@ -2,6 +2,7 @@
 //!
 //! | file | what holds |
 //! |---|---|
+//! | `copies` | copies of a database, and whether anything is sent |
 //! | `environment` | `PG*` variables, the password file, passwords that never show |
 //! | `locks` | advisory locks that strangers hold |
 //! | `read_only` | servers that take no writes for a while |
@@ -10,6 +11,7 @@
 //! | `strange_schemas` | schemas that were renamed, edited, or are somebody else's |
 //! | `tls` | TLS with real certificates, for each `sslmode` |
 
+mod copies;
 mod environment;
 mod locks;
 mod read_only;

@@ -57,7 +57,9 @@ async fn a_webhook_that_no_request_can_be_made_for_is_disabled_and_costs_the_oth
         until_disabled(&scene, *id).await;
         let webhook = http.get(&format!("/webhooks/{id}")).await;
         assert_eq!(webhook["disabled_reason"], reason);
-        assert_eq!(webhook["backlog"], published);
+        assert_eq!(webhook["health"]["owed"], published);
+        assert_eq!(webhook["health"]["state"], "disabled");
+        assert_eq!(webhook["health"]["reason"], reason);
     }
     assert!(broker.is_running(), "none of them brought the worker down");
     let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();

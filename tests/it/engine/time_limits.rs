@@ -53,7 +53,8 @@ async fn the_engines_statements_are_cut_off_sooner_than_others(#[values(false, t
     scene.sql("DROP FUNCTION worker_heartbeat").await;
     let returns = "TABLE (suppressed_us bigint, notifies boolean, given_ids bigint, changed_at timestamptz, sending boolean,
                           system_identifier bigint, database_oid bigint)";
-    let signature = "worker_heartbeat(worker uuid, in_flight_now integer, lanes_now integer, stopping_now boolean,
+    let signature =
+        "worker_heartbeat(worker uuid, in_flight_now integer, lanes_now integer, stopping_now boolean,
                                       trouble_now text, lease_seconds double precision)";
     scene.sql(&tell_tale(signature, returns)).await;
     check(&puppet.beat().await.unwrap_err(), ENGINE);
