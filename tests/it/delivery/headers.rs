@@ -115,7 +115,10 @@ async fn sql_takes_the_names_and_values_that_the_api_takes_and_no_others() {
             Err(HeaderError::Value(_)) => {
                 let sql = sql.unwrap();
                 assert!(sql.contains("visible ASCII"), "{sql}");
-                assert!(!sql.contains("xxxx") && !sql.contains('\u{fc}'), "the error shows the value: {sql}");
+                assert!(
+                    !sql.contains("xxxx") && !sql.contains('\u{fc}'),
+                    "the error must not show the value: {sql}"
+                );
             }
             Err(HeaderError::Name(_)) | Ok(()) => {}
         }

@@ -217,7 +217,7 @@ fn a_message_is_new_once_for_each_source_subscription_topic_and_partition(#[case
         headers.as_object_mut().unwrap().remove("webhook-position");
         headers
     };
-    // Above 2^53. A floating-point number cannot tell such numbers apart.
+    // Above 2^53. A floating-point number cannot tell these numbers apart.
     let large = |position: &str| message(json!({"webhook-partition": "b", "webhook-position": position}));
     let steps = [
         (message(json!({})), true),

@@ -47,7 +47,7 @@ async fn a_refused_message_is_repeated_until_it_is_accepted_while_other_lanes_go
     // A wait is longer by up to a fifth, at random. A due lane is sent after the next poll.
     let waits = "SELECT string_agg(concat(failures, ' ', seconds), ', ' ORDER BY failures)
                    FROM waits WHERE seconds NOT BETWEEN 1.1 ^ failures AND 1.2 * 1.1 ^ failures";
-    assert_eq!(scene.text(waits).await, "", "a wait is too short or too long");
+    assert_eq!(scene.text(waits).await, "", "no wait is too short or too long");
     assert_eq!(scene.number("SELECT count(*) + 1 FROM waits").await, i64::try_from(attempts.len()).unwrap());
     let follower = of(&received, ids[2]);
     assert_eq!(follower[0].header("webhook-attempt"), "1", "waiting for its predecessor is not a failure");

@@ -1,4 +1,4 @@
-//! Webhooks that no request can be made for. SQL wrote such rows without the checks of the API and
+//! Webhooks that no request can be made for. SQL wrote these rows without the checks of the API and
 //! of the schema.
 
 use std::time::Duration;

@@ -58,7 +58,7 @@ impl Stage {
         let there: f64 = self.client.query_one(sql, &[]).await.unwrap().get(0);
         #[expect(clippy::cast_precision_loss, reason = "milliseconds are enough")]
         let here = jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
-        assert!((there - here - seconds).abs() < 5.0, "the clock is wrong: {there} {here}");
+        assert!((there - here - seconds).abs() < 5.0, "the clock is stepped: {there} {here}");
     }
 
     /// How many incarnations of workers there have been.

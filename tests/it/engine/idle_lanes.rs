@@ -62,7 +62,7 @@ async fn look_alone(scene: &Scene) -> (Broker, [AbortOnDropHandle<()>; 2]) {
     panic!("the worker claims all the time");
 }
 
-/// Rule 5. If the row were deleted and made anew, each time a dead version would stay in the table
+/// Rule 5. If the row were deleted and made again, each time a dead version would stay in the table
 /// for as long as an old snapshot is held.
 #[tokio::test]
 async fn a_lane_where_messages_keep_arriving_keeps_its_row() {

@@ -90,7 +90,7 @@ async fn a_slot_is_not_left_empty_after_a_lane_gave_way() {
     let asked_for = scene.number("SELECT count(*) FROM claims WHERE webhooks = 1").await;
     let claims = scene.text("SELECT string_agg(webhooks::text, ' ' ORDER BY id) FROM claims").await;
     println!("{claims}");
-    assert!(asked_for >= 2, "only polls have found the lane: {claims}");
+    assert!(asked_for >= 2, "the lane is also found without polls: {claims}");
 }
 
 /// Lanes that wait for the rate limit hold their slots for longer than a turn.
