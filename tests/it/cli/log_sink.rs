@@ -132,7 +132,7 @@ async fn a_log_that_is_read_again_says_how_many_lines_were_lost() {
 #[case::full_disk(full_disk)]
 #[tokio::test]
 async fn an_error_that_cannot_be_written_keeps_its_exit_code(#[case] output: fn() -> Output) {
-    // One command has no database, the other arguments name no command.
+    // The first command has no database. The second command does not exist.
     for arguments in [["migrate"], ["serv"]] {
         let (stderr, _reader) = output();
         let process = Process::start_with(&arguments, &[], |command| {

@@ -146,7 +146,7 @@ async fn a_dead_letter_that_cannot_be_written_holds_up_its_own_lane_alone() {
     assert_eq!(output.matches("can be written again").count(), 1);
 }
 
-/// A worker that is asked to stop waits for the locked row. It waits as long as for requests. Then
+/// A worker that is asked to stop waits for the locked row, as long as it would for a request. Then
 /// it stops, and the row is left to other workers.
 #[tokio::test]
 async fn a_worker_stops_while_a_row_is_locked_and_another_worker_takes_the_lane() {
