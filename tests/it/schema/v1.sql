@@ -12,6 +12,117 @@ SET client_min_messages = warning;
 SET row_security = off;
 CREATE SCHEMA pgtopic;
 
+CREATE FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) RETURNS TABLE(message_id bigint, outcome text, dead_letter_id bigint, head bigint, worker uuid, since timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    SET lock_timeout TO '1s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    message      record;
+    locked       record;
+    held         pgtopic.lanes;
+    is_held      boolean;
+    -- Whether failures, wait and halt belong to the message.
+    is_reason    boolean;
+    left_stripes integer[] := '{}';
+BEGIN
+    PERFORM pgtopic.require_read_committed();
+    FOR message IN
+        SELECT asked.id, m.topic_id, m.lane, m.partition_key, m.type, t.stripes | (m.lane & 255)::integer AS stripe
+          FROM pgtopic.webhooks w
+          JOIN pgtopic.topics t ON t.id = w.topic_id
+         CROSS JOIN unnest(message_ids) AS asked (id)
+          LEFT JOIN LATERAL (SELECT m.topic_id, m.lane, m.partition_key, m.type FROM pgtopic.messages m
+                              WHERE m.id = asked.id AND m.topic_id = w.topic_id LIMIT 1) m ON true
+         WHERE w.id = cancel_deliveries.webhook_id
+         ORDER BY asked.id
+    LOOP
+        message_id := message.id;
+        dead_letter_id := NULL;
+        head := NULL;
+        worker := NULL;
+        since := NULL;
+        outcome := CASE WHEN message.lane IS NULL THEN 'not_owed'
+                        WHEN message.stripe = ANY (left_stripes) THEN 'stripe_taken' END;
+        IF outcome IS NOT NULL THEN
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+        SELECT k.* INTO locked
+          FROM pgtopic.lock_lane(cancel_deliveries.webhook_id, message.lane, message.stripe, waits) k;
+        outcome := locked.outcome;
+        held := locked.held;
+        IF outcome <> 'locked' THEN
+            left_stripes := left_stripes || message.stripe;
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+
+        head := (SELECT d.message_id FROM pgtopic.deliveries d
+                  WHERE d.webhook_id = cancel_deliveries.webhook_id AND d.lane = message.lane
+                    AND d.message_id > coalesce(held.position, -1)
+                  ORDER BY d.message_id LIMIT 1);
+        is_held := held.claimed_by IS NOT NULL
+                   AND EXISTS (SELECT FROM pgtopic.workers o WHERE o.id = held.claimed_by AND NOT o.gone);
+        outcome := CASE WHEN NOT EXISTS (SELECT FROM pgtopic.deliveries d
+                                          WHERE d.webhook_id = cancel_deliveries.webhook_id AND d.lane = message.lane
+                                            AND d.message_id = message.id) THEN 'not_owed'
+                        WHEN reason = 'skipped' AND head <> message.id THEN 'not_head'
+                        WHEN is_held AND head = message.id THEN 'in_flight'
+                        ELSE 'removed' END;
+        IF outcome = 'in_flight' THEN
+            worker := held.claimed_by;
+            since := held.claimed_at;
+        END IF;
+        IF outcome <> 'removed' THEN
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+
+        is_reason := NOT is_held AND coalesce(message.id BETWEEN held.head_message_id
+                                                             AND coalesce(held.batch_last, held.head_message_id), false);
+        DELETE FROM pgtopic.deliveries d
+         WHERE d.webhook_id = cancel_deliveries.webhook_id AND d.lane = message.lane AND d.message_id = message.id;
+        INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, type, reason, attempts,
+                                               error_class, status_code, last_error)
+        SELECT cancel_deliveries.webhook_id, message.lane, message.id, message.topic_id, message.partition_key, message.type,
+               cancel_deliveries.reason, CASE WHEN is_reason THEN held.failures ELSE 0 END,
+               CASE WHEN is_reason THEN held.last_error_class END, CASE WHEN is_reason THEN held.last_status_code END,
+               CASE WHEN is_reason THEN held.last_error END
+        ON CONFLICT ON CONSTRAINT dead_letters_delivery_key DO UPDATE
+           SET reason = excluded.reason, attempts = excluded.attempts, error_class = excluded.error_class,
+               status_code = excluded.status_code, last_error = excluded.last_error, created_at = now()
+        RETURNING x.id INTO dead_letter_id;
+        IF is_reason THEN
+            UPDATE pgtopic.lanes l
+               SET generation = l.generation + 1, failures = 0, halted = false,
+                   due_at = least(l.due_at, clock_timestamp()), wait_seconds = NULL,
+                   head_message_id = NULL, batch_last = NULL, batch_count = NULL,
+                   last_error = NULL, last_error_class = NULL, last_status_code = NULL
+             WHERE l.webhook_id = held.webhook_id AND l.lane = held.lane;
+            IF held.halted THEN
+                INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, lane, partition_key, message_id, reason, changed_by)
+                VALUES ('lane.resumed', message.topic_id, held.webhook_id, held.lane, held.partition_key, message.id,
+                        format('its head was %s', cancel_deliveries.reason), cancel_deliveries.changed_by);
+            END IF;
+            PERFORM pgtopic.notify_workers(message.id, message.stripe);
+        ELSE
+            UPDATE pgtopic.lanes l SET generation = l.generation + 1
+             WHERE l.webhook_id = held.webhook_id AND l.lane = held.lane;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
 CREATE FUNCTION pgtopic.check_filter(filter jsonpath) RETURNS integer
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -92,7 +203,7 @@ BEGIN
          ) l
     ), taken AS (
         UPDATE pgtopic.lanes l
-           SET claimed_by = claim_lanes.worker, token = claim_lanes.new_token
+           SET claimed_by = claim_lanes.worker, token = claim_lanes.new_token, claimed_at = clock_timestamp()
          WHERE l.ctid = ANY (ARRAY(SELECT due.place FROM due))
         RETURNING l
     )
@@ -160,7 +271,7 @@ BEGIN
                     FOR UPDATE SKIP LOCKED;
                 CONTINUE WHEN NOT FOUND;
                 UPDATE pgtopic.lanes l
-                   SET claimed_by = claim_lanes_singly.worker, token = claim_lanes_singly.new_token
+                   SET claimed_by = claim_lanes_singly.worker, token = claim_lanes_singly.new_token, claimed_at = clock_timestamp()
                  WHERE l.ctid = places[at]
                 RETURNING l.* INTO one;
                 CONTINUE WHEN NOT FOUND;
@@ -219,7 +330,7 @@ BEGIN
          LIMIT claim_messages.lanes_at_most
     ), taken AS (
         UPDATE pgtopic.lanes l
-           SET claimed_by = claim_messages.worker, token = claim_messages.new_token
+           SET claimed_by = claim_messages.worker, token = claim_messages.new_token, claimed_at = clock_timestamp()
          WHERE l.ctid = ANY (ARRAY(SELECT due.place FROM due))
         RETURNING l
     )
@@ -358,6 +469,38 @@ CREATE FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_i
                                      WHEN x.created_at IS NOT NULL THEN 'dead'
                                      WHEN a.accepted_at IS NOT NULL THEN 'delivered' END AS status) s
      WHERE s.status IS NOT NULL
+$$;
+
+CREATE FUNCTION pgtopic.discard_dead_letters(dead_letter_ids bigint[]) RETURNS TABLE(dead_letter_id bigint, outcome text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+DECLARE
+    discarded bigint[];
+BEGIN
+    WITH gone AS (
+        DELETE FROM pgtopic.dead_letters x
+         WHERE x.ctid = ANY (ARRAY(
+            SELECT x.place
+              FROM unnest(dead_letter_ids) AS asked (id)
+             CROSS JOIN LATERAL (SELECT x.ctid AS place FROM pgtopic.dead_letters x WHERE x.id = asked.id
+                                  LIMIT 1 FOR UPDATE SKIP LOCKED) x))
+        RETURNING x.id
+    )
+    SELECT array_agg(g.id) INTO discarded FROM gone g;
+    RETURN QUERY
+    SELECT asked.id, CASE WHEN asked.id = ANY (discarded) THEN 'discarded'
+                          WHEN EXISTS (SELECT FROM pgtopic.dead_letters x WHERE x.id = asked.id) THEN 'row_locked'
+                          ELSE 'absent' END
+      FROM unnest(dead_letter_ids) AS asked (id);
+END
 $$;
 
 CREATE FUNCTION pgtopic.drop_attempt_partitions(days integer) RETURNS integer
@@ -679,6 +822,93 @@ BEGIN
     RETURN NOT FOUND;
 END
 $$;
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+CREATE TABLE pgtopic.lanes (
+    webhook_id bigint NOT NULL,
+    lane bigint NOT NULL,
+    "position" bigint NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    token bigint,
+    head_message_id bigint,
+    batch_last bigint,
+    split_until bigint,
+    wait_seconds double precision,
+    batch_count integer,
+    stripe integer,
+    generation integer DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    halted boolean DEFAULT false NOT NULL,
+    claimed_by uuid,
+    claimed_at timestamp with time zone,
+    partition_key text NOT NULL,
+    last_error text,
+    last_error_class text,
+    last_status_code smallint
+)
+WITH (fillfactor='45', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE pgtopic.lanes IS 'The ready queue: a lane has a row here only while it owes something, or a worker holds it.';
+
+COMMENT ON COLUMN pgtopic.lanes."position" IS 'Everything up to this message id has left the lane, unless a replay put it back. Reading begins after it.';
+
+COMMENT ON COLUMN pgtopic.lanes.due_at IS 'From when on it may be claimed: now or earlier (ready), later (it waits) or infinity (halted). A claim leaves it as it is.';
+
+COMMENT ON COLUMN pgtopic.lanes.token IS 'The fencing token: a counter of the worker that holds the lane, new with each claim. With claimed_by it guards every write of the holder.';
+
+COMMENT ON COLUMN pgtopic.lanes.head_message_id IS 'The message that failures, last_error, wait_seconds and halted belong to. For any other head they count as none.';
+
+COMMENT ON COLUMN pgtopic.lanes.batch_last IS 'The last message of the batch that failed. head_message_id is its first; null: the head failed alone. The batch is tried again as it was.';
+
+COMMENT ON COLUMN pgtopic.lanes.split_until IS 'A batch up to this message has used up its attempts: messages up to it are sent one by one.';
+
+COMMENT ON COLUMN pgtopic.lanes.wait_seconds IS 'How long the lane was to wait when due_at was written; null if it was ready at once. If due_at is further ahead than this, it was written before a step of the clock.';
+
+COMMENT ON COLUMN pgtopic.lanes.batch_count IS 'How many messages that batch has. If another number of them is owed, failures count as none.';
+
+COMMENT ON COLUMN pgtopic.lanes.stripe IS 'The advisory-lock key that its publishers hold; null if the topic is unordered.';
+
+COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay has put something into the lane, or a cancel has taken something out. A holder that does not know the newest value must not move position.';
+
+COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id, or of the batch that begins with it.';
+
+COMMENT ON COLUMN pgtopic.lanes.halted IS 'Not sent until an operator acts.';
+
+COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
+
+COMMENT ON COLUMN pgtopic.lanes.claimed_at IS 'When it was claimed last.';
+
+CREATE FUNCTION pgtopic.lock_lane(webhook_id bigint, lane bigint, stripe integer, waits boolean, OUT outcome text, OUT held pgtopic.lanes) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    outcome := 'stripe_taken';
+    IF waits THEN
+        BEGIN
+            PERFORM pg_advisory_xact_lock(pgtopic.stripe_class(), stripe);
+        EXCEPTION WHEN lock_not_available THEN
+            RETURN;
+        END;
+        SELECT l.* INTO held FROM pgtopic.lanes l
+         WHERE l.webhook_id = lock_lane.webhook_id AND l.lane = lock_lane.lane FOR UPDATE;
+    ELSE
+        IF NOT pg_try_advisory_xact_lock(pgtopic.stripe_class(), stripe) THEN
+            RETURN;
+        END IF;
+        SELECT l.* INTO held FROM pgtopic.lanes l
+         WHERE l.webhook_id = lock_lane.webhook_id AND l.lane = lock_lane.lane FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND AND EXISTS (SELECT FROM pgtopic.lanes l
+                                  WHERE l.webhook_id = lock_lane.webhook_id AND l.lane = lock_lane.lane)
+        THEN
+            outcome := 'row_locked';
+            RETURN;
+        END IF;
+    END IF;
+    outcome := 'locked';
+END
+$$;
 
 CREATE FUNCTION pgtopic.make_attempt_partitions(days integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -752,9 +982,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-SET default_tablespace = '';
 
-SET default_table_access_method = heap;
 CREATE TABLE pgtopic.messages (
     id bigint NOT NULL,
     topic_id bigint NOT NULL,
@@ -983,6 +1211,44 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.owe_message(webhook_id bigint, message_id bigint, lane bigint, partition_key text, stripe integer, replayed_at timestamp with time zone, waits boolean) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    outcome text := (SELECT k.outcome FROM pgtopic.lock_lane(webhook_id, lane, stripe, waits) k);
+BEGIN
+    IF outcome <> 'locked' THEN
+        RETURN outcome;
+    END IF;
+    PERFORM FROM pgtopic.messages m WHERE m.id = message_id FOR KEY SHARE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN CASE WHEN EXISTS (SELECT FROM pgtopic.messages m WHERE m.id = message_id) THEN 'row_locked' ELSE 'message_gone' END;
+    END IF;
+
+    INSERT INTO pgtopic.deliveries (webhook_id, lane, message_id, replayed_at)
+    VALUES (webhook_id, lane, message_id, replayed_at)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN 'already_owed';
+    END IF;
+    INSERT INTO pgtopic.lanes AS l (webhook_id, lane, stripe, partition_key, due_at, position)
+    VALUES (webhook_id, lane, stripe, partition_key, clock_timestamp(), message_id - 1)
+    ON CONFLICT ON CONSTRAINT lanes_pkey DO UPDATE
+       SET position = least(l.position, excluded.position),
+           generation = l.generation + 1,
+           due_at = CASE WHEN l.claimed_by IS NULL AND NOT l.halted
+                              AND message_id <= coalesce(l.batch_last, l.head_message_id, message_id)
+                         THEN least(l.due_at, excluded.due_at) ELSE l.due_at END,
+           wait_seconds = CASE WHEN l.claimed_by IS NULL AND NOT l.halted
+                                    AND message_id <= coalesce(l.batch_last, l.head_message_id, message_id)
+                               THEN NULL ELSE l.wait_seconds END;
+    PERFORM pgtopic.notify_workers(message_id, stripe);
+    RETURN 'owed';
+END
+$$;
+
 CREATE FUNCTION pgtopic.publish(topic text, payload json, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1050,57 +1316,6 @@ BEGIN
     RETURN pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key);
 END
 $$;
-
-CREATE TABLE pgtopic.lanes (
-    webhook_id bigint NOT NULL,
-    lane bigint NOT NULL,
-    "position" bigint NOT NULL,
-    due_at timestamp with time zone NOT NULL,
-    token bigint,
-    head_message_id bigint,
-    batch_last bigint,
-    split_until bigint,
-    wait_seconds double precision,
-    batch_count integer,
-    stripe integer,
-    generation integer DEFAULT 0 NOT NULL,
-    failures integer DEFAULT 0 NOT NULL,
-    halted boolean DEFAULT false NOT NULL,
-    claimed_by uuid,
-    partition_key text NOT NULL,
-    last_error text,
-    last_error_class text,
-    last_status_code smallint
-)
-WITH (fillfactor='45', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_cost_delay='0');
-
-COMMENT ON TABLE pgtopic.lanes IS 'The ready queue: a lane has a row here only while it owes something, or a worker holds it.';
-
-COMMENT ON COLUMN pgtopic.lanes."position" IS 'Everything up to this message id has left the lane, unless a replay put it back. Reading begins after it.';
-
-COMMENT ON COLUMN pgtopic.lanes.due_at IS 'From when on it may be claimed: now or earlier (ready), later (it waits) or infinity (halted). A claim leaves it as it is.';
-
-COMMENT ON COLUMN pgtopic.lanes.token IS 'The fencing token: a counter of the worker that holds the lane, new with each claim. With claimed_by it guards every write of the holder.';
-
-COMMENT ON COLUMN pgtopic.lanes.head_message_id IS 'The message that failures, last_error, wait_seconds and halted belong to. For any other head they count as none.';
-
-COMMENT ON COLUMN pgtopic.lanes.batch_last IS 'The last message of the batch that failed. head_message_id is its first; null: the head failed alone. The batch is tried again as it was.';
-
-COMMENT ON COLUMN pgtopic.lanes.split_until IS 'A batch up to this message has used up its attempts: messages up to it are sent one by one.';
-
-COMMENT ON COLUMN pgtopic.lanes.wait_seconds IS 'How long the lane was to wait when due_at was written; null if it was ready at once. If due_at is further ahead than this, it was written before a step of the clock.';
-
-COMMENT ON COLUMN pgtopic.lanes.batch_count IS 'How many messages that batch has. If another number of them is owed, failures count as none.';
-
-COMMENT ON COLUMN pgtopic.lanes.stripe IS 'The advisory-lock key that its publishers hold; null if the topic is unordered.';
-
-COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay has lowered position. A holder that does not know the newest value must not move position.';
-
-COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id, or of the batch that begins with it.';
-
-COMMENT ON COLUMN pgtopic.lanes.halted IS 'Not sent until an operator acts.';
-
-COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
 
 CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
     LANGUAGE sql STABLE
@@ -1378,6 +1593,115 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.replay_dead_letters(dead_letter_ids bigint[], waits boolean) RETURNS TABLE(dead_letter_id bigint, webhook_id bigint, message_id bigint, outcome text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    SET lock_timeout TO '1s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    letter       record;
+    left_stripes integer[] := '{}';
+BEGIN
+    PERFORM pgtopic.require_read_committed();
+    FOR letter IN
+        SELECT asked.id, x.webhook_id, x.lane, x.message_id, x.partition_key, w.topic_id,
+               t.stripes | (x.lane & 255)::integer AS stripe
+          FROM unnest(dead_letter_ids) AS asked (id)
+          LEFT JOIN LATERAL (SELECT * FROM pgtopic.dead_letters x WHERE x.id = asked.id LIMIT 1) x ON true
+          LEFT JOIN LATERAL (SELECT w.topic_id FROM pgtopic.webhooks w WHERE w.id = x.webhook_id LIMIT 1) w ON true
+          LEFT JOIN LATERAL (SELECT t.stripes FROM pgtopic.topics t WHERE t.id = w.topic_id LIMIT 1) t ON true
+         ORDER BY x.message_id, x.webhook_id
+    LOOP
+        dead_letter_id := letter.id;
+        webhook_id := letter.webhook_id;
+        message_id := letter.message_id;
+        outcome := CASE WHEN letter.webhook_id IS NULL THEN 'absent'
+                        WHEN letter.topic_id IS NULL THEN 'webhook_gone'
+                        WHEN letter.stripe = ANY (left_stripes) THEN 'stripe_taken' END;
+        IF outcome IS NULL THEN
+            PERFORM FROM pgtopic.dead_letters x WHERE x.id = letter.id FOR UPDATE SKIP LOCKED;
+            IF FOUND THEN
+                outcome := pgtopic.owe_message(letter.webhook_id, letter.message_id, letter.lane, letter.partition_key,
+                                               letter.stripe, clock_timestamp(), waits);
+            ELSE
+                outcome := CASE WHEN EXISTS (SELECT FROM pgtopic.dead_letters x WHERE x.id = letter.id)
+                                THEN 'row_locked' ELSE 'absent' END;
+            END IF;
+            IF outcome = 'owed' THEN
+                DELETE FROM pgtopic.dead_letters x WHERE x.id = letter.id;
+                outcome := 'replayed';
+            ELSIF outcome IN ('stripe_taken', 'row_locked') THEN
+                left_stripes := left_stripes || letter.stripe;
+            END IF;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION pgtopic.replay_deliveries(webhook_id bigint, message_ids bigint[], waits boolean) RETURNS TABLE(message_id bigint, outcome text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    SET lock_timeout TO '1s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    message      record;
+    left_stripes integer[] := '{}';
+BEGIN
+    PERFORM pgtopic.require_read_committed();
+    FOR message IN
+        SELECT asked.id, m.lane, m.partition_key, t.stripes | (m.lane & 255)::integer AS stripe
+          FROM pgtopic.webhooks w
+          JOIN pgtopic.topics t ON t.id = w.topic_id
+         CROSS JOIN unnest(message_ids) AS asked (id)
+          LEFT JOIN LATERAL (SELECT m.lane, m.partition_key FROM pgtopic.messages m
+                              WHERE m.id = asked.id AND m.topic_id = w.topic_id LIMIT 1) m ON true
+         WHERE w.id = replay_deliveries.webhook_id
+         ORDER BY asked.id
+    LOOP
+        message_id := message.id;
+        outcome := CASE WHEN message.lane IS NULL THEN 'message_gone'
+                        WHEN message.stripe = ANY (left_stripes) THEN 'stripe_taken' END;
+        IF outcome IS NULL THEN
+            PERFORM FROM pgtopic.dead_letters x
+              WHERE x.webhook_id = replay_deliveries.webhook_id AND x.message_id = message.id FOR UPDATE SKIP LOCKED;
+            IF NOT FOUND AND EXISTS (SELECT FROM pgtopic.dead_letters x
+                                      WHERE x.webhook_id = replay_deliveries.webhook_id AND x.message_id = message.id)
+            THEN
+                outcome := 'row_locked';
+            ELSE
+                outcome := pgtopic.owe_message(replay_deliveries.webhook_id, message.id, message.lane, message.partition_key,
+                                               message.stripe, clock_timestamp(), waits);
+            END IF;
+            IF outcome = 'owed' THEN
+                DELETE FROM pgtopic.dead_letters x
+                 WHERE x.webhook_id = replay_deliveries.webhook_id AND x.message_id = message.id;
+                outcome := 'replayed';
+            ELSIF outcome IN ('stripe_taken', 'row_locked') THEN
+                left_stripes := left_stripes || message.stripe;
+            END IF;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
 CREATE FUNCTION pgtopic.require_read_committed() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1399,6 +1723,53 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
+END
+$$;
+
+CREATE FUNCTION pgtopic.retry_lanes(webhook_id bigint, lanes bigint[], changed_by text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    held    pgtopic.lanes[];
+    retried bigint;
+BEGIN
+    PERFORM pgtopic.require_read_committed();
+    SELECT array_agg(x.l) INTO held
+      FROM (SELECT DISTINCT asked.lane FROM unnest(lanes) AS asked (lane) ORDER BY asked.lane) asked
+     CROSS JOIN LATERAL (
+        SELECT l
+          FROM pgtopic.lanes l
+         WHERE l.webhook_id = retry_lanes.webhook_id AND l.lane = asked.lane AND l.claimed_by IS NULL
+         LIMIT 1
+           FOR UPDATE SKIP LOCKED) x;
+    UPDATE pgtopic.lanes l
+       SET failures = 0, halted = false, due_at = least(l.due_at, clock_timestamp()), wait_seconds = NULL,
+           head_message_id = NULL, batch_last = NULL, batch_count = NULL,
+           last_error = NULL, last_error_class = NULL, last_status_code = NULL
+      FROM unnest(held) h
+     WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane;
+    GET DIAGNOSTICS retried = ROW_COUNT;
+    INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, lane, partition_key, message_id, reason, changed_by)
+    SELECT 'lane.resumed', w.topic_id, h.webhook_id, h.lane, h.partition_key, h.head_message_id, 'it is tried again', changed_by
+      FROM unnest(held) h
+     CROSS JOIN LATERAL (SELECT w.topic_id FROM pgtopic.webhooks w WHERE w.id = h.webhook_id LIMIT 1) w
+     WHERE h.halted;
+    -- A transaction sends no more notifications than these.
+    PERFORM pgtopic.notify_workers(d.message_id, h.stripe)
+       FROM (SELECT * FROM unnest(held) LIMIT 11) h
+      CROSS JOIN LATERAL (SELECT d.message_id FROM pgtopic.deliveries d
+                           WHERE d.webhook_id = h.webhook_id AND d.lane = h.lane AND d.message_id > h.position
+                           ORDER BY d.message_id LIMIT 1) d;
+    RETURN retried;
 END
 $$;
 
@@ -2265,6 +2636,8 @@ CREATE TRIGGER zz_messages_publish BEFORE INSERT ON pgtopic.messages FOR EACH RO
 ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES pgtopic.topics(id) ON DELETE CASCADE;
 
+REVOKE ALL ON FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.check_filter(filter jsonpath) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
@@ -2279,6 +2652,8 @@ REVOKE ALL ON FUNCTION pgtopic.delete_old_messages(after bigint, portion integer
 
 REVOKE ALL ON FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_id bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.discard_dead_letters(dead_letter_ids bigint[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.drop_attempt_partitions(days integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.filter_limit(filter jsonpath) FROM PUBLIC;
@@ -2292,6 +2667,8 @@ REVOKE ALL ON FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_mos
 REVOKE ALL ON FUNCTION pgtopic.list_webhooks_of_topics(topic_ids bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.lock_idempotency_key(topic_id bigint, idempotency_key text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.lock_lane(webhook_id bigint, lane bigint, stripe integer, waits boolean, OUT outcome text, OUT held pgtopic.lanes) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.make_attempt_partitions(days integer) FROM PUBLIC;
 
@@ -2311,6 +2688,8 @@ REVOKE ALL ON FUNCTION pgtopic.messages_validate(message pgtopic.messages, accep
 
 REVOKE ALL ON FUNCTION pgtopic.notify_workers(message_id bigint, stripe integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.owe_message(webhook_id bigint, message_id bigint, lane bigint, partition_key text, stripe integer, replayed_at timestamp with time zone, waits boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
@@ -2325,9 +2704,15 @@ REVOKE ALL ON FUNCTION pgtopic.remove_worker(worker uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.repair_due_at(after_webhook bigint, after_due_at timestamp with time zone, lanes_at_most integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.replay_dead_letters(dead_letter_ids bigint[], waits boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.replay_deliveries(webhook_id bigint, message_ids bigint[], waits boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.require_read_committed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.require_registered(worker uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.retry_lanes(webhook_id bigint, lanes bigint[], changed_by text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 
@@ -2366,8 +2751,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'bd6fa5c626f071fdf2f7a5a858e4eba31b047fd25570671b3e20e9c508693de0', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '32e3bfb9cbee60c64fe64d0dfea83782922b5112faf00d4c63834e1048b0d9c2', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '7340988683300475915');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '18311599314294622042');
 
 
