@@ -19,6 +19,7 @@ mod error;
 mod functions;
 mod inspect;
 mod lanes;
+mod lead;
 mod locks;
 mod maintenance;
 mod messages;
@@ -52,7 +53,8 @@ pub use self::{
     due_at_repair::*,
     error::{Refusal, StoreError},
     lanes::*,
-    maintenance::MessagePortion,
+    lead::{Lead, LeaderStore},
+    maintenance::{MessagePortion, Orphans},
     migrate::*,
     schema_status::*,
     settings::StoreSettings,

@@ -7,6 +7,7 @@
 #![allow(clippy::similar_names, reason = "what a receiver received")]
 
 mod api;
+mod background;
 mod cli;
 mod database;
 mod delivery;
