@@ -5,6 +5,7 @@
 //! token, and the command ends in good order. The second one ends the process at once.
 
 mod api;
+mod confirm;
 mod dev;
 mod error;
 mod flags;
@@ -18,6 +19,7 @@ mod settings;
 mod table;
 mod tasks;
 mod topics;
+mod words;
 mod worker;
 
 use std::time::Duration;
@@ -104,9 +106,18 @@ impl Cli {
             Command::Worker(command) => command.run(common, shutdown).await,
             Command::Migrate(command) => command.run(common, shutdown).await,
             Command::Openapi(command) => command.run(),
-            Command::Topics(command) => command.run(common).await,
+            Command::Topics(command) => until(shutdown, command.run(common)).await,
         }
     }
+}
+
+/// Runs a command that ends by itself. The first signal interrupts it.
+async fn until(
+    shutdown: CancellationToken,
+    command: impl Future<Output = Result<(), CliError>>,
+) -> Result<(), CliError> {
+    let outcome = shutdown.run_until_cancelled(command).await;
+    outcome.unwrap_or_else(|| Err(CliError::Failed("interrupted".to_owned())))
 }
 
 #[cfg(test)]
