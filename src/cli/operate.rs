@@ -126,6 +126,11 @@ impl From<PageFlags> for PageRequest {
     }
 }
 
+/// A command that changes something was not told what.
+pub(super) fn nothing_to_change() -> CliError {
+    CliError::Usage("say what to change: --help lists the settings".to_owned())
+}
+
 /// Reads the id or the name of a topic, as an argument.
 pub(super) fn topic_argument(text: &str) -> Result<TopicRef, String> {
     TopicRef::parse(text).ok_or_else(|| "must be a topic's id or name".to_owned())

@@ -6,7 +6,7 @@ use super::{
     CliError,
     confirm::ConfirmFlags,
     flags::CommonFlags,
-    operate::{Operator, OperatorFlags, PageFlags, topic_argument},
+    operate::{Operator, OperatorFlags, PageFlags, nothing_to_change, topic_argument},
     table::{Fields, Table, capped, or_dash},
     words::word,
 };
@@ -66,13 +66,6 @@ struct Create {
 struct Update {
     #[command(flatten)]
     topic: TopicArgument,
-    #[command(flatten)]
-    changes: Changes,
-}
-
-#[derive(Args)]
-#[group(required = true, multiple = true)]
-struct Changes {
     /// How long messages are kept; 0 is for ever
     #[arg(long, value_name = "SECONDS")]
     retention_seconds: Option<i64>,
@@ -115,8 +108,9 @@ impl TopicsCommand {
                 let new = NewTopic { name, ordering, retention_seconds };
                 print(operator, broker.create_topic(&new).await?)
             }
-            Self::Update(Update { topic: TopicArgument { topic }, changes }) => {
-                print(operator, broker.update_topic(&topic, &changes.into()).await?)
+            Self::Update(update) => {
+                let changes = update.changes()?;
+                print(operator, broker.update_topic(&update.topic.topic, &changes).await?)
             }
             Self::Pause(TopicArgument { topic }) => {
                 print(operator, broker.update_topic(&topic, &pause(true)).await?)
@@ -156,10 +150,12 @@ fn pause(paused: bool) -> TopicChanges {
     TopicChanges { paused: Some(paused), ..TopicChanges::default() }
 }
 
-impl From<Changes> for TopicChanges {
-    fn from(Changes { retention_seconds, unset }: Changes) -> Self {
-        let retention_seconds = if unset.is_empty() { retention_seconds.map(Some) } else { Some(None) };
-        Self { retention_seconds, ..Self::default() }
+impl Update {
+    fn changes(&self) -> Result<TopicChanges, CliError> {
+        let given = self.retention_seconds.map(Some);
+        let retention_seconds = if self.unset.is_empty() { given } else { Some(None) };
+        let changes = TopicChanges { retention_seconds, ..TopicChanges::default() };
+        if changes == TopicChanges::default() { Err(nothing_to_change()) } else { Ok(changes) }
     }
 }
 
