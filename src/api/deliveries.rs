@@ -50,7 +50,9 @@ async fn get_delivery(
     Ok(JsonBody(caller.broker.get_delivery(webhook_id, message_id).await?.into()))
 }
 
-/// List the attempts of a delivery, oldest first. `after` is how many to skip.
+/// List the attempts of a delivery, oldest first.
+///
+/// `after` is how many to skip.
 #[utoipa::path(
     get, path = "/webhooks/{id}/deliveries/{message_id}/attempts", tag = "deliveries",
     params(
