@@ -63,6 +63,8 @@ pub struct SchemaStatus {
     /// Whether the schema has drifted: the numbers are equal, and functions, triggers or grants are
     /// not those of this binary.
     pub drifted: bool,
+    /// The cell of the installation, if it has one.
+    pub cell: Option<i32>,
 }
 
 /// The row of `installed`.
@@ -70,6 +72,7 @@ struct Installed {
     number: i32,
     works_from: i32,
     functions_hash: String,
+    cell: Option<i32>,
 }
 
 impl Installed {
@@ -78,6 +81,7 @@ impl Installed {
             number: row.try_get("number")?,
             works_from: row.try_get("works_from")?,
             functions_hash: row.try_get("functions_hash")?,
+            cell: row.try_get("cell")?,
         })
     }
 }
@@ -92,6 +96,7 @@ impl SchemaStatus {
             drifted: installed.is_some_and(|installed| {
                 installed.number == known && installed.functions_hash != functions::hash()
             }),
+            cell: installed.and_then(|installed| installed.cell),
         }
     }
 }
