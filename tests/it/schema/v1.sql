@@ -747,7 +747,11 @@ CREATE FUNCTION pgtopic.messages_arrived() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
 BEGIN
-    PERFORM nextval('pgtopic.arrived_messages');
+    IF NOT EXISTS (SELECT FROM pg_trigger t
+                    WHERE t.tgrelid = TG_RELID AND t.tgname = 'zz_messages_publish' AND t.tgenabled = 'A')
+    THEN
+        PERFORM nextval('pgtopic.arrived_messages');
+    END IF;
     RETURN NEW;
 END
 $$;
@@ -2069,7 +2073,7 @@ CREATE INDEX webhooks_topic ON pgtopic.webhooks USING btree (topic_id);
 
 CREATE TRIGGER flush AFTER INSERT ON pgtopic.dead_letters FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.dead_letters_flush();
 
-CREATE TRIGGER messages_arrived BEFORE INSERT ON pgtopic.messages FOR EACH ROW EXECUTE FUNCTION pgtopic.messages_arrived();
+CREATE TRIGGER messages_arrived BEFORE INSERT ON pgtopic.messages FOR EACH ROW WHEN ((new.id IS NOT NULL)) EXECUTE FUNCTION pgtopic.messages_arrived();
 
 ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER messages_arrived;
 
@@ -2108,6 +2112,10 @@ CREATE TRIGGER webhooks_validate BEFORE INSERT OR UPDATE OF filter, filter_limit
 CREATE TRIGGER webhooks_went AFTER DELETE ON pgtopic.webhooks REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
 CREATE TRIGGER zz_messages_publish BEFORE INSERT ON pgtopic.messages FOR EACH ROW EXECUTE FUNCTION pgtopic.messages_publish();
+
+CREATE TRIGGER zz_messages_publish_here BEFORE INSERT ON pgtopic.messages FOR EACH ROW WHEN ((new.id IS NULL)) EXECUTE FUNCTION pgtopic.messages_publish();
+
+ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER zz_messages_publish_here;
 
 ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES pgtopic.topics(id) ON DELETE CASCADE;
@@ -2211,7 +2219,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'd8182c4899addb38d8a337031d8e90955d2345db781abbec8dbafc865bd8c090', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '99d061c902bc098dbd8bab19149ea233c97509cec3035ac14f184de4ee619df2', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '2012714637378862324');
 
