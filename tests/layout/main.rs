@@ -22,7 +22,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("broker", &["store", "delivery", "domain"]),
     // It makes from a section's settings what the section is for.
     ("config", &["store", "domain"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["domain", "config"]),
     ("worker", &["store", "delivery", "domain", "config", "telemetry"]),
     ("api", &["broker", "store", "domain", "config", "telemetry"]),
     ("embedded", &[]),
