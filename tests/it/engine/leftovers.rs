@@ -141,6 +141,8 @@ async fn a_portion_says_whether_anything_in_it_is_old() {
     publish_days_ago(&scene, 0).await;
     let portion = scene.store().delete_old_messages(0, 30).await.unwrap();
     assert!(!portion.any_old && portion.is_last && portion.last_id == Some(9), "{portion:?}");
+    let seen = "SELECT seen FROM delete_old_messages(after => 0, portion => 2, default_days => 30)";
+    assert_eq!(scene.number(seen).await, 2, "a portion has no more");
     // Two of them are kept: the walk goes on behind them.
     scene
         .sql("UPDATE messages SET created_at = now() - interval '2 days' WHERE partition_key = 'dead'")
