@@ -118,7 +118,7 @@ mod tests {
     async fn a_body_for_which_there_is_no_room_is_refused_after_a_moment() {
         let scene = scene(SHORT);
         let first = scene.begin("12345678").await;
-        let refused = scene.send("123").await.unwrap();
+        let refused = tokio::time::timeout(LONG, scene.send("123")).await.unwrap().unwrap();
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(refused.headers()[RETRY_AFTER], "1");
         scene.begin("12").await;
