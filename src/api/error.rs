@@ -289,7 +289,8 @@ pub(super) struct ProblemSchema {
 #[expect(dead_code, reason = "describes answers, and is never one itself")]
 pub(super) enum Problems {
     /// A problem (RFC 9457): the request cannot be read, is not allowed, names something unknown,
-    /// is in conflict with the current state or breaks a rule, or it cannot be served now (503, with `Retry-After`).
+    /// is in conflict with the current state or breaks a rule, or it cannot be served now (503, with
+    /// `Retry-After`).
     #[response(status = "default", content_type = "application/problem+json")]
     Problem(#[to_schema] ProblemSchema),
 }
