@@ -18,6 +18,7 @@ pub mod policy;
 pub mod retry;
 pub mod scope;
 pub mod sending;
+pub mod spelling;
 pub mod stats;
 pub mod target;
 pub mod topic;

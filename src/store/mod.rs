@@ -9,6 +9,7 @@
 
 mod activity;
 mod call;
+mod cell;
 mod certificate;
 mod connect;
 mod conninfo;
@@ -25,10 +26,12 @@ mod locks;
 mod maintenance;
 mod messages;
 mod migrate;
+mod migrations;
 mod one_by_one;
 mod pool;
 mod pooled;
 mod purpose;
+mod schema_status;
 mod sending;
 mod sessions;
 mod settings;
@@ -45,10 +48,11 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
-use tokio_postgres::Row;
+use tokio_postgres::{Client, Row};
 
 pub use self::{
     activity::ActivityRow,
+    cell::*,
     connect::{Connection, connect},
     due_at_repair::*,
     error::{Refusal, StoreError},
@@ -56,6 +60,7 @@ pub use self::{
     lead::{Lead, LeaderStore},
     maintenance::{MessagePortion, Orphans},
     migrate::*,
+    schema_status::*,
     settings::StoreSettings,
     settle::*,
     workers::*,
@@ -183,6 +188,21 @@ impl Store {
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, StoreError> {
         Ok(self.engine.call(statement, parameters).await?.rows)
+    }
+
+    /// Runs several statements on one connection. The connection goes through no pooler.
+    async fn with_direct<T>(
+        &self,
+        run: impl AsyncFnOnce(&mut Client) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let (mut client, driver) = self.connector.direct().await?;
+        // Boxed, because this future is large: otherwise it would make the futures of all callers
+        // large.
+        let outcome = Box::pin(run(&mut client)).await;
+        // This ends the connection and releases its locks.
+        drop(client);
+        let _ = driver.await;
+        outcome
     }
 
     /// Closes all unused connections. The worker calls this when an incarnation has failed: nothing

@@ -14,7 +14,7 @@
 CREATE OR REPLACE FUNCTION pgtopic.sample_traffic(leader text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
-SET jit = off
+SET jit = off SET work_mem = '32MB'
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -12,13 +12,116 @@ SET client_min_messages = warning;
 SET row_security = off;
 CREATE SCHEMA pgtopic;
 
-CREATE TYPE pgtopic.last_failure AS (
-	last_status_code smallint,
-	last_error_class text,
-	last_error text
-);
+CREATE FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) RETURNS TABLE(message_id bigint, outcome text, dead_letter_id bigint, head bigint, worker uuid, since timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    SET lock_timeout TO '1s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    message      record;
+    locked       record;
+    held         pgtopic.lanes;
+    is_held      boolean;
+    -- Whether failures, wait and halt belong to the message.
+    is_reason    boolean;
+    left_stripes integer[] := '{}';
+BEGIN
+    PERFORM pgtopic.require_read_committed();
+    FOR message IN
+        SELECT asked.id, m.topic_id, m.lane, m.partition_key, m.type, t.stripes | (m.lane & 255)::integer AS stripe
+          FROM pgtopic.webhooks w
+          JOIN pgtopic.topics t ON t.id = w.topic_id
+         CROSS JOIN unnest(message_ids) AS asked (id)
+          LEFT JOIN LATERAL (SELECT m.topic_id, m.lane, m.partition_key, m.type FROM pgtopic.messages m
+                              WHERE m.id = asked.id AND m.topic_id = w.topic_id LIMIT 1) m ON true
+         WHERE w.id = cancel_deliveries.webhook_id
+         ORDER BY asked.id
+    LOOP
+        message_id := message.id;
+        dead_letter_id := NULL;
+        head := NULL;
+        worker := NULL;
+        since := NULL;
+        outcome := CASE WHEN message.lane IS NULL THEN 'not_owed'
+                        WHEN message.stripe = ANY (left_stripes) THEN 'stripe_taken' END;
+        IF outcome IS NOT NULL THEN
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+        SELECT k.* INTO locked
+          FROM pgtopic.lock_lane(cancel_deliveries.webhook_id, message.lane, message.stripe, waits) k;
+        outcome := locked.outcome;
+        held := locked.held;
+        IF outcome <> 'locked' THEN
+            left_stripes := left_stripes || message.stripe;
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
 
-COMMENT ON TYPE pgtopic.last_failure IS 'What is kept of the last failure of a webhook.';
+        head := (SELECT d.message_id FROM pgtopic.deliveries d
+                  WHERE d.webhook_id = cancel_deliveries.webhook_id AND d.lane = message.lane
+                    AND d.message_id > coalesce(held.position, -1)
+                  ORDER BY d.message_id LIMIT 1);
+        is_held := held.claimed_by IS NOT NULL
+                   AND EXISTS (SELECT FROM pgtopic.workers o WHERE o.id = held.claimed_by AND NOT o.gone);
+        outcome := CASE WHEN NOT EXISTS (SELECT FROM pgtopic.deliveries d
+                                          WHERE d.webhook_id = cancel_deliveries.webhook_id AND d.lane = message.lane
+                                            AND d.message_id = message.id) THEN 'not_owed'
+                        WHEN reason = 'skipped' AND head <> message.id THEN 'not_head'
+                        WHEN is_held AND head = message.id THEN 'in_flight'
+                        ELSE 'removed' END;
+        IF outcome = 'in_flight' THEN
+            worker := held.claimed_by;
+            since := held.claimed_at;
+        END IF;
+        IF outcome <> 'removed' THEN
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+
+        is_reason := NOT is_held AND coalesce(message.id BETWEEN held.head_message_id
+                                                             AND coalesce(held.batch_last, held.head_message_id), false);
+        DELETE FROM pgtopic.deliveries d
+         WHERE d.webhook_id = cancel_deliveries.webhook_id AND d.lane = message.lane AND d.message_id = message.id;
+        INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, type, reason, attempts,
+                                               error_class, status_code, last_error)
+        SELECT cancel_deliveries.webhook_id, message.lane, message.id, message.topic_id, message.partition_key, message.type,
+               cancel_deliveries.reason, CASE WHEN is_reason THEN held.failures ELSE 0 END,
+               CASE WHEN is_reason THEN held.last_error_class END, CASE WHEN is_reason THEN held.last_status_code END,
+               CASE WHEN is_reason THEN held.last_error END
+        ON CONFLICT ON CONSTRAINT dead_letters_delivery_key DO UPDATE
+           SET reason = excluded.reason, attempts = excluded.attempts, error_class = excluded.error_class,
+               status_code = excluded.status_code, last_error = excluded.last_error, created_at = now()
+        RETURNING x.id INTO dead_letter_id;
+        IF is_reason THEN
+            UPDATE pgtopic.lanes l
+               SET generation = l.generation + 1, failures = 0, halted = false,
+                   due_at = least(l.due_at, clock_timestamp()), wait_seconds = NULL,
+                   head_message_id = NULL, batch_last = NULL, batch_count = NULL,
+                   last_error = NULL, last_error_class = NULL, last_status_code = NULL
+             WHERE l.webhook_id = held.webhook_id AND l.lane = held.lane;
+            IF held.halted THEN
+                INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, lane, partition_key, message_id, reason, changed_by)
+                VALUES ('lane.resumed', message.topic_id, held.webhook_id, held.lane, held.partition_key, message.id,
+                        format('its head was %s', cancel_deliveries.reason), cancel_deliveries.changed_by);
+            END IF;
+            PERFORM pgtopic.notify_workers(message.id, message.stripe);
+        ELSE
+            UPDATE pgtopic.lanes l SET generation = l.generation + 1
+             WHERE l.webhook_id = held.webhook_id AND l.lane = held.lane;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
 
 CREATE FUNCTION pgtopic.check_filter(filter jsonpath) RETURNS integer
     LANGUAGE plpgsql STABLE
@@ -100,7 +203,7 @@ BEGIN
          ) l
     ), taken AS (
         UPDATE pgtopic.lanes l
-           SET claimed_by = claim_lanes.worker, token = claim_lanes.new_token
+           SET claimed_by = claim_lanes.worker, token = claim_lanes.new_token, claimed_at = clock_timestamp()
          WHERE l.ctid = ANY (ARRAY(SELECT due.place FROM due))
         RETURNING l
     )
@@ -168,7 +271,7 @@ BEGIN
                     FOR UPDATE SKIP LOCKED;
                 CONTINUE WHEN NOT FOUND;
                 UPDATE pgtopic.lanes l
-                   SET claimed_by = claim_lanes_singly.worker, token = claim_lanes_singly.new_token
+                   SET claimed_by = claim_lanes_singly.worker, token = claim_lanes_singly.new_token, claimed_at = clock_timestamp()
                  WHERE l.ctid = places[at]
                 RETURNING l.* INTO one;
                 CONTINUE WHEN NOT FOUND;
@@ -227,7 +330,7 @@ BEGIN
          LIMIT claim_messages.lanes_at_most
     ), taken AS (
         UPDATE pgtopic.lanes l
-           SET claimed_by = claim_messages.worker, token = claim_messages.new_token
+           SET claimed_by = claim_messages.worker, token = claim_messages.new_token, claimed_at = clock_timestamp()
          WHERE l.ctid = ANY (ARRAY(SELECT due.place FROM due))
         RETURNING l
     )
@@ -366,6 +469,38 @@ CREATE FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_i
                                      WHEN x.created_at IS NOT NULL THEN 'dead'
                                      WHEN a.accepted_at IS NOT NULL THEN 'delivered' END AS status) s
      WHERE s.status IS NOT NULL
+$$;
+
+CREATE FUNCTION pgtopic.discard_dead_letters(dead_letter_ids bigint[]) RETURNS TABLE(dead_letter_id bigint, outcome text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+DECLARE
+    discarded bigint[];
+BEGIN
+    WITH gone AS (
+        DELETE FROM pgtopic.dead_letters x
+         WHERE x.ctid = ANY (ARRAY(
+            SELECT x.place
+              FROM unnest(dead_letter_ids) AS asked (id)
+             CROSS JOIN LATERAL (SELECT x.ctid AS place FROM pgtopic.dead_letters x WHERE x.id = asked.id
+                                  LIMIT 1 FOR UPDATE SKIP LOCKED) x))
+        RETURNING x.id
+    )
+    SELECT array_agg(g.id) INTO discarded FROM gone g;
+    RETURN QUERY
+    SELECT asked.id, CASE WHEN asked.id = ANY (discarded) THEN 'discarded'
+                          WHEN EXISTS (SELECT FROM pgtopic.dead_letters x WHERE x.id = asked.id) THEN 'row_locked'
+                          ELSE 'absent' END
+      FROM unnest(dead_letter_ids) AS asked (id);
+END
 $$;
 
 CREATE FUNCTION pgtopic.drop_attempt_partitions(days integer) RETURNS integer
@@ -687,6 +822,93 @@ BEGIN
     RETURN NOT FOUND;
 END
 $$;
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+CREATE TABLE pgtopic.lanes (
+    webhook_id bigint NOT NULL,
+    lane bigint NOT NULL,
+    "position" bigint NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    token bigint,
+    head_message_id bigint,
+    batch_last bigint,
+    split_until bigint,
+    wait_seconds double precision,
+    batch_count integer,
+    stripe integer,
+    generation integer DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    halted boolean DEFAULT false NOT NULL,
+    claimed_by uuid,
+    claimed_at timestamp with time zone,
+    partition_key text NOT NULL,
+    last_error text,
+    last_error_class text,
+    last_status_code smallint
+)
+WITH (fillfactor='45', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE pgtopic.lanes IS 'The ready queue: a lane has a row here only while it owes something, or a worker holds it.';
+
+COMMENT ON COLUMN pgtopic.lanes."position" IS 'Everything up to this message id has left the lane, unless a replay put it back. Reading begins after it.';
+
+COMMENT ON COLUMN pgtopic.lanes.due_at IS 'From when on it may be claimed: now or earlier (ready), later (it waits) or infinity (halted). A claim leaves it as it is.';
+
+COMMENT ON COLUMN pgtopic.lanes.token IS 'The fencing token: a counter of the worker that holds the lane, new with each claim. With claimed_by it guards every write of the holder.';
+
+COMMENT ON COLUMN pgtopic.lanes.head_message_id IS 'The message that failures, last_error, wait_seconds and halted belong to. For any other head they count as none.';
+
+COMMENT ON COLUMN pgtopic.lanes.batch_last IS 'The last message of the batch that failed. head_message_id is its first; null: the head failed alone. The batch is tried again as it was.';
+
+COMMENT ON COLUMN pgtopic.lanes.split_until IS 'A batch up to this message has used up its attempts: messages up to it are sent one by one.';
+
+COMMENT ON COLUMN pgtopic.lanes.wait_seconds IS 'How long the lane was to wait when due_at was written; null if it was ready at once. If due_at is further ahead than this, it was written before a step of the clock.';
+
+COMMENT ON COLUMN pgtopic.lanes.batch_count IS 'How many messages that batch has. If another number of them is owed, failures count as none.';
+
+COMMENT ON COLUMN pgtopic.lanes.stripe IS 'The advisory-lock key that its publishers hold; null if the topic is unordered.';
+
+COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay has put something into the lane, or a cancel has taken something out. A holder that does not know the newest value must not move position.';
+
+COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id, or of the batch that begins with it.';
+
+COMMENT ON COLUMN pgtopic.lanes.halted IS 'Not sent until an operator acts.';
+
+COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
+
+COMMENT ON COLUMN pgtopic.lanes.claimed_at IS 'When it was claimed last.';
+
+CREATE FUNCTION pgtopic.lock_lane(webhook_id bigint, lane bigint, stripe integer, waits boolean, OUT outcome text, OUT held pgtopic.lanes) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    outcome := 'stripe_taken';
+    IF waits THEN
+        BEGIN
+            PERFORM pg_advisory_xact_lock(pgtopic.stripe_class(), stripe);
+        EXCEPTION WHEN lock_not_available THEN
+            RETURN;
+        END;
+        SELECT l.* INTO held FROM pgtopic.lanes l
+         WHERE l.webhook_id = lock_lane.webhook_id AND l.lane = lock_lane.lane FOR UPDATE;
+    ELSE
+        IF NOT pg_try_advisory_xact_lock(pgtopic.stripe_class(), stripe) THEN
+            RETURN;
+        END IF;
+        SELECT l.* INTO held FROM pgtopic.lanes l
+         WHERE l.webhook_id = lock_lane.webhook_id AND l.lane = lock_lane.lane FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND AND EXISTS (SELECT FROM pgtopic.lanes l
+                                  WHERE l.webhook_id = lock_lane.webhook_id AND l.lane = lock_lane.lane)
+        THEN
+            outcome := 'row_locked';
+            RETURN;
+        END IF;
+    END IF;
+    outcome := 'locked';
+END
+$$;
 
 CREATE FUNCTION pgtopic.make_attempt_partitions(days integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -751,60 +973,20 @@ SELECT CASE i.notify WHEN 'on' THEN true
   FROM pgtopic.installation i
 $$;
 
-CREATE FUNCTION pgtopic.merge_activity(from_seconds integer, to_seconds integer, older_than interval, rows_at_most bigint) RETURNS bigint
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    SET jit TO 'off'
-    AS $$
-DECLARE
-    no_flush text := set_config('synchronous_commit', 'off', true);
-    taken    bigint;
-BEGIN
-    WITH old AS MATERIALIZED (
-        DELETE FROM pgtopic.activity a
-         WHERE a.ctid = ANY (ARRAY(SELECT x.ctid
-                                     FROM pgtopic.activity x
-                                    WHERE x.seconds = from_seconds AND x.at < clock_timestamp() - older_than
-                                    ORDER BY x.at
-                                    LIMIT rows_at_most))
-        RETURNING a.*, to_timestamp(floor(extract(epoch FROM a.at) / to_seconds) * to_seconds) AS span
-    ), latencies AS (
-        SELECT b.webhook_id, b.span, array_agg(b.number ORDER BY b.bucket) AS latency
-          FROM (SELECT o.webhook_id, o.span, n.bucket, sum(n.number)::bigint AS number
-                  FROM old o CROSS JOIN LATERAL unnest(o.latency) WITH ORDINALITY n (number, bucket)
-                 GROUP BY o.webhook_id, o.span, n.bucket) b
-         GROUP BY b.webhook_id, b.span
-    ), merged AS (
-        INSERT INTO pgtopic.activity (webhook_id, at, seconds, accepted, failed, dead, in_flight, latency, last_success_at,
-                                      last_failure_at, last_status_code, last_error_class, last_error)
-        SELECT m.webhook_id, m.span, to_seconds, m.accepted, m.failed, m.dead, 0, coalesce(l.latency, '{}'), m.last_success_at,
-               m.last_failure_at, (m.failure).last_status_code, (m.failure).last_error_class, (m.failure).last_error
-          FROM (SELECT o.webhook_id, o.span, sum(o.accepted)::bigint AS accepted, sum(o.failed)::bigint AS failed,
-                       sum(o.dead)::bigint AS dead, max(o.last_success_at) AS last_success_at,
-                       max(o.last_failure_at) AS last_failure_at,
-                       (array_agg(ROW (o.last_status_code, o.last_error_class, o.last_error)::pgtopic.last_failure
-                                  ORDER BY o.last_failure_at DESC) FILTER (WHERE o.last_failure_at IS NOT NULL))[1] AS failure
-                  FROM old o
-                 GROUP BY o.webhook_id, o.span) m
-          LEFT JOIN latencies l ON l.webhook_id = m.webhook_id AND l.span = m.span
-    )
-    SELECT count(*) INTO taken FROM old;
-    RETURN taken;
-END
-$$;
-
 CREATE FUNCTION pgtopic.messages_arrived() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
 BEGIN
-    PERFORM nextval('pgtopic.arrived_messages');
+    IF NOT EXISTS (SELECT FROM pg_trigger t
+                    WHERE t.tgrelid = TG_RELID AND t.tgname = 'zz_messages_publish' AND t.tgenabled = 'A')
+    THEN
+        PERFORM nextval('pgtopic.arrived_messages');
+    END IF;
     RETURN NEW;
 END
 $$;
-SET default_tablespace = '';
 
-SET default_table_access_method = heap;
 CREATE TABLE pgtopic.messages (
     id bigint NOT NULL,
     topic_id bigint NOT NULL,
@@ -1033,6 +1215,44 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.owe_message(webhook_id bigint, message_id bigint, lane bigint, partition_key text, stripe integer, replayed_at timestamp with time zone, waits boolean) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    outcome text := (SELECT k.outcome FROM pgtopic.lock_lane(webhook_id, lane, stripe, waits) k);
+BEGIN
+    IF outcome <> 'locked' THEN
+        RETURN outcome;
+    END IF;
+    PERFORM FROM pgtopic.messages m WHERE m.id = message_id FOR KEY SHARE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN CASE WHEN EXISTS (SELECT FROM pgtopic.messages m WHERE m.id = message_id) THEN 'row_locked' ELSE 'message_gone' END;
+    END IF;
+
+    INSERT INTO pgtopic.deliveries (webhook_id, lane, message_id, replayed_at)
+    VALUES (webhook_id, lane, message_id, replayed_at)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN 'already_owed';
+    END IF;
+    INSERT INTO pgtopic.lanes AS l (webhook_id, lane, stripe, partition_key, due_at, position)
+    VALUES (webhook_id, lane, stripe, partition_key, clock_timestamp(), message_id - 1)
+    ON CONFLICT ON CONSTRAINT lanes_pkey DO UPDATE
+       SET position = least(l.position, excluded.position),
+           generation = l.generation + 1,
+           due_at = CASE WHEN l.claimed_by IS NULL AND NOT l.halted
+                              AND message_id <= coalesce(l.batch_last, l.head_message_id, message_id)
+                         THEN least(l.due_at, excluded.due_at) ELSE l.due_at END,
+           wait_seconds = CASE WHEN l.claimed_by IS NULL AND NOT l.halted
+                                    AND message_id <= coalesce(l.batch_last, l.head_message_id, message_id)
+                               THEN NULL ELSE l.wait_seconds END;
+    PERFORM pgtopic.notify_workers(message_id, stripe);
+    RETURN 'owed';
+END
+$$;
+
 CREATE FUNCTION pgtopic.publish(topic text, payload json, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1100,57 +1320,6 @@ BEGIN
     RETURN pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key);
 END
 $$;
-
-CREATE TABLE pgtopic.lanes (
-    webhook_id bigint NOT NULL,
-    lane bigint NOT NULL,
-    "position" bigint NOT NULL,
-    due_at timestamp with time zone NOT NULL,
-    token bigint,
-    head_message_id bigint,
-    batch_last bigint,
-    split_until bigint,
-    wait_seconds double precision,
-    batch_count integer,
-    stripe integer,
-    generation integer DEFAULT 0 NOT NULL,
-    failures integer DEFAULT 0 NOT NULL,
-    halted boolean DEFAULT false NOT NULL,
-    claimed_by uuid,
-    partition_key text NOT NULL,
-    last_error text,
-    last_error_class text,
-    last_status_code smallint
-)
-WITH (fillfactor='45', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_cost_delay='0');
-
-COMMENT ON TABLE pgtopic.lanes IS 'The ready queue: a lane has a row here only while it owes something, or a worker holds it.';
-
-COMMENT ON COLUMN pgtopic.lanes."position" IS 'Everything up to this message id has left the lane, unless a replay put it back. Reading begins after it.';
-
-COMMENT ON COLUMN pgtopic.lanes.due_at IS 'From when on it may be claimed: now or earlier (ready), later (it waits) or infinity (halted). A claim leaves it as it is.';
-
-COMMENT ON COLUMN pgtopic.lanes.token IS 'The fencing token: a counter of the worker that holds the lane, new with each claim. With claimed_by it guards every write of the holder.';
-
-COMMENT ON COLUMN pgtopic.lanes.head_message_id IS 'The message that failures, last_error, wait_seconds and halted belong to. For any other head they count as none.';
-
-COMMENT ON COLUMN pgtopic.lanes.batch_last IS 'The last message of the batch that failed. head_message_id is its first; null: the head failed alone. The batch is tried again as it was.';
-
-COMMENT ON COLUMN pgtopic.lanes.split_until IS 'A batch up to this message has used up its attempts: messages up to it are sent one by one.';
-
-COMMENT ON COLUMN pgtopic.lanes.wait_seconds IS 'How long the lane was to wait when due_at was written; null if it was ready at once. If due_at is further ahead than this, it was written before a step of the clock.';
-
-COMMENT ON COLUMN pgtopic.lanes.batch_count IS 'How many messages that batch has. If another number of them is owed, failures count as none.';
-
-COMMENT ON COLUMN pgtopic.lanes.stripe IS 'The advisory-lock key that its publishers hold; null if the topic is unordered.';
-
-COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay has lowered position. A holder that does not know the newest value must not move position.';
-
-COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id, or of the batch that begins with it.';
-
-COMMENT ON COLUMN pgtopic.lanes.halted IS 'Not sent until an operator acts.';
-
-COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
 
 CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
     LANGUAGE sql STABLE
@@ -1428,6 +1597,115 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.replay_dead_letters(dead_letter_ids bigint[], waits boolean) RETURNS TABLE(dead_letter_id bigint, webhook_id bigint, message_id bigint, outcome text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    SET lock_timeout TO '1s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    letter       record;
+    left_stripes integer[] := '{}';
+BEGIN
+    PERFORM pgtopic.require_read_committed();
+    FOR letter IN
+        SELECT asked.id, x.webhook_id, x.lane, x.message_id, x.partition_key, w.topic_id,
+               t.stripes | (x.lane & 255)::integer AS stripe
+          FROM unnest(dead_letter_ids) AS asked (id)
+          LEFT JOIN LATERAL (SELECT * FROM pgtopic.dead_letters x WHERE x.id = asked.id LIMIT 1) x ON true
+          LEFT JOIN LATERAL (SELECT w.topic_id FROM pgtopic.webhooks w WHERE w.id = x.webhook_id LIMIT 1) w ON true
+          LEFT JOIN LATERAL (SELECT t.stripes FROM pgtopic.topics t WHERE t.id = w.topic_id LIMIT 1) t ON true
+         ORDER BY x.message_id, x.webhook_id
+    LOOP
+        dead_letter_id := letter.id;
+        webhook_id := letter.webhook_id;
+        message_id := letter.message_id;
+        outcome := CASE WHEN letter.webhook_id IS NULL THEN 'absent'
+                        WHEN letter.topic_id IS NULL THEN 'webhook_gone'
+                        WHEN letter.stripe = ANY (left_stripes) THEN 'stripe_taken' END;
+        IF outcome IS NULL THEN
+            PERFORM FROM pgtopic.dead_letters x WHERE x.id = letter.id FOR UPDATE SKIP LOCKED;
+            IF FOUND THEN
+                outcome := pgtopic.owe_message(letter.webhook_id, letter.message_id, letter.lane, letter.partition_key,
+                                               letter.stripe, clock_timestamp(), waits);
+            ELSE
+                outcome := CASE WHEN EXISTS (SELECT FROM pgtopic.dead_letters x WHERE x.id = letter.id)
+                                THEN 'row_locked' ELSE 'absent' END;
+            END IF;
+            IF outcome = 'owed' THEN
+                DELETE FROM pgtopic.dead_letters x WHERE x.id = letter.id;
+                outcome := 'replayed';
+            ELSIF outcome IN ('stripe_taken', 'row_locked') THEN
+                left_stripes := left_stripes || letter.stripe;
+            END IF;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION pgtopic.replay_deliveries(webhook_id bigint, message_ids bigint[], waits boolean) RETURNS TABLE(message_id bigint, outcome text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    SET lock_timeout TO '1s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    message      record;
+    left_stripes integer[] := '{}';
+BEGIN
+    PERFORM pgtopic.require_read_committed();
+    FOR message IN
+        SELECT asked.id, m.lane, m.partition_key, t.stripes | (m.lane & 255)::integer AS stripe
+          FROM pgtopic.webhooks w
+          JOIN pgtopic.topics t ON t.id = w.topic_id
+         CROSS JOIN unnest(message_ids) AS asked (id)
+          LEFT JOIN LATERAL (SELECT m.lane, m.partition_key FROM pgtopic.messages m
+                              WHERE m.id = asked.id AND m.topic_id = w.topic_id LIMIT 1) m ON true
+         WHERE w.id = replay_deliveries.webhook_id
+         ORDER BY asked.id
+    LOOP
+        message_id := message.id;
+        outcome := CASE WHEN message.lane IS NULL THEN 'message_gone'
+                        WHEN message.stripe = ANY (left_stripes) THEN 'stripe_taken' END;
+        IF outcome IS NULL THEN
+            PERFORM FROM pgtopic.dead_letters x
+              WHERE x.webhook_id = replay_deliveries.webhook_id AND x.message_id = message.id FOR UPDATE SKIP LOCKED;
+            IF NOT FOUND AND EXISTS (SELECT FROM pgtopic.dead_letters x
+                                      WHERE x.webhook_id = replay_deliveries.webhook_id AND x.message_id = message.id)
+            THEN
+                outcome := 'row_locked';
+            ELSE
+                outcome := pgtopic.owe_message(replay_deliveries.webhook_id, message.id, message.lane, message.partition_key,
+                                               message.stripe, clock_timestamp(), waits);
+            END IF;
+            IF outcome = 'owed' THEN
+                DELETE FROM pgtopic.dead_letters x
+                 WHERE x.webhook_id = replay_deliveries.webhook_id AND x.message_id = message.id;
+                outcome := 'replayed';
+            ELSIF outcome IN ('stripe_taken', 'row_locked') THEN
+                left_stripes := left_stripes || message.stripe;
+            END IF;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
 CREATE FUNCTION pgtopic.require_lead(worker uuid, term bigint) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1465,7 +1743,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.sample_backlogs(after_webhook bigint, lanes_at_most bigint, owed_at_most bigint, takes interval) RETURNS TABLE(webhooks bigint, ended_at bigint)
+CREATE FUNCTION pgtopic.retry_lanes(webhook_id bigint, lanes bigint[], changed_by text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -1474,170 +1752,41 @@ CREATE FUNCTION pgtopic.sample_backlogs(after_webhook bigint, lanes_at_most bigi
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
     AS $$
+#variable_conflict use_variable
 DECLARE
-    no_flush text        := set_config('synchronous_commit', 'off', true);
-    until    timestamptz := clock_timestamp() + takes;
+    held    pgtopic.lanes[];
+    retried bigint;
 BEGIN
-    webhooks := 0;
-    ended_at := after_webhook;
-    LOOP
-        ended_at := least(
-            (SELECT l.webhook_id FROM pgtopic.lanes l WHERE l.webhook_id > ended_at ORDER BY l.webhook_id LIMIT 1),
-            (SELECT x.webhook_id FROM pgtopic.dead_letters x WHERE x.webhook_id > ended_at ORDER BY x.webhook_id LIMIT 1),
-            (SELECT s.webhook_id FROM pgtopic.webhook_samples s WHERE s.webhook_id > ended_at ORDER BY s.webhook_id LIMIT 1));
-        EXIT WHEN ended_at IS NULL;
-        webhooks := webhooks + 1;
-        INSERT INTO pgtopic.webhook_samples AS s (webhook_id, owed, owed_capped, oldest_owed_at, ready, claimed, waiting, halted,
-                                                  dead_letters, dead_letters_capped)
-        SELECT ended_at, b.*
-          FROM pgtopic.webhook_backlog(ended_at, lanes_at_most, owed_at_most) b
-         WHERE EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = ended_at)
-            ON CONFLICT (webhook_id) DO UPDATE
-           SET (owed, owed_capped, oldest_owed_at, ready, claimed, waiting, halted, dead_letters, dead_letters_capped)
-             = (excluded.owed, excluded.owed_capped, excluded.oldest_owed_at, excluded.ready, excluded.claimed, excluded.waiting,
-                excluded.halted, excluded.dead_letters, excluded.dead_letters_capped)
-         WHERE (s.owed, s.owed_capped, s.oldest_owed_at, s.ready, s.claimed, s.waiting, s.halted, s.dead_letters,
-                s.dead_letters_capped)
-               IS DISTINCT FROM
-               (excluded.owed, excluded.owed_capped, excluded.oldest_owed_at, excluded.ready, excluded.claimed, excluded.waiting,
-                excluded.halted, excluded.dead_letters, excluded.dead_letters_capped);
-        EXIT WHEN clock_timestamp() >= until;
-    END LOOP;
-    IF ended_at IS NULL THEN
-        DELETE FROM pgtopic.webhook_samples s WHERE NOT EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = s.webhook_id);
-        UPDATE pgtopic.sampled SET sampled_at = clock_timestamp();
-    END IF;
-    RETURN NEXT;
-END
-$$;
-
-CREATE FUNCTION pgtopic.sample_traffic(leader text) RETURNS bigint
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    SET jit TO 'off'
-    AS $$
-#variable_conflict use_column
-DECLARE
-    no_flush text := set_config('synchronous_commit', 'off', true);
-    known    pgtopic.sampled;
-    last_id  bigint := pg_sequence_last_value('pgtopic.message_ids');
-    apart    bigint := (SELECT s.seqincrement FROM pg_sequence s WHERE s.seqrelid = 'pgtopic.message_ids'::regclass);
-    first_id bigint;
-    since    timestamptz;
-    elapsed  float8;
-    every    bigint;
-    touched  bigint;
-BEGIN
-    WITH recent AS MATERIALIZED (
-        SELECT a.*, a.at = max(a.at) OVER (PARTITION BY a.worker_id) AND a.at > clock_timestamp() - interval '25 seconds' AS is_newest
-          FROM pgtopic.activity a
-         WHERE a.seconds = 10 AND a.at >= clock_timestamp() - interval '70 seconds'
-    ), latencies AS (
-        SELECT b.webhook_id, array_agg(b.number ORDER BY b.bucket) AS latency
-          FROM (SELECT r.webhook_id, n.bucket, sum(n.number)::bigint AS number
-                  FROM recent r CROSS JOIN LATERAL unnest(r.latency) WITH ORDINALITY n (number, bucket)
-                 GROUP BY r.webhook_id, n.bucket) b
-         GROUP BY b.webhook_id
-    ), traffic AS (
-        SELECT r.webhook_id, sum(r.accepted)::bigint AS accepted, sum(r.failed)::bigint AS failed,
-               coalesce(sum(r.in_flight) FILTER (WHERE r.is_newest), 0)::bigint AS in_flight,
-               max(r.last_success_at) AS last_success_at, max(r.last_failure_at) AS last_failure_at,
-               array_agg(r.failing_since) FILTER (WHERE r.failing_since IS NOT NULL) AS failing_since,
-               (array_agg(ROW (r.last_status_code, r.last_error_class, r.last_error)::pgtopic.last_failure
-                          ORDER BY r.last_failure_at DESC) FILTER (WHERE r.last_failure_at IS NOT NULL))[1] AS failure
-          FROM recent r
-          JOIN pgtopic.webhooks w ON w.id = r.webhook_id
-         GROUP BY r.webhook_id
-    ), joined AS (
-        SELECT t.webhook_id, t.accepted, t.failed, t.in_flight, coalesce(l.latency, '{}') AS latency, t.failure,
-               greatest(s.last_success_at, t.last_success_at) AS last_success_at,
-               greatest(s.last_failure_at, t.last_failure_at) AS last_failure_at,
-               coalesce(t.last_failure_at > s.last_failure_at, s.last_failure_at IS NULL) AS is_later,
-               s.failing_since AS failed_since, t.failing_since
-          FROM traffic t
-          LEFT JOIN latencies l ON l.webhook_id = t.webhook_id
-          LEFT JOIN pgtopic.webhook_samples s ON s.webhook_id = t.webhook_id
-    ), judged AS (
-        SELECT j.*, (SELECT min(x.since)
-                       FROM unnest(array_append(j.failing_since, j.failed_since)) x (since)
-                      WHERE x.since > j.last_success_at OR j.last_success_at IS NULL) AS fails_since
-          FROM joined j
-    ), changed AS (
-        INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
-        SELECT CASE WHEN j.fails_since IS NULL THEN 'webhook.recovered' ELSE 'webhook.failing' END, w.topic_id, w.id,
-               CASE WHEN j.fails_since IS NOT NULL THEN (j.failure).last_error END, leader
-          FROM judged j
-          JOIN pgtopic.webhooks w ON w.id = j.webhook_id
-         WHERE (j.fails_since IS NULL) <> (j.failed_since IS NULL)
-    ), written AS (
-        INSERT INTO pgtopic.webhook_samples AS s (webhook_id, accepted, failed, in_flight, latency, last_success_at, last_failure_at,
-                                                  failing_since, last_status_code, last_error_class, last_error)
-        SELECT j.webhook_id, j.accepted, j.failed, j.in_flight, j.latency, j.last_success_at, j.last_failure_at, j.fails_since,
-               (j.failure).last_status_code, (j.failure).last_error_class, (j.failure).last_error
-          FROM judged j
-            ON CONFLICT (webhook_id) DO UPDATE
-           SET accepted = excluded.accepted, failed = excluded.failed, in_flight = excluded.in_flight, latency = excluded.latency,
-               last_success_at = excluded.last_success_at, failing_since = excluded.failing_since,
-               (last_status_code, last_error_class, last_error)
-                 = (SELECT CASE WHEN later THEN excluded.last_status_code ELSE s.last_status_code END,
-                           CASE WHEN later THEN excluded.last_error_class ELSE s.last_error_class END,
-                           CASE WHEN later THEN excluded.last_error ELSE s.last_error END
-                      FROM (SELECT excluded.last_failure_at IS DISTINCT FROM s.last_failure_at) x (later)),
-               last_failure_at = excluded.last_failure_at
-    ), over AS (
-        UPDATE pgtopic.webhook_samples s
-           SET accepted = 0, failed = 0, in_flight = 0, latency = '{}'
-         WHERE (s.accepted <> 0 OR s.failed <> 0 OR s.in_flight <> 0) AND NOT EXISTS (SELECT FROM traffic t WHERE t.webhook_id = s.webhook_id)
-    )
-    SELECT count(*) INTO touched FROM traffic;
-
-    -- What was published: the ids that were given out since about a minute ago.
-    SELECT * INTO known FROM pgtopic.sampled;
-    first_id := known.given_ids[cardinality(known.given_ids)];
-    since := known.given_at[cardinality(known.given_at)];
-    elapsed := extract(epoch FROM clock_timestamp() - since);
-    UPDATE pgtopic.sampled
-       SET given_ids = (ARRAY[coalesce(last_id, 0)] || given_ids)[1:6], given_at = (ARRAY[clock_timestamp()] || given_at)[1:6];
-    every := apart * greatest(ceil((last_id - first_id) / apart / 2000.0), 1);
-    WITH found AS (
-        SELECT m.topic_id, count(*) * (every / apart) / greatest(elapsed, 1) AS per_second
-          FROM generate_series(first_id + apart, last_id, every) g (id)
-         CROSS JOIN LATERAL (SELECT m.topic_id FROM pgtopic.messages m WHERE m.id = g.id LIMIT 1) m
-         GROUP BY m.topic_id
-    ), latencies AS (
-        SELECT b.topic_id, array_agg(b.number ORDER BY b.bucket) AS latency
-          FROM (SELECT w.topic_id, n.bucket, sum(n.number)::bigint AS number
-                  FROM pgtopic.webhook_samples s
-                  JOIN pgtopic.webhooks w ON w.id = s.webhook_id
-                 CROSS JOIN LATERAL unnest(s.latency) WITH ORDINALITY n (number, bucket)
-                 WHERE s.latency <> '{}'
-                 GROUP BY w.topic_id, n.bucket) b
-         GROUP BY b.topic_id
-    ), now AS (
-        SELECT t.id AS topic_id, coalesce(f.per_second, 0) AS per_second, coalesce(l.latency, '{}') AS latency
-          FROM found f
-          FULL JOIN latencies l ON l.topic_id = f.topic_id
-          JOIN pgtopic.topics t ON t.id = coalesce(f.topic_id, l.topic_id)
-    ), over AS (
-        DELETE FROM pgtopic.topic_samples s WHERE NOT EXISTS (SELECT FROM now n WHERE n.topic_id = s.topic_id)
-    )
-    INSERT INTO pgtopic.topic_samples AS s (topic_id, published_per_second, latency)
-    SELECT n.topic_id, n.per_second, n.latency FROM now n
-        ON CONFLICT (topic_id) DO UPDATE SET published_per_second = excluded.published_per_second, latency = excluded.latency;
-    RETURN touched;
-END
-$$;
-
-CREATE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) RETURNS record
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-BEGIN
-    IF has_function_privilege('pg_control_system()', 'EXECUTE') THEN
-        SELECT c.system_identifier INTO server_identity.system_identifier FROM pg_control_system() c;
-    END IF;
-    SELECT d.oid::bigint INTO server_identity.database_oid FROM pg_database d WHERE d.datname = current_database();
+    PERFORM pgtopic.require_read_committed();
+    SELECT array_agg(x.l) INTO held
+      FROM (SELECT DISTINCT asked.lane FROM unnest(lanes) AS asked (lane) ORDER BY asked.lane) asked
+     CROSS JOIN LATERAL (
+        SELECT l
+          FROM pgtopic.lanes l
+         WHERE l.webhook_id = retry_lanes.webhook_id AND l.lane = asked.lane AND l.claimed_by IS NULL
+         LIMIT 1
+           FOR UPDATE SKIP LOCKED) x;
+    UPDATE pgtopic.lanes l
+       SET failures = 0, halted = false, due_at = least(l.due_at, clock_timestamp()), wait_seconds = NULL,
+           head_message_id = NULL, batch_last = NULL, batch_count = NULL,
+           last_error = NULL, last_error_class = NULL, last_status_code = NULL
+      FROM unnest(held) h
+     WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane;
+    GET DIAGNOSTICS retried = ROW_COUNT;
+    INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, lane, partition_key, message_id, reason, changed_by)
+    SELECT 'lane.resumed', w.topic_id, h.webhook_id, h.lane, h.partition_key, h.head_message_id, 'it is tried again', changed_by
+      FROM unnest(held) h
+     CROSS JOIN LATERAL (SELECT w.topic_id FROM pgtopic.webhooks w WHERE w.id = h.webhook_id LIMIT 1) w
+     WHERE h.halted;
+    -- A transaction sends no more notifications than these.
+    PERFORM pgtopic.notify_workers(d.message_id, h.stripe)
+       FROM (SELECT * FROM unnest(held) LIMIT 11) h
+      CROSS JOIN LATERAL (SELECT d.message_id FROM pgtopic.deliveries d
+                           WHERE d.webhook_id = h.webhook_id AND d.lane = h.lane AND d.message_id > h.position
+                           ORDER BY d.message_id LIMIT 1) d;
+    RETURN retried;
 END
 $$;
 
@@ -1875,61 +2024,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.webhook_backlog(webhook bigint, lanes_at_most bigint, owed_at_most bigint) RETURNS TABLE(owed bigint, owed_capped boolean, oldest_owed_at timestamp with time zone, ready bigint, claimed bigint, waiting bigint, halted bigint, dead_letters bigint, dead_letters_capped boolean)
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    SET jit TO 'off'
-    SET plan_cache_mode TO 'force_generic_plan'
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    SET enable_sort TO 'off'
-    AS $$
-#variable_conflict use_column
-DECLARE
-    oldest bigint;
-    seen   bigint;
-BEGIN
-    SELECT count(*), count(*) FILTER (WHERE l.claimed_by IS NOT NULL), count(*) FILTER (WHERE l.claimed_by IS NULL AND l.halted),
-           count(*) FILTER (WHERE l.claimed_by IS NULL AND NOT l.halted AND l.due_at > clock_timestamp())
-      INTO seen, claimed, halted, waiting
-      FROM (SELECT l.claimed_by, l.halted, l.due_at FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most + 1) l;
-    ready := seen - claimed - halted - waiting;
-    SELECT count(*), min(d.message_id) INTO owed, oldest
-      FROM (SELECT d.message_id
-              FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
-             CROSS JOIN LATERAL (SELECT d.message_id
-                                   FROM pgtopic.deliveries d
-                                  WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
-                                  ORDER BY d.lane, d.message_id
-                                  LIMIT owed_at_most + 1) d
-             LIMIT owed_at_most + 1) d;
-    IF owed > owed_at_most THEN
-        SELECT min(d.message_id) INTO oldest
-          FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
-         CROSS JOIN LATERAL (SELECT d.message_id
-                               FROM pgtopic.deliveries d
-                              WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
-                              ORDER BY d.lane, d.message_id
-                              LIMIT 1) d;
-    END IF;
-    owed_capped := owed > owed_at_most OR seen > lanes_at_most;
-    owed := least(owed, owed_at_most);
-    -- A lane beyond the limit was counted to see that there is one.
-    ready := greatest(ready - greatest(seen - lanes_at_most, 0), 0);
-    SELECT m.created_at INTO oldest_owed_at FROM pgtopic.messages m WHERE m.id = oldest;
-    SELECT count(*) INTO dead_letters
-      FROM (SELECT
-              FROM pgtopic.dead_letters x
-             WHERE x.webhook_id = webhook AND x.reason NOT IN ('canceled', 'superseded')
-             LIMIT owed_at_most + 1) x;
-    dead_letters_capped := dead_letters > owed_at_most;
-    dead_letters := least(dead_letters, owed_at_most);
-    RETURN NEXT;
-END
-$$;
-
 CREATE FUNCTION pgtopic.webhooks_arrived() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -2017,7 +2111,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lanes_now integer, stopping_now boolean, trouble_now text, lease_seconds double precision) RETURNS TABLE(suppressed_us bigint, notifies boolean, given_ids bigint, changed_at timestamp with time zone, sending boolean, system_identifier bigint, database_oid bigint)
+CREATE FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision) RETURNS TABLE(suppressed_us bigint, notifies boolean, given_ids bigint, changed_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
@@ -2032,8 +2126,7 @@ BEGIN
         PERFORM FROM pgtopic.workers w WHERE w.id = worker AND NOT w.gone;
     ELSE
         UPDATE pgtopic.workers w
-           SET heartbeat_at = clock_timestamp(), lease = make_interval(secs => lease_seconds),
-               in_flight = in_flight_now, lanes = lanes_now, stopping = stopping_now, trouble = trouble_now
+           SET heartbeat_at = clock_timestamp(), in_flight = in_flight_now, lease = make_interval(secs => lease_seconds)
          WHERE w.id = worker AND NOT w.gone;
     END IF;
     IF NOT FOUND THEN
@@ -2041,7 +2134,6 @@ BEGIN
     END IF;
 
     notifies := pgtopic.may_notify();
-    SELECT i.sending, i.system_identifier, i.database_oid INTO sending, system_identifier, database_oid FROM pgtopic.installation i;
     -- Ids of an installation with a cell lie further apart.
     given_ids := pg_sequence_last_value('pgtopic.message_ids')
                  / (SELECT s.seqincrement FROM pg_sequence s WHERE s.seqrelid = 'pgtopic.message_ids'::regclass);
@@ -2061,40 +2153,6 @@ BEGIN
     RETURN NEXT;
 END
 $$;
-
-CREATE TABLE pgtopic.activity (
-    worker_id uuid,
-    webhook_id bigint NOT NULL,
-    at timestamp with time zone NOT NULL,
-    seconds integer NOT NULL,
-    accepted bigint NOT NULL,
-    failed bigint NOT NULL,
-    dead bigint NOT NULL,
-    in_flight integer NOT NULL,
-    latency bigint[] NOT NULL,
-    last_success_at timestamp with time zone,
-    last_failure_at timestamp with time zone,
-    failing_since timestamp with time zone,
-    last_status_code smallint,
-    last_error_class text,
-    last_error text
-);
-
-COMMENT ON TABLE pgtopic.activity IS 'What was sent: one row for each worker, webhook and 10 s with traffic. Append-only, best effort. After an hour the leader turns rows into minutes, after 7 days into hours.';
-
-COMMENT ON COLUMN pgtopic.activity.worker_id IS 'The incarnation; null in minutes and hours, which are of all workers.';
-
-COMMENT ON COLUMN pgtopic.activity.at IS 'When the span began, by the clock of the database. It lasted for seconds: 10, 60 or 3,600.';
-
-COMMENT ON COLUMN pgtopic.activity.accepted IS 'How many deliveries were accepted. failed: how many requests failed. dead: how many deliveries were given up.';
-
-COMMENT ON COLUMN pgtopic.activity.in_flight IS 'How many lanes were in flight when the span ended; 0 in minutes and hours.';
-
-COMMENT ON COLUMN pgtopic.activity.latency IS 'How long after its publication each delivery was accepted: how many are in each bucket. Bucket 1 is below 1 ms; the bounds of the others are half powers of two.';
-
-COMMENT ON COLUMN pgtopic.activity.failing_since IS 'If the last request of the worker failed: since when each of its requests has failed.';
-
-COMMENT ON COLUMN pgtopic.activity.last_error IS 'Of the last failure, as last_status_code and last_error_class.';
 
 CREATE SEQUENCE pgtopic.arrived_messages
     START WITH 0
@@ -2362,34 +2420,12 @@ CREATE SEQUENCE pgtopic.notify_until
 
 COMMENT ON SEQUENCE pgtopic.notify_until IS 'Until this instant (microseconds since 1970) publishers NOTIFY, since a worker listens. 0 while workers poll.';
 
-CREATE TABLE pgtopic.sampled (
-    one boolean DEFAULT true NOT NULL,
-    sampled_at timestamp with time zone,
-    given_ids bigint[] DEFAULT '{}'::bigint[] NOT NULL,
-    given_at timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[] NOT NULL,
-    CONSTRAINT sampled_one_check CHECK (one)
-)
-WITH (fillfactor='50');
-
-COMMENT ON TABLE pgtopic.sampled IS 'When the leader looked last at all webhooks: one row.';
-
-COMMENT ON COLUMN pgtopic.sampled.given_ids IS 'The last message id, at the last looks at the traffic, newest first; given_at: when that was.';
-
 CREATE TABLE pgtopic.schema_history (
     version integer NOT NULL,
     name character varying(255),
     applied_on character varying(255),
     checksum character varying(255)
 );
-
-CREATE TABLE pgtopic.topic_samples (
-    topic_id bigint NOT NULL,
-    published_per_second double precision NOT NULL,
-    latency bigint[] NOT NULL
-)
-WITH (fillfactor='50');
-
-COMMENT ON TABLE pgtopic.topic_samples IS 'The traffic of each topic in the last minute, when the leader looked last. Without a row there was none.';
 
 CREATE TABLE pgtopic.topics (
     id bigint NOT NULL,
@@ -2453,38 +2489,6 @@ CREATE UNLOGGED TABLE pgtopic.used_idempotency_keys (
 );
 
 COMMENT ON TABLE pgtopic.used_idempotency_keys IS 'Nobody ever sees a row here. Publishers that use the same key wait here for one another.';
-
-CREATE TABLE pgtopic.webhook_samples (
-    webhook_id bigint NOT NULL,
-    owed bigint DEFAULT 0 NOT NULL,
-    owed_capped boolean DEFAULT false NOT NULL,
-    oldest_owed_at timestamp with time zone,
-    ready bigint DEFAULT 0 NOT NULL,
-    claimed bigint DEFAULT 0 NOT NULL,
-    waiting bigint DEFAULT 0 NOT NULL,
-    halted bigint DEFAULT 0 NOT NULL,
-    dead_letters bigint DEFAULT 0 NOT NULL,
-    dead_letters_capped boolean DEFAULT false NOT NULL,
-    in_flight bigint DEFAULT 0 NOT NULL,
-    accepted bigint DEFAULT 0 NOT NULL,
-    failed bigint DEFAULT 0 NOT NULL,
-    latency bigint[] DEFAULT '{}'::bigint[] NOT NULL,
-    last_success_at timestamp with time zone,
-    last_failure_at timestamp with time zone,
-    failing_since timestamp with time zone,
-    last_status_code smallint,
-    last_error_class text,
-    last_error text
-)
-WITH (fillfactor='50');
-
-COMMENT ON TABLE pgtopic.webhook_samples IS 'How each webhook was when the leader looked last. A webhook without a row owes nothing, has no dead letters and had no traffic. A row is written only if it changes.';
-
-COMMENT ON COLUMN pgtopic.webhook_samples.owed_capped IS 'More is owed, or lanes were left out: then oldest_owed_at is at most that old.';
-
-COMMENT ON COLUMN pgtopic.webhook_samples.accepted IS 'Deliveries that were accepted in the last minute. failed: requests that failed. latency: as in activity.';
-
-COMMENT ON COLUMN pgtopic.webhook_samples.failing_since IS 'Since when every request has failed; null if the last one was accepted.';
 
 CREATE TABLE pgtopic.webhooks (
     id bigint NOT NULL,
@@ -2576,10 +2580,7 @@ CREATE TABLE pgtopic.workers (
     capacity integer NOT NULL,
     lease interval NOT NULL,
     in_flight integer DEFAULT 0 NOT NULL,
-    lanes integer DEFAULT 0 NOT NULL,
-    stopping boolean DEFAULT false NOT NULL,
     gone boolean DEFAULT false NOT NULL,
-    trouble text,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
     heartbeat_at timestamp with time zone DEFAULT now() NOT NULL
 )
@@ -2589,13 +2590,7 @@ COMMENT ON TABLE pgtopic.workers IS 'One row for each worker incarnation. It hol
 
 COMMENT ON COLUMN pgtopic.workers.lease IS 'If its heartbeat stands still for this long, the worker is taken for hung, and its lanes are released.';
 
-COMMENT ON COLUMN pgtopic.workers.lanes IS 'How many lanes it holds; in_flight of them are being sent. Written with the heartbeat.';
-
-COMMENT ON COLUMN pgtopic.workers.stopping IS 'It was asked to stop: it finishes what is in flight.';
-
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
-
-COMMENT ON COLUMN pgtopic.workers.trouble IS 'What goes wrong in it; null: nothing.';
 
 ALTER TABLE ONLY pgtopic.background_runs
     ADD CONSTRAINT background_runs_pkey PRIMARY KEY (piece);
@@ -2630,14 +2625,8 @@ ALTER TABLE ONLY pgtopic.leader
 ALTER TABLE ONLY pgtopic.messages
     ADD CONSTRAINT messages_pkey PRIMARY KEY (id);
 
-ALTER TABLE ONLY pgtopic.sampled
-    ADD CONSTRAINT sampled_pkey PRIMARY KEY (one);
-
 ALTER TABLE ONLY pgtopic.schema_history
     ADD CONSTRAINT schema_history_pkey PRIMARY KEY (version);
-
-ALTER TABLE ONLY pgtopic.topic_samples
-    ADD CONSTRAINT topic_samples_pkey PRIMARY KEY (topic_id);
 
 ALTER TABLE ONLY pgtopic.topics
     ADD CONSTRAINT topics_name_key UNIQUE (name);
@@ -2648,9 +2637,6 @@ ALTER TABLE ONLY pgtopic.topics
 ALTER TABLE ONLY pgtopic.used_idempotency_keys
     ADD CONSTRAINT used_idempotency_keys_pkey PRIMARY KEY (topic_id, idempotency_key);
 
-ALTER TABLE ONLY pgtopic.webhook_samples
-    ADD CONSTRAINT webhook_samples_pkey PRIMARY KEY (webhook_id);
-
 ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_name_key UNIQUE (topic_id, name);
 
@@ -2659,10 +2645,6 @@ ALTER TABLE ONLY pgtopic.webhooks
 
 ALTER TABLE ONLY pgtopic.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
-
-CREATE INDEX activity_at ON pgtopic.activity USING btree (seconds, at);
-
-CREATE INDEX activity_webhook ON pgtopic.activity USING btree (webhook_id, at);
 
 CREATE INDEX attempts_delivery ON ONLY pgtopic.attempts USING btree (webhook_id, message_id);
 
@@ -2688,7 +2670,7 @@ CREATE INDEX webhooks_changed_at ON pgtopic.webhooks USING btree (changed_at);
 
 CREATE TRIGGER flush AFTER INSERT ON pgtopic.dead_letters FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.dead_letters_flush();
 
-CREATE TRIGGER messages_arrived BEFORE INSERT ON pgtopic.messages FOR EACH ROW EXECUTE FUNCTION pgtopic.messages_arrived();
+CREATE TRIGGER messages_arrived BEFORE INSERT ON pgtopic.messages FOR EACH ROW WHEN ((new.id IS NOT NULL)) EXECUTE FUNCTION pgtopic.messages_arrived();
 
 ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER messages_arrived;
 
@@ -2730,8 +2712,14 @@ CREATE TRIGGER webhooks_went AFTER DELETE ON pgtopic.webhooks REFERENCING OLD TA
 
 CREATE TRIGGER zz_messages_publish BEFORE INSERT ON pgtopic.messages FOR EACH ROW EXECUTE FUNCTION pgtopic.messages_publish();
 
+CREATE TRIGGER zz_messages_publish_here BEFORE INSERT ON pgtopic.messages FOR EACH ROW WHEN ((new.id IS NULL)) EXECUTE FUNCTION pgtopic.messages_publish();
+
+ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER zz_messages_publish_here;
+
 ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES pgtopic.topics(id) ON DELETE CASCADE;
+
+REVOKE ALL ON FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.check_filter(filter jsonpath) FROM PUBLIC;
 
@@ -2747,6 +2735,8 @@ REVOKE ALL ON FUNCTION pgtopic.delete_old_messages(after bigint, portion integer
 
 REVOKE ALL ON FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_id bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.discard_dead_letters(dead_letter_ids bigint[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.drop_attempt_partitions(days integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.filter_limit(filter jsonpath) FROM PUBLIC;
@@ -2761,6 +2751,8 @@ REVOKE ALL ON FUNCTION pgtopic.list_webhooks_of_topics(topic_ids bigint[]) FROM 
 
 REVOKE ALL ON FUNCTION pgtopic.lock_idempotency_key(topic_id bigint, idempotency_key text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.lock_lane(webhook_id bigint, lane bigint, stripe integer, waits boolean, OUT outcome text, OUT held pgtopic.lanes) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.make_attempt_partitions(days integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.mark_worker_gone(worker uuid) FROM PUBLIC;
@@ -2768,8 +2760,6 @@ REVOKE ALL ON FUNCTION pgtopic.mark_worker_gone(worker uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgtopic.matching_webhooks(topic_id bigint, type text, payload json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.may_notify() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.merge_activity(from_seconds integer, to_seconds integer, older_than interval, rows_at_most bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.messages_arrived() FROM PUBLIC;
 
@@ -2780,6 +2770,8 @@ REVOKE ALL ON FUNCTION pgtopic.messages_publish() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgtopic.messages_validate(message pgtopic.messages, accepted_bytes integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.notify_workers(message_id bigint, stripe integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.owe_message(webhook_id bigint, message_id bigint, lane bigint, partition_key text, stripe integer, replayed_at timestamp with time zone, waits boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
@@ -2795,17 +2787,17 @@ REVOKE ALL ON FUNCTION pgtopic.remove_worker(worker uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.repair_due_at(after_webhook bigint, after_due_at timestamp with time zone, lanes_at_most integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.replay_dead_letters(dead_letter_ids bigint[], waits boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.replay_deliveries(webhook_id bigint, message_ids bigint[], waits boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.require_lead(worker uuid, term bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.require_read_committed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.require_registered(worker uuid) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.sample_backlogs(after_webhook bigint, lanes_at_most bigint, owed_at_most bigint, takes interval) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.sample_traffic(leader text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.retry_lanes(webhook_id bigint, lanes bigint[], changed_by text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 
@@ -2823,8 +2815,6 @@ REVOKE ALL ON FUNCTION pgtopic.touch_changed_at() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.type_matches(types text[], type text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.webhook_backlog(webhook bigint, lanes_at_most bigint, owed_at_most bigint) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION pgtopic.webhooks_arrived() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_came_or_went() FROM PUBLIC;
@@ -2835,7 +2825,7 @@ REVOKE ALL ON FUNCTION pgtopic.webhooks_name() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_validate() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lanes_now integer, stopping_now boolean, trouble_now text, lease_seconds double precision) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision) FROM PUBLIC;
 
 
 SET statement_timeout = 0;
@@ -2850,8 +2840,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '05fbce0ca5fd2bfdd1ce50d7204ec8a714e96408f4fa70bb296886650c12ebcb', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '8bae86fea1993ad9983c8532792c23c385da065317a3b476565d3ee2ae636648', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '16362303850607798555');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '1858874158878223942');
 
 
