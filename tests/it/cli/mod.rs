@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `commands` | help, settings, errors in one line, exit codes |
 //! | `embedded` | the PostgreSQL that `dev` starts |
+//! | `figures` | figures and workers |
 //! | `log_sink` | standard error that is slow, full or gone |
 //! | `serve` | `dev` and `serve` from start to stop |
 
 mod commands;
 mod embedded;
+mod figures;
 #[cfg(target_os = "linux")]
 mod log_sink;
 mod serve;
