@@ -1,4 +1,4 @@
-//! The HTTP API: topics, publishing, webhooks, deliveries, dead letters.
+//! The HTTP API: topics, publishing, webhooks, deliveries, dead letters, lanes.
 //!
 //! A handler parses the request, calls one method of [`crate::broker`] and writes the answer. Every
 //! error becomes a problem (RFC 9457). If tokens are configured, every request needs one, except
@@ -7,7 +7,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `health` | the routes of one area each |
+//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `lanes`, `health` | the routes of one area each |
 //! | `access` | who may do what: tokens, roles, and what a browser says of a page |
 //! | `caller` | the use cases, limited to what the sender of a request may do |
 //! | `config_error` | why the API cannot start |
@@ -32,6 +32,7 @@ mod error;
 mod extract;
 mod health;
 mod json;
+mod lanes;
 mod messages;
 mod openapi;
 mod request_id;
@@ -77,6 +78,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(webhooks::routes())
         .merge(deliveries::routes())
         .merge(dead_letters::routes())
+        .merge(lanes::routes())
         .merge(health::routes())
 }
 
