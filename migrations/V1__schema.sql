@@ -297,6 +297,20 @@ COMMENT ON TABLE pgtopic.leader IS 'Which worker does the background work: one r
 COMMENT ON COLUMN pgtopic.leader.term IS 'The fencing token: it rises with each leader.';
 INSERT INTO pgtopic.leader DEFAULT VALUES;
 
+CREATE TABLE pgtopic.background_runs (
+    piece       text        PRIMARY KEY,
+    worker      uuid        NOT NULL,
+    started_at  timestamptz NOT NULL,
+    finished_at timestamptz NOT NULL,
+    did         bigint      NOT NULL,
+    did_in_all  bigint      NOT NULL,
+    error       text,
+    error_at    timestamptz
+) WITH (fillfactor = 50);
+COMMENT ON TABLE pgtopic.background_runs IS 'What the leader did last: one row for each piece of background work. A piece that runs often notes it every 10 s, if it found nothing to do.';
+COMMENT ON COLUMN pgtopic.background_runs.did IS 'How many rows the last run dealt with (for partitions: how many were made or dropped); in did_in_all those of all runs.';
+COMMENT ON COLUMN pgtopic.background_runs.error IS 'Why the last run failed; null if it succeeded. error_at is when a run failed last.';
+
 CREATE TABLE pgtopic.jobs (
     id                    bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind                  text        NOT NULL,
