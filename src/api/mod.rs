@@ -7,7 +7,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `health` | the routes of one area each |
+//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `why`, `health` | the routes of one area each |
 //! | `access` | who may do what: tokens, roles, and what a browser says of a page |
 //! | `caller` | the use cases, limited to what the sender of a request may do |
 //! | `config_error` | why the API cannot start |
@@ -41,6 +41,7 @@ mod server;
 mod state;
 mod topics;
 mod webhooks;
+mod why;
 
 use std::{sync::Arc, time::Duration};
 
@@ -77,6 +78,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(webhooks::routes())
         .merge(deliveries::routes())
         .merge(dead_letters::routes())
+        .merge(why::routes())
         .merge(health::routes())
 }
 

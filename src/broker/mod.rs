@@ -17,6 +17,7 @@
 //! | `deliveries` | list, read, list attempts |
 //! | `dead_letters` | list, count, read |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
+//! | `why` | explain where a message or a partition stands |
 //! | `scope` | which topics the caller may see and use |
 
 mod dead_letters;
@@ -27,6 +28,7 @@ mod ready;
 mod scope;
 mod topics;
 mod webhooks;
+mod why;
 
 use std::sync::Arc;
 

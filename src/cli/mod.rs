@@ -18,6 +18,7 @@ mod settings;
 mod table;
 mod tasks;
 mod topics;
+mod why;
 mod worker;
 
 use std::time::Duration;
@@ -62,6 +63,7 @@ enum Command {
     Migrate(migrate::Migrate),
     Openapi(openapi::Openapi),
     Topics(topics::Topics),
+    Why(why::Why),
 }
 
 /// Runs a command to its end.
@@ -105,6 +107,7 @@ impl Cli {
             Command::Migrate(command) => command.run(common, shutdown).await,
             Command::Openapi(command) => command.run(),
             Command::Topics(command) => command.run(common).await,
+            Command::Why(command) => command.run(common).await,
         }
     }
 }

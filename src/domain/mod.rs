@@ -20,5 +20,6 @@ pub mod topic;
 pub mod violation;
 pub mod webhook;
 pub mod webhook_ref;
+pub mod why;
 mod words;
 pub mod worker_health;

@@ -34,6 +34,7 @@ mod targets;
 mod tls;
 mod topics;
 mod webhooks;
+mod why;
 mod workers;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub use self::{
     migrate::*,
     settings::StoreSettings,
     settle::*,
+    why::Explained,
     workers::*,
 };
 use crate::domain::page::{Items, Page};

@@ -50,6 +50,7 @@ mod number;
 mod page;
 mod topic;
 mod webhook;
+mod why;
 
 use std::fmt;
 
@@ -58,7 +59,7 @@ use serde::{
     de::{Error, Visitor},
 };
 
-pub(crate) use self::{dead_letter::*, delivery::*, message::*, page::*, topic::*, webhook::*};
+pub(crate) use self::{dead_letter::*, delivery::*, message::*, page::*, topic::*, webhook::*, why::*};
 
 /// Reads one of several words, which are listed for people.
 struct WordVisitor<T>(String, fn(&str) -> Option<T>);

@@ -29,6 +29,8 @@ fn permitted(route: &str) -> &'static [&'static str] {
         | "GET /topics/{topic}/webhooks"
         | "GET /topics/{topic}/messages"
         | "GET /messages/{id}"
+        | "GET /messages/{id}/why"
+        | "GET /topics/{topic}/why"
         | "GET /webhooks"
         | "GET /webhooks/{webhook}"
         | "GET /webhooks/{webhook}/deliveries"
