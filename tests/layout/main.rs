@@ -15,7 +15,7 @@ use self::{circles::circles, imports::Imports, source::Source};
 
 /// What each folder of `src` may import beside itself. `cli` puts a process together, so it may
 /// import all.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("domain", &[]),
     ("store", &["domain"]),
     ("delivery", &["domain"]),
@@ -23,7 +23,8 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     // It makes from a section's settings what the section is for.
     ("config", &["store", "domain"]),
     ("telemetry", &["config"]),
-    ("worker", &["store", "delivery", "domain", "config", "telemetry"]),
+    ("background", &["store", "domain", "config"]),
+    ("worker", &["background", "store", "delivery", "domain", "config", "telemetry"]),
     ("api", &["broker", "store", "domain", "config", "telemetry"]),
     ("embedded", &[]),
     ("demo", &["store", "domain", "config", "telemetry"]),
