@@ -18,7 +18,7 @@ SELECT w.id AS webhook_id, w.name AS webhook, w.state, w.paused, w.disabled_reas
        job.id AS backfill_job, job.waits_for AS backfill_waits_for,
        m.id AS message_id, m.created_at AS message_created_at, owed.found IS NOT NULL AS owed, owed.replayed_at,
        lane.found IS NOT NULL AS lane_found, CASE WHEN isfinite(lane.due_at) THEN lane.due_at END AS due_at, lane.halted, lane.failures, lane.head_message_id, lane.batch_last,
-       lane.last_error AS lane_error, lane.last_status_code AS lane_status_code, lane.claimed_by, head.message_id AS head,
+       lane.last_error AS lane_error, lane.last_status_code AS lane_status_code, lane.claimed_by, lane.claimed_at, head.message_id AS head,
        halt.created_at AS halted_at, in_flight.lanes AS in_flight,
        dead.id AS dead_letter_id, dead.reason AS dead_reason, dead.attempts AS dead_attempts, dead.created_at AS dead_at,
        dead.last_error AS dead_error, dead.status_code AS dead_status_code,

@@ -91,7 +91,7 @@ impl ApiError {
                     (StatusCode::CONFLICT, Some(kind))
                 }
                 BrokerError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, None),
-                BrokerError::Unavailable(_) | BrokerError::NotReady(_) => {
+                BrokerError::Unavailable(_) | BrokerError::Busy(_) | BrokerError::NotReady(_) => {
                     (StatusCode::SERVICE_UNAVAILABLE, None)
                 }
                 BrokerError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),

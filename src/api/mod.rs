@@ -7,7 +7,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `why`, `health` | the routes of one area each |
+//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `why`, `tail`, `health` | the routes of one area each |
 //! | `access` | who may do what: tokens, roles, and what a browser says of a page |
 //! | `caller` | the use cases, limited to what the sender of a request may do |
 //! | `config_error` | why the API cannot start |
@@ -39,6 +39,7 @@ mod route_index;
 pub(crate) mod schema;
 mod server;
 mod state;
+mod tail;
 mod topics;
 mod webhooks;
 mod why;
@@ -79,6 +80,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(deliveries::routes())
         .merge(dead_letters::routes())
         .merge(why::routes())
+        .merge(tail::routes())
         .merge(health::routes())
 }
 

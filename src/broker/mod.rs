@@ -17,6 +17,7 @@
 //! | `deliveries` | list, read, list attempts |
 //! | `dead_letters` | list, count, read |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
+//! | `tail` | watch what is published to a topic, and what is sent to a webhook |
 //! | `why` | explain where a message or a partition stands |
 //! | `scope` | which topics the caller may see and use |
 
@@ -26,6 +27,7 @@ mod error;
 mod messages;
 mod ready;
 mod scope;
+mod tail;
 mod topics;
 mod webhooks;
 mod why;
@@ -34,8 +36,10 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use self::tail::Tails;
 pub use self::{
     error::{BrokerError, Conflict},
+    tail::Tail,
     webhooks::CreatedWebhook,
 };
 use crate::{
@@ -52,6 +56,8 @@ pub struct Broker {
     guard: Arc<AddressGuard>,
     /// The worker of this process, if it has one.
     worker: Option<WorkerHealth>,
+    /// What is watched in this process.
+    tails: Arc<Tails>,
     /// Which topics the caller may see and use.
     scope: Arc<TopicScope>,
     /// How the audit log names the caller.
@@ -63,7 +69,8 @@ impl Broker {
     /// which the address guard would refuse otherwise.
     pub fn new(store: Store, allow_networks: Vec<IpNet>) -> Self {
         let guard = Arc::new(AddressGuard::new(allow_networks));
-        Self { store, guard, worker: None, scope: Arc::default(), actor: "pgtopic".into() }
+        let tails = Arc::default();
+        Self { store, guard, worker: None, tails, scope: Arc::default(), actor: "pgtopic".into() }
     }
 
     /// This process has a worker, too. It is ready only while that worker works.

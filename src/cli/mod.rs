@@ -29,6 +29,7 @@ mod server;
 mod service;
 mod settings;
 mod table;
+mod tail;
 mod tasks;
 mod topics;
 mod webhook_flags;
@@ -83,6 +84,7 @@ enum Command {
     Webhooks(webhooks::Webhooks),
     Messages(messages::Messages),
     Why(why::Why),
+    Tail(tail::Tail),
 }
 
 /// Runs a command to its end.
@@ -130,6 +132,7 @@ impl Cli {
             Command::Topics(command) => until(shutdown, command.run(common)).await,
             Command::Webhooks(command) => until(shutdown, command.run(common)).await,
             Command::Why(command) => until(shutdown, command.run(common)).await,
+            Command::Tail(command) => command.run(common, shutdown).await,
         }
     }
 }

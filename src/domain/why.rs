@@ -205,6 +205,13 @@ pub enum Remedy {
         /// Which of its lanes.
         lane: LaneName,
     },
+    /// Cancel a delivery, to replay it then.
+    CancelDelivery {
+        /// The webhook.
+        webhook_id: i64,
+        /// The message.
+        message_id: i64,
+    },
     /// Replay a dead letter.
     ReplayDeadLetter(i64),
     /// Send the webhook a message that it was not owed.

@@ -91,12 +91,6 @@ fn delivery(row: &Row) -> Result<Delivery, StoreError> {
 }
 
 fn attempt(row: &Row) -> Result<AttemptRecord, StoreError> {
-    let microseconds: i64 = row.try_get("duration_us")?;
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a request lasts minutes, not the 285 years an f64 holds exactly"
-    )]
-    let duration_ms = microseconds as f64 / 1000.0;
     let error_class = match row.try_get::<_, Option<&str>>("error_class")? {
         Some(_) => Some(super::word(row, "error_class", ErrorClass::parse)?),
         None => None,
@@ -109,9 +103,20 @@ fn attempt(row: &Row) -> Result<AttemptRecord, StoreError> {
         status_code: row.try_get("status_code")?,
         error_class,
         error: row.try_get("error")?,
-        duration_ms,
+        duration_ms: milliseconds(row)?,
         response_excerpt: row.try_get("response_excerpt")?,
         worker_id: row.try_get("worker_id")?,
         attempted_at: row.try_get("attempted_at")?,
     })
+}
+
+/// How long an attempt took.
+pub(super) fn milliseconds(row: &Row) -> Result<f64, StoreError> {
+    let microseconds: i64 = row.try_get("duration_us")?;
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a request lasts minutes, not the 285 years an f64 holds exactly"
+    )]
+    let milliseconds = microseconds as f64 / 1000.0;
+    Ok(milliseconds)
 }

@@ -34,6 +34,7 @@ mod sessions;
 mod settings;
 mod settle;
 mod statement;
+mod tail;
 mod targets;
 mod tls;
 mod topics;
@@ -60,6 +61,7 @@ pub use self::{
     schema_status::*,
     settings::StoreSettings,
     settle::*,
+    tail::Newest,
     why::Explained,
     workers::*,
 };

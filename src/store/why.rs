@@ -179,6 +179,7 @@ fn lane(row: &Row) -> Result<LaneFacts, StoreError> {
         last_error: row.try_get("lane_error")?,
         last_status_code: row.try_get("lane_status_code")?,
         claimed_by: row.try_get("claimed_by")?,
+        claimed_at: row.try_get("claimed_at")?,
         head: row.try_get("head")?,
     })
 }

@@ -48,6 +48,7 @@ mod headers;
 mod message;
 mod number;
 mod page;
+mod tail;
 mod topic;
 mod webhook;
 mod why;
@@ -59,7 +60,9 @@ use serde::{
     de::{Error, Visitor},
 };
 
-pub(crate) use self::{dead_letter::*, delivery::*, message::*, page::*, topic::*, webhook::*, why::*};
+pub(crate) use self::{
+    dead_letter::*, delivery::*, message::*, page::*, tail::*, topic::*, webhook::*, why::*,
+};
 
 /// Reads one of several words, which are listed for people.
 struct WordVisitor<T>(String, fn(&str) -> Option<T>);

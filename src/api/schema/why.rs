@@ -174,6 +174,12 @@ impl From<why::Remedy> for Remedy {
                     format!("pgtopic lanes retry {webhook_id} {flag}"),
                 )
             }
+            why::Remedy::CancelDelivery { webhook_id, message_id } => post(
+                "Cancel the delivery, then replay it.",
+                format!("/webhooks/{webhook_id}/deliveries/{message_id}/cancel"),
+                Value::Null,
+                format!("pgtopic deliveries cancel {webhook_id} {message_id}"),
+            ),
             why::Remedy::ReplayDeadLetter(id) => post(
                 "Replay the dead letter.",
                 format!("/dead-letter/{id}/replay"),

@@ -169,6 +169,8 @@ pub struct LaneFacts {
     pub last_status_code: Option<i16>,
     /// The worker that holds it.
     pub claimed_by: Option<Uuid>,
+    /// When it was claimed last.
+    pub claimed_at: Option<Timestamp>,
     /// The first message that it owes.
     pub head: Option<i64>,
 }

@@ -177,6 +177,7 @@ fn since(situation: &Situation, it: &Subscription, verdict: Verdict) -> Option<T
         Some(Reason::Halted) => lane.and_then(|lane| lane.halted_at).or(it.log.last_at),
         Some(Reason::Backoff) => it.log.last_at,
         Some(Reason::Ready | Reason::MaxInFlight | Reason::SlotsBusy) => lane.and_then(|lane| lane.due_at),
+        Some(Reason::Request) => lane.and_then(|lane| lane.claimed_at),
         Some(Reason::Takeover) => {
             let holder = lane.and_then(|lane| lane.claimed_by);
             let holder = situation.workers.iter().find(|worker| Some(worker.id) == holder);
@@ -210,6 +211,7 @@ fn remedy(
         Reason::Halted | Reason::Backoff => {
             Some(Remedy::RetryLane { webhook_id, lane: lane_name(situation, it) })
         }
+        Reason::NoLane => Some(Remedy::CancelDelivery { webhook_id, message_id: it.message.id }),
         Reason::YoungerWebhook if it.webhook.types_match && it.webhook.filter_matches => {
             Some(Remedy::ReplayMessage { webhook_id, message_id: it.message.id })
         }

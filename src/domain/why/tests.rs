@@ -96,6 +96,7 @@ prop_compose! {
             last_error: Some("status 503".to_owned()),
             last_status_code: Some(503),
             claimed_by: WORKERS.get(claimed).copied(),
+            claimed_at: WORKERS.get(claimed).map(|_| at(990)),
             head: Some(head),
         }
     }
@@ -184,6 +185,7 @@ proptest! {
             }
             Some(Reason::AttemptsExhausted | Reason::Permanent | Reason::Expired | Reason::Overflow | Reason::Skipped)
             | None => Some(Remedy::ReplayDeadLetter(99)),
+            Some(Reason::NoLane) => Some(Remedy::CancelDelivery { webhook_id: 7, message_id: it.message.id }),
             // These have one for some facts alone, or take that of the head.
             Some(Reason::YoungerWebhook | Reason::Behind) => entry.remedy.clone(),
             Some(_) => None,

@@ -83,7 +83,7 @@ fn predicate(situation: &Situation, it: &Subscription, reason: Reason) -> String
         }
         Reason::NoWorker => "waits: no worker lives.".to_owned(),
         Reason::Takeover => takeover(situation, lane),
-        Reason::NoLane => "is owed, but its lane has no row. The next message of the partition makes one.".to_owned(),
+        Reason::NoLane => "is owed, but its lane has no row, so no worker finds it. Somebody has deleted rows, or copied them in part.".to_owned(),
         Reason::Ready => "is ready: a worker takes it at its next look, within half a second.".to_owned(),
         Reason::Request => match holder(situation, lane) {
             Some(worker) => format!("is with worker {} ({}), which sends it now or next.", worker.name, worker.id),

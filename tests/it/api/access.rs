@@ -31,6 +31,8 @@ fn permitted(route: &str) -> &'static [&'static str] {
         | "GET /messages/{id}"
         | "GET /messages/{id}/why"
         | "GET /topics/{topic}/why"
+        | "GET /topics/{topic}/tail"
+        | "GET /webhooks/{webhook}/tail"
         | "GET /webhooks"
         | "GET /webhooks/{webhook}"
         | "GET /webhooks/{webhook}/deliveries"
