@@ -105,7 +105,7 @@ impl ApiError {
                     (StatusCode::CONFLICT, kind)
                 }
                 BrokerError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, None),
-                BrokerError::Unavailable(_) | BrokerError::NotReady(_) => {
+                BrokerError::Unavailable(_) | BrokerError::Busy(_) | BrokerError::NotReady(_) => {
                     (StatusCode::SERVICE_UNAVAILABLE, None)
                 }
                 BrokerError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
@@ -217,7 +217,7 @@ pub(crate) fn problem_json(error: BrokerError) -> String {
 
 /// A problem of which the status says everything but the reason, for the command line.
 pub(crate) fn bare_problem_json(status: StatusCode, detail: &str) -> String {
-    serde_json::to_string(&problem(status, None, detail.to_owned(), Vec::new())).unwrap_or_default()
+    serde_json::to_string(&problem(status, None, detail.to_owned(), Vec::new(), None)).unwrap_or_default()
 }
 
 /// One broken rule.
