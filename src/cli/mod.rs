@@ -24,10 +24,12 @@ mod messages;
 mod migrate;
 mod openapi;
 mod operate;
+mod sending;
 mod serve;
 mod server;
 mod service;
 mod settings;
+mod stats;
 mod table;
 mod tail;
 mod tasks;
@@ -37,6 +39,7 @@ mod webhooks;
 mod why;
 mod words;
 mod worker;
+mod workers;
 
 use std::time::Duration;
 
@@ -85,6 +88,9 @@ enum Command {
     Messages(messages::Messages),
     Why(why::Why),
     Tail(tail::Tail),
+    Stats(stats::Stats),
+    Workers(workers::Workers),
+    Sending(sending::Sending),
 }
 
 /// Runs a command to its end.
@@ -133,6 +139,9 @@ impl Cli {
             Command::Webhooks(command) => until(shutdown, command.run(common)).await,
             Command::Why(command) => until(shutdown, command.run(common)).await,
             Command::Tail(command) => command.run(common, shutdown).await,
+            Command::Stats(command) => until(shutdown, command.run(common)).await,
+            Command::Workers(command) => until(shutdown, command.run(common)).await,
+            Command::Sending(command) => until(shutdown, command.run(common)).await,
         }
     }
 }
