@@ -105,7 +105,7 @@ impl ApiError {
                     (StatusCode::CONFLICT, kind)
                 }
                 BrokerError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, None),
-                BrokerError::Unavailable(_) | BrokerError::NotReady(_) => {
+                BrokerError::Unavailable(_) | BrokerError::Busy(_) | BrokerError::NotReady(_) => {
                     (StatusCode::SERVICE_UNAVAILABLE, None)
                 }
                 BrokerError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),

@@ -7,7 +7,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `lanes`, `health` | the routes of one area each |
+//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `lanes`, `why`, `tail`, `health` | the routes of one area each |
 //! | `access` | who may do what: tokens, roles, and what a browser says of a page |
 //! | `body_limit` | how many bytes the bodies of all requests may have |
 //! | `caller` | the use cases, limited to what the sender of a request may do |
@@ -42,8 +42,10 @@ mod route_index;
 pub(crate) mod schema;
 mod server;
 mod state;
+mod tail;
 mod topics;
 mod webhooks;
+mod why;
 
 use std::{sync::Arc, time::Duration};
 
@@ -81,6 +83,8 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(deliveries::routes())
         .merge(dead_letters::routes())
         .merge(lanes::routes())
+        .merge(why::routes())
+        .merge(tail::routes())
         .merge(health::routes())
 }
 

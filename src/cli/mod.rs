@@ -32,10 +32,12 @@ mod server;
 mod service;
 mod settings;
 mod table;
+mod tail;
 mod tasks;
 mod topics;
 mod webhook_flags;
 mod webhooks;
+mod why;
 mod words;
 mod worker;
 
@@ -87,6 +89,8 @@ enum Command {
     Lanes(lanes::Lanes),
     Deliveries(deliveries::Deliveries),
     DeadLetter(dead_letter::DeadLetters),
+    Why(why::Why),
+    Tail(tail::Tail),
 }
 
 /// Runs a command to its end.
@@ -136,6 +140,8 @@ impl Cli {
             Command::DeadLetter(command) => until(shutdown, command.run(common)).await,
             Command::Topics(command) => until(shutdown, command.run(common)).await,
             Command::Webhooks(command) => until(shutdown, command.run(common)).await,
+            Command::Why(command) => until(shutdown, command.run(common)).await,
+            Command::Tail(command) => command.run(common, shutdown).await,
         }
     }
 }

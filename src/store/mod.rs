@@ -35,10 +35,12 @@ mod sessions;
 mod settings;
 mod settle;
 mod statement;
+mod tail;
 mod targets;
 mod tls;
 mod topics;
 mod webhooks;
+mod why;
 mod workers;
 
 use std::sync::Arc;
@@ -62,6 +64,8 @@ pub use self::{
     schema_status::*,
     settings::StoreSettings,
     settle::*,
+    tail::Newest,
+    why::Explained,
     workers::*,
 };
 use crate::domain::page::{Items, Page};
