@@ -6,7 +6,7 @@
 //! | `service`, `server`, `tasks` | the parts of a process that serves, from start to stop |
 //! | `operate` | how a command of operators opens the database and prints results |
 //! | `confirm`, `input`, `headers`, `words` | arguments: what needs a yes, files, headers, words |
-//! | `table` | tables and fields for people |
+//! | `table`, `progress` | tables and fields for people; how far a long command has come |
 //! | `error` | why a command failed, and its exit code |
 //!
 //! A command gets its settings and one cancellation token. The first SIGINT or SIGTERM cancels the
@@ -24,6 +24,8 @@ mod messages;
 mod migrate;
 mod openapi;
 mod operate;
+mod progress;
+mod publish;
 mod serve;
 mod server;
 mod service;
@@ -81,6 +83,7 @@ enum Command {
     Topics(topics::Topics),
     Webhooks(webhooks::Webhooks),
     Messages(messages::Messages),
+    Publish(publish::Publish),
 }
 
 /// Runs a command to its end.
@@ -125,6 +128,7 @@ impl Cli {
             Command::Openapi(command) => command.run(),
             Command::Completions(command) => command.run(Self::command()),
             Command::Messages(command) => until(shutdown, command.run(common)).await,
+            Command::Publish(command) => command.run(common, shutdown).await,
             Command::Topics(command) => until(shutdown, command.run(common)).await,
             Command::Webhooks(command) => until(shutdown, command.run(common)).await,
         }

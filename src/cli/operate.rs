@@ -80,8 +80,7 @@ impl Operator {
     /// Prints a result: `value` as JSON, or `text` for people.
     pub(super) fn print(&self, value: &impl Serialize, text: impl AsRef<str>) -> Result<(), CliError> {
         if self.json {
-            let json = serde_json::to_string_pretty(value);
-            print_line(&json.map_err(|error| CliError::Failed(format!("cannot write JSON: {error}")))?);
+            print_line(&serde_json::to_string_pretty(value).map_err(no_json)?);
         } else {
             print_line(text.as_ref().trim_end());
         }
@@ -103,10 +102,22 @@ impl Operator {
         Ok(())
     }
 
+    /// With `--json`: prints a part of the result in one line.
+    pub(super) fn print_part(&self, value: &impl Serialize) -> Result<(), CliError> {
+        if self.json {
+            print_line(&serde_json::to_string(value).map_err(no_json)?);
+        }
+        Ok(())
+    }
+
     /// Whether programs read what is printed.
     pub(super) fn is_json(&self) -> bool {
         self.json
     }
+}
+
+fn no_json(error: serde_json::Error) -> CliError {
+    CliError::Failed(format!("cannot write JSON: {error}"))
 }
 
 /// Which page of a list is shown.
