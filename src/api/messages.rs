@@ -79,7 +79,13 @@ async fn read_batch(request: Request, state: &ApiState) -> Result<Vec<NewMessage
 
 /// Reads a message that is a line of its own, for the command line.
 pub(crate) fn read_message(line: &[u8]) -> Result<message::NewMessage, Problem> {
-    Ok(parse_json::<NewMessage>(line, "")?.into())
+    let message = parse_json::<NewMessage>(line, "").map_err(|error| match error {
+        ApiError::Malformed(reason) => {
+            ApiError::Malformed(reason.replace(" at line 1 column ", " at column "))
+        }
+        other => other,
+    })?;
+    Ok(message.into())
 }
 
 /// List a topic's messages without payloads, newest first.

@@ -5,6 +5,7 @@ use secrecy::SecretString;
 
 use super::{
     CliError,
+    flags::NetworkFlags,
     headers::{header_argument, headers},
     input::Input,
     operate::{nothing_to_change, webhook_argument},
@@ -38,6 +39,8 @@ pub(super) struct Create {
     secret_file: Option<Input>,
     #[command(flatten)]
     settings: SettingFlags,
+    #[command(flatten)]
+    pub(super) network: NetworkFlags,
 }
 
 /// Changes of a webhook.
@@ -57,6 +60,8 @@ pub(super) struct Update {
     /// Return settings to their defaults; several are separated by commas
     #[arg(long, value_name = "SETTING", value_delimiter = ',')]
     unset: Vec<Setting>,
+    #[command(flatten)]
+    pub(super) network: NetworkFlags,
 }
 
 #[derive(Args)]

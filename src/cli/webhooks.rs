@@ -6,7 +6,7 @@ use secrecy::ExposeSecret as _;
 use super::{
     CliError,
     confirm::ConfirmFlags,
-    flags::{CommonFlags, NetworkFlags},
+    flags::{CommonFlags, Flags, NetworkFlags},
     operate::{Operator, OperatorFlags, PageFlags, topic_argument, webhook_argument},
     table::{Fields, Table, capped},
     webhook_flags::{Create, Update},
@@ -26,8 +26,6 @@ use crate::{
 pub(super) struct Webhooks {
     #[command(flatten)]
     operator: OperatorFlags,
-    #[command(flatten)]
-    network: NetworkFlags,
     #[command(subcommand)]
     command: WebhooksCommand,
 }
@@ -79,12 +77,22 @@ struct Delete {
 
 impl Webhooks {
     pub(super) async fn run(self, common: &CommonFlags) -> Result<(), CliError> {
-        let Self { operator, network, command } = self;
-        operator.run_with(common, &[&network], async |operator| command.run(operator).await).await
+        let network = self.command.network().cloned();
+        let flags: Vec<&dyn Flags> = network.iter().map(|network| network as &dyn Flags).collect();
+        self.operator.run_with(common, &flags, async |operator| self.command.run(operator).await).await
     }
 }
 
 impl WebhooksCommand {
+    /// Where the URL may point, if the command has one.
+    fn network(&self) -> Option<&NetworkFlags> {
+        match self {
+            Self::Create(create) => Some(&create.network),
+            Self::Update(update) => Some(&update.network),
+            _ => None,
+        }
+    }
+
     async fn run(self, operator: &Operator) -> Result<(), CliError> {
         let broker = &operator.broker;
         match self {
@@ -107,10 +115,10 @@ impl WebhooksCommand {
                 print(operator, broker.update_webhook(&webhook, &changes).await?)
             }
             Self::Pause(WebhookArgument { webhook }) => {
-                print(operator, broker.pause_webhook(&webhook).await?)
+                print_state(operator, broker.pause_webhook(&webhook).await?)
             }
             Self::Resume(WebhookArgument { webhook }) => {
-                print(operator, broker.resume_webhook(&webhook).await?)
+                print_state(operator, broker.resume_webhook(&webhook).await?)
             }
             Self::Delete(delete) => delete.run(operator).await,
         }
@@ -161,6 +169,11 @@ fn print(operator: &Operator, webhook: Webhook) -> Result<(), CliError> {
     operator.print(&schema::Webhook::from(webhook), text)
 }
 
+fn print_state(operator: &Operator, webhook: Webhook) -> Result<(), CliError> {
+    let text = format!("Webhook {} is {}.", full_name(&webhook), state(&webhook));
+    operator.print(&schema::Webhook::from(webhook), text)
+}
+
 fn table(webhooks: &[Webhook]) -> Table {
     let mut table = Table::new(["id", "webhook", "state", "url"]);
     for webhook in webhooks {
@@ -176,24 +189,23 @@ fn table(webhooks: &[Webhook]) -> Table {
 
 fn fields(webhook: &Webhook) -> Fields {
     let default = |value: Option<String>| value.unwrap_or_else(|| "default".to_owned());
-    let seconds = |value: Option<i32>| value.map(|seconds| format!("{seconds} s"));
     Fields::default()
         .with("id", webhook.id.to_string())
         .with("webhook", full_name(webhook))
         .with("url", webhook.url.clone())
         .with("state", state(webhook).to_owned())
-        .with("disabled because", webhook.disabled_reason.clone())
+        .with("disabled reason", webhook.disabled_reason.clone())
         .with("filter", webhook.filter.clone())
         .with("headers", webhook.header_names.join(", "))
         .with("format", webhook.format.as_str().to_owned())
         .with("batch size", webhook.batch_size.to_string())
-        .with("max retries", default(webhook.max_retries.map(|number| number.to_string())))
-        .with("backoff factor", default(webhook.backoff_factor.map(|number| number.to_string())))
-        .with("max backoff", default(seconds(webhook.max_backoff_seconds)))
-        .with("timeout", default(seconds(webhook.timeout_seconds)))
+        .with("max retries", default(number(webhook.max_retries)))
+        .with("backoff factor", default(number(webhook.backoff_factor)))
+        .with("max backoff seconds", default(number(webhook.max_backoff_seconds)))
+        .with("timeout seconds", default(number(webhook.timeout_seconds)))
         .with("on exhausted", webhook.on_exhausted.as_str().to_owned())
-        .with("max in flight", webhook.max_in_flight.map(|number| number.to_string()))
-        .with("rate limit", webhook.rate_limit_per_second.map(|number| format!("{number} per second")))
+        .with("max in flight", number(webhook.max_in_flight))
+        .with("rate limit per second", number(webhook.rate_limit_per_second))
         .with("created at", webhook.created_at.to_string())
 }
 
@@ -202,6 +214,10 @@ fn status_text(WebhookStatus { webhook, owed }: &WebhookStatus) -> String {
         .with("owed", capped(owed.backlog, owed.backlog_capped))
         .with("dead letters", capped(owed.dead_letters, owed.dead_letters_capped))
         .to_string()
+}
+
+fn number(value: Option<impl ToString>) -> Option<String> {
+    value.map(|value| value.to_string())
 }
 
 /// `topic:name`, as every command takes it.

@@ -130,7 +130,7 @@ struct Publisher<'a> {
     topic: &'a TopicRef,
     /// How many messages were published.
     published: u64,
-    /// The ids of the first and of the last message.
+    /// The least and the greatest id.
     ids: Option<(i64, i64)>,
 }
 
@@ -162,8 +162,9 @@ impl Publisher<'_> {
 
     fn count(&mut self, ids: Vec<i64>) -> Result<(), CliError> {
         self.published += ids.len() as u64;
-        if let (Some(&first), Some(&last)) = (ids.first(), ids.last()) {
-            self.ids = Some((self.ids.map_or(first, |(first, _)| first), last));
+        for &id in &ids {
+            let (least, greatest) = self.ids.unwrap_or((id, id));
+            self.ids = Some((least.min(id), greatest.max(id)));
         }
         self.operator.print_part(&schema::PublishedBatch { ids })
     }
@@ -188,7 +189,7 @@ impl Publisher<'_> {
     fn in_words(&self) -> String {
         let published = were_published(self.published);
         match self.ids {
-            Some((first, last)) => format!("{published}; the first is {first}, the last {last}."),
+            Some((least, greatest)) => format!("{published}, with ids from {least} to {greatest}."),
             None => format!("{published}."),
         }
     }
