@@ -53,6 +53,9 @@ pub(super) enum ApiError {
     /// The body did not come in time.
     #[error("the body did not come within {} s", .0.as_secs())]
     SlowBody(std::time::Duration),
+    /// There is no room for the body.
+    #[error("the bodies of other requests take all {0} bytes of api.max_bodies_bytes; try again")]
+    TooManyBodies(usize),
     /// The route does not accept bodies of this media type.
     #[error("the content-type must be {0}")]
     UnsupportedMediaType(&'static str),
@@ -77,6 +80,7 @@ impl ApiError {
             Self::Forbidden(_) | Self::ForeignPage => (StatusCode::FORBIDDEN, None),
             Self::Misdirected(_) => (StatusCode::MISDIRECTED_REQUEST, Some("/problems/host")),
             Self::SlowBody(_) => (StatusCode::REQUEST_TIMEOUT, None),
+            Self::TooManyBodies(_) => (StatusCode::SERVICE_UNAVAILABLE, None),
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
             Self::Broker(error) => match error {
                 BrokerError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, Some("/problems/invalid")),
@@ -299,7 +303,7 @@ pub(super) struct ProblemSchema {
 #[expect(dead_code, reason = "describes answers, and is never one itself")]
 pub(super) enum Problems {
     /// A problem (RFC 9457): the request cannot be read, is not allowed, names something unknown,
-    /// is in conflict with the current state or breaks a rule, or the database cannot serve.
+    /// is in conflict with the current state or breaks a rule, or it cannot be served now (503, with `Retry-After`).
     #[response(status = "default", content_type = "application/problem+json")]
     Problem(#[to_schema] ProblemSchema),
 }

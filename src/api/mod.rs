@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `health` | the routes of one area each |
 //! | `access` | who may do what: tokens, roles, and what a browser says of a page |
+//! | `body_limit` | how many bytes the bodies of all requests may have |
 //! | `caller` | the use cases, limited to what the sender of a request may do |
 //! | `config_error` | why the API cannot start |
 //! | `connection_limit` | how many connections there may be |
@@ -23,6 +24,7 @@
 //! | `state` | what every handler gets |
 
 mod access;
+mod body_limit;
 mod caller;
 mod config_error;
 mod connection_limit;
@@ -105,7 +107,8 @@ pub fn router(state: ApiState) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(middleware::from_fn_with_state(Arc::clone(&state.hosts), access::check_host))
         .layer(middleware::from_fn_with_state(Arc::clone(&state.tokens), access::authorize))
-        .layer(middleware::from_fn_with_state(index, extract::check_parameters));
+        .layer(middleware::from_fn_with_state(index, extract::check_parameters))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state.bodies), body_limit::bound_bodies));
     let docs = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document);
     let router = router.route("/", get(|| async { Redirect::to("/docs/") }));
     router.with_state(state).merge(docs).layer(layers)

@@ -15,6 +15,7 @@ pub mod page;
 pub mod policy;
 pub mod retry;
 pub mod scope;
+pub mod spelling;
 pub mod target;
 pub mod topic;
 pub mod violation;
