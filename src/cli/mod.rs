@@ -126,11 +126,14 @@ impl Cli {
             Command::Worker(command) => command.run(common, shutdown).await,
             Command::Migrate(command) => command.run(common, shutdown).await,
             Command::Openapi(command) => command.run(),
-            Command::Completions(command) => command.run(Self::command()),
-            Command::Messages(command) => until(shutdown, command.run(common)).await,
+            Command::Completions(command) => {
+                command.run(Self::command());
+                Ok(())
+            }
+            Command::Messages(command) => until(shutdown, Box::pin(command.run(common))).await,
             Command::Publish(command) => command.run(common, shutdown).await,
-            Command::Topics(command) => until(shutdown, command.run(common)).await,
-            Command::Webhooks(command) => until(shutdown, command.run(common)).await,
+            Command::Topics(command) => until(shutdown, Box::pin(command.run(common))).await,
+            Command::Webhooks(command) => until(shutdown, Box::pin(command.run(common))).await,
         }
     }
 }

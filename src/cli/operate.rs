@@ -80,7 +80,7 @@ impl Operator {
     /// Prints a result: `value` as JSON, or `text` for people.
     pub(super) fn print(&self, value: &impl Serialize, text: impl AsRef<str>) -> Result<(), CliError> {
         if self.json {
-            print_line(&serde_json::to_string_pretty(value).map_err(no_json)?);
+            print_line(&serde_json::to_string_pretty(value).map_err(|error| no_json(&error))?);
         } else {
             print_line(text.as_ref().trim_end());
         }
@@ -105,7 +105,7 @@ impl Operator {
     /// With `--json`: prints a part of the result in one line.
     pub(super) fn print_part(&self, value: &impl Serialize) -> Result<(), CliError> {
         if self.json {
-            print_line(&serde_json::to_string(value).map_err(no_json)?);
+            print_line(&serde_json::to_string(value).map_err(|error| no_json(&error))?);
         }
         Ok(())
     }
@@ -116,7 +116,7 @@ impl Operator {
     }
 }
 
-fn no_json(error: serde_json::Error) -> CliError {
+fn no_json(error: &serde_json::Error) -> CliError {
     CliError::Failed(format!("cannot write JSON: {error}"))
 }
 

@@ -1,5 +1,7 @@
 //! `pgtopic publish`: publishes one message, or many from NDJSON.
 
+#![expect(clippy::doc_markdown, reason = "the words of a flag are shown as they stand")]
+
 mod lines;
 
 use clap::Args;
@@ -37,9 +39,8 @@ pub(super) struct Publish {
     /// Read from this file, or from standard input if it is -
     #[arg(long, value_name = "FILE", default_value = "-")]
     file: Input,
-    /// Publish a message for each line, a JSON object: {"payload": …}, and if you like partition_key,
-    /// headers and idempotency_key; at most 64 MiB. They go in batches of at most 1000 lines and 8
-    /// MiB, each committed by itself
+    /// Publish a message for each line: {"payload": …}, with partition_key, headers and
+    /// idempotency_key if you like
     #[arg(long, conflicts_with_all = ["partition_key", "header", "idempotency_key"])]
     ndjson: bool,
     /// Messages with the same key stay in order [default: default]

@@ -1,5 +1,7 @@
 //! `pgtopic topics`: the topics.
 
+#![expect(clippy::doc_markdown, reason = "the words of a flag are shown as they stand")]
+
 use clap::{Args, Subcommand, builder::PossibleValue};
 
 use super::{
