@@ -6,8 +6,6 @@ use clap_complete::{Shell, generate};
 use crate::telemetry::print_line;
 
 /// Print a script that completes commands and flags in a shell
-///
-/// For bash: `pgtopic completions bash > ~/.local/share/bash-completion/completions/pgtopic`
 #[derive(Args)]
 pub(super) struct Completions {
     /// The shell

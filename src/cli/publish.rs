@@ -25,9 +25,6 @@ use crate::{
 };
 
 /// Publish one message, or many from NDJSON
-///
-/// The payload is JSON: an argument, or the content of --file, or standard input. Its exact bytes
-/// are signed and sent, without space around it.
 #[derive(Args)]
 pub(super) struct Publish {
     /// The topic's id or name
@@ -36,7 +33,7 @@ pub(super) struct Publish {
     /// The payload as JSON, at most 64 MiB; a text needs its quotes: '"hello"'
     #[arg(conflicts_with_all = ["file", "ndjson"])]
     payload: Option<String>,
-    /// Read from this file, or from standard input if it is -
+    /// Read from this file in place of the argument; - is standard input
     #[arg(long, value_name = "FILE", default_value = "-")]
     file: Input,
     /// Publish a message for each line: {"payload": …}, with partition_key, headers and

@@ -33,8 +33,7 @@ pub(super) struct Create {
     /// Its name, unique in its topic [default: webhook- and its id]
     #[arg(long)]
     name: Option<String>,
-    /// Read the signing secret from a file, or from standard input if it is -; a secret is generated
-    /// unless given
+    /// Read the signing secret from a file; - is standard input [default: a secret is generated]
     #[arg(long, value_name = "FILE")]
     secret_file: Option<Input>,
     #[command(flatten)]
@@ -66,10 +65,10 @@ pub(super) struct Update {
 
 #[derive(Args)]
 struct SettingFlags {
-    /// A header sent with every request; may be repeated. The headers replace all earlier ones
+    /// A header sent with every request; may be repeated; they replace all earlier ones
     #[arg(long, value_name = "NAME=VALUE", value_parser = header_argument)]
     header: Vec<(String, String)>,
-    /// Read the headers from a file, or from standard input if it is -: a JSON object of strings
+    /// Read the headers from a file, a JSON object of strings; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "header")]
     headers_file: Option<Input>,
     /// A jsonpath predicate; only messages for which it is true are owed

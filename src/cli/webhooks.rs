@@ -37,9 +37,6 @@ enum WebhooksCommand {
     /// Show a webhook: its settings, its state, its backlog and its dead letters
     Show(WebhookArgument),
     /// Subscribe a URL to a topic
-    ///
-    /// The webhook is owed every message that is published after it was created and that its filter
-    /// lets through. If no secret is given, one is generated and shown this once.
     Create(Create),
     /// Change a webhook; its topic never changes
     Update(Update),

@@ -13,6 +13,9 @@ const MARK: &str = "<!-- The rest is written by a test: see docs/testing.md. -->
 /// The whole command line, for a terminal of 100 columns.
 fn command_line() -> Command {
     let mut cli = Cli::command().term_width(100).disable_help_subcommand(true);
+    // This flag's text names a directory of the user who runs it.
+    let dev = cli.find_subcommand_mut("dev").unwrap();
+    *dev = dev.clone().mut_arg("data_dir", |arg| arg.help("Keep the data in this directory"));
     cli.build();
     cli
 }
@@ -40,8 +43,9 @@ fn runnable() -> BTreeSet<String> {
 
 /// The text of `--help`. A verb of a family shows the common options of its family, so they are left
 /// out.
-fn help(words: &str, command: &Command) -> String {
-    let text = command.clone().render_long_help().to_string();
+fn help(cli: &Command, words: &str) -> String {
+    let line = ["pgtopic"].into_iter().chain(words.split_whitespace()).chain(["--help"]);
+    let text = cli.clone().try_get_matches_from(line).unwrap_err().render().to_string();
     let text = text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
     match text.split_once("\nCommon options:\n") {
         Some((before, _)) if words.contains(' ') => before.trim_end().to_owned(),
@@ -51,9 +55,9 @@ fn help(words: &str, command: &Command) -> String {
 
 fn reference() -> String {
     let cli = command_line();
-    let mut text = format!("## Reference\n\n```text\n{}\n```\n", help("", &cli));
-    for (words, command) in all_commands() {
-        write!(text, "\n### {words}\n\n```text\n{}\n```\n", help(&words, &command)).unwrap();
+    let mut text = format!("## Reference\n\n```text\n{}\n```\n", help(&cli, ""));
+    for (words, _) in all_commands() {
+        write!(text, "\n### {words}\n\n```text\n{}\n```\n", help(&cli, &words)).unwrap();
     }
     text
 }
