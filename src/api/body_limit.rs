@@ -86,9 +86,9 @@ mod tests {
     fn scene(patience: Duration) -> Scene {
         let limit = Arc::new(BodyLimit::new(8, 10, patience));
         let [begun, answers] = [0, 0].map(|none| Arc::new(Semaphore::new(none)));
-        let (begin, answer) = (Arc::clone(&begun), Arc::clone(&answers));
+        let (started, answer) = (Arc::clone(&begun), Arc::clone(&answers));
         let handler = async move || {
-            begin.add_permits(1);
+            started.add_permits(1);
             answer.acquire().await.unwrap().forget();
         };
         let layer = middleware::from_fn_with_state(Arc::clone(&limit), bound_bodies);

@@ -31,10 +31,12 @@ mod server;
 mod service;
 mod settings;
 mod table;
+mod tail;
 mod tasks;
 mod topics;
 mod webhook_flags;
 mod webhooks;
+mod why;
 mod words;
 mod worker;
 
@@ -84,6 +86,8 @@ enum Command {
     Webhooks(webhooks::Webhooks),
     Messages(messages::Messages),
     Publish(publish::Publish),
+    Why(why::Why),
+    Tail(tail::Tail),
 }
 
 /// Runs a command to its end.
@@ -130,10 +134,12 @@ impl Cli {
                 command.run(Self::command());
                 Ok(())
             }
-            Command::Messages(command) => until(shutdown, Box::pin(command.run(common))).await,
+            Command::Topics(command) => until(shutdown, command.run(common)).await,
+            Command::Webhooks(command) => until(shutdown, command.run(common)).await,
+            Command::Messages(command) => until(shutdown, command.run(common)).await,
             Command::Publish(command) => command.run(common, shutdown).await,
-            Command::Topics(command) => until(shutdown, Box::pin(command.run(common))).await,
-            Command::Webhooks(command) => until(shutdown, Box::pin(command.run(common))).await,
+            Command::Why(command) => until(shutdown, command.run(common)).await,
+            Command::Tail(command) => command.run(common, shutdown).await,
         }
     }
 }

@@ -52,8 +52,9 @@ impl OperatorFlags {
         flags: &[&dyn Flags],
         command: impl AsyncFnOnce(&Operator) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
-        let outcome = match self.open(common, flags).await {
-            Ok(operator) => command(&operator).await,
+        // On the heap: what commands keep while they wait is large.
+        let outcome = match Box::pin(self.open(common, flags)).await {
+            Ok(operator) => Box::pin(command(&operator)).await,
             Err(error) => Err(error),
         };
         outcome.map_err(|error| if self.json { CliError::Problem(error.into()) } else { error })

@@ -17,17 +17,20 @@ pub(super) enum Reach {
 pub(super) type Needs = (Right, Reach);
 
 /// Every route that is not open to everybody, and what it needs.
-pub(super) const ROUTES: [(&Method, &str, Needs); 23] = [
+pub(super) const ROUTES: &[(&Method, &str, Needs)] = &[
     (&Method::POST, "/topics", (Right::Administer, Reach::OfTopics)),
     (&Method::GET, "/topics", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/topics/{topic}", (Right::Read, Reach::OfTopics)),
     (&Method::PATCH, "/topics/{topic}", (Right::Administer, Reach::OfTopics)),
     (&Method::DELETE, "/topics/{topic}", (Right::Administer, Reach::OfTopics)),
     (&Method::GET, "/topics/{topic}/webhooks", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/topics/{topic}/why", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/topics/{topic}/tail", (Right::Read, Reach::OfTopics)),
     (&Method::POST, "/topics/{topic}/messages", (Right::Publish, Reach::OfTopics)),
     (&Method::POST, "/topics/{topic}/messages/batch", (Right::Publish, Reach::OfTopics)),
     (&Method::GET, "/topics/{topic}/messages", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/messages/{id}", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/messages/{id}/why", (Right::Read, Reach::OfTopics)),
     (&Method::POST, "/webhooks", (Right::Administer, Reach::OfTopics)),
     (&Method::GET, "/webhooks", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/webhooks/{webhook}", (Right::Read, Reach::OfTopics)),
@@ -35,12 +38,22 @@ pub(super) const ROUTES: [(&Method, &str, Needs); 23] = [
     (&Method::DELETE, "/webhooks/{webhook}", (Right::Administer, Reach::OfTopics)),
     (&Method::POST, "/webhooks/{webhook}/pause", (Right::Operate, Reach::OfTopics)),
     (&Method::POST, "/webhooks/{webhook}/resume", (Right::Operate, Reach::OfTopics)),
+    (&Method::GET, "/webhooks/{webhook}/tail", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/webhooks/{webhook}/deliveries", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/webhooks/{webhook}/deliveries/{message_id}", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/webhooks/{webhook}/deliveries/{message_id}/attempts", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/deliveries", (Right::Read, Reach::OfTopics)),
+    (&Method::POST, "/webhooks/{webhook}/deliveries/{message_id}/cancel", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/webhooks/{webhook}/deliveries/{message_id}/replay", (Right::Operate, Reach::OfTopics)),
+    (&Method::GET, "/webhooks/{webhook}/lanes", (Right::Read, Reach::OfTopics)),
+    (&Method::POST, "/webhooks/{webhook}/lanes/retry", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/webhooks/{webhook}/lanes/skip", (Right::Operate, Reach::OfTopics)),
     (&Method::GET, "/dead-letter", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/dead-letter/count", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/dead-letter/groups", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/dead-letter/{id}", (Right::Read, Reach::OfTopics)),
+    (&Method::DELETE, "/dead-letter/{id}", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/dead-letter/{id}/replay", (Right::Operate, Reach::OfTopics)),
 ];
 
 /// The routes that everybody may use.

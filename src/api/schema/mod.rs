@@ -45,11 +45,14 @@ macro_rules! words {
 mod dead_letter;
 mod delivery;
 mod headers;
+mod lane;
 mod message;
 mod number;
 mod page;
+mod tail;
 mod topic;
 mod webhook;
+mod why;
 
 use std::fmt;
 
@@ -58,7 +61,9 @@ use serde::{
     de::{Error, Visitor},
 };
 
-pub(crate) use self::{dead_letter::*, delivery::*, message::*, page::*, topic::*, webhook::*};
+pub(crate) use self::{
+    dead_letter::*, delivery::*, lane::*, message::*, page::*, tail::*, topic::*, webhook::*, why::*,
+};
 
 /// Reads one of several words, which are listed for people.
 struct WordVisitor<T>(String, fn(&str) -> Option<T>);

@@ -64,7 +64,7 @@ fn processor_time(process: u32) -> Duration {
 #[tokio::test]
 async fn an_api_without_descriptors_waits_and_goes_on() {
     let database = TestDatabase::new().await;
-    let mut environment = database.environment().to_vec();
+    let mut environment = database.environment();
     // The limit of open files permits fewer.
     environment.push(("PGTOPIC_API__MAX_CONNECTIONS", "1000"));
     let mut api = Process::start_with_descriptors(64, &["api", "--bind", "127.0.0.1:0"], &environment);
