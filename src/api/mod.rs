@@ -63,13 +63,16 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-pub(crate) use self::error::{bare_problem_json, problem_json};
 use self::route_index::RouteIndex;
 pub use self::{
     access::{check_access, check_bind},
     config_error::ApiConfigError,
     server::run,
     state::ApiState,
+};
+pub(crate) use self::{
+    error::{Problem, bare_problem_json},
+    messages::read_message,
 };
 
 /// How long a request may take, its body included. After this it is answered with 503. A body may

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret as _;
 use super::{
     CliError,
     confirm::ConfirmFlags,
-    flags::{CommonFlags, NetworkFlags},
+    flags::{CommonFlags, Flags, NetworkFlags},
     operate::{Operator, OperatorFlags, PageFlags, topic_argument, webhook_argument},
     table::{Fields, Table, capped, or_dash},
     webhook_flags::{Create, Update},
@@ -22,8 +22,6 @@ use crate::{
 pub(super) struct Webhooks {
     #[command(flatten)]
     operator: OperatorFlags,
-    #[command(flatten)]
-    network: NetworkFlags,
     #[command(subcommand)]
     command: WebhooksCommand,
 }
@@ -35,9 +33,6 @@ enum WebhooksCommand {
     /// Show a webhook: its settings and its health
     Show(WebhookArgument),
     /// Subscribe a URL to a topic
-    ///
-    /// The webhook is owed every message that is published after it was created and that its filter
-    /// lets through. If no secret is given, one is generated and shown this once.
     Create(Create),
     /// Change a webhook; its topic never changes
     Update(Update),
@@ -75,12 +70,22 @@ struct Delete {
 
 impl Webhooks {
     pub(super) async fn run(self, common: &CommonFlags) -> Result<(), CliError> {
-        let Self { operator, network, command } = self;
-        operator.run_with(common, &[&network], async |operator| command.run(operator).await).await
+        let network = self.command.network().cloned();
+        let flags: Vec<&dyn Flags> = network.iter().map(|network| network as &dyn Flags).collect();
+        self.operator.run_with(common, &flags, async |operator| self.command.run(operator).await).await
     }
 }
 
 impl WebhooksCommand {
+    /// Where the URL may point, if the command has one.
+    fn network(&self) -> Option<&NetworkFlags> {
+        match self {
+            Self::Create(create) => Some(&create.network),
+            Self::Update(update) => Some(&update.network),
+            _ => None,
+        }
+    }
+
     async fn run(self, operator: &Operator) -> Result<(), CliError> {
         let broker = &operator.broker;
         match self {
@@ -99,10 +104,10 @@ impl WebhooksCommand {
                 print(operator, broker.update_webhook(&webhook, &changes).await?)
             }
             Self::Pause(WebhookArgument { webhook }) => {
-                print(operator, broker.pause_webhook(&webhook).await?)
+                print_state(operator, broker.pause_webhook(&webhook).await?)
             }
             Self::Resume(WebhookArgument { webhook }) => {
-                print(operator, broker.resume_webhook(&webhook).await?)
+                print_state(operator, broker.resume_webhook(&webhook).await?)
             }
             Self::Delete(delete) => delete.run(operator).await,
         }
@@ -153,6 +158,11 @@ fn print(operator: &Operator, webhook: Webhook) -> Result<(), CliError> {
     operator.print(&schema::Webhook::from(webhook), text)
 }
 
+fn print_state(operator: &Operator, webhook: Webhook) -> Result<(), CliError> {
+    let text = format!("Webhook {} is {}.", full_name(&webhook), webhook.health.state.as_str());
+    operator.print(&schema::Webhook::from(webhook), text)
+}
+
 fn table(webhooks: &[Webhook]) -> Table {
     let mut table = Table::new(["id", "webhook", "state", "owed", "dead letters", "url"]);
     for webhook in webhooks {
@@ -170,7 +180,6 @@ fn table(webhooks: &[Webhook]) -> Table {
 
 fn fields(webhook: &Webhook) -> Fields {
     let default = |value: Option<String>| value.unwrap_or_else(|| "default".to_owned());
-    let seconds = |value: Option<i32>| value.map(|seconds| format!("{seconds} s"));
     Fields::default()
         .with("id", webhook.id.to_string())
         .with("webhook", full_name(webhook))
@@ -183,13 +192,13 @@ fn fields(webhook: &Webhook) -> Fields {
         .with("headers", webhook.header_names.join(", "))
         .with("format", webhook.format.as_str().to_owned())
         .with("batch size", webhook.batch_size.to_string())
-        .with("max retries", default(webhook.max_retries.map(|number| number.to_string())))
-        .with("backoff factor", default(webhook.backoff_factor.map(|number| number.to_string())))
-        .with("max backoff", default(seconds(webhook.max_backoff_seconds)))
-        .with("timeout", default(seconds(webhook.timeout_seconds)))
+        .with("max retries", default(number(webhook.max_retries)))
+        .with("backoff factor", default(number(webhook.backoff_factor)))
+        .with("max backoff seconds", default(number(webhook.max_backoff_seconds)))
+        .with("timeout seconds", default(number(webhook.timeout_seconds)))
         .with("on exhausted", webhook.on_exhausted.as_str().to_owned())
-        .with("max in flight", webhook.max_in_flight.map(|number| number.to_string()))
-        .with("rate limit", webhook.rate_limit_per_second.map(|number| format!("{number} per second")))
+        .with("max in flight", number(webhook.max_in_flight))
+        .with("rate limit per second", number(webhook.rate_limit_per_second))
         .with("created at", webhook.created_at.to_string())
 }
 
@@ -200,6 +209,10 @@ fn owed(Webhook { health, .. }: &Webhook) -> String {
 fn dead_letters(Webhook { health, .. }: &Webhook) -> String {
     let count = |backlog: &Backlog| capped(backlog.dead_letters, backlog.dead_letters_capped);
     or_dash(health.backlog.as_ref().map(count))
+}
+
+fn number(value: Option<impl ToString>) -> Option<String> {
+    value.map(|value| value.to_string())
 }
 
 /// `topic:name`, as every command takes it.
