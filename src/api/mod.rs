@@ -1,4 +1,4 @@
-//! The HTTP API: topics, publishing, webhooks, deliveries, dead letters.
+//! The HTTP API: topics, publishing, webhooks, deliveries, dead letters, lanes.
 //!
 //! A handler parses the request, calls one method of [`crate::broker`] and writes the answer. Every
 //! error becomes a problem (RFC 9457). If tokens are configured, every request needs one, except
@@ -7,7 +7,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `health` | the routes of one area each |
+//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `lanes`, `why`, `tail`, `health` | the routes of one area each |
 //! | `access` | who may do what: tokens, roles, and what a browser says of a page |
 //! | `body_limit` | how many bytes the bodies of all requests may have |
 //! | `caller` | the use cases, limited to what the sender of a request may do |
@@ -34,6 +34,7 @@ mod error;
 mod extract;
 mod health;
 mod json;
+mod lanes;
 mod messages;
 mod openapi;
 mod request_id;
@@ -43,8 +44,10 @@ mod sending;
 mod server;
 mod state;
 mod stats;
+mod tail;
 mod topics;
 mod webhooks;
+mod why;
 
 use std::{sync::Arc, time::Duration};
 
@@ -60,13 +63,16 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-pub(crate) use self::error::{bare_problem_json, problem_json};
 use self::route_index::RouteIndex;
 pub use self::{
     access::{check_access, check_bind},
     config_error::ApiConfigError,
     server::run,
     state::ApiState,
+};
+pub(crate) use self::{
+    error::{Problem, bare_problem_json},
+    messages::read_message,
 };
 
 /// How long a request may take, its body included. After this it is answered with 503. A body may
@@ -81,6 +87,9 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(webhooks::routes())
         .merge(deliveries::routes())
         .merge(dead_letters::routes())
+        .merge(lanes::routes())
+        .merge(why::routes())
+        .merge(tail::routes())
         .merge(stats::routes())
         .merge(sending::routes())
         .merge(health::routes())

@@ -14,30 +14,38 @@
 //! | `topics` | create, list, read, change, delete |
 //! | `messages` | publish one or a batch, list, read |
 //! | `webhooks` | create, list, read, change, pause, resume, delete |
-//! | `deliveries` | list, read, list attempts |
-//! | `dead_letters` | list, count, read |
+//! | `deliveries` | list, read, list attempts, replay, cancel |
+//! | `dead_letters` | list, count, group, read, replay, discard |
+//! | `lanes` | list, try again, skip the head |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
 //! | `sending` | read whether anything is sent, switch it on or off |
 //! | `stats` | read the figures, list the workers |
+//! | `tail` | watch what is published to a topic, and what is sent to a webhook |
+//! | `why` | explain where a message or a partition stands |
 //! | `scope` | which topics the caller may see and use |
 
 mod dead_letters;
 mod deliveries;
 mod error;
+mod lanes;
 mod messages;
 mod ready;
 mod scope;
 mod sending;
 mod stats;
+mod tail;
 mod topics;
 mod webhooks;
+mod why;
 
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use self::tail::Tails;
 pub use self::{
     error::{BrokerError, Conflict},
+    tail::Tail,
     webhooks::CreatedWebhook,
 };
 use crate::{
@@ -54,6 +62,8 @@ pub struct Broker {
     guard: Arc<AddressGuard>,
     /// The worker of this process, if it has one.
     worker: Option<WorkerHealth>,
+    /// What is watched in this process.
+    tails: Arc<Tails>,
     /// Which topics the caller may see and use.
     scope: Arc<TopicScope>,
     /// How the audit log names the caller.
@@ -71,6 +81,7 @@ impl Broker {
             store,
             guard,
             worker: None,
+            tails: Arc::default(),
             scope: Arc::default(),
             actor: "pgtopic".into(),
             start_paused: false,

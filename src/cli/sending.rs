@@ -57,7 +57,7 @@ async fn set_or_show(operator: &Operator, what: What, reason: Option<String>) ->
         }
     };
     let text = text(&status, why_not);
-    operator.print(&schema::Sending::from((status, why_not)), text)
+    operator.print(&schema::SendingStatus::from((status, why_not)), text)
 }
 
 fn text(status: &SendingStatus, why_not: Option<NotSending>) -> String {

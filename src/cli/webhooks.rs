@@ -6,7 +6,7 @@ use secrecy::ExposeSecret as _;
 use super::{
     CliError,
     confirm::ConfirmFlags,
-    flags::{CommonFlags, NetworkFlags},
+    flags::{CommonFlags, Flags, NetworkFlags},
     operate::{Operator, OperatorFlags, PageFlags, topic_argument, webhook_argument},
     table::{Fields, Table, capped, or_dash},
     webhook_flags::{Create, Update},
@@ -22,8 +22,6 @@ use crate::{
 pub(super) struct Webhooks {
     #[command(flatten)]
     operator: OperatorFlags,
-    #[command(flatten)]
-    network: NetworkFlags,
     #[command(subcommand)]
     command: WebhooksCommand,
 }
@@ -32,12 +30,9 @@ pub(super) struct Webhooks {
 enum WebhooksCommand {
     /// List webhooks, by rising id
     List(ListWebhooks),
-    /// Show a webhook: its settings, its state, its backlog and its dead letters
+    /// Show a webhook: its settings and its health
     Show(WebhookArgument),
     /// Subscribe a URL to a topic
-    ///
-    /// The webhook is owed every message that is published after it was created and that its filter
-    /// lets through. If no secret is given, one is generated and shown this once.
     Create(Create),
     /// Change a webhook; its topic never changes
     Update(Update),
@@ -75,12 +70,22 @@ struct Delete {
 
 impl Webhooks {
     pub(super) async fn run(self, common: &CommonFlags) -> Result<(), CliError> {
-        let Self { operator, network, command } = self;
-        operator.run_with(common, &[&network], async |operator| command.run(operator).await).await
+        let network = self.command.network().cloned();
+        let flags: Vec<&dyn Flags> = network.iter().map(|network| network as &dyn Flags).collect();
+        self.operator.run_with(common, &flags, async |operator| self.command.run(operator).await).await
     }
 }
 
 impl WebhooksCommand {
+    /// Where the URL may point, if the command has one.
+    fn network(&self) -> Option<&NetworkFlags> {
+        match self {
+            Self::Create(create) => Some(&create.network),
+            Self::Update(update) => Some(&update.network),
+            _ => None,
+        }
+    }
+
     async fn run(self, operator: &Operator) -> Result<(), CliError> {
         let broker = &operator.broker;
         match self {
@@ -99,10 +104,10 @@ impl WebhooksCommand {
                 print(operator, broker.update_webhook(&webhook, &changes).await?)
             }
             Self::Pause(WebhookArgument { webhook }) => {
-                print(operator, broker.pause_webhook(&webhook).await?)
+                print_state(operator, broker.pause_webhook(&webhook).await?)
             }
             Self::Resume(WebhookArgument { webhook }) => {
-                print(operator, broker.resume_webhook(&webhook).await?)
+                print_state(operator, broker.resume_webhook(&webhook).await?)
             }
             Self::Delete(delete) => delete.run(operator).await,
         }
@@ -131,12 +136,11 @@ impl Delete {
         confirm
             .ask(async || {
                 let webhook = operator.broker.get_webhook(&webhook).await?;
-                let backlog = webhook.health.backlog.unwrap_or_default();
                 Ok(format!(
                     "Delete webhook {} with {} owed deliveries and {} dead letters?",
                     full_name(&webhook),
-                    capped(backlog.owed, backlog.owed_capped),
-                    capped(backlog.dead_letters, backlog.dead_letters_capped)
+                    owed(&webhook),
+                    dead_letters(&webhook)
                 ))
             })
             .await?;
@@ -154,17 +158,21 @@ fn print(operator: &Operator, webhook: Webhook) -> Result<(), CliError> {
     operator.print(&schema::Webhook::from(webhook), text)
 }
 
+fn print_state(operator: &Operator, webhook: Webhook) -> Result<(), CliError> {
+    let text = format!("Webhook {} is {}.", full_name(&webhook), webhook.health.state.as_str());
+    operator.print(&schema::Webhook::from(webhook), text)
+}
+
 fn table(webhooks: &[Webhook]) -> Table {
-    let mut table = Table::new(["id", "webhook", "state", "owed", "oldest", "dead", "url"]);
+    let mut table = Table::new(["id", "webhook", "state", "owed", "oldest", "dead letters", "url"]);
     for webhook in webhooks {
-        let backlog = webhook.health.backlog.as_ref();
         table.row([
             webhook.id.to_string(),
             full_name(webhook),
             webhook.health.state.as_str().to_owned(),
-            or_dash(backlog.map(|backlog| capped(backlog.owed, backlog.owed_capped))),
-            or_dash(backlog.and_then(|backlog| backlog.oldest_owed_at)),
-            or_dash(backlog.map(|backlog| capped(backlog.dead_letters, backlog.dead_letters_capped))),
+            owed(webhook),
+            or_dash(webhook.health.backlog.and_then(|backlog| backlog.oldest_owed_at)),
+            dead_letters(webhook),
             webhook.url.clone(),
         ]);
     }
@@ -183,7 +191,6 @@ fn fields(webhook: &Webhook) -> Fields {
     let health = &webhook.health;
     let backlog = health.backlog.as_ref();
     let default = |value: Option<String>| value.unwrap_or_else(|| "default".to_owned());
-    let seconds = |value: Option<i32>| value.map(|seconds| format!("{seconds} s"));
     Fields::default()
         .with("id", webhook.id.to_string())
         .with("webhook", full_name(webhook))
@@ -191,13 +198,10 @@ fn fields(webhook: &Webhook) -> Fields {
         .with("state", health.state.as_str().to_owned())
         .with("since", health.since.map(|since| since.to_string()))
         .with("because", health.reason.clone())
-        .with("owed", backlog.map(|backlog| capped(backlog.owed, backlog.owed_capped)))
+        .with("owed", owed(webhook))
         .with("oldest owed", backlog.and_then(|backlog| backlog.oldest_owed_at).map(|at| at.to_string()))
         .with("lanes", backlog.map(lanes))
-        .with(
-            "dead letters",
-            backlog.map(|backlog| capped(backlog.dead_letters, backlog.dead_letters_capped)),
-        )
+        .with("dead letters", dead_letters(webhook))
         .with("last success", health.last.last_success_at.map(|at| at.to_string()))
         .with("last failure", health.last.last_failure_at.map(|at| at.to_string()))
         .with("last error", health.last.last_error.clone())
@@ -205,14 +209,27 @@ fn fields(webhook: &Webhook) -> Fields {
         .with("headers", webhook.header_names.join(", "))
         .with("format", webhook.format.as_str().to_owned())
         .with("batch size", webhook.batch_size.to_string())
-        .with("max retries", default(webhook.max_retries.map(|number| number.to_string())))
-        .with("backoff factor", default(webhook.backoff_factor.map(|number| number.to_string())))
-        .with("max backoff", default(seconds(webhook.max_backoff_seconds)))
-        .with("timeout", default(seconds(webhook.timeout_seconds)))
+        .with("max retries", default(number(webhook.max_retries)))
+        .with("backoff factor", default(number(webhook.backoff_factor)))
+        .with("max backoff seconds", default(number(webhook.max_backoff_seconds)))
+        .with("timeout seconds", default(number(webhook.timeout_seconds)))
         .with("on exhausted", webhook.on_exhausted.as_str().to_owned())
-        .with("max in flight", webhook.max_in_flight.map(|number| number.to_string()))
-        .with("rate limit", webhook.rate_limit_per_second.map(|number| format!("{number} per second")))
+        .with("max in flight", number(webhook.max_in_flight))
+        .with("rate limit per second", number(webhook.rate_limit_per_second))
         .with("created at", webhook.created_at.to_string())
+}
+
+fn owed(Webhook { health, .. }: &Webhook) -> String {
+    or_dash(health.backlog.as_ref().map(|backlog| capped(backlog.owed, backlog.owed_capped)))
+}
+
+fn dead_letters(Webhook { health, .. }: &Webhook) -> String {
+    let count = |backlog: &Backlog| capped(backlog.dead_letters, backlog.dead_letters_capped);
+    or_dash(health.backlog.as_ref().map(count))
+}
+
+fn number(value: Option<impl ToString>) -> Option<String> {
+    value.map(|value| value.to_string())
 }
 
 /// `topic:name`, as every command takes it.

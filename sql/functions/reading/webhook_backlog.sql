@@ -17,7 +17,8 @@
 --   ready, claimed, waiting, halted
 --                        how many lanes are in each state
 --   dead_letters, dead_letters_capped
---                        without those that were canceled or superseded
+--                        without those that were canceled or superseded; twice
+--                        owed_at_most are looked at, newest first
 -- Locks:   none.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.webhook_backlog(webhook bigint, lanes_at_most bigint, owed_at_most bigint)
@@ -64,12 +65,13 @@ BEGIN
     END IF;
     owed := least(owed, owed_at_most);
     SELECT m.created_at INTO oldest_owed_at FROM pgtopic.messages m WHERE m.id = oldest;
-    SELECT count(*) INTO dead_letters
-      FROM (SELECT
+    SELECT count(*), count(*) FILTER (WHERE x.reason NOT IN ('canceled', 'superseded')) INTO seen, dead_letters
+      FROM (SELECT x.reason
               FROM pgtopic.dead_letters x
-             WHERE x.webhook_id = webhook AND x.reason NOT IN ('canceled', 'superseded')
-             LIMIT owed_at_most + 1) x;
-    dead_letters_capped := dead_letters > owed_at_most;
+             WHERE x.webhook_id = webhook
+             ORDER BY x.id DESC
+             LIMIT 2 * owed_at_most) x;
+    dead_letters_capped := dead_letters > owed_at_most OR seen = 2 * owed_at_most;
     dead_letters := least(dead_letters, owed_at_most);
     RETURN NEXT;
 END

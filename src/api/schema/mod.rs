@@ -46,13 +46,16 @@ mod dead_letter;
 mod delivery;
 mod headers;
 mod health;
+mod lane;
 mod message;
 mod number;
 mod page;
 mod sending;
 mod stats;
+mod tail;
 mod topic;
 mod webhook;
+mod why;
 mod worker;
 
 use std::fmt;
@@ -63,8 +66,8 @@ use serde::{
 };
 
 pub(crate) use self::{
-    dead_letter::*, delivery::*, health::*, message::*, page::*, sending::*, stats::*, topic::*, webhook::*,
-    worker::*,
+    dead_letter::*, delivery::*, health::*, lane::*, message::*, page::*, sending::*, stats::*, tail::*,
+    topic::*, webhook::*, why::*, worker::*,
 };
 
 /// Reads one of several words, which are listed for people.

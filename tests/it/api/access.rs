@@ -17,9 +17,15 @@ fn permitted(route: &str) -> &'static [&'static str] {
     match route {
         "GET /healthz" | "GET /readyz" => EVERYBODY,
         "POST /topics/{topic}/messages" | "POST /topics/{topic}/messages/batch" => &["admin", "publish"],
-        "POST /webhooks/{webhook}/pause" | "POST /webhooks/{webhook}/resume" | "POST /sending" => {
-            &["admin", "operate"]
-        }
+        "POST /webhooks/{webhook}/pause"
+        | "POST /webhooks/{webhook}/resume"
+        | "POST /webhooks/{webhook}/deliveries/{message_id}/cancel"
+        | "POST /webhooks/{webhook}/deliveries/{message_id}/replay"
+        | "POST /webhooks/{webhook}/lanes/retry"
+        | "POST /webhooks/{webhook}/lanes/skip"
+        | "POST /sending"
+        | "DELETE /dead-letter/{id}"
+        | "POST /dead-letter/{id}/replay" => &["admin", "operate"],
         "POST /topics"
         | "PATCH /topics/{topic}"
         | "DELETE /topics/{topic}"
@@ -31,13 +37,20 @@ fn permitted(route: &str) -> &'static [&'static str] {
         | "GET /topics/{topic}/webhooks"
         | "GET /topics/{topic}/messages"
         | "GET /messages/{id}"
+        | "GET /messages/{id}/why"
+        | "GET /topics/{topic}/why"
+        | "GET /topics/{topic}/tail"
+        | "GET /webhooks/{webhook}/tail"
         | "GET /webhooks"
         | "GET /webhooks/{webhook}"
         | "GET /webhooks/{webhook}/deliveries"
         | "GET /webhooks/{webhook}/deliveries/{message_id}"
         | "GET /webhooks/{webhook}/deliveries/{message_id}/attempts"
+        | "GET /deliveries"
+        | "GET /webhooks/{webhook}/lanes"
         | "GET /dead-letter"
         | "GET /dead-letter/count"
+        | "GET /dead-letter/groups"
         | "GET /dead-letter/{id}"
         | "GET /stats"
         | "GET /workers"

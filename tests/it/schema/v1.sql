@@ -376,6 +376,45 @@ BEGIN
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
 END
 $$;
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+CREATE TABLE pgtopic.dead_letters (
+    id bigint NOT NULL,
+    webhook_id bigint NOT NULL,
+    lane bigint NOT NULL,
+    message_id bigint NOT NULL,
+    topic_id bigint NOT NULL,
+    partition_key text NOT NULL,
+    type text,
+    reason text NOT NULL,
+    attempts integer NOT NULL,
+    error_class text,
+    status_code smallint,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT dead_letters_error_class_check CHECK ((error_class = ANY (ARRAY['dns'::text, 'connect'::text, 'tls'::text, 'forbidden'::text, 'timeout'::text, 'status'::text, 'redirect'::text, 'protocol'::text, 'request'::text]))),
+    CONSTRAINT dead_letters_reason_check CHECK ((reason = ANY (ARRAY['attempts_exhausted'::text, 'permanent'::text, 'expired'::text, 'overflow'::text, 'skipped'::text, 'message_missing'::text, 'canceled'::text, 'superseded'::text])))
+);
+
+COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed, or until retention.dead_letters_days have passed.';
+
+COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic, key and type are copies: a dead letter can be listed by them without its message.';
+
+COMMENT ON COLUMN pgtopic.dead_letters.error_class IS 'How the last attempt failed; null if there was none.';
+
+CREATE FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    AS $$
+SELECT (dead_letter_fits.partition_key IS NULL OR letter.partition_key = dead_letter_fits.partition_key)
+   AND (dead_letter_fits.type IS NULL OR letter.type = dead_letter_fits.type)
+   AND CASE WHEN dead_letter_fits.reason IS NULL THEN letter.reason NOT IN ('canceled', 'superseded')
+            ELSE letter.reason = dead_letter_fits.reason END
+   AND (dead_letter_fits.error_class IS NULL OR letter.error_class = dead_letter_fits.error_class)
+   AND (dead_letter_fits.status_code IS NULL OR letter.status_code = dead_letter_fits.status_code)
+   AND (dead_letter_fits.since IS NULL OR letter.created_at >= dead_letter_fits.since)
+   AND (dead_letter_fits.until IS NULL OR letter.created_at < dead_letter_fits.until)
+$$;
 
 CREATE FUNCTION pgtopic.dead_letters_flush() RETURNS trigger
     LANGUAGE plpgsql
@@ -436,14 +475,15 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_id bigint) RETURNS TABLE(status text, attempts bigint, last_status_code smallint, last_error text, next_attempt_at timestamp with time zone, settled_at timestamp with time zone)
+CREATE FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_id bigint) RETURNS TABLE(status text, attempts bigint, last_status_code smallint, last_error_class text, last_error text, next_attempt_at timestamp with time zone, settled_at timestamp with time zone, replayed_at timestamp with time zone)
     LANGUAGE sql STABLE
     AS $$
-    SELECT s.status, coalesce(x.attempts, a.attempts), a.last_status_code, coalesce(a.last_error, x.last_error),
+    SELECT s.status, coalesce(x.attempts, a.attempts), coalesce(a.last_status_code, x.status_code),
+           coalesce(a.last_error_class, x.error_class), coalesce(a.last_error, x.last_error),
            CASE WHEN o.owed AND ahead.waits IS NULL AND l.claimed_by IS NULL AND isfinite(l.due_at) THEN l.due_at END,
-           CASE s.status WHEN 'delivered' THEN a.accepted_at WHEN 'dead' THEN x.created_at END
+           CASE WHEN o.owed THEN NULL WHEN x.reason IS NOT NULL THEN x.created_at ELSE a.accepted_at END, o.replayed_at
       FROM (SELECT) AS one
-      LEFT JOIN LATERAL (SELECT true AS owed
+      LEFT JOIN LATERAL (SELECT true AS owed, d.replayed_at
                            FROM pgtopic.deliveries d
                           WHERE d.webhook_id = delivery_state.webhook_id AND d.lane = delivery_state.lane
                             AND d.message_id = delivery_state.message_id
@@ -457,24 +497,27 @@ CREATE FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_i
                           WHERE d.webhook_id = delivery_state.webhook_id AND d.lane = delivery_state.lane
                             AND d.message_id > l.position AND d.message_id < delivery_state.message_id
                           LIMIT 1) ahead ON true
-      LEFT JOIN LATERAL (SELECT x.attempts, x.last_error, x.created_at
+      LEFT JOIN LATERAL (SELECT x.attempts, x.error_class, x.status_code, x.last_error, x.created_at, x.reason
                            FROM pgtopic.dead_letters x
                           WHERE x.webhook_id = delivery_state.webhook_id AND x.message_id = delivery_state.message_id
                           LIMIT 1) x ON true
       LEFT JOIN LATERAL (SELECT count(*) AS attempts,
                                 max(a.attempted_at) FILTER (WHERE a.outcome = 'accepted') AS accepted_at,
                                 (array_agg(a.status_code ORDER BY a.attempted_at DESC))[1] AS last_status_code,
+                                (array_agg(a.error_class ORDER BY a.attempted_at DESC))[1] AS last_error_class,
                                 (array_agg(a.error ORDER BY a.attempted_at DESC))[1] AS last_error
                            FROM pgtopic.attempts a
                           WHERE a.webhook_id = delivery_state.webhook_id
                             AND a.message_id = delivery_state.message_id) a ON true
      CROSS JOIN LATERAL (SELECT CASE WHEN o.owed AND l.halted THEN 'halted'
+                                     WHEN o.owed AND l.claimed_by IS NOT NULL AND ahead.waits IS NULL THEN 'in_flight'
                                      WHEN o.owed AND l.failures > 0
                                           AND delivery_state.message_id BETWEEN l.head_message_id
                                                                             AND coalesce(l.batch_last, l.head_message_id)
                                      THEN 'retrying'
                                      WHEN o.owed THEN 'pending'
-                                     WHEN x.created_at IS NOT NULL THEN 'dead'
+                                     WHEN x.reason IN ('canceled', 'superseded') THEN x.reason
+                                     WHEN x.reason IS NOT NULL THEN 'dead'
                                      WHEN a.accepted_at IS NOT NULL THEN 'delivered' END AS status) s
      WHERE s.status IS NOT NULL
 $$;
@@ -830,9 +873,7 @@ BEGIN
     RETURN NOT FOUND;
 END
 $$;
-SET default_tablespace = '';
 
-SET default_table_access_method = heap;
 CREATE TABLE pgtopic.lanes (
     webhook_id bigint NOT NULL,
     lane bigint NOT NULL,
@@ -985,7 +1026,6 @@ CREATE FUNCTION pgtopic.merge_activity(from_seconds integer, to_seconds integer,
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
-    SET work_mem TO '32MB'
     AS $$
 DECLARE
     no_flush text := set_config('synchronous_commit', 'off', true);
@@ -1892,7 +1932,6 @@ CREATE FUNCTION pgtopic.sample_traffic(leader text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
-    SET work_mem TO '32MB'
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -2006,16 +2045,13 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint, OUT timeline bigint) RETURNS record
+CREATE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
 BEGIN
     IF has_function_privilege('pg_control_system()', 'EXECUTE') THEN
         SELECT c.system_identifier INTO server_identity.system_identifier FROM pg_control_system() c;
-    END IF;
-    IF NOT pg_is_in_recovery() THEN
-        server_identity.timeline := ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint;
     END IF;
     SELECT d.oid::bigint INTO server_identity.database_oid FROM pg_database d WHERE d.datname = current_database();
 END
@@ -2269,38 +2305,35 @@ CREATE FUNCTION pgtopic.webhook_backlog(webhook bigint, lanes_at_most bigint, ow
 #variable_conflict use_column
 DECLARE
     oldest bigint;
-    heads  bigint;
     seen   bigint;
 BEGIN
     SELECT count(*), count(*) FILTER (WHERE l.claimed_by IS NOT NULL), count(*) FILTER (WHERE l.claimed_by IS NULL AND l.halted),
-           count(*) FILTER (WHERE l.claimed_by IS NULL AND NOT l.halted AND l.due_at > clock_timestamp()),
-           count(l.head), min(l.head)
-      INTO seen, claimed, halted, waiting, heads, oldest
-      FROM (SELECT l.claimed_by, l.halted, l.due_at,
-                   (SELECT d.message_id
-                      FROM pgtopic.deliveries d
-                     WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
-                     ORDER BY d.lane, d.message_id
-                     LIMIT 1) AS head
-              FROM pgtopic.lanes l
-             WHERE l.webhook_id = webhook
-             LIMIT lanes_at_most) l;
+           count(*) FILTER (WHERE l.claimed_by IS NULL AND NOT l.halted AND l.due_at > clock_timestamp())
+      INTO seen, claimed, halted, waiting
+      FROM (SELECT l.claimed_by, l.halted, l.due_at FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most + 1) l;
     ready := seen - claimed - halted - waiting;
-    IF heads >= owed_at_most THEN
-        owed := heads;
-        owed_capped := true;
-    ELSE
-        SELECT count(*) INTO owed
-          FROM (SELECT
-                  FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
-                 CROSS JOIN LATERAL (SELECT
-                                       FROM pgtopic.deliveries d
-                                      WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
-                                      LIMIT owed_at_most + 1) d
-                 LIMIT owed_at_most + 1) d;
-        owed_capped := owed > owed_at_most OR seen >= lanes_at_most;
+    SELECT count(*), min(d.message_id) INTO owed, oldest
+      FROM (SELECT d.message_id
+              FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
+             CROSS JOIN LATERAL (SELECT d.message_id
+                                   FROM pgtopic.deliveries d
+                                  WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                                  ORDER BY d.lane, d.message_id
+                                  LIMIT owed_at_most + 1) d
+             LIMIT owed_at_most + 1) d;
+    IF owed > owed_at_most THEN
+        SELECT min(d.message_id) INTO oldest
+          FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
+         CROSS JOIN LATERAL (SELECT d.message_id
+                               FROM pgtopic.deliveries d
+                              WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                              ORDER BY d.lane, d.message_id
+                              LIMIT 1) d;
     END IF;
+    owed_capped := owed > owed_at_most OR seen > lanes_at_most;
     owed := least(owed, owed_at_most);
+    -- A lane beyond the limit was counted to see that there is one.
+    ready := greatest(ready - greatest(seen - lanes_at_most, 0), 0);
     SELECT m.created_at INTO oldest_owed_at FROM pgtopic.messages m WHERE m.id = oldest;
     SELECT count(*) INTO dead_letters
       FROM (SELECT
@@ -2559,30 +2592,6 @@ ALTER TABLE pgtopic.changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
-CREATE TABLE pgtopic.dead_letters (
-    id bigint NOT NULL,
-    webhook_id bigint NOT NULL,
-    lane bigint NOT NULL,
-    message_id bigint NOT NULL,
-    topic_id bigint NOT NULL,
-    partition_key text NOT NULL,
-    type text,
-    reason text NOT NULL,
-    attempts integer NOT NULL,
-    error_class text,
-    status_code smallint,
-    last_error text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT dead_letters_error_class_check CHECK ((error_class = ANY (ARRAY['dns'::text, 'connect'::text, 'tls'::text, 'forbidden'::text, 'timeout'::text, 'status'::text, 'redirect'::text, 'protocol'::text, 'request'::text]))),
-    CONSTRAINT dead_letters_reason_check CHECK ((reason = ANY (ARRAY['attempts_exhausted'::text, 'permanent'::text, 'expired'::text, 'overflow'::text, 'skipped'::text, 'message_missing'::text, 'canceled'::text, 'superseded'::text])))
-);
-
-COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed, or until retention.dead_letters_days have passed.';
-
-COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic, key and type are copies: a dead letter can be listed by them without its message.';
-
-COMMENT ON COLUMN pgtopic.dead_letters.error_class IS 'How the last attempt failed; null if there was none.';
-
 ALTER TABLE pgtopic.dead_letters ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgtopic.dead_letters_id_seq
     START WITH 1
@@ -2621,7 +2630,6 @@ CREATE TABLE pgtopic.installation (
     cell integer,
     system_identifier bigint,
     database_oid bigint,
-    timeline bigint,
     sending boolean,
     reason text,
     changed_by text,
@@ -2637,8 +2645,6 @@ COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publ
 COMMENT ON COLUMN pgtopic.installation.cell IS 'Every message id modulo 1024 is this number, since it was set; null: ids are not unique over installations. Never changes.';
 
 COMMENT ON COLUMN pgtopic.installation.system_identifier IS 'The server that this installation sends from, and in database_oid the database. Where they are others, this is a copy.';
-
-COMMENT ON COLUMN pgtopic.installation.timeline IS 'The timeline of the server when a worker started last. It rises with each promotion.';
 
 COMMENT ON COLUMN pgtopic.installation.sending IS 'Whether anything is sent; null: nobody has ever said so.';
 
@@ -3133,6 +3139,8 @@ REVOKE ALL ON FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint,
 
 REVOKE ALL ON FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.dead_letters_flush() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.delete_old_messages(after bigint, portion integer, default_days integer, OUT last_id bigint, OUT seen bigint, OUT deleted bigint, OUT any_old boolean) FROM PUBLIC;
@@ -3209,7 +3217,7 @@ REVOKE ALL ON FUNCTION pgtopic.sample_backlogs(after_webhook bigint, lanes_at_mo
 
 REVOKE ALL ON FUNCTION pgtopic.sample_traffic(leader text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint, OUT timeline bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 
@@ -3252,10 +3260,10 @@ SET check_function_bodies = false;
 SET xmloption = content;
 SET client_min_messages = warning;
 SET row_security = off;
-INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '46954ecb79c08a79c7b3e8d4d9498f58fa47f79b1b7716791a9059f0d83ae9dd', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '77ee5fe349e221039a5e05c199155c3bac2dda2c894223b67e42615542b42656', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '10292025091911053494');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '3975355348906395859');
 
 
