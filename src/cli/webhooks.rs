@@ -10,10 +10,16 @@ use super::{
     operate::{Operator, OperatorFlags, PageFlags, topic_argument, webhook_argument},
     table::{Fields, Table, capped, or_dash},
     webhook_flags::{Create, Update},
+    words::word,
 };
 use crate::{
     api::schema,
-    domain::{health::Backlog, topic::TopicRef, webhook::Webhook, webhook_ref::WebhookRef},
+    domain::{
+        health::{Backlog, HealthState},
+        topic::TopicRef,
+        webhook::{Webhook, WebhookFilter},
+        webhook_ref::WebhookRef,
+    },
     telemetry::say,
 };
 
@@ -49,6 +55,9 @@ struct ListWebhooks {
     /// Only webhooks of this topic, by id or name
     #[arg(long, value_parser = topic_argument)]
     topic: Option<TopicRef>,
+    /// Only webhooks whose health is in this state
+    #[arg(long, value_parser = word(HealthState::ALL, HealthState::as_str, HealthState::parse))]
+    state: Option<HealthState>,
     #[command(flatten)]
     page: PageFlags,
 }
@@ -89,11 +98,8 @@ impl WebhooksCommand {
     async fn run(self, operator: &Operator) -> Result<(), CliError> {
         let broker = &operator.broker;
         match self {
-            Self::List(ListWebhooks { topic, page }) => {
-                let webhooks = match topic {
-                    Some(topic) => broker.list_topic_webhooks(&topic, page.into()).await?,
-                    None => broker.list_webhooks(page.into()).await?,
-                };
+            Self::List(ListWebhooks { topic, state, page }) => {
+                let webhooks = broker.list_webhooks(&WebhookFilter { topic, state }, page.into()).await?;
                 operator.print_page::<_, schema::Webhook>(webhooks, table)
             }
             Self::Show(WebhookArgument { webhook }) => print(operator, broker.get_webhook(&webhook).await?),

@@ -177,6 +177,33 @@ async fn a_webhook_fails_until_a_request_is_accepted() {
 }
 
 #[tokio::test]
+async fn a_webhook_fails_if_the_workers_that_still_send_fail() {
+    let scene = Scene::with_webhook(&[]).await;
+    let leader = scene.leader().await;
+    let http = Http::serve(scene.store()).await;
+    // One worker fails all the time. What another one has sent was accepted.
+    let activity = |failed_ago: i32, accepted_ago: i32| {
+        format!(
+            "TRUNCATE activity;
+             INSERT INTO activity (worker_id, webhook_id, at, seconds, accepted, failed, dead, in_flight, latency, last_success_at,
+                                   last_failure_at, failing_since, last_error)
+             VALUES (gen_random_uuid(), 1, now() - interval '20 s', 10, 0, 9, 0, 2, '{{}}', NULL, now() - interval '{failed_ago} s',
+                     now() - interval '1 h', 'answered 503'),
+                    (gen_random_uuid(), 1, now() - interval '20 s', 10, 9, 0, 0, 1, '{{9}}', now() - interval '{accepted_ago} s', NULL,
+                     NULL, NULL)"
+        )
+    };
+    scene.sql(&activity(14, 12)).await;
+    sample(&leader).await;
+    has(&http.get("/webhooks/1").await["health"], &json!({"state": "active", "in_flight": 3}));
+    scene.sql(&activity(10, 12)).await;
+    sample(&leader).await;
+    let health = http.get("/webhooks/1").await["health"].clone();
+    has(&health, &json!({"state": "failing", "reason": "answered 503"}));
+    assert_eq!(health["failing_since"], health["last_success_at"], "since the last success of any worker");
+}
+
+#[tokio::test]
 async fn a_pause_comes_before_a_failure() {
     let scene = Scene::with_webhook(&[]).await;
     scene
@@ -204,6 +231,41 @@ async fn a_pause_comes_before_a_failure() {
         &http.get("/webhooks/1").await["health"],
         &json!({"state": "failing", "reason": "answered 503", "backfill_job": null}),
     );
+}
+
+#[tokio::test]
+async fn webhooks_are_listed_by_state_as_they_are_judged() {
+    let scene = Scene::new().await;
+    for n in 1..=6 {
+        scene.webhook(&format!("/{n}"), &[]).await;
+    }
+    scene
+        .sql(
+            "UPDATE webhooks SET disabled_reason = 'gone' WHERE id IN (1);
+             UPDATE webhooks SET paused = true WHERE id IN (1, 2);
+             UPDATE webhooks SET state = 'starting' WHERE id IN (1, 2, 3);
+             INSERT INTO webhook_samples (webhook_id, failing_since) SELECT n, now() FROM generate_series(1, 4) n;
+             INSERT INTO webhook_samples (webhook_id) VALUES (5)",
+        )
+        .await;
+    let http = Http::serve(scene.store()).await;
+    let ids = |page: &Value| -> Vec<i64> {
+        page["items"].as_array().unwrap().iter().map(|webhook| webhook["id"].as_i64().unwrap()).collect()
+    };
+    for (state, expected) in
+        [("disabled", &[1][..]), ("paused", &[2]), ("starting", &[3]), ("failing", &[4]), ("active", &[5, 6])]
+    {
+        let page = http.get(&format!("/webhooks?topic=orders&state={state}")).await;
+        assert_eq!(ids(&page), expected, "{state}");
+        assert!(
+            page["items"].as_array().unwrap().iter().all(|webhook| webhook["health"]["state"] == state),
+            "{page}"
+        );
+    }
+    assert_eq!(ids(&http.get("/webhooks?limit=2").await), [1, 2]);
+    for (query, status) in [("state=dead", 422), ("topic=nobody", 404), ("status=active", 422)] {
+        assert_eq!(http.try_get(&format!("/webhooks?{query}")).await.unwrap().0, status, "{query}");
+    }
 }
 
 #[tokio::test]

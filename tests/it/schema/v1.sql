@@ -1026,6 +1026,7 @@ CREATE FUNCTION pgtopic.merge_activity(from_seconds integer, to_seconds integer,
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
+    SET work_mem TO '32MB'
     AS $$
 DECLARE
     no_flush text := set_config('synchronous_commit', 'off', true);
@@ -1932,6 +1933,7 @@ CREATE FUNCTION pgtopic.sample_traffic(leader text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
+    SET work_mem TO '32MB'
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -2045,13 +2047,16 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) RETURNS record
+CREATE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint, OUT timeline bigint) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
 BEGIN
     IF has_function_privilege('pg_control_system()', 'EXECUTE') THEN
         SELECT c.system_identifier INTO server_identity.system_identifier FROM pg_control_system() c;
+    END IF;
+    IF NOT pg_is_in_recovery() THEN
+        server_identity.timeline := ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint;
     END IF;
     SELECT d.oid::bigint INTO server_identity.database_oid FROM pg_database d WHERE d.datname = current_database();
 END
@@ -2086,7 +2091,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text)
+CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text, generation integer)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -2098,20 +2103,26 @@ CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes b
     SET enable_sort TO 'off'
     SET lock_timeout TO '100ms'
     AS $$
+#variable_conflict use_column
 DECLARE
     no_flush text := set_config('synchronous_commit', 'off', true);
     mine     boolean[];
+    newest   integer[];
     changes  boolean;
+    renewed  boolean;
+    deleted  integer;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM pgtopic.require_read_committed();
     END IF;
 
-    SELECT array_agg(l.found IS NOT NULL ORDER BY h.n), bool_or(h.state <> 'untouched')
-      INTO mine, changes
-      FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_states) WITH ORDINALITY AS h (webhook_id, lane, token, state, n)
+    SELECT array_agg(l.generation IS NOT NULL ORDER BY h.n), array_agg(l.generation ORDER BY h.n), bool_or(h.state <> 'untouched'),
+           bool_or(l.generation <> h.generation)
+      INTO mine, newest, changes, renewed
+      FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_states, lane_generations)
+           WITH ORDINALITY AS h (webhook_id, lane, token, state, generation, n)
       LEFT JOIN LATERAL (
-        SELECT true AS found
+        SELECT l.generation
           FROM pgtopic.lanes l
          WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane AND l.claimed_by = settle.worker AND l.token = h.token
          LIMIT 1
@@ -2129,6 +2140,19 @@ BEGIN
                  WHERE x.webhook_id = lane_webhooks[done.n] AND x.lane = lane_lanes[done.n] AND x.message_id = done.message_id
                  LIMIT 1) x
              WHERE mine[done.n]));
+        GET DIAGNOSTICS deleted = ROW_COUNT;
+        IF deleted < cardinality(done_messages) THEN
+            DELETE FROM pgtopic.dead_letters x
+             WHERE x.ctid = ANY (ARRAY(
+                SELECT x.place
+                  FROM unnest(done_lanes, done_messages) AS done (n, message_id)
+                 CROSS JOIN LATERAL (
+                    SELECT x.ctid AS place
+                      FROM pgtopic.dead_letters x
+                     WHERE x.webhook_id = lane_webhooks[done.n] AND x.message_id = done.message_id AND x.reason = 'canceled'
+                     LIMIT 1) x
+                 WHERE mine[done.n]));
+        END IF;
     END IF;
 
     IF cardinality(dead_messages) > 0 THEN
@@ -2194,9 +2218,15 @@ BEGIN
                CASE WHEN EXISTS (SELECT FROM pgtopic.lanes l
                                   WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane
                                     AND l.claimed_by = settle.worker AND l.token = h.token)
-                    THEN 'locked' ELSE 'lost' END
+                    THEN 'locked' ELSE 'lost' END, NULL::integer
           FROM unnest(lane_webhooks, lane_lanes, lane_tokens) WITH ORDINALITY AS h (webhook_id, lane, token, n)
          WHERE NOT mine[h.n];
+    END IF;
+    IF renewed THEN
+        RETURN QUERY
+        SELECT h.n::integer, 'renewed', h.newest
+          FROM unnest(newest, lane_generations) WITH ORDINALITY AS h (newest, known, n)
+         WHERE h.newest <> h.known;
     END IF;
 END
 $$;
@@ -2305,42 +2335,46 @@ CREATE FUNCTION pgtopic.webhook_backlog(webhook bigint, lanes_at_most bigint, ow
 #variable_conflict use_column
 DECLARE
     oldest bigint;
+    heads  bigint;
     seen   bigint;
 BEGIN
     SELECT count(*), count(*) FILTER (WHERE l.claimed_by IS NOT NULL), count(*) FILTER (WHERE l.claimed_by IS NULL AND l.halted),
-           count(*) FILTER (WHERE l.claimed_by IS NULL AND NOT l.halted AND l.due_at > clock_timestamp())
-      INTO seen, claimed, halted, waiting
-      FROM (SELECT l.claimed_by, l.halted, l.due_at FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most + 1) l;
+           count(*) FILTER (WHERE l.claimed_by IS NULL AND NOT l.halted AND l.due_at > clock_timestamp()),
+           count(l.head), min(l.head)
+      INTO seen, claimed, halted, waiting, heads, oldest
+      FROM (SELECT l.claimed_by, l.halted, l.due_at,
+                   (SELECT d.message_id
+                      FROM pgtopic.deliveries d
+                     WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                     ORDER BY d.lane, d.message_id
+                     LIMIT 1) AS head
+              FROM pgtopic.lanes l
+             WHERE l.webhook_id = webhook
+             LIMIT lanes_at_most) l;
     ready := seen - claimed - halted - waiting;
-    SELECT count(*), min(d.message_id) INTO owed, oldest
-      FROM (SELECT d.message_id
-              FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
-             CROSS JOIN LATERAL (SELECT d.message_id
-                                   FROM pgtopic.deliveries d
-                                  WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
-                                  ORDER BY d.lane, d.message_id
-                                  LIMIT owed_at_most + 1) d
-             LIMIT owed_at_most + 1) d;
-    IF owed > owed_at_most THEN
-        SELECT min(d.message_id) INTO oldest
-          FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
-         CROSS JOIN LATERAL (SELECT d.message_id
-                               FROM pgtopic.deliveries d
-                              WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
-                              ORDER BY d.lane, d.message_id
-                              LIMIT 1) d;
+    IF heads >= owed_at_most THEN
+        owed := heads;
+        owed_capped := true;
+    ELSE
+        SELECT count(*) INTO owed
+          FROM (SELECT
+                  FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
+                 CROSS JOIN LATERAL (SELECT
+                                       FROM pgtopic.deliveries d
+                                      WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                                      LIMIT owed_at_most + 1) d
+                 LIMIT owed_at_most + 1) d;
+        owed_capped := owed > owed_at_most OR seen >= lanes_at_most;
     END IF;
-    owed_capped := owed > owed_at_most OR seen > lanes_at_most;
     owed := least(owed, owed_at_most);
-    -- A lane beyond the limit was counted to see that there is one.
-    ready := greatest(ready - greatest(seen - lanes_at_most, 0), 0);
     SELECT m.created_at INTO oldest_owed_at FROM pgtopic.messages m WHERE m.id = oldest;
-    SELECT count(*) INTO dead_letters
-      FROM (SELECT
+    SELECT count(*), count(*) FILTER (WHERE x.reason NOT IN ('canceled', 'superseded')) INTO seen, dead_letters
+      FROM (SELECT x.reason
               FROM pgtopic.dead_letters x
-             WHERE x.webhook_id = webhook AND x.reason NOT IN ('canceled', 'superseded')
-             LIMIT owed_at_most + 1) x;
-    dead_letters_capped := dead_letters > owed_at_most;
+             WHERE x.webhook_id = webhook
+             ORDER BY x.id DESC
+             LIMIT 2 * owed_at_most) x;
+    dead_letters_capped := dead_letters > owed_at_most OR seen = 2 * owed_at_most;
     dead_letters := least(dead_letters, owed_at_most);
     RETURN NEXT;
 END
@@ -2630,6 +2664,7 @@ CREATE TABLE pgtopic.installation (
     cell integer,
     system_identifier bigint,
     database_oid bigint,
+    timeline bigint,
     sending boolean,
     reason text,
     changed_by text,
@@ -2645,6 +2680,8 @@ COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publ
 COMMENT ON COLUMN pgtopic.installation.cell IS 'Every message id modulo 1024 is this number, since it was set; null: ids are not unique over installations. Never changes.';
 
 COMMENT ON COLUMN pgtopic.installation.system_identifier IS 'The server that this installation sends from, and in database_oid the database. Where they are others, this is a copy.';
+
+COMMENT ON COLUMN pgtopic.installation.timeline IS 'The timeline of the server when a worker started last. It rises with each promotion.';
 
 COMMENT ON COLUMN pgtopic.installation.sending IS 'Whether anything is sent; null: nobody has ever said so.';
 
@@ -3217,7 +3254,7 @@ REVOKE ALL ON FUNCTION pgtopic.sample_backlogs(after_webhook bigint, lanes_at_mo
 
 REVOKE ALL ON FUNCTION pgtopic.sample_traffic(leader text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint, OUT timeline bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 
@@ -3260,10 +3297,10 @@ SET check_function_bodies = false;
 SET xmloption = content;
 SET client_min_messages = warning;
 SET row_security = off;
-INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '77ee5fe349e221039a5e05c199155c3bac2dda2c894223b67e42615542b42656', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '86c69dce0dd2dcb0bf3b65600bcbf390918506537e014c3e3aa6b9ecdc2a3743', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '3975355348906395859');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '10292025091911053494');
 
 
