@@ -10,6 +10,7 @@
 //! | `description` | the OpenAPI document |
 //! | `http` | hosts, bodies, paths, methods and parameters of requests |
 //! | `messages` | messages are published, read and listed |
+//! | `tail` | what is published and sent is watched |
 //! | `topics` | topics are made, changed and deleted |
 //! | `webhooks` | webhooks are made, changed and deleted |
 //! | `why` | where a message or a partition stands, and what helps |
@@ -21,6 +22,7 @@ mod deliveries;
 mod description;
 mod http;
 mod messages;
+mod tail;
 mod topics;
 mod webhooks;
 mod why;
