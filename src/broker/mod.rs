@@ -14,8 +14,9 @@
 //! | `topics` | create, list, read, change, delete |
 //! | `messages` | publish one or a batch, list, read |
 //! | `webhooks` | create, list, read, change, pause, resume, delete |
-//! | `deliveries` | list, read, list attempts |
-//! | `dead_letters` | list, count, read |
+//! | `deliveries` | list, read, list attempts, replay, cancel |
+//! | `dead_letters` | list, count, group, read, replay, discard |
+//! | `lanes` | list, try again, skip the head |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
 //! | `tail` | watch what is published to a topic, and what is sent to a webhook |
 //! | `why` | explain where a message or a partition stands |
@@ -24,6 +25,7 @@
 mod dead_letters;
 mod deliveries;
 mod error;
+mod lanes;
 mod messages;
 mod ready;
 mod scope;

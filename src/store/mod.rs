@@ -18,6 +18,7 @@ mod due_at_repair;
 mod error;
 mod functions;
 mod inspect;
+mod lane_list;
 mod lanes;
 mod lead;
 mod locks;
@@ -52,6 +53,8 @@ use self::{call::Parameters, connect::Connector, purpose::Purpose, sessions::Ses
 pub use self::{
     cell::*,
     connect::{Connection, connect},
+    dead_letters::ReplayedDeadLetter,
+    deliveries::DeliveryScope,
     due_at_repair::*,
     error::{Refusal, StoreError},
     lanes::*,
@@ -216,6 +219,18 @@ fn word<T>(row: &Row, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result
     parse(value).ok_or_else(|| StoreError::Unexpected(format!("{column} is {value:?}")))
 }
 
+/// The same for a column that may be null.
+fn optional_word<T>(
+    row: &Row,
+    column: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, StoreError> {
+    match row.try_get::<_, Option<&str>>(column)? {
+        Some(_) => word(row, column, parse).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// The children in the rows of a parent. A parent without children is one row in which the column
 /// `key` is null. No row at all means that there is no parent: `None`.
 fn rows_under_parent<T>(
@@ -228,6 +243,13 @@ fn rows_under_parent<T>(
         [only] if only.try_get::<_, Option<i64>>(key)?.is_none() => Ok(Some(Vec::new())),
         rows => rows.iter().map(child).collect::<Result<_, _>>().map(Some),
     }
+}
+
+/// The keys of the row that a list with two keys has looked at last; `None` if it has looked at all
+/// of them. They stand in these columns of each row.
+fn scanned(rows: &[Row], first: &str, second: &str) -> Result<Option<(i64, i64)>, StoreError> {
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(row.try_get::<_, Option<i64>>(first)?.zip(row.try_get::<_, Option<i64>>(second)?))
 }
 
 /// The page of `items`, which were read from `rows`. If the page is short, the next one begins

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use super::operations::{operations, parameters};
 use crate::domain::{
+    dead_letter::STATUS_CODE,
     headers::HEADERS_MAX,
-    key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX},
+    key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX, TYPE_MAX},
     message::BATCH_MAX,
     page::{CURSOR_MAX, LIMIT},
     policy::{
@@ -24,11 +25,34 @@ use crate::domain::{
 };
 
 /// The bodies of requests.
-const BODIES: [&str; 6] = ["NewTopic", "TopicChanges", "NewMessage", "Batch", "NewWebhook", "WebhookChanges"];
+const BODIES: [&str; 8] = [
+    "NewTopic",
+    "TopicChanges",
+    "NewMessage",
+    "Batch",
+    "NewWebhook",
+    "WebhookChanges",
+    "LaneRetry",
+    "LaneSkip",
+];
 
 /// Fields that have no bounds: truth values, words, and any JSON.
 #[cfg(test)]
-const UNBOUNDED: [&str; 7] = ["payload", "paused", "force", "status", "ordering", "format", "on_exhausted"];
+const UNBOUNDED: [&str; 13] = [
+    "payload",
+    "paused",
+    "force",
+    "status",
+    "ordering",
+    "format",
+    "on_exhausted",
+    "state",
+    "all",
+    "reason",
+    "error_class",
+    "since",
+    "until",
+];
 
 /// The names that are reserved in headers.
 const RESERVED_HEADERS: &str = "connection|content-length|content-type|expect|host|keep-alive|te|trailer|\
@@ -72,6 +96,7 @@ fn of(name: &str) -> Option<Value> {
             "pattern": r"^([0-9]{1,19}|(?!\.{1,2}:)[A-Za-z0-9._-]+:(?![0-9]+$)(?!\.{1,2}$)[A-Za-z0-9._-]+)$",
         }),
         "id" | "message_id" | "webhook_id" | "topic_id" => range(&(1..=i64::MAX)),
+        "status_code" => range(&STATUS_CODE),
         "limit" => range(&LIMIT),
         "after" => json!({"minLength": 1, "maxLength": CURSOR_MAX, "pattern": "^[A-Za-z0-9_-]+$"}),
         "retention_seconds" => range(&RETENTION_SECONDS),
@@ -83,6 +108,7 @@ fn of(name: &str) -> Option<Value> {
         "max_in_flight" => range(&MAX_IN_FLIGHT),
         "rate_limit_per_second" => range(&RATE_LIMIT_PER_SECOND),
         "partition_key" => ascii(PARTITION_KEY_MAX),
+        "type" => ascii(TYPE_MAX),
         "idempotency_key" => ascii(IDEMPOTENCY_KEY_MAX),
         "messages" => json!({"minItems": 1, "maxItems": BATCH_MAX}),
         "headers" => {

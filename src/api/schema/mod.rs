@@ -45,6 +45,7 @@ macro_rules! words {
 mod dead_letter;
 mod delivery;
 mod headers;
+mod lane;
 mod message;
 mod number;
 mod page;
@@ -61,7 +62,7 @@ use serde::{
 };
 
 pub(crate) use self::{
-    dead_letter::*, delivery::*, message::*, page::*, tail::*, topic::*, webhook::*, why::*,
+    dead_letter::*, delivery::*, lane::*, message::*, page::*, tail::*, topic::*, webhook::*, why::*,
 };
 
 /// Reads one of several words, which are listed for people.

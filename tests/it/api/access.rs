@@ -17,7 +17,14 @@ fn permitted(route: &str) -> &'static [&'static str] {
     match route {
         "GET /healthz" | "GET /readyz" => EVERYBODY,
         "POST /topics/{topic}/messages" | "POST /topics/{topic}/messages/batch" => &["admin", "publish"],
-        "POST /webhooks/{webhook}/pause" | "POST /webhooks/{webhook}/resume" => &["admin", "operate"],
+        "POST /webhooks/{webhook}/pause"
+        | "POST /webhooks/{webhook}/resume"
+        | "POST /webhooks/{webhook}/deliveries/{message_id}/cancel"
+        | "POST /webhooks/{webhook}/deliveries/{message_id}/replay"
+        | "POST /webhooks/{webhook}/lanes/retry"
+        | "POST /webhooks/{webhook}/lanes/skip"
+        | "DELETE /dead-letter/{id}"
+        | "POST /dead-letter/{id}/replay" => &["admin", "operate"],
         "POST /topics"
         | "PATCH /topics/{topic}"
         | "DELETE /topics/{topic}"
@@ -38,8 +45,11 @@ fn permitted(route: &str) -> &'static [&'static str] {
         | "GET /webhooks/{webhook}/deliveries"
         | "GET /webhooks/{webhook}/deliveries/{message_id}"
         | "GET /webhooks/{webhook}/deliveries/{message_id}/attempts"
+        | "GET /deliveries"
+        | "GET /webhooks/{webhook}/lanes"
         | "GET /dead-letter"
         | "GET /dead-letter/count"
+        | "GET /dead-letter/groups"
         | "GET /dead-letter/{id}" => READERS,
         _ => panic!("which roles may use {route}? Say it here and in docs/operations.md"),
     }
