@@ -8,14 +8,14 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError::NotFound`] if there is no such topic or webhook.
-    pub async fn list_owed(&self, scope: &DrainScope) -> Result<Remaining, BrokerError> {
+    pub async fn list_remaining(&self, scope: &DrainScope) -> Result<Remaining, BrokerError> {
         let (topic_id, webhook_id) = match scope {
             DrainScope::All => (None, None),
             DrainScope::Topic(topic) => (Some(self.find_topic(topic).await?), None),
             DrainScope::Webhook(webhook) => (None, Some(self.find_webhook(webhook).await?.id)),
         };
-        let webhooks = self.store.list_owed(topic_id, webhook_id, &self.scope).await?;
-        let senders = self.store.get_senders().await?;
+        let webhooks = self.store.list_remaining(topic_id, webhook_id, &self.scope).await?;
+        let senders = self.store.list_senders().await?;
         Ok(Remaining {
             sending: senders.sending,
             has_worker: senders.live_workers().next().is_some(),

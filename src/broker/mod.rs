@@ -18,12 +18,14 @@
 //! | `dead_letters` | list, count, group, read, replay, discard |
 //! | `lanes` | list, try again, skip the head |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
+//! | `drain` | list what is still owed, and what cannot move |
 //! | `tail` | watch what is published to a topic, and what is sent to a webhook |
 //! | `why` | explain where a message or a partition stands |
 //! | `scope` | which topics the caller may see and use |
 
 mod dead_letters;
 mod deliveries;
+mod drain;
 mod error;
 mod lanes;
 mod messages;

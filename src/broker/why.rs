@@ -5,7 +5,7 @@ use crate::domain::{
     key::{PARTITION_KEY_MAX, check_key},
     topic::TopicRef,
     violation::Violations,
-    why::{MessageWhy, PartitionWhy, judge},
+    why::{MessageWhy, PartitionWhy, Situation, judge},
 };
 
 impl Broker {
@@ -22,7 +22,8 @@ impl Broker {
             ))
         })?;
         let subscriptions = self.store.list_subscriptions(&explained, Some(id)).await?;
-        let situation = self.store.get_situation(explained.topic).await?;
+        let senders = self.store.list_senders().await?;
+        let situation = Situation { topic: explained.topic, senders };
         Ok(MessageWhy {
             message_id: id,
             webhooks: subscriptions.iter().map(|subscription| judge(&situation, subscription)).collect(),
@@ -55,7 +56,8 @@ impl Broker {
         }
         let publisher = self.store.get_publisher(&explained).await?;
         let subscriptions = self.store.list_subscriptions(&explained, None).await?;
-        let situation = self.store.get_situation(explained.topic).await?;
+        let senders = self.store.list_senders().await?;
+        let situation = Situation { topic: explained.topic, senders };
         Ok(PartitionWhy {
             webhooks: subscriptions.iter().map(|subscription| judge(&situation, subscription)).collect(),
             topic: situation.topic.name,

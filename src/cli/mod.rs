@@ -16,6 +16,7 @@ mod api;
 mod completions;
 mod confirm;
 mod dev;
+mod drain;
 mod error;
 mod flags;
 mod headers;
@@ -85,6 +86,7 @@ enum Command {
     Messages(messages::Messages),
     Why(why::Why),
     Tail(tail::Tail),
+    Drain(drain::Drain),
 }
 
 /// Runs a command to its end.
@@ -132,6 +134,7 @@ impl Cli {
             Command::Topics(command) => until(shutdown, command.run(common)).await,
             Command::Webhooks(command) => until(shutdown, command.run(common)).await,
             Command::Why(command) => until(shutdown, command.run(common)).await,
+            Command::Drain(command) => until(shutdown, command.run(common)).await,
             Command::Tail(command) => command.run(common, shutdown).await,
         }
     }

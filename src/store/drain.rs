@@ -12,14 +12,14 @@ use crate::domain::{drain::OwedWebhook, scope::TopicScope};
 
 impl Store {
     /// The webhooks that are owed something: of a topic, or one, or all of `scope`.
-    pub async fn list_owed(
+    pub async fn list_remaining(
         &self,
         topic_id: Option<i64>,
         webhook_id: Option<i64>,
         scope: &TopicScope,
     ) -> Result<Vec<OwedWebhook>, StoreError> {
         let parameters: super::Parameters<'_> = &[&topic_id, &webhook_id, &COUNT_TO, &like(scope)];
-        self.query(sql!("drain/list_owed"), parameters).await?.iter().map(webhook).collect()
+        self.query(sql!("drain/list_remaining"), parameters).await?.iter().map(webhook).collect()
     }
 }
 

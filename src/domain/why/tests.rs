@@ -45,12 +45,14 @@ prop_compose! {
         ordered: bool, workers in workers(),
     ) -> Situation {
         Situation {
-            now: at(1000),
-            sending,
-            not_sending_reason: Some("a restored copy".to_owned()),
-            not_sending_by: Some("api (admin)".to_owned()),
             topic: TopicFacts { name: "orders".to_owned(), ordered, held, held_by },
-            workers,
+            senders: Senders {
+                now: at(1000),
+                sending,
+                not_sending_reason: Some("a restored copy".to_owned()),
+                not_sending_by: Some("api (admin)".to_owned()),
+                workers,
+            },
         }
     }
 }
@@ -153,7 +155,7 @@ proptest! {
         }
         if let Some(date) = entry.next_attempt_at {
             prop_assert!(matches!(reason, Some(Reason::Backoff | Reason::RateLimit)));
-            prop_assert!(date > situation.now && entry.text.contains(&date.to_string()), "{}", entry.text);
+            prop_assert!(date > situation.senders.now && entry.text.contains(&date.to_string()), "{}", entry.text);
         }
         if let Some(seconds) = entry.estimate_seconds {
             prop_assert!((1..=100).contains(&seconds), "{}", seconds);
@@ -165,7 +167,7 @@ proptest! {
         let entry = judge(&situation, &it);
         let remedy = match entry.verdict.reason() {
             Some(Reason::NotSending) => {
-                prop_assert!(!situation.sending && entry.text.contains("a restored copy"));
+                prop_assert!(!situation.senders.sending && entry.text.contains("a restored copy"));
                 Some(Remedy::SwitchSendingOn)
             }
             Some(Reason::Disabled) => {
@@ -197,7 +199,7 @@ proptest! {
     fn a_worker_is_named_where_it_matters(situation in situations(), it in subscriptions()) {
         let entry = judge(&situation, &it);
         let holder = it.lane.as_ref().and_then(|lane| lane.claimed_by);
-        let live = holder.is_some_and(|id| situation.live_workers().any(|worker| worker.id == id));
+        let live = holder.is_some_and(|id| situation.senders.live_workers().any(|worker| worker.id == id));
         match entry.verdict.reason() {
             Some(Reason::Request) => {
                 prop_assert!(live && entry.worker == holder);
@@ -205,11 +207,11 @@ proptest! {
             }
             Some(Reason::OutcomeUnclear) => prop_assert!(live && it.log.accepted.is_some()),
             Some(Reason::Takeover) => {
-                prop_assert!(!live && situation.live_workers().next().is_some());
+                prop_assert!(!live && situation.senders.live_workers().next().is_some());
                 prop_assert!(entry.text.contains(&holder.unwrap().to_string()), "{}", entry.text);
             }
-            Some(Reason::NoWorker) => prop_assert!(situation.live_workers().next().is_none()),
-            Some(Reason::Ready) => prop_assert!(holder.is_none() && situation.live_workers().next().is_some()),
+            Some(Reason::NoWorker) => prop_assert!(situation.senders.live_workers().next().is_none()),
+            Some(Reason::Ready) => prop_assert!(holder.is_none() && situation.senders.live_workers().next().is_some()),
             Some(Reason::MaxInFlight) => prop_assert!(it.webhook.in_flight >= it.webhook.max_in_flight.unwrap().into()),
             _ => {}
         }

@@ -62,7 +62,7 @@ fn predicate(situation: &Situation, it: &Subscription, reason: Reason) -> String
             number(it.webhook.max_in_flight, "")
         ),
         Reason::SlotsBusy => {
-            let (used, slots) = situation.live_workers().fold((0, 0), |(used, slots), worker| {
+            let (used, slots) = situation.senders.live_workers().fold((0, 0), |(used, slots), worker| {
                 (used + i64::from(worker.in_flight), slots + i64::from(worker.capacity))
             });
             format!("waits for a slot: {used} of {slots} slots of all workers are in use, and {webhook} has its share.")
@@ -77,8 +77,8 @@ fn predicate(situation: &Situation, it: &Subscription, reason: Reason) -> String
         }
         Reason::Starting => starting(it, &webhook),
         Reason::NotSending => {
-            let by = situation.not_sending_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
-            let why = situation.not_sending_reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            let by = situation.senders.not_sending_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+            let why = situation.senders.not_sending_reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
             format!("waits: sending is switched off{by}{why}.")
         }
         Reason::NoWorker => "waits: no worker lives.".to_owned(),
@@ -160,7 +160,7 @@ fn takeover(situation: &Situation, lane: Option<&LaneFacts>) -> String {
 
 fn holder<'a>(situation: &'a Situation, lane: Option<&LaneFacts>) -> Option<&'a WorkerFacts> {
     let id = lane?.claimed_by?;
-    situation.workers.iter().find(|worker| worker.id == id)
+    situation.senders.workers.iter().find(|worker| worker.id == id)
 }
 
 fn due_at(lane: Option<&LaneFacts>) -> String {

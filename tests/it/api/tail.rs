@@ -92,7 +92,7 @@ async fn what_is_published_to_a_topic_is_shown_once() {
         let (name, data) = stream.event().await;
         assert_eq!((&*name, &data["id"]), ("message", &json!(id)));
         let fields: Vec<&String> = data.as_object().unwrap().keys().collect();
-        assert_eq!(fields, ["id", "partition_key", "type", "created_at", "size_bytes"]);
+        assert_eq!(fields, ["created_at", "id", "partition_key", "size_bytes", "type"]);
         assert_eq!(
             (&data["partition_key"], &data["type"], &data["size_bytes"]),
             (&json!("a"), &json!("order.paid"), &json!(13))
@@ -153,15 +153,15 @@ async fn what_is_sent_to_a_webhook_is_shown() {
     assert_eq!(name, "attempt");
     let fields: Vec<&String> = data.as_object().unwrap().keys().collect();
     let expected = [
-        "message_id",
         "attempt",
+        "attempted_at",
+        "duration_ms",
+        "error",
+        "error_class",
+        "message_id",
         "outcome",
         "status_code",
-        "error_class",
-        "error",
-        "duration_ms",
         "worker",
-        "attempted_at",
     ];
     assert_eq!(fields, expected);
     assert_eq!(
@@ -232,7 +232,7 @@ async fn the_command_shows_a_line_for_each() {
     let mut people = Process::start(&["tail", "orders"], &environment);
     let mut programs = Process::start(&["tail", "--json", "1"], &environment);
     // Nothing tells from outside that it watches, so it gets messages until it has shown one.
-    let mut shown = async |process: &mut Process, needle: &str| {
+    let shown = async |process: &mut Process, needle: &str| {
         pgtopic_testkit::eventually(needle, async || {
             scene.publish(&["a\u{1b}"]).await;
             process.output().contains(needle).then_some(())

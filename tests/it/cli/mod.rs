@@ -3,11 +3,13 @@
 //! | file | what it tests |
 //! |---|---|
 //! | `commands` | help, settings, errors in one line, exit codes |
+//! | `drain` | waiting until nothing is owed |
 //! | `embedded` | the PostgreSQL that `dev` starts |
 //! | `log_sink` | standard error that is slow, full or gone |
 //! | `serve` | `dev` and `serve` from start to stop |
 
 mod commands;
+mod drain;
 mod embedded;
 #[cfg(target_os = "linux")]
 mod log_sink;

@@ -1,5 +1,5 @@
 -- ----------------------------------------------------------------------
--- drain/list_owed: the webhooks that are owed something, and whether it can
+-- drain/list_remaining: the webhooks that are owed something, and whether it can
 -- move.
 --
 -- Deliveries are counted lane by lane, as in webhooks/count_owed. The count

@@ -1,5 +1,5 @@
 -- ----------------------------------------------------------------------
--- why/get_situation: whether anything is sent, and by whom.
+-- why/list_senders: whether anything is sent, and by whom.
 --
 -- Parameters: $1 the most workers to return.
 -- Returns:    one row for each worker, oldest first, and whether its session
