@@ -15,9 +15,9 @@ impl Broker {
             DrainScope::Webhook(webhook) => (None, Some(self.find_webhook(webhook).await?.id)),
         };
         let webhooks = self.store.list_remaining(topic_id, webhook_id, &self.scope).await?;
-        let senders = self.store.list_senders().await?;
+        let senders = self.list_senders().await?;
         Ok(Remaining {
-            sending: senders.sending,
+            sending: senders.not_sending.is_none(),
             has_worker: senders.live_workers().next().is_some(),
             webhooks,
         })

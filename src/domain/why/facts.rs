@@ -5,7 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::domain::{dead_letter, webhook::WebhookState};
+use crate::domain::{
+    dead_letter,
+    sending::{NotSending, SendingStatus},
+    webhook::WebhookState,
+};
 
 /// What holds for all webhooks of a topic.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,12 +25,10 @@ pub struct Situation {
 pub struct Senders {
     /// The instant, by the database's clock.
     pub now: Timestamp,
-    /// Whether this installation sends.
-    pub sending: bool,
-    /// Why sending was switched off.
-    pub not_sending_reason: Option<String>,
-    /// Who switched it off.
-    pub not_sending_by: Option<String>,
+    /// Why nothing is sent; `None` if messages are sent.
+    pub not_sending: Option<NotSending>,
+    /// Who has switched sending last, and why.
+    pub switched: SendingStatus,
     /// All workers that are registered.
     pub workers: Vec<WorkerFacts>,
 }

@@ -114,7 +114,7 @@ fn owed(situation: &Situation, it: &Subscription) -> (Reason, Option<Reason>) {
 /// What stops all lanes of a webhook.
 fn stopped(situation: &Situation, it: &Subscription) -> Option<Reason> {
     let webhook = &it.webhook;
-    if !situation.senders.sending {
+    if situation.senders.not_sending.is_some() {
         Some(Reason::NotSending)
     } else if webhook.disabled_reason.is_some() {
         Some(Reason::Disabled)

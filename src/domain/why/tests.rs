@@ -6,7 +6,10 @@ use proptest::{option, prelude::*};
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::webhook::WebhookState;
+use crate::domain::{
+    sending::{NotSending, SendingStatus, SendingSwitch},
+    webhook::WebhookState,
+};
 
 const WORKERS: [Uuid; 3] = [Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3)];
 
@@ -41,16 +44,19 @@ prop_compose! {
 
 prop_compose! {
     fn situations()(
-        sending in prop::bool::weighted(0.9), held in prop::bool::weighted(0.1), held_by in changes(),
+        not_sending in option::weighted(0.1, prop::sample::select(NotSending::ALL.to_vec())), held in prop::bool::weighted(0.1), held_by in changes(),
         ordered: bool, workers in workers(),
     ) -> Situation {
         Situation {
             topic: TopicFacts { name: "orders".to_owned(), ordered, held, held_by },
             senders: Senders {
                 now: at(1000),
-                sending,
-                not_sending_reason: Some("a restored copy".to_owned()),
-                not_sending_by: Some("api (admin)".to_owned()),
+                not_sending,
+                switched: SendingStatus {
+                    switch: SendingSwitch { sending: None, is_copy: false },
+                    reason: Some("a test".to_owned()),
+                    changed_by: Some("api (admin)".to_owned()),
+                },
                 workers,
             },
         }
@@ -167,7 +173,12 @@ proptest! {
         let entry = judge(&situation, &it);
         let remedy = match entry.verdict.reason() {
             Some(Reason::NotSending) => {
-                prop_assert!(!situation.senders.sending && entry.text.contains("a restored copy"));
+                let needle = match situation.senders.not_sending.unwrap() {
+                    NotSending::SwitchedOff => "switched off by api (admin): a test",
+                    NotSending::Copy => "is a copy",
+                    NotSending::StartPaused => "start_paused",
+                };
+                prop_assert!(entry.text.contains(needle), "{}", entry.text);
                 Some(Remedy::SwitchSendingOn)
             }
             Some(Reason::Disabled) => {

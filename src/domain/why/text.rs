@@ -1,6 +1,7 @@
 //! The verdict as a sentence for people: what is in the way, and what follows.
 
-use super::{Change, LaneFacts, Reason, Situation, Subscription, Verdict, WorkerFacts};
+use super::{Change, LaneFacts, Reason, Senders, Situation, Subscription, Verdict, WorkerFacts};
+use crate::domain::sending::NotSending;
 
 /// Describes a verdict. `of_head`: why the head of the message's lane waits.
 pub(super) fn describe(
@@ -76,11 +77,7 @@ fn predicate(situation: &Situation, it: &Subscription, reason: Reason) -> String
             format!("waits: {webhook} is disabled{}: {reason}.", by(it.webhook.changed.as_ref()))
         }
         Reason::Starting => starting(it, &webhook),
-        Reason::NotSending => {
-            let by = situation.senders.not_sending_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
-            let why = situation.senders.not_sending_reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
-            format!("waits: sending is switched off{by}{why}.")
-        }
+        Reason::NotSending => not_sending(&situation.senders),
         Reason::NoWorker => "waits: no worker lives.".to_owned(),
         Reason::Takeover => takeover(situation, lane),
         Reason::NoLane => "is owed, but its lane has no row, so no worker finds it. Somebody has deleted rows, or copied them in part.".to_owned(),
@@ -177,4 +174,22 @@ fn accepted_at(it: &Subscription) -> String {
 
 fn number(value: Option<impl std::fmt::Display>, unit: &str) -> String {
     value.map(|value| format!(" {value}{unit}")).unwrap_or_default()
+}
+
+fn not_sending(senders: &Senders) -> String {
+    match senders.not_sending {
+        Some(NotSending::Copy) => {
+            "waits: nothing is sent, since this database is a copy: the installation was to send from another server or \
+             database."
+                .to_owned()
+        }
+        Some(NotSending::StartPaused) => {
+            "waits: nothing is sent, since worker.start_paused is set, and nobody has switched sending on.".to_owned()
+        }
+        Some(NotSending::SwitchedOff) | None => {
+            let by = senders.switched.changed_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+            let why = senders.switched.reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("waits: sending was switched off{by}{why}.")
+        }
+    }
 }

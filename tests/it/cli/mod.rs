@@ -6,6 +6,8 @@
 //! | `drain` | waiting until nothing is owed |
 //! | `embedded` | the PostgreSQL that `dev` starts |
 //! | `log_sink` | standard error that is slow, full or gone |
+//! | `operators` | commands of operators: JSON as of the API, questions, exit codes |
+//! | `publish` | one message from everywhere, many from NDJSON |
 //! | `serve` | `dev` and `serve` from start to stop |
 
 mod commands;
@@ -13,4 +15,6 @@ mod drain;
 mod embedded;
 #[cfg(target_os = "linux")]
 mod log_sink;
+mod operators;
+mod publish;
 mod serve;
