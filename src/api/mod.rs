@@ -40,8 +40,10 @@ mod openapi;
 mod request_id;
 mod route_index;
 pub(crate) mod schema;
+mod sending;
 mod server;
 mod state;
+mod stats;
 mod tail;
 mod topics;
 mod webhooks;
@@ -88,6 +90,8 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(lanes::routes())
         .merge(why::routes())
         .merge(tail::routes())
+        .merge(stats::routes())
+        .merge(sending::routes())
         .merge(health::routes())
 }
 

@@ -15,21 +15,26 @@
 mod api;
 mod completions;
 mod confirm;
+mod dead_letter;
+mod deliveries;
 mod dev;
 mod error;
 mod flags;
 mod headers;
 mod input;
+mod lanes;
 mod messages;
 mod migrate;
 mod openapi;
 mod operate;
 mod progress;
 mod publish;
+mod sending;
 mod serve;
 mod server;
 mod service;
 mod settings;
+mod stats;
 mod table;
 mod tail;
 mod tasks;
@@ -39,6 +44,7 @@ mod webhooks;
 mod why;
 mod words;
 mod worker;
+mod workers;
 
 use std::time::Duration;
 
@@ -86,8 +92,14 @@ enum Command {
     Webhooks(webhooks::Webhooks),
     Messages(messages::Messages),
     Publish(publish::Publish),
+    Lanes(lanes::Lanes),
+    Deliveries(deliveries::Deliveries),
+    DeadLetter(dead_letter::DeadLetters),
     Why(why::Why),
     Tail(tail::Tail),
+    Stats(stats::Stats),
+    Workers(workers::Workers),
+    Sending(sending::Sending),
 }
 
 /// Runs a command to its end.
@@ -134,12 +146,18 @@ impl Cli {
                 command.run(Self::command());
                 Ok(())
             }
+            Command::Lanes(command) => until(shutdown, command.run(common)).await,
+            Command::Deliveries(command) => until(shutdown, command.run(common)).await,
+            Command::DeadLetter(command) => until(shutdown, command.run(common)).await,
             Command::Topics(command) => until(shutdown, command.run(common)).await,
             Command::Webhooks(command) => until(shutdown, command.run(common)).await,
             Command::Messages(command) => until(shutdown, command.run(common)).await,
             Command::Publish(command) => command.run(common, shutdown).await,
             Command::Why(command) => until(shutdown, command.run(common)).await,
             Command::Tail(command) => command.run(common, shutdown).await,
+            Command::Stats(command) => until(shutdown, command.run(common)).await,
+            Command::Workers(command) => until(shutdown, command.run(common)).await,
+            Command::Sending(command) => until(shutdown, command.run(common)).await,
         }
     }
 }

@@ -8,16 +8,12 @@ use super::{
     confirm::ConfirmFlags,
     flags::{CommonFlags, Flags, NetworkFlags},
     operate::{Operator, OperatorFlags, PageFlags, topic_argument, webhook_argument},
-    table::{Fields, Table, capped},
+    table::{Fields, Table, capped, or_dash},
     webhook_flags::{Create, Update},
 };
 use crate::{
     api::schema,
-    domain::{
-        topic::TopicRef,
-        webhook::{Webhook, WebhookState, WebhookStatus},
-        webhook_ref::WebhookRef,
-    },
+    domain::{health::Backlog, topic::TopicRef, webhook::Webhook, webhook_ref::WebhookRef},
     telemetry::say,
 };
 
@@ -34,7 +30,7 @@ pub(super) struct Webhooks {
 enum WebhooksCommand {
     /// List webhooks, by rising id
     List(ListWebhooks),
-    /// Show a webhook: its settings, its state, its backlog and its dead letters
+    /// Show a webhook: its settings and its health
     Show(WebhookArgument),
     /// Subscribe a URL to a topic
     Create(Create),
@@ -100,11 +96,7 @@ impl WebhooksCommand {
                 };
                 operator.print_page::<_, schema::Webhook>(webhooks, table)
             }
-            Self::Show(WebhookArgument { webhook }) => {
-                let status = broker.get_webhook(&webhook).await?;
-                let text = status_text(&status);
-                operator.print(&schema::WebhookStatus::from(status), text)
-            }
+            Self::Show(WebhookArgument { webhook }) => print(operator, broker.get_webhook(&webhook).await?),
             Self::Create(create) => create_webhook(operator, create).await,
             Self::Update(update) => {
                 let webhook = update.webhook.clone();
@@ -143,12 +135,12 @@ impl Delete {
         let Self { webhook: WebhookArgument { webhook }, confirm } = self;
         confirm
             .ask(async || {
-                let WebhookStatus { webhook, owed } = operator.broker.get_webhook(&webhook).await?;
+                let webhook = operator.broker.get_webhook(&webhook).await?;
                 Ok(format!(
                     "Delete webhook {} with {} owed deliveries and {} dead letters?",
                     full_name(&webhook),
-                    capped(owed.backlog, owed.backlog_capped),
-                    capped(owed.dead_letters, owed.dead_letters_capped)
+                    owed(&webhook),
+                    dead_letters(&webhook)
                 ))
             })
             .await?;
@@ -167,17 +159,19 @@ fn print(operator: &Operator, webhook: Webhook) -> Result<(), CliError> {
 }
 
 fn print_state(operator: &Operator, webhook: Webhook) -> Result<(), CliError> {
-    let text = format!("Webhook {} is {}.", full_name(&webhook), state(&webhook));
+    let text = format!("Webhook {} is {}.", full_name(&webhook), webhook.health.state.as_str());
     operator.print(&schema::Webhook::from(webhook), text)
 }
 
 fn table(webhooks: &[Webhook]) -> Table {
-    let mut table = Table::new(["id", "webhook", "state", "url"]);
+    let mut table = Table::new(["id", "webhook", "state", "owed", "dead letters", "url"]);
     for webhook in webhooks {
         table.row([
             webhook.id.to_string(),
             full_name(webhook),
-            state(webhook).to_owned(),
+            webhook.health.state.as_str().to_owned(),
+            owed(webhook),
+            dead_letters(webhook),
             webhook.url.clone(),
         ]);
     }
@@ -190,8 +184,10 @@ fn fields(webhook: &Webhook) -> Fields {
         .with("id", webhook.id.to_string())
         .with("webhook", full_name(webhook))
         .with("url", webhook.url.clone())
-        .with("state", state(webhook).to_owned())
-        .with("disabled reason", webhook.disabled_reason.clone())
+        .with("state", webhook.health.state.as_str().to_owned())
+        .with("reason", webhook.health.reason.clone())
+        .with("owed", owed(webhook))
+        .with("dead letters", dead_letters(webhook))
         .with("filter", webhook.filter.clone())
         .with("headers", webhook.header_names.join(", "))
         .with("format", webhook.format.as_str().to_owned())
@@ -206,11 +202,13 @@ fn fields(webhook: &Webhook) -> Fields {
         .with("created at", webhook.created_at.to_string())
 }
 
-fn status_text(WebhookStatus { webhook, owed }: &WebhookStatus) -> String {
-    fields(webhook)
-        .with("owed", capped(owed.backlog, owed.backlog_capped))
-        .with("dead letters", capped(owed.dead_letters, owed.dead_letters_capped))
-        .to_string()
+fn owed(Webhook { health, .. }: &Webhook) -> String {
+    or_dash(health.backlog.as_ref().map(|backlog| capped(backlog.owed, backlog.owed_capped)))
+}
+
+fn dead_letters(Webhook { health, .. }: &Webhook) -> String {
+    let count = |backlog: &Backlog| capped(backlog.dead_letters, backlog.dead_letters_capped);
+    or_dash(health.backlog.as_ref().map(count))
 }
 
 fn number(value: Option<impl ToString>) -> Option<String> {
@@ -220,13 +218,4 @@ fn number(value: Option<impl ToString>) -> Option<String> {
 /// `topic:name`, as every command takes it.
 fn full_name(webhook: &Webhook) -> String {
     format!("{}:{}", webhook.topic, webhook.name)
-}
-
-fn state(webhook: &Webhook) -> &'static str {
-    match webhook {
-        Webhook { disabled_reason: Some(_), .. } => "disabled",
-        Webhook { paused: true, .. } => "paused",
-        Webhook { state: WebhookState::Starting, .. } => "starting",
-        Webhook { state: WebhookState::Active, .. } => "active",
-    }
 }
