@@ -203,7 +203,7 @@ fn fields(webhook: &Webhook) -> Fields {
         .with("url", webhook.url.clone())
         .with("state", health.state.as_str().to_owned())
         .with("since", health.since.map(|since| since.to_string()))
-        .with("because", health.reason.clone())
+        .with("reason", health.reason.clone())
         .with("owed", owed(webhook))
         .with("oldest owed", backlog.and_then(|backlog| backlog.oldest_owed_at).map(|at| at.to_string()))
         .with("lanes", backlog.map(lanes))

@@ -3,6 +3,7 @@
 //! | file | what it tests |
 //! |---|---|
 //! | `commands` | help, settings, errors in one line, exit codes |
+//! | `drain` | waiting until nothing is owed |
 //! | `embedded` | the PostgreSQL that `dev` starts |
 //! | `figures` | figures and workers |
 //! | `log_sink` | standard error that is slow, full or gone |
@@ -11,6 +12,7 @@
 //! | `serve` | `dev` and `serve` from start to stop |
 
 mod commands;
+mod drain;
 mod embedded;
 mod figures;
 #[cfg(target_os = "linux")]
