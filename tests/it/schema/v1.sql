@@ -814,6 +814,38 @@ EXCEPTION
 END
 $_$;
 
+CREATE FUNCTION pgtopic.list_newest_attempts(pages bigint, webhook_ids bigint[]) RETURNS TABLE(partition bigint, place bigint, webhook_id bigint, message_id bigint, attempt integer, outcome text, status_code smallint, error_class text, error text, duration_us bigint, worker_id uuid, attempted_at timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_indexscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    day   timestamp;
+    first tid;
+BEGIN
+    FOREACH day IN ARRAY ARRAY[date_trunc('day', now() AT TIME ZONE 'UTC'),
+                               date_trunc('day', now() AT TIME ZONE 'UTC') - interval '1 day']
+    LOOP
+        first := format('(%s,0)', greatest(pg_relation_size(to_regclass('pgtopic.attempts_' || to_char(day, 'YYYYMMDD')))
+                                           / current_setting('block_size')::bigint - pages, 0))::tid;
+        RETURN QUERY
+        SELECT a.tableoid::bigint, (a.ctid::text::point)[0]::bigint * 65536 + (a.ctid::text::point)[1]::bigint, a.webhook_id,
+               s.message_id, s.attempt, s.outcome, s.status_code, s.error_class, s.error, s.duration_us, s.worker_id,
+               s.attempted_at
+          FROM pgtopic.attempts a
+          LEFT JOIN LATERAL (SELECT a.message_id, a.attempt, a.outcome, a.status_code, a.error_class, a.error, a.duration_us,
+                                    a.worker_id, a.attempted_at
+                              WHERE a.webhook_id = ANY (list_newest_attempts.webhook_ids)) s ON true
+         WHERE a.attempted_at >= day AT TIME ZONE 'UTC' AND a.attempted_at < (day + interval '1 day') AT TIME ZONE 'UTC'
+           AND a.ctid >= first;
+    END LOOP;
+END
+$$;
+
 CREATE FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) RETURNS TABLE(message_id bigint, lane bigint, step bigint)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1026,6 +1058,7 @@ CREATE FUNCTION pgtopic.merge_activity(from_seconds integer, to_seconds integer,
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
+    SET work_mem TO '32MB'
     AS $$
 DECLARE
     no_flush text := set_config('synchronous_commit', 'off', true);
@@ -1932,6 +1965,7 @@ CREATE FUNCTION pgtopic.sample_traffic(leader text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
+    SET work_mem TO '32MB'
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -1959,7 +1993,8 @@ BEGIN
         SELECT r.webhook_id, sum(r.accepted)::bigint AS accepted, sum(r.failed)::bigint AS failed,
                coalesce(sum(r.in_flight) FILTER (WHERE r.is_newest), 0)::bigint AS in_flight,
                max(r.last_success_at) AS last_success_at, max(r.last_failure_at) AS last_failure_at,
-               array_agg(r.failing_since) FILTER (WHERE r.failing_since IS NOT NULL) AS failing_since,
+               min(r.failing_since) AS failing_since,
+               max(r.last_failure_at) FILTER (WHERE r.failing_since IS NOT NULL) AS failing_at,
                (array_agg(ROW (r.last_status_code, r.last_error_class, r.last_error)::pgtopic.last_failure
                           ORDER BY r.last_failure_at DESC) FILTER (WHERE r.last_failure_at IS NOT NULL))[1] AS failure
           FROM recent r
@@ -1969,15 +2004,16 @@ BEGIN
         SELECT t.webhook_id, t.accepted, t.failed, t.in_flight, coalesce(l.latency, '{}') AS latency, t.failure,
                greatest(s.last_success_at, t.last_success_at) AS last_success_at,
                greatest(s.last_failure_at, t.last_failure_at) AS last_failure_at,
-               coalesce(t.last_failure_at > s.last_failure_at, s.last_failure_at IS NULL) AS is_later,
-               s.failing_since AS failed_since, t.failing_since
+               s.failing_since AS failed_since, t.failing_since, t.failing_at
           FROM traffic t
           LEFT JOIN latencies l ON l.webhook_id = t.webhook_id
           LEFT JOIN pgtopic.webhook_samples s ON s.webhook_id = t.webhook_id
     ), judged AS (
-        SELECT j.*, (SELECT min(x.since)
-                       FROM unnest(array_append(j.failing_since, j.failed_since)) x (since)
-                      WHERE x.since > j.last_success_at OR j.last_success_at IS NULL) AS fails_since
+        -- A worker may have failed for longer than others succeeded. Then it fails since their last
+        -- success.
+        SELECT j.*, least(CASE WHEN j.last_success_at IS NULL OR j.failed_since > j.last_success_at THEN j.failed_since END,
+                          CASE WHEN j.last_success_at IS NULL OR j.failing_at > j.last_success_at
+                               THEN greatest(j.failing_since, j.last_success_at) END) AS fails_since
           FROM joined j
     ), changed AS (
         INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
@@ -2045,13 +2081,16 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) RETURNS record
+CREATE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint, OUT timeline bigint) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
 BEGIN
     IF has_function_privilege('pg_control_system()', 'EXECUTE') THEN
         SELECT c.system_identifier INTO server_identity.system_identifier FROM pg_control_system() c;
+    END IF;
+    IF NOT pg_is_in_recovery() THEN
+        server_identity.timeline := ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint;
     END IF;
     SELECT d.oid::bigint INTO server_identity.database_oid FROM pg_database d WHERE d.datname = current_database();
 END
@@ -2330,42 +2369,46 @@ CREATE FUNCTION pgtopic.webhook_backlog(webhook bigint, lanes_at_most bigint, ow
 #variable_conflict use_column
 DECLARE
     oldest bigint;
+    heads  bigint;
     seen   bigint;
 BEGIN
     SELECT count(*), count(*) FILTER (WHERE l.claimed_by IS NOT NULL), count(*) FILTER (WHERE l.claimed_by IS NULL AND l.halted),
-           count(*) FILTER (WHERE l.claimed_by IS NULL AND NOT l.halted AND l.due_at > clock_timestamp())
-      INTO seen, claimed, halted, waiting
-      FROM (SELECT l.claimed_by, l.halted, l.due_at FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most + 1) l;
+           count(*) FILTER (WHERE l.claimed_by IS NULL AND NOT l.halted AND l.due_at > clock_timestamp()),
+           count(l.head), min(l.head)
+      INTO seen, claimed, halted, waiting, heads, oldest
+      FROM (SELECT l.claimed_by, l.halted, l.due_at,
+                   (SELECT d.message_id
+                      FROM pgtopic.deliveries d
+                     WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                     ORDER BY d.lane, d.message_id
+                     LIMIT 1) AS head
+              FROM pgtopic.lanes l
+             WHERE l.webhook_id = webhook
+             LIMIT lanes_at_most) l;
     ready := seen - claimed - halted - waiting;
-    SELECT count(*), min(d.message_id) INTO owed, oldest
-      FROM (SELECT d.message_id
-              FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
-             CROSS JOIN LATERAL (SELECT d.message_id
-                                   FROM pgtopic.deliveries d
-                                  WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
-                                  ORDER BY d.lane, d.message_id
-                                  LIMIT owed_at_most + 1) d
-             LIMIT owed_at_most + 1) d;
-    IF owed > owed_at_most THEN
-        SELECT min(d.message_id) INTO oldest
-          FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
-         CROSS JOIN LATERAL (SELECT d.message_id
-                               FROM pgtopic.deliveries d
-                              WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
-                              ORDER BY d.lane, d.message_id
-                              LIMIT 1) d;
+    IF heads >= owed_at_most THEN
+        owed := heads;
+        owed_capped := true;
+    ELSE
+        SELECT count(*) INTO owed
+          FROM (SELECT
+                  FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
+                 CROSS JOIN LATERAL (SELECT
+                                       FROM pgtopic.deliveries d
+                                      WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                                      LIMIT owed_at_most + 1) d
+                 LIMIT owed_at_most + 1) d;
+        owed_capped := owed > owed_at_most OR seen >= lanes_at_most;
     END IF;
-    owed_capped := owed > owed_at_most OR seen > lanes_at_most;
     owed := least(owed, owed_at_most);
-    -- A lane beyond the limit was counted to see that there is one.
-    ready := greatest(ready - greatest(seen - lanes_at_most, 0), 0);
     SELECT m.created_at INTO oldest_owed_at FROM pgtopic.messages m WHERE m.id = oldest;
-    SELECT count(*) INTO dead_letters
-      FROM (SELECT
+    SELECT count(*), count(*) FILTER (WHERE x.reason NOT IN ('canceled', 'superseded')) INTO seen, dead_letters
+      FROM (SELECT x.reason
               FROM pgtopic.dead_letters x
-             WHERE x.webhook_id = webhook AND x.reason NOT IN ('canceled', 'superseded')
-             LIMIT owed_at_most + 1) x;
-    dead_letters_capped := dead_letters > owed_at_most;
+             WHERE x.webhook_id = webhook
+             ORDER BY x.id DESC
+             LIMIT 2 * owed_at_most) x;
+    dead_letters_capped := dead_letters > owed_at_most OR seen = 2 * owed_at_most;
     dead_letters := least(dead_letters, owed_at_most);
     RETURN NEXT;
 END
@@ -2655,6 +2698,7 @@ CREATE TABLE pgtopic.installation (
     cell integer,
     system_identifier bigint,
     database_oid bigint,
+    timeline bigint,
     sending boolean,
     reason text,
     changed_by text,
@@ -2670,6 +2714,8 @@ COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publ
 COMMENT ON COLUMN pgtopic.installation.cell IS 'Every message id modulo 1024 is this number, since it was set; null: ids are not unique over installations. Never changes.';
 
 COMMENT ON COLUMN pgtopic.installation.system_identifier IS 'The server that this installation sends from, and in database_oid the database. Where they are others, this is a copy.';
+
+COMMENT ON COLUMN pgtopic.installation.timeline IS 'The timeline of the server when a worker started last. It rises with each promotion.';
 
 COMMENT ON COLUMN pgtopic.installation.sending IS 'Whether anything is sent; null: nobody has ever said so.';
 
@@ -3182,6 +3228,8 @@ REVOKE ALL ON FUNCTION pgtopic.filter_matches(filter jsonpath, payload json, acc
 
 REVOKE ALL ON FUNCTION pgtopic.headers_problem(headers json) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.list_newest_attempts(pages bigint, webhook_ids bigint[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.list_webhooks_of_topics(topic_ids bigint[]) FROM PUBLIC;
@@ -3242,7 +3290,7 @@ REVOKE ALL ON FUNCTION pgtopic.sample_backlogs(after_webhook bigint, lanes_at_mo
 
 REVOKE ALL ON FUNCTION pgtopic.sample_traffic(leader text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint, OUT timeline bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 
@@ -3285,10 +3333,10 @@ SET check_function_bodies = false;
 SET xmloption = content;
 SET client_min_messages = warning;
 SET row_security = off;
-INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '82cbcbfb003fc1eed4bbd906624c6b7b729935b5ab897b512b10d932c87cb12e', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'e5fd252b6a2b2cbfc6d4962b9b1a73ecb5dd4820da8b69a581d1a414e4358506', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '3975355348906395859');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '10292025091911053494');
 
 
