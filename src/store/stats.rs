@@ -33,9 +33,9 @@ impl Store {
     pub async fn get_stats(&self, topic_id: Option<i64>) -> Result<Stats, StoreError> {
         let most = i64::try_from(STATS_ROWS_MAX + 1).unwrap_or(i64::MAX);
         let (total, topics, webhooks) = tokio::try_join!(
-            self.query_one(sql!("stats/sum_all"), &[&topic_id]),
-            self.query(sql!("stats/list_topics"), &[&topic_id, &most]),
-            self.query(sql!("stats/list_webhooks"), &[&topic_id, &most]),
+            async { self.query_one(sql!("stats/sum_all"), &[&topic_id]).await },
+            async { self.query(sql!("stats/list_topics"), &[&topic_id, &most]).await },
+            async { self.query(sql!("stats/list_webhooks"), &[&topic_id, &most]).await },
         )?;
         Ok(Stats {
             sampled_at: total.try_get("sampled_at")?,
