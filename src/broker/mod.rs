@@ -11,12 +11,13 @@
 //!
 //! | file | use cases |
 //! |---|---|
-//! | `topics` | create, list, read, change, delete |
+//! | `topics` | create, list, read, put, change, pause, resume, delete |
 //! | `messages` | publish one or a batch, list, read |
-//! | `webhooks` | create, list, read, change, pause, resume, delete |
+//! | `webhooks` | create, list, read, change, pause, resume, enable, delete |
 //! | `deliveries` | list, read, list attempts |
 //! | `dead_letters` | list, count, read |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
+//! | `test_requests` | try a webhook, outside every lane |
 //! | `scope` | which topics the caller may see and use |
 
 mod dead_letters;
@@ -25,6 +26,7 @@ mod error;
 mod messages;
 mod ready;
 mod scope;
+mod test_requests;
 mod topics;
 mod webhooks;
 
@@ -32,8 +34,10 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use self::test_requests::TestRequests;
 pub use self::{
     error::{BrokerError, Conflict},
+    test_requests::TestRequest,
     webhooks::CreatedWebhook,
 };
 use crate::{
@@ -48,6 +52,8 @@ pub struct Broker {
     store: Store,
     /// Decides which URLs a webhook may have.
     guard: Arc<AddressGuard>,
+    /// Sends test requests.
+    tests: Arc<TestRequests>,
     /// The worker of this process, if it has one.
     worker: Option<WorkerHealth>,
     /// Which topics the caller may see and use.
@@ -61,7 +67,8 @@ impl Broker {
     /// which the address guard would refuse otherwise.
     pub fn new(store: Store, allow_networks: Vec<IpNet>) -> Self {
         let guard = Arc::new(AddressGuard::new(allow_networks));
-        Self { store, guard, worker: None, scope: Arc::default(), actor: "pgtopic".into() }
+        let tests = Arc::new(TestRequests::new(AddressGuard::clone(&guard)));
+        Self { store, guard, tests, worker: None, scope: Arc::default(), actor: "pgtopic".into() }
     }
 
     /// This process has a worker, too. It is ready only while that worker works.

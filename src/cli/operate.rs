@@ -49,7 +49,9 @@ impl OperatorFlags {
         let config = common.read(&[&self.database]).with_database().accept()?.start_logging()?;
         let store = Store::new(&config.database)?;
         store.check_schema().await?;
-        let broker = Broker::new(store, config.delivery.allow_networks);
+        let defaults = config.delivery.policy();
+        let broker = Broker::new(store, config.delivery.allow_networks)
+            .with_delivery(config.delivery.ca_file, defaults);
         let actor = format!("command line ({})", user());
         Ok(Operator { broker: broker.within(Arc::new(TopicScope::All), actor), json: self.json })
     }

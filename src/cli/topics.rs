@@ -55,7 +55,7 @@ fn table(topics: &[domain::topic::Topic]) -> String {
             topic.name.clone(),
             topic.ordering.as_str().to_owned(),
             or_dash(topic.retention_seconds.map(|seconds| format!("{seconds} s"))),
-            topic.paused.to_string(),
+            or_dash(topic.paused.map(|paused| paused.as_str().to_owned())),
         ]);
     }
     table.to_string()

@@ -11,6 +11,7 @@ pub mod job;
 pub mod key;
 pub mod lane;
 pub mod message;
+pub mod message_type;
 pub mod page;
 pub mod policy;
 pub mod retry;

@@ -9,6 +9,7 @@
 
 mod call;
 mod certificate;
+mod changes;
 mod connect;
 mod conninfo;
 mod dead_letters;

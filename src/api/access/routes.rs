@@ -17,12 +17,15 @@ pub(super) enum Reach {
 pub(super) type Needs = (Right, Reach);
 
 /// Every route that is not open to everybody, and what it needs.
-pub(super) const ROUTES: [(&Method, &str, Needs); 23] = [
+pub(super) const ROUTES: [(&Method, &str, Needs); 28] = [
     (&Method::POST, "/topics", (Right::Administer, Reach::OfTopics)),
     (&Method::GET, "/topics", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/topics/{topic}", (Right::Read, Reach::OfTopics)),
+    (&Method::PUT, "/topics/{topic}", (Right::Administer, Reach::OfTopics)),
     (&Method::PATCH, "/topics/{topic}", (Right::Administer, Reach::OfTopics)),
     (&Method::DELETE, "/topics/{topic}", (Right::Administer, Reach::OfTopics)),
+    (&Method::POST, "/topics/{topic}/pause", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/topics/{topic}/resume", (Right::Operate, Reach::OfTopics)),
     (&Method::GET, "/topics/{topic}/webhooks", (Right::Read, Reach::OfTopics)),
     (&Method::POST, "/topics/{topic}/messages", (Right::Publish, Reach::OfTopics)),
     (&Method::POST, "/topics/{topic}/messages/batch", (Right::Publish, Reach::OfTopics)),
@@ -35,6 +38,8 @@ pub(super) const ROUTES: [(&Method, &str, Needs); 23] = [
     (&Method::DELETE, "/webhooks/{webhook}", (Right::Administer, Reach::OfTopics)),
     (&Method::POST, "/webhooks/{webhook}/pause", (Right::Operate, Reach::OfTopics)),
     (&Method::POST, "/webhooks/{webhook}/resume", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/webhooks/{webhook}/enable", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/webhooks/{webhook}/test", (Right::Operate, Reach::OfTopics)),
     (&Method::GET, "/webhooks/{webhook}/deliveries", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/webhooks/{webhook}/deliveries/{message_id}", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/webhooks/{webhook}/deliveries/{message_id}/attempts", (Right::Read, Reach::OfTopics)),

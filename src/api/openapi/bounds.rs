@@ -14,6 +14,7 @@ use crate::domain::{
     headers::HEADERS_MAX,
     key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX},
     message::BATCH_MAX,
+    message_type::{TYPE_MAX, TYPES},
     page::{CURSOR_MAX, LIMIT},
     policy::{
         BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, RATE_LIMIT_PER_SECOND,
@@ -24,11 +25,21 @@ use crate::domain::{
 };
 
 /// The bodies of requests.
-const BODIES: [&str; 6] = ["NewTopic", "TopicChanges", "NewMessage", "Batch", "NewWebhook", "WebhookChanges"];
+const BODIES: [&str; 8] = [
+    "NewTopic",
+    "PutTopic",
+    "PauseTopic",
+    "TopicChanges",
+    "NewMessage",
+    "Batch",
+    "NewWebhook",
+    "WebhookChanges",
+];
 
 /// Fields that have no bounds: truth values, words, and any JSON.
 #[cfg(test)]
-const UNBOUNDED: [&str; 7] = ["payload", "paused", "force", "status", "ordering", "format", "on_exhausted"];
+const UNBOUNDED: [&str; 8] =
+    ["payload", "paused", "mode", "force", "status", "ordering", "format", "on_exhausted"];
 
 /// The names that are reserved in headers.
 const RESERVED_HEADERS: &str = "connection|content-length|content-type|expect|host|keep-alive|te|trailer|\
@@ -84,6 +95,11 @@ fn of(name: &str) -> Option<Value> {
         "rate_limit_per_second" => range(&RATE_LIMIT_PER_SECOND),
         "partition_key" => ascii(PARTITION_KEY_MAX),
         "idempotency_key" => ascii(IDEMPOTENCY_KEY_MAX),
+        "type" => ascii(TYPE_MAX),
+        "types" => json!({
+            "minItems": TYPES.start(), "maxItems": TYPES.end(),
+            "items": {"type": "string", "minLength": 1, "maxLength": TYPE_MAX, "pattern": r"^[ -)+-~]*[ -~]$"},
+        }),
         "messages" => json!({"minItems": 1, "maxItems": BATCH_MAX}),
         "headers" => {
             let name = format!(r"^(?!({RESERVED_HEADERS})$)(?!webhook-|proxy-)[a-z0-9!#$%&'*+.^_`|~-]+$");

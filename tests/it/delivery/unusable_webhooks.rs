@@ -7,6 +7,7 @@ use pgtopic_testkit::{
     Answer, Broker, Http, Process, Received, Scene, check_order, create_webhook, expected,
 };
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// Columns and SQL values of webhooks with one fault each, and what their reason says.
 const FAULTS: [(&str, &str, &str); 6] = [
@@ -29,7 +30,7 @@ async fn unchecked(scene: &Scene) {
 
 /// A webhook with a fault.
 async fn faulty_webhook(scene: &Scene, path: &str, column: &str, value: &str) -> i64 {
-    let id = scene.webhook(path, &[]).await;
+    let id = scene.webhook(path, &[("name", "'faulty' || random()")]).await;
     scene.sql(&format!("UPDATE webhooks SET {column} = {value} WHERE id = {id}")).await;
     id
 }
@@ -123,12 +124,12 @@ async fn a_webhook_that_was_repaired_since_it_was_read_is_not_disabled() {
     assert!(read.deliverable && read.target.is_err(), "{read:?}");
 
     scene.sql("UPDATE webhooks SET headers = '{}'").await;
-    assert!(!store.disable_unusable_webhook(id, &read.version, "late").await.unwrap());
+    assert!(!store.disable_unusable_webhook(id, &read.version, "late", Uuid::nil()).await.unwrap());
     let read = store.list_targets(&defaults).await.unwrap().remove(0);
     assert!(read.target.is_ok(), "{read:?}");
-    assert!(store.disable_unusable_webhook(id, &read.version, "in time").await.unwrap());
+    assert!(store.disable_unusable_webhook(id, &read.version, "in time", Uuid::nil()).await.unwrap());
     let read = store.list_targets(&defaults).await.unwrap().remove(0);
-    assert!(!store.disable_unusable_webhook(id, &read.version, "again").await.unwrap());
+    assert!(!store.disable_unusable_webhook(id, &read.version, "again", Uuid::nil()).await.unwrap());
     assert_eq!(scene.text("SELECT disabled_reason FROM webhooks").await, "in time");
 }
 

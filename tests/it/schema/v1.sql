@@ -12,6 +12,15 @@ SET client_min_messages = warning;
 SET row_security = off;
 CREATE SCHEMA pgtopic;
 
+CREATE FUNCTION pgtopic.changed_by() RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN coalesce(nullif(current_setting('pgtopic_session.changed_by', true), ''), session_user);
+END
+$$;
+
 CREATE FUNCTION pgtopic.check_filter(filter jsonpath) RETURNS integer
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -46,7 +55,7 @@ BEGIN
 END
 $_$;
 
-CREATE FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -77,6 +86,7 @@ BEGIN
                AS want (webhook_id, slots, due_after)
           JOIN pgtopic.webhooks w ON w.id = want.webhook_id
            AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+          JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
          CROSS JOIN LATERAL (
             SELECT l.ctid AS place
               FROM pgtopic.lanes l
@@ -107,7 +117,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -138,6 +148,7 @@ BEGIN
               FROM pgtopic.lanes l
               JOIN pgtopic.webhooks w ON w.id = claim_lanes_singly.webhook_ids[want]
                AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+              JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
              WHERE l.webhook_id + 0 = claim_lanes_singly.webhook_ids[want]
                AND l.due_at >= coalesce(claim_lanes_singly.due_after[want], statement_timestamp() - interval '5 s')
                AND l.due_at <= statement_timestamp()
@@ -175,7 +186,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -200,7 +211,13 @@ BEGIN
     WITH due AS MATERIALIZED (
         SELECT l.place
           FROM unnest(claim_messages.message_ids) AS told (id)
-         CROSS JOIN LATERAL (SELECT m.topic_id, m.lane FROM pgtopic.messages m WHERE m.id = told.id LIMIT 1) m
+         CROSS JOIN LATERAL (
+            SELECT m.topic_id, m.lane
+              FROM pgtopic.messages m
+              JOIN pgtopic.topics t ON t.id = m.topic_id AND t.paused IS DISTINCT FROM 'hold'
+             WHERE m.id = told.id
+             LIMIT 1
+         ) m
          CROSS JOIN LATERAL (
             SELECT w.id
               FROM pgtopic.webhooks w
@@ -227,7 +244,8 @@ BEGIN
     IF claimed IS NOT NULL THEN
         RETURN QUERY
         SELECT r.webhook_id, r.lane, r.due_at, claim_messages.new_token, r.position, r.generation, r.head_message_id, r.failures,
-               r.batch_last, r.batch_count, r.split_until, r.message_id, r.partition_key, r.payload, r.headers, r.created_at, r.state
+               r.batch_last, r.batch_count, r.split_until, r.message_id, r.partition_key, r.type, r.payload, r.headers,
+               r.created_at, r.replayed_at, r.state
           FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r;
     END IF;
     RETURN QUERY
@@ -235,10 +253,10 @@ BEGIN
            coalesce((SELECT max(d.message_id) FROM pgtopic.deliveries d
                       WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane
                         AND d.message_id > l.position AND d.message_id < m.id), l.position),
-           l.generation, NULL::bigint, 0, NULL::bigint, NULL::integer, NULL::bigint, m.id, m.partition_key,
+           l.generation, NULL::bigint, 0, NULL::bigint, NULL::integer, NULL::bigint, m.id, m.partition_key, m.type,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
-           m.created_at,
+           m.created_at, owed.replayed_at,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'held' ELSE 'deferred' END
       FROM unnest(claim_messages.message_ids) AS told (id)
      CROSS JOIN LATERAL (SELECT m.* FROM pgtopic.messages m WHERE m.id = told.id LIMIT 1) m
@@ -250,7 +268,7 @@ BEGIN
            AND x.claimed_by = claim_messages.worker AND x.token <> claim_messages.new_token
          LIMIT 1) l
      CROSS JOIN LATERAL (
-        SELECT
+        SELECT d.replayed_at
           FROM pgtopic.deliveries d
          WHERE d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
          LIMIT 1) owed
@@ -707,16 +725,28 @@ BEGIN
 END
 $_$;
 
-CREATE FUNCTION pgtopic.mark_worker_gone(worker uuid) RETURNS boolean
+CREATE FUNCTION pgtopic.mark_worker_gone(worker uuid, reason text, changed_by text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
+#variable_conflict use_variable
 BEGIN
     UPDATE pgtopic.workers w
        SET gone = true
      WHERE w.ctid = ANY (ARRAY(
         SELECT x.ctid FROM pgtopic.workers x WHERE x.id = worker AND NOT x.gone FOR NO KEY UPDATE SKIP LOCKED));
-    RETURN FOUND;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    IF reason IS NOT NULL THEN
+        BEGIN
+            INSERT INTO pgtopic.changes (kind, worker_id, reason, changed_by) VALUES ('worker.lost', worker, reason, changed_by);
+        EXCEPTION WHEN OTHERS THEN
+            -- Its lanes are released, whatever is the matter with the audit log.
+            NULL;
+        END;
+    END IF;
+    RETURN true;
 END
 $$;
 
@@ -983,21 +1013,21 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, payload json, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, payload json, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
-SELECT pgtopic.publish(topic, 'default'::text, payload, headers, idempotency_key)
+SELECT pgtopic.publish(topic, 'default'::text, payload, headers, idempotency_key, type)
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, payload jsonb, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, payload jsonb, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
-SELECT pgtopic.publish(topic, 'default'::text, payload::json, headers, idempotency_key)
+SELECT pgtopic.publish(topic, 'default'::text, payload::json, headers, idempotency_key, type)
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload json, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload json, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
@@ -1019,8 +1049,8 @@ BEGIN
                 RETURN message_id;
             END IF;
         END IF;
-        INSERT INTO pgtopic.messages (topic_id, partition_key, payload, headers, idempotency_key)
-        VALUES (topic_key, publish.partition_key, publish.payload, publish.headers, publish.idempotency_key)
+        INSERT INTO pgtopic.messages (topic_id, partition_key, type, payload, headers, idempotency_key)
+        VALUES (topic_key, publish.partition_key, publish.type, publish.payload, publish.headers, publish.idempotency_key)
         ON CONFLICT (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
         RETURNING id INTO message_id;
         -- Nothing was returned: another transaction has used the key and has committed. Look again.
@@ -1030,14 +1060,14 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload jsonb, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload jsonb, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
-SELECT pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key)
+SELECT pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key, type)
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, partition_key text DEFAULT 'default'::text, payload text DEFAULT NULL::text, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, partition_key text DEFAULT 'default'::text, payload text DEFAULT NULL::text, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
@@ -1047,7 +1077,7 @@ BEGIN
             USING ERRCODE = 'null_value_not_allowed',
                   HINT = 'Call publish(topic, partition_key, payload), or publish(topic, payload => ...).';
     END IF;
-    RETURN pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key);
+    RETURN pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key, type);
 END
 $$;
 
@@ -1102,20 +1132,20 @@ COMMENT ON COLUMN pgtopic.lanes.halted IS 'Not sent until an operator acts.';
 
 COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
 
-CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE sql STABLE
     AS $$
 SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_id, c.failures,
-       c.batch_last, c.batch_count, c.split_until, d.message_id, m.partition_key,
+       c.batch_last, c.batch_count, c.split_until, d.message_id, m.partition_key, m.type,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
-       m.created_at,
+       m.created_at, d.replayed_at,
        CASE WHEN m.id IS NULL THEN 'missing'
             WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'loaded'
             ELSE 'deferred' END
   FROM unnest(claimed) c
   LEFT JOIN LATERAL (
-    SELECT o.message_id
+    SELECT o.message_id, o.replayed_at
       FROM pgtopic.deliveries o
      WHERE o.webhook_id = c.webhook_id AND o.lane = c.lane AND o.message_id > c.position
      ORDER BY o.message_id
@@ -1125,7 +1155,7 @@ SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_
 WINDOW read AS (ROWS UNBOUNDED PRECEDING)
 $$;
 
-CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -1139,12 +1169,12 @@ CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigi
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT l.webhook_id, l.lane, l.position, l.generation, d.message_id, m.partition_key,
+    SELECT l.webhook_id, l.lane, l.position, l.generation, d.message_id, m.partition_key, m.type,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN m.payload END,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN m.headers END,
-           m.created_at,
+           m.created_at, d.replayed_at,
            CASE WHEN m.id IS NULL THEN 'missing'
                 WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN 'loaded'
@@ -1162,7 +1192,7 @@ BEGIN
              LIMIT 1) h
       ) l
       LEFT JOIN LATERAL (
-        SELECT o.message_id
+        SELECT o.message_id, o.replayed_at
           FROM pgtopic.deliveries o
          WHERE o.webhook_id = l.webhook_id AND o.lane = l.lane AND o.message_id > l.position
          ORDER BY o.message_id
@@ -1170,6 +1200,34 @@ BEGIN
       ) d ON true
       LEFT JOIN pgtopic.messages m ON m.id >= d.message_id AND m.id <= d.message_id
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
+END
+$$;
+
+CREATE FUNCTION pgtopic.record_topic_change() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO pgtopic.changes (kind, topic_id, reason, changed_by)
+    VALUES (CASE WHEN NEW.paused IS NULL THEN 'topic.resumed' ELSE 'topic.paused' END, NEW.id, NEW.paused, pgtopic.changed_by());
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION pgtopic.record_webhook_change() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
+    SELECT c.kind, NEW.topic_id, NEW.id, c.reason, pgtopic.changed_by()
+      FROM (VALUES (1, CASE WHEN NEW.paused THEN 'webhook.paused' ELSE 'webhook.resumed' END, NULL, NEW.paused <> OLD.paused),
+                   (2, 'webhook.disabled', NEW.disabled_reason, NEW.disabled_reason IS NOT NULL AND OLD.disabled_reason IS NULL),
+                   (3, 'webhook.enabled', OLD.disabled_reason, NEW.disabled_reason IS NULL AND OLD.disabled_reason IS NOT NULL),
+                   (4, 'webhook.started', NULL, NEW.state = 'active' AND OLD.state = 'starting')) AS c (place, kind, reason, happened)
+     WHERE c.happened
+     ORDER BY c.place;
+    RETURN NULL;
 END
 $$;
 
@@ -1431,7 +1489,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text)
+CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], lane_error_classes text[], lane_status_codes smallint[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -1485,13 +1543,14 @@ BEGIN
                AND mine[dead.n]
             RETURNING d.webhook_id, d.lane, dead.*
         )
-        INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, reason, attempts, error_class,
-                                               status_code, last_error)
-        SELECT died.webhook_id, died.lane, died.message_id, w.topic_id, l.partition_key, died.reason, died.attempts,
+        INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, type, reason, attempts,
+                                               error_class, status_code, last_error)
+        SELECT died.webhook_id, died.lane, died.message_id, w.topic_id, l.partition_key, m.type, died.reason, died.attempts,
                died.error_class, died.status_code, died.last_error
           FROM died
           JOIN pgtopic.webhooks w ON w.id = died.webhook_id
           JOIN pgtopic.lanes l ON l.webhook_id = died.webhook_id AND l.lane = died.lane
+          LEFT JOIN LATERAL (SELECT m.type FROM pgtopic.messages m WHERE m.id = died.message_id LIMIT 1) m ON true
         ON CONFLICT ON CONSTRAINT dead_letters_delivery_key DO UPDATE
            SET reason = excluded.reason, attempts = excluded.attempts, error_class = excluded.error_class,
                status_code = excluded.status_code, last_error = excluded.last_error, created_at = now();
@@ -1513,9 +1572,13 @@ BEGIN
                batch_count = new.batch_count,
                split_until = new.split,
                last_error = CASE WHEN new.failures > 0 THEN coalesce(new.last_error, l.last_error) END,
+               last_error_class = CASE WHEN new.last_error IS NOT NULL THEN new.error_class
+                                       WHEN new.failures > 0 THEN l.last_error_class END,
+               last_status_code = CASE WHEN new.last_error IS NOT NULL THEN new.status_code
+                                       WHEN new.failures > 0 THEN l.last_status_code END,
                halted = new.state = 'halted'
           FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, h.head, h.failures, h.batch_last,
-                       h.batch_count, h.split, h.last_error,
+                       h.batch_count, h.split, h.last_error, h.error_class, h.status_code,
                        CASE WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation
                                  AND h.head IS DISTINCT FROM (SELECT d.message_id FROM pgtopic.deliveries d
                                                                WHERE d.webhook_id = h.webhook_id AND d.lane = h.lane
@@ -1523,14 +1586,32 @@ BEGIN
                                                                ORDER BY d.message_id LIMIT 1)
                             THEN 'ready' ELSE h.state END AS state
                   FROM unnest(lane_webhooks, lane_lanes, lane_states, lane_generations, lane_positions, lane_delays, lane_heads,
-                              lane_failures, lane_batch_lasts, lane_batch_counts, lane_splits, lane_errors)
+                              lane_failures, lane_batch_lasts, lane_batch_counts, lane_splits, lane_errors, lane_error_classes,
+                              lane_status_codes)
                        WITH ORDINALITY AS h (webhook_id, lane, state, generation, position, delay, head, failures, batch_last,
-                                             batch_count, split, last_error, n)
+                                             batch_count, split, last_error, error_class, status_code, n)
                  CROSS JOIN LATERAL (SELECT x.generation, x.position FROM pgtopic.lanes x
                                       WHERE x.webhook_id = h.webhook_id AND x.lane = h.lane LIMIT 1) x
                  WHERE h.state <> 'untouched' AND mine[h.n]
                 OFFSET 0) new
          WHERE l.webhook_id = new.webhook_id AND l.lane = new.lane;
+    END IF;
+
+    IF 'halted' = ANY (lane_states) THEN
+        BEGIN
+            INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, lane, partition_key, message_id, reason, changed_by)
+            SELECT 'lane.halted', w.topic_id, l.webhook_id, l.lane, l.partition_key, l.head_message_id, l.last_error,
+                   'worker ' || settle.worker
+              FROM unnest(lane_webhooks, lane_lanes, lane_states) WITH ORDINALITY AS h (webhook_id, lane, state, n)
+             CROSS JOIN LATERAL (SELECT l.* FROM pgtopic.lanes l
+                                  WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane AND l.halted
+                                  LIMIT 1) l
+              JOIN pgtopic.webhooks w ON w.id = l.webhook_id
+             WHERE h.state = 'halted' AND mine[h.n];
+        EXCEPTION WHEN OTHERS THEN
+            -- The outcomes are written, whatever is the matter with the audit log.
+            NULL;
+        END;
     END IF;
 
     IF false = ANY (mine) THEN
@@ -1750,6 +1831,8 @@ CREATE TABLE pgtopic.attempts (
     attempted_at timestamp with time zone NOT NULL,
     batch_first bigint,
     batch_last bigint,
+    probe boolean DEFAULT false NOT NULL,
+    replay boolean DEFAULT false NOT NULL,
     CONSTRAINT attempts_error_class_check CHECK ((error_class = ANY (ARRAY['dns'::text, 'connect'::text, 'tls'::text, 'forbidden'::text, 'timeout'::text, 'status'::text, 'redirect'::text, 'protocol'::text, 'request'::text]))),
     CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'failed'::text, 'gone'::text])))
 )
@@ -1760,6 +1843,10 @@ COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
 
 COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
+
+COMMENT ON COLUMN pgtopic.attempts.probe IS 'Whether it only asked whether a failing receiver answers again.';
+
+COMMENT ON COLUMN pgtopic.attempts.replay IS 'Whether the request carried replays.';
 
 CREATE TABLE pgtopic.changes (
     id bigint NOT NULL,
@@ -2236,6 +2323,8 @@ CREATE TRIGGER topics_changed_at BEFORE UPDATE ON pgtopic.topics FOR EACH ROW EX
 
 CREATE TRIGGER topics_ordering_never_changes BEFORE UPDATE OF ordering ON pgtopic.topics FOR EACH ROW WHEN ((old.ordering <> new.ordering)) EXECUTE FUNCTION pgtopic.refuse_change('ordering');
 
+CREATE TRIGGER topics_record_change AFTER UPDATE ON pgtopic.topics FOR EACH ROW WHEN ((old.paused IS DISTINCT FROM new.paused)) EXECUTE FUNCTION pgtopic.record_topic_change();
+
 CREATE TRIGGER webhooks_all_went AFTER TRUNCATE ON pgtopic.webhooks FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
 CREATE TRIGGER webhooks_all_went_elsewhere AFTER TRUNCATE ON pgtopic.webhooks FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
@@ -2254,6 +2343,8 @@ CREATE TRIGGER webhooks_changed_at BEFORE UPDATE ON pgtopic.webhooks FOR EACH RO
 
 CREATE TRIGGER webhooks_filter_came_or_went AFTER UPDATE OF types, filter ON pgtopic.webhooks FOR EACH ROW WHEN ((((old.types IS NULL) AND (old.filter IS NULL)) <> ((new.types IS NULL) AND (new.filter IS NULL)))) EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
+CREATE TRIGGER webhooks_record_change AFTER UPDATE ON pgtopic.webhooks FOR EACH ROW WHEN (((old.paused <> new.paused) OR ((old.disabled_reason IS NULL) <> (new.disabled_reason IS NULL)) OR (old.state <> new.state))) EXECUTE FUNCTION pgtopic.record_webhook_change();
+
 CREATE TRIGGER webhooks_topic_never_changes BEFORE UPDATE OF topic_id ON pgtopic.webhooks FOR EACH ROW WHEN ((old.topic_id <> new.topic_id)) EXECUTE FUNCTION pgtopic.refuse_change('topic_id');
 
 CREATE TRIGGER webhooks_validate BEFORE INSERT OR UPDATE OF filter, filter_limit, headers, types ON pgtopic.webhooks FOR EACH ROW EXECUTE FUNCTION pgtopic.webhooks_validate();
@@ -2264,6 +2355,8 @@ CREATE TRIGGER zz_messages_publish BEFORE INSERT ON pgtopic.messages FOR EACH RO
 
 ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES pgtopic.topics(id) ON DELETE CASCADE;
+
+REVOKE ALL ON FUNCTION pgtopic.changed_by() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.check_filter(filter jsonpath) FROM PUBLIC;
 
@@ -2295,7 +2388,7 @@ REVOKE ALL ON FUNCTION pgtopic.lock_idempotency_key(topic_id bigint, idempotency
 
 REVOKE ALL ON FUNCTION pgtopic.make_attempt_partitions(days integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.mark_worker_gone(worker uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.mark_worker_gone(worker uuid, reason text, changed_by text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.matching_webhooks(topic_id bigint, type text, payload json) FROM PUBLIC;
 
@@ -2315,6 +2408,10 @@ REVOKE ALL ON FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_pe
 
 REVOKE ALL ON FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.record_topic_change() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.record_webhook_change() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.refuse_change() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.release_lanes(worker uuid, after_webhook bigint, after_lane bigint, lanes_at_most integer) FROM PUBLIC;
@@ -2331,7 +2428,7 @@ REVOKE ALL ON FUNCTION pgtopic.require_registered(worker uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], lane_error_classes text[], lane_status_codes smallint[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.stripe_class() FROM PUBLIC;
 
@@ -2366,8 +2463,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'bd6fa5c626f071fdf2f7a5a858e4eba31b047fd25570671b3e20e9c508693de0', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '5a8b1aba9c946d7bb8bcf04dadac8e34fdccad0fcf4cb51f414d5003e140bb47', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '7340988683300475915');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '14367073433982460675');
 
 
