@@ -194,6 +194,7 @@ CREATE TABLE pgtopic.lanes (
     failures         integer     NOT NULL DEFAULT 0,
     halted           boolean     NOT NULL DEFAULT false,
     claimed_by       uuid,
+    claimed_at       timestamptz,
     partition_key    text        NOT NULL,
     last_error       text,
     last_error_class text,
@@ -214,10 +215,11 @@ COMMENT ON COLUMN pgtopic.lanes.batch_count IS 'How many messages that batch has
 COMMENT ON COLUMN pgtopic.lanes.split_until IS 'A batch up to this message has used up its attempts: messages up to it are sent one by one.';
 COMMENT ON COLUMN pgtopic.lanes.wait_seconds IS 'How long the lane was to wait when due_at was written; null if it was ready at once. If due_at is further ahead than this, it was written before a step of the clock.';
 COMMENT ON COLUMN pgtopic.lanes.stripe IS 'The advisory-lock key that its publishers hold; null if the topic is unordered.';
-COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay has lowered position. A holder that does not know the newest value must not move position.';
+COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay has put something into the lane, or a cancel has taken something out. A holder that does not know the newest value must not move position.';
 COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id, or of the batch that begins with it.';
 COMMENT ON COLUMN pgtopic.lanes.halted IS 'Not sent until an operator acts.';
 COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
+COMMENT ON COLUMN pgtopic.lanes.claimed_at IS 'When it was claimed last.';
 
 CREATE TABLE pgtopic.attempts (
     webhook_id       bigint      NOT NULL,
@@ -298,6 +300,20 @@ CREATE TABLE pgtopic.leader (
 COMMENT ON TABLE pgtopic.leader IS 'Which worker does the background work: one row. Each step of that work locks the row FOR SHARE first, and checks the term.';
 COMMENT ON COLUMN pgtopic.leader.term IS 'The fencing token: it rises with each leader.';
 INSERT INTO pgtopic.leader DEFAULT VALUES;
+
+CREATE TABLE pgtopic.background_runs (
+    piece       text        PRIMARY KEY,
+    worker      uuid        NOT NULL,
+    started_at  timestamptz NOT NULL,
+    finished_at timestamptz NOT NULL,
+    did         bigint      NOT NULL,
+    did_in_all  bigint      NOT NULL,
+    error       text,
+    error_at    timestamptz
+) WITH (fillfactor = 50);
+COMMENT ON TABLE pgtopic.background_runs IS 'What the leader did last: one row for each piece of background work. A piece that runs often notes it every 10 s, if it found nothing to do.';
+COMMENT ON COLUMN pgtopic.background_runs.did IS 'How many rows the last run dealt with (for partitions: how many were made or dropped); in did_in_all those of all runs.';
+COMMENT ON COLUMN pgtopic.background_runs.error IS 'Why the last run failed; null if it succeeded. error_at is when a run failed last.';
 
 CREATE TABLE pgtopic.jobs (
     id                    bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -11,6 +11,7 @@
 //! | [`store`] | the only module that speaks to PostgreSQL; its statements are in `sql/` |
 //! | [`delivery`] | one HTTP request: body, headers, signature, address guard, client |
 //! | [`worker`] | claim, send, settle, wake-up, takeover |
+//! | [`background`] | what one worker, the leader, does for all: retention, jobs |
 //! | [`broker`] | the use cases; the HTTP API calls these and nothing below |
 //! | [`api`] | the HTTP API |
 //! | [`cli`] | the command line |
@@ -20,9 +21,10 @@
 //! | [`telemetry`] | the log, and the output of commands |
 //!
 //! Imports point one way: `cli`, `api` → `broker` → `store`, `delivery` → `domain`; `worker` →
-//! `store`, `delivery` → `domain`.
+//! `background`, `store`, `delivery` → `domain`.
 
 pub mod api;
+pub mod background;
 pub mod broker;
 pub mod cli;
 pub mod config;

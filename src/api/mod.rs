@@ -1,4 +1,4 @@
-//! The HTTP API: topics, publishing, webhooks, deliveries, dead letters.
+//! The HTTP API: topics, publishing, webhooks, deliveries, dead letters, lanes.
 //!
 //! A handler parses the request, calls one method of [`crate::broker`] and writes the answer. Every
 //! error becomes a problem (RFC 9457). If tokens are configured, every request needs one, except
@@ -7,8 +7,9 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `health` | the routes of one area each |
+//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `lanes`, `health` | the routes of one area each |
 //! | `access` | who may do what: tokens, roles, and what a browser says of a page |
+//! | `body_limit` | how many bytes the bodies of all requests may have |
 //! | `caller` | the use cases, limited to what the sender of a request may do |
 //! | `config_error` | why the API cannot start |
 //! | `connection_limit` | how many connections there may be |
@@ -23,6 +24,7 @@
 //! | `state` | what every handler gets |
 
 mod access;
+mod body_limit;
 mod caller;
 mod config_error;
 mod connection_limit;
@@ -32,6 +34,7 @@ mod error;
 mod extract;
 mod health;
 mod json;
+mod lanes;
 mod messages;
 mod openapi;
 mod request_id;
@@ -56,7 +59,7 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-pub(crate) use self::error::problem_json;
+pub(crate) use self::error::{bare_problem_json, problem_json};
 use self::route_index::RouteIndex;
 pub use self::{
     access::{check_access, check_bind},
@@ -77,6 +80,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(webhooks::routes())
         .merge(deliveries::routes())
         .merge(dead_letters::routes())
+        .merge(lanes::routes())
         .merge(health::routes())
 }
 
@@ -102,7 +106,8 @@ pub fn router(state: ApiState) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(middleware::from_fn_with_state(Arc::clone(&state.hosts), access::check_host))
         .layer(middleware::from_fn_with_state(Arc::clone(&state.tokens), access::authorize))
-        .layer(middleware::from_fn_with_state(index, extract::check_parameters));
+        .layer(middleware::from_fn_with_state(index, extract::check_parameters))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state.bodies), body_limit::bound_bodies));
     let docs = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document);
     let router = router.route("/", get(|| async { Redirect::to("/docs/") }));
     router.with_state(state).merge(docs).layer(layers)

@@ -117,7 +117,7 @@ async fn resume_topic(caller: Caller, TopicPath(topic): TopicPath) -> Result<Jso
     Ok(JsonBody(caller.broker.resume_topic(&topic).await?.into()))
 }
 
-/// Delete a topic. A topic that has webhooks is only deleted with `force=true`.
+/// Delete a topic. A topic that has webhooks is only deleted with force=true.
 #[utoipa::path(
     delete, path = "/topics/{topic}", tag = "topics",
     params(("topic" = String, Path, description = "Id or name."), DeleteTopicQuery),

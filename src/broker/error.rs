@@ -2,8 +2,11 @@
 
 use std::fmt::Display;
 
+use jiff::Timestamp;
+use uuid::Uuid;
+
 use crate::{
-    domain::{topic::TopicRef, violation::Violations},
+    domain::{operation::StripeHolder, topic::TopicRef, violation::Violations},
     store::{Refusal, StoreError},
 };
 
@@ -13,6 +16,9 @@ pub enum BrokerError {
     /// The request breaks rules.
     #[error(transparent)]
     Invalid(#[from] Violations),
+    /// The request names nothing that it means, and does not say that it means all.
+    #[error("{0}")]
+    NeedsAll(String),
     /// The topic, webhook, message, delivery or dead letter does not exist.
     #[error("{0}")]
     NotFound(String),
@@ -42,7 +48,7 @@ pub enum BrokerError {
 }
 
 /// What does not allow a use case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conflict {
     /// Another topic, or another webhook of the topic, has the name.
     Duplicate,
@@ -50,6 +56,22 @@ pub enum Conflict {
     Paused,
     /// The topic still has webhooks.
     InUse,
+    /// The message is not the head of its lane.
+    NotHead {
+        /// The head; `None` if the lane owes nothing.
+        head: Option<i64>,
+    },
+    /// The message is the head of a lane that a worker holds: it may be on its way.
+    InFlight {
+        /// The worker's incarnation.
+        worker: Uuid,
+        /// Since when the worker holds the lane.
+        since: Option<Timestamp>,
+    },
+    /// Somebody held the partition for a second: a publisher's transaction, or another operator.
+    PartitionHeld(StripeHolder),
+    /// The delivery is in a state that does not allow it, and the message says which.
+    State,
 }
 
 impl From<StoreError> for BrokerError {

@@ -14,8 +14,9 @@
 //! | `topics` | create, list, read, put, change, pause, resume, delete |
 //! | `messages` | publish one or a batch, list, read |
 //! | `webhooks` | create, list, read, change, pause, resume, enable, delete |
-//! | `deliveries` | list, read, list attempts |
-//! | `dead_letters` | list, count, read |
+//! | `deliveries` | list, read, list attempts, replay, cancel |
+//! | `dead_letters` | list, count, group, read, replay, discard |
+//! | `lanes` | list, try again, skip the head |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
 //! | `test_requests` | try a webhook, outside every lane |
 //! | `scope` | which topics the caller may see and use |
@@ -23,6 +24,7 @@
 mod dead_letters;
 mod deliveries;
 mod error;
+mod lanes;
 mod messages;
 mod ready;
 mod scope;

@@ -35,14 +35,14 @@ impl Broker {
         permitted.then_some(()).ok_or_else(|| BrokerError::unknown_topic(topic))
     }
 
-    /// The id and the name of a topic that the caller may see.
+    /// The id of a topic that the caller may see.
     ///
     /// # Errors
     /// [`BrokerError::NotFound`] if there is none.
-    pub(super) async fn find_topic(&self, topic: &TopicRef) -> Result<(i64, String), BrokerError> {
+    pub(super) async fn find_topic(&self, topic: &TopicRef) -> Result<i64, BrokerError> {
         let found = self.store.find_topic(topic).await?;
         let found = found.filter(|(_, name)| self.scope.contains(name));
-        found.ok_or_else(|| BrokerError::unknown_topic(topic))
+        found.map(|(id, _)| id).ok_or_else(|| BrokerError::unknown_topic(topic))
     }
 
     /// A webhook that the caller may see. A webhook never changes its topic, and a topic never its

@@ -58,7 +58,11 @@ impl Broker {
         changes.check()?;
         let name = match topic {
             TopicRef::Name(name) => name.clone(),
-            TopicRef::Id(_) => self.find_topic(topic).await?.1,
+            TopicRef::Id(_) => {
+                let found = self.store.find_topic(topic).await?.map(|(_, name)| name);
+                let found = found.filter(|name| self.scope.contains(name));
+                found.ok_or_else(|| BrokerError::unknown_topic(topic))?
+            }
         };
         self.permit_new_topic(&name)?;
         let put = || self.store.put_topic(&name, ordering, changes, &self.actor);

@@ -68,7 +68,7 @@ impl Broker {
         page: PageRequest,
     ) -> Result<Items<Webhook>, BrokerError> {
         let page = page.of(List::Webhooks)?;
-        let topic_id = self.find_topic(topic).await?.0;
+        let topic_id = self.find_topic(topic).await?;
         let webhooks = self.store.list_webhooks(Some(topic_id), &TopicScope::All, page).await?;
         Ok(Items::full(webhooks, page, |webhook| webhook.id))
     }

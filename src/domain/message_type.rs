@@ -2,10 +2,11 @@
 
 use std::ops::RangeInclusive;
 
-use super::{key::check_key, violation::Violations};
+use super::{
+    key::{TYPE_MAX, check_key},
+    violation::Violations,
+};
 
-/// The longest type of a message, in bytes. The same holds for each of a webhook's types.
-pub const TYPE_MAX: usize = 255;
 /// How many types a webhook may name.
 pub const TYPES: RangeInclusive<i32> = 1..=100;
 

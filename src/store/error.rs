@@ -175,6 +175,11 @@ impl StoreError {
         self.sql_state() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE)
     }
 
+    /// Whether a step of background work was refused because its worker does not lead.
+    pub fn is_not_leading(&self) -> bool {
+        self.is_not_registered()
+    }
+
     /// The name of the violated constraint, if one was violated.
     pub fn constraint(&self) -> Option<&str> {
         match self {

@@ -1,6 +1,6 @@
-//! The statements of background work.
+//! The statements of maintenance, which is background work.
 
-use super::{Store, error::StoreError, statement::sql};
+use super::{LeaderStore, error::StoreError, statement::sql};
 
 /// How many rows one statement deletes at most, so that none takes long.
 const PORTION: i64 = 10_000;
@@ -26,7 +26,7 @@ pub struct Orphans {
     pub left: bool,
 }
 
-impl Store {
+impl LeaderStore {
     /// Makes the partitions of `attempts` for `days` days ahead. Returns how many were missing.
     pub async fn make_attempt_partitions(&self, days: i32) -> Result<i32, StoreError> {
         Ok(self.query_one(sql!("maintenance/make_attempt_partitions"), &[&days]).await?.try_get(0)?)
@@ -65,7 +65,7 @@ impl Store {
     /// Counts the messages that arrived while triggers were switched off. They were not published
     /// here.
     pub async fn count_arrived_messages(&self) -> Result<i64, StoreError> {
-        Ok(self.query_one(sql!("maintenance/count_arrived_messages"), &[]).await?.try_get(0)?)
+        Ok(self.store().query_one(sql!("maintenance/count_arrived_messages"), &[]).await?.try_get(0)?)
     }
 
     /// Deletes deliveries, lanes and dead letters of webhooks that were deleted, in portions.
@@ -77,7 +77,7 @@ impl Store {
             let lanes = self.execute(sql!("maintenance/delete_orphan_lanes"), &[&PORTION]).await?;
             deliveries += portion;
             if portion + lanes == 0 {
-                let left = self.query_one(sql!("maintenance/find_orphans"), &[]).await?.try_get(0)?;
+                let left = self.store().query_one(sql!("maintenance/find_orphans"), &[]).await?.try_get(0)?;
                 return Ok(Orphans { deliveries, left });
             }
         }

@@ -8,6 +8,7 @@
 //! time or refuses the statement. Errors that mean something more are named at each method.
 
 mod call;
+mod cell;
 mod certificate;
 mod changes;
 mod connect;
@@ -18,15 +19,19 @@ mod due_at_repair;
 mod error;
 mod functions;
 mod inspect;
+mod lane_list;
 mod lanes;
+mod lead;
 mod locks;
 mod maintenance;
 mod messages;
 mod migrate;
+mod migrations;
 mod one_by_one;
 mod pool;
 mod pooled;
 mod purpose;
+mod schema_status;
 mod sessions;
 mod settings;
 mod settle;
@@ -41,16 +46,21 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
-use tokio_postgres::Row;
+use tokio_postgres::{Client, Row};
 
 use self::{call::Parameters, connect::Connector, purpose::Purpose, sessions::Sessions, statement::Schema};
 pub use self::{
+    cell::*,
     connect::{Connection, connect},
+    dead_letters::ReplayedDeadLetter,
+    deliveries::DeliveryScope,
     due_at_repair::*,
     error::{Refusal, StoreError},
     lanes::*,
-    maintenance::MessagePortion,
+    lead::{Lead, LeaderStore},
+    maintenance::{MessagePortion, Orphans},
     migrate::*,
+    schema_status::*,
     settings::StoreSettings,
     settle::*,
     workers::*,
@@ -176,6 +186,21 @@ impl Store {
         Ok(self.engine.call(statement, parameters).await?.rows)
     }
 
+    /// Runs several statements on one connection. The connection goes through no pooler.
+    async fn with_direct<T>(
+        &self,
+        run: impl AsyncFnOnce(&mut Client) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let (mut client, driver) = self.connector.direct().await?;
+        // Boxed, because this future is large: otherwise it would make the futures of all callers
+        // large.
+        let outcome = Box::pin(run(&mut client)).await;
+        // This ends the connection and releases its locks.
+        drop(client);
+        let _ = driver.await;
+        outcome
+    }
+
     /// Closes all unused connections. The worker calls this when an incarnation has failed: nothing
     /// that it began may go on, and a connection without answers must not keep the next incarnation
     /// waiting.
@@ -191,6 +216,18 @@ fn word<T>(row: &Row, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result
     parse(value).ok_or_else(|| StoreError::Unexpected(format!("{column} is {value:?}")))
 }
 
+/// The same for a column that may be null.
+fn optional_word<T>(
+    row: &Row,
+    column: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, StoreError> {
+    match row.try_get::<_, Option<&str>>(column)? {
+        Some(_) => word(row, column, parse).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// The children in the rows of a parent. A parent without children is one row in which the column
 /// `key` is null. No row at all means that there is no parent: `None`.
 fn rows_under_parent<T>(
@@ -203,6 +240,13 @@ fn rows_under_parent<T>(
         [only] if only.try_get::<_, Option<i64>>(key)?.is_none() => Ok(Some(Vec::new())),
         rows => rows.iter().map(child).collect::<Result<_, _>>().map(Some),
     }
+}
+
+/// The keys of the row that a list with two keys has looked at last; `None` if it has looked at all
+/// of them. They stand in these columns of each row.
+fn scanned(rows: &[Row], first: &str, second: &str) -> Result<Option<(i64, i64)>, StoreError> {
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(row.try_get::<_, Option<i64>>(first)?.zip(row.try_get::<_, Option<i64>>(second)?))
 }
 
 /// The page of `items`, which were read from `rows`. If the page is short, the next one begins

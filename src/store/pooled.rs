@@ -71,7 +71,17 @@ impl Pooled {
         self.transaction(&self.begin, statement, parameters).await
     }
 
-    /// The same for the engine's functions. A session keeps their plans, and a plan that was made
+    /// The same, and the transaction runs `first` before the statement.
+    pub(super) async fn run_after(
+        &self,
+        first: &str,
+        statement: Text<'_>,
+        parameters: Parameters<'_>,
+    ) -> Result<Answer, StoreError> {
+        self.transaction(&format!("{}; {first}", self.begin), statement, parameters).await
+    }
+
+    /// One statement of the engine's functions. A session keeps their plans, and a plan that was made
     /// for small tables is bad for large ones. After a slow call the next call discards the plans
     /// of the session that it gets.
     pub(super) async fn call(
@@ -100,19 +110,7 @@ impl Pooled {
             parameters.iter().copied().zip(types.iter().cloned()).collect();
         let connection = Borrowed::new(self.pool.get().await?, None);
         let client = connection.client();
-        // Each is sent when it is first polled, in this order. So all three are on their way at
-        // once. If the statement fails, COMMIT rolls back.
-        let (opened, answer, committed) = join3(
-            client.batch_execute(opening),
-            execute(client, statement.text, &values),
-            client.batch_execute("COMMIT"),
-        )
-        .await;
-        // The answer counts only if the commit succeeded.
-        let outcome = match (opened, answer, committed) {
-            (Ok(()), Ok(answer), Ok(())) => Ok(answer),
-            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => Err(StoreError::from(error)),
-        };
+        let outcome = in_transaction(client, opening, execute(client, statement.text, &values)).await;
         if !outcome.as_ref().is_err_and(StoreError::is_read_only) {
             connection.give_back();
         }
@@ -129,6 +127,20 @@ impl Pooled {
         let types: Arc<[Type]> = client.prepare(statement.text).await?.params().into();
         self.types.lock().unwrap_or_else(PoisonError::into_inner).insert(statement.file, Arc::clone(&types));
         Ok(types)
+    }
+}
+
+/// Runs a statement between `opening`, which begins a transaction, and COMMIT. Each is sent when it
+/// is first polled, in this order. So all three are on their way at once. If one fails, COMMIT
+/// rolls back. The answer counts only if the commit succeeded.
+pub(super) async fn in_transaction(
+    client: &Client,
+    opening: &str,
+    statement: impl Future<Output = Result<Answer, tokio_postgres::Error>>,
+) -> Result<Answer, StoreError> {
+    match join3(client.batch_execute(opening), statement, client.batch_execute("COMMIT")).await {
+        (Ok(()), Ok(answer), Ok(())) => Ok(answer),
+        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => Err(StoreError::from(error)),
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     connect::Connector,
     error::StoreError,
     pool::{self, Pool},
-    pooled::Pooled,
+    pooled::{Pooled, in_transaction},
     purpose::Purpose,
     statement::Schema,
 };
@@ -90,6 +90,25 @@ impl Sessions {
         .await
     }
 
+    /// Runs one statement in an explicit transaction that runs `first` before it. The three texts
+    /// go out in one piece, without waiting for answers in between.
+    pub(super) async fn run_after(
+        &self,
+        first: &str,
+        file: &'static str,
+        parameters: Parameters<'_>,
+    ) -> Result<Answer, StoreError> {
+        let text = self.schema.text(file);
+        let text = Text { file, text: &text };
+        self.in_time(async {
+            match &self.pooled {
+                Some(pooled) => pooled.run_after(first, text, parameters).await,
+                None => self.direct_after(first, text, parameters).await,
+            }
+        })
+        .await
+    }
+
     /// Closes all unused connections.
     pub(super) fn close_idle(&self) {
         self.pool.retain(|_, _| false);
@@ -135,6 +154,23 @@ impl Sessions {
             return answer;
         }
         connection.give_back();
+        answer
+    }
+
+    async fn direct_after(
+        &self,
+        first: &str,
+        text: Text<'_>,
+        parameters: Parameters<'_>,
+    ) -> Result<Answer, StoreError> {
+        let connection = Borrowed::new(self.pool.get().await?, Some(self.tls.clone()));
+        let statement = connection.object().prepare_cached(text.text).await?;
+        let client = connection.client();
+        let opening = format!("BEGIN; {first}");
+        let answer = in_transaction(client, &opening, execute(client, &statement, parameters)).await;
+        if !answer.as_ref().is_err_and(StoreError::is_read_only) {
+            connection.give_back();
+        }
         answer
     }
 }

@@ -399,7 +399,7 @@ impl Engine {
         };
         let replaced = super::target::replace(&mut self.targets, current);
         if replaced.gone {
-            self.signals.orphans.notify_one();
+            self.signals.webhook_deleted.notify_one();
         }
         for unusable in replaced.unusable {
             self.disable_unusable(unusable);

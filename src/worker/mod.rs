@@ -33,8 +33,9 @@
 //! | `restart` | when a worker that lost its session opens the next one |
 //! | `failing` | when a worker that fails again and again says so |
 //! | `clock` | lanes that a step of the database's clock has made late |
-//! | `maintenance` | partitions of the attempt log, retention, orphans |
-//! | `sweep` | how far retention has walked through the messages |
+//!
+//! Beside its engine each worker runs [`background::run`]: one of all workers leads, and does the
+//! background work.
 //!
 //! Some names in the code are older than the terms of the glossary in `docs/architecture.md`:
 //!
@@ -60,7 +61,6 @@ mod lane;
 mod liveness;
 mod locked;
 mod log;
-mod maintenance;
 mod news;
 mod operation;
 mod outage;
@@ -72,7 +72,6 @@ mod run;
 mod session;
 mod settlement;
 mod slots;
-mod sweep;
 mod takeover;
 mod takes;
 mod target;
@@ -98,6 +97,7 @@ use self::{
     session::Signals,
 };
 use crate::{
+    background,
     config::{DeliveryConfig, RetentionConfig, WorkerConfig},
     delivery::{AddressGuard, Client, ClientError},
     domain::worker_health::WorkerHealth,
@@ -231,9 +231,9 @@ impl Incarnation<'_> {
         tasks.spawn(session::keep(Arc::new(session), Arc::clone(&signals), Arc::clone(&liveness)));
         tasks.spawn(never(takeover::watch(self.store.clone(), info.id, Arc::clone(&signals))));
         tasks.spawn(never(clock::watch(self.store.clone(), Arc::clone(&signals))));
-        let maintain =
-            maintenance::maintain(self.store.clone(), self.retention.clone(), Arc::clone(&signals));
-        tasks.spawn(never(maintain));
+        let retention = self.retention.clone();
+        let deleted = Arc::clone(&signals.webhook_deleted);
+        tasks.spawn(never(background::run(self.store.clone(), info.id, retention, deleted)));
 
         for id in stopped.iter().filter(|id| **id != info.id) {
             let release = self.store.release_worker(*id).await?;

@@ -51,7 +51,7 @@ pub(super) struct Signals {
     /// Whether publishers wait for one another.
     publishers_wait: AtomicBool,
     /// A webhook was deleted. What it was owed must be deleted too.
-    pub(super) orphans: Notify,
+    pub(super) webhook_deleted: Arc<Notify>,
     /// Requests in flight, for the worker's row.
     pub(super) in_flight: AtomicUsize,
     /// When this worker last saw a worker that it had not seen before; `None` while there are no

@@ -15,15 +15,16 @@ use self::{circles::circles, imports::Imports, source::Source};
 
 /// What each folder of `src` may import beside itself. `cli` puts a process together, so it may
 /// import all.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("domain", &[]),
     ("store", &["domain"]),
     ("delivery", &["domain"]),
     ("broker", &["store", "delivery", "domain"]),
     // It makes from a section's settings what the section is for.
     ("config", &["store", "domain"]),
-    ("telemetry", &["config"]),
-    ("worker", &["store", "delivery", "domain", "config", "telemetry"]),
+    ("telemetry", &["domain", "config"]),
+    ("background", &["store", "domain", "config"]),
+    ("worker", &["background", "store", "delivery", "domain", "config", "telemetry"]),
     ("api", &["broker", "store", "domain", "config", "telemetry"]),
     ("embedded", &[]),
     ("demo", &["store", "domain", "config", "telemetry"]),

@@ -17,7 +17,7 @@ pub(super) enum Reach {
 pub(super) type Needs = (Right, Reach);
 
 /// Every route that is not open to everybody, and what it needs.
-pub(super) const ROUTES: [(&Method, &str, Needs); 28] = [
+pub(super) const ROUTES: [(&Method, &str, Needs); 37] = [
     (&Method::POST, "/topics", (Right::Administer, Reach::OfTopics)),
     (&Method::GET, "/topics", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/topics/{topic}", (Right::Read, Reach::OfTopics)),
@@ -43,9 +43,18 @@ pub(super) const ROUTES: [(&Method, &str, Needs); 28] = [
     (&Method::GET, "/webhooks/{webhook}/deliveries", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/webhooks/{webhook}/deliveries/{message_id}", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/webhooks/{webhook}/deliveries/{message_id}/attempts", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/deliveries", (Right::Read, Reach::OfTopics)),
+    (&Method::POST, "/webhooks/{webhook}/deliveries/{message_id}/cancel", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/webhooks/{webhook}/deliveries/{message_id}/replay", (Right::Operate, Reach::OfTopics)),
+    (&Method::GET, "/webhooks/{webhook}/lanes", (Right::Read, Reach::OfTopics)),
+    (&Method::POST, "/webhooks/{webhook}/lanes/retry", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/webhooks/{webhook}/lanes/skip", (Right::Operate, Reach::OfTopics)),
     (&Method::GET, "/dead-letter", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/dead-letter/count", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/dead-letter/groups", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/dead-letter/{id}", (Right::Read, Reach::OfTopics)),
+    (&Method::DELETE, "/dead-letter/{id}", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/dead-letter/{id}/replay", (Right::Operate, Reach::OfTopics)),
 ];
 
 /// The routes that everybody may use.

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use super::operations::{operations, parameters};
 use crate::domain::{
+    dead_letter::STATUS_CODE,
     headers::HEADERS_MAX,
-    key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX},
+    key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX, TYPE_MAX},
     message::BATCH_MAX,
-    message_type::{TYPE_MAX, TYPES},
+    message_type::TYPES,
     page::{CURSOR_MAX, LIMIT},
     policy::{
         BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, RATE_LIMIT_PER_SECOND,
@@ -25,7 +26,7 @@ use crate::domain::{
 };
 
 /// The bodies of requests.
-const BODIES: [&str; 8] = [
+const BODIES: [&str; 10] = [
     "NewTopic",
     "PutTopic",
     "PauseTopic",
@@ -34,12 +35,28 @@ const BODIES: [&str; 8] = [
     "Batch",
     "NewWebhook",
     "WebhookChanges",
+    "LaneRetry",
+    "LaneSkip",
 ];
 
 /// Fields that have no bounds: truth values, words, and any JSON.
 #[cfg(test)]
-const UNBOUNDED: [&str; 8] =
-    ["payload", "paused", "mode", "force", "status", "ordering", "format", "on_exhausted"];
+const UNBOUNDED: [&str; 14] = [
+    "payload",
+    "paused",
+    "mode",
+    "force",
+    "status",
+    "ordering",
+    "format",
+    "on_exhausted",
+    "state",
+    "all",
+    "reason",
+    "error_class",
+    "since",
+    "until",
+];
 
 /// The names that are reserved in headers.
 const RESERVED_HEADERS: &str = "connection|content-length|content-type|expect|host|keep-alive|te|trailer|\
@@ -83,6 +100,7 @@ fn of(name: &str) -> Option<Value> {
             "pattern": r"^([0-9]{1,19}|(?!\.{1,2}:)[A-Za-z0-9._-]+:(?![0-9]+$)(?!\.{1,2}$)[A-Za-z0-9._-]+)$",
         }),
         "id" | "message_id" | "webhook_id" | "topic_id" => range(&(1..=i64::MAX)),
+        "status_code" => range(&STATUS_CODE),
         "limit" => range(&LIMIT),
         "after" => json!({"minLength": 1, "maxLength": CURSOR_MAX, "pattern": "^[A-Za-z0-9_-]+$"}),
         "retention_seconds" => range(&RETENTION_SECONDS),

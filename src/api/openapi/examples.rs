@@ -20,6 +20,8 @@ fn of_body(schema: &str) -> Option<Value> {
         "NewWebhook" => {
             json!({"topic": "orders", "name": "billing", "url": "https://example.com/hooks/orders"})
         }
+        "LaneRetry" => json!({"state": "halted"}),
+        "LaneSkip" => json!({"partition_key": "user-42", "message_id": 1}),
         "WebhookChanges" => json!({"max_retries": 8, "timeout_seconds": 20}),
         _ => return None,
     })

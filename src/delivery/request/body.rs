@@ -22,13 +22,43 @@ pub(super) fn content_type(format: Format, batch: bool) -> &'static str {
     }
 }
 
+/// What all messages of a webhook have in common.
+pub(super) struct Origin {
+    pub(super) topic: String,
+    /// The `source` of an event: a URI reference. Together with the id it is unique, so it names
+    /// the installation, too.
+    event_source: String,
+}
+
+impl Origin {
+    /// `source` is the name of the installation.
+    pub(super) fn new(source: &str, topic: &str) -> Self {
+        let event_source = format!("/{}/topics/{}", encode_segment(source), encode_segment(topic));
+        Self { topic: topic.to_owned(), event_source }
+    }
+}
+
+/// A text as one segment of a path: each byte that is not unreserved (RFC 3986, section 2.3) is
+/// percent-encoded.
+fn encode_segment(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").expect(NO_FAILURE);
+        }
+    }
+    encoded
+}
+
 /// The body for messages of a topic: one value, or with `batch` an array of values.
 ///
 /// Without `batch` only the first message is used. A single raw payload is shared, not copied.
 /// `name` is the id of an event that is no stored message.
 pub(super) fn build(
     format: Format,
-    topic: &str,
+    origin: &Origin,
     messages: &[Message],
     batch: bool,
     name: Option<&str>,
@@ -39,7 +69,7 @@ pub(super) fn build(
             ([message, ..], Format::Raw) => message.payload.clone(),
             ([message, ..], _) => {
                 let mut body = Vec::with_capacity(message.payload.len() + ENVELOPE_LENGTH);
-                write_value(&mut body, format, topic, message, name);
+                write_value(&mut body, format, origin, message, name);
                 body.into()
             }
         };
@@ -51,19 +81,19 @@ pub(super) fn build(
         if index > 0 {
             body.push(b',');
         }
-        write_value(&mut body, format, topic, message, name);
+        write_value(&mut body, format, origin, message, name);
     }
     body.push(b']');
     body.into()
 }
 
-fn write_value(body: &mut Vec<u8>, format: Format, topic: &str, message: &Message, name: Option<&str>) {
+fn write_value(body: &mut Vec<u8>, format: Format, origin: &Origin, message: &Message, name: Option<&str>) {
     let Message { id, partition_key, r#type, payload, created_at, headers, replay: _ } = message;
     let mut head = String::new();
     match format {
         Format::Raw => {}
         Format::Envelope => {
-            let (topic, partition_key) = (json_string(topic), json_string(partition_key));
+            let (topic, partition_key) = (json_string(&origin.topic), json_string(partition_key));
             let headers = headers.as_deref().unwrap_or("null");
             let kind = r#type.as_deref().map_or_else(|| "null".to_owned(), json_string);
             write!(
@@ -73,11 +103,9 @@ fn write_value(body: &mut Vec<u8>, format: Format, topic: &str, message: &Messag
             .expect(NO_FAILURE);
         }
         Format::CloudEvents => {
-            // `source` is a URI reference. A topic's name holds no character that a path must
-            // escape.
-            let source = json_string(&format!("/topics/{topic}"));
+            let source = json_string(&origin.event_source);
             // A type is required (CloudEvents 1.0.2, section "type").
-            let kind = json_string(r#type.as_deref().unwrap_or(topic));
+            let kind = json_string(r#type.as_deref().unwrap_or(&origin.topic));
             let id = name.map_or_else(|| format!("msg_{id}"), str::to_owned);
             write!(head, r#"{{"specversion":"1.0","id":"{id}","source":{source},"type":{kind},"#)
                 .expect(NO_FAILURE);
@@ -127,13 +155,15 @@ mod tests {
     }
 
     fn text(format: Format, messages: &[Message], batch: bool) -> String {
-        String::from_utf8(build(format, "orders", messages, batch, None).to_vec()).expect("UTF-8")
+        String::from_utf8(build(format, &Origin::new("pgtopic", "orders"), messages, batch, None).to_vec())
+            .expect("UTF-8")
     }
 
     #[test]
     fn raw_is_the_payload_and_shares_its_memory() {
         let message = message(1, "k", ODD);
-        let body = build(Format::Raw, "orders", std::slice::from_ref(&message), false, None);
+        let origin = Origin::new("pgtopic", "orders");
+        let body = build(Format::Raw, &origin, std::slice::from_ref(&message), false, None);
         assert_eq!(body, ODD);
         assert_eq!(body.as_ptr(), message.payload.as_ptr());
     }
@@ -152,7 +182,7 @@ mod tests {
     fn cloud_event() {
         let expected = |subject: &str| {
             format!(
-                r#"{{"specversion":"1.0","id":"msg_7","source":"/topics/orders","type":"orders",{subject}"time":"2024-05-01T12:00:00.123Z","datacontenttype":"application/json","data":{ODD}}}"#
+                r#"{{"specversion":"1.0","id":"msg_7","source":"/pgtopic/topics/orders","type":"orders",{subject}"time":"2024-05-01T12:00:00.123Z","datacontenttype":"application/json","data":{ODD}}}"#
             )
         };
         let event = |key: &str| text(Format::CloudEvents, &[message(7, key, ODD)], false);
@@ -167,6 +197,13 @@ mod tests {
             let body: Value = serde_json::from_str(&text(format, &[message.clone()], false)).expect("JSON");
             assert_eq!(body["type"], r#"order "paid""#, "{format:?}");
         }
+    }
+
+    #[test]
+    fn the_source_of_an_event_names_the_installation_as_a_uri_reference() {
+        let of = |source: &str| Origin::new(source, "orders.v2").event_source;
+        assert_eq!(of("shop-eu/orders"), "/shop-eu%2Forders/topics/orders.v2");
+        assert_eq!(of("a\"?#%[~"), "/a%22%3F%23%25%5B~/topics/orders.v2");
     }
 
     #[test]

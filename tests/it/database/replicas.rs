@@ -1,9 +1,9 @@
-//! Rows that arrive where triggers are switched off, as logical replication writes them.
+//! Rows that logical replication writes. Triggers do not run for them.
 
 use pgtopic_testkit::{Process, SECRET, Scene};
 
 #[tokio::test]
-async fn a_message_that_arrives_is_counted_and_said() {
+async fn a_replicated_message_is_counted_and_logged() {
     let scene = Scene::with_webhook(&[]).await;
     let id = scene.publish(&["a"]).await[0];
     scene
@@ -13,7 +13,11 @@ async fn a_message_that_arrives_is_counted_and_said() {
              SET session_replication_role = origin",
         )
         .await;
-    assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 1, "nobody is owed it");
+    assert_eq!(
+        scene.number("SELECT count(*) FROM deliveries").await,
+        1,
+        "the replicated message is owed to nobody"
+    );
     let mut environment = scene.database.environment();
     environment.push(("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8"));
     let mut worker = Process::start(&["worker"], &environment);
@@ -21,15 +25,28 @@ async fn a_message_that_arrives_is_counted_and_said() {
     assert!(output.contains("messages=1"), "{output}");
     scene.arrival(id).await;
     worker.stop().await;
+}
 
-    // One that brings no id, as a publisher would write it, is refused.
+/// It is no copy: a trigger has published it, on a table that is replicated.
+#[tokio::test]
+async fn a_message_that_is_published_where_triggers_are_switched_off_is_owed_once() {
+    let scene = Scene::with_webhook(&[]).await;
     scene.sql("SET session_replication_role = replica").await;
-    let sql = "INSERT INTO messages (topic_id, payload) VALUES (1, '{}')";
-    assert!(scene.client.execute(sql, &[]).await.is_err());
+    scene.sql("SELECT publish('orders', 'a', '{}'::json)").await;
+    assert_eq!(scene.text("SELECT string_agg(message_id::text, ',') FROM deliveries").await, "1");
+    scene.sql("ALTER TABLE messages ENABLE ALWAYS TRIGGER zz_messages_publish").await;
+    scene.sql("SELECT publish('orders', 'a', '{}'::json)").await;
+    assert_eq!(scene.text("SELECT string_agg(message_id::text, ',') FROM deliveries").await, "1,2");
+    let copy = "INSERT INTO messages (id, topic_id, payload, size_bytes, lane) VALUES (77, 1, '{}', 2, 0)";
+    scene.sql(copy).await;
+    assert_eq!(scene.text("SELECT string_agg(message_id::text, ',') FROM deliveries").await, "1,2,3");
+    let unknown = "INSERT INTO messages (topic_id, payload) VALUES (9, '{}')";
+    assert!(scene.client.execute(unknown, &[]).await.is_err(), "there are no foreign keys in this session");
+    assert_eq!(scene.number("SELECT nextval('arrived_messages')").await, 1, "none was counted");
 }
 
 #[tokio::test]
-async fn webhooks_and_topics_that_arrive_are_used() {
+async fn replicated_webhooks_and_topics_are_used() {
     let scene = Scene::new().await;
     let mut environment = scene.database.environment();
     environment.push(("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8"));
@@ -47,7 +64,7 @@ async fn webhooks_and_topics_that_arrive_are_used() {
     scene.publish(&["a"]).await;
     scene.nothing_owed().await;
 
-    // What a topic's row says of webhooks elsewhere does not count here.
+    // A replicated topic names the webhooks of another database. They do not count here.
     scene
         .sql(
             "SET session_replication_role = replica;
@@ -56,7 +73,7 @@ async fn webhooks_and_topics_that_arrive_are_used() {
              UPDATE webhooks SET filter = '$.a == 1'",
         )
         .await;
-    assert_eq!(scene.text(listed).await, "", "it has a filter now");
+    assert_eq!(scene.text(listed).await, "", "the webhook has a filter now");
     assert_eq!(scene.text("SELECT webhook_ids::text FROM topics WHERE id = 9").await, "{}");
     scene.sql("DELETE FROM webhooks").await;
     assert_eq!(scene.text(listed).await, "{}");

@@ -1,5 +1,5 @@
-//! Every bound and every list of words stands in Rust (`domain`) and in the database. Both must be
-//! the same.
+//! Every limit and every list of words is in Rust (`domain`) and in the database. Both must be the
+//! same.
 
 use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive};
 
@@ -11,8 +11,8 @@ use pgtopic::{
         dead_letter::Reason,
         headers::{HEADERS_BYTES_MAX, HEADERS_MAX},
         job::{JobKind, JobState},
-        key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX},
-        message_type::{TYPE_MAX, TYPES},
+        key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX, TYPE_MAX},
+        message_type::TYPES,
         policy::{
             BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
             RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS,
@@ -25,13 +25,13 @@ use pgtopic::{
 use pgtopic::store::CELLS;
 use pgtopic_testkit::TestDatabase;
 
-/// Rules that have no copy in Rust, and why.
+/// Rules that are not in Rust, and why.
 const IN_SQL_ALONE: [&str; 6] = [
     // A table of one row.
     "installed_one_check",
     "installation_one_check",
     "leader_one_check",
-    // What the trigger has computed must be what is stored.
+    // The row must keep what the trigger has computed.
     "messages_lane_check",
     // Rust has no other type for them.
     "webhooks_headers_check",
@@ -59,7 +59,7 @@ fn one_of<W: Display>(column: &str, words: impl IntoIterator<Item = W>) -> Strin
     format!("CHECK (({column} = ANY (ARRAY[{}])))", words.join(", "))
 }
 
-/// What each CHECK is by `domain`.
+/// Each CHECK, as it must be according to `domain`.
 fn expected() -> BTreeMap<&'static str, String> {
     let seconds = |seconds: &i64| {
         format!("'{:02}:{:02}:{:02}'::interval", seconds / 3600, seconds / 60 % 60, seconds % 60)
@@ -134,8 +134,8 @@ async fn every_check_of_the_schema_is_what_the_domain_says() {
     assert!(expected.is_empty(), "not in the schema: {expected:?}");
 }
 
-/// A message's limits stand in the functions that the trigger calls: a CHECK costs every publisher
-/// (decision 0021).
+/// The limits of a message are in functions that the trigger calls. A CHECK would cost every
+/// publisher more (decision 0021).
 #[tokio::test]
 async fn the_limits_of_a_message_are_what_the_domain_says() {
     let database = TestDatabase::new().await;

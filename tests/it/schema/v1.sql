@@ -12,6 +12,117 @@ SET client_min_messages = warning;
 SET row_security = off;
 CREATE SCHEMA pgtopic;
 
+CREATE FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) RETURNS TABLE(message_id bigint, outcome text, dead_letter_id bigint, head bigint, worker uuid, since timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    SET lock_timeout TO '1s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    message      record;
+    locked       record;
+    held         pgtopic.lanes;
+    is_held      boolean;
+    -- Whether failures, wait and halt belong to the message.
+    is_reason    boolean;
+    left_stripes integer[] := '{}';
+BEGIN
+    PERFORM pgtopic.require_read_committed();
+    FOR message IN
+        SELECT asked.id, m.topic_id, m.lane, m.partition_key, m.type, t.stripes | (m.lane & 255)::integer AS stripe
+          FROM pgtopic.webhooks w
+          JOIN pgtopic.topics t ON t.id = w.topic_id
+         CROSS JOIN unnest(message_ids) AS asked (id)
+          LEFT JOIN LATERAL (SELECT m.topic_id, m.lane, m.partition_key, m.type FROM pgtopic.messages m
+                              WHERE m.id = asked.id AND m.topic_id = w.topic_id LIMIT 1) m ON true
+         WHERE w.id = cancel_deliveries.webhook_id
+         ORDER BY asked.id
+    LOOP
+        message_id := message.id;
+        dead_letter_id := NULL;
+        head := NULL;
+        worker := NULL;
+        since := NULL;
+        outcome := CASE WHEN message.lane IS NULL THEN 'not_owed'
+                        WHEN message.stripe = ANY (left_stripes) THEN 'stripe_taken' END;
+        IF outcome IS NOT NULL THEN
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+        SELECT k.* INTO locked
+          FROM pgtopic.lock_lane(cancel_deliveries.webhook_id, message.lane, message.stripe, waits) k;
+        outcome := locked.outcome;
+        held := locked.held;
+        IF outcome <> 'locked' THEN
+            left_stripes := left_stripes || message.stripe;
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+
+        head := (SELECT d.message_id FROM pgtopic.deliveries d
+                  WHERE d.webhook_id = cancel_deliveries.webhook_id AND d.lane = message.lane
+                    AND d.message_id > coalesce(held.position, -1)
+                  ORDER BY d.message_id LIMIT 1);
+        is_held := held.claimed_by IS NOT NULL
+                   AND EXISTS (SELECT FROM pgtopic.workers o WHERE o.id = held.claimed_by AND NOT o.gone);
+        outcome := CASE WHEN NOT EXISTS (SELECT FROM pgtopic.deliveries d
+                                          WHERE d.webhook_id = cancel_deliveries.webhook_id AND d.lane = message.lane
+                                            AND d.message_id = message.id) THEN 'not_owed'
+                        WHEN reason = 'skipped' AND head <> message.id THEN 'not_head'
+                        WHEN is_held AND head = message.id THEN 'in_flight'
+                        ELSE 'removed' END;
+        IF outcome = 'in_flight' THEN
+            worker := held.claimed_by;
+            since := held.claimed_at;
+        END IF;
+        IF outcome <> 'removed' THEN
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+
+        is_reason := NOT is_held AND coalesce(message.id BETWEEN held.head_message_id
+                                                             AND coalesce(held.batch_last, held.head_message_id), false);
+        DELETE FROM pgtopic.deliveries d
+         WHERE d.webhook_id = cancel_deliveries.webhook_id AND d.lane = message.lane AND d.message_id = message.id;
+        INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, type, reason, attempts,
+                                               error_class, status_code, last_error)
+        SELECT cancel_deliveries.webhook_id, message.lane, message.id, message.topic_id, message.partition_key, message.type,
+               cancel_deliveries.reason, CASE WHEN is_reason THEN held.failures ELSE 0 END,
+               CASE WHEN is_reason THEN held.last_error_class END, CASE WHEN is_reason THEN held.last_status_code END,
+               CASE WHEN is_reason THEN held.last_error END
+        ON CONFLICT ON CONSTRAINT dead_letters_delivery_key DO UPDATE
+           SET reason = excluded.reason, attempts = excluded.attempts, error_class = excluded.error_class,
+               status_code = excluded.status_code, last_error = excluded.last_error, created_at = now()
+        RETURNING x.id INTO dead_letter_id;
+        IF is_reason THEN
+            UPDATE pgtopic.lanes l
+               SET generation = l.generation + 1, failures = 0, halted = false,
+                   due_at = least(l.due_at, clock_timestamp()), wait_seconds = NULL,
+                   head_message_id = NULL, batch_last = NULL, batch_count = NULL,
+                   last_error = NULL, last_error_class = NULL, last_status_code = NULL
+             WHERE l.webhook_id = held.webhook_id AND l.lane = held.lane;
+            IF held.halted THEN
+                INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, lane, partition_key, message_id, reason, changed_by)
+                VALUES ('lane.resumed', message.topic_id, held.webhook_id, held.lane, held.partition_key, message.id,
+                        format('its head was %s', cancel_deliveries.reason), cancel_deliveries.changed_by);
+            END IF;
+            PERFORM pgtopic.notify_workers(message.id, message.stripe);
+        ELSE
+            UPDATE pgtopic.lanes l SET generation = l.generation + 1
+             WHERE l.webhook_id = held.webhook_id AND l.lane = held.lane;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
 CREATE FUNCTION pgtopic.changed_by() RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -102,7 +213,7 @@ BEGIN
          ) l
     ), taken AS (
         UPDATE pgtopic.lanes l
-           SET claimed_by = claim_lanes.worker, token = claim_lanes.new_token
+           SET claimed_by = claim_lanes.worker, token = claim_lanes.new_token, claimed_at = clock_timestamp()
          WHERE l.ctid = ANY (ARRAY(SELECT due.place FROM due))
         RETURNING l
     )
@@ -171,7 +282,7 @@ BEGIN
                     FOR UPDATE SKIP LOCKED;
                 CONTINUE WHEN NOT FOUND;
                 UPDATE pgtopic.lanes l
-                   SET claimed_by = claim_lanes_singly.worker, token = claim_lanes_singly.new_token
+                   SET claimed_by = claim_lanes_singly.worker, token = claim_lanes_singly.new_token, claimed_at = clock_timestamp()
                  WHERE l.ctid = places[at]
                 RETURNING l.* INTO one;
                 CONTINUE WHEN NOT FOUND;
@@ -236,7 +347,7 @@ BEGIN
          LIMIT claim_messages.lanes_at_most
     ), taken AS (
         UPDATE pgtopic.lanes l
-           SET claimed_by = claim_messages.worker, token = claim_messages.new_token
+           SET claimed_by = claim_messages.worker, token = claim_messages.new_token, claimed_at = clock_timestamp()
          WHERE l.ctid = ANY (ARRAY(SELECT due.place FROM due))
         RETURNING l
     )
@@ -274,6 +385,45 @@ BEGIN
          LIMIT 1) owed
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
 END
+$$;
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+CREATE TABLE pgtopic.dead_letters (
+    id bigint NOT NULL,
+    webhook_id bigint NOT NULL,
+    lane bigint NOT NULL,
+    message_id bigint NOT NULL,
+    topic_id bigint NOT NULL,
+    partition_key text NOT NULL,
+    type text,
+    reason text NOT NULL,
+    attempts integer NOT NULL,
+    error_class text,
+    status_code smallint,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT dead_letters_error_class_check CHECK ((error_class = ANY (ARRAY['dns'::text, 'connect'::text, 'tls'::text, 'forbidden'::text, 'timeout'::text, 'status'::text, 'redirect'::text, 'protocol'::text, 'request'::text]))),
+    CONSTRAINT dead_letters_reason_check CHECK ((reason = ANY (ARRAY['attempts_exhausted'::text, 'permanent'::text, 'expired'::text, 'overflow'::text, 'skipped'::text, 'message_missing'::text, 'canceled'::text, 'superseded'::text])))
+);
+
+COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed, or until retention.dead_letters_days have passed.';
+
+COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic, key and type are copies: a dead letter can be listed by them without its message.';
+
+COMMENT ON COLUMN pgtopic.dead_letters.error_class IS 'How the last attempt failed; null if there was none.';
+
+CREATE FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    AS $$
+SELECT (dead_letter_fits.partition_key IS NULL OR letter.partition_key = dead_letter_fits.partition_key)
+   AND (dead_letter_fits.type IS NULL OR letter.type = dead_letter_fits.type)
+   AND CASE WHEN dead_letter_fits.reason IS NULL THEN letter.reason NOT IN ('canceled', 'superseded')
+            ELSE letter.reason = dead_letter_fits.reason END
+   AND (dead_letter_fits.error_class IS NULL OR letter.error_class = dead_letter_fits.error_class)
+   AND (dead_letter_fits.status_code IS NULL OR letter.status_code = dead_letter_fits.status_code)
+   AND (dead_letter_fits.since IS NULL OR letter.created_at >= dead_letter_fits.since)
+   AND (dead_letter_fits.until IS NULL OR letter.created_at < dead_letter_fits.until)
 $$;
 
 CREATE FUNCTION pgtopic.dead_letters_flush() RETURNS trigger
@@ -335,14 +485,15 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_id bigint) RETURNS TABLE(status text, attempts bigint, last_status_code smallint, last_error text, next_attempt_at timestamp with time zone, settled_at timestamp with time zone)
+CREATE FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_id bigint) RETURNS TABLE(status text, attempts bigint, last_status_code smallint, last_error_class text, last_error text, next_attempt_at timestamp with time zone, settled_at timestamp with time zone, replayed_at timestamp with time zone)
     LANGUAGE sql STABLE
     AS $$
-    SELECT s.status, coalesce(x.attempts, a.attempts), a.last_status_code, coalesce(a.last_error, x.last_error),
+    SELECT s.status, coalesce(x.attempts, a.attempts), coalesce(a.last_status_code, x.status_code),
+           coalesce(a.last_error_class, x.error_class), coalesce(a.last_error, x.last_error),
            CASE WHEN o.owed AND ahead.waits IS NULL AND l.claimed_by IS NULL AND isfinite(l.due_at) THEN l.due_at END,
-           CASE s.status WHEN 'delivered' THEN a.accepted_at WHEN 'dead' THEN x.created_at END
+           CASE WHEN o.owed THEN NULL WHEN x.reason IS NOT NULL THEN x.created_at ELSE a.accepted_at END, o.replayed_at
       FROM (SELECT) AS one
-      LEFT JOIN LATERAL (SELECT true AS owed
+      LEFT JOIN LATERAL (SELECT true AS owed, d.replayed_at
                            FROM pgtopic.deliveries d
                           WHERE d.webhook_id = delivery_state.webhook_id AND d.lane = delivery_state.lane
                             AND d.message_id = delivery_state.message_id
@@ -356,26 +507,61 @@ CREATE FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_i
                           WHERE d.webhook_id = delivery_state.webhook_id AND d.lane = delivery_state.lane
                             AND d.message_id > l.position AND d.message_id < delivery_state.message_id
                           LIMIT 1) ahead ON true
-      LEFT JOIN LATERAL (SELECT x.attempts, x.last_error, x.created_at
+      LEFT JOIN LATERAL (SELECT x.attempts, x.error_class, x.status_code, x.last_error, x.created_at, x.reason
                            FROM pgtopic.dead_letters x
                           WHERE x.webhook_id = delivery_state.webhook_id AND x.message_id = delivery_state.message_id
                           LIMIT 1) x ON true
       LEFT JOIN LATERAL (SELECT count(*) AS attempts,
                                 max(a.attempted_at) FILTER (WHERE a.outcome = 'accepted') AS accepted_at,
                                 (array_agg(a.status_code ORDER BY a.attempted_at DESC))[1] AS last_status_code,
+                                (array_agg(a.error_class ORDER BY a.attempted_at DESC))[1] AS last_error_class,
                                 (array_agg(a.error ORDER BY a.attempted_at DESC))[1] AS last_error
                            FROM pgtopic.attempts a
                           WHERE a.webhook_id = delivery_state.webhook_id
                             AND a.message_id = delivery_state.message_id) a ON true
      CROSS JOIN LATERAL (SELECT CASE WHEN o.owed AND l.halted THEN 'halted'
+                                     WHEN o.owed AND l.claimed_by IS NOT NULL AND ahead.waits IS NULL THEN 'in_flight'
                                      WHEN o.owed AND l.failures > 0
                                           AND delivery_state.message_id BETWEEN l.head_message_id
                                                                             AND coalesce(l.batch_last, l.head_message_id)
                                      THEN 'retrying'
                                      WHEN o.owed THEN 'pending'
-                                     WHEN x.created_at IS NOT NULL THEN 'dead'
+                                     WHEN x.reason IN ('canceled', 'superseded') THEN x.reason
+                                     WHEN x.reason IS NOT NULL THEN 'dead'
                                      WHEN a.accepted_at IS NOT NULL THEN 'delivered' END AS status) s
      WHERE s.status IS NOT NULL
+$$;
+
+CREATE FUNCTION pgtopic.discard_dead_letters(dead_letter_ids bigint[]) RETURNS TABLE(dead_letter_id bigint, outcome text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+DECLARE
+    discarded bigint[];
+BEGIN
+    WITH gone AS (
+        DELETE FROM pgtopic.dead_letters x
+         WHERE x.ctid = ANY (ARRAY(
+            SELECT x.place
+              FROM unnest(dead_letter_ids) AS asked (id)
+             CROSS JOIN LATERAL (SELECT x.ctid AS place FROM pgtopic.dead_letters x WHERE x.id = asked.id
+                                  LIMIT 1 FOR UPDATE SKIP LOCKED) x))
+        RETURNING x.id
+    )
+    SELECT array_agg(g.id) INTO discarded FROM gone g;
+    RETURN QUERY
+    SELECT asked.id, CASE WHEN asked.id = ANY (discarded) THEN 'discarded'
+                          WHEN EXISTS (SELECT FROM pgtopic.dead_letters x WHERE x.id = asked.id) THEN 'row_locked'
+                          ELSE 'absent' END
+      FROM unnest(dead_letter_ids) AS asked (id);
+END
 $$;
 
 CREATE FUNCTION pgtopic.drop_attempt_partitions(days integer) RETURNS integer
@@ -698,6 +884,91 @@ BEGIN
 END
 $$;
 
+CREATE TABLE pgtopic.lanes (
+    webhook_id bigint NOT NULL,
+    lane bigint NOT NULL,
+    "position" bigint NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    token bigint,
+    head_message_id bigint,
+    batch_last bigint,
+    split_until bigint,
+    wait_seconds double precision,
+    batch_count integer,
+    stripe integer,
+    generation integer DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    halted boolean DEFAULT false NOT NULL,
+    claimed_by uuid,
+    claimed_at timestamp with time zone,
+    partition_key text NOT NULL,
+    last_error text,
+    last_error_class text,
+    last_status_code smallint
+)
+WITH (fillfactor='45', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE pgtopic.lanes IS 'The ready queue: a lane has a row here only while it owes something, or a worker holds it.';
+
+COMMENT ON COLUMN pgtopic.lanes."position" IS 'Everything up to this message id has left the lane, unless a replay put it back. Reading begins after it.';
+
+COMMENT ON COLUMN pgtopic.lanes.due_at IS 'From when on it may be claimed: now or earlier (ready), later (it waits) or infinity (halted). A claim leaves it as it is.';
+
+COMMENT ON COLUMN pgtopic.lanes.token IS 'The fencing token: a counter of the worker that holds the lane, new with each claim. With claimed_by it guards every write of the holder.';
+
+COMMENT ON COLUMN pgtopic.lanes.head_message_id IS 'The message that failures, last_error, wait_seconds and halted belong to. For any other head they count as none.';
+
+COMMENT ON COLUMN pgtopic.lanes.batch_last IS 'The last message of the batch that failed. head_message_id is its first; null: the head failed alone. The batch is tried again as it was.';
+
+COMMENT ON COLUMN pgtopic.lanes.split_until IS 'A batch up to this message has used up its attempts: messages up to it are sent one by one.';
+
+COMMENT ON COLUMN pgtopic.lanes.wait_seconds IS 'How long the lane was to wait when due_at was written; null if it was ready at once. If due_at is further ahead than this, it was written before a step of the clock.';
+
+COMMENT ON COLUMN pgtopic.lanes.batch_count IS 'How many messages that batch has. If another number of them is owed, failures count as none.';
+
+COMMENT ON COLUMN pgtopic.lanes.stripe IS 'The advisory-lock key that its publishers hold; null if the topic is unordered.';
+
+COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay has put something into the lane, or a cancel has taken something out. A holder that does not know the newest value must not move position.';
+
+COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id, or of the batch that begins with it.';
+
+COMMENT ON COLUMN pgtopic.lanes.halted IS 'Not sent until an operator acts.';
+
+COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
+
+COMMENT ON COLUMN pgtopic.lanes.claimed_at IS 'When it was claimed last.';
+
+CREATE FUNCTION pgtopic.lock_lane(webhook_id bigint, lane bigint, stripe integer, waits boolean, OUT outcome text, OUT held pgtopic.lanes) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    outcome := 'stripe_taken';
+    IF waits THEN
+        BEGIN
+            PERFORM pg_advisory_xact_lock(pgtopic.stripe_class(), stripe);
+        EXCEPTION WHEN lock_not_available THEN
+            RETURN;
+        END;
+        SELECT l.* INTO held FROM pgtopic.lanes l
+         WHERE l.webhook_id = lock_lane.webhook_id AND l.lane = lock_lane.lane FOR UPDATE;
+    ELSE
+        IF NOT pg_try_advisory_xact_lock(pgtopic.stripe_class(), stripe) THEN
+            RETURN;
+        END IF;
+        SELECT l.* INTO held FROM pgtopic.lanes l
+         WHERE l.webhook_id = lock_lane.webhook_id AND l.lane = lock_lane.lane FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND AND EXISTS (SELECT FROM pgtopic.lanes l
+                                  WHERE l.webhook_id = lock_lane.webhook_id AND l.lane = lock_lane.lane)
+        THEN
+            outcome := 'row_locked';
+            RETURN;
+        END IF;
+    END IF;
+    outcome := 'locked';
+END
+$$;
+
 CREATE FUNCTION pgtopic.make_attempt_partitions(days integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -778,13 +1049,15 @@ CREATE FUNCTION pgtopic.messages_arrived() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
 BEGIN
-    PERFORM nextval('pgtopic.arrived_messages');
+    IF NOT EXISTS (SELECT FROM pg_trigger t
+                    WHERE t.tgrelid = TG_RELID AND t.tgname = 'zz_messages_publish' AND t.tgenabled = 'A')
+    THEN
+        PERFORM nextval('pgtopic.arrived_messages');
+    END IF;
     RETURN NEW;
 END
 $$;
-SET default_tablespace = '';
 
-SET default_table_access_method = heap;
 CREATE TABLE pgtopic.messages (
     id bigint NOT NULL,
     topic_id bigint NOT NULL,
@@ -1013,6 +1286,44 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.owe_message(webhook_id bigint, message_id bigint, lane bigint, partition_key text, stripe integer, replayed_at timestamp with time zone, waits boolean) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    outcome text := (SELECT k.outcome FROM pgtopic.lock_lane(webhook_id, lane, stripe, waits) k);
+BEGIN
+    IF outcome <> 'locked' THEN
+        RETURN outcome;
+    END IF;
+    PERFORM FROM pgtopic.messages m WHERE m.id = message_id FOR KEY SHARE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN CASE WHEN EXISTS (SELECT FROM pgtopic.messages m WHERE m.id = message_id) THEN 'row_locked' ELSE 'message_gone' END;
+    END IF;
+
+    INSERT INTO pgtopic.deliveries (webhook_id, lane, message_id, replayed_at)
+    VALUES (webhook_id, lane, message_id, replayed_at)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN 'already_owed';
+    END IF;
+    INSERT INTO pgtopic.lanes AS l (webhook_id, lane, stripe, partition_key, due_at, position)
+    VALUES (webhook_id, lane, stripe, partition_key, clock_timestamp(), message_id - 1)
+    ON CONFLICT ON CONSTRAINT lanes_pkey DO UPDATE
+       SET position = least(l.position, excluded.position),
+           generation = l.generation + 1,
+           due_at = CASE WHEN l.claimed_by IS NULL AND NOT l.halted
+                              AND message_id <= coalesce(l.batch_last, l.head_message_id, message_id)
+                         THEN least(l.due_at, excluded.due_at) ELSE l.due_at END,
+           wait_seconds = CASE WHEN l.claimed_by IS NULL AND NOT l.halted
+                                    AND message_id <= coalesce(l.batch_last, l.head_message_id, message_id)
+                               THEN NULL ELSE l.wait_seconds END;
+    PERFORM pgtopic.notify_workers(message_id, stripe);
+    RETURN 'owed';
+END
+$$;
+
 CREATE FUNCTION pgtopic.publish(topic text, payload json, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1080,57 +1391,6 @@ BEGIN
     RETURN pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key, type);
 END
 $$;
-
-CREATE TABLE pgtopic.lanes (
-    webhook_id bigint NOT NULL,
-    lane bigint NOT NULL,
-    "position" bigint NOT NULL,
-    due_at timestamp with time zone NOT NULL,
-    token bigint,
-    head_message_id bigint,
-    batch_last bigint,
-    split_until bigint,
-    wait_seconds double precision,
-    batch_count integer,
-    stripe integer,
-    generation integer DEFAULT 0 NOT NULL,
-    failures integer DEFAULT 0 NOT NULL,
-    halted boolean DEFAULT false NOT NULL,
-    claimed_by uuid,
-    partition_key text NOT NULL,
-    last_error text,
-    last_error_class text,
-    last_status_code smallint
-)
-WITH (fillfactor='45', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_cost_delay='0');
-
-COMMENT ON TABLE pgtopic.lanes IS 'The ready queue: a lane has a row here only while it owes something, or a worker holds it.';
-
-COMMENT ON COLUMN pgtopic.lanes."position" IS 'Everything up to this message id has left the lane, unless a replay put it back. Reading begins after it.';
-
-COMMENT ON COLUMN pgtopic.lanes.due_at IS 'From when on it may be claimed: now or earlier (ready), later (it waits) or infinity (halted). A claim leaves it as it is.';
-
-COMMENT ON COLUMN pgtopic.lanes.token IS 'The fencing token: a counter of the worker that holds the lane, new with each claim. With claimed_by it guards every write of the holder.';
-
-COMMENT ON COLUMN pgtopic.lanes.head_message_id IS 'The message that failures, last_error, wait_seconds and halted belong to. For any other head they count as none.';
-
-COMMENT ON COLUMN pgtopic.lanes.batch_last IS 'The last message of the batch that failed. head_message_id is its first; null: the head failed alone. The batch is tried again as it was.';
-
-COMMENT ON COLUMN pgtopic.lanes.split_until IS 'A batch up to this message has used up its attempts: messages up to it are sent one by one.';
-
-COMMENT ON COLUMN pgtopic.lanes.wait_seconds IS 'How long the lane was to wait when due_at was written; null if it was ready at once. If due_at is further ahead than this, it was written before a step of the clock.';
-
-COMMENT ON COLUMN pgtopic.lanes.batch_count IS 'How many messages that batch has. If another number of them is owed, failures count as none.';
-
-COMMENT ON COLUMN pgtopic.lanes.stripe IS 'The advisory-lock key that its publishers hold; null if the topic is unordered.';
-
-COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay has lowered position. A holder that does not know the newest value must not move position.';
-
-COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id, or of the batch that begins with it.';
-
-COMMENT ON COLUMN pgtopic.lanes.halted IS 'Not sent until an operator acts.';
-
-COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
 
 CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE sql STABLE
@@ -1436,6 +1696,128 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.replay_dead_letters(dead_letter_ids bigint[], waits boolean) RETURNS TABLE(dead_letter_id bigint, webhook_id bigint, message_id bigint, outcome text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    SET lock_timeout TO '1s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    letter       record;
+    left_stripes integer[] := '{}';
+BEGIN
+    PERFORM pgtopic.require_read_committed();
+    FOR letter IN
+        SELECT asked.id, x.webhook_id, x.lane, x.message_id, x.partition_key, w.topic_id,
+               t.stripes | (x.lane & 255)::integer AS stripe
+          FROM unnest(dead_letter_ids) AS asked (id)
+          LEFT JOIN LATERAL (SELECT * FROM pgtopic.dead_letters x WHERE x.id = asked.id LIMIT 1) x ON true
+          LEFT JOIN LATERAL (SELECT w.topic_id FROM pgtopic.webhooks w WHERE w.id = x.webhook_id LIMIT 1) w ON true
+          LEFT JOIN LATERAL (SELECT t.stripes FROM pgtopic.topics t WHERE t.id = w.topic_id LIMIT 1) t ON true
+         ORDER BY x.message_id, x.webhook_id
+    LOOP
+        dead_letter_id := letter.id;
+        webhook_id := letter.webhook_id;
+        message_id := letter.message_id;
+        outcome := CASE WHEN letter.webhook_id IS NULL THEN 'absent'
+                        WHEN letter.topic_id IS NULL THEN 'webhook_gone'
+                        WHEN letter.stripe = ANY (left_stripes) THEN 'stripe_taken' END;
+        IF outcome IS NULL THEN
+            PERFORM FROM pgtopic.dead_letters x WHERE x.id = letter.id FOR UPDATE SKIP LOCKED;
+            IF FOUND THEN
+                outcome := pgtopic.owe_message(letter.webhook_id, letter.message_id, letter.lane, letter.partition_key,
+                                               letter.stripe, clock_timestamp(), waits);
+            ELSE
+                outcome := CASE WHEN EXISTS (SELECT FROM pgtopic.dead_letters x WHERE x.id = letter.id)
+                                THEN 'row_locked' ELSE 'absent' END;
+            END IF;
+            IF outcome = 'owed' THEN
+                DELETE FROM pgtopic.dead_letters x WHERE x.id = letter.id;
+                outcome := 'replayed';
+            ELSIF outcome IN ('stripe_taken', 'row_locked') THEN
+                left_stripes := left_stripes || letter.stripe;
+            END IF;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION pgtopic.replay_deliveries(webhook_id bigint, message_ids bigint[], waits boolean) RETURNS TABLE(message_id bigint, outcome text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    SET lock_timeout TO '1s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    message      record;
+    left_stripes integer[] := '{}';
+BEGIN
+    PERFORM pgtopic.require_read_committed();
+    FOR message IN
+        SELECT asked.id, m.lane, m.partition_key, t.stripes | (m.lane & 255)::integer AS stripe
+          FROM pgtopic.webhooks w
+          JOIN pgtopic.topics t ON t.id = w.topic_id
+         CROSS JOIN unnest(message_ids) AS asked (id)
+          LEFT JOIN LATERAL (SELECT m.lane, m.partition_key FROM pgtopic.messages m
+                              WHERE m.id = asked.id AND m.topic_id = w.topic_id LIMIT 1) m ON true
+         WHERE w.id = replay_deliveries.webhook_id
+         ORDER BY asked.id
+    LOOP
+        message_id := message.id;
+        outcome := CASE WHEN message.lane IS NULL THEN 'message_gone'
+                        WHEN message.stripe = ANY (left_stripes) THEN 'stripe_taken' END;
+        IF outcome IS NULL THEN
+            PERFORM FROM pgtopic.dead_letters x
+              WHERE x.webhook_id = replay_deliveries.webhook_id AND x.message_id = message.id FOR UPDATE SKIP LOCKED;
+            IF NOT FOUND AND EXISTS (SELECT FROM pgtopic.dead_letters x
+                                      WHERE x.webhook_id = replay_deliveries.webhook_id AND x.message_id = message.id)
+            THEN
+                outcome := 'row_locked';
+            ELSE
+                outcome := pgtopic.owe_message(replay_deliveries.webhook_id, message.id, message.lane, message.partition_key,
+                                               message.stripe, clock_timestamp(), waits);
+            END IF;
+            IF outcome = 'owed' THEN
+                DELETE FROM pgtopic.dead_letters x
+                 WHERE x.webhook_id = replay_deliveries.webhook_id AND x.message_id = message.id;
+                outcome := 'replayed';
+            ELSIF outcome IN ('stripe_taken', 'row_locked') THEN
+                left_stripes := left_stripes || message.stripe;
+            END IF;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION pgtopic.require_lead(worker uuid, term bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM FROM pgtopic.leader l WHERE l.worker = require_lead.worker AND l.term = require_lead.term FOR SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'worker % does not lead in term %', require_lead.worker, require_lead.term
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+END
+$$;
+
 CREATE FUNCTION pgtopic.require_read_committed() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1457,6 +1839,53 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
+END
+$$;
+
+CREATE FUNCTION pgtopic.retry_lanes(webhook_id bigint, lanes bigint[], changed_by text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    held    pgtopic.lanes[];
+    retried bigint;
+BEGIN
+    PERFORM pgtopic.require_read_committed();
+    SELECT array_agg(x.l) INTO held
+      FROM (SELECT DISTINCT asked.lane FROM unnest(lanes) AS asked (lane) ORDER BY asked.lane) asked
+     CROSS JOIN LATERAL (
+        SELECT l
+          FROM pgtopic.lanes l
+         WHERE l.webhook_id = retry_lanes.webhook_id AND l.lane = asked.lane AND l.claimed_by IS NULL
+         LIMIT 1
+           FOR UPDATE SKIP LOCKED) x;
+    UPDATE pgtopic.lanes l
+       SET failures = 0, halted = false, due_at = least(l.due_at, clock_timestamp()), wait_seconds = NULL,
+           head_message_id = NULL, batch_last = NULL, batch_count = NULL,
+           last_error = NULL, last_error_class = NULL, last_status_code = NULL
+      FROM unnest(held) h
+     WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane;
+    GET DIAGNOSTICS retried = ROW_COUNT;
+    INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, lane, partition_key, message_id, reason, changed_by)
+    SELECT 'lane.resumed', w.topic_id, h.webhook_id, h.lane, h.partition_key, h.head_message_id, 'it is tried again', changed_by
+      FROM unnest(held) h
+     CROSS JOIN LATERAL (SELECT w.topic_id FROM pgtopic.webhooks w WHERE w.id = h.webhook_id LIMIT 1) w
+     WHERE h.halted;
+    -- A transaction sends no more notifications than these.
+    PERFORM pgtopic.notify_workers(d.message_id, h.stripe)
+       FROM (SELECT * FROM unnest(held) LIMIT 11) h
+      CROSS JOIN LATERAL (SELECT d.message_id FROM pgtopic.deliveries d
+                           WHERE d.webhook_id = h.webhook_id AND d.lane = h.lane AND d.message_id > h.position
+                           ORDER BY d.message_id LIMIT 1) d;
+    RETURN retried;
 END
 $$;
 
@@ -1651,6 +2080,36 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.take_lead(worker uuid) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    holder uuid;
+    term   bigint;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM pgtopic.require_read_committed();
+    END IF;
+    SELECT l.worker, l.term INTO holder, term FROM pgtopic.leader l;
+    IF EXISTS (SELECT FROM pgtopic.workers w WHERE w.id = holder AND NOT w.gone) THEN
+        RETURN CASE WHEN holder = take_lead.worker THEN term END;
+    END IF;
+    PERFORM FROM pgtopic.leader l FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    -- Another worker may have taken the lead before the row was locked. New statements see it.
+    PERFORM pgtopic.require_registered(take_lead.worker);
+    UPDATE pgtopic.leader l
+       SET worker = take_lead.worker, term = l.term + 1, since = clock_timestamp()
+     WHERE NOT EXISTS (SELECT FROM pgtopic.workers w WHERE w.id = l.worker AND NOT w.gone)
+    RETURNING l.term INTO term;
+    RETURN CASE WHEN FOUND THEN term END;
+END
+$$;
+
 CREATE FUNCTION pgtopic.topics_arrived() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1733,6 +2192,16 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.webhooks_name() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    NEW.name := 'webhook-' || NEW.id;
+    RETURN NEW;
+END
+$$;
+
 CREATE FUNCTION pgtopic.webhooks_validate() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1740,7 +2209,6 @@ CREATE FUNCTION pgtopic.webhooks_validate() RETURNS trigger
 DECLARE
     problem text;
 BEGIN
-    NEW.name := coalesce(NEW.name, 'webhook-' || NEW.id);
     IF NEW.types IS NOT NULL AND EXISTS (SELECT FROM unnest(NEW.types) AS t (name)
                                           WHERE (octet_length(t.name) BETWEEN 1 AND 255 AND position('*' IN left(t.name, -1)) = 0) IS NOT TRUE)
     THEN
@@ -1848,6 +2316,24 @@ COMMENT ON COLUMN pgtopic.attempts.probe IS 'Whether it only asked whether a fai
 
 COMMENT ON COLUMN pgtopic.attempts.replay IS 'Whether the request carried replays.';
 
+CREATE TABLE pgtopic.background_runs (
+    piece text NOT NULL,
+    worker uuid NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone NOT NULL,
+    did bigint NOT NULL,
+    did_in_all bigint NOT NULL,
+    error text,
+    error_at timestamp with time zone
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE pgtopic.background_runs IS 'What the leader did last: one row for each piece of background work. A piece that runs often notes it every 10 s, if it found nothing to do.';
+
+COMMENT ON COLUMN pgtopic.background_runs.did IS 'How many rows the last run dealt with (for partitions: how many were made or dropped); in did_in_all those of all runs.';
+
+COMMENT ON COLUMN pgtopic.background_runs.error IS 'Why the last run failed; null if it succeeded. error_at is when a run failed last.';
+
 CREATE TABLE pgtopic.changes (
     id bigint NOT NULL,
     kind text NOT NULL,
@@ -1875,30 +2361,6 @@ ALTER TABLE pgtopic.changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
-
-CREATE TABLE pgtopic.dead_letters (
-    id bigint NOT NULL,
-    webhook_id bigint NOT NULL,
-    lane bigint NOT NULL,
-    message_id bigint NOT NULL,
-    topic_id bigint NOT NULL,
-    partition_key text NOT NULL,
-    type text,
-    reason text NOT NULL,
-    attempts integer NOT NULL,
-    error_class text,
-    status_code smallint,
-    last_error text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT dead_letters_error_class_check CHECK ((error_class = ANY (ARRAY['dns'::text, 'connect'::text, 'tls'::text, 'forbidden'::text, 'timeout'::text, 'status'::text, 'redirect'::text, 'protocol'::text, 'request'::text]))),
-    CONSTRAINT dead_letters_reason_check CHECK ((reason = ANY (ARRAY['attempts_exhausted'::text, 'permanent'::text, 'expired'::text, 'overflow'::text, 'skipped'::text, 'message_missing'::text, 'canceled'::text, 'superseded'::text])))
-);
-
-COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed, or until retention.dead_letters_days have passed.';
-
-COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic, key and type are copies: a dead letter can be listed by them without its message.';
-
-COMMENT ON COLUMN pgtopic.dead_letters.error_class IS 'How the last attempt failed; null if there was none.';
 
 ALTER TABLE pgtopic.dead_letters ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgtopic.dead_letters_id_seq
@@ -2234,6 +2696,9 @@ COMMENT ON COLUMN pgtopic.workers.lease IS 'If its heartbeat stands still for th
 
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
 
+ALTER TABLE ONLY pgtopic.background_runs
+    ADD CONSTRAINT background_runs_pkey PRIMARY KEY (piece);
+
 ALTER TABLE ONLY pgtopic.changes
     ADD CONSTRAINT changes_pkey PRIMARY KEY (id);
 
@@ -2309,7 +2774,7 @@ CREATE INDEX webhooks_changed_at ON pgtopic.webhooks USING btree (changed_at);
 
 CREATE TRIGGER flush AFTER INSERT ON pgtopic.dead_letters FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.dead_letters_flush();
 
-CREATE TRIGGER messages_arrived BEFORE INSERT ON pgtopic.messages FOR EACH ROW EXECUTE FUNCTION pgtopic.messages_arrived();
+CREATE TRIGGER messages_arrived BEFORE INSERT ON pgtopic.messages FOR EACH ROW WHEN ((new.id IS NOT NULL)) EXECUTE FUNCTION pgtopic.messages_arrived();
 
 ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER messages_arrived;
 
@@ -2343,6 +2808,8 @@ CREATE TRIGGER webhooks_changed_at BEFORE UPDATE ON pgtopic.webhooks FOR EACH RO
 
 CREATE TRIGGER webhooks_filter_came_or_went AFTER UPDATE OF types, filter ON pgtopic.webhooks FOR EACH ROW WHEN ((((old.types IS NULL) AND (old.filter IS NULL)) <> ((new.types IS NULL) AND (new.filter IS NULL)))) EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
+CREATE TRIGGER webhooks_name BEFORE INSERT ON pgtopic.webhooks FOR EACH ROW WHEN ((new.name IS NULL)) EXECUTE FUNCTION pgtopic.webhooks_name();
+
 CREATE TRIGGER webhooks_record_change AFTER UPDATE ON pgtopic.webhooks FOR EACH ROW WHEN (((old.paused <> new.paused) OR ((old.disabled_reason IS NULL) <> (new.disabled_reason IS NULL)) OR (old.state <> new.state))) EXECUTE FUNCTION pgtopic.record_webhook_change();
 
 CREATE TRIGGER webhooks_topic_never_changes BEFORE UPDATE OF topic_id ON pgtopic.webhooks FOR EACH ROW WHEN ((old.topic_id <> new.topic_id)) EXECUTE FUNCTION pgtopic.refuse_change('topic_id');
@@ -2353,8 +2820,14 @@ CREATE TRIGGER webhooks_went AFTER DELETE ON pgtopic.webhooks REFERENCING OLD TA
 
 CREATE TRIGGER zz_messages_publish BEFORE INSERT ON pgtopic.messages FOR EACH ROW EXECUTE FUNCTION pgtopic.messages_publish();
 
+CREATE TRIGGER zz_messages_publish_here BEFORE INSERT ON pgtopic.messages FOR EACH ROW WHEN ((new.id IS NULL)) EXECUTE FUNCTION pgtopic.messages_publish();
+
+ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER zz_messages_publish_here;
+
 ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES pgtopic.topics(id) ON DELETE CASCADE;
+
+REVOKE ALL ON FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.changed_by() FROM PUBLIC;
 
@@ -2366,11 +2839,15 @@ REVOKE ALL ON FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint,
 
 REVOKE ALL ON FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.dead_letters_flush() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.delete_old_messages(after bigint, portion integer, default_days integer, OUT last_id bigint, OUT seen bigint, OUT deleted bigint, OUT any_old boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_id bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.discard_dead_letters(dead_letter_ids bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.drop_attempt_partitions(days integer) FROM PUBLIC;
 
@@ -2385,6 +2862,8 @@ REVOKE ALL ON FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_mos
 REVOKE ALL ON FUNCTION pgtopic.list_webhooks_of_topics(topic_ids bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.lock_idempotency_key(topic_id bigint, idempotency_key text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.lock_lane(webhook_id bigint, lane bigint, stripe integer, waits boolean, OUT outcome text, OUT held pgtopic.lanes) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.make_attempt_partitions(days integer) FROM PUBLIC;
 
@@ -2404,6 +2883,8 @@ REVOKE ALL ON FUNCTION pgtopic.messages_validate(message pgtopic.messages, accep
 
 REVOKE ALL ON FUNCTION pgtopic.notify_workers(message_id bigint, stripe integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.owe_message(webhook_id bigint, message_id bigint, lane bigint, partition_key text, stripe integer, replayed_at timestamp with time zone, waits boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
@@ -2422,9 +2903,17 @@ REVOKE ALL ON FUNCTION pgtopic.remove_worker(worker uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.repair_due_at(after_webhook bigint, after_due_at timestamp with time zone, lanes_at_most integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.replay_dead_letters(dead_letter_ids bigint[], waits boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.replay_deliveries(webhook_id bigint, message_ids bigint[], waits boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.require_lead(worker uuid, term bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.require_read_committed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.require_registered(worker uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.retry_lanes(webhook_id bigint, lanes bigint[], changed_by text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 
@@ -2433,6 +2922,8 @@ REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_
 REVOKE ALL ON FUNCTION pgtopic.stripe_class() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.suppress_notifications(microseconds bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.take_lead(worker uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.topics_arrived() FROM PUBLIC;
 
@@ -2445,6 +2936,8 @@ REVOKE ALL ON FUNCTION pgtopic.webhooks_arrived() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgtopic.webhooks_came_or_went() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.webhooks_name() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_validate() FROM PUBLIC;
 
@@ -2463,8 +2956,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '5a8b1aba9c946d7bb8bcf04dadac8e34fdccad0fcf4cb51f414d5003e140bb47', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '6cb86286ff104d6b560337d26cd5759f65f8d5797593593b5f15fc04eacff50e', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '14367073433982460675');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '10788764619415763967');
 
 

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pgtopic::store::Store;
+use pgtopic::store::{LeaderStore, Store};
 use tokio_postgres::Client;
+use uuid::Uuid;
 
 use super::{Answer, Expected, Received, TestDatabase, TestReceiver, check_order, eventually};
 
@@ -45,7 +46,7 @@ pub async fn publish(client: &Client, key: &str) -> Result<i64, tokio_postgres::
     Ok(client.query_one(sql, &[&TOPIC, &key]).await?.get(0))
 }
 
-/// Makes publishers silent and workers poll, as in a busy time.
+/// Suppresses notifications, as under load. Workers poll then.
 pub async fn keep_silent(client: Client) {
     loop {
         client.query("SELECT suppress_notifications(1000000)", &[]).await.unwrap();
@@ -106,6 +107,20 @@ impl Scene {
     /// A store of its own.
     pub fn store(&self) -> Store {
         self.database.store()
+    }
+
+    /// Registers a worker that does nothing. Real workers take it for dead after a second.
+    pub async fn idle_worker(&self) -> Uuid {
+        let sql = "INSERT INTO workers (id, lock_key, name, version, capacity, lease)
+                   VALUES (gen_random_uuid(), -1, 'idle', '', 1, '1 min') RETURNING id";
+        self.client.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    /// The statements of background work, led by a worker that does nothing. Nobody may lead.
+    pub async fn leader(&self) -> LeaderStore {
+        let (store, worker) = (self.store(), self.idle_worker().await);
+        let lead = store.take_lead(worker).await.unwrap().unwrap();
+        store.lead(lead)
     }
 
     /// Another connection in pgtopic's schema.

@@ -1,0 +1,84 @@
+//! Background work: what one worker, the leader, does for all.
+//!
+//! Every worker runs [`run`] beside its engine, and one of them leads. The right to lead is a row in
+//! the table `leader`, with a term that rises with each leader. Another worker takes the lead as
+//! soon as the leader's worker is gone or not registered. Each step is one transaction that first
+//! locks that row and checks the term ([`LeaderStore`]). So a step of an old leader does nothing.
+//!
+//! The work consists of pieces. Each piece runs again and again, beside the others, while this
+//! worker leads. To add one, implement [`piece::Piece`] and start it in [`lead`]. The table
+//! `background_runs` says what each piece did last, and when.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `piece` | how a piece is repeated, and what is noted of it |
+//! | `partitions` | partitions of the attempt log: those to come, those past their retention |
+//! | `retention` | messages and dead letters past their retention |
+//! | `sweep` | how far retention has walked through the messages |
+//! | `orphans` | rows of webhooks that were deleted |
+//! | `arrivals` | messages that arrived without being published here |
+
+mod arrivals;
+mod orphans;
+mod partitions;
+mod piece;
+mod retention;
+mod sweep;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::Notify, task::JoinSet};
+use tracing::{debug, info};
+use uuid::Uuid;
+
+use self::{
+    arrivals::Arrivals, orphans::Orphans, partitions::Partitions, piece::repeat, retention::Retention,
+};
+use crate::{
+    config::RetentionConfig,
+    store::{Lead, LeaderStore, Store},
+};
+
+/// The pause between two tries to take the lead, and between two looks at whether it is lost.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Does the background work whenever this worker leads; never returns. `webhook_deleted` wakes the
+/// clearing of orphans.
+pub async fn run(store: Store, worker: Uuid, retention: RetentionConfig, webhook_deleted: Arc<Notify>) {
+    loop {
+        match store.take_lead(worker).await {
+            Ok(Some(right)) => {
+                info!(worker = %worker, term = right.term, "this worker leads: it does the background work");
+                lead(&store.lead(right), &retention, &webhook_deleted).await;
+                info!(worker = %worker, term = right.term, "this worker leads no more");
+            }
+            Ok(None) => {}
+            // It is tried again soon. If the database is gone, the session notices it.
+            Err(error) => debug!(%error, "could not ask who leads"),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Runs all pieces until the lead is lost.
+async fn lead(steps: &LeaderStore, retention: &RetentionConfig, webhook_deleted: &Arc<Notify>) {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(keep(steps.store().clone(), steps.lead()));
+    tasks.spawn(repeat(steps.clone(), Partitions::new(retention.attempts_days)));
+    tasks.spawn(repeat(steps.clone(), Retention::new(retention.clone())));
+    tasks.spawn(repeat(steps.clone(), Orphans::new(Arc::clone(webhook_deleted))));
+    tasks.spawn(repeat(steps.clone(), Arrivals::default()));
+    tasks.join_next().await;
+}
+
+/// Returns when this lead is lost.
+async fn keep(store: Store, lead: Lead) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match store.take_lead(lead.worker).await {
+            Ok(now) if now != Some(lead) => return,
+            Err(error) if error.is_not_registered() => return,
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
