@@ -7,7 +7,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `lanes`, `health` | the routes of one area each |
+//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `lanes`, `why`, `tail`, `health` | the routes of one area each |
 //! | `access` | who may do what: tokens, roles, and what a browser says of a page |
 //! | `body_limit` | how many bytes the bodies of all requests may have |
 //! | `caller` | the use cases, limited to what the sender of a request may do |
@@ -40,10 +40,14 @@ mod openapi;
 mod request_id;
 mod route_index;
 pub(crate) mod schema;
+mod sending;
 mod server;
 mod state;
+mod stats;
+mod tail;
 mod topics;
 mod webhooks;
+mod why;
 
 use std::{sync::Arc, time::Duration};
 
@@ -59,13 +63,16 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-pub(crate) use self::error::{bare_problem_json, problem_json};
 use self::route_index::RouteIndex;
 pub use self::{
     access::{check_access, check_bind},
     config_error::ApiConfigError,
     server::run,
     state::ApiState,
+};
+pub(crate) use self::{
+    error::{Problem, bare_problem_json},
+    messages::read_message,
 };
 
 /// How long a request may take, its body included. After this it is answered with 503. A body may
@@ -81,6 +88,10 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(deliveries::routes())
         .merge(dead_letters::routes())
         .merge(lanes::routes())
+        .merge(why::routes())
+        .merge(tail::routes())
+        .merge(stats::routes())
+        .merge(sending::routes())
         .merge(health::routes())
 }
 

@@ -39,6 +39,9 @@ pub enum BrokerError {
     /// The database cannot serve right now. Trying again in a moment may help.
     #[error("the database does not serve right now; try again in a moment")]
     Unavailable(#[source] StoreError),
+    /// This process does as much of this as it may. Trying again later may help.
+    #[error("{0}")]
+    Busy(String),
     /// A probe found that this process cannot serve.
     #[error("{0}")]
     NotReady(String),

@@ -18,6 +18,10 @@
 //! | `dead_letters` | list, count, group, read, replay, discard |
 //! | `lanes` | list, try again, skip the head |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
+//! | `sending` | read whether anything is sent, switch it on or off |
+//! | `stats` | read the figures, list the workers |
+//! | `tail` | watch what is published to a topic, and what is sent to a webhook |
+//! | `why` | explain where a message or a partition stands |
 //! | `test_requests` | try a webhook, outside every lane |
 //! | `scope` | which topics the caller may see and use |
 
@@ -28,20 +32,25 @@ mod lanes;
 mod messages;
 mod ready;
 mod scope;
+mod sending;
+mod stats;
+mod tail;
 mod test_requests;
 mod topics;
 mod webhooks;
+mod why;
 
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use self::test_requests::TestRequests;
 pub use self::{
     error::{BrokerError, Conflict},
+    tail::Tail,
     test_requests::TestRequest,
     webhooks::CreatedWebhook,
 };
+use self::{tail::Tails, test_requests::TestRequests};
 use crate::{
     delivery::AddressGuard,
     domain::{scope::TopicScope, worker_health::WorkerHealth},
@@ -58,10 +67,14 @@ pub struct Broker {
     tests: Arc<TestRequests>,
     /// The worker of this process, if it has one.
     worker: Option<WorkerHealth>,
+    /// What is watched in this process.
+    tails: Arc<Tails>,
     /// Which topics the caller may see and use.
     scope: Arc<TopicScope>,
     /// How the audit log names the caller.
     actor: Arc<str>,
+    /// Whether processes send nothing until somebody switches sending on.
+    start_paused: bool,
 }
 
 impl Broker {
@@ -70,7 +83,16 @@ impl Broker {
     pub fn new(store: Store, allow_networks: Vec<IpNet>) -> Self {
         let guard = Arc::new(AddressGuard::new(allow_networks));
         let tests = Arc::new(TestRequests::new(AddressGuard::clone(&guard)));
-        Self { store, guard, tests, worker: None, scope: Arc::default(), actor: "pgtopic".into() }
+        Self {
+            store,
+            guard,
+            tests,
+            worker: None,
+            tails: Arc::default(),
+            scope: Arc::default(),
+            actor: "pgtopic".into(),
+            start_paused: false,
+        }
     }
 
     /// This process has a worker, too. It is ready only while that worker works.

@@ -35,8 +35,9 @@ pub(super) async fn api(
 ) -> Result<(), CliError> {
     let reserved = descriptors_beside_api(&config, worker.is_some());
     let defaults = config.delivery.policy();
-    let mut broker =
-        Broker::new(store, config.delivery.allow_networks).with_delivery(config.delivery.ca_file, defaults);
+    let mut broker = Broker::new(store, config.delivery.allow_networks)
+        .with_delivery(config.delivery.ca_file, defaults)
+        .starting_paused(config.worker.start_paused);
     if let Some(worker) = worker {
         broker = broker.beside_worker(worker);
     }

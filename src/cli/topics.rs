@@ -1,5 +1,7 @@
 //! `pgtopic topics`: the topics.
 
+#![expect(clippy::doc_markdown, reason = "the words of a flag are shown as they stand")]
+
 use clap::{Args, Subcommand, builder::PossibleValue};
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
     confirm::ConfirmFlags,
     flags::CommonFlags,
     operate::{Operator, OperatorFlags, PageFlags, nothing_to_change, topic_argument},
-    table::{Fields, Table, capped, or_dash},
+    table::{Fields, Table, capped},
     words::word,
 };
 use crate::{
@@ -123,9 +125,11 @@ impl TopicsCommand {
                 print(operator, broker.update_topic(&update.topic.topic, &changes).await?)
             }
             Self::Pause(Pause { topic: TopicArgument { topic }, mode }) => {
-                print(operator, broker.pause_topic(&topic, mode).await?)
+                print_pause(operator, broker.pause_topic(&topic, mode).await?)
             }
-            Self::Resume(TopicArgument { topic }) => print(operator, broker.resume_topic(&topic).await?),
+            Self::Resume(TopicArgument { topic }) => {
+                print_pause(operator, broker.resume_topic(&topic).await?)
+            }
             Self::Delete(delete) => delete.run(operator).await,
         }
     }
@@ -137,9 +141,9 @@ impl Delete {
         confirm
             .ask(async || {
                 let status = operator.broker.get_topic(&topic).await?;
-                let webhooks = if force { ", its webhooks" } else { "" };
+                let with = if force { "messages and webhooks" } else { "messages" };
                 Ok(format!(
-                    "Delete topic {}{webhooks} and its messages, of which {} deliveries are still owed?",
+                    "Delete topic {} with its {with} ({} deliveries still owed)?",
                     status.topic.name,
                     capped(status.backlog, status.backlog_capped)
                 ))
@@ -152,6 +156,16 @@ impl Delete {
         );
         operator.print(&schema::DeletedTopic::from(deleted), text)
     }
+}
+
+fn print_pause(operator: &Operator, topic: Topic) -> Result<(), CliError> {
+    let state = match topic.paused {
+        None => "takes messages and sends them",
+        Some(TopicPause::Refuse) => "refuses messages",
+        Some(TopicPause::Hold) => "is on hold: it takes messages and sends none",
+    };
+    let text = format!("Topic {} {state}.", topic.name);
+    operator.print(&schema::Topic::from(topic), text)
 }
 
 impl Update {
@@ -169,13 +183,13 @@ fn print(operator: &Operator, topic: Topic) -> Result<(), CliError> {
 }
 
 fn table(topics: &[Topic]) -> Table {
-    let mut table = Table::new(["id", "topic", "ordering", "retention", "paused"]);
+    let mut table = Table::new(["id", "topic", "ordering", "retention seconds", "paused"]);
     for topic in topics {
         table.row([
             topic.id.to_string(),
             topic.name.clone(),
             topic.ordering.as_str().to_owned(),
-            or_dash(retention(topic)),
+            retention(topic),
             paused(topic),
         ]);
     }
@@ -187,7 +201,7 @@ fn fields(topic: &Topic) -> Fields {
         .with("id", topic.id.to_string())
         .with("topic", topic.name.clone())
         .with("ordering", topic.ordering.as_str().to_owned())
-        .with("retention", retention(topic))
+        .with("retention seconds", retention(topic))
         .with("paused", paused(topic))
         .with("created at", topic.created_at.to_string())
 }
@@ -196,10 +210,12 @@ fn status_text(status: &TopicStatus) -> String {
     fields(&status.topic).with("owed", capped(status.backlog, status.backlog_capped)).to_string()
 }
 
-fn retention(topic: &Topic) -> Option<String> {
-    topic
-        .retention_seconds
-        .map(|seconds| if seconds == 0 { "for ever".to_owned() } else { format!("{seconds} s") })
+fn retention(topic: &Topic) -> String {
+    match topic.retention_seconds {
+        None => "default".to_owned(),
+        Some(0) => "for ever".to_owned(),
+        Some(seconds) => seconds.to_string(),
+    }
 }
 
 fn paused(topic: &Topic) -> String {

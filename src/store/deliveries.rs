@@ -206,12 +206,6 @@ fn canceled(row: &Row) -> Result<CancelOutcome, StoreError> {
 }
 
 fn attempt(row: &Row) -> Result<AttemptRecord, StoreError> {
-    let microseconds: i64 = row.try_get("duration_us")?;
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a request lasts minutes, not the 285 years an f64 holds exactly"
-    )]
-    let duration_ms = microseconds as f64 / 1000.0;
     let error_class = optional_word(row, "error_class", ErrorClass::parse)?;
     let batch: (Option<i64>, Option<i64>) = (row.try_get("batch_first")?, row.try_get("batch_last")?);
     Ok(AttemptRecord {
@@ -221,11 +215,22 @@ fn attempt(row: &Row) -> Result<AttemptRecord, StoreError> {
         status_code: row.try_get("status_code")?,
         error_class,
         error: row.try_get("error")?,
-        duration_ms,
+        duration_ms: milliseconds(row)?,
         response_excerpt: row.try_get("response_excerpt")?,
         worker_id: row.try_get("worker_id")?,
         attempted_at: row.try_get("attempted_at")?,
         probe: row.try_get("probe")?,
         replay: row.try_get("replay")?,
     })
+}
+
+/// How long an attempt took.
+pub(super) fn milliseconds(row: &Row) -> Result<f64, StoreError> {
+    let microseconds: i64 = row.try_get("duration_us")?;
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a request lasts minutes, not the 285 years an f64 holds exactly"
+    )]
+    let milliseconds = microseconds as f64 / 1000.0;
+    Ok(milliseconds)
 }

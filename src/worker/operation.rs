@@ -59,6 +59,7 @@ pub(super) enum Done {
     },
     Targets(Result<Vec<TargetRow>, StoreError>),
     Disabled(i64, Result<(), StoreError>),
+    ActivityWritten,
     Asked,
 }
 
@@ -95,6 +96,7 @@ impl Engine {
             Done::Disabled(webhook_id, Err(error)) => {
                 warn!(webhook_id, %error, "webhook could not be disabled; its next request will say so again");
             }
+            Done::ActivityWritten => self.on_activity_written(),
             // Suppressed notifications are a matter of speed alone; the audit log is best effort.
             Done::Disabled(_, Ok(())) | Done::Asked => {}
         }
@@ -102,7 +104,9 @@ impl Engine {
     }
 
     pub(super) fn recovered(&mut self) {
-        self.trouble = 0;
+        if std::mem::take(&mut self.trouble) > 0 {
+            self.signals.set_trouble(None);
+        }
         if std::mem::take(&mut self.tell_recovery) {
             info!("statements succeed again");
         }
@@ -268,6 +272,10 @@ impl Engine {
         self.start_log();
         let Batch { mut settlement, mut retire } = self.gathered.take();
         self.locked.keep_back(&mut settlement);
+        for ((key, token), outcomes) in &mut settlement {
+            let held = self.lanes.get(key).filter(|lane| lane.token == *token);
+            outcomes.generation = held.map(|lane| lane.generation);
+        }
         retire.sort_unstable();
         let retire: Vec<HeldLane> = retire
             .iter()
@@ -359,6 +367,10 @@ impl Engine {
             let outcomes = settlement.remove(&claim).unwrap_or_default();
             match outcome {
                 SettleOutcome::Written => self.on_lane_written(claim, &outcomes),
+                SettleOutcome::Renewed(generation) => {
+                    self.on_lane_written(claim, &outcomes);
+                    self.on_lane_renewed(claim, generation);
+                }
                 SettleOutcome::Lost => self.on_lane_lost(claim),
                 SettleOutcome::Locked => {
                     self.on_lane_locked(claim);
@@ -402,6 +414,18 @@ impl Engine {
             if matches!(lane.phase, Phase::Idle) {
                 self.advance(key);
             }
+        }
+    }
+
+    /// What a lane owes has changed: it is read anew.
+    fn on_lane_renewed(&mut self, (key, token): Claim, generation: i32) {
+        let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else { return };
+        if lane.generation == generation {
+            return;
+        }
+        lane.outdate();
+        if matches!(lane.phase, Phase::Dry { .. }) {
+            self.read_on(key);
         }
     }
 

@@ -96,6 +96,8 @@ pub(super) struct Report {
     pub(super) attempt: u32,
     pub(super) result: AttemptResult,
     pub(super) attempted_at: Timestamp,
+    /// When the messages were published, if they were accepted.
+    pub(super) created_at: Vec<Timestamp>,
 }
 
 impl Run {
@@ -130,6 +132,11 @@ impl Run {
             // would end the process, again and again.
             let result = AssertUnwindSafe(sending).catch_unwind().await.unwrap_or_else(|_| panicked());
             let accepted = result.outcome == Outcome::Accepted;
+            let created_at = if accepted {
+                messages.iter().map(|message| message.created_at).collect()
+            } else {
+                Vec::new()
+            };
             let report = Report {
                 key: self.key,
                 message_ids: members[sent..end].iter().map(|member| member.id).collect(),
@@ -137,6 +144,7 @@ impl Run {
                 attempt,
                 result,
                 attempted_at,
+                created_at,
             };
             sent = end;
             // This fails only if the engine has ended. Then this task is about to be aborted.

@@ -17,7 +17,7 @@ pub(super) enum Reach {
 pub(super) type Needs = (Right, Reach);
 
 /// Every route that is not open to everybody, and what it needs.
-pub(super) const ROUTES: [(&Method, &str, Needs); 37] = [
+pub(super) const ROUTES: &[(&Method, &str, Needs)] = &[
     (&Method::POST, "/topics", (Right::Administer, Reach::OfTopics)),
     (&Method::GET, "/topics", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/topics/{topic}", (Right::Read, Reach::OfTopics)),
@@ -27,10 +27,13 @@ pub(super) const ROUTES: [(&Method, &str, Needs); 37] = [
     (&Method::POST, "/topics/{topic}/pause", (Right::Operate, Reach::OfTopics)),
     (&Method::POST, "/topics/{topic}/resume", (Right::Operate, Reach::OfTopics)),
     (&Method::GET, "/topics/{topic}/webhooks", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/topics/{topic}/why", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/topics/{topic}/tail", (Right::Read, Reach::OfTopics)),
     (&Method::POST, "/topics/{topic}/messages", (Right::Publish, Reach::OfTopics)),
     (&Method::POST, "/topics/{topic}/messages/batch", (Right::Publish, Reach::OfTopics)),
     (&Method::GET, "/topics/{topic}/messages", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/messages/{id}", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/messages/{id}/why", (Right::Read, Reach::OfTopics)),
     (&Method::POST, "/webhooks", (Right::Administer, Reach::OfTopics)),
     (&Method::GET, "/webhooks", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/webhooks/{webhook}", (Right::Read, Reach::OfTopics)),
@@ -40,6 +43,7 @@ pub(super) const ROUTES: [(&Method, &str, Needs); 37] = [
     (&Method::POST, "/webhooks/{webhook}/resume", (Right::Operate, Reach::OfTopics)),
     (&Method::POST, "/webhooks/{webhook}/enable", (Right::Operate, Reach::OfTopics)),
     (&Method::POST, "/webhooks/{webhook}/test", (Right::Operate, Reach::OfTopics)),
+    (&Method::GET, "/webhooks/{webhook}/tail", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/webhooks/{webhook}/deliveries", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/webhooks/{webhook}/deliveries/{message_id}", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/webhooks/{webhook}/deliveries/{message_id}/attempts", (Right::Read, Reach::OfTopics)),
@@ -55,6 +59,10 @@ pub(super) const ROUTES: [(&Method, &str, Needs); 37] = [
     (&Method::GET, "/dead-letter/{id}", (Right::Read, Reach::OfTopics)),
     (&Method::DELETE, "/dead-letter/{id}", (Right::Operate, Reach::OfTopics)),
     (&Method::POST, "/dead-letter/{id}/replay", (Right::Operate, Reach::OfTopics)),
+    (&Method::GET, "/stats", (Right::Read, Reach::Whole)),
+    (&Method::GET, "/workers", (Right::Read, Reach::Whole)),
+    (&Method::GET, "/sending", (Right::Read, Reach::Whole)),
+    (&Method::POST, "/sending", (Right::Operate, Reach::Whole)),
 ];
 
 /// The routes that everybody may use.

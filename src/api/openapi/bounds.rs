@@ -21,12 +21,13 @@ use crate::domain::{
         BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, RATE_LIMIT_PER_SECOND,
         TIMEOUT_SECONDS,
     },
+    sending::SENDING_REASON_MAX,
     topic::{NAME_MAX, RETENTION_SECONDS},
     webhook::FILTER_MAX,
 };
 
 /// The bodies of requests.
-const BODIES: [&str; 10] = [
+const BODIES: [&str; 11] = [
     "NewTopic",
     "PutTopic",
     "PauseTopic",
@@ -37,6 +38,7 @@ const BODIES: [&str; 10] = [
     "WebhookChanges",
     "LaneRetry",
     "LaneSkip",
+    "SendingChange",
 ];
 
 /// Fields that have no bounds: truth values, words, and any JSON.
@@ -52,6 +54,7 @@ const UNBOUNDED: [&str; 14] = [
     "on_exhausted",
     "state",
     "all",
+    "sending",
     "reason",
     "error_class",
     "since",
@@ -118,6 +121,7 @@ fn of(name: &str) -> Option<Value> {
             "minItems": TYPES.start(), "maxItems": TYPES.end(),
             "items": {"type": "string", "minLength": 1, "maxLength": TYPE_MAX, "pattern": r"^[ -)+-~]*[ -~]$"},
         }),
+        "reason" => ascii(SENDING_REASON_MAX),
         "messages" => json!({"minItems": 1, "maxItems": BATCH_MAX}),
         "headers" => {
             let name = format!(r"^(?!({RESERVED_HEADERS})$)(?!webhook-|proxy-)[a-z0-9!#$%&'*+.^_`|~-]+$");

@@ -45,12 +45,19 @@ macro_rules! words {
 mod dead_letter;
 mod delivery;
 mod headers;
+mod health;
 mod lane;
 mod message;
 mod number;
 mod page;
+mod sending;
+mod stats;
+mod tail;
+mod test_request;
 mod topic;
 mod webhook;
+mod why;
+mod worker;
 
 use std::fmt;
 
@@ -59,7 +66,10 @@ use serde::{
     de::{Error, Visitor},
 };
 
-pub(crate) use self::{dead_letter::*, delivery::*, lane::*, message::*, page::*, topic::*, webhook::*};
+pub(crate) use self::{
+    dead_letter::*, delivery::*, health::*, lane::*, message::*, page::*, sending::*, stats::*, tail::*,
+    test_request::*, topic::*, webhook::*, why::*, worker::*,
+};
 
 /// Reads one of several words, which are listed for people.
 struct WordVisitor<T>(String, fn(&str) -> Option<T>);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use super::{ErrorClass, Outcome, headers::headers, number::Whole, present};
+use super::{Health, headers::headers, number::Whole, present};
 use crate::{
     broker,
     domain::{policy, webhook},
@@ -303,6 +303,8 @@ pub(crate) struct Webhook {
     disabled_reason: Option<String>,
     /// When it was created.
     created_at: Timestamp,
+    /// How it does.
+    health: Health,
 }
 
 impl From<webhook::Webhook> for Webhook {
@@ -329,6 +331,7 @@ impl From<webhook::Webhook> for Webhook {
             paused,
             disabled_reason,
             created_at,
+            health,
         } = webhook;
         Self {
             id,
@@ -352,6 +355,7 @@ impl From<webhook::Webhook> for Webhook {
             paused,
             disabled_reason,
             created_at,
+            health: health.into(),
         }
     }
 }
@@ -369,72 +373,6 @@ pub(crate) struct CreatedWebhook {
 impl From<broker::CreatedWebhook> for CreatedWebhook {
     fn from(broker::CreatedWebhook { webhook, secret }: broker::CreatedWebhook) -> Self {
         Self { webhook: webhook.into(), secret: secret.expose_secret().to_owned() }
-    }
-}
-
-/// A webhook, its backlog and its dead letters.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct WebhookStatus {
-    /// The webhook.
-    #[serde(flatten)]
-    webhook: Webhook,
-    /// How many deliveries are still owed. Exact up to 10000.
-    backlog: i64,
-    /// Whether there are more than `backlog` says.
-    backlog_capped: bool,
-    /// How many dead letters it has. Exact up to 10000.
-    dead_letters: i64,
-    /// Whether there are more than `dead_letters` says.
-    dead_letters_capped: bool,
-}
-
-impl From<webhook::WebhookStatus> for WebhookStatus {
-    fn from(status: webhook::WebhookStatus) -> Self {
-        let webhook::WebhookStatus { webhook, owed } = status;
-        let webhook::Owed { backlog, backlog_capped, dead_letters, dead_letters_capped } = owed;
-        Self { webhook: webhook.into(), backlog, backlog_capped, dead_letters, dead_letters_capped }
-    }
-}
-
-/// A test request that was made.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct TestRequest {
-    /// The `webhook-id` that it carried.
-    #[schema(examples("msg_test_0c3a1f52-6f0e-4c55-9d3b-2f1d0a7b9e44"))]
-    id: String,
-    /// How it ended.
-    outcome: Outcome,
-    /// The HTTP status, if an answer came.
-    status_code: Option<u16>,
-    /// The kind of failure; null if it was accepted.
-    error_class: Option<ErrorClass>,
-    /// Why it failed; null if it was accepted.
-    error: Option<String>,
-    /// How long it took, in milliseconds.
-    duration_ms: f64,
-    /// The first 2 KiB of the answer's body, if the request failed. Null for a token that may not
-    /// see payloads.
-    response_excerpt: Option<String>,
-}
-
-impl From<broker::TestRequest> for TestRequest {
-    fn from(broker::TestRequest { id, result }: broker::TestRequest) -> Self {
-        Self {
-            id,
-            outcome: result.outcome.into(),
-            status_code: result.status_code,
-            error_class: result.error_class.map(Into::into),
-            error: result.error,
-            duration_ms: result.duration.as_secs_f64() * 1000.0,
-            response_excerpt: result.response_excerpt,
-        }
-    }
-}
-
-impl TestRequest {
-    /// The same, for somebody who may not see payloads.
-    pub(crate) fn without_payload(self) -> Self {
-        Self { response_excerpt: None, ..self }
     }
 }
 

@@ -8,20 +8,24 @@
 //! | `connections` | many clients and few descriptors |
 //! | `deliveries` | deliveries and dead letters are read and listed |
 //! | `description` | the OpenAPI document |
+//! | `health` | the health of webhooks, figures, workers, sending |
 //! | `http` | hosts, bodies, paths, methods and parameters of requests |
 //! | `messages` | messages are published, read and listed |
 //! | `topics` | topics are made, changed and deleted |
 //! | `webhooks` | webhooks are made, changed and deleted |
+//! | `why` | where a message or a partition stands, and what helps |
 
 mod access;
 mod canceled_requests;
 mod connections;
 mod deliveries;
 mod description;
+mod health;
 mod http;
 mod messages;
 mod topics;
 mod webhooks;
+mod why;
 
 use axum::{
     Router,
@@ -92,6 +96,10 @@ impl Api {
         // A real client names the host that it connects to.
         request.headers_mut().entry(header::HOST).or_insert("localhost:8000".parse().unwrap());
         let (parts, body) = self.0.clone().oneshot(request).await.unwrap().into_parts();
+        if parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream") {
+            // It lasts for minutes.
+            return Answer { status: parts.status, headers: parts.headers, text: "{}".to_owned() };
+        }
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         Answer { status: parts.status, headers: parts.headers, text }
     }
