@@ -17,21 +17,23 @@ async fn the_example_of_every_endpoint_works() {
     all.sort_by_key(|operation| match (operation.method.as_str(), operation.path.as_str()) {
         ("POST", "/topics") => 0,
         ("POST", "/webhooks") => 1,
+        ("POST", "/dead-letter/{id}/replay") => 3,
         ("POST", _) => 2,
         ("DELETE", "/topics/{topic}") => 6,
         ("DELETE", _) => 5,
         ("PATCH", _) => 4,
         _ => 3,
     });
-    let mut made_dead_letter = false;
     for operation in all {
-        if operation.method == Method::GET && !made_dead_letter {
-            let sql = "INSERT INTO pgtopic.dead_letters
-                         (webhook_id, topic_id, partition_key, lane, message_id, reason, attempts, last_error)
-                       SELECT 1, topic_id, partition_key, lane, id, 'attempts_exhausted', 5, 'status 500'
+        if operation.method == Method::GET || operation.path.starts_with("/dead-letter") {
+            let sql = "DELETE FROM pgtopic.dead_letters;
+                       DELETE FROM pgtopic.deliveries WHERE message_id = 1;
+                       INSERT INTO pgtopic.dead_letters
+                         (id, webhook_id, topic_id, partition_key, lane, message_id, reason, attempts, last_error)
+                       OVERRIDING SYSTEM VALUE
+                       SELECT 1, 1, topic_id, partition_key, lane, id, 'attempts_exhausted', 5, 'status 500'
                          FROM pgtopic.messages WHERE id = 1";
             database.client().await.batch_execute(sql).await.unwrap();
-            made_dead_letter = true;
         }
         let path = operation.example_path();
         let bodies = operation.example_bodies();
