@@ -16,13 +16,17 @@
 //! | `retention` | messages and dead letters past their retention |
 //! | `sweep` | how far retention has walked through the messages |
 //! | `orphans` | rows of webhooks that were deleted |
+//! | `samples` | what webhooks are owed and how they do |
+//! | `activity` | activity that grows old |
 //! | `arrivals` | messages that arrived without being published here |
 
+mod activity;
 mod arrivals;
 mod orphans;
 mod partitions;
 mod piece;
 mod retention;
+mod samples;
 mod sweep;
 
 use std::{sync::Arc, time::Duration};
@@ -32,7 +36,8 @@ use tracing::{debug, info};
 use uuid::Uuid;
 
 use self::{
-    arrivals::Arrivals, orphans::Orphans, partitions::Partitions, piece::repeat, retention::Retention,
+    activity::Activity, arrivals::Arrivals, orphans::Orphans, partitions::Partitions, piece::repeat,
+    retention::Retention, samples::Samples,
 };
 use crate::{
     config::RetentionConfig,
@@ -68,6 +73,8 @@ async fn lead(steps: &LeaderStore, retention: &RetentionConfig, webhook_deleted:
     tasks.spawn(repeat(steps.clone(), Retention::new(retention.clone())));
     tasks.spawn(repeat(steps.clone(), Orphans::new(Arc::clone(webhook_deleted))));
     tasks.spawn(repeat(steps.clone(), Arrivals::default()));
+    tasks.spawn(repeat(steps.clone(), Samples));
+    tasks.spawn(repeat(steps.clone(), Activity::new(retention.activity_days)));
     tasks.join_next().await;
 }
 

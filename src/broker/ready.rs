@@ -11,14 +11,22 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Broker {
     /// Checks that the database answers within 2 s and takes writes, that its schema fits this
-    /// binary, and that the worker of this process works, if it has one.
+    /// binary, that messages are sent, and that the worker of this process works, if it has one.
     ///
     /// # Errors
     /// [`BrokerError::NotReady`] if not, and no other error.
     pub async fn check_ready(&self) -> Result<(), BrokerError> {
         let not_ready = |what: &str| Err(BrokerError::NotReady(what.to_owned()));
-        match tokio::time::timeout(READY_TIMEOUT, self.store.check_ready()).await {
-            Ok(Ok(())) => {}
+        let asked = async {
+            self.store.check_ready().await?;
+            self.store.get_sending().await
+        };
+        match tokio::time::timeout(READY_TIMEOUT, asked).await {
+            Ok(Ok(sending)) => {
+                if let Some(why_not) = sending.switch.why_not(self.start_paused) {
+                    return not_ready(why_not.text());
+                }
+            }
             Ok(Err(StoreError::SchemaMismatch(what))) => return Err(BrokerError::NotReady(what)),
             Ok(Err(cause)) if cause.is_read_only() => {
                 tracing::warn!(%cause, "not ready");

@@ -54,6 +54,10 @@ pub(super) const ROUTES: &[(&Method, &str, Needs)] = &[
     (&Method::GET, "/dead-letter/{id}", (Right::Read, Reach::OfTopics)),
     (&Method::DELETE, "/dead-letter/{id}", (Right::Operate, Reach::OfTopics)),
     (&Method::POST, "/dead-letter/{id}/replay", (Right::Operate, Reach::OfTopics)),
+    (&Method::GET, "/stats", (Right::Read, Reach::Whole)),
+    (&Method::GET, "/workers", (Right::Read, Reach::Whole)),
+    (&Method::GET, "/sending", (Right::Read, Reach::Whole)),
+    (&Method::POST, "/sending", (Right::Operate, Reach::Whole)),
 ];
 
 /// The routes that everybody may use.

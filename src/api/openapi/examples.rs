@@ -21,6 +21,7 @@ fn of_body(schema: &str) -> Option<Value> {
         "LaneRetry" => json!({"state": "halted"}),
         "LaneSkip" => json!({"partition_key": "user-42", "message_id": 1}),
         "WebhookChanges" => json!({"max_retries": 8, "timeout_seconds": 20}),
+        "SendingChange" => json!({"sending": true, "reason": "the copy takes over"}),
         _ => return None,
     })
 }

@@ -45,14 +45,18 @@ macro_rules! words {
 mod dead_letter;
 mod delivery;
 mod headers;
+mod health;
 mod lane;
 mod message;
 mod number;
 mod page;
+mod sending;
+mod stats;
 mod tail;
 mod topic;
 mod webhook;
 mod why;
+mod worker;
 
 use std::fmt;
 
@@ -62,7 +66,8 @@ use serde::{
 };
 
 pub(crate) use self::{
-    dead_letter::*, delivery::*, lane::*, message::*, page::*, tail::*, topic::*, webhook::*, why::*,
+    dead_letter::*, delivery::*, health::*, lane::*, message::*, page::*, sending::*, stats::*, tail::*,
+    topic::*, webhook::*, why::*, worker::*,
 };
 
 /// Reads one of several words, which are listed for people.
