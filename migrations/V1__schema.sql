@@ -194,6 +194,7 @@ CREATE TABLE pgtopic.lanes (
     failures         integer     NOT NULL DEFAULT 0,
     halted           boolean     NOT NULL DEFAULT false,
     claimed_by       uuid,
+    claimed_at       timestamptz,
     partition_key    text        NOT NULL,
     last_error       text,
     last_error_class text,
@@ -214,10 +215,11 @@ COMMENT ON COLUMN pgtopic.lanes.batch_count IS 'How many messages that batch has
 COMMENT ON COLUMN pgtopic.lanes.split_until IS 'A batch up to this message has used up its attempts: messages up to it are sent one by one.';
 COMMENT ON COLUMN pgtopic.lanes.wait_seconds IS 'How long the lane was to wait when due_at was written; null if it was ready at once. If due_at is further ahead than this, it was written before a step of the clock.';
 COMMENT ON COLUMN pgtopic.lanes.stripe IS 'The advisory-lock key that its publishers hold; null if the topic is unordered.';
-COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay has lowered position. A holder that does not know the newest value must not move position.';
+COMMENT ON COLUMN pgtopic.lanes.generation IS 'How often a replay has put something into the lane, or a cancel has taken something out. A holder that does not know the newest value must not move position.';
 COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id, or of the batch that begins with it.';
 COMMENT ON COLUMN pgtopic.lanes.halted IS 'Not sent until an operator acts.';
 COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
+COMMENT ON COLUMN pgtopic.lanes.claimed_at IS 'When it was claimed last.';
 
 CREATE TABLE pgtopic.attempts (
     webhook_id       bigint      NOT NULL,

@@ -167,6 +167,11 @@ pub(crate) fn problem_json(error: BrokerError) -> String {
     serde_json::to_string(&problem).unwrap_or_default()
 }
 
+/// A problem of which the status says everything but the reason, for the command line.
+pub(crate) fn bare_problem_json(status: StatusCode, detail: &str) -> String {
+    serde_json::to_string(&problem(status, None, detail.to_owned(), Vec::new())).unwrap_or_default()
+}
+
 /// One broken rule.
 #[derive(Serialize, utoipa::ToSchema)]
 struct Violation {

@@ -56,7 +56,7 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-pub(crate) use self::error::problem_json;
+pub(crate) use self::error::{bare_problem_json, problem_json};
 use self::route_index::RouteIndex;
 pub use self::{
     access::{check_access, check_bind},

@@ -56,11 +56,9 @@ pub(super) struct Dev {
 impl Dev {
     pub(super) async fn run(self, common: &CommonFlags, shutdown: CancellationToken) -> Result<(), CliError> {
         let settings = common.read(&[&self.listening, &self.capacity, &self.network]);
-        let (mut accepted, wanted) = settings.accept_listening().await?;
-        if self.demo && accepted.config.log.level == Config::default().log.level {
-            // The demo prints what happens. The log would repeat it.
-            "warn".clone_into(&mut accepted.config.log.level);
-        }
+        let (accepted, wanted) = settings.accept_listening().await?;
+        // The demo prints what happens. The log would repeat it.
+        let accepted = if self.demo { accepted.quiet() } else { accepted };
         let mut config = accepted.start_logging()?;
         for network in ["127.0.0.0/8", "::1/128"] {
             config.delivery.allow_networks.push(network.parse().expect("both are networks"));

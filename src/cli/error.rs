@@ -2,8 +2,14 @@
 
 use std::{fmt, process::ExitCode};
 
+use axum::http::StatusCode;
+
 use crate::{
-    api::problem_json, broker::BrokerError, config::ConfigError, embedded::EmbeddedError, store::StoreError,
+    api::{bare_problem_json, problem_json},
+    broker::BrokerError,
+    config::ConfigError,
+    embedded::EmbeddedError,
+    store::StoreError,
     telemetry::TelemetryError,
 };
 
@@ -26,41 +32,44 @@ pub enum CliError {
         problem: String,
         /// Whether the database does not serve.
         is_unavailable: bool,
-        /// Whether the problem is shown in place of the reason.
-        shows_problem: bool,
     },
     /// The schema does not fit this binary; exit code 4.
     Schema(String),
+    /// The same error, shown as a problem (RFC 9457).
+    Problem(Box<Self>),
 }
 
 impl CliError {
     /// The documented exit code.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Failed(_) | Self::Refused { is_unavailable: false, .. } => 1,
-            Self::Usage(_) | Self::Settings(_) => 2,
-            Self::Unreachable(_) | Self::Refused { is_unavailable: true, .. } => 3,
-            Self::Schema(_) => 4,
-        })
+        match self {
+            Self::Failed(_) | Self::Refused { is_unavailable: false, .. } => ExitCode::from(1),
+            Self::Usage(_) | Self::Settings(_) => ExitCode::from(2),
+            Self::Unreachable(_) | Self::Refused { is_unavailable: true, .. } => ExitCode::from(3),
+            Self::Schema(_) => ExitCode::from(4),
+            Self::Problem(error) => error.exit_code(),
+        }
     }
 }
 
 impl CliError {
-    /// The same error, shown as the problem that the API would answer.
-    #[must_use]
-    pub(super) fn as_problem(self) -> Self {
+    /// The problem that the API would answer. An error that the API cannot have gets the status
+    /// that comes nearest.
+    fn problem(&self) -> String {
+        let bare = |status| bare_problem_json(status, &self.to_string());
         match self {
-            Self::Refused { detail, problem, is_unavailable, .. } => {
-                Self::Refused { detail, problem, is_unavailable, shows_problem: true }
-            }
-            other => other,
+            Self::Refused { problem, .. } => problem.clone(),
+            Self::Failed(_) => bare(StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Usage(_) | Self::Settings(_) => bare(StatusCode::BAD_REQUEST),
+            Self::Unreachable(_) | Self::Schema(_) => bare(StatusCode::SERVICE_UNAVAILABLE),
+            Self::Problem(error) => error.problem(),
         }
     }
 
     /// The lines for standard error.
     pub fn lines(&self) -> Vec<String> {
         match self {
-            Self::Refused { problem, shows_problem: true, .. } => vec![problem.clone()],
+            Self::Problem(error) => vec![error.problem()],
             other => other.to_string().lines().map(|line| format!("pgtopic: {line}")).collect(),
         }
     }
@@ -75,6 +84,7 @@ impl fmt::Display for CliError {
                 f.write_str(&one_line(text))
             }
             Self::Refused { detail, .. } => f.write_str(&one_line(detail)),
+            Self::Problem(error) => error.fmt(f),
             Self::Settings(problems) => {
                 f.write_str(&problems.iter().map(|problem| one_line(problem)).collect::<Vec<_>>().join("\n"))
             }
@@ -92,12 +102,7 @@ impl From<BrokerError> for CliError {
         // Nobody else would log the cause.
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         let is_unavailable = matches!(error, BrokerError::Unavailable(_) | BrokerError::NotReady(_));
-        Self::Refused {
-            detail: format!("{error}{cause}"),
-            is_unavailable,
-            problem: problem_json(error),
-            shows_problem: false,
-        }
+        Self::Refused { detail: format!("{error}{cause}"), is_unavailable, problem: problem_json(error) }
     }
 }
 
@@ -129,8 +134,8 @@ impl From<StoreError> for CliError {
             StoreError::InvalidUrl(_) | StoreError::InvalidSchema(_) | StoreError::Tls(_) => {
                 Self::Usage(text)
             }
-            StoreError::Connect(_) => Self::Unreachable(text),
             StoreError::SchemaMismatch(_) | StoreError::Unsuitable(_) => Self::Schema(text),
+            error if error.is_unavailable() => Self::Unreachable(text),
             _ => Self::Failed(text),
         }
     }

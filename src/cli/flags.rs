@@ -9,17 +9,20 @@ use clap::Args;
 use super::settings::Settings;
 use crate::config::Flag;
 
+/// The heading in `--help` of the flags that many commands have.
+pub(super) const COMMON: &str = "Common options";
+
 /// Flags of every command.
 #[derive(Args)]
 pub(super) struct CommonFlags {
     /// Read settings from this file
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]
     config: Option<PathBuf>,
     /// The schema that holds everything of pgtopic [setting: database.schema]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", help_heading = COMMON)]
     schema: Option<String>,
     /// Format of the log: text or json [setting: log.format]
-    #[arg(long, global = true, value_name = "FORMAT")]
+    #[arg(long, global = true, value_name = "FORMAT", help_heading = COMMON)]
     log_format: Option<String>,
 }
 
@@ -27,7 +30,7 @@ pub(super) struct CommonFlags {
 #[derive(Args)]
 pub(super) struct DatabaseFlags {
     /// libpq URL of the database [setting: database.url]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", help_heading = COMMON)]
     database_url: Option<String>,
 }
 

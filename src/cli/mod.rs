@@ -1,13 +1,26 @@
-//! The command line. There is one file for each command. `flags`, `settings`, `service`, `server`,
-//! `tasks` and `error` hold what several commands share.
+//! The command line. There is one file for each command. Several commands share the others:
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `flags`, `settings` | flags of several commands, and the settings that they stand for |
+//! | `service`, `server`, `tasks` | the parts of a process that serves, from start to stop |
+//! | `operate` | how a command of operators opens the database and prints results |
+//! | `confirm`, `input`, `headers`, `words` | arguments: what needs a yes, files, headers, words |
+//! | `table` | tables and fields for people |
+//! | `error` | why a command failed, and its exit code |
 //!
 //! A command gets its settings and one cancellation token. The first SIGINT or SIGTERM cancels the
 //! token, and the command ends in good order. The second one ends the process at once.
 
 mod api;
+mod completions;
+mod confirm;
 mod dev;
 mod error;
 mod flags;
+mod headers;
+mod input;
+mod messages;
 mod migrate;
 mod openapi;
 mod operate;
@@ -18,11 +31,14 @@ mod settings;
 mod table;
 mod tasks;
 mod topics;
+mod webhook_flags;
+mod webhooks;
+mod words;
 mod worker;
 
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 pub use self::error::CliError;
@@ -61,7 +77,10 @@ enum Command {
     Worker(worker::Worker),
     Migrate(migrate::Migrate),
     Openapi(openapi::Openapi),
+    Completions(completions::Completions),
     Topics(topics::Topics),
+    Webhooks(webhooks::Webhooks),
+    Messages(messages::Messages),
 }
 
 /// Runs a command to its end.
@@ -104,15 +123,25 @@ impl Cli {
             Command::Worker(command) => command.run(common, shutdown).await,
             Command::Migrate(command) => command.run(common, shutdown).await,
             Command::Openapi(command) => command.run(),
-            Command::Topics(command) => command.run(common).await,
+            Command::Completions(command) => command.run(Self::command()),
+            Command::Messages(command) => until(shutdown, command.run(common)).await,
+            Command::Topics(command) => until(shutdown, command.run(common)).await,
+            Command::Webhooks(command) => until(shutdown, command.run(common)).await,
         }
     }
 }
 
+/// Runs a command that ends by itself. The first signal interrupts it.
+async fn until(
+    shutdown: CancellationToken,
+    command: impl Future<Output = Result<(), CliError>>,
+) -> Result<(), CliError> {
+    let outcome = shutdown.run_until_cancelled(command).await;
+    outcome.unwrap_or_else(|| Err(CliError::Failed("interrupted".to_owned())))
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

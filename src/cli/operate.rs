@@ -8,22 +8,24 @@ use serde::Serialize;
 
 use super::{
     CliError,
-    flags::{CommonFlags, DatabaseFlags},
+    flags::{COMMON, CommonFlags, DatabaseFlags, Flags},
+    table::Table,
 };
 use crate::{
+    api::schema,
     broker::Broker,
-    domain::{page::PageRequest, scope::TopicScope, topic::TopicRef, webhook_ref::WebhookRef},
+    domain::{page, page::PageRequest, scope::TopicScope, topic::TopicRef, webhook_ref::WebhookRef},
     store::Store,
-    telemetry::print_line,
+    telemetry::{print_line, say},
 };
 
-/// Flags of every command of operators.
+/// Flags of every command of operators. They stand before or after its verb.
 #[derive(Args)]
 pub(super) struct OperatorFlags {
     #[command(flatten)]
     database: DatabaseFlags,
     /// Print JSON, as the API would answer; errors are problems (RFC 9457) on standard error
-    #[arg(long)]
+    #[arg(long, global = true, help_heading = COMMON)]
     json: bool,
 }
 
@@ -40,13 +42,27 @@ impl OperatorFlags {
         common: &CommonFlags,
         command: impl AsyncFnOnce(&Operator) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
-        let operator = self.open(common).await?;
-        command(&operator).await.map_err(|error| if self.json { error.as_problem() } else { error })
+        self.run_with(common, &[], command).await
+    }
+
+    /// The same for a command that has further flags for settings.
+    pub(super) async fn run_with(
+        &self,
+        common: &CommonFlags,
+        flags: &[&dyn Flags],
+        command: impl AsyncFnOnce(&Operator) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let outcome = match self.open(common, flags).await {
+            Ok(operator) => command(&operator).await,
+            Err(error) => Err(error),
+        };
+        outcome.map_err(|error| if self.json { CliError::Problem(error.into()) } else { error })
     }
 
     /// Opens the database and checks its schema. Nothing is brought up to date.
-    async fn open(&self, common: &CommonFlags) -> Result<Operator, CliError> {
-        let config = common.read(&[&self.database]).with_database().accept()?.start_logging()?;
+    async fn open(&self, common: &CommonFlags, flags: &[&dyn Flags]) -> Result<Operator, CliError> {
+        let flags = [&[&self.database as &dyn Flags], flags].concat();
+        let config = common.read(&flags).with_database().accept()?.quiet().start_logging()?;
         let store = Store::new(&config.database)?;
         store.check_schema().await?;
         let broker = Broker::new(store, config.delivery.allow_networks);
@@ -72,6 +88,21 @@ impl Operator {
         Ok(())
     }
 
+    /// Prints a page of a list: as JSON, or as a table. How to see the rest goes to standard error.
+    pub(super) fn print_page<T, U: From<T> + Serialize>(
+        &self,
+        page: page::Items<T>,
+        table: impl FnOnce(&[T]) -> Table,
+    ) -> Result<(), CliError> {
+        let text = if self.json { String::new() } else { table(&page.items).to_string() };
+        let page = schema::Items::<U>::from(page);
+        self.print(&page, text)?;
+        if let (false, Some(next)) = (self.json, page.next()) {
+            say(&format!("There is more: --after {next}"));
+        }
+        Ok(())
+    }
+
     /// Whether programs read what is printed.
     pub(super) fn is_json(&self) -> bool {
         self.json
@@ -93,6 +124,11 @@ impl From<PageFlags> for PageRequest {
     fn from(PageFlags { limit, after }: PageFlags) -> Self {
         Self { limit, after }
     }
+}
+
+/// A command that changes something was not told what.
+pub(super) fn nothing_to_change() -> CliError {
+    CliError::Usage("say what to change: --help lists the settings".to_owned())
 }
 
 /// Reads the id or the name of a topic, as an argument.

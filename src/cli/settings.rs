@@ -94,6 +94,14 @@ pub(super) struct Accepted {
 }
 
 impl Accepted {
+    /// Logs only warnings and errors, unless the settings name a level that is not the default.
+    pub(super) fn quiet(mut self) -> Self {
+        if self.config.log.level == Config::default().log.level {
+            "warn".clone_into(&mut self.config.log.level);
+        }
+        self
+    }
+
     /// Starts logging as the settings say.
     pub(super) fn start_logging(self) -> Result<Config, CliError> {
         telemetry::start(&self.config.log, self.rust_log.as_deref())?;

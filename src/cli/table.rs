@@ -1,4 +1,4 @@
-//! Tables for people.
+//! Tables and lists of fields for people.
 
 use std::fmt;
 
@@ -30,6 +30,26 @@ impl fmt::Display for Table {
     }
 }
 
+/// The fields of one thing, one in each line.
+#[derive(Default)]
+pub(super) struct Fields(Vec<(&'static str, String)>);
+
+impl Fields {
+    /// Adds a field. One without a value is shown as a dash.
+    #[must_use]
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<Option<String>>) -> Self {
+        self.0.push((name, or_dash(value.into().filter(|value| !value.is_empty()))));
+        self
+    }
+}
+
+impl fmt::Display for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        self.0.iter().try_for_each(|(name, value)| writeln!(f, "{name:width$}  {}", escape(value)))
+    }
+}
+
 /// The text with control characters as escapes.
 pub(super) fn escape(text: &str) -> String {
     let escaped = |character: char| match character {
@@ -46,6 +66,11 @@ pub(super) fn escape(text: &str) -> String {
     })
 }
 
+/// A count that is exact only up to a limit.
+pub(super) fn capped(count: i64, capped: bool) -> String {
+    if capped { format!("more than {count}") } else { count.to_string() }
+}
+
 /// What stands in a cell without a value.
 pub(super) fn or_dash(value: Option<impl fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
@@ -60,5 +85,13 @@ mod tests {
         let mut table = Table::new(["key", "owed"]);
         table.row(["a\u{1b}[2J\n\u{202e}b".to_owned(), or_dash(None::<i64>)]);
         assert_eq!(table.to_string(), "KEY                    OWED\na\\u{1b}[2J\\n\\u{202e}b  -\n");
+    }
+
+    #[test]
+    fn fields_stand_below_one_another() {
+        let fields =
+            Fields::default().with("id", "7".to_owned()).with("filter", None).with("url", String::new());
+        assert_eq!(fields.to_string(), "id      7\nfilter  -\nurl     -\n");
+        assert_eq!([capped(10_000, true), capped(3, false)], ["more than 10000", "3"]);
     }
 }

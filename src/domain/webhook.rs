@@ -266,7 +266,7 @@ impl NewWebhook {
 /// default.
 ///
 /// No `Debug`: headers may hold credentials.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub struct WebhookChanges {
     /// Its name, as of a new webhook.
     pub name: Option<String>,

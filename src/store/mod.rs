@@ -8,6 +8,7 @@
 //! time or refuses the statement. Errors that mean something more are named at each method.
 
 mod call;
+mod cell;
 mod certificate;
 mod connect;
 mod conninfo;
@@ -23,10 +24,12 @@ mod locks;
 mod maintenance;
 mod messages;
 mod migrate;
+mod migrations;
 mod one_by_one;
 mod pool;
 mod pooled;
 mod purpose;
+mod schema_status;
 mod sessions;
 mod settings;
 mod settle;
@@ -41,10 +44,11 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
-use tokio_postgres::Row;
+use tokio_postgres::{Client, Row};
 
 use self::{call::Parameters, connect::Connector, purpose::Purpose, sessions::Sessions, statement::Schema};
 pub use self::{
+    cell::*,
     connect::{Connection, connect},
     due_at_repair::*,
     error::{Refusal, StoreError},
@@ -52,6 +56,7 @@ pub use self::{
     lead::{Lead, LeaderStore},
     maintenance::{MessagePortion, Orphans},
     migrate::*,
+    schema_status::*,
     settings::StoreSettings,
     settle::*,
     workers::*,
@@ -175,6 +180,21 @@ impl Store {
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, StoreError> {
         Ok(self.engine.call(statement, parameters).await?.rows)
+    }
+
+    /// Runs several statements on one connection. The connection goes through no pooler.
+    async fn with_direct<T>(
+        &self,
+        run: impl AsyncFnOnce(&mut Client) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let (mut client, driver) = self.connector.direct().await?;
+        // Boxed, because this future is large: otherwise it would make the futures of all callers
+        // large.
+        let outcome = Box::pin(run(&mut client)).await;
+        // This ends the connection and releases its locks.
+        drop(client);
+        let _ = driver.await;
+        outcome
     }
 
     /// Closes all unused connections. The worker calls this when an incarnation has failed: nothing

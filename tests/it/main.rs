@@ -1,7 +1,7 @@
-//! Integration tests: one binary, so that they share one PostgreSQL. What they stand on is
-//! `pgtopic_testkit`.
+//! Integration tests. They are one binary, so they share one PostgreSQL. `pgtopic_testkit` has
+//! their tools.
 //!
-//! A folder is an area; its `mod.rs` says what each of its files is about.
+//! Each folder is an area. Its `mod.rs` says what each of its files tests.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![allow(clippy::similar_names, reason = "what a receiver received")]

@@ -76,7 +76,7 @@ BEGIN
          ) l
     ), taken AS (
         UPDATE pgtopic.lanes l
-           SET claimed_by = claim_lanes.worker, token = claim_lanes.new_token
+           SET claimed_by = claim_lanes.worker, token = claim_lanes.new_token, claimed_at = clock_timestamp()
          WHERE l.ctid = ANY (ARRAY(SELECT due.place FROM due))
         RETURNING l
     )

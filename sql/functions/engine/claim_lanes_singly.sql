@@ -69,7 +69,7 @@ BEGIN
                     FOR UPDATE SKIP LOCKED;
                 CONTINUE WHEN NOT FOUND;
                 UPDATE pgtopic.lanes l
-                   SET claimed_by = claim_lanes_singly.worker, token = claim_lanes_singly.new_token
+                   SET claimed_by = claim_lanes_singly.worker, token = claim_lanes_singly.new_token, claimed_at = clock_timestamp()
                  WHERE l.ctid = places[at]
                 RETURNING l.* INTO one;
                 CONTINUE WHEN NOT FOUND;

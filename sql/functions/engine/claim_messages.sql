@@ -72,7 +72,7 @@ BEGIN
          LIMIT claim_messages.lanes_at_most
     ), taken AS (
         UPDATE pgtopic.lanes l
-           SET claimed_by = claim_messages.worker, token = claim_messages.new_token
+           SET claimed_by = claim_messages.worker, token = claim_messages.new_token, claimed_at = clock_timestamp()
          WHERE l.ctid = ANY (ARRAY(SELECT due.place FROM due))
         RETURNING l
     )

@@ -1,8 +1,8 @@
 -- ----------------------------------------------------------------------
 -- webhooks_validate: BEFORE INSERT OR UPDATE OF headers, filter, filter_limit,
--- types on webhooks, for each row. Gives a name if there is none. Refuses headers that cannot be sent, as the API
--- does, and what is no filter or costs publishers too much. Writes
--- filter_limit.
+-- types on webhooks, for each row. Refuses headers that cannot be sent and types
+-- that are none, as the API does, and what is no filter or costs publishers too
+-- much. Writes filter_limit.
 --
 -- What does not change is not checked again, so that its webhook can still be
 -- changed and paused.
@@ -18,7 +18,6 @@ AS $$
 DECLARE
     problem text;
 BEGIN
-    NEW.name := coalesce(NEW.name, 'webhook-' || NEW.id);
     IF NEW.types IS NOT NULL AND EXISTS (SELECT FROM unnest(NEW.types) AS t (name)
                                           WHERE (octet_length(t.name) BETWEEN 1 AND 255 AND position('*' IN left(t.name, -1)) = 0) IS NOT TRUE)
     THEN

@@ -36,6 +36,11 @@ pub(crate) struct Items<T> {
 }
 
 impl<T> Items<T> {
+    /// What to give as `after` to get the next page.
+    pub(crate) fn next(&self) -> Option<&str> {
+        self.next.as_deref()
+    }
+
     /// The page with `change` applied to each item.
     pub(crate) fn map(self, change: impl Fn(T) -> T) -> Self {
         Self { items: self.items.into_iter().map(change).collect(), next: self.next }

@@ -1,4 +1,4 @@
-//! Who may do what: every route with every role, limits to topics, and payloads.
+//! Who may do what: roles, tokens that are limited to topics, and hidden payloads.
 
 use axum::{
     body::Body,
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{Answer, Api, operations};
 
-/// The roles that may use a route, as `docs/operations.md` says. Whoever adds a route says it here,
-/// too.
+/// The roles that may use a route. `docs/operations.md` has the same table. A new route needs a
+/// line in both.
 fn permitted(route: &str) -> &'static [&'static str] {
     const EVERYBODY: &[&str] = &["admin", "operate", "publish", "read", "read-payloads"];
     const READERS: &[&str] = &["admin", "operate", "read", "read-payloads"];
@@ -52,7 +52,7 @@ async fn send(api: &Api, method: &Method, path: &str, token: &str, body: &Value)
 }
 
 #[tokio::test]
-async fn every_route_is_for_its_roles_alone() {
+async fn every_route_takes_its_own_roles_and_refuses_the_others() {
     let database = TestDatabase::new().await;
     let tokens =
         ["admin:admin", "operate:operate", "publish:publish", "read:read", "read-payloads:read-payloads"];
@@ -84,8 +84,8 @@ async fn every_route_is_for_its_roles_alone() {
     assert!(routes > 20, "{routes}");
 }
 
-/// Two topics, each with a webhook, a message, an attempt and a dead letter. All of the first come
-/// first, and so have the id 1.
+/// Two topics: `invoices` and `orders.eu`. Each has a webhook, a message, an attempt and a dead
+/// letter. The ids of `invoices` and of all that belongs to it are 1. The other ids are 2.
 async fn two_topics() -> (TestDatabase, Api) {
     let database = TestDatabase::new().await;
     let tokens = [
@@ -118,13 +118,14 @@ async fn two_topics() -> (TestDatabase, Api) {
     (database, api)
 }
 
-/// Every route, for a token that is limited to topics: what belongs to other topics is not there.
+/// A token that is limited to topics uses every route. For this token nothing of other topics
+/// exists.
 #[tokio::test]
 async fn a_limited_token_sees_nothing_of_other_topics_and_changes_nothing_there() {
     let (_database, api) = two_topics().await;
     for operation in operations() {
         if permitted(&operation.route()).contains(&"publish") && operation.method == Method::GET {
-            continue; // Open to everybody.
+            continue; // Everybody may use it.
         }
         // The ids of what belongs to `invoices` are 1.
         for topic in ["invoices", "1"] {
@@ -178,7 +179,7 @@ async fn a_limited_token_uses_its_own_topics() {
     for (path, field) in [("/topics", "name"), ("/webhooks", "topic"), ("/dead-letter", "topic")] {
         assert_eq!(names(&get(path, "some").await.expect(200), field), ["orders.eu"], "{path}");
         assert_eq!(get(path, "reader").await.expect(200)["items"].as_array().unwrap().len(), 2, "{path}");
-        // Limits of a page count what is shown.
+        // The limit of a page counts only what the token may see.
         let page = get(&format!("{path}?limit=1"), "some").await.expect(200);
         assert_eq!(names(&page, field), ["orders.eu"], "{path}");
     }
@@ -198,9 +199,9 @@ async fn a_limited_token_uses_its_own_topics() {
     send(&api, &Method::DELETE, "/webhooks/2", "some", &Value::Null).await.expect(200);
 }
 
-/// `_` and `%` mean something in LIKE, which lists use.
+/// Lists use LIKE. In LIKE, `_` and `%` stand for other characters.
 #[tokio::test]
-async fn a_topic_limit_means_its_letters_and_nothing_else() {
+async fn a_topic_limit_takes_underscores_and_percent_signs_literally() {
     let database = TestDatabase::new().await;
     let api = Api::new(database.store(), &["admin:all", "read@a_b*:one", "read@x_y:two", "read@*:every"]);
     for name in ["a_b", "a_b.c", "axb", "a.b", "x_y", "xzy", "x_yz", "A_B"] {
@@ -241,9 +242,9 @@ async fn payloads_are_shown_to_those_who_may_see_them() {
     );
 }
 
-/// The whole API, as a page of another site would use it in a browser on the same machine.
+/// A browser on the same machine shows a page of another site. This page tries the whole API.
 #[tokio::test]
-async fn without_tokens_no_web_page_can_do_anything() {
+async fn an_api_without_tokens_refuses_pages_of_other_sites() {
     let (_database, api) = Api::with_topic().await;
     let webhook = api.webhook(json!({})).await;
     let headers = [
@@ -267,7 +268,7 @@ async fn without_tokens_no_web_page_can_do_anything() {
             assert_eq!(problem["type"], kind, "{method} {path}");
         }
     }
-    // A form needs no body: nothing has happened.
+    // One of the refused requests was a pause, which needs no body. It has changed nothing.
     assert_eq!(api.get(&format!("/webhooks/{webhook}")).await.expect(200)["paused"], false);
     let own = Request::post(format!("/webhooks/{webhook}/pause"))
         .header(header::ORIGIN, "http://localhost:8000")

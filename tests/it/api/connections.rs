@@ -5,10 +5,10 @@ use std::time::Duration;
 use pgtopic_testkit::{Http, Process, TestDatabase, TestReceiver};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
-/// 250 clients that ask for something large and never read it, under 256 descriptors: the worker
-/// delivers, and no descriptor is missing.
+/// The process may have 256 descriptors. 250 clients ask for a large file and never read it. The
+/// worker in the same process still delivers, and always gets a descriptor.
 #[tokio::test]
-async fn clients_that_do_not_read_leave_the_worker_its_descriptors() {
+async fn clients_that_do_not_read_take_no_descriptor_from_the_worker() {
     let database = TestDatabase::new().await;
     let receiver = TestReceiver::accepting().await;
     let arguments = ["serve", "--bind", "127.0.0.1:0", "--allow-network", "127.0.0.0/8"];
@@ -25,11 +25,12 @@ async fn clients_that_do_not_read_leave_the_worker_its_descriptors() {
 
     let mut hogs = Vec::new();
     for _ in 0..250 {
-        // Beyond the limit they wait in the queue of the listener, which has an end, too.
+        // Above the limit, connections wait in the queue of the listener. This queue is limited,
+        // too.
         let connecting = tokio::time::timeout(Duration::from_secs(5), TcpStream::connect(address));
         let Ok(Ok(mut stream)) = connecting.await else { break };
         let request = format!("GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: {address}\r\n\r\n");
-        // More than the buffers of the connection hold.
+        // The answers are larger than the buffers of the connection.
         stream.write_all(request.repeat(10).as_bytes()).await.unwrap();
         hogs.push(stream);
     }
@@ -43,7 +44,7 @@ async fn clients_that_do_not_read_leave_the_worker_its_descriptors() {
     let output = serve.output();
     assert!(!output.contains("Too many open files") && !output.contains("os error 24"), "{output}");
 
-    // Those that are gone make room at once.
+    // Connections that have ended make room at once.
     drop(hogs);
     http.get("/healthz").await;
     serve.stop().await;

@@ -1,11 +1,11 @@
-//! Deliveries, dead letters, and pages of them.
+//! Deliveries and dead letters, one by one and in pages.
 
 use serde_json::{Value, json};
 
 use super::Api;
 
 #[tokio::test]
-async fn a_delivery_says_where_it_stands() {
+async fn a_delivery_shows_its_status() {
     let (database, api) = Api::with_topic().await;
     let before = api.publish("a").await;
     let webhook = api.webhook(json!({})).await;

@@ -1,4 +1,4 @@
-//! The OpenAPI document: its examples work, and what it says of bounds is true.
+//! The OpenAPI document: its examples work, and its limits are the real ones.
 
 use axum::http::Method;
 use pgtopic_testkit::TestDatabase;
@@ -6,13 +6,14 @@ use serde_json::{Map, Value, json};
 
 use super::{Api, operations};
 
-/// "Try it out" of every endpoint, in the order in which a new user clicks through them.
+/// A new user clicks "Try it out" of every endpoint, one after another.
 #[tokio::test]
 async fn the_example_of_every_endpoint_works() {
     let database = TestDatabase::new().await;
     let api = Api::new(database.store(), &[]);
     let mut all = operations();
-    // What makes something comes first, what deletes it last, and a webhook goes before its topic.
+    // Requests that make something come first. Requests that delete come last: the webhook first,
+    // then its topic.
     all.sort_by_key(|operation| match (operation.method.as_str(), operation.path.as_str()) {
         ("POST", "/topics") => 0,
         ("POST", "/webhooks") => 1,
@@ -45,7 +46,7 @@ async fn the_example_of_every_endpoint_works() {
     }
 }
 
-/// Bounds that are not those of a constant of `domain`.
+/// These limits are not constants of `domain`. So only this test compares them with the document.
 #[tokio::test]
 async fn a_header_and_a_url_may_be_as_long_as_the_description_says() {
     let (_database, api) = Api::with_topic().await;

@@ -1,4 +1,4 @@
-//! Messages: published, read, listed.
+//! Messages are published, read and listed.
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ async fn a_payload_keeps_its_bytes_on_the_way_in_and_out() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_publishes_once_even_at_once() {
+async fn two_requests_at_once_with_one_idempotency_key_publish_one_message() {
     let (_database, api) = Api::with_topic().await;
     let body = json!({"payload": 1, "idempotency_key": "once"});
     let post = || api.post("/topics/orders/messages", &body);
@@ -101,7 +101,7 @@ async fn a_message_with_too_many_or_too_long_headers_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn publishing_where_it_cannot_be_done() {
+async fn publishing_is_refused_without_a_topic_or_over_its_limit_or_while_it_is_paused() {
     let (database, api) = Api::with_topic().await;
     api.post("/topics/nowhere/messages", &json!({"payload": 1})).await.problem(404);
     api.post("/topics/nowhere/messages/batch", &json!({"messages": [{"payload": 1}]})).await.problem(404);
@@ -114,8 +114,8 @@ async fn publishing_where_it_cannot_be_done() {
     assert_eq!(paused["type"], "/problems/paused");
 }
 
-/// Somebody's trigger raises what pgtopic's own does: the publisher is not told that its topic is
-/// paused, or its payload too large.
+/// A trigger that is not of pgtopic raises errors with codes that pgtopic uses, too. The answer
+/// must not say that the topic is paused or that the payload is too large.
 #[tokio::test]
 async fn an_error_of_somebody_elses_trigger_is_not_taken_for_ours() {
     let (database, api) = Api::with_topic().await;

@@ -1,24 +1,24 @@
-//! The HTTP API as its clients see it: what holds for any request here, each resource in a file of
-//! its own.
+//! The HTTP API as its clients see it. This file tests what is true for any request. The other
+//! files test one subject each.
 //!
-//! | file | what holds |
+//! | file | what it tests |
 //! |---|---|
-//! | `access` | who may do what |
+//! | `access` | which role may use which route |
+//! | `canceled_requests` | requests whose client goes away |
 //! | `connections` | many clients and few descriptors |
-//! | `deliveries` | deliveries, dead letters, and pages of them |
+//! | `deliveries` | deliveries and dead letters are read and listed |
 //! | `description` | the OpenAPI document |
-//! | `given_up` | requests that nobody waits for |
-//! | `manners` | HTTP as strangers speak it |
-//! | `messages` | published, read, listed |
-//! | `topics` | made, changed, deleted |
-//! | `webhooks` | made, changed, deleted |
+//! | `http` | hosts, bodies, paths, methods and parameters of requests |
+//! | `messages` | messages are published, read and listed |
+//! | `topics` | topics are made, changed and deleted |
+//! | `webhooks` | webhooks are made, changed and deleted |
 
 mod access;
+mod canceled_requests;
 mod connections;
 mod deliveries;
 mod description;
-mod given_up;
-mod manners;
+mod http;
 mod messages;
 mod topics;
 mod webhooks;
@@ -39,7 +39,7 @@ use pgtopic_testkit::TestDatabase;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-/// The API over a store, called without a network.
+/// The API over a store. Requests go to it without a network.
 struct Api(Router);
 
 struct Answer {
@@ -53,7 +53,7 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {:?}", self.text))
     }
 
-    /// The answer, if it is a problem of this status.
+    /// Checks that the answer is a problem with this status. Returns the problem.
     #[track_caller]
     fn problem(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
@@ -63,7 +63,7 @@ impl Answer {
         problem
     }
 
-    /// The answer, if it is of this status.
+    /// Checks that the answer has this status. Returns the answer.
     #[track_caller]
     fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
@@ -89,7 +89,7 @@ impl Api {
     }
 
     async fn send(&self, mut request: Request<Body>) -> Answer {
-        // A client names the host of its connection.
+        // A real client names the host that it connects to.
         request.headers_mut().entry(header::HOST).or_insert("localhost:8000".parse().unwrap());
         let (parts, body) = self.0.clone().oneshot(request).await.unwrap().into_parts();
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
@@ -121,7 +121,7 @@ impl Api {
     }
 }
 
-/// A database that is not there.
+/// The settings of a database that does not exist.
 fn nowhere() -> DatabaseConfig {
     DatabaseConfig {
         url: Some("postgres://nobody@127.0.0.1:1/nothing".to_owned().into()),
@@ -130,11 +130,11 @@ fn nowhere() -> DatabaseConfig {
     }
 }
 
-/// An operation of the OpenAPI document, and its examples.
+/// An operation of the OpenAPI document, with its examples.
 struct Operation {
     method: Method,
     path: String,
-    /// The example of its JSON body; null if it has none.
+    /// The example of its JSON body. Null if it has no JSON body.
     example_body: Value,
     document: Value,
 }
@@ -215,7 +215,7 @@ async fn roles_and_problems_of_any_request() {
 }
 
 #[tokio::test]
-async fn without_its_database_the_api_says_so() {
+async fn without_its_database_the_api_answers_503() {
     let api = Api::new(Store::new(&nowhere()).unwrap(), &[]);
     api.get("/healthz").await.expect(200);
     api.get("/readyz").await.problem(503);
@@ -225,7 +225,7 @@ async fn without_its_database_the_api_says_so() {
 }
 
 #[test]
-fn the_description_names_every_route() {
+fn every_route_of_the_description_has_a_summary() {
     let document = pgtopic::api::openapi();
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.contains_key("/webhooks/{webhook}/deliveries/{message_id}/attempts"));

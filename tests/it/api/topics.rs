@@ -1,4 +1,4 @@
-//! Topics.
+//! Topics are made, changed and deleted.
 
 use axum::{
     body::Body,

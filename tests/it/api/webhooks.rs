@@ -1,4 +1,4 @@
-//! Webhooks.
+//! Webhooks are made, changed and deleted.
 
 use axum::{
     body::Body,
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Api;
 
 #[tokio::test]
-async fn a_secret_shows_once() {
+async fn a_secret_is_shown_once() {
     let (_database, api) = Api::with_topic().await;
     let body =
         json!({"topic": "orders", "url": "https://example.com/", "headers": {"authorization": "Bearer x"}});
@@ -22,12 +22,12 @@ async fn a_secret_shows_once() {
     }
 }
 
-/// An object of this many headers, `x-10` and so on, none of which has a value.
+/// An object of this many headers: `x-10`, `x-11` and so on. Their values are empty.
 fn many_headers(count: usize) -> Value {
     (10..count + 10).map(|n| (format!("x-{n}"), json!(""))).collect()
 }
 
-/// 64 headers, of exactly 8192 bytes as JSON text.
+/// 64 headers. As JSON text they have exactly 8192 bytes.
 fn headers_at_their_limits() -> Value {
     let mut headers = many_headers(64);
     let (first, second) = ("v".repeat(4096), "v".repeat(8192 - 4096 - headers.to_string().len()));
@@ -36,7 +36,8 @@ fn headers_at_their_limits() -> Value {
     headers
 }
 
-/// Both ways store the text as it is counted: `json`, without the spaces that `jsonb` puts in.
+/// Creating and changing a webhook both store the text whose length was checked. The column is
+/// `json`. A column of `jsonb` would add spaces.
 #[tokio::test]
 async fn headers_up_to_their_limits_are_stored_as_they_were_counted() {
     let (database, api) = Api::with_topic().await;
@@ -64,7 +65,7 @@ async fn headers_up_to_their_limits_are_stored_as_they_were_counted() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_breaks_a_rule_is_told_which() {
+async fn the_answer_to_a_refused_webhook_names_the_field() {
     let (_database, api) = Api::with_topic().await;
     let cases = [
         (json!({"url": "ftp://example.com/"}), "url"),
@@ -119,7 +120,7 @@ async fn batches_are_envelopes_unless_another_format_is_asked_for() {
 }
 
 #[tokio::test]
-async fn changing_holding_and_deleting_a_webhook() {
+async fn a_webhook_is_changed_paused_resumed_and_deleted() {
     let (_database, api) = Api::with_topic().await;
     let id = api.webhook(json!({"max_retries": 3, "filter": "$.n > 1"})).await;
     let path = format!("/webhooks/{id}");

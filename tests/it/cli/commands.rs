@@ -1,4 +1,4 @@
-//! The command line as a user meets it: help, settings, errors in one line, exit codes.
+//! The command line: help, settings, errors in one line, exit codes.
 
 use futures_util::future::join_all;
 use pgtopic_testkit::{Ended, Process, TestCluster, TestDatabase};
@@ -8,7 +8,7 @@ async fn migrate(database: &TestDatabase) -> Ended {
     Process::run(&["migrate"], &database.environment()).await
 }
 
-/// The error is one line. It begins with the program's name and holds every needle.
+/// Checks that the error is one line, begins with the program's name, and holds every needle.
 fn assert_one_line(ended: &Ended, code: i32, needles: &[&str]) {
     assert_eq!(ended.code(), code, "{}", ended.output);
     assert_eq!(ended.output.lines().count(), 1, "{}", ended.output);
@@ -36,7 +36,7 @@ async fn wrong_usage_is_exit_code_2(#[case] arguments: &[&str], #[case] environm
     assert_eq!(Process::run(arguments, environment).await.code(), 2);
 }
 
-/// A database that nobody may try to reach: the settings must be refused before that.
+/// A database that does not exist. Wrong settings are refused before anything connects.
 const NOWHERE: (&str, &str) = ("DATABASE_URL", "postgresql://127.0.0.1:1/x");
 
 #[rstest]
@@ -69,12 +69,12 @@ async fn wrong_settings_are_one_line_and_exit_code_2(
     assert!(!ended.output.contains("hunter2"), "{}", ended.output);
 }
 
-/// Problems of the file, the environment, flags, the database's settings, the log and the API.
+/// Errors in the file, the environment, flags, and settings of the database, the log and the API.
 #[rstest]
 #[case("serve")]
 #[case("api")]
 #[tokio::test]
-async fn every_wrong_setting_is_told_at_once_and_nothing_is_migrated(#[case] command: &str) {
+async fn every_wrong_setting_is_reported_at_once_and_nothing_is_migrated(#[case] command: &str) {
     let database = TestDatabase::empty().await;
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = "[worker]\nconcurrency = 0\ncolour = 'blue'\n[delivery]\ntimeout_seconds = 'long'\n";
@@ -125,7 +125,7 @@ async fn every_wrong_setting_is_told_at_once_and_nothing_is_migrated(#[case] com
     assert_eq!(made, 0);
 }
 
-/// The file is read in the working directory.
+/// `.env` is read in the working directory.
 #[tokio::test]
 async fn dot_env_is_read_in_the_working_directory() {
     let database = TestDatabase::empty().await;
@@ -153,7 +153,7 @@ async fn dot_env_is_read_in_the_working_directory() {
 
 /// Kubernetes gives every container variables about every service of its namespace.
 #[tokio::test]
-async fn variables_of_kubernetes_are_no_settings_and_a_forgotten_underscore_is_told() {
+async fn variables_of_kubernetes_are_no_settings_and_a_forgotten_underscore_is_reported() {
     let database = TestDatabase::empty().await;
     let mut environment = database.environment();
     environment.extend([
@@ -170,7 +170,7 @@ async fn variables_of_kubernetes_are_no_settings_and_a_forgotten_underscore_is_t
     assert!(warnings[0].contains("did you mean PGTOPIC_WORKER__CONCURRENCY?"), "{}", ended.output);
 }
 
-/// A token in a file, in whatever shape: no error shows it.
+/// A token in a file has a wrong form. No error may show it.
 #[rstest]
 #[case("tokens = 77215567")]
 #[case("tokens = [77215567]")]

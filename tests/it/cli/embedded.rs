@@ -1,5 +1,5 @@
-//! The embedded PostgreSQL: as root and as an ordinary user; kept data; crashes; what an earlier
-//! run left behind.
+//! The embedded PostgreSQL: run by root and by an ordinary user, kept data, crashes, and a server
+//! that an earlier run has left.
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -17,7 +17,7 @@ async fn connect(url: &str) -> Client {
     client
 }
 
-/// A directory that the server's account can reach, with a cluster's home in it.
+/// A directory that the account of the server can reach. The cluster lives in it.
 fn kept() -> (tempfile::TempDir, Settings) {
     let parent = tempfile::tempdir().unwrap();
     std::fs::set_permissions(parent.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -26,7 +26,7 @@ fn kept() -> (tempfile::TempDir, Settings) {
 }
 
 fn runs(process: u32) -> bool {
-    // An orphan that nobody collects has ended too.
+    // A zombie has ended, too.
     let state = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     state.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim().starts_with('Z'))
 }
@@ -36,7 +36,7 @@ async fn gone(process: u32) {
 }
 
 #[tokio::test]
-async fn starts_as_whoever_runs_it_and_leaves_nothing_behind() {
+async fn the_server_starts_under_any_account_and_leaves_nothing_behind() {
     let postgres = EmbeddedPostgres::start(Settings::default()).await.unwrap();
     let answer = connect(&postgres.url("postgres")).await.query_one("SELECT 6 * 7", &[]).await.unwrap();
     assert_eq!(answer.get::<_, i32>(0), 42);
@@ -68,7 +68,7 @@ async fn a_stop_keeps_the_data_and_a_crash_does_too() {
             }
         }
         postgres.start_again().await.unwrap();
-        assert_eq!(postgres.url("postgres"), url, "the URL stays");
+        assert_eq!(postgres.url("postgres"), url, "the URL is the same as before");
         let row = connect(&url).await.query_one("SELECT count(*) FROM kept", &[]).await.unwrap();
         assert_eq!(row.get::<_, i64>(0), 1, "after {end}");
     }
@@ -79,12 +79,12 @@ async fn a_killed_server_is_started_again_under_load() {
     let mut cluster = TestCluster::private().await;
     for _ in 0..5 {
         let client = cluster.client().await;
-        // It ends in an error when the server dies.
+        // This statement fails when the server dies.
         tokio::spawn(async move { client.batch_execute("SELECT pg_sleep(60)").await });
     }
     let observer = cluster.client().await;
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
-    eventually("all sleep", || async {
+    eventually("all sessions sleep", || async {
         let sleeping: i64 = observer.query_one(sql, &[]).await.unwrap().get(0);
         (sleeping == 5).then_some(())
     })
@@ -124,9 +124,9 @@ async fn tcp_asks_for_the_password() {
     assert!(tokio_postgres::connect(&wrong, NoTls).await.is_err());
 }
 
-/// Another process may take the port after it was found free.
+/// A free port is found, and then another process takes it.
 #[tokio::test]
-async fn a_port_that_is_taken_is_given_up_for_another() {
+async fn another_port_is_used_if_a_port_is_taken() {
     let mut postgres = EmbeddedPostgres::start(Settings { tcp: true, ..Settings::default() }).await.unwrap();
     let before = postgres.tcp_url("postgres").unwrap();
     postgres.stop(ShutdownMode::Fast).await.unwrap();
@@ -146,8 +146,8 @@ async fn a_server_that_refuses_its_settings_says_why() {
     assert!(error.to_string().contains("shared_buffers"), "{error}");
 }
 
-/// Starts the server in another process: this test binary, running only [`holder`]. Returns the
-/// process and the server's process id.
+/// Starts the server in another process. That process is this test binary; it runs only [`holder`].
+/// Returns the process and the process id of the server.
 async fn start_in_another_process(home: &Path) -> (std::process::Child, u32) {
     // Tests are called by their path in the crate.
     let (_, module) = module_path!().split_once("::").unwrap();
@@ -194,13 +194,13 @@ async fn a_server_left_over_because_its_watchdog_died_too_is_stopped_by_the_next
     kill_children_called("sh", child.id());
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(runs(server), "nobody was left to stop it");
+    assert!(runs(server), "the server runs on, because nobody stops it");
     let postgres = EmbeddedPostgres::start(settings).await.unwrap();
     assert!(!runs(server));
     assert_ne!(postgres.process_id(), Some(server));
 }
 
-/// Kills the process groups of a process's children with that name.
+/// Kills the children of a process that have this name, with their process groups.
 fn kill_children_called(name: &str, parent: u32) {
     let children =
         std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();

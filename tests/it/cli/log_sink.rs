@@ -1,4 +1,5 @@
-//! Standard error that is slow, full or gone. The log is best effort. Everything else goes on.
+//! Standard error that is slow, full or closed. Lines of the log may be lost. Everything else goes
+//! on.
 //!
 //! Linux only: another system has no `/dev/full`, and no second loopback address.
 
@@ -16,17 +17,18 @@ use rstest::rstest;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
-/// Each message has a request of its own. Their log is longer than a pipe.
+/// How many messages there are. Each has a request of its own. Their lines of the log do not fit
+/// into a pipe.
 const MESSAGES: usize = 500;
 
-/// Where lines go, and what must stay open meanwhile.
+/// Where the lines go, and what must stay open for the time of the test.
 type Output = (Stdio, Option<PipeReader>);
 
-/// A writer to this pipe waits until somebody reads.
+/// A pipe that is full. Who writes to it waits until somebody reads.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = io::pipe().unwrap();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    // The last bytes are written one by one: a larger write is refused if not all of it fits.
+    // The last bytes are written one by one. A larger write is refused if it does not fit whole.
     for size in [4096, 1] {
         while writer.write(&vec![b'\n'; size]).is_ok() {}
     }
@@ -49,8 +51,8 @@ fn full_disk() -> Output {
     (File::options().write(true).open("/dev/full").unwrap().into(), None)
 }
 
-/// A port for an API whose log cannot be read. It is free until then, because no other test uses
-/// this address.
+/// An address for an API whose log cannot be read. No other test uses this address, so the port
+/// stays free.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.77.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -72,7 +74,7 @@ async fn publish_many(scene: &Scene) {
     scene.client.execute(sql, &[&i64::try_from(MESSAGES).unwrap()]).await.unwrap();
 }
 
-/// Makes the API log several lines for each request: more bytes in all than the queue holds.
+/// Sends many requests. The API logs several lines for each: more bytes than the queue holds.
 async fn serve_many(api: &Http) {
     let path = format!("/{}", "x".repeat(32 * 1024));
     for _ in 0..2 * QUEUE_BYTES / path.len() {
@@ -95,7 +97,7 @@ async fn a_log_that_cannot_be_written_holds_up_nothing(#[case] output: fn() -> O
     scene.receiver.wait_for_ended(MESSAGES).await;
     scene.all_delivered(&["/"]).await;
     Http::at(address).get("/healthz").await;
-    // It ends with exit code 0.
+    // The process ends with exit code 0.
     serve.stop().await;
 }
 
@@ -120,7 +122,7 @@ async fn a_log_that_is_read_again_says_how_many_lines_were_lost() {
         let lost = line.split("lines=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
         assert!(line.contains(" WARN ") && lost.parse::<u64>().unwrap() > 0, "{line}");
     }
-    // The last lines were not lost: there was room again.
+    // There was room again, so the last lines were not lost.
     assert!(text.lines().any(|line| line.ends_with("service: stopped")));
 }
 
@@ -129,8 +131,8 @@ async fn a_log_that_is_read_again_says_how_many_lines_were_lost() {
 #[case::closed_pipe(closed_pipe)]
 #[case::full_disk(full_disk)]
 #[tokio::test]
-async fn an_error_that_cannot_be_said_keeps_its_exit_code(#[case] output: fn() -> Output) {
-    // One without a database, one without a command.
+async fn an_error_that_cannot_be_written_keeps_its_exit_code(#[case] output: fn() -> Output) {
+    // The first command has no database. The second command does not exist.
     for arguments in [["migrate"], ["serv"]] {
         let (stderr, _reader) = output();
         let process = Process::start_with(&arguments, &[], |command| {
@@ -141,7 +143,7 @@ async fn an_error_that_cannot_be_said_keeps_its_exit_code(#[case] output: fn() -
 }
 
 #[tokio::test]
-async fn a_demo_that_nobody_watches_ends_all_the_same() {
+async fn a_demo_whose_output_nobody_reads_ends() {
     let arguments = ["dev", "--temporary", "--bind", "127.0.0.1:0", "--demo", "--messages", "10"];
     let (stdout, _reader) = unread_pipe();
     let process = Process::start_with(&arguments, &[], |command| {

@@ -1,6 +1,6 @@
-//! The command line: whole processes as a user meets them.
+//! The command line. The tests run whole processes.
 //!
-//! | file | what holds |
+//! | file | what it tests |
 //! |---|---|
 //! | `commands` | help, settings, errors in one line, exit codes |
 //! | `embedded` | the PostgreSQL that `dev` starts |

@@ -2,7 +2,7 @@
 
 use pgtopic_testkit::{Process, Received, TestCluster, TestDatabase, TestReceiver, reach};
 
-/// Any free port, data that is removed, and nothing of another PostgreSQL.
+/// `dev` with any free port, and with data that is removed at the end.
 const DEV: [&str; 4] = ["dev", "--temporary", "--bind", "127.0.0.1:0"];
 
 #[tokio::test]
@@ -20,7 +20,8 @@ async fn the_demo_delivers_everything_in_order_and_ends() {
     assert_adds_up(&ended.output);
 }
 
-/// The demo's last line: at each webhook, what was published is delivered, owed or a dead letter.
+/// Checks the demo's last line. For each webhook, the numbers of messages that are delivered, owed
+/// and dead letters add up to the number of published messages.
 fn assert_adds_up(output: &str) {
     let line = output.lines().rfind(|line| line.contains(" published · ")).expect(output);
     let number = |text: &str, word: &str| -> u64 {
@@ -36,9 +37,9 @@ fn assert_adds_up(output: &str) {
     }
 }
 
-/// The demo is stopped in the middle. Some messages are owed then, and one may be on its way.
+/// The demo is stopped in the middle. Some messages are still owed, and one may be in flight.
 #[tokio::test]
-async fn the_demos_last_line_adds_up_wherever_it_is_stopped() {
+async fn the_demos_last_line_adds_up_whenever_it_is_stopped() {
     let mut dev = Process::start(&[&DEV[..], &["--demo"]].concat(), &[]);
     dev.wait_for_output("webhook 2  ").await;
     let ended = dev.stop().await;
@@ -55,7 +56,7 @@ async fn dev_says_where_everything_is_and_stops_when_asked() {
     {
         assert!(output.contains(words), "no {words:?} in {output}");
     }
-    // The whole line is a command: a shell runs it as it stands.
+    // The whole line is a command that a shell can run.
     let line = output.lines().find(|line| line.contains("psql ")).unwrap();
     let command = format!("{line} -Atc 'SELECT count(*) FROM pgtopic.topics'");
     let shell = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
@@ -81,8 +82,8 @@ async fn serve_listens_on_a_name() {
     serve.stop().await;
 }
 
-/// Until the first release the schema is edited in place. So kept data of an older build no longer
-/// fits.
+/// Until the first release, the schema is edited in place. So kept data of an older build may not
+/// fit.
 #[tokio::test]
 async fn dev_makes_its_data_anew_where_another_version_has_made_it() {
     let parent = tempfile::tempdir().unwrap();
@@ -95,7 +96,7 @@ async fn dev_makes_its_data_anew_where_another_version_has_made_it() {
 
     let mut dev = Process::start(&arguments, &[]);
     let output = dev.wait_for_output(ready).await;
-    // Its port may be another one the next time.
+    // The port may differ after each start.
     let url = |output: &str| {
         let word = output.split_whitespace().find(|word| word.starts_with("'postgresql://")).unwrap();
         word.trim_matches('\'').to_owned()
@@ -108,7 +109,7 @@ async fn dev_makes_its_data_anew_where_another_version_has_made_it() {
     let output = dev.wait_for_output(ready).await;
     assert!(!output.contains(anew), "{output}");
     let client = reach(&url(&output)).await;
-    assert_eq!(client.query("SELECT FROM pgtopic.topics", &[]).await.unwrap().len(), 1, "it is kept");
+    assert_eq!(client.query("SELECT FROM pgtopic.topics", &[]).await.unwrap().len(), 1, "the data is kept");
     client.batch_execute("UPDATE pgtopic.schema_history SET checksum = '1'").await.unwrap();
     dev.stop().await;
 
@@ -172,8 +173,7 @@ async fn serve_survives_a_crash_of_the_database() {
     let second = publish(&cluster).await;
     let arrived = |all: &[Received]| all.iter().any(|one| one.position() == second);
     let received = receiver.wait_until("the second message", arrived).await;
-    // The first message may come twice: its settle may have been lost in the crash. The order is
-    // kept.
+    // The first message may come twice: the crash may have lost its settle. The order is kept.
     assert!(received.is_sorted_by_key(Received::position));
     serve.stop().await;
 }

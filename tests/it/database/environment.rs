@@ -1,4 +1,4 @@
-//! What libpq reads beside the connection string: variables, the password file.
+//! Variables and the password file. pgtopic reads them as libpq does.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -44,7 +44,7 @@ async fn the_environment_and_the_password_file_are_enough() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_wanted_is_named_with_the_reason() {
+async fn a_server_that_does_not_fit_is_named_with_the_reason() {
     let database = TestDatabase::new().await;
     for (attrs, says) in [
         ("standby", Some("it is no standby")),
@@ -64,7 +64,7 @@ async fn a_server_that_is_not_wanted_is_named_with_the_reason() {
 #[tokio::test]
 async fn a_silent_first_server_leaves_time_for_the_second() {
     let database = TestDatabase::new().await;
-    // It takes connections and says nothing.
+    // This server accepts connections and never answers.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = silent.local_addr().unwrap().port();
     let (_, place) = database.url().split_once('@').unwrap();

@@ -1,4 +1,4 @@
-//! Advisory locks that strangers hold: any role that may connect can take them.
+//! Advisory locks of other programs. Any role that may connect can take one.
 
 use pgtopic_testkit::{Http, Process, Scene, TestCluster, create_topic, reach_schema};
 use serde_json::json;
@@ -23,7 +23,7 @@ async fn a_worker_goes_on_to_the_next_key_and_names_the_holder() {
     let begun = std::time::Instant::now();
     let mut worker = Process::start(&["worker"], &environment);
     worker.wait_for_output("worker is ready").await;
-    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "it waited for no lock");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "the worker waits for no lock");
     let output = worker.output();
     let named = output.contains(&format!("process {pid} of role postgres, stranger"));
     assert!(named && output.matches("a stranger holds").count() == 1, "{output}");

@@ -1,13 +1,13 @@
-//! Databases as they are found: how they are reached, what is set in them, who may do what.
+//! Databases of users: how pgtopic reaches them, and what is unusual in them.
 //!
-//! | file | what holds |
+//! | file | what it tests |
 //! |---|---|
-//! | `environment` | `PG*` variables, the password file, passwords that never show |
-//! | `locks` | advisory locks that strangers hold |
+//! | `environment` | `PG*` variables, the password file, passwords that are never shown |
+//! | `locks` | advisory locks of other programs |
 //! | `read_only` | servers that take no writes for a while |
-//! | `replicas` | rows that arrive where triggers are switched off |
-//! | `settings` | settings of roles and databases that would hinder |
-//! | `strange_schemas` | schemas that were renamed, edited, or are somebody else's |
+//! | `replicas` | rows that logical replication writes |
+//! | `settings` | settings of roles and databases that pgtopic must not use |
+//! | `strange_schemas` | schemas that were renamed or edited, or belong to another program |
 //! | `tls` | TLS with real certificates, for each `sslmode` |
 
 mod environment;

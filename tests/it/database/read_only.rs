@@ -15,14 +15,14 @@ fn start(url: &str) -> Process {
     Process::start(&["serve"], &environment)
 }
 
-/// The status of a probe, and what it says.
+/// The status and the text of the readiness probe.
 async fn ready(api: &Http) -> (u16, String) {
     let (status, body) = api.try_get("/readyz").await.unwrap();
     (status.as_u16(), body["detail"].as_str().unwrap_or_default().to_owned())
 }
 
 async fn until_ready(api: &Http) {
-    eventually("it is ready", async || (ready(api).await.0 == 200).then_some(())).await;
+    eventually("the API is ready", async || (ready(api).await.0 == 200).then_some(())).await;
 }
 
 async fn published(api: &Http) -> u16 {
@@ -32,7 +32,7 @@ async fn published(api: &Http) -> u16 {
 
 /// An administrator makes the server read-only, and undoes it.
 #[tokio::test]
-async fn a_server_that_is_read_only_for_a_while_is_told_and_used_again() {
+async fn a_server_that_is_read_only_for_a_while_is_reported_and_used_again() {
     let cluster = TestCluster::private().await;
     let receiver = TestReceiver::accepting().await;
     let client = reach_schema(&cluster.url()).await;
@@ -62,8 +62,8 @@ async fn a_server_that_is_read_only_for_a_while_is_told_and_used_again() {
     serve.stop().await;
 }
 
-/// A pool that leads to a standby finds the way back by itself. Reading works there; writing does
-/// not.
+/// The pool connects to a standby. There, reading works and writing does not. After the promotion,
+/// the pool works again by itself.
 #[tokio::test]
 async fn a_standby_is_not_ready_until_it_is_promoted() {
     let mut pair = TestPair::start().await;
@@ -83,8 +83,8 @@ async fn a_standby_is_not_ready_until_it_is_promoted() {
     process.stop().await;
 }
 
-/// A worker fails each time for the same reason. The process is not ready, and that is said once,
-/// not with each try.
+/// A worker fails again and again for the same reason. The process is not ready. It logs the reason
+/// once.
 #[tokio::test]
 async fn a_process_whose_worker_cannot_work_is_not_ready() {
     let cluster = TestCluster::private().await;
@@ -105,7 +105,7 @@ async fn a_process_whose_worker_cannot_work_is_not_ready() {
     })
     .await;
     serve.wait_for_output("no workers here").await;
-    // Tries come every two seconds at most; the first ones come faster.
+    // There is a try at least every two seconds. The first tries come faster.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     assert_eq!(serve.output().matches("no workers here").count(), 1, "{}", serve.output());
     client.batch_execute("DROP TRIGGER refuse ON workers").await.unwrap();

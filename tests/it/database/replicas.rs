@@ -1,9 +1,9 @@
-//! Rows that arrive where triggers are switched off, as logical replication writes them.
+//! Rows that logical replication writes. Triggers do not run for them.
 
 use pgtopic_testkit::{Process, SECRET, Scene};
 
 #[tokio::test]
-async fn a_message_that_arrives_is_counted_and_said() {
+async fn a_replicated_message_is_counted_and_logged() {
     let scene = Scene::with_webhook(&[]).await;
     let id = scene.publish(&["a"]).await[0];
     scene
@@ -13,7 +13,11 @@ async fn a_message_that_arrives_is_counted_and_said() {
              SET session_replication_role = origin",
         )
         .await;
-    assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 1, "nobody is owed it");
+    assert_eq!(
+        scene.number("SELECT count(*) FROM deliveries").await,
+        1,
+        "the replicated message is owed to nobody"
+    );
     let mut environment = scene.database.environment();
     environment.push(("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8"));
     let mut worker = Process::start(&["worker"], &environment);
@@ -22,14 +26,14 @@ async fn a_message_that_arrives_is_counted_and_said() {
     scene.arrival(id).await;
     worker.stop().await;
 
-    // One that brings no id, as a publisher would write it, is refused.
+    // A row without an id is refused. A publisher would write it like this.
     scene.sql("SET session_replication_role = replica").await;
     let sql = "INSERT INTO messages (topic_id, payload) VALUES (1, '{}')";
     assert!(scene.client.execute(sql, &[]).await.is_err());
 }
 
 #[tokio::test]
-async fn webhooks_and_topics_that_arrive_are_used() {
+async fn replicated_webhooks_and_topics_are_used() {
     let scene = Scene::new().await;
     let mut environment = scene.database.environment();
     environment.push(("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8"));
@@ -47,7 +51,7 @@ async fn webhooks_and_topics_that_arrive_are_used() {
     scene.publish(&["a"]).await;
     scene.nothing_owed().await;
 
-    // What a topic's row says of webhooks elsewhere does not count here.
+    // A replicated topic names the webhooks of another database. They do not count here.
     scene
         .sql(
             "SET session_replication_role = replica;
@@ -56,7 +60,7 @@ async fn webhooks_and_topics_that_arrive_are_used() {
              UPDATE webhooks SET filter = '$.a == 1'",
         )
         .await;
-    assert_eq!(scene.text(listed).await, "", "it has a filter now");
+    assert_eq!(scene.text(listed).await, "", "the webhook has a filter now");
     assert_eq!(scene.text("SELECT webhook_ids::text FROM topics WHERE id = 9").await, "{}");
     scene.sql("DELETE FROM webhooks").await;
     assert_eq!(scene.text(listed).await, "{}");

@@ -1,11 +1,12 @@
-//! Settings of the role or the database that are meant for others, and would hinder pgtopic.
+//! Settings of the role or the database for other applications. They must not change what pgtopic
+//! does.
 
 use std::time::Duration;
 
 use pgtopic_testkit::{Http, Process, TestDatabase, TestReceiver};
 use serde_json::json;
 
-/// What somebody may set for applications: since which version, the setting, its value.
+/// These settings: the first version of PostgreSQL that has it, its name, its value.
 const HINDRANCES: &[(i32, &str, &str)] = &[
     (14, "statement_timeout", "250ms"),
     (14, "lock_timeout", "1ms"),
@@ -23,7 +24,7 @@ const HINDRANCES: &[(i32, &str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn what_is_set_for_other_sessions_does_not_count() {
+async fn settings_for_other_sessions_change_nothing() {
     let database = TestDatabase::empty().await;
     let client = database.client().await;
     let row = client
@@ -40,7 +41,7 @@ async fn what_is_set_for_other_sessions_does_not_count() {
         }
     }
     let receiver = TestReceiver::accepting().await;
-    // Not through a pooler: it would give our transactions sessions with these settings.
+    // Not through a pooler: its sessions have these settings.
     let environment = [
         ("DATABASE_URL", database.url()),
         ("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8"),
@@ -54,14 +55,14 @@ async fn what_is_set_for_other_sessions_does_not_count() {
     for round in 1..=3 {
         api.post("/topics/orders/messages", &json!({ "partition_key": "a", "payload": {} })).await;
         receiver.wait_for(round).await;
-        // Longer than idle sessions would live.
+        // By the setting, an idle session would end in this time.
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     let ended = serve.stop().await;
     for level in ["WARN", "ERROR"] {
         assert!(!ended.output.contains(level), "{}", ended.output);
     }
-    // A migration, too: this one makes everything anew.
+    // The same for a migration, which makes everything again.
     let ended = Process::run(&["migrate", "--repair"], &environment[..1]).await;
     assert_eq!(ended.code(), 0, "{}", ended.output);
 }

@@ -1,12 +1,12 @@
-//! Schemas that were renamed, edited, copied without their sequences, or are somebody else's: one
-//! line with the way out.
+//! Schemas that were renamed, edited, copied without their sequences, or belong to another program.
+//! The error is one line that says what to do.
 
 use pgtopic_testkit::{Ended, Http, Process, TestDatabase, TestReceiver};
 use rstest::rstest;
 use serde_json::json;
 use tokio_postgres::Client;
 
-/// Starts a command that must refuse with exit code 4, in one line.
+/// Runs a command. It must fail with exit code 4 and one line, which is returned.
 async fn refused(database: &TestDatabase, arguments: &[&str]) -> String {
     let Ended { output, .. } = {
         let ended = Process::run(arguments, &[("DATABASE_URL", database.url())]).await;
@@ -28,13 +28,13 @@ async fn tables(client: &Client, schema: &str) -> Vec<String> {
     client.query(sql, &[&schema]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-/// What stands between the words "run:" (or another mark) and the end of the line.
+/// The text after a mark, such as "run:".
 fn remedy<'a>(output: &'a str, mark: &str) -> &'a str {
     output.split(mark).nth(1).unwrap_or_else(|| panic!("no {mark:?} in {output}")).trim()
 }
 
 #[tokio::test]
-async fn a_renamed_schema_says_what_it_was_called() {
+async fn the_error_for_a_renamed_schema_names_its_old_name() {
     let database = TestDatabase::new().await;
     let client = database.client().await;
     run(&client, "ALTER SCHEMA pgtopic RENAME TO \"Old one\"").await;
@@ -44,7 +44,7 @@ async fn a_renamed_schema_says_what_it_was_called() {
         let output = refused(&database, &[arguments, &["--schema", "Old one"]].concat()).await;
         assert!(output.contains("ALTER SCHEMA \"Old one\" RENAME TO pgtopic"), "{output}");
     }
-    assert!(tables(&client, "pgtopic").await.is_empty(), "nothing new was made");
+    assert!(tables(&client, "pgtopic").await.is_empty(), "no new schema was made");
     run(&client, "ALTER SCHEMA \"Old one\" RENAME TO pgtopic").await;
     assert_eq!(Process::run(&["migrate"], &[("DATABASE_URL", database.url())]).await.code(), 0);
 }
@@ -94,7 +94,7 @@ async fn an_edited_history_says_how_it_is_repaired(#[case] edit: &str) {
 }
 
 #[tokio::test]
-async fn a_migration_that_nobody_knows_is_named() {
+async fn an_unknown_migration_is_named() {
     let database = TestDatabase::new().await;
     let client = database.client().await;
     run(&client, "INSERT INTO pgtopic.schema_history SELECT 99, name, applied_on, checksum FROM pgtopic.schema_history").await;
@@ -109,7 +109,7 @@ async fn a_migration_that_nobody_knows_is_named() {
 )]
 #[case::topics("INSERT INTO pgtopic.topics (name) VALUES ('a'); ALTER TABLE pgtopic.topics ALTER id RESTART")]
 #[tokio::test]
-async fn sequences_below_the_ids_in_use_say_how_they_are_raised(#[case] sql: &str) {
+async fn the_error_for_a_sequence_below_the_ids_in_use_says_how_to_raise_it(#[case] sql: &str) {
     let database = TestDatabase::new().await;
     let client = database.client().await;
     run(&client, sql).await;
@@ -161,7 +161,7 @@ async fn a_schema_may_have_any_name(#[case] schema: &str) {
     for level in ["WARN", "ERROR"] {
         assert!(!ended.output.contains(level), "{}", ended.output);
     }
-    // Again, and once more from what is printed.
+    // Once more with the schema that is there, and once with the printed SQL.
     for arguments in [&["migrate"][..], &["migrate", "--repair"], &["worker", "--no-migrate"]] {
         let mut process = Process::start(arguments, &environment);
         if arguments[0] == "worker" {
@@ -187,8 +187,8 @@ async fn a_schema_may_have_any_name(#[case] schema: &str) {
 #[case("information_schema")]
 #[case("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx")]
 #[tokio::test]
-async fn a_name_that_cannot_be_is_refused_at_once(#[case] schema: &str) {
-    // Nothing listens there: it is not asked.
+async fn an_impossible_schema_name_is_refused_at_once(#[case] schema: &str) {
+    // No server listens there. The error comes before a connection.
     let ended =
         Process::run(&["migrate", "--schema", schema], &[("DATABASE_URL", "postgresql://u@127.0.0.1:1/x")])
             .await;

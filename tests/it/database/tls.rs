@@ -1,5 +1,5 @@
-//! TLS with a real server, for each `sslmode`. The certificates are in `certificates/`: `self` signs
-//! itself, `ca` has signed `server`, `expired` and `client`. All are for the name localhost.
+//! TLS with a real server, for each `sslmode`. The certificates are in `certificates/`: `self`
+//! signs itself, `ca` has signed `server`, `expired` and `client`. All are for the name localhost.
 
 use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -13,7 +13,7 @@ use pgtopic::{
 };
 use pgtopic_testkit::TestCluster;
 
-/// A server that speaks TLS.
+/// A server with TLS.
 struct Server {
     cluster: TestCluster,
     /// `postgres:password@`, and the port.
@@ -28,7 +28,7 @@ fn certificate(name: &str) -> PathBuf {
 }
 
 impl Server {
-    /// With a certificate and further lines before those of `pg_hba.conf`.
+    /// Starts a server with this certificate. `hba` are lines that come first in `pg_hba.conf`.
     async fn start(name: &str, hba: &str) -> Self {
         let mut cluster = TestCluster::private_tcp().await;
         cluster.postgres.stop(ShutdownMode::Fast).await.unwrap();
@@ -62,7 +62,7 @@ impl Server {
         (&config).into()
     }
 
-    /// Whether the connection uses TLS; the error in words.
+    /// Connects. Returns whether the connection uses TLS, or the error as text.
     async fn reach(&self, settings: &StoreSettings) -> Result<bool, String> {
         let (client, connection) = connect(settings).await.map_err(|error| error.to_string())?;
         tokio::spawn(connection);
@@ -70,7 +70,7 @@ impl Server {
         Ok(client.query_one(sql, &[]).await.unwrap().get(0))
     }
 
-    /// Each line: host, parameters, and `tls`, `plain` or words of the error.
+    /// Checks cases. A case is a host, parameters, and `tls`, `plain` or words of the error.
     async fn check(&self, cases: &[(&str, &str, &str)]) {
         for (host, parameters, expected) in cases {
             let found = match self.reach(&self.settings(host, parameters)).await {
@@ -83,7 +83,7 @@ impl Server {
     }
 }
 
-/// Writes a file of the server's, which is the server's alone.
+/// Writes a file of the server. Only the server may read it.
 fn put(data: &Path, name: &str, text: &str) {
     let owner = std::fs::metadata(data.join("PG_VERSION")).unwrap();
     let path = data.join(name);
@@ -116,7 +116,7 @@ async fn a_self_signed_server_is_reached_as_psql_reaches_it() {
             ("localhost", "sslmode=require&sslrootcert=FILES/ca.crt", "sslrootcert"),
             ("localhost", "sslrootcert=FILES/ca.crt", "plain"),
             ("localhost", "sslmode=require&sslrootcert=FILES/missing.crt", "missing.crt"),
-            // The password is bound to the certificate.
+            // The exchange of the password is bound to the certificate.
             ("127.0.0.1", "sslmode=require&channel_binding=require", "tls"),
             ("127.0.0.1", "sslmode=disable&channel_binding=require", "channel binding"),
         ])

@@ -11,13 +11,13 @@ fn ids(received: &Received) -> Vec<i64> {
     items.iter().map(|item| item["id"].as_i64().unwrap()).collect()
 }
 
-/// Of each request: its name, the messages it carried, the number of the attempt.
+/// For each request: its `webhook-id`, its messages, and the number of its attempt.
 fn requests(received: &[Received]) -> Vec<(String, Vec<i64>, String)> {
     let header = |one: &Received, name| one.header(name).to_owned();
     received.iter().map(|one| (header(one, "webhook-id"), ids(one), header(one, "webhook-attempt"))).collect()
 }
 
-/// What [`requests`] says of a request.
+/// A request as [`requests`] describes it.
 fn request(messages: &[i64], attempt: u32) -> (String, Vec<i64>, String) {
     let name = match messages {
         [only] => format!("msg_{only}"),
@@ -27,7 +27,8 @@ fn request(messages: &[i64], attempt: u32) -> (String, Vec<i64>, String) {
     (name, messages.to_vec(), attempt.to_string())
 }
 
-/// A receiver that holds its first answer, which is a refusal, and accepts everything else.
+/// A receiver that refuses the first request and accepts all others. The first answer waits for the
+/// gate.
 async fn refusing_the_first(settings: &[(&str, &str)]) -> (Scene, Gate) {
     let scene = Scene::with_webhook(settings).await;
     let gate = Gate::closed();
@@ -40,7 +41,7 @@ async fn refusing_the_first(settings: &[(&str, &str)]) -> (Scene, Gate) {
 }
 
 #[tokio::test]
-async fn a_batch_that_failed_is_sent_again_as_it_was_whatever_has_come_meanwhile() {
+async fn a_failed_batch_is_sent_again_with_the_same_messages() {
     let (scene, gate) = refusing_the_first(&[("batch_size", "5")]).await;
     let first = scene.publish(&["a", "a"]).await;
     let _broker = Broker::start(scene.store());
@@ -54,7 +55,7 @@ async fn a_batch_that_failed_is_sent_again_as_it_was_whatever_has_come_meanwhile
     );
 }
 
-/// More than a claim reads of each lane, and more than it may read by bytes.
+/// A claim cannot read the batch whole: it has too many messages and too many bytes.
 #[tokio::test]
 async fn a_long_batch_is_read_whole_before_it_is_sent_again() {
     let scene = Scene::with_webhook(&[("batch_size", "50")]).await;
@@ -84,7 +85,7 @@ async fn a_long_batch_is_read_whole_before_it_is_sent_again() {
     gate.open();
     scene.until("failures = 1 FROM lanes").await;
     broker.kill().await;
-    // These need the budget of the next claim, too.
+    // These messages use up a part of the budget of the next claim.
     publish("b", 30, 60_000).await;
     let _broker = Broker::start(scene.store());
     scene.nothing_owed().await;
@@ -100,7 +101,7 @@ async fn a_long_batch_is_read_whole_before_it_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_batch_stays_what_it_was_over_a_kill_of_its_worker() {
+async fn a_failed_batch_keeps_its_messages_when_its_worker_is_killed() {
     let (scene, gate) = refusing_the_first(&[("batch_size", "5")]).await;
     let url = scene.database.url().to_owned();
     let environment = [("DATABASE_URL", url.as_str()), ("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8")];
@@ -124,7 +125,7 @@ async fn a_batch_stays_what_it_was_over_a_kill_of_its_worker() {
 #[case::one_between(1, vec![vec![0], vec![2]])]
 #[case::the_last(2, vec![vec![0, 1]])]
 #[tokio::test]
-async fn a_batch_that_a_message_has_left_is_a_new_one(#[case] left: usize, #[case] then: Vec<Vec<usize>>) {
+async fn a_batch_that_lost_a_message_is_a_new_batch(#[case] left: usize, #[case] then: Vec<Vec<usize>>) {
     let (scene, gate) = refusing_the_first(&[("batch_size", "3")]).await;
     let messages = scene.publish(&["a", "a", "a"]).await;
     let _broker = Broker::start(scene.store());
@@ -140,13 +141,13 @@ async fn a_batch_that_a_message_has_left_is_a_new_one(#[case] left: usize, #[cas
     assert_eq!(requests(&scene.receiver.received()), expected);
 }
 
-/// Refuses every request that holds this text.
+/// Refuses every request with the text `poison`.
 fn refuse_poison(received: &Received) -> Answer {
     let poisoned = received.body.windows(6).any(|window| window == b"poison");
     Answer::Status(if poisoned { 500 } else { 204 })
 }
 
-/// Four messages, the second of which no receiver accepts.
+/// Publishes four messages. The second one is never accepted.
 async fn poisoned(scene: &Scene) -> Vec<i64> {
     let mut messages = Vec::new();
     for text in ["one", "poison", "three", "four"] {
@@ -157,7 +158,7 @@ async fn poisoned(scene: &Scene) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_message_that_nobody_accepts_is_given_up_alone() {
+async fn a_message_that_is_never_accepted_is_given_up_without_its_batch() {
     let scene = Scene::with_webhook(&[("batch_size", "4"), ("max_retries", "2")]).await;
     scene.receiver.set_script(refuse_poison);
     let messages = poisoned(&scene).await;
@@ -177,7 +178,7 @@ async fn a_message_that_nobody_accepts_is_given_up_alone() {
     let dead = "SELECT string_agg(concat(message_id, ' ', attempts), ', ') FROM dead_letters";
     assert_eq!(scene.text(dead).await, format!("{poison} 2"));
 
-    // What comes then is sent in batches again.
+    // Later messages are sent in batches again.
     broker.stop().await;
     let later = scene.publish(&["a", "a"]).await;
     let _broker = Broker::start(scene.store());
@@ -186,7 +187,7 @@ async fn a_message_that_nobody_accepts_is_given_up_alone() {
 }
 
 #[tokio::test]
-async fn a_lane_halts_at_the_one_message_that_nobody_accepts() {
+async fn a_lane_halts_at_the_one_message_that_is_never_accepted() {
     let settings = [("batch_size", "4"), ("max_retries", "2"), ("on_exhausted", "'halt'")];
     let scene = Scene::with_webhook(&settings).await;
     scene.receiver.set_script(refuse_poison);
@@ -205,7 +206,7 @@ async fn a_lane_halts_at_the_one_message_that_nobody_accepts() {
     let row = "SELECT concat_ws(' ', head_message_id, failures, batch_last, split_until) FROM lanes";
     assert_eq!(scene.text(row).await, format!("{poison} 2 {four}"));
 
-    // The receiver was repaired, and the operator lets the lane go on.
+    // The receiver is repaired. An operator lets the lane go on.
     scene.receiver.set_script(|_| Answer::Status(204));
     scene
         .sql("UPDATE lanes SET halted = false, failures = 0, due_at = clock_timestamp(), wait_seconds = NULL")
@@ -216,7 +217,7 @@ async fn a_lane_halts_at_the_one_message_that_nobody_accepts() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_killed_while_a_batch_is_sent_one_by_one_leaves_it_so() {
+async fn a_batch_is_still_sent_one_by_one_after_its_worker_was_killed() {
     let scene = Scene::with_webhook(&[("batch_size", "4"), ("max_retries", "1")]).await;
     let messages = scene.publish(&["a", "a", "a"]).await;
     scene.receiver.set_script(|received| match received.number {
@@ -251,7 +252,7 @@ async fn each_item_of_a_batch_carries_its_headers() {
     let _broker = Broker::start(scene.store());
     scene
         .receiver
-        .wait_until("both", |all| {
+        .wait_until("a request to each webhook", |all| {
             all.iter().any(|one| one.path == "/") && all.iter().any(|one| one.path == "/raw")
         })
         .await;
@@ -266,7 +267,7 @@ async fn each_item_of_a_batch_carries_its_headers() {
     assert_eq!((&items[1]["headers"], &items[1]["payload"]), (&json!({"x-tenant": "t2"}), &json!({"n": 2})));
     assert_eq!(items[2]["headers"], Value::Null);
     assert_eq!(body("/raw"), json!([{"n": 1}, {"n": 2}, {"n": 3}]));
-    // They do not stand for the whole request.
+    // The headers of the items are not headers of the request.
     assert!(received.iter().all(|one| one.header("x-tenant").is_empty()));
 
     let first = items[0]["id"].as_i64().unwrap();

@@ -1,11 +1,11 @@
-//! Connections to receivers as they really behave.
+//! Connections to receivers: kept connections that are closed, and the file of authorities.
 
 use std::sync::Mutex;
 
 use pgtopic_testkit::{Answer, Broker, Process, Scene};
 
-/// The receiver swallows every second message once, on a kept connection. That is no failed attempt:
-/// with a single attempt allowed, nothing becomes a dead letter.
+/// For every second message, the receiver closes the kept connection once without an answer. That
+/// is not a failed attempt. The webhook allows one attempt, and nothing becomes a dead letter.
 #[tokio::test]
 async fn a_kept_connection_that_the_receiver_closed_costs_no_attempt() {
     let scene = Scene::with_webhook(&[("max_retries", "1")]).await;
@@ -23,7 +23,7 @@ async fn a_kept_connection_that_the_receiver_closed_costs_no_attempt() {
     scene.nothing_owed().await;
     assert_eq!(scene.number("SELECT count(*) FROM dead_letters").await, 0);
     let received = scene.receiver.received();
-    assert_eq!(received.len(), ids.len() + ids.len() / 2, "each second one came twice");
+    assert_eq!(received.len(), ids.len() + ids.len() / 2, "every second message came twice");
     assert!(received.iter().all(|one| one.header("webhook-attempt") == "1"));
     scene.until("(SELECT count(*) FROM attempts) = 10").await;
     assert_eq!(scene.number("SELECT count(*) FROM attempts WHERE outcome <> 'accepted'").await, 0);
@@ -31,7 +31,7 @@ async fn a_kept_connection_that_the_receiver_closed_costs_no_attempt() {
 }
 
 #[tokio::test]
-async fn a_file_of_authorities_that_cannot_be_used_is_told_at_the_start() {
+async fn an_unusable_ca_file_is_reported_at_the_start() {
     let scene = Scene::new().await;
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut environment = scene.database.environment();

@@ -1,10 +1,10 @@
-//! From publishing to arrival, as a user meets it: API, SQL, headers, signature.
+//! The whole way from publishing to arrival: API, SQL, headers, signature.
 
 use pgtopic::{config::DatabaseConfig, delivery::SigningKey, store::Store};
 use pgtopic_testkit::{Broker, Http, Received, TestDatabase, TestReceiver, eventually};
 use serde_json::json;
 
-/// Every header that DESIGN promises, with the signature checked against the body's bytes.
+/// Checks every header that DESIGN promises. The signature must fit the bytes of the body.
 fn check_headers(received: &Received, id: i64, partition: &str, webhook: (i64, &str)) {
     let (webhook_id, secret) = webhook;
     for (name, value) in [
@@ -28,7 +28,8 @@ fn check_headers(received: &Received, id: i64, partition: &str, webhook: (i64, &
     assert_eq!(received.header("webhook-signature"), signed);
 }
 
-/// Topic, webhook, two ways to publish, arrival, and what the API says of it afterwards.
+/// Makes a topic and a webhook, publishes by API and by SQL, and checks what arrives. Then checks
+/// what the API says of it.
 async fn whole_flow(database: &TestDatabase, config: &DatabaseConfig) {
     let (store, receiver) = (Store::new(config).unwrap(), TestReceiver::accepting().await);
     let http = Http::serve(store.clone()).await;
@@ -57,13 +58,13 @@ async fn whole_flow(database: &TestDatabase, config: &DatabaseConfig) {
     assert_eq!((find(posted).header("x-tenant"), find(posted).header("x-source")), ("a", "shop"));
     assert_eq!((find(inserted).header("x-tenant"), find(inserted).header("x-source")), ("a", ""));
     assert_eq!(find(posted).body, r#"{"event":"order.created"}"#);
-    assert_eq!(find(inserted).body, r#"{"event": "order.created"}"#, "as jsonb writes it");
+    assert_eq!(find(inserted).body, r#"{"event": "order.created"}"#, "the text is as jsonb writes it");
 
     let path = format!("/webhooks/{webhook_id}/deliveries");
-    let delivered = eventually("both are written down", async || {
+    let delivered = eventually("both deliveries are settled", async || {
         let list = http.get(&path).await;
         let items = list["items"].as_array().unwrap();
-        // Between a settle and the log of its attempts a delivery is in neither.
+        // After the settle and before the row of the attempt log, a delivery is in no list.
         (items.len() == 2 && items.iter().all(|one| one["status"] == "delivered")).then_some(list)
     });
     let delivered = delivered.await;

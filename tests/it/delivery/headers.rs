@@ -1,4 +1,4 @@
-//! Headers of messages and webhooks: SQL refuses what the API refuses, and both say why.
+//! Headers of messages and webhooks: SQL and the API refuse the same headers, and say why.
 
 use pgtopic::{
     delivery::{HeaderError, check_header},
@@ -14,7 +14,7 @@ async fn publish(client: &Client, headers: &str) -> Result<u64, Error> {
     client.execute(sql, &[&headers]).await
 }
 
-/// Makes a webhook with these headers, and gives another one these headers.
+/// Makes a webhook with these headers. Also changes the headers of the webhook 1 to these.
 async fn subscribe(client: &Client, headers: &str) -> [Result<u64, Error>; 2] {
     let insert = "INSERT INTO webhooks (topic_id, url, secrets, headers)
                   VALUES (1, 'http://a.example/', '{}', $1::text::json)";
@@ -22,8 +22,8 @@ async fn subscribe(client: &Client, headers: &str) -> [Result<u64, Error>; 2] {
     [client.execute(insert, &[&headers]).await, client.execute(update, &[&headers]).await]
 }
 
-/// What SQL says of these headers, which is the same for messages and webhooks: the rule that they
-/// break.
+/// The rule that these headers break, as SQL names it. Checks that it is the same for messages and
+/// for webhooks.
 async fn rule(client: &Client, headers: &str) -> Option<String> {
     let [inserted, updated] = subscribe(client, headers).await;
     let mut rules = [publish(client, headers).await, inserted, updated].map(|done| {
@@ -115,7 +115,10 @@ async fn sql_takes_the_names_and_values_that_the_api_takes_and_no_others() {
             Err(HeaderError::Value(_)) => {
                 let sql = sql.unwrap();
                 assert!(sql.contains("visible ASCII"), "{sql}");
-                assert!(!sql.contains("xxxx") && !sql.contains('\u{fc}'), "a value is shown: {sql}");
+                assert!(
+                    !sql.contains("xxxx") && !sql.contains('\u{fc}'),
+                    "the error must not show the value: {sql}"
+                );
             }
             Err(HeaderError::Name(_)) | Ok(()) => {}
         }
@@ -123,7 +126,7 @@ async fn sql_takes_the_names_and_values_that_the_api_takes_and_no_others() {
 }
 
 #[tokio::test]
-async fn sql_takes_only_an_object_of_texts_in_which_no_name_stands_twice() {
+async fn sql_takes_only_an_object_of_texts_without_a_repeated_name() {
     let scene = Scene::with_webhook(&[]).await;
     let many =
         |count: usize| (0..count).map(|n| (format!("x-{n}"), json!("v"))).collect::<Value>().to_string();
@@ -145,7 +148,7 @@ async fn sql_takes_only_an_object_of_texts_in_which_no_name_stands_twice() {
         let rule = rule(&scene.client, headers).await;
         assert!(rule.as_ref().is_some_and(|rule| rule.contains(said)), "{headers}: {rule:?}");
     }
-    // These are no objects. A webhook has a CHECK for them too.
+    // These are not objects. For webhooks, a CHECK refuses them, too.
     for headers in ["[]", "1", "\"x\"", "null"] {
         let [inserted, updated] = subscribe(&scene.client, headers).await;
         assert!(inserted.is_err() && updated.is_err() && publish(&scene.client, headers).await.is_err());
@@ -153,7 +156,7 @@ async fn sql_takes_only_an_object_of_texts_in_which_no_name_stands_twice() {
 }
 
 #[tokio::test]
-async fn the_api_refuses_a_name_that_stands_twice_in_any_case() {
+async fn the_api_refuses_a_repeated_name_in_any_letter_case() {
     let scene = Scene::new().await;
     let http = Http::serve(scene.store()).await;
     let url = "https://example.com/";

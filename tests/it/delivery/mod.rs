@@ -1,16 +1,16 @@
 //! Delivery: what a receiver gets, and what its answers do.
 //!
-//! | file | what holds |
+//! | file | what it tests |
 //! |---|---|
-//! | `batches` | several messages in one request: repeated as they were, or one by one |
-//! | `connections` | kept connections that the receiver has closed, names that do not resolve |
-//! | `flow` | from publishing to arrival, as a user meets it |
-//! | `headers` | headers that are refused, the same ones in SQL and over HTTP |
-//! | `outages` | what the log says of a receiver that is away |
+//! | `batches` | several messages in one request: how they are sent again after a failure |
+//! | `connections` | kept connections that the receiver has closed, certificates of authorities |
+//! | `flow` | the whole way from publishing to arrival |
+//! | `headers` | SQL and the API refuse the same headers |
+//! | `outages` | what the log says of a receiver that fails |
 //! | `receiving` | the code of `docs/receiving.md` |
-//! | `retries` | failures, the delays between them, and dead letters |
-//! | `unusable_webhooks` | a webhook that no request can be made for costs the others nothing |
-//! | `webhooks` | what a webhook's settings change, and how webhooks keep out of each other's way |
+//! | `retries` | failures, the delays after them, and dead letters |
+//! | `unusable_webhooks` | webhooks that no request can be made for |
+//! | `webhooks` | the settings of webhooks; no webhook holds up another |
 
 mod batches;
 mod connections;

@@ -1,12 +1,12 @@
-//! What a worker's log says of a receiver that is away.
+//! What a worker's log says of a receiver that fails.
 
 use pgtopic_testkit::{Answer, Process, Scene};
 
-/// Each in a lane of its own.
+/// How many messages there are. Each has a lane of its own.
 const MESSAGES: usize = 300;
 
 #[tokio::test]
-async fn an_outage_is_a_line_when_it_begins_and_one_when_it_ends() {
+async fn an_outage_is_logged_once_when_it_begins_and_once_when_it_ends() {
     let scene = Scene::with_webhook(&[("max_retries", "2"), ("backoff_factor", "1")]).await;
     scene.receiver.set_script(|_| Answer::Status(503));
     let url = scene.database.url().to_owned();
@@ -28,7 +28,7 @@ async fn an_outage_is_a_line_when_it_begins_and_one_when_it_ends() {
     let lines = |level: &str| ended.output.lines().filter(|line| line.contains(level)).count();
     assert_eq!(ended.output.matches("a webhook fails").count(), 1, "{}", ended.output);
     assert_eq!(ended.output.matches("a webhook has recovered").count(), 1, "{}", ended.output);
-    // A summary may come each ten seconds.
+    // One summary each ten seconds is allowed, too.
     assert!(lines("WARN") <= 4 && lines("INFO") < 20, "{}", ended.output);
     let recovered = ended.output.lines().find(|line| line.contains("has recovered")).unwrap();
     for cost in [format!("failed_attempts={}", 2 * MESSAGES), format!("dead_letters={MESSAGES}")] {

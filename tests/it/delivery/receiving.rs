@@ -1,5 +1,5 @@
-//! The code of `docs/receiving.md`: it is taken from the page, run, and given what pgtopic sends and
-//! what strangers send.
+//! The code of `docs/receiving.md`. The tests take it from the page and run it. They give it
+//! requests of pgtopic and hostile requests.
 
 use std::{
     io::{Read as _, Write as _},
@@ -35,12 +35,12 @@ fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
     })
 }
 
-/// One of them.
+/// One file of the page.
 fn file(name: &str) -> &'static str {
     files().find(|(file, _)| *file == name).unwrap_or_else(|| panic!("the page shows no {name}")).1
 }
 
-/// A folder with all of them.
+/// A folder with all files of the page.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files() {
@@ -49,7 +49,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// Calls the page's functions for each request of a file, in Python.
+/// A program in Python. It reads requests from a file and calls the page's functions for each.
 const ASK_PYTHON: &str = r#"
 import base64, json, sys
 from duplicates import Duplicates
@@ -63,7 +63,7 @@ new = [duplicates.is_new(headers) for headers in given["new"]]
 print(json.dumps({"signed": signed, "new": new}))
 "#;
 
-/// The same in Node.
+/// The same program for Node.
 const ASK_NODE: &str = r#"
 import { readFileSync } from "node:fs";
 import { Duplicates } from "./duplicates.mjs";
@@ -77,7 +77,7 @@ const fresh = given.new.map((headers) => duplicates.isNew(headers));
 console.log(JSON.stringify({ signed, new: fresh }));
 "#;
 
-/// A language of the page: its program, the program that asks, and the receiver.
+/// A language of the page: its interpreter, the program that calls the functions, and the receiver.
 struct Language {
     program: &'static str,
     ask: (&'static str, &'static str),
@@ -88,8 +88,8 @@ const PYTHON: Language = Language { program: "python3", ask: ("ask.py", ASK_PYTH
 const NODE: Language = Language { program: "node", ask: ("ask.mjs", ASK_NODE), serve: "serve.mjs" };
 
 impl Language {
-    /// What the page's functions say of these requests: whether they are signed, and whether they
-    /// are new.
+    /// What the page's functions answer for these requests: whether each is signed, and whether
+    /// each is new.
     fn ask(&self, signed: &[Value], new: &[Value]) -> (Vec<bool>, Vec<bool>) {
         let folder = folder();
         let (name, text) = self.ask;
@@ -112,7 +112,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// A request as it comes, signed at this instant.
+/// A request that is signed for this time.
 fn signed_at(timestamp: u64, body: &[u8]) -> Value {
     let signature = SigningKey::parse(SECRET).unwrap().sign("msg_7", timestamp, body);
     json!({
@@ -121,14 +121,14 @@ fn signed_at(timestamp: u64, body: &[u8]) -> Value {
     })
 }
 
-/// The same with another header.
+/// The same request with another value of one header.
 fn with(mut request: Value, name: &str, value: Value) -> Value {
     request["headers"][name] = value;
     request
 }
 
-/// What strangers write into headers. The last ones are what servers make of bytes that are not
-/// UTF-8, and values that are no text.
+/// Hostile values of headers. The last ones are not texts, or are what a server makes of bytes that
+/// are not UTF-8.
 fn hostile() -> Vec<Value> {
     [
         json!(""),
@@ -162,7 +162,7 @@ fn hostile() -> Vec<Value> {
 #[rstest]
 #[case::python(&PYTHON)]
 #[case::node(&NODE)]
-fn a_request_passes_if_it_is_signed_and_nothing_that_a_stranger_sends_raises(#[case] language: &Language) {
+fn a_signed_request_passes_and_no_hostile_request_raises(#[case] language: &Language) {
     let body = "{\"name\": \"\u{fc}\"}".as_bytes();
     let good = signed_at(now(), body);
     let signature = good["headers"]["webhook-signature"].as_str().unwrap().to_owned();
@@ -217,7 +217,7 @@ fn a_message_is_new_once_for_each_source_subscription_topic_and_partition(#[case
         headers.as_object_mut().unwrap().remove("webhook-position");
         headers
     };
-    // Above 2^53, where a floating-point number would mix up neighbours.
+    // Above 2^53. A floating-point number cannot tell these numbers apart.
     let large = |position: &str| message(json!({"webhook-partition": "b", "webhook-position": position}));
     let steps = [
         (message(json!({})), true),
@@ -280,7 +280,7 @@ async fn the_statements_of_the_page_take_each_message_once() {
     }
 }
 
-/// The page's receiver, running.
+/// The receiver of the page. It runs as a process.
 struct Receiver {
     process: Process,
     address: SocketAddr,
@@ -301,7 +301,7 @@ impl Receiver {
         let process = Process::of(Path::new(&program), &[language.serve], &environment, |command| {
             command.current_dir(folder.path());
         });
-        eventually("it listens", async || TcpStream::connect(address).ok()).await;
+        eventually("the receiver listens", async || TcpStream::connect(address).ok()).await;
         let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()]);
         Self { process, address, client: Client::new(guard, None).unwrap(), _folder: folder }
     }
@@ -341,7 +341,7 @@ impl Receiver {
         result.status_code
     }
 
-    /// What it answers to these bytes.
+    /// The first bytes of the answer to these bytes.
     fn answer(&self, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -356,7 +356,9 @@ impl Receiver {
 #[case::python(&PYTHON)]
 #[case::node(&NODE)]
 #[tokio::test]
-async fn the_receiver_of_the_page_takes_what_is_sent_and_outlives_strangers(#[case] language: &Language) {
+async fn the_receiver_of_the_page_accepts_messages_and_survives_hostile_requests(
+    #[case] language: &Language,
+) {
     let mut receiver = Receiver::start(language).await;
     for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
         for value in [&b""[..], b"\xff\xfe", b"abc", b"\xc2\xb2"] {
@@ -370,7 +372,7 @@ async fn the_receiver_of_the_page_takes_what_is_sent_and_outlives_strangers(#[ca
             assert_eq!(receiver.answer(&request.concat()), "HTTP/1.1 401", "{name}: {value:?}");
         }
     }
-    // The second 2 is a duplicate; the third one was asked for.
+    // The second 2 is a duplicate. The third 2 is a replay.
     for (ordered, id, replay) in [
         (true, 1, false),
         (true, 2, false),

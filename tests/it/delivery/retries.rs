@@ -1,5 +1,4 @@
-//! Failures: the same message again, the delays between attempts, and the dead letters after the
-//! last attempt.
+//! Failures: the next attempt, the delay before it, and the dead letter after the last attempt.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -28,7 +27,7 @@ async fn a_refused_message_is_repeated_until_it_is_accepted_while_other_lanes_go
     let ids = scene.publish(&["a", "b", "a", "b", "b", "b"]).await;
     let (head, last_of_other, twice) = (ids[0], ids[5], refuse(ids[0], 2));
     let other_went_on = AtomicBool::new(false);
-    // It is accepted only after the other lane has come to its end.
+    // The head is accepted only after the other lane has sent everything.
     scene.receiver.set_script(move |received| {
         other_went_on.fetch_or(received.position() == last_of_other, Ordering::Relaxed);
         let too_early = received.position() == head && !other_went_on.load(Ordering::Relaxed);
@@ -45,10 +44,10 @@ async fn a_refused_message_is_repeated_until_it_is_accepted_while_other_lanes_go
     assert!(head.iter().all(|one| one.header("webhook-id") == format!("msg_{}", ids[0])));
     let gap = |at: usize| (head[at].arrived - head[at - 1].ended.unwrap()).as_secs_f64();
     assert!(gap(1) >= 1.1 && gap(2) >= 1.21, "1.1 and 1.1 squared: {} {}", gap(1), gap(2));
-    // Up to a fifth more, at random. A due lane leaves with the next poll.
+    // A wait is longer by up to a fifth, at random. A due lane is sent after the next poll.
     let waits = "SELECT string_agg(concat(failures, ' ', seconds), ', ' ORDER BY failures)
                    FROM waits WHERE seconds NOT BETWEEN 1.1 ^ failures AND 1.2 * 1.1 ^ failures";
-    assert_eq!(scene.text(waits).await, "", "no longer than it must be");
+    assert_eq!(scene.text(waits).await, "", "no wait is too short or too long");
     assert_eq!(scene.number("SELECT count(*) + 1 FROM waits").await, i64::try_from(attempts.len()).unwrap());
     let follower = of(&received, ids[2]);
     assert_eq!(follower[0].header("webhook-attempt"), "1", "waiting for its predecessor is not a failure");
@@ -80,8 +79,9 @@ async fn a_message_that_used_up_its_attempts_is_a_dead_letter_and_its_lane_goes_
     assert_eq!((&delivery["status"], &delivery["attempts"]), (&"dead".into(), &2.into()));
 }
 
-/// A receiver may drop messages that are not above the highest id seen. It would drop a message
-/// that comes after its successor. So a dead letter must be final before the next message is sent.
+/// A receiver may drop messages whose id is not above the highest id that it has seen. A message
+/// that comes after its successor would be lost there. So a dead letter must be on disk before the
+/// next message is sent.
 #[tokio::test]
 async fn the_next_message_waits_until_the_dead_letter_is_written() {
     let scene = Scene::new().await;
@@ -91,7 +91,7 @@ async fn the_next_message_waits_until_the_dead_letter_is_written() {
     let blocker = scene.another_client().await;
     blocker.batch_execute("BEGIN; LOCK TABLE dead_letters IN SHARE MODE").await.unwrap();
     let _broker = Broker::start(scene.store());
-    // Background work may wait there before the first request is sent.
+    // Background work may wait for this lock, too. So first wait for the request.
     scene.receiver.wait_for_ended(1).await;
     scene.somebody_waits("l.relation = 'pgtopic.dead_letters'::regclass").await;
     let other = scene.publish(&["b"]).await;
@@ -105,13 +105,13 @@ async fn the_next_message_waits_until_the_dead_letter_is_written() {
     assert_eq!(scene.number("SELECT count(*) FROM dead_letters").await, 1);
 }
 
-/// If a crash loses the last acceptance, a second one makes up for it. A dead letter must not be
-/// lost.
+/// If a crash loses an accepted outcome, the message is sent again. If a crash lost a dead letter,
+/// a message could be sent after its successor.
 #[tokio::test]
 async fn a_dead_letter_is_flushed() {
     let scene = Scene::new().await;
     scene.webhook("/", &[("max_retries", "1")]).await;
-    // It records how each transaction that touches it will commit.
+    // A trigger records how each transaction that inserts a dead letter will commit.
     scene
         .sql(
             "CREATE TABLE how (setting text);
@@ -129,7 +129,7 @@ async fn a_dead_letter_is_flushed() {
 }
 
 #[tokio::test]
-async fn halt_stops_the_lane_at_its_head_and_no_other() {
+async fn halt_stops_the_lane_at_its_head_and_no_other_lane() {
     let scene = Scene::with_webhook(&[("max_retries", "2"), ("on_exhausted", "'halt'")]).await;
     let ids = scene.publish(&["a", "a", "b"]).await;
     scene.receiver.set_script(refuse(ids[0], 2));
@@ -141,11 +141,11 @@ async fn halt_stops_the_lane_at_its_head_and_no_other() {
     scene.receiver.wait_until("b goes on", |all| all.iter().any(|one| one.position() == later[1])).await;
     scene.sweeps_pass().await;
     let to_a = scene.receiver.received().iter().filter(|one| one.partition() == "a").count();
-    assert_eq!(to_a, 2, "nothing but its head's two attempts");
+    assert_eq!(to_a, 2, "only the two attempts of the head");
     assert_eq!(scene.number("SELECT count(*) FROM dead_letters").await, 0);
     assert_eq!(scene.number("SELECT failures::bigint FROM lanes WHERE halted").await, 2);
 
-    // This is an operator's retry.
+    // An operator lets the lane go on.
     scene.sql("UPDATE lanes SET halted = false, failures = 0, due_at = clock_timestamp() WHERE halted").await;
     scene.receiver.set_script(|_| Answer::Status(204));
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
@@ -153,7 +153,7 @@ async fn halt_stops_the_lane_at_its_head_and_no_other() {
 }
 
 #[tokio::test]
-async fn failures_are_counted_over_workers() {
+async fn failures_are_counted_across_workers() {
     let scene = Scene::with_webhook(&[("max_retries", "4")]).await;
     let ids = scene.publish(&["a", "a"]).await;
     scene.receiver.set_script(refuse(ids[0], 2));
@@ -214,7 +214,7 @@ async fn an_answer_that_comes_too_late_and_one_that_breaks_off_are_failures() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_says_gone_is_left_alone_and_keeps_its_backlog() {
+async fn a_410_disables_the_webhook_and_keeps_its_backlog() {
     let scene = Scene::with_webhook(&[]).await;
     let ids = scene.publish(&["a", "a"]).await;
     scene.receiver.set_script(|_| Answer::Status(410));
@@ -222,7 +222,7 @@ async fn a_receiver_that_says_gone_is_left_alone_and_keeps_its_backlog() {
     scene.until("EXISTS (SELECT FROM webhooks WHERE disabled_reason LIKE '%410%')").await;
     scene.publish(&["a", "b"]).await;
     scene.sweeps_pass().await;
-    assert_eq!(scene.receiver.received().len(), 1, "one request, then none");
+    assert_eq!(scene.receiver.received().len(), 1, "the first request is the only one");
     assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 4);
     assert_eq!(scene.number("SELECT count(*) FROM dead_letters").await, 0);
 
@@ -230,6 +230,6 @@ async fn a_receiver_that_says_gone_is_left_alone_and_keeps_its_backlog() {
     scene.sql("UPDATE webhooks SET disabled_reason = NULL").await;
     scene.nothing_owed().await;
     let received = scene.receiver.received();
-    assert_eq!(of(&received, ids[0]).len(), 2, "the one that was refused is sent again");
+    assert_eq!(of(&received, ids[0]).len(), 2, "the refused message is sent again");
     check_order(&received, &expected(&scene.client, &["/"]).await);
 }

@@ -1,5 +1,5 @@
-//! Webhooks that no request can be made for, because SQL wrote past the checks of the API and of the
-//! schema.
+//! Webhooks that no request can be made for. SQL wrote these rows without the checks of the API and
+//! of the schema.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use pgtopic_testkit::{
 };
 use serde_json::{Value, json};
 
-/// Columns and SQL values of webhooks with one fault each, and what their reason says.
+/// The faults: the column, its value in SQL, and the `disabled_reason` that follows.
 const FAULTS: [(&str, &str, &str); 6] = [
     (
         "headers",
@@ -22,12 +22,12 @@ const FAULTS: [(&str, &str, &str); 6] = [
     ("headers", "'{\"a\": 1}'", "the webhook's headers are not a JSON object whose values are strings"),
 ];
 
-/// From now on headers are not checked, as if the rows came by logical replication.
+/// Switches the check of headers off. Rows that come by logical replication are not checked either.
 async fn unchecked(scene: &Scene) {
     scene.sql("ALTER TABLE webhooks DISABLE TRIGGER webhooks_validate").await;
 }
 
-/// A webhook with a fault.
+/// Makes a webhook with a fault.
 async fn faulty_webhook(scene: &Scene, path: &str, column: &str, value: &str) -> i64 {
     let id = scene.webhook(path, &[]).await;
     scene.sql(&format!("UPDATE webhooks SET {column} = {value} WHERE id = {id}")).await;
@@ -39,7 +39,7 @@ async fn until_disabled(scene: &Scene, id: i64) {
 }
 
 #[tokio::test]
-async fn a_webhook_that_no_request_can_be_made_for_is_disabled_and_costs_the_others_nothing() {
+async fn an_unusable_webhook_is_disabled_and_costs_the_others_nothing() {
     let scene = Scene::new().await;
     unchecked(&scene).await;
     scene.sql("ALTER TABLE webhooks DROP CONSTRAINT IF EXISTS webhooks_headers_size_check").await;
@@ -59,14 +59,14 @@ async fn a_webhook_that_no_request_can_be_made_for_is_disabled_and_costs_the_oth
         assert_eq!(webhook["disabled_reason"], reason);
         assert_eq!(webhook["backlog"], published);
     }
-    assert!(broker.is_running(), "none of them brought the worker down");
+    assert!(broker.is_running(), "the worker runs on");
     let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
     let received = scene.receiver.received();
     assert_eq!(received.iter().map(|one| one.path.clone()).collect::<Vec<_>>(), paths(&["/good"; 3]));
 
-    // The fault is repaired; what was owed meanwhile comes, in order.
+    // The faults are repaired. What was owed is sent, in order.
     for (number, id) in ids.iter().enumerate() {
-        // Secrets have no way through the API yet.
+        // The API cannot change secrets yet.
         scene
             .sql(&format!(
                 "UPDATE webhooks SET secrets = ARRAY['{}'] WHERE id = {id}",
@@ -89,7 +89,7 @@ async fn a_webhook_that_no_request_can_be_made_for_is_disabled_and_costs_the_oth
 async fn a_webhook_that_becomes_unusable_while_it_is_sent_to_keeps_its_backlog() {
     let scene = Scene::with_webhook(&[]).await;
     unchecked(&scene).await;
-    // All of it would take five seconds.
+    // To send everything would take five seconds.
     scene.receiver.set_script(|_| Answer::After(Duration::from_millis(10), Box::new(Answer::Status(204))));
     let publish = "INSERT INTO messages (topic_id, partition_key, payload)
                    SELECT 1, key, '{}' FROM generate_series(1, 500), unnest(ARRAY['a', 'b']) AS key";
@@ -99,8 +99,8 @@ async fn a_webhook_that_becomes_unusable_while_it_is_sent_to_keeps_its_backlog()
     scene.sql("UPDATE webhooks SET headers = '{\"a\": 1}'").await;
     until_disabled(&scene, 1).await;
     scene.until("NOT EXISTS (SELECT FROM lanes WHERE claimed_by IS NOT NULL)").await;
-    assert!(scene.number("SELECT count(*) FROM deliveries").await > 0, "it was stopped on the way");
-    // Enabled as it is: the fault is found anew.
+    assert!(scene.number("SELECT count(*) FROM deliveries").await > 0, "the worker stopped before the end");
+    // The webhook is enabled without a repair. Then the fault is found again.
     scene.sql("UPDATE webhooks SET disabled_reason = NULL").await;
     until_disabled(&scene, 1).await;
     scene.receiver.set_script(|_| Answer::Status(204));
@@ -109,7 +109,7 @@ async fn a_webhook_that_becomes_unusable_while_it_is_sent_to_keeps_its_backlog()
     broker.stop().await;
 }
 
-/// Whoever read a fault that was repaired since must not disable the repaired webhook.
+/// A worker has read the faulty row. Then the row is repaired. The worker must not disable it.
 #[tokio::test]
 async fn a_webhook_that_was_repaired_since_it_was_read_is_not_disabled() {
     let scene = Scene::new().await;
@@ -132,10 +132,10 @@ async fn a_webhook_that_was_repaired_since_it_was_read_is_not_disabled() {
     assert_eq!(scene.text("SELECT disabled_reason FROM webhooks").await, "in time");
 }
 
-/// Two workers find it, and each of them again with every change of any webhook; one of them says
-/// so, once.
+/// Two workers find the fault, and find it again after every change of any webhook. Only one of
+/// them logs it, and only once.
 #[tokio::test]
-async fn a_webhook_that_is_disabled_is_told_in_one_line_of_the_log() {
+async fn a_webhook_that_is_disabled_is_logged_once() {
     let scene = Scene::new().await;
     unchecked(&scene).await;
     let id = faulty_webhook(&scene, "/faulty", "headers", "'{\"a\": 1}'").await;
@@ -144,7 +144,7 @@ async fn a_webhook_that_is_disabled_is_told_in_one_line_of_the_log() {
     let mut workers = [0, 1].map(|_| Process::start(&["worker"], &environment));
     until_disabled(&scene, id).await;
     for number in 1..=5 {
-        // Known to a worker as soon as it delivers, with all other webhooks as they are then.
+        // If a worker delivers to the new webhook, it has read all webhooks again.
         scene.webhook(&format!("/{number}"), &[]).await;
         scene.publish(&["a"]).await;
         let paths = |all: &[Received]| all.iter().filter(|one| one.path == format!("/{number}")).count();
@@ -155,7 +155,7 @@ async fn a_webhook_that_is_disabled_is_told_in_one_line_of_the_log() {
         output += &worker.stop().await.output;
     }
     let told: Vec<_> = output.lines().filter(|line| line.contains("no request can be made")).collect();
-    let [line] = told[..] else { panic!("one line: {told:?}\n{output}") };
+    let [line] = told[..] else { panic!("there must be one line: {told:?}\n{output}") };
     for part in ["WARN", "the webhook's headers are not a JSON object", &format!("webhook_id={id}")] {
         assert!(line.contains(part), "{part}: {line}");
     }

@@ -1,4 +1,4 @@
-//! What a webhook's settings change, and how webhooks keep out of each other's way.
+//! The settings of webhooks. Also: no webhook holds up another.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use pgtopic_testkit::{
 };
 use serde_json::{Value, json};
 
-/// The timeout of requests that are to hang for longer than any test.
+/// A timeout that is longer than any test.
 const FOR_EVER: (&str, &str) = ("timeout_seconds", "600");
 
 /// Publishes this many messages, each to a lane of its own.
@@ -21,7 +21,7 @@ async fn publish_lanes(scene: &Scene, lanes: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_hanging_receiver_with_thousands_of_lanes_is_in_nobodys_way() {
+async fn a_hanging_receiver_with_thousands_of_lanes_holds_up_no_other() {
     let scene = Scene::new().await;
     let hanging = TestReceiver::start(|_| Answer::Hang).await;
     create_webhook(&scene.client, &hanging.url("/"), &[FOR_EVER]).await;
@@ -32,14 +32,13 @@ async fn a_hanging_receiver_with_thousands_of_lanes_is_in_nobodys_way() {
     scene.webhook("/healthy", &[]).await;
     publish_lanes(&scene, 1000).await;
     scene.receiver.wait_for_ended(1000).await;
-    println!("the healthy one had its 1,000; the other hangs with {}", hanging.count());
+    println!("the healthy receiver got 1,000 requests; {} requests hang", hanging.count());
     assert!(hanging.received().iter().all(|one| one.ended.is_none()), "none has timed out yet");
 }
 
-/// What a worker holds in memory is bounded, and whoever fills it must not keep others from being
-/// delivered.
+/// A worker's memory for messages is limited. One webhook must not fill it and hold up the others.
 #[tokio::test]
-async fn a_hanging_receiver_of_large_messages_is_in_nobodys_way() {
+async fn a_hanging_receiver_of_large_messages_holds_up_no_other() {
     let scene = Scene::new().await;
     let hanging = TestReceiver::start(|_| Answer::Hang).await;
     create_webhook(&scene.client, &hanging.url("/"), &[FOR_EVER, ("filter", "'exists($.large)'")]).await;
@@ -49,10 +48,10 @@ async fn a_hanging_receiver_of_large_messages_is_in_nobodys_way() {
                    ORDER BY stripe(1, 'large-' || n)";
     scene.sql(insert).await;
     let _broker = Broker::start(scene.store());
-    // 16 MB.
+    // These have 16 MB.
     hanging.wait_for(18).await;
     for step in 0..5 {
-        // Two at once, so that they must be claimed.
+        // Two messages at once, so that lanes must be claimed.
         let insert = format!("INSERT INTO messages (topic_id, payload) VALUES (1, '{{}}'), (1, '[{step}]')");
         scene.sql(&insert).await;
         scene.receiver.wait_for_ended(2 * (step + 1)).await;
@@ -60,7 +59,8 @@ async fn a_hanging_receiver_of_large_messages_is_in_nobodys_way() {
     assert!(hanging.received().iter().all(|one| one.ended.is_none()), "none has timed out yet");
 }
 
-/// Each of them keeps one slot for a probe; the rest is not divided by their number.
+/// Each hanging webhook keeps one slot, to try again. A webhook that answers may have the other
+/// slots.
 #[tokio::test]
 async fn many_hanging_receivers_leave_their_slots_to_one_that_answers() {
     const HANGING: usize = 20;
@@ -72,7 +72,7 @@ async fn many_hanging_receivers_leave_their_slots_to_one_that_answers() {
     }
     publish_lanes(&scene, 100).await;
     let _broker = Broker::start(scene.store());
-    // Whoever has timed out some times is down to a probe.
+    // After some timeouts a webhook has only one slot.
     scene.until("(SELECT count(*) FROM attempts) >= 400").await;
 
     let gate = Gate::closed();
@@ -80,24 +80,24 @@ async fn many_hanging_receivers_leave_their_slots_to_one_that_answers() {
     scene.receiver.set_script(move |_| held.clone());
     scene.webhook("/healthy", &[("timeout_seconds", "60")]).await;
     publish_lanes(&scene, 2000).await;
-    // An equal part of the 100 slots are 5; it may have 64.
+    // An equal part of the 100 slots would be 5. This webhook may have 64.
     scene.receiver.wait_for(50).await;
     gate.open();
     scene.receiver.wait_for_ended(2000).await;
 }
 
 #[tokio::test]
-async fn a_receiver_that_refuses_everything_is_in_nobodys_way() {
+async fn a_receiver_that_refuses_everything_holds_up_no_other() {
     let scene = Scene::new().await;
     let refusing = TestReceiver::start(|_| Answer::Status(500)).await;
-    // It never comes to an end: each of its lanes is due again every second.
+    // Its backlog never ends: each of its lanes is due again every second.
     let settings = [("backoff_factor", "1"), ("max_retries", "1000")];
     create_webhook(&scene.client, &refusing.url("/"), &settings).await;
     scene.webhook("/healthy", &[]).await;
     let _broker = Broker::start(scene.store());
     publish_lanes(&scene, 1000).await;
     scene.receiver.wait_for_ended(1000).await;
-    println!("the healthy one had its 1,000; the other has refused {}", refusing.count());
+    println!("the healthy receiver got 1,000 requests; the other has refused {}", refusing.count());
     let owed = "(SELECT count(*) FROM deliveries WHERE webhook_id = 1)";
     assert_eq!(scene.number(&format!("SELECT {owed}")).await, 1000);
 }
@@ -114,8 +114,8 @@ async fn a_paused_webhook_holds_its_messages_and_goes_on_in_order() {
     scene.sql("UPDATE webhooks SET paused = true").await;
     scene.until("NOT EXISTS (SELECT FROM lanes WHERE claimed_by IS NOT NULL)").await;
     let seen = scene.receiver.received().len();
-    // All of it would have taken ten seconds.
-    assert!(seen < 1200, "it was stopped on the way");
+    // To send everything would have taken ten seconds.
+    assert!(seen < 1200, "the pause came before the end");
     scene.publish(&["a", "b", "a", "c"]).await;
     scene.sweeps_pass().await;
     assert_eq!(scene.receiver.received().len(), seen);
@@ -145,7 +145,7 @@ async fn messages_of_an_unordered_topic_do_not_wait_for_each_other() {
     let received = scene.receiver.received();
     assert_eq!(received.len(), 22);
     let accepted = received.iter().filter(|one| one.accepted()).map(pgtopic_testkit::Received::position);
-    assert_eq!(accepted.last(), Some(ids[0]), "the one that was refused came last");
+    assert_eq!(accepted.last(), Some(ids[0]), "the refused message was accepted last");
 }
 
 #[tokio::test]
@@ -196,15 +196,15 @@ async fn requests_keep_to_the_rate_of_their_webhook() {
     publish_lanes(&scene, 30).await;
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
     scene.until("count(*) = 30 FROM attempts").await;
-    // From when the worker began the first one: on its way, that may be held up.
+    // The time between the starts of requests at the worker. Arrivals may be late.
     let took =
         "SELECT (extract(epoch FROM max(attempted_at) - min(attempted_at)) * 1000)::bigint FROM attempts";
     let took = scene.number(took).await;
     assert!(took > 1300, "30 requests at 20 a second in {took} ms");
 }
 
-/// Webhooks are read anew every ten seconds in any case: that many changes, one after another,
-/// would take longer than may be.
+/// Workers read all webhooks every ten seconds. If a change were noticed only then, this number of
+/// changes would take longer than the test allows.
 #[tokio::test]
 async fn a_webhook_that_changes_is_noticed_at_once() {
     const CHANGES: usize = 5;
@@ -212,9 +212,9 @@ async fn a_webhook_that_changes_is_noticed_at_once() {
     let _broker = Broker::start(scene.store());
     scene.publish(&["a"]).await;
     scene.receiver.wait_for_ended(1).await;
-    // What is published before a worker knows the new settings may still go the old way.
+    // A message that comes before the worker knows the new settings may still go to the old URL.
     let noticed = async |path: &str| {
-        eventually("a message comes the new way", async || {
+        eventually("a message comes to the new path", async || {
             scene.publish(&["a"]).await;
             scene.receiver.received().iter().any(|one| one.path == path).then_some(())
         })
@@ -231,11 +231,11 @@ async fn a_webhook_that_changes_is_noticed_at_once() {
             noticed(&late).await;
         }
     };
-    tokio::time::timeout(LIMIT, all).await.expect("noticed at once, each of them");
+    tokio::time::timeout(LIMIT, all).await.expect("each change is noticed at once");
     scene.nothing_owed().await;
     let received = scene.receiver.received();
     let new: Vec<_> = received.iter().map(|one| &one.path).filter(|path| path.starts_with("/new")).collect();
-    assert!(new.is_sorted(), "what was noticed once counts: {new:?}");
+    assert!(new.is_sorted(), "no message goes to an older URL afterwards: {new:?}");
 }
 
 #[tokio::test]
@@ -247,7 +247,7 @@ async fn loopback_is_refused_unless_it_is_allowed() {
     let broker = Broker::with(scene.store(), 10, delivery);
     scene.nothing_owed().await;
     assert_eq!(scene.receiver.received().len(), 0);
-    // The log is written after the settlement.
+    // The row of the attempt log is written after the settle.
     scene.until("EXISTS (SELECT FROM attempts)").await;
     assert_eq!(scene.text("SELECT error_class FROM attempts").await, "forbidden");
     broker.stop().await;

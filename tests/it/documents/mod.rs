@@ -62,14 +62,15 @@ fn examples_of_publishing_can_be_parsed(
         };
         assert!(parsed.status.success(), "{example}\n{}", String::from_utf8_lossy(&parsed.stderr));
     }
-    assert!(!parse(command, wrong).unwrap().status.success(), "the check finds nothing");
+    assert!(!parse(command, wrong).unwrap().status.success(), "the interpreter refuses a wrong program");
 }
 
-/// All SQL of the page, in its order, by a role with the rights that the page names and no others.
+/// Runs all SQL of the page, in its order. The role has the rights that the page names, and no
+/// others.
 #[tokio::test]
 async fn the_sql_of_publishing_runs_with_the_rights_that_it_names() {
     let scene = Scene::with_webhook(&[]).await;
-    // Roles belong to the whole server, which other tests use too.
+    // Roles belong to the whole server, and other tests use this server, too.
     let role = format!("shop_{}", Uuid::now_v7().simple());
     let (grants, others): (Vec<_>, Vec<_>) =
         blocks(&read("docs/publishing.md"), "sql").into_iter().partition(|sql| sql.contains("GRANT"));

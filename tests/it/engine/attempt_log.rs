@@ -1,4 +1,4 @@
-//! The log of attempts when it cannot be written. This costs rows of the log, and nothing else.
+//! An attempt log that cannot be written. This costs rows of the log, and nothing else.
 
 use pgtopic_testkit::{Process, Scene};
 
@@ -10,7 +10,7 @@ async fn worker(scene: &Scene) -> Process {
     worker
 }
 
-/// Makes a worker write to the log. Its partitions exist from then on.
+/// Starts a worker and waits for its first row in the log. Then the partitions of the log exist.
 async fn begin(scene: &Scene) -> Process {
     let worker = worker(scene).await;
     scene.publish(&["first"]).await;
@@ -19,7 +19,7 @@ async fn begin(scene: &Scene) -> Process {
 }
 
 #[tokio::test]
-async fn a_row_that_is_refused_is_left_out_alone() {
+async fn a_refused_row_of_the_attempt_log_costs_no_other_row() {
     let scene = Scene::with_webhook(&[]).await;
     let mut worker = begin(&scene).await;
     scene
@@ -36,16 +36,15 @@ async fn a_row_that_is_refused_is_left_out_alone() {
     assert_eq!(scene.number(&format!("{missing} AND id % 50 = 7")).await, 10);
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
     let output = worker.stop().await.output;
-    assert_eq!(output.matches("not this one").count(), 1, "said once");
+    assert_eq!(output.matches("not this one").count(), 1, "it is logged once");
 }
 
-/// A refused row is reported, whatever the reason. The worker does not go on trying row by row for
-/// ever.
+/// The log refuses every row. The worker says that in its own log. It does not try each row.
 #[tokio::test]
-async fn a_log_that_takes_no_row_is_given_up_soon_and_said() {
+async fn an_attempt_log_that_takes_no_row_is_reported_after_few_tries() {
     let scene = Scene::with_webhook(&[]).await;
     let mut worker = begin(&scene).await;
-    // Many rows wait for the log before any of them is tried.
+    // The lock lets many rows wait before the first row is tried.
     let other = scene.another_client().await;
     other
         .batch_execute(
@@ -66,16 +65,16 @@ async fn a_log_that_takes_no_row_is_given_up_soon_and_said() {
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
     other.batch_execute("COMMIT").await.unwrap();
     let output = worker.stop().await.output;
-    assert_eq!(output.matches("the log of attempts cannot be written").count(), 1, "said once");
+    assert_eq!(output.matches("the log of attempts cannot be written").count(), 1, "it is logged once");
     assert_eq!(scene.number("SELECT count(*) FROM attempts").await, 1);
     let tries = scene.number("SELECT last_value FROM tries").await;
     println!("{tries} tries");
     assert!((1..300).contains(&tries), "{tries}");
 }
 
-/// A wait for a lock of the whole log is not the fault of a row.
+/// The whole log is locked. That is not the fault of a row, so rows are not tried one by one.
 #[tokio::test]
-async fn a_locked_log_keeps_no_worker_from_stopping() {
+async fn a_worker_stops_while_the_attempt_log_is_locked() {
     let scene = Scene::with_webhook(&[]).await;
     let mut worker = begin(&scene).await;
     let locker = scene.another_client().await;

@@ -1,5 +1,5 @@
-//! Rows that cannot be read, as damage to a disk leaves them: each costs its lane alone. And how
-//! much is read at once.
+//! Rows that cannot be read, for example after damage to a disk. Each holds up only its own lane.
+//! Also: how much is read at once.
 
 use std::{
     fs::OpenOptions,
@@ -16,7 +16,7 @@ use pgtopic_testkit::{
 };
 use rstest::rstest;
 
-/// A payload that PostgreSQL keeps apart from its row.
+/// Inserts a large payload. PostgreSQL keeps it in another file than its row.
 const LARGE: &str = "INSERT INTO messages (topic_id, partition_key, payload)
     SELECT 1, 'bad', to_json(string_agg(md5(n::text), '')) FROM generate_series(1, 200) n RETURNING id";
 
@@ -58,25 +58,25 @@ async fn a_message_that_cannot_be_read_holds_up_its_lane_alone() {
         let sql = "SELECT count(*) FROM deliveries d JOIN messages m ON m.id = d.message_id WHERE m.partition_key <> 'bad'";
         (number(sql).await == 0).then_some(())
     };
-    eventually("everything else is delivered and settled", only_bad).await;
+    eventually("all other messages are delivered and settled", only_bad).await;
     let said = async || {
         let sql =
             "SELECT count(*) FROM lanes WHERE partition_key = 'bad' AND last_error LIKE '%missing chunk%'
                       AND due_at > clock_timestamp() AND claimed_by IS NULL";
         (number(sql).await == 2).then_some(())
     };
-    eventually("the lane of each webhook says why it waits", said).await;
-    // What comes later finds its way, too: by looks at what is told, and by claims.
+    eventually("the row of both lanes says why the lane waits", said).await;
+    // Later messages are delivered, too.
     for key in 0..5 {
         publish(&client, &format!("good-{key}")).await.unwrap();
     }
-    eventually("what came later is delivered", only_bad).await;
+    eventually("later messages are delivered", only_bad).await;
     let received = receiver.received();
     let of_bad = received.iter().filter(|one| one.partition() == "bad");
     let (here, there): (Vec<_>, Vec<_>) = of_bad.partition(|one| one.path == "/");
     for sent in [here, there] {
         let sent: Vec<i64> = sent.iter().map(|one| one.position()).collect();
-        assert_eq!(sent, before, "what comes before it in its lane is sent");
+        assert_eq!(sent, before, "the messages before it in its lane are sent");
     }
     assert_eq!(receiver.count(), 114);
     let lines = worker.output().lines().filter(|line| line.contains("missing chunk")).count();
@@ -84,7 +84,7 @@ async fn a_message_that_cannot_be_read_holds_up_its_lane_alone() {
 
     let http = Http::serve(cluster.store()).await;
     let messages = http.get("/topics/orders/messages").await;
-    assert_eq!(messages["items"].as_array().unwrap().len(), 59, "lists show every row");
+    assert_eq!(messages["items"].as_array().unwrap().len(), 59, "the list shows every row");
     let deliveries = http.get("/webhooks/1/deliveries?status=pending").await;
     assert_eq!(deliveries["items"][0]["message_id"], behind, "{deliveries}");
     client
@@ -97,7 +97,7 @@ async fn a_message_that_cannot_be_read_holds_up_its_lane_alone() {
     let dead = http.get("/dead-letter").await;
     assert_eq!(dead["items"].as_array().unwrap().len(), 2, "{dead}");
 
-    // An operator takes the message out of the lane.
+    // An operator deletes the delivery of the bad message.
     client.execute("DELETE FROM deliveries WHERE message_id = $1", &[&bad]).await.unwrap();
     client.batch_execute("UPDATE lanes SET due_at = clock_timestamp()").await.unwrap();
     let nothing_owed = async || (number("SELECT count(*) FROM deliveries").await == 0).then_some(());
@@ -105,9 +105,9 @@ async fn a_message_that_cannot_be_read_holds_up_its_lane_alone() {
     worker.stop().await;
 }
 
-/// Looks at what is new read rows, too. Where that fails each time, lanes are asked one by one.
+/// Every tail read fails. Then lanes are read one by one.
 #[tokio::test]
-async fn news_that_cannot_be_read_are_said_seldom_and_cost_no_message() {
+async fn a_tail_read_that_fails_is_logged_seldom_and_costs_no_message() {
     let scene = Scene::with_webhook(&[]).await;
     scene
         .sql(
@@ -141,10 +141,10 @@ fn bytes(owed: &Owed) -> usize {
     owed.items.iter().map(size).sum()
 }
 
-/// A hundred messages with the largest headers, and with the largest payloads or hardly any.
+/// A hundred messages with the largest headers. Their payloads are the largest, or the smallest.
 #[rstest]
-#[case::all_of_it(1 << 20)]
-#[case::headers(2)]
+#[case::large_payloads(1 << 20)]
+#[case::small_payloads(2)]
 #[tokio::test]
 async fn the_largest_messages_are_read_within_the_budget(#[case] payload: usize) {
     const LIMITS: ReadLimits = ReadLimits { messages_per_lane: 50, payload_bytes: 1 << 18 };
@@ -176,5 +176,8 @@ async fn the_largest_messages_are_read_within_the_budget(#[case] payload: usize)
     let lanes = puppet.store.read_lanes(puppet.id, &held, LIMITS).await.unwrap();
     let read: usize = lanes.iter().map(|lane| bytes(&lane.owed)).sum();
     let first = payload + 8192;
-    assert!((first.min(budget / 2)..=first.max(budget)).contains(&read), "{read}: one message at least");
+    assert!(
+        (first.min(budget / 2)..=first.max(budget)).contains(&read),
+        "{read}: one message is read even if it is larger than the budget"
+    );
 }

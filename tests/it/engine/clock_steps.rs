@@ -1,7 +1,7 @@
-//! Steps of the database's clock. What is ready stays ready. What waits does not wait much longer
-//! than it was to.
+//! Steps of the database's clock. A ready lane stays ready. A lane that waits does not wait much
+//! longer than it should.
 //!
-//! Some steps are real, by libfaketime. The others are rows as a step leaves them.
+//! Some tests step the clock, with libfaketime. Other tests write the rows that a step would leave.
 
 use std::{
     cell::RefCell,
@@ -16,11 +16,11 @@ use pgtopic_testkit::{
 use rstest::rstest;
 use tokio_postgres::Client;
 
-/// How soon a ready lane must leave: ten times the time until the next look, and half of the
-/// shortest step. A lane that nobody repairs waits for as long as the step is.
+/// How soon a ready lane must be sent. It is ten times the time between two looks, and half of the
+/// shortest step. A lane that is not repaired waits as long as the step.
 const SOON: Duration = Duration::from_secs(5);
 
-/// A topic, a webhook and a receiver, on a PostgreSQL whose clock can be stepped.
+/// A topic, a webhook and a receiver. The clock of their PostgreSQL can be stepped.
 struct Stage {
     cluster: TestCluster,
     clock: TestClock,
@@ -51,22 +51,22 @@ impl Stage {
         eventually(condition, met).await;
     }
 
-    /// Sets the clock this far from the real one, and checks the server's clock.
+    /// Sets the clock of the server to the real time plus an offset, and checks it.
     async fn step(&self, offset: &str, seconds: f64) {
         self.clock.step(offset);
         let sql = "SELECT extract(epoch FROM clock_timestamp())::float8";
         let there: f64 = self.client.query_one(sql, &[]).await.unwrap().get(0);
         #[expect(clippy::cast_precision_loss, reason = "milliseconds are enough")]
         let here = jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
-        assert!((there - here - seconds).abs() < 5.0, "the clock was stepped: {there} {here}");
+        assert!((there - here - seconds).abs() < 5.0, "the clock is stepped: {there} {here}");
     }
 
-    /// How many worker incarnations there were in all.
+    /// How many incarnations of workers there have been.
     async fn incarnations(&self) -> i64 {
         self.client.query_one("SELECT -last_value FROM worker_lock_keys", &[]).await.unwrap().get(0)
     }
 
-    /// Waits until this many looks at other workers have begun, by all workers together.
+    /// Waits until all workers together have looked at the other workers this many times.
     async fn others_are_looked_at(&self, count: usize) {
         let sql = "SELECT concat(pid, ' ', query_start) FROM pg_stat_activity WHERE query LIKE '-- Look at the other workers%'";
         let looks = RefCell::new(HashSet::new());
@@ -79,7 +79,7 @@ impl Stage {
         .await;
     }
 
-    /// Waits until a message arrives. Returns when it was accepted.
+    /// Waits until a message is accepted. Returns when its request arrived.
     async fn accepted(&self, id: i64) -> Instant {
         let all = self
             .receiver
@@ -100,9 +100,8 @@ async fn client(cluster: &TestCluster) -> Client {
     client
 }
 
-/// Everything that a step can catch while a worker runs: a lane that is ready and not claimed, a
-/// lane that waits after a failure, a lane whose transaction is open during the step, and the
-/// wake-up.
+/// The clock is stepped while a worker runs. At the step there are: a lane that waits after a
+/// failure, and a transaction that has published and is open. Other messages come after the step.
 #[rstest]
 #[case::an_hour_back("-1h", -3600.0)]
 #[case::a_year_back("-365d", -365.0 * 86400.0)]
@@ -112,7 +111,7 @@ async fn client(cluster: &TestCluster) -> Client {
 async fn a_step_while_a_worker_runs_delays_nothing(#[case] offset: &str, #[case] seconds: f64) {
     let Some(stage) = Stage::new(&[("backoff_factor", "3")]).await else { return };
     let broker = stage.broker().await;
-    // It waits for 3 s, give or take a fifth.
+    // The lane `waits` fails once, and then waits for 3 s to 3.6 s.
     stage.receiver.set_script(|one| {
         let refused = one.partition() == "waits" && one.header("webhook-attempt") == "1";
         Answer::Status(if refused { 503 } else { 204 })
@@ -130,22 +129,22 @@ async fn a_step_while_a_worker_runs_delays_nothing(#[case] offset: &str, #[case]
         let (published, after) =
             (Instant::now(), publish(&stage.client, &format!("after-{step}")).await.unwrap());
         let took = stage.accepted(after).await.saturating_duration_since(published);
-        assert!(took < SOON, "published after the step: {took:?}");
+        assert!(took < SOON, "a message that was published after the step took {took:?}");
     }
     let committed = Instant::now();
     publisher.batch_execute("COMMIT").await.unwrap();
     let took = stage.accepted(open).await.saturating_duration_since(committed);
-    assert!(took < SOON, "open across the step: {took:?}");
+    assert!(took < SOON, "a message whose transaction was open at the step took {took:?}");
     let took = stage.accepted(id).await.saturating_duration_since(stepped);
-    println!("{offset}: the lane that waited went on {took:?} after the step");
-    // The wait itself is promised.
-    assert!(took < Duration::from_millis(3600) + SOON, "waited for {took:?}");
+    println!("{offset}: the lane that waited was sent {took:?} after the step");
+    // The lane waits for as long as its failure demands. This wait counts, too.
+    assert!(took < Duration::from_millis(3600) + SOON, "the lane waited for {took:?}");
     assert_eq!(stage.incarnations().await, incarnations, "the worker did not start over");
     stage.finish().await;
     broker.stop().await;
 }
 
-/// A backlog was ready when the clock was stepped. The worker knows nothing of the step.
+/// A backlog is ready before the clock is stepped back. It is sent at once.
 #[rstest]
 #[case::no_worker_ran(false)]
 #[case::a_worker_ran_and_the_webhook_was_paused(true)]
@@ -167,7 +166,7 @@ async fn a_backlog_from_before_a_step_leaves_at_once(#[case] worker_ran: bool) {
     } else {
         broker = Some(stage.broker().await);
     }
-    // Without a repair it would arrive after an hour.
+    // Without a repair of `due_at` they would arrive after an hour.
     for id in ids {
         stage.accepted(id).await;
     }
@@ -175,8 +174,8 @@ async fn a_backlog_from_before_a_step_leaves_at_once(#[case] worker_ran: bool) {
     broker.unwrap().stop().await;
 }
 
-/// A dead worker is known by its lock and by this process's clock. The database's clock does not
-/// matter.
+/// A worker finds out that another worker is dead by a lock and by its own clock. The clock of the
+/// database does not matter.
 #[rstest]
 #[case::back("-1h", -3600.0)]
 #[case::forward("+1h", 3600.0)]
@@ -191,23 +190,23 @@ async fn a_step_neither_hides_a_dead_worker_nor_kills_a_live_one(#[case] offset:
     stage.until("count(*) = 2 FROM workers").await;
 
     stage.step(offset, seconds).await;
-    // A takeover takes six looks of one worker at the other. The live worker keeps its lane and its
-    // request.
+    // A takeover needs six looks of one worker at the other. Here both have looked more often. The
+    // live worker has kept its lane and its request.
     stage.others_are_looked_at(2 * 8).await;
-    assert!(stage.receiver.received()[0].ended.is_none(), "its request goes on");
+    assert!(stage.receiver.received()[0].ended.is_none(), "the request goes on");
     stage.receiver.set_script(|_| Answer::Status(204));
     let stall = Stall::watch();
     let killed = Instant::now();
     drop(first);
     let took = stage.accepted(id).await.saturating_duration_since(killed);
-    // This is the time of `failover::workers`.
+    // `failover::workers` allows the same time.
     assert!(took < Duration::from_secs(4) + stall.longest(), "{took:?}");
     stage.finish().await;
     second.stop().await;
 }
 
 #[tokio::test]
-async fn what_is_due_later_is_corrected_by_its_wait_and_nothing_else_is_touched() {
+async fn a_repair_of_due_at_changes_only_lanes_that_wait_too_long() {
     let scene = Scene::new().await;
     scene.webhook("/1", &[("paused", "true")]).await;
     scene.webhook("/2", &[("paused", "true")]).await;
@@ -226,7 +225,7 @@ async fn what_is_due_later_is_corrected_by_its_wait_and_nothing_else_is_touched(
              CREATE TABLE public.before AS SELECT * FROM lanes",
         )
         .await;
-    // One lane a look. So every look must go on where the last one ended.
+    // Each call looks at one lane. So every call must go on where the last call ended.
     let (mut after, mut corrected, mut looks) = ((0_i64, jiff::Timestamp::UNIX_EPOCH), 0, 0);
     loop {
         let sql = "SELECT * FROM repair_due_at($1, $2, 1)";
@@ -236,7 +235,11 @@ async fn what_is_due_later_is_corrected_by_its_wait_and_nothing_else_is_touched(
         let Some(webhook) = row.get::<_, Option<i64>>(1) else { break };
         after = (webhook, row.get(2));
     }
-    assert_eq!((corrected, looks), (4, 7), "two lanes of each webhook; three of each lie ahead, and the end");
+    assert_eq!(
+        (corrected, looks),
+        (4, 7),
+        "each webhook has two lanes to correct; three lanes of each are in the future, plus the last call"
+    );
     let changed = "SELECT string_agg(DISTINCT partition_key, ',' ORDER BY partition_key)
                      FROM lanes JOIN public.before b USING (webhook_id, partition_key) WHERE lanes.* <> b.*";
     assert_eq!(scene.text(changed).await, "ready,waits too long");
@@ -247,10 +250,10 @@ async fn what_is_due_later_is_corrected_by_its_wait_and_nothing_else_is_touched(
     scene.until(wait).await;
 }
 
-/// More lanes wait for good reason than one look looks at. A lane of another webhook is in the
-/// future.
+/// 45,000 lanes wait, and rightly. That is more than one call looks at. A lane of another webhook
+/// waits too long.
 #[tokio::test]
-async fn lanes_that_wait_for_good_reason_hide_none_that_does_not() {
+async fn a_repair_of_due_at_finds_a_lane_behind_many_that_wait_rightly() {
     let scene = Scene::new().await;
     scene.webhook("/1", &[("paused", "true")]).await;
     scene.webhook("/2", &[]).await;
@@ -270,9 +273,9 @@ async fn lanes_that_wait_for_good_reason_hide_none_that_does_not() {
                  COMMIT"
             ))
             .await;
-        // If it were not found, it would arrive after an hour.
+        // If the lane were not found, its message would arrive after an hour.
         scene.receiver.wait_for(count + 1).await;
     }
     let still = "SELECT count(*) FROM lanes WHERE partition_key = 'waits' AND due_at > clock_timestamp() + interval '10 min'";
-    assert_eq!(scene.number(still).await, 45_000, "they wait on");
+    assert_eq!(scene.number(still).await, 45_000, "the lanes that wait rightly are not changed");
 }

@@ -1,12 +1,12 @@
-//! A row that cannot be written holds up its own lane, and no other lane.
+//! A row that cannot be written holds up only its own lane.
 
 use pgtopic::store::{DueAfter, Want};
 use pgtopic_testkit::{Answer, Broker, Gate, Process, Puppet, Received, Scene};
 use rstest::rstest;
 use tokio_postgres::Client;
 
-/// SQL: a trigger that refuses changes of one lane's rows. It lets claims through: nobody holds the
-/// lane then.
+/// SQL: a trigger that refuses changes of the rows of one lane. `claimed` may restrict it: with
+/// `OLD.claimed_by IS NOT NULL`, the lane can still be claimed.
 fn refuse(event: &str, claimed: &str) -> String {
     format!(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
@@ -33,8 +33,9 @@ fn of_bad_lane(received: &Received) -> bool {
     received.partition() == "key-0" && received.path == "/one"
 }
 
-/// Two webhooks with many lanes. One request is for the lane that cannot be written afterwards. The
-/// test decides when it is answered.
+/// Two webhooks with many lanes. It returns when the bad lane has sent its first request.
+/// `first_answer` is the answer to that request. `before` is SQL that runs before the worker
+/// starts.
 async fn busy_scene(before: &str, first_answer: Answer) -> (Scene, Broker) {
     let scene = Scene::new().await;
     scene.webhook("/one", &[]).await;
@@ -46,27 +47,29 @@ async fn busy_scene(before: &str, first_answer: Answer) -> (Scene, Broker) {
     publish_everywhere(&scene).await;
     scene.sql(before).await;
     let broker = Broker::start(scene.store());
-    scene.receiver.wait_until("a request of the lane", |all| all.iter().any(of_bad_lane)).await;
+    scene.receiver.wait_until("a request of the bad lane", |all| all.iter().any(of_bad_lane)).await;
     (scene, broker)
 }
 
-/// All other lanes go on while one cannot be written.
+/// Checks that all other lanes go on while the bad lane cannot be written.
 async fn others_go_on(scene: &Scene) {
     let sent = |all: &[Received]| all.iter().filter(|one| of_bad_lane(one)).count();
     scene
         .receiver
-        .wait_until("the answer", |all| all.iter().any(|one| of_bad_lane(one) && one.ended.is_some()))
+        .wait_until("the answer to the bad lane", |all| {
+            all.iter().any(|one| of_bad_lane(one) && one.ended.is_some())
+        })
         .await;
     for _ in 0..3 {
         publish_everywhere(scene).await;
         scene.until(&format!("NOT EXISTS (SELECT FROM deliveries WHERE (webhook_id, lane) <> {BAD})")).await;
     }
-    assert_eq!(sent(&scene.receiver.received()), 1, "no further request of the lane begins");
+    assert_eq!(sent(&scene.receiver.received()), 1, "the bad lane sends no further request");
     let owed = format!("SELECT count(*) FROM deliveries WHERE (webhook_id, lane) = {BAD}");
-    assert_eq!(scene.number(&owed).await, 4, "nothing of it is written");
+    assert_eq!(scene.number(&owed).await, 4, "nothing of the bad lane is written");
 }
 
-/// When the row can be written again, everything is written, and nothing is sent twice.
+/// The row can be written again. Checks that everything is written and nothing is sent twice.
 async fn all_ends_well(scene: &Scene, broker: Broker) {
     scene.receiver.set_script(|_| Answer::Status(204));
     assert_eq!(scene.all_delivered(&["/one", "/two"]).await, 0);
@@ -75,7 +78,7 @@ async fn all_ends_well(scene: &Scene, broker: Broker) {
     broker.stop().await;
 }
 
-/// Locks a row in a transaction that stays open.
+/// Locks a row of the bad lane in a transaction that stays open.
 async fn lock(scene: &Scene, table: &str) -> Client {
     let client = scene.another_client().await;
     client.batch_execute("BEGIN").await.unwrap();
@@ -99,7 +102,7 @@ async fn a_locked_row_holds_up_its_own_lane_alone(#[case] table: &str) {
     all_ends_well(&scene, broker).await;
 }
 
-/// Somebody else is writing the dead letter of one message, and does not commit.
+/// Another session inserts the dead letter of one message, and does not commit.
 #[tokio::test]
 async fn a_dead_letter_that_cannot_be_written_holds_up_its_own_lane_alone() {
     let scene = Scene::new().await;
@@ -134,16 +137,19 @@ async fn a_dead_letter_that_cannot_be_written_holds_up_its_own_lane_alone() {
     assert_eq!(scene.number("SELECT count(*) FROM dead_letters WHERE attempts = 1").await, 1);
     let sent = scene.receiver.received();
     let positions: Vec<i64> = sent.iter().filter(|one| of_bad_lane(one)).map(Received::position).collect();
-    assert!(positions.len() == 5 && positions.is_sorted(), "each once, in order: {positions:?}");
+    assert!(
+        positions.len() == 5 && positions.is_sorted(),
+        "each message is sent once, in order: {positions:?}"
+    );
     let output = worker.stop().await.output;
-    assert_eq!(output.matches("outcomes of a lane cannot be written").count(), 1, "said once");
+    assert_eq!(output.matches("outcomes of a lane cannot be written").count(), 1, "it is logged once");
     assert_eq!(output.matches("can be written again").count(), 1);
 }
 
-/// A worker that is asked to stop waits for the row as long as it may wait for requests. Then it
-/// leaves the row to others.
+/// A worker that is asked to stop waits for the locked row, as long as it would for a request. Then
+/// it stops, and the row is left to other workers.
 #[tokio::test]
-async fn a_locked_row_keeps_no_worker_from_stopping_and_its_lane_goes_to_another() {
+async fn a_worker_stops_while_a_row_is_locked_and_another_worker_takes_the_lane() {
     let gate = Gate::closed();
     let held = Answer::Held(gate.clone(), Box::new(Answer::Status(204)));
     let (scene, broker) = busy_scene("", held).await;
@@ -153,12 +159,16 @@ async fn a_locked_row_keeps_no_worker_from_stopping_and_its_lane_goes_to_another
     // The row stays locked until the worker has stopped.
     broker.stop().await;
     let held = "SELECT count(*) FROM lanes l JOIN workers w ON w.id = l.claimed_by AND w.gone";
-    assert_eq!(scene.number(held).await, 1, "it says that it is gone, and the lane is anybody's");
+    assert_eq!(scene.number(held).await, 1, "the worker is marked as gone, so anybody may take the lane");
     let next = Broker::start(scene.store());
     publish_everywhere(&scene).await;
     scene.until(&format!("NOT EXISTS (SELECT FROM deliveries WHERE (webhook_id, lane) <> {BAD})")).await;
     locked.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(scene.all_delivered(&["/one", "/two"]).await, 1, "what could not be written is sent again");
+    assert_eq!(
+        scene.all_delivered(&["/one", "/two"]).await,
+        1,
+        "the message whose outcome could not be written is sent again"
+    );
     scene.until("count(*) = 1 FROM workers").await;
     next.stop().await;
 }
@@ -179,7 +189,7 @@ async fn a_row_that_is_refused_holds_up_its_own_lane_alone(
 }
 
 #[tokio::test]
-async fn an_idle_lane_that_cannot_be_removed_keeps_no_other_one() {
+async fn an_idle_lane_that_cannot_be_removed_holds_up_no_other_lane() {
     let (scene, broker) = busy_scene(&refuse("BEFORE DELETE ON lanes", ""), Answer::Status(204)).await;
     for _ in 0..2 {
         publish_everywhere(&scene).await;
@@ -192,7 +202,7 @@ async fn an_idle_lane_that_cannot_be_removed_keeps_no_other_one() {
 }
 
 #[tokio::test]
-async fn a_lane_that_cannot_be_claimed_keeps_no_other_one() {
+async fn a_lane_that_cannot_be_claimed_holds_up_no_other_lane() {
     let scene = Scene::new().await;
     scene.webhook("/one", &[]).await;
     scene.webhook("/two", &[]).await;
@@ -209,7 +219,7 @@ async fn a_lane_that_cannot_be_claimed_keeps_no_other_one() {
 }
 
 #[tokio::test]
-async fn lanes_are_claimed_singly_as_they_are_at_once() {
+async fn lanes_are_claimed_one_by_one_by_the_same_rules_as_together() {
     let scene = Scene::with_webhook(&[]).await;
     scene.publish(&["a", "b", "c", "d"]).await;
     let (puppet, other) = (Puppet::new(&scene).await, Puppet::new(&scene).await);
@@ -218,10 +228,13 @@ async fn lanes_are_claimed_singly_as_they_are_at_once() {
     locked.batch_execute(lock).await.unwrap();
     let want = |slots| [Want { webhook_id: 1, slots, due_after: DueAfter::Beginning }];
     let claimed = puppet.store.claim_lanes_singly(puppet.id, 1, &want(2), true).await.unwrap();
-    assert_eq!(claimed.len(), 2, "no more than there is room for");
-    assert!(claimed.iter().all(|lane| lane.owed.more && lane.owed.items.is_empty()), "to be read");
+    assert_eq!(claimed.len(), 2, "no more lanes than slots");
+    assert!(
+        claimed.iter().all(|lane| lane.owed.more && lane.owed.items.is_empty()),
+        "a claim of single lanes reads no messages"
+    );
     let claimed = other.store.claim_lanes_singly(other.id, 1, &want(10), true).await.unwrap();
-    assert_eq!(claimed.len(), 1, "one is locked, and two are the other worker's");
+    assert_eq!(claimed.len(), 1, "one lane is locked, and the other worker holds two");
     scene.sql(&format!("UPDATE workers SET gone = true WHERE id = '{}'", puppet.id)).await;
     assert!(other.store.claim_lanes_singly(other.id, 2, &want(10), false).await.unwrap().is_empty());
     assert_eq!(other.store.claim_lanes_singly(other.id, 3, &want(10), true).await.unwrap().len(), 2);

@@ -1,11 +1,11 @@
-//! What is left over, missing or cleared away: deleted messages, deleted webhooks, retention, the
-//! log of attempts.
+//! Rows that are missing, left over or deleted: deleted messages and webhooks, retention, and the
+//! partitions of the attempt log.
 
 use std::time::{Duration, Instant};
 
 use pgtopic_testkit::{Broker, Http, Scene, check_order, expected, publish};
 
-/// Rule 10: a delivery whose message is gone becomes a dead letter; it is not lost in a join.
+/// Rule 10. A delivery whose message was deleted becomes a dead letter. It does not vanish.
 #[tokio::test]
 async fn a_deleted_message_becomes_a_dead_letter_and_its_lane_goes_on() {
     let scene = Scene::with_webhook(&[]).await;
@@ -27,7 +27,8 @@ async fn a_deleted_message_becomes_a_dead_letter_and_its_lane_goes_on() {
     assert!(detail["payload"].is_null(), "{detail}");
 }
 
-/// Rule 10: what an open publisher adds to a webhook that is deleted meanwhile.
+/// Rule 10. A publisher has an open transaction while its webhook is deleted. Then it commits a
+/// delivery of the deleted webhook.
 #[tokio::test]
 async fn orphans_of_a_deleted_webhook_are_cleared_away() {
     let scene = Scene::with_webhook(&[]).await;
@@ -45,12 +46,12 @@ async fn orphans_of_a_deleted_webhook_are_cleared_away() {
     assert_eq!(scene.all_delivered(&["/kept"]).await, 0);
 }
 
-/// What is left of the messages: topic and partition key.
+/// The messages that are left: topic and partition key of each.
 const LEFT: &str =
     "SELECT string_agg(coalesce(name, 'gone') || ' ' || partition_key, ', ' ORDER BY name, partition_key)
                       FROM messages LEFT JOIN topics t ON t.id = topic_id";
 
-/// Walks through all messages, as maintenance does. Returns how many were deleted.
+/// Deletes old messages in portions, as maintenance does. Returns how many were deleted.
 async fn delete_old_messages(scene: &Scene, default_days: u32) -> u64 {
     let leader = scene.leader().await;
     let (mut after, mut deleted) = (0, 0);
@@ -66,7 +67,8 @@ async fn delete_old_messages(scene: &Scene, default_days: u32) -> u64 {
     deleted
 }
 
-/// Publishes an owed, a dead and a done message to each topic, so many days ago.
+/// Adds three messages to each topic, as if published so many days ago: one that is owed, one that
+/// is a dead letter, and one that is done.
 async fn publish_days_ago(scene: &Scene, days: u32) {
     let insert = format!(
         "INSERT INTO messages (topic_id, partition_key, payload, created_at)
@@ -84,7 +86,8 @@ async fn publish_days_ago(scene: &Scene, days: u32) {
     scene.sql(bury).await;
 }
 
-/// A topic of each kind: a retention of its own, the default, for ever.
+/// Three topics. `day` keeps messages for a day, `default` has the default retention, and `ever`
+/// keeps messages for ever.
 async fn topics_of_each_retention() -> Scene {
     let scene = Scene::with_webhook(&[]).await;
     scene.sql("UPDATE topics SET name = 'day', retention = interval '1 day'").await;
@@ -93,9 +96,9 @@ async fn topics_of_each_retention() -> Scene {
     scene
 }
 
-/// Rule 10.
+/// Rule 10: messages that are owed or dead stay, however old they are.
 #[tokio::test]
-async fn retention_deletes_only_what_nobody_is_owed() {
+async fn retention_deletes_no_message_that_is_owed_or_dead() {
     let scene = topics_of_each_retention().await;
     publish_days_ago(&scene, 0).await;
     assert_eq!(delete_old_messages(&scene, 30).await, 0);
@@ -105,14 +108,18 @@ async fn retention_deletes_only_what_nobody_is_owed() {
         "day dead, day owed, default dead, default done, default owed, ever dead, ever done, ever owed";
     assert_eq!(scene.text(LEFT).await, left);
     scene.sql("UPDATE messages SET created_at = now() - interval '31 days'").await;
-    assert_eq!(delete_old_messages(&scene, 0).await, 0, "0 is for ever");
-    assert_eq!(delete_old_messages(&scene, 30).await, 1, "of the topic that does not say");
+    assert_eq!(delete_old_messages(&scene, 0).await, 0, "0 means for ever");
+    assert_eq!(
+        delete_old_messages(&scene, 30).await,
+        1,
+        "the message of the topic without a retention of its own"
+    );
     let left = "day dead, day owed, default dead, default owed, ever dead, ever done, ever owed";
     assert_eq!(scene.text(LEFT).await, left);
 }
 
 #[tokio::test]
-async fn messages_of_a_deleted_topic_go_whatever_their_age() {
+async fn messages_of_a_deleted_topic_are_deleted_at_any_age() {
     let scene = topics_of_each_retention().await;
     publish_days_ago(&scene, 0).await;
     scene.sql("DELETE FROM topics WHERE name = 'ever'; DELETE FROM dead_letters").await;
@@ -123,21 +130,21 @@ async fn messages_of_a_deleted_topic_go_whatever_their_age() {
     );
 }
 
-/// A replay holds its message until it commits.
+/// A replay locks its message until it commits.
 #[tokio::test]
-async fn a_message_that_somebody_holds_stays() {
+async fn a_locked_message_is_not_deleted() {
     let scene = topics_of_each_retention().await;
     publish_days_ago(&scene, 40).await;
     let replay = scene.another_client().await;
     let done = "WHERE topic_id = 1 AND partition_key = 'done'";
     replay.batch_execute(&format!("BEGIN; SELECT FROM messages {done} FOR KEY SHARE")).await.unwrap();
-    assert_eq!(delete_old_messages(&scene, 30).await, 1, "that of the other topic");
+    assert_eq!(delete_old_messages(&scene, 30).await, 1, "only the message of the other topic is deleted");
     let owe = format!("INSERT INTO deliveries SELECT 1, lane, id FROM messages {done}; COMMIT");
     replay.batch_execute(&owe).await.unwrap();
-    assert_eq!(delete_old_messages(&scene, 30).await, 0, "it is owed again");
+    assert_eq!(delete_old_messages(&scene, 30).await, 0, "the message is owed again");
 }
 
-/// The walk must know when it can stop: at the first portion in which nothing is old.
+/// Maintenance stops at the first portion that has no old message.
 #[tokio::test]
 async fn a_portion_says_whether_anything_in_it_is_old() {
     let scene = topics_of_each_retention().await;
@@ -145,7 +152,7 @@ async fn a_portion_says_whether_anything_in_it_is_old() {
     let leader = scene.leader().await;
     let portion = leader.delete_old_messages(0, 30).await.unwrap();
     assert!(!portion.any_old && portion.is_last && portion.last_id == Some(9), "{portion:?}");
-    // Two of them are kept: the walk goes on behind them.
+    // Old messages are kept, because they are dead letters. Maintenance must go on behind them.
     scene
         .sql("UPDATE messages SET created_at = now() - interval '2 days' WHERE partition_key = 'dead'")
         .await;
@@ -167,7 +174,7 @@ async fn dead_letters_have_a_retention_of_their_own_and_keep_their_message_until
     assert_eq!(delete_old_messages(&scene, 30).await, 4, "dead and done, of the topics with a retention");
 }
 
-/// What a worker deletes by itself, with the settings that nobody has changed.
+/// A worker deletes by itself. Its settings are the defaults.
 #[tokio::test]
 async fn a_worker_deletes_what_is_past_its_retention() {
     let scene = topics_of_each_retention().await;
@@ -176,20 +183,24 @@ async fn a_worker_deletes_what_is_past_its_retention() {
     let broker = Broker::start(scene.store());
     scene.until("NOT EXISTS (SELECT FROM messages JOIN topics t ON t.id = topic_id WHERE partition_key = 'done' AND name <> 'ever')").await;
     broker.stop().await;
-    assert_eq!(scene.number("SELECT count(*) FROM dead_letters").await, 3, "for ever");
+    assert_eq!(
+        scene.number("SELECT count(*) FROM dead_letters").await,
+        3,
+        "dead letters are kept for ever by default"
+    );
     assert_eq!(
         scene.text(LEFT).await,
         "day dead, day owed, default dead, default owed, ever dead, ever done, ever owed"
     );
 }
 
-/// Rule 11: a log row that cannot be written never fails a settle.
+/// Rule 11. If a row of the attempt log cannot be written, settles do not fail.
 #[tokio::test]
-async fn without_its_partitions_the_log_fails_and_nothing_else_does() {
+async fn only_the_attempt_log_fails_without_its_partitions() {
     let scene = Scene::with_webhook(&[]).await;
     let broker = Broker::start(scene.store());
     scene.publish(&["a"]).await;
-    // The worker has made its partitions when it began.
+    // Then the worker has made the partitions.
     scene.until("EXISTS (SELECT FROM attempts)").await;
     scene
         .sql(
@@ -212,9 +223,9 @@ async fn without_its_partitions_the_log_fails_and_nothing_else_does() {
     broker.stop().await;
 }
 
-/// Rule 11: while somebody holds the log, requests and settles go on.
+/// Rule 11. While the attempt log is locked, requests and settles go on.
 #[tokio::test]
-async fn a_locked_log_holds_up_no_settle() {
+async fn a_locked_attempt_log_holds_up_no_settle() {
     let scene = Scene::with_webhook(&[]).await;
     scene
         .sql(
@@ -229,9 +240,9 @@ async fn a_locked_log_holds_up_no_settle() {
     scene.until("EXISTS (SELECT FROM attempts)").await;
     let locker = scene.another_client().await;
     locker.batch_execute("BEGIN; LOCK TABLE attempts IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    // Something was settled while a statement that had begun before waited to write to the log, and
-    // it still does. PostgreSQL ends such a wait some time, so where the machine stands still, the
-    // next round has to show it.
+    // Counts the statements that wait for the log, and began before the last settle. So something
+    // was settled while such a statement waited. On a slow machine PostgreSQL may end the wait too
+    // early. Then the next round must show it.
     let beside = "SELECT count(*) FROM pg_stat_activity a JOIN pg_locks l USING (pid)
                    WHERE l.relation = 'attempts'::regclass AND NOT l.granted AND a.datname = current_database()
                      AND a.query_start < (SELECT max(at) FROM settled)";
@@ -239,7 +250,7 @@ async fn a_locked_log_holds_up_no_settle() {
     let mut rounds = 0;
     while rounds < 3 || scene.number(beside).await == 0 {
         rounds += 1;
-        assert!(rounds < 10, "nothing is settled while the log waits");
+        assert!(rounds < 10, "nothing is settled while a statement waits for the log");
         scene.publish(&["a", "b"]).await;
         scene.nothing_owed().await;
     }
@@ -248,7 +259,7 @@ async fn a_locked_log_holds_up_no_settle() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_is_deleted_while_busy_is_forgotten() {
+async fn no_lane_is_left_of_a_webhook_that_is_deleted_while_busy() {
     let scene = Scene::with_webhook(&[]).await;
     let kept = scene.webhook("/kept", &[]).await;
     let broker = Broker::start(scene.store());
@@ -269,14 +280,14 @@ async fn a_webhook_that_is_deleted_while_busy_is_forgotten() {
     broker.stop().await;
 }
 
-/// A worker may be writing to a lane of a webhook at the moment at which what is left of that
-/// webhook is deleted.
+/// The rows of a deleted webhook are deleted. At that moment a worker may hold a lock on one of its
+/// lanes.
 #[tokio::test]
-async fn what_was_locked_while_its_webhook_was_forgotten_goes_soon_after() {
+async fn a_lane_that_was_locked_when_its_webhook_was_deleted_is_deleted_soon_after() {
     let scene = Scene::with_webhook(&[]).await;
     scene.sql("UPDATE webhooks SET paused = true").await;
     scene.publish(&["a", "b"]).await;
-    // Once for each statement, also for one that deletes nothing.
+    // One row for each DELETE, even if it deletes nothing.
     let watch = "CREATE TABLE deletions ();
                  CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS
                  'BEGIN INSERT INTO pgtopic.deletions DEFAULT VALUES; RETURN NULL; END';
@@ -289,12 +300,13 @@ async fn what_was_locked_while_its_webhook_was_forgotten_goes_soon_after() {
     locker.batch_execute(lock).await.unwrap();
     scene.store().delete_webhook(1).await.unwrap().unwrap();
     scene.until("NOT EXISTS (SELECT FROM deliveries) AND 1 = (SELECT count(*) FROM lanes)").await;
-    // Not in the same round: the first of two more deletions may still be of it.
+    // The lock must outlast the round that has deleted the rest. The first of two more deletions
+    // may still belong to that round.
     let made = scene.number("SELECT count(*) FROM deletions").await;
     scene.until(&format!("{made} + 2 <= (SELECT count(*) FROM deletions)")).await;
     locker.batch_execute("COMMIT").await.unwrap();
     scene.no_lane_left().await;
-    // Before the next round of maintenance, which is made once in a minute.
+    // This is before the next maintenance, which comes once a minute.
     assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
     broker.stop().await;
 }

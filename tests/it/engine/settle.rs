@@ -1,4 +1,4 @@
-//! One call of settle, and one that removes idle lanes: what they write, and what they leave.
+//! One call of `settle` or of `remove_idle_lanes`: what it changes, and what it leaves.
 
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ fn change(state: LaneState, generation: i32, position: i64) -> LaneChange {
     LaneChange { generation, position, state, failed: None, failures: 0, split_until: None, last_error: None }
 }
 
-/// Everything that the lane owed was accepted, and the lane is released.
+/// The outcome: everything that the lane owed was accepted, and the lane is released.
 fn accepted(lane: &ClaimedLane) -> LaneOutcomes {
     let done = owed(lane);
     let change = change(LaneState::Ready, lane.generation, *done.last().unwrap());
     LaneOutcomes { done, dead: Vec::new(), change: Some(change) }
 }
 
-/// A worker that has claimed these partitions, in the order of their lanes.
+/// A worker that has claimed the lanes of these keys. The lanes are sorted.
 async fn holding(scene: &Scene, keys: &[&str]) -> (Puppet, Vec<ClaimedLane>) {
     scene.publish(keys).await;
     let puppet = Puppet::new(scene).await;
@@ -42,7 +42,7 @@ async fn holding(scene: &Scene, keys: &[&str]) -> (Puppet, Vec<ClaimedLane>) {
 }
 
 #[tokio::test]
-async fn a_settle_says_of_each_claim_what_became_of_it() {
+async fn a_settle_answers_for_each_claim() {
     let scene = Scene::with_webhook(&[]).await;
     let (puppet, lanes) = holding(&scene, &["a", "b", "c", "d"]).await;
     let [first, locked, lost, last] = &lanes[..] else { panic!("{lanes:?}") };
@@ -65,7 +65,7 @@ async fn a_settle_says_of_each_claim_what_became_of_it() {
     let left = "SELECT string_agg(lane::text, ' ' ORDER BY lane) FROM deliveries";
     assert_eq!(scene.text(left).await, format!("{} {}", locked.key.lane, lost.key.lane));
 
-    // What was locked is written when it is free, and a row that is gone is lost.
+    // The locked lane is written when it is free. A lane without a row is lost.
     client.batch_execute("COMMIT").await.unwrap();
     scene.sql(&format!("DELETE FROM lanes WHERE lane = {}", lost.key.lane)).await;
     let again: Settlement = [locked, lost].map(|lane| (claim_of(lane), accepted(lane))).into();
@@ -74,7 +74,7 @@ async fn a_settle_says_of_each_claim_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn a_settle_waits_for_a_delivery_only_so_long_and_then_writes_nothing() {
+async fn a_settle_that_waits_too_long_for_a_locked_delivery_writes_nothing() {
     let scene = Scene::with_webhook(&[]).await;
     let (puppet, lanes) = holding(&scene, &["a", "b"]).await;
     let client = scene.another_client().await;
@@ -90,7 +90,7 @@ async fn a_settle_waits_for_a_delivery_only_so_long_and_then_writes_nothing() {
     assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 0);
 }
 
-/// As a replay does: it puts an earlier message back.
+/// Puts an earlier message back into its lane, as a replay does.
 async fn rewind(scene: &Scene, key: LaneKey, message_id: i64) {
     scene
         .sql(&format!(
@@ -102,13 +102,13 @@ async fn rewind(scene: &Scene, key: LaneKey, message_id: i64) {
         .await;
 }
 
-/// The lane's first message was accepted before, the second one has failed, and a replay came in
-/// between.
+/// A settle reports a failed message. Meanwhile a replay may have put an earlier message back. Then
+/// that earlier message is the head, and the lane must not wait.
 #[rstest]
 #[case::waiting(LaneState::Waiting(Duration::from_mins(10)))]
 #[case::halted(LaneState::Halted)]
 #[tokio::test]
-async fn a_failure_holds_up_a_lane_only_if_it_is_of_what_comes_first(#[case] state: LaneState) {
+async fn a_failure_holds_up_a_lane_only_if_its_message_is_the_head(#[case] state: LaneState) {
     let scene = Scene::with_webhook(&[]).await;
     let (puppet, lanes) = holding(&scene, &["a", "a", "a"]).await;
     let [lane] = &lanes[..] else { panic!("{lanes:?}") };
@@ -117,8 +117,8 @@ async fn a_failure_holds_up_a_lane_only_if_it_is_of_what_comes_first(#[case] sta
     let row =
         format!("SELECT concat_ws(' ', {due}, halted, claimed_by IS NULL, position, generation) FROM lanes");
 
-    // Of the settle, by what it knows: the generation, the failed message; and whether the replay
-    // put back the first message.
+    // Whether the replay puts the first message back; the generation that the settle knows (0 is
+    // the one before the replay); the message that failed; whether the lane waits then.
     for (replayed, known, head, held_up) in
         [(true, 0, ids[1], false), (true, 1, ids[0], true), (true, 0, ids[0], true), (false, 2, ids[1], true)]
     {
@@ -145,7 +145,7 @@ async fn a_failure_holds_up_a_lane_only_if_it_is_of_what_comes_first(#[case] sta
         let (ready, halted) = (if held_up { "f" } else { "t" }, if halted { "t" } else { "f" });
         assert_eq!(scene.text(&row).await, format!("{ready} {halted} t {position} {generation}"), "{head}");
 
-        // Claims tell whose failures these are.
+        // The next claim says which message has failed, and how often.
         token += 1;
         scene.sql("UPDATE lanes SET due_at = now(), halted = false").await;
         let claimed = puppet.claim(token).await.unwrap();
@@ -155,7 +155,7 @@ async fn a_failure_holds_up_a_lane_only_if_it_is_of_what_comes_first(#[case] sta
 }
 
 #[tokio::test]
-async fn the_position_moves_at_the_same_generation_alone_and_never_back() {
+async fn the_position_moves_only_forward_and_only_at_its_generation() {
     let scene = Scene::with_webhook(&[]).await;
     let (puppet, lanes) = holding(&scene, &["a", "a", "a"]).await;
     let [lane] = &lanes[..] else { panic!("{lanes:?}") };
@@ -168,15 +168,15 @@ async fn the_position_moves_at_the_same_generation_alone_and_never_back() {
         scene.number("SELECT position FROM lanes WHERE claimed_by IS NOT NULL").await
     };
     assert_eq!(settle(0, ids[1]).await, ids[1]);
-    assert_eq!(settle(0, ids[0]).await, ids[1], "not back");
+    assert_eq!(settle(0, ids[0]).await, ids[1], "the position does not move back");
     rewind(&scene, lane.key, ids[0]).await;
-    assert_eq!(settle(0, ids[2]).await, ids[0] - 1, "an older generation");
-    assert_eq!(settle(2, ids[2]).await, ids[0] - 1, "one that never was");
+    assert_eq!(settle(0, ids[2]).await, ids[0] - 1, "the settle has an older generation");
+    assert_eq!(settle(2, ids[2]).await, ids[0] - 1, "the settle has a generation that never was");
     assert_eq!(settle(1, ids[2]).await, ids[2]);
 }
 
 #[tokio::test]
-async fn idle_lanes_are_removed_around_one_that_is_locked() {
+async fn idle_lanes_are_removed_although_one_is_locked() {
     let scene = Scene::with_webhook(&[]).await;
     let (puppet, lanes) = holding(&scene, &["a", "b", "c"]).await;
     let settlement: Settlement = lanes
@@ -200,12 +200,12 @@ async fn idle_lanes_are_removed_around_one_that_is_locked() {
     assert_eq!(removed.keys().copied().collect::<Vec<_>>(), [lanes[1].key]);
 }
 
-/// Failed attempts count for the message that they are of. For any other one they read as none.
+/// Failed attempts count only for the message that failed.
 #[rstest]
 #[case::of_the_head("message_id", "4")]
-#[case::of_one_that_has_left("message_id - 1", "1")]
-#[case::of_one_that_follows("message_id + 1", "1")]
-#[case::of_none("NULL", "1")]
+#[case::of_an_earlier_message("message_id - 1", "1")]
+#[case::of_a_later_message("message_id + 1", "1")]
+#[case::of_no_message("NULL", "1")]
 #[tokio::test]
 async fn failures_count_for_their_own_message_alone(#[case] head: &str, #[case] attempt: &str) {
     let scene = Scene::with_webhook(&[]).await;

@@ -1,4 +1,4 @@
-//! How long PostgreSQL lets statements of pgtopic's own sessions wait and run.
+//! The time limits of statements in pgtopic's own sessions.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use rstest::rstest;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-/// Replaces a function of pgtopic by one that says in its error which limits hold.
+/// SQL: replaces a function of pgtopic by one that fails. Its error names the limits in force.
 fn tell_tale(signature: &str, returns: &str) -> String {
     format!(
         "CREATE OR REPLACE FUNCTION {signature} RETURNS {returns} LANGUAGE plpgsql AS
@@ -21,10 +21,10 @@ fn check(error: &StoreError, limits: &str) {
     assert!(error.to_string().contains(limits), "{error}");
 }
 
-/// Through a pooler, each transaction brings its limits.
+/// Through a pooler, the limits are set in each transaction.
 #[rstest]
 #[tokio::test]
-async fn the_engines_statements_are_cut_off_sooner_than_others(#[values(false, true)] pooled: bool) {
+async fn the_engines_statements_have_shorter_time_limits_than_others(#[values(false, true)] pooled: bool) {
     const ENGINE: &str = "lock_timeout 1s, statement_timeout 5s";
     const GENERAL: &str = "lock_timeout 5s, statement_timeout 25s";
     let mut scene = Scene::with_webhook(&[]).await;
@@ -49,7 +49,7 @@ async fn the_engines_statements_are_cut_off_sooner_than_others(#[values(false, t
     check(&puppet.claim(1).await.unwrap_err(), ENGINE);
     check(&puppet.store.release_worker(Uuid::now_v7()).await.unwrap_err(), GENERAL);
 
-    // The worker's own session.
+    // This one runs in the worker's own session.
     scene.sql("DROP FUNCTION worker_heartbeat").await;
     let returns = "TABLE (suppressed_us bigint, notifies boolean, given_ids bigint, changed_at timestamptz)";
     let signature = "worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision)";
@@ -69,7 +69,7 @@ async fn the_engine_waits_a_second_for_a_lock_and_no_longer() {
     {
         assert_eq!(error.sql_state(), Some(&SqlState::LOCK_NOT_AVAILABLE), "{error}");
     }
-    // The time is what this is about: two seconds here, and ten by the limit of other statements.
+    // Two waits of one second each. By the limit of other statements they would take ten seconds.
     let took = begun.elapsed();
     assert!((Duration::from_secs(2)..Duration::from_secs(9)).contains(&took), "{took:?}");
 }

@@ -16,7 +16,7 @@ async fn a_notification_brings_a_message_to_its_receiver_at_once() {
     let scene = Scene::with_webhook(&[]).await;
     let _broker = Broker::start(scene.store());
     scene.somebody_listens().await;
-    // Looks find nothing but what was told.
+    // Claims find nothing. So only notifications lead to a message.
     blind_claims(&scene.client, "true").await;
     for count in 1..=10 {
         one_arrives(&scene.client, &scene.receiver, &format!("key-{count}")).await;
@@ -31,9 +31,9 @@ async fn a_lost_notification_costs_half_a_second() {
     found_by_polls(&scene.client, &scene.receiver, "key").await;
 }
 
-/// Its first look finds everything, however old it is. No later look is needed.
+/// The first look finds every lane, however long it is due.
 #[tokio::test]
-async fn what_was_published_while_nobody_listened_is_found_at_the_start() {
+async fn messages_published_before_a_worker_started_are_found_by_its_first_look() {
     let scene = Scene::with_webhook(&[]).await;
     scene.publish(&["a", "b", "a"]).await;
     scene.sql("UPDATE lanes SET due_at = due_at - interval '1 hour' WHERE partition_key = 'b'").await;
@@ -49,12 +49,11 @@ async fn what_was_published_while_nobody_listened_is_found_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn under_load_publishers_fall_silent_and_everything_arrives() {
+async fn under_load_notifications_are_suppressed_and_everything_arrives() {
     let scene = Scene::with_webhook(&[]).await;
     let brokers = [Broker::start(scene.store()), Broker::start(scene.store())];
     scene.somebody_listens().await;
     assert_eq!(scene.number("SELECT last_value FROM notify_suppressed_until").await, 0);
-    // This is much longer than a transaction takes here.
     let silent = "SELECT last_value FROM notify_suppressed_until";
     let publishing = (0..8).map(|publisher| {
         let scene = &scene;
@@ -72,28 +71,28 @@ async fn under_load_publishers_fall_silent_and_everything_arrives() {
     });
     join_all(publishing).await;
     let quiet = scene.number(silent).await;
-    assert!(quiet > 0, "workers have asked for silence");
+    assert!(quiet > 0, "notifications are suppressed");
     let now = scene.number("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").await;
-    assert!(quiet < now + 10_000_000, "and not for long");
+    assert!(quiet < now + 10_000_000, "notifications are suppressed for less than ten seconds");
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
 
-    // A message is found at any moment between silence and waiting.
+    // The suppression ends. A message is found soon at each moment of that.
     hide_webhooks(&scene.client).await;
     for step in 0..20_usize {
         let seen = scene.receiver.count();
         scene.publish(&[&format!("after-{step}")]).await;
         scene.receiver.wait_for(seen + 1).await;
-        // There is one at each stage.
+        // The messages come at different moments.
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
     drop(brokers);
 }
 
-/// A hundred messages in more than a second, which is little. Each leaves at once. The test has a
-/// server of its own, because publishers of other databases would disturb it.
+/// 300 messages, one each 6 ms. At this rate publishers do not wait for each other. The test has a
+/// server of its own: publishers of other databases would disturb it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn publishers_that_are_in_nobodys_way_go_on_to_notify() {
+async fn publishers_that_do_not_wait_for_each_other_go_on_notifying() {
     let (cluster, receiver) = (TestCluster::private().await, TestReceiver::accepting().await);
     let client = cluster.client().await;
     client.batch_execute("SET search_path TO pgtopic").await.unwrap();
@@ -114,13 +113,13 @@ async fn publishers_that_are_in_nobodys_way_go_on_to_notify() {
     assert_eq!(check_order(&receiver.received(), &expected(&client, &["/"]).await), 0);
 }
 
-/// PostgreSQL holds a lock from a transaction's NOTIFY to the end of its commit. A commit that
-/// waits for a standby holds it for long.
+/// PostgreSQL commits transactions with a NOTIFY one after another. A lock does that. Here the
+/// first commit waits for a standby that does not exist, and the two others wait for the lock.
 #[tokio::test]
-async fn publishers_that_wait_for_one_another_are_seen() {
+async fn publishers_that_wait_for_each_other_are_counted() {
     let cluster = TestCluster::private_with(&[
         ("synchronous_standby_names", "nobody"),
-        // Sessions may say otherwise.
+        // The publishers below set it to `on`.
         ("synchronous_commit", "local"),
     ])
     .await;
@@ -143,22 +142,22 @@ async fn publishers_that_wait_for_one_another_are_seen() {
         });
     }
     let two_wait = async || (session.count_waiting_publishers().await.unwrap() == 2).then_some(());
-    eventually("two that wait for the first", two_wait).await;
+    eventually("two publishers wait for the first", two_wait).await;
     let end_waits = async || {
         let sql = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
         admin.query(sql, &[]).await.unwrap();
         (session.count_waiting_publishers().await.unwrap() == 0).then_some(())
     };
-    eventually("nobody who waits", end_waits).await;
+    eventually("no publisher waits", end_waits).await;
     end_waits().await;
     drop(publishers);
 }
 
 #[tokio::test]
-async fn an_instant_far_ahead_silences_nobody() {
+async fn a_suppression_that_ends_far_in_the_future_is_ignored() {
     let scene = Scene::with_webhook(&[]).await;
     let _broker = Broker::start(scene.store());
-    // A step of the clock leaves it like this.
+    // A step of the clock back leaves these values.
     let far = "(extract(epoch FROM clock_timestamp() + interval '1 hour') * 1000000)::bigint";
     scene
         .sql(&format!("SELECT setval('notify_suppressed_until', {far}), setval('notify_until', {far})"))

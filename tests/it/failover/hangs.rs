@@ -1,8 +1,8 @@
 //! Statements that hang, and answers that never come, while the worker has much to do.
 //!
-//! If PostgreSQL's limit ends a statement, nothing was done, and the worker goes on. If no answer
-//! comes, nobody knows what was done: the worker starts over under a new id. In both cases no
-//! message is lost, and no lane is sent twice at once.
+//! If PostgreSQL's time limit ends a statement, the statement has done nothing, and the worker goes
+//! on. If no answer comes, nobody knows what was done, and the worker starts over under a new id.
+//! In both cases no message is lost, and a lane never has two requests at once.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn publish_much(scene: &Scene) {
     scene.sql(sql).await;
 }
 
-/// The worker's incarnation.
+/// The id of the worker's incarnation.
 async fn incarnation(scene: &Scene) -> String {
     scene.text(&format!("SELECT string_agg(w.id::text, ' ') FROM {LIVING}")).await
 }
@@ -36,7 +36,7 @@ async fn incarnation(scene: &Scene) -> String {
 #[case::deliveries("deliveries")]
 #[case::messages("messages")]
 #[tokio::test]
-async fn a_table_that_is_locked_for_long_delays_everything_for_no_longer(#[case] table: &str) {
+async fn a_locked_table_delays_messages_only_while_it_is_locked(#[case] table: &str) {
     let scene = busy_scene().await;
     let broker = Broker::start(scene.store());
     scene.receiver.wait_for(100).await;
@@ -90,7 +90,7 @@ async fn a_call_that_hangs_is_ended_by_postgresql_and_tried_again(#[case] functi
     broker.stop().await;
 }
 
-/// Statements go through a proxy, as through a pooler. The worker's session does not.
+/// A store whose statements go through a proxy. The worker's own session does not.
 async fn behind_a_proxy(scene: &Scene) -> (TestProxy, Store) {
     let socket = TestDatabase::socket_dir().await.join(".s.PGSQL.5432");
     let proxy = TestProxy::start(Upstream::Unix(socket)).await;
@@ -110,23 +110,23 @@ async fn answers_that_never_come_make_the_worker_start_over() {
     let broker = Broker::start(store.clone());
     scene.receiver.wait_for(100).await;
     let before = incarnation(&scene).await;
-    // Connections for other purposes are there too. None of them brings an answer.
+    // No connection through the proxy brings an answer, whatever it is used for.
     let looks = join_all((0..8).map(|_| store.watch_workers(Uuid::nil()))).await;
     assert!(looks.iter().all(Result::is_ok));
     proxy.swallow();
     scene.until(&format!("count(*) = 1 AND min(w.id::text) <> '{before}' FROM {LIVING}")).await;
     publish_much(&scene).await;
-    // What was accepted and not written is sent again.
+    // Messages whose outcomes were not written are sent again.
     scene.all_delivered(&["/"]).await;
     scene.until("count(*) = 1 FROM workers").await;
     assert!(broker.is_running());
     broker.stop().await;
 }
 
-/// The first way to claim is refused because of a row. The second one takes the lane, but its
-/// answer is lost.
+/// A claim of many lanes is refused because of one row. Then the worker claims lanes one by one.
+/// The answer of that call is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lane_is_not_lost_that_was_claimed_singly_without_an_answer() {
+async fn a_lane_whose_single_claim_got_no_answer_is_not_lost() {
     let scene = Scene::with_webhook(&[]).await;
     scene.lose_notifications().await;
     scene
@@ -147,7 +147,7 @@ async fn a_lane_is_not_lost_that_was_claimed_singly_without_an_answer() {
     scene.sql("DELETE FROM hanging").await;
     scene.until("EXISTS (SELECT FROM lanes WHERE claimed_by IS NOT NULL)").await;
     assert_eq!(scene.receiver.wait_for(1).await[0].position(), id);
-    assert_ne!(incarnation(&scene).await, before, "it has started over");
+    assert_ne!(incarnation(&scene).await, before, "the worker has started over");
     scene.nothing_owed().await;
     broker.stop().await;
 }

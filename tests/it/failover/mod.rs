@@ -1,11 +1,11 @@
 //! Failover: workers, connections, poolers and servers that die, stop or hang.
 //!
-//! | file | what holds |
+//! | file | what it tests |
 //! |---|---|
 //! | `hangs` | statements that hang, and answers that never come |
 //! | `pooler` | everything but LISTEN through PgBouncer |
 //! | `release` | the lanes of workers that are gone |
-//! | `replication` | a standby takes the place of its primary |
+//! | `replication` | a standby is promoted when its primary is lost |
 //! | `restarts` | PostgreSQL stops, crashes and comes back |
 //! | `workers` | workers die, stop or lose their connections while others go on |
 

@@ -28,7 +28,8 @@ async fn pooled_scene(sessions: usize) -> Option<(Scene, TestPooler)> {
     let pooler = TestPooler::start(TestDatabase::socket_dir().await, sessions).await?;
     let mut scene = Scene::with_webhook(&[]).await;
     scene.database.go_through(&pooler);
-    // These settings belong to a session elsewhere. Here every transaction must bring them.
+    // Without a pooler, a session has these settings. Through a pooler, each transaction must set
+    // them.
     let name = scene.text("SELECT current_database()").await;
     scene.sql(&format!("ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")).await;
     Some((scene, pooler))
@@ -50,8 +51,8 @@ async fn everything_arrives_in_order_through_a_pooler_that_dies() {
     publishers.extend((8..12).map(|number| tokio::spawn(Arc::clone(&load).post(Arc::clone(&api), number))));
 
     load.more(200).await;
-    // The workers' own connections and this one do not go through it. Neither do those that ask for
-    // a statement's types.
+    // The workers' own sessions and this one do not go through the pooler. Neither do connections
+    // that ask for the types of a statement.
     let few = format!(
         "count(*) <= {SESSIONS} + 3 FROM pg_stat_activity
           WHERE datname = current_database() AND backend_type = 'client backend'"
@@ -66,15 +67,15 @@ async fn everything_arrives_in_order_through_a_pooler_that_dies() {
 
     nothing_owed(&scene.client).await;
     load.check(&scene.client, &scene.receiver.received()).await;
-    assert!(scene.number("SELECT count(*) FROM attempts").await > 0, "the log is written, too");
+    assert!(scene.number("SELECT count(*) FROM attempts").await > 0, "the attempt log is written, too");
     for mut process in workers.into_iter().chain([api_process]) {
         process.stop().await;
     }
     assert_eq!(scene.number("SELECT count(*) FROM workers").await, 0);
 }
 
-/// Other applications get the same sessions. They must find no settings, statements or locks of
-/// ours there.
+/// Other applications get the same sessions. They must find no settings, no statements and no locks
+/// of pgtopic there.
 #[tokio::test]
 async fn sessions_behind_a_pooler_are_left_as_they_were() {
     let Some((scene, pooler)) = pooled_scene(1).await else { return };
@@ -109,12 +110,12 @@ async fn sessions_behind_a_pooler_are_left_as_they_were() {
     let api = Http::serve(scene.store()).await;
     api.post("/topics", &serde_json::json!({ "name": "other" })).await;
     api.get("/topics/other").await;
-    // A statement that fails leaves nothing behind either.
+    // A statement that fails leaves nothing in the session either.
     api.try_post("/topics", &serde_json::json!({ "name": "other" })).await.unwrap();
     scene.publish(&["a", "b", "c"]).await;
     scene.all_delivered(&["/"]).await;
-    // A worker that stops gives up calls halfway, which costs the session. So the test looks before
-    // that.
+    // A worker that stops may give up a call in the middle. Then the pooler ends the session. So
+    // the test looks at the sessions before that.
     let after = session().await;
     println!("{after}");
     assert_eq!(after, before);
@@ -138,16 +139,15 @@ async fn after_a_slow_call_plans_are_made_anew() {
     scene.sql("BEGIN; LOCK TABLE lanes IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.7); COMMIT").await;
     scene.publish(&["a", "b"]).await;
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
-    eventually("plans are made anew", async || (log().await > before).then_some(())).await;
+    eventually("plans are made again", async || (log().await > before).then_some(())).await;
     scene.publish(&["a", "b"]).await;
-    assert_eq!(scene.all_delivered(&["/"]).await, 0, "and nothing went wrong with that");
+    assert_eq!(scene.all_delivered(&["/"]).await, 0, "no message is sent twice");
     broker.stop().await;
 }
 
-/// A statement's work counts only when its transaction is committed. The commit may fail although
-/// the statement did not.
+/// The statement succeeds, and then the COMMIT of its transaction fails. The call must fail.
 #[tokio::test]
-async fn a_commit_that_fails_is_told() {
+async fn a_commit_that_fails_is_reported() {
     let Some((scene, _pooler)) = pooled_scene(2).await else { return };
     scene
         .sql(

@@ -1,4 +1,4 @@
-//! Lanes of workers that are gone. Releasing them waits for nobody, and sweeps take what is left.
+//! Lanes of workers that are gone. A release waits for no lock. Sweeps take lanes that are left.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,8 +15,8 @@ async fn lock(scene: &Scene, rows: &str) -> Client {
     client
 }
 
-/// Releases a worker's lanes, which waits for nobody. What is locked stays locked meanwhile.
-/// PostgreSQL would end a wait with an error.
+/// Releases the lanes of a worker. If the call waited for a lock, PostgreSQL would end it with an
+/// error.
 async fn release(other: &Puppet, gone: &Puppet) -> Release {
     other.store.release_worker(gone.id).await.unwrap()
 }
@@ -32,7 +32,7 @@ async fn a_release_does_not_wait_for_the_workers_row(#[case] strength: &str, #[c
     assert_eq!(gone.claim(1).await.unwrap().len(), 3);
     let locked = lock(&scene, &format!("workers WHERE id = '{}' {strength}", gone.id)).await;
     assert_eq!(release(&other, &gone).await, Release { marked, lanes: 3, complete: false });
-    assert_eq!(other.claim(1).await.unwrap().len(), 3, "they are anybody's");
+    assert_eq!(other.claim(1).await.unwrap().len(), 3, "anybody may claim the lanes");
     assert_eq!(release(&other, &gone).await, Release { marked: false, lanes: 0, complete: false });
     locked.batch_execute("COMMIT").await.unwrap();
     assert_eq!(release(&other, &gone).await, Release { marked: !marked, lanes: 0, complete: true });
@@ -50,10 +50,14 @@ async fn a_release_leaves_a_locked_lane_to_the_sweeps() {
     assert_eq!(release(&other, &gone).await, Release { marked: true, lanes: 2, complete: false });
     assert_eq!(other.claim(1).await.unwrap().len(), 2);
     locked.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(other.claim(2).await.unwrap().len(), 1, "the sweep takes it: its holder is gone");
+    assert_eq!(
+        other.claim(2).await.unwrap().len(),
+        1,
+        "the sweep takes the lane, because its holder is gone"
+    );
     assert_eq!(release(&other, &gone).await, Release { marked: false, lanes: 0, complete: true });
 
-    // Without a sweep, a later release would do it.
+    // Without a sweep, a later release would free the lane.
     let locked = lock(&scene, "lanes WHERE partition_key = 'c' FOR UPDATE").await;
     let third = Puppet::new(&scene).await;
     assert_eq!(release(&third, &other).await, Release { marked: true, lanes: 2, complete: false });
@@ -61,7 +65,7 @@ async fn a_release_leaves_a_locked_lane_to_the_sweeps() {
     assert_eq!(release(&third, &other).await, Release { marked: false, lanes: 1, complete: true });
 }
 
-/// Publishers do not touch the rows of workers, whatever locks there are on those.
+/// Publishers touch no row of `workers`. So locks on these rows do not matter to them.
 #[tokio::test]
 async fn no_publisher_waits_for_workers() {
     let scene = Scene::with_webhook(&[]).await;
@@ -85,7 +89,7 @@ async fn no_publisher_waits_for_workers() {
     publish(&publisher, "held").await.unwrap();
 }
 
-/// Returns what a look of another worker finds.
+/// Returns how many lanes another worker claims.
 async fn claims(scene: &Scene, worker: &Puppet, token: i64, sweep: bool) -> usize {
     let sql = "SELECT count(DISTINCT lane) FROM claim_lanes($1, $2, '{1}', '{10}', '{epoch}', $3, 0, 0)";
     let found: i64 = scene.client.query_one(sql, &[&worker.id, &token, &sweep]).await.unwrap().get(0);
@@ -102,18 +106,23 @@ async fn a_sweep_takes_lanes_of_holders_that_are_gone_or_unknown_and_of_no_other
         (10, format!("DELETE FROM workers WHERE id = '{}'", holder.id)),
     ] {
         assert_eq!(claims(&scene, &holder, token, false).await, 1);
-        assert_eq!(claims(&scene, &other, token, true).await, 0, "it is registered");
+        assert_eq!(claims(&scene, &other, token, true).await, 0, "the holder is registered");
         scene.sql(&change).await;
-        assert_eq!(claims(&scene, &other, token + 1, false).await, 0, "no sweep");
+        assert_eq!(
+            claims(&scene, &other, token + 1, false).await,
+            0,
+            "a claim that is no sweep takes nothing"
+        );
         assert_eq!(claims(&scene, &other, token + 2, true).await, 1, "{change}");
         scene.sql("UPDATE workers SET gone = false; UPDATE lanes SET claimed_by = NULL, token = NULL").await;
     }
 }
 
-/// Workers register and claim while a sweep goes over thousands of lanes. It comes to theirs last.
-/// It does not know their holders, because they registered after it had begun.
+/// Workers register and claim lanes while a sweep goes over thousands of lanes. The sweep comes to
+/// their lanes last. Its snapshot does not show these workers, because they registered after its
+/// begin.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_sweep_robs_a_worker_that_has_just_registered() {
+async fn a_sweep_takes_no_lane_of_a_worker_that_has_just_registered() {
     const ROUNDS: usize = 100;
     let scene = Scene::with_webhook(&[]).await;
     scene
@@ -148,8 +157,12 @@ async fn no_sweep_robs_a_worker_that_has_just_registered() {
             // The sweep that is under way ends.
             let ended = async || (sweeps.load(Ordering::Relaxed) > before).then_some(());
             eventually("a sweep ends", ended).await;
-            assert_eq!(client.query_one(&mine, &[]).await.unwrap().get::<_, i64>(0), lanes, "robbed");
-            // As a process that releases its lanes and is forgotten.
+            assert_eq!(
+                client.query_one(&mine, &[]).await.unwrap().get::<_, i64>(0),
+                lanes,
+                "a sweep takes no lane of a new worker"
+            );
+            // As a worker does that stops.
             client.batch_execute(&free(&id)).await.unwrap();
             client.batch_execute(&format!("DELETE FROM workers WHERE id = '{id}'")).await.unwrap();
         }
@@ -180,7 +193,7 @@ async fn thousands_of_lanes_are_released_in_steps() {
     const LANES: i64 = 12_000;
     let scene = Scene::with_webhook(&[]).await;
     let (gone, other) = (Puppet::new(&scene).await, Puppet::new(&scene).await);
-    // Every second lane is the other worker's.
+    // The other worker holds every second lane.
     scene
         .sql(&format!(
             "INSERT INTO lanes (webhook_id, lane, position, due_at, claimed_by, token, partition_key)

@@ -1,4 +1,4 @@
-//! A primary that dies or is stopped, and a synchronous standby that takes its place.
+//! A primary dies or is stopped. Then its synchronous standby is promoted.
 
 use std::{
     sync::Arc,
@@ -17,15 +17,15 @@ use pgtopic_testkit::{
 use rstest::rstest;
 use tokio_postgres::Client;
 
-/// Two of them publish over HTTP.
+/// How many publishers there are. Two of them publish over HTTP.
 const PUBLISHERS: usize = 8;
 
 /// How the primary ends.
 #[derive(Clone, Copy)]
 enum End {
-    /// With its machine. A part of its log has not reached the standby.
+    /// Its machine is lost. A part of its write-ahead log has not reached the standby.
     Lost,
-    /// As for maintenance: the standby gets all of its log.
+    /// It is stopped for maintenance. The standby gets all of its write-ahead log.
     Stopped,
 }
 
@@ -56,7 +56,7 @@ async fn a_standby_that_is_promoted_goes_on_where_the_primary(#[case] end: End) 
     goes_on(pair, None, &Way { listen_url: url.clone(), url }, end).await;
 }
 
-/// Whoever promotes the standby tells the pooler. LISTEN finds the new primary by itself.
+/// The test points the pooler to the new primary. LISTEN finds the new primary by itself.
 #[rstest]
 #[case::died(End::Lost)]
 #[case::was_stopped(End::Stopped)]
@@ -96,12 +96,12 @@ async fn goes_on(mut pair: TestPair, pooler: Option<TestPooler>, way: &Way, end:
     let ended = Instant::now();
     let replayed = "SELECT count(*) = 0 FROM pg_stat_wal_receiver WHERE status = 'streaming'";
     let replayed = format!("{replayed} AND pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()");
-    eventually("the standby has replayed all it got", async || {
+    eventually("the standby has replayed everything that it got", async || {
         standby.query_one(&replayed, &[]).await.unwrap().get::<_, bool>(0).then_some(())
     })
     .await;
-    // PostgreSQL writes the sequence's values to the log some values ahead, before anything is sent
-    // or committed. So no id is given again.
+    // PostgreSQL logs values of a sequence in advance, before an id is used. So no id is given
+    // again.
     let newest_sent = receiver.received().iter().map(Received::position).max().unwrap();
     let newest_committed = load.committed().into_iter().max().unwrap();
     let given: i64 = standby.query_one("SELECT last_value FROM message_ids", &[]).await.unwrap().get(0);
@@ -134,15 +134,15 @@ async fn goes_on(mut pair: TestPair, pooler: Option<TestPooler>, way: &Way, end:
     }
 }
 
-/// Loses the primary, and with it what the standby has not got. None of that may be confirmed or
-/// sent.
+/// Loses the primary. Commits that the standby has not got are lost, too. None of them may have
+/// been confirmed or sent.
 async fn lose(pair: &mut TestPair, primary: &Client, standby: &Client) {
-    // First the link stands still.
+    // First the link to the standby passes nothing.
     let link: i32 = standby.query_one("SELECT pid FROM pg_stat_wal_receiver", &[]).await.unwrap().get(0);
     let link = |signal| kill(Pid::from_raw(link), signal).unwrap();
     link(Signal::SIGSTOP);
-    // Publishers wait for the standby, or for one that does and holds their stripe. (Behind a
-    // pooler some may wait for a session.)
+    // A publisher waits for the standby, or for another publisher that waits and holds the stripe.
+    // (Behind a pooler, some may wait for a session.)
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event IN ('SyncRep', 'advisory')";
     eventually("most publishers wait", async || {
         let waiting: i64 = primary.query_one(waiting, &[]).await.unwrap().get(0);
@@ -150,7 +150,7 @@ async fn lose(pair: &mut TestPair, primary: &Client, standby: &Client) {
     })
     .await;
     pair.lose_primary().await;
-    // What is still on its way is lost with the primary.
+    // What has not passed the link is lost with the primary.
     link(Signal::SIGTERM);
     link(Signal::SIGCONT);
 }

@@ -1,4 +1,4 @@
-//! Workers that die, stop or lose their connections, while others go on.
+//! Workers that die, stop or lose their connections, while other workers go on.
 
 use std::{
     sync::{
@@ -22,7 +22,7 @@ async fn worker(scene: &Scene) -> Process {
 #[tokio::test]
 async fn another_worker_takes_over_within_two_seconds_of_a_kill() {
     const LANES: usize = 20;
-    // Its leases are long. What counts is that it is dead.
+    // The lease is long. So only the lock of the dead worker can lead to the takeover.
     let scene = Scene::with_webhook(&[("timeout_seconds", "60")]).await;
     let hang =
         |received: &Received| if received.number < 3 * LANES { Answer::Status(204) } else { Answer::Hang };
@@ -35,9 +35,9 @@ async fn another_worker_takes_over_within_two_seconds_of_a_kill() {
     scene.receiver.wait_for(4 * LANES).await;
     let mut second = worker(&scene).await;
     let hanging = scene.receiver.received().iter().filter(|one| one.ended.is_none()).count();
-    assert_eq!(hanging, LANES, "every lane is mid-delivery");
+    assert_eq!(hanging, LANES, "every lane has a request under way");
     let owners = "SELECT count(DISTINCT claimed_by) FROM lanes";
-    assert_eq!(scene.number(owners).await, 1, "all of them the first worker's");
+    assert_eq!(scene.number(owners).await, 1, "the first worker holds all lanes");
 
     scene.receiver.set_script(|_| Answer::Status(204));
     let stall = Stall::watch();
@@ -49,12 +49,12 @@ async fn another_worker_takes_over_within_two_seconds_of_a_kill() {
     scene.receiver.wait_until("every lane goes on", continued).await;
     let took = killed.elapsed();
     println!("all lanes went on {took:?} after the kill; the machine stood still for {:?}", stall.longest());
-    // This time is promised. Twice as long is allowed, and the time that the machine did not let
-    // this process run.
+    // Two seconds are promised. The test allows twice this time, plus the longest time for which
+    // the machine did not let this process run.
     assert!(took < Duration::from_secs(4) + stall.longest(), "{took:?}");
 
     let repeated = scene.all_delivered(&["/"]).await;
-    assert_eq!(repeated, 0, "what was accepted long before the kill was settled");
+    assert_eq!(repeated, 0, "messages that were accepted long before the kill are not sent again");
     second.stop().await;
     assert_eq!(scene.number("SELECT count(*) FROM workers").await, 0);
 }
@@ -73,18 +73,18 @@ async fn a_worker_that_is_asked_to_stop_finishes_what_is_in_flight() {
     gate.open();
     process.stopped().await;
     let received = scene.receiver.received();
-    assert_eq!(received.len(), 4, "nothing was started any more");
-    assert!(received.iter().all(Received::accepted), "nothing was cut off");
+    assert_eq!(received.len(), 4, "no new request was started");
+    assert!(received.iter().all(Received::accepted), "no request was aborted");
     assert_eq!(scene.number("SELECT count(*) FROM workers").await, 0);
     assert_eq!(scene.number("SELECT count(*) FROM lanes WHERE claimed_by IS NOT NULL").await, 0);
-    assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 4, "what was accepted is settled");
+    assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 4, "accepted messages are settled");
 
     let _broker = Broker::start(scene.store());
     assert_eq!(scene.all_delivered(&["/"]).await, 0, "nothing is sent twice");
 }
 
 #[tokio::test]
-async fn a_worker_that_was_struck_off_starts_over() {
+async fn a_worker_that_was_taken_for_dead_starts_over() {
     let scene = Scene::with_webhook(&[]).await;
     let broker = Broker::start(scene.store());
     for _ in 0..3 {
@@ -99,9 +99,9 @@ async fn a_worker_that_was_struck_off_starts_over() {
     broker.stop().await;
 }
 
-/// Ends the connections of every kind, one kind after another, while messages flow. A kind is known
-/// by its last statement. (Behind a pooler all kinds share sessions, and the last statement is
-/// COMMIT.)
+/// Ends connections while messages flow: one kind of connections after another. The last statement
+/// of a connection tells its kind. (Behind a pooler all kinds share sessions, and the last
+/// statement is COMMIT.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_worker_recovers_from_the_loss_of_any_connection() {
     let scene = Scene::with_webhook(&[]).await;
@@ -156,8 +156,8 @@ async fn a_worker_recovers_from_the_loss_of_any_connection() {
     broker.stop().await;
 }
 
-/// A worker that is stopped, as by a debugger or a pause of the machine, keeps its connections.
-/// Nobody may take its lanes before its lease is over. It may not send when it goes on after that.
+/// A paused process keeps its connections. Nobody may take its lanes before its lease is over. If
+/// it goes on after that, it may not send.
 #[tokio::test]
 async fn a_paused_worker_sends_nothing_that_another_may_send() {
     let scene = Scene::with_webhook(&[]).await;
@@ -168,7 +168,7 @@ async fn a_paused_worker_sends_nothing_that_another_may_send() {
     }
     scene.receiver.wait_for(9).await;
     first.signal(nix::sys::signal::Signal::SIGSTOP);
-    // A firewall ends its session. Its lock is free, and the process does not know yet.
+    // As if a firewall ended its session: the lock is free, and the process does not know that.
     scene
         .until(
             "count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity

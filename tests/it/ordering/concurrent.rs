@@ -1,4 +1,4 @@
-//! Order and exclusion while many publish and several workers deliver.
+//! Order, and one request at a time in each lane, with many publishers and several workers.
 
 use std::time::{Duration, Instant};
 
@@ -29,8 +29,8 @@ async fn transaction(client: &Client, fate: Fate, keys: &[String]) {
         Fate::Commit => insert("committed", keys).await,
         Fate::RollBack => insert("rolled back", keys).await,
         Fate::Savepoint => {
-            // Both halves use one key. Otherwise the second half could ask for a stripe below those
-            // that are held.
+            // Both halves use one key. With more keys, the second half could ask for stripes in the
+            // wrong order.
             insert("committed", &keys[..1]).await;
             client.batch_execute("SAVEPOINT here").await.unwrap();
             insert("rolled back", &keys[..1]).await;
@@ -62,7 +62,7 @@ async fn sixteen_publishers_and_three_workers_keep_every_partition_in_order() {
     });
     join_all(publishing).await;
 
-    assert_eq!(scene.all_delivered(&["/"]).await, 0, "nothing failed, so nothing is sent twice");
+    assert_eq!(scene.all_delivered(&["/"]).await, 0, "no request failed, so no message is sent twice");
     let received = scene.receiver.received();
     assert!(received.len() > 150, "{}", received.len());
     assert!(received.iter().all(|one| one.body == r#"{"fate" : "committed"}"#));
@@ -73,7 +73,7 @@ async fn sixteen_publishers_and_three_workers_keep_every_partition_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_lane_is_never_in_two_hands() {
+async fn two_workers_never_send_from_one_lane_at_once() {
     let scene = Scene::with_webhook(&[]).await;
     scene.receiver.set_script(|received| match received.number % 7 {
         0 => Answer::After(Duration::from_millis(10), Box::new(Answer::Status(500))),
@@ -81,21 +81,22 @@ async fn a_lane_is_never_in_two_hands() {
     });
     let brokers: Vec<_> = (0..4).map(|_| Broker::start(scene.store())).collect();
     // Messages come one after another. So lanes become idle and are claimed again all the time.
-    // Failures release them too. For each key another worker looks first, so four workers share
-    // twelve keys.
+    // Failures release lanes, too. Four workers share twelve keys.
     for step in 0..30 {
         let keys = [0, 1, 2].map(|key| format!("key-{}", (3 * step + key) % 12));
         scene.publish(&keys.each_ref().map(String::as_str)).await;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Refused messages are sent again, accepted ones are not. The check sees requests that overlap.
+    // Refused messages are sent again. Accepted messages are not. The check finds requests that
+    // overlap.
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
     let attempts = "SELECT count(DISTINCT worker_id) FROM attempts";
     assert!(scene.number(attempts).await > 1, "several workers took part");
     drop(brokers);
 }
 
-/// Without the rule "going idle", workers delete rows of lanes that open transactions have found.
+/// An open transaction has found the row of a lane. Workers must not delete this row: that is the
+/// rule "going idle".
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_lane_is_forgotten_while_publishers_hold_their_transactions_open() {
     let scene = Scene::new().await;
@@ -122,9 +123,9 @@ async fn no_lane_is_forgotten_while_publishers_hold_their_transactions_open() {
     drop(brokers);
 }
 
-/// A lane where messages keep arriving keeps its row. If its row were deleted and made again for
-/// each message, it would leave versions behind. Every later look walks over those while an old
-/// snapshot is held.
+/// A lane where messages keep arriving keeps its row. If the row were deleted and made again for
+/// each message, dead versions would stay in the table. While an old snapshot is held, every look
+/// would read them.
 #[tokio::test]
 async fn busy_lanes_are_not_deleted_and_made_anew_for_each_message() {
     let scene = Scene::with_webhook(&[]).await;
@@ -143,8 +144,8 @@ async fn busy_lanes_are_not_deleted_and_made_anew_for_each_message() {
     let sessions = "pg_stat_activity WHERE datname = current_database() AND application_name = 'pgtopic'";
     scene.until(&format!("NOT EXISTS (SELECT FROM {sessions})")).await;
     let deleted = scene.number("SELECT pg_stat_get_tuples_deleted('lanes'::regclass)").await;
-    // Each lane after its first message, after its last one, and every few seconds when it is found
-    // to be busy again.
+    // A lane's row may be deleted after its first message, after its last one, and every few
+    // seconds in between.
     let times = 3 + begun.elapsed().as_secs() / 3;
     println!("800 messages deleted 40 rows {deleted} times");
     assert!((40..=40 * i64::try_from(times).unwrap()).contains(&deleted), "{deleted} times");
@@ -164,5 +165,5 @@ async fn one_slot_serves_many_lanes_of_two_webhooks() {
     assert_eq!(other.received().len(), 100);
     let mut all = [scene.receiver.received(), other.received()].concat();
     all.sort_by_key(|one| one.arrived);
-    assert!(all.windows(2).all(|pair| !pair[0].overlaps(&pair[1])), "one slot, one request");
+    assert!(all.windows(2).all(|pair| !pair[0].overlaps(&pair[1])), "one slot allows one request at a time");
 }

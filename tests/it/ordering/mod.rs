@@ -1,10 +1,10 @@
-//! Order: each partition reaches each webhook in it, whoever publishes and delivers meanwhile.
+//! Order: each webhook gets each partition in order. Many may publish and deliver at the same time.
 //!
-//! | file | what holds |
+//! | file | what it tests |
 //! |---|---|
-//! | `concurrent` | many publishers, several workers, one lane in one hand |
-//! | `model` | random operations, compared with a model so simple that it is right |
-//! | `rules` | the rules that interleavings demand, each where it can be shown |
+//! | `concurrent` | many publishers and several workers at once |
+//! | `model` | random operations, compared with a very simple model |
+//! | `rules` | the rules of the design about calls that overlap |
 
 mod concurrent;
 mod model;

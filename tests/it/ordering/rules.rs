@@ -1,5 +1,5 @@
-//! The rules that interleavings demand, as far as a test can show them. The numbers are those of
-//! the design.
+//! The rules of the design about calls that overlap, as far as a test can show them. The numbers
+//! are those of the design.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use rstest::rstest;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-/// Everything that a settle may change.
+/// All rows that a settle may change, as text.
 async fn rows(scene: &Scene) -> String {
     let sql = "SELECT (SELECT json_agg(d ORDER BY d) FROM deliveries d)::text
                    || (SELECT json_agg(l ORDER BY webhook_id, lane) FROM lanes l)::text
@@ -23,7 +23,8 @@ async fn rows(scene: &Scene) -> String {
     scene.text(sql).await
 }
 
-/// Accepts one message, gives another one up, and releases the lane, as a holder may do.
+/// A settle that writes everything: one message was accepted, another one is given up, and the lane
+/// is released.
 fn everything(key: LaneKey, token: i64, ids: &[i64]) -> Settlement {
     let dead =
         DeadDelivery { message_id: ids[1], reason: Reason::AttemptsExhausted, attempts: 5, last: None };
@@ -61,7 +62,8 @@ async fn a_stale_settle_changes_nothing() {
         assert_eq!(rows(&scene).await, before, "{worker} {token}");
     }
 
-    // The same worker released it and claimed it again. The settle of the first claim is stale too.
+    // The same worker releases the lane and claims it again. The settle of the first claim is
+    // stale, too.
     let mut release = everything(lane.key, 7, &ids);
     for outcomes in release.values_mut() {
         outcomes.done.clear();
@@ -75,21 +77,21 @@ async fn a_stale_settle_changes_nothing() {
     assert_eq!(rows(&scene).await, before);
 
     holder.store.settle(holder.id, &everything(lane.key, 9, &ids)).await.unwrap();
-    assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 1, "the holder's counts");
+    assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 1, "the settle of the holder counts");
     assert_eq!(scene.number("SELECT message_id FROM dead_letters").await, ids[1]);
 }
 
 #[tokio::test]
-async fn a_worker_that_was_struck_off_claims_nothing() {
+async fn a_worker_that_was_taken_for_dead_claims_nothing() {
     let scene = Scene::with_webhook(&[]).await;
     scene.publish(&["a", "b"]).await;
     let (gone, other) = (Puppet::new(&scene).await, Puppet::new(&scene).await);
     assert_eq!(gone.claim(1).await.unwrap().len(), 2);
-    assert!(other.claim(1).await.unwrap().is_empty(), "claimed lanes are nobody else's");
+    assert!(other.claim(1).await.unwrap().is_empty(), "nobody else may claim a claimed lane");
     let released = other.store.release_worker(gone.id).await.unwrap();
     assert_eq!(released, Release { marked: true, lanes: 2, complete: true });
     let again = other.store.release_worker(gone.id).await.unwrap();
-    assert_eq!(again, Release { marked: false, lanes: 0, complete: true }, "once");
+    assert_eq!(again, Release { marked: false, lanes: 0, complete: true }, "a worker is marked only once");
     for error in [gone.claim(2).await.unwrap_err(), gone.beat().await.unwrap_err()] {
         assert_eq!(error.sql_state(), Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE));
         assert!(error.is_not_registered());
@@ -97,8 +99,8 @@ async fn a_worker_that_was_struck_off_claims_nothing() {
     assert_eq!(other.claim(2).await.unwrap().len(), 2);
 }
 
-/// Rules 3 and 4: under an old snapshot a new statement sees nothing new. So these functions refuse
-/// to run there.
+/// Rules 3 and 4. Under an old snapshot, a new statement does not see new rows. So these functions
+/// refuse to run there.
 #[rstest]
 #[case::claim("claim_lanes('00000000-0000-0000-0000-000000000000', 1, '{}', '{}', '{}', true, 1, 1)")]
 #[case::look("claim_messages('00000000-0000-0000-0000-000000000000', 1, '{}', '{}', 1, 1, 1)")]
@@ -119,7 +121,7 @@ async fn the_workers_functions_refuse_old_snapshots(#[case] call: &str) {
     }
 }
 
-/// A replay as rule 1 demands it: the stripe's lock comes first, the lane's row second.
+/// A replay. As rule 1 demands, it first locks the stripe and then the row of the lane.
 async fn replay(scene: &Scene, key: &str, id: i64) {
     scene
         .sql(&format!(
@@ -140,14 +142,14 @@ fn positions(received: &[Received]) -> Vec<i64> {
     received.iter().map(Received::position).collect()
 }
 
-/// Rule 2, with a request under way. The holder's settle does not know the newest rewind yet.
+/// Rule 2, with a request under way. The settle of the holder does not know the replay yet.
 #[tokio::test]
 async fn a_replay_into_a_lane_that_is_being_sent_is_sent() {
     let scene = Scene::with_webhook(&[]).await;
     let _broker = Broker::start(scene.store());
     let first = scene.publish(&["a", "a", "a"]).await;
     scene.nothing_owed().await;
-    // A settle takes long, so that the lane is read before its outcomes are written.
+    // A settle takes long. So the lane is read before its outcomes are written.
     scene
         .sql(
             "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.2); RETURN OLD; END';
@@ -164,22 +166,21 @@ async fn a_replay_into_a_lane_that_is_being_sent_is_sent() {
     scene.no_lane_left().await;
     let mut received = positions(&scene.receiver.received());
     let last = received.iter().rposition(|id| *id == first[1]).unwrap();
-    assert!(last > 2, "it is sent again: {received:?}");
+    assert!(last > 2, "the replayed message is sent again: {received:?}");
     received.remove(last);
-    assert_eq!(received, [&first[..], &more].concat(), "everything else is sent once");
+    assert_eq!(received, [&first[..], &more].concat(), "every other message is sent once");
 }
 
-/// Rule 2 for a lane that is held and idle, for one that waits after a failure, and for one without
-/// a row.
+/// Rule 2 for three lanes: one is held and idle, one waits after a failure, and one has no row.
 #[tokio::test]
-async fn a_replay_into_a_quiet_lane_is_sent() {
+async fn a_replay_into_a_lane_without_a_request_is_sent() {
     let scene = Scene::with_webhook(&[]).await;
     let _broker = Broker::start(scene.store());
     let ids = scene.publish(&["a", "a", "a"]).await;
     scene.no_lane_left().await;
     replay(&scene, "a", ids[2]).await;
     scene.nothing_owed().await;
-    // The lane became idle a moment ago. It is held for a second, because more may come.
+    // The lane has just become idle. The worker holds it for a second.
     replay(&scene, "a", ids[0]).await;
     scene.nothing_owed().await;
     replay(&scene, "a", ids[1]).await;
@@ -201,7 +202,7 @@ async fn a_replay_into_a_quiet_lane_is_sent() {
     assert_eq!(last, [ids[0], refused]);
 }
 
-/// Rule 2, at random times beside a stream of new messages.
+/// Rule 2. Replays come at random times while new messages arrive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn replays_beside_new_messages_skip_nothing() {
     let scene = Scene::with_webhook(&[]).await;
@@ -222,7 +223,7 @@ async fn replays_beside_new_messages_skip_nothing() {
     for key in ["a", "b"] {
         let mut ids =
             positions(&received.iter().filter(|one| one.partition() == key).cloned().collect::<Vec<_>>());
-        // What a receiver does that ignores every id not above the highest one.
+        // As a receiver that ignores each id that is not above the highest id so far.
         let mut highest = 0;
         ids.retain(|id| {
             let new = *id > highest;

@@ -107,9 +107,10 @@ async fn a_payload_that_is_too_large_for_a_filter_is_owed_and_counted() {
     }
 }
 
-/// A filter that came past the trigger bounds itself all the same, and its webhook can be changed.
+/// A filter was stored without the trigger. It still has a size limit, and its webhook can be
+/// changed.
 #[tokio::test]
-async fn a_filter_that_nobody_has_checked_is_bounded_too() {
+async fn an_unchecked_filter_is_limited_too() {
     let scene = Scene::with_webhook(&[]).await;
     scene
         .sql(
@@ -121,7 +122,7 @@ async fn a_filter_that_nobody_has_checked_is_bounded_too() {
         )
         .await;
     scene.publish(&["a"]).await;
-    assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 1, "it is not evaluated");
+    assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 1, "the filter is not evaluated");
     let error = scene.client.execute("UPDATE webhooks SET filter = '$.**.** == 1'", &[]).await.unwrap_err();
     assert_eq!(error.code(), Some(&SqlState::PROGRAM_LIMIT_EXCEEDED));
 }

@@ -48,7 +48,7 @@ async fn stored(scene: &Scene) -> String {
 #[tokio::test]
 async fn a_payload_of_any_type_is_published(#[case] arguments: &str, #[case] expected: &str) {
     let scene = Scene::new().await;
-    // As a role that may use the schema and nothing more, with a path of its own.
+    // The role may use the schema and nothing more. Its search path does not name the schema.
     scene
         .sql(
             "DO $$ BEGIN
@@ -77,7 +77,7 @@ async fn parameters_without_a_type_are_text() {
 #[case::null("'orders', 'k', NULL", SqlState::NULL_VALUE_NOT_ALLOWED)]
 #[case::no_json("'orders', 'k', 'a'", SqlState::INVALID_TEXT_REPRESENTATION)]
 #[case::no_topic("'nowhere', 'k', '1'", SqlState::FOREIGN_KEY_VIOLATION)]
-#[case::no_topic_either("'nowhere', '1'::jsonb", SqlState::FOREIGN_KEY_VIOLATION)]
+#[case::no_topic_without_a_key("'nowhere', '1'::jsonb", SqlState::FOREIGN_KEY_VIOLATION)]
 #[tokio::test]
 async fn what_cannot_be_published_is_refused_by_one_error(#[case] arguments: &str, #[case] code: SqlState) {
     let scene = Scene::new().await;

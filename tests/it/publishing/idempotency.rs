@@ -1,5 +1,5 @@
-//! Idempotency keys in SQL. A message that ON CONFLICT leaves out is owed to nobody. A message that
-//! it lets in is owed.
+//! Idempotency keys in SQL. A message that ON CONFLICT leaves out is owed to nobody. Every other
+//! message is owed.
 
 use pgtopic_testkit::Scene;
 use rstest::rstest;
@@ -14,7 +14,7 @@ fn insert(partition_key: &str) -> String {
     )
 }
 
-/// Publishes with the key in a session of its own. The session waits for another one.
+/// Publishes in a session of its own. Returns when this session waits for another one.
 async fn publish_and_wait(scene: &Scene, client: Client, sql: String) -> JoinHandle<u64> {
     let waiting = tokio::spawn(async move { client.execute(&sql, &[]).await.unwrap() });
     scene.somebody_waits("l.locktype = 'transactionid'").await;
@@ -26,7 +26,7 @@ async fn publish_and_wait(scene: &Scene, client: Client, sql: String) -> JoinHan
 #[case::rolled_back("ROLLBACK", 1)]
 #[case::rolled_back_to_a_savepoint("ROLLBACK TO s; COMMIT", 1)]
 #[tokio::test]
-async fn who_uses_a_key_waits_for_another_who_does_whatever_the_partition(
+async fn publishers_with_one_idempotency_key_wait_for_each_other_in_any_partition(
     #[case] ending: &str,
     #[case] published: u64,
 ) {
@@ -44,7 +44,7 @@ async fn who_uses_a_key_waits_for_another_who_does_whatever_the_partition(
 #[case::committed("COMMIT", 1)]
 #[case::rolled_back("ROLLBACK", 0)]
 #[tokio::test]
-async fn a_key_that_is_being_freed_is_free_only_once_that_is_committed(
+async fn an_idempotency_key_becomes_free_only_at_a_commit(
     #[values("DELETE FROM messages", "UPDATE messages SET idempotency_key = NULL")] freeing: &str,
     #[case] ending: &str,
     #[case] published: u64,
@@ -60,10 +60,10 @@ async fn a_key_that_is_being_freed_is_free_only_once_that_is_committed(
     scene.check_fan_out(i64::try_from(published).unwrap(), i64::try_from(published).unwrap()).await;
 }
 
-/// While a publisher knows of a message with its key, that message must stay. Otherwise its own
-/// message would be inserted without deliveries.
+/// A publisher has found a message with its key. That message must not be deleted now. Otherwise
+/// the publisher's message would be inserted without deliveries.
 #[tokio::test]
-async fn a_message_whose_key_is_about_to_be_refused_cannot_be_deleted_meanwhile() {
+async fn a_message_cannot_be_deleted_while_a_publisher_finds_its_key_in_use() {
     let scene = Scene::with_webhook(&[]).await;
     scene.sql(&insert("a")).await;
     scene.sql(&format!("BEGIN; {}", insert("b"))).await;

@@ -18,7 +18,7 @@ async fn publishers_of_all_levels_share_partitions_without_serialization_failure
             for step in 0..40 {
                 let level = LEVELS[publisher % 3];
                 client.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}")).await.unwrap();
-                // The snapshot is older than what the stripe's last holder committed.
+                // The snapshot is older than the commit of the last holder of the stripe.
                 client.batch_execute("SELECT pg_sleep(0.002)").await.unwrap();
                 let key = format!("key-{}", (publisher + step) % 3);
                 for _ in 0..=step % 2 {
@@ -43,9 +43,9 @@ async fn publishers_of_all_levels_share_partitions_without_serialization_failure
     broker.stop().await;
 }
 
-/// A snapshot that still shows the lane's row. The row has been deleted since.
+/// The snapshot shows the row of the lane. The row was deleted later.
 #[tokio::test]
-async fn a_lane_that_was_retired_behind_an_old_snapshot_is_made_anew() {
+async fn a_lane_that_was_removed_after_an_old_snapshot_is_made_again() {
     for level in LEVELS {
         let scene = Scene::with_webhook(&[]).await;
         scene.publish(&["a"]).await;
@@ -63,9 +63,9 @@ async fn a_lane_that_was_retired_behind_an_old_snapshot_is_made_anew() {
     }
 }
 
-/// A snapshot that does not show the lane's row yet.
+/// The snapshot does not show the row of the lane. The row was made later.
 #[tokio::test]
-async fn a_lane_that_was_made_behind_an_old_snapshot_serves() {
+async fn a_lane_that_was_made_after_an_old_snapshot_is_used() {
     for level in LEVELS {
         let scene = Scene::with_webhook(&[]).await;
         let publisher = scene.another_client().await;
@@ -81,11 +81,10 @@ async fn a_lane_that_was_made_behind_an_old_snapshot_serves() {
     }
 }
 
-/// SERIALIZABLE may fail a publisher for its own reasons, with the same error as a lane that was
-/// made behind the snapshot. The two must not be confused: the delivery would be owed without a row
-/// in lanes.
+/// SERIALIZABLE may fail a publisher. The error is the same as for a lane that was made after the
+/// snapshot. pgtopic must tell them apart. Otherwise a delivery would be owed without a lane.
 #[tokio::test]
-async fn a_publisher_that_serializable_fails_leaves_nothing_behind() {
+async fn a_publisher_that_fails_under_serializable_leaves_nothing_behind() {
     let scene = Scene::with_webhook(&[]).await;
     scene.sql("CREATE TABLE public.other (value int); INSERT INTO public.other VALUES (1)").await;
     let (reader, publisher) = (scene.another_client().await, scene.another_client().await);

@@ -1,9 +1,9 @@
-//! Publishers that keep their transaction open: who is delayed, and how soon their message leaves
+//! Publishers that keep their transaction open: whom they delay, and how soon their message is sent
 //! after the commit.
 //!
 //! What is promised: only later publishers of the same stripe wait for an open transaction. Its
-//! message leaves within a second of its commit, however the workers learn of it. This is hard,
-//! because `due_at` is as old as the transaction, and looks at due lanes begin a few seconds back
+//! message is sent within a second after its commit, however the workers learn of it. This is not
+//! easy: `due_at` is as old as the transaction, but most looks skip lanes that were due long ago
 //! (docs/decisions/0007).
 //!
 //! The transactions stay open for [`OPEN`]. With `--ignored` they stay open for a minute.
@@ -18,17 +18,17 @@ use pgtopic_testkit::{Answer, Broker, Scene, keep_silent, publish};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-/// This is longer than looks go back that have no bound of their own.
+/// Most looks skip lanes that have been due for longer than a few seconds. This time is longer.
 const OPEN: Duration = Duration::from_millis(6500);
 
 /// The time that the design asks for.
 const OPEN_LONG: Duration = Duration::from_mins(1);
 
-/// How soon a message must leave. This time is promised. The machine may stand still for a while,
-/// so the median of several counts.
+/// How soon a message must be sent. This time is promised. The machine may stand still for a
+/// moment, so the median of several messages counts.
 const SOON: Duration = Duration::from_secs(1);
 
-/// The median; of two, the longer one.
+/// The median. For an even number, the longer one of the two in the middle.
 fn middle(mut waits: Vec<Duration>) -> Duration {
     waits.sort();
     waits[waits.len() / 2]
@@ -41,9 +41,9 @@ const LEVELS: [&str; 3] = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"];
 enum Wakeup {
     /// The commit notifies them.
     Notified,
-    /// Workers have asked for silence, and poll.
+    /// Notifications are suppressed, and workers poll.
     Polling,
-    /// The notification is lost. Only the fallback poll is left.
+    /// The notification is lost. Only a sweep finds the message.
     Lost,
     /// There is no worker yet.
     StartedLater,
@@ -58,7 +58,7 @@ struct Open {
 }
 
 impl Open {
-    /// Publishes under a snapshot that is older than everything the test does later.
+    /// Publishes one message. The snapshot is older than everything that the test does later.
     async fn begin(scene: &Scene, level: &str, key: &str, what: &str) -> Self {
         let client = scene.another_client().await;
         client.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}; SELECT 1")).await.unwrap();
@@ -66,8 +66,8 @@ impl Open {
         Self { client, what: format!("{level}, {what}"), key: key.to_owned(), id }
     }
 
-    /// On a lane that its worker holds although it owes nothing. Messages have kept arriving. From
-    /// now on the stripe is taken, so the lane cannot be removed.
+    /// The same on an idle lane that a worker holds, because messages have kept arriving. From now
+    /// on the stripe is locked, so the lane cannot be removed.
     async fn begin_on_held(scene: &Scene, level: &str, key: &str) -> Self {
         for _ in 0..20 {
             let id = publish(&scene.client, key).await.unwrap();
@@ -80,10 +80,10 @@ impl Open {
             if scene.number(&held).await == 1 {
                 return open;
             }
-            // It was removed: the messages before came too late.
+            // The lane was removed: the earlier messages came too slowly.
             open.client.batch_execute("ROLLBACK").await.unwrap();
         }
-        panic!("{key}: never held");
+        panic!("{key}: the idle lane is never held");
     }
 
     async fn commit(&self) -> Instant {
@@ -119,25 +119,25 @@ fn publish_later(scene: &Arc<Scene>, key: &str) -> JoinHandle<i64> {
     tokio::spawn(async move { publish(&scene.another_client().await, &key).await.unwrap() })
 }
 
-/// Messages to other partitions arrive at once the whole time, also those of webhooks and lanes
-/// that the open transactions do not know.
+/// Checks that messages of other partitions arrive at once until `until`. Some of their webhooks
+/// and lanes are younger than the open transactions.
 async fn others_go_on(scene: &Scene, keys: &[String], until: Instant, what: &str) {
     let mut waits = Vec::new();
     while Instant::now() < until {
         let begun = Instant::now();
         let id = publish(&scene.client, &keys[waits.len() % keys.len()]).await.unwrap();
         waits.push(scene.arrival(id).await.duration_since(begun));
-        // This waits for nothing. It is the rate of the publisher.
+        // This is the rate of the publisher.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let (count, middle) = (waits.len(), middle(waits));
     println!("{what}: beside open transactions the middle one of {count} messages took {middle:?}");
-    assert!(middle < SOON, "{what}: others waited {middle:?}");
+    assert!(middle < SOON, "{what}: other messages waited {middle:?}");
 }
 
-/// Everything together: transactions of every level on a lane without a row and on an idle lane
-/// that a worker holds, other publishers that go on, later publishers of the same stripe that wait.
-/// Then the commits, one by one.
+/// The whole test. Transactions of every level stay open: on a lane without a row, and on an idle
+/// lane that a worker holds. Other publishers go on. Later publishers of the same stripe wait. Then
+/// the transactions commit, one by one.
 async fn story(wakeup: Wakeup, open_for: Duration) {
     let scene = Arc::new(Scene::with_webhook(&[]).await);
     let keys = keys(&scene, 10).await;
@@ -213,14 +213,14 @@ async fn story(wakeup: Wakeup, open_for: Duration) {
     let held = waits.split_off(LEVELS.len());
     for (what, waits) in [("lanes without a row", waits), ("lanes with a row", held)] {
         let middle = middle(waits);
-        assert!(middle < SOON, "{wakeup:?}: {what} left {middle:?} after their commit");
+        assert!(middle < SOON, "{wakeup:?}: {what} were sent {middle:?} after their commit");
     }
     for id in join_all(later).await {
         scene.arrival(id.unwrap()).await;
     }
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
     if let Some(silence) = silence {
-        assert!(!silence.is_finished(), "publishers were silent all the while");
+        assert!(!silence.is_finished(), "notifications were suppressed the whole time");
         silence.abort();
     }
     broker.unwrap().stop().await;
@@ -253,8 +253,7 @@ async fn a_transaction_of_a_minute_delays_nobody_else() {
     join_all(stories.map(|wakeup| story(wakeup, OPEN_LONG))).await;
 }
 
-/// More stripes than a worker holds idle lanes for. The others wait in their rows. The worker must
-/// look at those often too.
+/// More lanes than a worker holds while they are idle. It must find the other lanes soon, too.
 #[tokio::test]
 async fn a_long_transaction_over_more_lanes_than_a_worker_holds_leaves_soon() {
     const LANES: usize = 700;
@@ -285,12 +284,12 @@ async fn a_long_transaction_over_more_lanes_than_a_worker_holds_leaves_soon() {
     println!(
         "{LANES} lanes left {first:?} to {last:?} after the commit, and the first time within {first_time:?}"
     );
-    // As many were sent before, by the same machine.
+    // This machine needed `first_time` for the same number of messages.
     assert!(last < SOON * 2 + first_time, "{last:?}");
     scene.all_delivered(&["/"]).await;
 }
 
-/// Keys whose stripes no `key-1` to `key-n` takes.
+/// Keys that share no stripe with `key-1` to `key-n`.
 async fn free_keys(scene: &Scene, taken: usize) -> Vec<String> {
     let sql = format!(
         "SELECT 'free-' || n FROM generate_series(1, 1000) AS n

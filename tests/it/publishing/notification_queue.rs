@@ -1,5 +1,5 @@
-//! A notification queue that is really full. PostgreSQL 17 and newer allow a queue that is small
-//! enough to be filled.
+//! A notification queue that is full. PostgreSQL 17 and newer allow a queue that is small enough
+//! for a test to fill it.
 
 use std::io::Write;
 
@@ -21,7 +21,7 @@ async fn publishing_and_delivery_go_on_while_the_notification_queue_is_full() {
     let client = database.client().await;
     let major = number(&client, "SELECT current_setting('server_version_num')::bigint / 10000").await;
     if major < 17 {
-        // A macro would not do: what a passing test prints is not shown.
+        // `println!` would not do: cargo does not show what a passing test prints.
         let words = format!(
             "\nSKIPPED: the notification queue of PostgreSQL {major} holds 8 GB and was not filled (.ci/matrix 18 does)\n"
         );
@@ -41,15 +41,15 @@ async fn publishing_and_delivery_go_on_while_the_notification_queue_is_full() {
     // Publishers notice nothing.
     found_by_polls(&client, &receiver, "new").await;
 
-    // A transaction that notifies somebody itself cannot be committed. All of it is rolled back,
-    // and nothing of it is sent.
+    // A transaction with a NOTIFY of its own cannot commit. It is rolled back, and nothing of it is
+    // sent.
     client.batch_execute("BEGIN").await.unwrap();
     let undone = publish(&client, "key").await.unwrap();
     client.batch_execute("SELECT pg_notify('noise', repeat('.', 7900))").await.unwrap();
     let refused = client.batch_execute("COMMIT").await.unwrap_err();
     assert_eq!(refused.code(), Some(&FULL), "{refused:?}");
 
-    // A new webhook is found when webhooks are read again. A new worker begins with a look.
+    // A new webhook is found when webhooks are read again. A new worker looks when it starts.
     create_webhook(&client, &receiver.url("/new"), &[]).await;
     publish(&client, "key").await.unwrap();
     nothing_owed(&client).await;
@@ -60,9 +60,9 @@ async fn publishing_and_delivery_go_on_while_the_notification_queue_is_full() {
     let received = receiver.received();
     assert_eq!(received.iter().filter(|one| one.path == "/new").count(), 2);
     assert!(received.iter().all(|one| one.position() != undone), "{undone} was rolled back");
-    assert!(usage(&client).await > 0.9, "it was full all the time");
+    assert!(usage(&client).await > 0.9, "the queue is still full");
 
-    // When the listener goes away, everything is as before.
+    // When the listener goes away, the queue is emptied, and notifications work again.
     drop(listener);
     eventually("the queue is emptied", async || (usage(&client).await < 0.1).then_some(())).await;
     blind_claims(&client, "true").await;
@@ -72,7 +72,7 @@ async fn publishing_and_delivery_go_on_while_the_notification_queue_is_full() {
     see_again(&client).await;
     nothing_owed(&client).await;
     let mut expected = expected(&client, &["/", "/new"]).await;
-    // It was subscribed late.
+    // This webhook was created later.
     let published_before = |ids: &mut Vec<i64>| ids.retain(|id| *id > undone);
     expected.iter_mut().filter(|((path, _), _)| path == "/new").for_each(|(_, ids)| published_before(ids));
     assert_eq!(check_order(&receiver.received(), &expected), 0);
@@ -86,7 +86,7 @@ async fn fill(cluster: &TestCluster) -> Client {
     // A LISTEN takes effect when it is committed.
     listener.batch_execute("LISTEN noise").await.unwrap();
     listener.batch_execute("BEGIN; SELECT 1").await.unwrap();
-    // Large ones first, then ones that fill what is left.
+    // Large notifications first, then small ones for the rest of the queue.
     for size in [7900, 10] {
         let notify = format!("SELECT pg_notify('noise', lpad(random()::text, {size}, '.'))");
         let full = loop {

@@ -1,5 +1,5 @@
-//! Stripes: the advisory locks of publishers, their numbers in `lanes`, and other users of advisory
-//! locks.
+//! Stripes: the advisory locks of publishers, their numbers in `lanes`, and advisory locks of other
+//! programs. Also triggers of others on `messages`.
 
 use pgtopic::store::OwedMessage;
 use pgtopic_testkit::{Broker, Puppet, Received, Scene, TestCluster, reach_schema};
@@ -34,7 +34,7 @@ async fn lanes_say_which_stripes_their_publishers_hold() {
     let in_lanes = "SELECT array_agg(DISTINCT stripe::bigint ORDER BY stripe::bigint) FROM lanes";
     assert_eq!(held, numbers(&scene.client, in_lanes).await);
     assert!(held.iter().all(|stripe| (0..1 << 29).contains(stripe)));
-    assert!(held.len() > 50, "topics share no stripes, and partitions few");
+    assert!(held.len() > 50, "topics share no stripes, and partitions share few");
     let wrong = "SELECT count(*) FROM lanes l JOIN webhooks w ON w.id = l.webhook_id
                   WHERE stripe IS DISTINCT FROM stripe(w.topic_id, l.partition_key)
                      OR lane <> hashtextextended(l.partition_key, w.topic_id)";
@@ -46,7 +46,7 @@ async fn lanes_say_which_stripes_their_publishers_hold() {
 
 /// Topics up to 2,097,151 have stripes of their own. Later topics share stripes with them.
 #[tokio::test]
-async fn stripes_of_two_topics_never_meet() {
+async fn two_topics_share_no_stripe() {
     let scene = Scene::new().await;
     let topics = "(SELECT n AS id FROM generate_series(1, 2000) AS n
                    UNION SELECT (1 << n) + d FROM generate_series(8, 20) AS n, generate_series(-2, 2) AS d
@@ -61,7 +61,11 @@ async fn stripes_of_two_topics_never_meet() {
         "SELECT count(*) FROM {topics} t, unnest(ARRAY['a', 'b', 'default']) AS key
           WHERE stripe(t.id, key) >> 8 <> t.id OR stripe(t.id, key) < 0"
     );
-    assert_eq!(scene.number(&single).await, 0, "the topic's id stands above the partition's eight bits");
+    assert_eq!(
+        scene.number(&single).await,
+        0,
+        "a stripe is the id of the topic, followed by eight bits of the partition"
+    );
     assert_eq!(scene.number("SELECT (stripe(2097152 + 5, 'a') >> 8)::bigint").await, 5);
 }
 
@@ -99,7 +103,7 @@ async fn workers_hold_keys_that_are_no_stripes() {
         3
     );
 
-    // A session that holds this many of them delays no publisher.
+    // A session holds many keys of workers. It delays no publisher.
     let other = scene.another_client().await;
     other
         .batch_execute(
@@ -116,7 +120,11 @@ async fn workers_hold_keys_that_are_no_stripes() {
              SELECT 1, 'key-' || n, '{}' FROM generate_series(1, 5000) AS n",
         )
         .await;
-    assert_eq!(scene.number("SELECT count(DISTINCT stripe) FROM lanes").await, 256, "all of the topic's");
+    assert_eq!(
+        scene.number("SELECT count(DISTINCT stripe) FROM lanes").await,
+        256,
+        "all stripes of the topic"
+    );
     drop(workers);
 }
 
@@ -129,7 +137,7 @@ async fn bulk_loads_of_many_keys_do_not_exhaust_the_lock_table() {
         &client,
         "SELECT ARRAY[current_setting('max_connections')::bigint, current_setting('max_locks_per_transaction')::bigint]",
     );
-    assert_eq!(locks.await, [100, 64], "PostgreSQL's defaults");
+    assert_eq!(locks.await, [100, 64], "the server has the defaults of PostgreSQL");
     client
         .batch_execute(
             "BEGIN;
@@ -143,7 +151,7 @@ async fn bulk_loads_of_many_keys_do_not_exhaust_the_lock_table() {
     client.batch_execute("COMMIT").await.unwrap();
 }
 
-/// A trigger on messages by somebody else.
+/// SQL: a trigger on `messages` that is not of pgtopic.
 fn trigger(name: &str, change: &str) -> String {
     format!(
         "CREATE OR REPLACE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {change}; RETURN NEW; END';
@@ -173,8 +181,8 @@ async fn a_trigger_that_runs_later_cannot_move_a_message_to_another_lane() {
     assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 0);
 }
 
-/// No check knows which id was given. But nothing is sent out of order, and what was owed does not
-/// vanish.
+/// No check of the table knows which id was given. So the change is possible. But nothing is sent
+/// out of order, and the delivery does not vanish.
 #[tokio::test]
 async fn a_message_whose_id_is_changed_later_becomes_a_dead_letter() {
     let scene = Scene::with_webhook(&[]).await;
@@ -200,7 +208,7 @@ async fn a_trigger_that_runs_earlier_may_say_where_a_message_goes() {
     let change = "NEW.partition_key := ''b''; NEW.topic_id := 2; NEW.id := 7; NEW.lane := 7";
     scene.sql(&trigger("aa_earlier", change)).await;
     let id = scene.publish(&["a"]).await[0];
-    assert_ne!(id, 7, "ids are given under the lock");
+    assert_ne!(id, 7, "the id is given later, under the lock");
     let lane =
         "SELECT concat_ws(' ', topic_id, partition_key, lane = hashtextextended('b', 2)) FROM messages";
     assert_eq!(scene.text(lane).await, "2 b t");

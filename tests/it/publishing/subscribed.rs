@@ -1,4 +1,4 @@
-//! Who publishers fan out to: `topics.webhook_ids` says what the webhooks are.
+//! Which webhooks a message is owed to. Publishers read them from `topics.webhook_ids`.
 
 use pgtopic_testkit::{Scene, create_webhook, publish};
 use rstest::rstest;
@@ -7,7 +7,7 @@ use rstest::rstest;
 const WAITS: &str = "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND database =
                              (SELECT oid FROM pg_database WHERE datname = current_database()))";
 
-/// What the topic's row says, and what it should say.
+/// Checks that `topics.webhook_ids` is right.
 async fn check(scene: &Scene) {
     let wrong = "SELECT count(*) FROM topics t
                   WHERE webhook_ids IS DISTINCT FROM
@@ -22,7 +22,7 @@ async fn owed_to(scene: &Scene) -> String {
 }
 
 #[tokio::test]
-async fn publishers_follow_what_is_subscribed() {
+async fn publishers_fan_out_to_the_webhooks_of_the_moment() {
     let scene = Scene::new().await;
     assert_eq!(owed_to(&scene).await, "");
     for number in 1..=3 {
@@ -50,14 +50,14 @@ async fn publishers_follow_what_is_subscribed() {
 }
 
 #[tokio::test]
-async fn who_subscribes_at_the_same_time_is_not_forgotten() {
+async fn webhooks_that_are_created_at_once_are_both_owed_messages() {
     let scene = Scene::new().await;
     let other = scene.another_client().await;
     scene.sql("BEGIN").await;
     scene.webhook("/one", &[]).await;
     let waiting = tokio::spawn(async move { create_webhook(&other, "http://127.0.0.1:1/", &[]).await });
     scene.somebody_waits("true").await;
-    // A publisher waits for neither of them meanwhile.
+    // Meanwhile a publisher waits for neither of them.
     let publisher = scene.another_client().await;
     publisher.batch_execute("SET lock_timeout = '1s'").await.unwrap();
     publish(&publisher, "a").await.unwrap();
@@ -67,10 +67,10 @@ async fn who_subscribes_at_the_same_time_is_not_forgotten() {
     assert_eq!(owed_to(&scene).await, "1 2");
 }
 
-/// One transaction publishes messages 1 and 2 of a partition. Message 3 waits for it. Somebody
-/// subscribes after message 1.
+/// One transaction publishes messages 1 and 2 of a partition. The publisher of message 3 waits for
+/// it. A webhook is created after message 1.
 #[tokio::test]
-async fn who_subscribes_while_a_publisher_waits_misses_no_message_in_between() {
+async fn a_webhook_created_while_a_publisher_waits_misses_no_message_in_between() {
     let scene = Scene::new().await;
     let (other, subscriber) = (scene.another_client().await, scene.another_client().await);
     scene.sql("BEGIN").await;
@@ -87,7 +87,8 @@ async fn who_subscribes_while_a_publisher_waits_misses_no_message_in_between() {
     assert_eq!(owed, format!("{second} {third}"));
 }
 
-/// A transaction's snapshot is older than the column. It sees null, so it asks for the webhooks.
+/// The snapshot of a transaction is older than the column. It sees null, so it reads the webhooks
+/// themselves.
 #[tokio::test]
 async fn an_upgrade_owes_messages_of_old_snapshots_too() {
     let scene = Scene::new().await;
@@ -103,7 +104,7 @@ async fn an_upgrade_owes_messages_of_old_snapshots_too() {
     }
 }
 
-/// Who is owed the last message.
+/// The webhooks to which the last message is owed.
 async fn last_owed_to(scene: &Scene) -> String {
     let sql = "SELECT string_agg(webhook_id::text, ' ' ORDER BY webhook_id) FROM deliveries
                 WHERE message_id = (SELECT max(id) FROM messages)";
@@ -112,14 +113,12 @@ async fn last_owed_to(scene: &Scene) -> String {
 
 const LATE: &str = "http://127.0.0.1:1/";
 
-/// The statement also began before the subscription: it was busy with something else.
+/// The statement begins before the webhook is created. It publishes later.
 #[rstest]
 #[case::all_messages(&[])]
 #[case::some_messages(&[("filter", "'!exists($.x)'")])]
 #[tokio::test]
-async fn a_statement_that_began_earlier_owes_to_who_subscribed_before_it_took_the_lock(
-    #[case] settings: &[(&str, &str)],
-) {
+async fn a_statement_owes_to_webhooks_created_before_it_took_the_lock(#[case] settings: &[(&str, &str)]) {
     let scene = Scene::new().await;
     scene.webhook("/", &[]).await;
     scene.sql("BEGIN; SELECT pg_advisory_xact_lock(42)").await;
@@ -137,15 +136,14 @@ async fn a_statement_that_began_earlier_owes_to_who_subscribed_before_it_took_th
     assert_eq!(last_owed_to(&scene).await, "1 2");
 }
 
-/// The publisher waits for its partition's lock while somebody subscribes. An old snapshot does not
-/// show later subscribers. So the publisher's message is not owed to them, although it comes after
-/// messages that are.
+/// A publisher waits for the lock of its partition while a webhook is created. An old snapshot does
+/// not show the new webhook. Then the message is not owed to it, although earlier messages are.
 #[rstest]
 #[case::read_committed("READ COMMITTED", "1 2")]
 #[case::repeatable_read("REPEATABLE READ", "1")]
 #[case::serializable("SERIALIZABLE", "1")]
 #[tokio::test]
-async fn a_publisher_that_waited_owes_to_who_subscribed_meanwhile(
+async fn a_publisher_that_waited_owes_to_webhooks_created_meanwhile(
     #[case] level: &str,
     #[case] owed: &str,
     #[values(true, false)] waits: bool,
@@ -173,7 +171,7 @@ async fn a_publisher_that_waited_owes_to_who_subscribed_meanwhile(
     if waits {
         scene.until(WAITS).await;
         create_webhook(&subscriber, LATE, settings).await;
-        // It is owed to both.
+        // This message is owed to both.
         scene.publish(&["a"]).await;
     }
     scene.sql("COMMIT").await;

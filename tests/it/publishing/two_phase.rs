@@ -1,8 +1,8 @@
-//! Two-phase commits of publishers, and whether publishers notify.
+//! Two-phase commits of publishers, and the setting `wake.notify`.
 //!
-//! What is promised: on a server that allows prepared transactions, nobody notifies unless told to.
-//! So a transaction that has published can be prepared. Workers still find messages and changes of
-//! webhooks.
+//! What is promised: on a server that allows prepared transactions, publishers do not notify by
+//! default. So a transaction that has published can be prepared. Workers still find messages and
+//! changes of webhooks.
 
 use pgtopic::store::Notice;
 use pgtopic_testkit::{
@@ -21,8 +21,8 @@ async fn prepare(client: &Client, key: &str, name: &str) -> Result<i64, tokio_po
     Ok(id)
 }
 
-/// Checks that a publisher waits. Only this one has a short limit: others may have to wait for a
-/// worker for a moment.
+/// Checks that a publisher waits for a lock. Its time limit is short. Other publishers have no
+/// short limit: they may wait for a worker for a moment.
 async fn waits_in_vain(client: &Client, key: &str) {
     client.batch_execute("SET lock_timeout = '100ms'").await.unwrap();
     let error = publish(client, key).await.unwrap_err();
@@ -37,7 +37,7 @@ async fn until(client: &Client, condition: &str) {
 }
 
 #[tokio::test]
-async fn what_was_prepared_is_delivered_in_order_and_nobody_is_notified() {
+async fn prepared_messages_are_delivered_in_order_and_nobody_is_notified() {
     let cluster = TestCluster::private_with(&PREPARED).await;
     let client = reach_schema(&cluster.url()).await;
     let receiver = TestReceiver::accepting().await;
@@ -47,7 +47,7 @@ async fn what_was_prepared_is_delivered_in_order_and_nobody_is_notified() {
     let mut ear = Puppet::on(cluster.store()).await;
     assert!(!ear.beat().await.unwrap().notifies);
 
-    // The worker runs already. It finds the webhook, and then its pause, by changed_at.
+    // The worker runs already. It learns of the webhook and of its pause from `changed_at`.
     create_webhook(&client, &receiver.url("/"), &[]).await;
     let first = publish(&client, "a").await.unwrap();
     assert_eq!(receiver.wait_for(1).await[0].position(), first);
@@ -104,19 +104,22 @@ async fn a_prepared_publisher_keeps_its_partition_over_a_crash() {
     receiver.wait_until("the other partition", |all| all.iter().any(|one| one.position() == other)).await;
     let owed = "SELECT count(*) FROM pg_prepared_xacts";
     assert_eq!(client.query_one(owed, &[]).await.unwrap().get::<_, i64>(0), 1);
-    assert!(receiver.received().iter().all(|one| one.position() != prepared), "not committed yet");
+    assert!(
+        receiver.received().iter().all(|one| one.position() != prepared),
+        "the prepared message is not committed yet"
+    );
 
     client.batch_execute("COMMIT PREPARED 'crash'").await.unwrap();
     let after = publish(&client, "a").await.unwrap();
     assert!(before < prepared && prepared < after);
-    receiver.wait_until("the last one", |all| all.iter().any(|one| one.position() == after)).await;
+    receiver.wait_until("the last message", |all| all.iter().any(|one| one.position() == after)).await;
     nothing_owed(&client).await;
     check_order(&receiver.received(), &expected(&client, &["/"]).await);
     broker.stop().await;
 }
 
 #[tokio::test]
-async fn told_to_notify_publishers_do_where_transactions_can_be_prepared() {
+async fn with_notify_on_publishers_notify_even_where_transactions_can_be_prepared() {
     let cluster = TestCluster::private_with(&PREPARED).await;
     let client = reach_schema(&cluster.url()).await;
     create_topic(&client).await;
@@ -140,11 +143,11 @@ async fn told_to_notify_publishers_do_where_transactions_can_be_prepared() {
 }
 
 #[tokio::test]
-async fn told_not_to_notify_nobody_does() {
+async fn with_notify_off_nobody_notifies() {
     let scene = Scene::with_webhook(&[]).await;
     let mut ear = Puppet::new(&scene).await;
     scene.publish(&["a"]).await;
-    assert_eq!(ear.told().await.len(), 1, "auto, where no transaction can be prepared");
+    assert_eq!(ear.told().await.len(), 1, "by default, publishers notify if no transaction can be prepared");
 
     assert!(scene.store().set_notify("off").await.unwrap());
     assert!(!scene.store().set_notify("off").await.unwrap(), "it was before");
@@ -162,7 +165,7 @@ async fn told_not_to_notify_nobody_does() {
         scene.publish(&["a", "b"]).await;
         scene.nothing_owed().await;
     }
-    assert!(ear.heard().await.is_empty(), "workers do not make them notify");
+    assert!(ear.heard().await.is_empty(), "workers do not make publishers notify");
     broker.stop().await;
 
     assert!(scene.store().set_notify("auto").await.unwrap());
@@ -171,9 +174,9 @@ async fn told_not_to_notify_nobody_does() {
     assert_eq!(ear.told().await.len(), 1);
 }
 
-/// What a process is told is stored for all. A process that is told nothing changes nothing.
+/// The setting of a process is stored for all. A process without the setting changes nothing.
 #[tokio::test]
-async fn what_one_process_is_told_about_notifying_is_kept_by_the_others() {
+async fn the_notify_setting_of_one_process_is_kept_by_processes_without_one() {
     let scene = Scene::new().await;
     for (setting, kept) in [
         (None, "auto"),
@@ -193,7 +196,7 @@ async fn what_one_process_is_told_about_notifying_is_kept_by_the_others() {
 }
 
 #[tokio::test]
-async fn a_word_that_says_nothing_is_exit_code_2() {
+async fn an_unknown_notify_setting_is_exit_code_2() {
     let environment = [("DATABASE_URL", "postgresql://127.0.0.1:1/x"), ("PGTOPIC_WAKE__NOTIFY", "sometimes")];
     let ended = Process::run(&["worker"], &environment).await;
     assert_eq!(ended.code(), 2, "{}", ended.output);

@@ -6,8 +6,8 @@ use pgtopic_testkit::{Broker, Scene, publish};
 use rstest::rstest;
 use tokio_postgres::error::SqlState;
 
-/// A few rows are read for each of the ten thousand messages that the open transaction has
-/// published. A plan that goes through a table for each of them reads millions.
+/// Checks that the open transaction has read few rows for each of its ten thousand messages. With a
+/// bad plan it reads a whole table for each message: millions of rows.
 async fn check_reads(scene: &Scene) {
     let read = scene.rows_read().await;
     println!("{read} rows were read for 10,000 messages");
@@ -21,7 +21,7 @@ async fn check_reads(scene: &Scene) {
 async fn ten_thousand_rows_at_once_are_quick(#[case] after_single_rows: bool) {
     let scene = Scene::with_webhook(&[]).await;
     if after_single_rows {
-        // The plans that the session keeps were made for one row.
+        // Now the session has plans that were made for one row.
         for _ in 0..10 {
             scene.publish(&["single"]).await;
         }
@@ -73,7 +73,7 @@ async fn rows_of_one_statement_keep_their_order_and_a_missing_key_is_the_default
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
     let bodies: Vec<_> = scene.receiver.received().into_iter().map(|one| one.body).collect();
     let last = r#"[ 4,  "\u0000", 1e200000, {"a":1,"a":2} ]"#;
-    assert_eq!(bodies, ["[1]", "[2]", "[3]", last], "byte for byte, in order");
+    assert_eq!(bodies, ["[1]", "[2]", "[3]", last], "the bodies have the same bytes, in order");
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn two_transactions_with_one_idempotency_key_publish_once() {
 )]
 #[case::no_json("VALUES (1, '{')", "22P02", "invalid input syntax for type json")]
 #[tokio::test]
-async fn what_cannot_be_published_says_why(#[case] values: &str, #[case] code: &str, #[case] words: &str) {
+async fn a_refused_message_says_why(#[case] values: &str, #[case] code: &str, #[case] words: &str) {
     let scene = Scene::with_webhook(&[]).await;
     scene.sql("INSERT INTO topics (name, paused) VALUES ('paused', 'refuse')").await;
     scene.sql("INSERT INTO topics (name, max_payload_bytes) VALUES ('small', 10)").await;
@@ -187,7 +187,7 @@ async fn an_application_role_needs_no_more_than_insert_and_publish() {
         ))
         .await;
     let app = scene.another_client().await;
-    // Objects of its own must not stand in for pgtopic's.
+    // Functions and tables of this role must not be used in place of those of pgtopic.
     app.batch_execute(&format!(
         "SET ROLE {role}; CREATE TEMP TABLE topics (id bigint); SET search_path = pg_temp, pgtopic"
     ))
@@ -213,7 +213,8 @@ async fn an_application_role_needs_no_more_than_insert_and_publish() {
     scene.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }
 
-/// A schema in which every operator and function that publishing uses has a namesake that fails.
+/// SQL: a schema with the names of all operators and functions that publishing uses. Each of them
+/// fails when it is called.
 const NAMESAKES: &str = r"
     CREATE SCHEMA namesakes;
     DO $$
@@ -250,14 +251,15 @@ const NAMESAKES: &str = r"
     END
     $$";
 
-/// The triggers run as their owner, and set no search path: were one name in them not written out,
-/// a publisher could have the owner run what it likes.
+/// Triggers run with the rights of their owner, and set no search path. So they must write every
+/// name with its schema. Otherwise a publisher could run its own functions with the rights of the
+/// owner.
 #[tokio::test]
-async fn nothing_of_a_publishers_own_is_run_in_place_of_postgresqls() {
+async fn no_function_of_a_publisher_is_run_in_place_of_postgresqls() {
     let scene = Scene::with_webhook(&[("filter", "'$.a == 1'")]).await;
     scene.sql(NAMESAKES).await;
     scene.sql("INSERT INTO topics (name, ordering) VALUES ('loose', 'none')").await;
-    // Somebody listens: publishers look at every condition of the wake-up.
+    // Somebody listens. So publishers check every condition of notifying.
     let listening =
         "SELECT setval('notify_until', (extract(epoch FROM clock_timestamp()) * 1e6)::bigint + 9000000)";
     scene.number(listening).await;
@@ -274,7 +276,8 @@ async fn nothing_of_a_publishers_own_is_run_in_place_of_postgresqls() {
     scene.check_fan_out(12, 3).await;
 }
 
-/// `publish` and `stripe` are for whoever may use the schema, everything else for its owner.
+/// Everybody who may use the schema may call `publish` and `stripe`. Only the owner may call the
+/// rest.
 #[tokio::test]
 async fn only_what_publishers_need_may_be_called_by_everybody() {
     let scene = Scene::new().await;

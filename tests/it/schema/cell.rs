@@ -1,4 +1,4 @@
-//! `pgtopic migrate --cell N`: message ids that are unique over several installations.
+//! `pgtopic migrate --cell N`: message ids are unique across several installations.
 
 use pgtopic::store::{CELLS, Store};
 use pgtopic_testkit::{Broker, Ended, Process, Puppet, Scene, TestDatabase};
@@ -31,7 +31,8 @@ async fn a_cell_is_set_once_and_ids_are_given_out_interleaved_from_then_on() {
     broker.stop().await;
 }
 
-/// Without the sequence's last value, ids of messages that retention has deleted would come again.
+/// The first id is also above the last value of the sequence. Otherwise ids of deleted messages
+/// would come again.
 #[tokio::test]
 async fn the_first_id_is_above_all_that_exist_or_were_given() {
     let database = TestDatabase::new().await;
@@ -42,7 +43,7 @@ async fn the_first_id_is_above_all_that_exist_or_were_given() {
         .unwrap();
     let store = database.store();
     assert_eq!(store.set_cell(0).await.unwrap(), Some(5 * 1024));
-    // After a restore the sequence may be behind.
+    // After a restore, the sequence may be below the ids in the table.
     client
         .batch_execute(
             "UPDATE installation SET cell = NULL;
@@ -55,8 +56,8 @@ async fn the_first_id_is_above_all_that_exist_or_were_given() {
     assert_eq!(store.set_cell(CELLS - 1).await.unwrap(), Some(8 * 1024 + 2047));
 }
 
-/// Messages that were copied from elsewhere may have any id. The remedy that is named keeps the
-/// cell.
+/// Messages that were copied from another system may have any id. The error says how to raise the
+/// sequence. After that, ids are still of the cell.
 #[tokio::test]
 async fn a_sequence_that_is_raised_keeps_its_cell() {
     let database = TestDatabase::new().await;
@@ -79,9 +80,9 @@ async fn a_sequence_that_is_raised_keeps_its_cell() {
     assert_eq!(id, 9 * 1024 + 5 + 1024);
 }
 
-/// An id that was taken before must not be committed in the middle of those of the cell.
+/// An id from before the cell must not be committed after ids of the cell.
 #[tokio::test]
-async fn it_waits_for_transactions_that_have_published() {
+async fn setting_a_cell_waits_for_transactions_that_have_published() {
     let scene = Scene::with_webhook(&[]).await;
     let publisher = scene.another_client().await;
     publisher.batch_execute("BEGIN; INSERT INTO messages (topic_id, payload) VALUES (1, '1')").await.unwrap();
@@ -93,7 +94,8 @@ async fn it_waits_for_transactions_that_have_published() {
     assert_eq!(setting.await.unwrap().unwrap(), Some(1024 + 7));
 }
 
-/// The rate decides whether publishers notify. Ids that lie further apart are not more messages.
+/// The rate of messages decides whether publishers notify. With a cell, ids are 1024 apart. That
+/// must not look like more messages.
 #[tokio::test]
 async fn workers_count_messages_and_not_ids() {
     let scene = Scene::new().await;

@@ -1,5 +1,5 @@
-//! Every bound and every list of words stands in Rust (`domain`) and in the database. Both must be
-//! the same.
+//! Every limit and every list of words is in Rust (`domain`) and in the database. Both must be the
+//! same.
 
 use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive};
 
@@ -24,7 +24,7 @@ use pgtopic::{
 use pgtopic::store::CELLS;
 use pgtopic_testkit::TestDatabase;
 
-/// Rules that have no copy in Rust, and why.
+/// Rules that are not in Rust, and why.
 const IN_SQL_ALONE: [&str; 7] = [
     // A table of one row.
     "installed_one_check",
@@ -32,7 +32,7 @@ const IN_SQL_ALONE: [&str; 7] = [
     "leader_one_check",
     // Words of the issue on webhooks.
     "webhooks_types_check",
-    // What the trigger has computed must be what is stored.
+    // The row must keep what the trigger has computed.
     "messages_lane_check",
     // Rust has no other type for them.
     "webhooks_headers_check",
@@ -60,7 +60,7 @@ fn one_of<W: Display>(column: &str, words: impl IntoIterator<Item = W>) -> Strin
     format!("CHECK (({column} = ANY (ARRAY[{}])))", words.join(", "))
 }
 
-/// What each CHECK is by `domain`.
+/// Each CHECK, as it must be according to `domain`.
 fn expected() -> BTreeMap<&'static str, String> {
     let seconds = |seconds: &i64| {
         format!("'{:02}:{:02}:{:02}'::interval", seconds / 3600, seconds / 60 % 60, seconds % 60)
@@ -134,8 +134,8 @@ async fn every_check_of_the_schema_is_what_the_domain_says() {
     assert!(expected.is_empty(), "not in the schema: {expected:?}");
 }
 
-/// A message's limits stand in the functions that the trigger calls: a CHECK costs every publisher
-/// (decision 0021).
+/// The limits of a message are in functions that the trigger calls. A CHECK would cost every
+/// publisher more (decision 0021).
 #[tokio::test]
 async fn the_limits_of_a_message_are_what_the_domain_says() {
     let database = TestDatabase::new().await;

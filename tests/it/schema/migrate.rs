@@ -1,5 +1,5 @@
-//! What `migrate` makes: every function that has a file, every trigger as it is written, and the
-//! same schema in every way.
+//! What `migrate` makes: a function for each file, the triggers of `sql/triggers.sql`, and the same
+//! schema whichever way it is made.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 /// write the file again with `PGTOPIC_WRITE_V1_DUMP=1` when it differs.
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/schema/v1.sql");
 
-/// Everything that makes a schema, as one text. Two databases that differ have different texts.
+/// Describes a schema as one text. Two schemas that differ have different texts.
 const DESCRIBE: &str = "
     SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
         SELECT concat_ws(' ', pg_get_functiondef(p.oid),
@@ -64,7 +64,8 @@ async fn fresh() -> (TestDatabase, Client) {
     (database, client)
 }
 
-/// The names of the functions in the files below a folder: a file's name up to the first dot.
+/// The names of the functions whose files are below a folder. The name is the part of the file's
+/// name before the first dot.
 fn files(folder: &Path) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -88,12 +89,12 @@ async fn every_function_has_a_file_and_every_file_is_applied() {
     assert_eq!(found, files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/functions")));
 }
 
-/// A trigger is made again only if it differs, because that locks its table.
+/// To make a trigger locks its table. So `migrate` makes a trigger again only if it differs.
 #[rstest]
 #[case::usual("pgtopic")]
 #[case::quoted("it's \"x\" y")]
 #[tokio::test]
-async fn triggers_that_are_as_they_are_written_are_left_alone(#[case] schema: &str) {
+async fn triggers_that_are_current_are_not_made_again(#[case] schema: &str) {
     let database = TestDatabase::empty().await;
     pgtopic(&["migrate", "--schema", schema], &database).await;
     let client = database.client().await;
@@ -110,11 +111,15 @@ async fn triggers_that_are_as_they_are_written_are_left_alone(#[case] schema: &s
     client.batch_execute(&disable).await.unwrap();
     pgtopic(&["migrate", "--repair", "--schema", schema], &database).await;
     let sql = "SELECT tgenabled::text FROM pg_trigger WHERE tgname = 'zz_messages_publish'";
-    assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, String>(0), "O", "it is switched on again");
+    assert_eq!(
+        client.query_one(sql, &[]).await.unwrap().get::<_, String>(0),
+        "O",
+        "the trigger is switched on again"
+    );
 }
 
 #[tokio::test]
-async fn a_drift_is_said_and_mended_on_request() {
+async fn a_drift_is_reported_and_repaired_on_request() {
     let (database, client) = fresh().await;
     let whole = describe(&client).await;
     client.batch_execute("UPDATE pgtopic.installed SET functions_hash = 'another'").await.unwrap();
@@ -132,7 +137,7 @@ async fn a_drift_is_said_and_mended_on_request() {
 #[case::migrating(&[])]
 #[case::not_migrating(&["--no-migrate"])]
 #[tokio::test]
-async fn a_process_that_starts_on_a_drifted_schema_says_it(#[case] flags: &[&str]) {
+async fn a_process_that_starts_on_a_drifted_schema_logs_it(#[case] flags: &[&str]) {
     let (database, client) = fresh().await;
     client.batch_execute("UPDATE pgtopic.installed SET functions_hash = 'another'").await.unwrap();
     let arguments = [&["worker"][..], flags].concat();
@@ -141,7 +146,7 @@ async fn a_process_that_starts_on_a_drifted_schema_says_it(#[case] flags: &[&str
     worker.stop().await;
 }
 
-/// The tables are made. Then the process dies.
+/// A process dies after it has made the tables.
 #[tokio::test]
 async fn functions_that_were_not_applied_are_applied_by_the_next_migration() {
     let (database, client) = fresh().await;
@@ -158,7 +163,7 @@ async fn functions_that_were_not_applied_are_applied_by_the_next_migration() {
 }
 
 #[tokio::test]
-async fn what_is_printed_makes_the_same_schema() {
+async fn the_printed_sql_makes_the_same_schema() {
     let (_database, client) = fresh().await;
     let whole = describe(&client).await;
     let database = TestDatabase::empty().await;
@@ -195,8 +200,8 @@ async fn a_kept_dump_that_is_migrated_equals_a_fresh_install() {
     );
 }
 
-/// A dump that differs only if the schema differs. It holds no partition of a day, no time, no
-/// owner.
+/// A dump of the schema. It differs only if the schema differs: it has no partitions of days, no
+/// times and no owners.
 async fn dump(database: &TestDatabase, client: &Client) -> String {
     let pg_dump = |what: &[&str]| {
         let mut command = std::process::Command::new("/usr/lib/postgresql/15/bin/pg_dump");
@@ -206,7 +211,7 @@ async fn dump(database: &TestDatabase, client: &Client) -> String {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
-        // Newer versions write commands of psql, which are not SQL.
+        // Newer versions of pg_dump also write commands of psql. They are not SQL.
         text.lines().filter(|line| !line.starts_with(['\\', '-'])).collect::<Vec<_>>().join("\n")
     };
     client

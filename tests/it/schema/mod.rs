@@ -1,12 +1,12 @@
 //! The schema: what `migrate` makes, and who may do what in it.
 //!
-//! | file | what holds |
+//! | file | what it tests |
 //! |---|---|
-//! | `cell` | ids that are unique over several installations |
-//! | `limits` | bounds and words are the same in the database and in `domain` |
-//! | `migrate` | functions, triggers, drift, and the schema that was kept (`v1.sql`) |
+//! | `cell` | ids that are unique across several installations |
+//! | `limits` | limits and words are the same in the database and in `domain` |
+//! | `migrate` | functions, triggers, drift, and the kept dump of version 1 (`v1.sql`) |
 //! | `rights` | a worker whose role owns nothing |
-//! | `search_path` | names that a stranger has planted are not taken for PostgreSQL's |
+//! | `search_path` | functions that an attacker has planted are never called |
 
 mod cell;
 mod limits;

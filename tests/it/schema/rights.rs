@@ -1,15 +1,15 @@
-//! Roles that own nothing: the rights that the documentation names are enough, and what is missing
-//! is named.
+//! Roles that own nothing. The rights that the documentation names are enough. The error names a
+//! right that is missing.
 
 use pgtopic_testkit::{Process, Scene};
 use rstest::rstest;
 use uuid::Uuid;
 
-/// A partition of attempts for a later day.
+/// A partition of the attempt log for a later day.
 const LAST_PARTITION: &str =
     "format('attempts_%s', to_char((now() AT TIME ZONE 'UTC') + interval '7 days', 'YYYYMMDD'))";
 
-/// A block of SQL in docs/operations.md, with other names of roles.
+/// A block of SQL of docs/operations.md. The names of roles are replaced.
 fn documented(block: &str, roles: &[(&str, &str)]) -> String {
     let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md"));
     let begin = format!("```sql {block}\n");
@@ -32,7 +32,7 @@ async fn forget(scene: &Scene, role: &str) {
     scene.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }
 
-/// Also where strangers may take no advisory locks.
+/// Also if other roles may not take advisory locks.
 #[rstest]
 #[tokio::test]
 async fn a_role_that_owns_nothing_runs_everything_but_migrations(
@@ -86,7 +86,7 @@ async fn a_right_that_is_missing_is_named_with_its_grant(#[case] revoke: &str, #
             "{}",
             ended.output
         );
-        // What it says is what helps.
+        // The GRANT that the error names is enough.
         let sql = ended.output.split("must run: ").nth(1).unwrap();
         scene.sql(&format!("BEGIN; {sql}; ROLLBACK")).await;
     }

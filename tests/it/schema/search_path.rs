@@ -1,8 +1,8 @@
-//! Names that a stranger has planted in `public`: no session of pgtopic may take them for
-//! PostgreSQL's.
+//! An attacker has planted functions in `public`. No session of pgtopic may call them.
 //!
-//! A role that may create in `public` plants functions and operators with the names of those that
-//! pgtopic calls. A superuser who runs `migrate` would run them, as a superuser.
+//! An attacker needs a role that may create in `public`. The functions and operators have the names
+//! of functions that pgtopic calls. If `migrate` called one, it would run with the rights of
+//! whoever runs `migrate`, perhaps a superuser.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -10,7 +10,8 @@ use pgtopic_testkit::{Broker, Http, Process, TestDatabase, TestReceiver, eventua
 use rstest::rstest;
 use serde_json::json;
 
-/// Plants the namesakes and counts them. Each of them fails. NAMES are the functions' names.
+/// SQL: plants functions with the names NAMES, and counts them. Each of them fails when it is
+/// called.
 const PLANT: &str = r"
     DO $do$
     DECLARE
@@ -54,7 +55,7 @@ const PLANT: &str = r"
     END
     $do$";
 
-/// Every word before a parenthesis in our SQL.
+/// Every word that stands before a parenthesis in our SQL.
 fn words_that_are_called() -> BTreeSet<String> {
     let mut words: BTreeSet<String> =
         ["to_regclass", "to_regnamespace", "pg_advisory_lock", "hashtextextended", "current_database"]
@@ -80,12 +81,12 @@ fn words_that_are_called() -> BTreeSet<String> {
 }
 
 #[rstest]
-// A name that is looked up in the path means a planted one first.
+// With this path, a name means the planted function first.
 #[case::planted_first("public, pg_catalog")]
-// The default path: a planted name is meant only if it fits better.
+// The default path. A name means the planted function only if its types fit better.
 #[case::as_installed("\"$user\", public")]
 #[tokio::test]
-async fn nothing_that_a_stranger_has_planted_is_run(#[case] path: &str) {
+async fn no_planted_function_is_run(#[case] path: &str) {
     let (database, receiver) = (TestDatabase::empty().await, TestReceiver::accepting().await);
     let client = database.client().await;
     let names: Vec<String> = words_that_are_called().into_iter().map(|word| format!("'{word}'")).collect();
@@ -116,7 +117,7 @@ async fn nothing_that_a_stranger_has_planted_is_run(#[case] path: &str) {
         json!({"partition_key": "a", "payload": {"a": 1}, "headers": {"X-h": "1"}, "idempotency_key": "k"});
     http.post("/topics/orders/messages", &message).await;
     http.post("/topics/orders/messages", &json!({"payload": {"a": 1}})).await;
-    // A publisher whose path begins with the planted names.
+    // The path of this publisher begins with the schema of the planted functions.
     for sql in [
         "SET search_path = public, pg_catalog, pgtopic",
         "INSERT INTO pgtopic.messages (topic_id, partition_key, payload) VALUES (1, 'a', '{\"a\": 1}')",
@@ -133,7 +134,7 @@ async fn nothing_that_a_stranger_has_planted_is_run(#[case] path: &str) {
         let sql = "SELECT count(*) FROM pgtopic.deliveries";
         (client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0).then_some(())
     };
-    eventually("all of them are settled", settled).await;
+    eventually("all deliveries are settled", settled).await;
     let deliveries = format!("/webhooks/{}/deliveries", webhook["id"]);
     for path in [
         "/topics/orders",

@@ -1378,19 +1378,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.require_lead(worker uuid, term bigint) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-BEGIN
-    PERFORM FROM pgtopic.leader l WHERE l.worker = require_lead.worker AND l.term = require_lead.term FOR SHARE;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'worker % does not lead in term %', require_lead.worker, require_lead.term
-            USING ERRCODE = 'object_not_in_prerequisite_state';
-    END IF;
-END
-$$;
-
 CREATE FUNCTION pgtopic.require_read_committed() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1583,36 +1570,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.take_lead(worker uuid) RETURNS bigint
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-#variable_conflict use_column
-DECLARE
-    holder uuid;
-    term   bigint;
-BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        PERFORM pgtopic.require_read_committed();
-    END IF;
-    SELECT l.worker, l.term INTO holder, term FROM pgtopic.leader l;
-    IF EXISTS (SELECT FROM pgtopic.workers w WHERE w.id = holder AND NOT w.gone) THEN
-        RETURN CASE WHEN holder = take_lead.worker THEN term END;
-    END IF;
-    PERFORM FROM pgtopic.leader l FOR NO KEY UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
-        RETURN NULL;
-    END IF;
-    -- Another worker may have taken the lead before the row was locked. New statements see it.
-    PERFORM pgtopic.require_registered(take_lead.worker);
-    UPDATE pgtopic.leader l
-       SET worker = take_lead.worker, term = l.term + 1, since = clock_timestamp()
-     WHERE NOT EXISTS (SELECT FROM pgtopic.workers w WHERE w.id = l.worker AND NOT w.gone)
-    RETURNING l.term INTO term;
-    RETURN CASE WHEN FOUND THEN term END;
-END
-$$;
-
 CREATE FUNCTION pgtopic.topics_arrived() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1695,6 +1652,16 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.webhooks_name() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    NEW.name := 'webhook-' || NEW.id;
+    RETURN NEW;
+END
+$$;
+
 CREATE FUNCTION pgtopic.webhooks_validate() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1702,7 +1669,6 @@ CREATE FUNCTION pgtopic.webhooks_validate() RETURNS trigger
 DECLARE
     problem text;
 BEGIN
-    NEW.name := coalesce(NEW.name, 'webhook-' || NEW.id);
     IF NEW.types IS NOT NULL AND EXISTS (SELECT FROM unnest(NEW.types) AS t (name)
                                           WHERE (octet_length(t.name) BETWEEN 1 AND 255 AND position('*' IN left(t.name, -1)) = 0) IS NOT TRUE)
     THEN
@@ -1803,24 +1769,6 @@ COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
 
 COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
-
-CREATE TABLE pgtopic.background_runs (
-    piece text NOT NULL,
-    worker uuid NOT NULL,
-    started_at timestamp with time zone NOT NULL,
-    finished_at timestamp with time zone NOT NULL,
-    did bigint NOT NULL,
-    did_in_all bigint NOT NULL,
-    error text,
-    error_at timestamp with time zone
-)
-WITH (fillfactor='50');
-
-COMMENT ON TABLE pgtopic.background_runs IS 'What the leader did last: one row for each piece of background work. A piece that runs often notes it every 10 s, if it found nothing to do.';
-
-COMMENT ON COLUMN pgtopic.background_runs.did IS 'How many rows the last run dealt with (for partitions: how many were made or dropped); in did_in_all those of all runs.';
-
-COMMENT ON COLUMN pgtopic.background_runs.error IS 'Why the last run failed; null if it succeeded. error_at is when a run failed last.';
 
 CREATE TABLE pgtopic.changes (
     id bigint NOT NULL,
@@ -2208,9 +2156,6 @@ COMMENT ON COLUMN pgtopic.workers.lease IS 'If its heartbeat stands still for th
 
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
 
-ALTER TABLE ONLY pgtopic.background_runs
-    ADD CONSTRAINT background_runs_pkey PRIMARY KEY (piece);
-
 ALTER TABLE ONLY pgtopic.changes
     ADD CONSTRAINT changes_pkey PRIMARY KEY (id);
 
@@ -2318,6 +2263,8 @@ CREATE TRIGGER webhooks_changed_at BEFORE UPDATE ON pgtopic.webhooks FOR EACH RO
 
 CREATE TRIGGER webhooks_filter_came_or_went AFTER UPDATE OF types, filter ON pgtopic.webhooks FOR EACH ROW WHEN ((((old.types IS NULL) AND (old.filter IS NULL)) <> ((new.types IS NULL) AND (new.filter IS NULL)))) EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
+CREATE TRIGGER webhooks_name BEFORE INSERT ON pgtopic.webhooks FOR EACH ROW WHEN ((new.name IS NULL)) EXECUTE FUNCTION pgtopic.webhooks_name();
+
 CREATE TRIGGER webhooks_topic_never_changes BEFORE UPDATE OF topic_id ON pgtopic.webhooks FOR EACH ROW WHEN ((old.topic_id <> new.topic_id)) EXECUTE FUNCTION pgtopic.refuse_change('topic_id');
 
 CREATE TRIGGER webhooks_validate BEFORE INSERT OR UPDATE OF filter, filter_limit, headers, types ON pgtopic.webhooks FOR EACH ROW EXECUTE FUNCTION pgtopic.webhooks_validate();
@@ -2389,8 +2336,6 @@ REVOKE ALL ON FUNCTION pgtopic.remove_worker(worker uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.repair_due_at(after_webhook bigint, after_due_at timestamp with time zone, lanes_at_most integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.require_lead(worker uuid, term bigint) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION pgtopic.require_read_committed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.require_registered(worker uuid) FROM PUBLIC;
@@ -2403,8 +2348,6 @@ REVOKE ALL ON FUNCTION pgtopic.stripe_class() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.suppress_notifications(microseconds bigint) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.take_lead(worker uuid) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION pgtopic.topics_arrived() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.touch_changed_at() FROM PUBLIC;
@@ -2416,6 +2359,8 @@ REVOKE ALL ON FUNCTION pgtopic.webhooks_arrived() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgtopic.webhooks_came_or_went() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.webhooks_name() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_validate() FROM PUBLIC;
 
@@ -2434,8 +2379,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'd7c31c1c604a81e9dd61247b38dc909bb0f99e156fe68e241c5413236514a529', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '21297f6b66c6818c5c91df9662c4bb119fe4d63b160022c5c1d28603cf9b62dd', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '8433713290281183974');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '7340988683300475915');
 
 

@@ -1,5 +1,5 @@
-//! What workers do by themselves, counted or taken away. If it is taken away, something else must
-//! bring a message.
+//! Counts or prevents what workers do by themselves. If one way to find a message is prevented,
+//! another way must find it.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::{LIMIT, Received, Scene, TestReceiver, publish, scene::until};
 /// A poll comes every half second.
 const SOON: Duration = Duration::from_millis(1500);
 
-/// SQL: this transaction has told workers of so many messages that it tells of no more.
+/// SQL: after this, the transaction sends no notifications, as if it had sent all that it may send.
 const UNTOLD: &str = "SELECT set_config(concat('pgtopic_notifications.schema_', 'pgtopic'::regnamespace::oid), repeat('.', 11), true)";
 
 /// Makes one of the engine's functions do something first, also in open sessions.
@@ -23,17 +23,17 @@ pub async fn begin_with(client: &Client, function: &str, statement: &str) {
     client.batch_execute(&sql).await.unwrap();
 }
 
-/// From now on some looks for due lanes find nothing. `condition` on the parameters of
-/// `claim_lanes` says which ones: `true` for all, `sweep` for those that look from the beginning.
+/// From now on some claims of due lanes find nothing. `condition` says which, by the parameters of
+/// `claim_lanes`: `true` for all claims, `sweep` for sweeps.
 ///
-/// Workers still find what they are told of.
+/// Workers still find messages of which they are notified.
 pub async fn blind_claims(client: &Client, condition: &str) {
     client.batch_execute("CREATE TABLE blind (); INSERT INTO blind DEFAULT VALUES").await.unwrap();
     let nothing = format!("IF ({condition}) AND EXISTS (SELECT FROM pgtopic.blind) THEN RETURN; END IF;");
     begin_with(client, "claim_lanes", &nothing).await;
 }
 
-/// The looks that [`blind_claims`] has blinded find something again.
+/// Undoes [`blind_claims`].
 pub async fn see_again(client: &Client) {
     client.batch_execute("DELETE FROM blind").await.unwrap();
 }
@@ -64,9 +64,9 @@ impl Tally {
     }
 }
 
-/// Publishes to a new lane each time, until one of these messages arrives. If something was taken
-/// away, the rest must bring it. Normally the first one arrives. A worker that starts over at this
-/// moment may miss it, for example if the machine stood still.
+/// Publishes messages, each to a new lane, until one of them arrives. Normally the first one
+/// arrives. A worker that starts over at this moment may miss it, for example if the machine stood
+/// still.
 pub async fn one_arrives(client: &Client, receiver: &TestReceiver, key: &str) {
     let mut ids = Vec::new();
     let arriving = async {
@@ -81,13 +81,13 @@ pub async fn one_arrives(client: &Client, receiver: &TestReceiver, key: &str) {
     tokio::time::timeout(LIMIT, arriving).await.expect("one of them arrives");
 }
 
-/// Checks that polls alone bring a message, and how soon. Publishes one message after another, each
-/// to a new lane: a worker would notice by itself that a lane it holds owes something. Nobody may
-/// be told.
+/// Checks that polls find a message, and how soon. Notifications must be off.
 ///
-/// Each message leaves with the next poll. The quickest one counts, because the machine may stand
-/// still for a while. The first one does not count: webhooks are read again every ten seconds,
-/// which brings a look, and only the first message can meet that by luck.
+/// It publishes one message after another, each to a new lane: a worker would find a message of a
+/// lane that it holds in another way. Each message is sent after the next poll. The quickest
+/// message counts, because the machine may stand still for a moment. The first message does not
+/// count: the worker reads webhooks every ten seconds and then looks, and only the first message
+/// can meet that by chance.
 pub async fn found_by_polls(client: &Client, receiver: &TestReceiver, key: &str) {
     let mut waits = Vec::new();
     for step in 0..4 {
@@ -100,7 +100,7 @@ pub async fn found_by_polls(client: &Client, receiver: &TestReceiver, key: &str)
 }
 
 impl Scene {
-    /// Publishes one message of which no worker is told.
+    /// Publishes one message without a notification.
     pub async fn publish_untold(&self, key: &str) -> i64 {
         self.sql(&format!("BEGIN; {UNTOLD}")).await;
         let id = publish(&self.client, key).await.unwrap();
@@ -111,9 +111,9 @@ impl Scene {
     /// Waits until workers have swept through everything that is due, and what they found was sent.
     /// At least one worker must run. If there are several, one has swept.
     ///
-    /// Publishes a message that only a sweep finds, in a topic of its own, three times. The first
-    /// one may be found because its webhook is new. When the third one has arrived, what the second
-    /// one's sweep found has arrived too.
+    /// Publishes three messages that only a sweep finds, in a topic of its own. The first one may
+    /// also be found because its webhook is new. So a sweep finds the second one. When the third
+    /// one has arrived, everything that this sweep found has arrived, too.
     pub async fn sweeps_pass(&self) {
         let (client, receiver) = (self.another_client().await, TestReceiver::accepting().await);
         let subscribed = format!(

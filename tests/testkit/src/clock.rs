@@ -13,7 +13,7 @@ impl TestClock {
     /// Makes one. `None`, and a line on standard error, if libfaketime is not installed.
     pub async fn new() -> Option<Self> {
         let Some(library) = library() else {
-            // A macro would not do: what a passing test prints is not shown.
+            // `eprintln!` would not do: cargo does not show what a passing test prints.
             let words = "\nSKIPPED: libfaketime is not installed, no database's clock was stepped (apt-get install faketime)\n";
             std::io::stderr().write_all(words.as_bytes()).unwrap();
             return None;

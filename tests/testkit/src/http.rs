@@ -72,14 +72,14 @@ impl Http {
         self.try_post_text(path, &body.to_string()).await
     }
 
-    /// The same, with a body that is sent as it stands.
+    /// The same, with a body that is sent unchanged.
     pub async fn try_post_text(&self, path: &str, body: &str) -> Option<(StatusCode, Value)> {
         let request = Request::post(format!("http://{}{path}", self.address));
         let request = request.header("content-type", "application/json");
         self.send(request.body(Full::from(body.to_owned())).unwrap()).await
     }
 
-    /// GET, whatever comes of it; `None` where there was no answer.
+    /// GET with any answer. `None` if there was no answer.
     pub async fn try_get(&self, path: &str) -> Option<(StatusCode, Value)> {
         let request = Request::get(format!("http://{}{path}", self.address));
         self.send(request.body(Full::default()).unwrap()).await

@@ -1,18 +1,18 @@
-//! What pgtopic's tests, its fault suite and its bench stand on.
+//! Tools for the tests of pgtopic, its fault suite and its benchmark.
 //!
 //! - [`TestDatabase`]: an empty, migrated database of the test's own, in milliseconds.
 //! - [`TestCluster`]: a PostgreSQL of the test's own, for tests that stop or kill it.
-//! - [`TestClock`]: the clock of such a PostgreSQL, stepped as the test likes.
+//! - [`TestClock`]: the clock of a PostgreSQL. The test can step it.
 //! - [`TestPair`]: a primary and a synchronous standby.
 //! - [`TestPooler`]: PgBouncer in front of a server. With `PGTOPIC_TEST_POOLER` set, all tests go
 //!   through one.
-//! - [`TestReceiver`]: a webhook receiver that records every request and answers as it is told.
+//! - [`TestReceiver`]: a webhook receiver. It records every request. The test decides its answers.
 //! - [`Gate`]: answers that the test holds back.
 //! - [`Process`]: the built binary, or another program, running.
 //! - [`Broker`]: a worker in the test's own process.
 //! - [`Puppet`]: a worker that does only what a test says.
 //! - [`TestProxy`]: a TCP link that is cut, slow or dead on demand.
-//! - [`blind_claims`]: looks that find nothing, so that something else must bring a message.
+//! - [`blind_claims`]: claims that find nothing, so that something else must find a message.
 //! - [`Tally`]: how often the engine has called one of its functions.
 //! - [`Stall`]: how long the machine stood still.
 //! - [`Load`]: publishers that go on whatever happens.
@@ -85,7 +85,7 @@ where
     within_limit(ask).await.unwrap_or_else(|| panic!("waited {LIMIT:?} in vain: {what}"))
 }
 
-/// The same, for those who have more to say when it does not come.
+/// The same, for a caller that has more to say if the answer does not come.
 pub async fn within_limit<T, F>(mut ask: impl FnMut() -> F) -> Option<T>
 where
     F: Future<Output = Option<T>>,

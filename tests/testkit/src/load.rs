@@ -1,4 +1,4 @@
-//! Publishers that go on whatever happens to the database. They remember what they were told.
+//! Publishers that go on whatever happens to the database. They remember the answers.
 
 use std::{
     collections::BTreeMap,
@@ -16,8 +16,8 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::{Expected, Http, Received, check_order, eventually, expected, reach};
 
-/// What publishers were told is committed or accepted. A commit whose answer was lost may be
-/// either.
+/// The messages that were confirmed: committed in SQL, or accepted over HTTP. If the answer to a
+/// commit was lost, its message is not here, but it may be committed.
 #[derive(Default)]
 pub struct Load {
     committed: Mutex<Vec<i64>>,

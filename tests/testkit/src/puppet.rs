@@ -41,19 +41,19 @@ impl Puppet {
         puppet
     }
 
-    /// Says that it lives.
+    /// Sends a heartbeat.
     pub async fn beat(&self) -> Result<Heartbeat, StoreError> {
         self.session.heartbeat(0, Some(LEASE)).await
     }
 
-    /// Everything that was heard of what is committed by now. Notifications arrive before the
-    /// answer to a later question.
+    /// All notifications of transactions that have committed before. They arrive before the answer
+    /// to a later statement.
     pub async fn heard(&mut self) -> Vec<Notice> {
         self.session.heartbeat(0, None).await.unwrap();
         std::iter::from_fn(|| self.notices.try_recv().ok()).collect()
     }
 
-    /// The messages that were heard of. Nothing else may have been heard.
+    /// The same, if they are all of messages. Panics at any other notification.
     pub async fn told(&mut self) -> Vec<Told> {
         let told = |notice| match notice {
             Notice::Published(told) => told,
@@ -68,7 +68,7 @@ impl Puppet {
         self.store.claim_lanes(self.id, token, &wants, true, LIMITS).await
     }
 
-    /// Looks at messages that it was told of, with this much room.
+    /// Looks at messages of which it was notified, with this much room.
     pub async fn look(&self, token: i64, message_ids: &[i64], room: &Room) -> Looked {
         self.store.claim_messages(self.id, token, message_ids, room, LIMITS).await.unwrap()
     }

@@ -46,7 +46,7 @@ pub async fn publish(client: &Client, key: &str) -> Result<i64, tokio_postgres::
     Ok(client.query_one(sql, &[&TOPIC, &key]).await?.get(0))
 }
 
-/// Makes publishers silent and workers poll, as in a busy time.
+/// Suppresses notifications, as under load. Workers poll then.
 pub async fn keep_silent(client: Client) {
     loop {
         client.query("SELECT suppress_notifications(1000000)", &[]).await.unwrap();

@@ -1,5 +1,4 @@
-//! The model: a broker so simple that it is right. The comparison with what receivers saw is here
-//! too.
+//! The model: a very simple broker. Here is also the comparison with what receivers saw.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,8 +9,8 @@ use pgtopic_testkit::Received;
 
 use super::operation::Patience;
 
-/// How soon nothing may begin for a webhook any more after its deletion was acknowledged. This
-/// holds while workers are well: they are notified, and read the webhooks again.
+/// After this time, no request for a deleted webhook may begin. The time starts when its deletion
+/// is acknowledged. Workers are notified of the deletion, and read the webhooks again.
 const DELETION_SEEN: Duration = Duration::from_secs(2);
 
 /// A webhook as the model knows it.
@@ -20,7 +19,7 @@ pub(super) struct Webhook {
     pub(super) path: String,
     pub(super) patience: Patience,
     pub(super) deleted: Option<Instant>,
-    /// What each partition owes it, in order, as numbers of messages.
+    /// The numbers of the messages that it must get, in order, for each partition.
     lanes: BTreeMap<String, Vec<u32>>,
 }
 
@@ -31,7 +30,7 @@ struct Pending {
     number: u32,
 }
 
-/// What must become of everything that was done.
+/// The model.
 #[derive(Default)]
 pub(super) struct Model {
     pub(super) webhooks: Vec<Webhook>,
@@ -48,10 +47,9 @@ pub(super) struct Outcome {
     pub(super) dead: BTreeSet<(i64, u32)>,
     /// When workers were lost.
     pub(super) losses: Vec<Loss>,
-    /// Whether a worker started over without being made to. Then nobody knows what it had in
-    /// flight.
+    /// Whether a worker started over by itself. Then nobody knows what it had in flight.
     pub(super) lost_by_itself: bool,
-    /// The longest time that the machine stood still. Whatever must come soon may be later by that.
+    /// The longest time for which the machine stood still. Every time limit is longer by this.
     pub(super) stall: Duration,
 }
 
@@ -61,8 +59,7 @@ pub(super) struct Loss {
     pub(super) at: Instant,
     /// When the last of its requests had arrived.
     pub(super) over: Instant,
-    /// What was owed then, apart from settles that were on their way: webhook and number of the
-    /// message.
+    /// What was owed then: webhook and number of the message. Settles on their way are not counted.
     pub(super) owed: BTreeSet<(i64, u32)>,
 }
 
@@ -122,7 +119,7 @@ impl Model {
         }
     }
 
-    /// What is promised, once receivers are well and nothing is owed:
+    /// What is promised when all receivers accept and nothing is owed:
     ///
     /// - In each partition, a webhook gets exactly the committed messages that were published while
     ///   it existed, in order. Message n+1 is first sent when message n was accepted or has become
@@ -174,8 +171,8 @@ impl Model {
         }
         let last_accepted: BTreeMap<u32, bool> =
             requests.iter().map(|one| (number(one), one.accepted())).collect();
-        // A message may be left out only as a dead letter. The dead letters of a deleted webhook
-        // are gone with it.
+        // Only a dead letter may be left out. The dead letters of a deleted webhook were deleted
+        // with it.
         let passed = |message: &u32| {
             webhook.patience == Patience::OneAttempt
                 && last_accepted.get(message) == Some(&false)

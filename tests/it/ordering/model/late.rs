@@ -1,5 +1,5 @@
-//! Settles that come late: a lost worker had claimed a lane, and reports an acceptance when the
-//! lane is another worker's.
+//! Settles that come late. A worker was taken for dead, and another worker holds its lane. Then it
+//! reports that a message was accepted.
 
 use std::collections::HashMap;
 
@@ -17,17 +17,17 @@ pub(super) struct HeldClaim {
     key: LaneKey,
     token: i64,
     generation: i32,
-    /// What it owes, in order.
+    /// The messages that it owes, in order.
     owed: Vec<i64>,
 }
 
-/// Whether a worker that lives has claimed something.
+/// Whether a live worker has claimed a lane.
 pub(super) async fn is_anything_held(client: &Client) -> bool {
     let sql = format!("SELECT EXISTS (SELECT FROM {LIVING} JOIN lanes l ON l.claimed_by = w.id)");
     client.query_one(&sql, &[]).await.unwrap().get(0)
 }
 
-/// Everything that is claimed.
+/// All lanes that are claimed.
 pub(super) async fn what_is_held(client: &Client) -> Vec<HeldClaim> {
     let sql = "SELECT l.claimed_by, l.webhook_id, l.lane, l.token, l.generation, array_agg(d.message_id ORDER BY d.message_id)
                  FROM lanes l JOIN deliveries d USING (webhook_id, lane)
@@ -43,8 +43,8 @@ pub(super) async fn what_is_held(client: &Client) -> Vec<HeldClaim> {
     client.query(sql, &[]).await.unwrap().iter().map(claim).collect()
 }
 
-/// Settles, as accepted, the claims of workers that were struck off. None of these settles may
-/// count. Returns whether all other claims are of workers that live.
+/// Settles the claims of workers that were taken for dead: everything was accepted. None of these
+/// settles may count. Returns whether all other claims are of live workers.
 pub(super) async fn settle_what_is_lost(store: &Store, client: &Client, claims: &mut Vec<HeldClaim>) -> bool {
     let sql =
         format!("SELECT known.id, EXISTS (SELECT FROM {LIVING} WHERE w.id = known.id) FROM workers known");

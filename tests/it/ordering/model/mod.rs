@@ -1,17 +1,22 @@
-//! Random operations against a model of the broker: whatever is done to it, in whatever order,
+//! Random operations on the broker, compared with a model of it. Whatever is done, in any order:
 //! every webhook gets what the model says, in order. A case that fails is shrunk to a small one.
 //!
-//! | file | |
+//! | file | what it holds |
 //! |---|---|
 //! | `operation` | what can be done, and how likely it is |
 //! | `expectation` | the model: what each webhook must get, and the check of what it got |
-//! | `world` | the real thing, to which it is done |
-//! | `late` | settles that come when the claim is another worker's |
+//! | `world` | the real broker, on which the operations are done |
+//! | `late` | settles that come when another worker holds the lane |
 //!
-//! What is promised is written at `expectation::Model::check`. `PGTOPIC_MODEL_CASES` (16) says how
-//! many cases to try, `PGTOPIC_MODEL_OPERATIONS` (25) how many operations a case has at most, and
-//! `PGTOPIC_MODEL_TRIES` (1) how often each is tried: more make a race shrink further. What a
-//! failure prints as its minimal input is Rust: put it into [`a_case_once_found`] to run it again.
+//! `expectation::Model::check` says what is promised.
+//!
+//! | variable | meaning | default |
+//! |---|---|---|
+//! | `PGTOPIC_MODEL_CASES` | how many cases are tried | 16 |
+//! | `PGTOPIC_MODEL_OPERATIONS` | how many operations a case has, at most | 25 |
+//! | `PGTOPIC_MODEL_TRIES` | how often each case is tried; with more tries, a race shrinks further | 1 |
+//!
+//! A failure prints its minimal input as Rust. Put it into [`a_case_once_found`] to run it again.
 
 mod expectation;
 mod late;
@@ -38,7 +43,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// Does it all, brings everything back to health, and compares.
+/// Does all operations. Then repairs everything, and compares with the model.
 async fn run(operations: &[Operation]) -> Result<(), String> {
     let mut world = World::new().await;
     for operation in operations {
@@ -47,7 +52,7 @@ async fn run(operations: &[Operation]) -> Result<(), String> {
     world.finish().await
 }
 
-/// A quarter of the cases; the quarters run side by side, since a case mostly waits.
+/// Tries a quarter of the cases. The quarters run at the same time, because a case mostly waits.
 fn quarter() {
     let cases = setting("PGTOPIC_MODEL_CASES", 16).div_ceil(4);
     let operations = setting("PGTOPIC_MODEL_OPERATIONS", 25);
@@ -90,7 +95,7 @@ fn any_operations_in_any_order_deliver_what_the_model_says_4() {
     quarter();
 }
 
-/// Cases that were interesting once, and one that does everything.
+/// Cases that have failed once, and one case with every operation.
 #[test]
 fn a_case_once_found() {
     let everything = [

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-/// How many partitions there are, and how many of their own the open transactions have.
+/// How many partitions there are. The open transactions have others: [`OPEN_KEYS`].
 pub(super) const KEYS: u8 = 4;
 pub(super) const OPEN_KEYS: u8 = 2;
 
@@ -12,11 +12,11 @@ pub(super) const MANY: usize = 40;
 /// How many workers there may be at once.
 pub(super) const SLOTS: u8 = 2;
 
-/// One operation. `which` counts the webhooks that exist, around and around. Without a webhook,
-/// nothing happens.
+/// One operation. `which` selects a webhook: its remainder by the number of webhooks. Without a
+/// webhook, nothing happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Operation {
-    /// One message, by itself.
+    /// One message in a transaction of its own.
     Publish {
         key: u8,
     },
@@ -62,7 +62,7 @@ pub(super) enum Operation {
     Resume {
         which: u8,
     },
-    /// From now on the webhook's receiver fails.
+    /// From now on, the receiver of the webhook fails.
     Fail {
         which: u8,
         how: Failure,
@@ -70,34 +70,34 @@ pub(super) enum Operation {
     Recover {
         which: u8,
     },
-    /// Its connections are lost and its requests are aborted.
+    /// A worker loses its connections, and its requests are aborted.
     KillWorker {
         slot: u8,
     },
-    /// The same in the middle of delivering many messages to a partition. It is started again at
-    /// once. If it settles late, what it held is reported as accepted after others have taken it
+    /// The same while a worker delivers many messages of a partition. It is started again at once.
+    /// If it settles late, it reports everything as accepted after others have taken its lanes
     /// over.
     CrashWorker {
         slot: u8,
         key: u8,
         settles_late: bool,
     },
-    /// All connections of all workers are cut, whatever they are doing. The workers live on.
+    /// All connections of all workers are cut. The workers live on.
     CutConnections,
-    /// Stopped in good order.
+    /// A worker is asked to stop.
     StopWorker {
         slot: u8,
     },
     StartWorker {
         slot: u8,
     },
-    /// Lets things happen.
+    /// The test waits.
     Wait {
         milliseconds: u8,
     },
 }
 
-/// What a webhook does with a message that is refused.
+/// How long a webhook tries to deliver a refused message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
     /// Tries for ever.
@@ -113,7 +113,7 @@ pub(super) enum Failure {
     Refuse,
     /// It closes the connection.
     Drop,
-    /// It accepts, but takes its time.
+    /// It accepts, but slowly.
     Slow,
 }
 

@@ -1,4 +1,4 @@
-//! The real broker. The model follows every operation on it.
+//! The real broker. Every operation is also done on the model.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,20 +16,20 @@ use super::{
     operation::{Failure, KEYS, Level, MANY, OPEN_KEYS, Operation, Patience, SLOTS},
 };
 
-/// How long nothing may happen while something is owed. This is longer than a takeover and a
-/// back-off on a slow machine.
+/// If something is owed and nothing happens for this time, the test fails. This is longer than a
+/// takeover plus a back-off on a slow machine.
 const STANDSTILL: Duration = Duration::from_secs(8);
 
-/// How long a worker goes on sending if its connections are lost and it does not know yet.
+/// How long a worker may go on sending after it has lost its connections.
 const ALIVE_FOR: Duration = Duration::from_millis(700);
 
 /// How long a request may be on its way to the receiver on a busy machine.
 const ARRIVES_WITHIN: Duration = Duration::from_millis(250);
 
-/// How long until a worker holds what was published. The worker may have been started just now.
+/// After this time, a worker holds what was published. The worker may have been started just now.
 const CLAIMED_WITHIN: Duration = Duration::from_millis(500);
 
-/// How long until others have taken over what a lost worker held, on a busy machine.
+/// After this time, others have taken over the lanes of a lost worker, even on a busy machine.
 const TAKEN_OVER: Duration = Duration::from_secs(8);
 
 /// How each path fails.
@@ -48,7 +48,7 @@ pub(super) struct World {
     stall: Stall,
 }
 
-/// A partition key, and one for open transactions.
+/// A partition key.
 fn key(number: u8) -> String {
     format!("key-{}", number % KEYS)
 }
@@ -78,7 +78,11 @@ impl World {
         let keys: Vec<String> = (0..KEYS).map(key).chain((0..OPEN_KEYS).map(open_key)).collect();
         let sql = "SELECT count(DISTINCT stripe(1, key)) FROM unnest($1::text[]) AS key";
         let stripes: i64 = scene.client.query_one(sql, &[&keys]).await.unwrap().get(0);
-        assert_eq!(stripes, i64::from(KEYS + OPEN_KEYS), "the open transaction blocks nobody");
+        assert_eq!(
+            stripes,
+            i64::from(KEYS + OPEN_KEYS),
+            "no two keys share a stripe, so the open transaction holds up no other key"
+        );
         let workers = (0..SLOTS).map(|_| None).collect();
         let mut world = Self {
             scene,
@@ -94,7 +98,7 @@ impl World {
         world
     }
 
-    /// Does one operation, and tells the model.
+    /// Does one operation, on the broker and on the model.
     pub(super) async fn perform(&mut self, operation: &Operation) {
         match operation {
             Operation::Publish { key } => self.publish(&[*key], false).await,
@@ -176,13 +180,13 @@ impl World {
         }
         self.publish(&[key; MANY], false).await;
         let holding = async { while !late::is_anything_held(&self.scene.client).await {} };
-        // It waits in vain if nothing may be sent.
+        // If nothing may be sent, this wait ends at its limit.
         let _ = tokio::time::timeout(CLAIMED_WITHIN, holding).await;
         self.kill_worker(slot).await;
         let mut held = late::what_is_held(&self.scene.client).await;
         self.start_worker(slot);
         if settles_late {
-            // Nobody takes over sooner. Until then nobody can know that its session has ended.
+            // No other worker takes over sooner.
             tokio::time::sleep(Duration::from_secs(1)).await;
             let store = self.scene.store();
             let settling = async {
@@ -190,11 +194,11 @@ impl World {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };
-            tokio::time::timeout(TAKEN_OVER, settling).await.expect("others take over");
+            tokio::time::timeout(TAKEN_OVER, settling).await.expect("other workers take over");
         }
     }
 
-    /// A worker was lost that may have gone on for this long.
+    /// Notes that a worker was lost. It may have gone on for this time.
     async fn lost(&mut self, at: Instant, went_on: Duration) {
         let over = Instant::now() + went_on + ARRIVES_WITHIN;
         let sql = "SELECT d.webhook_id, (m.payload ->> 'n')::bigint FROM deliveries d JOIN messages m ON m.id = d.message_id";
@@ -245,7 +249,7 @@ impl World {
     }
 
     async fn begin(&self, level: &str) {
-        // Its snapshot is older than whatever workers do next.
+        // The snapshot is older than everything that workers do next.
         self.scene.sql(&format!("BEGIN ISOLATION LEVEL {level}; SELECT 1")).await;
     }
 
@@ -324,7 +328,7 @@ impl World {
             }
             let lost: i64 = row.get(2);
             if lost > 0 {
-                // Nothing would ever bring these back. So the test does not wait for them.
+                // These would stay for ever. So the test does not wait for them.
                 return Err(format!("{lost} messages are owed by lanes that have no row"));
             }
             if last != Some(now) {

@@ -1,4 +1,4 @@
-//! HTTP as strangers speak it: hosts, bodies, paths, methods and parameters.
+//! Requests as HTTP allows them: hosts, bodies, paths, methods and parameters.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Api, nowhere, operations};
 
-/// Sends these bytes to an API that is served without its database, and reads until it closes.
+/// Sends these bytes to an API that has no database. Reads until the API closes the connection.
 async fn exchange(request: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -34,7 +34,7 @@ async fn exchange(request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await;
-    read.expect("it is closed").unwrap();
+    read.expect("the API closes the connection").unwrap();
     shutdown.cancel();
     serving.await.unwrap().unwrap();
     answer
@@ -59,7 +59,7 @@ async fn a_request_names_one_host() {
 }
 
 #[tokio::test]
-async fn a_body_that_says_that_it_is_too_large_is_refused_at_once() {
+async fn a_body_whose_content_length_is_too_large_is_refused_at_once() {
     let head = "POST /topics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     // No body follows.
     let answer = exchange(&format!("{head}content-length: 3000000\r\n\r\n")).await;
@@ -72,7 +72,7 @@ async fn a_body_that_says_that_it_is_too_large_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn the_id_of_a_request_is_bounded() {
+async fn the_length_of_a_request_id_is_limited() {
     let api = Api::new(Store::new(&nowhere()).unwrap(), &[]);
     let id = async |given: &str| {
         let request = Request::get("/healthz").header("x-request-id", given).body(Body::empty()).unwrap();
@@ -80,11 +80,11 @@ async fn the_id_of_a_request_is_bounded() {
     };
     assert_eq!(id("abc").await, "abc");
     assert_eq!(id(&"a".repeat(4000)).await, "a".repeat(128));
-    assert_eq!(id("a b").await.len(), 36, "a new one");
+    assert_eq!(id("a b").await.len(), 36, "the API makes a new id");
 }
 
 #[tokio::test]
-async fn a_path_that_is_nearly_right_is_told_which_one_is() {
+async fn the_answer_to_a_mistyped_path_names_the_right_path() {
     let api = Api::new(Store::new(&nowhere()).unwrap(), &[]);
     for (path, words) in [
         ("/health", "there is nothing at /health; did you mean /healthz?"),
@@ -163,7 +163,7 @@ async fn parameters_out_of_their_bounds_are_named() {
     assert_eq!(force["rule"], "must be true or false");
 }
 
-/// A client may escape each character of a JSON text.
+/// The text with each character escaped. A client may send JSON like this.
 fn escaped(text: &str) -> String {
     text.bytes().fold(String::new(), |escaped, byte| escaped + &format!("\\u{byte:04x}"))
 }
@@ -198,7 +198,7 @@ async fn a_payload_at_the_limit_of_its_topic_fits_into_a_body() {
 }
 
 #[tokio::test]
-async fn dots_are_no_names() {
+async fn dots_are_no_topic_names() {
     let database = TestDatabase::new().await;
     let api = Api::new(database.store(), &[]);
     for name in [".", ".."] {

@@ -1,4 +1,4 @@
-//! What a notification tells, what a worker does with it, and what it must not tell.
+//! What a notification says, what it must not say, and what a worker does with it.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 const ROOM: Room = Room { lanes: 10, full_webhooks: Vec::new() };
 
 #[tokio::test]
-async fn a_notification_tells_the_messages_id_and_its_stripe_and_no_more() {
+async fn a_notification_holds_the_id_and_the_stripe_of_a_message_and_no_more() {
     let scene = Scene::with_webhook(&[]).await;
     scene.sql("INSERT INTO topics (name, ordering) VALUES ('loose', 'none')").await;
     scene.sql("INSERT INTO webhooks (topic_id, url, secrets) SELECT 2, url, secrets FROM webhooks").await;
@@ -30,11 +30,11 @@ async fn a_notification_tells_the_messages_id_and_its_stripe_and_no_more() {
     }
     let message_id =
         scene.number("INSERT INTO messages (topic_id, payload) VALUES (2, '1') RETURNING id").await;
-    assert_eq!(ear.told().await, [Told { message_id, stripe: None }], "an unordered one");
+    assert_eq!(ear.told().await, [Told { message_id, stripe: None }], "a message of an unordered topic");
 }
 
 #[tokio::test]
-async fn nobody_is_told_of_what_nobody_is_owed() {
+async fn a_message_that_is_owed_to_nobody_is_not_notified() {
     let scene = Scene::with_webhook(&[("filter", "'$ == 1'")]).await;
     scene.sql("INSERT INTO topics (name) VALUES ('nobodys')").await;
     let mut ear = Puppet::new(&scene).await;
@@ -45,7 +45,7 @@ async fn nobody_is_told_of_what_nobody_is_owed() {
 }
 
 #[tokio::test]
-async fn of_one_transaction_only_the_first_few_messages_are_told() {
+async fn only_the_first_ten_messages_of_a_transaction_are_notified() {
     let scene = Scene::with_webhook(&[]).await;
     let mut ear = Puppet::new(&scene).await;
     let ids = |notices: &[Notice]| -> Vec<i64> {
@@ -58,20 +58,20 @@ async fn of_one_transaction_only_the_first_few_messages_are_told() {
     scene.sql("BEGIN").await;
     let keys: Vec<String> = (0..15).map(|key| format!("key-{key}")).collect();
     let published = scene.publish(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    assert!(ear.heard().await.is_empty(), "nothing is told before the commit");
+    assert!(ear.heard().await.is_empty(), "no notification comes before the commit");
     scene.sql("COMMIT").await;
     let heard = ear.heard().await;
     assert_eq!(ids(&heard), published[..10]);
     assert_eq!(heard[10..], [Notice::Wake]);
 
-    // The rows of one statement are handled like this.
+    // The same is true for the rows of one statement.
     let insert = "INSERT INTO messages (topic_id, partition_key, payload)
                   SELECT 1, 'row-' || n, '{}' FROM generate_series(1, 1000) AS n";
     scene.sql(insert).await;
     let heard = ear.heard().await;
     assert_eq!((ids(&heard).len(), heard.len()), (10, 11));
 
-    // A message that is rolled back was never told.
+    // A message that is rolled back is not notified. The message after it is.
     scene.sql("BEGIN; SAVEPOINT s").await;
     scene.publish(&["undone"]).await;
     scene.sql("ROLLBACK TO s").await;
@@ -80,9 +80,10 @@ async fn of_one_transaction_only_the_first_few_messages_are_told() {
     assert_eq!(ids(&ear.heard().await), [id]);
 }
 
-/// Two installations in one database. What one has told must not keep the other from telling.
+/// One transaction publishes to both installations. The limit of notifications of a transaction
+/// counts for each installation by itself.
 #[tokio::test]
-async fn installations_in_one_database_notify_apart() {
+async fn two_installations_in_one_database_notify_separately() {
     let scene = Scene::with_webhook(&[]).await;
     let mut config = scene.database.config();
     config.schema = "other \"one\"'s".to_owned();
@@ -109,7 +110,7 @@ async fn installations_in_one_database_notify_apart() {
 }
 
 #[tokio::test]
-async fn a_look_claims_the_lanes_of_the_messages_that_were_told_and_no_others() {
+async fn a_look_claims_the_lanes_of_the_notified_messages_and_no_others() {
     let scene = Scene::with_webhook(&[]).await;
     scene.webhook("/other", &[]).await;
     let (first, second) = (Puppet::new(&scene).await, Puppet::new(&scene).await);
@@ -118,17 +119,16 @@ async fn a_look_claims_the_lanes_of_the_messages_that_were_told_and_no_others() 
     assert!(looked.followers.is_empty());
     let owed: Vec<Vec<i64>> =
         looked.claimed.iter().map(|lane| lane.owed.items.iter().map(OwedMessage::id).collect()).collect();
-    assert_eq!(owed, [[ids[0], ids[2]], [ids[0], ids[2]]], "the lane from its beginning, for each webhook");
+    assert_eq!(owed, [[ids[0], ids[2]], [ids[0], ids[2]]], "both lanes, each read from its beginning");
 
     let nothing = second.look(1, &[ids[0], ids[2]], &ROOM).await;
-    assert!(nothing.claimed.is_empty() && nothing.followers.is_empty(), "it is the first one's");
+    assert!(nothing.claimed.is_empty() && nothing.followers.is_empty(), "the first worker holds the lanes");
     let little = Room { lanes: 1, full_webhooks: vec![1] };
     let looked = second.look(2, &[ids[1], ids[3]], &little).await;
     assert_eq!(looked.claimed.iter().map(|lane| lane.key.webhook_id).collect::<Vec<_>>(), [2]);
 }
 
-/// Looks leave some lanes alone: lanes that wait, lanes that are halted, and lanes of webhooks that
-/// take nothing now.
+/// A look claims no lane that waits or is halted, and no lane of a webhook that takes nothing now.
 #[rstest]
 #[case::waiting("UPDATE lanes SET due_at = clock_timestamp() + interval '1 h'")]
 #[case::halted("UPDATE lanes SET due_at = 'infinity', halted = true")]
@@ -137,7 +137,7 @@ async fn a_look_claims_the_lanes_of_the_messages_that_were_told_and_no_others() 
 #[case::starting("UPDATE webhooks SET state = 'starting'")]
 #[case::deleted("DELETE FROM webhooks")]
 #[tokio::test]
-async fn a_look_leaves_alone_what_is_not_due(#[case] change: &str) {
+async fn a_look_claims_no_lane_that_is_not_due(#[case] change: &str) {
     let scene = Scene::with_webhook(&[]).await;
     let puppet = Puppet::new(&scene).await;
     let ids = scene.publish(&["a"]).await;
@@ -146,7 +146,7 @@ async fn a_look_leaves_alone_what_is_not_due(#[case] change: &str) {
 }
 
 #[tokio::test]
-async fn what_follows_in_a_held_lane_is_read_with_what_comes_before() {
+async fn a_look_reads_a_follower_and_names_the_message_before_it() {
     let scene = Scene::with_webhook(&[]).await;
     let (holder, other) = (Puppet::new(&scene).await, Puppet::new(&scene).await);
     let first = scene.publish(&["a"]).await[0];
@@ -169,10 +169,10 @@ async fn what_follows_in_a_held_lane_is_read_with_what_comes_before() {
     scene.sql(&format!("DELETE FROM deliveries WHERE message_id <= {second}")).await;
     let third = scene.publish(&["a"]).await[0];
     assert_eq!(follower(&holder, third).await, (Some((lane.key, 1, 3, lane.position, third)), Some(third)));
-    assert_eq!(follower(&holder, second).await, (None, None), "it is not owed any more");
+    assert_eq!(follower(&holder, second).await, (None, None), "the message is not owed any more");
 }
 
-/// Everything on the channel is a hint, because everybody who may connect can send it.
+/// Everybody who may connect can send notifications. So they are only hints.
 #[tokio::test]
 async fn forged_notifications_change_nothing() {
     let scene = Scene::with_webhook(&[]).await;
@@ -190,7 +190,7 @@ async fn forged_notifications_change_nothing() {
         );
         forger.batch_execute(&forged).await.unwrap();
     }
-    assert_eq!(scene.all_delivered(&["/"]).await, 0, "each message once, in order");
+    assert_eq!(scene.all_delivered(&["/"]).await, 0, "each message is sent once, in order");
     assert!(
         scene
             .receiver
@@ -202,8 +202,8 @@ async fn forged_notifications_change_nothing() {
     }
 }
 
-/// `trace_notify` shows a client what its session notifies. A role that may only publish learns
-/// nothing by it, and neither does a listener.
+/// `trace_notify` shows a client the notifications of its session. A role that may only publish
+/// must learn no secret from it, and a listener neither.
 #[tokio::test]
 async fn a_publisher_that_traces_its_notifications_learns_no_secret() {
     let scene = Scene::with_webhook(&[]).await;
@@ -240,7 +240,7 @@ async fn a_publisher_that_traces_its_notifications_learns_no_secret() {
     while let Ok(text) = saying.try_recv() {
         all.push_str(&text);
     }
-    assert!(all.contains("pgtopic"), "it was notified: {all}");
+    assert!(all.contains("pgtopic"), "the client has got notifications: {all}");
     let notified: Vec<&str> = all.split("Notification").skip(1).collect();
     assert!(!notified.is_empty(), "{all}");
     for text in notified {
@@ -254,7 +254,7 @@ async fn a_publisher_that_traces_its_notifications_learns_no_secret() {
 }
 
 #[tokio::test]
-async fn messages_that_are_told_are_delivered_in_order_by_several_workers() {
+async fn notified_messages_are_delivered_in_order_by_several_workers() {
     let scene = Scene::with_webhook(&[]).await;
     let other = scene.webhook("/other", &[("filter", "'$.nothing == 1'")]).await;
     let brokers = [Broker::start(scene.store()), Broker::start(scene.store())];
@@ -274,9 +274,9 @@ async fn messages_that_are_told_are_delivered_in_order_by_several_workers() {
     }
 }
 
-/// Nobody is told of these messages. Sweeps and looks find them.
+/// The publisher commits after its worker has stopped. Another worker finds the message.
 #[tokio::test]
-async fn a_publisher_that_outlives_a_worker_is_delivered_by_another() {
+async fn a_message_whose_publisher_outlives_a_worker_is_delivered_by_another_worker() {
     let scene = Scene::with_webhook(&[]).await;
     let first = Broker::start(scene.store());
     scene.somebody_listens().await;
@@ -289,9 +289,9 @@ async fn a_publisher_that_outlives_a_worker_is_delivered_by_another() {
     assert_eq!(scene.receiver.wait_for(1).await[0].position(), id);
 }
 
-/// A lane whose request takes long looks like a lane that its worker has never heard of.
+/// The request takes several sweeps. The lane must not be taken for one that its worker has lost.
 #[tokio::test]
-async fn a_request_that_takes_long_is_not_sent_again_beside_itself() {
+async fn a_request_that_takes_long_is_not_sent_a_second_time() {
     let scene = Scene::with_webhook(&[]).await;
     scene.receiver.set_script(|_| Answer::After(Duration::from_millis(2500), Box::new(Answer::Status(204))));
     let _brokers = [Broker::start(scene.store()), Broker::start(scene.store())];
@@ -302,8 +302,8 @@ async fn a_request_that_takes_long_is_not_sent_again_beside_itself() {
     assert_eq!(scene.receiver.count(), 1);
 }
 
-/// A lane is taken away from its worker while a request is under way. The next request waits for
-/// the end of that one.
+/// A lane is taken from its worker while a request is under way, and is claimed again. The next
+/// request begins after the end of the first one.
 #[tokio::test]
 async fn a_lane_that_is_claimed_anew_waits_for_the_request_under_way() {
     let scene = Scene::with_webhook(&[]).await;
@@ -320,7 +320,7 @@ async fn a_lane_that_is_claimed_anew_waits_for_the_request_under_way() {
     let other = Broker::start(scene.store());
     scene.publish(&["a"]).await;
     gate.open();
-    // The outcome of the first one is lost with its claim.
+    // The outcome of the first request is lost: its claim is not valid any more.
     let received = scene.receiver.wait_for_ended(3).await;
     assert!(received.is_sorted_by(|one, next| !one.overlaps(next)), "{received:?}");
     assert_eq!(scene.all_delivered(&["/"]).await, 1);

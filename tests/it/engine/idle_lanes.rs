@@ -1,5 +1,7 @@
-//! Lanes that ran dry and are held: for how long, and how a worker hears that they owe something
-//! again.
+//! Idle lanes that are held: for how long, and how a worker learns that they owe something again.
+//!
+//! A worker learns it from a notification, from a tail read, from a sweep that reads all idle
+//! lanes, or by reading a few idle lanes one by one.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -9,12 +11,11 @@ use pgtopic_testkit::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// How many lanes, `late-1` and so on, are left alone by what is published steadily.
+/// How many lanes `late-1`, `late-2` and so on there are. [`publish_steadily`] never touches them.
 const LATE: usize = 12;
 
-/// Messages for many lanes, few at a time: always, more are dry than are asked one by one. Told by
-/// notifications that hand nothing over, and rarely. No more than a machine can bear that has much
-/// else to do.
+/// Publishes to many lanes, few messages at a time. So more lanes are idle than are read one by
+/// one. It publishes slowly, because the machine may be busy with other tests.
 async fn publish_steadily(scene: &Scene) -> AbortOnDropHandle<()> {
     let client = scene.another_client().await;
     AbortOnDropHandle::new(tokio::spawn(async move {
@@ -37,13 +38,14 @@ async fn count_calls(scene: &Scene) {
     scene.sql(&format!("ALTER DATABASE {database} SET track_functions = 'pl'")).await;
 }
 
-/// How often a function was called. A connection tells it a second late, or when it ends.
+/// How often a function was called. A connection reports its calls up to a second late, or when it
+/// ends.
 async fn calls(scene: &Scene, function: &str) -> i64 {
     let sql = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_user_functions WHERE funcname";
     scene.number(&format!("{sql} = '{function}'")).await
 }
 
-/// Starts a worker that looks at the news alone, since they tell of everything.
+/// Starts a worker, and waits until tail reads find everything and it claims seldom.
 async fn look_alone(scene: &Scene) -> (Broker, [AbortOnDropHandle<()>; 2]) {
     count_calls(scene).await;
     let broker = Broker::start(scene.store());
@@ -57,10 +59,11 @@ async fn look_alone(scene: &Scene) -> (Broker, [AbortOnDropHandle<()>; 2]) {
             return (broker, handles);
         }
     }
-    panic!("it asks for lanes all the time");
+    panic!("the worker claims all the time");
 }
 
-/// Rule 5: each time the row is made anew, a version of it stays while an old snapshot is held.
+/// Rule 5. If the row were deleted and made again, each time a dead version would stay in the table
+/// for as long as an old snapshot is held.
 #[tokio::test]
 async fn a_lane_where_messages_keep_arriving_keeps_its_row() {
     let scene = Scene::with_webhook(&[]).await;
@@ -69,7 +72,7 @@ async fn a_lane_where_messages_keep_arriving_keeps_its_row() {
     for n in 0..60 {
         scene.publish(&["a"]).await;
         scene.nothing_owed().await;
-        // At first, messages are not known to keep arriving.
+        // At first the worker does not know that messages keep arriving.
         if n >= 5 {
             tokens.insert(scene.number("SELECT coalesce(max(token), 0) FROM lanes").await);
         }
@@ -78,10 +81,9 @@ async fn a_lane_where_messages_keep_arriving_keeps_its_row() {
     assert_eq!(tokens.len(), 1, "{tokens:?}");
 }
 
-/// Each try to retire it costs a statement, and keeps the message waiting that came in the
-/// meantime.
+/// Each try to remove a lane costs a statement. A message that comes during the try waits for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lane_where_messages_keep_arriving_is_not_tried_to_be_retired_again_and_again() {
+async fn a_lane_where_messages_keep_arriving_is_seldom_a_candidate_for_removal() {
     let scene = Scene::with_webhook(&[]).await;
     count_calls(&scene).await;
     let broker = Broker::start(scene.store());
@@ -97,24 +99,28 @@ async fn a_lane_where_messages_keep_arriving_is_not_tried_to_be_retired_again_an
     publishers.join_all().await;
     scene.no_lane_left().await;
     broker.stop().await;
-    // A pooler keeps its connections, which tell what they counted when they end.
+    // A connection reports its calls when it ends. A pooler would keep it open.
     let none_left = "count(pg_terminate_backend(pid)) = 0 FROM pg_stat_activity
                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
     scene.until(none_left).await;
-    // Once at least: no lane was left.
+    // There was one try at least: no lane is left.
     let tries = async || Some(calls(&scene, "remove_idle_lanes").await).filter(|tries| *tries > 0);
     let tries = eventually("the tries are counted", tries).await;
     assert!(tries < 20, "{tries} for 2,000 messages");
 }
 
 #[tokio::test]
-async fn a_message_that_commits_late_is_among_the_news_once_it_is_asked_for() {
+async fn a_tail_read_finds_a_message_that_committed_late_if_it_asks_for_it() {
     let scene = Scene::with_webhook(&[]).await;
     let store = scene.store();
     assert!(store.list_news(None, &[], 10).await.unwrap().is_empty(), "nothing was ever published");
     let first = scene.publish(&["a", "b"]).await[1];
     let news = store.list_news(None, &[], 10).await.unwrap();
-    assert_eq!(news.iter().map(|news| news.message_id).collect::<Vec<_>>(), [first], "the newest alone");
+    assert_eq!(
+        news.iter().map(|news| news.message_id).collect::<Vec<_>>(),
+        [first],
+        "only the newest message"
+    );
 
     let late = scene.another_client().await;
     late.batch_execute("BEGIN").await.unwrap();
@@ -127,15 +133,15 @@ async fn a_message_that_commits_late_is_among_the_news_once_it_is_asked_for() {
     assert_eq!(seen(first, &[], 2).await, ids[..2]);
     assert_eq!(seen(ids[2], &[late_id], 2).await, [0_i64; 0]);
     late.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(seen(ids[2], &[], 2).await, [0_i64; 0], "nobody asked for it");
+    assert_eq!(seen(ids[2], &[], 2).await, [0_i64; 0], "the call has not asked for the late message");
     assert_eq!(seen(ids[2], &[late_id, late_id + 1_000], 2).await, [late_id]);
     let lane = scene.number(&format!("SELECT lane FROM deliveries WHERE message_id = {late_id}")).await;
     assert_eq!(store.list_news(Some(ids[2]), &[late_id], 2).await.unwrap()[0].lane, lane);
 }
 
-/// More than are asked one by one, for two webhooks, one of which wants only some messages.
+/// More lanes than are read one by one, and two webhooks. One of the webhooks has a filter.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_lanes_that_ran_dry_go_on_in_order() {
+async fn many_idle_lanes_go_on_in_order() {
     let scene = Scene::with_webhook(&[]).await;
     scene.webhook("/some", &[("filter", "'$.n > 1'")]).await;
     let _broker = Broker::start(scene.store());
@@ -154,7 +160,7 @@ async fn many_lanes_that_ran_dry_go_on_in_order() {
         scene.nothing_owed().await;
         warm_up += 1;
     }
-    // In transactions that overlap, so that ids become visible out of order.
+    // The transactions overlap, so ids become visible out of order.
     let others = [scene.another_client().await, scene.another_client().await];
     for n in 0..20 {
         let late = &others[n % 2];
@@ -162,7 +168,7 @@ async fn many_lanes_that_ran_dry_go_on_in_order() {
         let id = publish(late, "late").await.unwrap();
         round(&scene.client, n).await;
         late.batch_execute("COMMIT").await.unwrap();
-        scene.receiver.wait_until("the late one", |all| all.iter().any(|one| one.position() == id)).await;
+        scene.receiver.wait_until("the late message", |all| all.iter().any(|one| one.position() == id)).await;
     }
     scene.nothing_owed().await;
     let received = scene.receiver.received();
@@ -184,9 +190,9 @@ async fn many_lanes_that_ran_dry_go_on_in_order() {
     }
 }
 
-/// Publishes to a lane thirty times twice, the second time while it waits for its receiver, without
-/// a word to the workers. Says how often the second message has arrived without a call of those
-/// that are counted in between.
+/// Publishes two messages to a lane, thirty times. The second message comes while the request of
+/// the first one is under way, and without a notification. Returns how often the second message
+/// arrived without a call that `without` counts.
 async fn arrive_behind_another(scene: &Scene, without: &Tally) -> usize {
     scene.receiver.set_script(move |request| match request.partition() {
         "slow" => Answer::After(Duration::from_millis(50), Box::new(Answer::Status(204))),
@@ -206,101 +212,65 @@ async fn arrive_behind_another(scene: &Scene, without: &Tally) -> usize {
     arrived
 }
 
-/// The calls that ask more lanes than are asked one by one: all that are dry.
+/// Counts the calls that read all idle lanes: more lanes than are read one by one.
 async fn ask_all(scene: &Scene) -> Tally {
     Tally::of(&scene.client, "read_lanes", "cardinality(lanes) > 16").await
 }
 
-/// The news tell of it. By nothing but a call that asks all dry lanes, no message at all would come
-/// without such a call.
+/// Without tail reads, only a call that reads all idle lanes would find the message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_comes_while_its_lane_sends_leaves_when_that_is_done() {
+async fn a_message_that_comes_while_its_lane_sends_is_found_by_a_tail_read() {
     let scene = Scene::with_webhook(&[]).await;
     let _alone = look_alone(&scene).await;
     let arrived = arrive_behind_another(&scene, &ask_all(&scene).await).await;
     assert!(arrived > 5, "{arrived} of 30");
 }
 
-/// Nobody who could read it is woken by its notification: the lane itself is read on. By nothing
-/// but a sweep, no message at all would come without one.
+/// Few lanes are idle here. The worker reads a lane again after its request, and finds the message.
+/// Without that read, only a sweep would find it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_comes_while_its_lane_sends_is_found_by_the_lane_where_few_are_dry() {
+async fn a_message_that_comes_while_its_lane_sends_is_found_by_the_next_read_of_the_lane() {
     let scene = Scene::with_webhook(&[]).await;
     let _broker = Broker::start(scene.store());
     let sweeps = Tally::of(&scene.client, "claim_lanes", "sweep").await;
     arrive_behind_another(&scene, &sweeps).await;
     let held =
         scene.text("SELECT string_agg(partition_key, ' ') FROM lanes JOIN workers ON id = claimed_by").await;
-    assert_eq!(held, "slow", "it is known that messages keep arriving");
+    assert_eq!(held, "slow", "the worker holds the lane where messages keep arriving");
     let arrived = arrive_behind_another(&scene, &sweeps).await;
     assert!(arrived > 5, "{arrived} of 30");
 }
 
-/// Such a look finds no lane that is not held, but says that there is one.
+/// A tail read cannot claim the lane, which nobody holds. It tells the worker to claim.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_message_that_begins_a_lane_waits_for_no_sweep() {
+async fn the_first_message_of_a_lane_waits_for_no_sweep() {
     let scene = Scene::with_webhook(&[]).await;
     let _alone = look_alone(&scene).await;
     blind_claims(&scene.client, "sweep").await;
     hide_webhooks(&scene.client).await;
-    scene.sql("CREATE TABLE dbg (at timestamptz default clock_timestamp(), what text, n int)").await;
-    pgtopic_testkit::begin_with(
-        &scene.client,
-        "claim_lanes",
-        "INSERT INTO pgtopic.dbg (what, n) VALUES (concat('claim ', sweep), cardinality(webhook_ids));",
-    )
-    .await;
-    pgtopic_testkit::begin_with(
-        &scene.client,
-        "claim_messages",
-        "INSERT INTO pgtopic.dbg (what, n) VALUES ('look', cardinality(message_ids));",
-    )
-    .await;
-    pgtopic_testkit::begin_with(
-        &scene.client,
-        "list_news",
-        "INSERT INTO pgtopic.dbg (what, n) VALUES ('news', cardinality(missing));",
-    )
-    .await;
     for n in 0..15 {
         one_arrives(&scene.client, &scene.receiver, &format!("new-{n}")).await;
-        // Until claims find nothing again, and the news are looked at alone.
+        // Until claims find nothing again, and the worker only does tail reads.
         tokio::time::sleep(Duration::from_millis(170)).await;
     }
-    dbg(&scene).await;
 }
 
-#[allow(dead_code)]
-async fn dbg(scene: &Scene) {
-    for row in scene
-        .client
-        .query(
-            "SELECT date_trunc('second', at)::text, what, count(*) FROM dbg GROUP BY 1, 2 ORDER BY 1, 2",
-            &[],
-        )
-        .await
-        .unwrap()
-    {
-        println!("{} {} {}", row.get::<_, String>(0), row.get::<_, String>(1), row.get::<_, i64>(2));
-    }
-}
-
-/// Of a lane that is held, and committed when looks no longer ask for it: the sweeps do. By nothing
-/// but a call that asks all dry lanes, hardly any would come without such a call: one whose lane
-/// happened to be retired first.
+/// A message of a held lane commits so late that tail reads no longer ask for its id. Sweeps still
+/// ask for it. Without that, only a call that reads all idle lanes would find the message, or a
+/// claim if the lane was removed before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_message_that_commits_very_late_waits_for_a_sweep() {
     let scene = Scene::with_webhook(&[]).await;
     let _alone = look_alone(&scene).await;
     let stripes =
         format!("SELECT count(DISTINCT stripe(1, 'late-' || n)) FROM generate_series(1, {LATE}) AS n");
-    assert_eq!(usize::try_from(scene.number(&stripes).await), Ok(LATE), "they are in nobody's way");
+    assert_eq!(usize::try_from(scene.number(&stripes).await), Ok(LATE), "no two of the lanes share a stripe");
     let ask_all = ask_all(&scene).await;
     let late = (1..=LATE).map(|n| {
         let (scene, ask_all) = (&scene, &ask_all);
         async move {
             let (key, client) = (format!("late-{n}"), scene.another_client().await);
-            // All over the two seconds between those sweeps that ask all dry lanes.
+            // All idle lanes are read each two seconds. The tries are spread over that time.
             tokio::time::sleep(Duration::from_millis(170) * u32::try_from(n).unwrap()).await;
             let first = publish(&client, &key).await.unwrap();
             scene.arrival(first).await;
@@ -308,7 +278,7 @@ async fn a_message_that_commits_very_late_waits_for_a_sweep() {
             publish(&client, &key).await.unwrap();
             client.batch_execute("BEGIN").await.unwrap();
             let id = publish(&client, &key).await.unwrap();
-            // Longer than any look but a sweep's asks for it.
+            // After this time only sweeps ask for the id.
             tokio::time::sleep(Duration::from_millis(1_300)).await;
             let before = ask_all.calls(&client).await;
             client.batch_execute("COMMIT").await.unwrap();
@@ -321,13 +291,13 @@ async fn a_message_that_commits_very_late_waits_for_a_sweep() {
     assert!(arrived >= LATE / 2, "{arrived} of {LATE}");
 }
 
-/// A worker that holds what keeps coming leaves a part of it to one that is started later.
+/// A worker holds all lanes where messages keep arriving. A worker that starts later gets some.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_worker_that_is_added_gets_some_of_the_lanes_that_are_held() {
     let scene = Scene::with_webhook(&[]).await;
     let _broker = Broker::start(scene.store());
     let _steady = publish_steadily(&scene).await;
-    // Published to ten at a time: all are claimed at once only when they are held.
+    // Messages come to ten lanes at a time. So all lanes are claimed only if idle lanes are held.
     let all = "(SELECT count(DISTINCT partition_key) FROM messages)";
     scene
         .until(&format!("{all} > 40 AND {all} = (SELECT count(*) FROM lanes WHERE claimed_by IS NOT NULL)"))

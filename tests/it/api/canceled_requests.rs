@@ -1,15 +1,15 @@
-//! A request that its client does not wait for.
+//! Requests whose client goes away before the answer.
 
 use std::time::Duration;
 
 use pgtopic_testkit::{Http, Scene};
 use serde_json::json;
 
-/// Much less than the statement would take, which the server would end after 25 s.
+/// The statement would take 60 s. The server would end it after 25 s. This is much less.
 const SOON: Duration = Duration::from_secs(15);
 
 #[tokio::test]
-async fn the_statement_of_a_request_that_nobody_waits_for_is_canceled() {
+async fn the_statement_of_a_request_is_canceled_when_its_client_goes_away() {
     let scene = Scene::with_webhook(&[]).await;
     scene
         .sql(
@@ -27,9 +27,9 @@ async fn the_statement_of_a_request_that_nobody_waits_for_is_canceled() {
             answer = publish => panic!("{answer:?}"),
             () = scene.until(sleeping) => {}
         }
-        // The client goes away.
+        // Here the request is dropped: the client goes away.
     }
     let canceled = format!("NOT {sleeping}");
-    tokio::time::timeout(SOON, scene.until(&canceled)).await.expect("it is canceled");
+    tokio::time::timeout(SOON, scene.until(&canceled)).await.expect("the statement is canceled");
     assert_eq!(scene.number("SELECT count(*) FROM messages").await, 0);
 }
