@@ -80,6 +80,8 @@ impl ApiError {
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
             Self::Broker(error) => match error {
                 BrokerError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, Some("/problems/invalid")),
+                BrokerError::NeedsAll => (StatusCode::UNPROCESSABLE_ENTITY, Some("/problems/needs-all")),
+                BrokerError::TooBroad => (StatusCode::SERVICE_UNAVAILABLE, Some("/problems/too-broad")),
                 BrokerError::NotFound(_) => (StatusCode::NOT_FOUND, None),
                 BrokerError::NotPermitted(_) => (StatusCode::FORBIDDEN, None),
                 BrokerError::Conflict { kind, .. } => {
@@ -87,6 +89,7 @@ impl ApiError {
                         Conflict::Duplicate => "/problems/duplicate",
                         Conflict::Paused => "/problems/paused",
                         Conflict::InUse => "/problems/in-use",
+                        Conflict::JobFinished => "/problems/job-finished",
                     };
                     (StatusCode::CONFLICT, Some(kind))
                 }
@@ -258,7 +261,8 @@ fn bare_detail(status: StatusCode) -> &'static str {
 #[schema(as = Problem)]
 pub(super) struct ProblemSchema {
     /// `about:blank` if the status says everything; otherwise `/problems/invalid`,
-    /// `/problems/duplicate`, `/problems/paused`, `/problems/in-use` or `/problems/host`.
+    /// `/problems/duplicate`, `/problems/paused`, `/problems/in-use`, `/problems/needs-all`,
+    /// `/problems/job-finished`, `/problems/too-broad` or `/problems/host`.
     #[schema(examples("/problems/invalid"))]
     r#type: String,
     /// The status in words.

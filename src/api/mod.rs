@@ -7,7 +7,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `health` | the routes of one area each |
+//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `jobs`, `health` | the routes of one area each |
 //! | `access` | who may do what: tokens, roles, and what a browser says of a page |
 //! | `caller` | the use cases, limited to what the sender of a request may do |
 //! | `config_error` | why the API cannot start |
@@ -31,6 +31,7 @@ mod deliveries;
 mod error;
 mod extract;
 mod health;
+mod jobs;
 mod json;
 mod messages;
 mod openapi;
@@ -77,6 +78,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(webhooks::routes())
         .merge(deliveries::routes())
         .merge(dead_letters::routes())
+        .merge(jobs::routes())
         .merge(health::routes())
 }
 

@@ -12,13 +12,15 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `piece` | how a piece is repeated, and what is noted of it |
+//! | `jobs` | long operations that operators ask for |
 //! | `partitions` | partitions of the attempt log: those to come, those past their retention |
-//! | `retention` | messages and dead letters past their retention |
+//! | `retention` | messages, dead letters, jobs and the audit log past their retention |
 //! | `sweep` | how far retention has walked through the messages |
 //! | `orphans` | rows of webhooks that were deleted |
 //! | `arrivals` | messages that arrived without being published here |
 
 mod arrivals;
+mod jobs;
 mod orphans;
 mod partitions;
 mod piece;
@@ -32,7 +34,8 @@ use tracing::{debug, info};
 use uuid::Uuid;
 
 use self::{
-    arrivals::Arrivals, orphans::Orphans, partitions::Partitions, piece::repeat, retention::Retention,
+    arrivals::Arrivals, jobs::Jobs, orphans::Orphans, partitions::Partitions, piece::repeat,
+    retention::Retention,
 };
 use crate::{
     config::RetentionConfig,
@@ -66,6 +69,7 @@ async fn lead(steps: &LeaderStore, retention: &RetentionConfig, webhook_deleted:
     tasks.spawn(keep(steps.store().clone(), steps.lead()));
     tasks.spawn(repeat(steps.clone(), Partitions::new(retention.attempts_days)));
     tasks.spawn(repeat(steps.clone(), Retention::new(retention.clone())));
+    tasks.spawn(repeat(steps.clone(), Jobs::new(retention)));
     tasks.spawn(repeat(steps.clone(), Orphans::new(Arc::clone(webhook_deleted))));
     tasks.spawn(repeat(steps.clone(), Arrivals::default()));
     tasks.join_next().await;

@@ -16,6 +16,12 @@ pub enum BrokerError {
     /// The topic, webhook, message, delivery or dead letter does not exist.
     #[error("{0}")]
     NotFound(String),
+    /// The request means many things, and names none of them.
+    #[error("the request names nothing: give a filter, or \"all\": true")]
+    NeedsAll,
+    /// Counting what the request means took too long.
+    #[error("this takes too long: narrow the filter")]
+    TooBroad,
     /// The caller may not do this, and is told so.
     #[error("{0}")]
     NotPermitted(String),
@@ -50,6 +56,8 @@ pub enum Conflict {
     Paused,
     /// The topic still has webhooks.
     InUse,
+    /// The job has ended.
+    JobFinished,
 }
 
 impl From<StoreError> for BrokerError {

@@ -16,12 +16,14 @@
 //! | `webhooks` | create, list, read, change, pause, resume, delete |
 //! | `deliveries` | list, read, list attempts |
 //! | `dead_letters` | list, count, read |
+//! | `jobs` | list, read, cancel; replay or cancel a range; purge |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
 //! | `scope` | which topics the caller may see and use |
 
 mod dead_letters;
 mod deliveries;
 mod error;
+mod jobs;
 mod messages;
 mod ready;
 mod scope;
@@ -34,6 +36,7 @@ use ipnet::IpNet;
 
 pub use self::{
     error::{BrokerError, Conflict},
+    jobs::Bulk,
     webhooks::CreatedWebhook,
 };
 use crate::{

@@ -10,11 +10,15 @@ use super::{
     operate::{nothing_to_change, webhook_argument},
     words::word,
 };
-use crate::domain::{
-    headers::Headers,
-    policy::OnExhausted,
-    webhook::{Format, NewWebhook, WebhookChanges},
-    webhook_ref::WebhookRef,
+use crate::{
+    api::schema::parse_start,
+    domain::{
+        headers::Headers,
+        policy::OnExhausted,
+        range::StartFrom,
+        webhook::{Format, NewWebhook, WebhookChanges},
+        webhook_ref::WebhookRef,
+    },
 };
 
 /// The longest file of a secret or of headers, in bytes.
@@ -36,8 +40,17 @@ pub(super) struct Create {
     /// unless given
     #[arg(long, value_name = "FILE")]
     secret_file: Option<Input>,
+    /// Where it begins: now, beginning, the id of a message, or a time such as
+    /// 2026-11-24T00:00:00Z
+    #[arg(long, value_name = "PLACE", default_value = "now", value_parser = start_argument)]
+    start_from: StartFrom,
     #[command(flatten)]
     settings: SettingFlags,
+}
+
+/// Reads where a webhook begins, as an argument.
+fn start_argument(text: &str) -> Result<StartFrom, String> {
+    parse_start(text).ok_or_else(|| "must be now, beginning, the id of a message, or a time".to_owned())
 }
 
 /// Changes of a webhook.
@@ -140,7 +153,7 @@ impl Create {
             on_exhausted: settings.on_exhausted.unwrap_or_default(),
             max_in_flight: settings.max_in_flight,
             rate_limit_per_second: settings.rate_limit_per_second,
-            start_from: false,
+            start_from: self.start_from,
         };
         Ok((new, is_given))
     }

@@ -4,6 +4,8 @@ use super::violation::Violations;
 
 /// The longest partition key, in bytes.
 pub const PARTITION_KEY_MAX: usize = 1024;
+/// The longest type of a message, in bytes.
+pub const TYPE_MAX: usize = 255;
 /// The longest idempotency key, in bytes.
 pub const IDEMPOTENCY_KEY_MAX: usize = 255;
 

@@ -13,6 +13,7 @@ pub mod lane;
 pub mod message;
 pub mod page;
 pub mod policy;
+pub mod range;
 pub mod retry;
 pub mod scope;
 pub mod target;

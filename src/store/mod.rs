@@ -18,6 +18,7 @@ mod due_at_repair;
 mod error;
 mod functions;
 mod inspect;
+mod jobs;
 mod lanes;
 mod lead;
 mod locks;
@@ -52,6 +53,7 @@ pub use self::{
     connect::{Connection, connect},
     due_at_repair::*,
     error::{Refusal, StoreError},
+    jobs::*,
     lanes::*,
     lead::{Lead, LeaderStore},
     maintenance::{MessagePortion, Orphans},

@@ -15,7 +15,7 @@ AS $$
 DECLARE
     no_flush text := set_config('synchronous_commit', 'off', true);
     job      pgtopic.jobs;
-    gone     text;
+    why      text;
 BEGIN
     PERFORM pgtopic.require_read_committed();
     SELECT j.* INTO job FROM pgtopic.jobs j
@@ -23,19 +23,19 @@ BEGIN
     IF job.id IS NULL THEN
         RETURN job;
     END IF;
-    gone := CASE WHEN job.webhook_id IS NOT NULL AND NOT EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = job.webhook_id)
+    why := CASE WHEN job.webhook_id IS NOT NULL AND NOT EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = job.webhook_id)
                  THEN 'the webhook was deleted'
                  WHEN job.topic_id IS NOT NULL AND NOT EXISTS (SELECT FROM pgtopic.topics t WHERE t.id = job.topic_id)
                  THEN 'the topic was deleted' END;
-    IF job.state = 'canceling' AND job.kind = 'backfill' AND gone IS NULL THEN
+    IF job.state = 'canceling' AND job.kind = 'backfill' AND why IS NULL THEN
         PERFORM pgtopic.start_webhook(job.webhook_id, format('backfill %s was canceled', job.id), job.created_by);
     END IF;
     UPDATE pgtopic.jobs j
-       SET state = CASE WHEN job.state = 'canceling' THEN 'canceled' WHEN gone IS NOT NULL THEN 'failed' ELSE 'running' END,
-           error = CASE WHEN job.state <> 'canceling' THEN gone END,
-           waits_for = CASE WHEN job.state <> 'canceling' AND gone IS NULL THEN j.waits_for END,
+       SET state = CASE WHEN job.state = 'canceling' THEN 'canceled' WHEN why IS NOT NULL THEN 'failed' ELSE 'running' END,
+           error = CASE WHEN job.state <> 'canceling' THEN why END,
+           waits_for = CASE WHEN job.state <> 'canceling' AND why IS NULL THEN j.waits_for END,
            started_at = coalesce(j.started_at, clock_timestamp()),
-           finished_at = CASE WHEN job.state = 'canceling' OR gone IS NOT NULL THEN clock_timestamp() END
+           finished_at = CASE WHEN job.state = 'canceling' OR why IS NOT NULL THEN clock_timestamp() END
      WHERE j.id = job_id
     RETURNING j.* INTO job;
     RETURN job;

@@ -20,7 +20,7 @@ DECLARE
     ids      bigint[] := pgtopic.left_messages(job.progress);
     room     integer := greatest(at_most - cardinality(ids), 0);
     after    bigint := (job.progress ->> 'after')::bigint;
-    lane     bigint := (job.progress ->> 'lane')::bigint;
+    last_lane bigint := (job.progress ->> 'lane')::bigint;
     until    bigint := (job.progress ->> 'until')::bigint;
     picked   record;
     ended    record;
@@ -34,7 +34,7 @@ BEGIN
     WITH seen AS MATERIALIZED (
         SELECT d.lane, d.message_id
           FROM pgtopic.deliveries d
-         WHERE d.webhook_id = job.webhook_id AND (d.lane, d.message_id) > (cancel_step.lane, after)
+         WHERE d.webhook_id = job.webhook_id AND (d.lane, d.message_id) > (last_lane, after)
          ORDER BY d.lane, d.message_id
          LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
     ), asked AS MATERIALIZED (
@@ -54,9 +54,9 @@ BEGIN
          LIMIT room
     )
     SELECT array_agg(a.message_id) AS ids,
-           CASE WHEN room = 0 THEN ARRAY[cancel_step.lane, after]
+           CASE WHEN room = 0 THEN ARRAY[last_lane, after]
                 WHEN count(*) = room THEN max(ARRAY[a.lane, a.message_id])
-                ELSE (SELECT coalesce(max(ARRAY[s.lane, s.message_id]), ARRAY[cancel_step.lane, after]) FROM seen s) END AS last,
+                ELSE (SELECT coalesce(max(ARRAY[s.lane, s.message_id]), ARRAY[last_lane, after]) FROM seen s) END AS last,
            room > 0 AND count(*) < room AND (SELECT count(*) FROM seen) < looks AS is_end
       INTO picked
       FROM asked a;
@@ -68,7 +68,7 @@ BEGIN
       INTO ended
       FROM pgtopic.cancel_deliveries(job.webhook_id, ids || picked.ids, 'canceled', false, job.created_by) r;
     did := ended.done + ended.gone;
-    waits := did = 0 AND cardinality(ended.still) > 0 AND picked.last = ARRAY[cancel_step.lane, after];
+    waits := did = 0 AND cardinality(ended.still) > 0 AND picked.last = ARRAY[last_lane, after];
     state := pgtopic.end_job_step(
         job_id,
         json_build_object('lane', picked.last[1], 'after', picked.last[2], 'from', job.progress -> 'from', 'until', until,

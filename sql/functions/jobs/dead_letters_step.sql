@@ -41,7 +41,7 @@ BEGIN
     ), asked AS MATERIALIZED (
         SELECT (s.l).id, (s.l).message_id
           FROM seen s
-         WHERE (s.l).id <= until AND pgtopic.dead_letter_fits(s.l, job.topic_id, job.webhook_id, job.filter)
+         WHERE (s.l).id <= until AND pgtopic.job_means_dead_letter(s.l, job.topic_id, job.webhook_id, job.filter)
          ORDER BY 2, 1
          LIMIT room
     )

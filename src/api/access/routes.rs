@@ -17,7 +17,7 @@ pub(super) enum Reach {
 pub(super) type Needs = (Right, Reach);
 
 /// Every route that is not open to everybody, and what it needs.
-pub(super) const ROUTES: [(&Method, &str, Needs); 23] = [
+pub(super) const ROUTES: [(&Method, &str, Needs); 29] = [
     (&Method::POST, "/topics", (Right::Administer, Reach::OfTopics)),
     (&Method::GET, "/topics", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/topics/{topic}", (Right::Read, Reach::OfTopics)),
@@ -41,6 +41,12 @@ pub(super) const ROUTES: [(&Method, &str, Needs); 23] = [
     (&Method::GET, "/dead-letter", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/dead-letter/count", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/dead-letter/{id}", (Right::Read, Reach::OfTopics)),
+    (&Method::POST, "/webhooks/{webhook}/replay", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/webhooks/{webhook}/cancel", (Right::Operate, Reach::OfTopics)),
+    (&Method::GET, "/jobs", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/jobs/{id}", (Right::Read, Reach::OfTopics)),
+    (&Method::POST, "/jobs/{id}/cancel", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/purge", (Right::Administer, Reach::Whole)),
 ];
 
 /// The routes that everybody may use.

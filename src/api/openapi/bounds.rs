@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::operations::{operations, parameters};
 use crate::domain::{
     headers::HEADERS_MAX,
-    key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX},
+    key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX, TYPE_MAX},
     message::BATCH_MAX,
     page::{CURSOR_MAX, LIMIT},
     policy::{
@@ -24,11 +24,34 @@ use crate::domain::{
 };
 
 /// The bodies of requests.
-const BODIES: [&str; 6] = ["NewTopic", "TopicChanges", "NewMessage", "Batch", "NewWebhook", "WebhookChanges"];
+const BODIES: [&str; 9] = [
+    "NewTopic",
+    "TopicChanges",
+    "NewMessage",
+    "Batch",
+    "NewWebhook",
+    "WebhookChanges",
+    "ReplayRequest",
+    "CancelRequest",
+    "PurgeRequest",
+];
 
 /// Fields that have no bounds: truth values, words, and any JSON.
 #[cfg(test)]
-const UNBOUNDED: [&str; 7] = ["payload", "paused", "force", "status", "ordering", "format", "on_exhausted"];
+const UNBOUNDED: [&str; 12] = [
+    "payload",
+    "paused",
+    "force",
+    "status",
+    "ordering",
+    "format",
+    "on_exhausted",
+    "kind",
+    "state",
+    "only_failed",
+    "all",
+    "dry_run",
+];
 
 /// The names that are reserved in headers.
 const RESERVED_HEADERS: &str = "connection|content-length|content-type|expect|host|keep-alive|te|trailer|\
@@ -46,6 +69,12 @@ fn range<T: Serialize>(range: &RangeInclusive<T>) -> Value {
 
 fn ascii(most: usize) -> Value {
     json!({"minLength": 1, "maxLength": most, "pattern": "^[ -~]+$"})
+}
+
+/// The id of a message, or a time.
+fn place(words: &str) -> Value {
+    let time = r"20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z";
+    json!({"pattern": format!("^({words}[1-9][0-9]{{0,17}}|{time})$")})
 }
 
 /// The common forms of a filter: comparisons of paths with values, joined by `&&` and `||`.
@@ -81,7 +110,10 @@ fn of(name: &str) -> Option<Value> {
         "max_backoff_seconds" => range(&MAX_BACKOFF_SECONDS),
         "timeout_seconds" => range(&TIMEOUT_SECONDS),
         "max_in_flight" => range(&MAX_IN_FLIGHT),
-        "rate_limit_per_second" => range(&RATE_LIMIT_PER_SECOND),
+        "rate_limit_per_second" | "rate_per_second" => range(&RATE_LIMIT_PER_SECOND),
+        "from" | "to" => place(""),
+        "start_from" => place("now|beginning|"),
+        "type" => ascii(TYPE_MAX),
         "partition_key" => ascii(PARTITION_KEY_MAX),
         "idempotency_key" => ascii(IDEMPOTENCY_KEY_MAX),
         "messages" => json!({"minItems": 1, "maxItems": BATCH_MAX}),

@@ -18,6 +18,11 @@ fn of_body(schema: &str) -> Option<Value> {
         "NewWebhook" => {
             json!({"topic": "orders", "name": "billing", "url": "https://example.com/hooks/orders"})
         }
+        "ReplayRequest" => {
+            json!({"from": "2026-11-24T00:00:00Z", "to": "2026-11-25T00:00:00Z", "dry_run": true})
+        }
+        "CancelRequest" => json!({"partition_key": "user-42", "dry_run": true}),
+        "PurgeRequest" => json!({"rate_per_second": 1000.0}),
         "WebhookChanges" => json!({"max_retries": 8, "timeout_seconds": 20}),
         _ => return None,
     })

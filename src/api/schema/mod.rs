@@ -45,6 +45,7 @@ macro_rules! words {
 mod dead_letter;
 mod delivery;
 mod headers;
+mod job;
 mod message;
 mod number;
 mod page;
@@ -58,7 +59,7 @@ use serde::{
     de::{Error, Visitor},
 };
 
-pub(crate) use self::{dead_letter::*, delivery::*, message::*, page::*, topic::*, webhook::*};
+pub(crate) use self::{dead_letter::*, delivery::*, job::*, message::*, page::*, topic::*, webhook::*};
 
 /// Reads one of several words, which are listed for people.
 struct WordVisitor<T>(String, fn(&str) -> Option<T>);

@@ -17,8 +17,13 @@ fn permitted(route: &str) -> &'static [&'static str] {
     match route {
         "GET /healthz" | "GET /readyz" => EVERYBODY,
         "POST /topics/{topic}/messages" | "POST /topics/{topic}/messages/batch" => &["admin", "publish"],
-        "POST /webhooks/{webhook}/pause" | "POST /webhooks/{webhook}/resume" => &["admin", "operate"],
-        "POST /topics"
+        "POST /webhooks/{webhook}/pause"
+        | "POST /webhooks/{webhook}/resume"
+        | "POST /webhooks/{webhook}/replay"
+        | "POST /webhooks/{webhook}/cancel"
+        | "POST /jobs/{id}/cancel" => &["admin", "operate"],
+        "POST /purge"
+        | "POST /topics"
         | "PATCH /topics/{topic}"
         | "DELETE /topics/{topic}"
         | "POST /webhooks"
@@ -36,6 +41,8 @@ fn permitted(route: &str) -> &'static [&'static str] {
         | "GET /webhooks/{webhook}/deliveries/{message_id}/attempts"
         | "GET /dead-letter"
         | "GET /dead-letter/count"
+        | "GET /jobs"
+        | "GET /jobs/{id}"
         | "GET /dead-letter/{id}" => READERS,
         _ => panic!("which roles may use {route}? Say it here and in docs/operations.md"),
     }
