@@ -18,9 +18,13 @@ CREATE TRIGGER webhooks_validate BEFORE INSERT OR UPDATE OF filter, filter_limit
 CREATE TRIGGER webhooks_went AFTER DELETE ON pgtopic.webhooks REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
 -- These run instead of all others where triggers are switched off (logical replication,
--- session_replication_role = replica). By name none of them comes after zz_messages_publish.
-CREATE TRIGGER messages_arrived BEFORE INSERT ON pgtopic.messages FOR EACH ROW EXECUTE FUNCTION pgtopic.messages_arrived();
+-- session_replication_role = replica). A row with an id is a copy and is counted. One without an id
+-- is published, unless zz_messages_publish, which may run there too, has given it one: so this
+-- trigger comes after it by name.
+CREATE TRIGGER messages_arrived BEFORE INSERT ON pgtopic.messages FOR EACH ROW WHEN ((new.id IS NOT NULL)) EXECUTE FUNCTION pgtopic.messages_arrived();
 ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER messages_arrived;
+CREATE TRIGGER zz_messages_publish_here BEFORE INSERT ON pgtopic.messages FOR EACH ROW WHEN ((new.id IS NULL)) EXECUTE FUNCTION pgtopic.messages_publish();
+ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER zz_messages_publish_here;
 CREATE TRIGGER topics_arrived BEFORE INSERT OR UPDATE ON pgtopic.topics FOR EACH ROW EXECUTE FUNCTION pgtopic.topics_arrived();
 ALTER TABLE pgtopic.topics ENABLE REPLICA TRIGGER topics_arrived;
 CREATE TRIGGER webhooks_arrived AFTER INSERT OR DELETE OR UPDATE ON pgtopic.webhooks FOR EACH ROW EXECUTE FUNCTION pgtopic.webhooks_arrived();

@@ -1,10 +1,8 @@
 -- ----------------------------------------------------------------------
 -- dead_letters/count: how many dead letters there are.
 --
--- Parameters: $1 topic id or null, $2 topic name or null, $3 webhook id or
---             null, $4 the LIKE patterns of the topics that may be seen, or
---             null for all.
--- Returns:    the count.
+-- Parameters: $1 to $11 as dead_letters/list.
+-- Returns:    the exact count.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT count(*) AS count
@@ -14,3 +12,4 @@ SELECT count(*) AS count
  WHERE ($1::bigint IS NULL AND $2::text IS NULL OR t.id = $1::bigint OR t.name = $2::text)
    AND ($3::bigint IS NULL OR x.webhook_id = $3::bigint)
    AND ($4::text[] IS NULL OR t.name LIKE ANY ($4::text[]))
+   AND pgtopic.dead_letter_fits(x, $5::text, $6::text, $7::text, $8::text, $9::bigint, $10::timestamptz, $11::timestamptz)

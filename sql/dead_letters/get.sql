@@ -6,8 +6,8 @@
 --             deleted. Nothing if there is no such dead letter.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
-SELECT x.id, x.webhook_id, t.name AS topic, x.message_id, x.partition_key, x.reason, x.attempts,
-       x.last_error, x.created_at,
+SELECT x.id, x.webhook_id, w.name AS webhook, t.name AS topic, x.message_id, x.partition_key, x.type, x.reason, x.attempts,
+       x.error_class, x.status_code, x.last_error, x.created_at, m.id IS NULL AS message_gone,
        m.payload::text AS payload, m.headers::text AS headers
   FROM pgtopic.dead_letters x
   JOIN pgtopic.webhooks w ON w.id = x.webhook_id

@@ -7,5 +7,6 @@
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT i.number, i.works_from, i.functions_hash, current_setting('server_encoding') AS encoding,
+       (SELECT n.cell FROM pgtopic.installation n) AS cell,
        pg_is_in_recovery() AS standby, current_setting('transaction_read_only') = 'on' AS read_only
   FROM pgtopic.installed i

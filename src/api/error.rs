@@ -14,13 +14,18 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use jiff::Timestamp;
 use problem_details::ProblemDetails;
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::route_index::RouteIndex;
 use crate::{
     broker::{BrokerError, Conflict},
-    domain::violation::{self, Violations},
+    domain::{
+        operation::StripeHolder,
+        violation::{self, Violations},
+    },
     store::StoreError,
     telemetry::LogThrottle,
 };
@@ -53,6 +58,9 @@ pub(super) enum ApiError {
     /// The body did not come in time.
     #[error("the body did not come within {} s", .0.as_secs())]
     SlowBody(std::time::Duration),
+    /// There is no room for the body.
+    #[error("the bodies of other requests take all {0} bytes of api.max_bodies_bytes; try again")]
+    TooManyBodies(usize),
     /// The route does not accept bodies of this media type.
     #[error("the content-type must be {0}")]
     UnsupportedMediaType(&'static str),
@@ -77,24 +85,29 @@ impl ApiError {
             Self::Forbidden(_) | Self::ForeignPage => (StatusCode::FORBIDDEN, None),
             Self::Misdirected(_) => (StatusCode::MISDIRECTED_REQUEST, Some("/problems/host")),
             Self::SlowBody(_) => (StatusCode::REQUEST_TIMEOUT, None),
+            Self::TooManyBodies(_) => (StatusCode::SERVICE_UNAVAILABLE, None),
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
             Self::Broker(error) => match error {
                 BrokerError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, Some("/problems/invalid")),
-                BrokerError::NeedsAll => (StatusCode::UNPROCESSABLE_ENTITY, Some("/problems/needs-all")),
+                BrokerError::NeedsAll(_) => (StatusCode::UNPROCESSABLE_ENTITY, Some("/problems/needs-all")),
                 BrokerError::TooBroad => (StatusCode::SERVICE_UNAVAILABLE, Some("/problems/too-broad")),
                 BrokerError::NotFound(_) => (StatusCode::NOT_FOUND, None),
                 BrokerError::NotPermitted(_) => (StatusCode::FORBIDDEN, None),
                 BrokerError::Conflict { kind, .. } => {
                     let kind = match kind {
-                        Conflict::Duplicate => "/problems/duplicate",
-                        Conflict::Paused => "/problems/paused",
-                        Conflict::InUse => "/problems/in-use",
-                        Conflict::JobFinished => "/problems/job-finished",
+                        Conflict::Duplicate => Some("/problems/duplicate"),
+                        Conflict::Paused => Some("/problems/paused"),
+                        Conflict::InUse => Some("/problems/in-use"),
+                        Conflict::NotHead { .. } => Some("/problems/not-head"),
+                        Conflict::InFlight { .. } => Some("/problems/in-flight"),
+                        Conflict::PartitionHeld(_) => Some("/problems/partition-held"),
+                        Conflict::State => None,
+                        Conflict::JobFinished => Some("/problems/job-finished"),
                     };
-                    (StatusCode::CONFLICT, Some(kind))
+                    (StatusCode::CONFLICT, kind)
                 }
                 BrokerError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, None),
-                BrokerError::Unavailable(_) | BrokerError::NotReady(_) => {
+                BrokerError::Unavailable(_) | BrokerError::Busy(_) | BrokerError::NotReady(_) => {
                     (StatusCode::SERVICE_UNAVAILABLE, None)
                 }
                 BrokerError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
@@ -128,6 +141,31 @@ struct Extensions {
     rule: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Violation>,
+    /// What a conflict is with.
+    #[serde(flatten)]
+    with: Option<ConflictWith>,
+}
+
+/// The fields of a problem that say what a conflict is with.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ConflictWith {
+    Head { head: Option<i64> },
+    Worker { worker: Uuid, since: Option<Timestamp> },
+    Holder { pid: Option<i32>, application_name: Option<String>, since: Option<Timestamp> },
+}
+
+impl ConflictWith {
+    fn of(conflict: &Conflict) -> Option<Self> {
+        Some(match conflict {
+            Conflict::NotHead { head } => Self::Head { head: *head },
+            Conflict::InFlight { worker, since } => Self::Worker { worker: *worker, since: *since },
+            Conflict::PartitionHeld(StripeHolder { pid, application_name, since }) => {
+                Self::Holder { pid: *pid, application_name: application_name.clone(), since: *since }
+            }
+            _ => return None,
+        })
+    }
 }
 
 impl IntoResponse for ApiError {
@@ -144,13 +182,21 @@ impl IntoResponse for ApiError {
             }
             _ => None,
         };
-        let mut response = problem(status, kind, detail, self.violations()).into_response();
+        let with = self.conflict_with();
+        let mut response = problem(status, kind, detail, self.violations(), with).into_response();
         response.headers_mut().extend(header);
         response
     }
 }
 
 impl ApiError {
+    fn conflict_with(&self) -> Option<ConflictWith> {
+        match self {
+            Self::Broker(BrokerError::Conflict { kind, .. }) => ConflictWith::of(kind),
+            _ => None,
+        }
+    }
+
     /// The rules that the request breaks.
     fn violations(self) -> Vec<Violation> {
         match self {
@@ -166,13 +212,14 @@ impl ApiError {
 pub(crate) fn problem_json(error: BrokerError) -> String {
     let error = ApiError::from(error);
     let ((status, kind), detail) = (error.status(), error.to_string());
-    let problem = problem(status, kind, detail, error.violations());
+    let with = error.conflict_with();
+    let problem = problem(status, kind, detail, error.violations(), with);
     serde_json::to_string(&problem).unwrap_or_default()
 }
 
 /// A problem of which the status says everything but the reason, for the command line.
 pub(crate) fn bare_problem_json(status: StatusCode, detail: &str) -> String {
-    serde_json::to_string(&problem(status, None, detail.to_owned(), Vec::new())).unwrap_or_default()
+    serde_json::to_string(&problem(status, None, detail.to_owned(), Vec::new(), None)).unwrap_or_default()
 }
 
 /// One broken rule.
@@ -197,6 +244,7 @@ fn problem(
     kind: Option<&'static str>,
     detail: String,
     errors: Vec<Violation>,
+    with: Option<ConflictWith>,
 ) -> ProblemDetails<Extensions> {
     let kind = kind.unwrap_or("about:blank");
     let first = errors.first();
@@ -207,6 +255,7 @@ fn problem(
             field: first.map(|violation| violation.field.clone()),
             rule: first.map(|violation| violation.rule.clone()),
             errors,
+            with,
         })
 }
 
@@ -232,7 +281,7 @@ pub(super) async fn problems_only(
         }
         status => bare_detail(status).to_owned(),
     };
-    let mut answer = problem(status, None, detail, Vec::new()).into_response();
+    let mut answer = problem(status, None, detail, Vec::new(), None).into_response();
     let (mut parts, _) = response.into_parts();
     // The headers of the old body go. The others, such as Allow, are kept.
     parts.headers.remove(CONTENT_TYPE);
@@ -261,7 +310,8 @@ fn bare_detail(status: StatusCode) -> &'static str {
 #[schema(as = Problem)]
 pub(super) struct ProblemSchema {
     /// `about:blank` if the status says everything; otherwise `/problems/invalid`,
-    /// `/problems/duplicate`, `/problems/paused`, `/problems/in-use`, `/problems/needs-all`,
+    /// `/problems/needs-all`, `/problems/duplicate`, `/problems/paused`, `/problems/in-use`,
+    /// `/problems/not-head`, `/problems/in-flight`, `/problems/partition-held`,
     /// `/problems/job-finished`, `/problems/too-broad` or `/problems/host`.
     #[schema(examples("/problems/invalid"))]
     r#type: String,
@@ -282,6 +332,16 @@ pub(super) struct ProblemSchema {
     rule: Option<String>,
     /// All broken rules; absent for other problems.
     errors: Option<Vec<Violation>>,
+    /// `not-head`: the head of the lane.
+    head: Option<i64>,
+    /// `in-flight`: the incarnation of the worker that holds the lane.
+    worker: Option<Uuid>,
+    /// `partition-held`: the process id of the session that holds the partition.
+    pid: Option<i32>,
+    /// `partition-held`: the application that the session names.
+    application_name: Option<String>,
+    /// `in-flight` and `partition-held`: since when it is held.
+    since: Option<Timestamp>,
 }
 
 /// The answer of every endpoint if the request fails.
@@ -289,7 +349,8 @@ pub(super) struct ProblemSchema {
 #[expect(dead_code, reason = "describes answers, and is never one itself")]
 pub(super) enum Problems {
     /// A problem (RFC 9457): the request cannot be read, is not allowed, names something unknown,
-    /// is in conflict with the current state or breaks a rule, or the database cannot serve.
+    /// is in conflict with the current state or breaks a rule, or it cannot be served now (503, with
+    /// `Retry-After`).
     #[response(status = "default", content_type = "application/problem+json")]
     Problem(#[to_schema] ProblemSchema),
 }

@@ -218,7 +218,8 @@ mod tests {
             Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
         });
         let slow = Request::new(Body::from_stream(drip));
-        let read = read_body(slow, &state(Duration::from_millis(300))).await;
+        let state = state(Duration::from_millis(300));
+        let read = tokio::time::timeout(Duration::from_secs(20), read_body(slow, &state)).await.unwrap();
         assert!(matches!(read, Err(ApiError::SlowBody(_))), "{read:?}");
     }
 

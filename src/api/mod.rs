@@ -1,4 +1,4 @@
-//! The HTTP API: topics, publishing, webhooks, deliveries, dead letters.
+//! The HTTP API: topics, publishing, webhooks, deliveries, dead letters, lanes.
 //!
 //! A handler parses the request, calls one method of [`crate::broker`] and writes the answer. Every
 //! error becomes a problem (RFC 9457). If tokens are configured, every request needs one, except
@@ -7,8 +7,9 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `jobs`, `health` | the routes of one area each |
+//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `lanes`, `jobs`, `why`, `tail`, `health` | the routes of one area each |
 //! | `access` | who may do what: tokens, roles, and what a browser says of a page |
+//! | `body_limit` | how many bytes the bodies of all requests may have |
 //! | `caller` | the use cases, limited to what the sender of a request may do |
 //! | `config_error` | why the API cannot start |
 //! | `connection_limit` | how many connections there may be |
@@ -23,6 +24,7 @@
 //! | `state` | what every handler gets |
 
 mod access;
+mod body_limit;
 mod caller;
 mod config_error;
 mod connection_limit;
@@ -33,6 +35,7 @@ mod extract;
 mod health;
 mod jobs;
 mod json;
+mod lanes;
 mod messages;
 mod openapi;
 mod request_id;
@@ -40,8 +43,10 @@ mod route_index;
 pub(crate) mod schema;
 mod server;
 mod state;
+mod tail;
 mod topics;
 mod webhooks;
+mod why;
 
 use std::{sync::Arc, time::Duration};
 
@@ -78,6 +83,9 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(webhooks::routes())
         .merge(deliveries::routes())
         .merge(dead_letters::routes())
+        .merge(lanes::routes())
+        .merge(why::routes())
+        .merge(tail::routes())
         .merge(jobs::routes())
         .merge(health::routes())
 }
@@ -104,7 +112,8 @@ pub fn router(state: ApiState) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(middleware::from_fn_with_state(Arc::clone(&state.hosts), access::check_host))
         .layer(middleware::from_fn_with_state(Arc::clone(&state.tokens), access::authorize))
-        .layer(middleware::from_fn_with_state(index, extract::check_parameters));
+        .layer(middleware::from_fn_with_state(index, extract::check_parameters))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state.bodies), body_limit::bound_bodies));
     let docs = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document);
     let router = router.route("/", get(|| async { Redirect::to("/docs/") }));
     router.with_state(state).merge(docs).layer(layers)

@@ -6,13 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::http::Method;
 use serde_json::Value;
 
-use crate::domain::violation::Violations;
+use crate::domain::{spelling, violation::Violations};
 
 /// Routes that the description does not name.
 const UNDESCRIBED: [&str; 3] = ["/", "/docs", "/openapi.json"];
-
-/// How many letters of a part of a path may be wrong, at most.
-const TYPING_ERRORS: usize = 2;
 
 /// All routes. They are read from the description, which is made from the handlers.
 pub(super) struct RouteIndex {
@@ -98,12 +95,7 @@ fn distance(template: &[&str], parts: &[&str]) -> Option<usize> {
         return None;
     }
     let errors = template.iter().zip(parts).filter(|(expected, _)| !expected.starts_with('{'));
-    errors
-        .map(|(expected, part)| {
-            let errors = strsim::osa_distance(expected, &part.to_lowercase());
-            (errors <= TYPING_ERRORS && errors * 2 < expected.len()).then_some(errors)
-        })
-        .sum()
+    errors.map(|(expected, part)| spelling::errors(part, expected)).sum()
 }
 
 /// The path of a route with the parameters of another path.

@@ -58,7 +58,16 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(250);
 pub async fn run(listener: TcpListener, state: ApiState, shutdown: CancellationToken) -> io::Result<()> {
     let most = state.connections.most();
     tracing::info!(address = %listener.local_addr()?, "the API listens");
-    Server::new(super::router(state), most, TIMEOUTS).run(listener, shutdown).await;
+    let broker = state.broker.clone();
+    // A tail would hold up the shutdown.
+    let end_tails = async {
+        shutdown.cancelled().await;
+        broker.end_tails();
+    };
+    tokio::join!(
+        Server::new(super::router(state), most, TIMEOUTS).run(listener, shutdown.clone()),
+        end_tails
+    );
     Ok(())
 }
 

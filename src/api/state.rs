@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     access::{Hosts, Tokens},
+    body_limit::{BodyLimit, PATIENCE},
     config_error::ApiConfigError,
     connection_limit::ConnectionLimit,
 };
@@ -21,6 +22,7 @@ pub struct ApiState {
     pub(super) hosts: Arc<Hosts>,
     pub(super) max_body_bytes: usize,
     pub(super) body_timeout: Duration,
+    pub(super) bodies: Arc<BodyLimit>,
     pub(super) connections: ConnectionLimit,
 }
 
@@ -34,7 +36,8 @@ impl ApiState {
         let hosts = Arc::new(Hosts::new(config)?);
         let connections = ConnectionLimit::of(config.max_connections, super::connection_limit::RESERVE);
         let max_body_bytes = config.max_body_bytes;
-        Ok(Self { broker, tokens, hosts, max_body_bytes, body_timeout: BODY_TIMEOUT, connections })
+        let bodies = Arc::new(BodyLimit::new(max_body_bytes, config.max_bodies_bytes, PATIENCE));
+        Ok(Self { broker, tokens, hosts, max_body_bytes, body_timeout: BODY_TIMEOUT, bodies, connections })
     }
 
     /// The same, with as many connections as the limit of open files permits beside what the rest

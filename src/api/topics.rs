@@ -67,7 +67,7 @@ async fn update_topic(
     Ok(JsonBody(caller.broker.update_topic(&topic, &changes.into()).await?.into()))
 }
 
-/// Delete a topic. A topic that has webhooks is only deleted with `force=true`.
+/// Delete a topic. A topic that has webhooks is only deleted with force=true.
 #[utoipa::path(
     delete, path = "/topics/{topic}", tag = "topics",
     params(("topic" = String, Path, description = "Id or name."), DeleteTopicQuery),

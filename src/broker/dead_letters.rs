@@ -1,25 +1,30 @@
-//! The use cases of dead letters: list, count, read.
+//! The use cases of dead letters: list, count, group, read, replay, discard.
 
-use super::{Broker, BrokerError};
+use super::{Broker, BrokerError, Conflict};
 use crate::domain::{
-    dead_letter::{DeadLetter, DeadLetterDetail, DeadLetterFilter},
+    dead_letter::{DeadLetter, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup},
+    delivery::Delivery,
+    operation::{DiscardOutcome, ReplayOutcome},
     page::{Items, List, PageRequest},
 };
+
+/// The most groups of dead letters that are shown.
+const GROUPS_SHOWN: i64 = 1000;
 
 impl Broker {
     /// A page of the dead letters that the caller may see, newest first.
     ///
     /// # Errors
-    /// [`BrokerError::NotFound`] if the filter names a topic or a webhook that does not exist.
+    /// [`BrokerError::NotFound`] if the filter names a topic or a webhook that does not exist,
+    /// [`BrokerError::Invalid`] if it names something that no dead letter can have.
     pub async fn list_dead_letters(
         &self,
         filter: &DeadLetterFilter,
         page: PageRequest,
     ) -> Result<Items<DeadLetter>, BrokerError> {
         let page = page.of(List::DeadLetters)?;
-        self.find_filtered(filter).await?;
-        let dead_letters = self.store.list_dead_letters(filter, &self.scope, page).await?;
-        Ok(Items::full(dead_letters, page, |dead_letter| dead_letter.id))
+        self.check_dead_letter_filter(filter).await?;
+        Ok(self.store.list_dead_letters(filter, &self.scope, page).await?)
     }
 
     /// How many dead letters there are that the caller may see. The count is exact.
@@ -27,8 +32,21 @@ impl Broker {
     /// # Errors
     /// As [`Broker::list_dead_letters`].
     pub async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<i64, BrokerError> {
-        self.find_filtered(filter).await?;
+        self.check_dead_letter_filter(filter).await?;
         Ok(self.store.count_dead_letters(filter, &self.scope).await?)
+    }
+
+    /// The dead letters that the caller may see, by webhook, reason, failure and hour: at most
+    /// 1,000 groups, the newest hour first.
+    ///
+    /// # Errors
+    /// As [`Broker::list_dead_letters`].
+    pub async fn list_dead_letter_groups(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Vec<DeadLetterGroup>, BrokerError> {
+        self.check_dead_letter_filter(filter).await?;
+        Ok(self.store.list_dead_letter_groups(filter, &self.scope, GROUPS_SHOWN).await?)
     }
 
     /// A dead letter with its message's payload and headers.
@@ -38,12 +56,62 @@ impl Broker {
     pub async fn get_dead_letter(&self, id: i64) -> Result<DeadLetterDetail, BrokerError> {
         let found = self.store.get_dead_letter(id).await?;
         let found = found.filter(|detail| self.scope.contains(&detail.dead_letter.topic));
-        found.ok_or_else(|| BrokerError::NotFound(format!("there is no dead letter {id}")))
+        found.ok_or_else(|| no_dead_letter(id))
     }
 
-    /// Checks that what a filter names exists for the caller. Otherwise a typing error would look
-    /// like an empty list.
-    async fn find_filtered(&self, filter: &DeadLetterFilter) -> Result<(), BrokerError> {
+    /// Delivers a dead letter once more. Returns the delivery, which is owed again. Filter and types
+    /// of the webhook do not count. A halted lane stays halted.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such dead letter. [`BrokerError::Conflict`] if the
+    /// message is owed already or was deleted, or if somebody holds the partition.
+    pub async fn replay_dead_letter(&self, id: i64) -> Result<Delivery, BrokerError> {
+        let letter = self.get_dead_letter(id).await?.dead_letter;
+        let replayed = self.store.replay_dead_letters(&[id], true).await?;
+        let outcome = replayed.first().map_or(ReplayOutcome::Absent, |replayed| replayed.outcome);
+        match outcome {
+            ReplayOutcome::Absent => Err(no_dead_letter(id)),
+            outcome => {
+                let webhook = letter.webhook_id.into();
+                self.replayed(
+                    &self.find_webhook(&webhook).await?,
+                    letter.message_id,
+                    &letter.partition_key,
+                    outcome,
+                )
+                .await
+            }
+        }
+    }
+
+    /// Deletes a dead letter. Its message is never delivered.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such dead letter, [`BrokerError::Conflict`] if
+    /// somebody replays or discards it now.
+    pub async fn discard_dead_letter(&self, id: i64) -> Result<(), BrokerError> {
+        self.get_dead_letter(id).await?;
+        let discarded = self.store.discard_dead_letters(&[id]).await?;
+        match discarded.first() {
+            Some((_, DiscardOutcome::Discarded)) => Ok(()),
+            Some((_, DiscardOutcome::RowLocked)) => Err(BrokerError::conflict(
+                Conflict::State,
+                format!("somebody else replays or discards dead letter {id} now; try again in a moment"),
+            )),
+            Some((_, DiscardOutcome::Absent)) | None => Err(no_dead_letter(id)),
+        }
+    }
+
+    /// Checks a filter, and that what it names exists for the caller. Otherwise a typing error would
+    /// look like an empty list.
+    ///
+    /// # Errors
+    /// As [`Broker::list_dead_letters`].
+    pub(super) async fn check_dead_letter_filter(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<(), BrokerError> {
+        filter.check()?;
         if let Some(topic) = &filter.topic {
             self.find_topic(topic).await?;
         }
@@ -52,4 +120,8 @@ impl Broker {
         }
         Ok(())
     }
+}
+
+fn no_dead_letter(id: i64) -> BrokerError {
+    BrokerError::NotFound(format!("there is no dead letter {id}"))
 }

@@ -2,8 +2,11 @@
 
 use std::fmt::Display;
 
+use jiff::Timestamp;
+use uuid::Uuid;
+
 use crate::{
-    domain::{topic::TopicRef, violation::Violations},
+    domain::{operation::StripeHolder, topic::TopicRef, violation::Violations},
     store::{Refusal, StoreError},
 };
 
@@ -13,12 +16,12 @@ pub enum BrokerError {
     /// The request breaks rules.
     #[error(transparent)]
     Invalid(#[from] Violations),
+    /// The request names nothing that it means, and does not say that it means all.
+    #[error("{0}")]
+    NeedsAll(String),
     /// The topic, webhook, message, delivery or dead letter does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// The request means many things, and names none of them.
-    #[error("the request names nothing: give a filter, or \"all\": true")]
-    NeedsAll,
     /// Counting what the request means took too long.
     #[error("this takes too long: narrow the filter")]
     TooBroad,
@@ -39,6 +42,9 @@ pub enum BrokerError {
     /// The database cannot serve right now. Trying again in a moment may help.
     #[error("the database does not serve right now; try again in a moment")]
     Unavailable(#[source] StoreError),
+    /// This process does as much of this as it may. Trying again later may help.
+    #[error("{0}")]
+    Busy(String),
     /// A probe found that this process cannot serve.
     #[error("{0}")]
     NotReady(String),
@@ -48,7 +54,7 @@ pub enum BrokerError {
 }
 
 /// What does not allow a use case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conflict {
     /// Another topic, or another webhook of the topic, has the name.
     Duplicate,
@@ -56,6 +62,22 @@ pub enum Conflict {
     Paused,
     /// The topic still has webhooks.
     InUse,
+    /// The message is not the head of its lane.
+    NotHead {
+        /// The head; `None` if the lane owes nothing.
+        head: Option<i64>,
+    },
+    /// The message is the head of a lane that a worker holds: it may be on its way.
+    InFlight {
+        /// The worker's incarnation.
+        worker: Uuid,
+        /// Since when the worker holds the lane.
+        since: Option<Timestamp>,
+    },
+    /// Somebody held the partition for a second: a publisher's transaction, or another operator.
+    PartitionHeld(StripeHolder),
+    /// The delivery is in a state that does not allow it, and the message says which.
+    State,
     /// The job has ended.
     JobFinished,
 }

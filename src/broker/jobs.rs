@@ -188,7 +188,8 @@ impl Broker {
 /// [`BrokerError::NeedsAll`] if it names nothing and `all` is false.
 pub(super) fn check_bulk(names_nothing: bool, options: BulkOptions) -> Result<Violations, BrokerError> {
     if names_nothing && !options.all {
-        return Err(BrokerError::NeedsAll);
+        let text = "the request names nothing: give a filter, or \"all\": true";
+        return Err(BrokerError::NeedsAll(text.to_owned()));
     }
     let mut violations = Violations::default();
     options.check(&mut violations);

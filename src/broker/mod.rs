@@ -14,29 +14,37 @@
 //! | `topics` | create, list, read, change, delete |
 //! | `messages` | publish one or a batch, list, read |
 //! | `webhooks` | create, list, read, change, pause, resume, delete |
-//! | `deliveries` | list, read, list attempts |
-//! | `dead_letters` | list, count, read |
+//! | `deliveries` | list, read, list attempts, replay, cancel |
+//! | `dead_letters` | list, count, group, read, replay, discard |
+//! | `lanes` | list, try again, skip the head |
 //! | `jobs` | list, read, cancel; replay or cancel a range; purge |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
+//! | `tail` | watch what is published to a topic, and what is sent to a webhook |
+//! | `why` | explain where a message or a partition stands |
 //! | `scope` | which topics the caller may see and use |
 
 mod dead_letters;
 mod deliveries;
 mod error;
 mod jobs;
+mod lanes;
 mod messages;
 mod ready;
 mod scope;
+mod tail;
 mod topics;
 mod webhooks;
+mod why;
 
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use self::tail::Tails;
 pub use self::{
     error::{BrokerError, Conflict},
     jobs::Bulk,
+    tail::Tail,
     webhooks::CreatedWebhook,
 };
 use crate::{
@@ -53,6 +61,8 @@ pub struct Broker {
     guard: Arc<AddressGuard>,
     /// The worker of this process, if it has one.
     worker: Option<WorkerHealth>,
+    /// What is watched in this process.
+    tails: Arc<Tails>,
     /// Which topics the caller may see and use.
     scope: Arc<TopicScope>,
     /// How the audit log names the caller.
@@ -64,7 +74,8 @@ impl Broker {
     /// which the address guard would refuse otherwise.
     pub fn new(store: Store, allow_networks: Vec<IpNet>) -> Self {
         let guard = Arc::new(AddressGuard::new(allow_networks));
-        Self { store, guard, worker: None, scope: Arc::default(), actor: "pgtopic".into() }
+        let tails = Arc::default();
+        Self { store, guard, worker: None, tails, scope: Arc::default(), actor: "pgtopic".into() }
     }
 
     /// This process has a worker, too. It is ready only while that worker works.

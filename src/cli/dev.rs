@@ -70,6 +70,7 @@ impl Dev {
         let mut postgres = postgres?;
         config.database.url = Some(postgres.url(DATABASE).into());
         config.database.listen_url = None;
+        config.database.libpq.clear();
         let fitting = shutdown.run_until_cancelled(renew_if_outdated(&mut postgres, &config.database)).await;
         let Some(fitting) = fitting else { return Ok(()) };
         fitting?;

@@ -117,7 +117,7 @@ fn describe_outcome(schema: &str, outcome: &MigrateOutcome) -> String {
 }
 
 fn describe_status(schema: &str, status: &SchemaStatus) -> String {
-    let SchemaStatus { number, works_from, known, drifted } = status;
+    let SchemaStatus { number, works_from, known, drifted, cell } = status;
     let Some(number) = number else {
         return format!("Schema \"{schema}\" holds no pgtopic. This pgtopic knows version {known}.");
     };
@@ -126,8 +126,9 @@ fn describe_status(schema: &str, status: &SchemaStatus) -> String {
     } else {
         ""
     };
+    let cell = cell.map_or_else(|| "It has no cell.".to_owned(), |cell| format!("It is cell {cell}."));
     format!(
         "Schema \"{schema}\" is at version {number}. It works with a pgtopic that knows version {works_from} or later. \
-         This pgtopic knows version {known}.{functions}"
+         This pgtopic knows version {known}. {cell}{functions}"
     )
 }

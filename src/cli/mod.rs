@@ -29,10 +29,12 @@ mod server;
 mod service;
 mod settings;
 mod table;
+mod tail;
 mod tasks;
 mod topics;
 mod webhook_flags;
 mod webhooks;
+mod why;
 mod words;
 mod worker;
 
@@ -81,6 +83,8 @@ enum Command {
     Topics(topics::Topics),
     Webhooks(webhooks::Webhooks),
     Messages(messages::Messages),
+    Why(why::Why),
+    Tail(tail::Tail),
 }
 
 /// Runs a command to its end.
@@ -127,6 +131,8 @@ impl Cli {
             Command::Messages(command) => until(shutdown, command.run(common)).await,
             Command::Topics(command) => until(shutdown, command.run(common)).await,
             Command::Webhooks(command) => until(shutdown, command.run(common)).await,
+            Command::Why(command) => until(shutdown, command.run(common)).await,
+            Command::Tail(command) => command.run(common, shutdown).await,
         }
     }
 }

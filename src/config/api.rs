@@ -27,6 +27,9 @@ pub struct ApiConfig {
     pub max_connections: usize,
     /// The largest request body in bytes, 1024 to 1073741824. Default 2097152 (2 MiB).
     pub max_body_bytes: usize,
+    /// The most bytes of the bodies of all requests together, 1024 to 1099511627776. There is always
+    /// room for one body of `max_body_bytes`. Default 268435456 (256 MiB).
+    pub max_bodies_bytes: usize,
 }
 
 /// Where to listen: an address or a name, and a port.

@@ -31,6 +31,7 @@ impl Config {
         check.within("database.pool_size", self.database.pool_size, 2..=1000);
         check.within("api.max_connections", self.api.max_connections, 0..=1_000_000);
         check.within("api.max_body_bytes", self.api.max_body_bytes, 1024..=1024 * 1024 * 1024);
+        check.within("api.max_bodies_bytes", self.api.max_bodies_bytes, 1024..=1024 * 1024 * 1024 * 1024);
         check.within("worker.concurrency", self.worker.concurrency, 1..=10_000);
         check.within("worker.shutdown_seconds", self.worker.shutdown_seconds, 0..=3600);
         check.within("delivery.max_retries", self.delivery.max_retries, widen(&policy::MAX_RETRIES));

@@ -1,5 +1,7 @@
 //! The section `database`.
 
+use std::collections::HashMap;
+
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -35,6 +37,9 @@ pub struct DatabaseConfig {
     /// is `verify-full` by default. No default.
     #[serde(deserialize_with = "empty_is_none")]
     pub ca_file: Option<std::path::PathBuf>,
+    /// libpq's variables (`PGHOST`, `PGPASSWORD`, …) that `.env` sets. Those of the process win.
+    #[serde(skip)]
+    pub libpq: HashMap<String, SecretString>,
 }
 
 impl DatabaseConfig {
@@ -59,6 +64,7 @@ impl From<&DatabaseConfig> for StoreSettings {
             pool_size: config.pool_size,
             source: config.source.clone(),
             ca_file: config.ca_file.clone(),
+            libpq: config.libpq.clone(),
         }
     }
 }

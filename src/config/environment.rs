@@ -1,16 +1,22 @@
 //! The variables of the process and of the file `.env`: which of them are settings.
 
 use std::{
+    collections::HashMap,
     ffi::{OsStr, OsString},
     io::ErrorKind,
     path::Path,
 };
+
+use secrecy::SecretString;
 
 /// The file beside the environment. It is read in the working directory only.
 const DOT_ENV: &str = ".env";
 
 /// The prefix of pgtopic's variables.
 const PREFIX: &str = "PGTOPIC_";
+
+/// The prefix of libpq's variables. Those of pgtopic begin with it, too.
+const LIBPQ_PREFIX: &str = "PG";
 
 /// Stands between the section and the name of a setting.
 const SEPARATOR: &str = "__";
@@ -64,6 +70,14 @@ impl Environment {
     pub fn get(&self, wanted: &str) -> Option<&str> {
         let mut all = self.process.iter().chain(&self.file);
         all.find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+    }
+
+    /// The variables of libpq in `.env`: `PGHOST`, `PGPASSWORD`, …
+    pub(super) fn libpq(&self) -> HashMap<String, SecretString> {
+        let of_libpq = |name: &str| name.starts_with(LIBPQ_PREFIX) && !name.starts_with(PREFIX);
+        // Within a file, the last line wins. It stands first here.
+        let of_file = self.file.iter().rev().filter(|(name, _)| of_libpq(name));
+        of_file.map(|(name, value)| (name.clone(), value.clone().into())).collect()
     }
 
     fn add(&mut self, name: &OsStr, value: OsString) {

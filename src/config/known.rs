@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use ::config::{Value, ValueKind};
 
 use super::{environment::variable_of, layer::Layer};
-
-/// How alike a key must be to be suggested, from 0 to 1.
-const ALIKE: f64 = 0.7;
+use crate::domain::spelling;
 
 /// All keys, and which of them are lists.
 pub(super) struct Known {
@@ -62,14 +60,11 @@ impl Known {
     /// The key that is most alike. If none is, the key that has the same name in another section.
     fn suggest(&self, given: &str) -> Option<&str> {
         let given = given.replace('-', "_");
-        let alike = |key: &str| strsim::normalized_damerau_levenshtein(&given, key);
-        let most = self.keys().max_by(|one, other| alike(one).total_cmp(&alike(other)))?;
-        if alike(most) >= ALIKE {
-            return Some(most);
-        }
-        let alike = |key: &str| strsim::normalized_damerau_levenshtein(name(&given), name(key));
-        let most = self.keys().max_by(|one, other| alike(one).total_cmp(&alike(other)))?;
-        (alike(most) >= ALIKE).then_some(most)
+        spelling::nearest(&given, self.keys()).or_else(|| {
+            let errors = |key: &str| spelling::errors(name(&given), name(key));
+            let near = self.keys().filter_map(|key| Some((errors(key)?, key)));
+            near.min().map(|(_, key)| key)
+        })
     }
 
     /// Splits lists that are given as one comma-separated text. A file may write a list like this

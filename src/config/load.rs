@@ -75,7 +75,8 @@ impl Config {
             let origin = |value: &::config::Value| value.origin().unwrap_or_default().to_owned();
             origins.extend(layer.0.iter().map(|(key, value)| (key.clone(), origin(value))));
         }
-        let config = combine(layers, &origins, &mut problems);
+        let mut config = combine(layers, &origins, &mut problems);
+        config.database.libpq = sources.environment.libpq();
         problems.extend(config.check(&origins));
         let misses = sources.environment.near_misses(known.keys());
         let warnings =

@@ -145,7 +145,7 @@ impl Demo {
 /// Prints how many messages were published, and what became of them at each webhook.
 async fn print_summary(report: &mut Report, store: &Store, webhooks: [i64; 2]) -> Result<(), DemoError> {
     for (number, id) in (1..).zip(webhooks) {
-        let filter = DeadLetterFilter { topic: None, webhook_id: Some(id) };
+        let filter = DeadLetterFilter { webhook_id: Some(id), ..DeadLetterFilter::default() };
         report.note_dead_letters(
             number,
             store.count_dead_letters(&filter, &TopicScope::All).await?.unsigned_abs(),

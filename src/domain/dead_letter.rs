@@ -3,7 +3,14 @@
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use super::{topic::TopicRef, words::stored_words};
+use super::{
+    attempt::ErrorClass,
+    key::{PARTITION_KEY_MAX, TYPE_MAX, check_key},
+    policy::check_range,
+    topic::TopicRef,
+    violation::Violations,
+    words::stored_words,
+};
 
 stored_words! {
     /// Why a delivery was given up.
@@ -27,6 +34,13 @@ stored_words! {
     }
 }
 
+impl Reason {
+    /// Whether lists and counts leave it out unless a filter names it: nobody has failed to get it.
+    pub fn is_left_out(self) -> bool {
+        matches!(self, Self::Canceled | Self::Superseded)
+    }
+}
+
 /// A dead letter in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
@@ -34,21 +48,30 @@ pub struct DeadLetter {
     pub id: i64,
     /// The webhook that it was owed to.
     pub webhook_id: i64,
+    /// The webhook's name.
+    pub webhook: String,
     /// The topic's name.
     pub topic: String,
     /// The id of the message.
     pub message_id: i64,
-    /// The partition key. A copy stands in the dead letter, so the key stays if the message is
-    /// deleted.
+    /// The partition key. Key and type are copies, so they stay if the message is deleted.
     pub partition_key: String,
+    /// The message's type.
+    pub message_type: Option<String>,
     /// Why it was given up.
     pub reason: Reason,
     /// How many attempts were made.
     pub attempts: i32,
+    /// The kind of the last failure; `None` if there was none.
+    pub error_class: Option<ErrorClass>,
+    /// The HTTP status of the last attempt, if an answer came.
+    pub status_code: Option<i16>,
     /// Why the last attempt failed, or that the message was deleted.
     pub last_error: Option<String>,
     /// When it was given up.
     pub created_at: Timestamp,
+    /// Whether its message was deleted. Then it cannot be replayed.
+    pub message_gone: bool,
 }
 
 /// A dead letter with the payload and the headers of its message.
@@ -62,11 +85,78 @@ pub struct DeadLetterDetail {
     pub headers: Option<Box<RawValue>>,
 }
 
-/// Which dead letters to list. A field that is `None` excludes nothing.
+/// Dead letters of one webhook, one reason and one hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterGroup {
+    /// The webhook that they were owed to.
+    pub webhook_id: i64,
+    /// The webhook's name.
+    pub webhook: String,
+    /// The topic's name.
+    pub topic: String,
+    /// Why they were given up.
+    pub reason: Reason,
+    /// The kind of their last failure.
+    pub error_class: Option<ErrorClass>,
+    /// The HTTP status of their last attempt.
+    pub status_code: Option<i16>,
+    /// The hour in which they were given up.
+    pub hour: Timestamp,
+    /// How many they are.
+    pub count: i64,
+    /// When the first of them was given up.
+    pub first_at: Timestamp,
+    /// When the last of them was given up.
+    pub last_at: Timestamp,
+    /// The newest of them.
+    pub sample_id: i64,
+    /// Its error.
+    pub sample_error: Option<String>,
+}
+
+/// Which dead letters are meant: by lists, counts, groups, and bulk requests. A field that is
+/// `None` excludes nothing. But without `reason`, those that were canceled or superseded are left
+/// out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadLetterFilter {
     /// Only dead letters of this topic.
     pub topic: Option<TopicRef>,
     /// Only dead letters of this webhook.
     pub webhook_id: Option<i64>,
+    /// Only dead letters of this partition.
+    pub partition_key: Option<String>,
+    /// Only dead letters of messages of this type.
+    pub message_type: Option<String>,
+    /// Only dead letters with this reason.
+    pub reason: Option<Reason>,
+    /// Only dead letters whose last attempt failed in this way.
+    pub error_class: Option<ErrorClass>,
+    /// Only dead letters whose last attempt was answered with this HTTP status.
+    pub status_code: Option<i64>,
+    /// Only dead letters that were given up at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only dead letters that were given up before this time.
+    pub until: Option<Timestamp>,
+}
+
+/// The HTTP statuses that a filter may name.
+pub const STATUS_CODE: std::ops::RangeInclusive<i64> = 100..=999;
+
+impl DeadLetterFilter {
+    /// Whether it names nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Checks key, type and status.
+    ///
+    /// # Errors
+    /// Every broken rule.
+    pub fn check(&self) -> Result<(), Violations> {
+        let mut violations = Violations::default();
+        check_key(self.partition_key.as_deref(), "partition_key", PARTITION_KEY_MAX, &mut violations);
+        check_key(self.message_type.as_deref(), "type", TYPE_MAX, &mut violations);
+        check_range("status_code", self.status_code, &STATUS_CODE, &mut violations);
+        violations.finish()
+    }
 }

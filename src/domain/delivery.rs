@@ -5,61 +5,67 @@ use jiff::Timestamp;
 
 use super::{
     attempt::{ErrorClass, Outcome},
-    key::{PARTITION_KEY_MAX, check_key},
+    key::{PARTITION_KEY_MAX, TYPE_MAX, check_key},
+    topic::TopicRef,
     violation::Violations,
+    words::stored_words,
 };
 
-/// The status of a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeliveryStatus {
-    /// Owed. It is the head of its lane and no attempt failed yet, or it waits behind the head.
-    Pending,
-    /// Owed. It is the head of its lane, or in the batch at its head, and at least one attempt
-    /// failed.
-    Retrying,
-    /// Owed. Its lane is halted until an operator restarts it.
-    Halted,
-    /// Accepted by the receiver, as the attempt log says. The log keeps attempts for 30 days. After
-    /// that the delivery is not shown any more.
-    Delivered,
-    /// A dead letter.
-    Dead,
+stored_words! {
+    /// The status of a delivery.
+    pub enum DeliveryStatus {
+        /// Owed. It waits behind the head of its lane, or it is the head and no attempt has failed
+        /// yet.
+        Pending = "pending",
+        /// Owed. It is the head of a lane that a worker holds.
+        InFlight = "in_flight",
+        /// Owed. It is the head of its lane, or in the batch at its head, and at least one attempt
+        /// failed.
+        Retrying = "retrying",
+        /// Owed. Its lane is halted until an operator releases it.
+        Halted = "halted",
+        /// Accepted by the receiver, as the attempt log says. The log keeps attempts for 30 days.
+        /// After that the delivery is not shown any more.
+        Delivered = "delivered",
+        /// A dead letter.
+        Dead = "dead",
+        /// An operator canceled it. It can be replayed.
+        Canceled = "canceled",
+        /// A later message of its lane took its place. It can be replayed.
+        Superseded = "superseded",
+    }
 }
 
 impl DeliveryStatus {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Pending, Self::Retrying, Self::Halted, Self::Delivered, Self::Dead];
-
-    /// The word in the API and in `sql/deliveries/`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Retrying => "retrying",
-            Self::Halted => "halted",
-            Self::Delivered => "delivered",
-            Self::Dead => "dead",
-        }
-    }
-
-    /// The status of a word; `None` if the word is unknown.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    /// Whether the message is still owed.
+    pub fn is_owed(self) -> bool {
+        matches!(self, Self::Pending | Self::InFlight | Self::Retrying | Self::Halted)
     }
 }
 
 /// The delivery of one message to one webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
+    /// The id of the webhook.
+    pub webhook_id: i64,
+    /// The webhook's name.
+    pub webhook: String,
+    /// The topic's name.
+    pub topic: String,
     /// The id of the message.
     pub message_id: i64,
     /// Its partition key.
     pub partition_key: String,
+    /// Its type.
+    pub message_type: Option<String>,
     /// Its status.
     pub status: DeliveryStatus,
     /// How many requests were made for it, as the dead letter or the attempt log says.
     pub attempts: i64,
     /// The HTTP status of the last attempt, if an answer came.
     pub last_status_code: Option<i16>,
+    /// The kind of failure of the last attempt.
+    pub last_error_class: Option<ErrorClass>,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
     /// When it is tried next. `None` unless it is the head of its lane, and the lane is neither
@@ -69,6 +75,8 @@ pub struct Delivery {
     pub created_at: Timestamp,
     /// When it was accepted or became a dead letter; `None` while it is owed.
     pub settled_at: Option<Timestamp>,
+    /// When a replay made it owed once more; `None` if none did, or if it is not owed any more.
+    pub replayed_at: Option<Timestamp>,
 }
 
 /// The delivery of a message to one webhook.
@@ -82,23 +90,28 @@ pub struct MessageDelivery {
     pub attempts: i64,
 }
 
-/// Which deliveries of a webhook to list. A field that is `None` excludes nothing.
+/// Which deliveries to list. A field that is `None` excludes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeliveryFilter {
     /// Only deliveries with this status.
     pub status: Option<DeliveryStatus>,
     /// Only deliveries of this partition.
     pub partition_key: Option<String>,
+    /// Only deliveries of messages of this type.
+    pub message_type: Option<String>,
+    /// Only deliveries of this topic.
+    pub topic: Option<TopicRef>,
 }
 
 impl DeliveryFilter {
-    /// Checks the partition key.
+    /// Checks the partition key and the type.
     ///
     /// # Errors
     /// Every broken rule.
     pub fn check(&self) -> Result<(), Violations> {
         let mut violations = Violations::default();
         check_key(self.partition_key.as_deref(), "partition_key", PARTITION_KEY_MAX, &mut violations);
+        check_key(self.message_type.as_deref(), "type", TYPE_MAX, &mut violations);
         violations.finish()
     }
 }

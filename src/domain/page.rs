@@ -24,6 +24,8 @@ pub enum List {
     Messages,
     /// Deliveries, newest message first.
     Deliveries,
+    /// Deliveries that a webhook owes, lane by lane.
+    OwedDeliveries,
     /// The attempts of a delivery, oldest first.
     Attempts,
     /// Dead letters, newest first.
@@ -36,11 +38,12 @@ pub enum List {
 
 impl List {
     /// All of them.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Topics,
         Self::Webhooks,
         Self::Messages,
         Self::Deliveries,
+        Self::OwedDeliveries,
         Self::Attempts,
         Self::DeadLetters,
         Self::Lanes,
@@ -54,6 +57,7 @@ impl List {
             Self::Webhooks => "webhooks",
             Self::Messages => "messages",
             Self::Deliveries => "deliveries",
+            Self::OwedDeliveries => "owed-deliveries",
             Self::Attempts => "attempts",
             Self::DeadLetters => "dead-letters",
             Self::Lanes => "lanes",

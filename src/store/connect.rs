@@ -1,6 +1,6 @@
 //! Makes connections, as a connection string says: to which server, and with which TLS.
 
-use std::{path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use rand::seq::SliceRandom as _;
@@ -55,16 +55,15 @@ pub type Connection = tokio_postgres::Connection<
 /// # Errors
 /// [`StoreError::InvalidUrl`], [`StoreError::Tls`] or [`StoreError::Connect`].
 pub async fn connect(settings: &StoreSettings) -> Result<(Client, Connection), StoreError> {
-    Target::new("database.url", settings.url.as_ref(), settings.ca_file.as_deref())?.connect().await
+    Target::new("database.url", settings.url.as_ref(), settings)?.connect().await
 }
 
 impl Connector {
     pub(super) fn new(settings: &StoreSettings, schema: Arc<Schema>) -> Result<Self, StoreError> {
-        let ca_file = settings.ca_file.as_deref();
-        let postgres = Arc::new(Target::new("database.url", settings.url.as_ref(), ca_file)?);
+        let postgres = Arc::new(Target::new("database.url", settings.url.as_ref(), settings)?);
         let listen = match &settings.listen_url {
             None => Arc::clone(&postgres),
-            url => Arc::new(Target::new("database.listen_url", url.as_ref(), ca_file)?),
+            url => Arc::new(Target::new("database.listen_url", url.as_ref(), settings)?),
         };
         Ok(Self { postgres, listen, schema })
     }
@@ -122,8 +121,8 @@ pub(super) async fn set_up(client: &Client, settings: &str) -> Result<(), StoreE
 
 impl Target {
     /// Reads the connection string of a setting. Without one, the environment may name a database.
-    fn new(setting: &str, url: Option<&SecretString>, ca_file: Option<&Path>) -> Result<Self, StoreError> {
-        let surroundings = Surroundings::of_process();
+    fn new(setting: &str, url: Option<&SecretString>, settings: &StoreSettings) -> Result<Self, StoreError> {
+        let surroundings = Surroundings::of_process(&settings.libpq);
         let text = match url {
             Some(url) => url.expose_secret(),
             None if surroundings.names_a_database() => "",
@@ -133,7 +132,7 @@ impl Target {
                 )));
             }
         };
-        let info = Conninfo::resolve(text, &surroundings, ca_file)
+        let info = Conninfo::resolve(text, &surroundings, settings.ca_file.as_deref())
             .map_err(|error| StoreError::InvalidUrl(format!("{setting}: {error}")))?;
         if let Some(Err(why)) =
             info.passfile.as_deref().filter(|_| info.password.is_none()).map(passfile::read)

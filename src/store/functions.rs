@@ -143,7 +143,7 @@ mod tests {
         let statements = TRIGGERS.lines().filter(|line| !line.is_empty() && !line.starts_with("--")).count();
         let replicas = triggers(&schema).filter(|trigger| trigger.replica).count();
         assert_eq!(triggers(&schema).count() + replicas, statements);
-        assert_eq!(replicas, 4);
+        assert_eq!(replicas, 5);
         let publish = triggers(&schema).find(|trigger| trigger.name == "zz_messages_publish").unwrap();
         assert_eq!(publish.table, "messages");
     }

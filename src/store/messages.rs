@@ -8,13 +8,12 @@ use tokio_postgres::{Row, error::SqlState};
 use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
     delivery::{DeliveryStatus, MessageDelivery},
+    key::PARTITION_KEY_DEFAULT,
     message::{MessageStatus, MessageSummary, NewMessage, Published},
     page::{Items, Page},
     topic::TopicRef,
 };
 
-/// The partition of messages that name none, as the column's default has it.
-const DEFAULT_PARTITION: &str = "default";
 /// How often a publish is tried if it loses a race against another one.
 const PUBLISH_TRIES: u32 = 5;
 /// How many messages one page looks at. Messages of other topics count too.
@@ -46,7 +45,7 @@ impl Store {
         ];
         let rows = match self.query_publishing(sql!("messages/publish"), parameters).await {
             Err(error) => {
-                let key = message.partition_key.as_deref().unwrap_or(DEFAULT_PARTITION);
+                let key = message.partition_key.as_deref().unwrap_or(PARTITION_KEY_DEFAULT);
                 return Err(self.name_holders(error, topic, &[key]).await);
             }
             rows => rows?,
@@ -95,7 +94,7 @@ impl Store {
         let rows = match self.query_publishing(sql!("messages/publish_batch"), parameters).await {
             Err(error) => {
                 let keys: Vec<_> =
-                    partition_keys.iter().map(|key| key.unwrap_or(DEFAULT_PARTITION)).collect();
+                    partition_keys.iter().map(|key| key.unwrap_or(PARTITION_KEY_DEFAULT)).collect();
                 return Err(self.name_holders(error, topic, &keys).await);
             }
             rows => rows?,

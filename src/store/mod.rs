@@ -19,6 +19,7 @@ mod error;
 mod functions;
 mod inspect;
 mod jobs;
+mod lane_list;
 mod lanes;
 mod lead;
 mod locks;
@@ -35,10 +36,12 @@ mod sessions;
 mod settings;
 mod settle;
 mod statement;
+mod tail;
 mod targets;
 mod tls;
 mod topics;
 mod webhooks;
+mod why;
 mod workers;
 
 use std::sync::Arc;
@@ -51,6 +54,8 @@ use self::{call::Parameters, connect::Connector, purpose::Purpose, sessions::Ses
 pub use self::{
     cell::*,
     connect::{Connection, connect},
+    dead_letters::ReplayedDeadLetter,
+    deliveries::DeliveryScope,
     due_at_repair::*,
     error::{Refusal, StoreError},
     jobs::*,
@@ -61,6 +66,8 @@ pub use self::{
     schema_status::*,
     settings::StoreSettings,
     settle::*,
+    tail::Newest,
+    why::Explained,
     workers::*,
 };
 use crate::domain::page::{Items, Page};
@@ -214,6 +221,18 @@ fn word<T>(row: &Row, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result
     parse(value).ok_or_else(|| StoreError::Unexpected(format!("{column} is {value:?}")))
 }
 
+/// The same for a column that may be null.
+fn optional_word<T>(
+    row: &Row,
+    column: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, StoreError> {
+    match row.try_get::<_, Option<&str>>(column)? {
+        Some(_) => word(row, column, parse).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// The children in the rows of a parent. A parent without children is one row in which the column
 /// `key` is null. No row at all means that there is no parent: `None`.
 fn rows_under_parent<T>(
@@ -226,6 +245,13 @@ fn rows_under_parent<T>(
         [only] if only.try_get::<_, Option<i64>>(key)?.is_none() => Ok(Some(Vec::new())),
         rows => rows.iter().map(child).collect::<Result<_, _>>().map(Some),
     }
+}
+
+/// The keys of the row that a list with two keys has looked at last; `None` if it has looked at all
+/// of them. They stand in these columns of each row.
+fn scanned(rows: &[Row], first: &str, second: &str) -> Result<Option<(i64, i64)>, StoreError> {
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(row.try_get::<_, Option<i64>>(first)?.zip(row.try_get::<_, Option<i64>>(second)?))
 }
 
 /// The page of `items`, which were read from `rows`. If the page is short, the next one begins

@@ -25,6 +25,8 @@ pub struct SchemaStatus {
     /// Whether the schema has drifted: the numbers are equal, and functions, triggers or grants are
     /// not those of this binary.
     pub drifted: bool,
+    /// The cell of the installation, if it has one.
+    pub cell: Option<i32>,
 }
 
 /// The row of `installed`.
@@ -32,6 +34,7 @@ pub(super) struct Installed {
     pub(super) number: i32,
     works_from: i32,
     functions_hash: String,
+    cell: Option<i32>,
 }
 
 impl Installed {
@@ -40,6 +43,7 @@ impl Installed {
             number: row.try_get("number")?,
             works_from: row.try_get("works_from")?,
             functions_hash: row.try_get("functions_hash")?,
+            cell: row.try_get("cell")?,
         })
     }
 }
@@ -54,6 +58,7 @@ impl SchemaStatus {
             drifted: installed.is_some_and(|installed| {
                 installed.number == known && installed.functions_hash != functions::hash()
             }),
+            cell: installed.and_then(|installed| installed.cell),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The settings of the store.
 
-use std::path::PathBuf;
+use std::{collections::HashMap, path::PathBuf};
 
 use secrecy::SecretString;
 
@@ -24,4 +24,6 @@ pub struct StoreSettings {
     pub source: String,
     /// PEM file of certificate authorities to trust for TLS, beside the system's.
     pub ca_file: Option<PathBuf>,
+    /// libpq's variables (`PGHOST`, `PGPASSWORD`, …) beside those of the process, which win.
+    pub libpq: HashMap<String, SecretString>,
 }

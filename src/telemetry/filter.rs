@@ -2,7 +2,7 @@
 
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::config::LogConfig;
+use crate::{config::LogConfig, domain::spelling};
 
 /// Libraries whose lines at `info` do not help an operator. `log.level` may name them to show more.
 const QUIET: &str = "refinery_core=warn,tokio_postgres=warn,rustls_platform_verifier=off";
@@ -63,11 +63,9 @@ fn fault(directive: &str) -> Option<String> {
     if !level.is_empty() && level.parse::<LevelFilter>().is_ok() {
         return None;
     }
-    let lower = level.to_lowercase();
-    let alike = LEVELS.into_iter().map(|known| (strsim::damerau_levenshtein(&lower, known), known)).min();
-    let advice = match alike {
-        Some((distance, known)) if distance <= 2 => format!("did you mean {known}?"),
-        _ => format!("the levels are {}", LEVELS.join(", ")),
+    let advice = match spelling::nearest(level, LEVELS) {
+        Some(known) => format!("did you mean {known}?"),
+        None => format!("the levels are {}", LEVELS.join(", ")),
     };
     let target = if level == directive { "; a target is written target=level" } else { "" };
     Some(format!("{level:?} is no level: {advice}{target}"))

@@ -25,7 +25,7 @@ use std::{
 use self::filter::filter;
 pub use self::{
     filter::TelemetryError,
-    output::{flush_output, print_line, show_line},
+    output::{flush_output, print_line, show_line, try_print_line},
     sink::{QUEUE_BYTES, QUEUE_LINES},
 };
 pub(crate) use self::{log_throttle::LogThrottle, sink::Sink};

@@ -13,7 +13,15 @@ static SHOWN: OnceLock<Option<Sink>> = OnceLock::new();
 /// Prints a line of a command that ends by itself. Every line arrives, so a slow reader holds up
 /// the command. If the reader has gone (`pgtopic … | head`), that is not an error.
 pub fn print_line(line: &str) {
-    let _ = writeln!(stdout(), "{line}");
+    let _ = try_print_line(line);
+}
+
+/// The same for a command that goes on as long as somebody reads.
+///
+/// # Errors
+/// The reader has gone, or the line cannot be written.
+pub fn try_print_line(line: &str) -> std::io::Result<()> {
+    writeln!(stdout(), "{line}")
 }
 
 /// Shows a line of a command that keeps running. A slow reader does not hold up the command. It

@@ -22,7 +22,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("broker", &["store", "delivery", "domain"]),
     // It makes from a section's settings what the section is for.
     ("config", &["store", "domain"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["domain", "config"]),
     ("background", &["store", "domain", "config"]),
     ("worker", &["background", "store", "delivery", "domain", "config", "telemetry"]),
     ("api", &["broker", "store", "domain", "config", "telemetry"]),

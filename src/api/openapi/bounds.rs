@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::operations::{operations, parameters};
 use crate::domain::{
+    dead_letter::STATUS_CODE,
     headers::HEADERS_MAX,
     key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX, TYPE_MAX},
     message::BATCH_MAX,
@@ -24,13 +25,15 @@ use crate::domain::{
 };
 
 /// The bodies of requests.
-const BODIES: [&str; 9] = [
+const BODIES: [&str; 11] = [
     "NewTopic",
     "TopicChanges",
     "NewMessage",
     "Batch",
     "NewWebhook",
     "WebhookChanges",
+    "LaneRetry",
+    "LaneSkip",
     "ReplayRequest",
     "CancelRequest",
     "PurgeRequest",
@@ -38,7 +41,7 @@ const BODIES: [&str; 9] = [
 
 /// Fields that have no bounds: truth values, words, and any JSON.
 #[cfg(test)]
-const UNBOUNDED: [&str; 12] = [
+const UNBOUNDED: [&str; 16] = [
     "payload",
     "paused",
     "force",
@@ -46,10 +49,14 @@ const UNBOUNDED: [&str; 12] = [
     "ordering",
     "format",
     "on_exhausted",
-    "kind",
     "state",
-    "only_failed",
     "all",
+    "reason",
+    "error_class",
+    "since",
+    "until",
+    "kind",
+    "only_failed",
     "dry_run",
 ];
 
@@ -101,6 +108,7 @@ fn of(name: &str) -> Option<Value> {
             "pattern": r"^([0-9]{1,19}|(?!\.{1,2}:)[A-Za-z0-9._-]+:(?![0-9]+$)(?!\.{1,2}$)[A-Za-z0-9._-]+)$",
         }),
         "id" | "message_id" | "webhook_id" | "topic_id" => range(&(1..=i64::MAX)),
+        "status_code" => range(&STATUS_CODE),
         "limit" => range(&LIMIT),
         "after" => json!({"minLength": 1, "maxLength": CURSOR_MAX, "pattern": "^[A-Za-z0-9_-]+$"}),
         "retention_seconds" => range(&RETENTION_SECONDS),
@@ -113,8 +121,8 @@ fn of(name: &str) -> Option<Value> {
         "rate_limit_per_second" | "rate_per_second" => range(&RATE_LIMIT_PER_SECOND),
         "from" | "to" => place(""),
         "start_from" => place("now|beginning|"),
-        "type" => ascii(TYPE_MAX),
         "partition_key" => ascii(PARTITION_KEY_MAX),
+        "type" => ascii(TYPE_MAX),
         "idempotency_key" => ascii(IDEMPOTENCY_KEY_MAX),
         "messages" => json!({"minItems": 1, "maxItems": BATCH_MAX}),
         "headers" => {

@@ -18,6 +18,8 @@ fn of_body(schema: &str) -> Option<Value> {
         "NewWebhook" => {
             json!({"topic": "orders", "name": "billing", "url": "https://example.com/hooks/orders"})
         }
+        "LaneRetry" => json!({"state": "halted"}),
+        "LaneSkip" => json!({"partition_key": "user-42", "message_id": 1}),
         "ReplayRequest" => {
             json!({"from": "2026-11-24T00:00:00Z", "to": "2026-11-25T00:00:00Z", "dry_run": true})
         }

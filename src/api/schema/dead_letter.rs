@@ -4,8 +4,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{PageQuery, number::query_integer};
-use crate::domain::dead_letter;
+use super::{
+    ErrorClass, PageQuery,
+    number::{query_integer, query_time},
+};
+use crate::domain::{dead_letter, topic::TopicRef};
 
 /// Which dead letters to list, and which page.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -17,6 +20,24 @@ pub(crate) struct DeadLettersQuery {
     /// Only dead letters of this webhook.
     #[serde(default, deserialize_with = "query_integer")]
     webhook_id: Option<i64>,
+    /// Only dead letters of this partition.
+    partition_key: Option<String>,
+    /// Only dead letters of messages of this type.
+    r#type: Option<String>,
+    /// Only dead letters with this reason. Without it, those that were canceled or superseded are
+    /// left out.
+    reason: Option<Reason>,
+    /// Only dead letters whose last attempt failed in this way.
+    error_class: Option<ErrorClass>,
+    /// Only dead letters whose last attempt was answered with this HTTP status.
+    #[serde(default, deserialize_with = "query_integer")]
+    status_code: Option<i64>,
+    /// Only dead letters that were given up at this time or later.
+    #[serde(default, deserialize_with = "query_time")]
+    since: Option<Timestamp>,
+    /// Only dead letters that were given up before this time.
+    #[serde(default, deserialize_with = "query_time")]
+    until: Option<Timestamp>,
     /// The most items on the page, 1 to 1000; 100 unless given.
     #[serde(default, deserialize_with = "query_integer")]
     limit: Option<i64>,
@@ -27,22 +48,83 @@ pub(crate) struct DeadLettersQuery {
 
 impl DeadLettersQuery {
     /// The filter, and the page.
-    pub(crate) fn into_parts(self) -> (CountQuery, PageQuery) {
-        let Self { topic, webhook_id, limit, after } = self;
-        (CountQuery { topic, webhook_id }, PageQuery { limit, after })
+    pub(crate) fn into_parts(self) -> (DeadLetterFilterQuery, PageQuery) {
+        let Self {
+            topic,
+            webhook_id,
+            partition_key,
+            r#type,
+            reason,
+            error_class,
+            status_code,
+            since,
+            until,
+            limit,
+            after,
+        } = self;
+        let filter = DeadLetterFilterQuery {
+            topic,
+            webhook_id,
+            partition_key,
+            r#type,
+            reason,
+            error_class,
+            status_code,
+            since,
+            until,
+        };
+        (filter, PageQuery { limit, after })
     }
 }
 
-/// Which dead letters to count.
+/// Which dead letters to count or to group.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct CountQuery {
+pub(crate) struct DeadLetterFilterQuery {
     /// Only dead letters of this topic, by id or name.
     pub(crate) topic: Option<String>,
     /// Only dead letters of this webhook.
     #[serde(default, deserialize_with = "query_integer")]
     pub(crate) webhook_id: Option<i64>,
+    /// Only dead letters of this partition.
+    pub(crate) partition_key: Option<String>,
+    /// Only dead letters of messages of this type.
+    pub(crate) r#type: Option<String>,
+    /// Only dead letters with this reason. Without it, those that were canceled or superseded are
+    /// left out.
+    pub(crate) reason: Option<Reason>,
+    /// Only dead letters whose last attempt failed in this way.
+    pub(crate) error_class: Option<ErrorClass>,
+    /// Only dead letters whose last attempt was answered with this HTTP status.
+    #[serde(default, deserialize_with = "query_integer")]
+    pub(crate) status_code: Option<i64>,
+    /// Only dead letters that were given up at this time or later.
+    #[serde(default, deserialize_with = "query_time")]
+    pub(crate) since: Option<Timestamp>,
+    /// Only dead letters that were given up before this time.
+    #[serde(default, deserialize_with = "query_time")]
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl DeadLetterFilterQuery {
+    /// The filter. `topic` reads a topic's id or name.
+    pub(crate) fn into_filter<E>(
+        self,
+        topic: impl Fn(&str) -> Result<TopicRef, E>,
+    ) -> Result<dead_letter::DeadLetterFilter, E> {
+        Ok(dead_letter::DeadLetterFilter {
+            topic: self.topic.as_deref().map(topic).transpose()?,
+            webhook_id: self.webhook_id,
+            partition_key: self.partition_key,
+            message_type: self.r#type,
+            reason: self.reason.map(Into::into),
+            error_class: self.error_class.map(Into::into),
+            status_code: self.status_code,
+            since: self.since,
+            until: self.until,
+        })
+    }
 }
 
 /// How many dead letters there are.
@@ -82,20 +164,30 @@ pub(crate) struct DeadLetter {
     id: i64,
     /// The webhook that it was owed to.
     webhook_id: i64,
+    /// The webhook's name.
+    webhook: String,
     /// The topic's name.
     topic: String,
     /// The id of the message.
     message_id: i64,
     /// The partition key. It stays if the message is deleted.
     partition_key: String,
+    /// The message's type. It stays if the message is deleted.
+    r#type: Option<String>,
     /// Why it was given up.
     reason: Reason,
     /// How many attempts were made.
     attempts: i32,
+    /// The kind of the last failure; null if there was none.
+    error_class: Option<ErrorClass>,
+    /// The HTTP status of the last attempt, if an answer came.
+    status_code: Option<i16>,
     /// Why the last attempt failed, or that the message was deleted.
     last_error: Option<String>,
     /// When it was given up.
     created_at: Timestamp,
+    /// Whether its message was deleted. Then it cannot be replayed.
+    message_gone: bool,
 }
 
 impl From<dead_letter::DeadLetter> for DeadLetter {
@@ -103,24 +195,96 @@ impl From<dead_letter::DeadLetter> for DeadLetter {
         let dead_letter::DeadLetter {
             id,
             webhook_id,
+            webhook,
             topic,
             message_id,
             partition_key,
+            message_type,
             reason,
             attempts,
+            error_class,
+            status_code,
             last_error,
             created_at,
+            message_gone,
         } = dead_letter;
         Self {
             id,
             webhook_id,
+            webhook,
             topic,
             message_id,
             partition_key,
+            r#type: message_type,
             reason: reason.into(),
             attempts,
+            error_class: error_class.map(Into::into),
+            status_code,
             last_error,
             created_at,
+            message_gone,
+        }
+    }
+}
+
+/// Dead letters of one webhook, one reason, one kind of failure and one hour.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct DeadLetterGroup {
+    /// The webhook that they were owed to.
+    webhook_id: i64,
+    /// The webhook's name.
+    webhook: String,
+    /// The topic's name.
+    topic: String,
+    /// Why they were given up.
+    reason: Reason,
+    /// The kind of their last failure.
+    error_class: Option<ErrorClass>,
+    /// The HTTP status of their last attempt.
+    status_code: Option<i16>,
+    /// The hour in which they were given up.
+    hour: Timestamp,
+    /// How many they are.
+    count: i64,
+    /// When the first of them was given up.
+    first_at: Timestamp,
+    /// When the last of them was given up.
+    last_at: Timestamp,
+    /// The newest of them.
+    sample_id: i64,
+    /// Its error.
+    sample_error: Option<String>,
+}
+
+impl From<dead_letter::DeadLetterGroup> for DeadLetterGroup {
+    fn from(group: dead_letter::DeadLetterGroup) -> Self {
+        let dead_letter::DeadLetterGroup {
+            webhook_id,
+            webhook,
+            topic,
+            reason,
+            error_class,
+            status_code,
+            hour,
+            count,
+            first_at,
+            last_at,
+            sample_id,
+            sample_error,
+        } = group;
+        Self {
+            webhook_id,
+            webhook,
+            topic,
+            reason: reason.into(),
+            error_class: error_class.map(Into::into),
+            status_code,
+            hour,
+            count,
+            first_at,
+            last_at,
+            sample_id,
+            sample_error,
         }
     }
 }

@@ -4,28 +4,35 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{PageQuery, number::query_integer};
-use crate::domain::{attempt, delivery};
+use crate::domain::{attempt, delivery, topic::TopicRef};
 
 words! {
     /// The status of a delivery.
     #[serde(rename_all = "snake_case")]
     DeliveryStatus of delivery::DeliveryStatus {
-        /// Owed. It is the head of its lane and no attempt failed yet, or it waits behind the head.
+        /// Owed. It waits behind the head of its lane, or it is the head and no attempt has failed
+        /// yet.
         Pending,
+        /// Owed. It is the head of a lane that a worker holds.
+        InFlight,
         /// Owed. It is the head of its lane, or in the batch at its head, and at least one attempt
         /// failed.
         Retrying,
-        /// Owed. Its lane is halted until an operator restarts it.
+        /// Owed. Its lane is halted until an operator releases it.
         Halted,
         /// Accepted by the receiver, as the attempt log says. The log keeps attempts for 30 days.
         /// After that the delivery is not shown any more.
         Delivered,
         /// A dead letter.
         Dead,
+        /// An operator canceled it. It can be replayed.
+        Canceled,
+        /// A later message of its lane took its place. It can be replayed.
+        Superseded,
     }
 }
 
-/// Which deliveries of a webhook to list, and which page.
+/// Which deliveries to list, and which page.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -34,6 +41,10 @@ pub(crate) struct DeliveriesQuery {
     status: Option<DeliveryStatus>,
     /// Only deliveries of this partition.
     partition_key: Option<String>,
+    /// Only deliveries of messages of this type.
+    r#type: Option<String>,
+    /// Only deliveries of this topic, by id or name.
+    topic: Option<String>,
     /// The most items on the page, 1 to 1000; 100 unless given.
     #[serde(default, deserialize_with = "query_integer")]
     limit: Option<i64>,
@@ -43,27 +54,44 @@ pub(crate) struct DeliveriesQuery {
 }
 
 impl DeliveriesQuery {
-    /// The filter, and the page.
-    pub(crate) fn into_parts(self) -> (delivery::DeliveryFilter, PageQuery) {
-        let Self { status, partition_key, limit, after } = self;
-        let filter = delivery::DeliveryFilter { status: status.map(Into::into), partition_key };
-        (filter, PageQuery { limit, after })
+    /// The filter, and the page. `topic` reads a topic's id or name.
+    pub(crate) fn into_parts<E>(
+        self,
+        topic: impl Fn(&str) -> Result<TopicRef, E>,
+    ) -> Result<(delivery::DeliveryFilter, PageQuery), E> {
+        let filter = delivery::DeliveryFilter {
+            status: self.status.map(Into::into),
+            partition_key: self.partition_key,
+            message_type: self.r#type,
+            topic: self.topic.as_deref().map(topic).transpose()?,
+        };
+        Ok((filter, PageQuery { limit: self.limit, after: self.after }))
     }
 }
 
 /// The delivery of one message to one webhook.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct Delivery {
+    /// The id of the webhook.
+    webhook_id: i64,
+    /// The webhook's name.
+    webhook: String,
+    /// The topic's name.
+    topic: String,
     /// The id of the message.
     message_id: i64,
     /// Its partition key.
     partition_key: String,
+    /// Its type.
+    r#type: Option<String>,
     /// Its status.
     status: DeliveryStatus,
     /// How many requests were made for it, as the dead letter or the attempt log says.
     attempts: i64,
     /// The HTTP status of the last attempt, if an answer came.
     last_status_code: Option<i16>,
+    /// The kind of failure of the last attempt.
+    last_error_class: Option<ErrorClass>,
     /// Why the last attempt failed.
     last_error: Option<String>,
     /// When it is tried next. Null unless it is the head of its lane, and the lane is neither
@@ -73,31 +101,45 @@ pub(crate) struct Delivery {
     created_at: Timestamp,
     /// When it was accepted or became a dead letter; null while it is owed.
     settled_at: Option<Timestamp>,
+    /// When a replay made it owed once more; null if none did, or if it is not owed any more.
+    replayed_at: Option<Timestamp>,
 }
 
 impl From<delivery::Delivery> for Delivery {
     fn from(delivery: delivery::Delivery) -> Self {
         let delivery::Delivery {
+            webhook_id,
+            webhook,
+            topic,
             message_id,
             partition_key,
+            message_type,
             status,
             attempts,
             last_status_code,
+            last_error_class,
             last_error,
             next_attempt_at,
             created_at,
             settled_at,
+            replayed_at,
         } = delivery;
         Self {
+            webhook_id,
+            webhook,
+            topic,
             message_id,
             partition_key,
+            r#type: message_type,
             status: status.into(),
             attempts,
             last_status_code,
+            last_error_class: last_error_class.map(Into::into),
             last_error,
             next_attempt_at,
             created_at,
             settled_at,
+            replayed_at,
         }
     }
 }

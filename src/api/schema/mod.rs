@@ -46,11 +46,14 @@ mod dead_letter;
 mod delivery;
 mod headers;
 mod job;
+mod lane;
 mod message;
 mod number;
 mod page;
+mod tail;
 mod topic;
 mod webhook;
+mod why;
 
 use std::fmt;
 
@@ -59,7 +62,9 @@ use serde::{
     de::{Error, Visitor},
 };
 
-pub(crate) use self::{dead_letter::*, delivery::*, job::*, message::*, page::*, topic::*, webhook::*};
+pub(crate) use self::{
+    dead_letter::*, delivery::*, job::*, lane::*, message::*, page::*, tail::*, topic::*, webhook::*, why::*,
+};
 
 /// Reads one of several words, which are listed for people.
 struct WordVisitor<T>(String, fn(&str) -> Option<T>);

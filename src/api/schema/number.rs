@@ -1,7 +1,8 @@
-//! Integers in bodies, and numbers and truth values in query strings.
+//! Integers in bodies, and numbers, times and truth values in query strings.
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{
     Deserialize, Deserializer,
     de::{Error, Visitor},
@@ -75,6 +76,14 @@ pub(super) fn query_integer<'de, D: Deserializer<'de>>(value: D) -> Result<Optio
         return Err(D::Error::custom(MUST_BE_AN_INTEGER));
     }
     Ok(Some(text.parse().unwrap_or(sign)))
+}
+
+/// Reads a time of a query string.
+pub(super) fn query_time<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = String::deserialize(value)?;
+    text.parse()
+        .map(Some)
+        .map_err(|_| D::Error::custom("must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z"))
 }
 
 /// Reads a truth value of a query string.

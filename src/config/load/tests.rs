@@ -291,6 +291,7 @@ fn a_value_of_the_wrong_kind_is_an_error_that_names_key_and_source(
 #[rstest]
 #[case("PGTOPIC_DATABASE__POOL_SIZE", &["1", "1001"], &["2", "1000"], "2 to 1000")]
 #[case("PGTOPIC_API__MAX_BODY_BYTES", &["1023", "1073741825"], &["1024", "1073741824"], "1024 to 1073741824")]
+#[case("PGTOPIC_API__MAX_BODIES_BYTES", &["1023", "1099511627777"], &["1024", "1099511627776"], "1024 to 1099511627776")]
 #[case("PGTOPIC_WORKER__CONCURRENCY", &["0", "10001"], &["1", "10000"], "1 to 10000")]
 #[case("PGTOPIC_WORKER__SHUTDOWN_SECONDS", &["3601"], &["0", "3600"], "0 to 3600")]
 #[case("PGTOPIC_DELIVERY__MAX_RETRIES", &["0", "1001"], &["1", "1000"], "1 to 1000")]

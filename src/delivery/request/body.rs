@@ -22,17 +22,47 @@ pub(super) fn content_type(format: Format, batch: bool) -> &'static str {
     }
 }
 
+/// What all messages of a webhook have in common.
+pub(super) struct Origin {
+    pub(super) topic: String,
+    /// The `source` of an event: a URI reference. Together with the id it is unique, so it names
+    /// the installation, too.
+    event_source: String,
+}
+
+impl Origin {
+    /// `source` is the name of the installation.
+    pub(super) fn new(source: &str, topic: &str) -> Self {
+        let event_source = format!("/{}/topics/{}", encode_segment(source), encode_segment(topic));
+        Self { topic: topic.to_owned(), event_source }
+    }
+}
+
+/// A text as one segment of a path: each byte that is not unreserved (RFC 3986, section 2.3) is
+/// percent-encoded.
+fn encode_segment(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").expect(NO_FAILURE);
+        }
+    }
+    encoded
+}
+
 /// The body for messages of a topic: one value, or with `batch` an array of values.
 ///
 /// Without `batch` only the first message is used. A single raw payload is shared, not copied.
-pub(super) fn build(format: Format, topic: &str, messages: &[Message], batch: bool) -> Bytes {
+pub(super) fn build(format: Format, origin: &Origin, messages: &[Message], batch: bool) -> Bytes {
     if !batch {
         return match (messages, format) {
             ([], _) => Bytes::new(),
             ([message, ..], Format::Raw) => message.payload.clone(),
             ([message, ..], _) => {
                 let mut body = Vec::with_capacity(message.payload.len() + ENVELOPE_LENGTH);
-                write_value(&mut body, format, topic, message);
+                write_value(&mut body, format, origin, message);
                 body.into()
             }
         };
@@ -44,19 +74,19 @@ pub(super) fn build(format: Format, topic: &str, messages: &[Message], batch: bo
         if index > 0 {
             body.push(b',');
         }
-        write_value(&mut body, format, topic, message);
+        write_value(&mut body, format, origin, message);
     }
     body.push(b']');
     body.into()
 }
 
-fn write_value(body: &mut Vec<u8>, format: Format, topic: &str, message: &Message) {
+fn write_value(body: &mut Vec<u8>, format: Format, origin: &Origin, message: &Message) {
     let Message { id, partition_key, payload, created_at, headers, .. } = message;
     let mut head = String::new();
     match format {
         Format::Raw => {}
         Format::Envelope => {
-            let (topic, partition_key) = (json_string(topic), json_string(partition_key));
+            let (topic, partition_key) = (json_string(&origin.topic), json_string(partition_key));
             let headers = headers.as_deref().unwrap_or("null");
             write!(
                 head,
@@ -65,9 +95,7 @@ fn write_value(body: &mut Vec<u8>, format: Format, topic: &str, message: &Messag
             .expect(NO_FAILURE);
         }
         Format::CloudEvents => {
-            // `source` is a URI reference. A topic's name holds no character that a path must
-            // escape.
-            let (source, kind) = (json_string(&format!("/topics/{topic}")), json_string(topic));
+            let (source, kind) = (json_string(&origin.event_source), json_string(&origin.topic));
             write!(head, r#"{{"specversion":"1.0","id":"msg_{id}","source":{source},"type":{kind},"#)
                 .expect(NO_FAILURE);
             // A subject must not be empty (CloudEvents 1.0.2, section "subject").
@@ -114,13 +142,15 @@ mod tests {
     }
 
     fn text(format: Format, messages: &[Message], batch: bool) -> String {
-        String::from_utf8(build(format, "orders", messages, batch).to_vec()).expect("UTF-8")
+        String::from_utf8(build(format, &Origin::new("pgtopic", "orders"), messages, batch).to_vec())
+            .expect("UTF-8")
     }
 
     #[test]
     fn raw_is_the_payload_and_shares_its_memory() {
         let message = message(1, "k", ODD);
-        let body = build(Format::Raw, "orders", std::slice::from_ref(&message), false);
+        let body =
+            build(Format::Raw, &Origin::new("pgtopic", "orders"), std::slice::from_ref(&message), false);
         assert_eq!(body, ODD);
         assert_eq!(body.as_ptr(), message.payload.as_ptr());
     }
@@ -139,12 +169,19 @@ mod tests {
     fn cloud_event() {
         let expected = |subject: &str| {
             format!(
-                r#"{{"specversion":"1.0","id":"msg_7","source":"/topics/orders","type":"orders",{subject}"time":"2024-05-01T12:00:00.123Z","datacontenttype":"application/json","data":{ODD}}}"#
+                r#"{{"specversion":"1.0","id":"msg_7","source":"/pgtopic/topics/orders","type":"orders",{subject}"time":"2024-05-01T12:00:00.123Z","datacontenttype":"application/json","data":{ODD}}}"#
             )
         };
         let event = |key: &str| text(Format::CloudEvents, &[message(7, key, ODD)], false);
         assert_eq!(event("user-42"), expected(r#""subject":"user-42","#));
         assert_eq!(event(""), expected(""));
+    }
+
+    #[test]
+    fn the_source_of_an_event_names_the_installation_as_a_uri_reference() {
+        let of = |source: &str| Origin::new(source, "orders.v2").event_source;
+        assert_eq!(of("shop-eu/orders"), "/shop-eu%2Forders/topics/orders.v2");
+        assert_eq!(of("a\"?#%[~"), "/a%22%3F%23%25%5B~/topics/orders.v2");
     }
 
     #[test]

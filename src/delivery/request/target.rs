@@ -84,7 +84,7 @@ pub(in crate::delivery) struct Destination {
 /// headers nor keys.
 pub struct PreparedTarget {
     webhook_id: i64,
-    topic: String,
+    body_origin: body::Origin,
     ordered: bool,
     format: Format,
     batch_size: usize,
@@ -134,7 +134,7 @@ impl PreparedTarget {
         }
         Ok(Self {
             webhook_id: target.webhook_id,
-            topic: target.topic.clone(),
+            body_origin: body::Origin::new(&target.source, &target.topic),
             ordered: target.ordered,
             format: target.format,
             batch_size: target.batch_size.max(1),
@@ -176,7 +176,7 @@ impl PreparedTarget {
         timestamp: u64,
     ) -> Request<Full<Bytes>> {
         let batch = self.batch_size > 1;
-        let body = body::build(self.format, &self.topic, messages, batch);
+        let body = body::build(self.format, &self.body_origin, messages, batch);
         let webhook_id = match messages {
             [first, _, ..] => format!("msg_{}-{}", first.id, last.id),
             _ => format!("msg_{}", last.id),
@@ -205,7 +205,7 @@ impl fmt::Debug for PreparedTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PreparedTarget")
             .field("webhook_id", &self.webhook_id)
-            .field("topic", &self.topic)
+            .field("topic", &self.body_origin.topic)
             .field("format", &self.format)
             .field("batch_size", &self.batch_size)
             .field("timeout", &self.timeout)

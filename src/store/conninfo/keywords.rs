@@ -1,5 +1,7 @@
 //! Every keyword that libpq knows, and what pgtopic does with it.
 
+use crate::domain::spelling;
+
 /// A keyword of libpq.
 #[derive(Debug)]
 pub(super) struct Keyword {
@@ -140,11 +142,9 @@ pub(super) fn find(name: &str) -> Option<&'static Keyword> {
     KEYWORDS.iter().find(|keyword| keyword.name == name)
 }
 
-/// The keyword that somebody may have meant: it differs by at most two letters.
+/// The keyword that somebody may have meant.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    let near =
-        KEYWORDS.iter().map(|keyword| (strsim::levenshtein(name, keyword.name), keyword.name)).min()?;
-    (near.0 <= 2).then_some(near.1)
+    spelling::nearest(name, KEYWORDS.iter().map(|keyword| keyword.name))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, path::PathBuf};
 
+use secrecy::{ExposeSecret as _, SecretString};
+
 use super::{
     error::ConninfoError,
     keywords::{Handling, KEYWORDS},
@@ -20,13 +22,16 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    /// Those of this process.
-    pub(crate) fn of_process() -> Self {
-        let variables: HashMap<String, String> = std::env::vars_os()
+    /// Those of this process. `more` are variables that count where the process has none, or an
+    /// empty one.
+    pub(crate) fn of_process(more: &HashMap<String, SecretString>) -> Self {
+        let more = more.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
+        let process = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+            .filter(|(_, value)| !value.is_empty());
+        let variables: HashMap<String, String> = more.chain(process).collect();
         let account = nix::unistd::User::from_uid(nix::unistd::Uid::effective()).ok().flatten();
-        let home = variables.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+        let home = variables.get("HOME").map(PathBuf::from);
         Self {
             home: home.or_else(|| account.as_ref().map(|account| account.dir.clone())),
             user: account.map(|account| account.name),

@@ -21,7 +21,13 @@ fn permitted(route: &str) -> &'static [&'static str] {
         | "POST /webhooks/{webhook}/resume"
         | "POST /webhooks/{webhook}/replay"
         | "POST /webhooks/{webhook}/cancel"
-        | "POST /jobs/{id}/cancel" => &["admin", "operate"],
+        | "POST /jobs/{id}/cancel"
+        | "POST /webhooks/{webhook}/deliveries/{message_id}/cancel"
+        | "POST /webhooks/{webhook}/deliveries/{message_id}/replay"
+        | "POST /webhooks/{webhook}/lanes/retry"
+        | "POST /webhooks/{webhook}/lanes/skip"
+        | "DELETE /dead-letter/{id}"
+        | "POST /dead-letter/{id}/replay" => &["admin", "operate"],
         "POST /purge"
         | "POST /topics"
         | "PATCH /topics/{topic}"
@@ -34,15 +40,22 @@ fn permitted(route: &str) -> &'static [&'static str] {
         | "GET /topics/{topic}/webhooks"
         | "GET /topics/{topic}/messages"
         | "GET /messages/{id}"
+        | "GET /messages/{id}/why"
+        | "GET /topics/{topic}/why"
+        | "GET /topics/{topic}/tail"
+        | "GET /webhooks/{webhook}/tail"
         | "GET /webhooks"
         | "GET /webhooks/{webhook}"
         | "GET /webhooks/{webhook}/deliveries"
         | "GET /webhooks/{webhook}/deliveries/{message_id}"
         | "GET /webhooks/{webhook}/deliveries/{message_id}/attempts"
+        | "GET /deliveries"
+        | "GET /webhooks/{webhook}/lanes"
         | "GET /dead-letter"
         | "GET /dead-letter/count"
         | "GET /jobs"
         | "GET /jobs/{id}"
+        | "GET /dead-letter/groups"
         | "GET /dead-letter/{id}" => READERS,
         _ => panic!("which roles may use {route}? Say it here and in docs/operations.md"),
     }

@@ -49,3 +49,39 @@ async fn clients_that_do_not_read_take_no_descriptor_from_the_worker() {
     http.get("/healthz").await;
     serve.stop().await;
 }
+
+/// The processor time that a process has used.
+fn processor_time(process: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // Its name, in parentheses, may hold spaces.
+    let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
+    let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// Without a free descriptor an accept fails at once. To try again without a pause would take a
+/// whole core.
+#[tokio::test]
+async fn an_api_without_descriptors_waits_and_goes_on() {
+    let database = TestDatabase::new().await;
+    let mut environment = database.environment();
+    // The limit of open files permits fewer.
+    environment.push(("PGTOPIC_API__MAX_CONNECTIONS", "1000"));
+    let mut api = Process::start_with_descriptors(64, &["api", "--bind", "127.0.0.1:0"], &environment);
+    let http = Http::of(&mut api).await;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(TcpStream::connect(http.address()).await.unwrap());
+    }
+    api.wait_for_output("cannot accept a connection").await;
+    let before = processor_time(api.id());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let used = processor_time(api.id()).checked_sub(before).unwrap();
+    assert!(used < Duration::from_millis(300), "{used:?} of 2 s");
+    assert_eq!(api.output().matches("cannot accept a connection").count(), 1, "{}", api.output());
+
+    drop(silent);
+    let answered = tokio::time::timeout(Duration::from_secs(20), http.get("/healthz"));
+    answered.await.expect("it accepts again");
+    api.stop().await;
+}

@@ -7,9 +7,9 @@ use axum::{
     http::{Method, Request, header},
 };
 use pgtopic::{
-    api::{self, ApiState},
+    api::{self, ApiState, router},
     broker::Broker,
-    config::Config,
+    config::{ApiConfig, Config},
     store::Store,
 };
 use pgtopic_testkit::TestDatabase;
@@ -69,6 +69,27 @@ async fn a_body_whose_content_length_is_too_large_is_refused_at_once() {
     let chunk = format!("{:x}\r\n{}\r\n", 3_000_000, " ".repeat(3_000_000));
     let chunked = format!("{head}transfer-encoding: chunked\r\n\r\n{chunk}0\r\n\r\n");
     assert!(exchange(&chunked).await.starts_with("HTTP/1.1 413 "));
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_limit_of_all_are_refused() {
+    let config = ApiConfig { max_body_bytes: 2048, max_bodies_bytes: 1024, ..Config::default().api };
+    let broker = Broker::new(Store::new(&nowhere()).unwrap(), Vec::new());
+    let api = Api(router(ApiState::new(broker, &config).unwrap()));
+    let endless = Body::from_stream(futures_util::stream::pending::<std::io::Result<Vec<u8>>>());
+    let first = api.text(Method::POST, "/topics", "application/json", endless);
+    let others = async {
+        api.get("/healthz").await.expect(200);
+        api.post("/topics", &json!({"name": "orders"})).await
+    };
+    let refused = tokio::select! {
+        biased;
+        _ = first => panic!("its body never ends"),
+        refused = others => refused,
+    };
+    assert_eq!(refused.headers[header::RETRY_AFTER], "1");
+    let detail = refused.problem(503)["detail"].clone();
+    assert!(detail.as_str().unwrap().contains("api.max_bodies_bytes"), "{detail}");
 }
 
 #[tokio::test]

@@ -43,6 +43,33 @@ async fn the_environment_and_the_password_file_are_enough() {
     assert!(open.output.contains("chmod 600"), "{}", open.output);
 }
 
+/// Variables of `.env` count like those of the process, which win.
+#[tokio::test]
+async fn the_variables_of_libpq_may_stand_in_dot_env() {
+    let cluster = TestCluster::private_tcp().await;
+    let (password, port) = parts(&cluster.postgres.tcp_url("postgres").unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let text = format!(
+        "PGHOST=127.0.0.1\nPGPORT=1\nPGPORT={port}\nPGUSER=postgres\nPGDATABASE=postgres\nPGPASSWORD={password}\n"
+    );
+    std::fs::write(directory.path().join(".env"), text).unwrap();
+
+    let status = async |environment: &[(&str, &str)]| {
+        let here = |command: &mut std::process::Command| {
+            command.current_dir(directory.path());
+        };
+        Process::start_with(&["migrate", "status"], environment, here).wait().await
+    };
+    let ended = status(&[("PGPASSWORD", "")]).await;
+    assert_eq!(ended.code(), 0, "{}", ended.output);
+    let wrong = status(&[("PGPASSWORD", "wrong")]).await;
+    assert_eq!(wrong.code(), 3, "{}", wrong.output);
+    let elsewhere = status(&[("PGHOST", "127.0.0.1"), ("PGPORT", "1")]).await;
+    assert_eq!(elsewhere.code(), 3, "{}", elsewhere.output);
+    let with_url = status(&[("DATABASE_URL", "postgresql://127.0.0.1/postgres")]).await;
+    assert_eq!(with_url.code(), 0, "the URL is filled up: {}", with_url.output);
+}
+
 #[tokio::test]
 async fn a_server_that_does_not_fit_is_named_with_the_reason() {
     let database = TestDatabase::new().await;

@@ -1,8 +1,8 @@
 //! Servers that take no writes for a while.
 
 use pgtopic_testkit::{
-    Http, Process, TestCluster, TestPair, TestReceiver, create_topic, create_webhook, eventually,
-    reach_schema,
+    Http, Process, TestCluster, TestDatabase, TestPair, TestReceiver, create_topic, create_webhook,
+    eventually, reach_schema,
 };
 use serde_json::json;
 
@@ -60,6 +60,24 @@ async fn a_server_that_is_read_only_for_a_while_is_reported_and_used_again() {
     assert_eq!(published(&api).await, 201);
     receiver.wait_for(2).await;
     serve.stop().await;
+}
+
+/// The pool would give it to every next request.
+#[tokio::test]
+async fn a_session_that_takes_no_writes_is_left() {
+    let database = TestDatabase::new().await;
+    let client = database.broker_client().await;
+    let spoil = "CREATE FUNCTION public.spoil() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN PERFORM set_config('default_transaction_read_only', 'on', false); RETURN NULL; END $$;
+                 CREATE TRIGGER spoil AFTER INSERT ON topics FOR EACH STATEMENT EXECUTE FUNCTION public.spoil()";
+    client.batch_execute(spoil).await.unwrap();
+    let api = Http::serve(database.store()).await;
+    let create =
+        async |name: &str| api.try_post("/topics", &json!({ "name": name })).await.unwrap().0.as_u16();
+    assert_eq!(create("first").await, 201);
+    client.batch_execute("DROP TRIGGER spoil ON topics").await.unwrap();
+    assert_eq!(create("second").await, 503);
+    assert_eq!(create("third").await, 201);
 }
 
 /// The pool connects to a standby. There, reading works and writing does not. After the promotion,

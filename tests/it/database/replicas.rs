@@ -25,11 +25,24 @@ async fn a_replicated_message_is_counted_and_logged() {
     assert!(output.contains("messages=1"), "{output}");
     scene.arrival(id).await;
     worker.stop().await;
+}
 
-    // A row without an id is refused. A publisher would write it like this.
+/// It is no copy: a trigger has published it, on a table that is replicated.
+#[tokio::test]
+async fn a_message_that_is_published_where_triggers_are_switched_off_is_owed_once() {
+    let scene = Scene::with_webhook(&[]).await;
     scene.sql("SET session_replication_role = replica").await;
-    let sql = "INSERT INTO messages (topic_id, payload) VALUES (1, '{}')";
-    assert!(scene.client.execute(sql, &[]).await.is_err());
+    scene.sql("SELECT publish('orders', 'a', '{}'::json)").await;
+    assert_eq!(scene.text("SELECT string_agg(message_id::text, ',') FROM deliveries").await, "1");
+    scene.sql("ALTER TABLE messages ENABLE ALWAYS TRIGGER zz_messages_publish").await;
+    scene.sql("SELECT publish('orders', 'a', '{}'::json)").await;
+    assert_eq!(scene.text("SELECT string_agg(message_id::text, ',') FROM deliveries").await, "1,2");
+    let copy = "INSERT INTO messages (id, topic_id, payload, size_bytes, lane) VALUES (77, 1, '{}', 2, 0)";
+    scene.sql(copy).await;
+    assert_eq!(scene.text("SELECT string_agg(message_id::text, ',') FROM deliveries").await, "1,2,3");
+    let unknown = "INSERT INTO messages (topic_id, payload) VALUES (9, '{}')";
+    assert!(scene.client.execute(unknown, &[]).await.is_err(), "there are no foreign keys in this session");
+    assert_eq!(scene.number("SELECT nextval('arrived_messages')").await, 1, "none was counted");
 }
 
 #[tokio::test]

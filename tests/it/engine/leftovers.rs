@@ -152,6 +152,8 @@ async fn a_portion_says_whether_anything_in_it_is_old() {
     let leader = scene.leader().await;
     let portion = leader.delete_old_messages(0, 30).await.unwrap();
     assert!(!portion.any_old && portion.is_last && portion.last_id == Some(9), "{portion:?}");
+    let seen = "SELECT seen FROM delete_old_messages(after => 0, portion => 2, default_days => 30)";
+    assert_eq!(scene.number(seen).await, 2, "a portion has no more");
     // Old messages are kept, because they are dead letters. Maintenance must go on behind them.
     scene
         .sql("UPDATE messages SET created_at = now() - interval '2 days' WHERE partition_key = 'dead'")

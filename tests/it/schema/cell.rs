@@ -22,6 +22,8 @@ async fn a_cell_is_set_once_and_ids_are_given_out_interleaved_from_then_on() {
         assert_eq!(ended.code(), code, "{cell}: {}", ended.output);
         assert!(ended.output.contains(said), "{said}: {}", ended.output);
     }
+    let status = Process::run(&["migrate", "status"], &scene.database.environment()).await;
+    assert!(status.code() == 0 && status.output.contains("It is cell 5."), "{}", status.output);
     let after = scene.publish(&["a", "b", "a"]).await;
     assert_eq!(after, [1029, 1029 + 1024, 1029 + 2048]);
     assert!(before.iter().all(|id| *id < after[0]));
