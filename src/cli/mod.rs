@@ -15,11 +15,14 @@
 mod api;
 mod completions;
 mod confirm;
+mod dead_letter;
+mod deliveries;
 mod dev;
 mod error;
 mod flags;
 mod headers;
 mod input;
+mod lanes;
 mod messages;
 mod migrate;
 mod openapi;
@@ -83,6 +86,9 @@ enum Command {
     Topics(topics::Topics),
     Webhooks(webhooks::Webhooks),
     Messages(messages::Messages),
+    Lanes(lanes::Lanes),
+    Deliveries(deliveries::Deliveries),
+    DeadLetter(dead_letter::DeadLetters),
     Why(why::Why),
     Tail(tail::Tail),
 }
@@ -129,6 +135,9 @@ impl Cli {
             Command::Openapi(command) => command.run(),
             Command::Completions(command) => command.run(Self::command()),
             Command::Messages(command) => until(shutdown, command.run(common)).await,
+            Command::Lanes(command) => until(shutdown, command.run(common)).await,
+            Command::Deliveries(command) => until(shutdown, command.run(common)).await,
+            Command::DeadLetter(command) => until(shutdown, command.run(common)).await,
             Command::Topics(command) => until(shutdown, command.run(common)).await,
             Command::Webhooks(command) => until(shutdown, command.run(common)).await,
             Command::Why(command) => until(shutdown, command.run(common)).await,

@@ -29,6 +29,9 @@ pub struct LaneOutcomes {
     pub dead: Vec<DeadDelivery>,
     /// How the lane's row changes, if it does.
     pub change: Option<LaneChange>,
+    /// The newest generation that the worker knows, if it still has the lane and wants to hear of a
+    /// newer one.
+    pub generation: Option<i32>,
 }
 
 impl LaneOutcomes {
@@ -42,6 +45,7 @@ impl LaneOutcomes {
         self.done.extend(later.done);
         self.dead.extend(later.dead);
         self.change = later.change.or(self.change.take());
+        self.generation = later.generation.or(self.generation);
     }
 }
 
@@ -124,6 +128,8 @@ pub struct AttemptRow {
 pub enum SettleOutcome {
     /// It was written.
     Written,
+    /// It was written. What the lane owes has changed: this is its generation.
+    Renewed(i32),
     /// The lane is the worker's, but somebody else has locked its row: nothing was written.
     Locked,
     /// The lane is not the worker's any more. Nothing was written, and nothing will be.
@@ -172,7 +178,7 @@ impl Store {
             &lanes!((key, _), _ => key.lane),
             &lanes!((_, token), _ => *token),
             &lanes!(_, lane => lane.change.as_ref().map_or("untouched", |change| change.state.as_str())),
-            &change!(change => Some(change.generation)),
+            &lanes!(_, lane => lane.change.as_ref().map(|change| change.generation).or(lane.generation)),
             &change!(change => Some(change.position)),
             &change!(change => match change.state {
                 LaneState::Waiting(delay) => Some(delay.as_secs_f64()),
@@ -202,6 +208,7 @@ impl Store {
             let outcome = match outcome {
                 "locked" => SettleOutcome::Locked,
                 "lost" => SettleOutcome::Lost,
+                "renewed" => SettleOutcome::Renewed(row.try_get(2)?),
                 other => return Err(StoreError::Unexpected(format!("settle outcome {other:?}"))),
             };
             let at = usize::try_from(number - 1).ok().and_then(|at| outcomes.get_mut(at));

@@ -59,6 +59,9 @@ pub(super) struct Lane {
     bytes: usize,
     /// Whether the database may hold more than was read.
     pub(super) more: bool,
+    /// Whether what it owes has changed since it was read: its generation has risen. Then nothing
+    /// that was read before counts.
+    pub(super) outdated: bool,
     pub(super) reading: Reading,
     pub(super) phase: Phase,
     /// When its latest burst began; before the first one, when it was claimed.
@@ -151,6 +154,7 @@ impl Lane {
             queue: VecDeque::new(),
             bytes: 0,
             more: false,
+            outdated: false,
             reading: Reading::No,
             phase: Phase::Idle,
             run_began: now,
@@ -191,6 +195,12 @@ impl Lane {
             self.position = self.position.min(read.position);
             self.read_to = read.position;
             self.queue.clear();
+            self.outdated = false;
+        }
+        if self.outdated {
+            // This read began before the change.
+            self.more = true;
+            return false;
         }
         let before = self.read_to;
         self.append(read.owed);
@@ -202,7 +212,8 @@ impl Lane {
     /// is to be done about it.
     pub(super) fn follow(&mut self, follower: Follower) -> Owes {
         let full = self.queue.len() >= FOLLOWERS_MAX || self.bytes >= FOLLOWERS_BYTES_MAX;
-        let next = follower.generation == self.generation
+        let next = !self.outdated
+            && follower.generation == self.generation
             && follower.message_id > self.read_to
             && follower.after <= self.read_to;
         match follower.message {
@@ -211,6 +222,8 @@ impl Lane {
                 self.append(Owed { items: vec![OwedMessage::Present(message)], more });
                 Owes::TakenIn
             }
+            // A replay may have put it below what was read.
+            _ if follower.generation != self.generation => self.owes(i64::MAX),
             _ => self.owes(follower.message_id),
         }
     }
@@ -358,8 +371,20 @@ impl Lane {
         (messages, batching, end)
     }
 
+    /// What it owes has changed since it was read. What was read is dropped, and a burst stops
+    /// before its next request.
+    pub(super) fn outdate(&mut self) {
+        self.outdated = true;
+        self.more = true;
+        self.queue.clear();
+        self.stop_run();
+    }
+
     /// Puts back, in front, what a burst did not send.
-    pub(super) fn put_back(&mut self, unsent: Vec<Message>) {
+    pub(super) fn put_back(&mut self, mut unsent: Vec<Message>) {
+        if self.outdated {
+            unsent.clear();
+        }
         for message in unsent.into_iter().rev() {
             self.queue.push_front(OwedMessage::Present(message));
         }

@@ -267,6 +267,10 @@ impl Engine {
         self.start_log();
         let Batch { mut settlement, mut retire } = self.gathered.take();
         self.locked.keep_back(&mut settlement);
+        for ((key, token), outcomes) in &mut settlement {
+            let held = self.lanes.get(key).filter(|lane| lane.token == *token);
+            outcomes.generation = held.map(|lane| lane.generation);
+        }
         retire.sort_unstable();
         let retire: Vec<HeldLane> = retire
             .iter()
@@ -358,6 +362,10 @@ impl Engine {
             let outcomes = settlement.remove(&claim).unwrap_or_default();
             match outcome {
                 SettleOutcome::Written => self.on_lane_written(claim, &outcomes),
+                SettleOutcome::Renewed(generation) => {
+                    self.on_lane_written(claim, &outcomes);
+                    self.on_lane_renewed(claim, generation);
+                }
                 SettleOutcome::Lost => self.on_lane_lost(claim),
                 SettleOutcome::Locked => {
                     self.on_lane_locked(claim);
@@ -401,6 +409,18 @@ impl Engine {
             if matches!(lane.phase, Phase::Idle) {
                 self.advance(key);
             }
+        }
+    }
+
+    /// What a lane owes has changed: it is read anew.
+    fn on_lane_renewed(&mut self, (key, token): Claim, generation: i32) {
+        let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.token == token) else { return };
+        if lane.generation == generation {
+            return;
+        }
+        lane.outdate();
+        if matches!(lane.phase, Phase::Dry { .. }) {
+            self.read_on(key);
         }
     }
 

@@ -103,7 +103,7 @@ impl Engine {
         if !matches!(lane.phase, Phase::Queued { .. }) {
             return false;
         }
-        if lane.locked {
+        if lane.locked || !lane.has_messages() {
             self.advance(key);
             return false;
         }

@@ -23,10 +23,14 @@
 -- that the lane owes; otherwise the lane becomes ready. due_at of a held lane
 -- stays as it is, so that no index entry is written.
 --
+-- A message that was accepted although it was canceled meanwhile is delivered:
+-- its dead letter is deleted.
+--
 -- Returns: the numbers of the lanes for which nothing was written: 'locked'
 --          (the worker holds the lane, but somebody has locked its row) or
 --          'lost' (the worker does not hold it any more). All others were
---          written.
+--          written. 'renewed' is said of those whose generation is newer than
+--          that of the call: what they owe has changed.
 -- Raises:  55P03 a wait for a lock took too long; nothing was written.
 -- Locks:   the rows that it writes. No flush, except with dead letters
 --          (dead_letters_flush): if a settle is lost in a crash, its messages
@@ -56,27 +60,33 @@ CREATE OR REPLACE FUNCTION pgtopic.settle(
     dead_error_classes text[],
     dead_status_codes  smallint[],
     dead_errors        text[]
-) RETURNS TABLE (number integer, outcome text)
+) RETURNS TABLE (number integer, outcome text, generation integer)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
 SET jit = off SET plan_cache_mode = force_generic_plan
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 SET lock_timeout = '100ms'
 AS $$
+#variable_conflict use_column
 DECLARE
     no_flush text := set_config('synchronous_commit', 'off', true);
     mine     boolean[];
+    newest   integer[];
     changes  boolean;
+    renewed  boolean;
+    deleted  integer;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM pgtopic.require_read_committed();
     END IF;
 
-    SELECT array_agg(l.found IS NOT NULL ORDER BY h.n), bool_or(h.state <> 'untouched')
-      INTO mine, changes
-      FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_states) WITH ORDINALITY AS h (webhook_id, lane, token, state, n)
+    SELECT array_agg(l.generation IS NOT NULL ORDER BY h.n), array_agg(l.generation ORDER BY h.n), bool_or(h.state <> 'untouched'),
+           bool_or(l.generation <> h.generation)
+      INTO mine, newest, changes, renewed
+      FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_states, lane_generations)
+           WITH ORDINALITY AS h (webhook_id, lane, token, state, generation, n)
       LEFT JOIN LATERAL (
-        SELECT true AS found
+        SELECT l.generation
           FROM pgtopic.lanes l
          WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane AND l.claimed_by = settle.worker AND l.token = h.token
          LIMIT 1
@@ -94,6 +104,19 @@ BEGIN
                  WHERE x.webhook_id = lane_webhooks[done.n] AND x.lane = lane_lanes[done.n] AND x.message_id = done.message_id
                  LIMIT 1) x
              WHERE mine[done.n]));
+        GET DIAGNOSTICS deleted = ROW_COUNT;
+        IF deleted < cardinality(done_messages) THEN
+            DELETE FROM pgtopic.dead_letters x
+             WHERE x.ctid = ANY (ARRAY(
+                SELECT x.place
+                  FROM unnest(done_lanes, done_messages) AS done (n, message_id)
+                 CROSS JOIN LATERAL (
+                    SELECT x.ctid AS place
+                      FROM pgtopic.dead_letters x
+                     WHERE x.webhook_id = lane_webhooks[done.n] AND x.message_id = done.message_id AND x.reason = 'canceled'
+                     LIMIT 1) x
+                 WHERE mine[done.n]));
+        END IF;
     END IF;
 
     IF cardinality(dead_messages) > 0 THEN
@@ -159,9 +182,15 @@ BEGIN
                CASE WHEN EXISTS (SELECT FROM pgtopic.lanes l
                                   WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane
                                     AND l.claimed_by = settle.worker AND l.token = h.token)
-                    THEN 'locked' ELSE 'lost' END
+                    THEN 'locked' ELSE 'lost' END, NULL::integer
           FROM unnest(lane_webhooks, lane_lanes, lane_tokens) WITH ORDINALITY AS h (webhook_id, lane, token, n)
          WHERE NOT mine[h.n];
+    END IF;
+    IF renewed THEN
+        RETURN QUERY
+        SELECT h.n::integer, 'renewed', h.newest
+          FROM unnest(newest, lane_generations) WITH ORDINALITY AS h (newest, known, n)
+         WHERE h.newest <> h.known;
     END IF;
 END
 $$;

@@ -29,7 +29,7 @@ fn change(state: LaneState, generation: i32, position: i64) -> LaneChange {
 fn accepted(lane: &ClaimedLane) -> LaneOutcomes {
     let done = owed(lane);
     let change = change(LaneState::Ready, lane.generation, *done.last().unwrap());
-    LaneOutcomes { done, dead: Vec::new(), change: Some(change) }
+    LaneOutcomes { done, change: Some(change), ..LaneOutcomes::default() }
 }
 
 /// A worker that has claimed the lanes of these keys. The lanes are sorted.
@@ -183,7 +183,7 @@ async fn idle_lanes_are_removed_although_one_is_locked() {
         .iter()
         .map(|lane| {
             let change = change(LaneState::Held, 0, owed(lane)[0]);
-            (claim_of(lane), LaneOutcomes { done: owed(lane), dead: Vec::new(), change: Some(change) })
+            (claim_of(lane), LaneOutcomes { done: owed(lane), change: Some(change), ..LaneOutcomes::default() })
         })
         .collect();
     puppet.store.settle(puppet.id, &settlement).await.unwrap();
