@@ -10,11 +10,16 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     caller::Caller,
     error::{ApiError, Problems},
-    extract::{IdPath, Json, Query, WebhookPath},
-    schema::{CancelRequest, Items, Job, JobsQuery, Matches, PurgeRequest, ReplayRequest},
+    extract::{IdPath, Json, Query, WebhookPath, topic_ref},
+    schema::{
+        CancelRequest, DeadLettersRequest, Items, Job, JobsQuery, Matches, PurgeRequest, ReplayRequest,
+    },
     state::ApiState,
 };
-use crate::{broker::Bulk, domain::job};
+use crate::{
+    broker::{Bulk, DeadLetterAction},
+    domain::job,
+};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -23,6 +28,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(cancel_job))
         .routes(routes!(replay_webhook))
         .routes(routes!(cancel_webhook))
+        .routes(routes!(replay_dead_letters))
+        .routes(routes!(discard_dead_letters))
         .routes(routes!(purge))
 }
 
@@ -35,7 +42,7 @@ pub(super) fn bulk(answer: Bulk) -> Response {
 }
 
 /// The answer with a job that was made.
-fn accepted(job: job::Job) -> Response {
+pub(super) fn accepted(job: job::Job) -> Response {
     let location = format!("/jobs/{}", job.id);
     (StatusCode::ACCEPTED, [(LOCATION, location)], JsonBody(Job::from(job))).into_response()
 }
@@ -108,6 +115,42 @@ async fn cancel_webhook(
 ) -> Result<Response, ApiError> {
     let (range, options) = request.into_parts();
     Ok(bulk(caller.broker.cancel_webhook(&webhook, &range, options).await?))
+}
+
+/// Deliver all dead letters that a filter means once more.
+///
+/// Dead letters whose message is still owed or was deleted are left out.
+#[utoipa::path(
+    post, path = "/dead-letter/replay", tag = "jobs", request_body = DeadLettersRequest,
+    responses(
+        (status = 202, description = "The job that does it.", body = Job),
+        (status = 200, description = "What there is, if `dry_run` was true.", body = Matches),
+        Problems
+    ),
+)]
+async fn replay_dead_letters(
+    caller: Caller,
+    Json(request): Json<DeadLettersRequest>,
+) -> Result<Response, ApiError> {
+    let (filter, options) = request.into_parts(topic_ref)?;
+    Ok(bulk(caller.broker.bulk_dead_letters(DeadLetterAction::Replay, &filter, options).await?))
+}
+
+/// Discard all dead letters that a filter means. Their messages are never delivered.
+#[utoipa::path(
+    post, path = "/dead-letter/discard", tag = "jobs", request_body = DeadLettersRequest,
+    responses(
+        (status = 202, description = "The job that does it.", body = Job),
+        (status = 200, description = "What there is, if `dry_run` was true.", body = Matches),
+        Problems
+    ),
+)]
+async fn discard_dead_letters(
+    caller: Caller,
+    Json(request): Json<DeadLettersRequest>,
+) -> Result<Response, ApiError> {
+    let (filter, options) = request.into_parts(topic_ref)?;
+    Ok(bulk(caller.broker.bulk_dead_letters(DeadLetterAction::Discard, &filter, options).await?))
 }
 
 /// Delete what is past its retention now.

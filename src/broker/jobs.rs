@@ -8,10 +8,13 @@ use serde_json::{Map, Value, json};
 use super::{Broker, BrokerError, Conflict};
 use crate::{
     domain::{
+        attempt::ErrorClass,
+        dead_letter::{DeadLetterFilter, Reason},
         job::{BulkOptions, Job, JobFilter, JobKind, Matches, NewJob},
         page::{Items, List, PageRequest},
         range::{MessageRange, Point},
         scope::TopicScope,
+        topic::TopicRef,
         violation::Violations,
         webhook_ref::WebhookRef,
     },
@@ -28,6 +31,15 @@ pub enum Bulk {
     Job(Box<Job>),
     /// Nothing was done: the request asked what there is.
     DryRun(Matches),
+}
+
+/// What becomes of many dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeadLetterAction {
+    /// They are delivered once more.
+    Replay,
+    /// They are deleted.
+    Discard,
 }
 
 impl Broker {
@@ -142,6 +154,59 @@ impl Broker {
         .await
     }
 
+    /// Replays or discards all dead letters that a filter means. Types and filter of the webhooks do
+    /// not count.
+    ///
+    /// # Errors
+    /// [`BrokerError::NeedsAll`] if the filter names nothing and `all` is false,
+    /// [`BrokerError::Invalid`] if a rule is broken, [`BrokerError::NotFound`] if the filter names a
+    /// topic or a webhook that does not exist, [`BrokerError::NotPermitted`] if the caller may use
+    /// some topics only and the filter names none, [`BrokerError::TooBroad`] if a dry run takes too
+    /// long.
+    pub async fn bulk_dead_letters(
+        &self,
+        action: DeadLetterAction,
+        filter: &DeadLetterFilter,
+        options: BulkOptions,
+    ) -> Result<Bulk, BrokerError> {
+        check_bulk(filter.is_empty(), options)?.finish()?;
+        filter.check()?;
+        let of_webhook = match filter.webhook_id {
+            Some(id) => Some(self.find_webhook(&id.into()).await?),
+            None => None,
+        };
+        let topic_id = match (&filter.topic, &of_webhook) {
+            (Some(topic), _) => Some(self.find_topic(topic).await?),
+            (None, webhook) => webhook.as_ref().map(|webhook| webhook.topic_id),
+        };
+        if topic_id.is_none() && *self.scope != TopicScope::All {
+            let text = "the token is for some topics only: the filter must name a topic or a webhook";
+            return Err(BrokerError::NotPermitted(text.to_owned()));
+        }
+        let json = dead_letters_json(filter);
+        let count = self.store.count_job_dead_letters(topic_id, filter.webhook_id, &json);
+        let matches = in_time(count).await;
+        let kind = match action {
+            DeadLetterAction::Replay => JobKind::DeadLetterReplay,
+            DeadLetterAction::Discard => JobKind::DeadLetterDiscard,
+        };
+        self.bulk(
+            matches,
+            options,
+            NewJob {
+                kind,
+                topic_id,
+                webhook_id: filter.webhook_id,
+                filter: json,
+                range: MessageRange::default(),
+                matches: None,
+                rate_limit_per_second: options.rate_per_second,
+                created_by: self.actor.to_string(),
+            },
+        )
+        .await
+    }
+
     /// Deletes what is past its retention, now.
     ///
     /// # Errors
@@ -163,7 +228,7 @@ impl Broker {
 
     /// Answers a dry run, or makes the job. A count that took too long does not keep the job from
     /// being made: then nobody knows how much there is to do.
-    pub(super) async fn bulk(
+    async fn bulk(
         &self,
         matches: Result<Matches, BrokerError>,
         options: BulkOptions,
@@ -186,7 +251,7 @@ impl Broker {
 ///
 /// # Errors
 /// [`BrokerError::NeedsAll`] if it names nothing and `all` is false.
-pub(super) fn check_bulk(names_nothing: bool, options: BulkOptions) -> Result<Violations, BrokerError> {
+fn check_bulk(names_nothing: bool, options: BulkOptions) -> Result<Violations, BrokerError> {
     if names_nothing && !options.all {
         let text = "the request names nothing: give a filter, or \"all\": true";
         return Err(BrokerError::NeedsAll(text.to_owned()));
@@ -197,9 +262,7 @@ pub(super) fn check_bulk(names_nothing: bool, options: BulkOptions) -> Result<Vi
 }
 
 /// Counts, for two seconds at most.
-pub(super) async fn in_time(
-    count: impl Future<Output = Result<Matches, StoreError>>,
-) -> Result<Matches, BrokerError> {
+async fn in_time(count: impl Future<Output = Result<Matches, StoreError>>) -> Result<Matches, BrokerError> {
     Ok(tokio::time::timeout(COUNT_LIMIT, count).await.map_err(|_| BrokerError::TooBroad)??)
 }
 
@@ -210,7 +273,7 @@ pub(super) fn object(fields: impl IntoIterator<Item = (&'static str, Value)>) ->
 }
 
 /// A time in JSON.
-pub(super) fn time_json(time: Timestamp) -> Value {
+fn time_json(time: Timestamp) -> Value {
     json!(time.to_string())
 }
 
@@ -227,6 +290,25 @@ fn range_json(range: &MessageRange) -> String {
         ("partition_key", json!(range.partition_key)),
         ("type", json!(range.message_type)),
         ("only_failed", if range.only_failed { json!(true) } else { Value::Null }),
+    ])
+}
+
+/// The filter as a request writes it.
+fn dead_letters_json(filter: &DeadLetterFilter) -> String {
+    let topic = filter.topic.as_ref().map(|topic| match topic {
+        TopicRef::Id(id) => id.to_string(),
+        TopicRef::Name(name) => name.clone(),
+    });
+    object([
+        ("topic", json!(topic)),
+        ("webhook_id", json!(filter.webhook_id)),
+        ("partition_key", json!(filter.partition_key)),
+        ("type", json!(filter.message_type)),
+        ("reason", json!(filter.reason.map(Reason::as_str))),
+        ("error_class", json!(filter.error_class.map(ErrorClass::as_str))),
+        ("status_code", json!(filter.status_code)),
+        ("since", filter.since.map_or(Value::Null, time_json)),
+        ("until", filter.until.map_or(Value::Null, time_json)),
     ])
 }
 

@@ -43,7 +43,8 @@ use ipnet::IpNet;
 use self::tail::Tails;
 pub use self::{
     error::{BrokerError, Conflict},
-    jobs::Bulk,
+    jobs::{Bulk, DeadLetterAction},
+    lanes::RetriedLanes,
     tail::Tail,
     webhooks::CreatedWebhook,
 };

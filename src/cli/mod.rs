@@ -6,6 +6,7 @@
 //! | `service`, `server`, `tasks` | the parts of a process that serves, from start to stop |
 //! | `operate` | how a command of operators opens the database and prints results |
 //! | `confirm`, `input`, `headers`, `words` | arguments: what needs a yes, files, headers, words |
+//! | `bulk` | commands that change much at once: what they ask, and how they watch their job |
 //! | `table` | tables and fields for people |
 //! | `error` | why a command failed, and its exit code |
 //!
@@ -13,6 +14,7 @@
 //! token, and the command ends in good order. The second one ends the process at once.
 
 mod api;
+mod bulk;
 mod completions;
 mod confirm;
 mod dead_letter;
@@ -22,11 +24,14 @@ mod error;
 mod flags;
 mod headers;
 mod input;
+mod jobs;
 mod lanes;
 mod messages;
 mod migrate;
 mod openapi;
 mod operate;
+mod purge;
+mod replay;
 mod serve;
 mod server;
 mod service;
@@ -89,6 +94,9 @@ enum Command {
     Lanes(lanes::Lanes),
     Deliveries(deliveries::Deliveries),
     DeadLetter(dead_letter::DeadLetters),
+    Replay(replay::Replay),
+    Jobs(jobs::Jobs),
+    Purge(purge::Purge),
     Why(why::Why),
     Tail(tail::Tail),
 }
@@ -138,6 +146,9 @@ impl Cli {
             Command::Lanes(command) => until(shutdown, command.run(common)).await,
             Command::Deliveries(command) => until(shutdown, command.run(common)).await,
             Command::DeadLetter(command) => until(shutdown, command.run(common)).await,
+            Command::Replay(command) => until(shutdown, command.run(common)).await,
+            Command::Jobs(command) => until(shutdown, command.run(common)).await,
+            Command::Purge(command) => until(shutdown, command.run(common)).await,
             Command::Topics(command) => until(shutdown, command.run(common)).await,
             Command::Webhooks(command) => until(shutdown, command.run(common)).await,
             Command::Why(command) => until(shutdown, command.run(common)).await,

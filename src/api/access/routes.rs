@@ -59,6 +59,8 @@ pub(super) const ROUTES: &[(&Method, &str, Needs)] = &[
     (&Method::GET, "/jobs", (Right::Read, Reach::OfTopics)),
     (&Method::GET, "/jobs/{id}", (Right::Read, Reach::OfTopics)),
     (&Method::POST, "/jobs/{id}/cancel", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/dead-letter/replay", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/dead-letter/discard", (Right::Operate, Reach::OfTopics)),
     (&Method::POST, "/purge", (Right::Administer, Reach::Whole)),
 ];
 

@@ -25,7 +25,7 @@ use crate::domain::{
 };
 
 /// The bodies of requests.
-const BODIES: [&str; 11] = [
+const BODIES: [&str; 12] = [
     "NewTopic",
     "TopicChanges",
     "NewMessage",
@@ -37,6 +37,7 @@ const BODIES: [&str; 11] = [
     "ReplayRequest",
     "CancelRequest",
     "PurgeRequest",
+    "DeadLettersRequest",
 ];
 
 /// Fields that have no bounds: truth values, words, and any JSON.

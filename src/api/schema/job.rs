@@ -9,8 +9,11 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{PageQuery, number::query_integer};
-use crate::domain::{job, range};
+use super::{
+    ErrorClass, PageQuery, Reason,
+    number::{Whole, query_integer},
+};
+use crate::domain::{dead_letter::DeadLetterFilter, job, range, topic::TopicRef};
 
 words! {
     /// What a job does.
@@ -287,6 +290,73 @@ impl CancelRequest {
         let (from, to) = (from.map(Into::into), to.map(Into::into));
         let range = range::MessageRange { from, to, partition_key, message_type: r#type, only_failed: false };
         (range, job::BulkOptions { all, dry_run, rate_per_second })
+    }
+}
+
+/// Which dead letters to replay or to discard.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeadLettersRequest {
+    /// Only dead letters of this topic, by id or name.
+    #[serde(default)]
+    topic: Option<String>,
+    /// Only dead letters of this webhook.
+    #[serde(default)]
+    #[schema(value_type = Option<i64>)]
+    webhook_id: Option<Whole<i64>>,
+    /// Only dead letters of this partition.
+    #[serde(default)]
+    partition_key: Option<String>,
+    /// Only dead letters of messages of this type.
+    #[serde(default)]
+    r#type: Option<String>,
+    /// Only dead letters with this reason. Without it, those that were canceled or superseded are
+    /// left out.
+    #[serde(default)]
+    reason: Option<Reason>,
+    /// Only dead letters whose last attempt failed in this way.
+    #[serde(default)]
+    error_class: Option<ErrorClass>,
+    /// Only dead letters whose last attempt was answered with this HTTP status.
+    #[serde(default)]
+    #[schema(value_type = Option<i64>)]
+    status_code: Option<Whole<i64>>,
+    /// Only dead letters that were given up at this time or later.
+    #[serde(default)]
+    since: Option<Timestamp>,
+    /// Only dead letters that were given up before this time.
+    #[serde(default)]
+    until: Option<Timestamp>,
+    /// Whether all dead letters are meant, if nothing else is given.
+    #[serde(default)]
+    all: bool,
+    /// Whether to count only. Then nothing is done.
+    #[serde(default)]
+    dry_run: bool,
+    /// How many dead letters to deal with a second; 0.001 to 1000000. No limit unless given.
+    #[serde(default)]
+    rate_per_second: Option<f64>,
+}
+
+impl DeadLettersRequest {
+    /// The filter, and the rest. `topic` reads a topic's id or name.
+    pub(crate) fn into_parts<E>(
+        self,
+        topic: impl Fn(&str) -> Result<TopicRef, E>,
+    ) -> Result<(DeadLetterFilter, job::BulkOptions), E> {
+        let filter = DeadLetterFilter {
+            topic: self.topic.as_deref().map(topic).transpose()?,
+            webhook_id: self.webhook_id.map(|id| id.0),
+            partition_key: self.partition_key,
+            message_type: self.r#type,
+            reason: self.reason.map(Into::into),
+            error_class: self.error_class.map(Into::into),
+            status_code: self.status_code.map(|code| code.0),
+            since: self.since,
+            until: self.until,
+        };
+        let Self { all, dry_run, rate_per_second, .. } = self;
+        Ok((filter, job::BulkOptions { all, dry_run, rate_per_second }))
     }
 }
 

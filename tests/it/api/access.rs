@@ -22,6 +22,8 @@ fn permitted(route: &str) -> &'static [&'static str] {
         | "POST /webhooks/{webhook}/replay"
         | "POST /webhooks/{webhook}/cancel"
         | "POST /jobs/{id}/cancel"
+        | "POST /dead-letter/replay"
+        | "POST /dead-letter/discard"
         | "POST /webhooks/{webhook}/deliveries/{message_id}/cancel"
         | "POST /webhooks/{webhook}/deliveries/{message_id}/replay"
         | "POST /webhooks/{webhook}/lanes/retry"

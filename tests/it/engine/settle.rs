@@ -183,7 +183,10 @@ async fn idle_lanes_are_removed_although_one_is_locked() {
         .iter()
         .map(|lane| {
             let change = change(LaneState::Held, 0, owed(lane)[0]);
-            (claim_of(lane), LaneOutcomes { done: owed(lane), change: Some(change), ..LaneOutcomes::default() })
+            (
+                claim_of(lane),
+                LaneOutcomes { done: owed(lane), change: Some(change), ..LaneOutcomes::default() },
+            )
         })
         .collect();
     puppet.store.settle(puppet.id, &settlement).await.unwrap();

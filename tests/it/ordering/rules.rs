@@ -37,7 +37,12 @@ fn everything(key: LaneKey, token: i64, ids: &[i64]) -> Settlement {
         split_until: None,
         last_error: None,
     };
-    let outcomes = LaneOutcomes { done: vec![ids[0]], dead: vec![dead], change: Some(change), ..LaneOutcomes::default() };
+    let outcomes = LaneOutcomes {
+        done: vec![ids[0]],
+        dead: vec![dead],
+        change: Some(change),
+        ..LaneOutcomes::default()
+    };
     Settlement::from([((key, token), outcomes)])
 }
 
