@@ -278,13 +278,95 @@ CREATE TABLE pgtopic.workers (
     capacity     integer     NOT NULL,
     lease        interval    NOT NULL,
     in_flight    integer     NOT NULL DEFAULT 0,
+    lanes        integer     NOT NULL DEFAULT 0,
+    stopping     boolean     NOT NULL DEFAULT false,
     gone         boolean     NOT NULL DEFAULT false,
+    trouble      text,
     started_at   timestamptz NOT NULL DEFAULT now(),
     heartbeat_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE pgtopic.workers IS 'One row for each worker incarnation. It holds the advisory lock (stripe_class(), lock_key) while it lives.';
 COMMENT ON COLUMN pgtopic.workers.lease IS 'If its heartbeat stands still for this long, the worker is taken for hung, and its lanes are released.';
+COMMENT ON COLUMN pgtopic.workers.lanes IS 'How many lanes it holds; in_flight of them are being sent. Written with the heartbeat.';
+COMMENT ON COLUMN pgtopic.workers.stopping IS 'It was asked to stop: it finishes what is in flight.';
+COMMENT ON COLUMN pgtopic.workers.trouble IS 'What goes wrong in it; null: nothing.';
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
+
+CREATE TYPE pgtopic.last_failure AS (last_status_code smallint, last_error_class text, last_error text);
+COMMENT ON TYPE pgtopic.last_failure IS 'What is kept of the last failure of a webhook.';
+
+CREATE TABLE pgtopic.activity (
+    worker_id        uuid,
+    webhook_id       bigint      NOT NULL,
+    at               timestamptz NOT NULL,
+    seconds          integer     NOT NULL,
+    accepted         bigint      NOT NULL,
+    failed           bigint      NOT NULL,
+    dead             bigint      NOT NULL,
+    in_flight        integer     NOT NULL,
+    latency          bigint[]    NOT NULL,
+    last_success_at  timestamptz,
+    last_failure_at  timestamptz,
+    failing_since    timestamptz,
+    last_status_code smallint,
+    last_error_class text,
+    last_error       text
+);
+CREATE INDEX activity_at ON pgtopic.activity (seconds, at);
+CREATE INDEX activity_webhook ON pgtopic.activity (webhook_id, at);
+COMMENT ON TABLE pgtopic.activity IS 'What was sent: one row for each worker, webhook and 10 s with traffic. Append-only, best effort. After an hour the leader turns rows into minutes, after 7 days into hours.';
+COMMENT ON COLUMN pgtopic.activity.worker_id IS 'The incarnation; null in minutes and hours, which are of all workers.';
+COMMENT ON COLUMN pgtopic.activity.at IS 'When the span began, by the clock of the database. It lasted for seconds: 10, 60 or 3,600.';
+COMMENT ON COLUMN pgtopic.activity.accepted IS 'How many deliveries were accepted. failed: how many requests failed. dead: how many deliveries were given up.';
+COMMENT ON COLUMN pgtopic.activity.in_flight IS 'How many lanes were in flight when the span ended; 0 in minutes and hours.';
+COMMENT ON COLUMN pgtopic.activity.latency IS 'How long after its publication each delivery was accepted: how many are in each bucket. Bucket 1 is below 1 ms; the bounds of the others are half powers of two.';
+COMMENT ON COLUMN pgtopic.activity.failing_since IS 'If the last request of the worker failed: since when each of its requests has failed.';
+COMMENT ON COLUMN pgtopic.activity.last_error IS 'Of the last failure, as last_status_code and last_error_class.';
+
+CREATE TABLE pgtopic.webhook_samples (
+    webhook_id          bigint      PRIMARY KEY,
+    owed                bigint      NOT NULL DEFAULT 0,
+    owed_capped         boolean     NOT NULL DEFAULT false,
+    oldest_owed_at      timestamptz,
+    ready               bigint      NOT NULL DEFAULT 0,
+    claimed             bigint      NOT NULL DEFAULT 0,
+    waiting             bigint      NOT NULL DEFAULT 0,
+    halted              bigint      NOT NULL DEFAULT 0,
+    dead_letters        bigint      NOT NULL DEFAULT 0,
+    dead_letters_capped boolean     NOT NULL DEFAULT false,
+    in_flight           bigint      NOT NULL DEFAULT 0,
+    accepted            bigint      NOT NULL DEFAULT 0,
+    failed              bigint      NOT NULL DEFAULT 0,
+    latency             bigint[]    NOT NULL DEFAULT '{}',
+    last_success_at     timestamptz,
+    last_failure_at     timestamptz,
+    failing_since       timestamptz,
+    last_status_code    smallint,
+    last_error_class    text,
+    last_error          text
+) WITH (fillfactor = 50);
+COMMENT ON TABLE pgtopic.webhook_samples IS 'How each webhook was when the leader looked last. A webhook without a row owes nothing, has no dead letters and had no traffic. A row is written only if it changes.';
+COMMENT ON COLUMN pgtopic.webhook_samples.owed_capped IS 'More is owed, or lanes were left out: then oldest_owed_at is at most that old.';
+COMMENT ON COLUMN pgtopic.webhook_samples.accepted IS 'Deliveries that were accepted in the last minute. failed: requests that failed. latency: as in activity.';
+COMMENT ON COLUMN pgtopic.webhook_samples.failing_since IS 'Since when every request has failed; null if the last one was accepted.';
+
+CREATE TABLE pgtopic.topic_samples (
+    topic_id             bigint   PRIMARY KEY,
+    published_per_second float8   NOT NULL,
+    latency              bigint[] NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE pgtopic.topic_samples IS 'The traffic of each topic in the last minute, when the leader looked last. Without a row there was none.';
+
+CREATE TABLE pgtopic.sampled (
+    one                  boolean       PRIMARY KEY DEFAULT true,
+    sampled_at           timestamptz,
+    given_ids            bigint[]      NOT NULL DEFAULT '{}',
+    given_at             timestamptz[] NOT NULL DEFAULT '{}',
+    CONSTRAINT sampled_one_check CHECK (one)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE pgtopic.sampled IS 'When the leader looked last at all webhooks: one row.';
+COMMENT ON COLUMN pgtopic.sampled.given_ids IS 'The last message id, at the last looks at the traffic, newest first; given_at: when that was.';
+INSERT INTO pgtopic.sampled DEFAULT VALUES;
 
 CREATE TABLE pgtopic.leader (
     one    boolean     PRIMARY KEY DEFAULT true,

@@ -209,12 +209,26 @@ impl ApiError {
 }
 
 /// The problem that the API would answer, for the command line.
-pub(crate) fn problem_json(error: BrokerError) -> String {
-    let error = ApiError::from(error);
-    let ((status, kind), detail) = (error.status(), error.to_string());
-    let with = error.conflict_with();
-    let problem = problem(status, kind, detail, error.violations(), with);
-    serde_json::to_string(&problem).unwrap_or_default()
+pub(crate) struct Problem {
+    /// What is wrong, for people.
+    pub(crate) detail: String,
+    /// The problem as JSON.
+    pub(crate) json: String,
+}
+
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        let ((status, kind), detail) = (error.status(), error.to_string());
+        let with = error.conflict_with();
+        let problem = problem(status, kind, detail.clone(), error.violations(), with);
+        Self { detail, json: serde_json::to_string(&problem).unwrap_or_default() }
+    }
+}
+
+impl From<BrokerError> for Problem {
+    fn from(error: BrokerError) -> Self {
+        ApiError::from(error).into()
+    }
 }
 
 /// A problem of which the status says everything but the reason, for the command line.

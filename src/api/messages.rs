@@ -9,12 +9,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     caller::Caller,
-    error::{ApiError, Problems},
+    error::{ApiError, Problem, Problems},
     extract::{IdPath, Json, NDJSON, Query, TopicPath, is_json, media_type, read_body},
     json::parse_json,
     schema::{Batch, Items, MessageStatus, MessageSummary, NewMessage, PageQuery, Published, PublishedBatch},
     state::ApiState,
 };
+use crate::domain::message;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -74,6 +75,17 @@ async fn read_batch(request: Request, state: &ApiState) -> Result<Vec<NewMessage
     let body = read_body(request, state).await?;
     let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     lines.enumerate().map(|(index, line)| parse_json(line, &format!("messages[{index}]"))).collect()
+}
+
+/// Reads a message that is a line of its own, for the command line.
+pub(crate) fn read_message(line: &[u8]) -> Result<message::NewMessage, Problem> {
+    let message = parse_json::<NewMessage>(line, "").map_err(|error| match error {
+        ApiError::Malformed(reason) => {
+            ApiError::Malformed(reason.replace(" at line 1 column ", " at column "))
+        }
+        other => other,
+    })?;
+    Ok(message.into())
 }
 
 /// List a topic's messages without payloads, newest first.

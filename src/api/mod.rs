@@ -41,8 +41,10 @@ mod openapi;
 mod request_id;
 mod route_index;
 pub(crate) mod schema;
+mod sending;
 mod server;
 mod state;
+mod stats;
 mod tail;
 mod topics;
 mod webhooks;
@@ -62,13 +64,16 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-pub(crate) use self::error::{bare_problem_json, problem_json};
 use self::route_index::RouteIndex;
 pub use self::{
     access::{check_access, check_bind},
     config_error::ApiConfigError,
     server::run,
     state::ApiState,
+};
+pub(crate) use self::{
+    error::{Problem, bare_problem_json},
+    messages::read_message,
 };
 
 /// How long a request may take, its body included. After this it is answered with 503. A body may
@@ -86,6 +91,8 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(lanes::routes())
         .merge(why::routes())
         .merge(tail::routes())
+        .merge(stats::routes())
+        .merge(sending::routes())
         .merge(jobs::routes())
         .merge(health::routes())
 }

@@ -7,9 +7,7 @@ use super::{
     caller::Caller,
     error::{ApiError, Problems},
     extract::{Json, Query, TopicPath, WebhookPath},
-    schema::{
-        CreatedWebhook, DeletedWebhook, Items, NewWebhook, PageQuery, Webhook, WebhookChanges, WebhookStatus,
-    },
+    schema::{CreatedWebhook, DeletedWebhook, Items, NewWebhook, PageQuery, Webhook, WebhookChanges},
     state::ApiState,
 };
 
@@ -64,15 +62,15 @@ async fn list_topic_webhooks(
     Ok(JsonBody(caller.broker.list_topic_webhooks(&topic, query.into()).await?.into()))
 }
 
-/// Read a webhook: its settings, its state, its backlog and its dead letters.
+/// Read a webhook: its settings and its health. What it is owed is counted now.
 #[utoipa::path(
     get, path = "/webhooks/{webhook}", tag = "webhooks", params(("webhook" = String, Path, description = "Id, or `topic:name`.")),
-    responses((status = 200, description = "The webhook.", body = WebhookStatus), Problems),
+    responses((status = 200, description = "The webhook.", body = Webhook), Problems),
 )]
 async fn get_webhook(
     caller: Caller,
     WebhookPath(webhook): WebhookPath,
-) -> Result<JsonBody<WebhookStatus>, ApiError> {
+) -> Result<JsonBody<Webhook>, ApiError> {
     Ok(JsonBody(caller.broker.get_webhook(&webhook).await?.into()))
 }
 

@@ -17,14 +17,18 @@
 //! | `retention` | messages, dead letters, jobs and the audit log past their retention |
 //! | `sweep` | how far retention has walked through the messages |
 //! | `orphans` | rows of webhooks that were deleted |
+//! | `samples` | what webhooks are owed and how they do |
+//! | `activity` | activity that grows old |
 //! | `arrivals` | messages that arrived without being published here |
 
+mod activity;
 mod arrivals;
 mod jobs;
 mod orphans;
 mod partitions;
 mod piece;
 mod retention;
+mod samples;
 mod sweep;
 
 use std::{sync::Arc, time::Duration};
@@ -34,8 +38,8 @@ use tracing::{debug, info};
 use uuid::Uuid;
 
 use self::{
-    arrivals::Arrivals, jobs::Jobs, orphans::Orphans, partitions::Partitions, piece::repeat,
-    retention::Retention,
+    activity::Activity, arrivals::Arrivals, jobs::Jobs, orphans::Orphans, partitions::Partitions,
+    piece::repeat, retention::Retention, samples::Samples,
 };
 use crate::{
     config::RetentionConfig,
@@ -72,6 +76,8 @@ async fn lead(steps: &LeaderStore, retention: &RetentionConfig, webhook_deleted:
     tasks.spawn(repeat(steps.clone(), Jobs::new(retention)));
     tasks.spawn(repeat(steps.clone(), Orphans::new(Arc::clone(webhook_deleted))));
     tasks.spawn(repeat(steps.clone(), Arrivals::default()));
+    tasks.spawn(repeat(steps.clone(), Samples));
+    tasks.spawn(repeat(steps.clone(), Activity::new(retention.activity_days)));
     tasks.join_next().await;
 }
 

@@ -19,6 +19,8 @@
 //! | `lanes` | list, try again, skip the head |
 //! | `jobs` | list, read, cancel; replay or cancel a range; purge |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
+//! | `sending` | read whether anything is sent, switch it on or off |
+//! | `stats` | read the figures, list the workers |
 //! | `tail` | watch what is published to a topic, and what is sent to a webhook |
 //! | `why` | explain where a message or a partition stands |
 //! | `scope` | which topics the caller may see and use |
@@ -31,6 +33,8 @@ mod lanes;
 mod messages;
 mod ready;
 mod scope;
+mod sending;
+mod stats;
 mod tail;
 mod topics;
 mod webhooks;
@@ -68,6 +72,8 @@ pub struct Broker {
     scope: Arc<TopicScope>,
     /// How the audit log names the caller.
     actor: Arc<str>,
+    /// Whether processes send nothing until somebody switches sending on.
+    start_paused: bool,
 }
 
 impl Broker {
@@ -75,8 +81,15 @@ impl Broker {
     /// which the address guard would refuse otherwise.
     pub fn new(store: Store, allow_networks: Vec<IpNet>) -> Self {
         let guard = Arc::new(AddressGuard::new(allow_networks));
-        let tails = Arc::default();
-        Self { store, guard, worker: None, tails, scope: Arc::default(), actor: "pgtopic".into() }
+        Self {
+            store,
+            guard,
+            worker: None,
+            tails: Arc::default(),
+            scope: Arc::default(),
+            actor: "pgtopic".into(),
+            start_paused: false,
+        }
     }
 
     /// This process has a worker, too. It is ready only while that worker works.

@@ -64,7 +64,7 @@ impl Broker {
             TopicDeletion::Unknown => Err(BrokerError::unknown_topic(topic)),
             TopicDeletion::InUse(webhooks) => Err(BrokerError::conflict(
                 Conflict::InUse,
-                format!("the topic has {webhooks} webhooks: delete them first, or give force=true"),
+                format!("the topic has {webhooks} webhooks: delete them first, or give force=true (--force)"),
             )),
             TopicDeletion::Deleted(deleted) => Ok(deleted),
         }

@@ -13,7 +13,7 @@ use crate::{
         scope::TopicScope,
         topic::TopicRef,
         violation::Violations,
-        webhook::{FilterVerdict, NewWebhook, Webhook, WebhookChanges, WebhookDeletion, WebhookStatus},
+        webhook::{FilterVerdict, NewWebhook, Webhook, WebhookChanges, WebhookDeletion},
         webhook_ref::WebhookRef,
     },
 };
@@ -73,15 +73,18 @@ impl Broker {
         Ok(Items::full(webhooks, page, |webhook| webhook.id))
     }
 
-    /// One webhook: its settings, its state, its backlog and its dead letters.
+    /// One webhook: its settings and its health. What it is owed is counted now.
     ///
     /// # Errors
     /// [`BrokerError::NotFound`] if there is no such webhook.
-    pub async fn get_webhook(&self, webhook: &WebhookRef) -> Result<WebhookStatus, BrokerError> {
+    pub async fn get_webhook(&self, webhook: &WebhookRef) -> Result<Webhook, BrokerError> {
         let id = self.find_webhook(webhook).await?.id;
         let found = self.store.get_webhook(id).await?;
-        let webhook = found.ok_or_else(|| BrokerError::no_webhook(webhook))?;
-        Ok(WebhookStatus { webhook, owed: self.store.count_webhook_owed(id).await? })
+        let mut webhook = found.ok_or_else(|| BrokerError::no_webhook(webhook))?;
+        let (backlog, now) = self.store.count_webhook_backlog(id).await?;
+        webhook.health.backlog = Some(backlog);
+        webhook.health.sampled_at = Some(now);
+        Ok(webhook)
     }
 
     /// Changes a webhook. Its topic never changes.

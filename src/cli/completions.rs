@@ -3,12 +3,9 @@
 use clap::Args;
 use clap_complete::{Shell, generate};
 
-use super::CliError;
 use crate::telemetry::print_line;
 
 /// Print a script that completes commands and flags in a shell
-///
-/// For bash: `pgtopic completions bash > ~/.local/share/bash-completion/completions/pgtopic`
 #[derive(Args)]
 pub(super) struct Completions {
     /// The shell
@@ -17,10 +14,9 @@ pub(super) struct Completions {
 
 impl Completions {
     /// Prints the script for the whole command line, which is `cli`.
-    pub(super) fn run(self, mut cli: clap::Command) -> Result<(), CliError> {
+    pub(super) fn run(self, mut cli: clap::Command) {
         let mut script = Vec::new();
         generate(self.shell, &mut cli, "pgtopic", &mut script);
         print_line(String::from_utf8_lossy(&script).trim_end());
-        Ok(())
     }
 }

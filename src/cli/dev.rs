@@ -22,6 +22,9 @@ use crate::{
 /// How many ports above the wanted one are tried.
 const PORTS_TRIED: u16 = 100;
 
+/// Where webhooks may point besides public addresses.
+const THIS_MACHINE: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+
 /// The database that is used. Every cluster has it.
 const DATABASE: &str = "postgres";
 
@@ -60,7 +63,7 @@ impl Dev {
         // The demo prints what happens. The log would repeat it.
         let accepted = if self.demo { accepted.quiet() } else { accepted };
         let mut config = accepted.start_logging()?;
-        for network in ["127.0.0.0/8", "::1/128"] {
+        for network in THIS_MACHINE {
             config.delivery.allow_networks.push(network.parse().expect("both are networks"));
         }
         let (listener, address) = bind_near(wanted).await?;
@@ -139,9 +142,13 @@ impl Dev {
              API docs   http://{api}/docs\n  \
              Database   schema {schema}, as superuser:\n\n    \
                psql '{database}'\n\n  \
+             Commands   such as `pgtopic topics list`, in another terminal, after:\n\n    \
+               export DATABASE_URL='{database}' PGTOPIC_DATABASE__SCHEMA='{schema}' \
+             PGTOPIC_DELIVERY__ALLOW_NETWORKS={networks}\n\n  \
              Data       {data}   ({kept})\n\n  \
              Ctrl-C stops everything.\n",
             version = env!("CARGO_PKG_VERSION"),
+            networks = THIS_MACHINE.join(","),
             database = postgres.tcp_url(DATABASE).unwrap_or_else(|| postgres.url(DATABASE)),
             schema = config.database.schema,
             data = postgres.data_dir().display(),

@@ -3,9 +3,10 @@
 use std::{fmt, process::ExitCode};
 
 use axum::http::StatusCode;
+use serde_json::Value;
 
 use crate::{
-    api::{bare_problem_json, problem_json},
+    api::{Problem, bare_problem_json},
     broker::BrokerError,
     config::ConfigError,
     embedded::EmbeddedError,
@@ -66,6 +67,42 @@ impl CliError {
         }
     }
 
+    /// The same error at a line of the input.
+    #[must_use]
+    pub(super) fn at_line(self, line: u64) -> Self {
+        let detail = format!("line {line}: {self}");
+        self.explained(&detail).with("line", line)
+    }
+
+    /// The same error, with a further sentence.
+    #[must_use]
+    pub(super) fn and(self, text: &str) -> Self {
+        let detail = format!("{self}; {text}");
+        self.explained(&detail)
+    }
+
+    /// The same error, with a further member of its problem.
+    #[must_use]
+    pub(super) fn with(self, member: &str, value: impl Into<Value>) -> Self {
+        let mut problem: Value = serde_json::from_str(&self.problem()).unwrap_or_default();
+        problem[member] = value.into();
+        Self::Refused {
+            detail: self.to_string(),
+            problem: problem.to_string(),
+            is_unavailable: matches!(self, Self::Unreachable(_) | Self::Refused { is_unavailable: true, .. }),
+        }
+    }
+
+    /// The same error with another reason.
+    fn explained(self, detail: &str) -> Self {
+        match self.with("detail", detail) {
+            Self::Refused { problem, is_unavailable, .. } => {
+                Self::Refused { detail: detail.to_owned(), problem, is_unavailable }
+            }
+            other => other,
+        }
+    }
+
     /// The lines for standard error.
     pub fn lines(&self) -> Vec<String> {
         match self {
@@ -102,7 +139,14 @@ impl From<BrokerError> for CliError {
         // Nobody else would log the cause.
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         let is_unavailable = matches!(error, BrokerError::Unavailable(_) | BrokerError::NotReady(_));
-        Self::Refused { detail: format!("{error}{cause}"), is_unavailable, problem: problem_json(error) }
+        let Problem { detail, json } = error.into();
+        Self::Refused { detail: format!("{detail}{cause}"), is_unavailable, problem: json }
+    }
+}
+
+impl From<Problem> for CliError {
+    fn from(Problem { detail, json }: Problem) -> Self {
+        Self::Refused { detail, problem: json, is_unavailable: false }
     }
 }
 

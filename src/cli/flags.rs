@@ -59,7 +59,7 @@ pub(super) struct WorkerFlags {
 }
 
 /// Where webhooks may point.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(super) struct NetworkFlags {
     /// Allow requests to this private network; may be repeated [setting: delivery.allow_networks]
     #[arg(long, value_name = "CIDR")]

@@ -1,10 +1,18 @@
 //! What a command reads: files, and standard input.
 
-use std::{ffi::OsString, fmt, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{IsTerminal, stdin},
+    path::PathBuf,
+};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::CliError;
+
+/// The longest payload, and the longest line of NDJSON, in bytes.
+pub(super) const PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Where to read from. `-` is standard input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +77,15 @@ impl Input {
         let text = String::from_utf8(self.read(limit).await?)
             .map_err(|_| CliError::Usage(format!("{self} is not UTF-8")))?;
         Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    /// Checks that it is not the keyboard: nobody would know that the command waits for it.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] with `advice`.
+    pub(super) fn check_not_typed(&self, advice: &str) -> Result<(), CliError> {
+        let is_typed = *self == Self::Standard && stdin().is_terminal();
+        if is_typed { Err(CliError::Usage(advice.to_owned())) } else { Ok(()) }
     }
 
     /// It cannot be read.

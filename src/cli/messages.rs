@@ -11,6 +11,7 @@ use super::{
 use crate::{
     api::schema,
     domain::{
+        delivery::MessageDelivery,
         message::{MessageStatus, MessageSummary},
         topic::TopicRef,
     },
@@ -88,14 +89,21 @@ fn status_text(message: &MessageStatus) -> String {
         .with("idempotency key", message.idempotency_key.clone())
         .with("created at", message.created_at.to_string())
         .with("headers", message.headers.as_ref().map(|headers| headers.get().to_owned()));
-    let mut deliveries = Table::new(["webhook id", "status", "attempts"]);
-    for delivery in &message.deliveries {
-        deliveries.row([
+    let payload: Vec<String> = message.payload.get().lines().map(escape).collect();
+    format!("{fields}\n{}\n{}\n", deliveries_text(&message.deliveries), payload.join("\n"))
+}
+
+fn deliveries_text(deliveries: &[MessageDelivery]) -> String {
+    if deliveries.is_empty() {
+        return "No webhook is or was owed the message.\n".to_owned();
+    }
+    let mut table = Table::new(["webhook id", "status", "attempts"]);
+    for delivery in deliveries {
+        table.row([
             delivery.webhook_id.to_string(),
             delivery.status.as_str().to_owned(),
             delivery.attempts.to_string(),
         ]);
     }
-    let payload: Vec<String> = message.payload.get().lines().map(escape).collect();
-    format!("{fields}\n{deliveries}\n{}", payload.join("\n"))
+    table.to_string()
 }

@@ -7,7 +7,7 @@
 //! | `operate` | how a command of operators opens the database and prints results |
 //! | `confirm`, `input`, `headers`, `words` | arguments: what needs a yes, files, headers, words |
 //! | `bulk` | commands that change much at once: what they ask, and how they watch their job |
-//! | `table` | tables and fields for people |
+//! | `table`, `progress` | tables and fields for people; how far a long command has come |
 //! | `error` | why a command failed, and its exit code |
 //!
 //! A command gets its settings and one cancellation token. The first SIGINT or SIGTERM cancels the
@@ -30,12 +30,16 @@ mod messages;
 mod migrate;
 mod openapi;
 mod operate;
+mod progress;
+mod publish;
 mod purge;
 mod replay;
+mod sending;
 mod serve;
 mod server;
 mod service;
 mod settings;
+mod stats;
 mod table;
 mod tail;
 mod tasks;
@@ -45,6 +49,7 @@ mod webhooks;
 mod why;
 mod words;
 mod worker;
+mod workers;
 
 use std::time::Duration;
 
@@ -97,8 +102,12 @@ enum Command {
     Replay(replay::Replay),
     Jobs(jobs::Jobs),
     Purge(purge::Purge),
+    Publish(publish::Publish),
     Why(why::Why),
     Tail(tail::Tail),
+    Stats(stats::Stats),
+    Workers(workers::Workers),
+    Sending(sending::Sending),
 }
 
 /// Runs a command to its end.
@@ -141,18 +150,25 @@ impl Cli {
             Command::Worker(command) => command.run(common, shutdown).await,
             Command::Migrate(command) => command.run(common, shutdown).await,
             Command::Openapi(command) => command.run(),
-            Command::Completions(command) => command.run(Self::command()),
-            Command::Messages(command) => until(shutdown, command.run(common)).await,
             Command::Lanes(command) => until(shutdown, command.run(common)).await,
             Command::Deliveries(command) => until(shutdown, command.run(common)).await,
             Command::DeadLetter(command) => until(shutdown, command.run(common)).await,
             Command::Replay(command) => until(shutdown, command.run(common)).await,
             Command::Jobs(command) => until(shutdown, command.run(common)).await,
             Command::Purge(command) => until(shutdown, command.run(common)).await,
+            Command::Completions(command) => {
+                command.run(Self::command());
+                Ok(())
+            }
             Command::Topics(command) => until(shutdown, command.run(common)).await,
             Command::Webhooks(command) => until(shutdown, command.run(common)).await,
+            Command::Messages(command) => until(shutdown, command.run(common)).await,
+            Command::Publish(command) => command.run(common, shutdown).await,
             Command::Why(command) => until(shutdown, command.run(common)).await,
             Command::Tail(command) => command.run(common, shutdown).await,
+            Command::Stats(command) => until(shutdown, command.run(common)).await,
+            Command::Workers(command) => until(shutdown, command.run(common)).await,
+            Command::Sending(command) => until(shutdown, command.run(common)).await,
         }
     }
 }

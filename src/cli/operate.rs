@@ -52,8 +52,9 @@ impl OperatorFlags {
         flags: &[&dyn Flags],
         command: impl AsyncFnOnce(&Operator) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
-        let outcome = match self.open(common, flags).await {
-            Ok(operator) => command(&operator).await,
+        // On the heap: what commands keep while they wait is large.
+        let outcome = match Box::pin(self.open(common, flags)).await {
+            Ok(operator) => Box::pin(command(&operator)).await,
             Err(error) => Err(error),
         };
         outcome.map_err(|error| if self.json { CliError::Problem(error.into()) } else { error })
@@ -65,7 +66,8 @@ impl OperatorFlags {
         let config = common.read(&flags).with_database().accept()?.quiet().start_logging()?;
         let store = Store::new(&config.database)?;
         store.check_schema().await?;
-        let broker = Broker::new(store, config.delivery.allow_networks);
+        let broker =
+            Broker::new(store, config.delivery.allow_networks).starting_paused(config.worker.start_paused);
         let actor = format!("command line ({})", user());
         Ok(Operator { broker: broker.within(Arc::new(TopicScope::All), actor), json: self.json })
     }
@@ -80,8 +82,7 @@ impl Operator {
     /// Prints a result: `value` as JSON, or `text` for people.
     pub(super) fn print(&self, value: &impl Serialize, text: impl AsRef<str>) -> Result<(), CliError> {
         if self.json {
-            let json = serde_json::to_string_pretty(value);
-            print_line(&json.map_err(|error| CliError::Failed(format!("cannot write JSON: {error}")))?);
+            print_line(&serde_json::to_string_pretty(value).map_err(|error| no_json(&error))?);
         } else {
             print_line(text.as_ref().trim_end());
         }
@@ -103,10 +104,22 @@ impl Operator {
         Ok(())
     }
 
+    /// With `--json`: prints a part of the result in one line.
+    pub(super) fn print_part(&self, value: &impl Serialize) -> Result<(), CliError> {
+        if self.json {
+            print_line(&serde_json::to_string(value).map_err(|error| no_json(&error))?);
+        }
+        Ok(())
+    }
+
     /// Whether programs read what is printed.
     pub(super) fn is_json(&self) -> bool {
         self.json
     }
+}
+
+fn no_json(error: &serde_json::Error) -> CliError {
+    CliError::Failed(format!("cannot write JSON: {error}"))
 }
 
 /// Which page of a list is shown.

@@ -34,7 +34,8 @@ pub(super) async fn api(
     shutdown: CancellationToken,
 ) -> Result<(), CliError> {
     let reserved = descriptors_beside_api(&config, worker.is_some());
-    let mut broker = Broker::new(store, config.delivery.allow_networks);
+    let mut broker =
+        Broker::new(store, config.delivery.allow_networks).starting_paused(config.worker.start_paused);
     if let Some(worker) = worker {
         broker = broker.beside_worker(worker);
     }

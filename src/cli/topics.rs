@@ -1,5 +1,7 @@
 //! `pgtopic topics`: the topics.
 
+#![expect(clippy::doc_markdown, reason = "the words of a flag are shown as they stand")]
+
 use clap::{Args, Subcommand, builder::PossibleValue};
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
     confirm::ConfirmFlags,
     flags::CommonFlags,
     operate::{Operator, OperatorFlags, PageFlags, nothing_to_change, topic_argument},
-    table::{Fields, Table, capped, or_dash},
+    table::{Fields, Table, capped},
     words::word,
 };
 use crate::{
@@ -112,12 +114,8 @@ impl TopicsCommand {
                 let changes = update.changes()?;
                 print(operator, broker.update_topic(&update.topic.topic, &changes).await?)
             }
-            Self::Pause(TopicArgument { topic }) => {
-                print(operator, broker.update_topic(&topic, &pause(true)).await?)
-            }
-            Self::Resume(TopicArgument { topic }) => {
-                print(operator, broker.update_topic(&topic, &pause(false)).await?)
-            }
+            Self::Pause(TopicArgument { topic }) => set_paused(operator, &topic, true).await,
+            Self::Resume(TopicArgument { topic }) => set_paused(operator, &topic, false).await,
             Self::Delete(delete) => delete.run(operator).await,
         }
     }
@@ -129,9 +127,9 @@ impl Delete {
         confirm
             .ask(async || {
                 let status = operator.broker.get_topic(&topic).await?;
-                let webhooks = if force { ", its webhooks" } else { "" };
+                let with = if force { "messages and webhooks" } else { "messages" };
                 Ok(format!(
-                    "Delete topic {}{webhooks} and its messages, of which {} deliveries are still owed?",
+                    "Delete topic {} with its {with} ({} deliveries still owed)?",
                     status.topic.name,
                     capped(status.backlog, status.backlog_capped)
                 ))
@@ -146,8 +144,11 @@ impl Delete {
     }
 }
 
-fn pause(paused: bool) -> TopicChanges {
-    TopicChanges { paused: Some(paused), ..TopicChanges::default() }
+async fn set_paused(operator: &Operator, topic: &TopicRef, paused: bool) -> Result<(), CliError> {
+    let changes = TopicChanges { paused: Some(paused), ..TopicChanges::default() };
+    let topic = operator.broker.update_topic(topic, &changes).await?;
+    let text = format!("Topic {} {}.", topic.name, if topic.paused { "is paused" } else { "takes messages" });
+    operator.print(&schema::Topic::from(topic), text)
 }
 
 impl Update {
@@ -165,13 +166,13 @@ fn print(operator: &Operator, topic: Topic) -> Result<(), CliError> {
 }
 
 fn table(topics: &[Topic]) -> Table {
-    let mut table = Table::new(["id", "topic", "ordering", "retention", "paused"]);
+    let mut table = Table::new(["id", "topic", "ordering", "retention seconds", "paused"]);
     for topic in topics {
         table.row([
             topic.id.to_string(),
             topic.name.clone(),
             topic.ordering.as_str().to_owned(),
-            or_dash(retention(topic)),
+            retention(topic),
             paused(topic),
         ]);
     }
@@ -183,7 +184,7 @@ fn fields(topic: &Topic) -> Fields {
         .with("id", topic.id.to_string())
         .with("topic", topic.name.clone())
         .with("ordering", topic.ordering.as_str().to_owned())
-        .with("retention", retention(topic))
+        .with("retention seconds", retention(topic))
         .with("paused", paused(topic))
         .with("created at", topic.created_at.to_string())
 }
@@ -192,10 +193,12 @@ fn status_text(status: &TopicStatus) -> String {
     fields(&status.topic).with("owed", capped(status.backlog, status.backlog_capped)).to_string()
 }
 
-fn retention(topic: &Topic) -> Option<String> {
-    topic
-        .retention_seconds
-        .map(|seconds| if seconds == 0 { "for ever".to_owned() } else { format!("{seconds} s") })
+fn retention(topic: &Topic) -> String {
+    match topic.retention_seconds {
+        None => "default".to_owned(),
+        Some(0) => "for ever".to_owned(),
+        Some(seconds) => seconds.to_string(),
+    }
 }
 
 fn paused(topic: &Topic) -> String {

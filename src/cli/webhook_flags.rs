@@ -5,6 +5,7 @@ use secrecy::SecretString;
 
 use super::{
     CliError,
+    flags::NetworkFlags,
     headers::{header_argument, headers},
     input::Input,
     operate::{nothing_to_change, webhook_argument},
@@ -36,8 +37,7 @@ pub(super) struct Create {
     /// Its name, unique in its topic [default: webhook- and its id]
     #[arg(long)]
     name: Option<String>,
-    /// Read the signing secret from a file, or from standard input if it is -; a secret is generated
-    /// unless given
+    /// Read the signing secret from a file; - is standard input [default: a secret is generated]
     #[arg(long, value_name = "FILE")]
     secret_file: Option<Input>,
     /// Where it begins: now, beginning, the id of a message, or a time such as
@@ -46,6 +46,8 @@ pub(super) struct Create {
     start_from: StartFrom,
     #[command(flatten)]
     settings: SettingFlags,
+    #[command(flatten)]
+    pub(super) network: NetworkFlags,
 }
 
 /// Reads where a webhook begins, as an argument.
@@ -70,14 +72,16 @@ pub(super) struct Update {
     /// Return settings to their defaults; several are separated by commas
     #[arg(long, value_name = "SETTING", value_delimiter = ',')]
     unset: Vec<Setting>,
+    #[command(flatten)]
+    pub(super) network: NetworkFlags,
 }
 
 #[derive(Args)]
 struct SettingFlags {
-    /// A header sent with every request; may be repeated. The headers replace all earlier ones
+    /// A header sent with every request; may be repeated; they replace all earlier ones
     #[arg(long, value_name = "NAME=VALUE", value_parser = header_argument)]
     header: Vec<(String, String)>,
-    /// Read the headers from a file, or from standard input if it is -: a JSON object of strings
+    /// Read the headers from a file, a JSON object of strings; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "header")]
     headers_file: Option<Input>,
     /// A jsonpath predicate; only messages for which it is true are owed

@@ -6,18 +6,14 @@ use secrecy::ExposeSecret as _;
 use super::{
     CliError,
     confirm::ConfirmFlags,
-    flags::{CommonFlags, NetworkFlags},
+    flags::{CommonFlags, Flags, NetworkFlags},
     operate::{Operator, OperatorFlags, PageFlags, topic_argument, webhook_argument},
-    table::{Fields, Table, capped},
+    table::{Fields, Table, capped, or_dash},
     webhook_flags::{Create, Update},
 };
 use crate::{
     api::schema,
-    domain::{
-        topic::TopicRef,
-        webhook::{Webhook, WebhookState, WebhookStatus},
-        webhook_ref::WebhookRef,
-    },
+    domain::{health::Backlog, topic::TopicRef, webhook::Webhook, webhook_ref::WebhookRef},
     telemetry::say,
 };
 
@@ -26,8 +22,6 @@ use crate::{
 pub(super) struct Webhooks {
     #[command(flatten)]
     operator: OperatorFlags,
-    #[command(flatten)]
-    network: NetworkFlags,
     #[command(subcommand)]
     command: WebhooksCommand,
 }
@@ -36,12 +30,9 @@ pub(super) struct Webhooks {
 enum WebhooksCommand {
     /// List webhooks, by rising id
     List(ListWebhooks),
-    /// Show a webhook: its settings, its state, its backlog and its dead letters
+    /// Show a webhook: its settings and its health
     Show(WebhookArgument),
     /// Subscribe a URL to a topic
-    ///
-    /// The webhook is owed every message that is published after it was created and that its filter
-    /// lets through. If no secret is given, one is generated and shown this once.
     Create(Create),
     /// Change a webhook; its topic never changes
     Update(Update),
@@ -79,12 +70,22 @@ struct Delete {
 
 impl Webhooks {
     pub(super) async fn run(self, common: &CommonFlags) -> Result<(), CliError> {
-        let Self { operator, network, command } = self;
-        operator.run_with(common, &[&network], async |operator| command.run(operator).await).await
+        let network = self.command.network().cloned();
+        let flags: Vec<&dyn Flags> = network.iter().map(|network| network as &dyn Flags).collect();
+        self.operator.run_with(common, &flags, async |operator| self.command.run(operator).await).await
     }
 }
 
 impl WebhooksCommand {
+    /// Where the URL may point, if the command has one.
+    fn network(&self) -> Option<&NetworkFlags> {
+        match self {
+            Self::Create(create) => Some(&create.network),
+            Self::Update(update) => Some(&update.network),
+            _ => None,
+        }
+    }
+
     async fn run(self, operator: &Operator) -> Result<(), CliError> {
         let broker = &operator.broker;
         match self {
@@ -95,11 +96,7 @@ impl WebhooksCommand {
                 };
                 operator.print_page::<_, schema::Webhook>(webhooks, table)
             }
-            Self::Show(WebhookArgument { webhook }) => {
-                let status = broker.get_webhook(&webhook).await?;
-                let text = status_text(&status);
-                operator.print(&schema::WebhookStatus::from(status), text)
-            }
+            Self::Show(WebhookArgument { webhook }) => print(operator, broker.get_webhook(&webhook).await?),
             Self::Create(create) => create_webhook(operator, create).await,
             Self::Update(update) => {
                 let webhook = update.webhook.clone();
@@ -107,10 +104,10 @@ impl WebhooksCommand {
                 print(operator, broker.update_webhook(&webhook, &changes).await?)
             }
             Self::Pause(WebhookArgument { webhook }) => {
-                print(operator, broker.pause_webhook(&webhook).await?)
+                print_state(operator, broker.pause_webhook(&webhook).await?)
             }
             Self::Resume(WebhookArgument { webhook }) => {
-                print(operator, broker.resume_webhook(&webhook).await?)
+                print_state(operator, broker.resume_webhook(&webhook).await?)
             }
             Self::Delete(delete) => delete.run(operator).await,
         }
@@ -138,12 +135,12 @@ impl Delete {
         let Self { webhook: WebhookArgument { webhook }, confirm } = self;
         confirm
             .ask(async || {
-                let WebhookStatus { webhook, owed } = operator.broker.get_webhook(&webhook).await?;
+                let webhook = operator.broker.get_webhook(&webhook).await?;
                 Ok(format!(
                     "Delete webhook {} with {} owed deliveries and {} dead letters?",
                     full_name(&webhook),
-                    capped(owed.backlog, owed.backlog_capped),
-                    capped(owed.dead_letters, owed.dead_letters_capped)
+                    owed(&webhook),
+                    dead_letters(&webhook)
                 ))
             })
             .await?;
@@ -161,13 +158,20 @@ fn print(operator: &Operator, webhook: Webhook) -> Result<(), CliError> {
     operator.print(&schema::Webhook::from(webhook), text)
 }
 
+fn print_state(operator: &Operator, webhook: Webhook) -> Result<(), CliError> {
+    let text = format!("Webhook {} is {}.", full_name(&webhook), webhook.health.state.as_str());
+    operator.print(&schema::Webhook::from(webhook), text)
+}
+
 fn table(webhooks: &[Webhook]) -> Table {
-    let mut table = Table::new(["id", "webhook", "state", "url"]);
+    let mut table = Table::new(["id", "webhook", "state", "owed", "dead letters", "url"]);
     for webhook in webhooks {
         table.row([
             webhook.id.to_string(),
             full_name(webhook),
-            state(webhook).to_owned(),
+            webhook.health.state.as_str().to_owned(),
+            owed(webhook),
+            dead_letters(webhook),
             webhook.url.clone(),
         ]);
     }
@@ -176,44 +180,42 @@ fn table(webhooks: &[Webhook]) -> Table {
 
 fn fields(webhook: &Webhook) -> Fields {
     let default = |value: Option<String>| value.unwrap_or_else(|| "default".to_owned());
-    let seconds = |value: Option<i32>| value.map(|seconds| format!("{seconds} s"));
     Fields::default()
         .with("id", webhook.id.to_string())
         .with("webhook", full_name(webhook))
         .with("url", webhook.url.clone())
-        .with("state", state(webhook).to_owned())
-        .with("disabled because", webhook.disabled_reason.clone())
+        .with("state", webhook.health.state.as_str().to_owned())
+        .with("because", webhook.health.reason.clone())
+        .with("owed", owed(webhook))
+        .with("dead letters", dead_letters(webhook))
         .with("filter", webhook.filter.clone())
         .with("headers", webhook.header_names.join(", "))
         .with("format", webhook.format.as_str().to_owned())
         .with("batch size", webhook.batch_size.to_string())
-        .with("max retries", default(webhook.max_retries.map(|number| number.to_string())))
-        .with("backoff factor", default(webhook.backoff_factor.map(|number| number.to_string())))
-        .with("max backoff", default(seconds(webhook.max_backoff_seconds)))
-        .with("timeout", default(seconds(webhook.timeout_seconds)))
+        .with("max retries", default(number(webhook.max_retries)))
+        .with("backoff factor", default(number(webhook.backoff_factor)))
+        .with("max backoff seconds", default(number(webhook.max_backoff_seconds)))
+        .with("timeout seconds", default(number(webhook.timeout_seconds)))
         .with("on exhausted", webhook.on_exhausted.as_str().to_owned())
-        .with("max in flight", webhook.max_in_flight.map(|number| number.to_string()))
-        .with("rate limit", webhook.rate_limit_per_second.map(|number| format!("{number} per second")))
+        .with("max in flight", number(webhook.max_in_flight))
+        .with("rate limit per second", number(webhook.rate_limit_per_second))
         .with("created at", webhook.created_at.to_string())
 }
 
-fn status_text(WebhookStatus { webhook, owed }: &WebhookStatus) -> String {
-    fields(webhook)
-        .with("owed", capped(owed.backlog, owed.backlog_capped))
-        .with("dead letters", capped(owed.dead_letters, owed.dead_letters_capped))
-        .to_string()
+fn owed(Webhook { health, .. }: &Webhook) -> String {
+    or_dash(health.backlog.as_ref().map(|backlog| capped(backlog.owed, backlog.owed_capped)))
+}
+
+fn dead_letters(Webhook { health, .. }: &Webhook) -> String {
+    let count = |backlog: &Backlog| capped(backlog.dead_letters, backlog.dead_letters_capped);
+    or_dash(health.backlog.as_ref().map(count))
+}
+
+fn number(value: Option<impl ToString>) -> Option<String> {
+    value.map(|value| value.to_string())
 }
 
 /// `topic:name`, as every command takes it.
 fn full_name(webhook: &Webhook) -> String {
     format!("{}:{}", webhook.topic, webhook.name)
-}
-
-fn state(webhook: &Webhook) -> &'static str {
-    match webhook {
-        Webhook { disabled_reason: Some(_), .. } => "disabled",
-        Webhook { paused: true, .. } => "paused",
-        Webhook { state: WebhookState::Starting, .. } => "starting",
-        Webhook { state: WebhookState::Active, .. } => "active",
-    }
 }

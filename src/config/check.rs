@@ -49,6 +49,7 @@ impl Config {
         check.within("retention.messages_days", self.retention.messages_days, 0..=DAYS_MAX);
         check.within("retention.attempts_days", self.retention.attempts_days, 0..=DAYS_MAX);
         check.within("retention.dead_letters_days", self.retention.dead_letters_days, 0..=DAYS_MAX);
+        check.within("retention.activity_days", self.retention.activity_days, 0..=DAYS_MAX);
         check.problems
     }
 }

@@ -30,6 +30,9 @@ pub struct DatabaseConfig {
     /// The name of this installation: the header `webhook-source`. 1 to 255 visible ASCII
     /// characters. Default `pgtopic`.
     pub source: String,
+    /// What workers do if the database is a copy: it was restored on another server or under
+    /// another name. Default `pause`.
+    pub on_copy: OnCopy,
     /// Whether `serve`, `api` and `worker` bring the schema up to date when they start. Default
     /// true.
     pub migrate: bool,
@@ -63,8 +66,31 @@ impl From<&DatabaseConfig> for StoreSettings {
             schema: config.schema.clone(),
             pool_size: config.pool_size,
             source: config.source.clone(),
+            sends_on_copy: config.on_copy == OnCopy::Send,
             ca_file: config.ca_file.clone(),
             libpq: config.libpq.clone(),
+        }
+    }
+}
+
+/// What workers do if the database is a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum OnCopy {
+    /// They send nothing until somebody switches sending on.
+    Pause,
+    /// They send as if it was no copy.
+    Send,
+}
+
+impl TryFrom<String> for OnCopy {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "pause" => Ok(Self::Pause),
+            "send" => Ok(Self::Send),
+            other => Err(format!("must be pause or send, not {other}")),
         }
     }
 }

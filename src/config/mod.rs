@@ -25,7 +25,7 @@ use serde::{Deserialize, Deserializer};
 pub use self::{
     api::{ApiConfig, BindAddress},
     check::DAYS_MAX,
-    database::{DatabaseConfig, Pooler},
+    database::{DatabaseConfig, OnCopy, Pooler},
     delivery::DeliveryConfig,
     environment::Environment,
     layer::Flag,

@@ -13,4 +13,6 @@ pub struct RetentionConfig {
     pub attempts_days: u32,
     /// For how many days dead letters are kept, 0 to 36600. Default 0.
     pub dead_letters_days: u32,
+    /// For how many days activity is kept, 0 to 36600. Default 30.
+    pub activity_days: u32,
 }

@@ -11,4 +11,7 @@ pub struct WorkerConfig {
     /// How long requests in flight may take to finish at shutdown, in seconds, 0 to 3600. Default
     /// 15.
     pub shutdown_seconds: u64,
+    /// Whether nothing is sent until somebody has switched sending on (`pgtopic sending on`).
+    /// Default false.
+    pub start_paused: bool,
 }

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use super::{
     headers::{Headers, check_headers, headers_json},
+    health::Health,
     policy::{
         BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
         RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS, check_range,
@@ -126,28 +127,8 @@ pub struct Webhook {
     pub disabled_reason: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
-}
-
-/// A webhook, its backlog and its dead letters.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WebhookStatus {
-    /// The webhook.
-    pub webhook: Webhook,
-    /// Its backlog and its dead letters.
-    pub owed: Owed,
-}
-
-/// What is owed to a webhook, and what was given up. Counts are exact up to 10,000.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owed {
-    /// How many deliveries are still owed.
-    pub backlog: i64,
-    /// Whether there are more than `backlog` says.
-    pub backlog_capped: bool,
-    /// How many dead letters it has.
-    pub dead_letters: i64,
-    /// Whether there are more than `dead_letters` says.
-    pub dead_letters_capped: bool,
+    /// Its health.
+    pub health: Health,
 }
 
 /// What was deleted with a webhook.

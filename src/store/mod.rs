@@ -7,6 +7,7 @@
 //! Every method fails with a [`StoreError`] if the database cannot be reached, does not answer in
 //! time or refuses the statement. Errors that mean something more are named at each method.
 
+mod activity;
 mod call;
 mod cell;
 mod certificate;
@@ -17,6 +18,7 @@ mod deliveries;
 mod due_at_repair;
 mod error;
 mod functions;
+mod health;
 mod inspect;
 mod jobs;
 mod lane_list;
@@ -32,10 +34,12 @@ mod pool;
 mod pooled;
 mod purpose;
 mod schema_status;
+mod sending;
 mod sessions;
 mod settings;
 mod settle;
 mod statement;
+mod stats;
 mod tail;
 mod targets;
 mod tls;
@@ -50,8 +54,8 @@ use secrecy::SecretString;
 use tokio::sync::Semaphore;
 use tokio_postgres::{Client, Row};
 
-use self::{call::Parameters, connect::Connector, purpose::Purpose, sessions::Sessions, statement::Schema};
 pub use self::{
+    activity::ActivityRow,
     cell::*,
     connect::{Connection, connect},
     dead_letters::ReplayedDeadLetter,
@@ -70,6 +74,7 @@ pub use self::{
     why::Explained,
     workers::*,
 };
+use self::{call::Parameters, connect::Connector, purpose::Purpose, sessions::Sessions, statement::Schema};
 use crate::domain::page::{Items, Page};
 
 /// The most connections of one worker's engine. At most seven statements run at once: a claim, a
@@ -88,6 +93,8 @@ pub struct Store {
     schema: Arc<Schema>,
     /// The name of this installation, which receivers get.
     source: Arc<str>,
+    /// Whether a copy of a database sends like the first one.
+    sends_on_copy: bool,
     /// How many connections may publish at once: three quarters of the pool. Publishers wait for
     /// their partition, and the others must not wait for them.
     publishing: Arc<Semaphore>,
@@ -133,6 +140,7 @@ impl Store {
             general: sessions(settings.pool_size, Purpose::General)?,
             engine: sessions(ENGINE_CONNECTIONS, Purpose::Engine)?,
             source: settings.source.into(),
+            sends_on_copy: settings.sends_on_copy,
             publishing: Arc::new(Semaphore::new((settings.pool_size * 3 / 4).max(1))),
             connector,
             schema,

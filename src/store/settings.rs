@@ -22,6 +22,8 @@ pub struct StoreSettings {
     pub pool_size: usize,
     /// The name of this installation, which receivers get.
     pub source: String,
+    /// Whether a copy of a database sends like the first one.
+    pub sends_on_copy: bool,
     /// PEM file of certificate authorities to trust for TLS, beside the system's.
     pub ca_file: Option<PathBuf>,
     /// libpq's variables (`PGHOST`, `PGPASSWORD`, …) beside those of the process, which win.

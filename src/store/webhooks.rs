@@ -5,12 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use tokio_postgres::Row;
 
-use super::{
-    Store,
-    error::StoreError,
-    statement::sql,
-    topics::{COUNT_TO, capped, like},
-};
+use super::{Store, error::StoreError, health::health, statement::sql, topics::like};
 use crate::domain::{
     headers::headers_json,
     page::Page,
@@ -18,9 +13,7 @@ use crate::domain::{
     range::MessageRange,
     scope::TopicScope,
     topic::TopicRef,
-    webhook::{
-        FilterVerdict, Format, NewWebhook, Owed, Webhook, WebhookChanges, WebhookDeletion, WebhookState,
-    },
+    webhook::{FilterVerdict, Format, NewWebhook, Webhook, WebhookChanges, WebhookDeletion, WebhookState},
     webhook_ref::{WebhookNames, WebhookRef},
 };
 
@@ -103,14 +96,6 @@ impl Store {
     /// One webhook; `None` if there is none.
     pub async fn get_webhook(&self, id: i64) -> Result<Option<Webhook>, StoreError> {
         self.query_opt(shown!("webhooks/get"), &[&id]).await?.as_ref().map(webhook).transpose()
-    }
-
-    /// Counts a webhook's backlog and dead letters.
-    pub async fn count_webhook_owed(&self, id: i64) -> Result<Owed, StoreError> {
-        let row = self.query_one(sql!("webhooks/count_owed"), &[&id, &COUNT_TO]).await?;
-        let (backlog, backlog_capped) = capped(row.try_get("backlog")?);
-        let (dead_letters, dead_letters_capped) = capped(row.try_get("dead_letters")?);
-        Ok(Owed { backlog, backlog_capped, dead_letters, dead_letters_capped })
     }
 
     /// Changes a webhook; `None` if there is none.
@@ -227,6 +212,7 @@ fn webhook(row: &Row) -> Result<Webhook, StoreError> {
         paused: row.try_get("paused")?,
         disabled_reason: row.try_get("disabled_reason")?,
         created_at: row.try_get("created_at")?,
+        health: health(row)?,
     })
 }
 

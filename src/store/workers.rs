@@ -9,13 +9,22 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_postgres::{AsyncMessage, Client};
 use uuid::Uuid;
 
-use super::{Store, connect, error::StoreError, locks::Locks, purpose::Purpose, statement::sql};
+use super::{
+    Store, connect, error::StoreError, locks::Locks, purpose::Purpose, sending::Identity, statement::sql,
+};
+use crate::domain::{
+    sending::SendingSwitch,
+    worker::{WakeMode, Worker, WorkerState},
+};
 
 /// The most notifications that wait for a worker. Further ones are lost.
 const NOTICES_MAX: usize = 10_000;
 
 /// How many advisory locks a new incarnation tries.
 const LOCK_KEYS_TRIED: u32 = 1_000;
+
+/// The most workers in a list.
+const WORKERS_LISTED: i64 = 1000;
 
 /// How many lanes one step of a release looks at.
 const RELEASE_STEP: i32 = 5_000;
@@ -82,8 +91,23 @@ impl Told {
 pub struct WorkerSession {
     client: Arc<tokio_postgres::Client>,
     worker: Uuid,
+    /// Which database this is; `None` if nobody wants to know whether it is a copy.
+    here: Option<Identity>,
     heartbeat: tokio_postgres::Statement,
     count_waiting_publishers: tokio_postgres::Statement,
+}
+
+/// What a worker says of itself with a heartbeat.
+#[derive(Debug, Clone, Default)]
+pub struct Doing {
+    /// How many of its lanes are in flight.
+    pub in_flight: usize,
+    /// How many lanes it holds.
+    pub lanes: usize,
+    /// Whether it stops.
+    pub stopping: bool,
+    /// What goes wrong in it.
+    pub trouble: Option<String>,
 }
 
 /// The answer to a heartbeat.
@@ -97,6 +121,8 @@ pub struct Heartbeat {
     pub notifies: bool,
     /// When a webhook or topic was changed last; `None` if transactions may NOTIFY.
     pub changed_at: Option<Timestamp>,
+    /// Whether anything is to be sent.
+    pub switch: SendingSwitch,
 }
 
 /// Another worker, as the database shows it.
@@ -166,10 +192,13 @@ impl Store {
                 ],
             )
             .await?;
+        let here = client.query_one(&*self.schema.text(sql!("installation/set_identity")), &[]).await?;
+        let here = Identity(here.try_get(0)?, here.try_get(1)?);
+        let here = Some(here).filter(|_| !self.sends_on_copy);
         let heartbeat = client.prepare(&self.schema.text(sql!("workers/heartbeat"))).await?;
         let count_waiting_publishers = client.prepare(sql!("wake/count_waiting_publishers")).await?;
         let client = Arc::new(client);
-        Ok((WorkerSession { client, worker: info.id, heartbeat, count_waiting_publishers }, receiver))
+        Ok((WorkerSession { client, worker: info.id, here, heartbeat, count_waiting_publishers }, receiver))
     }
 
     /// Takes the lock of a new incarnation. Any role that may connect can hold the next key. Then
@@ -213,6 +242,34 @@ impl Store {
                         .map_err(|error| StoreError::Unexpected(format!("workers.lease: {error}")))?,
                     lock_free: row.try_get(4)?,
                     gone: row.try_get(5)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Lists the workers, oldest first, at most 1,000.
+    pub async fn list_workers(&self) -> Result<Vec<Worker>, StoreError> {
+        let rows = self.query(sql!("workers/list"), &[&WORKERS_LISTED]).await?;
+        rows.iter()
+            .map(|row| {
+                let notified: bool = row.try_get("notified")?;
+                Ok(Worker {
+                    id: row.try_get("id")?,
+                    name: row.try_get("name")?,
+                    version: row.try_get("version")?,
+                    state: WorkerState::of(
+                        row.try_get("stopping")?,
+                        row.try_get("gone")?,
+                        row.try_get("late")?,
+                    ),
+                    leader: row.try_get("leader")?,
+                    started_at: row.try_get("started_at")?,
+                    heartbeat_at: row.try_get("heartbeat_at")?,
+                    slots: row.try_get("capacity")?,
+                    in_flight: row.try_get("in_flight")?,
+                    lanes: row.try_get("lanes")?,
+                    wake_mode: if notified { WakeMode::Notify } else { WakeMode::Poll },
+                    trouble: row.try_get("trouble")?,
                 })
             })
             .collect()
@@ -263,23 +320,25 @@ impl Store {
 
 impl WorkerSession {
     /// Makes a round trip that shows that the worker lives. With a lease it also writes the
-    /// worker's row.
+    /// worker's row, and what it does.
     ///
     /// # Errors
     /// SQLSTATE 55000 if the worker is not registered any more ([`StoreError::is_not_registered`]).
-    pub async fn heartbeat(
-        &self,
-        in_flight: usize,
-        lease: Option<Duration>,
-    ) -> Result<Heartbeat, StoreError> {
-        let in_flight = i32::try_from(in_flight).unwrap_or(i32::MAX);
+    pub async fn heartbeat(&self, doing: &Doing, lease: Option<Duration>) -> Result<Heartbeat, StoreError> {
+        let number = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+        let (in_flight, lanes) = (number(doing.in_flight), number(doing.lanes));
         let lease = lease.map(|lease| lease.as_secs_f64());
-        let row = self.client.query_one(&self.heartbeat, &[&self.worker, &in_flight, &lease]).await?;
+        let parameters: super::Parameters<'_> =
+            &[&self.worker, &in_flight, &lanes, &doing.stopping, &doing.trouble, &lease];
+        let row = self.client.query_one(&self.heartbeat, parameters).await?;
+        let sends_from = Identity(row.try_get(5)?, row.try_get(6)?);
+        let is_copy = self.here.is_some_and(|here| here.differs(sends_from));
         Ok(Heartbeat {
             silent_for: Duration::from_micros(u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default()),
             notifies: row.try_get(1)?,
             given_ids: row.try_get::<_, Option<i64>>(2)?.unwrap_or_default(),
             changed_at: row.try_get(3)?,
+            switch: SendingSwitch { sending: row.try_get(4)?, is_copy },
         })
     }
 

@@ -69,7 +69,7 @@ pub fn start(config: &LogConfig, rust_log: Option<&str>) -> Result<(), Telemetry
         // Otherwise its own errors would go to standard error directly.
         .log_internal_errors(false);
     let started = match config.format {
-        LogFormat::Text => builder.with_ansi(stderr().is_terminal()).try_init(),
+        LogFormat::Text => builder.with_ansi(stderr().is_terminal() && !no_color()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
     };
     // Fails only if another subscriber is set already, as in tests.
@@ -77,6 +77,11 @@ pub fn start(config: &LogConfig, rust_log: Option<&str>) -> Result<(), Telemetry
         panic::set_hook(Box::new(log_panic));
     }
     Ok(())
+}
+
+/// Whether somebody asked for no colours: <https://no-color.org>.
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty())
 }
 
 /// Writes a line to standard error, after everything that was logged: the reason why the process

@@ -437,6 +437,7 @@ impl Engine {
             self.tell_recovery = true;
         }
         self.trouble = self.trouble.saturating_add(1);
+        self.signals.set_trouble(Some(format!("{what} failed: {error}")));
         Duration::from_millis(50 << self.trouble.min(5))
     }
 }

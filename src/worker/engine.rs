@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::{
     WorkerError,
+    activity::Activity,
     claim::Claims,
     dry::Retired,
     lane::{Lane, Phase},
@@ -90,6 +91,8 @@ pub(super) struct Engine {
     pub(super) pace: Pace,
     targets_due: Instant,
     pub(super) draining: bool,
+    /// Whether messages may be sent: nobody has switched that off, and the database is no copy.
+    pub(super) sends: bool,
     /// How many statements failed in a row. Only the first failure is logged. Each one makes the
     /// wait longer.
     pub(super) trouble: u32,
@@ -99,6 +102,7 @@ pub(super) struct Engine {
     /// When it was logged that a lane cannot be read.
     pub(super) unreadable_said: LogThrottle,
     pub(super) log: Log,
+    pub(super) activity: Activity,
     pub(super) outages: Outages,
 }
 
@@ -160,11 +164,13 @@ impl Engine {
             pace: Pace::new(now),
             targets_due: now,
             draining: false,
+            sends: true,
             trouble: 0,
             trouble_said: LogThrottle::new(),
             tell_recovery: false,
             unreadable_said: LogThrottle::new(),
             log: Log::default(),
+            activity: Activity::new(now),
             outages: Outages::default(),
         }
     }
@@ -218,6 +224,7 @@ impl Engine {
     /// Starts everything that can be started now.
     fn step(&mut self, now: Instant) {
         self.tell_outages(now);
+        self.may_send();
         self.retire_dry(now);
         self.take_turns(now);
         self.start_runs();
@@ -236,8 +243,10 @@ impl Engine {
                     self.claims.look();
                 }
             }
-            self.start_look(now);
-            self.start_claim(now);
+            if self.sends {
+                self.start_look(now);
+                self.start_claim(now);
+            }
         }
         self.gathered.shared_by(self.signals.workers());
         if self.draining {
@@ -246,7 +255,9 @@ impl Engine {
         }
         self.start_read(now);
         self.start_settle(now);
+        self.start_activity(now);
         self.signals.in_flight.store(self.slots.used(), Ordering::Relaxed);
+        self.signals.lanes.store(self.lanes.len(), Ordering::Relaxed);
     }
 
     /// When to wake up next, if nothing happens before.
@@ -270,6 +281,7 @@ impl Engine {
             self.told.due(now).map(|due| due.max(self.claims.not_before())).filter(|_| !self.draining),
             self.claims.next_room().filter(|_| !self.draining),
             self.outages.due(),
+            self.activity.due(),
             deadline,
             Some(self.targets_due.max(now + Duration::from_millis(5))),
         ]
@@ -278,6 +290,17 @@ impl Engine {
         .min()
         // The list is never empty.
         .unwrap_or(look)
+    }
+
+    /// Takes in whether messages may be sent.
+    fn may_send(&mut self) {
+        let sends = self.signals.sends();
+        let before = std::mem::replace(&mut self.sends, sends);
+        if before && !sends {
+            self.give_back_all();
+        } else if sends && !before {
+            self.claims.look();
+        }
     }
 
     fn on_signals(&mut self) {
@@ -356,7 +379,7 @@ impl Engine {
     pub(super) fn advance(&mut self, key: LaneKey) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let deliverable = self.targets.get(&key.webhook_id).is_some_and(|target| target.deliverable());
-        if self.draining || !deliverable {
+        if self.draining || !self.sends || !deliverable {
             self.release(key, LaneState::Ready);
             return;
         }
@@ -366,6 +389,7 @@ impl Engine {
             lane.failures = 0;
             let dead = DeadDelivery { message_id, reason: Reason::MessageMissing, attempts, last: None };
             self.gathered.dead((key, lane.token), dead);
+            self.activity.dead(key.webhook_id);
         }
         if lane.locked {
             // It goes on when its outcomes are written.
@@ -410,6 +434,7 @@ impl Engine {
         self.signals.want_lease(longest.max(super::target::lease(self.delivery.timeout())));
         self.claims.forget_except(&self.targets);
         self.outages.forget_except(&self.targets);
+        self.activity.forget_except(&self.targets);
         self.claims.look();
         // Release the lanes of webhooks that stopped now, not only when they get a slot.
         let stopped: Vec<LaneKey> = self
@@ -431,6 +456,12 @@ impl Engine {
             "stopping: requests in flight may finish"
         );
         self.draining = true;
+        self.signals.stopping.store(true, Ordering::Relaxed);
+        self.give_back_all();
+    }
+
+    /// Gives all lanes back. Requests under way finish first.
+    fn give_back_all(&mut self) {
         let keys: Vec<LaneKey> = self.lanes.keys().copied().collect();
         for key in keys {
             match self.lanes.get(&key) {
@@ -448,6 +479,7 @@ impl Engine {
             && self.locked.is_empty()
             && self.gathered.due().is_none()
             && self.log.is_idle()
+            && self.activity.is_idle()
             && !self.claims.under_way()
             && !self.told.under_way()
     }

@@ -25,6 +25,7 @@
 //! | `operation`, `settlement` | what is read and written, and when |
 //! | `locked`, `halves` | what happens to rows that cannot be written or read |
 //! | `log` | the attempt log |
+//! | `activity` | what was sent, for operators |
 //! | `target` | webhooks as a worker sends to them (endpoints) |
 //! | `pace`, `published` | when to poll, and when publishers need not NOTIFY |
 //! | `takes` | how long statements and bursts take lately |
@@ -51,6 +52,7 @@
 //! | turns, give way | round robin, yield |
 //! | target | endpoint |
 
+mod activity;
 mod claim;
 mod clock;
 mod dry;
@@ -101,7 +103,7 @@ use crate::{
     config::{DeliveryConfig, RetentionConfig, WorkerConfig},
     delivery::{AddressGuard, Client, ClientError},
     domain::worker_health::WorkerHealth,
-    store::{Store, StoreError, WorkerInfo},
+    store::{Doing, Store, StoreError, WorkerInfo},
 };
 
 /// Why a worker stopped, or one of its incarnations ended.
@@ -220,15 +222,22 @@ impl Incarnation<'_> {
         // Opening took several round trips. Only a new round trip proves that the session is alive
         // now.
         let asked = Instant::now();
-        session.heartbeat(0, None).await?;
+        let first = session.heartbeat(&Doing::default(), None).await?;
         liveness.answered(asked, None);
         let signals = Arc::new(Signals::default());
+        let start_paused = self.worker.start_paused;
+        signals.set_not_sending(first.switch.why_not(start_paused));
         signals.want_lease(lease);
 
         // Tasks beside the engine. If one of them ends, the engine ends too, and the other way
         // round.
         let mut tasks = JoinSet::new();
-        tasks.spawn(session::keep(Arc::new(session), Arc::clone(&signals), Arc::clone(&liveness)));
+        tasks.spawn(session::keep(
+            Arc::new(session),
+            Arc::clone(&signals),
+            Arc::clone(&liveness),
+            start_paused,
+        ));
         tasks.spawn(never(takeover::watch(self.store.clone(), info.id, Arc::clone(&signals))));
         tasks.spawn(never(clock::watch(self.store.clone(), Arc::clone(&signals))));
         let retention = self.retention.clone();

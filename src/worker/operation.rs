@@ -59,6 +59,7 @@ pub(super) enum Done {
     },
     Targets(Result<Vec<TargetRow>, StoreError>),
     Disabled(i64, Result<(), StoreError>),
+    ActivityWritten,
     Asked,
 }
 
@@ -95,6 +96,7 @@ impl Engine {
             Done::Disabled(webhook_id, Err(error)) => {
                 warn!(webhook_id, %error, "webhook could not be disabled; its next request will say so again");
             }
+            Done::ActivityWritten => self.on_activity_written(),
             // Suppressed notifications are a matter of speed alone.
             Done::Disabled(_, Ok(())) | Done::Asked => {}
         }
@@ -102,7 +104,9 @@ impl Engine {
     }
 
     pub(super) fn recovered(&mut self) {
-        self.trouble = 0;
+        if std::mem::take(&mut self.trouble) > 0 {
+            self.signals.set_trouble(None);
+        }
         if std::mem::take(&mut self.tell_recovery) {
             info!("statements succeed again");
         }

@@ -60,6 +60,7 @@ impl Engine {
         } else {
             self.slots.answered(key.webhook_id);
         }
+        self.activity.add(report);
         match report.result.outcome {
             Outcome::Accepted => {
                 self.outages.accepted(key.webhook_id, Instant::now());
@@ -136,6 +137,7 @@ impl Engine {
                     last: Some(report.result.clone()),
                 };
                 self.gathered.dead(claim, dead);
+                self.activity.dead(report.key.webhook_id);
                 lane.failures = 0;
                 // The lane goes on only when the dead letter is written. Otherwise, after a crash,
                 // the message would be sent again after its successor, and a receiver would take it

@@ -94,6 +94,8 @@ pub(super) struct Report {
     pub(super) attempt: u32,
     pub(super) result: AttemptResult,
     pub(super) attempted_at: Timestamp,
+    /// When the messages were published, if they were accepted.
+    pub(super) created_at: Vec<Timestamp>,
 }
 
 impl Run {
@@ -128,8 +130,13 @@ impl Run {
             // would end the process, again and again.
             let result = AssertUnwindSafe(sending).catch_unwind().await.unwrap_or_else(|_| panicked());
             let accepted = result.outcome == Outcome::Accepted;
-            let report =
-                Report { key: self.key, message_ids: ids[sent..end].to_vec(), attempt, result, attempted_at };
+            let created_at = if accepted {
+                messages.iter().map(|message| message.created_at).collect()
+            } else {
+                Vec::new()
+            };
+            let message_ids = ids[sent..end].to_vec();
+            let report = Report { key: self.key, message_ids, attempt, result, attempted_at, created_at };
             sent = end;
             // This fails only if the engine has ended. Then this task is about to be aborted.
             let _ = sender.events.send(RunEvent::Report(report));

@@ -11,7 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
-use tracing::info;
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{
@@ -20,7 +20,10 @@ use super::{
     published::{Published, Publishing},
     target::LEASE_MIN,
 };
-use crate::store::{Heartbeat, WorkerSession};
+use crate::{
+    domain::sending::NotSending,
+    store::{Doing, Heartbeat, WorkerSession},
+};
 
 /// The pause between two heartbeats. Several must fit into the time for which one counts
 /// (`ALIVE_FOR`).
@@ -28,6 +31,9 @@ const HEARTBEAT: Duration = Duration::from_millis(150);
 
 /// The time between two heartbeats that write the worker's row.
 const WRITE_ROW: Duration = Duration::from_secs(1);
+
+/// How often the log says that nothing is sent.
+const SAY_NOT_SENDING: Duration = Duration::from_mins(1);
 
 /// At so few messages a second, publishers do not wait for one another, however long a flush takes.
 const FEW: u32 = 20;
@@ -52,8 +58,15 @@ pub(super) struct Signals {
     publishers_wait: AtomicBool,
     /// A webhook was deleted. What it was owed must be deleted too.
     pub(super) webhook_deleted: Arc<Notify>,
-    /// Requests in flight, for the worker's row.
+    /// Requests in flight, and lanes that are held, for the worker's row.
     pub(super) in_flight: AtomicUsize,
+    pub(super) lanes: AtomicUsize,
+    /// Whether the worker stops, for its row.
+    pub(super) stopping: AtomicBool,
+    /// Which statement fails, for the worker's row.
+    trouble: Mutex<Option<String>>,
+    /// Why nothing is sent.
+    not_sending: Mutex<Option<NotSending>>,
     /// When this worker last saw a worker that it had not seen before; `None` while there are no
     /// others.
     newcomer: Mutex<Option<Instant>>,
@@ -147,6 +160,37 @@ impl Signals {
         self.publishers_wait.store(publishing.waits, Ordering::Relaxed);
     }
 
+    /// Whether messages may be sent, as the last heartbeat said.
+    pub(super) fn sends(&self) -> bool {
+        self.not_sending.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Sets why nothing is sent; `None` if messages are sent. The engine takes it in.
+    pub(super) fn set_not_sending(&self, why_not: Option<NotSending>) {
+        let before =
+            std::mem::replace(&mut *self.not_sending.lock().unwrap_or_else(PoisonError::into_inner), why_not);
+        if before.is_some() != why_not.is_some() {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Sets which statement fails; `None` if all succeed.
+    pub(super) fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// What the worker says of itself.
+    fn doing(&self) -> Doing {
+        let not_sending = *self.not_sending.lock().unwrap_or_else(PoisonError::into_inner);
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Doing {
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            lanes: self.lanes.load(Ordering::Relaxed),
+            stopping: self.stopping.load(Ordering::Relaxed),
+            trouble: not_sending.map(|why_not| why_not.text().to_owned()).or(trouble),
+        }
+    }
+
     fn lease(&self) -> Duration {
         Duration::from_millis(self.lease.load(Ordering::Relaxed)).max(LEASE_MIN)
     }
@@ -157,14 +201,21 @@ pub(super) async fn keep(
     session: Arc<WorkerSession>,
     signals: Arc<Signals>,
     liveness: Arc<Liveness>,
+    start_paused: bool,
 ) -> WorkerError {
     tokio::select! {
-        error = beat(&session, &signals, &liveness) => error,
+        error = beat(&session, &signals, &liveness, start_paused) => error,
         () = watch(&liveness) => WorkerError::Lost("the database did not answer in time"),
     }
 }
 
-async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -> WorkerError {
+async fn beat(
+    session: &WorkerSession,
+    signals: &Signals,
+    liveness: &Liveness,
+    start_paused: bool,
+) -> WorkerError {
+    let mut not_sending = SayNotSending::default();
     let mut row_written = Instant::now();
     let mut lease_written = Duration::ZERO;
     let mut published = Published::default();
@@ -173,9 +224,12 @@ async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -
         let asked = Instant::now();
         let lease = Some(signals.lease())
             .filter(|lease| *lease > lease_written || asked.duration_since(row_written) >= WRITE_ROW);
-        match session.heartbeat(signals.in_flight.load(Ordering::Relaxed), lease).await {
-            Ok(Heartbeat { silent_for, given_ids, notifies, changed_at }) => {
+        match session.heartbeat(&signals.doing(), lease).await {
+            Ok(Heartbeat { silent_for, given_ids, notifies, changed_at, switch }) => {
                 liveness.answered(asked, lease);
+                let why_not = switch.why_not(start_paused);
+                signals.set_not_sending(why_not);
+                not_sending.say(why_not, asked);
                 if let Some(lease) = lease {
                     row_written = asked;
                     lease_written = lease;
@@ -215,6 +269,27 @@ async fn beat(session: &WorkerSession, signals: &Signals, liveness: &Liveness) -
         tokio::select! {
             () = tokio::time::sleep(HEARTBEAT) => {}
             () = signals.lease_grew.notified() => {}
+        }
+    }
+}
+
+/// Says that nothing is sent, each minute.
+#[derive(Default)]
+struct SayNotSending(Option<Instant>);
+
+impl SayNotSending {
+    fn say(&mut self, why_not: Option<NotSending>, now: Instant) {
+        match (why_not, self.0) {
+            (Some(_), Some(said)) if now.duration_since(said) < SAY_NOT_SENDING => {}
+            (Some(why_not), _) => {
+                warn!("{}", why_not.text());
+                self.0 = Some(now);
+            }
+            (None, Some(_)) => {
+                info!("messages are sent again");
+                self.0 = None;
+            }
+            (None, None) => {}
         }
     }
 }

@@ -38,6 +38,11 @@ impl Slots {
         self.used
     }
 
+    /// How many slots each webhook uses.
+    pub(super) fn by_webhook(&self) -> impl Iterator<Item = (i64, usize)> {
+        self.webhooks.iter().map(|(id, webhook)| (*id, webhook.used))
+    }
+
     pub(super) fn free(&self) -> usize {
         self.capacity.saturating_sub(self.used)
     }

@@ -4,24 +4,32 @@
 -- Parameters:
 --   worker         the incarnation
 --   in_flight_now  how many of its lanes are in flight
+--   lanes_now      how many lanes it holds
+--   stopping_now   whether it stops
+--   trouble_now    what goes wrong in it; null: nothing
 --   lease_seconds  how long it may go without a heartbeat before it is taken
 --                  for hung; null: its row is not written this time
 --
 -- Returns: one row.
---   suppressed_us    for how many microseconds more notifications are
---                    suppressed; 0 if they are not
---   notifies         whether anybody may NOTIFY; if nobody may, workers always
---                    poll
---   given_ids        how many message ids were given out, counted from some
---                    start; null before the first
---   changed_at       if nobody may NOTIFY: when a webhook or topic was last
---                    changed; else null
+--   suppressed_us      for how many microseconds more notifications are
+--                      suppressed; 0 if they are not
+--   notifies           whether anybody may NOTIFY; if nobody may, workers
+--                      always poll
+--   given_ids          how many message ids were given out, counted from some
+--                      start; null before the first
+--   changed_at         if nobody may NOTIFY: when a webhook or topic was last
+--                      changed; else null
+--   sending            whether anything is to be sent; null: nobody has said
+--   system_identifier  the server and the database that this installation is
+--   database_oid       to send from
 -- Raises:  55000 the worker is not registered, or it is gone: it must start
 --          over.
 -- Locks:   its own row, if it is written. No flush.
 -- ----------------------------------------------------------------------
-CREATE OR REPLACE FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision)
-RETURNS TABLE (suppressed_us bigint, notifies boolean, given_ids bigint, changed_at timestamptz)
+CREATE OR REPLACE FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lanes_now integer, stopping_now boolean,
+                                                    trouble_now text, lease_seconds double precision)
+RETURNS TABLE (suppressed_us bigint, notifies boolean, given_ids bigint, changed_at timestamptz, sending boolean,
+               system_identifier bigint, database_oid bigint)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
 AS $$
@@ -36,7 +44,8 @@ BEGIN
         PERFORM FROM pgtopic.workers w WHERE w.id = worker AND NOT w.gone;
     ELSE
         UPDATE pgtopic.workers w
-           SET heartbeat_at = clock_timestamp(), in_flight = in_flight_now, lease = make_interval(secs => lease_seconds)
+           SET heartbeat_at = clock_timestamp(), lease = make_interval(secs => lease_seconds),
+               in_flight = in_flight_now, lanes = lanes_now, stopping = stopping_now, trouble = trouble_now
          WHERE w.id = worker AND NOT w.gone;
     END IF;
     IF NOT FOUND THEN
@@ -44,6 +53,7 @@ BEGIN
     END IF;
 
     notifies := pgtopic.may_notify();
+    SELECT i.sending, i.system_identifier, i.database_oid INTO sending, system_identifier, database_oid FROM pgtopic.installation i;
     -- Ids of an installation with a cell lie further apart.
     given_ids := pg_sequence_last_value('pgtopic.message_ids')
                  / (SELECT s.seqincrement FROM pg_sequence s WHERE s.seqrelid = 'pgtopic.message_ids'::regclass);

@@ -20,12 +20,13 @@ use crate::domain::{
         BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, RATE_LIMIT_PER_SECOND,
         TIMEOUT_SECONDS,
     },
+    sending::SENDING_REASON_MAX,
     topic::{NAME_MAX, RETENTION_SECONDS},
     webhook::FILTER_MAX,
 };
 
 /// The bodies of requests.
-const BODIES: [&str; 12] = [
+const BODIES: [&str; 13] = [
     "NewTopic",
     "TopicChanges",
     "NewMessage",
@@ -34,6 +35,7 @@ const BODIES: [&str; 12] = [
     "WebhookChanges",
     "LaneRetry",
     "LaneSkip",
+    "SendingChange",
     "ReplayRequest",
     "CancelRequest",
     "PurgeRequest",
@@ -42,7 +44,7 @@ const BODIES: [&str; 12] = [
 
 /// Fields that have no bounds: truth values, words, and any JSON.
 #[cfg(test)]
-const UNBOUNDED: [&str; 16] = [
+const UNBOUNDED: [&str; 17] = [
     "payload",
     "paused",
     "force",
@@ -52,6 +54,7 @@ const UNBOUNDED: [&str; 16] = [
     "on_exhausted",
     "state",
     "all",
+    "sending",
     "reason",
     "error_class",
     "since",
@@ -125,6 +128,7 @@ fn of(name: &str) -> Option<Value> {
         "partition_key" => ascii(PARTITION_KEY_MAX),
         "type" => ascii(TYPE_MAX),
         "idempotency_key" => ascii(IDEMPOTENCY_KEY_MAX),
+        "reason" => ascii(SENDING_REASON_MAX),
         "messages" => json!({"minItems": 1, "maxItems": BATCH_MAX}),
         "headers" => {
             let name = format!(r"^(?!({RESERVED_HEADERS})$)(?!webhook-|proxy-)[a-z0-9!#$%&'*+.^_`|~-]+$");

@@ -27,6 +27,7 @@ fn of_body(schema: &str) -> Option<Value> {
         "DeadLettersRequest" => json!({"reason": "attempts_exhausted", "status_code": 503, "dry_run": true}),
         "PurgeRequest" => json!({"rate_per_second": 1000.0}),
         "WebhookChanges" => json!({"max_retries": 8, "timeout_seconds": 20}),
+        "SendingChange" => json!({"sending": true, "reason": "the copy takes over"}),
         _ => return None,
     })
 }

@@ -45,15 +45,19 @@ macro_rules! words {
 mod dead_letter;
 mod delivery;
 mod headers;
+mod health;
 mod job;
 mod lane;
 mod message;
 mod number;
 mod page;
+mod sending;
+mod stats;
 mod tail;
 mod topic;
 mod webhook;
 mod why;
+mod worker;
 
 use std::fmt;
 
@@ -63,7 +67,8 @@ use serde::{
 };
 
 pub(crate) use self::{
-    dead_letter::*, delivery::*, job::*, lane::*, message::*, page::*, tail::*, topic::*, webhook::*, why::*,
+    dead_letter::*, delivery::*, health::*, job::*, lane::*, message::*, page::*, sending::*, stats::*,
+    tail::*, topic::*, webhook::*, why::*, worker::*,
 };
 
 /// Reads one of several words, which are listed for people.

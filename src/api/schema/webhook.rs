@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{headers::headers, job::StartFrom, number::Whole, present};
+use super::{Health, headers::headers, job::StartFrom, number::Whole, present};
 use crate::{
     broker,
     domain::{policy, webhook},
@@ -290,6 +290,8 @@ pub(crate) struct Webhook {
     disabled_reason: Option<String>,
     /// When it was created.
     created_at: Timestamp,
+    /// How it does.
+    health: Health,
 }
 
 impl From<webhook::Webhook> for Webhook {
@@ -315,6 +317,7 @@ impl From<webhook::Webhook> for Webhook {
             paused,
             disabled_reason,
             created_at,
+            health,
         } = webhook;
         Self {
             id,
@@ -337,6 +340,7 @@ impl From<webhook::Webhook> for Webhook {
             paused,
             disabled_reason,
             created_at,
+            health: health.into(),
         }
     }
 }
@@ -354,30 +358,6 @@ pub(crate) struct CreatedWebhook {
 impl From<broker::CreatedWebhook> for CreatedWebhook {
     fn from(broker::CreatedWebhook { webhook, secret }: broker::CreatedWebhook) -> Self {
         Self { webhook: webhook.into(), secret: secret.expose_secret().to_owned() }
-    }
-}
-
-/// A webhook, its backlog and its dead letters.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct WebhookStatus {
-    /// The webhook.
-    #[serde(flatten)]
-    webhook: Webhook,
-    /// How many deliveries are still owed. Exact up to 10000.
-    backlog: i64,
-    /// Whether there are more than `backlog` says.
-    backlog_capped: bool,
-    /// How many dead letters it has. Exact up to 10000.
-    dead_letters: i64,
-    /// Whether there are more than `dead_letters` says.
-    dead_letters_capped: bool,
-}
-
-impl From<webhook::WebhookStatus> for WebhookStatus {
-    fn from(status: webhook::WebhookStatus) -> Self {
-        let webhook::WebhookStatus { webhook, owed } = status;
-        let webhook::Owed { backlog, backlog_capped, dead_letters, dead_letters_capped } = owed;
-        Self { webhook: webhook.into(), backlog, backlog_capped, dead_letters, dead_letters_capped }
     }
 }
 

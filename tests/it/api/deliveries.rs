@@ -74,7 +74,7 @@ async fn a_delivery_shows_its_status() {
     assert_eq!(letters["items"][0]["message_id"], dead);
     let letter = api.get(&format!("/dead-letter/{}", letters["items"][0]["id"])).await.expect(200);
     assert_eq!((&letter["payload"], &letter["partition_key"]), (&json!({}), &json!("a")));
-    assert_eq!(api.get(&format!("/webhooks/{webhook}")).await.expect(200)["dead_letters"], 1);
+    assert_eq!(api.get(&format!("/webhooks/{webhook}")).await.expect(200)["health"]["dead_letters"], 1);
     let message = api.get(&format!("/messages/{dead}")).await.expect(200);
     assert_eq!(message["deliveries"], json!([{"webhook_id": webhook, "status": "dead", "attempts": 5}]));
 }

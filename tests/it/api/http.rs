@@ -159,7 +159,7 @@ async fn parameters_out_of_their_bounds_are_named() {
         (
             format!("{deliveries}?status=open"),
             "status",
-            "must be one of pending, retrying, halted, delivered, dead",
+            "must be one of pending, in_flight, retrying, halted, delivered, dead, canceled, superseded",
         ),
         (format!("{deliveries}/1/attempts?after=1"), "after", "must be `next` of a page of this list"),
         ("/topics?limit=0".to_owned(), "limit", "must be between 1 and 1000"),

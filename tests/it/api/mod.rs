@@ -8,6 +8,7 @@
 //! | `connections` | many clients and few descriptors |
 //! | `deliveries` | deliveries and dead letters are read and listed |
 //! | `description` | the OpenAPI document |
+//! | `health` | the health of webhooks, figures, workers, sending |
 //! | `http` | hosts, bodies, paths, methods and parameters of requests |
 //! | `messages` | messages are published, read and listed |
 //! | `topics` | topics are made, changed and deleted |
@@ -19,6 +20,7 @@ mod canceled_requests;
 mod connections;
 mod deliveries;
 mod description;
+mod health;
 mod http;
 mod messages;
 mod topics;

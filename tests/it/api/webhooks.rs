@@ -136,7 +136,7 @@ async fn a_webhook_is_changed_paused_resumed_and_deleted() {
     api.text(Method::PATCH, &path, "application/json", r#"{"filter":null}"#).await.expect(200);
     api.publish("a").await;
     api.publish("b").await;
-    assert_eq!(api.get(&path).await.expect(200)["backlog"], 2);
+    assert_eq!(api.get(&path).await.expect(200)["health"]["owed"], 2);
     let deleted = api.send(Request::delete(&path).body(Body::empty()).unwrap()).await.expect(200);
     assert_eq!(deleted, json!({"deleted": true, "dropped_deliveries": 2, "dropped_dead_letters": 0}));
     api.get(&path).await.problem(404);

@@ -5,12 +5,14 @@
 //! | `backfill` | a new webhook gets earlier messages |
 //! | `jobs` | replay, cancel and purge: what they do, their limits, what they wait for |
 //! | `killed` | jobs whose leader is killed in the middle |
+//! | `samples` | what webhooks are owed and how they do; activity that grows old |
 //! | `leader` | one worker leads; another takes the lead when it is gone; an old leader does nothing |
 
 mod backfill;
 mod jobs;
 mod killed;
 mod leader;
+mod samples;
 
 use pgtopic_testkit::{Http, Scene, eventually};
 use serde_json::{Value, json};

@@ -5,10 +5,14 @@
 //! | `commands` | help, settings, errors in one line, exit codes |
 //! | `embedded` | the PostgreSQL that `dev` starts |
 //! | `log_sink` | standard error that is slow, full or gone |
+//! | `operators` | commands of operators: JSON as of the API, questions, exit codes |
+//! | `publish` | one message from everywhere, many from NDJSON |
 //! | `serve` | `dev` and `serve` from start to stop |
 
 mod commands;
 mod embedded;
 #[cfg(target_os = "linux")]
 mod log_sink;
+mod operators;
+mod publish;
 mod serve;

@@ -2,6 +2,7 @@
 //!
 //! | file | what it tests |
 //! |---|---|
+//! | `copies` | copies of a database, and whether anything is sent |
 //! | `environment` | `PG*` variables, the password file, passwords that are never shown |
 //! | `locks` | advisory locks of other programs |
 //! | `read_only` | servers that take no writes for a while |
@@ -10,6 +11,7 @@
 //! | `strange_schemas` | schemas that were renamed or edited, or belong to another program |
 //! | `tls` | TLS with real certificates, for each `sslmode` |
 
+mod copies;
 mod environment;
 mod locks;
 mod read_only;

@@ -57,7 +57,9 @@ async fn an_unusable_webhook_is_disabled_and_costs_the_others_nothing() {
         until_disabled(&scene, *id).await;
         let webhook = http.get(&format!("/webhooks/{id}")).await;
         assert_eq!(webhook["disabled_reason"], reason);
-        assert_eq!(webhook["backlog"], published);
+        assert_eq!(webhook["health"]["owed"], published);
+        assert_eq!(webhook["health"]["state"], "disabled");
+        assert_eq!(webhook["health"]["reason"], reason);
     }
     assert!(broker.is_running(), "the worker runs on");
     let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();

@@ -51,8 +51,11 @@ async fn the_engines_statements_have_shorter_time_limits_than_others(#[values(fa
 
     // This one runs in the worker's own session.
     scene.sql("DROP FUNCTION worker_heartbeat").await;
-    let returns = "TABLE (suppressed_us bigint, notifies boolean, given_ids bigint, changed_at timestamptz)";
-    let signature = "worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision)";
+    let returns = "TABLE (suppressed_us bigint, notifies boolean, given_ids bigint, changed_at timestamptz, sending boolean,
+                          system_identifier bigint, database_oid bigint)";
+    let signature =
+        "worker_heartbeat(worker uuid, in_flight_now integer, lanes_now integer, stopping_now boolean,
+                                      trouble_now text, lease_seconds double precision)";
     scene.sql(&tell_tale(signature, returns)).await;
     check(&puppet.beat().await.unwrap_err(), ENGINE);
 }

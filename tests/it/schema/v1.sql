@@ -12,192 +12,13 @@ SET client_min_messages = warning;
 SET row_security = off;
 CREATE SCHEMA pgtopic;
 
-CREATE FUNCTION pgtopic.backfill_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    SET jit TO 'off'
-    SET plan_cache_mode TO 'force_generic_plan'
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    AS $$
-DECLARE
-    looks    CONSTANT integer := 10000;
-    job      pgtopic.jobs := pgtopic.begin_job_step(job_id);
-    progress json := job.progress;
-    ids      bigint[];
-    room     integer;
-    after    bigint;
-    until    bigint;
-    stripes  integer;
-    free     integer[];
-    held     bigint[];
-    picked   record;
-    ended    record;
-BEGIN
-    state := job.state;
-    did := 0;
-    waits := false;
-    IF job.state IS DISTINCT FROM 'running' THEN
-        RETURN;
-    END IF;
-
-    IF progress ->> 'until' IS NULL THEN
-        progress := pgtopic.open_transactions(progress);
-        IF json_array_length(progress -> 'open') > 0 OR json_array_length((progress ->> 'prepared')::json) > 0 THEN
-            waits := true;
-            state := pgtopic.end_job_step(job_id, progress, 0, 0, 0, 0, pgtopic.describe_transactions(progress), false);
-            RETURN;
-        END IF;
-        progress := json_build_object('after', progress -> 'after', 'since', progress ->> 'since', 'left', '[]'::json,
-                                      'until', (SELECT coalesce(max(m.id), 0) FROM pgtopic.messages m));
-    END IF;
-
-    ids := pgtopic.left_messages(progress);
-    room := greatest(at_most - cardinality(ids), 0);
-    after := (progress ->> 'after')::bigint;
-    until := (progress ->> 'until')::bigint;
-    WITH seen AS MATERIALIZED (
-        SELECT m.id, m.topic_id, m.created_at
-          FROM pgtopic.messages m
-         WHERE m.id > after AND m.id <= until
-         ORDER BY m.id
-         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
-    ), asked AS MATERIALIZED (
-        SELECT s.id
-          FROM seen s
-         WHERE s.topic_id = job.topic_id
-           AND s.created_at >= coalesce((progress ->> 'since')::timestamptz, '-infinity')
-         ORDER BY s.id
-         LIMIT room
-    ), judged AS MATERIALIZED (
-        SELECT a.id, pgtopic.is_for_webhook(job.webhook_id, a.id) AS passes FROM asked a
-    )
-    SELECT coalesce(array_agg(j.id ORDER BY j.id) FILTER (WHERE j.passes), '{}') AS ids,
-           count(*) FILTER (WHERE NOT j.passes) AS filtered,
-           CASE WHEN room = 0 THEN after
-                WHEN count(*) = room THEN max(j.id)
-                WHEN (SELECT count(*) FROM seen) < looks THEN until
-                ELSE (SELECT max(s.id) FROM seen s) END AS last_id
-      INTO picked
-      FROM judged j;
-    ids := ids || picked.ids;
-
-    SELECT t.stripes INTO stripes FROM pgtopic.topics t WHERE t.id = job.topic_id;
-    SELECT coalesce(array_agg(s.stripe), '{}') INTO free
-      FROM (SELECT DISTINCT stripes | (m.lane & 255)::integer AS stripe
-              FROM unnest(ids) AS asked (id)
-             CROSS JOIN LATERAL (SELECT m.lane FROM pgtopic.messages m WHERE m.id = asked.id LIMIT 1) m) s
-     WHERE pg_try_advisory_xact_lock(pgtopic.stripe_class(), s.stripe);
-    SELECT coalesce(array_agg(m.id), '{}') INTO held
-      FROM unnest(ids) AS asked (id)
-     CROSS JOIN LATERAL (SELECT m.id, m.lane FROM pgtopic.messages m WHERE m.id = asked.id LIMIT 1 FOR KEY SHARE SKIP LOCKED) m
-     WHERE stripes IS NULL OR stripes | (m.lane & 255)::integer = ANY (free);
-    WITH owed AS (
-        INSERT INTO pgtopic.deliveries AS d (webhook_id, lane, message_id)
-        SELECT job.webhook_id, m.lane, m.id
-          FROM unnest(held) AS asked (id)
-         CROSS JOIN LATERAL (SELECT m.id, m.lane FROM pgtopic.messages m WHERE m.id = asked.id LIMIT 1) m
-            ON CONFLICT DO NOTHING
-        RETURNING d.lane, d.message_id
-    ), lanes AS (
-        INSERT INTO pgtopic.lanes AS l (webhook_id, lane, stripe, partition_key, due_at, position)
-        SELECT job.webhook_id, o.lane, stripes | (o.lane & 255)::integer, m.partition_key, clock_timestamp(), o.first_id - 1
-          FROM (SELECT o.lane, min(o.message_id) AS first_id FROM owed o GROUP BY o.lane ORDER BY o.lane) o
-         CROSS JOIN LATERAL (SELECT m.partition_key FROM pgtopic.messages m WHERE m.id = o.first_id LIMIT 1) m
-            ON CONFLICT ON CONSTRAINT lanes_pkey DO UPDATE
-           SET position = least(l.position, excluded.position), generation = l.generation + 1
-    )
-    SELECT count(*) AS owed INTO ended FROM owed;
-    SELECT coalesce(array_agg(asked.id ORDER BY asked.id), '{}') INTO ids
-      FROM unnest(ids) AS asked (id)
-     WHERE asked.id <> ALL (held) AND EXISTS (SELECT FROM pgtopic.messages m WHERE m.id = asked.id);
-    did := cardinality(held) + picked.filtered;
-    waits := did = 0 AND cardinality(ids) > 0 AND picked.last_id = after;
-    IF picked.last_id >= until AND ids = '{}' THEN
-        PERFORM pgtopic.start_webhook(job.webhook_id, format('backfill %s has ended', job.id), job.created_by);
-    END IF;
-    state := pgtopic.end_job_step(
-        job_id,
-        json_build_object('after', picked.last_id, 'until', until, 'since', progress ->> 'since', 'left', ids),
-        ended.owed, cardinality(held) - ended.owed, 0, picked.filtered,
-        CASE WHEN cardinality(ids) > 0 THEN pgtopic.partition_holder(ids[1], cardinality(ids)) END,
-        picked.last_id >= until AND ids = '{}');
-END
-$$;
-SET default_tablespace = '';
-
-SET default_table_access_method = heap;
-CREATE TABLE pgtopic.jobs (
-    id bigint NOT NULL,
-    kind text NOT NULL,
-    state text DEFAULT 'queued'::text NOT NULL,
-    topic_id bigint,
-    webhook_id bigint,
-    filter json DEFAULT '{}'::json NOT NULL,
-    progress json DEFAULT '{}'::json NOT NULL,
-    total bigint,
-    total_capped boolean DEFAULT false NOT NULL,
-    done bigint DEFAULT 0 NOT NULL,
-    already_owed bigint DEFAULT 0 NOT NULL,
-    gone bigint DEFAULT 0 NOT NULL,
-    filtered bigint DEFAULT 0 NOT NULL,
-    rate_limit_per_second double precision,
-    error text,
-    waits_for text,
-    created_by text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    started_at timestamp with time zone,
-    updated_at timestamp with time zone,
-    finished_at timestamp with time zone,
-    CONSTRAINT jobs_kind_check CHECK ((kind = ANY (ARRAY['replay'::text, 'dead_letter_replay'::text, 'dead_letter_discard'::text, 'cancel'::text, 'backfill'::text, 'purge'::text, 'lanes_retry'::text]))),
-    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'canceling'::text, 'succeeded'::text, 'failed'::text, 'canceled'::text])))
+CREATE TYPE pgtopic.last_failure AS (
+	last_status_code smallint,
+	last_error_class text,
+	last_error text
 );
 
-COMMENT ON TABLE pgtopic.jobs IS 'Long operations. The leader does them in bounded steps. Each step commits with its progress.';
-
-COMMENT ON COLUMN pgtopic.jobs.filter IS 'What it was asked to do, as in the request.';
-
-COMMENT ON COLUMN pgtopic.jobs.progress IS 'Where the next step begins.';
-
-COMMENT ON COLUMN pgtopic.jobs.waits_for IS 'What the next step waits for; null if nothing.';
-
-COMMENT ON COLUMN pgtopic.jobs.created_by IS 'Who asked for it.';
-
-CREATE FUNCTION pgtopic.begin_job_step(job_id bigint) RETURNS pgtopic.jobs
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-DECLARE
-    no_flush text := set_config('synchronous_commit', 'off', true);
-    job      pgtopic.jobs;
-    why      text;
-BEGIN
-    PERFORM pgtopic.require_read_committed();
-    SELECT j.* INTO job FROM pgtopic.jobs j
-     WHERE j.id = job_id AND j.state IN ('queued', 'running', 'canceling') FOR NO KEY UPDATE;
-    IF job.id IS NULL THEN
-        RETURN job;
-    END IF;
-    why := CASE WHEN job.webhook_id IS NOT NULL AND NOT EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = job.webhook_id)
-                 THEN 'the webhook was deleted'
-                 WHEN job.topic_id IS NOT NULL AND NOT EXISTS (SELECT FROM pgtopic.topics t WHERE t.id = job.topic_id)
-                 THEN 'the topic was deleted' END;
-    IF job.state = 'canceling' AND job.kind = 'backfill' AND why IS NULL THEN
-        PERFORM pgtopic.start_webhook(job.webhook_id, format('backfill %s was canceled', job.id), job.created_by);
-    END IF;
-    UPDATE pgtopic.jobs j
-       SET state = CASE WHEN job.state = 'canceling' THEN 'canceled' WHEN why IS NOT NULL THEN 'failed' ELSE 'running' END,
-           error = CASE WHEN job.state <> 'canceling' THEN why END,
-           waits_for = CASE WHEN job.state <> 'canceling' AND why IS NULL THEN j.waits_for END,
-           started_at = coalesce(j.started_at, clock_timestamp()),
-           finished_at = CASE WHEN job.state = 'canceling' OR why IS NOT NULL THEN clock_timestamp() END
-     WHERE j.id = job_id
-    RETURNING j.* INTO job;
-    RETURN job;
-END
-$$;
+COMMENT ON TYPE pgtopic.last_failure IS 'What is kept of the last failure of a webhook.';
 
 CREATE FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) RETURNS TABLE(message_id bigint, outcome text, dead_letter_id bigint, head bigint, worker uuid, since timestamp with time zone)
     LANGUAGE plpgsql
@@ -307,82 +128,6 @@ BEGIN
         END IF;
         RETURN NEXT;
     END LOOP;
-END
-$$;
-
-CREATE FUNCTION pgtopic.cancel_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    SET jit TO 'off'
-    SET plan_cache_mode TO 'force_generic_plan'
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    AS $$
-DECLARE
-    looks    CONSTANT integer := 10000;
-    job      pgtopic.jobs := pgtopic.begin_job_step(job_id);
-    ids      bigint[] := pgtopic.left_messages(job.progress);
-    room     integer := greatest(at_most - cardinality(ids), 0);
-    after    bigint := (job.progress ->> 'after')::bigint;
-    last_lane bigint := (job.progress ->> 'lane')::bigint;
-    until    bigint := (job.progress ->> 'until')::bigint;
-    picked   record;
-    ended    record;
-BEGIN
-    state := job.state;
-    did := 0;
-    waits := false;
-    IF job.state IS DISTINCT FROM 'running' THEN
-        RETURN;
-    END IF;
-    WITH seen AS MATERIALIZED (
-        SELECT d.lane, d.message_id
-          FROM pgtopic.deliveries d
-         WHERE d.webhook_id = job.webhook_id AND (d.lane, d.message_id) > (last_lane, after)
-         ORDER BY d.lane, d.message_id
-         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
-    ), asked AS MATERIALIZED (
-        SELECT s.lane, s.message_id
-          FROM seen s
-         WHERE s.message_id > (job.progress ->> 'from')::bigint AND s.message_id <= until
-           AND (job.filter ->> 'partition_key' IS NULL AND job.filter ->> 'type' IS NULL
-                AND job.progress ->> 'since' IS NULL AND job.progress ->> 'before' IS NULL
-                OR EXISTS (SELECT
-                             FROM pgtopic.messages m
-                            WHERE m.id = s.message_id
-                              AND m.partition_key = coalesce(job.filter ->> 'partition_key', m.partition_key)
-                              AND (job.filter ->> 'type' IS NULL OR m.type = job.filter ->> 'type')
-                              AND m.created_at >= coalesce((job.progress ->> 'since')::timestamptz, '-infinity')
-                              AND m.created_at < coalesce((job.progress ->> 'before')::timestamptz, 'infinity')))
-         ORDER BY s.lane, s.message_id
-         LIMIT room
-    )
-    SELECT array_agg(a.message_id) AS ids,
-           CASE WHEN room = 0 THEN ARRAY[last_lane, after]
-                WHEN count(*) = room THEN max(ARRAY[a.lane, a.message_id])
-                ELSE (SELECT coalesce(max(ARRAY[s.lane, s.message_id]), ARRAY[last_lane, after]) FROM seen s) END AS last,
-           room > 0 AND count(*) < room AND (SELECT count(*) FROM seen) < looks AS is_end
-      INTO picked
-      FROM asked a;
-    SELECT count(*) FILTER (WHERE r.outcome = 'removed') AS done,
-           count(*) FILTER (WHERE r.outcome = 'not_owed') AS gone,
-           coalesce(array_agg(r.message_id ORDER BY r.message_id)
-                        FILTER (WHERE r.outcome IN ('stripe_taken', 'row_locked', 'in_flight')), '{}') AS still,
-           min(r.message_id) FILTER (WHERE r.outcome = 'in_flight') AS in_flight
-      INTO ended
-      FROM pgtopic.cancel_deliveries(job.webhook_id, ids || picked.ids, 'canceled', false, job.created_by) r;
-    did := ended.done + ended.gone;
-    waits := did = 0 AND cardinality(ended.still) > 0 AND picked.last = ARRAY[last_lane, after];
-    state := pgtopic.end_job_step(
-        job_id,
-        json_build_object('lane', picked.last[1], 'after', picked.last[2], 'from', job.progress -> 'from', 'until', until,
-                          'since', job.progress ->> 'since', 'before', job.progress ->> 'before', 'left', ended.still),
-        ended.done, 0, ended.gone, 0,
-        CASE WHEN ended.in_flight IS NOT NULL THEN format('message %s, which a worker is sending', ended.in_flight)
-             WHEN cardinality(ended.still) > 0 THEN pgtopic.partition_holder(ended.still[1], cardinality(ended.still)) END,
-        picked.is_end AND ended.still = '{}');
 END
 $$;
 
@@ -631,7 +376,9 @@ BEGIN
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
 END
 $$;
+SET default_tablespace = '';
 
+SET default_table_access_method = heap;
 CREATE TABLE pgtopic.dead_letters (
     id bigint NOT NULL,
     webhook_id bigint NOT NULL,
@@ -676,135 +423,6 @@ CREATE FUNCTION pgtopic.dead_letters_flush() RETURNS trigger
 BEGIN
     SET LOCAL synchronous_commit TO DEFAULT;
     RETURN NULL;
-END
-$$;
-
-CREATE FUNCTION pgtopic.dead_letters_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    SET jit TO 'off'
-    SET plan_cache_mode TO 'force_generic_plan'
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    AS $$
-DECLARE
-    looks    CONSTANT integer := 10000;
-    job      pgtopic.jobs := pgtopic.begin_job_step(job_id);
-    ids      bigint[] := pgtopic.left_messages(job.progress);
-    room     integer := greatest(at_most - cardinality(ids), 0);
-    after    bigint := (job.progress ->> 'after')::bigint;
-    after_id bigint := (job.progress ->> 'after_id')::bigint;
-    until    bigint := (job.progress ->> 'until')::bigint;
-    picked   record;
-    ended    record;
-BEGIN
-    state := job.state;
-    did := 0;
-    waits := false;
-    IF job.state IS DISTINCT FROM 'running' THEN
-        RETURN;
-    END IF;
-    WITH seen AS MATERIALIZED (
-        SELECT l
-          FROM pgtopic.dead_letters l
-         WHERE (l.message_id, l.id) > (after, after_id)
-         ORDER BY l.message_id, l.id
-         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
-    ), asked AS MATERIALIZED (
-        SELECT (s.l).id, (s.l).message_id
-          FROM seen s
-         WHERE (s.l).id <= until AND pgtopic.job_means_dead_letter(s.l, job.topic_id, job.webhook_id, job.filter)
-         ORDER BY 2, 1
-         LIMIT room
-    )
-    SELECT array_agg(a.id ORDER BY a.message_id, a.id) AS ids,
-           CASE WHEN room = 0 THEN ARRAY[after, after_id]
-                WHEN count(*) = room THEN max(ARRAY[a.message_id, a.id])
-                ELSE (SELECT coalesce(max(ARRAY[(s.l).message_id, (s.l).id]), ARRAY[after, after_id]) FROM seen s) END AS last,
-           room > 0 AND count(*) < room AND (SELECT count(*) FROM seen) < looks AS is_end
-      INTO picked
-      FROM asked a;
-    IF job.kind = 'dead_letter_discard' THEN
-        SELECT count(*) FILTER (WHERE r.outcome = 'discarded') AS done, 0::bigint AS already_owed,
-               count(*) FILTER (WHERE r.outcome = 'absent') AS gone,
-               coalesce(array_agg(r.dead_letter_id) FILTER (WHERE r.outcome = 'row_locked'), '{}') AS still
-          INTO ended
-          FROM pgtopic.discard_dead_letters(ids || picked.ids) r;
-    ELSE
-        SELECT count(*) FILTER (WHERE r.outcome = 'replayed') AS done,
-               count(*) FILTER (WHERE r.outcome = 'already_owed') AS already_owed,
-               count(*) FILTER (WHERE r.outcome IN ('message_gone', 'webhook_gone', 'absent')) AS gone,
-               coalesce(array_agg(r.dead_letter_id ORDER BY r.message_id, r.dead_letter_id)
-                            FILTER (WHERE r.outcome IN ('stripe_taken', 'row_locked')), '{}') AS still
-          INTO ended
-          FROM pgtopic.replay_dead_letters(ids || picked.ids, false) r;
-    END IF;
-    did := ended.done + ended.already_owed + ended.gone;
-    waits := did = 0 AND cardinality(ended.still) > 0 AND picked.last = ARRAY[after, after_id];
-    state := pgtopic.end_job_step(
-        job_id, json_build_object('after', picked.last[1], 'after_id', picked.last[2], 'until', until, 'left', ended.still),
-        ended.done, ended.already_owed, ended.gone, 0,
-        (SELECT pgtopic.partition_holder(l.message_id, cardinality(ended.still))
-           FROM pgtopic.dead_letters l WHERE l.id = ended.still[1]),
-        picked.is_end AND ended.still = '{}');
-END
-$$;
-
-CREATE FUNCTION pgtopic.delete_old_changes(days integer, portion integer) RETURNS bigint
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-DECLARE
-    no_flush text := set_config('synchronous_commit', 'off', true);
-    deleted  bigint;
-BEGIN
-    DELETE FROM pgtopic.changes
-     WHERE ctid = ANY (ARRAY(
-        SELECT c.ctid
-          FROM (SELECT o.ctid, o.created_at FROM pgtopic.changes o ORDER BY o.id LIMIT portion) c
-         WHERE c.created_at < now() - delete_old_changes.days * interval '1 day'));
-    GET DIAGNOSTICS deleted = ROW_COUNT;
-    RETURN deleted;
-END
-$$;
-
-CREATE FUNCTION pgtopic.delete_old_dead_letters(days integer, portion integer) RETURNS bigint
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-DECLARE
-    no_flush text := set_config('synchronous_commit', 'off', true);
-    deleted  bigint;
-BEGIN
-    -- Rows are deleted by their places: a join might read the whole table.
-    DELETE FROM pgtopic.dead_letters
-     WHERE ctid = ANY (ARRAY(
-        SELECT l.ctid
-          FROM (SELECT o.id, o.created_at FROM pgtopic.dead_letters o ORDER BY o.id LIMIT portion) o
-         CROSS JOIN LATERAL (SELECT x.ctid FROM pgtopic.dead_letters x WHERE x.id = o.id LIMIT 1 FOR UPDATE SKIP LOCKED) l
-         WHERE o.created_at < now() - delete_old_dead_letters.days * interval '1 day'));
-    GET DIAGNOSTICS deleted = ROW_COUNT;
-    RETURN deleted;
-END
-$$;
-
-CREATE FUNCTION pgtopic.delete_old_jobs(days integer, portion integer) RETURNS bigint
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-DECLARE
-    no_flush text := set_config('synchronous_commit', 'off', true);
-    deleted  bigint;
-BEGIN
-    DELETE FROM pgtopic.jobs
-     WHERE ctid = ANY (ARRAY(
-        SELECT j.ctid FROM pgtopic.jobs j
-         WHERE j.finished_at < now() - delete_old_jobs.days * interval '1 day'
-         LIMIT portion));
-    GET DIAGNOSTICS deleted = ROW_COUNT;
-    RETURN deleted;
 END
 $$;
 
@@ -904,22 +522,6 @@ CREATE FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_i
      WHERE s.status IS NOT NULL
 $$;
 
-CREATE FUNCTION pgtopic.describe_transactions(progress json) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-SELECT 'transactions that began before the webhook was created: ' || coalesce(string_agg(x.name, ', ' ORDER BY x.name), 'they end now')
-  FROM (SELECT concat_ws(' ', 'pid', l.pid,
-                         '(' || concat_ws(', ', a.usename, nullif(a.application_name, ''), 'since ' || a.xact_start) || ')') AS name
-          FROM json_array_elements_text((progress ->> 'open')::json) o
-          JOIN pg_locks l ON l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.virtualtransaction = o
-          LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-         UNION ALL
-        SELECT 'prepared transaction ' || p.gid
-          FROM json_array_elements_text((progress ->> 'prepared')::json) o
-          JOIN pg_prepared_xacts p ON p.transaction::text = o) x
-$$;
-
 CREATE FUNCTION pgtopic.discard_dead_letters(dead_letter_ids bigint[]) RETURNS TABLE(dead_letter_id bigint, outcome text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -972,42 +574,6 @@ BEGIN
         dropped := dropped + 1;
     END LOOP;
     RETURN dropped;
-END
-$$;
-
-CREATE FUNCTION pgtopic.end_job_step(job_id bigint, progress json, done bigint, already_owed bigint, gone bigint, filtered bigint, waits_for text, finished boolean) RETURNS text
-    LANGUAGE sql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-UPDATE pgtopic.jobs j
-   SET state = CASE WHEN finished THEN 'succeeded' ELSE 'running' END,
-       progress = end_job_step.progress,
-       done = j.done + end_job_step.done,
-       already_owed = j.already_owed + end_job_step.already_owed,
-       gone = j.gone + end_job_step.gone,
-       filtered = j.filtered + end_job_step.filtered,
-       waits_for = end_job_step.waits_for,
-       updated_at = clock_timestamp(),
-       finished_at = CASE WHEN finished THEN clock_timestamp() END
- WHERE j.id = end_job_step.job_id
-RETURNING j.state
-$$;
-
-CREATE FUNCTION pgtopic.fail_job(job_id bigint, error text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-DECLARE
-    job pgtopic.jobs;
-BEGIN
-    UPDATE pgtopic.jobs j
-       SET state = 'failed', error = fail_job.error, waits_for = NULL, updated_at = clock_timestamp(),
-           finished_at = clock_timestamp()
-     WHERE j.id = job_id AND j.state IN ('queued', 'running', 'canceling')
-    RETURNING j.* INTO job;
-    IF job.kind = 'backfill' THEN
-        PERFORM pgtopic.start_webhook(job.webhook_id, format('backfill %s has failed', job.id), job.created_by);
-    END IF;
 END
 $$;
 
@@ -1248,73 +814,6 @@ EXCEPTION
 END
 $_$;
 
-CREATE FUNCTION pgtopic.is_for_webhook(webhook_id bigint, message_id bigint) RETURNS boolean
-    LANGUAGE sql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-SELECT EXISTS (
-    SELECT
-      FROM pgtopic.webhooks w
-     CROSS JOIN LATERAL (SELECT m.type, m.payload FROM pgtopic.messages m WHERE m.id = is_for_webhook.message_id LIMIT 1) m
-     WHERE w.id = is_for_webhook.webhook_id
-       AND (w.types IS NULL OR pgtopic.type_matches(w.types, m.type))
-       AND (w.filter IS NULL OR pgtopic.filter_matches(w.filter, m.payload, w.filter_limit)))
-$$;
-
-CREATE FUNCTION pgtopic.job_means_dead_letter(letter pgtopic.dead_letters, topic_id bigint, webhook_id bigint, filter json) RETURNS boolean
-    LANGUAGE sql STABLE
-    AS $$
-SELECT (job_means_dead_letter.topic_id IS NULL OR letter.topic_id = job_means_dead_letter.topic_id)
-   AND (job_means_dead_letter.webhook_id IS NULL OR letter.webhook_id = job_means_dead_letter.webhook_id)
-   AND pgtopic.dead_letter_fits(letter, filter ->> 'partition_key', filter ->> 'type', filter ->> 'reason',
-                                filter ->> 'error_class', (filter ->> 'status_code')::bigint, (filter ->> 'since')::timestamptz,
-                                (filter ->> 'until')::timestamptz)
-$$;
-
-CREATE FUNCTION pgtopic.lanes_retry_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    SET jit TO 'off'
-    SET plan_cache_mode TO 'force_generic_plan'
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    AS $$
-DECLARE
-    job    pgtopic.jobs := pgtopic.begin_job_step(job_id);
-    after  bigint := coalesce((job.progress ->> 'after')::bigint, -9223372036854775808);
-    picked record;
-BEGIN
-    state := job.state;
-    did := 0;
-    waits := false;
-    IF job.state IS DISTINCT FROM 'running' THEN
-        RETURN;
-    END IF;
-    SELECT coalesce(array_agg(s.lane) FILTER (
-               WHERE CASE job.filter ->> 'state' WHEN 'halted' THEN s.halted
-                                                 WHEN 'waiting' THEN NOT s.halted AND s.due_at > clock_timestamp()
-                                                 ELSE s.halted OR s.failures > 0 OR s.due_at > clock_timestamp() END), '{}') AS lanes,
-           max(s.lane) AS last_lane
-      INTO picked
-      FROM (SELECT l.lane, l.halted, l.failures, l.due_at
-              FROM pgtopic.lanes l
-             WHERE l.webhook_id = job.webhook_id AND l.lane > after
-             ORDER BY l.lane
-             LIMIT at_most) s;
-    did := pgtopic.retry_lanes(job.webhook_id, picked.lanes, job.created_by);
-    state := pgtopic.end_job_step(job_id, json_build_object('after', picked.last_lane), did, 0, 0, 0, NULL, picked.last_lane IS NULL);
-END
-$$;
-
-CREATE FUNCTION pgtopic.left_messages(progress json) RETURNS bigint[]
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-SELECT ARRAY(SELECT e::bigint FROM json_array_elements_text(progress -> 'left') e)
-$$;
-
 CREATE FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) RETURNS TABLE(message_id bigint, lane bigint, step bigint)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1521,6 +1020,48 @@ SELECT CASE i.notify WHEN 'on' THEN true
                      WHEN 'off' THEN false
                      ELSE current_setting('max_prepared_transactions') = '0' END
   FROM pgtopic.installation i
+$$;
+
+CREATE FUNCTION pgtopic.merge_activity(from_seconds integer, to_seconds integer, older_than interval, rows_at_most bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    taken    bigint;
+BEGIN
+    WITH old AS MATERIALIZED (
+        DELETE FROM pgtopic.activity a
+         WHERE a.ctid = ANY (ARRAY(SELECT x.ctid
+                                     FROM pgtopic.activity x
+                                    WHERE x.seconds = from_seconds AND x.at < clock_timestamp() - older_than
+                                    ORDER BY x.at
+                                    LIMIT rows_at_most))
+        RETURNING a.*, to_timestamp(floor(extract(epoch FROM a.at) / to_seconds) * to_seconds) AS span
+    ), latencies AS (
+        SELECT b.webhook_id, b.span, array_agg(b.number ORDER BY b.bucket) AS latency
+          FROM (SELECT o.webhook_id, o.span, n.bucket, sum(n.number)::bigint AS number
+                  FROM old o CROSS JOIN LATERAL unnest(o.latency) WITH ORDINALITY n (number, bucket)
+                 GROUP BY o.webhook_id, o.span, n.bucket) b
+         GROUP BY b.webhook_id, b.span
+    ), merged AS (
+        INSERT INTO pgtopic.activity (webhook_id, at, seconds, accepted, failed, dead, in_flight, latency, last_success_at,
+                                      last_failure_at, last_status_code, last_error_class, last_error)
+        SELECT m.webhook_id, m.span, to_seconds, m.accepted, m.failed, m.dead, 0, coalesce(l.latency, '{}'), m.last_success_at,
+               m.last_failure_at, (m.failure).last_status_code, (m.failure).last_error_class, (m.failure).last_error
+          FROM (SELECT o.webhook_id, o.span, sum(o.accepted)::bigint AS accepted, sum(o.failed)::bigint AS failed,
+                       sum(o.dead)::bigint AS dead, max(o.last_success_at) AS last_success_at,
+                       max(o.last_failure_at) AS last_failure_at,
+                       (array_agg(ROW (o.last_status_code, o.last_error_class, o.last_error)::pgtopic.last_failure
+                                  ORDER BY o.last_failure_at DESC) FILTER (WHERE o.last_failure_at IS NOT NULL))[1] AS failure
+                  FROM old o
+                 GROUP BY o.webhook_id, o.span) m
+          LEFT JOIN latencies l ON l.webhook_id = m.webhook_id AND l.span = m.span
+    )
+    SELECT count(*) INTO taken FROM old;
+    RETURN taken;
+END
 $$;
 
 CREATE FUNCTION pgtopic.messages_arrived() RETURNS trigger
@@ -1765,34 +1306,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.open_transactions(progress json) RETURNS json
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-DECLARE
-    open     text[];
-    prepared text[];
-BEGIN
-    SELECT coalesce(array_agg(l.virtualtransaction), '{}') INTO open
-      FROM pg_locks l
-      JOIN pg_stat_activity a ON a.pid = l.pid
-     WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted
-       AND a.datid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-       AND l.pid <> pg_backend_pid()
-       AND coalesce(a.backend_type, '') NOT IN ('autovacuum worker', 'walsender')
-       AND (progress ->> 'open' IS NULL
-            OR l.virtualtransaction IN (SELECT json_array_elements_text((progress ->> 'open')::json)));
-    IF open = '{}' THEN
-        SELECT coalesce(array_agg(p.transaction::text), '{}') INTO prepared
-          FROM pg_prepared_xacts p
-         WHERE p.database = current_database()
-           AND (progress ->> 'prepared' IS NULL
-                OR p.transaction::text IN (SELECT json_array_elements_text((progress ->> 'prepared')::json)));
-    END IF;
-    RETURN json_build_object('after', progress -> 'after', 'since', progress ->> 'since', 'open', open, 'prepared', prepared);
-END
-$$;
-
 CREATE FUNCTION pgtopic.owe_message(webhook_id bigint, message_id bigint, lane bigint, partition_key text, stripe integer, replayed_at timestamp with time zone, waits boolean) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1829,20 +1342,6 @@ BEGIN
     PERFORM pgtopic.notify_workers(message_id, stripe);
     RETURN 'owed';
 END
-$$;
-
-CREATE FUNCTION pgtopic.partition_holder(message_id bigint, waiting integer) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-SELECT format('%s messages whose partitions or rows somebody has locked, such as message %s%s', waiting, message_id,
-              (SELECT ' (held by ' || string_agg(coalesce('pid ' || l.pid, 'prepared transaction ' || p.gid), ', ') || ')'
-                 FROM pgtopic.messages m
-                 JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.classid = pgtopic.stripe_class()::oid
-                  AND l.objsubid = 2 AND l.objid = pgtopic.stripe(m.topic_id, m.partition_key)::oid
-                  AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-                 LEFT JOIN pg_prepared_xacts p ON l.virtualtransaction = '-1/' || p.transaction
-                WHERE m.id = partition_holder.message_id AND l.pid IS DISTINCT FROM pg_backend_pid()))
 $$;
 
 CREATE FUNCTION pgtopic.publish(topic text, payload json, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
@@ -1910,51 +1409,6 @@ BEGIN
                   HINT = 'Call publish(topic, partition_key, payload), or publish(topic, payload => ...).';
     END IF;
     RETURN pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key);
-END
-$$;
-
-CREATE FUNCTION pgtopic.purge_step(job_id bigint, at_most integer, messages_days integer, dead_letters_days integer, attempts_days integer, jobs_days integer, changes_days integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-DECLARE
-    kinds   CONSTANT text[] := '{dead_letters,attempts,jobs,changes,messages}';
-    job     pgtopic.jobs := pgtopic.begin_job_step(job_id);
-    kind    text := coalesce(job.progress ->> 'kind', kinds[1]);
-    after   bigint := coalesce((job.progress ->> 'after')::bigint, 0);
-    is_end  boolean := false;
-    portion record;
-BEGIN
-    state := job.state;
-    did := 0;
-    waits := false;
-    IF job.state IS DISTINCT FROM 'running' THEN
-        RETURN;
-    END IF;
-    CASE kind
-        WHEN 'dead_letters' THEN
-            did := CASE WHEN dead_letters_days > 0 THEN pgtopic.delete_old_dead_letters(dead_letters_days, at_most) ELSE 0 END;
-            is_end := did = 0;
-        WHEN 'attempts' THEN
-            did := CASE WHEN attempts_days > 0 THEN pgtopic.drop_attempt_partitions(attempts_days) ELSE 0 END;
-            is_end := true;
-        WHEN 'jobs' THEN
-            did := pgtopic.delete_old_jobs(jobs_days, at_most);
-            is_end := did = 0;
-        WHEN 'changes' THEN
-            did := pgtopic.delete_old_changes(changes_days, at_most);
-            is_end := did = 0;
-        WHEN 'messages' THEN
-            SELECT * INTO portion FROM pgtopic.delete_old_messages(after, at_most, messages_days);
-            did := portion.deleted;
-            after := coalesce(portion.last_id, after);
-            is_end := portion.seen < at_most;
-    END CASE;
-    state := pgtopic.end_job_step(
-        job_id,
-        json_build_object('after', after,
-                          'kind', CASE WHEN is_end THEN kinds[array_position(kinds, kind) + 1] ELSE kind END),
-        did, 0, 0, 0, NULL, is_end AND kind = kinds[cardinality(kinds)]);
 END
 $$;
 
@@ -2343,79 +1797,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.replay_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    SET jit TO 'off'
-    SET plan_cache_mode TO 'force_generic_plan'
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    AS $$
-DECLARE
-    looks    CONSTANT integer := 10000;
-    job      pgtopic.jobs := pgtopic.begin_job_step(job_id);
-    ids      bigint[] := pgtopic.left_messages(job.progress);
-    room     integer := greatest(at_most - cardinality(ids), 0);
-    after    bigint := (job.progress ->> 'after')::bigint;
-    until    bigint := (job.progress ->> 'until')::bigint;
-    picked   record;
-    ended    record;
-BEGIN
-    state := job.state;
-    did := 0;
-    waits := false;
-    IF job.state IS DISTINCT FROM 'running' THEN
-        RETURN;
-    END IF;
-    WITH seen AS MATERIALIZED (
-        SELECT m.id, m.topic_id, m.partition_key, m.type, m.created_at
-          FROM pgtopic.messages m
-         WHERE m.id > after AND m.id <= until
-         ORDER BY m.id
-         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
-    ), asked AS MATERIALIZED (
-        SELECT s.id, s.type
-          FROM seen s
-         WHERE s.topic_id = job.topic_id
-           AND s.partition_key = coalesce(job.filter ->> 'partition_key', s.partition_key)
-           AND (job.filter ->> 'type' IS NULL OR s.type = job.filter ->> 'type')
-           AND s.created_at >= coalesce((job.progress ->> 'since')::timestamptz, '-infinity')
-           AND s.created_at < coalesce((job.progress ->> 'before')::timestamptz, 'infinity')
-           AND (NOT coalesce((job.filter ->> 'only_failed')::boolean, false)
-                OR EXISTS (SELECT FROM pgtopic.dead_letters l WHERE l.webhook_id = job.webhook_id AND l.message_id = s.id))
-         ORDER BY s.id
-         LIMIT room
-    ), judged AS MATERIALIZED (
-        SELECT a.id, pgtopic.is_for_webhook(job.webhook_id, a.id) AS passes FROM asked a
-    )
-    SELECT array_agg(j.id ORDER BY j.id) FILTER (WHERE j.passes) AS ids,
-           count(*) FILTER (WHERE NOT j.passes) AS filtered,
-           CASE WHEN room = 0 THEN after
-                WHEN count(*) = room THEN max(j.id)
-                WHEN (SELECT count(*) FROM seen) < looks THEN until
-                ELSE (SELECT max(s.id) FROM seen s) END AS last_id
-      INTO picked
-      FROM judged j;
-    SELECT count(*) FILTER (WHERE r.outcome = 'replayed') AS replayed,
-           count(*) FILTER (WHERE r.outcome = 'already_owed') AS already_owed,
-           count(*) FILTER (WHERE r.outcome = 'message_gone') AS gone,
-           coalesce(array_agg(r.message_id ORDER BY r.message_id) FILTER (WHERE r.outcome IN ('stripe_taken', 'row_locked')), '{}') AS still
-      INTO ended
-      FROM pgtopic.replay_deliveries(job.webhook_id, ids || picked.ids, false) r;
-    did := ended.replayed + ended.already_owed + ended.gone + picked.filtered;
-    waits := did = 0 AND cardinality(ended.still) > 0 AND picked.last_id = after;
-    state := pgtopic.end_job_step(
-        job_id,
-        json_build_object('after', picked.last_id, 'until', until, 'since', job.progress ->> 'since', 'before', job.progress ->> 'before',
-                          'left', ended.still),
-        ended.replayed, ended.already_owed, ended.gone, picked.filtered,
-        CASE WHEN cardinality(ended.still) > 0 THEN pgtopic.partition_holder(ended.still[1], cardinality(ended.still)) END,
-        picked.last_id >= until AND ended.still = '{}');
-END
-$$;
-
 CREATE FUNCTION pgtopic.require_lead(worker uuid, term bigint) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -2497,6 +1878,182 @@ BEGIN
                            WHERE d.webhook_id = h.webhook_id AND d.lane = h.lane AND d.message_id > h.position
                            ORDER BY d.message_id LIMIT 1) d;
     RETURN retried;
+END
+$$;
+
+CREATE FUNCTION pgtopic.sample_backlogs(after_webhook bigint, lanes_at_most bigint, owed_at_most bigint, takes interval) RETURNS TABLE(webhooks bigint, ended_at bigint)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+DECLARE
+    no_flush text        := set_config('synchronous_commit', 'off', true);
+    until    timestamptz := clock_timestamp() + takes;
+BEGIN
+    webhooks := 0;
+    ended_at := after_webhook;
+    LOOP
+        ended_at := least(
+            (SELECT l.webhook_id FROM pgtopic.lanes l WHERE l.webhook_id > ended_at ORDER BY l.webhook_id LIMIT 1),
+            (SELECT x.webhook_id FROM pgtopic.dead_letters x WHERE x.webhook_id > ended_at ORDER BY x.webhook_id LIMIT 1),
+            (SELECT s.webhook_id FROM pgtopic.webhook_samples s WHERE s.webhook_id > ended_at ORDER BY s.webhook_id LIMIT 1));
+        EXIT WHEN ended_at IS NULL;
+        webhooks := webhooks + 1;
+        INSERT INTO pgtopic.webhook_samples AS s (webhook_id, owed, owed_capped, oldest_owed_at, ready, claimed, waiting, halted,
+                                                  dead_letters, dead_letters_capped)
+        SELECT ended_at, b.*
+          FROM pgtopic.webhook_backlog(ended_at, lanes_at_most, owed_at_most) b
+         WHERE EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = ended_at)
+            ON CONFLICT (webhook_id) DO UPDATE
+           SET (owed, owed_capped, oldest_owed_at, ready, claimed, waiting, halted, dead_letters, dead_letters_capped)
+             = (excluded.owed, excluded.owed_capped, excluded.oldest_owed_at, excluded.ready, excluded.claimed, excluded.waiting,
+                excluded.halted, excluded.dead_letters, excluded.dead_letters_capped)
+         WHERE (s.owed, s.owed_capped, s.oldest_owed_at, s.ready, s.claimed, s.waiting, s.halted, s.dead_letters,
+                s.dead_letters_capped)
+               IS DISTINCT FROM
+               (excluded.owed, excluded.owed_capped, excluded.oldest_owed_at, excluded.ready, excluded.claimed, excluded.waiting,
+                excluded.halted, excluded.dead_letters, excluded.dead_letters_capped);
+        EXIT WHEN clock_timestamp() >= until;
+    END LOOP;
+    IF ended_at IS NULL THEN
+        DELETE FROM pgtopic.webhook_samples s WHERE NOT EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = s.webhook_id);
+        UPDATE pgtopic.sampled SET sampled_at = clock_timestamp();
+    END IF;
+    RETURN NEXT;
+END
+$$;
+
+CREATE FUNCTION pgtopic.sample_traffic(leader text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    known    pgtopic.sampled;
+    last_id  bigint := pg_sequence_last_value('pgtopic.message_ids');
+    apart    bigint := (SELECT s.seqincrement FROM pg_sequence s WHERE s.seqrelid = 'pgtopic.message_ids'::regclass);
+    first_id bigint;
+    since    timestamptz;
+    elapsed  float8;
+    every    bigint;
+    touched  bigint;
+BEGIN
+    WITH recent AS MATERIALIZED (
+        SELECT a.*, a.at = max(a.at) OVER (PARTITION BY a.worker_id) AND a.at > clock_timestamp() - interval '25 seconds' AS is_newest
+          FROM pgtopic.activity a
+         WHERE a.seconds = 10 AND a.at >= clock_timestamp() - interval '70 seconds'
+    ), latencies AS (
+        SELECT b.webhook_id, array_agg(b.number ORDER BY b.bucket) AS latency
+          FROM (SELECT r.webhook_id, n.bucket, sum(n.number)::bigint AS number
+                  FROM recent r CROSS JOIN LATERAL unnest(r.latency) WITH ORDINALITY n (number, bucket)
+                 GROUP BY r.webhook_id, n.bucket) b
+         GROUP BY b.webhook_id
+    ), traffic AS (
+        SELECT r.webhook_id, sum(r.accepted)::bigint AS accepted, sum(r.failed)::bigint AS failed,
+               coalesce(sum(r.in_flight) FILTER (WHERE r.is_newest), 0)::bigint AS in_flight,
+               max(r.last_success_at) AS last_success_at, max(r.last_failure_at) AS last_failure_at,
+               array_agg(r.failing_since) FILTER (WHERE r.failing_since IS NOT NULL) AS failing_since,
+               (array_agg(ROW (r.last_status_code, r.last_error_class, r.last_error)::pgtopic.last_failure
+                          ORDER BY r.last_failure_at DESC) FILTER (WHERE r.last_failure_at IS NOT NULL))[1] AS failure
+          FROM recent r
+          JOIN pgtopic.webhooks w ON w.id = r.webhook_id
+         GROUP BY r.webhook_id
+    ), joined AS (
+        SELECT t.webhook_id, t.accepted, t.failed, t.in_flight, coalesce(l.latency, '{}') AS latency, t.failure,
+               greatest(s.last_success_at, t.last_success_at) AS last_success_at,
+               greatest(s.last_failure_at, t.last_failure_at) AS last_failure_at,
+               coalesce(t.last_failure_at > s.last_failure_at, s.last_failure_at IS NULL) AS is_later,
+               s.failing_since AS failed_since, t.failing_since
+          FROM traffic t
+          LEFT JOIN latencies l ON l.webhook_id = t.webhook_id
+          LEFT JOIN pgtopic.webhook_samples s ON s.webhook_id = t.webhook_id
+    ), judged AS (
+        SELECT j.*, (SELECT min(x.since)
+                       FROM unnest(array_append(j.failing_since, j.failed_since)) x (since)
+                      WHERE x.since > j.last_success_at OR j.last_success_at IS NULL) AS fails_since
+          FROM joined j
+    ), changed AS (
+        INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
+        SELECT CASE WHEN j.fails_since IS NULL THEN 'webhook.recovered' ELSE 'webhook.failing' END, w.topic_id, w.id,
+               CASE WHEN j.fails_since IS NOT NULL THEN (j.failure).last_error END, leader
+          FROM judged j
+          JOIN pgtopic.webhooks w ON w.id = j.webhook_id
+         WHERE (j.fails_since IS NULL) <> (j.failed_since IS NULL)
+    ), written AS (
+        INSERT INTO pgtopic.webhook_samples AS s (webhook_id, accepted, failed, in_flight, latency, last_success_at, last_failure_at,
+                                                  failing_since, last_status_code, last_error_class, last_error)
+        SELECT j.webhook_id, j.accepted, j.failed, j.in_flight, j.latency, j.last_success_at, j.last_failure_at, j.fails_since,
+               (j.failure).last_status_code, (j.failure).last_error_class, (j.failure).last_error
+          FROM judged j
+            ON CONFLICT (webhook_id) DO UPDATE
+           SET accepted = excluded.accepted, failed = excluded.failed, in_flight = excluded.in_flight, latency = excluded.latency,
+               last_success_at = excluded.last_success_at, failing_since = excluded.failing_since,
+               (last_status_code, last_error_class, last_error)
+                 = (SELECT CASE WHEN later THEN excluded.last_status_code ELSE s.last_status_code END,
+                           CASE WHEN later THEN excluded.last_error_class ELSE s.last_error_class END,
+                           CASE WHEN later THEN excluded.last_error ELSE s.last_error END
+                      FROM (SELECT excluded.last_failure_at IS DISTINCT FROM s.last_failure_at) x (later)),
+               last_failure_at = excluded.last_failure_at
+    ), over AS (
+        UPDATE pgtopic.webhook_samples s
+           SET accepted = 0, failed = 0, in_flight = 0, latency = '{}'
+         WHERE (s.accepted <> 0 OR s.failed <> 0 OR s.in_flight <> 0) AND NOT EXISTS (SELECT FROM traffic t WHERE t.webhook_id = s.webhook_id)
+    )
+    SELECT count(*) INTO touched FROM traffic;
+
+    -- What was published: the ids that were given out since about a minute ago.
+    SELECT * INTO known FROM pgtopic.sampled;
+    first_id := known.given_ids[cardinality(known.given_ids)];
+    since := known.given_at[cardinality(known.given_at)];
+    elapsed := extract(epoch FROM clock_timestamp() - since);
+    UPDATE pgtopic.sampled
+       SET given_ids = (ARRAY[coalesce(last_id, 0)] || given_ids)[1:6], given_at = (ARRAY[clock_timestamp()] || given_at)[1:6];
+    every := apart * greatest(ceil((last_id - first_id) / apart / 2000.0), 1);
+    WITH found AS (
+        SELECT m.topic_id, count(*) * (every / apart) / greatest(elapsed, 1) AS per_second
+          FROM generate_series(first_id + apart, last_id, every) g (id)
+         CROSS JOIN LATERAL (SELECT m.topic_id FROM pgtopic.messages m WHERE m.id = g.id LIMIT 1) m
+         GROUP BY m.topic_id
+    ), latencies AS (
+        SELECT b.topic_id, array_agg(b.number ORDER BY b.bucket) AS latency
+          FROM (SELECT w.topic_id, n.bucket, sum(n.number)::bigint AS number
+                  FROM pgtopic.webhook_samples s
+                  JOIN pgtopic.webhooks w ON w.id = s.webhook_id
+                 CROSS JOIN LATERAL unnest(s.latency) WITH ORDINALITY n (number, bucket)
+                 WHERE s.latency <> '{}'
+                 GROUP BY w.topic_id, n.bucket) b
+         GROUP BY b.topic_id
+    ), now AS (
+        SELECT t.id AS topic_id, coalesce(f.per_second, 0) AS per_second, coalesce(l.latency, '{}') AS latency
+          FROM found f
+          FULL JOIN latencies l ON l.topic_id = f.topic_id
+          JOIN pgtopic.topics t ON t.id = coalesce(f.topic_id, l.topic_id)
+    ), over AS (
+        DELETE FROM pgtopic.topic_samples s WHERE NOT EXISTS (SELECT FROM now n WHERE n.topic_id = s.topic_id)
+    )
+    INSERT INTO pgtopic.topic_samples AS s (topic_id, published_per_second, latency)
+    SELECT n.topic_id, n.per_second, n.latency FROM now n
+        ON CONFLICT (topic_id) DO UPDATE SET published_per_second = excluded.published_per_second, latency = excluded.latency;
+    RETURN touched;
+END
+$$;
+
+CREATE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    IF has_function_privilege('pg_control_system()', 'EXECUTE') THEN
+        SELECT c.system_identifier INTO server_identity.system_identifier FROM pg_control_system() c;
+    END IF;
+    SELECT d.oid::bigint INTO server_identity.database_oid FROM pg_database d WHERE d.datname = current_database();
 END
 $$;
 
@@ -2669,18 +2226,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.start_webhook(webhook_id bigint, reason text, changed_by text) RETURNS void
-    LANGUAGE sql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-WITH started AS (
-    UPDATE pgtopic.webhooks w SET state = 'active' WHERE w.id = start_webhook.webhook_id AND w.state = 'starting'
-    RETURNING w.id, w.topic_id
-)
-INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
-SELECT 'webhook.started', s.topic_id, s.id, start_webhook.reason, start_webhook.changed_by FROM started s
-$$;
-
 CREATE FUNCTION pgtopic.stripe(topic_id bigint, partition_key text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -2771,6 +2316,61 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.webhook_backlog(webhook bigint, lanes_at_most bigint, owed_at_most bigint) RETURNS TABLE(owed bigint, owed_capped boolean, oldest_owed_at timestamp with time zone, ready bigint, claimed bigint, waiting bigint, halted bigint, dead_letters bigint, dead_letters_capped boolean)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    oldest bigint;
+    seen   bigint;
+BEGIN
+    SELECT count(*), count(*) FILTER (WHERE l.claimed_by IS NOT NULL), count(*) FILTER (WHERE l.claimed_by IS NULL AND l.halted),
+           count(*) FILTER (WHERE l.claimed_by IS NULL AND NOT l.halted AND l.due_at > clock_timestamp())
+      INTO seen, claimed, halted, waiting
+      FROM (SELECT l.claimed_by, l.halted, l.due_at FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most + 1) l;
+    ready := seen - claimed - halted - waiting;
+    SELECT count(*), min(d.message_id) INTO owed, oldest
+      FROM (SELECT d.message_id
+              FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
+             CROSS JOIN LATERAL (SELECT d.message_id
+                                   FROM pgtopic.deliveries d
+                                  WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                                  ORDER BY d.lane, d.message_id
+                                  LIMIT owed_at_most + 1) d
+             LIMIT owed_at_most + 1) d;
+    IF owed > owed_at_most THEN
+        SELECT min(d.message_id) INTO oldest
+          FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
+         CROSS JOIN LATERAL (SELECT d.message_id
+                               FROM pgtopic.deliveries d
+                              WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                              ORDER BY d.lane, d.message_id
+                              LIMIT 1) d;
+    END IF;
+    owed_capped := owed > owed_at_most OR seen > lanes_at_most;
+    owed := least(owed, owed_at_most);
+    -- A lane beyond the limit was counted to see that there is one.
+    ready := greatest(ready - greatest(seen - lanes_at_most, 0), 0);
+    SELECT m.created_at INTO oldest_owed_at FROM pgtopic.messages m WHERE m.id = oldest;
+    SELECT count(*) INTO dead_letters
+      FROM (SELECT
+              FROM pgtopic.dead_letters x
+             WHERE x.webhook_id = webhook AND x.reason NOT IN ('canceled', 'superseded')
+             LIMIT owed_at_most + 1) x;
+    dead_letters_capped := dead_letters > owed_at_most;
+    dead_letters := least(dead_letters, owed_at_most);
+    RETURN NEXT;
+END
+$$;
+
 CREATE FUNCTION pgtopic.webhooks_arrived() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -2858,7 +2458,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision) RETURNS TABLE(suppressed_us bigint, notifies boolean, given_ids bigint, changed_at timestamp with time zone)
+CREATE FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lanes_now integer, stopping_now boolean, trouble_now text, lease_seconds double precision) RETURNS TABLE(suppressed_us bigint, notifies boolean, given_ids bigint, changed_at timestamp with time zone, sending boolean, system_identifier bigint, database_oid bigint)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
@@ -2873,7 +2473,8 @@ BEGIN
         PERFORM FROM pgtopic.workers w WHERE w.id = worker AND NOT w.gone;
     ELSE
         UPDATE pgtopic.workers w
-           SET heartbeat_at = clock_timestamp(), in_flight = in_flight_now, lease = make_interval(secs => lease_seconds)
+           SET heartbeat_at = clock_timestamp(), lease = make_interval(secs => lease_seconds),
+               in_flight = in_flight_now, lanes = lanes_now, stopping = stopping_now, trouble = trouble_now
          WHERE w.id = worker AND NOT w.gone;
     END IF;
     IF NOT FOUND THEN
@@ -2881,6 +2482,7 @@ BEGIN
     END IF;
 
     notifies := pgtopic.may_notify();
+    SELECT i.sending, i.system_identifier, i.database_oid INTO sending, system_identifier, database_oid FROM pgtopic.installation i;
     -- Ids of an installation with a cell lie further apart.
     given_ids := pg_sequence_last_value('pgtopic.message_ids')
                  / (SELECT s.seqincrement FROM pg_sequence s WHERE s.seqrelid = 'pgtopic.message_ids'::regclass);
@@ -2900,6 +2502,40 @@ BEGIN
     RETURN NEXT;
 END
 $$;
+
+CREATE TABLE pgtopic.activity (
+    worker_id uuid,
+    webhook_id bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    seconds integer NOT NULL,
+    accepted bigint NOT NULL,
+    failed bigint NOT NULL,
+    dead bigint NOT NULL,
+    in_flight integer NOT NULL,
+    latency bigint[] NOT NULL,
+    last_success_at timestamp with time zone,
+    last_failure_at timestamp with time zone,
+    failing_since timestamp with time zone,
+    last_status_code smallint,
+    last_error_class text,
+    last_error text
+);
+
+COMMENT ON TABLE pgtopic.activity IS 'What was sent: one row for each worker, webhook and 10 s with traffic. Append-only, best effort. After an hour the leader turns rows into minutes, after 7 days into hours.';
+
+COMMENT ON COLUMN pgtopic.activity.worker_id IS 'The incarnation; null in minutes and hours, which are of all workers.';
+
+COMMENT ON COLUMN pgtopic.activity.at IS 'When the span began, by the clock of the database. It lasted for seconds: 10, 60 or 3,600.';
+
+COMMENT ON COLUMN pgtopic.activity.accepted IS 'How many deliveries were accepted. failed: how many requests failed. dead: how many deliveries were given up.';
+
+COMMENT ON COLUMN pgtopic.activity.in_flight IS 'How many lanes were in flight when the span ended; 0 in minutes and hours.';
+
+COMMENT ON COLUMN pgtopic.activity.latency IS 'How long after its publication each delivery was accepted: how many are in each bucket. Bucket 1 is below 1 ms; the bounds of the others are half powers of two.';
+
+COMMENT ON COLUMN pgtopic.activity.failing_since IS 'If the last request of the worker failed: since when each of its requests has failed.';
+
+COMMENT ON COLUMN pgtopic.activity.last_error IS 'Of the last failure, as last_status_code and last_error_class.';
 
 CREATE SEQUENCE pgtopic.arrived_messages
     START WITH 0
@@ -3059,6 +2695,42 @@ COMMENT ON COLUMN pgtopic.installed.functions_hash IS 'SHA-256 of the functions,
 
 COMMENT ON COLUMN pgtopic.installed.applied_by IS 'The version of the pgtopic that applied them.';
 
+CREATE TABLE pgtopic.jobs (
+    id bigint NOT NULL,
+    kind text NOT NULL,
+    state text DEFAULT 'queued'::text NOT NULL,
+    topic_id bigint,
+    webhook_id bigint,
+    filter json DEFAULT '{}'::json NOT NULL,
+    progress json DEFAULT '{}'::json NOT NULL,
+    total bigint,
+    total_capped boolean DEFAULT false NOT NULL,
+    done bigint DEFAULT 0 NOT NULL,
+    already_owed bigint DEFAULT 0 NOT NULL,
+    gone bigint DEFAULT 0 NOT NULL,
+    filtered bigint DEFAULT 0 NOT NULL,
+    rate_limit_per_second double precision,
+    error text,
+    waits_for text,
+    created_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    updated_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    CONSTRAINT jobs_kind_check CHECK ((kind = ANY (ARRAY['replay'::text, 'dead_letter_replay'::text, 'dead_letter_discard'::text, 'cancel'::text, 'backfill'::text, 'purge'::text, 'lanes_retry'::text]))),
+    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'canceling'::text, 'succeeded'::text, 'failed'::text, 'canceled'::text])))
+);
+
+COMMENT ON TABLE pgtopic.jobs IS 'Long operations. The leader does them in bounded steps. Each step commits with its progress.';
+
+COMMENT ON COLUMN pgtopic.jobs.filter IS 'What it was asked to do, as in the request.';
+
+COMMENT ON COLUMN pgtopic.jobs.progress IS 'Where the next step begins.';
+
+COMMENT ON COLUMN pgtopic.jobs.waits_for IS 'What the next step waits for; null if nothing.';
+
+COMMENT ON COLUMN pgtopic.jobs.created_by IS 'Who asked for it.';
+
 ALTER TABLE pgtopic.jobs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgtopic.jobs_id_seq
     START WITH 1
@@ -3107,12 +2779,34 @@ CREATE SEQUENCE pgtopic.notify_until
 
 COMMENT ON SEQUENCE pgtopic.notify_until IS 'Until this instant (microseconds since 1970) publishers NOTIFY, since a worker listens. 0 while workers poll.';
 
+CREATE TABLE pgtopic.sampled (
+    one boolean DEFAULT true NOT NULL,
+    sampled_at timestamp with time zone,
+    given_ids bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    given_at timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[] NOT NULL,
+    CONSTRAINT sampled_one_check CHECK (one)
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE pgtopic.sampled IS 'When the leader looked last at all webhooks: one row.';
+
+COMMENT ON COLUMN pgtopic.sampled.given_ids IS 'The last message id, at the last looks at the traffic, newest first; given_at: when that was.';
+
 CREATE TABLE pgtopic.schema_history (
     version integer NOT NULL,
     name character varying(255),
     applied_on character varying(255),
     checksum character varying(255)
 );
+
+CREATE TABLE pgtopic.topic_samples (
+    topic_id bigint NOT NULL,
+    published_per_second double precision NOT NULL,
+    latency bigint[] NOT NULL
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE pgtopic.topic_samples IS 'The traffic of each topic in the last minute, when the leader looked last. Without a row there was none.';
 
 CREATE TABLE pgtopic.topics (
     id bigint NOT NULL,
@@ -3176,6 +2870,38 @@ CREATE UNLOGGED TABLE pgtopic.used_idempotency_keys (
 );
 
 COMMENT ON TABLE pgtopic.used_idempotency_keys IS 'Nobody ever sees a row here. Publishers that use the same key wait here for one another.';
+
+CREATE TABLE pgtopic.webhook_samples (
+    webhook_id bigint NOT NULL,
+    owed bigint DEFAULT 0 NOT NULL,
+    owed_capped boolean DEFAULT false NOT NULL,
+    oldest_owed_at timestamp with time zone,
+    ready bigint DEFAULT 0 NOT NULL,
+    claimed bigint DEFAULT 0 NOT NULL,
+    waiting bigint DEFAULT 0 NOT NULL,
+    halted bigint DEFAULT 0 NOT NULL,
+    dead_letters bigint DEFAULT 0 NOT NULL,
+    dead_letters_capped boolean DEFAULT false NOT NULL,
+    in_flight bigint DEFAULT 0 NOT NULL,
+    accepted bigint DEFAULT 0 NOT NULL,
+    failed bigint DEFAULT 0 NOT NULL,
+    latency bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    last_success_at timestamp with time zone,
+    last_failure_at timestamp with time zone,
+    failing_since timestamp with time zone,
+    last_status_code smallint,
+    last_error_class text,
+    last_error text
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE pgtopic.webhook_samples IS 'How each webhook was when the leader looked last. A webhook without a row owes nothing, has no dead letters and had no traffic. A row is written only if it changes.';
+
+COMMENT ON COLUMN pgtopic.webhook_samples.owed_capped IS 'More is owed, or lanes were left out: then oldest_owed_at is at most that old.';
+
+COMMENT ON COLUMN pgtopic.webhook_samples.accepted IS 'Deliveries that were accepted in the last minute. failed: requests that failed. latency: as in activity.';
+
+COMMENT ON COLUMN pgtopic.webhook_samples.failing_since IS 'Since when every request has failed; null if the last one was accepted.';
 
 CREATE TABLE pgtopic.webhooks (
     id bigint NOT NULL,
@@ -3267,7 +2993,10 @@ CREATE TABLE pgtopic.workers (
     capacity integer NOT NULL,
     lease interval NOT NULL,
     in_flight integer DEFAULT 0 NOT NULL,
+    lanes integer DEFAULT 0 NOT NULL,
+    stopping boolean DEFAULT false NOT NULL,
     gone boolean DEFAULT false NOT NULL,
+    trouble text,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
     heartbeat_at timestamp with time zone DEFAULT now() NOT NULL
 )
@@ -3277,7 +3006,13 @@ COMMENT ON TABLE pgtopic.workers IS 'One row for each worker incarnation. It hol
 
 COMMENT ON COLUMN pgtopic.workers.lease IS 'If its heartbeat stands still for this long, the worker is taken for hung, and its lanes are released.';
 
+COMMENT ON COLUMN pgtopic.workers.lanes IS 'How many lanes it holds; in_flight of them are being sent. Written with the heartbeat.';
+
+COMMENT ON COLUMN pgtopic.workers.stopping IS 'It was asked to stop: it finishes what is in flight.';
+
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
+
+COMMENT ON COLUMN pgtopic.workers.trouble IS 'What goes wrong in it; null: nothing.';
 
 ALTER TABLE ONLY pgtopic.background_runs
     ADD CONSTRAINT background_runs_pkey PRIMARY KEY (piece);
@@ -3312,8 +3047,14 @@ ALTER TABLE ONLY pgtopic.leader
 ALTER TABLE ONLY pgtopic.messages
     ADD CONSTRAINT messages_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY pgtopic.sampled
+    ADD CONSTRAINT sampled_pkey PRIMARY KEY (one);
+
 ALTER TABLE ONLY pgtopic.schema_history
     ADD CONSTRAINT schema_history_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY pgtopic.topic_samples
+    ADD CONSTRAINT topic_samples_pkey PRIMARY KEY (topic_id);
 
 ALTER TABLE ONLY pgtopic.topics
     ADD CONSTRAINT topics_name_key UNIQUE (name);
@@ -3324,6 +3065,9 @@ ALTER TABLE ONLY pgtopic.topics
 ALTER TABLE ONLY pgtopic.used_idempotency_keys
     ADD CONSTRAINT used_idempotency_keys_pkey PRIMARY KEY (topic_id, idempotency_key);
 
+ALTER TABLE ONLY pgtopic.webhook_samples
+    ADD CONSTRAINT webhook_samples_pkey PRIMARY KEY (webhook_id);
+
 ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_name_key UNIQUE (topic_id, name);
 
@@ -3333,11 +3077,15 @@ ALTER TABLE ONLY pgtopic.webhooks
 ALTER TABLE ONLY pgtopic.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
 
+CREATE INDEX activity_at ON pgtopic.activity USING btree (seconds, at);
+
+CREATE INDEX activity_webhook ON pgtopic.activity USING btree (webhook_id, at);
+
 CREATE INDEX attempts_delivery ON ONLY pgtopic.attempts USING btree (webhook_id, message_id);
 
 CREATE INDEX changes_webhook ON pgtopic.changes USING btree (webhook_id, id);
 
-CREATE INDEX dead_letters_message ON pgtopic.dead_letters USING btree (message_id, id);
+CREATE INDEX dead_letters_message ON pgtopic.dead_letters USING btree (message_id);
 
 CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters USING btree (webhook_id, id);
 
@@ -3406,13 +3154,7 @@ ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER zz_messages_publish_here;
 ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES pgtopic.topics(id) ON DELETE CASCADE;
 
-REVOKE ALL ON FUNCTION pgtopic.backfill_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.begin_job_step(job_id bigint) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.cancel_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.check_filter(filter jsonpath) FROM PUBLIC;
 
@@ -3426,41 +3168,19 @@ REVOKE ALL ON FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, par
 
 REVOKE ALL ON FUNCTION pgtopic.dead_letters_flush() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.dead_letters_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.delete_old_changes(days integer, portion integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.delete_old_dead_letters(days integer, portion integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.delete_old_jobs(days integer, portion integer) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION pgtopic.delete_old_messages(after bigint, portion integer, default_days integer, OUT last_id bigint, OUT seen bigint, OUT deleted bigint, OUT any_old boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_id bigint) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.describe_transactions(progress json) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION pgtopic.discard_dead_letters(dead_letter_ids bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.drop_attempt_partitions(days integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.end_job_step(job_id bigint, progress json, done bigint, already_owed bigint, gone bigint, filtered bigint, waits_for text, finished boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.fail_job(job_id bigint, error text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.filter_limit(filter jsonpath) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.filter_matches(filter jsonpath, payload json, accepted_bytes integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.headers_problem(headers json) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.is_for_webhook(webhook_id bigint, message_id bigint) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.job_means_dead_letter(letter pgtopic.dead_letters, topic_id bigint, webhook_id bigint, filter json) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.lanes_retry_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.left_messages(progress json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) FROM PUBLIC;
 
@@ -3478,6 +3198,8 @@ REVOKE ALL ON FUNCTION pgtopic.matching_webhooks(topic_id bigint, type text, pay
 
 REVOKE ALL ON FUNCTION pgtopic.may_notify() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.merge_activity(from_seconds integer, to_seconds integer, older_than interval, rows_at_most bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.messages_arrived() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.messages_fan_out(message pgtopic.messages, stripe integer, webhook_ids bigint[]) FROM PUBLIC;
@@ -3488,13 +3210,7 @@ REVOKE ALL ON FUNCTION pgtopic.messages_validate(message pgtopic.messages, accep
 
 REVOKE ALL ON FUNCTION pgtopic.notify_workers(message_id bigint, stripe integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.open_transactions(progress json) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION pgtopic.owe_message(webhook_id bigint, message_id bigint, lane bigint, partition_key text, stripe integer, replayed_at timestamp with time zone, waits boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.partition_holder(message_id bigint, waiting integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.purge_step(job_id bigint, at_most integer, messages_days integer, dead_letters_days integer, attempts_days integer, jobs_days integer, changes_days integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
@@ -3514,8 +3230,6 @@ REVOKE ALL ON FUNCTION pgtopic.replay_dead_letters(dead_letter_ids bigint[], wai
 
 REVOKE ALL ON FUNCTION pgtopic.replay_deliveries(webhook_id bigint, message_ids bigint[], waits boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.replay_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION pgtopic.require_lead(worker uuid, term bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.require_read_committed() FROM PUBLIC;
@@ -3524,11 +3238,15 @@ REVOKE ALL ON FUNCTION pgtopic.require_registered(worker uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.retry_lanes(webhook_id bigint, lanes bigint[], changed_by text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.sample_backlogs(after_webhook bigint, lanes_at_most bigint, owed_at_most bigint, takes interval) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.sample_traffic(leader text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.start_webhook(webhook_id bigint, reason text, changed_by text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.stripe_class() FROM PUBLIC;
 
@@ -3542,6 +3260,8 @@ REVOKE ALL ON FUNCTION pgtopic.touch_changed_at() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.type_matches(types text[], type text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.webhook_backlog(webhook bigint, lanes_at_most bigint, owed_at_most bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.webhooks_arrived() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_came_or_went() FROM PUBLIC;
@@ -3552,7 +3272,7 @@ REVOKE ALL ON FUNCTION pgtopic.webhooks_name() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_validate() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lanes_now integer, stopping_now boolean, trouble_now text, lease_seconds double precision) FROM PUBLIC;
 
 
 SET statement_timeout = 0;
@@ -3567,8 +3287,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '71bd143c1c92f24148ffcc310e335c72b0b353efd6ed806f47d8e00d8be21921', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '82cbcbfb003fc1eed4bbd906624c6b7b729935b5ab897b512b10d932c87cb12e', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '1660164100619717088');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '3975355348906395859');
 
 

@@ -25,6 +25,10 @@ pub fn quick_delivery() -> DeliveryConfig {
     }
 }
 
+fn config(concurrency: usize) -> WorkerConfig {
+    WorkerConfig { concurrency, shutdown_seconds: 10, start_paused: false }
+}
+
 impl Broker {
     /// Starts one with 100 slots.
     pub fn start(store: Store) -> Self {
@@ -33,9 +37,17 @@ impl Broker {
 
     /// Starts one.
     pub fn with(store: Store, concurrency: usize, delivery: DeliveryConfig) -> Self {
+        Self::of(store, config(concurrency), delivery)
+    }
+
+    /// Starts one that sends nothing until somebody has switched sending on.
+    pub fn paused(store: Store) -> Self {
+        Self::of(store, WorkerConfig { start_paused: true, ..config(100) }, quick_delivery())
+    }
+
+    fn of(store: Store, config: WorkerConfig, delivery: DeliveryConfig) -> Self {
         let shutdown = CancellationToken::new();
         let token = shutdown.clone();
-        let config = WorkerConfig { concurrency, shutdown_seconds: 10 };
         let retention = Config::default().retention;
         let running =
             tokio::spawn(async move { worker::run(store, &config, &delivery, &retention, token).await });

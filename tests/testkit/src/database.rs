@@ -123,6 +123,11 @@ impl TestDatabase {
         Self::create("template1").await
     }
 
+    /// A copy under another name. Nobody may be connected to the first one.
+    pub async fn copy(&self) -> Self {
+        Self::create(&self.name).await
+    }
+
     async fn create(template: &str) -> Self {
         let postgres = shared().await;
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));

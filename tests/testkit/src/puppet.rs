@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pgtopic::store::{
-    ClaimedLane, DueAfter, Heartbeat, Looked, Notice, ReadLimits, Room, Store, StoreError, Told, Want,
+    ClaimedLane, Doing, DueAfter, Heartbeat, Looked, Notice, ReadLimits, Room, Store, StoreError, Told, Want,
     WorkerInfo, WorkerSession,
 };
 use tokio::sync::mpsc;
@@ -43,13 +43,13 @@ impl Puppet {
 
     /// Sends a heartbeat.
     pub async fn beat(&self) -> Result<Heartbeat, StoreError> {
-        self.session.heartbeat(0, Some(LEASE)).await
+        self.session.heartbeat(&Doing::default(), Some(LEASE)).await
     }
 
     /// All notifications of transactions that have committed before. They arrive before the answer
     /// to a later statement.
     pub async fn heard(&mut self) -> Vec<Notice> {
-        self.session.heartbeat(0, None).await.unwrap();
+        self.session.heartbeat(&Doing::default(), None).await.unwrap();
         std::iter::from_fn(|| self.notices.try_recv().ok()).collect()
     }
 

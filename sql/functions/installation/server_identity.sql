@@ -1,0 +1,21 @@
+-- ----------------------------------------------------------------------
+-- server_identity: which server and which database this is.
+--
+-- A database that was restored elsewhere has another identity. A promoted base
+-- backup has the same one: its files are those of the first server.
+--
+-- Returns: one row: the server's system identifier (null if the role may not
+--          call pg_control_system), and the oid of the database.
+-- Locks:   none.
+-- ----------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pgtopic, pg_temp
+AS $$
+BEGIN
+    IF has_function_privilege('pg_control_system()', 'EXECUTE') THEN
+        SELECT c.system_identifier INTO server_identity.system_identifier FROM pg_control_system() c;
+    END IF;
+    SELECT d.oid::bigint INTO server_identity.database_oid FROM pg_database d WHERE d.datname = current_database();
+END
+$$;
