@@ -164,6 +164,7 @@ async fn a_limited_token_sees_nothing_of_other_topics_and_changes_nothing_there(
             let body = match operation.route().as_str() {
                 "POST /topics" => json!({"name": "invoices.new"}),
                 "POST /webhooks" => json!({"topic": topic, "url": "https://example.com/"}),
+                "POST /dead-letter/replay" | "POST /dead-letter/discard" => json!({"topic": topic}),
                 _ => operation.example_body.clone(),
             };
             let answer = send(&api, &operation.method, &path, "some", &body).await;
@@ -173,7 +174,11 @@ async fn a_limited_token_sees_nothing_of_other_topics_and_changes_nothing_there(
                 "POST /topics" | "GET /stats" | "GET /workers" | "GET /sending" | "POST /sending" => {
                     assert_eq!(status, 403, "{route}: {}", answer.text);
                 }
-                _ if path.contains('1') || path.contains("invoices") || route == "POST /webhooks" => {
+                _ if path.contains('1')
+                    || path.contains("invoices")
+                    || ["POST /webhooks", "POST /dead-letter/replay", "POST /dead-letter/discard"]
+                        .contains(&&*route) =>
+                {
                     assert_eq!(status, 404, "{route}: {}", answer.text);
                 }
                 _ => {
@@ -182,6 +187,10 @@ async fn a_limited_token_sees_nothing_of_other_topics_and_changes_nothing_there(
                 }
             }
         }
+    }
+    // Who may use some topics must name one.
+    for path in ["/dead-letter/replay", "/dead-letter/discard"] {
+        send(&api, &Method::POST, path, "some", &json!({"all": true})).await.problem(403);
     }
     for query in ["topic=invoices", "topic=1", "webhook_id=1"] {
         for path in ["/dead-letter", "/dead-letter/count"] {
