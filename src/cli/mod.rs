@@ -5,7 +5,7 @@
 //! | `flags`, `settings` | flags of several commands, and the settings that they stand for |
 //! | `service`, `server`, `tasks` | the parts of a process that serves, from start to stop |
 //! | `operate` | how a command of operators opens the database and prints results |
-//! | `confirm`, `input`, `headers`, `words` | arguments: what needs a yes, files, headers, words |
+//! | `confirm`, `input`, `headers`, `words`, `range` | arguments: what needs a yes, files, headers, words |
 //! | `bulk` | commands that change much at once: what they ask, and how they watch their job |
 //! | `table`, `progress` | tables and fields for people; how far a long command has come |
 //! | `error` | why a command failed, and its exit code |
@@ -33,6 +33,7 @@ mod operate;
 mod progress;
 mod publish;
 mod purge;
+mod range;
 mod replay;
 mod sending;
 mod serve;
