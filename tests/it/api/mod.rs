@@ -12,6 +12,7 @@
 //! | `http` | hosts, bodies, paths, methods and parameters of requests |
 //! | `messages` | messages are published, read and listed |
 //! | `operating` | dead letters, lanes, single deliveries |
+//! | `tail` | what is published and sent is watched |
 //! | `topics` | topics are made, changed and deleted |
 //! | `webhooks` | webhooks are made, changed and deleted |
 //! | `why` | where a message or a partition stands, and what helps |
@@ -25,6 +26,7 @@ mod health;
 mod http;
 mod messages;
 mod operating;
+mod tail;
 mod topics;
 mod webhooks;
 mod why;
