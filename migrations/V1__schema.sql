@@ -268,7 +268,7 @@ CREATE TABLE pgtopic.dead_letters (
     CONSTRAINT dead_letters_error_class_check CHECK (error_class IN ('dns', 'connect', 'tls', 'forbidden', 'timeout', 'status',
                                                                      'redirect', 'protocol', 'request'))
 );
-CREATE INDEX dead_letters_message ON pgtopic.dead_letters (message_id);
+CREATE INDEX dead_letters_message ON pgtopic.dead_letters (message_id, id);
 CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters (webhook_id, id);
 COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed, or until retention.dead_letters_days have passed.';
 COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic, key and type are copies: a dead letter can be listed by them without its message.';

@@ -46,7 +46,7 @@ impl Broker {
         let named = || new.topic.clone().or(new.topic_id.map(|id| id.to_string())).unwrap_or_default();
         let topic = new.topic_ref().ok_or_else(|| BrokerError::no_topic(&named()))?;
         self.permit_topic(&topic).await?;
-        let created = self.store.create_webhook(&topic, &new, &secret).await?;
+        let created = self.store.create_webhook(&topic, &new, &secret, &self.actor).await?;
         let webhook = created.ok_or_else(|| BrokerError::unknown_topic(&topic))?;
         Ok(CreatedWebhook { webhook, secret })
     }

@@ -1,5 +1,6 @@
 //! Webhooks: create, list, read, change, delete.
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use tokio_postgres::Row;
@@ -9,6 +10,7 @@ use crate::domain::{
     headers::headers_json,
     page::Page,
     policy::OnExhausted,
+    range::MessageRange,
     scope::TopicScope,
     topic::TopicRef,
     webhook::{FilterVerdict, Format, NewWebhook, Webhook, WebhookChanges, WebhookDeletion, WebhookState},
@@ -30,7 +32,11 @@ impl Store {
         topic: &TopicRef,
         new: &NewWebhook,
         secret: &SecretString,
+        created_by: &str,
     ) -> Result<Option<Webhook>, StoreError> {
+        let start = MessageRange::starting(new.start_from);
+        let first_id = start.as_ref().and_then(MessageRange::first_id);
+        let since = start.as_ref().and_then(MessageRange::since);
         let parameters: super::Parameters<'_> = &[
             &topic.id(),
             &topic.name(),
@@ -48,6 +54,10 @@ impl Store {
             &new.on_exhausted.as_str(),
             &new.max_in_flight,
             &new.rate_limit_per_second,
+            &start.as_ref().map(|_| start_json(first_id, since)),
+            &first_id,
+            &since,
+            &created_by,
             &new.types,
         ];
         self.query_opt(shown!("webhooks/create"), parameters).await?.as_ref().map(webhook).transpose()
@@ -132,6 +142,16 @@ impl Store {
             _ => Err(error),
         }
     }
+}
+
+/// Where a webhook begins, as the request says it.
+fn start_json(first_id: Option<i64>, since: Option<Timestamp>) -> String {
+    let place = match (first_id, since) {
+        (Some(id), _) => json!(id),
+        (None, Some(time)) => json!(time.to_string()),
+        (None, None) => json!("beginning"),
+    };
+    json!({"start_from": place}).to_string()
 }
 
 /// The changed columns as a JSON object. The headers are not in it, because their text must stay as

@@ -166,7 +166,6 @@ async fn a_halted_lane_is_released_by_a_skip_or_a_retry_and_by_no_replay() {
 #[case::no_key(json!({"partition_key": ""}), "/problems/invalid", json!("partition_key"))]
 #[case::the_name_of_an_unordered_lane(json!({"message_id": 1}), "/problems/invalid", json!("partition_key"))]
 #[case::an_unknown_field(json!({"every": true}), "/problems/invalid", json!("every"))]
-#[case::too_many(json!({"all": true}), "/problems/invalid", json!("all"))]
 #[tokio::test]
 async fn a_retry_that_breaks_a_rule_changes_nothing(
     #[case] body: Value,
@@ -185,6 +184,20 @@ async fn a_retry_that_breaks_a_rule_changes_nothing(
     let waiting =
         client.query_one("SELECT count(*) FROM lanes WHERE due_at = 'infinity'", &[]).await.unwrap();
     assert_eq!(waiting.get::<_, i64>(0), 1001);
+}
+
+/// More than 1,000 lanes are left to a job.
+#[tokio::test]
+async fn a_retry_of_many_lanes_is_a_job() {
+    let (database, api, webhook, _) = four_messages().await;
+    sql(
+        &database,
+        "INSERT INTO lanes (webhook_id, lane, position, due_at, partition_key) SELECT 1, n, 0, 'infinity', n FROM generate_series(1, 1001) n",
+    )
+    .await;
+    let answer = api.post(&format!("/webhooks/{webhook}/lanes/retry"), &json!({"all": true})).await;
+    assert_eq!(answer.expect(202)["kind"], "lanes_retry");
+    assert_eq!(answer.headers["location"], "/jobs/1");
 }
 
 #[tokio::test]
