@@ -11,8 +11,8 @@ use crate::domain::{
     topic::TopicRef,
     webhook::WebhookState,
     why::{
-        Change, DeadLetterFacts, LaneFacts, LogFacts, MessageFacts, Publisher, Subscription,
-        TopicFacts, WebhookFacts, WorkerFacts,
+        Change, DeadLetterFacts, LaneFacts, LogFacts, MessageFacts, Publisher, Subscription, TopicFacts,
+        WebhookFacts, WorkerFacts,
     },
 };
 
