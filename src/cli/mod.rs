@@ -92,10 +92,10 @@ enum Command {
     Topics(topics::Topics),
     Webhooks(webhooks::Webhooks),
     Messages(messages::Messages),
+    Publish(publish::Publish),
     Lanes(lanes::Lanes),
     Deliveries(deliveries::Deliveries),
     DeadLetter(dead_letter::DeadLetters),
-    Publish(publish::Publish),
     Why(why::Why),
     Tail(tail::Tail),
     Drain(drain::Drain),
@@ -144,13 +144,13 @@ impl Cli {
             Command::Worker(command) => command.run(common, shutdown).await,
             Command::Migrate(command) => command.run(common, shutdown).await,
             Command::Openapi(command) => command.run(),
-            Command::Lanes(command) => until(shutdown, command.run(common)).await,
-            Command::Deliveries(command) => until(shutdown, command.run(common)).await,
-            Command::DeadLetter(command) => until(shutdown, command.run(common)).await,
             Command::Completions(command) => {
                 command.run(Self::command());
                 Ok(())
             }
+            Command::Lanes(command) => until(shutdown, command.run(common)).await,
+            Command::Deliveries(command) => until(shutdown, command.run(common)).await,
+            Command::DeadLetter(command) => until(shutdown, command.run(common)).await,
             Command::Topics(command) => until(shutdown, command.run(common)).await,
             Command::Webhooks(command) => until(shutdown, command.run(common)).await,
             Command::Messages(command) => until(shutdown, command.run(common)).await,
