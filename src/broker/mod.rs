@@ -19,7 +19,7 @@
 //! | `lanes` | list, try again, skip the head |
 //! | `jobs` | list, read, cancel; replay or cancel a range; purge |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
-//! | `drain` | list what is still owed, and what cannot move |
+//! | `drain` | list what is still owed, and what cannot move; refuse new messages |
 //! | `sending` | read whether anything is sent, switch it on or off |
 //! | `stats` | read the figures, list the workers |
 //! | `tail` | watch what is published to a topic, and what is sent to a webhook |
