@@ -237,6 +237,8 @@ CREATE TABLE pgtopic.attempts (
     attempted_at     timestamptz NOT NULL,
     batch_first      bigint,
     batch_last       bigint,
+    probe            boolean     NOT NULL DEFAULT false,
+    replay           boolean     NOT NULL DEFAULT false,
     CONSTRAINT attempts_outcome_check CHECK (outcome IN ('accepted', 'failed', 'gone')),
     CONSTRAINT attempts_error_class_check CHECK (error_class IN ('dns', 'connect', 'tls', 'forbidden', 'timeout', 'status', 'redirect',
                                                                  'protocol', 'request'))
@@ -244,6 +246,8 @@ CREATE TABLE pgtopic.attempts (
 CREATE INDEX attempts_delivery ON pgtopic.attempts (webhook_id, message_id);
 COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of each request, one partition a day. Append-only. Best effort: rows may be left out.';
 COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
+COMMENT ON COLUMN pgtopic.attempts.probe IS 'Whether it only asked whether a failing receiver answers again.';
+COMMENT ON COLUMN pgtopic.attempts.replay IS 'Whether the request carried replays.';
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
 
 CREATE TABLE pgtopic.dead_letters (
@@ -266,7 +270,7 @@ CREATE TABLE pgtopic.dead_letters (
     CONSTRAINT dead_letters_error_class_check CHECK (error_class IN ('dns', 'connect', 'tls', 'forbidden', 'timeout', 'status',
                                                                      'redirect', 'protocol', 'request'))
 );
-CREATE INDEX dead_letters_message ON pgtopic.dead_letters (message_id);
+CREATE INDEX dead_letters_message ON pgtopic.dead_letters (message_id, id);
 CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters (webhook_id, id);
 COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed, or until retention.dead_letters_days have passed.';
 COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic, key and type are copies: a dead letter can be listed by them without its message.';

@@ -11,11 +11,15 @@ use super::{
     operate::{nothing_to_change, webhook_argument},
     words::word,
 };
-use crate::domain::{
-    headers::Headers,
-    policy::OnExhausted,
-    webhook::{Format, NewWebhook, WebhookChanges},
-    webhook_ref::WebhookRef,
+use crate::{
+    api::schema::parse_start,
+    domain::{
+        headers::Headers,
+        policy::OnExhausted,
+        range::StartFrom,
+        webhook::{Format, NewWebhook, WebhookChanges},
+        webhook_ref::WebhookRef,
+    },
 };
 
 /// The longest file of a secret or of headers, in bytes.
@@ -36,10 +40,19 @@ pub(super) struct Create {
     /// Read the signing secret from a file; - is standard input [default: a secret is generated]
     #[arg(long, value_name = "FILE")]
     secret_file: Option<Input>,
+    /// Where it begins: now, beginning, the id of a message, or a time such as
+    /// 2026-11-24T00:00:00Z
+    #[arg(long, value_name = "PLACE", default_value = "now", value_parser = start_argument)]
+    start_from: StartFrom,
     #[command(flatten)]
     settings: SettingFlags,
     #[command(flatten)]
     pub(super) network: NetworkFlags,
+}
+
+/// Reads where a webhook begins, as an argument.
+fn start_argument(text: &str) -> Result<StartFrom, String> {
+    parse_start(text).ok_or_else(|| "must be now, beginning, the id of a message, or a time".to_owned())
 }
 
 /// Changes of a webhook.
@@ -71,6 +84,10 @@ struct SettingFlags {
     /// Read the headers from a file, a JSON object of strings; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "header")]
     headers_file: Option<Input>,
+    /// A type of messages that are owed: exact, or a start followed by *; may be repeated. The types
+    /// replace all earlier ones
+    #[arg(long, value_name = "TYPE")]
+    r#type: Vec<String>,
     /// A jsonpath predicate; only messages for which it is true are owed
     #[arg(long, value_name = "JSONPATH")]
     filter: Option<String>,
@@ -108,6 +125,7 @@ struct SettingFlags {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Setting {
     Headers,
+    Types,
     Filter,
     MaxRetries,
     BackoffFactor,
@@ -134,6 +152,7 @@ impl Create {
             url: self.url,
             secret,
             headers,
+            types: types(settings.r#type),
             filter: settings.filter,
             format: settings.format,
             batch_size: settings.batch_size,
@@ -144,7 +163,7 @@ impl Create {
             on_exhausted: settings.on_exhausted.unwrap_or_default(),
             max_in_flight: settings.max_in_flight,
             rate_limit_per_second: settings.rate_limit_per_second,
-            start_from: false,
+            start_from: self.start_from,
         };
         Ok((new, is_given))
     }
@@ -163,6 +182,7 @@ impl Update {
             name: self.name,
             url: self.url,
             headers: unset.or(Setting::Headers, headers)?.map(Option::unwrap_or_default),
+            types: unset.or(Setting::Types, types(settings.r#type))?,
             filter: unset.or(Setting::Filter, settings.filter)?,
             format: settings.format,
             batch_size: settings.batch_size,
@@ -174,9 +194,15 @@ impl Update {
             max_in_flight: unset.or(Setting::MaxInFlight, settings.max_in_flight)?,
             rate_limit_per_second: unset.or(Setting::RateLimitPerSecond, settings.rate_limit_per_second)?,
             paused: None,
+            enable: false,
         };
         if changes == WebhookChanges::default() { Err(nothing_to_change()) } else { Ok(changes) }
     }
+}
+
+/// The types that were given, if any were.
+fn types(given: Vec<String>) -> Option<Vec<String>> {
+    Some(given).filter(|types| !types.is_empty())
 }
 
 /// The settings that return to their defaults.

@@ -9,10 +9,12 @@ use secrecy::SecretString;
 use super::{
     headers::{Headers, check_headers, headers_json},
     health::{Health, HealthState},
+    message_type::check_types,
     policy::{
         BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
         RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS, check_range,
     },
+    range::{MessageRange, StartFrom},
     topic::{NAME_RULE, TopicRef, is_name},
     violation::Violations,
 };
@@ -26,7 +28,7 @@ pub enum Format {
     /// The payload, byte for byte. A batch is an array of payloads, without ids and without the
     /// messages' headers.
     Raw,
-    /// A JSON object: `{id, topic, partition_key, created_at, headers, payload}`.
+    /// A JSON object: `{id, topic, partition_key, type, created_at, headers, payload}`.
     Envelope,
     /// `CloudEvents` 1.0, structured JSON.
     CloudEvents,
@@ -96,6 +98,9 @@ pub struct Webhook {
     pub url: String,
     /// The names of the headers that are sent with every request.
     pub header_names: Vec<String>,
+    /// The types of the messages that it is owed: exact, or a start followed by `*`. `None`: it is
+    /// owed messages of every type, and those without a type.
+    pub types: Option<Vec<String>>,
     /// A jsonpath predicate. A message is owed only if the predicate is true for its payload, or
     /// is not evaluated. `None` lets every message through.
     pub filter: Option<String>,
@@ -179,6 +184,9 @@ pub struct NewWebhook {
     pub secret: Option<SecretString>,
     /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON.
     pub headers: Option<Headers>,
+    /// The types of the messages that it is owed: exact, or a start followed by `*` (`order.*`); 1
+    /// to 100, each of 1 to 255 bytes. `None`: messages of every type, and those without a type.
+    pub types: Option<Vec<String>>,
     /// A jsonpath predicate of 1 to 4096 bytes. A message is owed only if the predicate is true for
     /// its payload, or is not evaluated. `None` lets every message through.
     pub filter: Option<String>,
@@ -202,9 +210,9 @@ pub struct NewWebhook {
     pub max_in_flight: Option<i32>,
     /// How many requests a second each worker may send; 0.001 to 1000000. `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
-    /// Whether the request gave a starting point. It is refused: a webhook is owed only messages
-    /// that are published after it was created.
-    pub start_from: bool,
+    /// Where it begins. With any other place than now it is `starting` until a job has made the
+    /// earlier messages owed.
+    pub start_from: StartFrom,
 }
 
 impl NewWebhook {
@@ -220,8 +228,14 @@ impl NewWebhook {
             "must be given, or topic_id in its place, and not both",
         );
         check_name(self.name.as_deref(), &mut violations);
-        violations.require(!self.start_from, "start_from", "is not supported yet");
+        let start = MessageRange::starting(self.start_from).and_then(|range| range.first_id());
+        violations.require(
+            start.is_none_or(|id| id > 0),
+            "start_from",
+            "must be the id of a message, which is 1 or more",
+        );
         check_headers(self.headers.as_ref(), &mut violations);
+        check_types(self.types.as_deref(), &mut violations);
         check_filter(self.filter.as_deref(), &mut violations);
         check_range("batch_size", self.batch_size, &BATCH_SIZE, &mut violations);
         check_range("max_retries", self.max_retries, &MAX_RETRIES, &mut violations);
@@ -265,6 +279,9 @@ pub struct WebhookChanges {
     /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON. They replace
     /// all earlier ones.
     pub headers: Option<Headers>,
+    /// The types of the messages that it is owed from now on, as of a new webhook. `Some(None)`:
+    /// messages of every type, and those without a type.
+    pub types: Option<Option<Vec<String>>>,
     /// A jsonpath predicate of 1 to 4096 bytes, for messages that are published from now on.
     /// `Some(None)` lets every message through.
     pub filter: Option<Option<String>>,
@@ -288,13 +305,19 @@ pub struct WebhookChanges {
     pub max_in_flight: Option<Option<i32>>,
     /// How many requests a second each worker may send; 0.001 to 1000000.
     pub rate_limit_per_second: Option<Option<f64>>,
-    /// `true` pauses the webhook; its backlog is kept. `false` resumes it, and enables it if it was
-    /// disabled.
+    /// `true` pauses the webhook; its backlog is kept. `false` ends the pause.
     pub paused: Option<bool>,
+    /// Enables it, if it was disabled.
+    pub enable: bool,
 }
 
 impl WebhookChanges {
-    /// Pauses a webhook, or resumes it.
+    /// Enables a webhook that was disabled.
+    pub fn enable() -> Self {
+        Self { enable: true, ..Self::default() }
+    }
+
+    /// Pauses a webhook, or ends its pause.
     pub fn pause(paused: bool) -> Self {
         Self { paused: Some(paused), ..Self::default() }
     }
@@ -307,6 +330,7 @@ impl WebhookChanges {
         let mut violations = Violations::default();
         check_name(self.name.as_deref(), &mut violations);
         check_headers(self.headers.as_ref(), &mut violations);
+        check_types(self.types.as_ref().and_then(Option::as_deref), &mut violations);
         check_filter(self.filter.as_ref().and_then(Option::as_deref), &mut violations);
         check_range("batch_size", self.batch_size, &BATCH_SIZE, &mut violations);
         check_range("max_retries", self.max_retries.flatten(), &MAX_RETRIES, &mut violations);
@@ -343,7 +367,7 @@ fn check_filter(filter: Option<&str>, violations: &mut Violations) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::range::Point, *};
 
     fn webhook() -> NewWebhook {
         NewWebhook {
@@ -362,7 +386,8 @@ mod tests {
     fn every_broken_rule_is_named() {
         let webhook = NewWebhook {
             topic_id: Some(1),
-            start_from: true,
+            start_from: StartFrom::At(Point::Id(0)),
+            types: Some(Vec::new()),
             filter: Some(String::new()),
             batch_size: Some(0),
             max_retries: Some(0),
@@ -374,6 +399,7 @@ mod tests {
             ..webhook()
         };
         let policy = [
+            "types",
             "filter",
             "batch_size",
             "max_retries",
@@ -385,6 +411,7 @@ mod tests {
         ];
         assert_eq!(broken(webhook.check()), [&["topic", "start_from"][..], &policy].concat());
         let changes = WebhookChanges {
+            types: Some(webhook.types),
             filter: Some(webhook.filter),
             batch_size: webhook.batch_size,
             max_retries: Some(webhook.max_retries),

@@ -11,6 +11,7 @@ mod activity;
 mod call;
 mod cell;
 mod certificate;
+mod changes;
 mod connect;
 mod conninfo;
 mod dead_letters;
@@ -21,6 +22,7 @@ mod error;
 mod functions;
 mod health;
 mod inspect;
+mod jobs;
 mod lane_list;
 mod lanes;
 mod lead;
@@ -62,6 +64,7 @@ pub use self::{
     deliveries::DeliveryScope,
     due_at_repair::*,
     error::{Refusal, StoreError},
+    jobs::*,
     lanes::*,
     lead::{Lead, LeaderStore},
     maintenance::{MessagePortion, Orphans},

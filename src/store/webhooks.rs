@@ -1,5 +1,6 @@
 //! Webhooks: create, list, read, change, delete.
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use tokio_postgres::Row;
@@ -10,6 +11,7 @@ use crate::domain::{
     health::HealthState,
     page::Page,
     policy::OnExhausted,
+    range::MessageRange,
     scope::TopicScope,
     topic::TopicRef,
     webhook::{FilterVerdict, Format, NewWebhook, Webhook, WebhookChanges, WebhookDeletion, WebhookState},
@@ -31,7 +33,11 @@ impl Store {
         topic: &TopicRef,
         new: &NewWebhook,
         secret: &SecretString,
+        created_by: &str,
     ) -> Result<Option<Webhook>, StoreError> {
+        let start = MessageRange::starting(new.start_from);
+        let first_id = start.as_ref().and_then(MessageRange::first_id);
+        let since = start.as_ref().and_then(MessageRange::since);
         let parameters: super::Parameters<'_> = &[
             &topic.id(),
             &topic.name(),
@@ -49,6 +55,11 @@ impl Store {
             &new.on_exhausted.as_str(),
             &new.max_in_flight,
             &new.rate_limit_per_second,
+            &start.as_ref().map(|_| start_json(first_id, since)),
+            &first_id,
+            &since,
+            &created_by,
+            &new.types,
         ];
         self.query_opt(shown!("webhooks/create"), parameters).await?.as_ref().map(webhook).transpose()
     }
@@ -93,14 +104,15 @@ impl Store {
         self.query_opt(shown!("webhooks/get"), &[&id]).await?.as_ref().map(webhook).transpose()
     }
 
-    /// Changes a webhook; `None` if there is none.
+    /// Changes a webhook; `None` if there is none. `actor` is how the audit log names who does it.
     pub async fn update_webhook(
         &self,
         id: i64,
         changes: &WebhookChanges,
+        actor: &str,
     ) -> Result<Option<Webhook>, StoreError> {
         let parameters: super::Parameters<'_> =
-            &[&id, &columns(changes), &changes.headers.as_ref().map(headers_json)];
+            &[&id, &columns(changes), &changes.headers.as_ref().map(headers_json), &actor];
         let row = self.query_opt(shown!("webhooks/update"), parameters).await?;
         row.as_ref().map(webhook).transpose()
     }
@@ -137,6 +149,16 @@ impl Store {
     }
 }
 
+/// Where a webhook begins, as the request says it.
+fn start_json(first_id: Option<i64>, since: Option<Timestamp>) -> String {
+    let place = match (first_id, since) {
+        (Some(id), _) => json!(id),
+        (None, Some(time)) => json!(time.to_string()),
+        (None, None) => json!("beginning"),
+    };
+    json!({"start_from": place}).to_string()
+}
+
 /// The changed columns as a JSON object. The headers are not in it, because their text must stay as
 /// it is.
 fn columns(changes: &WebhookChanges) -> String {
@@ -144,6 +166,7 @@ fn columns(changes: &WebhookChanges) -> String {
         name,
         url,
         headers: _,
+        types,
         filter,
         format,
         batch_size,
@@ -155,10 +178,12 @@ fn columns(changes: &WebhookChanges) -> String {
         max_in_flight,
         rate_limit_per_second,
         paused,
+        enable,
     } = changes;
     let columns = [
         ("name", name.as_ref().map(|name| json!(name))),
         ("url", url.as_ref().map(|url| json!(url))),
+        ("types", types.as_ref().map(|types| json!(types))),
         ("filter", filter.as_ref().map(|filter| json!(filter))),
         ("format", format.map(|format| json!(format.as_str()))),
         ("batch_size", batch_size.map(|size| json!(size))),
@@ -170,6 +195,7 @@ fn columns(changes: &WebhookChanges) -> String {
         ("max_in_flight", max_in_flight.map(|number| json!(number))),
         ("rate_limit_per_second", rate_limit_per_second.map(|number| json!(number))),
         ("paused", paused.map(|paused| json!(paused))),
+        ("disabled_reason", enable.then_some(Value::Null)),
     ];
     let named = columns.into_iter().filter_map(|(column, value)| Some((column.to_owned(), value?)));
     Value::Object(named.collect::<Map<_, _>>()).to_string()
@@ -183,6 +209,7 @@ fn webhook(row: &Row) -> Result<Webhook, StoreError> {
         name: row.try_get("name")?,
         url: row.try_get("url")?,
         header_names: row.try_get("header_names")?,
+        types: row.try_get("types")?,
         filter: row.try_get("filter")?,
         format: super::word(row, "format", Format::parse)?,
         batch_size: row.try_get("batch_size")?,

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
 
 use super::{
     Health, HealthState,
     headers::headers,
+    job::StartFrom,
     number::{Whole, query_integer},
     present,
 };
@@ -24,7 +25,7 @@ words! {
         /// The payload, byte for byte. A batch is an array of payloads, without ids and without the
         /// messages' headers.
         Raw,
-        /// A JSON object: `{id, topic, partition_key, created_at, headers, payload}`.
+        /// A JSON object: `{id, topic, partition_key, type, created_at, headers, payload}`.
         Envelope,
         /// `CloudEvents` 1.0, structured JSON.
         CloudEvents,
@@ -84,6 +85,11 @@ pub(crate) struct NewWebhook {
     /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON.
     #[serde(default, deserialize_with = "headers")]
     headers: Option<BTreeMap<String, String>>,
+    /// The types of the messages that it is owed: exact, or a start followed by `*`; 1 to 100, each
+    /// of 1 to 255 bytes. Unless given: messages of every type, and those without a type.
+    #[serde(default)]
+    #[schema(examples(json!(["order.*"])))]
+    types: Option<Vec<String>>,
     /// A jsonpath predicate of 1 to 4096 bytes. A message is owed only if the predicate is true for
     /// its payload, or is not evaluated. Without a filter every message is owed.
     #[serde(default)]
@@ -124,10 +130,12 @@ pub(crate) struct NewWebhook {
     /// How many requests a second each worker may send; 0.001 to 1000000. No limit unless given.
     #[serde(default)]
     rate_limit_per_second: Option<f64>,
-    /// Always refused: a webhook is owed only messages that are published after it was created.
+    /// Where it begins: `now` (messages that are published from now on), `beginning` (the oldest
+    /// message that is kept), the id of a message, or a time (RFC 3339). `now` unless given. With
+    /// any other place the webhook is `starting` until a job has made the earlier messages owed.
     #[serde(default)]
-    #[schema(ignore)]
-    start_from: Option<IgnoredAny>,
+    #[schema(value_type = Option<String>, examples("now"))]
+    start_from: Option<StartFrom>,
 }
 
 impl From<NewWebhook> for webhook::NewWebhook {
@@ -139,6 +147,7 @@ impl From<NewWebhook> for webhook::NewWebhook {
             url: new.url,
             secret: new.secret,
             headers: new.headers,
+            types: new.types,
             filter: new.filter,
             format: new.format.map(Into::into),
             batch_size: new.batch_size.map(|number| number.0),
@@ -149,7 +158,7 @@ impl From<NewWebhook> for webhook::NewWebhook {
             on_exhausted: new.on_exhausted.into(),
             max_in_flight: new.max_in_flight.map(|number| number.0),
             rate_limit_per_second: new.rate_limit_per_second,
-            start_from: new.start_from.is_some(),
+            start_from: new.start_from.map(Into::into).unwrap_or_default(),
         }
     }
 }
@@ -171,6 +180,11 @@ pub(crate) struct WebhookChanges {
     /// all earlier ones.
     #[serde(default, deserialize_with = "headers")]
     headers: Option<BTreeMap<String, String>>,
+    /// The types of the messages that it is owed from now on: exact, or a start followed by `*`.
+    /// Null: messages of every type, and those without a type.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<String>>)]
+    types: Option<Option<Vec<String>>>,
     /// A jsonpath predicate of 1 to 4096 bytes, for messages that are published from now on. Null
     /// lets every message through.
     #[serde(default, deserialize_with = "present")]
@@ -212,8 +226,7 @@ pub(crate) struct WebhookChanges {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<f64>)]
     rate_limit_per_second: Option<Option<f64>>,
-    /// `true` pauses the webhook; its backlog is kept. `false` resumes it, and enables it if it was
-    /// disabled.
+    /// `true` pauses the webhook; its backlog is kept. `false` ends the pause.
     #[serde(default)]
     paused: Option<bool>,
 }
@@ -230,6 +243,7 @@ impl From<WebhookChanges> for webhook::WebhookChanges {
             name: changes.name,
             url: changes.url,
             headers: changes.headers,
+            types: changes.types,
             filter: changes.filter,
             format: changes.format.map(Into::into),
             batch_size: changes.batch_size.map(|number| number.0),
@@ -241,6 +255,7 @@ impl From<WebhookChanges> for webhook::WebhookChanges {
             max_in_flight: whole(changes.max_in_flight),
             rate_limit_per_second: changes.rate_limit_per_second,
             paused: changes.paused,
+            enable: false,
         }
     }
 }
@@ -263,6 +278,9 @@ pub(crate) struct Webhook {
     url: String,
     /// The names of the headers that are sent with every request.
     header_names: Vec<String>,
+    /// The types of the messages that it is owed: exact, or a start followed by `*`. Null: messages
+    /// of every type, and those without a type.
+    types: Option<Vec<String>>,
     /// A jsonpath predicate. A message is owed only if the predicate is true for its payload, or
     /// is not evaluated. Null lets every message through.
     filter: Option<String>,
@@ -306,6 +324,7 @@ impl From<webhook::Webhook> for Webhook {
             name,
             url,
             header_names,
+            types,
             filter,
             format,
             batch_size,
@@ -329,6 +348,7 @@ impl From<webhook::Webhook> for Webhook {
             name,
             url,
             header_names,
+            types,
             filter,
             format: format.into(),
             batch_size,
@@ -409,17 +429,5 @@ mod tests {
         assert_eq!(changes.filter, Some(None));
         assert_eq!(changes.max_retries, Some(Some(Whole(3))));
         assert_eq!(changes.backoff_factor, None);
-    }
-
-    #[test]
-    fn a_starting_point_is_noticed_whatever_it_says() {
-        for (text, asked) in [
-            (r#"{"url":"u","start_from":"earliest"}"#, true),
-            (r#"{"url":"u","start_from":[1]}"#, true),
-            (r#"{"url":"u"}"#, false),
-        ] {
-            let new: NewWebhook = serde_json::from_str(text).unwrap();
-            assert_eq!(webhook::NewWebhook::from(new).start_from, asked, "{text}");
-        }
     }
 }

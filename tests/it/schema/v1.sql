@@ -1058,7 +1058,6 @@ CREATE FUNCTION pgtopic.merge_activity(from_seconds integer, to_seconds integer,
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
-    SET work_mem TO '32MB'
     AS $$
 DECLARE
     no_flush text := set_config('synchronous_commit', 'off', true);
@@ -1965,7 +1964,6 @@ CREATE FUNCTION pgtopic.sample_traffic(leader text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
-    SET work_mem TO '32MB'
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -1993,8 +1991,7 @@ BEGIN
         SELECT r.webhook_id, sum(r.accepted)::bigint AS accepted, sum(r.failed)::bigint AS failed,
                coalesce(sum(r.in_flight) FILTER (WHERE r.is_newest), 0)::bigint AS in_flight,
                max(r.last_success_at) AS last_success_at, max(r.last_failure_at) AS last_failure_at,
-               min(r.failing_since) AS failing_since,
-               max(r.last_failure_at) FILTER (WHERE r.failing_since IS NOT NULL) AS failing_at,
+               array_agg(r.failing_since) FILTER (WHERE r.failing_since IS NOT NULL) AS failing_since,
                (array_agg(ROW (r.last_status_code, r.last_error_class, r.last_error)::pgtopic.last_failure
                           ORDER BY r.last_failure_at DESC) FILTER (WHERE r.last_failure_at IS NOT NULL))[1] AS failure
           FROM recent r
@@ -2004,16 +2001,15 @@ BEGIN
         SELECT t.webhook_id, t.accepted, t.failed, t.in_flight, coalesce(l.latency, '{}') AS latency, t.failure,
                greatest(s.last_success_at, t.last_success_at) AS last_success_at,
                greatest(s.last_failure_at, t.last_failure_at) AS last_failure_at,
-               s.failing_since AS failed_since, t.failing_since, t.failing_at
+               coalesce(t.last_failure_at > s.last_failure_at, s.last_failure_at IS NULL) AS is_later,
+               s.failing_since AS failed_since, t.failing_since
           FROM traffic t
           LEFT JOIN latencies l ON l.webhook_id = t.webhook_id
           LEFT JOIN pgtopic.webhook_samples s ON s.webhook_id = t.webhook_id
     ), judged AS (
-        -- A worker may have failed for longer than others succeeded. Then it fails since their last
-        -- success.
-        SELECT j.*, least(CASE WHEN j.last_success_at IS NULL OR j.failed_since > j.last_success_at THEN j.failed_since END,
-                          CASE WHEN j.last_success_at IS NULL OR j.failing_at > j.last_success_at
-                               THEN greatest(j.failing_since, j.last_success_at) END) AS fails_since
+        SELECT j.*, (SELECT min(x.since)
+                       FROM unnest(array_append(j.failing_since, j.failed_since)) x (since)
+                      WHERE x.since > j.last_success_at OR j.last_success_at IS NULL) AS fails_since
           FROM joined j
     ), changed AS (
         INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
@@ -2081,16 +2077,13 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint, OUT timeline bigint) RETURNS record
+CREATE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
 BEGIN
     IF has_function_privilege('pg_control_system()', 'EXECUTE') THEN
         SELECT c.system_identifier INTO server_identity.system_identifier FROM pg_control_system() c;
-    END IF;
-    IF NOT pg_is_in_recovery() THEN
-        server_identity.timeline := ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint;
     END IF;
     SELECT d.oid::bigint INTO server_identity.database_oid FROM pg_database d WHERE d.datname = current_database();
 END
@@ -2369,46 +2362,42 @@ CREATE FUNCTION pgtopic.webhook_backlog(webhook bigint, lanes_at_most bigint, ow
 #variable_conflict use_column
 DECLARE
     oldest bigint;
-    heads  bigint;
     seen   bigint;
 BEGIN
     SELECT count(*), count(*) FILTER (WHERE l.claimed_by IS NOT NULL), count(*) FILTER (WHERE l.claimed_by IS NULL AND l.halted),
-           count(*) FILTER (WHERE l.claimed_by IS NULL AND NOT l.halted AND l.due_at > clock_timestamp()),
-           count(l.head), min(l.head)
-      INTO seen, claimed, halted, waiting, heads, oldest
-      FROM (SELECT l.claimed_by, l.halted, l.due_at,
-                   (SELECT d.message_id
-                      FROM pgtopic.deliveries d
-                     WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
-                     ORDER BY d.lane, d.message_id
-                     LIMIT 1) AS head
-              FROM pgtopic.lanes l
-             WHERE l.webhook_id = webhook
-             LIMIT lanes_at_most) l;
+           count(*) FILTER (WHERE l.claimed_by IS NULL AND NOT l.halted AND l.due_at > clock_timestamp())
+      INTO seen, claimed, halted, waiting
+      FROM (SELECT l.claimed_by, l.halted, l.due_at FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most + 1) l;
     ready := seen - claimed - halted - waiting;
-    IF heads >= owed_at_most THEN
-        owed := heads;
-        owed_capped := true;
-    ELSE
-        SELECT count(*) INTO owed
-          FROM (SELECT
-                  FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
-                 CROSS JOIN LATERAL (SELECT
-                                       FROM pgtopic.deliveries d
-                                      WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
-                                      LIMIT owed_at_most + 1) d
-                 LIMIT owed_at_most + 1) d;
-        owed_capped := owed > owed_at_most OR seen >= lanes_at_most;
+    SELECT count(*), min(d.message_id) INTO owed, oldest
+      FROM (SELECT d.message_id
+              FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
+             CROSS JOIN LATERAL (SELECT d.message_id
+                                   FROM pgtopic.deliveries d
+                                  WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                                  ORDER BY d.lane, d.message_id
+                                  LIMIT owed_at_most + 1) d
+             LIMIT owed_at_most + 1) d;
+    IF owed > owed_at_most THEN
+        SELECT min(d.message_id) INTO oldest
+          FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
+         CROSS JOIN LATERAL (SELECT d.message_id
+                               FROM pgtopic.deliveries d
+                              WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                              ORDER BY d.lane, d.message_id
+                              LIMIT 1) d;
     END IF;
+    owed_capped := owed > owed_at_most OR seen > lanes_at_most;
     owed := least(owed, owed_at_most);
+    -- A lane beyond the limit was counted to see that there is one.
+    ready := greatest(ready - greatest(seen - lanes_at_most, 0), 0);
     SELECT m.created_at INTO oldest_owed_at FROM pgtopic.messages m WHERE m.id = oldest;
-    SELECT count(*), count(*) FILTER (WHERE x.reason NOT IN ('canceled', 'superseded')) INTO seen, dead_letters
-      FROM (SELECT x.reason
+    SELECT count(*) INTO dead_letters
+      FROM (SELECT
               FROM pgtopic.dead_letters x
-             WHERE x.webhook_id = webhook
-             ORDER BY x.id DESC
-             LIMIT 2 * owed_at_most) x;
-    dead_letters_capped := dead_letters > owed_at_most OR seen = 2 * owed_at_most;
+             WHERE x.webhook_id = webhook AND x.reason NOT IN ('canceled', 'superseded')
+             LIMIT owed_at_most + 1) x;
+    dead_letters_capped := dead_letters > owed_at_most;
     dead_letters := least(dead_letters, owed_at_most);
     RETURN NEXT;
 END
@@ -2698,7 +2687,6 @@ CREATE TABLE pgtopic.installation (
     cell integer,
     system_identifier bigint,
     database_oid bigint,
-    timeline bigint,
     sending boolean,
     reason text,
     changed_by text,
@@ -2714,8 +2702,6 @@ COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publ
 COMMENT ON COLUMN pgtopic.installation.cell IS 'Every message id modulo 1024 is this number, since it was set; null: ids are not unique over installations. Never changes.';
 
 COMMENT ON COLUMN pgtopic.installation.system_identifier IS 'The server that this installation sends from, and in database_oid the database. Where they are others, this is a copy.';
-
-COMMENT ON COLUMN pgtopic.installation.timeline IS 'The timeline of the server when a worker started last. It rises with each promotion.';
 
 COMMENT ON COLUMN pgtopic.installation.sending IS 'Whether anything is sent; null: nobody has ever said so.';
 
@@ -3290,7 +3276,7 @@ REVOKE ALL ON FUNCTION pgtopic.sample_backlogs(after_webhook bigint, lanes_at_mo
 
 REVOKE ALL ON FUNCTION pgtopic.sample_traffic(leader text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint, OUT timeline bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 
@@ -3333,10 +3319,10 @@ SET check_function_bodies = false;
 SET xmloption = content;
 SET client_min_messages = warning;
 SET row_security = off;
-INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'e5fd252b6a2b2cbfc6d4962b9b1a73ecb5dd4820da8b69a581d1a414e4358506', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '55ad0cacdbc1eab4c4c6006e542eced906752eb0a744632f0f5ef4d9b3c82fb3', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '10292025091911053494');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '3975355348906395859');
 
 
