@@ -1,4 +1,3 @@
 -- Note the traffic of the last minute, by webhook and topic.
--- Parameters: who writes that into the audit log. Returns: how many webhooks had traffic.
--- Locks: see sample_traffic.
-SELECT pgtopic.sample_traffic($1)
+-- Parameters: none. Returns: how many webhooks had traffic. Locks: see sample_traffic.
+SELECT pgtopic.sample_traffic()

@@ -15,7 +15,7 @@ const STEP_SECONDS: f64 = 0.25;
 impl LeaderStore {
     /// Notes the traffic of the last minute. Returns how many webhooks had some.
     pub async fn sample_traffic(&self) -> Result<u64, StoreError> {
-        let count: i64 = self.query_one(sql!("stats/sample_traffic"), &[&"leader"]).await?.try_get(0)?;
+        let count: i64 = self.query_one(sql!("stats/sample_traffic"), &[]).await?.try_get(0)?;
         Ok(count.unsigned_abs())
     }
 
