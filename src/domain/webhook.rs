@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::{
     headers::{Headers, check_headers, headers_json},
-    health::Health,
+    health::{Health, HealthState},
     message_type::check_types,
     policy::{
         BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
@@ -133,6 +133,15 @@ pub struct Webhook {
     pub created_at: Timestamp,
     /// Its health.
     pub health: Health,
+}
+
+/// Which webhooks to list. A field that is `None` excludes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebhookFilter {
+    /// Only those of this topic.
+    pub topic: Option<TopicRef>,
+    /// Only those whose health is in this state.
+    pub state: Option<HealthState>,
 }
 
 /// What was deleted with a webhook.

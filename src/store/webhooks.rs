@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use super::{Store, error::StoreError, health::health, statement::sql, topics::like};
 use crate::domain::{
     headers::headers_json,
+    health::HealthState,
     page::Page,
     policy::OnExhausted,
     range::MessageRange,
@@ -64,13 +65,17 @@ impl Store {
     }
 
     /// A page of the webhooks of all topics in `scope`, or of one of these topics, by rising id.
+    /// `state`: only those whose health is in this state.
     pub async fn list_webhooks(
         &self,
         topic_id: Option<i64>,
+        state: Option<HealthState>,
         scope: &TopicScope,
         page: Page,
     ) -> Result<Vec<Webhook>, StoreError> {
-        let parameters: super::Parameters<'_> = &[&topic_id, &page.rising_from(), &page.limit, &like(scope)];
+        let state = state.map(HealthState::as_str);
+        let parameters: super::Parameters<'_> =
+            &[&topic_id, &page.rising_from(), &page.limit, &like(scope), &state];
         let rows = self.query(shown!("webhooks/list"), parameters).await?;
         rows.iter().map(webhook).collect()
     }

@@ -6,7 +6,13 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{Health, headers::headers, job::StartFrom, number::Whole, present};
+use super::{
+    Health, HealthState,
+    headers::headers,
+    job::StartFrom,
+    number::{Whole, query_integer},
+    present,
+};
 use crate::{
     broker,
     domain::{policy, webhook},
@@ -376,6 +382,23 @@ impl From<broker::CreatedWebhook> for CreatedWebhook {
     fn from(broker::CreatedWebhook { webhook, secret }: broker::CreatedWebhook) -> Self {
         Self { webhook: webhook.into(), secret: secret.expose_secret().to_owned() }
     }
+}
+
+/// Which webhooks to list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WebhooksQuery {
+    /// Only webhooks of this topic, by id or name.
+    pub(crate) topic: Option<String>,
+    /// Only webhooks whose health is in this state.
+    pub(crate) state: Option<HealthState>,
+    /// The most items on the page, 1 to 1000; 100 unless given.
+    #[serde(default, deserialize_with = "query_integer")]
+    pub(crate) limit: Option<i64>,
+    /// `next` of the previous page.
+    #[serde(default)]
+    pub(crate) after: Option<String>,
 }
 
 /// What was deleted with a webhook.
