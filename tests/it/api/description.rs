@@ -1,10 +1,31 @@
 //! The OpenAPI document: its examples work, and its limits are the real ones.
 
-use axum::http::Method;
 use pgtopic_testkit::TestDatabase;
 use serde_json::{Map, Value, json};
 
 use super::{Api, operations};
+
+/// What the example of a route needs beside what the routes before it have made.
+fn needs(route: &str) -> Option<&'static str> {
+    if route.ends_with("/dead-letter/{id}") || route.ends_with("/dead-letter/{id}/replay") {
+        return Some(
+            "DELETE FROM pgtopic.deliveries WHERE message_id = 1;
+             DELETE FROM pgtopic.dead_letters;
+             INSERT INTO pgtopic.dead_letters
+                 (id, webhook_id, topic_id, partition_key, lane, message_id, reason, attempts, last_error)
+             OVERRIDING SYSTEM VALUE
+             SELECT 1, 1, topic_id, partition_key, lane, id, 'attempts_exhausted', 5, 'status 500'
+               FROM pgtopic.messages WHERE id = 1",
+        );
+    }
+    if route.ends_with("/{message_id}/replay") {
+        return Some("DELETE FROM pgtopic.deliveries WHERE message_id = 1");
+    }
+    let sql = "INSERT INTO pgtopic.deliveries (webhook_id, lane, message_id)
+               SELECT 1, lane, id FROM pgtopic.messages WHERE id = 1 ON CONFLICT DO NOTHING;
+               UPDATE pgtopic.lanes SET position = 0";
+    (route.ends_with("/lanes/skip") || route.contains("{message_id}")).then_some(sql)
+}
 
 /// A new user clicks "Try it out" of every endpoint, one after another.
 #[tokio::test]

@@ -2086,7 +2086,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text)
+CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text, generation integer)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -2098,20 +2098,26 @@ CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes b
     SET enable_sort TO 'off'
     SET lock_timeout TO '100ms'
     AS $$
+#variable_conflict use_column
 DECLARE
     no_flush text := set_config('synchronous_commit', 'off', true);
     mine     boolean[];
+    newest   integer[];
     changes  boolean;
+    renewed  boolean;
+    deleted  integer;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM pgtopic.require_read_committed();
     END IF;
 
-    SELECT array_agg(l.found IS NOT NULL ORDER BY h.n), bool_or(h.state <> 'untouched')
-      INTO mine, changes
-      FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_states) WITH ORDINALITY AS h (webhook_id, lane, token, state, n)
+    SELECT array_agg(l.generation IS NOT NULL ORDER BY h.n), array_agg(l.generation ORDER BY h.n), bool_or(h.state <> 'untouched'),
+           bool_or(l.generation <> h.generation)
+      INTO mine, newest, changes, renewed
+      FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_states, lane_generations)
+           WITH ORDINALITY AS h (webhook_id, lane, token, state, generation, n)
       LEFT JOIN LATERAL (
-        SELECT true AS found
+        SELECT l.generation
           FROM pgtopic.lanes l
          WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane AND l.claimed_by = settle.worker AND l.token = h.token
          LIMIT 1
@@ -2129,6 +2135,19 @@ BEGIN
                  WHERE x.webhook_id = lane_webhooks[done.n] AND x.lane = lane_lanes[done.n] AND x.message_id = done.message_id
                  LIMIT 1) x
              WHERE mine[done.n]));
+        GET DIAGNOSTICS deleted = ROW_COUNT;
+        IF deleted < cardinality(done_messages) THEN
+            DELETE FROM pgtopic.dead_letters x
+             WHERE x.ctid = ANY (ARRAY(
+                SELECT x.place
+                  FROM unnest(done_lanes, done_messages) AS done (n, message_id)
+                 CROSS JOIN LATERAL (
+                    SELECT x.ctid AS place
+                      FROM pgtopic.dead_letters x
+                     WHERE x.webhook_id = lane_webhooks[done.n] AND x.message_id = done.message_id AND x.reason = 'canceled'
+                     LIMIT 1) x
+                 WHERE mine[done.n]));
+        END IF;
     END IF;
 
     IF cardinality(dead_messages) > 0 THEN
@@ -2194,9 +2213,15 @@ BEGIN
                CASE WHEN EXISTS (SELECT FROM pgtopic.lanes l
                                   WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane
                                     AND l.claimed_by = settle.worker AND l.token = h.token)
-                    THEN 'locked' ELSE 'lost' END
+                    THEN 'locked' ELSE 'lost' END, NULL::integer
           FROM unnest(lane_webhooks, lane_lanes, lane_tokens) WITH ORDINALITY AS h (webhook_id, lane, token, n)
          WHERE NOT mine[h.n];
+    END IF;
+    IF renewed THEN
+        RETURN QUERY
+        SELECT h.n::integer, 'renewed', h.newest
+          FROM unnest(newest, lane_generations) WITH ORDINALITY AS h (newest, known, n)
+         WHERE h.newest <> h.known;
     END IF;
 END
 $$;
@@ -3262,7 +3287,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '77ee5fe349e221039a5e05c199155c3bac2dda2c894223b67e42615542b42656', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '82cbcbfb003fc1eed4bbd906624c6b7b729935b5ab897b512b10d932c87cb12e', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '3975355348906395859');
 
