@@ -18,6 +18,7 @@ mod confirm;
 mod dead_letter;
 mod deliveries;
 mod dev;
+mod drain;
 mod error;
 mod flags;
 mod headers;
@@ -97,6 +98,7 @@ enum Command {
     DeadLetter(dead_letter::DeadLetters),
     Why(why::Why),
     Tail(tail::Tail),
+    Drain(drain::Drain),
     Stats(stats::Stats),
     Workers(workers::Workers),
     Sending(sending::Sending),
@@ -154,6 +156,7 @@ impl Cli {
             Command::Messages(command) => until(shutdown, command.run(common)).await,
             Command::Publish(command) => command.run(common, shutdown).await,
             Command::Why(command) => until(shutdown, command.run(common)).await,
+            Command::Drain(command) => until(shutdown, command.run(common)).await,
             Command::Tail(command) => command.run(common, shutdown).await,
             Command::Stats(command) => until(shutdown, command.run(common)).await,
             Command::Workers(command) => until(shutdown, command.run(common)).await,
