@@ -235,6 +235,8 @@ CREATE TABLE pgtopic.attempts (
     attempted_at     timestamptz NOT NULL,
     batch_first      bigint,
     batch_last       bigint,
+    probe            boolean     NOT NULL DEFAULT false,
+    replay           boolean     NOT NULL DEFAULT false,
     CONSTRAINT attempts_outcome_check CHECK (outcome IN ('accepted', 'failed', 'gone')),
     CONSTRAINT attempts_error_class_check CHECK (error_class IN ('dns', 'connect', 'tls', 'forbidden', 'timeout', 'status', 'redirect',
                                                                  'protocol', 'request'))
@@ -242,6 +244,8 @@ CREATE TABLE pgtopic.attempts (
 CREATE INDEX attempts_delivery ON pgtopic.attempts (webhook_id, message_id);
 COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of each request, one partition a day. Append-only. Best effort: rows may be left out.';
 COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
+COMMENT ON COLUMN pgtopic.attempts.probe IS 'Whether it only asked whether a failing receiver answers again.';
+COMMENT ON COLUMN pgtopic.attempts.replay IS 'Whether the request carried replays.';
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
 
 CREATE TABLE pgtopic.dead_letters (

@@ -11,9 +11,9 @@
 //!
 //! | file | use cases |
 //! |---|---|
-//! | `topics` | create, list, read, change, delete |
+//! | `topics` | create, list, read, put, change, pause, resume, delete |
 //! | `messages` | publish one or a batch, list, read |
-//! | `webhooks` | create, list, read, change, pause, resume, delete |
+//! | `webhooks` | create, list, read, change, pause, resume, enable, delete |
 //! | `deliveries` | list, read, list attempts, replay, cancel |
 //! | `dead_letters` | list, count, group, read, replay, discard |
 //! | `lanes` | list, try again, skip the head |
@@ -23,6 +23,7 @@
 //! | `stats` | read the figures, list the workers |
 //! | `tail` | watch what is published to a topic, and what is sent to a webhook |
 //! | `why` | explain where a message or a partition stands |
+//! | `test_requests` | try a webhook, outside every lane |
 //! | `scope` | which topics the caller may see and use |
 
 mod dead_letters;
@@ -36,6 +37,7 @@ mod scope;
 mod sending;
 mod stats;
 mod tail;
+mod test_requests;
 mod topics;
 mod webhooks;
 mod why;
@@ -44,12 +46,13 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use self::tail::Tails;
 pub use self::{
     error::{BrokerError, Conflict},
     tail::Tail,
+    test_requests::TestRequest,
     webhooks::CreatedWebhook,
 };
+use self::{tail::Tails, test_requests::TestRequests};
 use crate::{
     delivery::AddressGuard,
     domain::{scope::TopicScope, worker_health::WorkerHealth},
@@ -62,6 +65,8 @@ pub struct Broker {
     store: Store,
     /// Decides which URLs a webhook may have.
     guard: Arc<AddressGuard>,
+    /// Sends test requests.
+    tests: Arc<TestRequests>,
     /// The worker of this process, if it has one.
     worker: Option<WorkerHealth>,
     /// What is watched in this process.
@@ -79,9 +84,11 @@ impl Broker {
     /// which the address guard would refuse otherwise.
     pub fn new(store: Store, allow_networks: Vec<IpNet>) -> Self {
         let guard = Arc::new(AddressGuard::new(allow_networks));
+        let tests = Arc::new(TestRequests::new(AddressGuard::clone(&guard)));
         Self {
             store,
             guard,
+            tests,
             worker: None,
             tails: Arc::default(),
             scope: Arc::default(),

@@ -1,4 +1,4 @@
-//! The use cases of webhooks: create, list, read, change, pause, resume, delete.
+//! The use cases of webhooks: create, list, read, change, pause, resume, enable, delete.
 
 use std::fmt::Display;
 
@@ -28,7 +28,7 @@ pub struct CreatedWebhook {
 
 impl Broker {
     /// Creates a webhook: subscribes a URL to a topic. The webhook is owed every message that is
-    /// published after it was created and that its filter lets through. A secret is generated
+    /// published after it was created and that its types and its filter let through. A secret is generated
     /// unless one is given.
     ///
     /// # Errors
@@ -102,7 +102,8 @@ impl Broker {
         self.check_request(changes.url.as_ref(), changes.headers.as_ref(), &mut violations);
         violations.finish()?;
         self.check_filter(changes.filter.as_ref().and_then(Option::as_deref)).await?;
-        self.store.update_webhook(id, changes).await?.ok_or_else(|| BrokerError::no_webhook(webhook))
+        let updated = self.store.update_webhook(id, changes, &self.actor).await?;
+        updated.ok_or_else(|| BrokerError::no_webhook(webhook))
     }
 
     /// Pauses a webhook: nothing is sent to it. It is still owed what is published.
@@ -113,13 +114,21 @@ impl Broker {
         self.update_webhook(webhook, &WebhookChanges::pause(true)).await
     }
 
-    /// Resumes a webhook that was paused or disabled. An unusable webhook is disabled again by a
-    /// worker.
+    /// Ends the pause of a webhook. If it is disabled, it stays so.
     ///
     /// # Errors
     /// [`BrokerError::NotFound`] if there is no such webhook.
     pub async fn resume_webhook(&self, webhook: &WebhookRef) -> Result<Webhook, BrokerError> {
         self.update_webhook(webhook, &WebhookChanges::pause(false)).await
+    }
+
+    /// Enables a webhook that was disabled. If it is paused, it stays so. An unusable webhook is
+    /// disabled again by a worker.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such webhook.
+    pub async fn enable_webhook(&self, webhook: &WebhookRef) -> Result<Webhook, BrokerError> {
+        self.update_webhook(webhook, &WebhookChanges::enable()).await
     }
 
     /// Deletes a webhook, its backlog and its dead letters.

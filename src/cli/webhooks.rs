@@ -17,7 +17,7 @@ use crate::{
     telemetry::say,
 };
 
-/// List, create, change, pause, resume and delete webhooks
+/// List, create, change, pause, resume, enable and delete webhooks
 #[derive(Args)]
 pub(super) struct Webhooks {
     #[command(flatten)]
@@ -38,8 +38,10 @@ enum WebhooksCommand {
     Update(Update),
     /// Pause a webhook: nothing is sent, and it is still owed what is published
     Pause(WebhookArgument),
-    /// Resume a webhook that was paused or disabled
+    /// End the pause of a webhook; if it is disabled, it stays so
     Resume(WebhookArgument),
+    /// Enable a webhook that was disabled; if it is paused, it stays so
+    Enable(WebhookArgument),
     /// Delete a webhook, its backlog and its dead letters
     Delete(Delete),
 }
@@ -108,6 +110,9 @@ impl WebhooksCommand {
             }
             Self::Resume(WebhookArgument { webhook }) => {
                 print_state(operator, broker.resume_webhook(&webhook).await?)
+            }
+            Self::Enable(WebhookArgument { webhook }) => {
+                print(operator, broker.enable_webhook(&webhook).await?)
             }
             Self::Delete(delete) => delete.run(operator).await,
         }

@@ -219,6 +219,8 @@ fn attempt(row: &Row) -> Result<AttemptRecord, StoreError> {
         response_excerpt: row.try_get("response_excerpt")?,
         worker_id: row.try_get("worker_id")?,
         attempted_at: row.try_get("attempted_at")?,
+        probe: row.try_get("probe")?,
+        replay: row.try_get("replay")?,
     })
 }
 

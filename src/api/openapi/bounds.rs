@@ -15,6 +15,7 @@ use crate::domain::{
     headers::HEADERS_MAX,
     key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX, TYPE_MAX},
     message::BATCH_MAX,
+    message_type::TYPES,
     page::{CURSOR_MAX, LIMIT},
     policy::{
         BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, RATE_LIMIT_PER_SECOND,
@@ -26,8 +27,10 @@ use crate::domain::{
 };
 
 /// The bodies of requests.
-const BODIES: [&str; 9] = [
+const BODIES: &[&str] = &[
     "NewTopic",
+    "PutTopic",
+    "PauseTopic",
     "TopicChanges",
     "NewMessage",
     "Batch",
@@ -40,9 +43,10 @@ const BODIES: [&str; 9] = [
 
 /// Fields that have no bounds: truth values, words, and any JSON.
 #[cfg(test)]
-const UNBOUNDED: [&str; 14] = [
+const UNBOUNDED: &[&str] = &[
     "payload",
     "paused",
+    "mode",
     "force",
     "status",
     "ordering",
@@ -111,8 +115,12 @@ fn of(name: &str) -> Option<Value> {
         "max_in_flight" => range(&MAX_IN_FLIGHT),
         "rate_limit_per_second" => range(&RATE_LIMIT_PER_SECOND),
         "partition_key" => ascii(PARTITION_KEY_MAX),
-        "type" => ascii(TYPE_MAX),
         "idempotency_key" => ascii(IDEMPOTENCY_KEY_MAX),
+        "type" => ascii(TYPE_MAX),
+        "types" => json!({
+            "minItems": TYPES.start(), "maxItems": TYPES.end(),
+            "items": {"type": "string", "minLength": 1, "maxLength": TYPE_MAX, "pattern": r"^[ -)+-~]*[ -~]$"},
+        }),
         "reason" => ascii(SENDING_REASON_MAX),
         "messages" => json!({"minItems": 1, "maxItems": BATCH_MAX}),
         "headers" => {

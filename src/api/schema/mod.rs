@@ -53,6 +53,7 @@ mod page;
 mod sending;
 mod stats;
 mod tail;
+mod test_request;
 mod topic;
 mod webhook;
 mod why;
@@ -67,7 +68,7 @@ use serde::{
 
 pub(crate) use self::{
     dead_letter::*, delivery::*, health::*, lane::*, message::*, page::*, sending::*, stats::*, tail::*,
-    topic::*, webhook::*, why::*, worker::*,
+    test_request::*, topic::*, webhook::*, why::*, worker::*,
 };
 
 /// Reads one of several words, which are listed for people.
