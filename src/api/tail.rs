@@ -9,7 +9,10 @@ use axum::response::{
     IntoResponse, Response,
     sse::{Event, KeepAlive, Sse},
 };
-use futures_util::stream::{self, Stream};
+use futures_util::{
+    StreamExt as _,
+    stream::{self, Stream},
+};
 use tokio::time::Instant;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -80,7 +83,6 @@ fn events<T: AsRef<TailItem>>(
     items: impl Stream<Item = T>,
     lasts: Duration,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    use futures_util::StreamExt as _;
     let first = stream::once(async { Event::default().comment("connected") });
     let over = tokio::time::sleep_until(Instant::now() + lasts);
     let end = stream::once(async { Event::default().event("end").data("{}") });
@@ -100,4 +102,23 @@ fn event(item: &TailItem) -> Event {
     };
     // These types always have a JSON form.
     written.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::tail::LeftOut;
+
+    #[tokio::test]
+    async fn a_stream_begins_with_a_comment_and_ends_after_its_time() {
+        let item = Arc::new(TailItem::LeftOut(LeftOut { shown: 3, of: 9, at_least: true }));
+        let items = stream::once(async move { item }).chain(stream::pending());
+        let body = Sse::new(events(items, Duration::from_millis(20))).into_response().into_body();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        let left_out = "event: left_out\ndata: {\"shown\":3,\"of\":9,\"at_least\":true}";
+        assert_eq!(text, format!(": connected\n\n{left_out}\n\nevent: end\ndata: {{}}\n\n"));
+    }
 }

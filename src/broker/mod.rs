@@ -18,6 +18,7 @@
 //! | `dead_letters` | list, count, group, read, replay, discard |
 //! | `lanes` | list, try again, skip the head |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
+//! | `drain` | list what is still owed, and what cannot move |
 //! | `sending` | read whether anything is sent, switch it on or off |
 //! | `stats` | read the figures, list the workers |
 //! | `tail` | watch what is published to a topic, and what is sent to a webhook |
@@ -27,6 +28,7 @@
 
 mod dead_letters;
 mod deliveries;
+mod drain;
 mod error;
 mod lanes;
 mod messages;

@@ -120,7 +120,7 @@ impl Broker {
             Subject::Topic(_) => &mut state.messages,
             Subject::Webhook(_) => &mut state.attempts,
         };
-        last.get_or_insert_with(|| Seen::new(seen.places));
+        last.get_or_insert(seen.places);
         let channel = state.channels.entry(subject).or_insert_with(|| Channel {
             sender: broadcast::Sender::new(ITEMS_MAX),
             allowance: Allowance::default(),
@@ -207,10 +207,10 @@ impl State {
             Subject::Webhook(_) => &mut self.attempts,
         };
         let Some(seen) = seen else { return };
-        let (is_new, is_gap) = seen.take_in(&newest.places, newest.is_full);
+        let (new, is_gap) = seen.take_in(newest.places);
         let mut by_subject: HashMap<Subject, Vec<TailItem>> = HashMap::new();
         for (place, id, item) in newest.items {
-            if is_new[place] {
+            if new.contains(&place) {
                 by_subject.entry(subject(id)).or_default().push(item);
             }
         }

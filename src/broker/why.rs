@@ -5,7 +5,7 @@ use crate::domain::{
     key::{PARTITION_KEY_MAX, check_key},
     topic::TopicRef,
     violation::Violations,
-    why::{MessageWhy, PartitionWhy, judge},
+    why::{MessageWhy, PartitionWhy, Senders, Situation, judge},
 };
 
 impl Broker {
@@ -22,7 +22,8 @@ impl Broker {
             ))
         })?;
         let subscriptions = self.store.list_subscriptions(&explained, Some(id)).await?;
-        let situation = self.store.get_situation(explained.topic).await?;
+        let senders = self.list_senders().await?;
+        let situation = Situation { topic: explained.topic, senders };
         Ok(MessageWhy {
             message_id: id,
             webhooks: subscriptions.iter().map(|subscription| judge(&situation, subscription)).collect(),
@@ -55,12 +56,20 @@ impl Broker {
         }
         let publisher = self.store.get_publisher(&explained).await?;
         let subscriptions = self.store.list_subscriptions(&explained, None).await?;
-        let situation = self.store.get_situation(explained.topic).await?;
+        let senders = self.list_senders().await?;
+        let situation = Situation { topic: explained.topic, senders };
         Ok(PartitionWhy {
             webhooks: subscriptions.iter().map(|subscription| judge(&situation, subscription)).collect(),
             topic: situation.topic.name,
             partition_key: explained.partition_key,
             publisher,
         })
+    }
+
+    /// Whether anything is sent, and by whom.
+    pub(super) async fn list_senders(&self) -> Result<Senders, BrokerError> {
+        let (switched, not_sending) = self.get_sending().await?;
+        let (now, workers) = self.store.list_senders().await?;
+        Ok(Senders { now, not_sending, switched, workers })
     }
 }

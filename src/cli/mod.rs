@@ -18,6 +18,7 @@ mod confirm;
 mod dead_letter;
 mod deliveries;
 mod dev;
+mod drain;
 mod error;
 mod flags;
 mod headers;
@@ -91,12 +92,13 @@ enum Command {
     Topics(topics::Topics),
     Webhooks(webhooks::Webhooks),
     Messages(messages::Messages),
+    Publish(publish::Publish),
     Lanes(lanes::Lanes),
     Deliveries(deliveries::Deliveries),
     DeadLetter(dead_letter::DeadLetters),
-    Publish(publish::Publish),
     Why(why::Why),
     Tail(tail::Tail),
+    Drain(drain::Drain),
     Stats(stats::Stats),
     Workers(workers::Workers),
     Sending(sending::Sending),
@@ -142,18 +144,19 @@ impl Cli {
             Command::Worker(command) => command.run(common, shutdown).await,
             Command::Migrate(command) => command.run(common, shutdown).await,
             Command::Openapi(command) => command.run(),
-            Command::Lanes(command) => until(shutdown, command.run(common)).await,
-            Command::Deliveries(command) => until(shutdown, command.run(common)).await,
-            Command::DeadLetter(command) => until(shutdown, command.run(common)).await,
             Command::Completions(command) => {
                 command.run(Self::command());
                 Ok(())
             }
+            Command::Lanes(command) => until(shutdown, command.run(common)).await,
+            Command::Deliveries(command) => until(shutdown, command.run(common)).await,
+            Command::DeadLetter(command) => until(shutdown, command.run(common)).await,
             Command::Topics(command) => until(shutdown, command.run(common)).await,
             Command::Webhooks(command) => until(shutdown, command.run(common)).await,
             Command::Messages(command) => until(shutdown, command.run(common)).await,
             Command::Publish(command) => command.run(common, shutdown).await,
             Command::Why(command) => until(shutdown, command.run(common)).await,
+            Command::Drain(command) => until(shutdown, command.run(common)).await,
             Command::Tail(command) => command.run(common, shutdown).await,
             Command::Stats(command) => until(shutdown, command.run(common)).await,
             Command::Workers(command) => until(shutdown, command.run(common)).await,

@@ -190,7 +190,7 @@ fn fields(webhook: &Webhook) -> Fields {
         .with("webhook", full_name(webhook))
         .with("url", webhook.url.clone())
         .with("state", webhook.health.state.as_str().to_owned())
-        .with("because", webhook.health.reason.clone())
+        .with("reason", webhook.health.reason.clone())
         .with("owed", owed(webhook))
         .with("dead letters", dead_letters(webhook))
         .with("filter", webhook.filter.clone())

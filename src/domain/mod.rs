@@ -6,6 +6,7 @@ pub mod batch;
 pub mod change;
 pub mod dead_letter;
 pub mod delivery;
+pub mod drain;
 pub mod headers;
 pub mod health;
 pub mod job;

@@ -77,33 +77,34 @@ pub struct LeftOut {
 pub type Place = (i64, i64);
 
 /// The newest places at the last look. With it the next look tells what is new.
-#[derive(Debug, Clone, Default)]
-pub struct Seen(BTreeSet<Place>);
+#[derive(Debug, Clone)]
+pub struct Seen {
+    places: BTreeSet<Place>,
+    /// Whether there were older places, which the look left out.
+    is_full: bool,
+}
 
 impl Seen {
     /// What was seen at the first look.
-    pub fn new(places: impl IntoIterator<Item = Place>) -> Self {
-        Self(places.into_iter().collect())
+    pub fn new(places: impl IntoIterator<Item = Place>, is_full: bool) -> Self {
+        Self { places: places.into_iter().collect(), is_full }
     }
 
     /// Takes in the places of the next look. Returns which of them are new, and whether some may
-    /// have come and gone between the two looks. `is_full`: there are older places, which the look
-    /// left out.
-    pub fn take_in(&mut self, places: &[Place], is_full: bool) -> (Vec<bool>, bool) {
+    /// have come and gone between the two looks.
+    pub fn take_in(&mut self, next: Self) -> (BTreeSet<Place>, bool) {
+        let of = |group: i64| self.places.range((group, i64::MIN)..=(group, i64::MAX));
         let is_new = |(group, place): &Place| {
-            // What is older than all of its group was seen before it left the window.
-            let oldest = self.0.range((*group, i64::MIN)..=(*group, i64::MAX)).next();
-            !self.0.contains(&(*group, *place)) && oldest.is_none_or(|(_, oldest)| place > oldest)
+            // What a full look has left out is not new only because others have gone.
+            let is_old = self.is_full && of(*group).next().is_some_and(|(_, oldest)| place < oldest);
+            !is_old && !self.places.contains(&(*group, *place))
         };
-        let new: Vec<bool> = places.iter().map(is_new).collect();
-        // A group was overrun if none of what was seen of it is still there.
-        let known: BTreeSet<i64> =
-            places.iter().zip(&new).filter(|(_, new)| !**new).map(|((group, _), _)| *group).collect();
-        let is_overrun = |(group, _): &Place| {
-            !known.contains(group) && self.0.range((*group, i64::MIN)..=(*group, i64::MAX)).next().is_some()
-        };
-        let is_gap = is_full && places.iter().any(is_overrun);
-        self.0 = places.iter().copied().collect();
+        let new: BTreeSet<Place> = next.places.iter().filter(|place| is_new(place)).copied().collect();
+        // A group was overrun if nothing of it that was seen is still there.
+        let known: BTreeSet<i64> = next.places.difference(&new).map(|(group, _)| *group).collect();
+        let is_overrun = |(group, _): &Place| !known.contains(group) && of(*group).next().is_some();
+        let is_gap = next.is_full && new.iter().any(is_overrun);
+        *self = next;
         (new, is_gap)
     }
 }
@@ -143,14 +144,13 @@ mod tests {
     fn watch(window: usize, steps: &[usize]) -> (usize, bool) {
         let mut table: Vec<Place> = vec![(0, 1)];
         let newest = |table: &[Place]| table[table.len().saturating_sub(window)..].to_vec();
-        let mut seen = Seen::new(newest(&table));
+        let mut seen = Seen::new(newest(&table), table.len() > window);
         let (mut shown, mut gaps) = (0, false);
         for step in steps {
             let last = table.last().unwrap().1;
             table.extend((1..=*step as i64).map(|more| (0, last + more)));
-            let places = newest(&table);
-            let (new, gap) = seen.take_in(&places, table.len() > window);
-            shown += new.iter().filter(|new| **new).count();
+            let (new, gap) = seen.take_in(Seen::new(newest(&table), table.len() > window));
+            shown += new.len();
             gaps |= gap;
         }
         (shown, gaps)
@@ -184,9 +184,16 @@ mod tests {
 
     #[test]
     fn a_late_commit_is_seen_and_what_was_deleted_brings_nothing_back() {
-        let mut seen = Seen::new([(0, 5), (0, 8), (0, 9)]);
-        assert_eq!(seen.take_in(&[(0, 5), (0, 7), (0, 8), (0, 9)], true).0, [false, true, false, false]);
-        assert_eq!(seen.take_in(&[(0, 3), (0, 5), (0, 9), (1, 1)], true).0, [false, false, false, true]);
+        let mut seen = Seen::new([(0, 5), (0, 8), (0, 9)], true);
+        let mut new = |places: &[Place]| {
+            let (new, _) = seen.take_in(Seen::new(places.iter().copied(), true));
+            new.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(new(&[(0, 5), (0, 7), (0, 8), (0, 9)]), [(0, 7)]);
+        assert_eq!(new(&[(0, 3), (0, 5), (0, 9), (1, 1)]), [(1, 1)]);
+        // A look that was not full has left nothing out.
+        let mut seen = Seen::new([(0, 5)], false);
+        assert_eq!(seen.take_in(Seen::new([(0, 3), (0, 5)], false)).0, BTreeSet::from([(0, 3)]));
     }
 
     #[test]

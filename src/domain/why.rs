@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 pub use self::{
     facts::{
-        Change, DeadLetterFacts, LaneFacts, LogFacts, MessageFacts, Situation, Subscription, TopicFacts,
-        WebhookFacts, WorkerFacts,
+        Change, DeadLetterFacts, LaneFacts, LogFacts, MessageFacts, Senders, Situation, Subscription,
+        TopicFacts, WebhookFacts, WorkerFacts,
     },
     judge::judge,
 };

@@ -16,6 +16,7 @@ mod connect;
 mod conninfo;
 mod dead_letters;
 mod deliveries;
+mod drain;
 mod due_at_repair;
 mod error;
 mod functions;

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
     attempt::{ErrorClass, Outcome},
-    tail::{Place, TailAttempt, TailItem, TailMessage},
+    tail::{Place, Seen, TailAttempt, TailItem, TailMessage},
 };
 
 /// How many messages one look returns.
@@ -18,12 +18,10 @@ const PAGES_SEEN: i64 = 32;
 /// What one look returns.
 pub struct Newest {
     /// Where each of the newest items stands.
-    pub places: Vec<Place>,
-    /// Those of a topic or webhook that is watched, oldest first: the number of the place, the id
-    /// of the topic or webhook, and the item.
-    pub items: Vec<(usize, i64, TailItem)>,
-    /// Whether there are older items, which the look left out.
-    pub is_full: bool,
+    pub places: Seen,
+    /// Those of a topic or webhook that is watched, oldest first: the place, the id of the topic or
+    /// webhook, and the item.
+    pub items: Vec<(Place, i64, TailItem)>,
 }
 
 impl Store {
@@ -31,15 +29,15 @@ impl Store {
     pub async fn list_newest_messages(&self, topics: &[i64]) -> Result<Newest, StoreError> {
         let rows = self.query(sql!("tail/list_messages"), &[&MESSAGES_SEEN, &topics]).await?;
         let is_full = i64::try_from(rows.len()).is_ok_and(|length| length >= MESSAGES_SEEN);
-        let mut newest = Newest { places: Vec::new(), items: Vec::new(), is_full };
+        let (mut places, mut items) = (Vec::new(), Vec::new());
         for row in rows.iter().rev() {
-            let (id, topic_id) = (row.try_get("id")?, row.try_get("topic_id")?);
+            let (place, topic_id) = ((0, row.try_get("id")?), row.try_get("topic_id")?);
             if topics.contains(&topic_id) {
-                newest.items.push((newest.places.len(), topic_id, TailItem::Message(message(row)?)));
+                items.push((place, topic_id, TailItem::Message(message(row)?)));
             }
-            newest.places.push((0, id));
+            places.push(place);
         }
-        Ok(newest)
+        Ok(Newest { places: Seen::new(places, is_full), items })
     }
 
     /// The newest attempts. `webhooks` are watched.
@@ -49,15 +47,14 @@ impl Store {
             .iter()
             .map(|row| Ok(((row.try_get("partition")?, row.try_get("place")?), row)))
             .collect::<Result<_, StoreError>>()?;
-        let mut newest = Newest { places: Vec::new(), items: Vec::new(), is_full: true };
-        for (place, row) in by_place {
+        let mut items = Vec::new();
+        for (place, row) in &by_place {
             let webhook_id = row.try_get("webhook_id")?;
             if webhooks.contains(&webhook_id) {
-                newest.items.push((newest.places.len(), webhook_id, TailItem::Attempt(attempt(row)?)));
+                items.push((*place, webhook_id, TailItem::Attempt(attempt(row)?)));
             }
-            newest.places.push(place);
         }
-        Ok(newest)
+        Ok(Newest { places: Seen::new(by_place.into_keys(), true), items })
     }
 }
 

@@ -11,8 +11,8 @@ use crate::domain::{
     topic::TopicRef,
     webhook::WebhookState,
     why::{
-        Change, DeadLetterFacts, LaneFacts, LogFacts, MessageFacts, Publisher, Situation, Subscription,
-        TopicFacts, WebhookFacts, WorkerFacts,
+        Change, DeadLetterFacts, LaneFacts, LogFacts, MessageFacts, Publisher, Subscription, TopicFacts,
+        WebhookFacts, WorkerFacts,
     },
 };
 
@@ -66,19 +66,12 @@ impl Store {
         rows.iter().map(|row| subscription(row, &explained.partition_key)).collect()
     }
 
-    /// Whether anything is sent, and by which workers: at most 1,000 of them.
-    pub async fn get_situation(&self, topic: TopicFacts) -> Result<Situation, StoreError> {
-        let rows = self.query(sql!("why/get_situation"), &[&WORKERS_SHOWN]).await?;
-        let first = rows.first().ok_or_else(|| StoreError::Unexpected("no installation".to_owned()))?;
-        let is_worker = |row: &&Row| row.try_get::<_, Option<uuid::Uuid>>("id").is_ok_and(|id| id.is_some());
-        Ok(Situation {
-            now: first.try_get("now")?,
-            sending: first.try_get("sending")?,
-            not_sending_reason: first.try_get("reason")?,
-            not_sending_by: first.try_get("changed_by")?,
-            topic,
-            workers: rows.iter().filter(is_worker).map(worker).collect::<Result<_, _>>()?,
-        })
+    /// The instant by the database's clock, and the registered workers: at most 1,000 of them.
+    pub async fn list_senders(&self) -> Result<(Timestamp, Vec<WorkerFacts>), StoreError> {
+        let rows = self.query(sql!("why/list_senders"), &[&WORKERS_SHOWN]).await?;
+        let first = rows.first().ok_or_else(|| StoreError::Unexpected("no instant".to_owned()))?;
+        let workers = super::rows_under_parent(&rows, "started", worker)?;
+        Ok((first.try_get("now")?, workers.unwrap_or_default()))
     }
 
     /// The oldest transaction that publishes to a partition now, or to another one with the same

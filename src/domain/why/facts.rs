@@ -5,28 +5,37 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::domain::{dead_letter, webhook::WebhookState};
+use crate::domain::{
+    dead_letter,
+    sending::{NotSending, SendingStatus},
+    webhook::WebhookState,
+};
 
 /// What holds for all webhooks of a topic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Situation {
-    /// The instant, by the database's clock.
-    pub now: Timestamp,
-    /// Whether this installation sends.
-    pub sending: bool,
-    /// Why sending was switched off.
-    pub not_sending_reason: Option<String>,
-    /// Who switched it off.
-    pub not_sending_by: Option<String>,
     /// The topic.
     pub topic: TopicFacts,
+    /// Whether anything is sent, and by whom.
+    pub senders: Senders,
+}
+
+/// Whether anything is sent, and by whom.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Senders {
+    /// The instant, by the database's clock.
+    pub now: Timestamp,
+    /// Why nothing is sent; `None` if messages are sent.
+    pub not_sending: Option<NotSending>,
+    /// Who has switched sending last, and why.
+    pub switched: SendingStatus,
     /// All workers that are registered.
     pub workers: Vec<WorkerFacts>,
 }
 
-impl Situation {
+impl Senders {
     /// The workers that live.
-    pub(super) fn live_workers(&self) -> impl Iterator<Item = &WorkerFacts> {
+    pub fn live_workers(&self) -> impl Iterator<Item = &WorkerFacts> {
         self.workers.iter().filter(|worker| worker.is_live(self.now))
     }
 }

@@ -13,7 +13,7 @@ pub fn judge(situation: &Situation, it: &Subscription) -> Entry {
     let (verdict, of_head) = verdict(situation, it);
     let due_in = it.lane.as_ref().filter(|_| of_head.is_some_and(has_date)).and_then(|lane| {
         let due_at = lane.due_at?;
-        Some((due_at, seconds_until(situation.now, due_at)))
+        Some((due_at, seconds_until(situation.senders.now, due_at)))
     });
     let is_behind = verdict == Verdict::For(Reason::Behind);
     let failed = it.lane.as_ref().filter(|lane| it.owed && lane.failed(it.message.id));
@@ -86,7 +86,7 @@ fn never_seen(it: &Subscription) -> Reason {
 fn owed(situation: &Situation, it: &Subscription) -> (Reason, Option<Reason>) {
     let lane = it.lane.as_ref();
     let holder = lane.and_then(|lane| lane.claimed_by);
-    let is_held = holder.is_some_and(|id| situation.live_workers().any(|worker| worker.id == id));
+    let is_held = holder.is_some_and(|id| situation.senders.live_workers().any(|worker| worker.id == id));
     let is_first = lane.is_some_and(|lane| lane.head == Some(it.message.id) || lane.failed(it.message.id));
     if is_held {
         // A replay sends it once more: only what was accepted since then counts.
@@ -114,7 +114,7 @@ fn owed(situation: &Situation, it: &Subscription) -> (Reason, Option<Reason>) {
 /// What stops all lanes of a webhook.
 fn stopped(situation: &Situation, it: &Subscription) -> Option<Reason> {
     let webhook = &it.webhook;
-    if !situation.sending {
+    if situation.senders.not_sending.is_some() {
         Some(Reason::NotSending)
     } else if webhook.disabled_reason.is_some() {
         Some(Reason::Disabled)
@@ -136,7 +136,7 @@ fn of_head(situation: &Situation, it: &Subscription, lane: &LaneFacts, is_held: 
         return Reason::Request;
     }
     let (mut live, mut free) = (0, 0);
-    for worker in situation.live_workers() {
+    for worker in situation.senders.live_workers() {
         live += 1;
         free += i64::from(worker.capacity) - i64::from(worker.in_flight).min(worker.capacity.into());
     }
@@ -145,7 +145,7 @@ fn of_head(situation: &Situation, it: &Subscription, lane: &LaneFacts, is_held: 
         Reason::NoWorker
     } else if lane.claimed_by.is_some() {
         Reason::Takeover
-    } else if due_at > situation.now {
+    } else if due_at > situation.senders.now {
         // A lane that has not failed waits for the webhook's rate. Other waits end by themselves.
         let waits_for_rate = webhook.rate_limit_per_second.is_some() && lane.head_failures() == 0;
         if waits_for_rate { Reason::RateLimit } else { Reason::Backoff }
@@ -180,7 +180,7 @@ fn since(situation: &Situation, it: &Subscription, verdict: Verdict) -> Option<T
         Some(Reason::Request) => lane.and_then(|lane| lane.claimed_at),
         Some(Reason::Takeover) => {
             let holder = lane.and_then(|lane| lane.claimed_by);
-            let holder = situation.workers.iter().find(|worker| Some(worker.id) == holder);
+            let holder = situation.senders.workers.iter().find(|worker| Some(worker.id) == holder);
             holder.map(|worker| worker.heartbeat_at)
         }
         Some(Reason::Accepted | Reason::AcceptedLate | Reason::OutcomeUnclear) => {

@@ -6,7 +6,10 @@ use proptest::{option, prelude::*};
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::webhook::WebhookState;
+use crate::domain::{
+    sending::{NotSending, SendingStatus, SendingSwitch},
+    webhook::WebhookState,
+};
 
 const WORKERS: [Uuid; 3] = [Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3)];
 
@@ -41,16 +44,21 @@ prop_compose! {
 
 prop_compose! {
     fn situations()(
-        sending in prop::bool::weighted(0.9), held in prop::bool::weighted(0.1), held_by in changes(),
+        not_sending in option::weighted(0.1, prop::sample::select(NotSending::ALL.to_vec())), held in prop::bool::weighted(0.1), held_by in changes(),
         ordered: bool, workers in workers(),
     ) -> Situation {
         Situation {
-            now: at(1000),
-            sending,
-            not_sending_reason: Some("a restored copy".to_owned()),
-            not_sending_by: Some("api (admin)".to_owned()),
             topic: TopicFacts { name: "orders".to_owned(), ordered, held, held_by },
-            workers,
+            senders: Senders {
+                now: at(1000),
+                not_sending,
+                switched: SendingStatus {
+                    switch: SendingSwitch { sending: None, is_copy: false },
+                    reason: Some("a test".to_owned()),
+                    changed_by: Some("api (admin)".to_owned()),
+                },
+                workers,
+            },
         }
     }
 }
@@ -153,7 +161,7 @@ proptest! {
         }
         if let Some(date) = entry.next_attempt_at {
             prop_assert!(matches!(reason, Some(Reason::Backoff | Reason::RateLimit)));
-            prop_assert!(date > situation.now && entry.text.contains(&date.to_string()), "{}", entry.text);
+            prop_assert!(date > situation.senders.now && entry.text.contains(&date.to_string()), "{}", entry.text);
         }
         if let Some(seconds) = entry.estimate_seconds {
             prop_assert!((1..=100).contains(&seconds), "{}", seconds);
@@ -165,7 +173,12 @@ proptest! {
         let entry = judge(&situation, &it);
         let remedy = match entry.verdict.reason() {
             Some(Reason::NotSending) => {
-                prop_assert!(!situation.sending && entry.text.contains("a restored copy"));
+                let needle = match situation.senders.not_sending.unwrap() {
+                    NotSending::SwitchedOff => "switched off by api (admin): a test",
+                    NotSending::Copy => "is a copy",
+                    NotSending::StartPaused => "start_paused",
+                };
+                prop_assert!(entry.text.contains(needle), "{}", entry.text);
                 Some(Remedy::SwitchSendingOn)
             }
             Some(Reason::Disabled) => {
@@ -197,7 +210,7 @@ proptest! {
     fn a_worker_is_named_where_it_matters(situation in situations(), it in subscriptions()) {
         let entry = judge(&situation, &it);
         let holder = it.lane.as_ref().and_then(|lane| lane.claimed_by);
-        let live = holder.is_some_and(|id| situation.live_workers().any(|worker| worker.id == id));
+        let live = holder.is_some_and(|id| situation.senders.live_workers().any(|worker| worker.id == id));
         match entry.verdict.reason() {
             Some(Reason::Request) => {
                 prop_assert!(live && entry.worker == holder);
@@ -205,11 +218,11 @@ proptest! {
             }
             Some(Reason::OutcomeUnclear) => prop_assert!(live && it.log.accepted.is_some()),
             Some(Reason::Takeover) => {
-                prop_assert!(!live && situation.live_workers().next().is_some());
+                prop_assert!(!live && situation.senders.live_workers().next().is_some());
                 prop_assert!(entry.text.contains(&holder.unwrap().to_string()), "{}", entry.text);
             }
-            Some(Reason::NoWorker) => prop_assert!(situation.live_workers().next().is_none()),
-            Some(Reason::Ready) => prop_assert!(holder.is_none() && situation.live_workers().next().is_some()),
+            Some(Reason::NoWorker) => prop_assert!(situation.senders.live_workers().next().is_none()),
+            Some(Reason::Ready) => prop_assert!(holder.is_none() && situation.senders.live_workers().next().is_some()),
             Some(Reason::MaxInFlight) => prop_assert!(it.webhook.in_flight >= it.webhook.max_in_flight.unwrap().into()),
             _ => {}
         }

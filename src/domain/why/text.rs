@@ -1,6 +1,7 @@
 //! The verdict as a sentence for people: what is in the way, and what follows.
 
-use super::{Change, LaneFacts, Reason, Situation, Subscription, Verdict, WorkerFacts};
+use super::{Change, LaneFacts, Reason, Senders, Situation, Subscription, Verdict, WorkerFacts};
+use crate::domain::sending::NotSending;
 
 /// Describes a verdict. `of_head`: why the head of the message's lane waits.
 pub(super) fn describe(
@@ -62,7 +63,7 @@ fn predicate(situation: &Situation, it: &Subscription, reason: Reason) -> String
             number(it.webhook.max_in_flight, "")
         ),
         Reason::SlotsBusy => {
-            let (used, slots) = situation.live_workers().fold((0, 0), |(used, slots), worker| {
+            let (used, slots) = situation.senders.live_workers().fold((0, 0), |(used, slots), worker| {
                 (used + i64::from(worker.in_flight), slots + i64::from(worker.capacity))
             });
             format!("waits for a slot: {used} of {slots} slots of all workers are in use, and {webhook} has its share.")
@@ -76,11 +77,7 @@ fn predicate(situation: &Situation, it: &Subscription, reason: Reason) -> String
             format!("waits: {webhook} is disabled{}: {reason}.", by(it.webhook.changed.as_ref()))
         }
         Reason::Starting => starting(it, &webhook),
-        Reason::NotSending => {
-            let by = situation.not_sending_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
-            let why = situation.not_sending_reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
-            format!("waits: sending is switched off{by}{why}.")
-        }
+        Reason::NotSending => not_sending(&situation.senders),
         Reason::NoWorker => "waits: no worker lives.".to_owned(),
         Reason::Takeover => takeover(situation, lane),
         Reason::NoLane => "is owed, but its lane has no row, so no worker finds it. Somebody has deleted rows, or copied them in part.".to_owned(),
@@ -160,7 +157,7 @@ fn takeover(situation: &Situation, lane: Option<&LaneFacts>) -> String {
 
 fn holder<'a>(situation: &'a Situation, lane: Option<&LaneFacts>) -> Option<&'a WorkerFacts> {
     let id = lane?.claimed_by?;
-    situation.workers.iter().find(|worker| worker.id == id)
+    situation.senders.workers.iter().find(|worker| worker.id == id)
 }
 
 fn due_at(lane: Option<&LaneFacts>) -> String {
@@ -177,4 +174,22 @@ fn accepted_at(it: &Subscription) -> String {
 
 fn number(value: Option<impl std::fmt::Display>, unit: &str) -> String {
     value.map(|value| format!(" {value}{unit}")).unwrap_or_default()
+}
+
+fn not_sending(senders: &Senders) -> String {
+    match senders.not_sending {
+        Some(NotSending::Copy) => {
+            "waits: nothing is sent, since this database is a copy: the installation was to send from another server or \
+             database."
+                .to_owned()
+        }
+        Some(NotSending::StartPaused) => {
+            "waits: nothing is sent, since worker.start_paused is set, and nobody has switched sending on.".to_owned()
+        }
+        Some(NotSending::SwitchedOff) | None => {
+            let by = senders.switched.changed_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+            let why = senders.switched.reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("waits: sending was switched off{by}{why}.")
+        }
+    }
 }

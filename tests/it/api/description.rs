@@ -38,11 +38,12 @@ async fn the_example_of_every_endpoint_works() {
     all.sort_by_key(|operation| match (operation.method.as_str(), operation.path.as_str()) {
         ("POST", "/topics") => 0,
         ("POST", "/webhooks") => 1,
-        ("POST", _) => 2,
-        ("DELETE", "/topics/{topic}") => 6,
-        ("DELETE", _) => 5,
-        ("PATCH", _) => 4,
-        _ => 3,
+        ("POST", "/topics/{topic}/messages") => 2,
+        ("POST", _) => 3,
+        ("DELETE", "/topics/{topic}") => 7,
+        ("DELETE", _) => 6,
+        ("PATCH", _) => 5,
+        _ => 4,
     });
     let client = database.client().await;
     for operation in all {

@@ -11,6 +11,7 @@
 //! | `health` | the health of webhooks, figures, workers, sending |
 //! | `http` | hosts, bodies, paths, methods and parameters of requests |
 //! | `messages` | messages are published, read and listed |
+//! | `tail` | what is published and sent is watched |
 //! | `topics` | topics are made, changed and deleted |
 //! | `webhooks` | webhooks are made, changed and deleted |
 //! | `why` | where a message or a partition stands, and what helps |
@@ -23,6 +24,7 @@ mod description;
 mod health;
 mod http;
 mod messages;
+mod tail;
 mod topics;
 mod webhooks;
 mod why;

@@ -3,6 +3,7 @@
 //! | file | what it tests |
 //! |---|---|
 //! | `commands` | help, settings, errors in one line, exit codes |
+//! | `drain` | waiting until nothing is owed |
 //! | `embedded` | the PostgreSQL that `dev` starts |
 //! | `log_sink` | standard error that is slow, full or gone |
 //! | `operators` | commands of operators: JSON as of the API, questions, exit codes |
@@ -10,6 +11,7 @@
 //! | `serve` | `dev` and `serve` from start to stop |
 
 mod commands;
+mod drain;
 mod embedded;
 #[cfg(target_os = "linux")]
 mod log_sink;
