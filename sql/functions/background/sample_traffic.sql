@@ -70,7 +70,12 @@ BEGIN
                CASE WHEN j.fails_since IS NOT NULL THEN (j.failure).last_error END, leader
           FROM judged j
           JOIN pgtopic.webhooks w ON w.id = j.webhook_id
+          LEFT JOIN LATERAL pgtopic.last_outage_change(w.id) last ON true
          WHERE (j.fails_since IS NULL) <> (j.failed_since IS NULL)
+           -- A worker may have said it before. If it has said since that the webhook answers again,
+           -- this failure is known too.
+           AND (last.kind IS NOT DISTINCT FROM 'webhook.failing') = (j.fails_since IS NULL)
+           AND (j.fails_since IS NULL OR last.created_at IS NULL OR last.created_at < j.last_failure_at)
     ), written AS (
         INSERT INTO pgtopic.webhook_samples AS s (webhook_id, accepted, failed, in_flight, latency, last_success_at, last_failure_at,
                                                   failing_since, last_status_code, last_error_class, last_error)
