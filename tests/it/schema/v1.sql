@@ -41,6 +41,7 @@ DECLARE
     stripes  integer;
     free     integer[];
     held     bigint[];
+    judges   boolean;
     picked   record;
     ended    record;
 BEGIN
@@ -66,6 +67,7 @@ BEGIN
     room := greatest(at_most - cardinality(ids), 0);
     after := (progress ->> 'after')::bigint;
     until := (progress ->> 'until')::bigint;
+    SELECT w.types IS NOT NULL OR w.filter IS NOT NULL INTO judges FROM pgtopic.webhooks w WHERE w.id = job.webhook_id;
     WITH seen AS MATERIALIZED (
         SELECT m.id, m.topic_id, m.created_at
           FROM pgtopic.messages m
@@ -80,7 +82,7 @@ BEGIN
          ORDER BY s.id
          LIMIT room
     ), judged AS MATERIALIZED (
-        SELECT a.id, pgtopic.is_for_webhook(job.webhook_id, a.id) AS passes FROM asked a
+        SELECT a.id, NOT judges OR pgtopic.is_for_webhook(job.webhook_id, a.id) AS passes FROM asked a
     )
     SELECT coalesce(array_agg(j.id ORDER BY j.id) FILTER (WHERE j.passes), '{}') AS ids,
            count(*) FILTER (WHERE NOT j.passes) AS filtered,
@@ -976,6 +978,9 @@ BEGIN
          WHERE i.inhparent = 'pgtopic.attempts'::regclass
            AND c.relname < 'attempts_' || to_char((now() AT TIME ZONE 'UTC') - make_interval(days => drop_attempt_partitions.days), 'YYYYMMDD')
     LOOP
+        PERFORM set_config('lock_timeout', '3s', true);
+        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', old);
+        PERFORM set_config('lock_timeout', '500ms', true);
         EXECUTE format('DROP TABLE %s', old);
         dropped := dropped + 1;
     END LOOP;
@@ -1321,6 +1326,38 @@ CREATE FUNCTION pgtopic.left_messages(progress json) RETURNS bigint[]
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
 SELECT ARRAY(SELECT e::bigint FROM json_array_elements_text(progress -> 'left') e)
+$$;
+
+CREATE FUNCTION pgtopic.list_newest_attempts(pages bigint, webhook_ids bigint[]) RETURNS TABLE(partition bigint, place bigint, webhook_id bigint, message_id bigint, attempt integer, outcome text, status_code smallint, error_class text, error text, duration_us bigint, worker_id uuid, attempted_at timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_indexscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    day   timestamp;
+    first tid;
+BEGIN
+    FOREACH day IN ARRAY ARRAY[date_trunc('day', now() AT TIME ZONE 'UTC'),
+                               date_trunc('day', now() AT TIME ZONE 'UTC') - interval '1 day']
+    LOOP
+        first := format('(%s,0)', greatest(pg_relation_size(to_regclass('pgtopic.attempts_' || to_char(day, 'YYYYMMDD')))
+                                           / current_setting('block_size')::bigint - pages, 0))::tid;
+        RETURN QUERY
+        SELECT a.tableoid::bigint, (a.ctid::text::point)[0]::bigint * 65536 + (a.ctid::text::point)[1]::bigint, a.webhook_id,
+               s.message_id, s.attempt, s.outcome, s.status_code, s.error_class, s.error, s.duration_us, s.worker_id,
+               s.attempted_at
+          FROM pgtopic.attempts a
+          LEFT JOIN LATERAL (SELECT a.message_id, a.attempt, a.outcome, a.status_code, a.error_class, a.error, a.duration_us,
+                                    a.worker_id, a.attempted_at
+                              WHERE a.webhook_id = ANY (list_newest_attempts.webhook_ids)) s ON true
+         WHERE a.attempted_at >= day AT TIME ZONE 'UTC' AND a.attempted_at < (day + interval '1 day') AT TIME ZONE 'UTC'
+           AND a.ctid >= first;
+    END LOOP;
+END
 $$;
 
 CREATE FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) RETURNS TABLE(message_id bigint, lane bigint, step bigint)
@@ -2410,6 +2447,7 @@ DECLARE
     room     integer := greatest(at_most - cardinality(ids), 0);
     after    bigint := (job.progress ->> 'after')::bigint;
     until    bigint := (job.progress ->> 'until')::bigint;
+    judges   boolean;
     picked   record;
     ended    record;
 BEGIN
@@ -2419,6 +2457,7 @@ BEGIN
     IF job.state IS DISTINCT FROM 'running' THEN
         RETURN;
     END IF;
+    SELECT w.types IS NOT NULL OR w.filter IS NOT NULL INTO judges FROM pgtopic.webhooks w WHERE w.id = job.webhook_id;
     WITH seen AS MATERIALIZED (
         SELECT m.id, m.topic_id, m.partition_key, m.type, m.created_at
           FROM pgtopic.messages m
@@ -2438,7 +2477,7 @@ BEGIN
          ORDER BY s.id
          LIMIT room
     ), judged AS MATERIALIZED (
-        SELECT a.id, pgtopic.is_for_webhook(job.webhook_id, a.id) AS passes FROM asked a
+        SELECT a.id, NOT judges OR pgtopic.is_for_webhook(job.webhook_id, a.id) AS passes FROM asked a
     )
     SELECT array_agg(j.id ORDER BY j.id) FILTER (WHERE j.passes) AS ids,
            count(*) FILTER (WHERE NOT j.passes) AS filtered,
@@ -3855,6 +3894,8 @@ REVOKE ALL ON FUNCTION pgtopic.lanes_retry_step(job_id bigint, at_most integer, 
 
 REVOKE ALL ON FUNCTION pgtopic.left_messages(progress json) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.list_newest_attempts(pages bigint, webhook_ids bigint[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.list_webhooks_of_topics(topic_ids bigint[]) FROM PUBLIC;
@@ -3970,7 +4011,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '1b6eeec47eb5ff0f67f0b4f2180ef6bea0d5b84c9c09aebe1c9eef48444f16fa', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '641aea0acf6e80b525688d3e2d5e9bad6e881f2bdfe4f4abde9cf9bafba751ff', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '6381064835262077548');
 
