@@ -1,3 +1,4 @@
 -- Note the traffic of the last minute, by webhook and topic.
--- Parameters: none. Returns: how many webhooks had traffic. Locks: see sample_traffic.
-SELECT pgtopic.sample_traffic()
+-- Parameters: who writes that into the audit log. Returns: how many webhooks had traffic.
+-- Locks: see sample_traffic.
+SELECT pgtopic.sample_traffic($1)

@@ -15,7 +15,7 @@ const STEP_SECONDS: f64 = 0.25;
 impl LeaderStore {
     /// Notes the traffic of the last minute. Returns how many webhooks had some.
     pub async fn sample_traffic(&self) -> Result<u64, StoreError> {
-        let count: i64 = self.query_one(sql!("stats/sample_traffic"), &[]).await?.try_get(0)?;
+        let count: i64 = self.query_one(sql!("stats/sample_traffic"), &[&"leader"]).await?.try_get(0)?;
         Ok(count.unsigned_abs())
     }
 
@@ -32,10 +32,12 @@ impl Store {
     /// The figures of the last minute, of all topics or of one.
     pub async fn get_stats(&self, topic_id: Option<i64>) -> Result<Stats, StoreError> {
         let most = i64::try_from(STATS_ROWS_MAX + 1).unwrap_or(i64::MAX);
+        let of_topic: super::Parameters<'_> = &[&topic_id];
+        let most_rows: super::Parameters<'_> = &[&topic_id, &most];
         let (total, topics, webhooks) = tokio::try_join!(
-            async { self.query_one(sql!("stats/sum_all"), &[&topic_id]).await },
-            async { self.query(sql!("stats/list_topics"), &[&topic_id, &most]).await },
-            async { self.query(sql!("stats/list_webhooks"), &[&topic_id, &most]).await },
+            self.query_one(sql!("stats/sum_all"), of_topic),
+            self.query(sql!("stats/list_topics"), most_rows),
+            self.query(sql!("stats/list_webhooks"), most_rows),
         )?;
         Ok(Stats {
             sampled_at: total.try_get("sampled_at")?,

@@ -5,11 +5,13 @@
 -- How much a topic publishes is exact up to 2,000 message ids a minute. Of more
 -- ids, 2,000 are looked up, evenly apart, and stand for the others.
 --
--- Returns: how many webhooks had traffic.
--- Locks:   rows of webhook_samples, topic_samples and sampled, which only the
---          leader writes.
+-- Parameters: leader  who writes it into the audit log that a webhook fails or
+--                     has recovered
+-- Returns:    how many webhooks had traffic.
+-- Locks:      rows of webhook_samples, topic_samples and sampled, which only
+--             the leader writes.
 -- ----------------------------------------------------------------------
-CREATE OR REPLACE FUNCTION pgtopic.sample_traffic() RETURNS bigint
+CREATE OR REPLACE FUNCTION pgtopic.sample_traffic(leader text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
 SET jit = off SET work_mem = '32MB'
@@ -62,6 +64,18 @@ BEGIN
                           CASE WHEN j.last_success_at IS NULL OR j.failing_at > j.last_success_at
                                THEN greatest(j.failing_since, j.last_success_at) END) AS fails_since
           FROM joined j
+    ), changed AS (
+        INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
+        SELECT CASE WHEN j.fails_since IS NULL THEN 'webhook.recovered' ELSE 'webhook.failing' END, w.topic_id, w.id,
+               CASE WHEN j.fails_since IS NOT NULL THEN (j.failure).last_error END, leader
+          FROM judged j
+          JOIN pgtopic.webhooks w ON w.id = j.webhook_id
+          LEFT JOIN LATERAL pgtopic.last_outage_change(w.id) last ON true
+         WHERE (j.fails_since IS NULL) <> (j.failed_since IS NULL)
+           -- A worker may have said it before. If it has said since that the webhook answers again,
+           -- this failure is known too.
+           AND (last.kind IS NOT DISTINCT FROM 'webhook.failing') = (j.fails_since IS NULL)
+           AND (j.fails_since IS NULL OR last.created_at IS NULL OR last.created_at < j.last_failure_at)
     ), written AS (
         INSERT INTO pgtopic.webhook_samples AS s (webhook_id, accepted, failed, in_flight, latency, last_success_at, last_failure_at,
                                                   failing_since, last_status_code, last_error_class, last_error)

@@ -2713,7 +2713,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.sample_traffic() RETURNS bigint
+CREATE FUNCTION pgtopic.sample_traffic(leader text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -2767,6 +2767,13 @@ BEGIN
                           CASE WHEN j.last_success_at IS NULL OR j.failing_at > j.last_success_at
                                THEN greatest(j.failing_since, j.last_success_at) END) AS fails_since
           FROM joined j
+    ), changed AS (
+        INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
+        SELECT CASE WHEN j.fails_since IS NULL THEN 'webhook.recovered' ELSE 'webhook.failing' END, w.topic_id, w.id,
+               CASE WHEN j.fails_since IS NOT NULL THEN (j.failure).last_error END, leader
+          FROM judged j
+          JOIN pgtopic.webhooks w ON w.id = j.webhook_id
+         WHERE (j.fails_since IS NULL) <> (j.failed_since IS NULL)
     ), written AS (
         INSERT INTO pgtopic.webhook_samples AS s (webhook_id, accepted, failed, in_flight, latency, last_success_at, last_failure_at,
                                                   failing_since, last_status_code, last_error_class, last_error)
@@ -4086,7 +4093,7 @@ REVOKE ALL ON FUNCTION pgtopic.retry_lanes(webhook_id bigint, lanes bigint[], ch
 
 REVOKE ALL ON FUNCTION pgtopic.sample_backlogs(after_webhook bigint, lanes_at_most bigint, owed_at_most bigint, takes interval) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.sample_traffic() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.sample_traffic(leader text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint, OUT timeline bigint) FROM PUBLIC;
 
@@ -4135,7 +4142,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '0279a291e8522994dfdeebbaee4afcffb3e62a365fa8a59943ba34b648c2f399', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'a03634f177f3a7ccf6effb1c01b2876b5a244d319c0979be1773990d911dccc2', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '17948235241995355596');
 
