@@ -164,9 +164,9 @@ async fn a_webhook_fails_until_a_request_is_accepted() {
         &json!({"state": "active", "since": null, "failing_since": null, "reason": null, "last_status_code": 503}),
     );
     assert!(active["last_success_at"].as_str() > active["last_failure_at"].as_str(), "{active}");
-    let changes =
-        scene.text("SELECT string_agg(kind || ' ' || changed_by, ', ' ORDER BY id) FROM changes").await;
-    assert_eq!(changes, "webhook.failing leader, webhook.recovered leader");
+    // A worker or the leader has said it, each once.
+    let changes = scene.text("SELECT string_agg(kind, ', ' ORDER BY id) FROM changes").await;
+    assert_eq!(changes, "webhook.failing, webhook.recovered");
 
     let stats = http.get("/stats").await;
     for figures in [&stats["totals"], &stats["topics"][0], &stats["webhooks"][0]] {
@@ -219,10 +219,9 @@ async fn a_pause_comes_before_a_failure() {
     has(&health, &json!({"state": "paused", "reason": "maintenance"}));
     assert!(health["since"].is_string() && health["failing_since"].is_string(), "{health}");
     scene.sql("UPDATE webhooks SET disabled_reason = 'gone'").await;
-    has(
-        &http.get("/webhooks/1").await["health"],
-        &json!({"state": "disabled", "reason": "gone", "since": null}),
-    );
+    let health = http.get("/webhooks/1").await["health"].clone();
+    has(&health, &json!({"state": "disabled", "reason": "gone"}));
+    assert!(health["since"].is_string(), "the audit log knows it: {health}");
     scene.sql("UPDATE webhooks SET disabled_reason = NULL, paused = false, state = 'starting'").await;
     scene.sql("INSERT INTO jobs (kind, webhook_id, created_by) VALUES ('backfill', 1, 'a')").await;
     has(&http.get("/webhooks/1").await["health"], &json!({"state": "starting", "backfill_job": 1}));
