@@ -19,6 +19,7 @@ use crate::{
 /// sending on`.
 #[derive(Args)]
 pub(super) struct Sending {
+    /// What to do
     #[arg(value_enum, default_value = "status")]
     what: What,
     /// Why it is switched, for the audit log

@@ -12,6 +12,14 @@ SET client_min_messages = warning;
 SET row_security = off;
 CREATE SCHEMA pgtopic;
 
+CREATE TYPE pgtopic.last_failure AS (
+	last_status_code smallint,
+	last_error_class text,
+	last_error text
+);
+
+COMMENT ON TYPE pgtopic.last_failure IS 'What is kept of the last failure of a webhook.';
+
 CREATE FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) RETURNS TABLE(message_id bigint, outcome text, dead_letter_id bigint, head bigint, worker uuid, since timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -123,15 +131,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.changed_by() RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-BEGIN
-    RETURN coalesce(nullif(current_setting('pgtopic_session.changed_by', true), ''), session_user);
-END
-$$;
-
 CREATE FUNCTION pgtopic.check_filter(filter jsonpath) RETURNS integer
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -166,7 +165,7 @@ BEGIN
 END
 $_$;
 
-CREATE FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -197,7 +196,6 @@ BEGIN
                AS want (webhook_id, slots, due_after)
           JOIN pgtopic.webhooks w ON w.id = want.webhook_id
            AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
-          JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
          CROSS JOIN LATERAL (
             SELECT l.ctid AS place
               FROM pgtopic.lanes l
@@ -228,7 +226,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -259,7 +257,6 @@ BEGIN
               FROM pgtopic.lanes l
               JOIN pgtopic.webhooks w ON w.id = claim_lanes_singly.webhook_ids[want]
                AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
-              JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
              WHERE l.webhook_id + 0 = claim_lanes_singly.webhook_ids[want]
                AND l.due_at >= coalesce(claim_lanes_singly.due_after[want], statement_timestamp() - interval '5 s')
                AND l.due_at <= statement_timestamp()
@@ -297,7 +294,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -322,13 +319,7 @@ BEGIN
     WITH due AS MATERIALIZED (
         SELECT l.place
           FROM unnest(claim_messages.message_ids) AS told (id)
-         CROSS JOIN LATERAL (
-            SELECT m.topic_id, m.lane
-              FROM pgtopic.messages m
-              JOIN pgtopic.topics t ON t.id = m.topic_id AND t.paused IS DISTINCT FROM 'hold'
-             WHERE m.id = told.id
-             LIMIT 1
-         ) m
+         CROSS JOIN LATERAL (SELECT m.topic_id, m.lane FROM pgtopic.messages m WHERE m.id = told.id LIMIT 1) m
          CROSS JOIN LATERAL (
             SELECT w.id
               FROM pgtopic.webhooks w
@@ -355,8 +346,7 @@ BEGIN
     IF claimed IS NOT NULL THEN
         RETURN QUERY
         SELECT r.webhook_id, r.lane, r.due_at, claim_messages.new_token, r.position, r.generation, r.head_message_id, r.failures,
-               r.batch_last, r.batch_count, r.split_until, r.message_id, r.partition_key, r.type, r.payload, r.headers,
-               r.created_at, r.replayed_at, r.state
+               r.batch_last, r.batch_count, r.split_until, r.message_id, r.partition_key, r.payload, r.headers, r.created_at, r.state
           FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r;
     END IF;
     RETURN QUERY
@@ -364,10 +354,10 @@ BEGIN
            coalesce((SELECT max(d.message_id) FROM pgtopic.deliveries d
                       WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane
                         AND d.message_id > l.position AND d.message_id < m.id), l.position),
-           l.generation, NULL::bigint, 0, NULL::bigint, NULL::integer, NULL::bigint, m.id, m.partition_key, m.type,
+           l.generation, NULL::bigint, 0, NULL::bigint, NULL::integer, NULL::bigint, m.id, m.partition_key,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
-           m.created_at, owed.replayed_at,
+           m.created_at,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'held' ELSE 'deferred' END
       FROM unnest(claim_messages.message_ids) AS told (id)
      CROSS JOIN LATERAL (SELECT m.* FROM pgtopic.messages m WHERE m.id = told.id LIMIT 1) m
@@ -379,7 +369,7 @@ BEGIN
            AND x.claimed_by = claim_messages.worker AND x.token <> claim_messages.new_token
          LIMIT 1) l
      CROSS JOIN LATERAL (
-        SELECT d.replayed_at
+        SELECT
           FROM pgtopic.deliveries d
          WHERE d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
          LIMIT 1) owed
@@ -824,6 +814,38 @@ EXCEPTION
 END
 $_$;
 
+CREATE FUNCTION pgtopic.list_newest_attempts(pages bigint, webhook_ids bigint[]) RETURNS TABLE(partition bigint, place bigint, webhook_id bigint, message_id bigint, attempt integer, outcome text, status_code smallint, error_class text, error text, duration_us bigint, worker_id uuid, attempted_at timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_indexscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    day   timestamp;
+    first tid;
+BEGIN
+    FOREACH day IN ARRAY ARRAY[date_trunc('day', now() AT TIME ZONE 'UTC'),
+                               date_trunc('day', now() AT TIME ZONE 'UTC') - interval '1 day']
+    LOOP
+        first := format('(%s,0)', greatest(pg_relation_size(to_regclass('pgtopic.attempts_' || to_char(day, 'YYYYMMDD')))
+                                           / current_setting('block_size')::bigint - pages, 0))::tid;
+        RETURN QUERY
+        SELECT a.tableoid::bigint, (a.ctid::text::point)[0]::bigint * 65536 + (a.ctid::text::point)[1]::bigint, a.webhook_id,
+               s.message_id, s.attempt, s.outcome, s.status_code, s.error_class, s.error, s.duration_us, s.worker_id,
+               s.attempted_at
+          FROM pgtopic.attempts a
+          LEFT JOIN LATERAL (SELECT a.message_id, a.attempt, a.outcome, a.status_code, a.error_class, a.error, a.duration_us,
+                                    a.worker_id, a.attempted_at
+                              WHERE a.webhook_id = ANY (list_newest_attempts.webhook_ids)) s ON true
+         WHERE a.attempted_at >= day AT TIME ZONE 'UTC' AND a.attempted_at < (day + interval '1 day') AT TIME ZONE 'UTC'
+           AND a.ctid >= first;
+    END LOOP;
+END
+$$;
+
 CREATE FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) RETURNS TABLE(message_id bigint, lane bigint, step bigint)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -996,28 +1018,16 @@ BEGIN
 END
 $_$;
 
-CREATE FUNCTION pgtopic.mark_worker_gone(worker uuid, reason text, changed_by text) RETURNS boolean
+CREATE FUNCTION pgtopic.mark_worker_gone(worker uuid) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
-#variable_conflict use_variable
 BEGIN
     UPDATE pgtopic.workers w
        SET gone = true
      WHERE w.ctid = ANY (ARRAY(
         SELECT x.ctid FROM pgtopic.workers x WHERE x.id = worker AND NOT x.gone FOR NO KEY UPDATE SKIP LOCKED));
-    IF NOT FOUND THEN
-        RETURN false;
-    END IF;
-    IF reason IS NOT NULL THEN
-        BEGIN
-            INSERT INTO pgtopic.changes (kind, worker_id, reason, changed_by) VALUES ('worker.lost', worker, reason, changed_by);
-        EXCEPTION WHEN OTHERS THEN
-            -- Its lanes are released, whatever is the matter with the audit log.
-            NULL;
-        END;
-    END IF;
-    RETURN true;
+    RETURN FOUND;
 END
 $$;
 
@@ -1042,6 +1052,48 @@ SELECT CASE i.notify WHEN 'on' THEN true
                      WHEN 'off' THEN false
                      ELSE current_setting('max_prepared_transactions') = '0' END
   FROM pgtopic.installation i
+$$;
+
+CREATE FUNCTION pgtopic.merge_activity(from_seconds integer, to_seconds integer, older_than interval, rows_at_most bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    taken    bigint;
+BEGIN
+    WITH old AS MATERIALIZED (
+        DELETE FROM pgtopic.activity a
+         WHERE a.ctid = ANY (ARRAY(SELECT x.ctid
+                                     FROM pgtopic.activity x
+                                    WHERE x.seconds = from_seconds AND x.at < clock_timestamp() - older_than
+                                    ORDER BY x.at
+                                    LIMIT rows_at_most))
+        RETURNING a.*, to_timestamp(floor(extract(epoch FROM a.at) / to_seconds) * to_seconds) AS span
+    ), latencies AS (
+        SELECT b.webhook_id, b.span, array_agg(b.number ORDER BY b.bucket) AS latency
+          FROM (SELECT o.webhook_id, o.span, n.bucket, sum(n.number)::bigint AS number
+                  FROM old o CROSS JOIN LATERAL unnest(o.latency) WITH ORDINALITY n (number, bucket)
+                 GROUP BY o.webhook_id, o.span, n.bucket) b
+         GROUP BY b.webhook_id, b.span
+    ), merged AS (
+        INSERT INTO pgtopic.activity (webhook_id, at, seconds, accepted, failed, dead, in_flight, latency, last_success_at,
+                                      last_failure_at, last_status_code, last_error_class, last_error)
+        SELECT m.webhook_id, m.span, to_seconds, m.accepted, m.failed, m.dead, 0, coalesce(l.latency, '{}'), m.last_success_at,
+               m.last_failure_at, (m.failure).last_status_code, (m.failure).last_error_class, (m.failure).last_error
+          FROM (SELECT o.webhook_id, o.span, sum(o.accepted)::bigint AS accepted, sum(o.failed)::bigint AS failed,
+                       sum(o.dead)::bigint AS dead, max(o.last_success_at) AS last_success_at,
+                       max(o.last_failure_at) AS last_failure_at,
+                       (array_agg(ROW (o.last_status_code, o.last_error_class, o.last_error)::pgtopic.last_failure
+                                  ORDER BY o.last_failure_at DESC) FILTER (WHERE o.last_failure_at IS NOT NULL))[1] AS failure
+                  FROM old o
+                 GROUP BY o.webhook_id, o.span) m
+          LEFT JOIN latencies l ON l.webhook_id = m.webhook_id AND l.span = m.span
+    )
+    SELECT count(*) INTO taken FROM old;
+    RETURN taken;
+END
 $$;
 
 CREATE FUNCTION pgtopic.messages_arrived() RETURNS trigger
@@ -1324,21 +1376,21 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, payload json, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json, type text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, payload json, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
-SELECT pgtopic.publish(topic, 'default'::text, payload, headers, idempotency_key, type)
+SELECT pgtopic.publish(topic, 'default'::text, payload, headers, idempotency_key)
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, payload jsonb, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json, type text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, payload jsonb, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
-SELECT pgtopic.publish(topic, 'default'::text, payload::json, headers, idempotency_key, type)
+SELECT pgtopic.publish(topic, 'default'::text, payload::json, headers, idempotency_key)
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload json, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text, type text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload json, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
@@ -1360,8 +1412,8 @@ BEGIN
                 RETURN message_id;
             END IF;
         END IF;
-        INSERT INTO pgtopic.messages (topic_id, partition_key, type, payload, headers, idempotency_key)
-        VALUES (topic_key, publish.partition_key, publish.type, publish.payload, publish.headers, publish.idempotency_key)
+        INSERT INTO pgtopic.messages (topic_id, partition_key, payload, headers, idempotency_key)
+        VALUES (topic_key, publish.partition_key, publish.payload, publish.headers, publish.idempotency_key)
         ON CONFLICT (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
         RETURNING id INTO message_id;
         -- Nothing was returned: another transaction has used the key and has committed. Look again.
@@ -1371,14 +1423,14 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload jsonb, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text, type text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload jsonb, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
-SELECT pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key, type)
+SELECT pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key)
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, partition_key text DEFAULT 'default'::text, payload text DEFAULT NULL::text, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text, type text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, partition_key text DEFAULT 'default'::text, payload text DEFAULT NULL::text, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
@@ -1388,24 +1440,24 @@ BEGIN
             USING ERRCODE = 'null_value_not_allowed',
                   HINT = 'Call publish(topic, partition_key, payload), or publish(topic, payload => ...).';
     END IF;
-    RETURN pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key, type);
+    RETURN pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key);
 END
 $$;
 
-CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
     LANGUAGE sql STABLE
     AS $$
 SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_id, c.failures,
-       c.batch_last, c.batch_count, c.split_until, d.message_id, m.partition_key, m.type,
+       c.batch_last, c.batch_count, c.split_until, d.message_id, m.partition_key,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
-       m.created_at, d.replayed_at,
+       m.created_at,
        CASE WHEN m.id IS NULL THEN 'missing'
             WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'loaded'
             ELSE 'deferred' END
   FROM unnest(claimed) c
   LEFT JOIN LATERAL (
-    SELECT o.message_id, o.replayed_at
+    SELECT o.message_id
       FROM pgtopic.deliveries o
      WHERE o.webhook_id = c.webhook_id AND o.lane = c.lane AND o.message_id > c.position
      ORDER BY o.message_id
@@ -1415,7 +1467,7 @@ SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_
 WINDOW read AS (ROWS UNBOUNDED PRECEDING)
 $$;
 
-CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -1429,12 +1481,12 @@ CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigi
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT l.webhook_id, l.lane, l.position, l.generation, d.message_id, m.partition_key, m.type,
+    SELECT l.webhook_id, l.lane, l.position, l.generation, d.message_id, m.partition_key,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN m.payload END,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN m.headers END,
-           m.created_at, d.replayed_at,
+           m.created_at,
            CASE WHEN m.id IS NULL THEN 'missing'
                 WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN 'loaded'
@@ -1452,7 +1504,7 @@ BEGIN
              LIMIT 1) h
       ) l
       LEFT JOIN LATERAL (
-        SELECT o.message_id, o.replayed_at
+        SELECT o.message_id
           FROM pgtopic.deliveries o
          WHERE o.webhook_id = l.webhook_id AND o.lane = l.lane AND o.message_id > l.position
          ORDER BY o.message_id
@@ -1460,34 +1512,6 @@ BEGIN
       ) d ON true
       LEFT JOIN pgtopic.messages m ON m.id >= d.message_id AND m.id <= d.message_id
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
-END
-$$;
-
-CREATE FUNCTION pgtopic.record_topic_change() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-BEGIN
-    INSERT INTO pgtopic.changes (kind, topic_id, reason, changed_by)
-    VALUES (CASE WHEN NEW.paused IS NULL THEN 'topic.resumed' ELSE 'topic.paused' END, NEW.id, NEW.paused, pgtopic.changed_by());
-    RETURN NULL;
-END
-$$;
-
-CREATE FUNCTION pgtopic.record_webhook_change() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-BEGIN
-    INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
-    SELECT c.kind, NEW.topic_id, NEW.id, c.reason, pgtopic.changed_by()
-      FROM (VALUES (1, CASE WHEN NEW.paused THEN 'webhook.paused' ELSE 'webhook.resumed' END, NULL, NEW.paused <> OLD.paused),
-                   (2, 'webhook.disabled', NEW.disabled_reason, NEW.disabled_reason IS NOT NULL AND OLD.disabled_reason IS NULL),
-                   (3, 'webhook.enabled', OLD.disabled_reason, NEW.disabled_reason IS NULL AND OLD.disabled_reason IS NOT NULL),
-                   (4, 'webhook.started', NULL, NEW.state = 'active' AND OLD.state = 'starting')) AS c (place, kind, reason, happened)
-     WHERE c.happened
-     ORDER BY c.place;
-    RETURN NULL;
 END
 $$;
 
@@ -1889,6 +1913,182 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.sample_backlogs(after_webhook bigint, lanes_at_most bigint, owed_at_most bigint, takes interval) RETURNS TABLE(webhooks bigint, ended_at bigint)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+DECLARE
+    no_flush text        := set_config('synchronous_commit', 'off', true);
+    until    timestamptz := clock_timestamp() + takes;
+BEGIN
+    webhooks := 0;
+    ended_at := after_webhook;
+    LOOP
+        ended_at := least(
+            (SELECT l.webhook_id FROM pgtopic.lanes l WHERE l.webhook_id > ended_at ORDER BY l.webhook_id LIMIT 1),
+            (SELECT x.webhook_id FROM pgtopic.dead_letters x WHERE x.webhook_id > ended_at ORDER BY x.webhook_id LIMIT 1),
+            (SELECT s.webhook_id FROM pgtopic.webhook_samples s WHERE s.webhook_id > ended_at ORDER BY s.webhook_id LIMIT 1));
+        EXIT WHEN ended_at IS NULL;
+        webhooks := webhooks + 1;
+        INSERT INTO pgtopic.webhook_samples AS s (webhook_id, owed, owed_capped, oldest_owed_at, ready, claimed, waiting, halted,
+                                                  dead_letters, dead_letters_capped)
+        SELECT ended_at, b.*
+          FROM pgtopic.webhook_backlog(ended_at, lanes_at_most, owed_at_most) b
+         WHERE EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = ended_at)
+            ON CONFLICT (webhook_id) DO UPDATE
+           SET (owed, owed_capped, oldest_owed_at, ready, claimed, waiting, halted, dead_letters, dead_letters_capped)
+             = (excluded.owed, excluded.owed_capped, excluded.oldest_owed_at, excluded.ready, excluded.claimed, excluded.waiting,
+                excluded.halted, excluded.dead_letters, excluded.dead_letters_capped)
+         WHERE (s.owed, s.owed_capped, s.oldest_owed_at, s.ready, s.claimed, s.waiting, s.halted, s.dead_letters,
+                s.dead_letters_capped)
+               IS DISTINCT FROM
+               (excluded.owed, excluded.owed_capped, excluded.oldest_owed_at, excluded.ready, excluded.claimed, excluded.waiting,
+                excluded.halted, excluded.dead_letters, excluded.dead_letters_capped);
+        EXIT WHEN clock_timestamp() >= until;
+    END LOOP;
+    IF ended_at IS NULL THEN
+        DELETE FROM pgtopic.webhook_samples s WHERE NOT EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = s.webhook_id);
+        UPDATE pgtopic.sampled SET sampled_at = clock_timestamp();
+    END IF;
+    RETURN NEXT;
+END
+$$;
+
+CREATE FUNCTION pgtopic.sample_traffic(leader text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    known    pgtopic.sampled;
+    last_id  bigint := pg_sequence_last_value('pgtopic.message_ids');
+    apart    bigint := (SELECT s.seqincrement FROM pg_sequence s WHERE s.seqrelid = 'pgtopic.message_ids'::regclass);
+    first_id bigint;
+    since    timestamptz;
+    elapsed  float8;
+    every    bigint;
+    touched  bigint;
+BEGIN
+    WITH recent AS MATERIALIZED (
+        SELECT a.*, a.at = max(a.at) OVER (PARTITION BY a.worker_id) AND a.at > clock_timestamp() - interval '25 seconds' AS is_newest
+          FROM pgtopic.activity a
+         WHERE a.seconds = 10 AND a.at >= clock_timestamp() - interval '70 seconds'
+    ), latencies AS (
+        SELECT b.webhook_id, array_agg(b.number ORDER BY b.bucket) AS latency
+          FROM (SELECT r.webhook_id, n.bucket, sum(n.number)::bigint AS number
+                  FROM recent r CROSS JOIN LATERAL unnest(r.latency) WITH ORDINALITY n (number, bucket)
+                 GROUP BY r.webhook_id, n.bucket) b
+         GROUP BY b.webhook_id
+    ), traffic AS (
+        SELECT r.webhook_id, sum(r.accepted)::bigint AS accepted, sum(r.failed)::bigint AS failed,
+               coalesce(sum(r.in_flight) FILTER (WHERE r.is_newest), 0)::bigint AS in_flight,
+               max(r.last_success_at) AS last_success_at, max(r.last_failure_at) AS last_failure_at,
+               array_agg(r.failing_since) FILTER (WHERE r.failing_since IS NOT NULL) AS failing_since,
+               (array_agg(ROW (r.last_status_code, r.last_error_class, r.last_error)::pgtopic.last_failure
+                          ORDER BY r.last_failure_at DESC) FILTER (WHERE r.last_failure_at IS NOT NULL))[1] AS failure
+          FROM recent r
+          JOIN pgtopic.webhooks w ON w.id = r.webhook_id
+         GROUP BY r.webhook_id
+    ), joined AS (
+        SELECT t.webhook_id, t.accepted, t.failed, t.in_flight, coalesce(l.latency, '{}') AS latency, t.failure,
+               greatest(s.last_success_at, t.last_success_at) AS last_success_at,
+               greatest(s.last_failure_at, t.last_failure_at) AS last_failure_at,
+               coalesce(t.last_failure_at > s.last_failure_at, s.last_failure_at IS NULL) AS is_later,
+               s.failing_since AS failed_since, t.failing_since
+          FROM traffic t
+          LEFT JOIN latencies l ON l.webhook_id = t.webhook_id
+          LEFT JOIN pgtopic.webhook_samples s ON s.webhook_id = t.webhook_id
+    ), judged AS (
+        SELECT j.*, (SELECT min(x.since)
+                       FROM unnest(array_append(j.failing_since, j.failed_since)) x (since)
+                      WHERE x.since > j.last_success_at OR j.last_success_at IS NULL) AS fails_since
+          FROM joined j
+    ), changed AS (
+        INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
+        SELECT CASE WHEN j.fails_since IS NULL THEN 'webhook.recovered' ELSE 'webhook.failing' END, w.topic_id, w.id,
+               CASE WHEN j.fails_since IS NOT NULL THEN (j.failure).last_error END, leader
+          FROM judged j
+          JOIN pgtopic.webhooks w ON w.id = j.webhook_id
+         WHERE (j.fails_since IS NULL) <> (j.failed_since IS NULL)
+    ), written AS (
+        INSERT INTO pgtopic.webhook_samples AS s (webhook_id, accepted, failed, in_flight, latency, last_success_at, last_failure_at,
+                                                  failing_since, last_status_code, last_error_class, last_error)
+        SELECT j.webhook_id, j.accepted, j.failed, j.in_flight, j.latency, j.last_success_at, j.last_failure_at, j.fails_since,
+               (j.failure).last_status_code, (j.failure).last_error_class, (j.failure).last_error
+          FROM judged j
+            ON CONFLICT (webhook_id) DO UPDATE
+           SET accepted = excluded.accepted, failed = excluded.failed, in_flight = excluded.in_flight, latency = excluded.latency,
+               last_success_at = excluded.last_success_at, failing_since = excluded.failing_since,
+               (last_status_code, last_error_class, last_error)
+                 = (SELECT CASE WHEN later THEN excluded.last_status_code ELSE s.last_status_code END,
+                           CASE WHEN later THEN excluded.last_error_class ELSE s.last_error_class END,
+                           CASE WHEN later THEN excluded.last_error ELSE s.last_error END
+                      FROM (SELECT excluded.last_failure_at IS DISTINCT FROM s.last_failure_at) x (later)),
+               last_failure_at = excluded.last_failure_at
+    ), over AS (
+        UPDATE pgtopic.webhook_samples s
+           SET accepted = 0, failed = 0, in_flight = 0, latency = '{}'
+         WHERE (s.accepted <> 0 OR s.failed <> 0 OR s.in_flight <> 0) AND NOT EXISTS (SELECT FROM traffic t WHERE t.webhook_id = s.webhook_id)
+    )
+    SELECT count(*) INTO touched FROM traffic;
+
+    -- What was published: the ids that were given out since about a minute ago.
+    SELECT * INTO known FROM pgtopic.sampled;
+    first_id := known.given_ids[cardinality(known.given_ids)];
+    since := known.given_at[cardinality(known.given_at)];
+    elapsed := extract(epoch FROM clock_timestamp() - since);
+    UPDATE pgtopic.sampled
+       SET given_ids = (ARRAY[coalesce(last_id, 0)] || given_ids)[1:6], given_at = (ARRAY[clock_timestamp()] || given_at)[1:6];
+    every := apart * greatest(ceil((last_id - first_id) / apart / 2000.0), 1);
+    WITH found AS (
+        SELECT m.topic_id, count(*) * (every / apart) / greatest(elapsed, 1) AS per_second
+          FROM generate_series(first_id + apart, last_id, every) g (id)
+         CROSS JOIN LATERAL (SELECT m.topic_id FROM pgtopic.messages m WHERE m.id = g.id LIMIT 1) m
+         GROUP BY m.topic_id
+    ), latencies AS (
+        SELECT b.topic_id, array_agg(b.number ORDER BY b.bucket) AS latency
+          FROM (SELECT w.topic_id, n.bucket, sum(n.number)::bigint AS number
+                  FROM pgtopic.webhook_samples s
+                  JOIN pgtopic.webhooks w ON w.id = s.webhook_id
+                 CROSS JOIN LATERAL unnest(s.latency) WITH ORDINALITY n (number, bucket)
+                 WHERE s.latency <> '{}'
+                 GROUP BY w.topic_id, n.bucket) b
+         GROUP BY b.topic_id
+    ), now AS (
+        SELECT t.id AS topic_id, coalesce(f.per_second, 0) AS per_second, coalesce(l.latency, '{}') AS latency
+          FROM found f
+          FULL JOIN latencies l ON l.topic_id = f.topic_id
+          JOIN pgtopic.topics t ON t.id = coalesce(f.topic_id, l.topic_id)
+    ), over AS (
+        DELETE FROM pgtopic.topic_samples s WHERE NOT EXISTS (SELECT FROM now n WHERE n.topic_id = s.topic_id)
+    )
+    INSERT INTO pgtopic.topic_samples AS s (topic_id, published_per_second, latency)
+    SELECT n.topic_id, n.per_second, n.latency FROM now n
+        ON CONFLICT (topic_id) DO UPDATE SET published_per_second = excluded.published_per_second, latency = excluded.latency;
+    RETURN touched;
+END
+$$;
+
+CREATE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    IF has_function_privilege('pg_control_system()', 'EXECUTE') THEN
+        SELECT c.system_identifier INTO server_identity.system_identifier FROM pg_control_system() c;
+    END IF;
+    SELECT d.oid::bigint INTO server_identity.database_oid FROM pg_database d WHERE d.datname = current_database();
+END
+$$;
+
 CREATE FUNCTION pgtopic.set_cell(new_cell integer) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1918,7 +2118,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], lane_error_classes text[], lane_status_codes smallint[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text)
+CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text, generation integer)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -1930,20 +2130,26 @@ CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes b
     SET enable_sort TO 'off'
     SET lock_timeout TO '100ms'
     AS $$
+#variable_conflict use_column
 DECLARE
     no_flush text := set_config('synchronous_commit', 'off', true);
     mine     boolean[];
+    newest   integer[];
     changes  boolean;
+    renewed  boolean;
+    deleted  integer;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM pgtopic.require_read_committed();
     END IF;
 
-    SELECT array_agg(l.found IS NOT NULL ORDER BY h.n), bool_or(h.state <> 'untouched')
-      INTO mine, changes
-      FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_states) WITH ORDINALITY AS h (webhook_id, lane, token, state, n)
+    SELECT array_agg(l.generation IS NOT NULL ORDER BY h.n), array_agg(l.generation ORDER BY h.n), bool_or(h.state <> 'untouched'),
+           bool_or(l.generation <> h.generation)
+      INTO mine, newest, changes, renewed
+      FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_states, lane_generations)
+           WITH ORDINALITY AS h (webhook_id, lane, token, state, generation, n)
       LEFT JOIN LATERAL (
-        SELECT true AS found
+        SELECT l.generation
           FROM pgtopic.lanes l
          WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane AND l.claimed_by = settle.worker AND l.token = h.token
          LIMIT 1
@@ -1961,6 +2167,19 @@ BEGIN
                  WHERE x.webhook_id = lane_webhooks[done.n] AND x.lane = lane_lanes[done.n] AND x.message_id = done.message_id
                  LIMIT 1) x
              WHERE mine[done.n]));
+        GET DIAGNOSTICS deleted = ROW_COUNT;
+        IF deleted < cardinality(done_messages) THEN
+            DELETE FROM pgtopic.dead_letters x
+             WHERE x.ctid = ANY (ARRAY(
+                SELECT x.place
+                  FROM unnest(done_lanes, done_messages) AS done (n, message_id)
+                 CROSS JOIN LATERAL (
+                    SELECT x.ctid AS place
+                      FROM pgtopic.dead_letters x
+                     WHERE x.webhook_id = lane_webhooks[done.n] AND x.message_id = done.message_id AND x.reason = 'canceled'
+                     LIMIT 1) x
+                 WHERE mine[done.n]));
+        END IF;
     END IF;
 
     IF cardinality(dead_messages) > 0 THEN
@@ -1972,14 +2191,13 @@ BEGIN
                AND mine[dead.n]
             RETURNING d.webhook_id, d.lane, dead.*
         )
-        INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, type, reason, attempts,
-                                               error_class, status_code, last_error)
-        SELECT died.webhook_id, died.lane, died.message_id, w.topic_id, l.partition_key, m.type, died.reason, died.attempts,
+        INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, reason, attempts, error_class,
+                                               status_code, last_error)
+        SELECT died.webhook_id, died.lane, died.message_id, w.topic_id, l.partition_key, died.reason, died.attempts,
                died.error_class, died.status_code, died.last_error
           FROM died
           JOIN pgtopic.webhooks w ON w.id = died.webhook_id
           JOIN pgtopic.lanes l ON l.webhook_id = died.webhook_id AND l.lane = died.lane
-          LEFT JOIN LATERAL (SELECT m.type FROM pgtopic.messages m WHERE m.id = died.message_id LIMIT 1) m ON true
         ON CONFLICT ON CONSTRAINT dead_letters_delivery_key DO UPDATE
            SET reason = excluded.reason, attempts = excluded.attempts, error_class = excluded.error_class,
                status_code = excluded.status_code, last_error = excluded.last_error, created_at = now();
@@ -2001,13 +2219,9 @@ BEGIN
                batch_count = new.batch_count,
                split_until = new.split,
                last_error = CASE WHEN new.failures > 0 THEN coalesce(new.last_error, l.last_error) END,
-               last_error_class = CASE WHEN new.last_error IS NOT NULL THEN new.error_class
-                                       WHEN new.failures > 0 THEN l.last_error_class END,
-               last_status_code = CASE WHEN new.last_error IS NOT NULL THEN new.status_code
-                                       WHEN new.failures > 0 THEN l.last_status_code END,
                halted = new.state = 'halted'
           FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, h.head, h.failures, h.batch_last,
-                       h.batch_count, h.split, h.last_error, h.error_class, h.status_code,
+                       h.batch_count, h.split, h.last_error,
                        CASE WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation
                                  AND h.head IS DISTINCT FROM (SELECT d.message_id FROM pgtopic.deliveries d
                                                                WHERE d.webhook_id = h.webhook_id AND d.lane = h.lane
@@ -2015,32 +2229,14 @@ BEGIN
                                                                ORDER BY d.message_id LIMIT 1)
                             THEN 'ready' ELSE h.state END AS state
                   FROM unnest(lane_webhooks, lane_lanes, lane_states, lane_generations, lane_positions, lane_delays, lane_heads,
-                              lane_failures, lane_batch_lasts, lane_batch_counts, lane_splits, lane_errors, lane_error_classes,
-                              lane_status_codes)
+                              lane_failures, lane_batch_lasts, lane_batch_counts, lane_splits, lane_errors)
                        WITH ORDINALITY AS h (webhook_id, lane, state, generation, position, delay, head, failures, batch_last,
-                                             batch_count, split, last_error, error_class, status_code, n)
+                                             batch_count, split, last_error, n)
                  CROSS JOIN LATERAL (SELECT x.generation, x.position FROM pgtopic.lanes x
                                       WHERE x.webhook_id = h.webhook_id AND x.lane = h.lane LIMIT 1) x
                  WHERE h.state <> 'untouched' AND mine[h.n]
                 OFFSET 0) new
          WHERE l.webhook_id = new.webhook_id AND l.lane = new.lane;
-    END IF;
-
-    IF 'halted' = ANY (lane_states) THEN
-        BEGIN
-            INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, lane, partition_key, message_id, reason, changed_by)
-            SELECT 'lane.halted', w.topic_id, l.webhook_id, l.lane, l.partition_key, l.head_message_id, l.last_error,
-                   'worker ' || settle.worker
-              FROM unnest(lane_webhooks, lane_lanes, lane_states) WITH ORDINALITY AS h (webhook_id, lane, state, n)
-             CROSS JOIN LATERAL (SELECT l.* FROM pgtopic.lanes l
-                                  WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane AND l.halted
-                                  LIMIT 1) l
-              JOIN pgtopic.webhooks w ON w.id = l.webhook_id
-             WHERE h.state = 'halted' AND mine[h.n];
-        EXCEPTION WHEN OTHERS THEN
-            -- The outcomes are written, whatever is the matter with the audit log.
-            NULL;
-        END;
     END IF;
 
     IF false = ANY (mine) THEN
@@ -2049,9 +2245,15 @@ BEGIN
                CASE WHEN EXISTS (SELECT FROM pgtopic.lanes l
                                   WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane
                                     AND l.claimed_by = settle.worker AND l.token = h.token)
-                    THEN 'locked' ELSE 'lost' END
+                    THEN 'locked' ELSE 'lost' END, NULL::integer
           FROM unnest(lane_webhooks, lane_lanes, lane_tokens) WITH ORDINALITY AS h (webhook_id, lane, token, n)
          WHERE NOT mine[h.n];
+    END IF;
+    IF renewed THEN
+        RETURN QUERY
+        SELECT h.n::integer, 'renewed', h.newest
+          FROM unnest(newest, lane_generations) WITH ORDINALITY AS h (newest, known, n)
+         WHERE h.newest <> h.known;
     END IF;
 END
 $$;
@@ -2146,6 +2348,61 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.webhook_backlog(webhook bigint, lanes_at_most bigint, owed_at_most bigint) RETURNS TABLE(owed bigint, owed_capped boolean, oldest_owed_at timestamp with time zone, ready bigint, claimed bigint, waiting bigint, halted bigint, dead_letters bigint, dead_letters_capped boolean)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    oldest bigint;
+    seen   bigint;
+BEGIN
+    SELECT count(*), count(*) FILTER (WHERE l.claimed_by IS NOT NULL), count(*) FILTER (WHERE l.claimed_by IS NULL AND l.halted),
+           count(*) FILTER (WHERE l.claimed_by IS NULL AND NOT l.halted AND l.due_at > clock_timestamp())
+      INTO seen, claimed, halted, waiting
+      FROM (SELECT l.claimed_by, l.halted, l.due_at FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most + 1) l;
+    ready := seen - claimed - halted - waiting;
+    SELECT count(*), min(d.message_id) INTO owed, oldest
+      FROM (SELECT d.message_id
+              FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
+             CROSS JOIN LATERAL (SELECT d.message_id
+                                   FROM pgtopic.deliveries d
+                                  WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                                  ORDER BY d.lane, d.message_id
+                                  LIMIT owed_at_most + 1) d
+             LIMIT owed_at_most + 1) d;
+    IF owed > owed_at_most THEN
+        SELECT min(d.message_id) INTO oldest
+          FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
+         CROSS JOIN LATERAL (SELECT d.message_id
+                               FROM pgtopic.deliveries d
+                              WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                              ORDER BY d.lane, d.message_id
+                              LIMIT 1) d;
+    END IF;
+    owed_capped := owed > owed_at_most OR seen > lanes_at_most;
+    owed := least(owed, owed_at_most);
+    -- A lane beyond the limit was counted to see that there is one.
+    ready := greatest(ready - greatest(seen - lanes_at_most, 0), 0);
+    SELECT m.created_at INTO oldest_owed_at FROM pgtopic.messages m WHERE m.id = oldest;
+    SELECT count(*) INTO dead_letters
+      FROM (SELECT
+              FROM pgtopic.dead_letters x
+             WHERE x.webhook_id = webhook AND x.reason NOT IN ('canceled', 'superseded')
+             LIMIT owed_at_most + 1) x;
+    dead_letters_capped := dead_letters > owed_at_most;
+    dead_letters := least(dead_letters, owed_at_most);
+    RETURN NEXT;
+END
+$$;
+
 CREATE FUNCTION pgtopic.webhooks_arrived() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -2233,7 +2490,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision) RETURNS TABLE(suppressed_us bigint, notifies boolean, given_ids bigint, changed_at timestamp with time zone)
+CREATE FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lanes_now integer, stopping_now boolean, trouble_now text, lease_seconds double precision) RETURNS TABLE(suppressed_us bigint, notifies boolean, given_ids bigint, changed_at timestamp with time zone, sending boolean, system_identifier bigint, database_oid bigint)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
@@ -2248,7 +2505,8 @@ BEGIN
         PERFORM FROM pgtopic.workers w WHERE w.id = worker AND NOT w.gone;
     ELSE
         UPDATE pgtopic.workers w
-           SET heartbeat_at = clock_timestamp(), in_flight = in_flight_now, lease = make_interval(secs => lease_seconds)
+           SET heartbeat_at = clock_timestamp(), lease = make_interval(secs => lease_seconds),
+               in_flight = in_flight_now, lanes = lanes_now, stopping = stopping_now, trouble = trouble_now
          WHERE w.id = worker AND NOT w.gone;
     END IF;
     IF NOT FOUND THEN
@@ -2256,6 +2514,7 @@ BEGIN
     END IF;
 
     notifies := pgtopic.may_notify();
+    SELECT i.sending, i.system_identifier, i.database_oid INTO sending, system_identifier, database_oid FROM pgtopic.installation i;
     -- Ids of an installation with a cell lie further apart.
     given_ids := pg_sequence_last_value('pgtopic.message_ids')
                  / (SELECT s.seqincrement FROM pg_sequence s WHERE s.seqrelid = 'pgtopic.message_ids'::regclass);
@@ -2275,6 +2534,40 @@ BEGIN
     RETURN NEXT;
 END
 $$;
+
+CREATE TABLE pgtopic.activity (
+    worker_id uuid,
+    webhook_id bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    seconds integer NOT NULL,
+    accepted bigint NOT NULL,
+    failed bigint NOT NULL,
+    dead bigint NOT NULL,
+    in_flight integer NOT NULL,
+    latency bigint[] NOT NULL,
+    last_success_at timestamp with time zone,
+    last_failure_at timestamp with time zone,
+    failing_since timestamp with time zone,
+    last_status_code smallint,
+    last_error_class text,
+    last_error text
+);
+
+COMMENT ON TABLE pgtopic.activity IS 'What was sent: one row for each worker, webhook and 10 s with traffic. Append-only, best effort. After an hour the leader turns rows into minutes, after 7 days into hours.';
+
+COMMENT ON COLUMN pgtopic.activity.worker_id IS 'The incarnation; null in minutes and hours, which are of all workers.';
+
+COMMENT ON COLUMN pgtopic.activity.at IS 'When the span began, by the clock of the database. It lasted for seconds: 10, 60 or 3,600.';
+
+COMMENT ON COLUMN pgtopic.activity.accepted IS 'How many deliveries were accepted. failed: how many requests failed. dead: how many deliveries were given up.';
+
+COMMENT ON COLUMN pgtopic.activity.in_flight IS 'How many lanes were in flight when the span ended; 0 in minutes and hours.';
+
+COMMENT ON COLUMN pgtopic.activity.latency IS 'How long after its publication each delivery was accepted: how many are in each bucket. Bucket 1 is below 1 ms; the bounds of the others are half powers of two.';
+
+COMMENT ON COLUMN pgtopic.activity.failing_since IS 'If the last request of the worker failed: since when each of its requests has failed.';
+
+COMMENT ON COLUMN pgtopic.activity.last_error IS 'Of the last failure, as last_status_code and last_error_class.';
 
 CREATE SEQUENCE pgtopic.arrived_messages
     START WITH 0
@@ -2299,8 +2592,6 @@ CREATE TABLE pgtopic.attempts (
     attempted_at timestamp with time zone NOT NULL,
     batch_first bigint,
     batch_last bigint,
-    probe boolean DEFAULT false NOT NULL,
-    replay boolean DEFAULT false NOT NULL,
     CONSTRAINT attempts_error_class_check CHECK ((error_class = ANY (ARRAY['dns'::text, 'connect'::text, 'tls'::text, 'forbidden'::text, 'timeout'::text, 'status'::text, 'redirect'::text, 'protocol'::text, 'request'::text]))),
     CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'failed'::text, 'gone'::text])))
 )
@@ -2311,10 +2602,6 @@ COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
 
 COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
-
-COMMENT ON COLUMN pgtopic.attempts.probe IS 'Whether it only asked whether a failing receiver answers again.';
-
-COMMENT ON COLUMN pgtopic.attempts.replay IS 'Whether the request carried replays.';
 
 CREATE TABLE pgtopic.background_runs (
     piece text NOT NULL,
@@ -2524,12 +2811,34 @@ CREATE SEQUENCE pgtopic.notify_until
 
 COMMENT ON SEQUENCE pgtopic.notify_until IS 'Until this instant (microseconds since 1970) publishers NOTIFY, since a worker listens. 0 while workers poll.';
 
+CREATE TABLE pgtopic.sampled (
+    one boolean DEFAULT true NOT NULL,
+    sampled_at timestamp with time zone,
+    given_ids bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    given_at timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[] NOT NULL,
+    CONSTRAINT sampled_one_check CHECK (one)
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE pgtopic.sampled IS 'When the leader looked last at all webhooks: one row.';
+
+COMMENT ON COLUMN pgtopic.sampled.given_ids IS 'The last message id, at the last looks at the traffic, newest first; given_at: when that was.';
+
 CREATE TABLE pgtopic.schema_history (
     version integer NOT NULL,
     name character varying(255),
     applied_on character varying(255),
     checksum character varying(255)
 );
+
+CREATE TABLE pgtopic.topic_samples (
+    topic_id bigint NOT NULL,
+    published_per_second double precision NOT NULL,
+    latency bigint[] NOT NULL
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE pgtopic.topic_samples IS 'The traffic of each topic in the last minute, when the leader looked last. Without a row there was none.';
 
 CREATE TABLE pgtopic.topics (
     id bigint NOT NULL,
@@ -2593,6 +2902,38 @@ CREATE UNLOGGED TABLE pgtopic.used_idempotency_keys (
 );
 
 COMMENT ON TABLE pgtopic.used_idempotency_keys IS 'Nobody ever sees a row here. Publishers that use the same key wait here for one another.';
+
+CREATE TABLE pgtopic.webhook_samples (
+    webhook_id bigint NOT NULL,
+    owed bigint DEFAULT 0 NOT NULL,
+    owed_capped boolean DEFAULT false NOT NULL,
+    oldest_owed_at timestamp with time zone,
+    ready bigint DEFAULT 0 NOT NULL,
+    claimed bigint DEFAULT 0 NOT NULL,
+    waiting bigint DEFAULT 0 NOT NULL,
+    halted bigint DEFAULT 0 NOT NULL,
+    dead_letters bigint DEFAULT 0 NOT NULL,
+    dead_letters_capped boolean DEFAULT false NOT NULL,
+    in_flight bigint DEFAULT 0 NOT NULL,
+    accepted bigint DEFAULT 0 NOT NULL,
+    failed bigint DEFAULT 0 NOT NULL,
+    latency bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    last_success_at timestamp with time zone,
+    last_failure_at timestamp with time zone,
+    failing_since timestamp with time zone,
+    last_status_code smallint,
+    last_error_class text,
+    last_error text
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE pgtopic.webhook_samples IS 'How each webhook was when the leader looked last. A webhook without a row owes nothing, has no dead letters and had no traffic. A row is written only if it changes.';
+
+COMMENT ON COLUMN pgtopic.webhook_samples.owed_capped IS 'More is owed, or lanes were left out: then oldest_owed_at is at most that old.';
+
+COMMENT ON COLUMN pgtopic.webhook_samples.accepted IS 'Deliveries that were accepted in the last minute. failed: requests that failed. latency: as in activity.';
+
+COMMENT ON COLUMN pgtopic.webhook_samples.failing_since IS 'Since when every request has failed; null if the last one was accepted.';
 
 CREATE TABLE pgtopic.webhooks (
     id bigint NOT NULL,
@@ -2684,7 +3025,10 @@ CREATE TABLE pgtopic.workers (
     capacity integer NOT NULL,
     lease interval NOT NULL,
     in_flight integer DEFAULT 0 NOT NULL,
+    lanes integer DEFAULT 0 NOT NULL,
+    stopping boolean DEFAULT false NOT NULL,
     gone boolean DEFAULT false NOT NULL,
+    trouble text,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
     heartbeat_at timestamp with time zone DEFAULT now() NOT NULL
 )
@@ -2694,7 +3038,13 @@ COMMENT ON TABLE pgtopic.workers IS 'One row for each worker incarnation. It hol
 
 COMMENT ON COLUMN pgtopic.workers.lease IS 'If its heartbeat stands still for this long, the worker is taken for hung, and its lanes are released.';
 
+COMMENT ON COLUMN pgtopic.workers.lanes IS 'How many lanes it holds; in_flight of them are being sent. Written with the heartbeat.';
+
+COMMENT ON COLUMN pgtopic.workers.stopping IS 'It was asked to stop: it finishes what is in flight.';
+
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
+
+COMMENT ON COLUMN pgtopic.workers.trouble IS 'What goes wrong in it; null: nothing.';
 
 ALTER TABLE ONLY pgtopic.background_runs
     ADD CONSTRAINT background_runs_pkey PRIMARY KEY (piece);
@@ -2729,8 +3079,14 @@ ALTER TABLE ONLY pgtopic.leader
 ALTER TABLE ONLY pgtopic.messages
     ADD CONSTRAINT messages_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY pgtopic.sampled
+    ADD CONSTRAINT sampled_pkey PRIMARY KEY (one);
+
 ALTER TABLE ONLY pgtopic.schema_history
     ADD CONSTRAINT schema_history_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY pgtopic.topic_samples
+    ADD CONSTRAINT topic_samples_pkey PRIMARY KEY (topic_id);
 
 ALTER TABLE ONLY pgtopic.topics
     ADD CONSTRAINT topics_name_key UNIQUE (name);
@@ -2741,6 +3097,9 @@ ALTER TABLE ONLY pgtopic.topics
 ALTER TABLE ONLY pgtopic.used_idempotency_keys
     ADD CONSTRAINT used_idempotency_keys_pkey PRIMARY KEY (topic_id, idempotency_key);
 
+ALTER TABLE ONLY pgtopic.webhook_samples
+    ADD CONSTRAINT webhook_samples_pkey PRIMARY KEY (webhook_id);
+
 ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_name_key UNIQUE (topic_id, name);
 
@@ -2749,6 +3108,10 @@ ALTER TABLE ONLY pgtopic.webhooks
 
 ALTER TABLE ONLY pgtopic.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
+
+CREATE INDEX activity_at ON pgtopic.activity USING btree (seconds, at);
+
+CREATE INDEX activity_webhook ON pgtopic.activity USING btree (webhook_id, at);
 
 CREATE INDEX attempts_delivery ON ONLY pgtopic.attempts USING btree (webhook_id, message_id);
 
@@ -2788,8 +3151,6 @@ CREATE TRIGGER topics_changed_at BEFORE UPDATE ON pgtopic.topics FOR EACH ROW EX
 
 CREATE TRIGGER topics_ordering_never_changes BEFORE UPDATE OF ordering ON pgtopic.topics FOR EACH ROW WHEN ((old.ordering <> new.ordering)) EXECUTE FUNCTION pgtopic.refuse_change('ordering');
 
-CREATE TRIGGER topics_record_change AFTER UPDATE ON pgtopic.topics FOR EACH ROW WHEN ((old.paused IS DISTINCT FROM new.paused)) EXECUTE FUNCTION pgtopic.record_topic_change();
-
 CREATE TRIGGER webhooks_all_went AFTER TRUNCATE ON pgtopic.webhooks FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
 CREATE TRIGGER webhooks_all_went_elsewhere AFTER TRUNCATE ON pgtopic.webhooks FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
@@ -2810,8 +3171,6 @@ CREATE TRIGGER webhooks_filter_came_or_went AFTER UPDATE OF types, filter ON pgt
 
 CREATE TRIGGER webhooks_name BEFORE INSERT ON pgtopic.webhooks FOR EACH ROW WHEN ((new.name IS NULL)) EXECUTE FUNCTION pgtopic.webhooks_name();
 
-CREATE TRIGGER webhooks_record_change AFTER UPDATE ON pgtopic.webhooks FOR EACH ROW WHEN (((old.paused <> new.paused) OR ((old.disabled_reason IS NULL) <> (new.disabled_reason IS NULL)) OR (old.state <> new.state))) EXECUTE FUNCTION pgtopic.record_webhook_change();
-
 CREATE TRIGGER webhooks_topic_never_changes BEFORE UPDATE OF topic_id ON pgtopic.webhooks FOR EACH ROW WHEN ((old.topic_id <> new.topic_id)) EXECUTE FUNCTION pgtopic.refuse_change('topic_id');
 
 CREATE TRIGGER webhooks_validate BEFORE INSERT OR UPDATE OF filter, filter_limit, headers, types ON pgtopic.webhooks FOR EACH ROW EXECUTE FUNCTION pgtopic.webhooks_validate();
@@ -2828,8 +3187,6 @@ ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES pgtopic.topics(id) ON DELETE CASCADE;
 
 REVOKE ALL ON FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.changed_by() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.check_filter(filter jsonpath) FROM PUBLIC;
 
@@ -2857,6 +3214,8 @@ REVOKE ALL ON FUNCTION pgtopic.filter_matches(filter jsonpath, payload json, acc
 
 REVOKE ALL ON FUNCTION pgtopic.headers_problem(headers json) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.list_newest_attempts(pages bigint, webhook_ids bigint[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.list_webhooks_of_topics(topic_ids bigint[]) FROM PUBLIC;
@@ -2867,11 +3226,13 @@ REVOKE ALL ON FUNCTION pgtopic.lock_lane(webhook_id bigint, lane bigint, stripe 
 
 REVOKE ALL ON FUNCTION pgtopic.make_attempt_partitions(days integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.mark_worker_gone(worker uuid, reason text, changed_by text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.mark_worker_gone(worker uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.matching_webhooks(topic_id bigint, type text, payload json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.may_notify() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.merge_activity(from_seconds integer, to_seconds integer, older_than interval, rows_at_most bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.messages_arrived() FROM PUBLIC;
 
@@ -2888,10 +3249,6 @@ REVOKE ALL ON FUNCTION pgtopic.owe_message(webhook_id bigint, message_id bigint,
 REVOKE ALL ON FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.record_topic_change() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.record_webhook_change() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.refuse_change() FROM PUBLIC;
 
@@ -2915,9 +3272,15 @@ REVOKE ALL ON FUNCTION pgtopic.require_registered(worker uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.retry_lanes(webhook_id bigint, lanes bigint[], changed_by text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.sample_backlogs(after_webhook bigint, lanes_at_most bigint, owed_at_most bigint, takes interval) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.sample_traffic(leader text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], lane_error_classes text[], lane_status_codes smallint[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.stripe_class() FROM PUBLIC;
 
@@ -2931,6 +3294,8 @@ REVOKE ALL ON FUNCTION pgtopic.touch_changed_at() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.type_matches(types text[], type text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.webhook_backlog(webhook bigint, lanes_at_most bigint, owed_at_most bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.webhooks_arrived() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_came_or_went() FROM PUBLIC;
@@ -2941,7 +3306,7 @@ REVOKE ALL ON FUNCTION pgtopic.webhooks_name() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_validate() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lease_seconds double precision) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.worker_heartbeat(worker uuid, in_flight_now integer, lanes_now integer, stopping_now boolean, trouble_now text, lease_seconds double precision) FROM PUBLIC;
 
 
 SET statement_timeout = 0;
@@ -2956,8 +3321,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '6cb86286ff104d6b560337d26cd5759f65f8d5797593593b5f15fc04eacff50e', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '55ad0cacdbc1eab4c4c6006e542eced906752eb0a744632f0f5ef4d9b3c82fb3', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '10788764619415763967');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '3975355348906395859');
 
 
