@@ -1,6 +1,7 @@
 //! `pgtopic tail`: what is published to a topic, or sent to a webhook, as it happens.
 
 use clap::Args;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     api::schema::{TailAttempt, TailMessage},
     domain::{
-        tail::{LeftOut, TailItem},
+        tail::{self, LeftOut, TailItem},
         topic::TopicRef,
         webhook_ref::WebhookRef,
     },
@@ -59,8 +60,10 @@ async fn watch(
                 say(&notice(*left_out));
                 continue;
             }
-            item if operator.is_json() => json(item)?,
-            item => text(item),
+            TailItem::Message(message) if operator.is_json() => json(&TailMessage::from(message))?,
+            TailItem::Message(message) => message_line(message),
+            TailItem::Attempt(attempt) if operator.is_json() => json(&TailAttempt::from(attempt))?,
+            TailItem::Attempt(attempt) => attempt_line(attempt),
         };
         // Whoever reads may leave: `pgtopic tail … | head`.
         if try_print_line(&line).is_err() {
@@ -75,32 +78,22 @@ fn notice(LeftOut { shown, of, at_least }: LeftOut) -> String {
     format!("{shown} of {of}{more} are shown")
 }
 
-fn json(item: &TailItem) -> Result<String, CliError> {
-    let written = match item {
-        TailItem::Message(message) => serde_json::to_string(&TailMessage::from(message)),
-        TailItem::Attempt(attempt) => serde_json::to_string(&TailAttempt::from(attempt)),
-        TailItem::LeftOut(_) => return Ok(String::new()),
-    };
-    written.map_err(|error| CliError::Failed(format!("cannot write JSON: {error}")))
+fn json(item: &impl Serialize) -> Result<String, CliError> {
+    serde_json::to_string(item).map_err(|error| CliError::Failed(format!("cannot write JSON: {error}")))
 }
 
-/// A line for people.
-fn text(item: &TailItem) -> String {
-    match item {
-        TailItem::Message(message) => {
-            let (id, key) = (message.id, escape(&message.partition_key));
-            let kind =
-                message.r#type.as_deref().map(|kind| format!("  {}", escape(kind))).unwrap_or_default();
-            format!("{:.3}  {id}  {key}{kind}  {} bytes", message.created_at, message.size_bytes)
-        }
-        TailItem::Attempt(attempt) => {
-            let status = attempt.status_code.map(|status| format!("  {status}")).unwrap_or_default();
-            let error =
-                attempt.error.as_deref().map(|error| format!("  {}", escape(error))).unwrap_or_default();
-            let (at, id, number) = (attempt.attempted_at, attempt.message_id, attempt.attempt);
-            let (outcome, took) = (attempt.outcome.as_str(), attempt.duration_ms);
-            format!("{at:.3}  {id}  attempt {number}  {outcome}{status}  {took:.1} ms{error}")
-        }
-        TailItem::LeftOut(left_out) => notice(*left_out),
-    }
+/// A message for people.
+fn message_line(message: &tail::TailMessage) -> String {
+    let (id, key) = (message.id, escape(&message.partition_key));
+    let kind = message.r#type.as_deref().map(|kind| format!("  {}", escape(kind))).unwrap_or_default();
+    format!("{:.3}  {id}  {key}{kind}  {} bytes", message.created_at, message.size_bytes)
+}
+
+/// A request for people.
+fn attempt_line(attempt: &tail::TailAttempt) -> String {
+    let status = attempt.status_code.map(|status| format!("  {status}")).unwrap_or_default();
+    let error = attempt.error.as_deref().map(|error| format!("  {}", escape(error))).unwrap_or_default();
+    let (at, id, number) = (attempt.attempted_at, attempt.message_id, attempt.attempt);
+    let (outcome, took) = (attempt.outcome.as_str(), attempt.duration_ms);
+    format!("{at:.3}  {id}  attempt {number}  {outcome}{status}  {took:.1} ms{error}")
 }
