@@ -28,13 +28,15 @@ pub(crate) struct TestRequest {
 
 impl From<broker::TestRequest> for TestRequest {
     fn from(broker::TestRequest { id, result }: broker::TestRequest) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a request takes minutes at most")]
+        let duration_ms = result.duration.as_micros() as f64 / 1000.0;
         Self {
             id,
             outcome: result.outcome.into(),
             status_code: result.status_code,
             error_class: result.error_class.map(Into::into),
             error: result.error,
-            duration_ms: result.duration.as_secs_f64() * 1000.0,
+            duration_ms,
             response_excerpt: result.response_excerpt,
         }
     }
