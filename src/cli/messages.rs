@@ -69,11 +69,12 @@ impl MessagesCommand {
 }
 
 fn table(messages: &[MessageSummary]) -> Table {
-    let mut table = Table::new(["id", "partition key", "idempotency key", "created at"]);
+    let mut table = Table::new(["id", "partition key", "type", "idempotency key", "created at"]);
     for message in messages {
         table.row([
             message.id.to_string(),
             message.partition_key.clone(),
+            or_dash(message.r#type.as_ref()),
             or_dash(message.idempotency_key.as_ref()),
             message.created_at.to_string(),
         ]);
@@ -86,6 +87,7 @@ fn status_text(message: &MessageStatus) -> String {
         .with("id", message.id.to_string())
         .with("topic", message.topic.clone())
         .with("partition key", message.partition_key.clone())
+        .with("type", message.r#type.clone())
         .with("idempotency key", message.idempotency_key.clone())
         .with("created at", message.created_at.to_string())
         .with("headers", message.headers.as_ref().map(|headers| headers.get().to_owned()));

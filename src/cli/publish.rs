@@ -60,11 +60,11 @@ impl Publish {
     pub(super) async fn run(self, common: &CommonFlags, shutdown: CancellationToken) -> Result<(), CliError> {
         let Self { topic, payload, file, ndjson, partition_key, r#type, header, idempotency_key, operator } =
             self;
-        if payload.is_none() {
-            file.check_not_typed("give the payload as an argument, or --file, or a pipe")?;
-        }
         operator
             .run(common, async |operator| {
+                if payload.is_none() {
+                    file.check_not_typed("give the payload as an argument, or --file, or a pipe")?;
+                }
                 if ndjson {
                     return publish_lines(operator, &topic, &file, &shutdown).await;
                 }

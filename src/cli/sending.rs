@@ -42,14 +42,14 @@ enum What {
 impl Sending {
     pub(super) async fn run(self, common: &CommonFlags) -> Result<(), CliError> {
         let Self { what, reason, operator } = self;
-        if what == What::Status && reason.is_some() {
-            return Err(CliError::Usage("--reason needs on or off".to_owned()));
-        }
         operator.run(common, async |operator| set_or_show(operator, what, reason).await).await
     }
 }
 
 async fn set_or_show(operator: &Operator, what: What, reason: Option<String>) -> Result<(), CliError> {
+    if what == What::Status && reason.is_some() {
+        return Err(CliError::Usage("--reason needs on or off".to_owned()));
+    }
     let (status, why_not) = match what {
         What::Status => operator.broker.get_sending().await?,
         What::On | What::Off => {

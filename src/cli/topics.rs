@@ -34,6 +34,8 @@ enum TopicsCommand {
     Show(TopicArgument),
     /// Create a topic
     Create(Create),
+    /// Create a topic, or change the one of that name; doing it again changes nothing
+    Put(Put),
     /// Change a topic
     Update(Update),
     /// Pause a topic
@@ -70,6 +72,19 @@ struct Create {
           value_parser = word(Ordering::ALL, Ordering::as_str, Ordering::parse))]
     ordering: Ordering,
     /// How long messages are kept; 0 is for ever [default: as retention.messages_days says]
+    #[arg(long, value_name = "SECONDS")]
+    retention_seconds: Option<i64>,
+}
+
+#[derive(Args)]
+struct Put {
+    #[command(flatten)]
+    topic: TopicArgument,
+    /// Whether partitions are kept in order; an error if the topic has another one [default of a new
+    /// topic: partition]
+    #[arg(long, value_name = "WORD", value_parser = word(Ordering::ALL, Ordering::as_str, Ordering::parse))]
+    ordering: Option<Ordering>,
+    /// How long messages are kept; 0 is for ever
     #[arg(long, value_name = "SECONDS")]
     retention_seconds: Option<i64>,
 }
@@ -119,6 +134,11 @@ impl TopicsCommand {
             Self::Create(Create { name, ordering, retention_seconds }) => {
                 let new = NewTopic { name, ordering, retention_seconds };
                 print(operator, broker.create_topic(&new).await?)
+            }
+            Self::Put(Put { topic: TopicArgument { topic }, ordering, retention_seconds }) => {
+                let retention_seconds = retention_seconds.map(Some);
+                let changes = TopicChanges { retention_seconds, ..TopicChanges::default() };
+                print(operator, broker.put_topic(&topic, ordering, &changes).await?.0)
             }
             Self::Update(update) => {
                 let changes = update.changes()?;

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     api::schema,
     domain::{
+        attempt::Outcome,
         health::{Backlog, HealthState},
         topic::TopicRef,
         webhook::{Webhook, WebhookFilter},
@@ -48,6 +49,8 @@ enum WebhooksCommand {
     Resume(WebhookArgument),
     /// Enable a webhook that was disabled; if it is paused, it stays so
     Enable(WebhookArgument),
+    /// Send a test request now, outside every partition; exit code 1 if it is not accepted
+    Test(Test),
     /// Delete a webhook, its backlog and its dead letters
     Delete(Delete),
 }
@@ -72,6 +75,14 @@ struct WebhookArgument {
 }
 
 #[derive(Args)]
+struct Test {
+    #[command(flatten)]
+    webhook: WebhookArgument,
+    #[command(flatten)]
+    network: NetworkFlags,
+}
+
+#[derive(Args)]
 struct Delete {
     #[command(flatten)]
     webhook: WebhookArgument,
@@ -93,6 +104,7 @@ impl WebhooksCommand {
         match self {
             Self::Create(create) => Some(&create.network),
             Self::Update(update) => Some(&update.network),
+            Self::Test(test) => Some(&test.network),
             _ => None,
         }
     }
@@ -118,7 +130,10 @@ impl WebhooksCommand {
                 print_state(operator, broker.resume_webhook(&webhook).await?)
             }
             Self::Enable(WebhookArgument { webhook }) => {
-                print(operator, broker.enable_webhook(&webhook).await?)
+                print_state(operator, broker.enable_webhook(&webhook).await?)
+            }
+            Self::Test(Test { webhook: WebhookArgument { webhook }, .. }) => {
+                test_webhook(operator, &webhook).await
             }
             Self::Delete(delete) => delete.run(operator).await,
         }
@@ -139,6 +154,22 @@ async fn create_webhook(operator: &Operator, create: Create) -> Result<(), CliEr
         say("The secret is shown only this once. The receiver needs it to check signatures.");
     }
     Ok(())
+}
+
+async fn test_webhook(operator: &Operator, webhook: &WebhookRef) -> Result<(), CliError> {
+    let test = operator.broker.test_webhook(webhook).await?;
+    let result = &test.result;
+    let fields = Fields::default()
+        .with("id", test.id.clone())
+        .with("outcome", result.outcome.as_str().to_owned())
+        .with("status code", number(result.status_code))
+        .with("error class", result.error_class.map(|class| class.as_str().to_owned()))
+        .with("error", result.error.clone())
+        .with("duration", format!("{:.1} ms", result.duration.as_secs_f64() * 1000.0))
+        .with("response", result.response_excerpt.clone());
+    let is_accepted = result.outcome == Outcome::Accepted;
+    operator.print(&schema::TestRequest::from(test), fields.to_string())?;
+    if is_accepted { Ok(()) } else { Err(CliError::Failed("the test request was not accepted".to_owned())) }
 }
 
 impl Delete {

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use pgtopic_testkit::{Http, Process, TestDatabase};
+use pgtopic_testkit::{Answer, Http, Process, Scene, TestDatabase};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -136,6 +136,32 @@ async fn settings_are_changed_and_return_to_their_defaults() {
     assert_eq!(topic["retention_seconds"], 9);
     let topic = json_of(&database, &["topics", "update", "1", "--unset", "retention-seconds"]).await;
     assert_eq!(topic["retention_seconds"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_topic_is_put_as_often_as_one_likes() {
+    let database = TestDatabase::new().await;
+    let put = ["topics", "put", "orders", "--ordering", "none"];
+    let created = json_of(&database, &put).await;
+    assert_eq!(created["ordering"], "none");
+    assert_eq!(json_of(&database, &put).await, created);
+    let changed = json_of(&database, &["topics", "put", "orders", "--retention-seconds", "9"]).await;
+    assert_eq!([&changed["id"], &changed["retention_seconds"]], [&created["id"], &json!(9)]);
+}
+
+#[rstest]
+#[case::accepted(204, 0, "accepted")]
+#[case::refused(500, 1, "failed")]
+#[tokio::test]
+async fn a_webhook_is_tested(#[case] status: u16, #[case] code: i32, #[case] outcome: &str) {
+    let scene = Scene::with_webhook(&[]).await;
+    scene.receiver.set_script(move |_| Answer::Status(status));
+    let arguments = ["webhooks", "test", "1", "--json", "--allow-network", "127.0.0.0/8"];
+    let tested = run_with(&arguments, &scene.database.environment(), "", |_| {}).await;
+    assert_eq!(tested.code, code, "{tested:?}");
+    let result: Value = serde_json::from_str(&tested.out).unwrap();
+    assert_eq!([&result["outcome"], &result["status_code"]], [&json!(outcome), &json!(status)]);
+    assert_eq!(scene.receiver.received().len(), 1);
 }
 
 #[tokio::test]
