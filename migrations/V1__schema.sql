@@ -27,6 +27,7 @@ CREATE TABLE pgtopic.installation (
     cell              integer,
     system_identifier bigint,
     database_oid      bigint,
+    timeline          bigint,
     sending           boolean,
     reason            text,
     changed_by        text,
@@ -38,6 +39,7 @@ COMMENT ON TABLE pgtopic.installation IS 'Settings of this installation: one row
 COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publish may NOTIFY: on, off, or auto (only if max_prepared_transactions is 0). Written by processes whose wake.notify is set.';
 COMMENT ON COLUMN pgtopic.installation.cell IS 'Every message id modulo 1024 is this number, since it was set; null: ids are not unique over installations. Never changes.';
 COMMENT ON COLUMN pgtopic.installation.system_identifier IS 'The server that this installation sends from, and in database_oid the database. Where they are others, this is a copy.';
+COMMENT ON COLUMN pgtopic.installation.timeline IS 'The timeline of the server when a worker started last. It rises with each promotion.';
 COMMENT ON COLUMN pgtopic.installation.sending IS 'Whether anything is sent; null: nobody has ever said so.';
 COMMENT ON COLUMN pgtopic.installation.reason IS 'Why sending was switched, and in changed_by who did it.';
 INSERT INTO pgtopic.installation DEFAULT VALUES;
@@ -268,7 +270,7 @@ CREATE TABLE pgtopic.dead_letters (
     CONSTRAINT dead_letters_error_class_check CHECK (error_class IN ('dns', 'connect', 'tls', 'forbidden', 'timeout', 'status',
                                                                      'redirect', 'protocol', 'request'))
 );
-CREATE INDEX dead_letters_message ON pgtopic.dead_letters (message_id);
+CREATE INDEX dead_letters_message ON pgtopic.dead_letters (message_id, id);
 CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters (webhook_id, id);
 COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed, or until retention.dead_letters_days have passed.';
 COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic, key and type are copies: a dead letter can be listed by them without its message.';

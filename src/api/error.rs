@@ -90,6 +90,7 @@ impl ApiError {
             Self::Broker(error) => match error {
                 BrokerError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, Some("/problems/invalid")),
                 BrokerError::NeedsAll(_) => (StatusCode::UNPROCESSABLE_ENTITY, Some("/problems/needs-all")),
+                BrokerError::TooBroad => (StatusCode::SERVICE_UNAVAILABLE, Some("/problems/too-broad")),
                 BrokerError::NotFound(_) => (StatusCode::NOT_FOUND, None),
                 BrokerError::NotPermitted(_) => (StatusCode::FORBIDDEN, None),
                 BrokerError::Conflict { kind, .. } => {
@@ -101,6 +102,7 @@ impl ApiError {
                         Conflict::InFlight { .. } => Some("/problems/in-flight"),
                         Conflict::PartitionHeld(_) => Some("/problems/partition-held"),
                         Conflict::State => None,
+                        Conflict::JobFinished => Some("/problems/job-finished"),
                     };
                     (StatusCode::CONFLICT, kind)
                 }
@@ -323,7 +325,8 @@ fn bare_detail(status: StatusCode) -> &'static str {
 pub(super) struct ProblemSchema {
     /// `about:blank` if the status says everything; otherwise `/problems/invalid`,
     /// `/problems/needs-all`, `/problems/duplicate`, `/problems/paused`, `/problems/in-use`,
-    /// `/problems/not-head`, `/problems/in-flight`, `/problems/partition-held` or `/problems/host`.
+    /// `/problems/not-head`, `/problems/in-flight`, `/problems/partition-held`,
+    /// `/problems/job-finished`, `/problems/too-broad` or `/problems/host`.
     #[schema(examples("/problems/invalid"))]
     r#type: String,
     /// The status in words.

@@ -1,15 +1,20 @@
 //! The routes of lanes.
 
-use axum::Json as JsonBody;
+use axum::{
+    Json as JsonBody,
+    response::{IntoResponse, Response},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     caller::Caller,
     error::{ApiError, Problems},
     extract::{Json, Query, WebhookPath},
-    schema::{DeadLetter, Items, Lane, LaneRetry, LaneSkip, LanesQuery, RetriedLanes},
+    jobs::accepted,
+    schema::{DeadLetter, Items, Job, Lane, LaneRetry, LaneSkip, LanesQuery, RetriedLanes},
     state::ApiState,
 };
+use crate::broker;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list_lanes)).routes(routes!(retry_lanes)).routes(routes!(skip_lane))
@@ -36,19 +41,25 @@ async fn list_lanes(
 /// Try lanes again now.
 ///
 /// Their failures become 0, and halted lanes are released. The request means one lane, the lanes in
-/// a state, or all that wait or are halted; at most 1,000 lanes.
+/// a state, or all that wait or are halted. More than 1,000 lanes are left to a job.
 #[utoipa::path(
     post, path = "/webhooks/{webhook}/lanes/retry", tag = "lanes", request_body = LaneRetry,
     params(("webhook" = String, Path, description = "Id, or `topic:name`.")),
-    responses((status = 200, description = "How many lanes are tried again.", body = RetriedLanes), Problems),
+    responses(
+        (status = 200, description = "How many lanes are tried again.", body = RetriedLanes),
+        (status = 202, description = "More than 1,000 lanes: the job that does it.", body = Job),
+        Problems
+    ),
 )]
 async fn retry_lanes(
     caller: Caller,
     WebhookPath(webhook): WebhookPath,
     Json(retry): Json<LaneRetry>,
-) -> Result<JsonBody<RetriedLanes>, ApiError> {
-    let lanes = caller.broker.retry_lanes(&webhook, &retry.into()).await?;
-    Ok(JsonBody(RetriedLanes { lanes }))
+) -> Result<Response, ApiError> {
+    Ok(match caller.broker.retry_lanes(&webhook, &retry.into()).await? {
+        broker::RetriedLanes::Now(lanes) => JsonBody(RetriedLanes { lanes }).into_response(),
+        broker::RetriedLanes::Job(job) => accepted(*job),
+    })
 }
 
 /// Skip the head of a lane. The lane goes on.

@@ -7,7 +7,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `lanes`, `why`, `tail`, `health` | the routes of one area each |
+//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `lanes`, `jobs`, `why`, `tail`, `health` | the routes of one area each |
 //! | `access` | who may do what: tokens, roles, and what a browser says of a page |
 //! | `body_limit` | how many bytes the bodies of all requests may have |
 //! | `caller` | the use cases, limited to what the sender of a request may do |
@@ -33,6 +33,7 @@ mod deliveries;
 mod error;
 mod extract;
 mod health;
+mod jobs;
 mod json;
 mod lanes;
 mod messages;
@@ -92,6 +93,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(tail::routes())
         .merge(stats::routes())
         .merge(sending::routes())
+        .merge(jobs::routes())
         .merge(health::routes())
 }
 

@@ -29,6 +29,7 @@ use super::error::ProblemSchema;
         (name = "deliveries", description = "Messages owed to a webhook, and the attempts to deliver them."),
         (name = "dead letters", description = "Deliveries that were given up."),
         (name = "installation", description = "What concerns the whole installation."),
+        (name = "jobs", description = "Long operations: replay, cancel, backfill, purge."),
         (name = "health", description = "For probes. Needs no token."),
     )
 )]

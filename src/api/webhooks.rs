@@ -6,12 +6,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     caller::Caller,
     error::{ApiError, Problems},
-    extract::{Json, Query, TopicPath, WebhookPath},
+    extract::{Json, Query, TopicPath, WebhookPath, topic_ref},
     schema::{
         CreatedWebhook, DeletedWebhook, Items, NewWebhook, PageQuery, TestRequest, Webhook, WebhookChanges,
+        WebhooksQuery,
     },
     state::ApiState,
 };
+use crate::domain::webhook::WebhookFilter;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -42,14 +44,17 @@ async fn create_webhook(
 
 /// List webhooks, by rising id.
 #[utoipa::path(
-    get, path = "/webhooks", tag = "webhooks", params(PageQuery),
+    get, path = "/webhooks", tag = "webhooks", params(WebhooksQuery),
     responses((status = 200, description = "A page of webhooks.", body = Items<Webhook>), Problems),
 )]
 async fn list_webhooks(
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<WebhooksQuery>,
 ) -> Result<JsonBody<Items<Webhook>>, ApiError> {
-    Ok(JsonBody(caller.broker.list_webhooks(query.into()).await?.into()))
+    let WebhooksQuery { topic, state, limit, after } = query;
+    let topic = topic.as_deref().map(topic_ref).transpose()?;
+    let filter = WebhookFilter { topic, state: state.map(Into::into) };
+    Ok(JsonBody(caller.broker.list_webhooks(&filter, PageQuery { limit, after }.into()).await?.into()))
 }
 
 /// List a topic's webhooks, by rising id.
@@ -63,7 +68,8 @@ async fn list_topic_webhooks(
     TopicPath(topic): TopicPath,
     Query(query): Query<PageQuery>,
 ) -> Result<JsonBody<Items<Webhook>>, ApiError> {
-    Ok(JsonBody(caller.broker.list_topic_webhooks(&topic, query.into()).await?.into()))
+    let filter = WebhookFilter { topic: Some(topic), ..WebhookFilter::default() };
+    Ok(JsonBody(caller.broker.list_webhooks(&filter, query.into()).await?.into()))
 }
 
 /// Read a webhook: its settings and its health. What it is owed is counted now.

@@ -12,8 +12,9 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `piece` | how a piece is repeated, and what is noted of it |
+//! | `jobs` | long operations that operators ask for |
 //! | `partitions` | partitions of the attempt log: those to come, those past their retention |
-//! | `retention` | messages and dead letters past their retention |
+//! | `retention` | messages, dead letters, jobs and the audit log past their retention |
 //! | `sweep` | how far retention has walked through the messages |
 //! | `orphans` | rows of webhooks that were deleted |
 //! | `samples` | what webhooks are owed and how they do |
@@ -22,6 +23,7 @@
 
 mod activity;
 mod arrivals;
+mod jobs;
 mod orphans;
 mod partitions;
 mod piece;
@@ -36,8 +38,8 @@ use tracing::{debug, info};
 use uuid::Uuid;
 
 use self::{
-    activity::Activity, arrivals::Arrivals, orphans::Orphans, partitions::Partitions, piece::repeat,
-    retention::Retention, samples::Samples,
+    activity::Activity, arrivals::Arrivals, jobs::Jobs, orphans::Orphans, partitions::Partitions,
+    piece::repeat, retention::Retention, samples::Samples,
 };
 use crate::{
     config::RetentionConfig,
@@ -71,6 +73,7 @@ async fn lead(steps: &LeaderStore, retention: &RetentionConfig, webhook_deleted:
     tasks.spawn(keep(steps.store().clone(), steps.lead()));
     tasks.spawn(repeat(steps.clone(), Partitions::new(retention.attempts_days)));
     tasks.spawn(repeat(steps.clone(), Retention::new(retention.clone())));
+    tasks.spawn(repeat(steps.clone(), Jobs::new(retention)));
     tasks.spawn(repeat(steps.clone(), Orphans::new(Arc::clone(webhook_deleted))));
     tasks.spawn(repeat(steps.clone(), Arrivals::default()));
     tasks.spawn(repeat(steps.clone(), Samples));

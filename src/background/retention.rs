@@ -1,4 +1,4 @@
-//! Messages and dead letters past their retention.
+//! Messages, dead letters, jobs and the audit log past their retention.
 
 use std::time::{Duration, Instant};
 
@@ -60,6 +60,7 @@ impl Piece for Retention {
                 info!(expired, "deleted dead letters past their retention");
             }
         }
+        expired += steps.delete_old_jobs().await? + steps.delete_old_changes().await?;
         if self.number.is_multiple_of(ALL_MESSAGES_EVERY) && self.all.is_none() {
             self.all = Some(Sweep::of_all_messages());
         }

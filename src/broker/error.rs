@@ -22,6 +22,9 @@ pub enum BrokerError {
     /// The topic, webhook, message, delivery or dead letter does not exist.
     #[error("{0}")]
     NotFound(String),
+    /// Counting what the request means took too long.
+    #[error("this takes too long: narrow the filter")]
+    TooBroad,
     /// The caller may not do this, and is told so.
     #[error("{0}")]
     NotPermitted(String),
@@ -75,6 +78,8 @@ pub enum Conflict {
     PartitionHeld(StripeHolder),
     /// The delivery is in a state that does not allow it, and the message says which.
     State,
+    /// The job has ended.
+    JobFinished,
 }
 
 impl From<StoreError> for BrokerError {

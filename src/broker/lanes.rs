@@ -1,17 +1,30 @@
 //! The use cases of lanes: list, try again, skip the head.
 
-use super::{Broker, BrokerError};
+use serde_json::json;
+
+use super::{Broker, BrokerError, jobs::object};
 use crate::domain::{
     dead_letter::DeadLetter,
-    lane::{FoundLane, Lane, LaneFilter, LaneName, LaneRetry},
+    job::{Job, JobKind, NewJob},
+    lane::{FoundLane, Lane, LaneFilter, LaneName, LaneRetry, LaneState},
     operation::Removal,
     page::{Items, List, PageRequest},
+    range::MessageRange,
     violation::Violations,
     webhook_ref::{WebhookNames, WebhookRef},
 };
 
 /// The most lanes that are tried again in one request.
 const LANES_RETRIED_MAX: usize = 1000;
+
+/// What became of lanes that are to be tried again.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RetriedLanes {
+    /// So many are tried again now.
+    Now(i64),
+    /// They are many: a job makes them due.
+    Job(Box<Job>),
+}
 
 impl Broker {
     /// A page of a webhook's lanes, the earliest due first.
@@ -31,14 +44,18 @@ impl Broker {
         Ok(self.store.list_lanes(webhook_id, filter, page).await?)
     }
 
-    /// Makes lanes due now: their failures become 0, and halted ones are released. Returns how many
-    /// were changed. Lanes that a worker holds are not.
+    /// Makes lanes due now: their failures become 0, and halted ones are released. Lanes that a
+    /// worker holds stay as they are. More than 1,000 lanes are left to a job.
     ///
     /// # Errors
     /// [`BrokerError::NeedsAll`] if the request names no lane, no state and not `all`.
     /// [`BrokerError::NotFound`] if there is no such webhook, or the lane owes nothing.
-    /// [`BrokerError::Invalid`] if the request breaks a rule, or means more than 1,000 lanes.
-    pub async fn retry_lanes(&self, webhook: &WebhookRef, retry: &LaneRetry) -> Result<i64, BrokerError> {
+    /// [`BrokerError::Invalid`] if the request breaks a rule.
+    pub async fn retry_lanes(
+        &self,
+        webhook: &WebhookRef,
+        retry: &LaneRetry,
+    ) -> Result<RetriedLanes, BrokerError> {
         let webhook = self.find_webhook(webhook).await?;
         retry.check()?;
         if retry.is_empty() {
@@ -54,13 +71,19 @@ impl Broker {
             vec![lane]
         };
         if lanes.len() > LANES_RETRIED_MAX {
-            return Err(Violations::one(
-                if retry.state.is_some() { "state" } else { "all" },
-                format!("must not mean more than {LANES_RETRIED_MAX} lanes"),
-            )
-            .into());
+            let new = NewJob {
+                kind: JobKind::LanesRetry,
+                topic_id: Some(webhook.topic_id),
+                webhook_id: Some(webhook.id),
+                filter: object([("state", json!(retry.state.map(LaneState::as_str)))]),
+                range: MessageRange::default(),
+                matches: None,
+                rate_limit_per_second: None,
+                created_by: self.actor.to_string(),
+            };
+            return Ok(RetriedLanes::Job(Box::new(self.store.create_job(&new).await?)));
         }
-        Ok(self.store.retry_lanes(webhook.id, &lanes, &self.actor).await?)
+        Ok(RetriedLanes::Now(self.store.retry_lanes(webhook.id, &lanes, &self.actor).await?))
     }
 
     /// Skips the head of a lane: it becomes a dead letter, and the lane goes on. Returns the dead

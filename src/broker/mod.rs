@@ -17,8 +17,9 @@
 //! | `deliveries` | list, read, list attempts, replay, cancel |
 //! | `dead_letters` | list, count, group, read, replay, discard |
 //! | `lanes` | list, try again, skip the head |
+//! | `jobs` | list, read, cancel; replay or cancel a range; purge |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
-//! | `drain` | list what is still owed, and what cannot move |
+//! | `drain` | list what is still owed, and what cannot move; refuse new messages |
 //! | `sending` | read whether anything is sent, switch it on or off |
 //! | `stats` | read the figures, list the workers |
 //! | `tail` | watch what is published to a topic, and what is sent to a webhook |
@@ -30,6 +31,7 @@ mod dead_letters;
 mod deliveries;
 mod drain;
 mod error;
+mod jobs;
 mod lanes;
 mod messages;
 mod ready;
@@ -48,6 +50,8 @@ use ipnet::IpNet;
 
 pub use self::{
     error::{BrokerError, Conflict},
+    jobs::{Bulk, DeadLetterAction},
+    lanes::RetriedLanes,
     tail::Tail,
     test_requests::TestRequest,
     webhooks::CreatedWebhook,

@@ -10,10 +10,8 @@ use crate::{
     domain::{
         headers::Headers,
         page::{Items, List, PageRequest},
-        scope::TopicScope,
-        topic::TopicRef,
         violation::Violations,
-        webhook::{FilterVerdict, NewWebhook, Webhook, WebhookChanges, WebhookDeletion},
+        webhook::{FilterVerdict, NewWebhook, Webhook, WebhookChanges, WebhookDeletion, WebhookFilter},
         webhook_ref::WebhookRef,
     },
 };
@@ -46,30 +44,26 @@ impl Broker {
         let named = || new.topic.clone().or(new.topic_id.map(|id| id.to_string())).unwrap_or_default();
         let topic = new.topic_ref().ok_or_else(|| BrokerError::no_topic(&named()))?;
         self.permit_topic(&topic).await?;
-        let created = self.store.create_webhook(&topic, &new, &secret).await?;
+        let created = self.store.create_webhook(&topic, &new, &secret, &self.actor).await?;
         let webhook = created.ok_or_else(|| BrokerError::unknown_topic(&topic))?;
         Ok(CreatedWebhook { webhook, secret })
     }
 
     /// A page of the webhooks that the caller may see, by rising id.
-    pub async fn list_webhooks(&self, page: PageRequest) -> Result<Items<Webhook>, BrokerError> {
-        let page = page.of(List::Webhooks)?;
-        let webhooks = self.store.list_webhooks(None, &self.scope, page).await?;
-        Ok(Items::full(webhooks, page, |webhook| webhook.id))
-    }
-
-    /// A page of a topic's webhooks, by rising id.
     ///
     /// # Errors
-    /// [`BrokerError::NotFound`] if there is no such topic.
-    pub async fn list_topic_webhooks(
+    /// [`BrokerError::NotFound`] if the filter names a topic that does not exist.
+    pub async fn list_webhooks(
         &self,
-        topic: &TopicRef,
+        filter: &WebhookFilter,
         page: PageRequest,
     ) -> Result<Items<Webhook>, BrokerError> {
         let page = page.of(List::Webhooks)?;
-        let topic_id = self.find_topic(topic).await?;
-        let webhooks = self.store.list_webhooks(Some(topic_id), &TopicScope::All, page).await?;
+        let topic_id = match &filter.topic {
+            Some(topic) => Some(self.find_topic(topic).await?),
+            None => None,
+        };
+        let webhooks = self.store.list_webhooks(topic_id, filter.state, &self.scope, page).await?;
         Ok(Items::full(webhooks, page, |webhook| webhook.id))
     }
 

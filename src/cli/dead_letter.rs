@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{
     CliError,
-    confirm::ConfirmFlags,
+    bulk::BulkFlags,
     deliveries,
     flags::CommonFlags,
     operate::{Operator, OperatorFlags, PageFlags, topic_argument},
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     api::schema,
+    broker::DeadLetterAction::{Discard, Replay},
     domain::{
         attempt::ErrorClass,
         dead_letter::{DeadLetter, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Reason},
@@ -55,22 +56,36 @@ enum DeadLettersCommand {
         /// The dead letter's id
         id: i64,
     },
-    /// Deliver a dead letter once more
-    Replay {
-        /// The dead letter's id
-        id: i64,
-    },
-    /// Discard a dead letter; its message is never delivered
-    Discard {
-        /// The dead letter's id
-        id: i64,
-        #[command(flatten)]
-        confirm: ConfirmFlags,
-    },
+    /// Deliver a dead letter once more, or all that a filter means
+    Replay(OneOrMany),
+    /// Discard a dead letter, or all that a filter means; their messages are never delivered
+    Discard(OneOrMany),
+}
+
+/// One dead letter, or those that a filter means.
+#[derive(Args)]
+struct OneOrMany {
+    /// The dead letter's id; without it, the filter says which are meant
+    id: Option<i64>,
+    #[command(flatten)]
+    filter: FilterFlags,
+    #[command(flatten)]
+    bulk: BulkFlags,
+}
+
+impl OneOrMany {
+    /// The one that is meant; `None` if the filter says which are.
+    fn one(&self) -> Result<Option<i64>, CliError> {
+        let filter = DeadLetterFilter::from(self.filter.clone());
+        if self.id.is_some() && !filter.is_empty() {
+            return Err(CliError::Usage("give the id of one dead letter, or a filter, not both".to_owned()));
+        }
+        Ok(self.id)
+    }
 }
 
 /// Which dead letters are meant.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(super) struct FilterFlags {
     /// Only dead letters of this topic, by id or name
     #[arg(long, value_parser = topic_argument)]
@@ -157,12 +172,30 @@ impl DeadLettersCommand {
                 let text = detail_text(&detail);
                 operator.print(&schema::DeadLetterDetail::from(detail), text)
             }
-            Self::Replay { id } => deliveries::show(operator, broker.replay_dead_letter(id).await?),
-            Self::Discard { id, confirm } => {
-                confirm.ask(async || Ok(format!("Discard dead letter {id} for good?"))).await?;
-                broker.discard_dead_letter(id).await?;
-                operator.print(&serde_json::json!({}), format!("Dead letter {id} is gone."))
-            }
+            Self::Replay(meant) => match meant.one()? {
+                Some(id) => deliveries::show(operator, broker.replay_dead_letter(id).await?),
+                None => {
+                    let filter = meant.filter.into();
+                    let request = async |options| broker.bulk_dead_letters(Replay, &filter, options).await;
+                    meant.bulk.run(operator, "Deliver {} dead letters once more?", request).await
+                }
+            },
+            Self::Discard(meant) => match meant.one()? {
+                Some(id) => {
+                    meant
+                        .bulk
+                        .confirm
+                        .ask(async || Ok(format!("Discard dead letter {id} for good?")))
+                        .await?;
+                    broker.discard_dead_letter(id).await?;
+                    operator.print(&serde_json::json!({}), format!("Dead letter {id} is gone."))
+                }
+                None => {
+                    let filter = meant.filter.into();
+                    let request = async |options| broker.bulk_dead_letters(Discard, &filter, options).await;
+                    meant.bulk.run(operator, "Discard {} dead letters for good?", request).await
+                }
+            },
         }
     }
 }

@@ -6,8 +6,10 @@ use clap::{Args, Subcommand};
 
 use super::{
     CliError,
+    bulk::BulkFlags,
     flags::CommonFlags,
     operate::{Operator, OperatorFlags, PageFlags, topic_argument, webhook_argument},
+    range::RangeFlags,
     table::{Fields, Table, or_dash},
     words::word,
 };
@@ -43,6 +45,8 @@ enum DeliveriesCommand {
     Attempts(ListAttempts),
     /// Cancel a delivery that is owed; it is kept as a dead letter
     Cancel(CancelDelivery),
+    /// Cancel what a webhook is owed, of a range of messages; they are kept as dead letters
+    CancelRange(CancelRange),
     /// Deliver a message once more: one that was delivered, canceled or given up
     Replay(DeliveryArguments),
 }
@@ -94,6 +98,14 @@ struct CancelDelivery {
     wait: bool,
 }
 
+#[derive(Args)]
+struct CancelRange {
+    #[command(flatten)]
+    range: RangeFlags,
+    #[command(flatten)]
+    bulk: BulkFlags,
+}
+
 impl Deliveries {
     pub(super) async fn run(self, common: &CommonFlags) -> Result<(), CliError> {
         self.operator.run(common, async |operator| self.command.run(operator).await).await
@@ -128,6 +140,12 @@ impl DeliveriesCommand {
                         canceled => return show(operator, canceled?),
                     }
                 }
+            }
+            Self::CancelRange(CancelRange { range, bulk }) => {
+                let (webhook, range) = (&range.webhook, range.range(false));
+                let question = format!("Cancel {{}} messages that {webhook} is owed?");
+                let request = async |options| broker.cancel_webhook(webhook, &range, options).await;
+                bulk.run(operator, &question, request).await
             }
             Self::Replay(DeliveryArguments { webhook, message_id }) => {
                 show(operator, broker.replay_delivery(&webhook, message_id).await?)

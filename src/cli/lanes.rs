@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::{
-    CliError,
+    CliError, bulk,
     confirm::ConfirmFlags,
     flags::CommonFlags,
     operate::{Operator, OperatorFlags, PageFlags, webhook_argument},
@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     api::schema,
+    broker::RetriedLanes,
     domain::{
         lane::{Lane, LaneFilter, LaneName, LaneRetry, LaneState},
         webhook_ref::WebhookRef,
@@ -101,8 +102,13 @@ impl LanesCommand {
             }
             Self::Retry(RetryLanes { webhook, partition_key, message_id, state, all }) => {
                 let retry = LaneRetry { lane: LaneName { partition_key, message_id }, state, all };
-                let lanes = operator.broker.retry_lanes(&webhook, &retry).await?;
-                operator.print(&schema::RetriedLanes { lanes }, format!("{lanes} lanes are tried again now."))
+                match operator.broker.retry_lanes(&webhook, &retry).await? {
+                    RetriedLanes::Now(lanes) => {
+                        let text = format!("{lanes} lanes are tried again now.");
+                        operator.print(&schema::RetriedLanes { lanes }, text)
+                    }
+                    RetriedLanes::Job(job) => bulk::watch(operator, *job).await,
+                }
             }
             Self::Skip(SkipLane { webhook, message_id, partition_key, confirm }) => {
                 confirm.ask(async || Ok(format!("Skip message {message_id} of {webhook}?"))).await?;

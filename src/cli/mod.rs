@@ -5,7 +5,8 @@
 //! | `flags`, `settings` | flags of several commands, and the settings that they stand for |
 //! | `service`, `server`, `tasks` | the parts of a process that serves, from start to stop |
 //! | `operate` | how a command of operators opens the database and prints results |
-//! | `confirm`, `input`, `headers`, `words` | arguments: what needs a yes, files, headers, words |
+//! | `confirm`, `input`, `headers`, `words`, `range` | arguments: what needs a yes, files, headers, words |
+//! | `bulk` | commands that change much at once: what they ask, and how they watch their job |
 //! | `table`, `progress` | tables and fields for people; how far a long command has come |
 //! | `error` | why a command failed, and its exit code |
 //!
@@ -13,6 +14,7 @@
 //! token, and the command ends in good order. The second one ends the process at once.
 
 mod api;
+mod bulk;
 mod completions;
 mod confirm;
 mod dead_letter;
@@ -23,6 +25,7 @@ mod error;
 mod flags;
 mod headers;
 mod input;
+mod jobs;
 mod lanes;
 mod messages;
 mod migrate;
@@ -30,6 +33,9 @@ mod openapi;
 mod operate;
 mod progress;
 mod publish;
+mod purge;
+mod range;
+mod replay;
 mod sending;
 mod serve;
 mod server;
@@ -96,6 +102,9 @@ enum Command {
     Lanes(lanes::Lanes),
     Deliveries(deliveries::Deliveries),
     DeadLetter(dead_letter::DeadLetters),
+    Replay(replay::Replay),
+    Jobs(jobs::Jobs),
+    Purge(purge::Purge),
     Why(why::Why),
     Tail(tail::Tail),
     Drain(drain::Drain),
@@ -144,6 +153,9 @@ impl Cli {
             Command::Worker(command) => command.run(common, shutdown).await,
             Command::Migrate(command) => command.run(common, shutdown).await,
             Command::Openapi(command) => command.run(),
+            Command::Replay(command) => until(shutdown, command.run(common)).await,
+            Command::Jobs(command) => until(shutdown, command.run(common)).await,
+            Command::Purge(command) => until(shutdown, command.run(common)).await,
             Command::Completions(command) => {
                 command.run(Self::command());
                 Ok(())

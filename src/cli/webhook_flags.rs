@@ -11,11 +11,15 @@ use super::{
     operate::{nothing_to_change, webhook_argument},
     words::word,
 };
-use crate::domain::{
-    headers::Headers,
-    policy::OnExhausted,
-    webhook::{Format, NewWebhook, WebhookChanges},
-    webhook_ref::WebhookRef,
+use crate::{
+    api::schema::parse_start,
+    domain::{
+        headers::Headers,
+        policy::OnExhausted,
+        range::StartFrom,
+        webhook::{Format, NewWebhook, WebhookChanges},
+        webhook_ref::WebhookRef,
+    },
 };
 
 /// The longest file of a secret or of headers, in bytes.
@@ -36,10 +40,19 @@ pub(super) struct Create {
     /// Read the signing secret from a file; - is standard input [default: a secret is generated]
     #[arg(long, value_name = "FILE")]
     secret_file: Option<Input>,
+    /// Where it begins: now, beginning, the id of a message, or a time such as
+    /// 2026-11-24T00:00:00Z
+    #[arg(long, value_name = "PLACE", default_value = "now", value_parser = start_argument)]
+    start_from: StartFrom,
     #[command(flatten)]
     settings: SettingFlags,
     #[command(flatten)]
     pub(super) network: NetworkFlags,
+}
+
+/// Reads where a webhook begins, as an argument.
+fn start_argument(text: &str) -> Result<StartFrom, String> {
+    parse_start(text).ok_or_else(|| "must be now, beginning, the id of a message, or a time".to_owned())
 }
 
 /// Changes of a webhook.
@@ -150,7 +163,7 @@ impl Create {
             on_exhausted: settings.on_exhausted.unwrap_or_default(),
             max_in_flight: settings.max_in_flight,
             rate_limit_per_second: settings.rate_limit_per_second,
-            start_from: false,
+            start_from: self.start_from,
         };
         Ok((new, is_given))
     }

@@ -18,6 +18,7 @@ pub mod message_type;
 pub mod operation;
 pub mod page;
 pub mod policy;
+pub mod range;
 pub mod retry;
 pub mod scope;
 pub mod sending;

@@ -8,12 +8,13 @@ use secrecy::SecretString;
 
 use super::{
     headers::{Headers, check_headers, headers_json},
-    health::Health,
+    health::{Health, HealthState},
     message_type::check_types,
     policy::{
         BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
         RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS, check_range,
     },
+    range::{MessageRange, StartFrom},
     topic::{NAME_RULE, TopicRef, is_name},
     violation::Violations,
 };
@@ -134,6 +135,15 @@ pub struct Webhook {
     pub health: Health,
 }
 
+/// Which webhooks to list. A field that is `None` excludes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebhookFilter {
+    /// Only those of this topic.
+    pub topic: Option<TopicRef>,
+    /// Only those whose health is in this state.
+    pub state: Option<HealthState>,
+}
+
 /// What was deleted with a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WebhookDeletion {
@@ -200,9 +210,9 @@ pub struct NewWebhook {
     pub max_in_flight: Option<i32>,
     /// How many requests a second each worker may send; 0.001 to 1000000. `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
-    /// Whether the request gave a starting point. It is refused: a webhook is owed only messages
-    /// that are published after it was created.
-    pub start_from: bool,
+    /// Where it begins. With any other place than now it is `starting` until a job has made the
+    /// earlier messages owed.
+    pub start_from: StartFrom,
 }
 
 impl NewWebhook {
@@ -218,7 +228,12 @@ impl NewWebhook {
             "must be given, or topic_id in its place, and not both",
         );
         check_name(self.name.as_deref(), &mut violations);
-        violations.require(!self.start_from, "start_from", "is not supported yet");
+        let start = MessageRange::starting(self.start_from).and_then(|range| range.first_id());
+        violations.require(
+            start.is_none_or(|id| id > 0),
+            "start_from",
+            "must be the id of a message, which is 1 or more",
+        );
         check_headers(self.headers.as_ref(), &mut violations);
         check_types(self.types.as_deref(), &mut violations);
         check_filter(self.filter.as_deref(), &mut violations);
@@ -352,7 +367,7 @@ fn check_filter(filter: Option<&str>, violations: &mut Violations) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::range::Point, *};
 
     fn webhook() -> NewWebhook {
         NewWebhook {
@@ -371,7 +386,7 @@ mod tests {
     fn every_broken_rule_is_named() {
         let webhook = NewWebhook {
             topic_id: Some(1),
-            start_from: true,
+            start_from: StartFrom::At(Point::Id(0)),
             types: Some(Vec::new()),
             filter: Some(String::new()),
             batch_size: Some(0),

@@ -42,6 +42,11 @@ impl Store {
         Ok(term.map(|term| Lead { worker, term }))
     }
 
+    /// Whether a worker that lives leads. Without one no background work is done.
+    pub async fn has_leader(&self) -> Result<bool, StoreError> {
+        Ok(self.query_one(sql!("background/has_leader"), &[]).await?.try_get(0)?)
+    }
+
     /// The statements of background work, under this lead.
     pub fn lead(&self, lead: Lead) -> LeaderStore {
         let Lead { worker, term } = lead;

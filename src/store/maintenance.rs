@@ -1,9 +1,9 @@
 //! The statements of maintenance, which is background work.
 
-use super::{LeaderStore, error::StoreError, statement::sql};
+use super::{CHANGES_KEPT_DAYS, JOBS_KEPT_DAYS, LeaderStore, error::StoreError, statement::sql};
 
 /// How many rows one statement deletes at most, so that none takes long.
-const PORTION: i64 = 10_000;
+const PORTION: i32 = 10_000;
 
 /// What was found among some messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,11 +46,11 @@ impl LeaderStore {
         after: i64,
         default_days: u32,
     ) -> Result<MessagePortion, StoreError> {
-        let (portion, days) = (i32::try_from(PORTION).unwrap_or(i32::MAX), days(default_days));
-        let row = self.query_one(sql!("maintenance/delete_old_messages"), &[&after, &portion, &days]).await?;
+        let parameters: super::Parameters<'_> = &[&after, &PORTION, &days(default_days)];
+        let row = self.query_one(sql!("maintenance/delete_old_messages"), parameters).await?;
         Ok(MessagePortion {
             last_id: row.try_get("last_id")?,
-            is_last: row.try_get::<_, i64>("seen")? < PORTION,
+            is_last: row.try_get::<_, i64>("seen")? < i64::from(PORTION),
             deleted: row.try_get::<_, i64>("deleted")?.unsigned_abs(),
             any_old: row.try_get("any_old")?,
         })
@@ -58,8 +58,22 @@ impl LeaderStore {
 
     /// Deletes dead letters that are older than some days, at most 10,000. Returns how many.
     pub async fn delete_old_dead_letters(&self, kept_days: u32) -> Result<u64, StoreError> {
-        let statement = sql!("maintenance/delete_old_dead_letters");
-        self.execute(statement, &[&f64::from(kept_days), &PORTION]).await
+        self.delete_old(sql!("maintenance/delete_old_dead_letters"), days(kept_days)).await
+    }
+
+    /// Deletes jobs that ended more than [`JOBS_KEPT_DAYS`] ago, at most 10,000. Returns how many.
+    pub async fn delete_old_jobs(&self) -> Result<u64, StoreError> {
+        self.delete_old(sql!("maintenance/delete_old_jobs"), JOBS_KEPT_DAYS).await
+    }
+
+    /// Deletes rows of the audit log that are older than [`CHANGES_KEPT_DAYS`], at most 10,000.
+    /// Returns how many.
+    pub async fn delete_old_changes(&self) -> Result<u64, StoreError> {
+        self.delete_old(sql!("maintenance/delete_old_changes"), CHANGES_KEPT_DAYS).await
+    }
+
+    async fn delete_old(&self, statement: &'static str, days: i32) -> Result<u64, StoreError> {
+        Ok(self.query_one(statement, &[&days, &PORTION]).await?.try_get::<_, i64>(0)?.unsigned_abs())
     }
 
     /// Counts the messages that arrived while triggers were switched off. They were not published
@@ -73,8 +87,8 @@ impl LeaderStore {
     pub async fn delete_orphans(&self) -> Result<Orphans, StoreError> {
         let mut deliveries = 0;
         loop {
-            let portion = self.execute(sql!("maintenance/delete_orphans"), &[&PORTION]).await?;
-            let lanes = self.execute(sql!("maintenance/delete_orphan_lanes"), &[&PORTION]).await?;
+            let portion = self.execute(sql!("maintenance/delete_orphans"), &[&i64::from(PORTION)]).await?;
+            let lanes = self.execute(sql!("maintenance/delete_orphan_lanes"), &[&i64::from(PORTION)]).await?;
             deliveries += portion;
             if portion + lanes == 0 {
                 let left = self.store().query_one(sql!("maintenance/find_orphans"), &[]).await?.try_get(0)?;

@@ -22,6 +22,7 @@ mod error;
 mod functions;
 mod health;
 mod inspect;
+mod jobs;
 mod lane_list;
 mod lanes;
 mod lead;
@@ -63,6 +64,7 @@ pub use self::{
     deliveries::DeliveryScope,
     due_at_repair::*,
     error::{Refusal, StoreError},
+    jobs::*,
     lanes::*,
     lead::{Lead, LeaderStore},
     maintenance::{MessagePortion, Orphans},

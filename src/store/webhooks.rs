@@ -1,5 +1,6 @@
 //! Webhooks: create, list, read, change, delete.
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use tokio_postgres::Row;
@@ -7,8 +8,10 @@ use tokio_postgres::Row;
 use super::{Store, error::StoreError, health::health, statement::sql, topics::like};
 use crate::domain::{
     headers::headers_json,
+    health::HealthState,
     page::Page,
     policy::OnExhausted,
+    range::MessageRange,
     scope::TopicScope,
     topic::TopicRef,
     webhook::{FilterVerdict, Format, NewWebhook, Webhook, WebhookChanges, WebhookDeletion, WebhookState},
@@ -30,7 +33,11 @@ impl Store {
         topic: &TopicRef,
         new: &NewWebhook,
         secret: &SecretString,
+        created_by: &str,
     ) -> Result<Option<Webhook>, StoreError> {
+        let start = MessageRange::starting(new.start_from);
+        let first_id = start.as_ref().and_then(MessageRange::first_id);
+        let since = start.as_ref().and_then(MessageRange::since);
         let parameters: super::Parameters<'_> = &[
             &topic.id(),
             &topic.name(),
@@ -48,19 +55,27 @@ impl Store {
             &new.on_exhausted.as_str(),
             &new.max_in_flight,
             &new.rate_limit_per_second,
+            &start.as_ref().map(|_| start_json(first_id, since)),
+            &first_id,
+            &since,
+            &created_by,
             &new.types,
         ];
         self.query_opt(shown!("webhooks/create"), parameters).await?.as_ref().map(webhook).transpose()
     }
 
     /// A page of the webhooks of all topics in `scope`, or of one of these topics, by rising id.
+    /// `state`: only those whose health is in this state.
     pub async fn list_webhooks(
         &self,
         topic_id: Option<i64>,
+        state: Option<HealthState>,
         scope: &TopicScope,
         page: Page,
     ) -> Result<Vec<Webhook>, StoreError> {
-        let parameters: super::Parameters<'_> = &[&topic_id, &page.rising_from(), &page.limit, &like(scope)];
+        let state = state.map(HealthState::as_str);
+        let parameters: super::Parameters<'_> =
+            &[&topic_id, &page.rising_from(), &page.limit, &like(scope), &state];
         let rows = self.query(shown!("webhooks/list"), parameters).await?;
         rows.iter().map(webhook).collect()
     }
@@ -132,6 +147,16 @@ impl Store {
             _ => Err(error),
         }
     }
+}
+
+/// Where a webhook begins, as the request says it.
+fn start_json(first_id: Option<i64>, since: Option<Timestamp>) -> String {
+    let place = match (first_id, since) {
+        (Some(id), _) => json!(id),
+        (None, Some(time)) => json!(time.to_string()),
+        (None, None) => json!("beginning"),
+    };
+    json!({"start_from": place}).to_string()
 }
 
 /// The changed columns as a JSON object. The headers are not in it, because their text must stay as

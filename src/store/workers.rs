@@ -194,6 +194,17 @@ impl Store {
             )
             .await?;
         let here = client.query_one(&*self.schema.text(sql!("installation/set_identity")), &[]).await?;
+        if let (Some(now), Some(known)) =
+            (here.try_get::<_, Option<i64>>(2)?, here.try_get::<_, Option<i64>>(3)?)
+            && now != known
+        {
+            tracing::warn!(
+                known,
+                now,
+                "the server was promoted since a worker started last (its timeline is another one): after a failover this is \
+                 right; if it is a copy beside the first server, everything is sent twice: run `pgtopic sending off` here"
+            );
+        }
         let here = Identity(here.try_get(0)?, here.try_get(1)?);
         let here = Some(here).filter(|_| !self.sends_on_copy);
         let heartbeat = client.prepare(&self.schema.text(sql!("workers/heartbeat"))).await?;

@@ -177,8 +177,10 @@ impl Database {
     /// Subscribes a URL and gives the webhook's id.
     pub(super) async fn webhook(&self, topic_id: i64, url: &str) -> Result<i64, CliError> {
         let new = NewWebhook { url: url.to_owned(), ..NewWebhook::default() };
-        let created =
-            self.store.create_webhook(&TopicRef::Id(topic_id), &new, &SigningKey::generate()).await?;
+        let created = self
+            .store
+            .create_webhook(&TopicRef::Id(topic_id), &new, &SigningKey::generate(), "benchmark")
+            .await?;
         created.map(|webhook| webhook.id).ok_or_else(|| failed("the topic is gone".to_owned()))
     }
 

@@ -5,10 +5,11 @@
 --
 -- Parameters: days  how many days before today are kept (UTC)
 -- Returns:    how many partitions were dropped
--- Raises:     55P03 a lock was not granted within 500 ms.
--- Locks:      attempts and the partitions ACCESS EXCLUSIVE, to the end of the
---             transaction. It waits at most 500 ms for each lock, since workers
---             write the attempt log meanwhile.
+-- Raises:     55P03 a lock was not granted in time.
+-- Locks:      the partitions, then attempts, ACCESS EXCLUSIVE, to the end of the
+--             transaction. It waits at most 500 ms for attempts, since workers
+--             write the attempt log meanwhile. For a partition it waits 3 s:
+--             an autovacuum of it ends for us after deadlock_timeout (1 s).
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.drop_attempt_partitions(days integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -25,6 +26,9 @@ BEGIN
          WHERE i.inhparent = 'pgtopic.attempts'::regclass
            AND c.relname < 'attempts_' || to_char((now() AT TIME ZONE 'UTC') - make_interval(days => drop_attempt_partitions.days), 'YYYYMMDD')
     LOOP
+        PERFORM set_config('lock_timeout', '3s', true);
+        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', old);
+        PERFORM set_config('lock_timeout', '500ms', true);
         EXECUTE format('DROP TABLE %s', old);
         dropped := dropped + 1;
     END LOOP;

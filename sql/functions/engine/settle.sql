@@ -31,8 +31,9 @@
 -- Returns: the numbers of the lanes for which nothing was written: 'locked'
 --          (the worker holds the lane, but somebody has locked its row) or
 --          'lost' (the worker does not hold it any more). All others were
---          written. 'renewed' is said of those whose generation is newer than
---          that of the call: what they owe has changed.
+--          written. 'renewed' is said of those that the worker goes on
+--          holding, and whose generation is newer than that of the call: what
+--          they owe has changed.
 -- Raises:  55P03 a wait for a lock took too long; nothing was written.
 -- Locks:   the rows that it writes. No flush, except with dead letters
 --          (dead_letters_flush): if a settle is lost in a crash, its messages
@@ -85,7 +86,7 @@ BEGIN
     END IF;
 
     SELECT array_agg(l.generation IS NOT NULL ORDER BY h.n), array_agg(l.generation ORDER BY h.n), bool_or(h.state <> 'untouched'),
-           bool_or(l.generation <> h.generation)
+           bool_or(l.generation <> h.generation AND h.state IN ('untouched', 'held'))
       INTO mine, newest, changes, renewed
       FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_states, lane_generations)
            WITH ORDINALITY AS h (webhook_id, lane, token, state, generation, n)
@@ -216,8 +217,8 @@ BEGIN
     IF renewed THEN
         RETURN QUERY
         SELECT h.n::integer, 'renewed', h.newest
-          FROM unnest(newest, lane_generations) WITH ORDINALITY AS h (newest, known, n)
-         WHERE h.newest <> h.known;
+          FROM unnest(newest, lane_generations, lane_states) WITH ORDINALITY AS h (newest, known, state, n)
+         WHERE h.newest <> h.known AND h.state IN ('untouched', 'held');
     END IF;
 END
 $$;

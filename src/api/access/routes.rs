@@ -63,6 +63,14 @@ pub(super) const ROUTES: &[(&Method, &str, Needs)] = &[
     (&Method::GET, "/workers", (Right::Read, Reach::Whole)),
     (&Method::GET, "/sending", (Right::Read, Reach::Whole)),
     (&Method::POST, "/sending", (Right::Operate, Reach::Whole)),
+    (&Method::POST, "/webhooks/{webhook}/replay", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/webhooks/{webhook}/cancel", (Right::Operate, Reach::OfTopics)),
+    (&Method::GET, "/jobs", (Right::Read, Reach::OfTopics)),
+    (&Method::GET, "/jobs/{id}", (Right::Read, Reach::OfTopics)),
+    (&Method::POST, "/jobs/{id}/cancel", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/dead-letter/replay", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/dead-letter/discard", (Right::Operate, Reach::OfTopics)),
+    (&Method::POST, "/purge", (Right::Administer, Reach::Whole)),
 ];
 
 /// The routes that everybody may use.

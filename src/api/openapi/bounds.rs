@@ -39,6 +39,10 @@ const BODIES: &[&str] = &[
     "LaneRetry",
     "LaneSkip",
     "SendingChange",
+    "ReplayRequest",
+    "CancelRequest",
+    "PurgeRequest",
+    "DeadLettersRequest",
 ];
 
 /// Fields that have no bounds: truth values, words, and any JSON.
@@ -59,6 +63,9 @@ const UNBOUNDED: &[&str] = &[
     "error_class",
     "since",
     "until",
+    "kind",
+    "only_failed",
+    "dry_run",
 ];
 
 /// The names that are reserved in headers.
@@ -77,6 +84,12 @@ fn range<T: Serialize>(range: &RangeInclusive<T>) -> Value {
 
 fn ascii(most: usize) -> Value {
     json!({"minLength": 1, "maxLength": most, "pattern": "^[ -~]+$"})
+}
+
+/// The id of a message, or a time.
+fn place(words: &str) -> Value {
+    let time = r"20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z";
+    json!({"pattern": format!("^({words}[1-9][0-9]{{0,17}}|{time})$")})
 }
 
 /// The common forms of a filter: comparisons of paths with values, joined by `&&` and `||`.
@@ -113,7 +126,9 @@ fn of(name: &str) -> Option<Value> {
         "max_backoff_seconds" => range(&MAX_BACKOFF_SECONDS),
         "timeout_seconds" => range(&TIMEOUT_SECONDS),
         "max_in_flight" => range(&MAX_IN_FLIGHT),
-        "rate_limit_per_second" => range(&RATE_LIMIT_PER_SECOND),
+        "rate_limit_per_second" | "rate_per_second" => range(&RATE_LIMIT_PER_SECOND),
+        "from" | "to" => place(""),
+        "start_from" => place("now|beginning|"),
         "partition_key" => ascii(PARTITION_KEY_MAX),
         "idempotency_key" => ascii(IDEMPOTENCY_KEY_MAX),
         "type" => ascii(TYPE_MAX),

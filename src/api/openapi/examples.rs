@@ -22,6 +22,12 @@ fn of_body(schema: &str) -> Option<Value> {
         }
         "LaneRetry" => json!({"state": "halted"}),
         "LaneSkip" => json!({"partition_key": "user-42", "message_id": 1}),
+        "ReplayRequest" => {
+            json!({"from": "2026-11-24T00:00:00Z", "to": "2026-11-25T00:00:00Z", "dry_run": true})
+        }
+        "CancelRequest" => json!({"partition_key": "user-42", "dry_run": true}),
+        "DeadLettersRequest" => json!({"reason": "attempts_exhausted", "status_code": 503, "dry_run": true}),
+        "PurgeRequest" => json!({"rate_per_second": 1000.0}),
         "WebhookChanges" => json!({"max_retries": 8, "timeout_seconds": 20}),
         "SendingChange" => json!({"sending": true, "reason": "the copy takes over"}),
         _ => return None,

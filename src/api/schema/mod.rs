@@ -46,6 +46,7 @@ mod dead_letter;
 mod delivery;
 mod headers;
 mod health;
+mod job;
 mod lane;
 mod message;
 mod number;
@@ -67,8 +68,8 @@ use serde::{
 };
 
 pub(crate) use self::{
-    dead_letter::*, delivery::*, health::*, lane::*, message::*, page::*, sending::*, stats::*, tail::*,
-    test_request::*, topic::*, webhook::*, why::*, worker::*,
+    dead_letter::*, delivery::*, health::*, job::*, lane::*, message::*, page::*, sending::*, stats::*,
+    tail::*, test_request::*, topic::*, webhook::*, why::*, worker::*,
 };
 
 /// Reads one of several words, which are listed for people.

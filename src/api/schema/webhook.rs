@@ -4,9 +4,15 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
 
-use super::{Health, headers::headers, number::Whole, present};
+use super::{
+    Health, HealthState,
+    headers::headers,
+    job::StartFrom,
+    number::{Whole, query_integer},
+    present,
+};
 use crate::{
     broker,
     domain::{policy, webhook},
@@ -124,10 +130,12 @@ pub(crate) struct NewWebhook {
     /// How many requests a second each worker may send; 0.001 to 1000000. No limit unless given.
     #[serde(default)]
     rate_limit_per_second: Option<f64>,
-    /// Always refused: a webhook is owed only messages that are published after it was created.
+    /// Where it begins: `now` (messages that are published from now on), `beginning` (the oldest
+    /// message that is kept), the id of a message, or a time (RFC 3339). `now` unless given. With
+    /// any other place the webhook is `starting` until a job has made the earlier messages owed.
     #[serde(default)]
-    #[schema(ignore)]
-    start_from: Option<IgnoredAny>,
+    #[schema(value_type = Option<String>, examples("now"))]
+    start_from: Option<StartFrom>,
 }
 
 impl From<NewWebhook> for webhook::NewWebhook {
@@ -150,7 +158,7 @@ impl From<NewWebhook> for webhook::NewWebhook {
             on_exhausted: new.on_exhausted.into(),
             max_in_flight: new.max_in_flight.map(|number| number.0),
             rate_limit_per_second: new.rate_limit_per_second,
-            start_from: new.start_from.is_some(),
+            start_from: new.start_from.map(Into::into).unwrap_or_default(),
         }
     }
 }
@@ -376,6 +384,23 @@ impl From<broker::CreatedWebhook> for CreatedWebhook {
     }
 }
 
+/// Which webhooks to list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WebhooksQuery {
+    /// Only webhooks of this topic, by id or name.
+    pub(crate) topic: Option<String>,
+    /// Only webhooks whose health is in this state.
+    pub(crate) state: Option<HealthState>,
+    /// The most items on the page, 1 to 1000; 100 unless given.
+    #[serde(default, deserialize_with = "query_integer")]
+    pub(crate) limit: Option<i64>,
+    /// `next` of the previous page.
+    #[serde(default)]
+    pub(crate) after: Option<String>,
+}
+
 /// What was deleted with a webhook.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct DeletedWebhook {
@@ -404,17 +429,5 @@ mod tests {
         assert_eq!(changes.filter, Some(None));
         assert_eq!(changes.max_retries, Some(Some(Whole(3))));
         assert_eq!(changes.backoff_factor, None);
-    }
-
-    #[test]
-    fn a_starting_point_is_noticed_whatever_it_says() {
-        for (text, asked) in [
-            (r#"{"url":"u","start_from":"earliest"}"#, true),
-            (r#"{"url":"u","start_from":[1]}"#, true),
-            (r#"{"url":"u"}"#, false),
-        ] {
-            let new: NewWebhook = serde_json::from_str(text).unwrap();
-            assert_eq!(webhook::NewWebhook::from(new).start_from, asked, "{text}");
-        }
     }
 }

@@ -23,6 +23,11 @@ fn permitted(route: &str) -> &'static [&'static str] {
         | "POST /webhooks/{webhook}/resume"
         | "POST /webhooks/{webhook}/enable"
         | "POST /webhooks/{webhook}/test"
+        | "POST /webhooks/{webhook}/replay"
+        | "POST /webhooks/{webhook}/cancel"
+        | "POST /jobs/{id}/cancel"
+        | "POST /dead-letter/replay"
+        | "POST /dead-letter/discard"
         | "POST /webhooks/{webhook}/deliveries/{message_id}/cancel"
         | "POST /webhooks/{webhook}/deliveries/{message_id}/replay"
         | "POST /webhooks/{webhook}/lanes/retry"
@@ -30,7 +35,8 @@ fn permitted(route: &str) -> &'static [&'static str] {
         | "POST /sending"
         | "DELETE /dead-letter/{id}"
         | "POST /dead-letter/{id}/replay" => &["admin", "operate"],
-        "POST /topics"
+        "POST /purge"
+        | "POST /topics"
         | "PUT /topics/{topic}"
         | "PATCH /topics/{topic}"
         | "DELETE /topics/{topic}"
@@ -55,6 +61,8 @@ fn permitted(route: &str) -> &'static [&'static str] {
         | "GET /webhooks/{webhook}/lanes"
         | "GET /dead-letter"
         | "GET /dead-letter/count"
+        | "GET /jobs"
+        | "GET /jobs/{id}"
         | "GET /dead-letter/groups"
         | "GET /dead-letter/{id}"
         | "GET /stats"
@@ -161,6 +169,7 @@ async fn a_limited_token_sees_nothing_of_other_topics_and_changes_nothing_there(
             let body = match operation.route().as_str() {
                 "POST /topics" => json!({"name": "invoices.new"}),
                 "POST /webhooks" => json!({"topic": topic, "url": "https://example.com/"}),
+                "POST /dead-letter/replay" | "POST /dead-letter/discard" => json!({"topic": topic}),
                 _ => operation.example_body.clone(),
             };
             let answer = send(&api, &operation.method, &path, "some", &body).await;
@@ -171,10 +180,15 @@ async fn a_limited_token_sees_nothing_of_other_topics_and_changes_nothing_there(
                     assert_eq!(status, 403, "{route}: {}", answer.text);
                 }
                 // What concerns the whole installation is nothing for it.
-                "POST /topics" | "GET /stats" | "GET /workers" | "GET /sending" | "POST /sending" => {
+                "POST /topics" | "POST /purge" | "GET /stats" | "GET /workers" | "GET /sending"
+                | "POST /sending" => {
                     assert_eq!(status, 403, "{route}: {}", answer.text);
                 }
-                _ if path.contains('1') || path.contains("invoices") || route == "POST /webhooks" => {
+                _ if path.contains('1')
+                    || path.contains("invoices")
+                    || ["POST /webhooks", "POST /dead-letter/replay", "POST /dead-letter/discard"]
+                        .contains(&&*route) =>
+                {
                     assert_eq!(status, 404, "{route}: {}", answer.text);
                 }
                 _ => {
@@ -183,6 +197,10 @@ async fn a_limited_token_sees_nothing_of_other_topics_and_changes_nothing_there(
                 }
             }
         }
+    }
+    // Who may use some topics must name one.
+    for path in ["/dead-letter/replay", "/dead-letter/discard"] {
+        send(&api, &Method::POST, path, "some", &json!({"all": true})).await.problem(403);
     }
     for query in ["topic=invoices", "topic=1", "webhook_id=1"] {
         for path in ["/dead-letter", "/dead-letter/count"] {

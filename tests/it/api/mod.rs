@@ -11,6 +11,7 @@
 //! | `health` | the health of webhooks, figures, workers, sending |
 //! | `http` | hosts, bodies, paths, methods and parameters of requests |
 //! | `messages` | messages are published, read and listed |
+//! | `operating` | dead letters, lanes, single deliveries |
 //! | `tail` | what is published and sent is watched |
 //! | `topics` | topics are made, changed and deleted |
 //! | `webhooks` | webhooks are made, changed and deleted |
@@ -24,6 +25,7 @@ mod description;
 mod health;
 mod http;
 mod messages;
+mod operating;
 mod tail;
 mod topics;
 mod webhooks;
@@ -113,6 +115,10 @@ impl Api {
     async fn text(&self, method: Method, path: &str, kind: &str, body: impl Into<Body>) -> Answer {
         let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, kind);
         self.send(request.body(body.into()).unwrap()).await
+    }
+
+    async fn delete(&self, path: &str) -> Answer {
+        self.send(Request::delete(path).body(Body::empty()).unwrap()).await
     }
 
     async fn post(&self, path: &str, body: &Value) -> Answer {

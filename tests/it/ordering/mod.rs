@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `concurrent` | many publishers and several workers at once |
 //! | `model` | random operations, compared with a very simple model |
+//! | `operated` | replays, cancels, skips and retries beside workers |
 //! | `rules` | the rules of the design about calls that overlap |
 
 mod concurrent;
 mod model;
+mod operated;
 mod rules;

@@ -1,0 +1,4 @@
+-- Delete finished jobs that are older than some days, a portion of them.
+-- Parameters: days, how many at most. Returns: how many were deleted. Locks: see delete_old_jobs in
+-- sql/functions/background.
+SELECT pgtopic.delete_old_jobs($1, $2)
