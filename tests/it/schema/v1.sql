@@ -20,6 +20,195 @@ CREATE TYPE pgtopic.last_failure AS (
 
 COMMENT ON TYPE pgtopic.last_failure IS 'What is kept of the last failure of a webhook.';
 
+CREATE FUNCTION pgtopic.backfill_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+DECLARE
+    looks    CONSTANT integer := 10000;
+    job      pgtopic.jobs := pgtopic.begin_job_step(job_id);
+    progress json := job.progress;
+    ids      bigint[];
+    room     integer;
+    after    bigint;
+    until    bigint;
+    stripes  integer;
+    free     integer[];
+    held     bigint[];
+    judges   boolean;
+    picked   record;
+    ended    record;
+BEGIN
+    state := job.state;
+    did := 0;
+    waits := false;
+    IF job.state IS DISTINCT FROM 'running' THEN
+        RETURN;
+    END IF;
+
+    IF progress ->> 'until' IS NULL THEN
+        progress := pgtopic.open_transactions(progress);
+        IF json_array_length(progress -> 'open') > 0 OR json_array_length((progress ->> 'prepared')::json) > 0 THEN
+            waits := true;
+            state := pgtopic.end_job_step(job_id, progress, 0, 0, 0, 0, pgtopic.describe_transactions(progress), false);
+            RETURN;
+        END IF;
+        progress := json_build_object('after', progress -> 'after', 'since', progress ->> 'since', 'left', '[]'::json,
+                                      'until', (SELECT coalesce(max(m.id), 0) FROM pgtopic.messages m));
+    END IF;
+
+    ids := pgtopic.left_messages(progress);
+    room := greatest(at_most - cardinality(ids), 0);
+    after := (progress ->> 'after')::bigint;
+    until := (progress ->> 'until')::bigint;
+    SELECT w.types IS NOT NULL OR w.filter IS NOT NULL INTO judges FROM pgtopic.webhooks w WHERE w.id = job.webhook_id;
+    WITH seen AS MATERIALIZED (
+        SELECT m.id, m.topic_id, m.created_at
+          FROM pgtopic.messages m
+         WHERE m.id > after AND m.id <= until
+         ORDER BY m.id
+         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
+    ), asked AS MATERIALIZED (
+        SELECT s.id
+          FROM seen s
+         WHERE s.topic_id = job.topic_id
+           AND s.created_at >= coalesce((progress ->> 'since')::timestamptz, '-infinity')
+         ORDER BY s.id
+         LIMIT room
+    ), judged AS MATERIALIZED (
+        SELECT a.id, NOT judges OR pgtopic.is_for_webhook(job.webhook_id, a.id) AS passes FROM asked a
+    )
+    SELECT coalesce(array_agg(j.id ORDER BY j.id) FILTER (WHERE j.passes), '{}') AS ids,
+           count(*) FILTER (WHERE NOT j.passes) AS filtered,
+           CASE WHEN room = 0 THEN after
+                WHEN count(*) = room THEN max(j.id)
+                WHEN (SELECT count(*) FROM seen) < looks THEN until
+                ELSE (SELECT max(s.id) FROM seen s) END AS last_id
+      INTO picked
+      FROM judged j;
+    ids := ids || picked.ids;
+
+    SELECT t.stripes INTO stripes FROM pgtopic.topics t WHERE t.id = job.topic_id;
+    SELECT coalesce(array_agg(s.stripe), '{}') INTO free
+      FROM (SELECT DISTINCT stripes | (m.lane & 255)::integer AS stripe
+              FROM unnest(ids) AS asked (id)
+             CROSS JOIN LATERAL (SELECT m.lane FROM pgtopic.messages m WHERE m.id = asked.id LIMIT 1) m) s
+     WHERE pg_try_advisory_xact_lock(pgtopic.stripe_class(), s.stripe);
+    SELECT coalesce(array_agg(m.id), '{}') INTO held
+      FROM unnest(ids) AS asked (id)
+     CROSS JOIN LATERAL (SELECT m.id, m.lane FROM pgtopic.messages m WHERE m.id = asked.id LIMIT 1 FOR KEY SHARE SKIP LOCKED) m
+     WHERE stripes IS NULL OR stripes | (m.lane & 255)::integer = ANY (free);
+    WITH owed AS (
+        INSERT INTO pgtopic.deliveries AS d (webhook_id, lane, message_id)
+        SELECT job.webhook_id, m.lane, m.id
+          FROM unnest(held) AS asked (id)
+         CROSS JOIN LATERAL (SELECT m.id, m.lane FROM pgtopic.messages m WHERE m.id = asked.id LIMIT 1) m
+            ON CONFLICT DO NOTHING
+        RETURNING d.lane, d.message_id
+    ), lanes AS (
+        INSERT INTO pgtopic.lanes AS l (webhook_id, lane, stripe, partition_key, due_at, position)
+        SELECT job.webhook_id, o.lane, stripes | (o.lane & 255)::integer, m.partition_key, clock_timestamp(), o.first_id - 1
+          FROM (SELECT o.lane, min(o.message_id) AS first_id FROM owed o GROUP BY o.lane ORDER BY o.lane) o
+         CROSS JOIN LATERAL (SELECT m.partition_key FROM pgtopic.messages m WHERE m.id = o.first_id LIMIT 1) m
+            ON CONFLICT ON CONSTRAINT lanes_pkey DO UPDATE
+           SET position = least(l.position, excluded.position), generation = l.generation + 1
+    )
+    SELECT count(*) AS owed INTO ended FROM owed;
+    SELECT coalesce(array_agg(asked.id ORDER BY asked.id), '{}') INTO ids
+      FROM unnest(ids) AS asked (id)
+     WHERE asked.id <> ALL (held) AND EXISTS (SELECT FROM pgtopic.messages m WHERE m.id = asked.id);
+    did := cardinality(held) + picked.filtered;
+    waits := did = 0 AND cardinality(ids) > 0 AND picked.last_id = after;
+    IF picked.last_id >= until AND ids = '{}' THEN
+        PERFORM pgtopic.start_webhook(job.webhook_id, format('backfill %s has ended', job.id), job.created_by);
+    END IF;
+    state := pgtopic.end_job_step(
+        job_id,
+        json_build_object('after', picked.last_id, 'until', until, 'since', progress ->> 'since', 'left', ids),
+        ended.owed, cardinality(held) - ended.owed, 0, picked.filtered,
+        CASE WHEN cardinality(ids) > 0 THEN pgtopic.partition_holder(ids[1], cardinality(ids)) END,
+        picked.last_id >= until AND ids = '{}');
+END
+$$;
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+CREATE TABLE pgtopic.jobs (
+    id bigint NOT NULL,
+    kind text NOT NULL,
+    state text DEFAULT 'queued'::text NOT NULL,
+    topic_id bigint,
+    webhook_id bigint,
+    filter json DEFAULT '{}'::json NOT NULL,
+    progress json DEFAULT '{}'::json NOT NULL,
+    total bigint,
+    total_capped boolean DEFAULT false NOT NULL,
+    done bigint DEFAULT 0 NOT NULL,
+    already_owed bigint DEFAULT 0 NOT NULL,
+    gone bigint DEFAULT 0 NOT NULL,
+    filtered bigint DEFAULT 0 NOT NULL,
+    rate_limit_per_second double precision,
+    error text,
+    waits_for text,
+    created_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    updated_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    CONSTRAINT jobs_kind_check CHECK ((kind = ANY (ARRAY['replay'::text, 'dead_letter_replay'::text, 'dead_letter_discard'::text, 'cancel'::text, 'backfill'::text, 'purge'::text, 'lanes_retry'::text]))),
+    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'canceling'::text, 'succeeded'::text, 'failed'::text, 'canceled'::text])))
+);
+
+COMMENT ON TABLE pgtopic.jobs IS 'Long operations. The leader does them in bounded steps. Each step commits with its progress.';
+
+COMMENT ON COLUMN pgtopic.jobs.filter IS 'What it was asked to do, as in the request.';
+
+COMMENT ON COLUMN pgtopic.jobs.progress IS 'Where the next step begins.';
+
+COMMENT ON COLUMN pgtopic.jobs.waits_for IS 'What the next step waits for; null if nothing.';
+
+COMMENT ON COLUMN pgtopic.jobs.created_by IS 'Who asked for it.';
+
+CREATE FUNCTION pgtopic.begin_job_step(job_id bigint) RETURNS pgtopic.jobs
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    job      pgtopic.jobs;
+    why      text;
+BEGIN
+    PERFORM pgtopic.require_read_committed();
+    SELECT j.* INTO job FROM pgtopic.jobs j
+     WHERE j.id = job_id AND j.state IN ('queued', 'running', 'canceling') FOR NO KEY UPDATE;
+    IF job.id IS NULL THEN
+        RETURN job;
+    END IF;
+    why := CASE WHEN job.webhook_id IS NOT NULL AND NOT EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = job.webhook_id)
+                 THEN 'the webhook was deleted'
+                 WHEN job.topic_id IS NOT NULL AND NOT EXISTS (SELECT FROM pgtopic.topics t WHERE t.id = job.topic_id)
+                 THEN 'the topic was deleted' END;
+    IF job.state = 'canceling' AND job.kind = 'backfill' AND why IS NULL THEN
+        PERFORM pgtopic.start_webhook(job.webhook_id, format('backfill %s was canceled', job.id), job.created_by);
+    END IF;
+    UPDATE pgtopic.jobs j
+       SET state = CASE WHEN job.state = 'canceling' THEN 'canceled' WHEN why IS NOT NULL THEN 'failed' ELSE 'running' END,
+           error = CASE WHEN job.state <> 'canceling' THEN why END,
+           waits_for = CASE WHEN job.state <> 'canceling' AND why IS NULL THEN j.waits_for END,
+           started_at = coalesce(j.started_at, clock_timestamp()),
+           finished_at = CASE WHEN job.state = 'canceling' OR why IS NOT NULL THEN clock_timestamp() END
+     WHERE j.id = job_id
+    RETURNING j.* INTO job;
+    RETURN job;
+END
+$$;
+
 CREATE FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) RETURNS TABLE(message_id bigint, outcome text, dead_letter_id bigint, head bigint, worker uuid, since timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -131,6 +320,91 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.cancel_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+DECLARE
+    looks    CONSTANT integer := 10000;
+    job      pgtopic.jobs := pgtopic.begin_job_step(job_id);
+    ids      bigint[] := pgtopic.left_messages(job.progress);
+    room     integer := greatest(at_most - cardinality(ids), 0);
+    after    bigint := (job.progress ->> 'after')::bigint;
+    last_lane bigint := (job.progress ->> 'lane')::bigint;
+    until    bigint := (job.progress ->> 'until')::bigint;
+    picked   record;
+    ended    record;
+BEGIN
+    state := job.state;
+    did := 0;
+    waits := false;
+    IF job.state IS DISTINCT FROM 'running' THEN
+        RETURN;
+    END IF;
+    WITH seen AS MATERIALIZED (
+        SELECT d.lane, d.message_id
+          FROM pgtopic.deliveries d
+         WHERE d.webhook_id = job.webhook_id AND (d.lane, d.message_id) > (last_lane, after)
+         ORDER BY d.lane, d.message_id
+         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
+    ), asked AS MATERIALIZED (
+        SELECT s.lane, s.message_id
+          FROM seen s
+         WHERE s.message_id > (job.progress ->> 'from')::bigint AND s.message_id <= until
+           AND (job.filter ->> 'partition_key' IS NULL AND job.filter ->> 'type' IS NULL
+                AND job.progress ->> 'since' IS NULL AND job.progress ->> 'before' IS NULL
+                OR EXISTS (SELECT
+                             FROM pgtopic.messages m
+                            WHERE m.id = s.message_id
+                              AND m.partition_key = coalesce(job.filter ->> 'partition_key', m.partition_key)
+                              AND (job.filter ->> 'type' IS NULL OR m.type = job.filter ->> 'type')
+                              AND m.created_at >= coalesce((job.progress ->> 'since')::timestamptz, '-infinity')
+                              AND m.created_at < coalesce((job.progress ->> 'before')::timestamptz, 'infinity')))
+         ORDER BY s.lane, s.message_id
+         LIMIT room
+    )
+    SELECT array_agg(a.message_id) AS ids,
+           CASE WHEN room = 0 THEN ARRAY[last_lane, after]
+                WHEN count(*) = room THEN max(ARRAY[a.lane, a.message_id])
+                ELSE (SELECT coalesce(max(ARRAY[s.lane, s.message_id]), ARRAY[last_lane, after]) FROM seen s) END AS last,
+           room > 0 AND count(*) < room AND (SELECT count(*) FROM seen) < looks AS is_end
+      INTO picked
+      FROM asked a;
+    SELECT count(*) FILTER (WHERE r.outcome = 'removed') AS done,
+           count(*) FILTER (WHERE r.outcome = 'not_owed') AS gone,
+           coalesce(array_agg(r.message_id ORDER BY r.message_id)
+                        FILTER (WHERE r.outcome IN ('stripe_taken', 'row_locked', 'in_flight')), '{}') AS still,
+           min(r.message_id) FILTER (WHERE r.outcome = 'in_flight') AS in_flight
+      INTO ended
+      FROM pgtopic.cancel_deliveries(job.webhook_id, ids || picked.ids, 'canceled', false, job.created_by) r;
+    did := ended.done + ended.gone;
+    waits := did = 0 AND cardinality(ended.still) > 0 AND picked.last = ARRAY[last_lane, after];
+    state := pgtopic.end_job_step(
+        job_id,
+        json_build_object('lane', picked.last[1], 'after', picked.last[2], 'from', job.progress -> 'from', 'until', until,
+                          'since', job.progress ->> 'since', 'before', job.progress ->> 'before', 'left', ended.still),
+        ended.done, 0, ended.gone, 0,
+        CASE WHEN ended.in_flight IS NOT NULL THEN format('message %s, which a worker is sending', ended.in_flight)
+             WHEN cardinality(ended.still) > 0 THEN pgtopic.partition_holder(ended.still[1], cardinality(ended.still)) END,
+        picked.is_end AND ended.still = '{}');
+END
+$$;
+
+CREATE FUNCTION pgtopic.changed_by() RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN coalesce(nullif(current_setting('pgtopic_session.changed_by', true), ''), session_user);
+END
+$$;
+
 CREATE FUNCTION pgtopic.check_filter(filter jsonpath) RETURNS integer
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -165,7 +439,7 @@ BEGIN
 END
 $_$;
 
-CREATE FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -196,6 +470,7 @@ BEGIN
                AS want (webhook_id, slots, due_after)
           JOIN pgtopic.webhooks w ON w.id = want.webhook_id
            AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+          JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
          CROSS JOIN LATERAL (
             SELECT l.ctid AS place
               FROM pgtopic.lanes l
@@ -226,7 +501,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -257,6 +532,7 @@ BEGIN
               FROM pgtopic.lanes l
               JOIN pgtopic.webhooks w ON w.id = claim_lanes_singly.webhook_ids[want]
                AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+              JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
              WHERE l.webhook_id + 0 = claim_lanes_singly.webhook_ids[want]
                AND l.due_at >= coalesce(claim_lanes_singly.due_after[want], statement_timestamp() - interval '5 s')
                AND l.due_at <= statement_timestamp()
@@ -294,7 +570,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -319,7 +595,13 @@ BEGIN
     WITH due AS MATERIALIZED (
         SELECT l.place
           FROM unnest(claim_messages.message_ids) AS told (id)
-         CROSS JOIN LATERAL (SELECT m.topic_id, m.lane FROM pgtopic.messages m WHERE m.id = told.id LIMIT 1) m
+         CROSS JOIN LATERAL (
+            SELECT m.topic_id, m.lane
+              FROM pgtopic.messages m
+              JOIN pgtopic.topics t ON t.id = m.topic_id AND t.paused IS DISTINCT FROM 'hold'
+             WHERE m.id = told.id
+             LIMIT 1
+         ) m
          CROSS JOIN LATERAL (
             SELECT w.id
               FROM pgtopic.webhooks w
@@ -346,7 +628,8 @@ BEGIN
     IF claimed IS NOT NULL THEN
         RETURN QUERY
         SELECT r.webhook_id, r.lane, r.due_at, claim_messages.new_token, r.position, r.generation, r.head_message_id, r.failures,
-               r.batch_last, r.batch_count, r.split_until, r.message_id, r.partition_key, r.payload, r.headers, r.created_at, r.state
+               r.batch_last, r.batch_count, r.split_until, r.message_id, r.partition_key, r.type, r.payload, r.headers,
+               r.created_at, r.replayed_at, r.state
           FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r;
     END IF;
     RETURN QUERY
@@ -354,10 +637,10 @@ BEGIN
            coalesce((SELECT max(d.message_id) FROM pgtopic.deliveries d
                       WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane
                         AND d.message_id > l.position AND d.message_id < m.id), l.position),
-           l.generation, NULL::bigint, 0, NULL::bigint, NULL::integer, NULL::bigint, m.id, m.partition_key,
+           l.generation, NULL::bigint, 0, NULL::bigint, NULL::integer, NULL::bigint, m.id, m.partition_key, m.type,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
-           m.created_at,
+           m.created_at, owed.replayed_at,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'held' ELSE 'deferred' END
       FROM unnest(claim_messages.message_ids) AS told (id)
      CROSS JOIN LATERAL (SELECT m.* FROM pgtopic.messages m WHERE m.id = told.id LIMIT 1) m
@@ -369,16 +652,14 @@ BEGIN
            AND x.claimed_by = claim_messages.worker AND x.token <> claim_messages.new_token
          LIMIT 1) l
      CROSS JOIN LATERAL (
-        SELECT
+        SELECT d.replayed_at
           FROM pgtopic.deliveries d
          WHERE d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
          LIMIT 1) owed
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
 END
 $$;
-SET default_tablespace = '';
 
-SET default_table_access_method = heap;
 CREATE TABLE pgtopic.dead_letters (
     id bigint NOT NULL,
     webhook_id bigint NOT NULL,
@@ -416,6 +697,24 @@ SELECT (dead_letter_fits.partition_key IS NULL OR letter.partition_key = dead_le
    AND (dead_letter_fits.until IS NULL OR letter.created_at < dead_letter_fits.until)
 $$;
 
+CREATE FUNCTION pgtopic.dead_letter_groups(webhook_ids bigint[], partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone, at_most bigint) RETURNS TABLE(webhook_id bigint, reason_given text, error_class_given text, status_code_given smallint, hour timestamp with time zone, count bigint, first_at timestamp with time zone, last_at timestamp with time zone, sample_id bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET enable_sort TO 'off'
+    SET work_mem TO '64MB'
+    AS $$
+SELECT x.webhook_id, x.reason, x.error_class, x.status_code, date_bin('1 hour', x.created_at, '1970-01-01Z') AS hour,
+       count(*), min(x.created_at), max(x.created_at), max(x.id)
+  FROM pgtopic.dead_letters x
+ WHERE x.webhook_id = ANY (dead_letter_groups.webhook_ids)
+   AND pgtopic.dead_letter_fits(x, dead_letter_groups.partition_key, dead_letter_groups.type, dead_letter_groups.reason,
+                                dead_letter_groups.error_class, dead_letter_groups.status_code, dead_letter_groups.since,
+                                dead_letter_groups.until)
+ GROUP BY 1, 2, 3, 4, 5
+ ORDER BY 5 DESC, 6 DESC, 9 DESC
+ LIMIT dead_letter_groups.at_most
+$$;
+
 CREATE FUNCTION pgtopic.dead_letters_flush() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -423,6 +722,135 @@ CREATE FUNCTION pgtopic.dead_letters_flush() RETURNS trigger
 BEGIN
     SET LOCAL synchronous_commit TO DEFAULT;
     RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION pgtopic.dead_letters_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+DECLARE
+    looks    CONSTANT integer := 10000;
+    job      pgtopic.jobs := pgtopic.begin_job_step(job_id);
+    ids      bigint[] := pgtopic.left_messages(job.progress);
+    room     integer := greatest(at_most - cardinality(ids), 0);
+    after    bigint := (job.progress ->> 'after')::bigint;
+    after_id bigint := (job.progress ->> 'after_id')::bigint;
+    until    bigint := (job.progress ->> 'until')::bigint;
+    picked   record;
+    ended    record;
+BEGIN
+    state := job.state;
+    did := 0;
+    waits := false;
+    IF job.state IS DISTINCT FROM 'running' THEN
+        RETURN;
+    END IF;
+    WITH seen AS MATERIALIZED (
+        SELECT l
+          FROM pgtopic.dead_letters l
+         WHERE (l.message_id, l.id) > (after, after_id)
+         ORDER BY l.message_id, l.id
+         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
+    ), asked AS MATERIALIZED (
+        SELECT (s.l).id, (s.l).message_id
+          FROM seen s
+         WHERE (s.l).id <= until AND pgtopic.job_means_dead_letter(s.l, job.topic_id, job.webhook_id, job.filter)
+         ORDER BY 2, 1
+         LIMIT room
+    )
+    SELECT array_agg(a.id ORDER BY a.message_id, a.id) AS ids,
+           CASE WHEN room = 0 THEN ARRAY[after, after_id]
+                WHEN count(*) = room THEN max(ARRAY[a.message_id, a.id])
+                ELSE (SELECT coalesce(max(ARRAY[(s.l).message_id, (s.l).id]), ARRAY[after, after_id]) FROM seen s) END AS last,
+           room > 0 AND count(*) < room AND (SELECT count(*) FROM seen) < looks AS is_end
+      INTO picked
+      FROM asked a;
+    IF job.kind = 'dead_letter_discard' THEN
+        SELECT count(*) FILTER (WHERE r.outcome = 'discarded') AS done, 0::bigint AS already_owed,
+               count(*) FILTER (WHERE r.outcome = 'absent') AS gone,
+               coalesce(array_agg(r.dead_letter_id) FILTER (WHERE r.outcome = 'row_locked'), '{}') AS still
+          INTO ended
+          FROM pgtopic.discard_dead_letters(ids || picked.ids) r;
+    ELSE
+        SELECT count(*) FILTER (WHERE r.outcome = 'replayed') AS done,
+               count(*) FILTER (WHERE r.outcome = 'already_owed') AS already_owed,
+               count(*) FILTER (WHERE r.outcome IN ('message_gone', 'webhook_gone', 'absent')) AS gone,
+               coalesce(array_agg(r.dead_letter_id ORDER BY r.message_id, r.dead_letter_id)
+                            FILTER (WHERE r.outcome IN ('stripe_taken', 'row_locked')), '{}') AS still
+          INTO ended
+          FROM pgtopic.replay_dead_letters(ids || picked.ids, false) r;
+    END IF;
+    did := ended.done + ended.already_owed + ended.gone;
+    waits := did = 0 AND cardinality(ended.still) > 0 AND picked.last = ARRAY[after, after_id];
+    state := pgtopic.end_job_step(
+        job_id, json_build_object('after', picked.last[1], 'after_id', picked.last[2], 'until', until, 'left', ended.still),
+        ended.done, ended.already_owed, ended.gone, 0,
+        (SELECT pgtopic.partition_holder(l.message_id, cardinality(ended.still))
+           FROM pgtopic.dead_letters l WHERE l.id = ended.still[1]),
+        picked.is_end AND ended.still = '{}');
+END
+$$;
+
+CREATE FUNCTION pgtopic.delete_old_changes(days integer, portion integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    deleted  bigint;
+BEGIN
+    DELETE FROM pgtopic.changes
+     WHERE ctid = ANY (ARRAY(
+        SELECT c.ctid
+          FROM (SELECT o.ctid, o.created_at FROM pgtopic.changes o ORDER BY o.id LIMIT portion) c
+         WHERE c.created_at < now() - delete_old_changes.days * interval '1 day'));
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    RETURN deleted;
+END
+$$;
+
+CREATE FUNCTION pgtopic.delete_old_dead_letters(days integer, portion integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    deleted  bigint;
+BEGIN
+    -- Rows are deleted by their places: a join might read the whole table.
+    DELETE FROM pgtopic.dead_letters
+     WHERE ctid = ANY (ARRAY(
+        SELECT l.ctid
+          FROM (SELECT o.id, o.created_at FROM pgtopic.dead_letters o ORDER BY o.id LIMIT portion) o
+         CROSS JOIN LATERAL (SELECT x.ctid FROM pgtopic.dead_letters x WHERE x.id = o.id LIMIT 1 FOR UPDATE SKIP LOCKED) l
+         WHERE o.created_at < now() - delete_old_dead_letters.days * interval '1 day'));
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    RETURN deleted;
+END
+$$;
+
+CREATE FUNCTION pgtopic.delete_old_jobs(days integer, portion integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    deleted  bigint;
+BEGIN
+    DELETE FROM pgtopic.jobs
+     WHERE ctid = ANY (ARRAY(
+        SELECT j.ctid FROM pgtopic.jobs j
+         WHERE j.finished_at < now() - delete_old_jobs.days * interval '1 day'
+         LIMIT portion));
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    RETURN deleted;
 END
 $$;
 
@@ -522,6 +950,22 @@ CREATE FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_i
      WHERE s.status IS NOT NULL
 $$;
 
+CREATE FUNCTION pgtopic.describe_transactions(progress json) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+SELECT 'transactions that began before the webhook was created: ' || coalesce(string_agg(x.name, ', ' ORDER BY x.name), 'they end now')
+  FROM (SELECT concat_ws(' ', 'pid', l.pid,
+                         '(' || concat_ws(', ', a.usename, nullif(a.application_name, ''), 'since ' || a.xact_start) || ')') AS name
+          FROM json_array_elements_text((progress ->> 'open')::json) o
+          JOIN pg_locks l ON l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.virtualtransaction = o
+          LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+         UNION ALL
+        SELECT 'prepared transaction ' || p.gid
+          FROM json_array_elements_text((progress ->> 'prepared')::json) o
+          JOIN pg_prepared_xacts p ON p.transaction::text = o) x
+$$;
+
 CREATE FUNCTION pgtopic.discard_dead_letters(dead_letter_ids bigint[]) RETURNS TABLE(dead_letter_id bigint, outcome text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -570,10 +1014,49 @@ BEGIN
          WHERE i.inhparent = 'pgtopic.attempts'::regclass
            AND c.relname < 'attempts_' || to_char((now() AT TIME ZONE 'UTC') - make_interval(days => drop_attempt_partitions.days), 'YYYYMMDD')
     LOOP
+        PERFORM set_config('lock_timeout', '3s', true);
+        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', old);
+        PERFORM set_config('lock_timeout', '500ms', true);
         EXECUTE format('DROP TABLE %s', old);
         dropped := dropped + 1;
     END LOOP;
     RETURN dropped;
+END
+$$;
+
+CREATE FUNCTION pgtopic.end_job_step(job_id bigint, progress json, done bigint, already_owed bigint, gone bigint, filtered bigint, waits_for text, finished boolean) RETURNS text
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+UPDATE pgtopic.jobs j
+   SET state = CASE WHEN finished THEN 'succeeded' ELSE 'running' END,
+       progress = end_job_step.progress,
+       done = j.done + end_job_step.done,
+       already_owed = j.already_owed + end_job_step.already_owed,
+       gone = j.gone + end_job_step.gone,
+       filtered = j.filtered + end_job_step.filtered,
+       waits_for = end_job_step.waits_for,
+       updated_at = clock_timestamp(),
+       finished_at = CASE WHEN finished THEN clock_timestamp() END
+ WHERE j.id = end_job_step.job_id
+RETURNING j.state
+$$;
+
+CREATE FUNCTION pgtopic.fail_job(job_id bigint, error text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+DECLARE
+    job pgtopic.jobs;
+BEGIN
+    UPDATE pgtopic.jobs j
+       SET state = 'failed', error = fail_job.error, waits_for = NULL, updated_at = clock_timestamp(),
+           finished_at = clock_timestamp()
+     WHERE j.id = job_id AND j.state IN ('queued', 'running', 'canceling')
+    RETURNING j.* INTO job;
+    IF job.kind = 'backfill' THEN
+        PERFORM pgtopic.start_webhook(job.webhook_id, format('backfill %s has failed', job.id), job.created_by);
+    END IF;
 END
 $$;
 
@@ -814,6 +1297,84 @@ EXCEPTION
 END
 $_$;
 
+CREATE FUNCTION pgtopic.is_for_webhook(webhook_id bigint, message_id bigint) RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+SELECT EXISTS (
+    SELECT
+      FROM pgtopic.webhooks w
+     CROSS JOIN LATERAL (SELECT m.type, m.payload FROM pgtopic.messages m WHERE m.id = is_for_webhook.message_id LIMIT 1) m
+     WHERE w.id = is_for_webhook.webhook_id
+       AND (w.types IS NULL OR pgtopic.type_matches(w.types, m.type))
+       AND (w.filter IS NULL OR pgtopic.filter_matches(w.filter, m.payload, w.filter_limit)))
+$$;
+
+CREATE FUNCTION pgtopic.job_means_dead_letter(letter pgtopic.dead_letters, topic_id bigint, webhook_id bigint, filter json) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+SELECT (job_means_dead_letter.topic_id IS NULL OR letter.topic_id = job_means_dead_letter.topic_id)
+   AND (job_means_dead_letter.webhook_id IS NULL OR letter.webhook_id = job_means_dead_letter.webhook_id)
+   AND pgtopic.dead_letter_fits(letter, filter ->> 'partition_key', filter ->> 'type', filter ->> 'reason',
+                                filter ->> 'error_class', (filter ->> 'status_code')::bigint, (filter ->> 'since')::timestamptz,
+                                (filter ->> 'until')::timestamptz)
+$$;
+
+CREATE FUNCTION pgtopic.lanes_retry_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+DECLARE
+    job    pgtopic.jobs := pgtopic.begin_job_step(job_id);
+    after  bigint := coalesce((job.progress ->> 'after')::bigint, -9223372036854775808);
+    picked record;
+BEGIN
+    state := job.state;
+    did := 0;
+    waits := false;
+    IF job.state IS DISTINCT FROM 'running' THEN
+        RETURN;
+    END IF;
+    SELECT coalesce(array_agg(s.lane) FILTER (
+               WHERE CASE job.filter ->> 'state' WHEN 'halted' THEN s.halted
+                                                 WHEN 'waiting' THEN NOT s.halted AND s.due_at > clock_timestamp()
+                                                 ELSE s.halted OR s.failures > 0 OR s.due_at > clock_timestamp() END), '{}') AS lanes,
+           max(s.lane) AS last_lane
+      INTO picked
+      FROM (SELECT l.lane, l.halted, l.failures, l.due_at
+              FROM pgtopic.lanes l
+             WHERE l.webhook_id = job.webhook_id AND l.lane > after
+             ORDER BY l.lane
+             LIMIT at_most) s;
+    did := pgtopic.retry_lanes(job.webhook_id, picked.lanes, job.created_by);
+    state := pgtopic.end_job_step(job_id, json_build_object('after', picked.last_lane), did, 0, 0, 0, NULL, picked.last_lane IS NULL);
+END
+$$;
+
+CREATE FUNCTION pgtopic.last_outage_change(webhook bigint) RETURNS TABLE(kind text, created_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    AS $$
+SELECT c.kind, c.created_at
+  FROM pgtopic.changes c
+ WHERE c.webhook_id = last_outage_change.webhook
+   AND c.kind IN ('webhook.failing', 'webhook.recovered', 'webhook.disabled', 'webhook.enabled')
+ ORDER BY c.id DESC
+ LIMIT 1
+$$;
+
+CREATE FUNCTION pgtopic.left_messages(progress json) RETURNS bigint[]
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+SELECT ARRAY(SELECT e::bigint FROM json_array_elements_text(progress -> 'left') e)
+$$;
+
 CREATE FUNCTION pgtopic.list_newest_attempts(pages bigint, webhook_ids bigint[]) RETURNS TABLE(partition bigint, place bigint, webhook_id bigint, message_id bigint, attempt integer, outcome text, status_code smallint, error_class text, error text, duration_us bigint, worker_id uuid, attempted_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1018,16 +1579,28 @@ BEGIN
 END
 $_$;
 
-CREATE FUNCTION pgtopic.mark_worker_gone(worker uuid) RETURNS boolean
+CREATE FUNCTION pgtopic.mark_worker_gone(worker uuid, reason text, changed_by text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
+#variable_conflict use_variable
 BEGIN
     UPDATE pgtopic.workers w
        SET gone = true
      WHERE w.ctid = ANY (ARRAY(
         SELECT x.ctid FROM pgtopic.workers x WHERE x.id = worker AND NOT x.gone FOR NO KEY UPDATE SKIP LOCKED));
-    RETURN FOUND;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    IF reason IS NOT NULL THEN
+        BEGIN
+            INSERT INTO pgtopic.changes (kind, worker_id, reason, changed_by) VALUES ('worker.lost', worker, reason, changed_by);
+        EXCEPTION WHEN OTHERS THEN
+            -- Its lanes are released, whatever is the matter with the audit log.
+            NULL;
+        END;
+    END IF;
+    RETURN true;
 END
 $$;
 
@@ -1058,6 +1631,7 @@ CREATE FUNCTION pgtopic.merge_activity(from_seconds integer, to_seconds integer,
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
+    SET work_mem TO '32MB'
     AS $$
 DECLARE
     no_flush text := set_config('synchronous_commit', 'off', true);
@@ -1338,6 +1912,34 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.open_transactions(progress json) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+DECLARE
+    open     text[];
+    prepared text[];
+BEGIN
+    SELECT coalesce(array_agg(l.virtualtransaction), '{}') INTO open
+      FROM pg_locks l
+      JOIN pg_stat_activity a ON a.pid = l.pid
+     WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted
+       AND a.datid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+       AND l.pid <> pg_backend_pid()
+       AND coalesce(a.backend_type, '') NOT IN ('autovacuum worker', 'walsender')
+       AND (progress ->> 'open' IS NULL
+            OR l.virtualtransaction IN (SELECT json_array_elements_text((progress ->> 'open')::json)));
+    IF open = '{}' THEN
+        SELECT coalesce(array_agg(p.transaction::text), '{}') INTO prepared
+          FROM pg_prepared_xacts p
+         WHERE p.database = current_database()
+           AND (progress ->> 'prepared' IS NULL
+                OR p.transaction::text IN (SELECT json_array_elements_text((progress ->> 'prepared')::json)));
+    END IF;
+    RETURN json_build_object('after', progress -> 'after', 'since', progress ->> 'since', 'open', open, 'prepared', prepared);
+END
+$$;
+
 CREATE FUNCTION pgtopic.owe_message(webhook_id bigint, message_id bigint, lane bigint, partition_key text, stripe integer, replayed_at timestamp with time zone, waits boolean) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1376,21 +1978,35 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, payload json, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
+CREATE FUNCTION pgtopic.partition_holder(message_id bigint, waiting integer) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+SELECT format('%s messages whose partitions or rows somebody has locked, such as message %s%s', waiting, message_id,
+              (SELECT ' (held by ' || string_agg(coalesce('pid ' || l.pid, 'prepared transaction ' || p.gid), ', ') || ')'
+                 FROM pgtopic.messages m
+                 JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.classid = pgtopic.stripe_class()::oid
+                  AND l.objsubid = 2 AND l.objid = pgtopic.stripe(m.topic_id, m.partition_key)::oid
+                  AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+                 LEFT JOIN pg_prepared_xacts p ON l.virtualtransaction = '-1/' || p.transaction
+                WHERE m.id = partition_holder.message_id AND l.pid IS DISTINCT FROM pg_backend_pid()))
+$$;
+
+CREATE FUNCTION pgtopic.publish(topic text, payload json, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
-SELECT pgtopic.publish(topic, 'default'::text, payload, headers, idempotency_key)
+SELECT pgtopic.publish(topic, 'default'::text, payload, headers, idempotency_key, type)
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, payload jsonb, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, payload jsonb, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
-SELECT pgtopic.publish(topic, 'default'::text, payload::json, headers, idempotency_key)
+SELECT pgtopic.publish(topic, 'default'::text, payload::json, headers, idempotency_key, type)
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload json, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload json, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
@@ -1412,8 +2028,8 @@ BEGIN
                 RETURN message_id;
             END IF;
         END IF;
-        INSERT INTO pgtopic.messages (topic_id, partition_key, payload, headers, idempotency_key)
-        VALUES (topic_key, publish.partition_key, publish.payload, publish.headers, publish.idempotency_key)
+        INSERT INTO pgtopic.messages (topic_id, partition_key, type, payload, headers, idempotency_key)
+        VALUES (topic_key, publish.partition_key, publish.type, publish.payload, publish.headers, publish.idempotency_key)
         ON CONFLICT (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
         RETURNING id INTO message_id;
         -- Nothing was returned: another transaction has used the key and has committed. Look again.
@@ -1423,14 +2039,14 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload jsonb, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload jsonb, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
-SELECT pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key)
+SELECT pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key, type)
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, partition_key text DEFAULT 'default'::text, payload text DEFAULT NULL::text, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, partition_key text DEFAULT 'default'::text, payload text DEFAULT NULL::text, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
@@ -1440,24 +2056,69 @@ BEGIN
             USING ERRCODE = 'null_value_not_allowed',
                   HINT = 'Call publish(topic, partition_key, payload), or publish(topic, payload => ...).';
     END IF;
-    RETURN pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key);
+    RETURN pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key, type);
 END
 $$;
 
-CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.purge_step(job_id bigint, at_most integer, messages_days integer, dead_letters_days integer, attempts_days integer, jobs_days integer, changes_days integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+DECLARE
+    kinds   CONSTANT text[] := '{dead_letters,attempts,jobs,changes,messages}';
+    job     pgtopic.jobs := pgtopic.begin_job_step(job_id);
+    kind    text := coalesce(job.progress ->> 'kind', kinds[1]);
+    after   bigint := coalesce((job.progress ->> 'after')::bigint, 0);
+    is_end  boolean := false;
+    portion record;
+BEGIN
+    state := job.state;
+    did := 0;
+    waits := false;
+    IF job.state IS DISTINCT FROM 'running' THEN
+        RETURN;
+    END IF;
+    CASE kind
+        WHEN 'dead_letters' THEN
+            did := CASE WHEN dead_letters_days > 0 THEN pgtopic.delete_old_dead_letters(dead_letters_days, at_most) ELSE 0 END;
+            is_end := did = 0;
+        WHEN 'attempts' THEN
+            did := CASE WHEN attempts_days > 0 THEN pgtopic.drop_attempt_partitions(attempts_days) ELSE 0 END;
+            is_end := true;
+        WHEN 'jobs' THEN
+            did := pgtopic.delete_old_jobs(jobs_days, at_most);
+            is_end := did = 0;
+        WHEN 'changes' THEN
+            did := pgtopic.delete_old_changes(changes_days, at_most);
+            is_end := did = 0;
+        WHEN 'messages' THEN
+            SELECT * INTO portion FROM pgtopic.delete_old_messages(after, at_most, messages_days);
+            did := portion.deleted;
+            after := coalesce(portion.last_id, after);
+            is_end := portion.seen < at_most;
+    END CASE;
+    state := pgtopic.end_job_step(
+        job_id,
+        json_build_object('after', after,
+                          'kind', CASE WHEN is_end THEN kinds[array_position(kinds, kind) + 1] ELSE kind END),
+        did, 0, 0, 0, NULL, is_end AND kind = kinds[cardinality(kinds)]);
+END
+$$;
+
+CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE sql STABLE
     AS $$
 SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_id, c.failures,
-       c.batch_last, c.batch_count, c.split_until, d.message_id, m.partition_key,
+       c.batch_last, c.batch_count, c.split_until, d.message_id, m.partition_key, m.type,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
-       m.created_at,
+       m.created_at, d.replayed_at,
        CASE WHEN m.id IS NULL THEN 'missing'
             WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'loaded'
             ELSE 'deferred' END
   FROM unnest(claimed) c
   LEFT JOIN LATERAL (
-    SELECT o.message_id
+    SELECT o.message_id, o.replayed_at
       FROM pgtopic.deliveries o
      WHERE o.webhook_id = c.webhook_id AND o.lane = c.lane AND o.message_id > c.position
      ORDER BY o.message_id
@@ -1467,7 +2128,7 @@ SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_
 WINDOW read AS (ROWS UNBOUNDED PRECEDING)
 $$;
 
-CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -1481,12 +2142,12 @@ CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigi
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT l.webhook_id, l.lane, l.position, l.generation, d.message_id, m.partition_key,
+    SELECT l.webhook_id, l.lane, l.position, l.generation, d.message_id, m.partition_key, m.type,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN m.payload END,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN m.headers END,
-           m.created_at,
+           m.created_at, d.replayed_at,
            CASE WHEN m.id IS NULL THEN 'missing'
                 WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN 'loaded'
@@ -1504,7 +2165,7 @@ BEGIN
              LIMIT 1) h
       ) l
       LEFT JOIN LATERAL (
-        SELECT o.message_id
+        SELECT o.message_id, o.replayed_at
           FROM pgtopic.deliveries o
          WHERE o.webhook_id = l.webhook_id AND o.lane = l.lane AND o.message_id > l.position
          ORDER BY o.message_id
@@ -1512,6 +2173,34 @@ BEGIN
       ) d ON true
       LEFT JOIN pgtopic.messages m ON m.id >= d.message_id AND m.id <= d.message_id
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
+END
+$$;
+
+CREATE FUNCTION pgtopic.record_topic_change() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO pgtopic.changes (kind, topic_id, reason, changed_by)
+    VALUES (CASE WHEN NEW.paused IS NULL THEN 'topic.resumed' ELSE 'topic.paused' END, NEW.id, NEW.paused, pgtopic.changed_by());
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION pgtopic.record_webhook_change() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
+    SELECT c.kind, NEW.topic_id, NEW.id, c.reason, pgtopic.changed_by()
+      FROM (VALUES (1, CASE WHEN NEW.paused THEN 'webhook.paused' ELSE 'webhook.resumed' END, NULL, NEW.paused <> OLD.paused),
+                   (2, 'webhook.disabled', NEW.disabled_reason, NEW.disabled_reason IS NOT NULL AND OLD.disabled_reason IS NULL),
+                   (3, 'webhook.enabled', OLD.disabled_reason, NEW.disabled_reason IS NULL AND OLD.disabled_reason IS NOT NULL),
+                   (4, 'webhook.started', NULL, NEW.state = 'active' AND OLD.state = 'starting')) AS c (place, kind, reason, happened)
+     WHERE c.happened
+     ORDER BY c.place;
+    RETURN NULL;
 END
 $$;
 
@@ -1829,6 +2518,81 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.replay_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+DECLARE
+    looks    CONSTANT integer := 10000;
+    job      pgtopic.jobs := pgtopic.begin_job_step(job_id);
+    ids      bigint[] := pgtopic.left_messages(job.progress);
+    room     integer := greatest(at_most - cardinality(ids), 0);
+    after    bigint := (job.progress ->> 'after')::bigint;
+    until    bigint := (job.progress ->> 'until')::bigint;
+    judges   boolean;
+    picked   record;
+    ended    record;
+BEGIN
+    state := job.state;
+    did := 0;
+    waits := false;
+    IF job.state IS DISTINCT FROM 'running' THEN
+        RETURN;
+    END IF;
+    SELECT w.types IS NOT NULL OR w.filter IS NOT NULL INTO judges FROM pgtopic.webhooks w WHERE w.id = job.webhook_id;
+    WITH seen AS MATERIALIZED (
+        SELECT m.id, m.topic_id, m.partition_key, m.type, m.created_at
+          FROM pgtopic.messages m
+         WHERE m.id > after AND m.id <= until
+         ORDER BY m.id
+         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
+    ), asked AS MATERIALIZED (
+        SELECT s.id, s.type
+          FROM seen s
+         WHERE s.topic_id = job.topic_id
+           AND s.partition_key = coalesce(job.filter ->> 'partition_key', s.partition_key)
+           AND (job.filter ->> 'type' IS NULL OR s.type = job.filter ->> 'type')
+           AND s.created_at >= coalesce((job.progress ->> 'since')::timestamptz, '-infinity')
+           AND s.created_at < coalesce((job.progress ->> 'before')::timestamptz, 'infinity')
+           AND (NOT coalesce((job.filter ->> 'only_failed')::boolean, false)
+                OR EXISTS (SELECT FROM pgtopic.dead_letters l WHERE l.webhook_id = job.webhook_id AND l.message_id = s.id))
+         ORDER BY s.id
+         LIMIT room
+    ), judged AS MATERIALIZED (
+        SELECT a.id, NOT judges OR pgtopic.is_for_webhook(job.webhook_id, a.id) AS passes FROM asked a
+    )
+    SELECT array_agg(j.id ORDER BY j.id) FILTER (WHERE j.passes) AS ids,
+           count(*) FILTER (WHERE NOT j.passes) AS filtered,
+           CASE WHEN room = 0 THEN after
+                WHEN count(*) = room THEN max(j.id)
+                WHEN (SELECT count(*) FROM seen) < looks THEN until
+                ELSE (SELECT max(s.id) FROM seen s) END AS last_id
+      INTO picked
+      FROM judged j;
+    SELECT count(*) FILTER (WHERE r.outcome = 'replayed') AS replayed,
+           count(*) FILTER (WHERE r.outcome = 'already_owed') AS already_owed,
+           count(*) FILTER (WHERE r.outcome = 'message_gone') AS gone,
+           coalesce(array_agg(r.message_id ORDER BY r.message_id) FILTER (WHERE r.outcome IN ('stripe_taken', 'row_locked')), '{}') AS still
+      INTO ended
+      FROM pgtopic.replay_deliveries(job.webhook_id, ids || picked.ids, false) r;
+    did := ended.replayed + ended.already_owed + ended.gone + picked.filtered;
+    waits := did = 0 AND cardinality(ended.still) > 0 AND picked.last_id = after;
+    state := pgtopic.end_job_step(
+        job_id,
+        json_build_object('after', picked.last_id, 'until', until, 'since', job.progress ->> 'since', 'before', job.progress ->> 'before',
+                          'left', ended.still),
+        ended.replayed, ended.already_owed, ended.gone, picked.filtered,
+        CASE WHEN cardinality(ended.still) > 0 THEN pgtopic.partition_holder(ended.still[1], cardinality(ended.still)) END,
+        picked.last_id >= until AND ended.still = '{}');
+END
+$$;
+
 CREATE FUNCTION pgtopic.require_lead(worker uuid, term bigint) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1964,6 +2728,7 @@ CREATE FUNCTION pgtopic.sample_traffic(leader text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
+    SET work_mem TO '32MB'
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -1991,7 +2756,8 @@ BEGIN
         SELECT r.webhook_id, sum(r.accepted)::bigint AS accepted, sum(r.failed)::bigint AS failed,
                coalesce(sum(r.in_flight) FILTER (WHERE r.is_newest), 0)::bigint AS in_flight,
                max(r.last_success_at) AS last_success_at, max(r.last_failure_at) AS last_failure_at,
-               array_agg(r.failing_since) FILTER (WHERE r.failing_since IS NOT NULL) AS failing_since,
+               min(r.failing_since) AS failing_since,
+               max(r.last_failure_at) FILTER (WHERE r.failing_since IS NOT NULL) AS failing_at,
                (array_agg(ROW (r.last_status_code, r.last_error_class, r.last_error)::pgtopic.last_failure
                           ORDER BY r.last_failure_at DESC) FILTER (WHERE r.last_failure_at IS NOT NULL))[1] AS failure
           FROM recent r
@@ -2001,15 +2767,16 @@ BEGIN
         SELECT t.webhook_id, t.accepted, t.failed, t.in_flight, coalesce(l.latency, '{}') AS latency, t.failure,
                greatest(s.last_success_at, t.last_success_at) AS last_success_at,
                greatest(s.last_failure_at, t.last_failure_at) AS last_failure_at,
-               coalesce(t.last_failure_at > s.last_failure_at, s.last_failure_at IS NULL) AS is_later,
-               s.failing_since AS failed_since, t.failing_since
+               s.failing_since AS failed_since, t.failing_since, t.failing_at
           FROM traffic t
           LEFT JOIN latencies l ON l.webhook_id = t.webhook_id
           LEFT JOIN pgtopic.webhook_samples s ON s.webhook_id = t.webhook_id
     ), judged AS (
-        SELECT j.*, (SELECT min(x.since)
-                       FROM unnest(array_append(j.failing_since, j.failed_since)) x (since)
-                      WHERE x.since > j.last_success_at OR j.last_success_at IS NULL) AS fails_since
+        -- A worker may have failed for longer than others succeeded. Then it fails since their last
+        -- success.
+        SELECT j.*, least(CASE WHEN j.last_success_at IS NULL OR j.failed_since > j.last_success_at THEN j.failed_since END,
+                          CASE WHEN j.last_success_at IS NULL OR j.failing_at > j.last_success_at
+                               THEN greatest(j.failing_since, j.last_success_at) END) AS fails_since
           FROM joined j
     ), changed AS (
         INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
@@ -2017,7 +2784,12 @@ BEGIN
                CASE WHEN j.fails_since IS NOT NULL THEN (j.failure).last_error END, leader
           FROM judged j
           JOIN pgtopic.webhooks w ON w.id = j.webhook_id
+          LEFT JOIN LATERAL pgtopic.last_outage_change(w.id) last ON true
          WHERE (j.fails_since IS NULL) <> (j.failed_since IS NULL)
+           -- A worker may have said it before. If it has said since that the webhook answers again,
+           -- this failure is known too.
+           AND (last.kind IS NOT DISTINCT FROM 'webhook.failing') = (j.fails_since IS NULL)
+           AND (j.fails_since IS NULL OR last.created_at IS NULL OR last.created_at < j.last_failure_at)
     ), written AS (
         INSERT INTO pgtopic.webhook_samples AS s (webhook_id, accepted, failed, in_flight, latency, last_success_at, last_failure_at,
                                                   failing_since, last_status_code, last_error_class, last_error)
@@ -2077,13 +2849,16 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) RETURNS record
+CREATE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint, OUT timeline bigint) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
 BEGIN
     IF has_function_privilege('pg_control_system()', 'EXECUTE') THEN
         SELECT c.system_identifier INTO server_identity.system_identifier FROM pg_control_system() c;
+    END IF;
+    IF NOT pg_is_in_recovery() THEN
+        server_identity.timeline := ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint;
     END IF;
     SELECT d.oid::bigint INTO server_identity.database_oid FROM pg_database d WHERE d.datname = current_database();
 END
@@ -2118,7 +2893,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text, generation integer)
+CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], lane_error_classes text[], lane_status_codes smallint[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text, generation integer)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -2144,7 +2919,7 @@ BEGIN
     END IF;
 
     SELECT array_agg(l.generation IS NOT NULL ORDER BY h.n), array_agg(l.generation ORDER BY h.n), bool_or(h.state <> 'untouched'),
-           bool_or(l.generation <> h.generation)
+           bool_or(l.generation <> h.generation AND h.state IN ('untouched', 'held'))
       INTO mine, newest, changes, renewed
       FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_states, lane_generations)
            WITH ORDINALITY AS h (webhook_id, lane, token, state, generation, n)
@@ -2191,13 +2966,14 @@ BEGIN
                AND mine[dead.n]
             RETURNING d.webhook_id, d.lane, dead.*
         )
-        INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, reason, attempts, error_class,
-                                               status_code, last_error)
-        SELECT died.webhook_id, died.lane, died.message_id, w.topic_id, l.partition_key, died.reason, died.attempts,
+        INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, type, reason, attempts,
+                                               error_class, status_code, last_error)
+        SELECT died.webhook_id, died.lane, died.message_id, w.topic_id, l.partition_key, m.type, died.reason, died.attempts,
                died.error_class, died.status_code, died.last_error
           FROM died
           JOIN pgtopic.webhooks w ON w.id = died.webhook_id
           JOIN pgtopic.lanes l ON l.webhook_id = died.webhook_id AND l.lane = died.lane
+          LEFT JOIN LATERAL (SELECT m.type FROM pgtopic.messages m WHERE m.id = died.message_id LIMIT 1) m ON true
         ON CONFLICT ON CONSTRAINT dead_letters_delivery_key DO UPDATE
            SET reason = excluded.reason, attempts = excluded.attempts, error_class = excluded.error_class,
                status_code = excluded.status_code, last_error = excluded.last_error, created_at = now();
@@ -2219,9 +2995,13 @@ BEGIN
                batch_count = new.batch_count,
                split_until = new.split,
                last_error = CASE WHEN new.failures > 0 THEN coalesce(new.last_error, l.last_error) END,
+               last_error_class = CASE WHEN new.last_error IS NOT NULL THEN new.error_class
+                                       WHEN new.failures > 0 THEN l.last_error_class END,
+               last_status_code = CASE WHEN new.last_error IS NOT NULL THEN new.status_code
+                                       WHEN new.failures > 0 THEN l.last_status_code END,
                halted = new.state = 'halted'
           FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, h.head, h.failures, h.batch_last,
-                       h.batch_count, h.split, h.last_error,
+                       h.batch_count, h.split, h.last_error, h.error_class, h.status_code,
                        CASE WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation
                                  AND h.head IS DISTINCT FROM (SELECT d.message_id FROM pgtopic.deliveries d
                                                                WHERE d.webhook_id = h.webhook_id AND d.lane = h.lane
@@ -2229,14 +3009,32 @@ BEGIN
                                                                ORDER BY d.message_id LIMIT 1)
                             THEN 'ready' ELSE h.state END AS state
                   FROM unnest(lane_webhooks, lane_lanes, lane_states, lane_generations, lane_positions, lane_delays, lane_heads,
-                              lane_failures, lane_batch_lasts, lane_batch_counts, lane_splits, lane_errors)
+                              lane_failures, lane_batch_lasts, lane_batch_counts, lane_splits, lane_errors, lane_error_classes,
+                              lane_status_codes)
                        WITH ORDINALITY AS h (webhook_id, lane, state, generation, position, delay, head, failures, batch_last,
-                                             batch_count, split, last_error, n)
+                                             batch_count, split, last_error, error_class, status_code, n)
                  CROSS JOIN LATERAL (SELECT x.generation, x.position FROM pgtopic.lanes x
                                       WHERE x.webhook_id = h.webhook_id AND x.lane = h.lane LIMIT 1) x
                  WHERE h.state <> 'untouched' AND mine[h.n]
                 OFFSET 0) new
          WHERE l.webhook_id = new.webhook_id AND l.lane = new.lane;
+    END IF;
+
+    IF 'halted' = ANY (lane_states) THEN
+        BEGIN
+            INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, lane, partition_key, message_id, reason, changed_by)
+            SELECT 'lane.halted', w.topic_id, l.webhook_id, l.lane, l.partition_key, l.head_message_id, l.last_error,
+                   'worker ' || settle.worker
+              FROM unnest(lane_webhooks, lane_lanes, lane_states) WITH ORDINALITY AS h (webhook_id, lane, state, n)
+             CROSS JOIN LATERAL (SELECT l.* FROM pgtopic.lanes l
+                                  WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane AND l.halted
+                                  LIMIT 1) l
+              JOIN pgtopic.webhooks w ON w.id = l.webhook_id
+             WHERE h.state = 'halted' AND mine[h.n];
+        EXCEPTION WHEN OTHERS THEN
+            -- The outcomes are written, whatever is the matter with the audit log.
+            NULL;
+        END;
     END IF;
 
     IF false = ANY (mine) THEN
@@ -2252,10 +3050,22 @@ BEGIN
     IF renewed THEN
         RETURN QUERY
         SELECT h.n::integer, 'renewed', h.newest
-          FROM unnest(newest, lane_generations) WITH ORDINALITY AS h (newest, known, n)
-         WHERE h.newest <> h.known;
+          FROM unnest(newest, lane_generations, lane_states) WITH ORDINALITY AS h (newest, known, state, n)
+         WHERE h.newest <> h.known AND h.state IN ('untouched', 'held');
     END IF;
 END
+$$;
+
+CREATE FUNCTION pgtopic.start_webhook(webhook_id bigint, reason text, changed_by text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+WITH started AS (
+    UPDATE pgtopic.webhooks w SET state = 'active' WHERE w.id = start_webhook.webhook_id AND w.state = 'starting'
+    RETURNING w.id, w.topic_id
+)
+INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
+SELECT 'webhook.started', s.topic_id, s.id, start_webhook.reason, start_webhook.changed_by FROM started s
 $$;
 
 CREATE FUNCTION pgtopic.stripe(topic_id bigint, partition_key text) RETURNS integer
@@ -2362,42 +3172,46 @@ CREATE FUNCTION pgtopic.webhook_backlog(webhook bigint, lanes_at_most bigint, ow
 #variable_conflict use_column
 DECLARE
     oldest bigint;
+    heads  bigint;
     seen   bigint;
 BEGIN
     SELECT count(*), count(*) FILTER (WHERE l.claimed_by IS NOT NULL), count(*) FILTER (WHERE l.claimed_by IS NULL AND l.halted),
-           count(*) FILTER (WHERE l.claimed_by IS NULL AND NOT l.halted AND l.due_at > clock_timestamp())
-      INTO seen, claimed, halted, waiting
-      FROM (SELECT l.claimed_by, l.halted, l.due_at FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most + 1) l;
+           count(*) FILTER (WHERE l.claimed_by IS NULL AND NOT l.halted AND l.due_at > clock_timestamp()),
+           count(l.head), min(l.head)
+      INTO seen, claimed, halted, waiting, heads, oldest
+      FROM (SELECT l.claimed_by, l.halted, l.due_at,
+                   (SELECT d.message_id
+                      FROM pgtopic.deliveries d
+                     WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                     ORDER BY d.lane, d.message_id
+                     LIMIT 1) AS head
+              FROM pgtopic.lanes l
+             WHERE l.webhook_id = webhook
+             LIMIT lanes_at_most) l;
     ready := seen - claimed - halted - waiting;
-    SELECT count(*), min(d.message_id) INTO owed, oldest
-      FROM (SELECT d.message_id
-              FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
-             CROSS JOIN LATERAL (SELECT d.message_id
-                                   FROM pgtopic.deliveries d
-                                  WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
-                                  ORDER BY d.lane, d.message_id
-                                  LIMIT owed_at_most + 1) d
-             LIMIT owed_at_most + 1) d;
-    IF owed > owed_at_most THEN
-        SELECT min(d.message_id) INTO oldest
-          FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
-         CROSS JOIN LATERAL (SELECT d.message_id
-                               FROM pgtopic.deliveries d
-                              WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
-                              ORDER BY d.lane, d.message_id
-                              LIMIT 1) d;
+    IF heads >= owed_at_most THEN
+        owed := heads;
+        owed_capped := true;
+    ELSE
+        SELECT count(*) INTO owed
+          FROM (SELECT
+                  FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
+                 CROSS JOIN LATERAL (SELECT
+                                       FROM pgtopic.deliveries d
+                                      WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                                      LIMIT owed_at_most + 1) d
+                 LIMIT owed_at_most + 1) d;
+        owed_capped := owed > owed_at_most OR seen >= lanes_at_most;
     END IF;
-    owed_capped := owed > owed_at_most OR seen > lanes_at_most;
     owed := least(owed, owed_at_most);
-    -- A lane beyond the limit was counted to see that there is one.
-    ready := greatest(ready - greatest(seen - lanes_at_most, 0), 0);
     SELECT m.created_at INTO oldest_owed_at FROM pgtopic.messages m WHERE m.id = oldest;
-    SELECT count(*) INTO dead_letters
-      FROM (SELECT
+    SELECT count(*), count(*) FILTER (WHERE x.reason NOT IN ('canceled', 'superseded')) INTO seen, dead_letters
+      FROM (SELECT x.reason
               FROM pgtopic.dead_letters x
-             WHERE x.webhook_id = webhook AND x.reason NOT IN ('canceled', 'superseded')
-             LIMIT owed_at_most + 1) x;
-    dead_letters_capped := dead_letters > owed_at_most;
+             WHERE x.webhook_id = webhook
+             ORDER BY x.id DESC
+             LIMIT 2 * owed_at_most) x;
+    dead_letters_capped := dead_letters > owed_at_most OR seen = 2 * owed_at_most;
     dead_letters := least(dead_letters, owed_at_most);
     RETURN NEXT;
 END
@@ -2592,6 +3406,8 @@ CREATE TABLE pgtopic.attempts (
     attempted_at timestamp with time zone NOT NULL,
     batch_first bigint,
     batch_last bigint,
+    probe boolean DEFAULT false NOT NULL,
+    replay boolean DEFAULT false NOT NULL,
     CONSTRAINT attempts_error_class_check CHECK ((error_class = ANY (ARRAY['dns'::text, 'connect'::text, 'tls'::text, 'forbidden'::text, 'timeout'::text, 'status'::text, 'redirect'::text, 'protocol'::text, 'request'::text]))),
     CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'failed'::text, 'gone'::text])))
 )
@@ -2602,6 +3418,10 @@ COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
 
 COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
+
+COMMENT ON COLUMN pgtopic.attempts.probe IS 'Whether it only asked whether a failing receiver answers again.';
+
+COMMENT ON COLUMN pgtopic.attempts.replay IS 'Whether the request carried replays.';
 
 CREATE TABLE pgtopic.background_runs (
     piece text NOT NULL,
@@ -2687,6 +3507,7 @@ CREATE TABLE pgtopic.installation (
     cell integer,
     system_identifier bigint,
     database_oid bigint,
+    timeline bigint,
     sending boolean,
     reason text,
     changed_by text,
@@ -2702,6 +3523,8 @@ COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publ
 COMMENT ON COLUMN pgtopic.installation.cell IS 'Every message id modulo 1024 is this number, since it was set; null: ids are not unique over installations. Never changes.';
 
 COMMENT ON COLUMN pgtopic.installation.system_identifier IS 'The server that this installation sends from, and in database_oid the database. Where they are others, this is a copy.';
+
+COMMENT ON COLUMN pgtopic.installation.timeline IS 'The timeline of the server when a worker started last. It rises with each promotion.';
 
 COMMENT ON COLUMN pgtopic.installation.sending IS 'Whether anything is sent; null: nobody has ever said so.';
 
@@ -2726,42 +3549,6 @@ COMMENT ON COLUMN pgtopic.installed.works_from IS 'The oldest binary that may st
 COMMENT ON COLUMN pgtopic.installed.functions_hash IS 'SHA-256 of the functions, triggers and grants that were applied, in hex.';
 
 COMMENT ON COLUMN pgtopic.installed.applied_by IS 'The version of the pgtopic that applied them.';
-
-CREATE TABLE pgtopic.jobs (
-    id bigint NOT NULL,
-    kind text NOT NULL,
-    state text DEFAULT 'queued'::text NOT NULL,
-    topic_id bigint,
-    webhook_id bigint,
-    filter json DEFAULT '{}'::json NOT NULL,
-    progress json DEFAULT '{}'::json NOT NULL,
-    total bigint,
-    total_capped boolean DEFAULT false NOT NULL,
-    done bigint DEFAULT 0 NOT NULL,
-    already_owed bigint DEFAULT 0 NOT NULL,
-    gone bigint DEFAULT 0 NOT NULL,
-    filtered bigint DEFAULT 0 NOT NULL,
-    rate_limit_per_second double precision,
-    error text,
-    waits_for text,
-    created_by text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    started_at timestamp with time zone,
-    updated_at timestamp with time zone,
-    finished_at timestamp with time zone,
-    CONSTRAINT jobs_kind_check CHECK ((kind = ANY (ARRAY['replay'::text, 'dead_letter_replay'::text, 'dead_letter_discard'::text, 'cancel'::text, 'backfill'::text, 'purge'::text, 'lanes_retry'::text]))),
-    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'canceling'::text, 'succeeded'::text, 'failed'::text, 'canceled'::text])))
-);
-
-COMMENT ON TABLE pgtopic.jobs IS 'Long operations. The leader does them in bounded steps. Each step commits with its progress.';
-
-COMMENT ON COLUMN pgtopic.jobs.filter IS 'What it was asked to do, as in the request.';
-
-COMMENT ON COLUMN pgtopic.jobs.progress IS 'Where the next step begins.';
-
-COMMENT ON COLUMN pgtopic.jobs.waits_for IS 'What the next step waits for; null if nothing.';
-
-COMMENT ON COLUMN pgtopic.jobs.created_by IS 'Who asked for it.';
 
 ALTER TABLE pgtopic.jobs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgtopic.jobs_id_seq
@@ -3117,7 +3904,7 @@ CREATE INDEX attempts_delivery ON ONLY pgtopic.attempts USING btree (webhook_id,
 
 CREATE INDEX changes_webhook ON pgtopic.changes USING btree (webhook_id, id);
 
-CREATE INDEX dead_letters_message ON pgtopic.dead_letters USING btree (message_id);
+CREATE INDEX dead_letters_message ON pgtopic.dead_letters USING btree (message_id, id);
 
 CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters USING btree (webhook_id, id);
 
@@ -3151,6 +3938,8 @@ CREATE TRIGGER topics_changed_at BEFORE UPDATE ON pgtopic.topics FOR EACH ROW EX
 
 CREATE TRIGGER topics_ordering_never_changes BEFORE UPDATE OF ordering ON pgtopic.topics FOR EACH ROW WHEN ((old.ordering <> new.ordering)) EXECUTE FUNCTION pgtopic.refuse_change('ordering');
 
+CREATE TRIGGER topics_record_change AFTER UPDATE ON pgtopic.topics FOR EACH ROW WHEN ((old.paused IS DISTINCT FROM new.paused)) EXECUTE FUNCTION pgtopic.record_topic_change();
+
 CREATE TRIGGER webhooks_all_went AFTER TRUNCATE ON pgtopic.webhooks FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
 CREATE TRIGGER webhooks_all_went_elsewhere AFTER TRUNCATE ON pgtopic.webhooks FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
@@ -3171,6 +3960,8 @@ CREATE TRIGGER webhooks_filter_came_or_went AFTER UPDATE OF types, filter ON pgt
 
 CREATE TRIGGER webhooks_name BEFORE INSERT ON pgtopic.webhooks FOR EACH ROW WHEN ((new.name IS NULL)) EXECUTE FUNCTION pgtopic.webhooks_name();
 
+CREATE TRIGGER webhooks_record_change AFTER UPDATE ON pgtopic.webhooks FOR EACH ROW WHEN (((old.paused <> new.paused) OR ((old.disabled_reason IS NULL) <> (new.disabled_reason IS NULL)) OR (old.state <> new.state))) EXECUTE FUNCTION pgtopic.record_webhook_change();
+
 CREATE TRIGGER webhooks_topic_never_changes BEFORE UPDATE OF topic_id ON pgtopic.webhooks FOR EACH ROW WHEN ((old.topic_id <> new.topic_id)) EXECUTE FUNCTION pgtopic.refuse_change('topic_id');
 
 CREATE TRIGGER webhooks_validate BEFORE INSERT OR UPDATE OF filter, filter_limit, headers, types ON pgtopic.webhooks FOR EACH ROW EXECUTE FUNCTION pgtopic.webhooks_validate();
@@ -3186,7 +3977,15 @@ ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER zz_messages_publish_here;
 ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES pgtopic.topics(id) ON DELETE CASCADE;
 
+REVOKE ALL ON FUNCTION pgtopic.backfill_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.begin_job_step(job_id bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.cancel_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.changed_by() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.check_filter(filter jsonpath) FROM PUBLIC;
 
@@ -3198,21 +3997,47 @@ REVOKE ALL ON FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, mes
 
 REVOKE ALL ON FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.dead_letter_groups(webhook_ids bigint[], partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone, at_most bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.dead_letters_flush() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.dead_letters_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.delete_old_changes(days integer, portion integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.delete_old_dead_letters(days integer, portion integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.delete_old_jobs(days integer, portion integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.delete_old_messages(after bigint, portion integer, default_days integer, OUT last_id bigint, OUT seen bigint, OUT deleted bigint, OUT any_old boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.delivery_state(webhook_id bigint, lane bigint, message_id bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.describe_transactions(progress json) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.discard_dead_letters(dead_letter_ids bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.drop_attempt_partitions(days integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.end_job_step(job_id bigint, progress json, done bigint, already_owed bigint, gone bigint, filtered bigint, waits_for text, finished boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.fail_job(job_id bigint, error text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.filter_limit(filter jsonpath) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.filter_matches(filter jsonpath, payload json, accepted_bytes integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.headers_problem(headers json) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.is_for_webhook(webhook_id bigint, message_id bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.job_means_dead_letter(letter pgtopic.dead_letters, topic_id bigint, webhook_id bigint, filter json) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.lanes_retry_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.last_outage_change(webhook bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.left_messages(progress json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.list_newest_attempts(pages bigint, webhook_ids bigint[]) FROM PUBLIC;
 
@@ -3226,7 +4051,7 @@ REVOKE ALL ON FUNCTION pgtopic.lock_lane(webhook_id bigint, lane bigint, stripe 
 
 REVOKE ALL ON FUNCTION pgtopic.make_attempt_partitions(days integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.mark_worker_gone(worker uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.mark_worker_gone(worker uuid, reason text, changed_by text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.matching_webhooks(topic_id bigint, type text, payload json) FROM PUBLIC;
 
@@ -3244,11 +4069,21 @@ REVOKE ALL ON FUNCTION pgtopic.messages_validate(message pgtopic.messages, accep
 
 REVOKE ALL ON FUNCTION pgtopic.notify_workers(message_id bigint, stripe integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.open_transactions(progress json) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.owe_message(webhook_id bigint, message_id bigint, lane bigint, partition_key text, stripe integer, replayed_at timestamp with time zone, waits boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.partition_holder(message_id bigint, waiting integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.purge_step(job_id bigint, at_most integer, messages_days integer, dead_letters_days integer, attempts_days integer, jobs_days integer, changes_days integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.record_topic_change() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.record_webhook_change() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.refuse_change() FROM PUBLIC;
 
@@ -3264,6 +4099,8 @@ REVOKE ALL ON FUNCTION pgtopic.replay_dead_letters(dead_letter_ids bigint[], wai
 
 REVOKE ALL ON FUNCTION pgtopic.replay_deliveries(webhook_id bigint, message_ids bigint[], waits boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.replay_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.require_lead(worker uuid, term bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.require_read_committed() FROM PUBLIC;
@@ -3276,11 +4113,13 @@ REVOKE ALL ON FUNCTION pgtopic.sample_backlogs(after_webhook bigint, lanes_at_mo
 
 REVOKE ALL ON FUNCTION pgtopic.sample_traffic(leader text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint, OUT timeline bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], lane_error_classes text[], lane_status_codes smallint[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.start_webhook(webhook_id bigint, reason text, changed_by text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.stripe_class() FROM PUBLIC;
 
@@ -3319,10 +4158,10 @@ SET check_function_bodies = false;
 SET xmloption = content;
 SET client_min_messages = warning;
 SET row_security = off;
-INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '55ad0cacdbc1eab4c4c6006e542eced906752eb0a744632f0f5ef4d9b3c82fb3', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '6cb898f40f5748f69696e715c00276a0bb171d02714876782c7a200674be1943', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '3975355348906395859');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '17948235241995355596');
 
 
