@@ -103,6 +103,7 @@ impl ApiError {
                         Conflict::PartitionHeld(_) => Some("/problems/partition-held"),
                         Conflict::State => None,
                         Conflict::JobFinished => Some("/problems/job-finished"),
+                        Conflict::NotSending => Some("/problems/not-sending"),
                     };
                     (StatusCode::CONFLICT, kind)
                 }
@@ -326,7 +327,8 @@ pub(super) struct ProblemSchema {
     /// `about:blank` if the status says everything; otherwise `/problems/invalid`,
     /// `/problems/needs-all`, `/problems/duplicate`, `/problems/paused`, `/problems/in-use`,
     /// `/problems/not-head`, `/problems/in-flight`, `/problems/partition-held`,
-    /// `/problems/job-finished`, `/problems/too-broad` or `/problems/host`.
+    /// `/problems/job-finished`, `/problems/not-sending`, `/problems/too-broad` or
+    /// `/problems/host`.
     #[schema(examples("/problems/invalid"))]
     r#type: String,
     /// The status in words.

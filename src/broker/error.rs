@@ -80,6 +80,8 @@ pub enum Conflict {
     State,
     /// The job has ended.
     JobFinished,
+    /// Nothing is sent from here: sending was switched off, or the database is a copy.
+    NotSending,
 }
 
 impl From<StoreError> for BrokerError {

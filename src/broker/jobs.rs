@@ -253,7 +253,7 @@ impl Broker {
 /// [`BrokerError::NeedsAll`] if it names nothing and `all` is false.
 fn check_bulk(names_nothing: bool, options: BulkOptions) -> Result<Violations, BrokerError> {
     if names_nothing && !options.all {
-        let text = "the request names nothing: give a filter, or \"all\": true";
+        let text = "the request names nothing: give a filter, or \"all\": true (--all)";
         return Err(BrokerError::NeedsAll(text.to_owned()));
     }
     let mut violations = Violations::default();

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::{Broker, BrokerError};
+use super::{Broker, BrokerError, Conflict};
 use crate::{
     delivery::{AddressGuard, Client, ClientError, PreparedTarget, send_test},
     domain::{
@@ -85,9 +85,13 @@ impl Broker {
     /// receiver answers.
     ///
     /// # Errors
-    /// [`BrokerError::NotFound`] if there is no such webhook.
+    /// [`BrokerError::NotFound`] if there is no such webhook, [`BrokerError::Conflict`] if nothing
+    /// is sent from here.
     pub async fn test_webhook(&self, webhook: &WebhookRef) -> Result<TestRequest, BrokerError> {
         let webhook_id = self.find_webhook(webhook).await?.id;
+        if let (_, Some(why_not)) = self.get_sending().await? {
+            return Err(BrokerError::conflict(Conflict::NotSending, why_not.text()));
+        }
         let found = self.store.get_target(webhook_id, &self.tests.defaults).await?;
         let target = found.ok_or_else(|| BrokerError::no_webhook(webhook))?.target;
         let id = format!("msg_test_{}", Uuid::new_v4());

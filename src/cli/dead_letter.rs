@@ -172,30 +172,28 @@ impl DeadLettersCommand {
                 let text = detail_text(&detail);
                 operator.print(&schema::DeadLetterDetail::from(detail), text)
             }
-            Self::Replay(meant) => match meant.one()? {
-                Some(id) => deliveries::show(operator, broker.replay_dead_letter(id).await?),
-                None => {
-                    let filter = meant.filter.into();
-                    let request = async |options| broker.bulk_dead_letters(Replay, &filter, options).await;
-                    meant.bulk.run(operator, "Deliver {} dead letters once more?", request).await
+            Self::Replay(meant) => {
+                if let Some(id) = meant.one()? {
+                    return deliveries::show(operator, broker.replay_dead_letter(id).await?);
                 }
-            },
-            Self::Discard(meant) => match meant.one()? {
-                Some(id) => {
+                let filter = meant.filter.into();
+                let request = async |options| broker.bulk_dead_letters(Replay, &filter, options).await;
+                meant.bulk.run(operator, "Deliver {} dead letters once more?", request).await
+            }
+            Self::Discard(meant) => {
+                if let Some(id) = meant.one()? {
                     meant
                         .bulk
                         .confirm
                         .ask(async || Ok(format!("Discard dead letter {id} for good?")))
                         .await?;
                     broker.discard_dead_letter(id).await?;
-                    operator.print(&serde_json::json!({}), format!("Dead letter {id} is gone."))
+                    return operator.print(&serde_json::json!({}), format!("Dead letter {id} is gone."));
                 }
-                None => {
-                    let filter = meant.filter.into();
-                    let request = async |options| broker.bulk_dead_letters(Discard, &filter, options).await;
-                    meant.bulk.run(operator, "Discard {} dead letters for good?", request).await
-                }
-            },
+                let filter = meant.filter.into();
+                let request = async |options| broker.bulk_dead_letters(Discard, &filter, options).await;
+                meant.bulk.run(operator, "Discard {} dead letters for good?", request).await
+            }
         }
     }
 }

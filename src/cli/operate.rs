@@ -77,7 +77,8 @@ impl OperatorFlags {
 
 /// The user of the operating system, for the audit log.
 fn user() -> String {
-    std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "unknown".to_owned())
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
+    user.map_or_else(|| "unknown".to_owned(), |user| user.name)
 }
 
 impl Operator {

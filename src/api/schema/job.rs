@@ -190,6 +190,7 @@ impl From<job::Job> for Job {
 
 /// What a bulk request would deal with. Nothing was done.
 #[derive(Serialize, utoipa::ToSchema)]
+#[expect(clippy::struct_field_names, reason = "clients know it by this name")]
 pub(crate) struct Matches {
     /// How many messages or dead letters, up to 100,000.
     matches: i64,

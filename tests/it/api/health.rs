@@ -43,6 +43,9 @@ async fn a_probe_says_that_nothing_is_sent() {
     assert_eq!(detail, off["detail"]);
     assert!(detail.as_str().unwrap().contains("pgtopic sending on"), "{detail}");
     api.publish("a").await;
+    let webhook = api.webhook(json!({})).await;
+    let problem = api.post(&format!("/webhooks/{webhook}/test"), &json!(null)).await.problem(409);
+    assert_eq!((&problem["type"], &problem["detail"]), (&json!("/problems/not-sending"), &detail));
 }
 
 #[tokio::test]

@@ -238,6 +238,36 @@ async fn replays_beside_live_traffic_and_retention_keep_every_lane_in_order() {
     assert_eq!(scene.number("SELECT count(*) FROM messages").await, 800);
 }
 
+/// Retention and a replay meet the same messages. Each is either owed and kept, or deleted and not
+/// owed.
+#[tokio::test]
+async fn retention_deletes_nothing_that_a_replay_puts_back() {
+    let scene = Scene::with_webhook(&[("paused", "true")]).await;
+    publish_many(&scene, 1000, 5).await;
+    // The young ones stay in any case.
+    scene
+        .sql(
+            "DELETE FROM deliveries; DELETE FROM lanes;
+             UPDATE messages SET created_at = now() - interval '31 days' WHERE id % 5 <> 0",
+        )
+        .await;
+    let http = Http::serve(scene.store()).await;
+    // The replay is at work among the old ones while they are deleted from the first one on.
+    let replay =
+        start_job(&http, "/webhooks/1/replay", &json!({"from": 2000, "rate_per_second": 3000})).await;
+    let purge = start_job(&http, "/purge", &json!({"rate_per_second": 3000})).await;
+    let _broker = Broker::start(scene.store());
+    for job in [&replay, &purge] {
+        assert_eq!(ended(&http, job).await["state"], "succeeded");
+    }
+    let unowed = "SELECT count(*) FROM deliveries d WHERE NOT EXISTS (SELECT FROM messages m WHERE m.id = d.message_id)";
+    assert_eq!(scene.number(unowed).await, 0, "what is owed was not deleted");
+    let job = http.get(&replay).await;
+    assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, job["done"].as_i64().unwrap(), "{job}");
+    let young = "SELECT count(*) FROM messages m JOIN deliveries d ON d.message_id = m.id WHERE m.id % 5 = 0";
+    assert_eq!(scene.number(young).await, 601);
+}
+
 #[tokio::test]
 async fn what_is_owed_is_canceled_and_kept_as_dead_letters() {
     let scene = Scene::with_webhook(&[("paused", "true")]).await;

@@ -3,12 +3,14 @@
 //! | file | what holds |
 //! |---|---|
 //! | `backfill` | a new webhook gets earlier messages |
+//! | `dead_letters` | many dead letters at once |
 //! | `jobs` | replay, cancel and purge: what they do, their limits, what they wait for |
 //! | `killed` | jobs whose leader is killed in the middle |
 //! | `samples` | what webhooks are owed and how they do; activity that grows old |
 //! | `leader` | one worker leads; another takes the lead when it is gone; an old leader does nothing |
 
 mod backfill;
+mod dead_letters;
 mod jobs;
 mod killed;
 mod leader;
