@@ -60,7 +60,7 @@ impl Broker {
         retry.check()?;
         if retry.is_empty() {
             return Err(BrokerError::NeedsAll(
-                "name a lane or a state, or say \"all\": true to try all lanes again".to_owned(),
+                "name a lane or a state, or say with `all` that all lanes are meant".to_owned(),
             ));
         }
         let lanes = if retry.lane == LaneName::default() {

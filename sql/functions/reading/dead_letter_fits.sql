@@ -16,7 +16,7 @@
 CREATE OR REPLACE FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, partition_key text, type text, reason text,
                                                     error_class text, status_code bigint, since timestamptz,
                                                     until timestamptz) RETURNS boolean
-LANGUAGE sql IMMUTABLE
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
 SELECT (dead_letter_fits.partition_key IS NULL OR letter.partition_key = dead_letter_fits.partition_key)
    AND (dead_letter_fits.type IS NULL OR letter.type = dead_letter_fits.type)

@@ -90,6 +90,8 @@ async fn the_head_of_a_gone_workers_lane_can_be_canceled() {
 /// message waits, and says so.
 #[tokio::test]
 async fn a_replay_leaves_the_lanes_of_a_stripe_that_is_taken() {
+    use ReplayOutcome::{Absent, Replayed, StripeTaken};
+
     let scene = Scene::with_webhook(&[]).await;
     let ids = scene.publish(&["a", "b", "a", "b"]).await;
     let all = scene.store().cancel_deliveries(1, &ids, Removal::Cancel, false, "test").await.unwrap();
@@ -108,7 +110,6 @@ async fn a_replay_leaves_the_lanes_of_a_stripe_that_is_taken() {
         let replayed = scene.store().replay_dead_letters(ids, waits).await.unwrap();
         replayed.into_iter().map(|one| one.outcome).collect::<Vec<_>>()
     };
-    use ReplayOutcome::{Absent, Replayed, StripeTaken};
     assert_eq!(replay(&letters, false).await, [StripeTaken, Replayed, StripeTaken, Replayed]);
     assert_eq!(replay(&letters[..1], true).await, [StripeTaken], "it waits a second");
     publisher.batch_execute("COMMIT").await.unwrap();
