@@ -34,6 +34,8 @@ fn payload(bytes: usize) -> Bytes {
 
 fn messages(count: i64, bytes: usize) -> Vec<Message> {
     let message = |id| Message {
+        r#type: None,
+        replay: false,
         id,
         partition_key: Arc::from("user-42"),
         payload: payload(bytes),
@@ -86,7 +88,7 @@ fn request(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let messages = black_box(&messages);
                 let last = messages.last().expect("one at least");
-                prepared.request(messages, last, 1, false, 1_700_000_000)
+                prepared.request(messages, last, 1, 1_700_000_000)
             });
         });
     }

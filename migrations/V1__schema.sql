@@ -27,6 +27,7 @@ CREATE TABLE pgtopic.installation (
     cell              integer,
     system_identifier bigint,
     database_oid      bigint,
+    timeline          bigint,
     sending           boolean,
     reason            text,
     changed_by        text,
@@ -38,6 +39,7 @@ COMMENT ON TABLE pgtopic.installation IS 'Settings of this installation: one row
 COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publish may NOTIFY: on, off, or auto (only if max_prepared_transactions is 0). Written by processes whose wake.notify is set.';
 COMMENT ON COLUMN pgtopic.installation.cell IS 'Every message id modulo 1024 is this number, since it was set; null: ids are not unique over installations. Never changes.';
 COMMENT ON COLUMN pgtopic.installation.system_identifier IS 'The server that this installation sends from, and in database_oid the database. Where they are others, this is a copy.';
+COMMENT ON COLUMN pgtopic.installation.timeline IS 'The timeline of the server when a worker started last. It rises with each promotion.';
 COMMENT ON COLUMN pgtopic.installation.sending IS 'Whether anything is sent; null: nobody has ever said so.';
 COMMENT ON COLUMN pgtopic.installation.reason IS 'Why sending was switched, and in changed_by who did it.';
 INSERT INTO pgtopic.installation DEFAULT VALUES;
@@ -235,6 +237,8 @@ CREATE TABLE pgtopic.attempts (
     attempted_at     timestamptz NOT NULL,
     batch_first      bigint,
     batch_last       bigint,
+    probe            boolean     NOT NULL DEFAULT false,
+    replay           boolean     NOT NULL DEFAULT false,
     CONSTRAINT attempts_outcome_check CHECK (outcome IN ('accepted', 'failed', 'gone')),
     CONSTRAINT attempts_error_class_check CHECK (error_class IN ('dns', 'connect', 'tls', 'forbidden', 'timeout', 'status', 'redirect',
                                                                  'protocol', 'request'))
@@ -242,6 +246,8 @@ CREATE TABLE pgtopic.attempts (
 CREATE INDEX attempts_delivery ON pgtopic.attempts (webhook_id, message_id);
 COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of each request, one partition a day. Append-only. Best effort: rows may be left out.';
 COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
+COMMENT ON COLUMN pgtopic.attempts.probe IS 'Whether it only asked whether a failing receiver answers again.';
+COMMENT ON COLUMN pgtopic.attempts.replay IS 'Whether the request carried replays.';
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
 
 CREATE TABLE pgtopic.dead_letters (

@@ -2,9 +2,9 @@
 -- gives the right to use the schema. Without that right nothing here can be reached.
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgtopic FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgtopic.publish(text, text, json, json, text) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION pgtopic.publish(text, text, jsonb, json, text) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION pgtopic.publish(text, text, text, json, text) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION pgtopic.publish(text, json, text, json) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION pgtopic.publish(text, jsonb, text, json) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION pgtopic.publish(text, text, json, json, text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION pgtopic.publish(text, text, jsonb, json, text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION pgtopic.publish(text, text, text, json, text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION pgtopic.publish(text, json, text, json, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION pgtopic.publish(text, jsonb, text, json, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION pgtopic.stripe(bigint, text) TO PUBLIC;

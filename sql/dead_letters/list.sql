@@ -13,27 +13,30 @@
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 WITH looked AS MATERIALIZED (
-    (SELECT x.id, x FROM pgtopic.dead_letters x
+    (SELECT x.id FROM pgtopic.dead_letters x
       WHERE $3::bigint IS NULL AND x.id < $12::bigint
       ORDER BY x.id DESC LIMIT $13::bigint)
     UNION ALL
-    (SELECT x.id, x FROM pgtopic.dead_letters x
-      WHERE x.webhook_id = $3::bigint AND x.id < $12::bigint
-      ORDER BY x.id DESC LIMIT $13::bigint)
+    (SELECT x.id FROM pgtopic.dead_letters x
+      WHERE $3::bigint IS NOT NULL AND x.webhook_id = $3::bigint AND x.id < $12::bigint
+      ORDER BY x.webhook_id DESC, x.id DESC LIMIT $13::bigint)
 )
 SELECT d.*, CASE WHEN count(d.id) OVER () < $14::bigint AND s.looked_at = $13::bigint THEN s.last_id END AS scanned_to
   FROM (SELECT count(*) AS looked_at, min(looked.id) AS last_id FROM looked) s
   LEFT JOIN LATERAL (
     SELECT x.id, x.webhook_id, w.name AS webhook, t.name AS topic, x.message_id, x.partition_key, x.type, x.reason, x.attempts,
-           x.error_class, x.status_code, x.last_error, x.created_at, m.id IS NULL AS message_gone
-      FROM looked
-     CROSS JOIN LATERAL (SELECT (looked.x).*) x
-      JOIN pgtopic.webhooks w ON w.id = x.webhook_id
-      JOIN pgtopic.topics t ON t.id = w.topic_id
-      LEFT JOIN LATERAL (SELECT m.id FROM pgtopic.messages m WHERE m.id = x.message_id LIMIT 1) m ON true
+           x.error_class, x.status_code, x.last_error, x.created_at,
+           NOT EXISTS (SELECT FROM pgtopic.messages m WHERE m.id = x.message_id) AS message_gone
+      FROM (SELECT looked.id FROM looked ORDER BY looked.id DESC) looked
+     CROSS JOIN LATERAL (
+        SELECT x.* FROM pgtopic.dead_letters x
+         WHERE x.id = looked.id
+           AND pgtopic.dead_letter_fits(x, $5::text, $6::text, $7::text, $8::text, $9::bigint, $10::timestamptz, $11::timestamptz)
+         LIMIT 1) x
+     CROSS JOIN LATERAL (SELECT w.name, w.topic_id FROM pgtopic.webhooks w WHERE w.id = x.webhook_id LIMIT 1) w
+     CROSS JOIN LATERAL (SELECT t.name, t.id FROM pgtopic.topics t WHERE t.id = w.topic_id LIMIT 1) t
      WHERE ($1::bigint IS NULL AND $2::text IS NULL OR t.id = $1::bigint OR t.name = $2::text)
        AND ($4::text[] IS NULL OR t.name LIKE ANY ($4::text[]))
-       AND pgtopic.dead_letter_fits(looked.x, $5::text, $6::text, $7::text, $8::text, $9::bigint, $10::timestamptz, $11::timestamptz)
      ORDER BY looked.id DESC
      LIMIT $14::bigint) d ON true
  ORDER BY d.id DESC

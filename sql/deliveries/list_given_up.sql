@@ -15,8 +15,8 @@ WITH looked AS MATERIALIZED (
       ORDER BY x.message_id DESC, x.webhook_id LIMIT $10::bigint)
     UNION ALL
     (SELECT x.webhook_id, x.message_id FROM pgtopic.dead_letters x
-      WHERE x.webhook_id = $1::bigint AND x.message_id <= $7::bigint AND (x.message_id < $7::bigint OR x.webhook_id > $8::bigint)
-      ORDER BY x.message_id DESC LIMIT $10::bigint)
+      WHERE $1::bigint IS NOT NULL AND x.webhook_id = $1::bigint AND x.message_id <= $7::bigint AND (x.message_id < $7::bigint OR x.webhook_id > $8::bigint)
+      ORDER BY x.webhook_id DESC, x.message_id DESC LIMIT $10::bigint)
 )
 SELECT d.*, CASE WHEN count(d.message_id) OVER () < $9::bigint THEN l.message_id END AS scanned_to, l.webhook_id AS scanned_webhook
   FROM (SELECT) one

@@ -23,34 +23,37 @@ WITH webhook AS MATERIALIZED (
       FROM pgtopic.webhooks w
       JOIN pgtopic.topics t ON t.id = w.topic_id
      WHERE w.id = $1::bigint
-), looked AS MATERIALIZED (
+), page AS MATERIALIZED (
     SELECT l.*
       FROM webhook w
      CROSS JOIN LATERAL (
-        SELECT l.* FROM pgtopic.lanes l
-         WHERE l.webhook_id + 0 = w.id AND (w.ordering = 'none' OR $3::text IS NULL)
-           AND l.due_at >= coalesce(w.after, '-infinity')
-           AND ($4::bigint IS NULL OR (l.due_at, l.lane) > (w.after, $5::bigint))
-         ORDER BY l.due_at, l.lane
-         LIMIT $7::bigint) l
+        SELECT l.*, s.state
+          FROM (SELECT l.* FROM pgtopic.lanes l
+                 WHERE l.webhook_id + 0 = w.id AND (w.ordering = 'none' OR $3::text IS NULL)
+                   AND l.due_at >= coalesce(w.after, '-infinity')
+                   AND ($4::bigint IS NULL OR (l.due_at, l.lane) > (w.after, $5::bigint))
+                 ORDER BY l.due_at, l.lane
+                 LIMIT $7::bigint) l
+         CROSS JOIN LATERAL (SELECT CASE WHEN l.halted THEN 'halted'
+                                         WHEN l.claimed_by IS NOT NULL THEN 'claimed'
+                                         WHEN l.due_at > statement_timestamp() THEN 'waiting'
+                                         ELSE 'ready' END AS state) s
+         WHERE ($2::text IS NULL OR s.state = $2::text)
+           AND ($3::text IS NULL OR l.partition_key = $3::text)
+         LIMIT $6::bigint) l
     UNION ALL
     SELECT l.*
       FROM webhook w
      CROSS JOIN LATERAL (
-        SELECT l.* FROM pgtopic.lanes l
+        SELECT l.*, s.state
+          FROM pgtopic.lanes l
+         CROSS JOIN LATERAL (SELECT CASE WHEN l.halted THEN 'halted'
+                                         WHEN l.claimed_by IS NOT NULL THEN 'claimed'
+                                         WHEN l.due_at > statement_timestamp() THEN 'waiting'
+                                         ELSE 'ready' END AS state) s
          WHERE l.webhook_id = w.id AND l.lane = w.lane AND w.ordering = 'partition' AND $4::bigint IS NULL
+           AND ($2::text IS NULL OR s.state = $2::text)
          LIMIT 1) l
-), page AS MATERIALIZED (
-    SELECT l.*, s.state
-      FROM looked l
-     CROSS JOIN LATERAL (SELECT CASE WHEN l.halted THEN 'halted'
-                                     WHEN l.claimed_by IS NOT NULL THEN 'claimed'
-                                     WHEN l.due_at > clock_timestamp() THEN 'waiting'
-                                     ELSE 'ready' END AS state) s
-     WHERE ($2::text IS NULL OR s.state = $2::text)
-       AND ($3::text IS NULL OR l.partition_key = $3::text)
-     ORDER BY l.due_at, l.lane
-     LIMIT $6::bigint
 )
 SELECT w.id AS webhook_id, w.name AS webhook, w.topic, p.lane, p.partition_key,
        CASE w.ordering WHEN 'none' THEN p.lane END AS message_id, p.state, d.message_id AS head_id, m.type AS head_type,
@@ -74,8 +77,11 @@ SELECT w.id AS webhook_id, w.name AS webhook, w.topic, p.lane, p.partition_key,
   LEFT JOIN LATERAL (SELECT CASE WHEN d.message_id = p.head_message_id THEN p.failures ELSE 0 END AS failures) f ON true
   LEFT JOIN LATERAL (SELECT CASE WHEN isfinite(l.due_at) THEN (extract(epoch FROM l.due_at) * 1000000)::bigint
                                  ELSE 9223372036854775807 END AS due, l.lane
-                       FROM looked l
+                       FROM pgtopic.lanes l
                       WHERE (SELECT count(*) FROM page) < $6::bigint
+                        AND l.webhook_id + 0 = w.id AND (w.ordering = 'none' OR $3::text IS NULL)
+                        AND l.due_at >= coalesce(w.after, '-infinity')
+                        AND ($4::bigint IS NULL OR (l.due_at, l.lane) > (w.after, $5::bigint))
                       ORDER BY l.due_at, l.lane
                      OFFSET $7::bigint - 1 LIMIT 1) scanned ON true
  ORDER BY p.due_at, p.lane

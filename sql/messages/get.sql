@@ -7,7 +7,7 @@
 --             that was or is owed it. Nothing if there is no such message.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
-SELECT m.id, t.name AS topic, m.partition_key, m.idempotency_key, m.created_at,
+SELECT m.id, t.name AS topic, m.partition_key, m.type, m.idempotency_key, m.created_at,
        m.payload::text AS payload, m.headers::text AS headers, d.webhook_ids, d.statuses, d.attempts
   FROM pgtopic.messages m
   JOIN pgtopic.topics t ON t.id = m.topic_id

@@ -12,14 +12,14 @@
 --             no such topic.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
-SELECT m.id, m.partition_key, m.idempotency_key, m.created_at,
+SELECT m.id, m.partition_key, m.type, m.idempotency_key, m.created_at,
        CASE WHEN count(m.id) OVER () < $4::bigint
             THEN (SELECT s.id FROM pgtopic.messages s WHERE s.id < $3::bigint
                    ORDER BY s.id DESC OFFSET $5::bigint - 1 LIMIT 1)
        END AS scanned_to
   FROM pgtopic.topics t
-  LEFT JOIN LATERAL (SELECT r.id, r.partition_key, r.idempotency_key, r.created_at
-                       FROM (SELECT s.id, s.topic_id, s.partition_key, s.idempotency_key, s.created_at
+  LEFT JOIN LATERAL (SELECT r.id, r.partition_key, r.type, r.idempotency_key, r.created_at
+                       FROM (SELECT s.id, s.topic_id, s.partition_key, s.type, s.idempotency_key, s.created_at
                                FROM pgtopic.messages s
                               WHERE s.id < $3::bigint
                               ORDER BY s.id DESC

@@ -3,7 +3,8 @@
 -- before, find the message that it was used for.
 --
 -- Parameters: $1 topic id or null, $2 topic name or null, $3 partition key or
---             null, $4 payload, $5 headers or null, $6 idempotency key or null.
+--             null, $4 payload, $5 headers or null, $6 idempotency key or null,
+--             $7 type or null.
 -- Returns:    the message, and whether it is an earlier one. Nothing if there
 --             is no such topic.
 -- Raises:     23505 (messages_idempotency_key) another transaction has just
@@ -21,8 +22,8 @@ WITH topic AS (
                           WHERE m.topic_id = t.id AND m.idempotency_key = $6::text
                           LIMIT 1) m
 ), published AS (
-    INSERT INTO pgtopic.messages (topic_id, partition_key, payload, headers, idempotency_key)
-    SELECT t.id, coalesce($3::text, 'default'), $4::text::json, $5::text::json, $6::text
+    INSERT INTO pgtopic.messages (topic_id, partition_key, type, payload, headers, idempotency_key)
+    SELECT t.id, coalesce($3::text, 'default'), $7::text, $4::text::json, $5::text::json, $6::text
       FROM topic t
      WHERE NOT EXISTS (SELECT FROM earlier)
     RETURNING id, partition_key, created_at

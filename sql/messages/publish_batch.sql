@@ -10,7 +10,7 @@
 -- thousand.
 --
 -- Parameters: $1 topic id or null, $2 topic name or null, and one array each:
---             $3 partition keys, $4 payloads, $5 headers, $6 idempotency keys.
+--             $3 partition keys, $4 payloads, $5 headers, $6 idempotency keys, $7 types.
 --             Elements of all arrays but $4 may be null.
 -- Returns:    the ids in the order of the request. If an idempotency key was
 --             used before, in the topic or in this batch, the id of its first
@@ -22,14 +22,14 @@ WITH topic AS (
     SELECT t.id FROM pgtopic.topics t WHERE t.id = $1::bigint OR t.name = $2::text
 ), request AS (
     SELECT t.id AS topic_id, r.place, coalesce(r.partition_key, 'default') AS partition_key, r.payload, r.headers,
-           r.idempotency_key, earlier.id AS earlier_id,
+           r.idempotency_key, r.type, earlier.id AS earlier_id,
            pgtopic.stripe(t.id, coalesce(r.partition_key, 'default')) AS stripe,
            earlier.id IS NULL
                AND (r.idempotency_key IS NULL
                     OR row_number() OVER (PARTITION BY r.idempotency_key ORDER BY r.place) = 1) AS is_new
       FROM topic t
-     CROSS JOIN unnest($3::text[], $4::text[], $5::text[], $6::text[])
-                WITH ORDINALITY AS r (partition_key, payload, headers, idempotency_key, place)
+     CROSS JOIN unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+                WITH ORDINALITY AS r (partition_key, payload, headers, idempotency_key, type, place)
       LEFT JOIN LATERAL (SELECT m.id
                            FROM pgtopic.messages m
                           WHERE r.idempotency_key IS NOT NULL
@@ -39,8 +39,8 @@ WITH topic AS (
     SELECT r.*, count(*) FILTER (WHERE r.is_new) OVER (ORDER BY r.stripe, r.place) AS rank
       FROM request r
 ), published AS (
-    INSERT INTO pgtopic.messages (topic_id, partition_key, payload, headers, idempotency_key)
-    SELECT r.topic_id, r.partition_key, r.payload::json, r.headers::json, r.idempotency_key
+    INSERT INTO pgtopic.messages (topic_id, partition_key, type, payload, headers, idempotency_key)
+    SELECT r.topic_id, r.partition_key, r.type, r.payload::json, r.headers::json, r.idempotency_key
       FROM ranked r
      WHERE r.is_new
      ORDER BY r.rank

@@ -8,4 +8,4 @@
 -- ----------------------------------------------------------------------
 INSERT INTO pgtopic.topics AS t (name, ordering, retention)
 VALUES ($1::text, $2::text, $3::bigint * interval '1 second')
-RETURNING t.id, t.name, t.ordering, extract(epoch FROM t.retention)::bigint AS retention_seconds, t.paused IS NOT NULL AS paused, t.created_at
+RETURNING t.id, t.name, t.ordering, extract(epoch FROM t.retention)::bigint AS retention_seconds, t.paused, t.created_at

@@ -8,7 +8,7 @@
 -- Returns:    the topic and its backlog; nothing if there is no such topic.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
-SELECT t.id, t.name, t.ordering, extract(epoch FROM t.retention)::bigint AS retention_seconds, t.paused IS NOT NULL AS paused, t.created_at,
+SELECT t.id, t.name, t.ordering, extract(epoch FROM t.retention)::bigint AS retention_seconds, t.paused, t.created_at,
        (SELECT count(*)
           FROM (SELECT
                   FROM pgtopic.webhooks w

@@ -6,7 +6,7 @@
 -- Returns:    topics.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
-SELECT t.id, t.name, t.ordering, extract(epoch FROM t.retention)::bigint AS retention_seconds, t.paused IS NOT NULL AS paused, t.created_at
+SELECT t.id, t.name, t.ordering, extract(epoch FROM t.retention)::bigint AS retention_seconds, t.paused, t.created_at
   FROM pgtopic.topics t
  WHERE t.id > $1::bigint
    AND ($3::text[] IS NULL OR t.name LIKE ANY ($3::text[]))

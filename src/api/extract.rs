@@ -44,6 +44,25 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for Json<T> {
     }
 }
 
+/// A JSON body that may be left out.
+pub(super) struct JsonOrNothing<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default> FromRequest<ApiState> for JsonOrNothing<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
+        let is_json = is_json(request.headers());
+        let body = read_body(request, state).await?;
+        if body.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        if !is_json {
+            return Err(ApiError::UnsupportedMediaType("application/json"));
+        }
+        parse_json(&body, "").map(Self)
+    }
+}
+
 /// Whether the `content-type` is JSON: `application/json`, or `application/…+json`.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let kind = media_type(headers);

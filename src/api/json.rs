@@ -185,8 +185,12 @@ mod tests {
         ] {
             assert_eq!(field(refused::<NewWebhook>(text)), (expected.to_owned(), rule.to_owned()), "{text}");
         }
+        let paused = |text| field(refused::<TopicChanges>(text));
+        let rule = "must be one of refuse, hold, not a number";
+        assert_eq!(paused(r#"{"paused":1}"#), ("paused".to_owned(), rule.to_owned()));
+        assert_eq!(paused(r#"{"paused":"stop"}"#).1, "must be one of refuse, hold");
         assert_eq!(
-            field(refused::<TopicChanges>(r#"{"paused":1}"#)).1,
+            field(refused::<WebhookChanges>(r#"{"paused":1}"#)).1,
             "must be true or false, not a number"
         );
         assert_eq!(field(refused::<Batch>(r#"{"messages":{}}"#)).1, "must be an array, not an object");

@@ -7,7 +7,7 @@ use super::{
     caller::Caller,
     error::{ApiError, Problems},
     extract::Json,
-    schema::{Sending, SendingChange},
+    schema::{SendingChange, SendingStatus},
     state::ApiState,
 };
 
@@ -18,9 +18,9 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 /// Read whether anything is sent, and why not.
 #[utoipa::path(
     get, path = "/sending", tag = "installation",
-    responses((status = 200, description = "Whether anything is sent.", body = Sending), Problems),
+    responses((status = 200, description = "Whether anything is sent.", body = SendingStatus), Problems),
 )]
-async fn get_sending(caller: Caller) -> Result<JsonBody<Sending>, ApiError> {
+async fn get_sending(caller: Caller) -> Result<JsonBody<SendingStatus>, ApiError> {
     Ok(JsonBody(caller.broker.get_sending().await?.into()))
 }
 
@@ -28,11 +28,11 @@ async fn get_sending(caller: Caller) -> Result<JsonBody<Sending>, ApiError> {
 /// kept all the same.
 #[utoipa::path(
     post, path = "/sending", tag = "installation", request_body = SendingChange,
-    responses((status = 200, description = "Whether anything is sent now.", body = Sending), Problems),
+    responses((status = 200, description = "Whether anything is sent now.", body = SendingStatus), Problems),
 )]
 async fn set_sending(
     caller: Caller,
     Json(change): Json<SendingChange>,
-) -> Result<JsonBody<Sending>, ApiError> {
+) -> Result<JsonBody<SendingStatus>, ApiError> {
     Ok(JsonBody(caller.broker.set_sending(&change.into()).await?.into()))
 }

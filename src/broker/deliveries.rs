@@ -37,7 +37,8 @@ impl Broker {
         {
             return Ok(Items { items: Vec::new(), next: None });
         }
-        let scope = DeliveryScope { webhook_id: Some(webhook.id), ..DeliveryScope::default() };
+        let scope =
+            DeliveryScope { webhook_id: Some(webhook.id), topic_id: Some(webhook.topic_id), topics: None };
         Ok(self.store.list_deliveries(scope, filter, page).await?)
     }
 

@@ -11,19 +11,20 @@
 //!
 //! | file | use cases |
 //! |---|---|
-//! | `topics` | create, list, read, change, delete |
+//! | `topics` | create, list, read, put, change, pause, resume, delete |
 //! | `messages` | publish one or a batch, list, read |
-//! | `webhooks` | create, list, read, change, pause, resume, delete |
+//! | `webhooks` | create, list, read, change, pause, resume, enable, delete |
 //! | `deliveries` | list, read, list attempts, replay, cancel |
 //! | `dead_letters` | list, count, group, read, replay, discard |
 //! | `lanes` | list, try again, skip the head |
 //! | `jobs` | list, read, cancel; replay or cancel a range; purge |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
-//! | `drain` | list what is still owed, and what cannot move |
+//! | `drain` | list what is still owed, and what cannot move; refuse new messages |
 //! | `sending` | read whether anything is sent, switch it on or off |
 //! | `stats` | read the figures, list the workers |
 //! | `tail` | watch what is published to a topic, and what is sent to a webhook |
 //! | `why` | explain where a message or a partition stands |
+//! | `test_requests` | try a webhook, outside every lane |
 //! | `scope` | which topics the caller may see and use |
 
 mod dead_letters;
@@ -38,6 +39,7 @@ mod scope;
 mod sending;
 mod stats;
 mod tail;
+mod test_requests;
 mod topics;
 mod webhooks;
 mod why;
@@ -46,14 +48,15 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use self::tail::Tails;
 pub use self::{
     error::{BrokerError, Conflict},
     jobs::{Bulk, DeadLetterAction},
     lanes::RetriedLanes,
     tail::Tail,
+    test_requests::TestRequest,
     webhooks::CreatedWebhook,
 };
+use self::{tail::Tails, test_requests::TestRequests};
 use crate::{
     delivery::AddressGuard,
     domain::{scope::TopicScope, worker_health::WorkerHealth},
@@ -66,6 +69,8 @@ pub struct Broker {
     store: Store,
     /// Decides which URLs a webhook may have.
     guard: Arc<AddressGuard>,
+    /// Sends test requests.
+    tests: Arc<TestRequests>,
     /// The worker of this process, if it has one.
     worker: Option<WorkerHealth>,
     /// What is watched in this process.
@@ -83,9 +88,11 @@ impl Broker {
     /// which the address guard would refuse otherwise.
     pub fn new(store: Store, allow_networks: Vec<IpNet>) -> Self {
         let guard = Arc::new(AddressGuard::new(allow_networks));
+        let tests = Arc::new(TestRequests::new(AddressGuard::clone(&guard)));
         Self {
             store,
             guard,
+            tests,
             worker: None,
             tails: Arc::default(),
             scope: Arc::default(),

@@ -1,10 +1,15 @@
-//! The use cases of topics: create, list, read, change, delete.
+//! The use cases of topics: create, list, read, put, change, pause, resume, delete.
 
 use super::{Broker, BrokerError, Conflict};
 use crate::domain::{
     page::{Items, List, PageRequest},
-    topic::{DeletedTopic, NewTopic, Topic, TopicChanges, TopicDeletion, TopicRef, TopicStatus},
+    topic::{
+        DeletedTopic, NewTopic, Ordering, Topic, TopicChanges, TopicDeletion, TopicPause, TopicPut, TopicRef,
+        TopicStatus,
+    },
+    violation::Violations,
 };
+use crate::store::Refusal;
 
 impl Broker {
     /// Creates a topic.
@@ -14,12 +19,7 @@ impl Broker {
     /// may not use a topic of that name, [`BrokerError::Conflict`] if the name is taken.
     pub async fn create_topic(&self, new: &NewTopic) -> Result<Topic, BrokerError> {
         new.check()?;
-        if !self.scope.contains(&new.name) {
-            return Err(BrokerError::NotPermitted(format!(
-                "the token may not use a topic named {:?}",
-                new.name
-            )));
-        }
+        self.permit_new_topic(&new.name)?;
         Ok(self.store.create_topic(new).await?)
     }
 
@@ -42,6 +42,46 @@ impl Broker {
         self.store.get_topic(topic).await?.ok_or_else(|| BrokerError::unknown_topic(topic))
     }
 
+    /// Creates a topic, or changes the one of that name. What is `None` stays as it is, and is the
+    /// default of a new topic. Doing it again changes nothing. Says whether the topic was created.
+    ///
+    /// # Errors
+    /// [`BrokerError::Invalid`] if a rule is broken, or if the topic is there with another ordering;
+    /// [`BrokerError::NotFound`] if the topic is given by an id that none has;
+    /// [`BrokerError::NotPermitted`] if the caller may not use a topic of that name.
+    pub async fn put_topic(
+        &self,
+        topic: &TopicRef,
+        ordering: Option<Ordering>,
+        changes: &TopicChanges,
+    ) -> Result<(Topic, bool), BrokerError> {
+        changes.check()?;
+        let name = match topic {
+            TopicRef::Name(name) => name.clone(),
+            TopicRef::Id(_) => {
+                let found = self.store.find_topic(topic).await?.map(|(_, name)| name);
+                let found = found.filter(|name| self.scope.contains(name));
+                found.ok_or_else(|| BrokerError::unknown_topic(topic))?
+            }
+        };
+        self.permit_new_topic(&name)?;
+        let put = || self.store.put_topic(&name, ordering, changes, &self.actor);
+        let put = match put().await {
+            // Somebody else has just created it.
+            Err(error) if error.refusal() == Some(Refusal::TopicExists) => put().await?,
+            put => put?,
+        };
+        match put {
+            TopicPut::Created(topic) => Ok((topic, true)),
+            TopicPut::Updated(topic) => Ok((topic, false)),
+            TopicPut::OtherOrdering(known) => {
+                let rule = format!("never changes: this topic's is {:?}", known.as_str());
+                Err(Violations::one("ordering", rule).into())
+            }
+            TopicPut::Deleted => Err(BrokerError::unknown_topic(topic)),
+        }
+    }
+
     /// Changes a topic.
     ///
     /// # Errors
@@ -50,7 +90,24 @@ impl Broker {
     pub async fn update_topic(&self, topic: &TopicRef, changes: &TopicChanges) -> Result<Topic, BrokerError> {
         self.permit_topic(topic).await?;
         changes.check()?;
-        self.store.update_topic(topic, changes).await?.ok_or_else(|| BrokerError::unknown_topic(topic))
+        let updated = self.store.update_topic(topic, changes, &self.actor).await?;
+        updated.ok_or_else(|| BrokerError::unknown_topic(topic))
+    }
+
+    /// Pauses a topic. A topic that is paused already is paused in this way from now on.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such topic.
+    pub async fn pause_topic(&self, topic: &TopicRef, mode: TopicPause) -> Result<Topic, BrokerError> {
+        self.update_topic(topic, &TopicChanges::pause(Some(mode))).await
+    }
+
+    /// Ends the pause of a topic.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such topic.
+    pub async fn resume_topic(&self, topic: &TopicRef) -> Result<Topic, BrokerError> {
+        self.update_topic(topic, &TopicChanges::pause(None)).await
     }
 
     /// Deletes a topic. With `force` it also deletes the topic's webhooks.
@@ -68,5 +125,13 @@ impl Broker {
             )),
             TopicDeletion::Deleted(deleted) => Ok(deleted),
         }
+    }
+
+    /// Checks that the caller may use a topic of this name, which may be none yet.
+    fn permit_new_topic(&self, name: &str) -> Result<(), BrokerError> {
+        if self.scope.contains(name) {
+            return Ok(());
+        }
+        Err(BrokerError::NotPermitted(format!("the token may not use a topic named {name:?}")))
     }
 }

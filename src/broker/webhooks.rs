@@ -1,4 +1,4 @@
-//! The use cases of webhooks: create, list, read, change, pause, resume, delete.
+//! The use cases of webhooks: create, list, read, change, pause, resume, enable, delete.
 
 use std::fmt::Display;
 
@@ -10,10 +10,8 @@ use crate::{
     domain::{
         headers::Headers,
         page::{Items, List, PageRequest},
-        scope::TopicScope,
-        topic::TopicRef,
         violation::Violations,
-        webhook::{FilterVerdict, NewWebhook, Webhook, WebhookChanges, WebhookDeletion},
+        webhook::{FilterVerdict, NewWebhook, Webhook, WebhookChanges, WebhookDeletion, WebhookFilter},
         webhook_ref::WebhookRef,
     },
 };
@@ -28,7 +26,7 @@ pub struct CreatedWebhook {
 
 impl Broker {
     /// Creates a webhook: subscribes a URL to a topic. The webhook is owed every message that is
-    /// published after it was created and that its filter lets through. A secret is generated
+    /// published after it was created and that its types and its filter let through. A secret is generated
     /// unless one is given.
     ///
     /// # Errors
@@ -52,24 +50,20 @@ impl Broker {
     }
 
     /// A page of the webhooks that the caller may see, by rising id.
-    pub async fn list_webhooks(&self, page: PageRequest) -> Result<Items<Webhook>, BrokerError> {
-        let page = page.of(List::Webhooks)?;
-        let webhooks = self.store.list_webhooks(None, &self.scope, page).await?;
-        Ok(Items::full(webhooks, page, |webhook| webhook.id))
-    }
-
-    /// A page of a topic's webhooks, by rising id.
     ///
     /// # Errors
-    /// [`BrokerError::NotFound`] if there is no such topic.
-    pub async fn list_topic_webhooks(
+    /// [`BrokerError::NotFound`] if the filter names a topic that does not exist.
+    pub async fn list_webhooks(
         &self,
-        topic: &TopicRef,
+        filter: &WebhookFilter,
         page: PageRequest,
     ) -> Result<Items<Webhook>, BrokerError> {
         let page = page.of(List::Webhooks)?;
-        let topic_id = self.find_topic(topic).await?;
-        let webhooks = self.store.list_webhooks(Some(topic_id), &TopicScope::All, page).await?;
+        let topic_id = match &filter.topic {
+            Some(topic) => Some(self.find_topic(topic).await?),
+            None => None,
+        };
+        let webhooks = self.store.list_webhooks(topic_id, filter.state, &self.scope, page).await?;
         Ok(Items::full(webhooks, page, |webhook| webhook.id))
     }
 
@@ -102,7 +96,8 @@ impl Broker {
         self.check_request(changes.url.as_ref(), changes.headers.as_ref(), &mut violations);
         violations.finish()?;
         self.check_filter(changes.filter.as_ref().and_then(Option::as_deref)).await?;
-        self.store.update_webhook(id, changes).await?.ok_or_else(|| BrokerError::no_webhook(webhook))
+        let updated = self.store.update_webhook(id, changes, &self.actor).await?;
+        updated.ok_or_else(|| BrokerError::no_webhook(webhook))
     }
 
     /// Pauses a webhook: nothing is sent to it. It is still owed what is published.
@@ -113,13 +108,21 @@ impl Broker {
         self.update_webhook(webhook, &WebhookChanges::pause(true)).await
     }
 
-    /// Resumes a webhook that was paused or disabled. An unusable webhook is disabled again by a
-    /// worker.
+    /// Ends the pause of a webhook. If it is disabled, it stays so.
     ///
     /// # Errors
     /// [`BrokerError::NotFound`] if there is no such webhook.
     pub async fn resume_webhook(&self, webhook: &WebhookRef) -> Result<Webhook, BrokerError> {
         self.update_webhook(webhook, &WebhookChanges::pause(false)).await
+    }
+
+    /// Enables a webhook that was disabled. If it is paused, it stays so. An unusable webhook is
+    /// disabled again by a worker.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such webhook.
+    pub async fn enable_webhook(&self, webhook: &WebhookRef) -> Result<Webhook, BrokerError> {
+        self.update_webhook(webhook, &WebhookChanges::enable()).await
     }
 
     /// Deletes a webhook, its backlog and its dead letters.

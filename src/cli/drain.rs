@@ -10,12 +10,15 @@ use super::{
     CliError,
     flags::CommonFlags,
     operate::{Operator, OperatorFlags, topic_argument, webhook_argument},
-    table::Table,
+    table::{Table, or_dash},
 };
-use crate::domain::{
-    drain::{DrainScope, Remaining},
-    topic::TopicRef,
-    webhook_ref::WebhookRef,
+use crate::{
+    domain::{
+        drain::{DrainScope, Remaining},
+        topic::TopicRef,
+        webhook_ref::WebhookRef,
+    },
+    telemetry::say,
 };
 
 /// The pause between two looks.
@@ -38,6 +41,10 @@ pub(super) struct Drain {
     /// Only what is owed to this webhook: its id, or topic:name
     #[arg(long, value_parser = webhook_argument)]
     webhook: Option<WebhookRef>,
+    /// First pause the topics that are drained: they refuse messages until `pgtopic topics resume`.
+    /// What a transaction has published before may still be committed
+    #[arg(long)]
+    refuse: bool,
     /// How long to wait at most [default: without end]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -45,14 +52,25 @@ pub(super) struct Drain {
 
 impl Drain {
     pub(super) async fn run(self, common: &CommonFlags) -> Result<(), CliError> {
-        let Self { operator, topic, webhook, timeout } = self;
+        let Self { operator, topic, webhook, refuse, timeout } = self;
         let scope = match (topic, webhook) {
             (Some(topic), _) => DrainScope::Topic(topic),
             (None, Some(webhook)) => DrainScope::Webhook(webhook),
             (None, None) => DrainScope::All,
         };
         let timeout = timeout.map(Duration::from_secs);
-        operator.run(common, async |operator| drain(operator, &scope, timeout).await).await
+        operator
+            .run(common, async |operator| {
+                if refuse {
+                    let paused = operator.broker.refuse_messages(&scope).await?;
+                    say(&format!(
+                        "Paused, and refusing messages: {}",
+                        or_dash(Some(paused.join(", ")).filter(|names| !names.is_empty()))
+                    ));
+                }
+                drain(operator, &scope, timeout).await
+            })
+            .await
     }
 }
 

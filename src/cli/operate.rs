@@ -66,8 +66,10 @@ impl OperatorFlags {
         let config = common.read(&flags).with_database().accept()?.quiet().start_logging()?;
         let store = Store::new(&config.database)?;
         store.check_schema().await?;
-        let broker =
-            Broker::new(store, config.delivery.allow_networks).starting_paused(config.worker.start_paused);
+        let defaults = config.delivery.policy();
+        let broker = Broker::new(store, config.delivery.allow_networks)
+            .with_delivery(config.delivery.ca_file, defaults)
+            .starting_paused(config.worker.start_paused);
         let actor = format!("command line ({})", user());
         Ok(Operator { broker: broker.within(Arc::new(TopicScope::All), actor), json: self.json })
     }

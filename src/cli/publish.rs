@@ -36,13 +36,16 @@ pub(super) struct Publish {
     /// Read from this file in place of the argument; - is standard input
     #[arg(long, value_name = "FILE", default_value = "-")]
     file: Input,
-    /// Publish a message for each line: {"payload": …}, with partition_key, headers and
-    /// idempotency_key if you like
-    #[arg(long, conflicts_with_all = ["partition_key", "header", "idempotency_key"])]
+    /// Publish a message for each line: {"payload": …}, with partition_key, type, headers
+    /// and idempotency_key if you like
+    #[arg(long, conflicts_with_all = ["partition_key", "type", "header", "idempotency_key"])]
     ndjson: bool,
     /// Messages with the same key stay in order [default: default]
     #[arg(long, value_name = "KEY")]
     partition_key: Option<String>,
+    /// What kind of event it is, such as order.paid
+    #[arg(long, value_name = "TYPE")]
+    r#type: Option<String>,
     /// A header sent with the message; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = header_argument)]
     header: Vec<(String, String)>,
@@ -55,7 +58,8 @@ pub(super) struct Publish {
 
 impl Publish {
     pub(super) async fn run(self, common: &CommonFlags, shutdown: CancellationToken) -> Result<(), CliError> {
-        let Self { topic, payload, file, ndjson, partition_key, header, idempotency_key, operator } = self;
+        let Self { topic, payload, file, ndjson, partition_key, r#type, header, idempotency_key, operator } =
+            self;
         if payload.is_none() {
             file.check_not_typed("give the payload as an argument, or --file, or a pipe")?;
         }
@@ -71,7 +75,7 @@ impl Publish {
                     };
                     let headers = headers(header)?;
                     let payload = json(&payload)?;
-                    let message = NewMessage { payload, partition_key, headers, idempotency_key };
+                    let message = NewMessage { payload, partition_key, r#type, headers, idempotency_key };
                     let published = operator.broker.publish_message(&topic, &message).await?;
                     let text = in_words(&published);
                     operator.print(&schema::Published::from(published), text)

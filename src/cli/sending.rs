@@ -19,6 +19,7 @@ use crate::{
 /// sending on`.
 #[derive(Args)]
 pub(super) struct Sending {
+    /// Switch it on or off, or show it
     #[arg(value_enum, default_value = "status")]
     what: What,
     /// Why it is switched, for the audit log
@@ -57,7 +58,7 @@ async fn set_or_show(operator: &Operator, what: What, reason: Option<String>) ->
         }
     };
     let text = text(&status, why_not);
-    operator.print(&schema::Sending::from((status, why_not)), text)
+    operator.print(&schema::SendingStatus::from((status, why_not)), text)
 }
 
 fn text(status: &SendingStatus, why_not: Option<NotSending>) -> String {

@@ -34,8 +34,10 @@ pub(super) async fn api(
     shutdown: CancellationToken,
 ) -> Result<(), CliError> {
     let reserved = descriptors_beside_api(&config, worker.is_some());
-    let mut broker =
-        Broker::new(store, config.delivery.allow_networks).starting_paused(config.worker.start_paused);
+    let defaults = config.delivery.policy();
+    let mut broker = Broker::new(store, config.delivery.allow_networks)
+        .with_delivery(config.delivery.ca_file, defaults)
+        .starting_paused(config.worker.start_paused);
     if let Some(worker) = worker {
         broker = broker.beside_worker(worker);
     }

@@ -7,7 +7,7 @@ use super::{
     CliError,
     flags::CommonFlags,
     operate::{Operator, OperatorFlags, topic_argument},
-    table::{Table, or_dash},
+    table::{Table, capped, or_dash},
 };
 use crate::{
     api::schema,
@@ -90,9 +90,4 @@ async fn get_stats(operator: &Operator, topic: Option<&TopicRef>) -> Result<(), 
     let left_out = if stats.truncated { "; topics or webhooks were left out" } else { "" };
     let text = format!("{table}{sampled}{left_out}");
     operator.print(&schema::Stats::from(stats), text)
-}
-
-/// A count, with a + if there are more.
-pub(super) fn capped(count: i64, more: bool) -> String {
-    format!("{count}{}", if more { "+" } else { "" })
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::schema,
-    domain::topic::{NewTopic, Ordering, Topic, TopicChanges, TopicRef, TopicStatus},
+    domain::topic::{NewTopic, Ordering, Topic, TopicChanges, TopicPause, TopicRef, TopicStatus},
 };
 
 /// List, create, change, pause, resume and delete topics
@@ -36,8 +36,8 @@ enum TopicsCommand {
     Create(Create),
     /// Change a topic
     Update(Update),
-    /// Pause a topic: it refuses messages
-    Pause(TopicArgument),
+    /// Pause a topic
+    Pause(Pause),
     /// End the pause of a topic
     Resume(TopicArgument),
     /// Delete a topic with its messages
@@ -49,6 +49,16 @@ struct TopicArgument {
     /// The topic's id or name
     #[arg(value_parser = topic_argument)]
     topic: TopicRef,
+}
+
+#[derive(Args)]
+struct Pause {
+    #[command(flatten)]
+    topic: TopicArgument,
+    /// refuse: it refuses messages; hold: it accepts them, and nothing of it is sent
+    #[arg(long, value_name = "WORD", default_value = TopicPause::default().as_str(),
+          value_parser = word(TopicPause::ALL, TopicPause::as_str, TopicPause::parse))]
+    mode: TopicPause,
 }
 
 #[derive(Args)]
@@ -114,8 +124,12 @@ impl TopicsCommand {
                 let changes = update.changes()?;
                 print(operator, broker.update_topic(&update.topic.topic, &changes).await?)
             }
-            Self::Pause(TopicArgument { topic }) => set_paused(operator, &topic, true).await,
-            Self::Resume(TopicArgument { topic }) => set_paused(operator, &topic, false).await,
+            Self::Pause(Pause { topic: TopicArgument { topic }, mode }) => {
+                print_pause(operator, broker.pause_topic(&topic, mode).await?)
+            }
+            Self::Resume(TopicArgument { topic }) => {
+                print_pause(operator, broker.resume_topic(&topic).await?)
+            }
             Self::Delete(delete) => delete.run(operator).await,
         }
     }
@@ -144,10 +158,13 @@ impl Delete {
     }
 }
 
-async fn set_paused(operator: &Operator, topic: &TopicRef, paused: bool) -> Result<(), CliError> {
-    let changes = TopicChanges { paused: Some(paused), ..TopicChanges::default() };
-    let topic = operator.broker.update_topic(topic, &changes).await?;
-    let text = format!("Topic {} {}.", topic.name, if topic.paused { "is paused" } else { "takes messages" });
+fn print_pause(operator: &Operator, topic: Topic) -> Result<(), CliError> {
+    let state = match topic.paused {
+        None => "takes messages and sends them",
+        Some(TopicPause::Refuse) => "refuses messages",
+        Some(TopicPause::Hold) => "is on hold: it takes messages and sends none",
+    };
+    let text = format!("Topic {} {state}.", topic.name);
     operator.print(&schema::Topic::from(topic), text)
 }
 
@@ -202,5 +219,5 @@ fn retention(topic: &Topic) -> String {
 }
 
 fn paused(topic: &Topic) -> String {
-    if topic.paused { "yes" } else { "no" }.to_owned()
+    topic.paused.map_or("no", TopicPause::as_str).to_owned()
 }

@@ -84,6 +84,10 @@ struct SettingFlags {
     /// Read the headers from a file, a JSON object of strings; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "header")]
     headers_file: Option<Input>,
+    /// A type of messages that are owed: exact, or a start followed by *; may be repeated. The types
+    /// replace all earlier ones
+    #[arg(long, value_name = "TYPE")]
+    r#type: Vec<String>,
     /// A jsonpath predicate; only messages for which it is true are owed
     #[arg(long, value_name = "JSONPATH")]
     filter: Option<String>,
@@ -121,6 +125,7 @@ struct SettingFlags {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Setting {
     Headers,
+    Types,
     Filter,
     MaxRetries,
     BackoffFactor,
@@ -147,6 +152,7 @@ impl Create {
             url: self.url,
             secret,
             headers,
+            types: types(settings.r#type),
             filter: settings.filter,
             format: settings.format,
             batch_size: settings.batch_size,
@@ -176,6 +182,7 @@ impl Update {
             name: self.name,
             url: self.url,
             headers: unset.or(Setting::Headers, headers)?.map(Option::unwrap_or_default),
+            types: unset.or(Setting::Types, types(settings.r#type))?,
             filter: unset.or(Setting::Filter, settings.filter)?,
             format: settings.format,
             batch_size: settings.batch_size,
@@ -187,9 +194,15 @@ impl Update {
             max_in_flight: unset.or(Setting::MaxInFlight, settings.max_in_flight)?,
             rate_limit_per_second: unset.or(Setting::RateLimitPerSecond, settings.rate_limit_per_second)?,
             paused: None,
+            enable: false,
         };
         if changes == WebhookChanges::default() { Err(nothing_to_change()) } else { Ok(changes) }
     }
+}
+
+/// The types that were given, if any were.
+fn types(given: Vec<String>) -> Option<Vec<String>> {
+    Some(given).filter(|types| !types.is_empty())
 }
 
 /// The settings that return to their defaults.

@@ -10,14 +10,20 @@ use super::{
     operate::{Operator, OperatorFlags, PageFlags, topic_argument, webhook_argument},
     table::{Fields, Table, capped, or_dash},
     webhook_flags::{Create, Update},
+    words::word,
 };
 use crate::{
     api::schema,
-    domain::{health::Backlog, topic::TopicRef, webhook::Webhook, webhook_ref::WebhookRef},
+    domain::{
+        health::{Backlog, HealthState},
+        topic::TopicRef,
+        webhook::{Webhook, WebhookFilter},
+        webhook_ref::WebhookRef,
+    },
     telemetry::say,
 };
 
-/// List, create, change, pause, resume and delete webhooks
+/// List, create, change, pause, resume, enable and delete webhooks
 #[derive(Args)]
 pub(super) struct Webhooks {
     #[command(flatten)]
@@ -38,8 +44,10 @@ enum WebhooksCommand {
     Update(Update),
     /// Pause a webhook: nothing is sent, and it is still owed what is published
     Pause(WebhookArgument),
-    /// Resume a webhook that was paused or disabled
+    /// End the pause of a webhook; if it is disabled, it stays so
     Resume(WebhookArgument),
+    /// Enable a webhook that was disabled; if it is paused, it stays so
+    Enable(WebhookArgument),
     /// Delete a webhook, its backlog and its dead letters
     Delete(Delete),
 }
@@ -49,6 +57,9 @@ struct ListWebhooks {
     /// Only webhooks of this topic, by id or name
     #[arg(long, value_parser = topic_argument)]
     topic: Option<TopicRef>,
+    /// Only webhooks whose health is in this state
+    #[arg(long, value_parser = word(HealthState::ALL, HealthState::as_str, HealthState::parse))]
+    state: Option<HealthState>,
     #[command(flatten)]
     page: PageFlags,
 }
@@ -89,11 +100,8 @@ impl WebhooksCommand {
     async fn run(self, operator: &Operator) -> Result<(), CliError> {
         let broker = &operator.broker;
         match self {
-            Self::List(ListWebhooks { topic, page }) => {
-                let webhooks = match topic {
-                    Some(topic) => broker.list_topic_webhooks(&topic, page.into()).await?,
-                    None => broker.list_webhooks(page.into()).await?,
-                };
+            Self::List(ListWebhooks { topic, state, page }) => {
+                let webhooks = broker.list_webhooks(&WebhookFilter { topic, state }, page.into()).await?;
                 operator.print_page::<_, schema::Webhook>(webhooks, table)
             }
             Self::Show(WebhookArgument { webhook }) => print(operator, broker.get_webhook(&webhook).await?),
@@ -108,6 +116,9 @@ impl WebhooksCommand {
             }
             Self::Resume(WebhookArgument { webhook }) => {
                 print_state(operator, broker.resume_webhook(&webhook).await?)
+            }
+            Self::Enable(WebhookArgument { webhook }) => {
+                print(operator, broker.enable_webhook(&webhook).await?)
             }
             Self::Delete(delete) => delete.run(operator).await,
         }
@@ -164,13 +175,14 @@ fn print_state(operator: &Operator, webhook: Webhook) -> Result<(), CliError> {
 }
 
 fn table(webhooks: &[Webhook]) -> Table {
-    let mut table = Table::new(["id", "webhook", "state", "owed", "dead letters", "url"]);
+    let mut table = Table::new(["id", "webhook", "state", "owed", "oldest", "dead letters", "url"]);
     for webhook in webhooks {
         table.row([
             webhook.id.to_string(),
             full_name(webhook),
             webhook.health.state.as_str().to_owned(),
             owed(webhook),
+            or_dash(webhook.health.backlog.and_then(|backlog| backlog.oldest_owed_at)),
             dead_letters(webhook),
             webhook.url.clone(),
         ]);
@@ -178,16 +190,32 @@ fn table(webhooks: &[Webhook]) -> Table {
     table
 }
 
+fn lanes(backlog: &Backlog) -> String {
+    let lanes = &backlog.lanes;
+    format!(
+        "{} ready, {} claimed, {} waiting, {} halted",
+        lanes.ready, lanes.claimed, lanes.waiting, lanes.halted
+    )
+}
+
 fn fields(webhook: &Webhook) -> Fields {
+    let health = &webhook.health;
+    let backlog = health.backlog.as_ref();
     let default = |value: Option<String>| value.unwrap_or_else(|| "default".to_owned());
     Fields::default()
         .with("id", webhook.id.to_string())
         .with("webhook", full_name(webhook))
         .with("url", webhook.url.clone())
-        .with("state", webhook.health.state.as_str().to_owned())
-        .with("reason", webhook.health.reason.clone())
+        .with("state", health.state.as_str().to_owned())
+        .with("since", health.since.map(|since| since.to_string()))
+        .with("reason", health.reason.clone())
         .with("owed", owed(webhook))
+        .with("oldest owed", backlog.and_then(|backlog| backlog.oldest_owed_at).map(|at| at.to_string()))
+        .with("lanes", backlog.map(lanes))
         .with("dead letters", dead_letters(webhook))
+        .with("last success", health.last.last_success_at.map(|at| at.to_string()))
+        .with("last failure", health.last.last_failure_at.map(|at| at.to_string()))
+        .with("last error", health.last.last_error.clone())
         .with("filter", webhook.filter.clone())
         .with("headers", webhook.header_names.join(", "))
         .with("format", webhook.format.as_str().to_owned())

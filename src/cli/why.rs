@@ -117,3 +117,33 @@ fn entries(text: &mut String, entries: &[Entry]) {
         let _ = writeln!(text, "  → {}{command}", remedy.text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::{api::schema::Remedy, cli::Cli, domain::why};
+
+    /// The words of a command, as a shell reads them.
+    fn words(command: &str) -> Vec<String> {
+        let script = format!("pgtopic() {{ printf '%s\\0' pgtopic \"$@\"; }}\n{command}");
+        let output = std::process::Command::new("/bin/sh").args(["-c", &script]).output().unwrap();
+        let words = String::from_utf8(output.stdout).unwrap();
+        words.split_terminator('\0').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_remedy_is_a_command_that_there_is() {
+        for remedy in why::tests::remedies().into_iter().map(Remedy::from) {
+            let command = remedy.command.unwrap();
+            let words = words(&command);
+            assert_eq!(words[0], "pgtopic", "{command}");
+            if let Err(error) = Cli::try_parse_from(&words) {
+                panic!("{command}: {error}");
+            }
+            if command.contains("--partition-key") {
+                assert_eq!(words.last().unwrap(), "it's a $key\n");
+            }
+        }
+    }
+}

@@ -8,10 +8,7 @@ use super::{
     operate::{Operator, OperatorFlags},
     table::{Table, or_dash},
 };
-use crate::{
-    api::schema::{Items, Worker},
-    domain,
-};
+use crate::{api::schema, domain};
 
 /// List workers
 #[derive(Args)]
@@ -27,12 +24,10 @@ impl Workers {
 }
 
 async fn list_workers(operator: &Operator) -> Result<(), CliError> {
-    let workers = operator.broker.list_workers().await?;
-    let text = table(&workers.items);
-    operator.print(&Items::<Worker>::from(workers), text)
+    operator.print_page::<_, schema::Worker>(operator.broker.list_workers().await?, table)
 }
 
-fn table(workers: &[domain::worker::Worker]) -> String {
+fn table(workers: &[domain::worker::Worker]) -> Table {
     let mut table = Table::new([
         "id",
         "name",
@@ -61,5 +56,5 @@ fn table(workers: &[domain::worker::Worker]) -> String {
             or_dash(worker.trouble.as_ref()),
         ]);
     }
-    table.to_string()
+    table
 }

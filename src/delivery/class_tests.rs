@@ -30,7 +30,7 @@ async fn send_by(client: &Client, url: &str) -> AttemptResult {
     let mut target = target(url);
     target.policy.timeout = Duration::from_secs(30);
     let prepared = PreparedTarget::new(&target).expect("a valid target");
-    send(client, &prepared, &[message(1, "{}")], 1, false).await
+    send(client, &prepared, &[message(1, "{}")], 1).await
 }
 
 #[track_caller]
@@ -198,7 +198,7 @@ async fn every_class_is_produced() {
     let mut hasty = target(&silent.url());
     hasty.policy.timeout = Duration::from_millis(100);
     let hasty = PreparedTarget::new(&hasty).expect("a valid target");
-    saw(send(&client(), &hasty, &[message(1, "{}")], 1, false).await, ErrorClass::Timeout);
+    saw(send(&client(), &hasty, &[message(1, "{}")], 1).await, ErrorClass::Timeout);
 
     let refusing = TestServer::with_status("503 Service Unavailable", "", "").await;
     saw(send_by(&client(), &refusing.url()).await, ErrorClass::Status);
@@ -208,6 +208,6 @@ async fn every_class_is_produced() {
     saw(send_by(&client(), &closing.url()).await, ErrorClass::Protocol);
 
     let prepared = PreparedTarget::new(&target(&server.url())).expect("a valid target");
-    saw(send(&client(), &prepared, &[], 1, false).await, ErrorClass::Request);
+    saw(send(&client(), &prepared, &[], 1).await, ErrorClass::Request);
     assert_eq!(seen, ErrorClass::ALL.map(ErrorClass::as_str).into());
 }

@@ -41,5 +41,5 @@ pub use self::{
     guard::{AddressGuard, ForbiddenAddress, UrlError},
     http::{Client, ClientError, TlsSettingsError, check_ca_file, parse_retry_after},
     request::{HeaderError, PrepareError, PreparedTarget, SecretError, SigningKey, check_header},
-    send::send,
+    send::{send, send_test},
 };

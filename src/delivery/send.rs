@@ -2,6 +2,10 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
+
 use super::{
     classify::{classify_response, describe, failed, timed_out},
     http::{Client, Progress},
@@ -16,7 +20,7 @@ use crate::domain::{
 /// lane.
 ///
 /// It takes no longer than the webhook's timeout, from connecting to the end of the answer's body.
-/// `attempt` is 1 for the first attempt. `replay` marks messages that are sent again on request.
+/// `attempt` is 1 for the first attempt. The messages are either all replays or none of them is.
 /// The header `webhook-id` names the first and the last message; `webhook-position` is that of the
 /// last one. The message's own headers are sent as such if the webhook takes no batches. If the
 /// future is dropped, the connection is closed.
@@ -32,7 +36,6 @@ pub async fn send(
     target: &PreparedTarget,
     messages: &[Message],
     attempt: u32,
-    replay: bool,
 ) -> AttemptResult {
     let started = Instant::now();
     let last = match messages.last() {
@@ -42,12 +45,39 @@ pub async fn send(
             return failed(started, ErrorClass::Request, error);
         }
     };
-    // If the clock is before 1970, 1970 is signed. Receivers refuse that as too old.
-    let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let request = || target.request(messages, last, attempt, replay, timestamp);
-    let mut progress = Progress::default();
+    let timestamp = timestamp();
     // Perhaps the last attempt failed because its connection was old.
-    let fresh = attempt > 1;
+    exchange(client, target, started, attempt > 1, || target.request(messages, last, attempt, timestamp))
+        .await
+}
+
+/// Makes a request that only tries the webhook, on a new connection, and returns how it ended. It
+/// is signed and limited as those of [`send`] are. `name` is sent as `webhook-id`. The message has
+/// no position.
+pub async fn send_test(
+    client: &Client,
+    target: &PreparedTarget,
+    name: &str,
+    message: &Message,
+) -> AttemptResult {
+    let timestamp = timestamp();
+    exchange(client, target, Instant::now(), true, || target.test_request(name, message, timestamp)).await
+}
+
+/// The time of a signature, in seconds since 1970.
+fn timestamp() -> u64 {
+    // If the clock is before 1970, 1970 is signed. Receivers refuse that as too old.
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+async fn exchange(
+    client: &Client,
+    target: &PreparedTarget,
+    started: Instant,
+    fresh: bool,
+    request: impl Fn() -> Request<Full<Bytes>>,
+) -> AttemptResult {
+    let mut progress = Progress::default();
     let exchange = client.exchange(target.destination(), request, fresh, &mut progress);
     match tokio::time::timeout(target.timeout(), exchange).await {
         Ok(Ok(answer)) => classify_response(started, &answer),
@@ -94,7 +124,7 @@ mod tests {
     }
 
     async fn send_one(url: &str) -> AttemptResult {
-        send(&local(), &prepare(&target(url)), &[message(7, "{}")], 1, false).await
+        send(&local(), &prepare(&target(url)), &[message(7, "{}")], 1).await
     }
 
     fn verifies(request: &Received) -> bool {
@@ -126,7 +156,8 @@ mod tests {
         target.headers.push(("Authorization".to_owned(), "Bearer x".to_owned()));
         let mut message = message(42, payload);
         message.headers = Some(r#"{"x-tenant":"a","host":"evil"}"#.to_owned());
-        send(&local(), &prepare(&target), &[message], 3, true).await;
+        message.replay = true;
+        send(&local(), &prepare(&target), &[message], 3).await;
         let [request] = &server.requests()[..] else { panic!("one request") };
         assert_eq!(request.request_line, "POST /hook?a=b HTTP/1.1");
         assert_eq!(request.body, payload.as_bytes());
@@ -151,12 +182,34 @@ mod tests {
         assert_eq!(request.headers.iter().filter(|(name, _)| name == "host").count(), 1);
     }
 
+    #[tokio::test]
+    async fn a_test_is_named_and_signed_and_has_no_position() {
+        let server = TestServer::start(OK, Then::KeepAlive).await;
+        let mut target = target(&server.url());
+        (target.format, target.batch_size) = (Format::CloudEvents, 3);
+        let message = Message { r#type: Some("pgtopic.test".to_owned()), ..message(0, "{}") };
+        let result = send_test(&local(), &prepare(&target), "msg_test_1", &message).await;
+        assert_eq!(result.outcome, Outcome::Accepted);
+        let [request] = &server.requests()[..] else { panic!("one request") };
+        assert!(verifies(request));
+        for (name, value) in [
+            ("webhook-id", Some("msg_test_1")),
+            ("webhook-type", Some("pgtopic.test")),
+            ("webhook-attempt", Some("1")),
+            ("webhook-position", None),
+            ("webhook-replay", None),
+        ] {
+            assert_eq!(request.header(name), value, "{name}");
+        }
+        assert!(request.body.starts_with(br#"[{"specversion":"1.0","id":"msg_test_1","#), "an array of one");
+    }
+
     /// Its id would be no position: messages of an unordered topic arrive in any order.
     #[tokio::test]
     async fn a_message_of_an_unordered_topic_has_no_position() {
         let server = TestServer::start(OK, Then::KeepAlive).await;
         let unordered = Target { ordered: false, ..target(&server.url()) };
-        send(&local(), &prepare(&unordered), &[message(42, "{}")], 1, false).await;
+        send(&local(), &prepare(&unordered), &[message(42, "{}")], 1).await;
         let [request] = &server.requests()[..] else { panic!("one request") };
         assert_eq!(request.header("webhook-id"), Some("msg_42"));
         assert_eq!(request.header("webhook-position"), None);
@@ -169,14 +222,14 @@ mod tests {
         (target.batch_size, target.format) = (2, Format::CloudEvents);
         let prepared = prepare(&target);
         let messages = [message(1, "1"), message(2, "2"), message(3, "3")];
-        send(&local(), &prepared, &messages[..2], 1, false).await;
+        send(&local(), &prepared, &messages[..2], 1).await;
         let [request] = &server.requests()[..] else { panic!("one request") };
         assert_eq!(request.header("webhook-id"), Some("msg_1-2"));
         assert_eq!(request.header("webhook-position"), Some("2"));
         assert_eq!(request.header("content-type"), Some("application/cloudevents-batch+json"));
         assert!(request.body.starts_with(b"[{") && verifies(request));
         for wrong in [&messages[..], &[]] {
-            let result = send(&local(), &prepared, wrong, 1, false).await;
+            let result = send(&local(), &prepared, wrong, 1).await;
             assert_eq!((result.outcome, result.error_class), (Outcome::Failed, Some(ErrorClass::Request)));
         }
         assert_eq!(server.requests().len(), 1);
@@ -228,7 +281,7 @@ mod tests {
         let server = TestServer::start(answer, Then::Hang).await;
         let mut target = target(&server.url());
         target.policy.timeout = Duration::from_millis(300);
-        let result = send(&local(), &prepare(&target), &[message(7, "{}")], 1, false).await;
+        let result = send(&local(), &prepare(&target), &[message(7, "{}")], 1).await;
         assert_eq!((result.outcome, result.error_class), (Outcome::Failed, Some(ErrorClass::Timeout)));
         assert_eq!(result.status_code, status);
         assert!(result.error.as_deref().is_some_and(|text| text.starts_with(error)), "{result:?}");
@@ -283,7 +336,7 @@ mod tests {
         let server = TestServer::start(OK, Then::KeepAlive).await;
         let url = format!("http://{host}:{}/", server.address.port());
         let prepared = prepare(&target(&url));
-        let result = send(&client(&[]), &prepared, &[message(1, "{}")], 1, false).await;
+        let result = send(&client(&[]), &prepared, &[message(1, "{}")], 1).await;
         assert_eq!((result.outcome, result.error_class), (Outcome::Failed, Some(ErrorClass::Forbidden)));
         assert!(result.error.as_deref().is_some_and(|text| text.contains("loopback")), "{result:?}");
         assert!(server.requests().is_empty());

@@ -49,6 +49,8 @@ pub(super) fn target(url: &str) -> Target {
 
 pub(super) fn message(id: i64, payload: &str) -> Message {
     Message {
+        r#type: None,
+        replay: false,
         id,
         partition_key: "user 42".into(),
         payload: payload.to_owned().into(),

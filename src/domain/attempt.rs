@@ -114,6 +114,21 @@ pub struct AttemptResult {
     pub retry_after: Option<Duration>,
 }
 
+impl AttemptResult {
+    /// No request could be made, for this reason.
+    pub fn no_request(error: String) -> Self {
+        Self {
+            outcome: Outcome::Failed,
+            status_code: None,
+            error_class: Some(ErrorClass::Request),
+            error: Some(error),
+            duration: Duration::ZERO,
+            response_excerpt: None,
+            retry_after: None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,13 @@
 //! Changes of state: the audit log.
 
+use uuid::Uuid;
+
 use super::words::stored_words;
+
+/// How the audit log names a worker that has made a change.
+pub fn worker_actor(worker: Uuid) -> String {
+    format!("worker {worker}")
+}
 
 stored_words! {
     /// What has changed.
@@ -33,5 +40,23 @@ stored_words! {
         SendingOn = "sending.on",
         /// Sending was switched off.
         SendingOff = "sending.off",
+    }
+}
+
+/// A webhook fails, or answers again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutageChange {
+    /// The webhook.
+    pub webhook_id: i64,
+    /// Whether it answers again.
+    pub recovered: bool,
+    /// The error with which it fails, or what the outage has cost.
+    pub reason: String,
+}
+
+impl OutageChange {
+    /// What has changed.
+    pub fn kind(&self) -> ChangeKind {
+        if self.recovered { ChangeKind::WebhookRecovered } else { ChangeKind::WebhookFailing }
     }
 }

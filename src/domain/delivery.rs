@@ -139,4 +139,8 @@ pub struct AttemptRecord {
     pub worker_id: uuid::Uuid,
     /// When it began.
     pub attempted_at: Timestamp,
+    /// Whether it only asked whether a failing receiver answers again.
+    pub probe: bool,
+    /// Whether the request carried replays.
+    pub replay: bool,
 }

@@ -4,7 +4,7 @@ use super::violation::Violations;
 
 /// The longest partition key, in bytes.
 pub const PARTITION_KEY_MAX: usize = 1024;
-/// The longest type of a message, in bytes.
+/// The longest type of a message, and the longest of a webhook's types, in bytes.
 pub const TYPE_MAX: usize = 255;
 /// The key of messages that are published without one, as the column's default has it.
 pub const PARTITION_KEY_DEFAULT: &str = "default";

@@ -10,6 +10,7 @@ use super::{
     delivery::MessageDelivery,
     headers::{Headers, check_headers, headers_json},
     key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX, check_key},
+    message_type::check_type,
     violation::Violations,
 };
 
@@ -20,6 +21,8 @@ pub struct Message {
     pub id: i64,
     /// Its partition key.
     pub partition_key: Arc<str>,
+    /// What kind of event it is.
+    pub r#type: Option<String>,
     /// The payload, byte for byte as it was published. These bytes are signed and sent. Clones
     /// share them.
     pub payload: Bytes,
@@ -28,6 +31,8 @@ pub struct Message {
     /// When it was published: the start of the publisher's transaction, unless the publisher gave
     /// another time.
     pub created_at: Timestamp,
+    /// Whether the webhook is sent it again on request: it was delivered or given up before.
+    pub replay: bool,
 }
 
 impl Message {
@@ -60,6 +65,8 @@ pub struct MessageSummary {
     pub id: i64,
     /// Its partition key.
     pub partition_key: String,
+    /// What kind of event it is.
+    pub r#type: Option<String>,
     /// The idempotency key that it was published with.
     pub idempotency_key: Option<String>,
     /// When it was published.
@@ -75,6 +82,8 @@ pub struct MessageStatus {
     pub topic: String,
     /// Its partition key.
     pub partition_key: String,
+    /// What kind of event it is.
+    pub r#type: Option<String>,
     /// The idempotency key that it was published with.
     pub idempotency_key: Option<String>,
     /// When it was published.
@@ -97,6 +106,8 @@ pub struct NewMessage {
     pub payload: Box<RawValue>,
     /// Messages with the same key stay in order. 1 to 1024 bytes; `None` is `default`.
     pub partition_key: Option<String>,
+    /// What kind of event it is, such as `order.paid`: 1 to 255 bytes.
+    pub r#type: Option<String>,
     /// Headers sent with the message: at most 64, and at most 8192 bytes as JSON.
     pub headers: Option<Headers>,
     /// 1 to 255 bytes. Publishing again with the same key in the same topic publishes nothing, and
@@ -105,7 +116,7 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
-    /// Checks the keys, and the number and length of the headers. `delivery::check_header` checks
+    /// Checks the keys, the type, and the number and length of the headers. `delivery::check_header` checks
     /// names and values.
     ///
     /// # Errors
@@ -114,6 +125,7 @@ impl NewMessage {
         let mut violations = Violations::default();
         check_key(self.partition_key.as_deref(), "partition_key", PARTITION_KEY_MAX, &mut violations);
         check_key(self.idempotency_key.as_deref(), "idempotency_key", IDEMPOTENCY_KEY_MAX, &mut violations);
+        check_type(self.r#type.as_deref(), &mut violations);
         check_headers(self.headers.as_ref(), &mut violations);
         violations.finish()
     }
@@ -134,6 +146,7 @@ mod tests {
         NewMessage {
             payload: RawValue::from_string("null".to_owned()).unwrap(),
             partition_key: Some(partition_key.to_owned()),
+            r#type: None,
             headers: None,
             idempotency_key: Some(idempotency_key.to_owned()),
         }
@@ -144,9 +157,11 @@ mod tests {
         let mut message = Message {
             id: 1,
             partition_key: "a".into(),
+            r#type: None,
             payload: "12345".into(),
             headers: None,
             created_at: Timestamp::UNIX_EPOCH,
+            replay: false,
         };
         assert_eq!(message.bytes(), 5);
         message.headers = Some(r#"{"x":"y"}"#.to_owned());

@@ -14,6 +14,7 @@ pub mod key;
 pub mod lane;
 pub mod latency;
 pub mod message;
+pub mod message_type;
 pub mod operation;
 pub mod page;
 pub mod policy;

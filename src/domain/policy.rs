@@ -80,6 +80,14 @@ pub struct PolicyDefaults {
     pub timeout: Duration,
 }
 
+impl Default for PolicyDefaults {
+    /// Those of `config/pgtopic.toml`.
+    fn default() -> Self {
+        let (max_backoff, timeout) = (Duration::from_hours(1), Duration::from_secs(10));
+        Self { max_retries: 5, backoff_factor: 2.0, max_backoff, timeout }
+    }
+}
+
 /// Adds a violation of `field` if the value is given and not in its range.
 pub(super) fn check_range<T: PartialOrd + Display>(
     field: &str,

@@ -41,7 +41,8 @@ pub struct Target {
     pub policy: Policy,
     /// How many requests a second each worker may send; `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
-    /// Whether lanes of this webhook may be claimed: active, not paused, not disabled.
+    /// Whether lanes of this webhook may be claimed: it is active, neither paused nor disabled, and
+    /// its topic is not on hold.
     pub deliverable: bool,
 }
 
@@ -63,7 +64,8 @@ impl fmt::Debug for Target {
 pub struct TargetRow {
     /// The webhook.
     pub webhook_id: i64,
-    /// Whether lanes of this webhook may be claimed: active, not paused, not disabled.
+    /// Whether lanes of this webhook may be claimed: it is active, neither paused nor disabled, and
+    /// its topic is not on hold.
     pub deliverable: bool,
     /// The version of the row that was read (its `xmin`). It is another one after every change.
     pub version: String,

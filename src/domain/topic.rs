@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
 
-use super::violation::Violations;
+use super::{violation::Violations, words::stored_words};
 
 /// The longest name, in bytes.
 pub const NAME_MAX: usize = 255;
@@ -41,6 +41,18 @@ impl Ordering {
     }
 }
 
+stored_words! {
+    /// How a topic is paused.
+    #[derive(Default)]
+    pub enum TopicPause {
+        /// It refuses messages.
+        #[default]
+        Refuse = "refuse",
+        /// It accepts messages, and they are owed. Nothing of the topic is sent.
+        Hold = "hold",
+    }
+}
+
 /// A topic as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
@@ -53,8 +65,8 @@ pub struct Topic {
     /// How long messages are kept, in seconds since they were published; 0 for ever. A message that
     /// is owed or a dead letter is kept longer. `None`: as `retention.messages_days` says.
     pub retention_seconds: Option<i64>,
-    /// A paused topic refuses messages.
-    pub paused: bool,
+    /// How it is paused; `None` if it is not.
+    pub paused: Option<TopicPause>,
     /// When it was created.
     pub created_at: Timestamp,
 }
@@ -172,11 +184,16 @@ pub struct TopicChanges {
     /// keeps them for ever. A message that is owed or a dead letter is kept longer. `Some(None)`:
     /// as `retention.messages_days` says.
     pub retention_seconds: Option<Option<i64>>,
-    /// A paused topic refuses messages.
-    pub paused: Option<bool>,
+    /// How it is paused; `Some(None)` ends a pause.
+    pub paused: Option<Option<TopicPause>>,
 }
 
 impl TopicChanges {
+    /// Pauses a topic, or ends its pause.
+    pub fn pause(paused: Option<TopicPause>) -> Self {
+        Self { paused: Some(paused), ..Self::default() }
+    }
+
     /// Checks the retention.
     ///
     /// # Errors
@@ -186,6 +203,19 @@ impl TopicChanges {
         check_retention(self.retention_seconds.flatten(), &mut violations);
         violations.finish()
     }
+}
+
+/// What became of a topic that was to be created or changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TopicPut {
+    /// It was created.
+    Created(Topic),
+    /// It was there, and is now as asked.
+    Updated(Topic),
+    /// It is there with this ordering, which never changes. Nothing was written.
+    OtherOrdering(Ordering),
+    /// It was deleted at the same time. Nothing was written.
+    Deleted,
 }
 
 fn check_retention(seconds: Option<i64>, violations: &mut Violations) {

@@ -8,7 +8,8 @@ use secrecy::SecretString;
 
 use super::{
     headers::{Headers, check_headers, headers_json},
-    health::Health,
+    health::{Health, HealthState},
+    message_type::check_types,
     policy::{
         BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
         RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS, check_range,
@@ -27,7 +28,7 @@ pub enum Format {
     /// The payload, byte for byte. A batch is an array of payloads, without ids and without the
     /// messages' headers.
     Raw,
-    /// A JSON object: `{id, topic, partition_key, created_at, headers, payload}`.
+    /// A JSON object: `{id, topic, partition_key, type, created_at, headers, payload}`.
     Envelope,
     /// `CloudEvents` 1.0, structured JSON.
     CloudEvents,
@@ -97,6 +98,9 @@ pub struct Webhook {
     pub url: String,
     /// The names of the headers that are sent with every request.
     pub header_names: Vec<String>,
+    /// The types of the messages that it is owed: exact, or a start followed by `*`. `None`: it is
+    /// owed messages of every type, and those without a type.
+    pub types: Option<Vec<String>>,
     /// A jsonpath predicate. A message is owed only if the predicate is true for its payload, or
     /// is not evaluated. `None` lets every message through.
     pub filter: Option<String>,
@@ -129,6 +133,15 @@ pub struct Webhook {
     pub created_at: Timestamp,
     /// Its health.
     pub health: Health,
+}
+
+/// Which webhooks to list. A field that is `None` excludes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebhookFilter {
+    /// Only those of this topic.
+    pub topic: Option<TopicRef>,
+    /// Only those whose health is in this state.
+    pub state: Option<HealthState>,
 }
 
 /// What was deleted with a webhook.
@@ -171,6 +184,9 @@ pub struct NewWebhook {
     pub secret: Option<SecretString>,
     /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON.
     pub headers: Option<Headers>,
+    /// The types of the messages that it is owed: exact, or a start followed by `*` (`order.*`); 1
+    /// to 100, each of 1 to 255 bytes. `None`: messages of every type, and those without a type.
+    pub types: Option<Vec<String>>,
     /// A jsonpath predicate of 1 to 4096 bytes. A message is owed only if the predicate is true for
     /// its payload, or is not evaluated. `None` lets every message through.
     pub filter: Option<String>,
@@ -219,6 +235,7 @@ impl NewWebhook {
             "must be the id of a message, which is 1 or more",
         );
         check_headers(self.headers.as_ref(), &mut violations);
+        check_types(self.types.as_deref(), &mut violations);
         check_filter(self.filter.as_deref(), &mut violations);
         check_range("batch_size", self.batch_size, &BATCH_SIZE, &mut violations);
         check_range("max_retries", self.max_retries, &MAX_RETRIES, &mut violations);
@@ -262,6 +279,9 @@ pub struct WebhookChanges {
     /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON. They replace
     /// all earlier ones.
     pub headers: Option<Headers>,
+    /// The types of the messages that it is owed from now on, as of a new webhook. `Some(None)`:
+    /// messages of every type, and those without a type.
+    pub types: Option<Option<Vec<String>>>,
     /// A jsonpath predicate of 1 to 4096 bytes, for messages that are published from now on.
     /// `Some(None)` lets every message through.
     pub filter: Option<Option<String>>,
@@ -285,13 +305,19 @@ pub struct WebhookChanges {
     pub max_in_flight: Option<Option<i32>>,
     /// How many requests a second each worker may send; 0.001 to 1000000.
     pub rate_limit_per_second: Option<Option<f64>>,
-    /// `true` pauses the webhook; its backlog is kept. `false` resumes it, and enables it if it was
-    /// disabled.
+    /// `true` pauses the webhook; its backlog is kept. `false` ends the pause.
     pub paused: Option<bool>,
+    /// Enables it, if it was disabled.
+    pub enable: bool,
 }
 
 impl WebhookChanges {
-    /// Pauses a webhook, or resumes it.
+    /// Enables a webhook that was disabled.
+    pub fn enable() -> Self {
+        Self { enable: true, ..Self::default() }
+    }
+
+    /// Pauses a webhook, or ends its pause.
     pub fn pause(paused: bool) -> Self {
         Self { paused: Some(paused), ..Self::default() }
     }
@@ -304,6 +330,7 @@ impl WebhookChanges {
         let mut violations = Violations::default();
         check_name(self.name.as_deref(), &mut violations);
         check_headers(self.headers.as_ref(), &mut violations);
+        check_types(self.types.as_ref().and_then(Option::as_deref), &mut violations);
         check_filter(self.filter.as_ref().and_then(Option::as_deref), &mut violations);
         check_range("batch_size", self.batch_size, &BATCH_SIZE, &mut violations);
         check_range("max_retries", self.max_retries.flatten(), &MAX_RETRIES, &mut violations);
@@ -360,6 +387,7 @@ mod tests {
         let webhook = NewWebhook {
             topic_id: Some(1),
             start_from: StartFrom::At(Point::Id(0)),
+            types: Some(Vec::new()),
             filter: Some(String::new()),
             batch_size: Some(0),
             max_retries: Some(0),
@@ -371,6 +399,7 @@ mod tests {
             ..webhook()
         };
         let policy = [
+            "types",
             "filter",
             "batch_size",
             "max_retries",
@@ -382,6 +411,7 @@ mod tests {
         ];
         assert_eq!(broken(webhook.check()), [&["topic", "start_from"][..], &policy].concat());
         let changes = WebhookChanges {
+            types: Some(webhook.types),
             filter: Some(webhook.filter),
             batch_size: webhook.batch_size,
             max_retries: Some(webhook.max_retries),

@@ -6,7 +6,7 @@
 mod facts;
 mod judge;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod text;
 
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ pub use self::{
     },
     judge::judge,
 };
-use super::{dead_letter, words::stored_words};
+use super::{dead_letter, lane::LaneName, words::stored_words};
 
 stored_words! {
     /// Where a message stands with a webhook.
@@ -221,15 +221,6 @@ pub enum Remedy {
         /// The message.
         message_id: i64,
     },
-}
-
-/// What names a lane of a webhook.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LaneName {
-    /// Its partition key.
-    Key(String),
-    /// Its only message, on an unordered topic.
-    Message(i64),
 }
 
 /// The answer for one webhook.

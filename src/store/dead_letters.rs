@@ -13,7 +13,7 @@ use crate::domain::{
 };
 
 /// How many dead letters one page looks at.
-const SCANNED: i64 = 20_000;
+const SCANNED: i64 = 10_000;
 
 /// What a replay did for one dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

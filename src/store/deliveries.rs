@@ -11,9 +11,11 @@ use crate::domain::{
     scope::TopicScope,
 };
 
-/// How many messages, deliveries or dead letters one page looks at. Messages of other topics count
-/// too.
-const SCANNED: i64 = 2_000;
+/// How many messages one page looks at. Messages of other topics count too.
+const MESSAGES_SCANNED: i64 = 10_000;
+
+/// How many deliveries or dead letters one page looks at.
+const SCANNED: i64 = 1_000;
 
 /// How many lanes one page looks at.
 const LANES_SCANNED: i64 = 10_000;
@@ -43,7 +45,7 @@ impl Store {
             (Some(status), Some(webhook_id)) if status.is_owed() => {
                 self.list_owed(webhook_id, status, filter, page).await
             }
-            _ => self.deliveries(scope, filter, page, SCANNED).await,
+            _ => self.deliveries(scope, filter, page, MESSAGES_SCANNED).await,
         }
     }
 
@@ -66,8 +68,11 @@ impl Store {
         scope: DeliveryScope<'_>,
         filter: &DeliveryFilter,
         page: Page,
-        scanned_most: i64,
+        messages_scanned: i64,
     ) -> Result<Items<Delivery>, StoreError> {
+        let given_up = filter.status.is_some_and(|status| {
+            matches!(status, DeliveryStatus::Dead | DeliveryStatus::Canceled | DeliveryStatus::Superseded)
+        });
         let (message_id, webhook_id) = page.after.unwrap_or((i64::MAX, i64::MAX));
         let parameters: super::Parameters<'_> = &[
             &scope.webhook_id,
@@ -79,13 +84,14 @@ impl Store {
             &message_id,
             &webhook_id,
             &page.limit,
-            &scanned_most,
+            if given_up { &SCANNED } else { &messages_scanned },
+            &SCANNED,
         ];
-        let given_up = filter.status.is_some_and(|status| {
-            matches!(status, DeliveryStatus::Dead | DeliveryStatus::Canceled | DeliveryStatus::Superseded)
-        });
-        let statement = if given_up { sql!("deliveries/list_given_up") } else { sql!("deliveries/list") };
-        let rows = self.query(statement, parameters).await?;
+        let rows = if given_up {
+            self.query(sql!("deliveries/list_given_up"), &parameters[..10]).await?
+        } else {
+            self.query(sql!("deliveries/list"), parameters).await?
+        };
         let items = super::rows_under_parent(&rows, "message_id", delivery)?.unwrap_or_default();
         let mut answer = Items::full_by(items, page, |delivery| (delivery.message_id, delivery.webhook_id));
         let scanned = scanned(&rows, "scanned_to", "scanned_webhook")?;
@@ -219,6 +225,8 @@ fn attempt(row: &Row) -> Result<AttemptRecord, StoreError> {
         response_excerpt: row.try_get("response_excerpt")?,
         worker_id: row.try_get("worker_id")?,
         attempted_at: row.try_get("attempted_at")?,
+        probe: row.try_get("probe")?,
+        replay: row.try_get("replay")?,
     })
 }
 

@@ -42,6 +42,7 @@ impl Store {
             &message.payload.get(),
             &headers,
             &message.idempotency_key,
+            &message.r#type,
         ];
         let rows = match self.query_publishing(sql!("messages/publish"), parameters).await {
             Err(error) => {
@@ -89,8 +90,9 @@ impl Store {
         let payloads: Vec<_> = messages.iter().map(|message| message.payload.get()).collect();
         let headers: Vec<_> = messages.iter().map(NewMessage::headers_json).collect();
         let keys: Vec<_> = messages.iter().map(|message| message.idempotency_key.as_deref()).collect();
+        let types: Vec<_> = messages.iter().map(|message| message.r#type.as_deref()).collect();
         let parameters: super::Parameters<'_> =
-            &[&topic.id(), &topic.name(), &partition_keys, &payloads, &headers, &keys];
+            &[&topic.id(), &topic.name(), &partition_keys, &payloads, &headers, &keys, &types];
         let rows = match self.query_publishing(sql!("messages/publish_batch"), parameters).await {
             Err(error) => {
                 let keys: Vec<_> =
@@ -168,6 +170,7 @@ fn summary(row: &Row) -> Result<MessageSummary, StoreError> {
     Ok(MessageSummary {
         id: row.try_get("id")?,
         partition_key: row.try_get("partition_key")?,
+        r#type: row.try_get("type")?,
         idempotency_key: row.try_get("idempotency_key")?,
         created_at: row.try_get("created_at")?,
     })
@@ -190,6 +193,7 @@ fn status(row: &Row) -> Result<MessageStatus, StoreError> {
         id: row.try_get("id")?,
         topic: row.try_get("topic")?,
         partition_key: row.try_get("partition_key")?,
+        r#type: row.try_get("type")?,
         idempotency_key: row.try_get("idempotency_key")?,
         created_at: row.try_get("created_at")?,
         payload: raw_json(row.try_get("payload")?)?,

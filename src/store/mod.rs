@@ -11,6 +11,7 @@ mod activity;
 mod call;
 mod cell;
 mod certificate;
+mod changes;
 mod connect;
 mod conninfo;
 mod dead_letters;

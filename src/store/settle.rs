@@ -79,7 +79,26 @@ pub struct LaneChange {
     /// Messages up to this id are sent one by one.
     pub split_until: Option<i64>,
     /// Why the last attempt failed.
-    pub last_error: Option<String>,
+    pub last_error: Option<LastError>,
+}
+
+/// Why the last attempt at a lane's head failed.
+#[derive(Debug, Clone)]
+pub struct LastError {
+    /// In one line, for people.
+    pub text: String,
+    /// The kind of failure; `None` if no request was made.
+    pub class: Option<ErrorClass>,
+    /// The HTTP status, if an answer came.
+    pub status_code: Option<u16>,
+}
+
+impl LastError {
+    /// Why an attempt failed; `None` if it was accepted.
+    pub fn of(result: &AttemptResult) -> Option<Self> {
+        let AttemptResult { error_class, status_code, .. } = *result;
+        Some(Self { text: result.error.clone()?, class: error_class, status_code })
+    }
 }
 
 /// The state in which a settle leaves a lane.
@@ -121,6 +140,8 @@ pub struct AttemptRow {
     pub result: AttemptResult,
     /// When it began.
     pub attempted_at: Timestamp,
+    /// Whether the request carried replays.
+    pub replay: bool,
 }
 
 /// What a settle did for one claim.
@@ -189,7 +210,9 @@ impl Store {
             &change!(change => several(change).map(|failed| failed.last)),
             &change!(change => several(change).map(|failed| i32::try_from(failed.count).unwrap_or(i32::MAX))),
             &change!(change => change.split_until),
-            &change!(change => change.last_error.as_deref().map(storable)),
+            &change!(change => change.last_error.as_ref().map(|error| storable(&error.text))),
+            &change!(change => change.last_error.as_ref()?.class.map(ErrorClass::as_str)),
+            &change!(change => change.last_error.as_ref()?.status_code.and_then(small)),
             &done_lanes,
             &settlement.values().flat_map(|lane| &lane.done).copied().collect::<Vec<_>>(),
             &dead_lanes,
@@ -240,6 +263,7 @@ impl Store {
                 &worker,
                 &column!(row => row.batch.filter(|batch| batch.count > 1).map(|batch| batch.first)),
                 &column!(row => row.batch.filter(|batch| batch.count > 1).map(|batch| batch.last)),
+                &column!(row => row.replay),
             ],
         )
         .await?;
@@ -265,7 +289,11 @@ impl DeadDelivery {
 }
 
 fn status_code(result: &AttemptResult) -> Option<i16> {
-    result.status_code.and_then(|code| i16::try_from(code).ok())
+    result.status_code.and_then(small)
+}
+
+fn small(code: u16) -> Option<i16> {
+    i16::try_from(code).ok()
 }
 
 fn integer(value: u32) -> i32 {

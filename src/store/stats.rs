@@ -32,9 +32,13 @@ impl Store {
     /// The figures of the last minute, of all topics or of one.
     pub async fn get_stats(&self, topic_id: Option<i64>) -> Result<Stats, StoreError> {
         let most = i64::try_from(STATS_ROWS_MAX + 1).unwrap_or(i64::MAX);
-        let total = self.query_one(sql!("stats/sum_all"), &[&topic_id]).await?;
-        let topics = self.query(sql!("stats/list_topics"), &[&topic_id, &most]).await?;
-        let webhooks = self.query(sql!("stats/list_webhooks"), &[&topic_id, &most]).await?;
+        let of_topic: super::Parameters<'_> = &[&topic_id];
+        let most_rows: super::Parameters<'_> = &[&topic_id, &most];
+        let (total, topics, webhooks) = tokio::try_join!(
+            self.query_one(sql!("stats/sum_all"), of_topic),
+            self.query(sql!("stats/list_topics"), most_rows),
+            self.query(sql!("stats/list_webhooks"), most_rows),
+        )?;
         Ok(Stats {
             sampled_at: total.try_get("sampled_at")?,
             totals: figures(&total)?,

@@ -1,12 +1,14 @@
-//! Webhooks as workers need them: list, disable.
+//! Webhooks as requests to them need them: list, get, disable.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 use tokio_postgres::{Row, types::FromSql};
+use uuid::Uuid;
 
 use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
+    change::worker_actor,
     policy::{OnExhausted, Policy, PolicyDefaults},
     target::{Target, TargetRow, UnreadableTarget},
     webhook::Format,
@@ -18,21 +20,36 @@ impl Store {
     /// A row that cannot be read does not hide the others. It is listed with the reason.
     pub async fn list_targets(&self, defaults: &PolicyDefaults) -> Result<Vec<TargetRow>, StoreError> {
         let rows = self.query(sql!("webhooks/targets"), &[]).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(TargetRow {
-                    webhook_id: row.try_get(0)?,
-                    deliverable: row.try_get(14)?,
-                    version: row.try_get(15)?,
-                    target: target(row, defaults, &self.source),
-                })
-            })
-            .collect()
+        rows.iter().map(|row| self.target_row(row, defaults)).collect()
     }
 
-    /// Disables a webhook whose receiver answered 410 Gone. Its backlog is kept.
-    pub async fn disable_webhook(&self, webhook_id: i64, reason: &str) -> Result<(), StoreError> {
-        self.execute(sql!("webhooks/disable"), &[&webhook_id, &reason]).await?;
+    /// One webhook, as [`Store::list_targets`] lists it; `None` if there is none.
+    pub async fn get_target(
+        &self,
+        webhook_id: i64,
+        defaults: &PolicyDefaults,
+    ) -> Result<Option<TargetRow>, StoreError> {
+        let row = self.query_opt(sql!("webhooks/targets", "webhooks/of_id"), &[&webhook_id]).await?;
+        row.map(|row| self.target_row(&row, defaults)).transpose()
+    }
+
+    fn target_row(&self, row: &Row, defaults: &PolicyDefaults) -> Result<TargetRow, StoreError> {
+        Ok(TargetRow {
+            webhook_id: row.try_get(0)?,
+            deliverable: row.try_get(14)?,
+            version: row.try_get(15)?,
+            target: target(row, defaults, &self.source),
+        })
+    }
+
+    /// Disables a webhook whose receiver answered 410 Gone to a worker. Its backlog is kept.
+    pub async fn disable_webhook(
+        &self,
+        webhook_id: i64,
+        reason: &str,
+        worker: Uuid,
+    ) -> Result<(), StoreError> {
+        self.execute(sql!("webhooks/disable"), &[&webhook_id, &reason, &worker_actor(worker)]).await?;
         Ok(())
     }
 
@@ -47,8 +64,9 @@ impl Store {
         webhook_id: i64,
         version: &str,
         reason: &str,
+        worker: Uuid,
     ) -> Result<bool, StoreError> {
-        let parameters: super::Parameters<'_> = &[&webhook_id, &version, &reason];
+        let parameters: super::Parameters<'_> = &[&webhook_id, &version, &reason, &worker_actor(worker)];
         Ok(self.execute(sql!("webhooks/disable_unusable"), parameters).await? > 0)
     }
 }

@@ -1,4 +1,4 @@
-//! Topics: create, list, read, change, delete.
+//! Topics: create, list, read, put, change, delete.
 
 use tokio_postgres::Row;
 
@@ -6,7 +6,10 @@ use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
     page::Page,
     scope::{TopicPattern, TopicScope},
-    topic::{DeletedTopic, NewTopic, Ordering, Topic, TopicChanges, TopicDeletion, TopicRef, TopicStatus},
+    topic::{
+        DeletedTopic, NewTopic, Ordering, Topic, TopicChanges, TopicDeletion, TopicPause, TopicPut, TopicRef,
+        TopicStatus,
+    },
 };
 
 /// Where counting stops: one more than the largest count that is shown.
@@ -45,15 +48,59 @@ impl Store {
         .transpose()
     }
 
-    /// Changes a topic; `None` if there is none.
+    /// Creates a topic, or changes the one of that name. `actor` is how the audit log names who
+    /// does it.
+    ///
+    /// # Errors
+    /// SQLSTATE 23505 on `topics_name_key` if somebody else has just created it
+    /// ([`super::Refusal::TopicExists`]).
+    pub async fn put_topic(
+        &self,
+        name: &str,
+        ordering: Option<Ordering>,
+        changes: &TopicChanges,
+        actor: &str,
+    ) -> Result<TopicPut, StoreError> {
+        let TopicChanges { retention_seconds, paused } = changes;
+        let parameters: super::Parameters<'_> = &[
+            &name,
+            &ordering.map(Ordering::as_str),
+            &retention_seconds.is_some(),
+            &retention_seconds.flatten(),
+            &paused.is_some(),
+            &paused.flatten().map(TopicPause::as_str),
+            &actor,
+        ];
+        let row = self.query_one(sql!("topics/put"), parameters).await?;
+        let known = match row.try_get::<_, Option<&str>>("known_ordering")? {
+            Some(_) => Some(super::word(&row, "known_ordering", Ordering::parse)?),
+            None => None,
+        };
+        match known {
+            None => topic(&row).map(TopicPut::Created),
+            Some(known) if ordering.is_some_and(|asked| asked != known) => Ok(TopicPut::OtherOrdering(known)),
+            Some(_) if row.try_get::<_, Option<i64>>("id")?.is_none() => Ok(TopicPut::Deleted),
+            Some(_) => topic(&row).map(TopicPut::Updated),
+        }
+    }
+
+    /// Changes a topic; `None` if there is none. `actor` is how the audit log names who does it.
     pub async fn update_topic(
         &self,
         named: &TopicRef,
         changes: &TopicChanges,
+        actor: &str,
     ) -> Result<Option<Topic>, StoreError> {
         let TopicChanges { retention_seconds, paused } = changes;
-        let parameters: super::Parameters<'_> =
-            &[&named.id(), &named.name(), &retention_seconds.is_some(), &retention_seconds.flatten(), paused];
+        let parameters: super::Parameters<'_> = &[
+            &named.id(),
+            &named.name(),
+            &retention_seconds.is_some(),
+            &retention_seconds.flatten(),
+            &paused.is_some(),
+            &paused.flatten().map(TopicPause::as_str),
+            &actor,
+        ];
         self.query_opt(sql!("topics/update"), parameters).await?.as_ref().map(topic).transpose()
     }
 
@@ -98,7 +145,10 @@ fn topic(row: &Row) -> Result<Topic, StoreError> {
         name: row.try_get("name")?,
         ordering: super::word(row, "ordering", Ordering::parse)?,
         retention_seconds: row.try_get("retention_seconds")?,
-        paused: row.try_get("paused")?,
+        paused: match row.try_get::<_, Option<&str>>("paused")? {
+            Some(_) => Some(super::word(row, "paused", TopicPause::parse)?),
+            None => None,
+        },
         created_at: row.try_get("created_at")?,
     })
 }

@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use super::{Store, error::StoreError, health::health, statement::sql, topics::like};
 use crate::domain::{
     headers::headers_json,
+    health::HealthState,
     page::Page,
     policy::OnExhausted,
     range::MessageRange,
@@ -58,18 +59,23 @@ impl Store {
             &first_id,
             &since,
             &created_by,
+            &new.types,
         ];
         self.query_opt(shown!("webhooks/create"), parameters).await?.as_ref().map(webhook).transpose()
     }
 
     /// A page of the webhooks of all topics in `scope`, or of one of these topics, by rising id.
+    /// `state`: only those whose health is in this state.
     pub async fn list_webhooks(
         &self,
         topic_id: Option<i64>,
+        state: Option<HealthState>,
         scope: &TopicScope,
         page: Page,
     ) -> Result<Vec<Webhook>, StoreError> {
-        let parameters: super::Parameters<'_> = &[&topic_id, &page.rising_from(), &page.limit, &like(scope)];
+        let state = state.map(HealthState::as_str);
+        let parameters: super::Parameters<'_> =
+            &[&topic_id, &page.rising_from(), &page.limit, &like(scope), &state];
         let rows = self.query(shown!("webhooks/list"), parameters).await?;
         rows.iter().map(webhook).collect()
     }
@@ -98,14 +104,15 @@ impl Store {
         self.query_opt(shown!("webhooks/get"), &[&id]).await?.as_ref().map(webhook).transpose()
     }
 
-    /// Changes a webhook; `None` if there is none.
+    /// Changes a webhook; `None` if there is none. `actor` is how the audit log names who does it.
     pub async fn update_webhook(
         &self,
         id: i64,
         changes: &WebhookChanges,
+        actor: &str,
     ) -> Result<Option<Webhook>, StoreError> {
         let parameters: super::Parameters<'_> =
-            &[&id, &columns(changes), &changes.headers.as_ref().map(headers_json)];
+            &[&id, &columns(changes), &changes.headers.as_ref().map(headers_json), &actor];
         let row = self.query_opt(shown!("webhooks/update"), parameters).await?;
         row.as_ref().map(webhook).transpose()
     }
@@ -159,6 +166,7 @@ fn columns(changes: &WebhookChanges) -> String {
         name,
         url,
         headers: _,
+        types,
         filter,
         format,
         batch_size,
@@ -170,10 +178,12 @@ fn columns(changes: &WebhookChanges) -> String {
         max_in_flight,
         rate_limit_per_second,
         paused,
+        enable,
     } = changes;
     let columns = [
         ("name", name.as_ref().map(|name| json!(name))),
         ("url", url.as_ref().map(|url| json!(url))),
+        ("types", types.as_ref().map(|types| json!(types))),
         ("filter", filter.as_ref().map(|filter| json!(filter))),
         ("format", format.map(|format| json!(format.as_str()))),
         ("batch_size", batch_size.map(|size| json!(size))),
@@ -185,6 +195,7 @@ fn columns(changes: &WebhookChanges) -> String {
         ("max_in_flight", max_in_flight.map(|number| json!(number))),
         ("rate_limit_per_second", rate_limit_per_second.map(|number| json!(number))),
         ("paused", paused.map(|paused| json!(paused))),
+        ("disabled_reason", enable.then_some(Value::Null)),
     ];
     let named = columns.into_iter().filter_map(|(column, value)| Some((column.to_owned(), value?)));
     Value::Object(named.collect::<Map<_, _>>()).to_string()
@@ -198,6 +209,7 @@ fn webhook(row: &Row) -> Result<Webhook, StoreError> {
         name: row.try_get("name")?,
         url: row.try_get("url")?,
         header_names: row.try_get("header_names")?,
+        types: row.try_get("types")?,
         filter: row.try_get("filter")?,
         format: super::word(row, "format", Format::parse)?,
         batch_size: row.try_get("batch_size")?,

@@ -13,6 +13,7 @@ use super::{
     Store, connect, error::StoreError, locks::Locks, purpose::Purpose, sending::Identity, statement::sql,
 };
 use crate::domain::{
+    change::worker_actor,
     sending::SendingSwitch,
     worker::{WakeMode, Worker, WorkerState},
 };
@@ -193,6 +194,17 @@ impl Store {
             )
             .await?;
         let here = client.query_one(&*self.schema.text(sql!("installation/set_identity")), &[]).await?;
+        if let (Some(now), Some(known)) =
+            (here.try_get::<_, Option<i64>>(2)?, here.try_get::<_, Option<i64>>(3)?)
+            && now != known
+        {
+            tracing::warn!(
+                known,
+                now,
+                "the server was promoted since a worker started last (its timeline is another one): after a failover this is \
+                 right; if it is a copy beside the first server, everything is sent twice: run `pgtopic sending off` here"
+            );
+        }
         let here = Identity(here.try_get(0)?, here.try_get(1)?);
         let here = Some(here).filter(|_| !self.sends_on_copy);
         let heartbeat = client.prepare(&self.schema.text(sql!("workers/heartbeat"))).await?;
@@ -275,12 +287,31 @@ impl Store {
             .collect()
     }
 
-    /// Marks a worker gone and makes its lanes ready, step by step. It waits for no lock: a locked
-    /// lane is left, and a sweep of any worker may claim it later.
+    /// Marks a worker gone that has stopped, and makes its lanes ready, step by step. It waits for no
+    /// lock: a locked lane is left, and a sweep of any worker may claim it later.
     ///
     /// The caller must have made sure that the worker sends nothing any more.
     pub async fn release_worker(&self, worker: Uuid) -> Result<Release, StoreError> {
-        let marked = self.query_one(sql!("workers/mark_gone"), &[&worker]).await?.try_get(0)?;
+        self.release(worker, None, None).await
+    }
+
+    /// The same for a worker that `by` has taken for dead or hung. The audit log says so, and why.
+    pub async fn release_lost_worker(
+        &self,
+        worker: Uuid,
+        reason: &str,
+        by: Uuid,
+    ) -> Result<Release, StoreError> {
+        self.release(worker, Some(reason), Some(worker_actor(by))).await
+    }
+
+    async fn release(
+        &self,
+        worker: Uuid,
+        reason: Option<&str>,
+        by: Option<String>,
+    ) -> Result<Release, StoreError> {
+        let marked = self.query_one(sql!("workers/mark_gone"), &[&worker, &reason, &by]).await?.try_get(0)?;
         let (mut lanes, mut locked) = (0, 0);
         let mut after = (i64::MIN, i64::MIN);
         loop {

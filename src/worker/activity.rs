@@ -141,6 +141,7 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         let failed = outcome != Outcome::Accepted;
         Report {
+            replay: false,
             key: LaneKey { webhook_id: 1, lane: 2 },
             message_ids: vec![7, 8],
             attempt: 1,

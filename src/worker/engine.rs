@@ -235,15 +235,15 @@ impl Engine {
                 self.targets_due = now + REFRESH_TARGETS;
                 self.refresh_targets();
             }
-            if now >= self.pace.next_look(now) {
-                self.pace.look(now);
-                if self.news_suffice(now) {
-                    self.look_for_news(now, Look::Alone);
-                } else {
-                    self.claims.look();
-                }
-            }
             if self.sends {
+                if now >= self.pace.next_look(now) {
+                    self.pace.look(now);
+                    if self.news_suffice(now) {
+                        self.look_for_news(now, Look::Alone);
+                    } else {
+                        self.claims.look();
+                    }
+                }
                 self.start_look(now);
                 self.start_claim(now);
             }
@@ -263,9 +263,10 @@ impl Engine {
     /// When to wake up next, if nothing happens before.
     fn next_deadline(&self, deadline: Option<Instant>) -> Instant {
         let now = Instant::now();
-        let look = if self.claims.under_way() || self.draining {
-            // The claim's answer wakes the engine; no look is due before. A worker that stops does
-            // not look.
+        let claims = self.sends && !self.draining;
+        let look = if self.claims.under_way() || !claims {
+            // The claim's answer wakes the engine; no look is due before. A worker that stops, or may
+            // not send, does not look.
             now + Duration::from_secs(1)
         } else {
             self.pace.next_look(now).max(self.claims.not_before())
@@ -278,8 +279,8 @@ impl Engine {
             self.read_due.filter(|_| !self.under_way.read),
             self.next_retire,
             self.next_turns,
-            self.told.due(now).map(|due| due.max(self.claims.not_before())).filter(|_| !self.draining),
-            self.claims.next_room().filter(|_| !self.draining),
+            self.told.due(now).map(|due| due.max(self.claims.not_before())).filter(|_| claims),
+            self.claims.next_room().filter(|_| claims),
             self.outages.due(),
             self.activity.due(),
             deadline,

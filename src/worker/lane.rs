@@ -9,11 +9,11 @@ use std::{
 use super::run::End;
 use crate::{
     domain::{
-        batch::{Batch, Batching},
+        batch::{Batch, Batching, Member},
         lane::LaneKey,
         message::Message,
     },
-    store::{ClaimedLane, Follower, HeldLane, LaneChange, LaneState, Owed, OwedMessage, ReadLane},
+    store::{ClaimedLane, Follower, HeldLane, LaneChange, LaneState, LastError, Owed, OwedMessage, ReadLane},
 };
 
 /// The longest wait between two tries to remove a lane whose stripe is taken.
@@ -277,7 +277,7 @@ impl Lane {
     }
 
     /// What to write to the lane's row.
-    pub(super) fn change(&mut self, state: LaneState, last_error: Option<String>) -> LaneChange {
+    pub(super) fn change(&mut self, state: LaneState, last_error: Option<LastError>) -> LaneChange {
         self.unsaved = 0;
         let waits = matches!(state, LaneState::Waiting(_));
         let head = || Batch::of(&[self.head()?]).filter(|_| waits);
@@ -359,9 +359,9 @@ impl Lane {
                 messages.push(message);
             }
         }
-        let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
+        let members: Vec<Member> = messages.iter().map(Member::from).collect();
         // Failures of other messages do not count for these.
-        if !batching.repeats(&ids) {
+        if !batching.repeats(&members) {
             self.failures = 0;
         }
         let end = Arc::new(End::default());

@@ -196,6 +196,7 @@ mod tests {
                     retry_after: None,
                 },
                 attempted_at: Timestamp::UNIX_EPOCH,
+                replay: false,
             });
         }
     }

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     domain::{lane::LaneKey, target::TargetRow},
     store::{
-        Claim, ClaimedLane, HeldLane, LaneNews, LaneOutcomes, LaneState, Looked, ReadLane, ReadLimits,
-        Removal, SettleOutcome, Settlement, Store, StoreError, Want,
+        Claim, ClaimedLane, HeldLane, LaneNews, LaneOutcomes, LaneState, LastError, Looked, ReadLane,
+        ReadLimits, Removal, SettleOutcome, Settlement, Store, StoreError, Want,
     },
 };
 
@@ -97,7 +97,7 @@ impl Engine {
                 warn!(webhook_id, %error, "webhook could not be disabled; its next request will say so again");
             }
             Done::ActivityWritten => self.on_activity_written(),
-            // Suppressed notifications are a matter of speed alone.
+            // Suppressed notifications are a matter of speed alone; the audit log is best effort.
             Done::Disabled(_, Ok(())) | Done::Asked => {}
         }
         Ok(())
@@ -248,7 +248,8 @@ impl Engine {
         lane.more = true;
         if matches!(lane.phase, Phase::Idle | Phase::Dry { .. }) {
             lane.failures += 1;
-            let change = lane.change(LaneState::Waiting(UNREADABLE_WAIT), Some(error.to_string()));
+            let error = LastError { text: error.to_string(), class: None, status_code: None };
+            let change = lane.change(LaneState::Waiting(UNREADABLE_WAIT), Some(error));
             self.gathered.lane((key, token), change);
             self.lanes.remove(&key);
         }

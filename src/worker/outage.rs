@@ -1,17 +1,19 @@
-//! Outages: what the log says of webhooks that fail.
+//! Outages: what the log and the audit log say of webhooks that fail.
 //!
 //! Promised: one line when a webhook begins to fail and one when it has recovered, with what the
 //! outage cost; a summary of all that fail each [`SUMMARY_EVERY`]; and never a line for each
-//! message. If many webhooks fail at once, some of these lines are left out and counted.
+//! message. If many webhooks fail at once, some of these lines are left out and counted. The audit
+//! log (`changes`) gets a row for each line about a single webhook, also for those that are left out.
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::{engine::Engine, target::Targets};
+use super::{engine::Engine, operation::Done, target::Targets};
+use crate::domain::change::OutageChange;
 
 /// How often a summary comes. A webhook that has recovered and fails again is not named again
 /// before this time has passed.
@@ -81,6 +83,8 @@ pub(super) struct Outages {
     window: Option<Instant>,
     lines: u32,
     left_out: u64,
+    /// What the audit log is to be told.
+    changes: Vec<OutageChange>,
 }
 
 impl Outage {
@@ -95,6 +99,16 @@ impl Cost {
         self.failed_attempts += 1;
         self.dead_letters += u64::from(loss == Loss::DeadLetter);
         self.halted_lanes += u64::from(loss == Loss::Halted);
+    }
+
+    /// The end of an outage that has cost this, for the audit log.
+    fn change(&self, webhook_id: i64, lasted: Duration) -> OutageChange {
+        let Self { failed_attempts, dead_letters, halted_lanes } = self;
+        let reason = format!(
+            "after {:.1} s: {failed_attempts} failed attempts, {dead_letters} dead letters, {halted_lanes} halted lanes",
+            lasted.as_secs_f64()
+        );
+        OutageChange { webhook_id, recovered: true, reason }
     }
 }
 
@@ -160,12 +174,15 @@ impl Outages {
             if let Some(accepted) = outage.accepted.filter(|_| steady) {
                 let lasted = accepted.duration_since(outage.began);
                 let cost = std::mem::take(&mut outage.cost);
+                self.changes.push(cost.change(webhook_id, lasted));
                 (outage.told, outage.quiet_until) = (false, now + SUMMARY_EVERY);
                 let line = |left_out| Line::Recovered { webhook_id, topic, lasted, cost, left_out };
                 lines.extend(self.allowed(now).map(line));
             } else if !outage.told {
                 outage.told = true;
                 let error = outage.error.clone();
+                let reason = error.clone();
+                self.changes.push(OutageChange { webhook_id, recovered: false, reason });
                 let line = |left_out| Line::Failing { webhook_id, topic, error, left_out };
                 lines.extend(self.allowed(now).map(line));
             }
@@ -246,9 +263,21 @@ impl Line {
 }
 
 impl Engine {
-    /// Logs what is due of outages.
+    /// Logs what is due of outages, and tells the audit log.
     pub(super) fn tell_outages(&mut self, now: Instant) {
         self.outages.lines(now).into_iter().for_each(Line::log);
+        let changes = std::mem::take(&mut self.outages.changes);
+        if changes.is_empty() {
+            return;
+        }
+        let (store, worker) = (self.store.clone(), self.worker);
+        self.operations.spawn(async move {
+            // Best effort: delivery goes on without it.
+            if let Err(error) = store.record_outages(worker, &changes).await {
+                debug!(%error, "outages are not in the audit log");
+            }
+            Done::Asked
+        });
     }
 }
 

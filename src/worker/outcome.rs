@@ -21,7 +21,7 @@ use crate::{
         message::Message,
         retry::{AfterFailure, after_failure},
     },
-    store::{AttemptRow, DeadDelivery, LaneState},
+    store::{AttemptRow, DeadDelivery, LaneState, LastError},
 };
 
 /// A request that failed to connect and took longer than this counts like a timeout: it held its
@@ -78,6 +78,7 @@ impl Engine {
                 batch,
                 result: report.result.clone(),
                 attempted_at: report.attempted_at,
+                replay: report.replay,
             });
         }
     }
@@ -106,7 +107,7 @@ impl Engine {
         let Some(target) = self.targets.get(&report.key.webhook_id) else { return };
         let claim = (lane.key, lane.token);
         let failures = lane.failed(Batch::of(&report.message_ids));
-        let error = report.result.error.clone();
+        let error = LastError::of(&report.result);
         let (last, several) = (*report.message_ids.last().unwrap_or(&0), report.message_ids.len() > 1);
         let policy = &target.settings.policy;
         let loss = match after_failure(policy, failures, report.result.retry_after, rand::random()) {
@@ -165,7 +166,7 @@ impl Engine {
     fn on_gone(&mut self, report: &Report) {
         let webhook_id = report.key.webhook_id;
         let Some(lane) = self.lanes.get_mut(&report.key) else { return };
-        let change = lane.change(LaneState::Ready, report.result.error.clone());
+        let change = lane.change(LaneState::Ready, LastError::of(&report.result));
         self.gathered.lane((lane.key, lane.token), change);
         lane.phase = Phase::Released;
         if let Some(target) = self.targets.get(&webhook_id)
@@ -173,10 +174,10 @@ impl Engine {
         {
             info!(webhook_id, "receiver answered 410 Gone: webhook disabled, its backlog is kept");
             target.stop();
-            let store = self.store.clone();
+            let (store, worker) = (self.store.clone(), self.worker);
             self.operations.spawn(async move {
                 let reason = "the receiver answered 410 Gone";
-                Done::Disabled(webhook_id, store.disable_webhook(webhook_id, reason).await)
+                Done::Disabled(webhook_id, store.disable_webhook(webhook_id, reason, worker).await)
             });
         }
     }
@@ -184,10 +185,10 @@ impl Engine {
     /// No request can be made for the webhook: disables it, and keeps its backlog. Only the worker
     /// that has disabled it logs that.
     pub(super) fn disable_unusable(&mut self, unusable: Unusable) {
-        let store = self.store.clone();
+        let (store, worker) = (self.store.clone(), self.worker);
         self.operations.spawn(async move {
             let Unusable { webhook_id, version, reason } = unusable;
-            let disabled = store.disable_unusable_webhook(webhook_id, &version, &reason).await;
+            let disabled = store.disable_unusable_webhook(webhook_id, &version, &reason, worker).await;
             if let Ok(true) = disabled {
                 warn!(
                     webhook_id,

@@ -21,8 +21,8 @@ use super::{liveness::Liveness, target::LiveTarget};
 use crate::{
     delivery::{self, Client},
     domain::{
-        attempt::{AttemptResult, ErrorClass, Outcome},
-        batch::Batching,
+        attempt::{AttemptResult, Outcome},
+        batch::{Batching, Member},
         lane::LaneKey,
         message::Message,
     },
@@ -90,6 +90,8 @@ pub(super) struct Report {
     pub(super) key: LaneKey,
     /// The messages it carried, in order; never empty.
     pub(super) message_ids: Vec<i64>,
+    /// Whether they are replays.
+    pub(super) replay: bool,
     /// The number of the attempt; 1 is the first.
     pub(super) attempt: u32,
     pub(super) result: AttemptResult,
@@ -101,7 +103,7 @@ pub(super) struct Report {
 impl Run {
     /// Sends the messages.
     pub(super) async fn send(mut self, sender: Arc<Sender>) {
-        let ids: Vec<i64> = self.messages.iter().map(|message| message.id).collect();
+        let members: Vec<Member> = self.messages.iter().map(Member::from).collect();
         let mut sent = 0;
         let mut not_before = None;
         while sent < self.messages.len() {
@@ -119,13 +121,13 @@ impl Run {
             if !self.may_start(&sender.liveness) {
                 break;
             }
-            let end = sent + self.batching.next(&ids[sent..]);
+            let end = sent + self.batching.next(&members[sent..]);
             // Only the first request repeats a failed one.
             self.batching.failed = None;
             let messages = &self.messages[sent..end];
             let attempt = if sent == 0 { self.failures + 1 } else { 1 };
             let attempted_at = Timestamp::now();
-            let sending = delivery::send(&sender.client, &self.target.prepared, messages, attempt, false);
+            let sending = delivery::send(&sender.client, &self.target.prepared, messages, attempt);
             // A panic while one message is sent must cost that message's lane alone. Otherwise it
             // would end the process, again and again.
             let result = AssertUnwindSafe(sending).catch_unwind().await.unwrap_or_else(|_| panicked());
@@ -135,8 +137,15 @@ impl Run {
             } else {
                 Vec::new()
             };
-            let message_ids = ids[sent..end].to_vec();
-            let report = Report { key: self.key, message_ids, attempt, result, attempted_at, created_at };
+            let report = Report {
+                key: self.key,
+                message_ids: members[sent..end].iter().map(|member| member.id).collect(),
+                replay: members[sent].replay,
+                attempt,
+                result,
+                attempted_at,
+                created_at,
+            };
             sent = end;
             // This fails only if the engine has ended. Then this task is about to be aborted.
             let _ = sender.events.send(RunEvent::Report(report));
@@ -157,13 +166,5 @@ impl Run {
 
 /// What is reported of a request that ended in a panic, so by a defect of ours.
 fn panicked() -> AttemptResult {
-    AttemptResult {
-        outcome: Outcome::Failed,
-        status_code: None,
-        error_class: Some(ErrorClass::Request),
-        error: Some("a defect in pgtopic ended the request; its log says which".to_owned()),
-        duration: Duration::ZERO,
-        response_excerpt: None,
-        retry_after: None,
-    }
+    AttemptResult::no_request("a defect in pgtopic ended the request; its log says which".to_owned())
 }

@@ -79,7 +79,7 @@ async fn look(
                 Verdict::Hung => "its heartbeat stands still",
             }
         };
-        let release = store.release_worker(other.id).await?;
+        let release = store.release_lost_worker(other.id, reason, worker).await?;
         if release.marked || release.lanes > 0 {
             let lanes = release.lanes;
             info!(worker = %other.id, name = other.name, lanes, reason, "took over another worker's lanes");

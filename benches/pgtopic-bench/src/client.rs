@@ -152,13 +152,15 @@ impl Sender {
 
     async fn send(&self, id: u64, key: &Arc<str>, payload: String) -> Result<(), CliError> {
         let message = Message {
+            r#type: None,
+            replay: false,
             id: i64::try_from(id).unwrap_or(i64::MAX),
             partition_key: Arc::clone(key),
             payload: Bytes::from(payload),
             headers: None,
             created_at: Timestamp::now(),
         };
-        let result = delivery::send(&self.client, &self.target, &[message], 1, false).await;
+        let result = delivery::send(&self.client, &self.target, &[message], 1).await;
         match result.outcome {
             Outcome::Accepted => Ok(()),
             _ => Err(failed(result.error.unwrap_or_else(|| "a request was not accepted".to_owned()))),

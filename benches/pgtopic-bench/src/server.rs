@@ -186,7 +186,7 @@ impl Database {
 
     /// Pauses or resumes a webhook.
     pub(super) async fn pause(&self, webhook_id: i64, paused: bool) -> Result<(), CliError> {
-        self.store.update_webhook(webhook_id, &WebhookChanges::pause(paused)).await?;
+        self.store.update_webhook(webhook_id, &WebhookChanges::pause(paused), "bench").await?;
         Ok(())
     }
 

@@ -17,7 +17,7 @@ CREATE OR REPLACE FUNCTION pgtopic.merge_activity(from_seconds integer, to_secon
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
-SET jit = off
+SET jit = off SET work_mem = '32MB'
 AS $$
 DECLARE
     no_flush text := set_config('synchronous_commit', 'off', true);

@@ -14,7 +14,7 @@
 CREATE OR REPLACE FUNCTION pgtopic.sample_traffic(leader text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
-SET jit = off
+SET jit = off SET work_mem = '32MB'
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -42,7 +42,8 @@ BEGIN
         SELECT r.webhook_id, sum(r.accepted)::bigint AS accepted, sum(r.failed)::bigint AS failed,
                coalesce(sum(r.in_flight) FILTER (WHERE r.is_newest), 0)::bigint AS in_flight,
                max(r.last_success_at) AS last_success_at, max(r.last_failure_at) AS last_failure_at,
-               array_agg(r.failing_since) FILTER (WHERE r.failing_since IS NOT NULL) AS failing_since,
+               min(r.failing_since) AS failing_since,
+               max(r.last_failure_at) FILTER (WHERE r.failing_since IS NOT NULL) AS failing_at,
                (array_agg(ROW (r.last_status_code, r.last_error_class, r.last_error)::pgtopic.last_failure
                           ORDER BY r.last_failure_at DESC) FILTER (WHERE r.last_failure_at IS NOT NULL))[1] AS failure
           FROM recent r
@@ -52,15 +53,16 @@ BEGIN
         SELECT t.webhook_id, t.accepted, t.failed, t.in_flight, coalesce(l.latency, '{}') AS latency, t.failure,
                greatest(s.last_success_at, t.last_success_at) AS last_success_at,
                greatest(s.last_failure_at, t.last_failure_at) AS last_failure_at,
-               coalesce(t.last_failure_at > s.last_failure_at, s.last_failure_at IS NULL) AS is_later,
-               s.failing_since AS failed_since, t.failing_since
+               s.failing_since AS failed_since, t.failing_since, t.failing_at
           FROM traffic t
           LEFT JOIN latencies l ON l.webhook_id = t.webhook_id
           LEFT JOIN pgtopic.webhook_samples s ON s.webhook_id = t.webhook_id
     ), judged AS (
-        SELECT j.*, (SELECT min(x.since)
-                       FROM unnest(array_append(j.failing_since, j.failed_since)) x (since)
-                      WHERE x.since > j.last_success_at OR j.last_success_at IS NULL) AS fails_since
+        -- A worker may have failed for longer than others succeeded. Then it fails since their last
+        -- success.
+        SELECT j.*, least(CASE WHEN j.last_success_at IS NULL OR j.failed_since > j.last_success_at THEN j.failed_since END,
+                          CASE WHEN j.last_success_at IS NULL OR j.failing_at > j.last_success_at
+                               THEN greatest(j.failing_since, j.last_success_at) END) AS fails_since
           FROM joined j
     ), changed AS (
         INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)

@@ -32,7 +32,7 @@ CREATE OR REPLACE FUNCTION pgtopic.claim_messages(
 ) RETURNS TABLE (
     webhook_id bigint, lane bigint, due_at timestamptz, token bigint, "position" bigint, generation integer,
     head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint,
-    partition_key text, payload json, headers json, created_at timestamptz, state text
+    partition_key text, type text, payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text
 )
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
@@ -53,7 +53,13 @@ BEGIN
     WITH due AS MATERIALIZED (
         SELECT l.place
           FROM unnest(claim_messages.message_ids) AS told (id)
-         CROSS JOIN LATERAL (SELECT m.topic_id, m.lane FROM pgtopic.messages m WHERE m.id = told.id LIMIT 1) m
+         CROSS JOIN LATERAL (
+            SELECT m.topic_id, m.lane
+              FROM pgtopic.messages m
+              JOIN pgtopic.topics t ON t.id = m.topic_id AND t.paused IS DISTINCT FROM 'hold'
+             WHERE m.id = told.id
+             LIMIT 1
+         ) m
          CROSS JOIN LATERAL (
             SELECT w.id
               FROM pgtopic.webhooks w
@@ -80,7 +86,8 @@ BEGIN
     IF claimed IS NOT NULL THEN
         RETURN QUERY
         SELECT r.webhook_id, r.lane, r.due_at, claim_messages.new_token, r.position, r.generation, r.head_message_id, r.failures,
-               r.batch_last, r.batch_count, r.split_until, r.message_id, r.partition_key, r.payload, r.headers, r.created_at, r.state
+               r.batch_last, r.batch_count, r.split_until, r.message_id, r.partition_key, r.type, r.payload, r.headers,
+               r.created_at, r.replayed_at, r.state
           FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r;
     END IF;
     RETURN QUERY
@@ -88,10 +95,10 @@ BEGIN
            coalesce((SELECT max(d.message_id) FROM pgtopic.deliveries d
                       WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane
                         AND d.message_id > l.position AND d.message_id < m.id), l.position),
-           l.generation, NULL::bigint, 0, NULL::bigint, NULL::integer, NULL::bigint, m.id, m.partition_key,
+           l.generation, NULL::bigint, 0, NULL::bigint, NULL::integer, NULL::bigint, m.id, m.partition_key, m.type,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
-           m.created_at,
+           m.created_at, owed.replayed_at,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'held' ELSE 'deferred' END
       FROM unnest(claim_messages.message_ids) AS told (id)
      CROSS JOIN LATERAL (SELECT m.* FROM pgtopic.messages m WHERE m.id = told.id LIMIT 1) m
@@ -103,7 +110,7 @@ BEGIN
            AND x.claimed_by = claim_messages.worker AND x.token <> claim_messages.new_token
          LIMIT 1) l
      CROSS JOIN LATERAL (
-        SELECT
+        SELECT d.replayed_at
           FROM pgtopic.deliveries d
          WHERE d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
          LIMIT 1) owed

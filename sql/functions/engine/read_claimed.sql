@@ -10,7 +10,8 @@
 --   payload_budget     how many bytes of payload and headers to read in all
 --
 -- Returns: for each lane its next messages, in any order, but at least one row
---          (message_id is null if nothing was read). state is 'loaded';
+--          (message_id is null if nothing was read). replayed_at is
+--          that of the delivery: a replay put it there. state is 'loaded';
 --          'deferred' if the budget is used up (then payload and headers are
 --          null); 'missing' if the message was deleted.
 -- Locks:   none.
@@ -19,21 +20,21 @@ CREATE OR REPLACE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], message
 RETURNS TABLE (
     webhook_id bigint, lane bigint, due_at timestamptz, "position" bigint, generation integer, head_message_id bigint,
     failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint,
-    partition_key text, payload json, headers json, created_at timestamptz, state text
+    partition_key text, type text, payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text
 )
 LANGUAGE sql STABLE
 AS $$
 SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_id, c.failures,
-       c.batch_last, c.batch_count, c.split_until, d.message_id, m.partition_key,
+       c.batch_last, c.batch_count, c.split_until, d.message_id, m.partition_key, m.type,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
-       m.created_at,
+       m.created_at, d.replayed_at,
        CASE WHEN m.id IS NULL THEN 'missing'
             WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'loaded'
             ELSE 'deferred' END
   FROM unnest(claimed) c
   LEFT JOIN LATERAL (
-    SELECT o.message_id
+    SELECT o.message_id, o.replayed_at
       FROM pgtopic.deliveries o
      WHERE o.webhook_id = c.webhook_id AND o.lane = c.lane AND o.message_id > c.position
      ORDER BY o.message_id

@@ -26,8 +26,8 @@ CREATE OR REPLACE FUNCTION pgtopic.read_lanes(
     messages_per_lane integer,
     payload_budget    bigint
 ) RETURNS TABLE (
-    webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, payload json,
-    headers json, created_at timestamptz, state text
+    webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, type text,
+    payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text
 )
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
@@ -37,12 +37,12 @@ AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT l.webhook_id, l.lane, l.position, l.generation, d.message_id, m.partition_key,
+    SELECT l.webhook_id, l.lane, l.position, l.generation, d.message_id, m.partition_key, m.type,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN m.payload END,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN m.headers END,
-           m.created_at,
+           m.created_at, d.replayed_at,
            CASE WHEN m.id IS NULL THEN 'missing'
                 WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN 'loaded'
@@ -60,7 +60,7 @@ BEGIN
              LIMIT 1) h
       ) l
       LEFT JOIN LATERAL (
-        SELECT o.message_id
+        SELECT o.message_id, o.replayed_at
           FROM pgtopic.deliveries o
          WHERE o.webhook_id = l.webhook_id AND o.lane = l.lane AND o.message_id > l.position
          ORDER BY o.message_id

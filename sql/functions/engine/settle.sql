@@ -12,7 +12,8 @@
 --           (the row stays as it is), 'held' (failures and position are
 --           written), 'ready' (released), 'waiting' (released, due after delay
 --           seconds) or 'halted' (released, never due). head is the message
---           that failures, error and the wait belong to; batch_last and
+--           that failures, error and the wait belong to; error comes
+--           with its class and its status code; batch_last and
 --           batch_count tell the batch that failed; split is split_until
 --   done_*  deliveries that were accepted; done_lanes are numbers of the lanes
 --           above, from 1
@@ -21,7 +22,8 @@
 -- position is written only if no replay has raised the lane's generation. If
 -- one has, a wait or a halt is written only if head is still the first message
 -- that the lane owes; otherwise the lane becomes ready. due_at of a held lane
--- stays as it is, so that no index entry is written.
+-- stays as it is, so that no index entry is written. Each lane that halts is a
+-- row of changes, if that can be written.
 --
 -- A message that was accepted although it was canceled meanwhile is delivered:
 -- its dead letter is deleted.
@@ -52,6 +54,8 @@ CREATE OR REPLACE FUNCTION pgtopic.settle(
     lane_batch_counts  integer[],
     lane_splits        bigint[],
     lane_errors        text[],
+    lane_error_classes text[],
+    lane_status_codes  smallint[],
     done_lanes         integer[],
     done_messages      bigint[],
     dead_lanes         integer[],
@@ -129,13 +133,14 @@ BEGIN
                AND mine[dead.n]
             RETURNING d.webhook_id, d.lane, dead.*
         )
-        INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, reason, attempts, error_class,
-                                               status_code, last_error)
-        SELECT died.webhook_id, died.lane, died.message_id, w.topic_id, l.partition_key, died.reason, died.attempts,
+        INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, type, reason, attempts,
+                                               error_class, status_code, last_error)
+        SELECT died.webhook_id, died.lane, died.message_id, w.topic_id, l.partition_key, m.type, died.reason, died.attempts,
                died.error_class, died.status_code, died.last_error
           FROM died
           JOIN pgtopic.webhooks w ON w.id = died.webhook_id
           JOIN pgtopic.lanes l ON l.webhook_id = died.webhook_id AND l.lane = died.lane
+          LEFT JOIN LATERAL (SELECT m.type FROM pgtopic.messages m WHERE m.id = died.message_id LIMIT 1) m ON true
         ON CONFLICT ON CONSTRAINT dead_letters_delivery_key DO UPDATE
            SET reason = excluded.reason, attempts = excluded.attempts, error_class = excluded.error_class,
                status_code = excluded.status_code, last_error = excluded.last_error, created_at = now();
@@ -157,9 +162,13 @@ BEGIN
                batch_count = new.batch_count,
                split_until = new.split,
                last_error = CASE WHEN new.failures > 0 THEN coalesce(new.last_error, l.last_error) END,
+               last_error_class = CASE WHEN new.last_error IS NOT NULL THEN new.error_class
+                                       WHEN new.failures > 0 THEN l.last_error_class END,
+               last_status_code = CASE WHEN new.last_error IS NOT NULL THEN new.status_code
+                                       WHEN new.failures > 0 THEN l.last_status_code END,
                halted = new.state = 'halted'
           FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, h.head, h.failures, h.batch_last,
-                       h.batch_count, h.split, h.last_error,
+                       h.batch_count, h.split, h.last_error, h.error_class, h.status_code,
                        CASE WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation
                                  AND h.head IS DISTINCT FROM (SELECT d.message_id FROM pgtopic.deliveries d
                                                                WHERE d.webhook_id = h.webhook_id AND d.lane = h.lane
@@ -167,14 +176,32 @@ BEGIN
                                                                ORDER BY d.message_id LIMIT 1)
                             THEN 'ready' ELSE h.state END AS state
                   FROM unnest(lane_webhooks, lane_lanes, lane_states, lane_generations, lane_positions, lane_delays, lane_heads,
-                              lane_failures, lane_batch_lasts, lane_batch_counts, lane_splits, lane_errors)
+                              lane_failures, lane_batch_lasts, lane_batch_counts, lane_splits, lane_errors, lane_error_classes,
+                              lane_status_codes)
                        WITH ORDINALITY AS h (webhook_id, lane, state, generation, position, delay, head, failures, batch_last,
-                                             batch_count, split, last_error, n)
+                                             batch_count, split, last_error, error_class, status_code, n)
                  CROSS JOIN LATERAL (SELECT x.generation, x.position FROM pgtopic.lanes x
                                       WHERE x.webhook_id = h.webhook_id AND x.lane = h.lane LIMIT 1) x
                  WHERE h.state <> 'untouched' AND mine[h.n]
                 OFFSET 0) new
          WHERE l.webhook_id = new.webhook_id AND l.lane = new.lane;
+    END IF;
+
+    IF 'halted' = ANY (lane_states) THEN
+        BEGIN
+            INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, lane, partition_key, message_id, reason, changed_by)
+            SELECT 'lane.halted', w.topic_id, l.webhook_id, l.lane, l.partition_key, l.head_message_id, l.last_error,
+                   'worker ' || settle.worker
+              FROM unnest(lane_webhooks, lane_lanes, lane_states) WITH ORDINALITY AS h (webhook_id, lane, state, n)
+             CROSS JOIN LATERAL (SELECT l.* FROM pgtopic.lanes l
+                                  WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane AND l.halted
+                                  LIMIT 1) l
+              JOIN pgtopic.webhooks w ON w.id = l.webhook_id
+             WHERE h.state = 'halted' AND mine[h.n];
+        EXCEPTION WHEN OTHERS THEN
+            -- The outcomes are written, whatever is the matter with the audit log.
+            NULL;
+        END;
     END IF;
 
     IF false = ANY (mine) THEN

@@ -17,6 +17,7 @@
 --   headers          headers that are sent with it, an object of strings
 --   idempotency_key  publishing again with the same key in the same topic
 --                    publishes nothing
+--   type             what kind of event it is, such as order.paid
 --
 -- Returns: the message's id. If the idempotency key was used before in this
 --          topic: the id of the message that it was used for first.
@@ -28,7 +29,8 @@ CREATE OR REPLACE FUNCTION pgtopic.publish(
     partition_key   text,
     payload         json,
     headers         json DEFAULT NULL,
-    idempotency_key text DEFAULT NULL
+    idempotency_key text DEFAULT NULL,
+    type            text DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pgtopic, pg_temp
@@ -51,8 +53,8 @@ BEGIN
                 RETURN message_id;
             END IF;
         END IF;
-        INSERT INTO pgtopic.messages (topic_id, partition_key, payload, headers, idempotency_key)
-        VALUES (topic_key, publish.partition_key, publish.payload, publish.headers, publish.idempotency_key)
+        INSERT INTO pgtopic.messages (topic_id, partition_key, type, payload, headers, idempotency_key)
+        VALUES (topic_key, publish.partition_key, publish.type, publish.payload, publish.headers, publish.idempotency_key)
         ON CONFLICT (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
         RETURNING id INTO message_id;
         -- Nothing was returned: another transaction has used the key and has committed. Look again.

@@ -8,10 +8,11 @@ CREATE OR REPLACE FUNCTION pgtopic.publish(
     topic           text,
     payload         json,
     idempotency_key text DEFAULT NULL,
-    headers         json DEFAULT NULL
+    headers         json DEFAULT NULL,
+    type            text DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
 AS $$
-SELECT pgtopic.publish(topic, 'default'::text, payload, headers, idempotency_key)
+SELECT pgtopic.publish(topic, 'default'::text, payload, headers, idempotency_key, type)
 $$;

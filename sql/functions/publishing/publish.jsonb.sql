@@ -9,10 +9,11 @@ CREATE OR REPLACE FUNCTION pgtopic.publish(
     partition_key   text,
     payload         jsonb,
     headers         json DEFAULT NULL,
-    idempotency_key text DEFAULT NULL
+    idempotency_key text DEFAULT NULL,
+    type            text DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
 AS $$
-SELECT pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key)
+SELECT pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key, type)
 $$;

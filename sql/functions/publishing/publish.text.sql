@@ -12,7 +12,8 @@ CREATE OR REPLACE FUNCTION pgtopic.publish(
     partition_key   text DEFAULT 'default',
     payload         text DEFAULT NULL,
     headers         json DEFAULT NULL,
-    idempotency_key text DEFAULT NULL
+    idempotency_key text DEFAULT NULL,
+    type            text DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
@@ -23,6 +24,6 @@ BEGIN
             USING ERRCODE = 'null_value_not_allowed',
                   HINT = 'Call publish(topic, partition_key, payload), or publish(topic, payload => ...).';
     END IF;
-    RETURN pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key);
+    RETURN pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key, type);
 END
 $$;

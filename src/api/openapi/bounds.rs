@@ -15,6 +15,7 @@ use crate::domain::{
     headers::HEADERS_MAX,
     key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX, TYPE_MAX},
     message::BATCH_MAX,
+    message_type::TYPES,
     page::{CURSOR_MAX, LIMIT},
     policy::{
         BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, RATE_LIMIT_PER_SECOND,
@@ -26,8 +27,10 @@ use crate::domain::{
 };
 
 /// The bodies of requests.
-const BODIES: [&str; 13] = [
+const BODIES: &[&str] = &[
     "NewTopic",
+    "PutTopic",
+    "PauseTopic",
     "TopicChanges",
     "NewMessage",
     "Batch",
@@ -44,9 +47,10 @@ const BODIES: [&str; 13] = [
 
 /// Fields that have no bounds: truth values, words, and any JSON.
 #[cfg(test)]
-const UNBOUNDED: [&str; 17] = [
+const UNBOUNDED: &[&str] = &[
     "payload",
     "paused",
+    "mode",
     "force",
     "status",
     "ordering",
@@ -126,8 +130,12 @@ fn of(name: &str) -> Option<Value> {
         "from" | "to" => place(""),
         "start_from" => place("now|beginning|"),
         "partition_key" => ascii(PARTITION_KEY_MAX),
-        "type" => ascii(TYPE_MAX),
         "idempotency_key" => ascii(IDEMPOTENCY_KEY_MAX),
+        "type" => ascii(TYPE_MAX),
+        "types" => json!({
+            "minItems": TYPES.start(), "maxItems": TYPES.end(),
+            "items": {"type": "string", "minLength": 1, "maxLength": TYPE_MAX, "pattern": r"^[ -)+-~]*[ -~]$"},
+        }),
         "reason" => ascii(SENDING_REASON_MAX),
         "messages" => json!({"minItems": 1, "maxItems": BATCH_MAX}),
         "headers" => {

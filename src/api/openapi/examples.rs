@@ -7,13 +7,15 @@ use super::operations::{bodies, operations, parameters};
 
 /// The example of a body, by the name of its schema.
 fn of_body(schema: &str) -> Option<Value> {
-    let message = json!({"partition_key": "user-42", "payload": {"event": "order.created", "order": 17}});
+    let message = json!({"partition_key": "user-42", "type": "order.created", "payload": {"order": 17}});
     Some(match schema {
         "NewTopic" => json!({"name": "orders"}),
+        "PutTopic" => json!({"ordering": "partition", "retention_seconds": 604_800}),
+        "PauseTopic" => json!({"mode": "hold"}),
         "TopicChanges" => json!({"retention_seconds": 604_800}),
         "NewMessage" => message,
         "Batch" => {
-            json!({"messages": [message, {"partition_key": "user-43", "payload": {"event": "order.paid", "order": 16}}]})
+            json!({"messages": [message, {"partition_key": "user-43", "type": "order.paid", "payload": {"order": 16}}]})
         }
         "NewWebhook" => {
             json!({"topic": "orders", "name": "billing", "url": "https://example.com/hooks/orders"})
@@ -33,8 +35,8 @@ fn of_body(schema: &str) -> Option<Value> {
 }
 
 /// The example of a body with one message in each line.
-const LINES: &str = "{\"partition_key\": \"user-42\", \"payload\": {\"event\": \"order.created\", \"order\": 17}}\n\
-                     {\"partition_key\": \"user-43\", \"payload\": {\"event\": \"order.paid\", \"order\": 16}}\n";
+const LINES: &str = "{\"partition_key\": \"user-42\", \"type\": \"order.created\", \"payload\": {\"order\": 17}}\n\
+                     {\"partition_key\": \"user-43\", \"type\": \"order.paid\", \"payload\": {\"order\": 16}}\n";
 
 /// The example of a parameter of a path.
 fn of_parameter(name: &str) -> Option<Value> {

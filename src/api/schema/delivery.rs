@@ -197,6 +197,10 @@ pub(crate) struct AttemptBatch {
 pub(crate) struct AttemptRecord {
     /// Its number; 1 is the first.
     attempt: i32,
+    /// Whether it only asked whether a failing receiver answers again.
+    probe: bool,
+    /// Whether the request carried replays.
+    replay: bool,
     /// The batch that was sent; null if the request carried one message.
     batch: Option<AttemptBatch>,
     /// How it ended.
@@ -231,9 +235,13 @@ impl From<delivery::AttemptRecord> for AttemptRecord {
             response_excerpt,
             worker_id,
             attempted_at,
+            probe,
+            replay,
         } = record;
         Self {
             attempt,
+            probe,
+            replay,
             batch: batch.map(|(first, last)| AttemptBatch { first, last }),
             outcome: outcome.into(),
             status_code,

@@ -23,6 +23,10 @@ pub(crate) struct NewMessage {
     #[serde(default)]
     #[schema(examples("user-42"))]
     partition_key: Option<String>,
+    /// What kind of event it is: 1 to 255 bytes. Webhooks may ask for some types only.
+    #[serde(default)]
+    #[schema(examples("order.created"))]
+    r#type: Option<String>,
     /// Headers sent with the message: at most 64, and at most 8192 bytes as JSON.
     #[serde(default, deserialize_with = "headers")]
     headers: Option<BTreeMap<String, String>>,
@@ -34,8 +38,8 @@ pub(crate) struct NewMessage {
 
 impl From<NewMessage> for message::NewMessage {
     fn from(new: NewMessage) -> Self {
-        let NewMessage { payload, partition_key, headers, idempotency_key } = new;
-        Self { payload, partition_key, headers, idempotency_key }
+        let NewMessage { payload, partition_key, r#type, headers, idempotency_key } = new;
+        Self { payload, partition_key, r#type, headers, idempotency_key }
     }
 }
 
@@ -91,6 +95,8 @@ pub(crate) struct MessageSummary {
     id: i64,
     /// Its partition key.
     partition_key: String,
+    /// What kind of event it is; null if it has no type.
+    r#type: Option<String>,
     /// The idempotency key that it was published with.
     idempotency_key: Option<String>,
     /// When it was published.
@@ -99,8 +105,8 @@ pub(crate) struct MessageSummary {
 
 impl From<message::MessageSummary> for MessageSummary {
     fn from(summary: message::MessageSummary) -> Self {
-        let message::MessageSummary { id, partition_key, idempotency_key, created_at } = summary;
-        Self { id, partition_key, idempotency_key, created_at }
+        let message::MessageSummary { id, partition_key, r#type, idempotency_key, created_at } = summary;
+        Self { id, partition_key, r#type, idempotency_key, created_at }
     }
 }
 
@@ -113,6 +119,8 @@ pub(crate) struct MessageStatus {
     topic: String,
     /// Its partition key.
     partition_key: String,
+    /// What kind of event it is; null if it has no type.
+    r#type: Option<String>,
     /// The idempotency key that it was published with.
     idempotency_key: Option<String>,
     /// When it was published.
@@ -135,6 +143,7 @@ impl From<message::MessageStatus> for MessageStatus {
             id,
             topic,
             partition_key,
+            r#type,
             idempotency_key,
             created_at,
             payload,
@@ -146,6 +155,7 @@ impl From<message::MessageStatus> for MessageStatus {
             id,
             topic,
             partition_key,
+            r#type,
             idempotency_key,
             created_at,
             payload: Some(payload),

@@ -54,6 +54,7 @@ mod page;
 mod sending;
 mod stats;
 mod tail;
+mod test_request;
 mod topic;
 mod webhook;
 mod why;
@@ -68,7 +69,7 @@ use serde::{
 
 pub(crate) use self::{
     dead_letter::*, delivery::*, health::*, job::*, lane::*, message::*, page::*, sending::*, stats::*,
-    tail::*, topic::*, webhook::*, why::*, worker::*,
+    tail::*, test_request::*, topic::*, webhook::*, why::*, worker::*,
 };
 
 /// Reads one of several words, which are listed for people.

@@ -36,7 +36,7 @@ impl From<SendingChange> for sending::SendingChange {
 
 /// Whether anything is sent.
 #[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct Sending {
+pub(crate) struct SendingStatus {
     /// Whether messages are sent.
     sending: bool,
     /// Why nothing is sent; null if messages are sent.
@@ -49,7 +49,7 @@ pub(crate) struct Sending {
     changed_by: Option<String>,
 }
 
-impl From<(sending::SendingStatus, Option<sending::NotSending>)> for Sending {
+impl From<(sending::SendingStatus, Option<sending::NotSending>)> for SendingStatus {
     fn from((status, why_not): (sending::SendingStatus, Option<sending::NotSending>)) -> Self {
         let sending::SendingStatus { switch: _, reason, changed_by } = status;
         Self {

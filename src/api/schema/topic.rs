@@ -22,6 +22,19 @@ words! {
     }
 }
 
+words! {
+    /// How a topic is paused.
+    #[derive(Default)]
+    #[serde(rename_all = "lowercase")]
+    TopicPause of topic::TopicPause {
+        /// It refuses messages.
+        #[default]
+        Refuse,
+        /// It accepts messages, and they are owed. Nothing of the topic is sent.
+        Hold,
+    }
+}
+
 /// A topic to be created.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -58,15 +71,64 @@ pub(crate) struct TopicChanges {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i64>)]
     retention_seconds: Option<Option<Whole<i64>>>,
-    /// A paused topic refuses messages.
-    #[serde(default)]
-    paused: Option<bool>,
+    /// How it is paused: `refuse` (it refuses messages) or `hold` (it accepts them, but nothing of
+    /// the topic is sent). Null ends a pause.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<TopicPause>)]
+    paused: Option<Option<TopicPause>>,
 }
 
 impl From<TopicChanges> for topic::TopicChanges {
     fn from(TopicChanges { retention_seconds, paused }: TopicChanges) -> Self {
         let retention_seconds = retention_seconds.map(|seconds| seconds.map(|seconds| seconds.0));
-        Self { retention_seconds, paused }
+        Self { retention_seconds, paused: paused.map(|paused| paused.map(Into::into)) }
+    }
+}
+
+/// What a topic is to be. A field that is left out stays as it is, and has its default in a new
+/// topic.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "three cases: left out, null, a value")]
+pub(crate) struct PutTopic {
+    /// Whether partitions are kept in order. Never changes: a topic that has another ordering is
+    /// refused.
+    #[serde(default)]
+    ordering: Option<Ordering>,
+    /// How long messages are kept, in seconds since they were published; 0 to 3162240000, and 0
+    /// keeps them for ever. A message that is owed or a dead letter is kept longer. Null: as the
+    /// setting `retention.messages_days` says.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<i64>)]
+    retention_seconds: Option<Option<Whole<i64>>>,
+    /// How it is paused: `refuse` (it refuses messages) or `hold` (it accepts them, but nothing of
+    /// the topic is sent). Null ends a pause.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<TopicPause>)]
+    paused: Option<Option<TopicPause>>,
+}
+
+impl PutTopic {
+    /// The ordering, and what may change.
+    pub(crate) fn into_parts(self) -> (Option<topic::Ordering>, topic::TopicChanges) {
+        let Self { ordering, retention_seconds, paused } = self;
+        (ordering.map(Into::into), TopicChanges { retention_seconds, paused }.into())
+    }
+}
+
+/// How to pause a topic.
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PauseTopic {
+    /// `refuse` (the topic refuses messages) or `hold` (it accepts them, but nothing of it is sent);
+    /// `refuse` unless given.
+    #[serde(default)]
+    mode: TopicPause,
+}
+
+impl From<PauseTopic> for topic::TopicPause {
+    fn from(PauseTopic { mode }: PauseTopic) -> Self {
+        mode.into()
     }
 }
 
@@ -83,8 +145,9 @@ pub(crate) struct Topic {
     /// is owed or a dead letter is kept longer. Null: as the setting `retention.messages_days`
     /// says.
     retention_seconds: Option<i64>,
-    /// A paused topic refuses messages.
-    paused: bool,
+    /// How it is paused: `refuse` (it refuses messages) or `hold` (it accepts them, but nothing of
+    /// the topic is sent); null if it is not.
+    paused: Option<TopicPause>,
     /// When it was created.
     created_at: Timestamp,
 }
@@ -92,7 +155,14 @@ pub(crate) struct Topic {
 impl From<topic::Topic> for Topic {
     fn from(topic: topic::Topic) -> Self {
         let topic::Topic { id, name, ordering, retention_seconds, paused, created_at } = topic;
-        Self { id, name, ordering: ordering.into(), retention_seconds, paused, created_at }
+        Self {
+            id,
+            name,
+            ordering: ordering.into(),
+            retention_seconds,
+            paused: paused.map(Into::into),
+            created_at,
+        }
     }
 }
 

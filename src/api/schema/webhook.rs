@@ -6,7 +6,13 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{Health, headers::headers, job::StartFrom, number::Whole, present};
+use super::{
+    Health, HealthState,
+    headers::headers,
+    job::StartFrom,
+    number::{Whole, query_integer},
+    present,
+};
 use crate::{
     broker,
     domain::{policy, webhook},
@@ -19,7 +25,7 @@ words! {
         /// The payload, byte for byte. A batch is an array of payloads, without ids and without the
         /// messages' headers.
         Raw,
-        /// A JSON object: `{id, topic, partition_key, created_at, headers, payload}`.
+        /// A JSON object: `{id, topic, partition_key, type, created_at, headers, payload}`.
         Envelope,
         /// `CloudEvents` 1.0, structured JSON.
         CloudEvents,
@@ -79,6 +85,11 @@ pub(crate) struct NewWebhook {
     /// Headers sent with every request: at most 64, and at most 8192 bytes as JSON.
     #[serde(default, deserialize_with = "headers")]
     headers: Option<BTreeMap<String, String>>,
+    /// The types of the messages that it is owed: exact, or a start followed by `*`; 1 to 100, each
+    /// of 1 to 255 bytes. Unless given: messages of every type, and those without a type.
+    #[serde(default)]
+    #[schema(examples(json!(["order.*"])))]
+    types: Option<Vec<String>>,
     /// A jsonpath predicate of 1 to 4096 bytes. A message is owed only if the predicate is true for
     /// its payload, or is not evaluated. Without a filter every message is owed.
     #[serde(default)]
@@ -136,6 +147,7 @@ impl From<NewWebhook> for webhook::NewWebhook {
             url: new.url,
             secret: new.secret,
             headers: new.headers,
+            types: new.types,
             filter: new.filter,
             format: new.format.map(Into::into),
             batch_size: new.batch_size.map(|number| number.0),
@@ -168,6 +180,11 @@ pub(crate) struct WebhookChanges {
     /// all earlier ones.
     #[serde(default, deserialize_with = "headers")]
     headers: Option<BTreeMap<String, String>>,
+    /// The types of the messages that it is owed from now on: exact, or a start followed by `*`.
+    /// Null: messages of every type, and those without a type.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<String>>)]
+    types: Option<Option<Vec<String>>>,
     /// A jsonpath predicate of 1 to 4096 bytes, for messages that are published from now on. Null
     /// lets every message through.
     #[serde(default, deserialize_with = "present")]
@@ -209,8 +226,7 @@ pub(crate) struct WebhookChanges {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<f64>)]
     rate_limit_per_second: Option<Option<f64>>,
-    /// `true` pauses the webhook; its backlog is kept. `false` resumes it, and enables it if it was
-    /// disabled.
+    /// `true` pauses the webhook; its backlog is kept. `false` ends the pause.
     #[serde(default)]
     paused: Option<bool>,
 }
@@ -227,6 +243,7 @@ impl From<WebhookChanges> for webhook::WebhookChanges {
             name: changes.name,
             url: changes.url,
             headers: changes.headers,
+            types: changes.types,
             filter: changes.filter,
             format: changes.format.map(Into::into),
             batch_size: changes.batch_size.map(|number| number.0),
@@ -238,6 +255,7 @@ impl From<WebhookChanges> for webhook::WebhookChanges {
             max_in_flight: whole(changes.max_in_flight),
             rate_limit_per_second: changes.rate_limit_per_second,
             paused: changes.paused,
+            enable: false,
         }
     }
 }
@@ -260,6 +278,9 @@ pub(crate) struct Webhook {
     url: String,
     /// The names of the headers that are sent with every request.
     header_names: Vec<String>,
+    /// The types of the messages that it is owed: exact, or a start followed by `*`. Null: messages
+    /// of every type, and those without a type.
+    types: Option<Vec<String>>,
     /// A jsonpath predicate. A message is owed only if the predicate is true for its payload, or
     /// is not evaluated. Null lets every message through.
     filter: Option<String>,
@@ -303,6 +324,7 @@ impl From<webhook::Webhook> for Webhook {
             name,
             url,
             header_names,
+            types,
             filter,
             format,
             batch_size,
@@ -326,6 +348,7 @@ impl From<webhook::Webhook> for Webhook {
             name,
             url,
             header_names,
+            types,
             filter,
             format: format.into(),
             batch_size,
@@ -359,6 +382,23 @@ impl From<broker::CreatedWebhook> for CreatedWebhook {
     fn from(broker::CreatedWebhook { webhook, secret }: broker::CreatedWebhook) -> Self {
         Self { webhook: webhook.into(), secret: secret.expose_secret().to_owned() }
     }
+}
+
+/// Which webhooks to list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WebhooksQuery {
+    /// Only webhooks of this topic, by id or name.
+    pub(crate) topic: Option<String>,
+    /// Only webhooks whose health is in this state.
+    pub(crate) state: Option<HealthState>,
+    /// The most items on the page, 1 to 1000; 100 unless given.
+    #[serde(default, deserialize_with = "query_integer")]
+    pub(crate) limit: Option<i64>,
+    /// `next` of the previous page.
+    #[serde(default)]
+    pub(crate) after: Option<String>,
 }
 
 /// What was deleted with a webhook.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::why::{self, LaneName};
+use crate::domain::{lane::LaneName, why};
 
 words! {
     /// Where a message stands with a webhook.
@@ -160,12 +160,16 @@ impl From<why::Remedy> for Remedy {
                 command: Some("pgtopic worker".to_owned()),
             },
             why::Remedy::RetryLane { webhook_id, lane } => {
-                let (body, flag) = match lane {
-                    LaneName::Key(key) => {
+                let LaneName { partition_key, message_id } = lane;
+                let (body, flag) = match partition_key {
+                    Some(key) => {
                         let flag = format!("--partition-key {}", quoted(&key));
                         (json!({"partition_key": key}), flag)
                     }
-                    LaneName::Message(id) => (json!({"message_id": id}), format!("--message-id {id}")),
+                    None => {
+                        let flag = format!("--message-id {}", message_id.unwrap_or_default());
+                        (json!({"message_id": message_id}), flag)
+                    }
                 };
                 post(
                     "Repair the receiver, then retry the lane now.",
@@ -336,6 +340,41 @@ impl From<why::PartitionWhy> for PartitionWhy {
             partition_key,
             publisher: publisher.map(Into::into),
             webhooks: webhooks.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remedy_is_a_request_that_there_is() {
+        let document = crate::api::openapi();
+        for remedy in why::tests::remedies().into_iter().map(Remedy::from) {
+            let (Some(method), Some(path)) = (remedy.method, &remedy.path) else { continue };
+            let fits = |template: &String| {
+                let (template, path) = (template.split('/'), path.split('/'));
+                template.clone().count() == path.clone().count()
+                    && template
+                        .zip(path)
+                        .all(|(expected, part)| expected == part || expected.starts_with('{'))
+            };
+            let paths = document["paths"].as_object().unwrap();
+            let operation = paths
+                .iter()
+                .filter(|(template, _)| fits(template))
+                .find_map(|(_, operations)| operations.as_object().unwrap().get(&method.to_lowercase()));
+            let operation = operation.unwrap_or_else(|| panic!("there is no {method} {path}"));
+            let schema = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str();
+            let schema =
+                schema.map(|path| &document["components"]["schemas"][path.rsplit('/').next().unwrap()]);
+            for field in remedy.body.iter().flat_map(|body| body.as_object().unwrap().keys()) {
+                assert!(
+                    schema.is_some_and(|schema| schema["properties"][field].is_object()),
+                    "{path}: no {field}"
+                );
+            }
         }
     }
 }

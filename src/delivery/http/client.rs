@@ -258,7 +258,7 @@ mod tests {
     }
 
     async fn outcome(client: &Client, target: &PreparedTarget, id: i64) -> Outcome {
-        send(client, target, &[message(id, "{}")], 1, false).await.outcome
+        send(client, target, &[message(id, "{}")], 1).await.outcome
     }
 
     fn connections(server: &TestServer) -> Vec<usize> {
@@ -326,7 +326,7 @@ mod tests {
         let server = TestServer::start(OK, Then::KeepAlive).await;
         let (client, target) = (client(), prepare(&server));
         for attempt in [1, 1, 2, 3] {
-            let result = send(&client, &target, &[message(1, "{}")], attempt, false).await;
+            let result = send(&client, &target, &[message(1, "{}")], attempt).await;
             assert_eq!(result.outcome, Outcome::Accepted);
         }
         assert_eq!(connections(&server), [0, 0, 1, 2]);

@@ -55,14 +55,21 @@ fn encode_segment(text: &str) -> String {
 /// The body for messages of a topic: one value, or with `batch` an array of values.
 ///
 /// Without `batch` only the first message is used. A single raw payload is shared, not copied.
-pub(super) fn build(format: Format, origin: &Origin, messages: &[Message], batch: bool) -> Bytes {
+/// `name` is the id of an event that is no stored message.
+pub(super) fn build(
+    format: Format,
+    origin: &Origin,
+    messages: &[Message],
+    batch: bool,
+    name: Option<&str>,
+) -> Bytes {
     if !batch {
         return match (messages, format) {
             ([], _) => Bytes::new(),
             ([message, ..], Format::Raw) => message.payload.clone(),
             ([message, ..], _) => {
                 let mut body = Vec::with_capacity(message.payload.len() + ENVELOPE_LENGTH);
-                write_value(&mut body, format, origin, message);
+                write_value(&mut body, format, origin, message, name);
                 body.into()
             }
         };
@@ -74,29 +81,33 @@ pub(super) fn build(format: Format, origin: &Origin, messages: &[Message], batch
         if index > 0 {
             body.push(b',');
         }
-        write_value(&mut body, format, origin, message);
+        write_value(&mut body, format, origin, message, name);
     }
     body.push(b']');
     body.into()
 }
 
-fn write_value(body: &mut Vec<u8>, format: Format, origin: &Origin, message: &Message) {
-    let Message { id, partition_key, payload, created_at, headers, .. } = message;
+fn write_value(body: &mut Vec<u8>, format: Format, origin: &Origin, message: &Message, name: Option<&str>) {
+    let Message { id, partition_key, r#type, payload, created_at, headers, replay: _ } = message;
     let mut head = String::new();
     match format {
         Format::Raw => {}
         Format::Envelope => {
             let (topic, partition_key) = (json_string(&origin.topic), json_string(partition_key));
             let headers = headers.as_deref().unwrap_or("null");
+            let kind = r#type.as_deref().map_or_else(|| "null".to_owned(), json_string);
             write!(
                 head,
-                r#"{{"id":{id},"topic":{topic},"partition_key":{partition_key},"created_at":"{created_at}","headers":{headers},"payload":"#
+                r#"{{"id":{id},"topic":{topic},"partition_key":{partition_key},"type":{kind},"created_at":"{created_at}","headers":{headers},"payload":"#
             )
             .expect(NO_FAILURE);
         }
         Format::CloudEvents => {
-            let (source, kind) = (json_string(&origin.event_source), json_string(&origin.topic));
-            write!(head, r#"{{"specversion":"1.0","id":"msg_{id}","source":{source},"type":{kind},"#)
+            let source = json_string(&origin.event_source);
+            // A type is required (CloudEvents 1.0.2, section "type").
+            let kind = json_string(r#type.as_deref().unwrap_or(&origin.topic));
+            let id = name.map_or_else(|| format!("msg_{id}"), str::to_owned);
+            write!(head, r#"{{"specversion":"1.0","id":"{id}","source":{source},"type":{kind},"#)
                 .expect(NO_FAILURE);
             // A subject must not be empty (CloudEvents 1.0.2, section "subject").
             if !partition_key.is_empty() {
@@ -133,6 +144,8 @@ mod tests {
 
     fn message(id: i64, partition_key: &str, payload: &str) -> Message {
         Message {
+            r#type: None,
+            replay: false,
             id,
             partition_key: partition_key.into(),
             payload: payload.to_owned().into(),
@@ -142,15 +155,15 @@ mod tests {
     }
 
     fn text(format: Format, messages: &[Message], batch: bool) -> String {
-        String::from_utf8(build(format, &Origin::new("pgtopic", "orders"), messages, batch).to_vec())
+        String::from_utf8(build(format, &Origin::new("pgtopic", "orders"), messages, batch, None).to_vec())
             .expect("UTF-8")
     }
 
     #[test]
     fn raw_is_the_payload_and_shares_its_memory() {
         let message = message(1, "k", ODD);
-        let body =
-            build(Format::Raw, &Origin::new("pgtopic", "orders"), std::slice::from_ref(&message), false);
+        let origin = Origin::new("pgtopic", "orders");
+        let body = build(Format::Raw, &origin, std::slice::from_ref(&message), false, None);
         assert_eq!(body, ODD);
         assert_eq!(body.as_ptr(), message.payload.as_ptr());
     }
@@ -160,7 +173,7 @@ mod tests {
         assert_eq!(
             text(Format::Envelope, &[message(7, "user \"42\"", ODD)], false),
             format!(
-                r#"{{"id":7,"topic":"orders","partition_key":"user \"42\"","created_at":"2024-05-01T12:00:00.123Z","headers":null,"payload":{ODD}}}"#
+                r#"{{"id":7,"topic":"orders","partition_key":"user \"42\"","type":null,"created_at":"2024-05-01T12:00:00.123Z","headers":null,"payload":{ODD}}}"#
             )
         );
     }
@@ -175,6 +188,15 @@ mod tests {
         let event = |key: &str| text(Format::CloudEvents, &[message(7, key, ODD)], false);
         assert_eq!(event("user-42"), expected(r#""subject":"user-42","#));
         assert_eq!(event(""), expected(""));
+    }
+
+    #[test]
+    fn a_type_stands_in_the_envelope_and_is_the_type_of_the_event() {
+        let message = Message { r#type: Some("order \"paid\"".to_owned()), ..message(7, "k", "1") };
+        for format in [Format::Envelope, Format::CloudEvents] {
+            let body: Value = serde_json::from_str(&text(format, &[message.clone()], false)).expect("JSON");
+            assert_eq!(body["type"], r#"order "paid""#, "{format:?}");
+        }
     }
 
     #[test]

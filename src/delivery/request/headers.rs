@@ -101,6 +101,8 @@ pub(super) struct Stamp<'a> {
     pub(super) signatures: String,
     /// The message's partition key, as published.
     pub(super) partition_key: &'a str,
+    /// The type that all messages of the request have, as published.
+    pub(super) r#type: Option<&'a str>,
     /// The number of the attempt; 1 is the first.
     pub(super) attempt: u32,
     /// Whether this is a replay: the message was delivered or became a dead letter before, and is
@@ -117,7 +119,10 @@ pub(super) fn build(fixed: &HeaderMap, stamp: Stamp<'_>) -> HeaderMap {
     headers.insert("webhook-id", ascii(stamp.webhook_id.to_owned()));
     headers.insert("webhook-timestamp", HeaderValue::from(stamp.timestamp));
     headers.insert("webhook-signature", ascii(stamp.signatures));
-    headers.insert("webhook-partition", ascii(encode_partition_key(stamp.partition_key).into_owned()));
+    headers.insert("webhook-partition", ascii(percent_encode(stamp.partition_key).into_owned()));
+    if let Some(r#type) = stamp.r#type {
+        headers.insert("webhook-type", ascii(percent_encode(r#type).into_owned()));
+    }
     if let Some(position) = stamp.position {
         headers.insert("webhook-position", HeaderValue::from(position));
     }
@@ -155,16 +160,16 @@ fn ascii(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("written by pgtopic as visible ASCII")
 }
 
-/// A partition key as the value of a header. Every byte that is not visible ASCII (0x21 to 0x7e),
+/// A partition key or a type as the value of a header. Every byte that is not visible ASCII (0x21 to 0x7e),
 /// and `%` itself, is written as `%` and two upper-case hexadecimal digits (RFC 3986, section 2.1).
-/// Percent-decoding gives the key back.
-pub(super) fn encode_partition_key(key: &str) -> Cow<'_, str> {
+/// Percent-decoding gives the text back.
+pub(super) fn percent_encode(text: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
-    if key.bytes().all(is_plain) {
-        return Cow::Borrowed(key);
+    if text.bytes().all(is_plain) {
+        return Cow::Borrowed(text);
     }
-    let mut encoded = String::with_capacity(key.len() * 3);
-    for byte in key.bytes() {
+    let mut encoded = String::with_capacity(text.len() * 3);
+    for byte in text.bytes() {
         if is_plain(byte) {
             encoded.push(char::from(byte));
         } else {
@@ -189,6 +194,7 @@ mod tests {
             position: Some(42),
             timestamp: 1_700_000_000,
             signatures: "v1,abc".to_owned(),
+            r#type: Some("order paid"),
             partition_key: "user 42",
             attempt: 3,
             replay: false,
@@ -208,6 +214,7 @@ mod tests {
             ("webhook-timestamp", "1700000000"),
             ("webhook-signature", "v1,abc"),
             ("webhook-partition", "user%2042"),
+            ("webhook-type", "order%20paid"),
             ("webhook-position", "42"),
             ("webhook-attempt", "3"),
         ] {
@@ -217,6 +224,8 @@ mod tests {
         assert!(traceparent::is_valid(get(&headers, "traceparent").expect("always sent")));
         let unordered = build(&HeaderMap::new(), Stamp { position: None, ..stamp(None) });
         assert_eq!(get(&unordered, "webhook-position"), None);
+        let untyped = build(&HeaderMap::new(), Stamp { r#type: None, ..stamp(None) });
+        assert_eq!(get(&untyped, "webhook-type"), None);
         let replay = build(&HeaderMap::new(), Stamp { replay: true, ..stamp(None) });
         assert_eq!(get(&replay, "webhook-replay"), Some("true"));
     }
@@ -235,7 +244,7 @@ mod tests {
         assert_eq!(get(&headers, "x-both"), Some("webhook"));
         assert_eq!(get(&headers, "webhook-id"), Some("msg_42"));
         assert_eq!(get(&headers, "traceparent"), Some(TRACE));
-        assert_eq!(headers.len(), 9, "{headers:?}");
+        assert_eq!(headers.len(), 10, "{headers:?}");
     }
 
     #[test]
@@ -251,7 +260,7 @@ mod tests {
     fn a_multitude_of_message_headers_is_cut() {
         let members: Vec<_> = (0..40_000).map(|n| format!(r#""x-{n}":"v""#)).collect();
         let headers = build(&HeaderMap::new(), stamp(Some(&format!("{{{}}}", members.join(",")))));
-        assert_eq!(headers.len(), 7 + HEADERS_MAX);
+        assert_eq!(headers.len(), 8 + HEADERS_MAX);
     }
 
     #[rstest]
@@ -304,7 +313,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_encoded_key_is_visible_ascii_and_decodes_to_itself(key in "\\PC{0,30}|[\\x00-\\x7f]{0,30}") {
-            let encoded = encode_partition_key(&key);
+            let encoded = percent_encode(&key);
             prop_assert!(encoded.bytes().all(|byte| byte.is_ascii_graphic()));
             let mut decoded = Vec::new();
             let mut bytes = encoded.bytes();
@@ -328,7 +337,7 @@ mod tests {
             for text in [json, object] {
                 let headers = build(&HeaderMap::new(), Stamp { partition_key: &key, ..stamp(Some(&text)) });
                 prop_assert_eq!(get(&headers, "webhook-id"), Some("msg_42"));
-                prop_assert!(headers.len() <= 8);
+                prop_assert!(headers.len() <= 9);
             }
         }
     }

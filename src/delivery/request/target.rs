@@ -18,7 +18,7 @@ use super::{
     signature::{SecretError, SigningKey, sign_with_all},
 };
 use crate::domain::{
-    attempt::{AttemptResult, ErrorClass, Outcome},
+    attempt::AttemptResult,
     headers::HEADERS_MAX,
     message::Message,
     target::{Target, is_source},
@@ -60,15 +60,7 @@ pub enum PrepareError {
 impl PrepareError {
     /// The failed attempt to record for a message of this webhook. No request was made.
     pub fn to_attempt_result(&self) -> AttemptResult {
-        AttemptResult {
-            outcome: Outcome::Failed,
-            status_code: None,
-            error_class: Some(ErrorClass::Request),
-            error: Some(self.to_string()),
-            duration: Duration::ZERO,
-            response_excerpt: None,
-            retry_after: None,
-        }
+        AttemptResult::no_request(self.to_string())
     }
 }
 
@@ -172,11 +164,10 @@ impl PreparedTarget {
         messages: &[Message],
         last: &Message,
         attempt: u32,
-        replay: bool,
         timestamp: u64,
     ) -> Request<Full<Bytes>> {
         let batch = self.batch_size > 1;
-        let body = body::build(self.format, &self.body_origin, messages, batch);
+        let body = body::build(self.format, &self.body_origin, messages, batch, None);
         let webhook_id = match messages {
             [first, _, ..] => format!("msg_{}-{}", first.id, last.id),
             _ => format!("msg_{}", last.id),
@@ -186,12 +177,41 @@ impl PreparedTarget {
             timestamp,
             signatures: sign_with_all(&self.keys, &webhook_id, timestamp, &body),
             partition_key: &last.partition_key,
+            // Messages of a batch may have several types.
+            r#type: last.r#type.as_deref().filter(|_| messages.iter().all(|one| one.r#type == last.r#type)),
             attempt,
-            replay,
+            replay: last.replay,
             // Each item of a batch carries its own.
             message_headers: last.headers.as_deref().filter(|_| !batch),
             webhook_id: &webhook_id,
         };
+        self.post(body, stamp)
+    }
+
+    /// A request that only tries the webhook: `name` is its id, and it has no position.
+    pub(in crate::delivery) fn test_request(
+        &self,
+        name: &str,
+        message: &Message,
+        timestamp: u64,
+    ) -> Request<Full<Bytes>> {
+        let messages = std::slice::from_ref(message);
+        let body = body::build(self.format, &self.body_origin, messages, self.batch_size > 1, Some(name));
+        let stamp = Stamp {
+            webhook_id: name,
+            position: None,
+            timestamp,
+            signatures: sign_with_all(&self.keys, name, timestamp, &body),
+            partition_key: &message.partition_key,
+            r#type: message.r#type.as_deref(),
+            attempt: 1,
+            replay: false,
+            message_headers: None,
+        };
+        self.post(body, stamp)
+    }
+
+    fn post(&self, body: Bytes, stamp: Stamp<'_>) -> Request<Full<Bytes>> {
         let headers = headers::build(&self.fixed_headers, stamp);
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = hyper::Method::POST;
@@ -246,6 +266,7 @@ mod tests {
         super::super::test_server::{message, target},
         *,
     };
+    use crate::domain::attempt::{ErrorClass, Outcome};
 
     fn prepare(change: impl FnOnce(&mut Target)) -> Result<PreparedTarget, PrepareError> {
         let mut target = target("https://example.com/hook?key=hunter2");
@@ -309,7 +330,7 @@ mod tests {
             match PreparedTarget::new(&target) {
                 Ok(prepared) => {
                     let message = message(1, "{}");
-                    prepared.request(std::slice::from_ref(&message), &message, 1, false, 1);
+                    prepared.request(std::slice::from_ref(&message), &message, 1, 1);
                 }
                 Err(error) => prop_assert!(!error.to_string().contains(['\n', '\0']), "{error}"),
             }

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Entry, LaneFacts, LaneName, Reason, Remedy, Situation, State, Subscription, Verdict, text};
-use crate::domain::webhook::WebhookState;
+use super::{Entry, LaneFacts, Reason, Remedy, Situation, State, Subscription, Verdict, text};
+use crate::domain::{lane::LaneName, webhook::WebhookState};
 
 /// How many slots a webhook may use for each slot of a worker that is free.
 const SHARE: i64 = 4;
@@ -223,10 +223,10 @@ fn remedy(
 }
 
 fn lane_name(situation: &Situation, it: &Subscription) -> LaneName {
-    if situation.topic.ordered {
-        LaneName::Key(it.message.partition_key.clone())
-    } else {
-        LaneName::Message(it.message.id)
+    let ordered = situation.topic.ordered;
+    LaneName {
+        partition_key: ordered.then(|| it.message.partition_key.clone()),
+        message_id: (!ordered).then_some(it.message.id),
     }
 }
 

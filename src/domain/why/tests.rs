@@ -192,8 +192,9 @@ proptest! {
             Some(Reason::TopicHeld) => Some(Remedy::ResumeTopic("orders".to_owned())),
             Some(Reason::NoWorker | Reason::SlotsBusy) => Some(Remedy::StartWorker),
             Some(Reason::Halted | Reason::Backoff) => {
-                let key = LaneName::Key("it's".to_owned());
-                let lane = if situation.topic.ordered { key } else { LaneName::Message(it.message.id) };
+                let key = LaneName { partition_key: Some("it's".to_owned()), message_id: None };
+                let id = LaneName { partition_key: None, message_id: Some(it.message.id) };
+                let lane = if situation.topic.ordered { key } else { id };
                 Some(Remedy::RetryLane { webhook_id: 7, lane })
             }
             Some(Reason::AttemptsExhausted | Reason::Permanent | Reason::Expired | Reason::Overflow | Reason::Skipped)
@@ -252,4 +253,37 @@ fn the_words_are_those_of_the_contract() {
     ] {
         assert_eq!(of(state), reasons, "{state:?}");
     }
+}
+
+/// One of each remedy, for those who show them.
+pub(crate) fn remedies() -> Vec<Remedy> {
+    let key = LaneName { partition_key: Some("it's a $key\n".to_owned()), message_id: None };
+    let id = LaneName { partition_key: None, message_id: Some(12) };
+    let all = vec![
+        Remedy::ResumeWebhook(7),
+        Remedy::EnableWebhook(7),
+        Remedy::ResumeTopic("orders.eu".to_owned()),
+        Remedy::SwitchSendingOn,
+        Remedy::StartWorker,
+        Remedy::RetryLane { webhook_id: 7, lane: key },
+        Remedy::RetryLane { webhook_id: 7, lane: id },
+        Remedy::CancelDelivery { webhook_id: 7, message_id: 12 },
+        Remedy::ReplayDeadLetter(99),
+        Remedy::ReplayMessage { webhook_id: 7, message_id: 12 },
+    ];
+    for remedy in &all {
+        // Whoever adds a remedy adds it above, too.
+        match remedy {
+            Remedy::ResumeWebhook(_)
+            | Remedy::EnableWebhook(_)
+            | Remedy::ResumeTopic(_)
+            | Remedy::SwitchSendingOn
+            | Remedy::StartWorker
+            | Remedy::RetryLane { .. }
+            | Remedy::CancelDelivery { .. }
+            | Remedy::ReplayDeadLetter(_)
+            | Remedy::ReplayMessage { .. } => {}
+        }
+    }
+    all
 }

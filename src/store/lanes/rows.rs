@@ -1,6 +1,6 @@
 //! Rows of messages, gathered into lanes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -49,7 +49,7 @@ fn failed(row: &Row, at: usize) -> Result<Option<Batch>, StoreError> {
 
 /// A message of a lane that the worker held before.
 pub(super) fn follower(row: &Row) -> Result<Follower, StoreError> {
-    let message = match row.try_get::<_, Option<&str>>(13)? {
+    let message = match row.try_get::<_, Option<&str>>(14)? {
         Some(_) => Some(message(row, 11, row.try_get(11)?, Arc::from(row.try_get::<_, &str>(12)?))?),
         None => None,
     };
@@ -68,11 +68,13 @@ fn message(row: &Row, first: usize, id: i64, partition_key: Arc<str>) -> Result<
     Ok(Message {
         id,
         partition_key,
-        payload: row.try_get::<_, String>(first + 2)?.into(),
-        headers: row.try_get(first + 3)?,
+        r#type: row.try_get(first + 2)?,
+        payload: row.try_get::<_, String>(first + 3)?.into(),
+        headers: row.try_get(first + 4)?,
         // The trigger keeps it within the type's range. A value that was written past the trigger
         // may be out of it, and must not end the worker.
-        created_at: row.try_get(first + 4).unwrap_or(Timestamp::MAX),
+        created_at: row.try_get(first + 5).unwrap_or(Timestamp::MAX),
+        replay: row.try_get::<_, Option<SystemTime>>(first + 6)?.is_some(),
     })
 }
 
@@ -127,7 +129,7 @@ impl<T> LaneRows<T> {
             return Ok(());
         };
         let lane = &mut self.lanes[at];
-        let item = match row.try_get(first + 5)? {
+        let item = match row.try_get(first + 7)? {
             "missing" => OwedMessage::Missing(id),
             "loaded" => {
                 let key = shared(&mut self.partition_key, row.try_get(first + 1)?);

@@ -25,9 +25,11 @@ fn follower(message_id: i64, after: i64, generation: i32) -> Follower {
     let message = Message {
         id: message_id,
         partition_key: Arc::from("a"),
+        r#type: None,
         payload: "{}".into(),
         headers: None,
         created_at: Timestamp::UNIX_EPOCH,
+        replay: false,
     };
     Follower { key: KEY, token: 1, generation, after, message_id, message: Some(message) }
 }
@@ -115,8 +117,8 @@ fn a_batch_that_failed_is_read_whole_before_it_is_sent_again() {
     lane.follow(follower(14, 12, 3));
     assert!(!lane.incomplete());
     let (messages, batching, _) = lane.start_run(5);
-    let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
-    assert_eq!((batching.next(&ids), lane.failures), (3, 1));
+    let members: Vec<Member> = messages.iter().map(Member::from).collect();
+    assert_eq!((batching.next(&members), lane.failures), (3, 1));
 }
 
 #[test]

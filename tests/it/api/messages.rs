@@ -109,7 +109,7 @@ async fn publishing_is_refused_without_a_topic_or_over_its_limit_or_while_it_is_
     client.batch_execute("UPDATE pgtopic.topics SET max_payload_bytes = 8").await.unwrap();
     api.post("/topics/orders/messages", &json!({"payload": "123456789"})).await.problem(413);
     api.post("/topics/orders/messages", &json!({"payload": "x".repeat(3 << 20)})).await.problem(413);
-    api.text(Method::PATCH, "/topics/orders", "application/json", r#"{"paused":true}"#).await.expect(200);
+    api.text(Method::PATCH, "/topics/orders", "application/json", r#"{"paused":"refuse"}"#).await.expect(200);
     let paused = api.post("/topics/orders/messages", &json!({"payload": 1})).await.problem(409);
     assert_eq!(paused["type"], "/problems/paused");
 }

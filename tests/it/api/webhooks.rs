@@ -142,3 +142,49 @@ async fn a_webhook_is_changed_paused_resumed_and_deleted() {
     api.get(&path).await.problem(404);
     assert_eq!(api.get("/topics/orders").await.expect(200)["backlog"], 0);
 }
+
+#[tokio::test]
+async fn resuming_ends_a_pause_and_enabling_ends_what_has_disabled_it() {
+    let (database, api) = Api::with_topic().await;
+    let path = format!("/webhooks/{}", api.webhook(json!({})).await);
+    let set = "UPDATE pgtopic.webhooks SET paused = true, disabled_reason = 'gone'";
+    database.client().await.batch_execute(set).await.unwrap();
+    let state = async |path: String| {
+        let webhook = api.post(&path, &json!(null)).await.expect(200);
+        (webhook["paused"].clone(), webhook["disabled_reason"].clone())
+    };
+    assert_eq!(state(format!("{path}/resume")).await, (json!(false), json!("gone")));
+    assert_eq!(state(format!("{path}/pause")).await, (json!(true), json!("gone")));
+    assert_eq!(state(format!("{path}/enable")).await, (json!(true), Value::Null));
+    let patched = api.text(Method::PATCH, &path, "application/json", r#"{"paused":false}"#).await.expect(200);
+    assert_eq!(patched["paused"], false);
+    api.post("/webhooks/999/enable", &json!(null)).await.problem(404);
+}
+
+#[tokio::test]
+async fn the_types_of_a_webhook_are_set_shown_and_checked() {
+    let (_database, api) = Api::with_topic().await;
+    let path = format!("/webhooks/{}", api.webhook(json!({"types": ["order.*", "user.gone"]})).await);
+    assert_eq!(api.get(&path).await.expect(200)["types"], json!(["order.*", "user.gone"]));
+    let patch = async |types: Value| {
+        api.text(Method::PATCH, &path, "application/json", json!({"types": types}).to_string()).await
+    };
+    for types in [json!([]), json!([""]), json!(["a*b"]), json!(["x".repeat(256)]), json!(vec!["a"; 101])] {
+        let mut body = json!({"topic": "orders", "url": "https://example.com/"});
+        body["types"] = types.clone();
+        assert_eq!(api.post("/webhooks", &body).await.problem(422)["field"], "types", "{types}");
+        assert_eq!(patch(types.clone()).await.problem(422)["field"], "types", "{types}");
+    }
+    assert_eq!(patch(json!(["a"])).await.expect(200)["types"], json!(["a"]));
+    assert_eq!(patch(Value::Null).await.expect(200)["types"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_type_of_a_message_is_checked() {
+    let (_database, api) = Api::with_topic().await;
+    for kind in [json!(""), json!("x".repeat(256)), json!("a\u{0}"), json!(1)] {
+        let problem =
+            api.post("/topics/orders/messages", &json!({"type": kind, "payload": 1})).await.problem(422);
+        assert_eq!(problem["field"], "type", "{problem}");
+    }
+}

@@ -1,6 +1,7 @@
 //! Why a message is where it is: every state and reason, as a real database shows it, and with a
 //! real worker where it needs one.
 
+use axum::{body::Body, http::Request};
 use pgtopic_testkit::{
     Answer, Broker, Gate, Process, Scene, TestCluster, create_topic, eventually, publish, quick_delivery,
     reach_schema,
@@ -205,20 +206,6 @@ async fn what_stops_a_lane_while_a_worker_lives() {
     is(&entry(&api, c).await, "waiting", "no_lane");
 }
 
-/// The remedy of a lane without a row helps.
-#[tokio::test]
-async fn a_lane_without_a_row_moves_when_its_delivery_is_canceled_and_replayed() {
-    let (scene, api) = scene(&[]).await;
-    let first = scene.publish(&["a"]).await[0];
-    scene.sql("DELETE FROM lanes").await;
-    let _broker = Broker::start(scene.store());
-    becomes(&api, first, "waiting", "no_lane").await;
-    scene.sql(&format!("SELECT cancel_deliveries(1, ARRAY[{first}], 'canceled', true, 'test')")).await;
-    is(&entry(&api, first).await, "canceled", "");
-    scene.sql("SELECT replay_dead_letters(ARRAY(SELECT id FROM dead_letters), true)").await;
-    becomes(&api, first, "delivered", "accepted").await;
-}
-
 #[tokio::test]
 async fn what_has_left_the_lane() {
     let (scene, api) = scene(&[]).await;
@@ -348,6 +335,68 @@ async fn limits_of_a_real_worker() {
     scene.receiver.wait_for(count + 1).await;
     let second = scene.publish(&["b"]).await[0];
     becomes(&api, second, "waiting", "slots_busy").await;
+}
+
+/// Each remedy is a request that helps.
+#[tokio::test]
+async fn remedies_help() {
+    let (scene, api) = scene(&[("max_retries", "1")]).await;
+    scene.receiver.set_script(|_| Answer::Status(500));
+    let broker = Broker::start(scene.store());
+    let follow = async |entry: &Value| {
+        let remedy = &entry["remedy"];
+        let (path, body) = (remedy["path"].as_str().unwrap(), &remedy["body"]);
+        assert_eq!(remedy["method"], "POST");
+        let answer = if body.is_null() {
+            api.send(Request::post(path).body(Body::empty()).unwrap()).await
+        } else {
+            api.post(path, body).await
+        };
+        assert!(answer.status.is_success(), "{path}: {}", answer.text);
+    };
+    let dead = scene.publish(&["a"]).await[0];
+    let given_up = becomes(&api, dead, "dead", "attempts_exhausted").await;
+    scene.sql("UPDATE webhooks SET on_exhausted = 'halt'").await;
+    let halted = scene.publish(&["b"]).await[0];
+    let stands_still = becomes(&api, halted, "waiting", "halted").await;
+    assert!(stands_still["since"].is_string());
+    scene.receiver.set_script(|_| Answer::Status(204));
+    follow(&given_up).await;
+    becomes(&api, dead, "delivered", "accepted").await;
+    follow(&stands_still).await;
+    becomes(&api, halted, "delivered", "accepted").await;
+
+    // Without a worker nothing is on its way.
+    broker.stop().await;
+    let id = scene.publish(&["c"]).await[0];
+    for (change, reason) in [
+        ("UPDATE webhooks SET paused = true", "paused"),
+        ("UPDATE webhooks SET disabled_reason = 'gone'", "disabled"),
+        ("UPDATE topics SET paused = 'hold'", "topic_held"),
+        ("UPDATE installation SET sending = false", "not_sending"),
+        ("DELETE FROM lanes WHERE partition_key = 'c'", "no_lane"),
+    ] {
+        scene.sql(change).await;
+        let stopped = entry(&api, id).await;
+        is(&stopped, "waiting", reason);
+        follow(&stopped).await;
+        if reason == "no_lane" {
+            let canceled = entry(&api, id).await;
+            is(&canceled, "canceled", "");
+            follow(&canceled).await;
+        }
+        is(&entry(&api, id).await, "waiting", "no_worker");
+    }
+    let _broker = Broker::start(scene.store());
+    becomes(&api, id, "delivered", "accepted").await;
+
+    scene.webhook("/younger", &[]).await;
+    let younger = async || api.get(&format!("/messages/{dead}/why")).await.expect(200)["webhooks"][1].clone();
+    follow(&younger().await).await;
+    eventually("the younger webhook has it", async || {
+        (younger().await["state"] == "delivered").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

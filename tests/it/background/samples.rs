@@ -18,7 +18,7 @@ async fn sample(leader: &LeaderStore) {
     }
 }
 
-fn has(value: &Value, expected: Value) {
+fn has(value: &Value, expected: &Value) {
     for (field, expected) in expected.as_object().unwrap() {
         assert_eq!(value[field], *expected, "{field} of {value}");
     }
@@ -32,7 +32,7 @@ async fn samples_show_what_is_owed_by_webhook_topic_and_in_all() {
     let listed = http.get("/webhooks").await;
     has(
         &listed["items"][0]["health"],
-        json!({"sampled_at": null, "owed": null, "lanes": null, "state": "active"}),
+        &json!({"sampled_at": null, "owed": null, "lanes": null, "state": "active"}),
     );
     assert_eq!(http.get("/stats").await["sampled_at"], Value::Null);
 
@@ -54,10 +54,10 @@ async fn samples_show_what_is_owed_by_webhook_topic_and_in_all() {
     });
     let listed = http.get("/webhooks").await;
     let health = &listed["items"][0]["health"];
-    has(health, expected.clone());
+    has(health, &expected);
     has(
         health,
-        json!({
+        &json!({
             "dead_letters_capped": false, "state": "active", "since": null, "reason": null, "failing_since": null,
             "last_success_at": null, "last_failure_at": null, "last_status_code": null, "last_error_class": null,
             "last_error": null, "hold_until": null, "backfill_job": null,
@@ -67,20 +67,20 @@ async fn samples_show_what_is_owed_by_webhook_topic_and_in_all() {
     let oldest = scene.text("SELECT to_json(created_at)::text FROM messages WHERE id = 1").await;
     assert!(health["oldest_owed_at"].is_string() && health["sampled_at"].is_string(), "{health}, {oldest}");
     // The other one is owed nothing of it.
-    has(&listed["items"][1]["health"], json!({"owed": 0, "dead_letters": 0, "oldest_owed_at": null}));
+    has(&listed["items"][1]["health"], &json!({"owed": 0, "dead_letters": 0, "oldest_owed_at": null}));
     assert_eq!(http.get("/topics/orders/webhooks").await["items"][0]["health"]["owed"], 6);
 
     let stats = http.get("/stats").await;
-    has(&stats, json!({"window_seconds": 60, "truncated": false}));
+    has(&stats, &json!({"window_seconds": 60, "truncated": false}));
     for figures in [&stats["totals"], &stats["topics"][0], &stats["webhooks"][0]] {
-        has(figures, expected.clone());
+        has(figures, &expected);
         has(
             figures,
-            json!({"delivered_per_second": 0.0, "failed_per_second": 0.0, "latency_ms": {"p50": null, "p99": null}}),
+            &json!({"delivered_per_second": 0.0, "failed_per_second": 0.0, "latency_ms": {"p50": null, "p99": null}}),
         );
     }
-    has(&stats["topics"][0], json!({"topic": "orders"}));
-    has(&stats["webhooks"][0], json!({"webhook_id": 1, "topic": "orders", "state": "active"}));
+    has(&stats["topics"][0], &json!({"topic": "orders"}));
+    has(&stats["webhooks"][0], &json!({"webhook_id": 1, "topic": "orders", "state": "active"}));
     assert_eq!(stats["webhooks"][1]["published_per_second"], Value::Null, "not known beside a filter");
 
     // What is published after a look is seen at the next look.
@@ -117,11 +117,11 @@ async fn no_more_than_ten_thousand_lanes_and_deliveries_are_counted() {
     let health = http.get("/webhooks/1").await["health"].clone();
     has(
         &health,
-        json!({"owed": 10000, "owed_capped": true, "lanes": {"ready": 10000, "claimed": 0, "waiting": 0, "halted": 0}}),
+        &json!({"owed": 10000, "owed_capped": true, "lanes": {"ready": 10000, "claimed": 0, "waiting": 0, "halted": 0}}),
     );
     assert_eq!(health["oldest_owed_at"], "2020-01-01T00:00:00Z", "the heads of all lanes are looked at");
     scene.sql("DELETE FROM lanes WHERE lane > 2; DELETE FROM deliveries WHERE message_id > 3").await;
-    has(&http.get("/webhooks/1").await["health"], json!({"owed": 2, "owed_capped": false}));
+    has(&http.get("/webhooks/1").await["health"], &json!({"owed": 2, "owed_capped": false}));
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn a_webhook_fails_until_a_request_is_accepted() {
     let failing = run("a").await;
     has(
         &failing,
-        json!({
+        &json!({
             "state": "failing", "last_status_code": 503, "last_error_class": "status", "dead_letters": 1, "last_success_at": null,
         }),
     );
@@ -161,7 +161,7 @@ async fn a_webhook_fails_until_a_request_is_accepted() {
     let active = run("c").await;
     has(
         &active,
-        json!({"state": "active", "since": null, "failing_since": null, "reason": null, "last_status_code": 503}),
+        &json!({"state": "active", "since": null, "failing_since": null, "reason": null, "last_status_code": 503}),
     );
     assert!(active["last_success_at"].as_str() > active["last_failure_at"].as_str(), "{active}");
     let changes =
@@ -170,10 +170,37 @@ async fn a_webhook_fails_until_a_request_is_accepted() {
 
     let stats = http.get("/stats").await;
     for figures in [&stats["totals"], &stats["topics"][0], &stats["webhooks"][0]] {
-        has(figures, json!({"delivered_per_second": 1.0 / 60.0, "failed_per_second": 2.0 / 60.0}));
+        has(figures, &json!({"delivered_per_second": 1.0 / 60.0, "failed_per_second": 2.0 / 60.0}));
         let (p50, p99) = (figures["latency_ms"]["p50"].as_f64(), figures["latency_ms"]["p99"].as_f64());
         assert!(p50 > Some(0.0) && p99 >= p50, "{figures}");
     }
+}
+
+#[tokio::test]
+async fn a_webhook_fails_if_the_workers_that_still_send_fail() {
+    let scene = Scene::with_webhook(&[]).await;
+    let leader = scene.leader().await;
+    let http = Http::serve(scene.store()).await;
+    // One worker fails all the time. What another one has sent was accepted.
+    let activity = |failed_ago: i32, accepted_ago: i32| {
+        format!(
+            "TRUNCATE activity;
+             INSERT INTO activity (worker_id, webhook_id, at, seconds, accepted, failed, dead, in_flight, latency, last_success_at,
+                                   last_failure_at, failing_since, last_error)
+             VALUES (gen_random_uuid(), 1, now() - interval '20 s', 10, 0, 9, 0, 2, '{{}}', NULL, now() - interval '{failed_ago} s',
+                     now() - interval '1 h', 'answered 503'),
+                    (gen_random_uuid(), 1, now() - interval '20 s', 10, 9, 0, 0, 1, '{{9}}', now() - interval '{accepted_ago} s', NULL,
+                     NULL, NULL)"
+        )
+    };
+    scene.sql(&activity(14, 12)).await;
+    sample(&leader).await;
+    has(&http.get("/webhooks/1").await["health"], &json!({"state": "active", "in_flight": 3}));
+    scene.sql(&activity(10, 12)).await;
+    sample(&leader).await;
+    let health = http.get("/webhooks/1").await["health"].clone();
+    has(&health, &json!({"state": "failing", "reason": "answered 503"}));
+    assert_eq!(health["failing_since"], health["last_success_at"], "since the last success of any worker");
 }
 
 #[tokio::test]
@@ -189,21 +216,56 @@ async fn a_pause_comes_before_a_failure() {
         .await;
     let http = Http::serve(scene.store()).await;
     let health = http.get("/webhooks/1").await["health"].clone();
-    has(&health, json!({"state": "paused", "reason": "maintenance"}));
+    has(&health, &json!({"state": "paused", "reason": "maintenance"}));
     assert!(health["since"].is_string() && health["failing_since"].is_string(), "{health}");
     scene.sql("UPDATE webhooks SET disabled_reason = 'gone'").await;
     has(
         &http.get("/webhooks/1").await["health"],
-        json!({"state": "disabled", "reason": "gone", "since": null}),
+        &json!({"state": "disabled", "reason": "gone", "since": null}),
     );
     scene.sql("UPDATE webhooks SET disabled_reason = NULL, paused = false, state = 'starting'").await;
     scene.sql("INSERT INTO jobs (kind, webhook_id, created_by) VALUES ('backfill', 1, 'a')").await;
-    has(&http.get("/webhooks/1").await["health"], json!({"state": "starting", "backfill_job": 1}));
+    has(&http.get("/webhooks/1").await["health"], &json!({"state": "starting", "backfill_job": 1}));
     scene.sql("UPDATE webhooks SET state = 'active'").await;
     has(
         &http.get("/webhooks/1").await["health"],
-        json!({"state": "failing", "reason": "answered 503", "backfill_job": null}),
+        &json!({"state": "failing", "reason": "answered 503", "backfill_job": null}),
     );
+}
+
+#[tokio::test]
+async fn webhooks_are_listed_by_state_as_they_are_judged() {
+    let scene = Scene::new().await;
+    for n in 1..=6 {
+        scene.webhook(&format!("/{n}"), &[]).await;
+    }
+    scene
+        .sql(
+            "UPDATE webhooks SET disabled_reason = 'gone' WHERE id IN (1);
+             UPDATE webhooks SET paused = true WHERE id IN (1, 2);
+             UPDATE webhooks SET state = 'starting' WHERE id IN (1, 2, 3);
+             INSERT INTO webhook_samples (webhook_id, failing_since) SELECT n, now() FROM generate_series(1, 4) n;
+             INSERT INTO webhook_samples (webhook_id) VALUES (5)",
+        )
+        .await;
+    let http = Http::serve(scene.store()).await;
+    let ids = |page: &Value| -> Vec<i64> {
+        page["items"].as_array().unwrap().iter().map(|webhook| webhook["id"].as_i64().unwrap()).collect()
+    };
+    for (state, expected) in
+        [("disabled", &[1][..]), ("paused", &[2]), ("starting", &[3]), ("failing", &[4]), ("active", &[5, 6])]
+    {
+        let page = http.get(&format!("/webhooks?topic=orders&state={state}")).await;
+        assert_eq!(ids(&page), expected, "{state}");
+        assert!(
+            page["items"].as_array().unwrap().iter().all(|webhook| webhook["health"]["state"] == state),
+            "{page}"
+        );
+    }
+    assert_eq!(ids(&http.get("/webhooks?limit=2").await), [1, 2]);
+    for (query, status) in [("state=dead", 422), ("topic=nobody", 404), ("status=active", 422)] {
+        assert_eq!(http.try_get(&format!("/webhooks?{query}")).await.unwrap().0, status, "{query}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! `pgtopic drain` waits until nothing is owed, and says what is left if that cannot be.
 
-use pgtopic_testkit::{Answer, Broker, Ended, Process, Scene};
+use pgtopic_testkit::{Answer, Broker, Ended, Process, Scene, publish};
 use serde_json::{Value, json};
 
 async fn drain(scene: &Scene, arguments: &[&str]) -> Ended {
@@ -96,4 +96,20 @@ async fn it_waits_no_longer_than_it_may_and_bad_input_is_told() {
     {
         assert_eq!(drain(&scene, arguments).await.code(), 2, "{arguments:?}");
     }
+}
+
+#[tokio::test]
+async fn topics_refuse_messages_first_if_asked_to() {
+    let scene = Scene::with_webhook(&[("name", "'billing'")]).await;
+    scene.sql("INSERT INTO topics (name, paused) VALUES ('invoices', NULL), ('held', 'hold'), ('refusing', 'refuse')").await;
+    let paused = "SELECT string_agg(name || ':' || coalesce(paused, '-'), ' ' ORDER BY id) FROM topics";
+    let ended = drain(&scene, &["--webhook", "orders:billing", "--refuse"]).await;
+    assert_eq!(ended.code(), 0, "{}", ended.output);
+    assert!(ended.output.contains("refusing messages: orders\n"), "{}", ended.output);
+    assert_eq!(scene.text(paused).await, "orders:refuse invoices:- held:hold refusing:refuse");
+    assert!(publish(&scene.client, "a").await.is_err());
+    let ended = drain(&scene, &["--refuse"]).await;
+    assert!(ended.output.contains("refusing messages: invoices\n"), "{}", ended.output);
+    assert_eq!(scene.text(paused).await, "orders:refuse invoices:refuse held:hold refusing:refuse");
+    assert_left(&drain(&scene, &["--topic", "nothing", "--refuse"]).await, &["there is no topic"]);
 }

@@ -5,6 +5,7 @@
 //! | `commands` | help, settings, errors in one line, exit codes |
 //! | `drain` | waiting until nothing is owed |
 //! | `embedded` | the PostgreSQL that `dev` starts |
+//! | `figures` | figures and workers |
 //! | `jobs` | commands that make jobs, and watch them |
 //! | `log_sink` | standard error that is slow, full or gone |
 //! | `operators` | commands of operators: JSON as of the API, questions, exit codes |
@@ -14,6 +15,7 @@
 mod commands;
 mod drain;
 mod embedded;
+mod figures;
 mod jobs;
 #[cfg(target_os = "linux")]
 mod log_sink;

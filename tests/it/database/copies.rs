@@ -160,3 +160,20 @@ async fn the_first_worker_says_where_the_installation_sends_from() {
     eventually("it is written", async || known().await.then_some(())).await;
     broker.stop().await;
 }
+
+/// A promoted base backup looks as the server does after a failover. So it is not stopped, but said.
+#[tokio::test]
+async fn a_promotion_is_said_once() {
+    let (database, _receiver) = that_has_sent().await;
+    let client = database.broker_client().await;
+    let worker = async || {
+        let mut worker = Process::start(&["worker"], &database.environment());
+        worker.wait_for_output("worker is ready").await;
+        worker.stop().await.output
+    };
+    assert!(!worker().await.contains("was promoted"));
+    client.batch_execute("UPDATE installation SET timeline = timeline + 1").await.unwrap();
+    let output = worker().await;
+    assert!(output.contains("was promoted") && output.contains("pgtopic sending off"), "{output}");
+    assert!(!worker().await.contains("was promoted"), "it is known now");
+}

@@ -3,21 +3,31 @@
 //! | file | what it tests |
 //! |---|---|
 //! | `batches` | several messages in one request: how they are sent again after a failure |
+//! | `changes` | the audit log |
 //! | `connections` | kept connections that the receiver has closed, certificates of authorities |
 //! | `flow` | the whole way from publishing to arrival |
 //! | `headers` | SQL and the API refuse the same headers |
+//! | `holds` | topics on hold |
 //! | `outages` | what the log says of a receiver that fails |
 //! | `receiving` | the code of `docs/receiving.md` |
+//! | `replays` | requests that carry replays |
 //! | `retries` | failures, the delays after them, and dead letters |
+//! | `test_requests` | requests that only try a webhook |
+//! | `types` | types of messages, and webhooks that ask for some |
 //! | `unusable_webhooks` | webhooks that no request can be made for |
 //! | `webhooks` | the settings of webhooks; no webhook holds up another |
 
 mod batches;
+mod changes;
 mod connections;
 mod flow;
 mod headers;
+mod holds;
 mod outages;
 mod receiving;
+mod replays;
 mod retries;
+mod test_requests;
+mod types;
 mod unusable_webhooks;
 mod webhooks;

@@ -329,6 +329,8 @@ impl Receiver {
             deliverable: true,
         };
         let message = Message {
+            r#type: None,
+            replay,
             id,
             partition_key: "user \u{fc}".into(),
             payload: id.to_string().into(),
@@ -336,7 +338,7 @@ impl Receiver {
             created_at: Timestamp::UNIX_EPOCH,
         };
         let prepared = PreparedTarget::new(&target).unwrap();
-        let result = delivery::send(&self.client, &prepared, &[message], 1, replay).await;
+        let result = delivery::send(&self.client, &prepared, &[message], 1).await;
         assert_eq!(result.outcome, Outcome::Accepted, "{result:?}");
         result.status_code
     }

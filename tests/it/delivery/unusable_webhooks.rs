@@ -7,6 +7,7 @@ use pgtopic_testkit::{
     Answer, Broker, Http, Process, Received, Scene, check_order, create_webhook, expected,
 };
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// The faults: the column, its value in SQL, and the `disabled_reason` that follows.
 const FAULTS: [(&str, &str, &str); 6] = [
@@ -75,9 +76,9 @@ async fn an_unusable_webhook_is_disabled_and_costs_the_others_nothing() {
                 pgtopic_testkit::SECRET
             ))
             .await;
-        let repaired =
-            json!({"headers": {}, "url": scene.receiver.url(&format!("/{number}")), "paused": false});
-        let webhook = http.patch(&format!("/webhooks/{id}"), &repaired).await;
+        let repaired = json!({"headers": {}, "url": scene.receiver.url(&format!("/{number}"))});
+        http.patch(&format!("/webhooks/{id}"), &repaired).await;
+        let webhook = http.act(&format!("/webhooks/{id}/enable"), &Value::Null).await;
         assert_eq!(webhook["disabled_reason"], Value::Null);
     }
     scene.publish(&["b"]).await;
@@ -125,12 +126,12 @@ async fn a_webhook_that_was_repaired_since_it_was_read_is_not_disabled() {
     assert!(read.deliverable && read.target.is_err(), "{read:?}");
 
     scene.sql("UPDATE webhooks SET headers = '{}'").await;
-    assert!(!store.disable_unusable_webhook(id, &read.version, "late").await.unwrap());
+    assert!(!store.disable_unusable_webhook(id, &read.version, "late", Uuid::nil()).await.unwrap());
     let read = store.list_targets(&defaults).await.unwrap().remove(0);
     assert!(read.target.is_ok(), "{read:?}");
-    assert!(store.disable_unusable_webhook(id, &read.version, "in time").await.unwrap());
+    assert!(store.disable_unusable_webhook(id, &read.version, "in time", Uuid::nil()).await.unwrap());
     let read = store.list_targets(&defaults).await.unwrap().remove(0);
-    assert!(!store.disable_unusable_webhook(id, &read.version, "again").await.unwrap());
+    assert!(!store.disable_unusable_webhook(id, &read.version, "again", Uuid::nil()).await.unwrap());
     assert_eq!(scene.text("SELECT disabled_reason FROM webhooks").await, "in time");
 }
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use pgtopic::{
-    domain::{batch::Batch, lane::LaneKey},
+    domain::{attempt::ErrorClass, batch::Batch, dead_letter::Reason, lane::LaneKey},
     store::{
-        Claim, ClaimedLane, HeldLane, LaneChange, LaneOutcomes, LaneState, OwedMessage, SettleOutcome,
-        Settlement,
+        Claim, ClaimedLane, DeadDelivery, HeldLane, LaneChange, LaneOutcomes, LaneState, LastError,
+        OwedMessage, ReadLimits, Room, SettleOutcome, Settlement,
     },
 };
 use pgtopic_testkit::{Broker, Puppet, Scene};
@@ -133,7 +133,11 @@ async fn a_failure_holds_up_a_lane_only_if_its_message_is_the_head(#[case] state
         let failed = LaneChange {
             failed: Batch::of(&[head]),
             failures: 3,
-            last_error: Some("no".to_owned()),
+            last_error: Some(LastError {
+                text: "no".to_owned(),
+                class: Some(ErrorClass::Status),
+                status_code: Some(503),
+            }),
             ..change(state, i32::try_from(known).unwrap(), head - 1)
         };
         let position = if known == generation { head - 1 } else { ids[0] - 1 };
@@ -224,4 +228,89 @@ async fn failures_count_for_their_own_message_alone(#[case] head: &str, #[case] 
     assert_eq!(sent[0].header("webhook-attempt"), attempt);
     assert_eq!(sent[1].header("webhook-attempt"), "1");
     broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_lane_keeps_how_its_head_failed_until_the_head_has_left() {
+    let scene = Scene::with_webhook(&[]).await;
+    let (puppet, lanes) = holding(&scene, &["a"]).await;
+    let [lane] = &lanes[..] else { panic!("{lanes:?}") };
+    let settle = async |failures, last_error| {
+        let change = LaneChange { failures, last_error, ..change(LaneState::Held, 0, 0) };
+        let outcomes = LaneOutcomes { change: Some(change), ..LaneOutcomes::default() };
+        puppet.store.settle(puppet.id, &Settlement::from([(claim_of(lane), outcomes)])).await.unwrap();
+        scene.text("SELECT concat_ws(' ', last_error, last_error_class, last_status_code) FROM lanes").await
+    };
+    let error = |class, status_code| Some(LastError { text: "no".to_owned(), class, status_code });
+    assert_eq!(settle(1, error(Some(ErrorClass::Status), Some(503))).await, "no status 503");
+    assert_eq!(settle(1, None).await, "no status 503", "nothing new is known");
+    assert_eq!(settle(2, error(Some(ErrorClass::Timeout), None)).await, "no timeout");
+    assert_eq!(settle(3, error(None, None)).await, "no");
+    assert_eq!(settle(0, None).await, "");
+}
+
+#[tokio::test]
+async fn a_dead_letter_keeps_the_type_of_its_message() {
+    let scene = Scene::with_webhook(&[]).await;
+    scene
+        .sql("INSERT INTO messages (topic_id, type, payload) SELECT id, 'order.paid', '1' FROM topics")
+        .await;
+    scene.sql("INSERT INTO messages (topic_id, payload) SELECT id, '2' FROM topics").await;
+    let puppet = Puppet::new(&scene).await;
+    let claimed = puppet.claim(1).await.unwrap();
+    let [lane] = &claimed[..] else { panic!("{claimed:?}") };
+    let dead = owed(lane)
+        .into_iter()
+        .map(|message_id| DeadDelivery {
+            message_id,
+            reason: Reason::AttemptsExhausted,
+            attempts: 1,
+            last: None,
+        })
+        .collect();
+    let outcomes = LaneOutcomes { dead, ..LaneOutcomes::default() };
+    puppet.store.settle(puppet.id, &Settlement::from([(claim_of(lane), outcomes)])).await.unwrap();
+    let types = "SELECT string_agg(coalesce(type, 'none'), ' ' ORDER BY message_id) FROM dead_letters";
+    assert_eq!(scene.text(types).await, "order.paid none");
+}
+
+/// Whether a message is a replay belongs to its delivery.
+#[tokio::test]
+async fn every_way_to_read_tells_type_and_replay() {
+    let scene = Scene::with_webhook(&[]).await;
+    let publish =
+        "INSERT INTO messages (topic_id, type, payload) SELECT id, $1, '1' FROM topics RETURNING id";
+    let client = &scene.client;
+    let mut ids: Vec<i64> = Vec::new();
+    for kind in ["order.paid", "order.sent"] {
+        ids.push(client.query_one(publish, &[&kind]).await.unwrap().get(0));
+    }
+    client
+        .execute("UPDATE deliveries SET replayed_at = now() WHERE message_id = $1", &[&ids[0]])
+        .await
+        .unwrap();
+    let read = |items: &[OwedMessage]| -> Vec<(String, bool)> {
+        let present = items.iter().map(|item| match item {
+            OwedMessage::Present(message) => message,
+            OwedMessage::Missing(id) => panic!("{id}"),
+        });
+        present.map(|message| (message.r#type.clone().unwrap(), message.replay)).collect()
+    };
+    let both = [("order.paid".to_owned(), true), ("order.sent".to_owned(), false)];
+    let limits = ReadLimits { messages_per_lane: 10, payload_bytes: 1 << 20 };
+
+    let puppet = Puppet::new(&scene).await;
+    let claimed = puppet.claim(1).await.unwrap();
+    assert_eq!(read(&claimed[0].owed.items), both);
+    let key = claimed[0].key;
+    let held = HeldLane { key, token: 1, position: 0, generation: 0 };
+    let lanes = puppet.store.read_lanes(puppet.id, &[held], limits).await.unwrap();
+    assert_eq!(read(&lanes[0].owed.items), both);
+    let looked = puppet.store.claim_messages(puppet.id, 2, &ids, &Room::default(), limits).await.unwrap();
+    let followers: Vec<_> = looked.followers.into_iter().filter_map(|follower| follower.message).collect();
+    assert_eq!(read(&followers.into_iter().map(OwedMessage::Present).collect::<Vec<_>>()), both);
+    scene.sql("UPDATE lanes SET claimed_by = NULL").await;
+    let room = Room { lanes: 1, full_webhooks: Vec::new() };
+    let looked = puppet.store.claim_messages(puppet.id, 3, &ids, &room, limits).await.unwrap();
+    assert_eq!(read(&looked.claimed[0].owed.items), both);
 }

@@ -41,7 +41,7 @@ async fn the_engines_statements_have_shorter_time_limits_than_others(#[values(fa
             "TABLE (message_id bigint, lane bigint, step bigint)",
         ),
         ("require_registered(worker uuid)", "void"),
-        ("mark_worker_gone(worker uuid)", "boolean"),
+        ("mark_worker_gone(worker uuid, reason text, changed_by text)", "boolean"),
     ] {
         scene.sql(&tell_tale(signature, returns)).await;
     }

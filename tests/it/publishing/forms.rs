@@ -4,9 +4,9 @@ use pgtopic_testkit::Scene;
 use rstest::rstest;
 use tokio_postgres::error::SqlState;
 
-/// What is stored: key, payload, headers, idempotency key.
+/// What is stored: key, payload, headers, idempotency key, and the type if there is one.
 async fn stored(scene: &Scene) -> String {
-    let sql = "SELECT concat_ws(' | ', partition_key, payload::text, coalesce(headers::text, '-'), coalesce(idempotency_key, '-'))
+    let sql = "SELECT concat_ws(' | ', partition_key, payload::text, coalesce(headers::text, '-'), coalesce(idempotency_key, '-'), type)
                  FROM messages";
     scene.text(sql).await
 }
@@ -45,6 +45,20 @@ async fn stored(scene: &Scene) -> String {
 )]
 #[case(r#"'orders', '{"a":1}'::json"#, r#"default | {"a":1} | - | -"#)]
 #[case(r"'orders', jsonb_build_object('a', 1)", r#"default | {"a": 1} | - | -"#)]
+#[case(r#"'orders', 'k', '{"a":1}', type => 'order.paid'"#, r#"k | {"a":1} | - | - | order.paid"#)]
+#[case(r#"'orders', 'k', '{"a":1}'::json, type => 'order.paid'"#, r#"k | {"a":1} | - | - | order.paid"#)]
+#[case(r#"'orders', 'k', '{"a":1}'::jsonb, type => 'order.paid'"#, r#"k | {"a": 1} | - | - | order.paid"#)]
+#[case(r#"'orders', '{"a":1}'::json, type => 'order.paid'"#, r#"default | {"a":1} | - | - | order.paid"#)]
+#[case(r#"'orders', '{"a":1}'::jsonb, type => 'order.paid'"#, r#"default | {"a": 1} | - | - | order.paid"#)]
+#[case(
+    r#"'orders', payload => '{"a":1}', type => 'order.paid'"#,
+    r#"default | {"a":1} | - | - | order.paid"#
+)]
+#[case(
+    r#"'orders', payload => '{"a":1}'::json, type => 'order.paid'"#,
+    r#"default | {"a":1} | - | - | order.paid"#
+)]
+#[case(r#"'orders', 'k', '{"a":1}', '{"h":"v"}', 'i', 't'"#, r#"k | {"a":1} | {"h":"v"} | i | t"#)]
 #[tokio::test]
 async fn a_payload_of_any_type_is_published(#[case] arguments: &str, #[case] expected: &str) {
     let scene = Scene::new().await;

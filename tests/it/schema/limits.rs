@@ -11,12 +11,13 @@ use pgtopic::{
         dead_letter::Reason,
         headers::{HEADERS_BYTES_MAX, HEADERS_MAX},
         job::{JobKind, JobState},
-        key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX},
+        key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX, TYPE_MAX},
+        message_type::TYPES,
         policy::{
             BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
             RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS,
         },
-        topic::{NAME_MAX, Ordering, RETENTION_SECONDS},
+        topic::{NAME_MAX, Ordering, RETENTION_SECONDS, TopicPause},
         webhook::{Format, WebhookState},
     },
 };
@@ -25,14 +26,12 @@ use pgtopic::store::CELLS;
 use pgtopic_testkit::TestDatabase;
 
 /// Rules that are not in Rust, and why.
-const IN_SQL_ALONE: [&str; 8] = [
+const IN_SQL_ALONE: [&str; 7] = [
     // A table of one row.
     "installed_one_check",
     "installation_one_check",
     "leader_one_check",
     "sampled_one_check",
-    // Words of the issue on webhooks.
-    "webhooks_types_check",
     // The row must keep what the trigger has computed.
     "messages_lane_check",
     // Rust has no other type for them.
@@ -80,12 +79,13 @@ fn expected() -> BTreeMap<&'static str, String> {
                 "CHECK (((name ~ '^[A-Za-z0-9._-]{{1,{NAME_MAX}}}$'::text) AND (name !~ '^[0-9]+$'::text) AND (name !~ '^[.]{{1,2}}$'::text)))"
             ),
         ),
-        ("topics_paused_check", one_of("paused", ["refuse", "hold"])),
+        ("topics_paused_check", one_of("paused", TopicPause::ALL.map(TopicPause::as_str))),
         ("changes_kind_check", one_of("kind", ChangeKind::ALL.map(ChangeKind::as_str))),
         ("jobs_kind_check", one_of("kind", JobKind::ALL.map(JobKind::as_str))),
         ("jobs_state_check", one_of("state", JobState::ALL.map(JobState::as_str))),
         ("topics_ordering_check", one_of("ordering", Ordering::ALL.map(Ordering::as_str))),
         ("topics_retention_check", between("retention", &RETENTION_SECONDS, seconds)),
+        ("webhooks_types_check", integers("cardinality(types)", &TYPES)),
         ("webhooks_format_check", one_of("format", Format::ALL.map(Format::as_str))),
         ("webhooks_batch_size_check", integers("batch_size", &BATCH_SIZE)),
         ("webhooks_max_retries_check", integers("max_retries", &MAX_RETRIES)),
@@ -150,6 +150,9 @@ async fn the_limits_of_a_message_are_what_the_domain_says() {
             "messages_validate",
             format!("octet_length(message.idempotency_key) NOT BETWEEN 1 AND {IDEMPOTENCY_KEY_MAX} "),
         ),
+        ("messages_validate", format!("octet_length(message.type) NOT BETWEEN 1 AND {TYPE_MAX} ")),
+        ("messages_publish", format!("octet_length(NEW.type), 1) OPERATOR(pg_catalog.<=) {TYPE_MAX}\n")),
+        ("webhooks_validate", format!("octet_length(t.name) BETWEEN 1 AND {TYPE_MAX} ")),
         ("messages_validate", format!("count(*) <= {HEADERS_MAX} ")),
         ("headers_problem", format!("octet_length(headers::text) > {HEADERS_BYTES_MAX} ")),
         ("headers_problem", format!("json_object_keys(headers)) > {HEADERS_MAX} ")),

@@ -102,6 +102,14 @@ impl Http {
         answer
     }
 
+    /// POST, which must succeed and makes nothing. A body that is null is left out.
+    pub async fn act(&self, path: &str, body: &Value) -> Value {
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let (status, answer) = self.try_post_text(path, &text).await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+
     /// POST, which must make something.
     pub async fn post(&self, path: &str, body: &Value) -> Value {
         let (status, answer) = self.try_post(path, body).await.unwrap();
