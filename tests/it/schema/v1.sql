@@ -396,6 +396,15 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.changed_by() RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN coalesce(nullif(current_setting('pgtopic_session.changed_by', true), ''), session_user);
+END
+$$;
+
 CREATE FUNCTION pgtopic.check_filter(filter jsonpath) RETURNS integer
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -430,7 +439,7 @@ BEGIN
 END
 $_$;
 
-CREATE FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -461,6 +470,7 @@ BEGIN
                AS want (webhook_id, slots, due_after)
           JOIN pgtopic.webhooks w ON w.id = want.webhook_id
            AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+          JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
          CROSS JOIN LATERAL (
             SELECT l.ctid AS place
               FROM pgtopic.lanes l
@@ -491,7 +501,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -522,6 +532,7 @@ BEGIN
               FROM pgtopic.lanes l
               JOIN pgtopic.webhooks w ON w.id = claim_lanes_singly.webhook_ids[want]
                AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+              JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
              WHERE l.webhook_id + 0 = claim_lanes_singly.webhook_ids[want]
                AND l.due_at >= coalesce(claim_lanes_singly.due_after[want], statement_timestamp() - interval '5 s')
                AND l.due_at <= statement_timestamp()
@@ -559,7 +570,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -584,7 +595,13 @@ BEGIN
     WITH due AS MATERIALIZED (
         SELECT l.place
           FROM unnest(claim_messages.message_ids) AS told (id)
-         CROSS JOIN LATERAL (SELECT m.topic_id, m.lane FROM pgtopic.messages m WHERE m.id = told.id LIMIT 1) m
+         CROSS JOIN LATERAL (
+            SELECT m.topic_id, m.lane
+              FROM pgtopic.messages m
+              JOIN pgtopic.topics t ON t.id = m.topic_id AND t.paused IS DISTINCT FROM 'hold'
+             WHERE m.id = told.id
+             LIMIT 1
+         ) m
          CROSS JOIN LATERAL (
             SELECT w.id
               FROM pgtopic.webhooks w
@@ -611,7 +628,8 @@ BEGIN
     IF claimed IS NOT NULL THEN
         RETURN QUERY
         SELECT r.webhook_id, r.lane, r.due_at, claim_messages.new_token, r.position, r.generation, r.head_message_id, r.failures,
-               r.batch_last, r.batch_count, r.split_until, r.message_id, r.partition_key, r.payload, r.headers, r.created_at, r.state
+               r.batch_last, r.batch_count, r.split_until, r.message_id, r.partition_key, r.type, r.payload, r.headers,
+               r.created_at, r.replayed_at, r.state
           FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r;
     END IF;
     RETURN QUERY
@@ -619,10 +637,10 @@ BEGIN
            coalesce((SELECT max(d.message_id) FROM pgtopic.deliveries d
                       WHERE d.webhook_id = l.webhook_id AND d.lane = l.lane
                         AND d.message_id > l.position AND d.message_id < m.id), l.position),
-           l.generation, NULL::bigint, 0, NULL::bigint, NULL::integer, NULL::bigint, m.id, m.partition_key,
+           l.generation, NULL::bigint, 0, NULL::bigint, NULL::integer, NULL::bigint, m.id, m.partition_key, m.type,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
-           m.created_at,
+           m.created_at, owed.replayed_at,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'held' ELSE 'deferred' END
       FROM unnest(claim_messages.message_ids) AS told (id)
      CROSS JOIN LATERAL (SELECT m.* FROM pgtopic.messages m WHERE m.id = told.id LIMIT 1) m
@@ -634,7 +652,7 @@ BEGIN
            AND x.claimed_by = claim_messages.worker AND x.token <> claim_messages.new_token
          LIMIT 1) l
      CROSS JOIN LATERAL (
-        SELECT
+        SELECT d.replayed_at
           FROM pgtopic.deliveries d
          WHERE d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
          LIMIT 1) owed
@@ -677,6 +695,24 @@ SELECT (dead_letter_fits.partition_key IS NULL OR letter.partition_key = dead_le
    AND (dead_letter_fits.status_code IS NULL OR letter.status_code = dead_letter_fits.status_code)
    AND (dead_letter_fits.since IS NULL OR letter.created_at >= dead_letter_fits.since)
    AND (dead_letter_fits.until IS NULL OR letter.created_at < dead_letter_fits.until)
+$$;
+
+CREATE FUNCTION pgtopic.dead_letter_groups(webhook_ids bigint[], partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone, at_most bigint) RETURNS TABLE(webhook_id bigint, reason_given text, error_class_given text, status_code_given smallint, hour timestamp with time zone, count bigint, first_at timestamp with time zone, last_at timestamp with time zone, sample_id bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET enable_sort TO 'off'
+    SET work_mem TO '64MB'
+    AS $$
+SELECT x.webhook_id, x.reason, x.error_class, x.status_code, date_bin('1 hour', x.created_at, '1970-01-01Z') AS hour,
+       count(*), min(x.created_at), max(x.created_at), max(x.id)
+  FROM pgtopic.dead_letters x
+ WHERE x.webhook_id = ANY (dead_letter_groups.webhook_ids)
+   AND pgtopic.dead_letter_fits(x, dead_letter_groups.partition_key, dead_letter_groups.type, dead_letter_groups.reason,
+                                dead_letter_groups.error_class, dead_letter_groups.status_code, dead_letter_groups.since,
+                                dead_letter_groups.until)
+ GROUP BY 1, 2, 3, 4, 5
+ ORDER BY 5 DESC, 6 DESC, 9 DESC
+ LIMIT dead_letter_groups.at_most
 $$;
 
 CREATE FUNCTION pgtopic.dead_letters_flush() RETURNS trigger
@@ -1532,16 +1568,28 @@ BEGIN
 END
 $_$;
 
-CREATE FUNCTION pgtopic.mark_worker_gone(worker uuid) RETURNS boolean
+CREATE FUNCTION pgtopic.mark_worker_gone(worker uuid, reason text, changed_by text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
+#variable_conflict use_variable
 BEGIN
     UPDATE pgtopic.workers w
        SET gone = true
      WHERE w.ctid = ANY (ARRAY(
         SELECT x.ctid FROM pgtopic.workers x WHERE x.id = worker AND NOT x.gone FOR NO KEY UPDATE SKIP LOCKED));
-    RETURN FOUND;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    IF reason IS NOT NULL THEN
+        BEGIN
+            INSERT INTO pgtopic.changes (kind, worker_id, reason, changed_by) VALUES ('worker.lost', worker, reason, changed_by);
+        EXCEPTION WHEN OTHERS THEN
+            -- Its lanes are released, whatever is the matter with the audit log.
+            NULL;
+        END;
+    END IF;
+    RETURN true;
 END
 $$;
 
@@ -1572,6 +1620,7 @@ CREATE FUNCTION pgtopic.merge_activity(from_seconds integer, to_seconds integer,
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
+    SET work_mem TO '32MB'
     AS $$
 DECLARE
     no_flush text := set_config('synchronous_commit', 'off', true);
@@ -1932,21 +1981,21 @@ SELECT format('%s messages whose partitions or rows somebody has locked, such as
                 WHERE m.id = partition_holder.message_id AND l.pid IS DISTINCT FROM pg_backend_pid()))
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, payload json, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, payload json, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
-SELECT pgtopic.publish(topic, 'default'::text, payload, headers, idempotency_key)
+SELECT pgtopic.publish(topic, 'default'::text, payload, headers, idempotency_key, type)
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, payload jsonb, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, payload jsonb, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
-SELECT pgtopic.publish(topic, 'default'::text, payload::json, headers, idempotency_key)
+SELECT pgtopic.publish(topic, 'default'::text, payload::json, headers, idempotency_key, type)
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload json, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload json, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
@@ -1968,8 +2017,8 @@ BEGIN
                 RETURN message_id;
             END IF;
         END IF;
-        INSERT INTO pgtopic.messages (topic_id, partition_key, payload, headers, idempotency_key)
-        VALUES (topic_key, publish.partition_key, publish.payload, publish.headers, publish.idempotency_key)
+        INSERT INTO pgtopic.messages (topic_id, partition_key, type, payload, headers, idempotency_key)
+        VALUES (topic_key, publish.partition_key, publish.type, publish.payload, publish.headers, publish.idempotency_key)
         ON CONFLICT (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
         RETURNING id INTO message_id;
         -- Nothing was returned: another transaction has used the key and has committed. Look again.
@@ -1979,14 +2028,14 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload jsonb, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, partition_key text, payload jsonb, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
-SELECT pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key)
+SELECT pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key, type)
 $$;
 
-CREATE FUNCTION pgtopic.publish(topic text, partition_key text DEFAULT 'default'::text, payload text DEFAULT NULL::text, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION pgtopic.publish(topic text, partition_key text DEFAULT 'default'::text, payload text DEFAULT NULL::text, headers json DEFAULT NULL::json, idempotency_key text DEFAULT NULL::text, type text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
@@ -1996,7 +2045,7 @@ BEGIN
             USING ERRCODE = 'null_value_not_allowed',
                   HINT = 'Call publish(topic, partition_key, payload), or publish(topic, payload => ...).';
     END IF;
-    RETURN pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key);
+    RETURN pgtopic.publish(topic, partition_key, payload::json, headers, idempotency_key, type);
 END
 $$;
 
@@ -2045,20 +2094,20 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE sql STABLE
     AS $$
 SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_id, c.failures,
-       c.batch_last, c.batch_count, c.split_until, d.message_id, m.partition_key,
+       c.batch_last, c.batch_count, c.split_until, d.message_id, m.partition_key, m.type,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
-       m.created_at,
+       m.created_at, d.replayed_at,
        CASE WHEN m.id IS NULL THEN 'missing'
             WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'loaded'
             ELSE 'deferred' END
   FROM unnest(claimed) c
   LEFT JOIN LATERAL (
-    SELECT o.message_id
+    SELECT o.message_id, o.replayed_at
       FROM pgtopic.deliveries o
      WHERE o.webhook_id = c.webhook_id AND o.lane = c.lane AND o.message_id > c.position
      ORDER BY o.message_id
@@ -2068,7 +2117,7 @@ SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_
 WINDOW read AS (ROWS UNBOUNDED PRECEDING)
 $$;
 
-CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, payload json, headers json, created_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -2082,12 +2131,12 @@ CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigi
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT l.webhook_id, l.lane, l.position, l.generation, d.message_id, m.partition_key,
+    SELECT l.webhook_id, l.lane, l.position, l.generation, d.message_id, m.partition_key, m.type,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN m.payload END,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN m.headers END,
-           m.created_at,
+           m.created_at, d.replayed_at,
            CASE WHEN m.id IS NULL THEN 'missing'
                 WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN 'loaded'
@@ -2105,7 +2154,7 @@ BEGIN
              LIMIT 1) h
       ) l
       LEFT JOIN LATERAL (
-        SELECT o.message_id
+        SELECT o.message_id, o.replayed_at
           FROM pgtopic.deliveries o
          WHERE o.webhook_id = l.webhook_id AND o.lane = l.lane AND o.message_id > l.position
          ORDER BY o.message_id
@@ -2113,6 +2162,34 @@ BEGIN
       ) d ON true
       LEFT JOIN pgtopic.messages m ON m.id >= d.message_id AND m.id <= d.message_id
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
+END
+$$;
+
+CREATE FUNCTION pgtopic.record_topic_change() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO pgtopic.changes (kind, topic_id, reason, changed_by)
+    VALUES (CASE WHEN NEW.paused IS NULL THEN 'topic.resumed' ELSE 'topic.paused' END, NEW.id, NEW.paused, pgtopic.changed_by());
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION pgtopic.record_webhook_change() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
+    SELECT c.kind, NEW.topic_id, NEW.id, c.reason, pgtopic.changed_by()
+      FROM (VALUES (1, CASE WHEN NEW.paused THEN 'webhook.paused' ELSE 'webhook.resumed' END, NULL, NEW.paused <> OLD.paused),
+                   (2, 'webhook.disabled', NEW.disabled_reason, NEW.disabled_reason IS NOT NULL AND OLD.disabled_reason IS NULL),
+                   (3, 'webhook.enabled', OLD.disabled_reason, NEW.disabled_reason IS NULL AND OLD.disabled_reason IS NOT NULL),
+                   (4, 'webhook.started', NULL, NEW.state = 'active' AND OLD.state = 'starting')) AS c (place, kind, reason, happened)
+     WHERE c.happened
+     ORDER BY c.place;
+    RETURN NULL;
 END
 $$;
 
@@ -2640,6 +2717,7 @@ CREATE FUNCTION pgtopic.sample_traffic(leader text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
+    SET work_mem TO '32MB'
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -2667,7 +2745,8 @@ BEGIN
         SELECT r.webhook_id, sum(r.accepted)::bigint AS accepted, sum(r.failed)::bigint AS failed,
                coalesce(sum(r.in_flight) FILTER (WHERE r.is_newest), 0)::bigint AS in_flight,
                max(r.last_success_at) AS last_success_at, max(r.last_failure_at) AS last_failure_at,
-               array_agg(r.failing_since) FILTER (WHERE r.failing_since IS NOT NULL) AS failing_since,
+               min(r.failing_since) AS failing_since,
+               max(r.last_failure_at) FILTER (WHERE r.failing_since IS NOT NULL) AS failing_at,
                (array_agg(ROW (r.last_status_code, r.last_error_class, r.last_error)::pgtopic.last_failure
                           ORDER BY r.last_failure_at DESC) FILTER (WHERE r.last_failure_at IS NOT NULL))[1] AS failure
           FROM recent r
@@ -2677,15 +2756,16 @@ BEGIN
         SELECT t.webhook_id, t.accepted, t.failed, t.in_flight, coalesce(l.latency, '{}') AS latency, t.failure,
                greatest(s.last_success_at, t.last_success_at) AS last_success_at,
                greatest(s.last_failure_at, t.last_failure_at) AS last_failure_at,
-               coalesce(t.last_failure_at > s.last_failure_at, s.last_failure_at IS NULL) AS is_later,
-               s.failing_since AS failed_since, t.failing_since
+               s.failing_since AS failed_since, t.failing_since, t.failing_at
           FROM traffic t
           LEFT JOIN latencies l ON l.webhook_id = t.webhook_id
           LEFT JOIN pgtopic.webhook_samples s ON s.webhook_id = t.webhook_id
     ), judged AS (
-        SELECT j.*, (SELECT min(x.since)
-                       FROM unnest(array_append(j.failing_since, j.failed_since)) x (since)
-                      WHERE x.since > j.last_success_at OR j.last_success_at IS NULL) AS fails_since
+        -- A worker may have failed for longer than others succeeded. Then it fails since their last
+        -- success.
+        SELECT j.*, least(CASE WHEN j.last_success_at IS NULL OR j.failed_since > j.last_success_at THEN j.failed_since END,
+                          CASE WHEN j.last_success_at IS NULL OR j.failing_at > j.last_success_at
+                               THEN greatest(j.failing_since, j.last_success_at) END) AS fails_since
           FROM joined j
     ), changed AS (
         INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
@@ -2753,13 +2833,16 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) RETURNS record
+CREATE FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint, OUT timeline bigint) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
 BEGIN
     IF has_function_privilege('pg_control_system()', 'EXECUTE') THEN
         SELECT c.system_identifier INTO server_identity.system_identifier FROM pg_control_system() c;
+    END IF;
+    IF NOT pg_is_in_recovery() THEN
+        server_identity.timeline := ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint;
     END IF;
     SELECT d.oid::bigint INTO server_identity.database_oid FROM pg_database d WHERE d.datname = current_database();
 END
@@ -2794,7 +2877,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text, generation integer)
+CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], lane_error_classes text[], lane_status_codes smallint[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text, generation integer)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -2867,13 +2950,14 @@ BEGIN
                AND mine[dead.n]
             RETURNING d.webhook_id, d.lane, dead.*
         )
-        INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, reason, attempts, error_class,
-                                               status_code, last_error)
-        SELECT died.webhook_id, died.lane, died.message_id, w.topic_id, l.partition_key, died.reason, died.attempts,
+        INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, type, reason, attempts,
+                                               error_class, status_code, last_error)
+        SELECT died.webhook_id, died.lane, died.message_id, w.topic_id, l.partition_key, m.type, died.reason, died.attempts,
                died.error_class, died.status_code, died.last_error
           FROM died
           JOIN pgtopic.webhooks w ON w.id = died.webhook_id
           JOIN pgtopic.lanes l ON l.webhook_id = died.webhook_id AND l.lane = died.lane
+          LEFT JOIN LATERAL (SELECT m.type FROM pgtopic.messages m WHERE m.id = died.message_id LIMIT 1) m ON true
         ON CONFLICT ON CONSTRAINT dead_letters_delivery_key DO UPDATE
            SET reason = excluded.reason, attempts = excluded.attempts, error_class = excluded.error_class,
                status_code = excluded.status_code, last_error = excluded.last_error, created_at = now();
@@ -2895,9 +2979,13 @@ BEGIN
                batch_count = new.batch_count,
                split_until = new.split,
                last_error = CASE WHEN new.failures > 0 THEN coalesce(new.last_error, l.last_error) END,
+               last_error_class = CASE WHEN new.last_error IS NOT NULL THEN new.error_class
+                                       WHEN new.failures > 0 THEN l.last_error_class END,
+               last_status_code = CASE WHEN new.last_error IS NOT NULL THEN new.status_code
+                                       WHEN new.failures > 0 THEN l.last_status_code END,
                halted = new.state = 'halted'
           FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, h.head, h.failures, h.batch_last,
-                       h.batch_count, h.split, h.last_error,
+                       h.batch_count, h.split, h.last_error, h.error_class, h.status_code,
                        CASE WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation
                                  AND h.head IS DISTINCT FROM (SELECT d.message_id FROM pgtopic.deliveries d
                                                                WHERE d.webhook_id = h.webhook_id AND d.lane = h.lane
@@ -2905,14 +2993,32 @@ BEGIN
                                                                ORDER BY d.message_id LIMIT 1)
                             THEN 'ready' ELSE h.state END AS state
                   FROM unnest(lane_webhooks, lane_lanes, lane_states, lane_generations, lane_positions, lane_delays, lane_heads,
-                              lane_failures, lane_batch_lasts, lane_batch_counts, lane_splits, lane_errors)
+                              lane_failures, lane_batch_lasts, lane_batch_counts, lane_splits, lane_errors, lane_error_classes,
+                              lane_status_codes)
                        WITH ORDINALITY AS h (webhook_id, lane, state, generation, position, delay, head, failures, batch_last,
-                                             batch_count, split, last_error, n)
+                                             batch_count, split, last_error, error_class, status_code, n)
                  CROSS JOIN LATERAL (SELECT x.generation, x.position FROM pgtopic.lanes x
                                       WHERE x.webhook_id = h.webhook_id AND x.lane = h.lane LIMIT 1) x
                  WHERE h.state <> 'untouched' AND mine[h.n]
                 OFFSET 0) new
          WHERE l.webhook_id = new.webhook_id AND l.lane = new.lane;
+    END IF;
+
+    IF 'halted' = ANY (lane_states) THEN
+        BEGIN
+            INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, lane, partition_key, message_id, reason, changed_by)
+            SELECT 'lane.halted', w.topic_id, l.webhook_id, l.lane, l.partition_key, l.head_message_id, l.last_error,
+                   'worker ' || settle.worker
+              FROM unnest(lane_webhooks, lane_lanes, lane_states) WITH ORDINALITY AS h (webhook_id, lane, state, n)
+             CROSS JOIN LATERAL (SELECT l.* FROM pgtopic.lanes l
+                                  WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane AND l.halted
+                                  LIMIT 1) l
+              JOIN pgtopic.webhooks w ON w.id = l.webhook_id
+             WHERE h.state = 'halted' AND mine[h.n];
+        EXCEPTION WHEN OTHERS THEN
+            -- The outcomes are written, whatever is the matter with the audit log.
+            NULL;
+        END;
     END IF;
 
     IF false = ANY (mine) THEN
@@ -3050,42 +3156,46 @@ CREATE FUNCTION pgtopic.webhook_backlog(webhook bigint, lanes_at_most bigint, ow
 #variable_conflict use_column
 DECLARE
     oldest bigint;
+    heads  bigint;
     seen   bigint;
 BEGIN
     SELECT count(*), count(*) FILTER (WHERE l.claimed_by IS NOT NULL), count(*) FILTER (WHERE l.claimed_by IS NULL AND l.halted),
-           count(*) FILTER (WHERE l.claimed_by IS NULL AND NOT l.halted AND l.due_at > clock_timestamp())
-      INTO seen, claimed, halted, waiting
-      FROM (SELECT l.claimed_by, l.halted, l.due_at FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most + 1) l;
+           count(*) FILTER (WHERE l.claimed_by IS NULL AND NOT l.halted AND l.due_at > clock_timestamp()),
+           count(l.head), min(l.head)
+      INTO seen, claimed, halted, waiting, heads, oldest
+      FROM (SELECT l.claimed_by, l.halted, l.due_at,
+                   (SELECT d.message_id
+                      FROM pgtopic.deliveries d
+                     WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                     ORDER BY d.lane, d.message_id
+                     LIMIT 1) AS head
+              FROM pgtopic.lanes l
+             WHERE l.webhook_id = webhook
+             LIMIT lanes_at_most) l;
     ready := seen - claimed - halted - waiting;
-    SELECT count(*), min(d.message_id) INTO owed, oldest
-      FROM (SELECT d.message_id
-              FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
-             CROSS JOIN LATERAL (SELECT d.message_id
-                                   FROM pgtopic.deliveries d
-                                  WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
-                                  ORDER BY d.lane, d.message_id
-                                  LIMIT owed_at_most + 1) d
-             LIMIT owed_at_most + 1) d;
-    IF owed > owed_at_most THEN
-        SELECT min(d.message_id) INTO oldest
-          FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
-         CROSS JOIN LATERAL (SELECT d.message_id
-                               FROM pgtopic.deliveries d
-                              WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
-                              ORDER BY d.lane, d.message_id
-                              LIMIT 1) d;
+    IF heads >= owed_at_most THEN
+        owed := heads;
+        owed_capped := true;
+    ELSE
+        SELECT count(*) INTO owed
+          FROM (SELECT
+                  FROM (SELECT l.lane, l.position FROM pgtopic.lanes l WHERE l.webhook_id = webhook LIMIT lanes_at_most) l
+                 CROSS JOIN LATERAL (SELECT
+                                       FROM pgtopic.deliveries d
+                                      WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position
+                                      LIMIT owed_at_most + 1) d
+                 LIMIT owed_at_most + 1) d;
+        owed_capped := owed > owed_at_most OR seen >= lanes_at_most;
     END IF;
-    owed_capped := owed > owed_at_most OR seen > lanes_at_most;
     owed := least(owed, owed_at_most);
-    -- A lane beyond the limit was counted to see that there is one.
-    ready := greatest(ready - greatest(seen - lanes_at_most, 0), 0);
     SELECT m.created_at INTO oldest_owed_at FROM pgtopic.messages m WHERE m.id = oldest;
-    SELECT count(*) INTO dead_letters
-      FROM (SELECT
+    SELECT count(*), count(*) FILTER (WHERE x.reason NOT IN ('canceled', 'superseded')) INTO seen, dead_letters
+      FROM (SELECT x.reason
               FROM pgtopic.dead_letters x
-             WHERE x.webhook_id = webhook AND x.reason NOT IN ('canceled', 'superseded')
-             LIMIT owed_at_most + 1) x;
-    dead_letters_capped := dead_letters > owed_at_most;
+             WHERE x.webhook_id = webhook
+             ORDER BY x.id DESC
+             LIMIT 2 * owed_at_most) x;
+    dead_letters_capped := dead_letters > owed_at_most OR seen = 2 * owed_at_most;
     dead_letters := least(dead_letters, owed_at_most);
     RETURN NEXT;
 END
@@ -3280,6 +3390,8 @@ CREATE TABLE pgtopic.attempts (
     attempted_at timestamp with time zone NOT NULL,
     batch_first bigint,
     batch_last bigint,
+    probe boolean DEFAULT false NOT NULL,
+    replay boolean DEFAULT false NOT NULL,
     CONSTRAINT attempts_error_class_check CHECK ((error_class = ANY (ARRAY['dns'::text, 'connect'::text, 'tls'::text, 'forbidden'::text, 'timeout'::text, 'status'::text, 'redirect'::text, 'protocol'::text, 'request'::text]))),
     CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'failed'::text, 'gone'::text])))
 )
@@ -3290,6 +3402,10 @@ COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
 
 COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
+
+COMMENT ON COLUMN pgtopic.attempts.probe IS 'Whether it only asked whether a failing receiver answers again.';
+
+COMMENT ON COLUMN pgtopic.attempts.replay IS 'Whether the request carried replays.';
 
 CREATE TABLE pgtopic.background_runs (
     piece text NOT NULL,
@@ -3375,6 +3491,7 @@ CREATE TABLE pgtopic.installation (
     cell integer,
     system_identifier bigint,
     database_oid bigint,
+    timeline bigint,
     sending boolean,
     reason text,
     changed_by text,
@@ -3390,6 +3507,8 @@ COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publ
 COMMENT ON COLUMN pgtopic.installation.cell IS 'Every message id modulo 1024 is this number, since it was set; null: ids are not unique over installations. Never changes.';
 
 COMMENT ON COLUMN pgtopic.installation.system_identifier IS 'The server that this installation sends from, and in database_oid the database. Where they are others, this is a copy.';
+
+COMMENT ON COLUMN pgtopic.installation.timeline IS 'The timeline of the server when a worker started last. It rises with each promotion.';
 
 COMMENT ON COLUMN pgtopic.installation.sending IS 'Whether anything is sent; null: nobody has ever said so.';
 
@@ -3803,6 +3922,8 @@ CREATE TRIGGER topics_changed_at BEFORE UPDATE ON pgtopic.topics FOR EACH ROW EX
 
 CREATE TRIGGER topics_ordering_never_changes BEFORE UPDATE OF ordering ON pgtopic.topics FOR EACH ROW WHEN ((old.ordering <> new.ordering)) EXECUTE FUNCTION pgtopic.refuse_change('ordering');
 
+CREATE TRIGGER topics_record_change AFTER UPDATE ON pgtopic.topics FOR EACH ROW WHEN ((old.paused IS DISTINCT FROM new.paused)) EXECUTE FUNCTION pgtopic.record_topic_change();
+
 CREATE TRIGGER webhooks_all_went AFTER TRUNCATE ON pgtopic.webhooks FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
 CREATE TRIGGER webhooks_all_went_elsewhere AFTER TRUNCATE ON pgtopic.webhooks FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
@@ -3822,6 +3943,8 @@ CREATE TRIGGER webhooks_changed_at BEFORE UPDATE ON pgtopic.webhooks FOR EACH RO
 CREATE TRIGGER webhooks_filter_came_or_went AFTER UPDATE OF types, filter ON pgtopic.webhooks FOR EACH ROW WHEN ((((old.types IS NULL) AND (old.filter IS NULL)) <> ((new.types IS NULL) AND (new.filter IS NULL)))) EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
 CREATE TRIGGER webhooks_name BEFORE INSERT ON pgtopic.webhooks FOR EACH ROW WHEN ((new.name IS NULL)) EXECUTE FUNCTION pgtopic.webhooks_name();
+
+CREATE TRIGGER webhooks_record_change AFTER UPDATE ON pgtopic.webhooks FOR EACH ROW WHEN (((old.paused <> new.paused) OR ((old.disabled_reason IS NULL) <> (new.disabled_reason IS NULL)) OR (old.state <> new.state))) EXECUTE FUNCTION pgtopic.record_webhook_change();
 
 CREATE TRIGGER webhooks_topic_never_changes BEFORE UPDATE OF topic_id ON pgtopic.webhooks FOR EACH ROW WHEN ((old.topic_id <> new.topic_id)) EXECUTE FUNCTION pgtopic.refuse_change('topic_id');
 
@@ -3846,6 +3969,8 @@ REVOKE ALL ON FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids 
 
 REVOKE ALL ON FUNCTION pgtopic.cancel_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.changed_by() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.check_filter(filter jsonpath) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
@@ -3855,6 +3980,8 @@ REVOKE ALL ON FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint,
 REVOKE ALL ON FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.dead_letter_groups(webhook_ids bigint[], partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone, at_most bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.dead_letters_flush() FROM PUBLIC;
 
@@ -3906,7 +4033,7 @@ REVOKE ALL ON FUNCTION pgtopic.lock_lane(webhook_id bigint, lane bigint, stripe 
 
 REVOKE ALL ON FUNCTION pgtopic.make_attempt_partitions(days integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.mark_worker_gone(worker uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.mark_worker_gone(worker uuid, reason text, changed_by text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.matching_webhooks(topic_id bigint, type text, payload json) FROM PUBLIC;
 
@@ -3936,6 +4063,10 @@ REVOKE ALL ON FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_pe
 
 REVOKE ALL ON FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.record_topic_change() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.record_webhook_change() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.refuse_change() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.release_lanes(worker uuid, after_webhook bigint, after_lane bigint, lanes_at_most integer) FROM PUBLIC;
@@ -3964,11 +4095,11 @@ REVOKE ALL ON FUNCTION pgtopic.sample_backlogs(after_webhook bigint, lanes_at_mo
 
 REVOKE ALL ON FUNCTION pgtopic.sample_traffic(leader text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT database_oid bigint, OUT timeline bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], lane_error_classes text[], lane_status_codes smallint[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.start_webhook(webhook_id bigint, reason text, changed_by text) FROM PUBLIC;
 
@@ -4009,10 +4140,10 @@ SET check_function_bodies = false;
 SET xmloption = content;
 SET client_min_messages = warning;
 SET row_security = off;
-INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '641aea0acf6e80b525688d3e2d5e9bad6e881f2bdfe4f4abde9cf9bafba751ff', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'a03634f177f3a7ccf6effb1c01b2876b5a244d319c0979be1773990d911dccc2', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '6381064835262077548');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '17948235241995355596');
 
 
