@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pgtopic::store::Lead;
-use pgtopic_testkit::{Broker, Process, Scene, Stall};
+use pgtopic_testkit::{Broker, Http, Process, Scene, Stall, eventually};
 
 /// The worker that leads, if its session lives.
 const LEADER: &str = "(SELECT worker::text FROM leader)";
@@ -66,6 +66,22 @@ async fn a_step_of_an_old_leader_does_nothing() {
     assert_eq!(scene.number("SELECT count(*) FROM dead_letters").await, 1, "nothing was done");
     let steps = store.lead(Lead { worker: new, term: 2 });
     assert_eq!(steps.delete_old_dead_letters(1).await.unwrap(), 1);
+}
+
+/// An API without workers is ready, and says that jobs wait.
+#[tokio::test]
+async fn readiness_says_whether_a_worker_does_the_background_work() {
+    let scene = Scene::new().await;
+    let http = Http::serve(scene.store()).await;
+    assert_eq!(http.get("/readyz").await["background"], "no_worker");
+    let mut worker = Process::start(&["worker"], &scene.database.environment());
+    worker.wait_for_output("this worker leads").await;
+    assert_eq!(http.get("/readyz").await["background"], "running");
+    worker.kill9();
+    eventually("its lock is free", async || {
+        (http.get("/readyz").await["background"] == "no_worker").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
