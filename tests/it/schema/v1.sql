@@ -685,7 +685,7 @@ COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic, key and type are copi
 COMMENT ON COLUMN pgtopic.dead_letters.error_class IS 'How the last attempt failed; null if there was none.';
 
 CREATE FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
 SELECT (dead_letter_fits.partition_key IS NULL OR letter.partition_key = dead_letter_fits.partition_key)
    AND (dead_letter_fits.type IS NULL OR letter.type = dead_letter_fits.type)
@@ -4160,7 +4160,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '6cb898f40f5748f69696e715c00276a0bb171d02714876782c7a200674be1943', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '141d251bf1290f6cf9992953ed869a4a64b65fb481b10afc614dda446358b41c', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '17948235241995355596');
 
