@@ -39,6 +39,7 @@ mod scope;
 mod sending;
 mod stats;
 mod tail;
+mod tails;
 mod test_requests;
 mod topics;
 mod webhooks;
@@ -48,18 +49,18 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use self::tails::Tails;
 pub use self::{
     error::{BrokerError, Conflict},
     jobs::{Bulk, DeadLetterAction},
     lanes::RetriedLanes,
-    tail::Tail,
+    tails::Tail,
     test_requests::TestRequest,
     webhooks::CreatedWebhook,
 };
-use self::{tail::Tails, test_requests::TestRequests};
 use crate::{
-    delivery::AddressGuard,
-    domain::{scope::TopicScope, worker_health::WorkerHealth},
+    delivery::{AddressGuard, TestSender},
+    domain::{policy::PolicyDefaults, scope::TopicScope, worker_health::WorkerHealth},
     store::Store,
 };
 
@@ -70,7 +71,9 @@ pub struct Broker {
     /// Decides which URLs a webhook may have.
     guard: Arc<AddressGuard>,
     /// Sends test requests.
-    tests: Arc<TestRequests>,
+    tests: Arc<TestSender>,
+    /// The values for what a webhook's own policy leaves open.
+    defaults: PolicyDefaults,
     /// The worker of this process, if it has one.
     worker: Option<WorkerHealth>,
     /// What is watched in this process.
@@ -88,11 +91,12 @@ impl Broker {
     /// which the address guard would refuse otherwise.
     pub fn new(store: Store, allow_networks: Vec<IpNet>) -> Self {
         let guard = Arc::new(AddressGuard::new(allow_networks));
-        let tests = Arc::new(TestRequests::new(AddressGuard::clone(&guard)));
+        let tests = Arc::new(TestSender::new(AddressGuard::clone(&guard), None));
         Self {
             store,
             guard,
             tests,
+            defaults: PolicyDefaults::default(),
             worker: None,
             tails: Arc::default(),
             scope: Arc::default(),

@@ -22,6 +22,7 @@
 //! | `request` | body, headers, signature; what all requests of a webhook share is made once |
 //! | `http` | kept connections, TCP and TLS, one request and its answer |
 //! | `send` | one attempt: from messages to an attempt's result |
+//! | `test_sender` | test requests, outside every lane |
 //! | `classify` | what an answer or a missing answer means, and its description |
 
 mod classify;
@@ -29,6 +30,7 @@ mod guard;
 mod http;
 mod request;
 mod send;
+mod test_sender;
 
 #[cfg(test)]
 mod class_tests;
@@ -41,5 +43,6 @@ pub use self::{
     guard::{AddressGuard, ForbiddenAddress, UrlError},
     http::{Client, ClientError, TlsSettingsError, check_ca_file, parse_retry_after},
     request::{HeaderError, PrepareError, PreparedTarget, SecretError, SigningKey, check_header},
-    send::{send, send_test},
+    send::send,
+    test_sender::TestSender,
 };

@@ -54,7 +54,7 @@ pub async fn send(
 /// Makes a request that only tries the webhook, on a new connection, and returns how it ended. It
 /// is signed and limited as those of [`send`] are. `name` is sent as `webhook-id`. The message has
 /// no position.
-pub async fn send_test(
+pub(super) async fn send_test(
     client: &Client,
     target: &PreparedTarget,
     name: &str,

@@ -86,7 +86,8 @@ async fn a_message_that_cannot_be_read_holds_up_its_lane_alone() {
     let messages = http.get("/topics/orders/messages").await;
     assert_eq!(messages["items"].as_array().unwrap().len(), 59, "the list shows every row");
     let deliveries = http.get("/webhooks/1/deliveries?status=pending").await;
-    assert_eq!(deliveries["items"][0]["message_id"], behind, "{deliveries}");
+    let pending = deliveries["items"].as_array().unwrap();
+    assert!(pending.iter().any(|delivery| delivery["message_id"] == behind), "{deliveries}");
     client
         .batch_execute(&format!(
             "INSERT INTO dead_letters (webhook_id, topic_id, partition_key, lane, message_id, reason, attempts)
