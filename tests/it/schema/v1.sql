@@ -1357,6 +1357,17 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.last_outage_change(webhook bigint) RETURNS TABLE(kind text, created_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    AS $$
+SELECT c.kind, c.created_at
+  FROM pgtopic.changes c
+ WHERE c.webhook_id = last_outage_change.webhook
+   AND c.kind IN ('webhook.failing', 'webhook.recovered', 'webhook.disabled', 'webhook.enabled')
+ ORDER BY c.id DESC
+ LIMIT 1
+$$;
+
 CREATE FUNCTION pgtopic.left_messages(progress json) RETURNS bigint[]
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -2773,7 +2784,12 @@ BEGIN
                CASE WHEN j.fails_since IS NOT NULL THEN (j.failure).last_error END, leader
           FROM judged j
           JOIN pgtopic.webhooks w ON w.id = j.webhook_id
+          LEFT JOIN LATERAL pgtopic.last_outage_change(w.id) last ON true
          WHERE (j.fails_since IS NULL) <> (j.failed_since IS NULL)
+           -- A worker may have said it before. If it has said since that the webhook answers again,
+           -- this failure is known too.
+           AND (last.kind IS NOT DISTINCT FROM 'webhook.failing') = (j.fails_since IS NULL)
+           AND (j.fails_since IS NULL OR last.created_at IS NULL OR last.created_at < j.last_failure_at)
     ), written AS (
         INSERT INTO pgtopic.webhook_samples AS s (webhook_id, accepted, failed, in_flight, latency, last_success_at, last_failure_at,
                                                   failing_since, last_status_code, last_error_class, last_error)
@@ -4019,6 +4035,8 @@ REVOKE ALL ON FUNCTION pgtopic.job_means_dead_letter(letter pgtopic.dead_letters
 
 REVOKE ALL ON FUNCTION pgtopic.lanes_retry_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.last_outage_change(webhook bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.left_messages(progress json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.list_newest_attempts(pages bigint, webhook_ids bigint[]) FROM PUBLIC;
@@ -4142,7 +4160,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'a03634f177f3a7ccf6effb1c01b2876b5a244d319c0979be1773990d911dccc2', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '6cb898f40f5748f69696e715c00276a0bb171d02714876782c7a200674be1943', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '17948235241995355596');
 
