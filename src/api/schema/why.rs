@@ -161,15 +161,12 @@ impl From<why::Remedy> for Remedy {
             },
             why::Remedy::RetryLane { webhook_id, lane } => {
                 let LaneName { partition_key, message_id } = lane;
-                let (body, flag) = match partition_key {
-                    Some(key) => {
-                        let flag = format!("--partition-key {}", quoted(&key));
-                        (json!({"partition_key": key}), flag)
-                    }
-                    None => {
-                        let flag = format!("--message-id {}", message_id.unwrap_or_default());
-                        (json!({"message_id": message_id}), flag)
-                    }
+                let (body, flag) = if let Some(key) = partition_key {
+                    let flag = format!("--partition-key {}", quoted(&key));
+                    (json!({"partition_key": key}), flag)
+                } else {
+                    let flag = format!("--message-id {}", message_id.unwrap_or_default());
+                    (json!({"message_id": message_id}), flag)
                 };
                 post(
                     "Repair the receiver, then retry the lane now.",
