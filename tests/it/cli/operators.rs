@@ -180,7 +180,7 @@ async fn people_get_tables_and_are_told_how_to_go_on() {
         second,
         "ID  TOPIC  ORDERING  RETENTION SECONDS  PAUSED\n2   audit  none      for ever           no\n"
     );
-    assert_eq!(said(&database, &["topics", "pause", "orders"]).await, "Topic orders is paused.\n");
+    assert_eq!(said(&database, &["topics", "pause", "orders"]).await, "Topic orders refuses messages.\n");
 }
 
 #[tokio::test]
