@@ -5,6 +5,7 @@
 //! | `commands` | help, settings, errors in one line, exit codes |
 //! | `drain` | waiting until nothing is owed |
 //! | `embedded` | the PostgreSQL that `dev` starts |
+//! | `given_up` | lanes, deliveries and dead letters |
 //! | `log_sink` | standard error that is slow, full or gone |
 //! | `operators` | commands of operators: JSON as of the API, questions, exit codes |
 //! | `publish` | one message from everywhere, many from NDJSON |
@@ -13,6 +14,7 @@
 mod commands;
 mod drain;
 mod embedded;
+mod given_up;
 #[cfg(target_os = "linux")]
 mod log_sink;
 mod operators;

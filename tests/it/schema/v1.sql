@@ -404,7 +404,7 @@ COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic, key and type are copi
 COMMENT ON COLUMN pgtopic.dead_letters.error_class IS 'How the last attempt failed; null if there was none.';
 
 CREATE FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
 SELECT (dead_letter_fits.partition_key IS NULL OR letter.partition_key = dead_letter_fits.partition_key)
    AND (dead_letter_fits.type IS NULL OR letter.type = dead_letter_fits.type)
@@ -414,6 +414,24 @@ SELECT (dead_letter_fits.partition_key IS NULL OR letter.partition_key = dead_le
    AND (dead_letter_fits.status_code IS NULL OR letter.status_code = dead_letter_fits.status_code)
    AND (dead_letter_fits.since IS NULL OR letter.created_at >= dead_letter_fits.since)
    AND (dead_letter_fits.until IS NULL OR letter.created_at < dead_letter_fits.until)
+$$;
+
+CREATE FUNCTION pgtopic.dead_letter_groups(webhook_ids bigint[], partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone, at_most bigint) RETURNS TABLE(webhook_id bigint, reason_given text, error_class_given text, status_code_given smallint, hour timestamp with time zone, count bigint, first_at timestamp with time zone, last_at timestamp with time zone, sample_id bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET enable_sort TO 'off'
+    SET work_mem TO '64MB'
+    AS $$
+SELECT x.webhook_id, x.reason, x.error_class, x.status_code, date_bin('1 hour', x.created_at, '1970-01-01Z') AS hour,
+       count(*), min(x.created_at), max(x.created_at), max(x.id)
+  FROM pgtopic.dead_letters x
+ WHERE x.webhook_id = ANY (dead_letter_groups.webhook_ids)
+   AND pgtopic.dead_letter_fits(x, dead_letter_groups.partition_key, dead_letter_groups.type, dead_letter_groups.reason,
+                                dead_letter_groups.error_class, dead_letter_groups.status_code, dead_letter_groups.since,
+                                dead_letter_groups.until)
+ GROUP BY 1, 2, 3, 4, 5
+ ORDER BY 5 DESC, 6 DESC, 9 DESC
+ LIMIT dead_letter_groups.at_most
 $$;
 
 CREATE FUNCTION pgtopic.dead_letters_flush() RETURNS trigger
@@ -813,6 +831,38 @@ EXCEPTION
         RETURN 'must have names and values of visible ASCII';
 END
 $_$;
+
+CREATE FUNCTION pgtopic.list_newest_attempts(pages bigint, webhook_ids bigint[]) RETURNS TABLE(partition bigint, place bigint, webhook_id bigint, message_id bigint, attempt integer, outcome text, status_code smallint, error_class text, error text, duration_us bigint, worker_id uuid, attempted_at timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_indexscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    day   timestamp;
+    first tid;
+BEGIN
+    FOREACH day IN ARRAY ARRAY[date_trunc('day', now() AT TIME ZONE 'UTC'),
+                               date_trunc('day', now() AT TIME ZONE 'UTC') - interval '1 day']
+    LOOP
+        first := format('(%s,0)', greatest(pg_relation_size(to_regclass('pgtopic.attempts_' || to_char(day, 'YYYYMMDD')))
+                                           / current_setting('block_size')::bigint - pages, 0))::tid;
+        RETURN QUERY
+        SELECT a.tableoid::bigint, (a.ctid::text::point)[0]::bigint * 65536 + (a.ctid::text::point)[1]::bigint, a.webhook_id,
+               s.message_id, s.attempt, s.outcome, s.status_code, s.error_class, s.error, s.duration_us, s.worker_id,
+               s.attempted_at
+          FROM pgtopic.attempts a
+          LEFT JOIN LATERAL (SELECT a.message_id, a.attempt, a.outcome, a.status_code, a.error_class, a.error, a.duration_us,
+                                    a.worker_id, a.attempted_at
+                              WHERE a.webhook_id = ANY (list_newest_attempts.webhook_ids)) s ON true
+         WHERE a.attempted_at >= day AT TIME ZONE 'UTC' AND a.attempted_at < (day + interval '1 day') AT TIME ZONE 'UTC'
+           AND a.ctid >= first;
+    END LOOP;
+END
+$$;
 
 CREATE FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) RETURNS TABLE(message_id bigint, lane bigint, step bigint)
     LANGUAGE plpgsql
@@ -2112,7 +2162,7 @@ BEGIN
     END IF;
 
     SELECT array_agg(l.generation IS NOT NULL ORDER BY h.n), array_agg(l.generation ORDER BY h.n), bool_or(h.state <> 'untouched'),
-           bool_or(l.generation <> h.generation)
+           bool_or(l.generation <> h.generation AND h.state IN ('untouched', 'held'))
       INTO mine, newest, changes, renewed
       FROM unnest(lane_webhooks, lane_lanes, lane_tokens, lane_states, lane_generations)
            WITH ORDINALITY AS h (webhook_id, lane, token, state, generation, n)
@@ -2220,8 +2270,8 @@ BEGIN
     IF renewed THEN
         RETURN QUERY
         SELECT h.n::integer, 'renewed', h.newest
-          FROM unnest(newest, lane_generations) WITH ORDINALITY AS h (newest, known, n)
-         WHERE h.newest <> h.known;
+          FROM unnest(newest, lane_generations, lane_states) WITH ORDINALITY AS h (newest, known, state, n)
+         WHERE h.newest <> h.known AND h.state IN ('untouched', 'held');
     END IF;
 END
 $$;
@@ -3166,6 +3216,8 @@ REVOKE ALL ON FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, mes
 
 REVOKE ALL ON FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.dead_letter_groups(webhook_ids bigint[], partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone, at_most bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.dead_letters_flush() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.delete_old_messages(after bigint, portion integer, default_days integer, OUT last_id bigint, OUT seen bigint, OUT deleted bigint, OUT any_old boolean) FROM PUBLIC;
@@ -3181,6 +3233,8 @@ REVOKE ALL ON FUNCTION pgtopic.filter_limit(filter jsonpath) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgtopic.filter_matches(filter jsonpath, payload json, accepted_bytes integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.headers_problem(headers json) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.list_newest_attempts(pages bigint, webhook_ids bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) FROM PUBLIC;
 
@@ -3287,7 +3341,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '82cbcbfb003fc1eed4bbd906624c6b7b729935b5ab897b512b10d932c87cb12e', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '4632ead650e101b34c2974be5fa913c66cca25e7aafe74805f345ced6b192e0a', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '3975355348906395859');
 
