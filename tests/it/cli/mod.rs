@@ -7,6 +7,7 @@
 //! | `embedded` | the PostgreSQL that `dev` starts |
 //! | `figures` | figures and workers |
 //! | `jobs` | commands that make jobs, and watch them |
+//! | `given_up` | lanes, deliveries and dead letters |
 //! | `log_sink` | standard error that is slow, full or gone |
 //! | `operators` | commands of operators: JSON as of the API, questions, exit codes |
 //! | `publish` | one message from everywhere, many from NDJSON |
@@ -16,6 +17,7 @@ mod commands;
 mod drain;
 mod embedded;
 mod figures;
+mod given_up;
 mod jobs;
 #[cfg(target_os = "linux")]
 mod log_sink;
