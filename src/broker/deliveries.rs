@@ -3,7 +3,7 @@
 use super::{Broker, BrokerError, Conflict};
 use crate::{
     domain::{
-        delivery::{AttemptRecord, Delivery, DeliveryFilter},
+        delivery::{AttemptRecord, Delivery, DeliveryFilter, DeliveryStatus},
         operation::{CancelOutcome, Removal, ReplayOutcome},
         page::{Items, List, PageRequest},
         webhook_ref::{WebhookNames, WebhookRef},
@@ -24,7 +24,7 @@ impl Broker {
         filter: &DeliveryFilter,
         page: PageRequest,
     ) -> Result<Items<Delivery>, BrokerError> {
-        let list = if filter.status.is_some_and(|status| status.is_owed()) {
+        let list = if filter.status.is_some_and(DeliveryStatus::is_owed) {
             List::OwedDeliveries
         } else {
             List::Deliveries

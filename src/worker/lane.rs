@@ -29,6 +29,7 @@ const FOLLOWERS_MAX: usize = 16;
 const FOLLOWERS_BYTES_MAX: usize = 64 << 10;
 
 /// A held lane, as its worker knows it.
+#[expect(clippy::struct_excessive_bools, reason = "each of them is a fact of its own")]
 pub(super) struct Lane {
     pub(super) key: LaneKey,
     pub(super) token: i64,

@@ -194,7 +194,8 @@ mod tests {
     fn a_type_stands_in_the_envelope_and_is_the_type_of_the_event() {
         let message = Message { r#type: Some("order \"paid\"".to_owned()), ..message(7, "k", "1") };
         for format in [Format::Envelope, Format::CloudEvents] {
-            let body: Value = serde_json::from_str(&text(format, &[message.clone()], false)).expect("JSON");
+            let body: Value =
+                serde_json::from_str(&text(format, std::slice::from_ref(&message), false)).expect("JSON");
             assert_eq!(body["type"], r#"order "paid""#, "{format:?}");
         }
     }

@@ -102,8 +102,8 @@ async fn lines_are_published_in_their_order() {
 async fn the_lines_before_a_refused_one_are_published_and_no_other(#[case] line: &str, #[case] reason: &str) {
     let database = database().await;
     database.client().await.batch_execute("UPDATE pgtopic.topics SET max_payload_bytes = 8").await.unwrap();
-    let mut lines = "{\"payload\":1}\n".repeat(1450);
-    lines.push_str(&format!("{line}\n{{\"payload\":2}}\n"));
+    let before = "{\"payload\":1}\n".repeat(1450);
+    let lines = format!("{before}{line}\n{{\"payload\":2}}\n");
     let refused = publish_lines(&database, &lines, &["--json"]).await;
     assert_eq!(refused.code, 1, "{refused:?}");
     let problem: Value = serde_json::from_str(&refused.err).unwrap();
