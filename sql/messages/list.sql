@@ -5,7 +5,9 @@
 -- of them.
 --
 -- Parameters: $1 topic id or null, $2 topic name or null, $3 the id below which
---             the page begins, $4 limit, $5 the most messages to look at.
+--             the page begins, $4 limit, $5 the most messages to look at,
+--             $6 partition key, $7 type, $8 from which time and $9 until which
+--             time, each or null.
 -- Returns:    messages without payloads. If the page is short, but more may
 --             follow, scanned_to is the id that was looked at last; else null.
 --             One row with a null id if the page is empty. Nothing if there is
@@ -25,6 +27,10 @@ SELECT m.id, m.partition_key, m.type, m.idempotency_key, m.created_at,
                               ORDER BY s.id DESC
                               LIMIT $5::bigint) r
                       WHERE r.topic_id = t.id
+                        AND ($6::text IS NULL OR r.partition_key = $6::text)
+                        AND ($7::text IS NULL OR r.type = $7::text)
+                        AND ($8::timestamptz IS NULL OR r.created_at >= $8::timestamptz)
+                        AND ($9::timestamptz IS NULL OR r.created_at < $9::timestamptz)
                       ORDER BY r.id DESC
                       LIMIT $4::bigint) m ON true
  WHERE t.id = $1::bigint OR t.name = $2::text

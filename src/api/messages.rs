@@ -12,7 +12,9 @@ use super::{
     error::{ApiError, Problem, Problems},
     extract::{IdPath, Json, NDJSON, Query, TopicPath, is_json, media_type, read_body},
     json::parse_json,
-    schema::{Batch, Items, MessageStatus, MessageSummary, NewMessage, PageQuery, Published, PublishedBatch},
+    schema::{
+        Batch, Items, MessageStatus, MessageSummary, MessagesQuery, NewMessage, Published, PublishedBatch,
+    },
     state::ApiState,
 };
 use crate::domain::message;
@@ -91,15 +93,16 @@ pub(crate) fn read_message(line: &[u8]) -> Result<message::NewMessage, Problem> 
 /// List a topic's messages without payloads, newest first.
 #[utoipa::path(
     get, path = "/topics/{topic}/messages", tag = "messages",
-    params(("topic" = String, Path, description = "Id or name."), PageQuery),
+    params(("topic" = String, Path, description = "Id or name."), MessagesQuery),
     responses((status = 200, description = "A page of messages.", body = Items<MessageSummary>), Problems),
 )]
 async fn list_messages(
     caller: Caller,
     TopicPath(topic): TopicPath,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<MessagesQuery>,
 ) -> Result<JsonBody<Items<MessageSummary>>, ApiError> {
-    Ok(JsonBody(caller.broker.list_messages(&topic, query.into()).await?.into()))
+    let (filter, page) = query.into_parts();
+    Ok(JsonBody(caller.broker.list_messages(&topic, &filter, page.into()).await?.into()))
 }
 
 /// Read a message: its payload, byte for byte, and the status of its deliveries.

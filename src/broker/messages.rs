@@ -4,7 +4,7 @@ use super::{Broker, BrokerError};
 use crate::{
     delivery::check_header,
     domain::{
-        message::{BATCH_MAX, MessageStatus, MessageSummary, NewMessage, Published},
+        message::{BATCH_MAX, MessageFilter, MessageStatus, MessageSummary, NewMessage, Published},
         page::{Items, List, PageRequest},
         topic::TopicRef,
         violation::Violations,
@@ -62,15 +62,18 @@ impl Broker {
     /// A page of a topic's messages without payloads, newest first.
     ///
     /// # Errors
-    /// [`BrokerError::NotFound`] if there is no such topic.
+    /// [`BrokerError::NotFound`] if there is no such topic, [`BrokerError::Invalid`] if no message
+    /// can have the filter's key or type.
     pub async fn list_messages(
         &self,
         topic: &TopicRef,
+        filter: &MessageFilter,
         page: PageRequest,
     ) -> Result<Items<MessageSummary>, BrokerError> {
         let page = page.of(List::Messages)?;
+        filter.check()?;
         self.permit_topic(topic).await?;
-        self.store.list_messages(topic, page).await?.ok_or_else(|| BrokerError::unknown_topic(topic))
+        self.store.list_messages(topic, filter, page).await?.ok_or_else(|| BrokerError::unknown_topic(topic))
     }
 
     /// One message: its payload, byte for byte, and the status of its deliveries.

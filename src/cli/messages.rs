@@ -1,6 +1,7 @@
 //! `pgtopic messages`: the messages of a topic.
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 
 use super::{
     CliError,
@@ -12,7 +13,7 @@ use crate::{
     api::schema,
     domain::{
         delivery::MessageDelivery,
-        message::{MessageStatus, MessageSummary},
+        message::{MessageFilter, MessageStatus, MessageSummary},
         topic::TopicRef,
     },
 };
@@ -42,6 +43,18 @@ struct ListMessages {
     /// The topic's id or name
     #[arg(value_parser = topic_argument)]
     topic: TopicRef,
+    /// Only messages of this partition
+    #[arg(long, value_name = "KEY")]
+    partition_key: Option<String>,
+    /// Only messages of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    message_type: Option<String>,
+    /// Only messages that were published at this time or later
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Only messages that were published before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
     #[command(flatten)]
     page: PageFlags,
 }
@@ -55,8 +68,9 @@ impl Messages {
 impl MessagesCommand {
     async fn run(self, operator: &Operator) -> Result<(), CliError> {
         match self {
-            Self::List(ListMessages { topic, page }) => {
-                let messages = operator.broker.list_messages(&topic, page.into()).await?;
+            Self::List(ListMessages { topic, partition_key, message_type, since, until, page }) => {
+                let filter = MessageFilter { partition_key, message_type, since, until };
+                let messages = operator.broker.list_messages(&topic, &filter, page.into()).await?;
                 operator.print_page::<_, schema::MessageSummary>(messages, table)
             }
             Self::Show { id } => {

@@ -99,6 +99,32 @@ pub struct MessageStatus {
 /// The most messages in one batch.
 pub const BATCH_MAX: usize = 10_000;
 
+/// Which messages of a topic to list. What is `None` does not count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageFilter {
+    /// Only messages of this partition.
+    pub partition_key: Option<String>,
+    /// Only messages of this type.
+    pub message_type: Option<String>,
+    /// Only messages that were published at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only messages that were published before this time.
+    pub until: Option<Timestamp>,
+}
+
+impl MessageFilter {
+    /// Checks that a message can have such a key and such a type.
+    ///
+    /// # Errors
+    /// Every broken rule.
+    pub fn check(&self) -> Result<(), Violations> {
+        let mut violations = Violations::default();
+        check_key(self.partition_key.as_deref(), "partition_key", PARTITION_KEY_MAX, &mut violations);
+        check_type(self.message_type.as_deref(), &mut violations);
+        violations.finish()
+    }
+}
+
 /// A message to be published.
 #[derive(Debug, Clone)]
 pub struct NewMessage {

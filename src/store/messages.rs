@@ -9,7 +9,7 @@ use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
     delivery::{DeliveryStatus, MessageDelivery},
     key::PARTITION_KEY_DEFAULT,
-    message::{MessageStatus, MessageSummary, NewMessage, Published},
+    message::{MessageFilter, MessageStatus, MessageSummary, NewMessage, Published},
     page::{Items, Page},
     topic::TopicRef,
 };
@@ -135,10 +135,21 @@ impl Store {
     pub async fn list_messages(
         &self,
         topic: &TopicRef,
+        filter: &MessageFilter,
         page: Page,
     ) -> Result<Option<Items<MessageSummary>>, StoreError> {
-        let parameters: super::Parameters<'_> =
-            &[&topic.id(), &topic.name(), &page.falling_from(), &page.limit, &MESSAGES_SCANNED];
+        let MessageFilter { partition_key, message_type, since, until } = filter;
+        let parameters: super::Parameters<'_> = &[
+            &topic.id(),
+            &topic.name(),
+            &page.falling_from(),
+            &page.limit,
+            &MESSAGES_SCANNED,
+            partition_key,
+            message_type,
+            since,
+            until,
+        ];
         let rows = self.query(sql!("messages/list"), parameters).await?;
         let Some(items) = super::rows_under_parent(&rows, "id", summary)? else { return Ok(None) };
         super::scanned_page(&rows, items, page, |message| message.id).map(Some)

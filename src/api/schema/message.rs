@@ -6,11 +6,47 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{DeliveryStatus, headers::headers};
+use super::{
+    DeliveryStatus, PageQuery,
+    headers::headers,
+    number::{query_integer, query_time},
+};
 use crate::{
     api::json::Object,
     domain::{delivery, message},
 };
+
+/// Which messages to list, and which page.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct MessagesQuery {
+    /// Only messages of this partition.
+    partition_key: Option<String>,
+    /// Only messages of this type.
+    r#type: Option<String>,
+    /// Only messages that were published at this time or later.
+    #[serde(default, deserialize_with = "query_time")]
+    since: Option<Timestamp>,
+    /// Only messages that were published before this time.
+    #[serde(default, deserialize_with = "query_time")]
+    until: Option<Timestamp>,
+    /// The most items on the page, 1 to 1000; 100 unless given.
+    #[serde(default, deserialize_with = "query_integer")]
+    limit: Option<i64>,
+    /// `next` of the previous page.
+    #[serde(default)]
+    after: Option<String>,
+}
+
+impl MessagesQuery {
+    /// The filter, and the page.
+    pub(crate) fn into_parts(self) -> (message::MessageFilter, PageQuery) {
+        let Self { partition_key, r#type, since, until, limit, after } = self;
+        let filter = message::MessageFilter { partition_key, message_type: r#type, since, until };
+        (filter, PageQuery { limit, after })
+    }
+}
 
 /// A message to be published.
 #[derive(Deserialize, utoipa::ToSchema)]

@@ -114,6 +114,35 @@ async fn publishing_is_refused_without_a_topic_or_over_its_limit_or_while_it_is_
     assert_eq!(paused["type"], "/problems/paused");
 }
 
+#[tokio::test]
+async fn messages_are_listed_by_key_type_and_time() {
+    let (database, api) = Api::with_topic().await;
+    for (key, kind) in [("a", "order.paid"), ("a", "order.new"), ("b", "order.paid")] {
+        let body = json!({"partition_key": key, "type": kind, "payload": 1});
+        api.post("/topics/orders/messages", &body).await.expect(201);
+    }
+    let sql =
+        "UPDATE pgtopic.messages SET created_at = '2026-01-01T00:00Z'::timestamptz + id * interval '1 h'";
+    database.client().await.batch_execute(sql).await.unwrap();
+    for (query, ids) in [
+        ("", json!([3, 2, 1])),
+        ("?partition_key=a", json!([2, 1])),
+        ("?type=order.paid", json!([3, 1])),
+        ("?type=order.paid&partition_key=a", json!([1])),
+        ("?since=2026-01-01T02:00:00Z", json!([3, 2])),
+        ("?until=2026-01-01T02:00:00Z", json!([1])),
+        ("?type=none", json!([])),
+    ] {
+        let page = api.get(&format!("/topics/orders/messages{query}")).await.expect(200);
+        let found: Vec<_> = page["items"].as_array().unwrap().iter().map(|item| item["id"].clone()).collect();
+        assert_eq!(json!(found), ids, "{query}");
+    }
+    for (query, field) in [("?type=", "type"), ("?since=today", "since"), ("?key=a", "key")] {
+        let problem = api.get(&format!("/topics/orders/messages{query}")).await.problem(422);
+        assert_eq!(problem["field"], field);
+    }
+}
+
 /// A trigger that is not of pgtopic raises errors with codes that pgtopic uses, too. The answer
 /// must not say that the topic is paused or that the payload is too large.
 #[tokio::test]
