@@ -42,6 +42,7 @@ macro_rules! words {
     };
 }
 
+mod bulk;
 mod dead_letter;
 mod delivery;
 mod headers;
@@ -51,6 +52,7 @@ mod lane;
 mod message;
 mod number;
 mod page;
+mod place;
 mod sending;
 mod stats;
 mod tail;
@@ -68,8 +70,8 @@ use serde::{
 };
 
 pub(crate) use self::{
-    dead_letter::*, delivery::*, health::*, job::*, lane::*, message::*, page::*, sending::*, stats::*,
-    tail::*, test_request::*, topic::*, webhook::*, why::*, worker::*,
+    bulk::*, dead_letter::*, delivery::*, health::*, job::*, lane::*, message::*, page::*, place::*,
+    sending::*, stats::*, tail::*, test_request::*, topic::*, webhook::*, why::*, worker::*,
 };
 
 /// Reads one of several words, which are listed for people.
