@@ -6,7 +6,7 @@
 //! locks that row and checks the term ([`LeaderStore`]). So a step of an old leader does nothing.
 //!
 //! The work consists of pieces. Each piece runs again and again, beside the others, while this
-//! worker leads. To add one, implement [`piece::Piece`] and start it in [`lead`]. The table
+//! worker leads. To add one, implement `piece::Piece` and start it in `lead`. The table
 //! `background_runs` says what each piece did last, and when.
 //!
 //! | file | what it is about |
