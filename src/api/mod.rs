@@ -7,7 +7,9 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `topics`, `messages`, `webhooks`, `deliveries`, `dead_letters`, `lanes`, `jobs`, `why`, `tail`, `health` | the routes of one area each |
+//! | `topics`, `messages`, `webhooks` | the routes of one area each |
+//! | `deliveries`, `dead_letters`, `lanes`, `jobs` | the same |
+//! | `why`, `tail`, `stats`, `sending`, `health` | the same |
 //! | `access` | who may do what: tokens, roles, and what a browser says of a page |
 //! | `body_limit` | how many bytes the bodies of all requests may have |
 //! | `caller` | the use cases, limited to what the sender of a request may do |

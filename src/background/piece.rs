@@ -14,7 +14,7 @@ const NOTE_EVERY: Duration = Duration::from_secs(10);
 pub(super) struct Done {
     /// How many rows it dealt with.
     pub(super) did: u64,
-    /// When to run again, if that is sooner than usual.
+    /// The pause before the next run; `None`: the usual one.
     pub(super) again: Option<Duration>,
 }
 

@@ -16,7 +16,7 @@ use crate::{
         scope::TopicScope,
         topic::TopicRef,
         violation::Violations,
-        webhook_ref::WebhookRef,
+        webhook_ref::{WebhookNames, WebhookRef},
     },
     store::StoreError,
 };
@@ -105,21 +105,7 @@ impl Broker {
         );
         violations.finish()?;
         let matches = in_time(self.store.count_replayable(webhook.id, range)).await;
-        self.bulk(
-            matches,
-            options,
-            NewJob {
-                kind: JobKind::Replay,
-                topic_id: Some(webhook.topic_id),
-                webhook_id: Some(webhook.id),
-                filter: range_json(range),
-                range: range.clone(),
-                matches: None,
-                rate_limit_per_second: options.rate_per_second,
-                created_by: self.actor.to_string(),
-            },
-        )
-        .await
+        self.bulk(matches, options, self.new_range_job(JobKind::Replay, &webhook, range)).await
     }
 
     /// Cancels what a webhook is owed, of a range of messages.
@@ -137,21 +123,7 @@ impl Broker {
         range.check(&mut violations);
         violations.finish()?;
         let matches = in_time(self.store.count_cancelable(webhook.id, range)).await;
-        self.bulk(
-            matches,
-            options,
-            NewJob {
-                kind: JobKind::Cancel,
-                topic_id: Some(webhook.topic_id),
-                webhook_id: Some(webhook.id),
-                filter: range_json(range),
-                range: range.clone(),
-                matches: None,
-                rate_limit_per_second: options.rate_per_second,
-                created_by: self.actor.to_string(),
-            },
-        )
-        .await
+        self.bulk(matches, options, self.new_range_job(JobKind::Cancel, &webhook, range)).await
     }
 
     /// Replays or discards all dead letters that a filter means. Types and filter of the webhooks do
@@ -190,21 +162,8 @@ impl Broker {
             DeadLetterAction::Replay => JobKind::DeadLetterReplay,
             DeadLetterAction::Discard => JobKind::DeadLetterDiscard,
         };
-        self.bulk(
-            matches,
-            options,
-            NewJob {
-                kind,
-                topic_id,
-                webhook_id: filter.webhook_id,
-                filter: json,
-                range: MessageRange::default(),
-                matches: None,
-                rate_limit_per_second: options.rate_per_second,
-                created_by: self.actor.to_string(),
-            },
-        )
-        .await
+        let new = NewJob { topic_id, webhook_id: filter.webhook_id, filter: json, ..self.new_job(kind) };
+        self.bulk(matches, options, new).await
     }
 
     /// Deletes what is past its retention, now.
@@ -213,16 +172,7 @@ impl Broker {
     /// [`BrokerError::Invalid`] if the rate is out of its range.
     pub async fn purge(&self, rate_per_second: Option<f64>) -> Result<Job, BrokerError> {
         check_bulk(false, BulkOptions { rate_per_second, ..BulkOptions::default() })?.finish()?;
-        let new = NewJob {
-            kind: JobKind::Purge,
-            topic_id: None,
-            webhook_id: None,
-            filter: "{}".to_owned(),
-            range: MessageRange::default(),
-            matches: None,
-            rate_limit_per_second: rate_per_second,
-            created_by: self.actor.to_string(),
-        };
+        let new = NewJob { rate_limit_per_second: rate_per_second, ..self.new_job(JobKind::Purge) };
         Ok(self.store.create_job(&new).await?)
     }
 
@@ -242,8 +192,33 @@ impl Broker {
             Err(BrokerError::TooBroad) => None,
             Err(error) => return Err(error),
         };
-        let job = self.store.create_job(&NewJob { matches, ..new }).await?;
-        Ok(Bulk::Job(Box::new(job)))
+        let new = NewJob { matches, rate_limit_per_second: options.rate_per_second, ..new };
+        Ok(Bulk::Job(Box::new(self.store.create_job(&new).await?)))
+    }
+
+    /// A job that the caller asks for, about nothing yet.
+    pub(super) fn new_job(&self, kind: JobKind) -> NewJob {
+        NewJob {
+            kind,
+            topic_id: None,
+            webhook_id: None,
+            filter: "{}".to_owned(),
+            range: MessageRange::default(),
+            matches: None,
+            rate_limit_per_second: None,
+            created_by: self.actor.to_string(),
+        }
+    }
+
+    /// A job about a range of messages of a webhook.
+    fn new_range_job(&self, kind: JobKind, webhook: &WebhookNames, range: &MessageRange) -> NewJob {
+        NewJob {
+            topic_id: Some(webhook.topic_id),
+            webhook_id: Some(webhook.id),
+            filter: range_json(range),
+            range: range.clone(),
+            ..self.new_job(kind)
+        }
     }
 }
 

@@ -9,7 +9,6 @@ use crate::domain::{
     lane::{FoundLane, Lane, LaneFilter, LaneName, LaneRetry, LaneState},
     operation::Removal,
     page::{Items, List, PageRequest},
-    range::MessageRange,
     violation::Violations,
     webhook_ref::{WebhookNames, WebhookRef},
 };
@@ -72,14 +71,10 @@ impl Broker {
         };
         if lanes.len() > LANES_RETRIED_MAX {
             let new = NewJob {
-                kind: JobKind::LanesRetry,
                 topic_id: Some(webhook.topic_id),
                 webhook_id: Some(webhook.id),
                 filter: object([("state", json!(retry.state.map(LaneState::as_str)))]),
-                range: MessageRange::default(),
-                matches: None,
-                rate_limit_per_second: None,
-                created_by: self.actor.to_string(),
+                ..self.new_job(JobKind::LanesRetry)
             };
             return Ok(RetriedLanes::Job(Box::new(self.store.create_job(&new).await?)));
         }

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     CliError,
     confirm::ConfirmFlags,
     operate::Operator,
+    progress,
     table::{Fields, capped, or_dash},
 };
 use crate::{
@@ -102,9 +102,8 @@ impl JobFlags {
 /// [`CliError::Failed`] if it did not succeed.
 pub(super) async fn watch(operator: &Operator, job: Job) -> Result<(), CliError> {
     let (id, begun) = (job.id, Instant::now());
-    let bar = ProgressBar::new(job.total.unwrap_or_default().unsigned_abs());
-    let style = "{spinner} {msg} {wide_bar} {pos}/{len} {per_sec} {eta}";
-    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let template = "{spinner} {msg} {wide_bar} {pos}/{len} {per_sec} {eta}";
+    let bar = progress::bar(template, Some(job.total.unwrap_or_default().unsigned_abs()));
     bar.enable_steady_tick(Duration::from_millis(100));
     let mut job = job;
     let mut said = false;

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::{
     CliError,
     flags::CommonFlags,
     operate::{Operator, OperatorFlags, topic_argument, webhook_argument},
+    progress,
     table::{Table, or_dash},
 };
 use crate::{
@@ -159,12 +160,7 @@ struct Bar(ProgressBar);
 
 impl Bar {
     fn new() -> Self {
-        let style = ProgressStyle::with_template("{wide_bar} {msg}");
-        let bar = ProgressBar::new(0);
-        Self(match style {
-            Ok(style) => bar.with_style(style),
-            Err(_) => bar,
-        })
+        Self(progress::bar("{wide_bar} {msg}", Some(0)))
     }
 
     /// What is left now, of the most that ever was.

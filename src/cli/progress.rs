@@ -4,8 +4,16 @@ use std::io::{IsTerminal, stderr};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A bar on standard error that counts messages, and bytes of a file whose length is known. It is
-/// hidden if standard error is no terminal.
+/// A bar on standard error, drawn by this template. It is hidden if standard error is no terminal.
+/// Without a length nobody knows when it ends.
+pub(super) fn bar(template: &str, length: Option<u64>) -> ProgressBar {
+    let target =
+        if stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let style = ProgressStyle::with_template(template).expect("the template is right");
+    ProgressBar::with_draw_target(length, target).with_style(style)
+}
+
+/// A bar that counts messages, and bytes of a file whose length is known.
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
@@ -14,10 +22,7 @@ impl Progress {
             Some(_) => "{wide_bar} {bytes}/{total_bytes}  {msg}  {eta} left",
             None => "{spinner} {bytes}  {msg}  {elapsed}",
         };
-        let target =
-            if stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(bytes, target);
-        Self(bar.with_style(ProgressStyle::with_template(template).expect("both templates are right")))
+        Self(bar(template, bytes))
     }
 
     /// So many bytes were read, and so many messages were published.

@@ -2,94 +2,44 @@
 
 use std::time::Duration;
 
-/// How an attempt ended, as the delivery rules see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The receiver answered 2xx: it owns the message now.
-    Accepted,
-    /// Every other answer, or no whole answer. `retry::after_failure` decides what follows.
-    Failed,
-    /// The receiver answered 410 Gone: the webhook is disabled, and its backlog is kept.
-    Gone,
-}
+use super::words::stored_words;
 
-impl Outcome {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Accepted, Self::Failed, Self::Gone];
-
-    /// The word stored in `attempts.outcome`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Failed => "failed",
-            Self::Gone => "gone",
-        }
-    }
-
-    /// The outcome of a stored word; `None` if the word is unknown.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
+stored_words! {
+    /// How an attempt ended, as the delivery rules see it.
+    pub enum Outcome {
+        /// The receiver answered 2xx: it owns the message now.
+        Accepted = "accepted",
+        /// Every other answer, or no whole answer. `retry::after_failure` decides what follows.
+        Failed = "failed",
+        /// The receiver answered 410 Gone: the webhook is disabled, and its backlog is kept.
+        Gone = "gone",
     }
 }
 
-/// The kind of failure that ended an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorClass {
-    /// The host's name did not resolve: it has no address, or no name server answered.
-    Dns,
-    /// No TCP connection could be made to any address: refused, reset, unreachable, no answer in
-    /// time.
-    Connect,
-    /// The TLS handshake failed, or the certificate is not trusted. Also: the URL is `https`, and
-    /// the receiver speaks plain HTTP.
-    Tls,
-    /// The address guard refused the address: it is not public, and `delivery.allow_networks` does
-    /// not contain it.
-    Forbidden,
-    /// The request took longer than the webhook's timeout, the answer's body included.
-    Timeout,
-    /// The receiver answered with a status outside 2xx and 3xx.
-    Status,
-    /// The receiver answered with a redirect, which is never followed.
-    Redirect,
-    /// The connection broke, or the answer was not HTTP.
-    Protocol,
-    /// No request could be made from the webhook's settings and the messages. Nothing was sent.
-    Request,
-}
-
-impl ErrorClass {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Dns,
-        Self::Connect,
-        Self::Tls,
-        Self::Forbidden,
-        Self::Timeout,
-        Self::Status,
-        Self::Redirect,
-        Self::Protocol,
-        Self::Request,
-    ];
-
-    /// The word stored in `attempts.error_class`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Forbidden => "forbidden",
-            Self::Timeout => "timeout",
-            Self::Status => "status",
-            Self::Redirect => "redirect",
-            Self::Protocol => "protocol",
-            Self::Request => "request",
-        }
-    }
-
-    /// The class of a stored word; `None` if the word is unknown.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| class.as_str() == word)
+stored_words! {
+    /// The kind of failure that ended an attempt.
+    pub enum ErrorClass {
+        /// The host's name did not resolve: it has no address, or no name server answered.
+        Dns = "dns",
+        /// No TCP connection could be made to any address: refused, reset, unreachable, no answer
+        /// in time.
+        Connect = "connect",
+        /// The TLS handshake failed, or the certificate is not trusted. Also: the URL is `https`,
+        /// and the receiver speaks plain HTTP.
+        Tls = "tls",
+        /// The address guard refused the address: it is not public, and `delivery.allow_networks`
+        /// does not contain it.
+        Forbidden = "forbidden",
+        /// The request took longer than the webhook's timeout, the answer's body included.
+        Timeout = "timeout",
+        /// The receiver answered with a status outside 2xx and 3xx.
+        Status = "status",
+        /// The receiver answered with a redirect, which is never followed.
+        Redirect = "redirect",
+        /// The connection broke, or the answer was not HTTP.
+        Protocol = "protocol",
+        /// No request could be made from the webhook's settings and the messages. Nothing was sent.
+        Request = "request",
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
-use super::violation::Violations;
+use super::{violation::Violations, words::stored_words};
 
 /// How many consecutive messages of a lane one request may carry.
 pub const BATCH_SIZE: RangeInclusive<i32> = 1..=1000;
@@ -22,31 +22,15 @@ pub const MAX_IN_FLIGHT: RangeInclusive<i32> = 1..=10_000;
 /// How many requests a second each worker may send.
 pub const RATE_LIMIT_PER_SECOND: RangeInclusive<f64> = 0.001..=1_000_000.0;
 
-/// What happens to a lane whose head used up its attempts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnExhausted {
-    /// The head moves to the dead letters and the lane goes on.
-    #[default]
-    DeadLetter,
-    /// The lane halts until an operator acts.
-    Halt,
-}
-
-impl OnExhausted {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::DeadLetter, Self::Halt];
-
-    /// The word stored in `webhooks.on_exhausted`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::DeadLetter => "dead_letter",
-            Self::Halt => "halt",
-        }
-    }
-
-    /// The choice of a stored word; `None` if the word is unknown.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|choice| choice.as_str() == word)
+stored_words! {
+    /// What happens to a lane whose head used up its attempts.
+    #[derive(Default)]
+    pub enum OnExhausted {
+        /// The head moves to the dead letters and the lane goes on.
+        #[default]
+        DeadLetter = "dead_letter",
+        /// The lane halts until an operator acts.
+        Halt = "halt",
     }
 }
 

@@ -3,7 +3,7 @@
 //! A copy of a database owes what the first one owes. If both sent it, every receiver would get
 //! every message twice, and the copy of a test would call real receivers.
 
-use super::violation::Violations;
+use super::{violation::Violations, words::stored_words};
 
 /// The longest reason for switching sending, in bytes.
 pub const SENDING_REASON_MAX: usize = 1000;
@@ -18,35 +18,19 @@ pub struct SendingSwitch {
     pub is_copy: bool,
 }
 
-/// Why nothing is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotSending {
-    /// Somebody has switched sending off.
-    SwitchedOff,
-    /// The database is a copy.
-    Copy,
-    /// The process was started paused, and nobody has switched sending on.
-    StartPaused,
+stored_words! {
+    /// Why nothing is sent.
+    pub enum NotSending {
+        /// Somebody has switched sending off.
+        SwitchedOff = "switched_off",
+        /// The database is a copy.
+        Copy = "copy",
+        /// The process was started paused, and nobody has switched sending on.
+        StartPaused = "start_paused",
+    }
 }
 
 impl NotSending {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::SwitchedOff, Self::Copy, Self::StartPaused];
-
-    /// Its word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SwitchedOff => "switched_off",
-            Self::Copy => "copy",
-            Self::StartPaused => "start_paused",
-        }
-    }
-
-    /// The one of a word; `None` if the word is unknown.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.as_str() == word)
-    }
-
     /// The reason and the remedy in words.
     pub fn text(self) -> &'static str {
         match self {

@@ -13,31 +13,15 @@ pub(super) const NAME_RULE: &str = "must be 1 to 255 of [A-Za-z0-9._-], not all 
 /// How long a topic keeps its messages, in seconds; up to a hundred years. 0 is for ever.
 pub const RETENTION_SECONDS: RangeInclusive<i64> = 0..=100 * 366 * 86_400;
 
-/// Whether a topic keeps its partitions in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Ordering {
-    /// Messages with the same partition key are delivered in commit order.
-    #[default]
-    Partition,
-    /// Messages have no order. Each one is a lane of its own.
-    None,
-}
-
-impl Ordering {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Partition, Self::None];
-
-    /// The word stored in `topics.ordering`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Partition => "partition",
-            Self::None => "none",
-        }
-    }
-
-    /// The ordering of a stored word; `None` if the word is unknown.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|ordering| ordering.as_str() == word)
+stored_words! {
+    /// Whether a topic keeps its partitions in order.
+    #[derive(Default)]
+    pub enum Ordering {
+        /// Messages with the same partition key are delivered in commit order.
+        #[default]
+        Partition = "partition",
+        /// Messages have no order. Each one is a lane of its own.
+        None = "none",
     }
 }
 

@@ -17,66 +17,32 @@ use super::{
     range::{MessageRange, StartFrom},
     topic::{NAME_RULE, TopicRef, is_name},
     violation::Violations,
+    words::stored_words,
 };
 
 /// The longest filter, in bytes.
 pub const FILTER_MAX: usize = 4096;
 
-/// The format of a request's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// The payload, byte for byte. A batch is an array of payloads, without ids and without the
-    /// messages' headers.
-    Raw,
-    /// A JSON object: `{id, topic, partition_key, type, created_at, headers, payload}`.
-    Envelope,
-    /// `CloudEvents` 1.0, structured JSON.
-    CloudEvents,
-}
-
-impl Format {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Raw, Self::Envelope, Self::CloudEvents];
-
-    /// The word stored in `webhooks.format`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::Envelope => "envelope",
-            Self::CloudEvents => "cloudevents",
-        }
-    }
-
-    /// The format of a stored word; `None` if the word is unknown.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.as_str() == word)
+stored_words! {
+    /// The format of a request's body.
+    pub enum Format {
+        /// The payload, byte for byte. A batch is an array of payloads, without ids and without the
+        /// messages' headers.
+        Raw = "raw",
+        /// A JSON object: `{id, topic, partition_key, type, created_at, headers, payload}`.
+        Envelope = "envelope",
+        /// `CloudEvents` 1.0, structured JSON.
+        CloudEvents = "cloudevents",
     }
 }
 
-/// Whether the lanes of a webhook may be claimed yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WebhookState {
-    /// Messages are fanned out to it. Its lanes are not claimed yet.
-    Starting,
-    /// Messages are fanned out to it, and its lanes are claimed.
-    Active,
-}
-
-impl WebhookState {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Starting, Self::Active];
-
-    /// The word stored in `webhooks.state`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Active => "active",
-        }
-    }
-
-    /// The state of a stored word; `None` if the word is unknown.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word)
+stored_words! {
+    /// Whether the lanes of a webhook may be claimed yet.
+    pub enum WebhookState {
+        /// Messages are fanned out to it. Its lanes are not claimed yet.
+        Starting = "starting",
+        /// Messages are fanned out to it, and its lanes are claimed.
+        Active = "active",
     }
 }
 

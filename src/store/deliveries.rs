@@ -2,7 +2,7 @@
 
 use tokio_postgres::Row;
 
-use super::{Store, error::StoreError, optional_word, scanned, statement::sql, topics::like};
+use super::{Store, error::StoreError, optional_word, scanned_page_by, statement::sql, topics::like};
 use crate::domain::{
     attempt::{ErrorClass, Outcome},
     delivery::{AttemptRecord, Delivery, DeliveryFilter, DeliveryStatus},
@@ -93,10 +93,9 @@ impl Store {
             self.query(sql!("deliveries/list"), parameters).await?
         };
         let items = super::rows_under_parent(&rows, "message_id", delivery)?.unwrap_or_default();
-        let mut answer = Items::full_by(items, page, |delivery| (delivery.message_id, delivery.webhook_id));
-        let scanned = scanned(&rows, "scanned_to", "scanned_webhook")?;
-        answer.next = answer.next.or(scanned.map(|keys| page.cursor(keys)));
-        Ok(answer)
+        scanned_page_by(&rows, items, page, ["scanned_to", "scanned_webhook"], |delivery| {
+            (delivery.message_id, delivery.webhook_id)
+        })
     }
 
     async fn list_owed(
@@ -121,10 +120,9 @@ impl Store {
         let rows = self.query(sql!("deliveries/list_owed"), parameters).await?;
         let child = |row: &Row| Ok((row.try_get::<_, i64>("lane")?, delivery(row)?));
         let items = super::rows_under_parent(&rows, "message_id", child)?.unwrap_or_default();
-        let scanned = scanned(&rows, "scanned_lane", "scanned_to")?;
-        let answer = Items::full_by(items, page, |(lane, delivery)| (*lane, delivery.message_id));
-        let next = answer.next.or(scanned.map(|keys| page.cursor(keys)));
-        Ok(Items { items: answer.items.into_iter().map(|(_, delivery)| delivery).collect(), next })
+        let columns = ["scanned_lane", "scanned_to"];
+        let keys = |(lane, delivery): &(i64, Delivery)| (*lane, delivery.message_id);
+        Ok(scanned_page_by(&rows, items, page, columns, keys)?.map(|(_, delivery)| delivery))
     }
 
     /// Delivers messages once more to a webhook, at most 1,000 of them. `waits`: waits for their

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Row;
 
-use super::{Store, error::StoreError, optional_word, scanned, statement::sql};
+use super::{Store, error::StoreError, optional_word, scanned_page_by, statement::sql};
 use crate::domain::{
     attempt::ErrorClass,
     lane::{FoundLane, Lane, LaneFilter, LaneHead, LaneKey, LaneName, LaneState},
@@ -37,10 +37,9 @@ impl Store {
         let rows = self.query(sql!("lanes/list"), parameters).await?;
         let child = |row: &Row| Ok((row.try_get::<_, i64>("cursor_due")?, lane(row)?));
         let items = super::rows_under_parent(&rows, "lane", child)?.unwrap_or_default();
-        let scanned = scanned(&rows, "scanned_due", "scanned_lane")?;
-        let answer = Items::full_by(items, page, |(due, lane)| (*due, lane.key.lane));
-        let next = answer.next.or(scanned.map(|keys| page.cursor(keys)));
-        Ok(Items { items: answer.items.into_iter().map(|(_, lane)| lane).collect(), next })
+        let columns = ["scanned_due", "scanned_lane"];
+        let keys = |(due, lane): &(i64, Lane)| (*due, lane.key.lane);
+        Ok(scanned_page_by(&rows, items, page, columns, keys)?.map(|(_, lane)| lane))
     }
 
     /// A lane by its name; `None` if there is no such webhook.

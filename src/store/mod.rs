@@ -257,13 +257,6 @@ fn rows_under_parent<T>(
     }
 }
 
-/// The keys of the row that a list with two keys has looked at last; `None` if it has looked at all
-/// of them. They stand in these columns of each row.
-fn scanned(rows: &[Row], first: &str, second: &str) -> Result<Option<(i64, i64)>, StoreError> {
-    let Some(row) = rows.first() else { return Ok(None) };
-    Ok(row.try_get::<_, Option<i64>>(first)?.zip(row.try_get::<_, Option<i64>>(second)?))
-}
-
 /// The page of `items`, which were read from `rows`. If the page is short, the next one begins
 /// where the statement stopped looking (`scanned_to`).
 fn scanned_page<T>(
@@ -276,5 +269,22 @@ fn scanned_page<T>(
         rows.first().map(|row| row.try_get::<_, Option<i64>>("scanned_to")).transpose()?.flatten();
     let mut answer = Items::full(items, page, id);
     answer.next = answer.next.or(scanned_to.map(|id| page.cursor((id, 0))));
+    Ok(answer)
+}
+
+/// The same for a list with two keys. The keys of the row that was looked at last stand in these
+/// two columns of each row; they are null if all rows were looked at.
+fn scanned_page_by<T>(
+    rows: &[Row],
+    items: Vec<T>,
+    page: Page,
+    columns: [&str; 2],
+    keys: impl Fn(&T) -> (i64, i64),
+) -> Result<Items<T>, StoreError> {
+    let key =
+        |column| Ok::<_, StoreError>(rows.first().map(|row| row.try_get(column)).transpose()?.flatten());
+    let scanned: Option<(i64, i64)> = key(columns[0])?.zip(key(columns[1])?);
+    let mut answer = Items::full_by(items, page, keys);
+    answer.next = answer.next.or(scanned.map(|keys| page.cursor(keys)));
     Ok(answer)
 }
