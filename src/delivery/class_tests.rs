@@ -9,8 +9,8 @@ use tokio::{
 };
 
 use super::{
-    AddressGuard, Client, PreparedTarget, send,
-    test_server::{TestServer, Then, message, target},
+    AddressGuard, Client, PreparedTarget,
+    test_server::{TestServer, Then, message, send, target},
     test_tls,
 };
 use crate::domain::attempt::{AttemptResult, ErrorClass, Outcome};

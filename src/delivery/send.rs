@@ -8,7 +8,7 @@ use hyper::Request;
 
 use super::{
     classify::{classify_response, describe, failed, timed_out},
-    http::{Client, Progress},
+    http::{Client, ExchangeError, Progress},
     request::PreparedTarget,
 };
 use crate::domain::{
@@ -29,6 +29,9 @@ use crate::domain::{
 /// answer came, the same attempt is made once more on a new connection. Further attempts always use
 /// a new connection.
 ///
+/// `may_start` is asked right before the first byte leaves, each time: to connect may take seconds.
+/// If it says no, no request is made, and the result is `None`.
+///
 /// Without messages, or with more than the webhook's batch size, the result is a failure of class
 /// `request`, and nothing is sent.
 pub async fn send(
@@ -36,19 +39,20 @@ pub async fn send(
     target: &PreparedTarget,
     messages: &[Message],
     attempt: u32,
-) -> AttemptResult {
+    may_start: impl Fn() -> bool,
+) -> Option<AttemptResult> {
     let started = Instant::now();
     let last = match messages.last() {
         Some(last) if messages.len() <= target.batch_size() => last,
         _ => {
             let error = format!("{} messages for a request of 1 to {}", messages.len(), target.batch_size());
-            return failed(started, ErrorClass::Request, error);
+            return Some(failed(started, ErrorClass::Request, error));
         }
     };
     let timestamp = timestamp();
+    let request = || may_start().then(|| target.request(messages, last, attempt, timestamp));
     // Perhaps the last attempt failed because its connection was old.
-    exchange(client, target, started, attempt > 1, || target.request(messages, last, attempt, timestamp))
-        .await
+    exchange(client, target, started, attempt > 1, request).await
 }
 
 /// Makes a request that only tries the webhook, on a new connection, and returns how it ended. It
@@ -61,7 +65,11 @@ pub(super) async fn send_test(
     message: &Message,
 ) -> AttemptResult {
     let timestamp = timestamp();
-    exchange(client, target, Instant::now(), true, || target.test_request(name, message, timestamp)).await
+    let request = || Some(target.test_request(name, message, timestamp));
+    // There is always a request, so there is always a result.
+    exchange(client, target, Instant::now(), true, request)
+        .await
+        .unwrap_or_else(|| AttemptResult::no_request("the request was not started".to_owned()))
 }
 
 /// The time of a signature, in seconds since 1970.
@@ -75,11 +83,12 @@ async fn exchange(
     target: &PreparedTarget,
     started: Instant,
     fresh: bool,
-    request: impl Fn() -> Request<Full<Bytes>>,
-) -> AttemptResult {
+    request: impl Fn() -> Option<Request<Full<Bytes>>>,
+) -> Option<AttemptResult> {
     let mut progress = Progress::default();
     let exchange = client.exchange(target.destination(), request, fresh, &mut progress);
-    match tokio::time::timeout(target.timeout(), exchange).await {
+    Some(match tokio::time::timeout(target.timeout(), exchange).await {
+        Ok(Err(ExchangeError::NotStarted)) => return None,
         Ok(Ok(answer)) => classify_response(started, &answer),
         Ok(Err(error)) => AttemptResult {
             status_code: progress.status(),
@@ -89,7 +98,7 @@ async fn exchange(
             status_code: progress.status(),
             ..failed(started, ErrorClass::Timeout, timed_out(target.timeout(), progress))
         },
-    }
+    })
 }
 
 #[cfg(test)]
@@ -102,7 +111,7 @@ mod tests {
     use super::{
         super::{
             AddressGuard, SigningKey,
-            test_server::{Received, SECRET, TestServer, Then, message, target},
+            test_server::{Received, SECRET, TestServer, Then, message, send, target},
         },
         *,
     };

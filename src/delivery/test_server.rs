@@ -13,7 +13,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+use super::{Client, PreparedTarget};
 use crate::domain::{
+    attempt::AttemptResult,
     message::Message,
     policy::{OnExhausted, Policy},
     target::Target,
@@ -45,6 +47,16 @@ pub(super) fn target(url: &str) -> Target {
         rate_limit_per_second: None,
         deliverable: true,
     }
+}
+
+/// Makes one request that may be started.
+pub(super) async fn send(
+    client: &Client,
+    target: &PreparedTarget,
+    messages: &[Message],
+    attempt: u32,
+) -> AttemptResult {
+    super::send(client, target, messages, attempt, || true).await.expect("it may be started")
 }
 
 pub(super) fn message(id: i64, payload: &str) -> Message {

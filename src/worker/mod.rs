@@ -11,92 +11,47 @@
 //! session is lost, all requests are aborted at once, and the worker starts over as a new
 //! incarnation.
 //!
-//! | file | what it is about |
+//! | module | what it is about |
 //! |---|---|
-//! | `engine` | what each held lane does next |
-//! | `lane` | what one held lane has read, and its phase |
-//! | `claim` | which webhooks to look at, and how many lanes to claim |
-//! | `told` | which worker looks first at a message that a notification names |
-//! | `dry` | when the row of an idle lane (a lane that owes nothing) is removed |
-//! | `news` | which held lanes owe something more (tail reads) |
-//! | `run` | the requests of one lane, one after another (bursts) |
-//! | `outcome` | what a request's end means for its lane |
-//! | `outage` | what the log says of webhooks that fail |
-//! | `operation`, `settlement` | what is read and written, and when |
-//! | `locked`, `halves` | what happens to rows that cannot be written or read |
-//! | `log` | the attempt log |
-//! | `activity` | what was sent, for operators |
-//! | `target` | webhooks as a worker sends to them (endpoints) |
-//! | `pace`, `published` | when to poll, and when publishers need not NOTIFY |
-//! | `takes` | how long statements and bursts take lately |
-//! | `slots`, `turns` | which webhook and which lane gets the next slot (round robin) |
-//! | `session`, `liveness`, `takeover` | which workers are alive |
-//! | `restart` | when a worker that lost its session opens the next one |
-//! | `failing` | when a worker that fails again and again says so |
-//! | `clock` | lanes that a step of the database's clock has made late |
+//! | [`engine`] | what each held lane does next: a state machine without I/O and without a clock |
+//! | `scheduling` | shares: who may send next, how much to claim, how many bytes to hold |
+//! | `wakeup` | wait for notifications, or poll |
+//! | `driver` | runs the engine's commands: statements, and the requests of lanes |
+//! | `session` | heartbeats, liveness, takeover |
+//! | `tuning` | limits and times, and how they depend on one another |
 //!
 //! Beside its engine each worker runs [`background::run`]: one of all workers leads, and does the
 //! background work.
-//!
-//! Some names in the code are older than the terms of the glossary in `docs/architecture.md`:
-//!
-//! | in the code | standard term |
-//! |---|---|
-//! | run | burst |
-//! | dry | idle (a lane that owes nothing) |
-//! | retire | remove the row of an idle lane |
-//! | news | what a tail read has found |
-//! | notice | notification |
-//! | told | named by a notification |
-//! | silence, quiet | suppressed notifications |
-//! | turns, give way | round robin, yield |
-//! | target | endpoint |
 
-mod activity;
-mod claim;
-mod clock;
-mod dry;
-mod engine;
-mod failing;
-mod halves;
-mod lane;
-mod liveness;
-mod locked;
-mod log;
-mod news;
-mod operation;
-mod outage;
-mod outcome;
-mod pace;
-mod published;
-mod restart;
-mod run;
+mod driver;
+pub mod engine;
+mod scheduling;
 mod session;
-mod settlement;
-mod slots;
-mod takeover;
-mod takes;
-mod target;
-mod told;
-mod turns;
+mod tuning;
+mod wakeup;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use self::{
-    engine::{Engine, Parts},
-    failing::Failing,
-    liveness::Liveness,
-    restart::Restarts,
-    run::Sender,
-    session::Signals,
+    driver::{Driver, Parts},
+    engine::{EngineSettings, failure::Lost},
+    session::{
+        due_at_repair,
+        failing::Failing,
+        heartbeat,
+        liveness::{Liveness, lease},
+        reconnect_backoff::ReconnectBackoff,
+        signals::Signals,
+        takeover,
+    },
 };
 use crate::{
     background,
@@ -115,6 +70,9 @@ pub enum WorkerError {
     /// A statement failed, and the incarnation cannot go on.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// A statement of the engine may have been executed or not.
+    #[error("{0}")]
+    Engine(#[from] Lost),
     /// The session is lost; the text says how.
     #[error("{0}")]
     Lost(&'static str),
@@ -151,7 +109,7 @@ pub async fn run_watched(
 ) -> Result<(), WorkerError> {
     let client =
         Client::new(AddressGuard::new(delivery.allow_networks.clone()), delivery.ca_file.as_deref())?;
-    let mut restarts = Restarts::new();
+    let mut backoff = ReconnectBackoff::new();
     let mut failing = Failing::default();
     // Ids of this worker's incarnations. All but the current one have stopped; they may still hold
     // lanes.
@@ -187,7 +145,7 @@ pub async fn run_watched(
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(restarts.next(lived)) => {}
+            () = tokio::time::sleep(backoff.next(lived)) => {}
             () = shutdown.cancelled() => {}
         }
     }
@@ -210,7 +168,7 @@ impl Incarnation<'_> {
     /// the worker was ready, if it was. `stopped` keeps the ids of incarnations that were not
     /// released yet.
     async fn live(&self, stopped: &mut Vec<Uuid>, ready: &mut Option<Instant>) -> Result<(), WorkerError> {
-        let lease = target::lease(self.delivery.timeout());
+        let lease = lease(self.delivery.timeout());
         let info = WorkerInfo { id: Uuid::now_v7(), name: name(), capacity: self.worker.concurrency, lease };
         let asked = Instant::now();
         let (session, notices) = tokio::select! {
@@ -224,22 +182,21 @@ impl Incarnation<'_> {
         let asked = Instant::now();
         let first = session.heartbeat(&Doing::default(), None).await?;
         liveness.answered(asked, None);
-        let signals = Arc::new(Signals::default());
+        let signals = Arc::new(Signals::new(self.delivery.timeout()));
         let start_paused = self.worker.start_paused;
         signals.set_not_sending(first.switch.why_not(start_paused));
-        signals.want_lease(lease);
 
         // Tasks beside the engine. If one of them ends, the engine ends too, and the other way
         // round.
         let mut tasks = JoinSet::new();
-        tasks.spawn(session::keep(
+        tasks.spawn(heartbeat::keep(
             Arc::new(session),
             Arc::clone(&signals),
             Arc::clone(&liveness),
             start_paused,
         ));
         tasks.spawn(never(takeover::watch(self.store.clone(), info.id, Arc::clone(&signals))));
-        tasks.spawn(never(clock::watch(self.store.clone(), Arc::clone(&signals))));
+        tasks.spawn(never(due_at_repair::watch(self.store.clone(), Arc::clone(&signals))));
         let retention = self.retention.clone();
         let deleted = Arc::clone(&signals.webhook_deleted);
         tasks.spawn(never(background::run(self.store.clone(), info.id, retention, deleted)));
@@ -257,24 +214,28 @@ impl Incarnation<'_> {
         *ready = Some(Instant::now());
         self.health.ready();
 
-        let (events_sender, events) = mpsc::unbounded_channel();
-        let sender = Sender { client: self.client.clone(), liveness, events: events_sender };
-        let mut engine = Engine::new(Parts {
-            store: self.store.clone(),
+        let engine = EngineSettings {
             worker: info.id,
-            config: self.worker.clone(),
-            delivery: self.delivery.clone(),
-            sender: Arc::new(sender),
-            events,
+            concurrency: self.worker.concurrency,
+            default_timeout: self.delivery.timeout(),
+            seed: rand::random(),
+        };
+        let mut driver = Driver::new(Parts {
+            store: self.store,
+            engine,
+            worker: self.worker,
+            delivery: self.delivery,
+            client: self.client,
+            liveness,
             notices,
             signals,
         });
         let ended = tokio::select! {
-            ended = engine.run(self.shutdown) => ended,
+            ended = driver.run(self.shutdown) => ended,
             Some(task) = tasks.join_next() => Err(task.unwrap_or_else(|error| WorkerError::Task(error.to_string()))),
         };
         // When this returns, nothing is sent any more.
-        engine.abandon().await;
+        driver.abandon().await;
         if ended.is_err() {
             self.store.close_idle();
         } else {

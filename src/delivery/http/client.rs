@@ -76,13 +76,14 @@ impl Client {
 
     /// Sends a request and reads the answer to its end, but not more than 16 KiB of the body.
     ///
-    /// `request` makes the request. It is called twice if the request is repeated. `fresh`: no kept
+    /// `request` makes the request, right before it is sent. It is called twice if the request is
+    /// repeated. If it returns `None`, nothing is sent. `fresh`: no kept
     /// connection is used. `progress` says how far the exchange came, even if this future is
     /// dropped.
     pub(in crate::delivery) async fn exchange(
         &self,
         destination: &Destination,
-        request: impl Fn() -> Request<Full<Bytes>>,
+        request: impl Fn() -> Option<Request<Full<Bytes>>>,
         fresh: bool,
         progress: &mut Progress,
     ) -> Result<Answer, ExchangeError> {
@@ -100,14 +101,14 @@ impl Client {
     async fn send(
         &self,
         destination: &Destination,
-        request: impl Fn() -> Request<Full<Bytes>>,
+        request: impl Fn() -> Option<Request<Full<Bytes>>>,
         fresh: bool,
         progress: &mut Progress,
     ) -> Result<(Connection, Response<Incoming>), ExchangeError> {
         let kept = if fresh { None } else { self.pool.take(&destination.origin).await };
         if let Some(mut kept) = kept {
             *progress = Progress::Waiting;
-            match kept.send(request()).await {
+            match kept.send(request().ok_or(ExchangeError::NotStarted)?).await {
                 Ok(response) => return Ok((kept, response)),
                 Err(broken) if broken.unanswered => {
                     // The other unused connections were used earlier than this one, so the receiver
@@ -121,7 +122,7 @@ impl Client {
         }
         let mut connection = self.connect(destination).await?;
         *progress = Progress::Waiting;
-        match connection.send(request()).await {
+        match connection.send(request().ok_or(ExchangeError::NotStarted)?).await {
             Ok(response) => Ok((connection, response)),
             Err(broken) if broken.speaks_tls && !is_https(&destination.uri) => Err(ExchangeError::NotPlain),
             Err(broken) => Err(broken.into()),
@@ -204,6 +205,9 @@ pub(in crate::delivery) enum ExchangeError {
     /// The URL is `http`, and the receiver speaks TLS.
     #[error("the receiver speaks TLS at this port: perhaps its URL should start with https://")]
     NotPlain,
+    /// The request was not to be started any more. Nothing was sent.
+    #[error("the request was not started")]
+    NotStarted,
 }
 
 impl ExchangeError {
@@ -213,6 +217,7 @@ impl ExchangeError {
             Self::Connect(error) => error.class(),
             Self::Tls(_) => ErrorClass::Tls,
             Self::Http(_) | Self::NotPlain => ErrorClass::Protocol,
+            Self::NotStarted => ErrorClass::Request,
         }
     }
 }
@@ -239,8 +244,8 @@ mod tests {
 
     use super::{
         super::super::{
-            PreparedTarget, send,
-            test_server::{TestServer, Then, message, target},
+            PreparedTarget,
+            test_server::{TestServer, Then, message, send, target},
         },
         *,
     };

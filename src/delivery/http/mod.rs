@@ -8,7 +8,7 @@ mod retry_after;
 mod tls;
 mod watched;
 
-pub(in crate::delivery) use self::client::{Answer, Progress};
+pub(in crate::delivery) use self::client::{Answer, ExchangeError, Progress};
 pub use self::{
     client::{Client, ClientError},
     retry_after::parse_retry_after,

@@ -1,0 +1,241 @@
+//! The statements that the engine asks for, and their answers as events.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use super::{
+    super::{
+        engine::{
+            TAIL_LIMIT,
+            command::{Command, Unusable},
+            event::{ClaimAnswer, Event, LogAnswer, ReadAnswer, SettleAnswer, Written},
+            failure::{Effect, Failure},
+        },
+        tuning::SUPPRESS_FOR,
+    },
+    halves::in_halves,
+};
+use crate::{
+    domain::{lane::LaneKey, policy::PolicyDefaults, target::TargetRow},
+    store::{AttemptRow, Claim, HeldLane, ReadLimits, Removal, Settlement, Store, StoreError, Want},
+};
+
+/// What a statement has given.
+pub(super) enum Answer {
+    /// Something for the engine.
+    Event(Event),
+    /// The webhooks.
+    Webhooks(Result<Vec<TargetRow>, Failure>),
+    /// Nothing.
+    Nothing,
+}
+
+/// Executes statements for one incarnation of a worker.
+#[derive(Clone)]
+pub(super) struct Statements {
+    pub(super) store: Store,
+    pub(super) worker: Uuid,
+    pub(super) defaults: PolicyDefaults,
+}
+
+/// What an error means for the engine.
+fn failure(error: &StoreError) -> Failure {
+    let effect = if error.is_not_registered() {
+        Effect::NotRegistered
+    } else if error.is_refusal() {
+        Effect::Nothing
+    } else {
+        Effect::Unknown
+    };
+    Failure { effect, text: error.to_string() }
+}
+
+fn answer<T>(result: Result<T, StoreError>) -> Result<T, Failure> {
+    result.map_err(|error| failure(&error))
+}
+
+impl Statements {
+    /// Executes a command that is a statement. `None`: the command is no statement.
+    pub(super) async fn execute(self, command: Command) -> Answer {
+        let Self { store, worker, defaults } = &self;
+        let worker = *worker;
+        Answer::Event(match command {
+            Command::LoadWebhooks => return Answer::Webhooks(answer(store.list_targets(defaults).await)),
+            Command::ListDueWebhooks { after, limit } => {
+                let all = answer(store.list_targets(defaults).await).map(|rows| {
+                    let ids = rows.into_iter().map(|row| row.webhook_id);
+                    let mut ids: Vec<i64> = ids.filter(|id| *id > after).collect();
+                    ids.sort_unstable();
+                    ids.truncate(limit);
+                    ids
+                });
+                Event::DueWebhooks(all)
+            }
+            Command::Claim { token, wants, sweep, limits } => {
+                Event::Claimed(self.claim(token, &wants, sweep, limits).await)
+            }
+            Command::ClaimMessages { token, message_ids, room, limits } => Event::MessagesClaimed(answer(
+                store.claim_messages(worker, token, &message_ids, &room, limits).await,
+            )),
+            Command::Read { lanes, limits } => Event::Read(self.read(lanes, limits).await),
+            Command::ReadTail { after, missing } => {
+                let limit = i64::try_from(TAIL_LIMIT).unwrap_or(i64::MAX);
+                Event::TailRead(answer(store.list_news(after, &missing, limit).await))
+            }
+            Command::Settle { settlement, again, remove } => {
+                Event::Settled(self.settle(settlement, again, &remove).await)
+            }
+            Command::LogAttempts { rows, refusals_max } => {
+                Event::AttemptsLogged(self.log_attempts(rows, refusals_max).await)
+            }
+            Command::WriteActivity { seconds, rows } => {
+                if let Err(error) = store.append_activity(worker, seconds, &rows).await {
+                    debug!(%error, "activity could not be written; it is left out");
+                }
+                Event::ActivityWritten
+            }
+            Command::RecordOutages(changes) => {
+                // Best effort: delivery goes on without it.
+                if let Err(error) = store.record_outages(worker, &changes).await {
+                    debug!(%error, "outages are not in the audit log");
+                }
+                return Answer::Nothing;
+            }
+            Command::SuppressNotifications { announce } => {
+                // If this fails, only speed suffers.
+                if store.quiet(SUPPRESS_FOR).await.is_ok() && announce {
+                    let _ = store.announce_quiet().await;
+                }
+                return Answer::Nothing;
+            }
+            Command::Disable { webhook_id } => {
+                let reason = "the receiver answered 410 Gone";
+                match store.disable_webhook(webhook_id, reason, worker).await {
+                    Ok(()) => return Answer::Nothing,
+                    Err(error) => Event::NotDisabled { webhook_id, failure: failure(&error) },
+                }
+            }
+            Command::DisableUnusable(unusable) => match self.disable_unusable(&unusable).await {
+                Ok(()) => return Answer::Nothing,
+                Err(failure) => Event::NotDisabled { webhook_id: unusable.webhook_id, failure },
+            },
+            Command::DeleteOrphans
+            | Command::StartBurst(_)
+            | Command::StopBurst(_)
+            | Command::YieldBurst(_)
+            | Command::StopWebhook(_) => return Answer::Nothing,
+        })
+    }
+
+    async fn claim(
+        &self,
+        token: i64,
+        wants: &[Want],
+        sweep: bool,
+        limits: ReadLimits,
+    ) -> Result<ClaimAnswer, Failure> {
+        match self.store.claim_lanes(self.worker, token, wants, sweep, limits).await {
+            Ok(lanes) => Ok(ClaimAnswer { lanes, one_by_one: None }),
+            // One lane may be the reason. The others are claimed without it. From here on only this
+            // second answer counts. So the first call must have done nothing for certain: lanes
+            // that it had claimed would be lost.
+            Err(error) if error.is_refusal() && error.may_be_of_a_row() => {
+                let lanes = answer(self.store.claim_lanes_singly(self.worker, token, wants, sweep).await)?;
+                Ok(ClaimAnswer { lanes, one_by_one: Some(failure(&error)) })
+            }
+            Err(error) => Err(failure(&error)),
+        }
+    }
+
+    /// Reads what lanes owe. A read locks no rows, so if it takes too long, no single lane is the
+    /// reason. If a lane has a message that cannot be read, the messages before it are read, one in
+    /// each call.
+    async fn read(&self, lanes: Vec<HeldLane>, limits: ReadLimits) -> Result<ReadAnswer, Failure> {
+        let read = in_halves(lanes, StoreError::may_be_of_a_row, |lanes: Vec<HeldLane>| async move {
+            self.store.read_lanes(self.worker, &lanes, limits).await
+        });
+        let read = answer(read.await)?;
+        let mut read_answer = ReadAnswer { lanes: read.answers, unreadable: Vec::new() };
+        for (lane, error) in read.failed {
+            let one = ReadLimits { messages_per_lane: 1, ..limits };
+            match self.store.read_lanes(self.worker, &[lane], one).await {
+                Ok(first) => read_answer.lanes.extend(first),
+                Err(_) => read_answer.unreadable.push((lane, failure(&error))),
+            }
+        }
+        Ok(read_answer)
+    }
+
+    async fn settle(&self, settlement: Arc<Settlement>, again: bool, remove: &[HeldLane]) -> SettleAnswer {
+        let claims: Vec<Claim> = settlement.keys().copied().collect();
+        let settlement = &settlement;
+        let written = in_halves(claims, may_be_of_a_lane, |claims: Vec<Claim>| async move {
+            // Nearly always all of it; after a failure, a half or less.
+            if claims.len() == settlement.len() {
+                return self.store.settle(self.worker, settlement).await;
+            }
+            let part = claims.iter().filter_map(|claim| Some((*claim, settlement.get(claim)?.clone())));
+            self.store.settle(self.worker, &part.collect()).await
+        });
+        let written = answer(written.await).map(|written| Written {
+            outcomes: written.answers,
+            refused: written.failed.into_iter().map(|(claim, error)| (claim, failure(&error))).collect(),
+        });
+        let removed = if written.is_ok() { self.remove_idle(remove).await } else { Ok(HashMap::new()) };
+        SettleAnswer { again, written, removed }
+    }
+
+    /// Removes idle lanes. A lane whose row cannot be deleted stays.
+    async fn remove_idle(&self, lanes: &[HeldLane]) -> Result<HashMap<LaneKey, Removal>, Failure> {
+        let removed = in_halves(lanes.to_vec(), may_be_of_a_lane, |lanes: Vec<HeldLane>| async move {
+            Ok(self.store.remove_idle_lanes(self.worker, &lanes).await?.into_iter().collect())
+        });
+        Ok(answer(removed.await)?.answers.into_iter().collect())
+    }
+
+    /// Appends to the attempt log. A row that PostgreSQL refuses is left out alone.
+    async fn log_attempts(&self, rows: Vec<AttemptRow>, refusals_max: usize) -> LogAnswer {
+        let (count, written, refusals) = (rows.len(), AtomicUsize::new(0), AtomicUsize::new(0));
+        let of_a_row = |error: &StoreError| {
+            error.may_be_of_a_row() && refusals.fetch_add(1, Ordering::Relaxed) < refusals_max
+        };
+        let written_so_far = &written;
+        let appended = in_halves(rows, of_a_row, |rows: Vec<AttemptRow>| async move {
+            self.store.append_attempts(self.worker, &rows).await?;
+            written_so_far.fetch_add(rows.len(), Ordering::Relaxed);
+            Ok(Vec::<()>::new())
+        });
+        let error = match appended.await {
+            Ok(halved) => halved.failed.into_iter().next().map(|(_, error)| error),
+            Err(error) => Some(error),
+        };
+        LogAnswer { rows: count, written: written.into_inner(), failure: error.as_ref().map(failure) }
+    }
+
+    /// No request can be made for the webhook: disables it, and keeps its backlog. Only the worker
+    /// that has disabled it logs that.
+    async fn disable_unusable(&self, unusable: &Unusable) -> Result<(), Failure> {
+        let Unusable { webhook_id, version, reason } = unusable;
+        if answer(self.store.disable_unusable_webhook(*webhook_id, version, reason, self.worker).await)? {
+            warn!(
+                webhook_id,
+                reason, "no request can be made for the webhook: disabled, its backlog is kept"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Whether one of the lanes may be the reason why writing failed: its row or one of its deliveries
+/// may be locked, or be refused.
+fn may_be_of_a_lane(error: &StoreError) -> bool {
+    error.may_be_of_a_row() || error.took_too_long()
+}

@@ -1,0 +1,108 @@
+//! What a lane does next that has nothing under way.
+//!
+//! | what is true of it, the first that fits | what it does |
+//! |---|---|
+//! | the worker stops, may not send, or the webhook takes nothing | it is released |
+//! | its head's message was deleted | the head becomes a dead letter; then on with this table |
+//! | some of its outcomes could not be written | it waits until they are |
+//! | it has something to send, and the whole batch that failed | it waits for a slot |
+//! | the database may hold more | it waits for a read |
+//! | it owes nothing that is known | it is kept as an idle lane, or its row is removed |
+
+use std::time::Instant;
+
+use tracing::info;
+
+use super::{command::Command, lane::Lane, state::Engine};
+use crate::{
+    domain::{dead_letter::Reason, lane::LaneKey},
+    store::{DeadDelivery, LaneState},
+};
+
+impl Engine {
+    /// Decides what a lane does next that has nothing under way.
+    pub(super) fn advance(&mut self, key: LaneKey, now: Instant) {
+        let may_send = !self.stopping && self.session.sends && self.is_deliverable(key.webhook_id);
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if !may_send {
+            self.release(key, LaneState::Ready, now);
+            return;
+        }
+        while let Some((message_id, attempts)) = lane.pop_missing() {
+            let dead = DeadDelivery { message_id, reason: Reason::MessageMissing, attempts, last: None };
+            self.pending.dead((key, lane.token), dead, now);
+            self.activity.dead(key.webhook_id);
+        }
+        if lane.is_locked() {
+            lane.wait();
+        } else if lane.backlog.has_messages() && !lane.is_incomplete() {
+            lane.queue(now);
+            self.queue.push(key, self.slots.line(key.webhook_id));
+        } else if lane.backlog.more() {
+            lane.wait();
+            self.read_now(key, now);
+        } else {
+            self.became_idle(key, now);
+        }
+    }
+
+    /// Takes in a lane that this worker has claimed.
+    pub(super) fn take_in(&mut self, mut lane: Lane, now: Instant) {
+        let key = lane.key;
+        lane.recurring = self.removed_lately.contains(key, now);
+        if let Some(known) = self.lanes.get_mut(&key)
+            && known.in_burst()
+        {
+            // A request of an earlier claim is under way, for example after an operator has
+            // released the lane. That request must end first.
+            known.give_up();
+            self.commands.push(Command::StopBurst(key));
+            self.successors.insert(key, lane);
+            return;
+        }
+        self.lanes.insert(key, lane);
+        self.advance(key, now);
+    }
+
+    /// Releases a lane that has no burst under way: it waits in the database.
+    pub(super) fn release(&mut self, key: LaneKey, state: LaneState, now: Instant) {
+        if let Some(mut lane) = self.lanes.remove(&key) {
+            let change = lane.change(state, None);
+            self.pending.lane((lane.key, lane.token), change, now);
+        }
+    }
+
+    /// A lane was deleted, released or taken over: nothing more is sent for it, and it is forgotten.
+    pub(super) fn give_up(&mut self, key: LaneKey) {
+        self.claims.look();
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if lane.give_up() {
+            self.lanes.remove(&key);
+        } else {
+            self.commands.push(Command::StopBurst(key));
+        }
+    }
+
+    /// Gives all lanes back. Requests under way finish first.
+    pub(super) fn give_back_all(&mut self, now: Instant) {
+        let keys: Vec<LaneKey> = self.lanes.keys().copied().collect();
+        for key in keys {
+            match self.lanes.get(&key) {
+                Some(lane) if lane.in_burst() => self.commands.push(Command::StopBurst(key)),
+                Some(lane) if lane.is_removing() => {}
+                _ => self.advance(key, now),
+            }
+        }
+    }
+
+    /// The worker is to stop: requests in flight may finish, all else is given back.
+    pub(super) fn stop(&mut self, now: Instant) {
+        if self.stopping {
+            return;
+        }
+        let (in_flight, held) = (self.slots.used(), self.lanes.len());
+        info!(in_flight, held, "stopping: requests in flight may finish");
+        self.stopping = true;
+        self.give_back_all(now);
+    }
+}

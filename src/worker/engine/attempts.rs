@@ -1,0 +1,198 @@
+//! What a request's end means for its lane.
+
+use std::time::{Duration, Instant};
+
+use rand::Rng as _;
+use tracing::{debug, info};
+
+use super::{
+    super::tuning::{SAVE_POSITION_AFTER, SLOW_FAILURE},
+    command::Command,
+    event::{AttemptEnded, LogAnswer},
+    outages::Loss,
+    state::Engine,
+};
+use crate::{
+    domain::{
+        attempt::{AttemptResult, ErrorClass, Outcome},
+        batch::Batch,
+        dead_letter::Reason,
+        retry::{AfterFailure, after_failure},
+    },
+    store::{AttemptRow, DeadDelivery, LaneState, LastError},
+};
+
+impl Engine {
+    /// A request has ended.
+    pub(super) fn on_attempt(&mut self, attempt: &AttemptEnded, now: Instant) {
+        self.note_standing(attempt);
+        self.activity.add(attempt);
+        match attempt.result.outcome {
+            Outcome::Accepted => self.on_accepted(attempt, now),
+            Outcome::Failed => self.on_failed(attempt, now),
+            Outcome::Gone => self.on_gone(attempt, now),
+        }
+        self.log(attempt);
+    }
+
+    /// Takes in whether the webhook answers in time.
+    fn note_standing(&mut self, attempt: &AttemptEnded) {
+        let webhook_id = attempt.key.webhook_id;
+        let changed = if held_up(&attempt.result) {
+            self.slots.timed_out(webhook_id)
+        } else {
+            self.slots.answered(webhook_id)
+        };
+        if changed {
+            self.queue.change_line(webhook_id, self.slots.line(webhook_id));
+        }
+    }
+
+    fn on_accepted(&mut self, attempt: &AttemptEnded, now: Instant) {
+        self.outages.accepted(attempt.key.webhook_id, now);
+        let Some(lane) = self.lanes.get_mut(&attempt.key) else { return };
+        let claim = (lane.key, lane.token);
+        for message_id in &attempt.message_ids {
+            lane.backlog.left(*message_id);
+        }
+        self.pending.done(claim, &attempt.message_ids, now);
+        if lane.overcame() || lane.backlog.unsaved(SAVE_POSITION_AFTER) {
+            // The row must not keep the failures of a message that has left the lane, nor a
+            // position far behind.
+            self.pending.lane(claim, lane.change(LaneState::Held, None), now);
+        }
+        let half_over = lane.attempt_ended(attempt.message_ids.len());
+        let wants_more = half_over && lane.backlog.more() && !lane.backlog.has_messages();
+        if wants_more && !self.turn_is_over(attempt.key, now) {
+            self.read_ahead(attempt.key, now);
+        }
+    }
+
+    fn on_failed(&mut self, attempt: &AttemptEnded, now: Instant) {
+        let key = attempt.key;
+        let random = self.random.random();
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let Some(endpoint) = self.endpoints.get(&key.webhook_id) else { return };
+        let claim = (lane.key, lane.token);
+        let failures = lane.failed(Batch::of(&attempt.message_ids));
+        let error = LastError::of(&attempt.result);
+        let (last, several) = (*attempt.message_ids.last().unwrap_or(&0), attempt.message_ids.len() > 1);
+        let (change, loss) =
+            match after_failure(&endpoint.policy, failures, attempt.result.retry_after, random) {
+                AfterFailure::Retry(delay) => (lane.change(LaneState::Waiting(delay), error), Loss::None),
+                AfterFailure::Halt | AfterFailure::DeadLetter if several => {
+                    // One of the messages may be the reason. Each is tried by itself, so that it alone
+                    // is given up.
+                    lane.split(last);
+                    (lane.change(LaneState::Ready, None), Loss::None)
+                }
+                AfterFailure::Halt => (lane.change(LaneState::Halted, error), Loss::Halted),
+                AfterFailure::DeadLetter => {
+                    lane.died(last);
+                    let dead = DeadDelivery {
+                        message_id: last,
+                        reason: Reason::AttemptsExhausted,
+                        attempts: failures,
+                        last: Some(attempt.result.clone()),
+                    };
+                    self.pending.dead(claim, dead, now);
+                    self.activity.dead(key.webhook_id);
+                    // The lane goes on only when the dead letter is written. Otherwise, after a crash,
+                    // the message would be sent again after its successor, and a receiver would take it
+                    // for a duplicate.
+                    (lane.change(LaneState::Ready, None), Loss::DeadLetter)
+                }
+            };
+        self.pending.lane(claim, change, now);
+        lane.give_up();
+        let error = attempt.result.error.as_deref().unwrap_or_default();
+        debug!(
+            webhook_id = key.webhook_id,
+            message_id = attempt.message_ids[0],
+            messages = attempt.message_ids.len(),
+            attempt = attempt.attempt,
+            error,
+            ?loss,
+            "request failed"
+        );
+        self.outages.failed(key.webhook_id, &endpoint.topic, error, loss, now);
+    }
+
+    /// The receiver is gone for good: disables the webhook, and keeps its backlog.
+    fn on_gone(&mut self, attempt: &AttemptEnded, now: Instant) {
+        let webhook_id = attempt.key.webhook_id;
+        let Some(lane) = self.lanes.get_mut(&attempt.key) else { return };
+        let change = lane.change(LaneState::Ready, LastError::of(&attempt.result));
+        self.pending.lane((lane.key, lane.token), change, now);
+        lane.give_up();
+        if self.stop_webhook(webhook_id) {
+            info!(webhook_id, "receiver answered 410 Gone: webhook disabled, its backlog is kept");
+            self.commands.push(Command::Disable { webhook_id });
+        }
+    }
+
+    // -- What people read -------------------------------------------------------------------------
+
+    fn log(&mut self, attempt: &AttemptEnded) {
+        let batch = Batch::of(&attempt.message_ids);
+        for message_id in &attempt.message_ids {
+            self.attempt_log.add(AttemptRow {
+                webhook_id: attempt.key.webhook_id,
+                message_id: *message_id,
+                attempt: attempt.attempt,
+                batch,
+                result: attempt.result.clone(),
+                attempted_at: attempt.attempted_at,
+                replay: attempt.replay,
+            });
+        }
+    }
+
+    /// Writes the attempt log, if anything waits.
+    pub(super) fn log_attempts(&mut self) {
+        if let Some((rows, refusals_max)) = self.attempt_log.begin() {
+            self.commands.push(Command::LogAttempts { rows, refusals_max });
+        }
+    }
+
+    pub(super) fn on_attempts_logged(&mut self, answer: &LogAnswer, now: Instant) {
+        self.attempt_log.ended(answer, now);
+        // A few rows wait for the next settle. Many are written at once: they would fill this
+        // worker's memory until then.
+        if self.attempt_log.is_long() {
+            self.log_attempts();
+        }
+    }
+
+    /// Writes the activity, if it is time. A worker that stops writes it when nothing is in flight
+    /// any more.
+    pub(super) fn write_activity(&mut self, now: Instant) {
+        let last = self.stopping && self.slots.used() == 0;
+        if let Some((seconds, rows)) = self.activity.begin(self.slots.by_webhook(), last, now) {
+            self.commands.push(Command::WriteActivity { seconds, rows });
+        }
+    }
+
+    /// Logs what is due of outages, and tells the audit log.
+    pub(super) fn tell_outages(&mut self, now: Instant) {
+        let changes = self.outages.tell(now);
+        if !changes.is_empty() {
+            self.commands.push(Command::RecordOutages(changes));
+        }
+    }
+}
+
+/// Whether a request held its slot for nothing. If a host drops every packet, requests fail slowly:
+/// such a request holds its slot for as long as one to a host that hangs.
+fn held_up(result: &AttemptResult) -> bool {
+    match result.error_class {
+        Some(ErrorClass::Timeout) => true,
+        Some(ErrorClass::Dns | ErrorClass::Connect | ErrorClass::Tls | ErrorClass::Protocol) => {
+            result.duration > SLOW_FAILURE
+        }
+        _ => false,
+    }
+}
+
+const _: () =
+    assert!(SLOW_FAILURE.as_millis() < Duration::from_secs(10).as_millis(), "below a usual timeout");

@@ -1,0 +1,256 @@
+//! What a held lane owes, as far as its worker has read it.
+
+use std::{collections::VecDeque, time::Instant};
+
+use crate::{
+    domain::message::Message,
+    store::{Follower, Owed, OwedMessage, ReadLane},
+};
+
+use super::super::tuning::{FOLLOWERS_BYTES_MAX, FOLLOWERS_MAX};
+
+/// The messages that a held lane owes, and how far it has come with them.
+pub(super) struct Backlog {
+    /// How often a replay had lowered the lane's position, by what was read last.
+    generation: i32,
+    /// The last message that has left the lane.
+    position: i64,
+    /// How many messages have left the lane since its row's position was written.
+    unsaved: usize,
+    /// How many messages have left the lane since its claim, and how many of them are written.
+    gone: usize,
+    written: usize,
+    /// How many had left the lane when the read under way was sent, if all of them were written.
+    gone_at_read: Option<usize>,
+    /// The last message that was read.
+    read_to: i64,
+    /// When the last read since its claim was sent; `None` if there was none.
+    read_at: Option<Instant>,
+    /// Messages that were read and are not in a burst.
+    queue: VecDeque<OwedMessage>,
+    /// Bytes of payload and headers in this worker: what was read and has not left it.
+    bytes: usize,
+    /// Whether the database may hold more than was read.
+    more: bool,
+    /// Whether what it owes has changed since it was read: its generation has risen. Then nothing
+    /// that was read before counts.
+    outdated: bool,
+}
+
+impl Backlog {
+    /// What a claim has read of a lane.
+    pub(super) fn new(position: i64, generation: i32, owed: Owed) -> Self {
+        let mut backlog = Self {
+            generation,
+            position,
+            unsaved: 0,
+            gone: 0,
+            written: 0,
+            gone_at_read: None,
+            read_to: position,
+            read_at: None,
+            queue: VecDeque::new(),
+            bytes: 0,
+            more: false,
+            outdated: false,
+        };
+        backlog.append(owed);
+        backlog
+    }
+
+    fn append(&mut self, owed: Owed) {
+        self.more = owed.more;
+        for item in owed.items {
+            if item.id() > self.read_to {
+                self.read_to = item.id();
+                self.bytes += size(&item);
+                self.queue.push_back(item);
+            }
+        }
+    }
+
+    /// Takes in what a read has returned. `busy`: whether a burst or a removal is under way. Says
+    /// whether anything new came.
+    pub(super) fn read(&mut self, read: ReadLane, busy: bool) -> bool {
+        if read.generation != self.generation {
+            if busy || self.gone_at_read != Some(self.gone) {
+                // A replay has lowered the position, and this read began there. It may have seen
+                // messages that had left the lane already, but were not written yet. They would be
+                // sent twice. So it counts only if all of them were written when it was sent, and
+                // none has left since.
+                self.more = true;
+                return false;
+            }
+            self.generation = read.generation;
+            self.position = self.position.min(read.position);
+            self.read_to = read.position;
+            self.drop_read();
+            self.outdated = false;
+        }
+        if self.outdated {
+            // This read began before the change.
+            self.more = true;
+            return false;
+        }
+        let before = self.read_to;
+        self.append(read.owed);
+        self.read_to > before
+    }
+
+    /// Takes in a follower (a new message of this held lane), if nothing that the lane owes can lie
+    /// between. A `busy` lane takes none in while it holds much. Says whether it was taken in.
+    pub(super) fn follow(&mut self, follower: Follower, busy: bool) -> bool {
+        let full = self.queue.len() >= FOLLOWERS_MAX || self.bytes >= FOLLOWERS_BYTES_MAX;
+        let next = !self.outdated
+            && follower.generation == self.generation
+            && follower.message_id > self.read_to
+            && follower.after <= self.read_to;
+        match follower.message {
+            Some(message) if next && !(busy && full) => {
+                let more = self.more;
+                self.append(Owed { items: vec![OwedMessage::Present(message)], more });
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a message was read already. If the lane has another generation than `generation`, a
+    /// replay may have put it below what was read.
+    pub(super) fn has_read(&self, message_id: i64) -> bool {
+        message_id <= self.read_to
+    }
+
+    /// A read is being sent.
+    pub(super) fn begin_read(&mut self, now: Instant) {
+        self.read_at = Some(now);
+        self.gone_at_read = Some(self.gone).filter(|gone| *gone == self.written);
+    }
+
+    /// A message has left the lane.
+    pub(super) fn left(&mut self, message_id: i64) {
+        self.position = message_id;
+        self.unsaved += 1;
+        self.gone += 1;
+    }
+
+    /// A settle has written that `count` messages have left the lane.
+    pub(super) fn wrote(&mut self, count: usize) {
+        self.written += count;
+    }
+
+    /// The position is being written.
+    pub(super) fn saved(&mut self) {
+        self.unsaved = 0;
+    }
+
+    /// Whether more than `limit` messages have left the lane since its row's position was written.
+    /// After a crash reading begins at that position, and a removal begins there to look for what
+    /// is owed. Both walk over what has left the lane since.
+    pub(super) fn unsaved(&self, limit: usize) -> bool {
+        self.unsaved > limit
+    }
+
+    /// What it owes has changed since it was read: what was read is dropped.
+    pub(super) fn outdate(&mut self) {
+        self.outdated = true;
+        self.more = true;
+        self.drop_read();
+    }
+
+    fn drop_read(&mut self) {
+        self.bytes -= self.queue.iter().map(size).sum::<usize>();
+        self.queue.clear();
+    }
+
+    /// Takes out the messages of a burst: those up to the first one that is missing. Their bytes
+    /// count until [`Backlog::put_back`].
+    pub(super) fn take_messages(&mut self) -> Vec<Message> {
+        let mut messages = Vec::with_capacity(self.queue.len());
+        while let Some(OwedMessage::Present(_)) = self.queue.front() {
+            if let Some(OwedMessage::Present(message)) = self.queue.pop_front() {
+                messages.push(message);
+            }
+        }
+        messages
+    }
+
+    /// Puts back, in front, what a burst did not send.
+    pub(super) fn put_back(&mut self, mut unsent: Vec<Message>) {
+        if self.outdated {
+            unsent.clear();
+        }
+        for message in unsent.into_iter().rev() {
+            self.queue.push_front(OwedMessage::Present(message));
+        }
+        self.bytes = self.queue.iter().map(size).sum();
+    }
+
+    /// Takes out the head if its message was deleted.
+    pub(super) fn pop_missing(&mut self) -> Option<i64> {
+        match self.queue.front() {
+            Some(OwedMessage::Missing(id)) => {
+                let id = *id;
+                self.queue.pop_front();
+                Some(id)
+            }
+            _ => None,
+        }
+    }
+
+    /// The first message that is known to be owed.
+    pub(super) fn head(&self) -> Option<i64> {
+        self.queue.front().map(OwedMessage::id)
+    }
+
+    /// Whether something is ready to be sent.
+    pub(super) fn has_messages(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// The database may hold more than was read.
+    pub(super) fn expect_more(&mut self) {
+        self.more = true;
+    }
+
+    /// Whether the database may hold more than was read.
+    pub(super) fn more(&self) -> bool {
+        self.more
+    }
+
+    /// Bytes of payload and headers in this worker.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn generation(&self) -> i32 {
+        self.generation
+    }
+
+    pub(super) fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// How many messages were read and are not in a burst.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The last message that was read.
+    pub(super) fn read_to(&self) -> i64 {
+        self.read_to
+    }
+
+    /// When the last read since the claim was sent.
+    pub(super) fn read_at(&self) -> Option<Instant> {
+        self.read_at
+    }
+}
+
+fn size(item: &OwedMessage) -> usize {
+    match item {
+        OwedMessage::Present(message) => message.bytes(),
+        OwedMessage::Missing(_) => 0,
+    }
+}

@@ -1,0 +1,251 @@
+//! Which lanes get slots, and for how long.
+//!
+//! Promises:
+//! - No lane's backlog, however deep, keeps other lanes from being sent. This includes lanes that
+//!   are not claimed yet.
+//! - A worker leaves lanes that it has no slot for to other workers, except those that keep its own
+//!   slots busy.
+//!
+//! Deficit round robin does the same for packets (Shreedhar and Varghese, 1996). Here lanes share
+//! the time in a slot, since receivers differ in how long they take.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    super::{
+        scheduling::{claim_budget, fair_queue::Line},
+        tuning::{CHECK_SLICES_EVERY, HELD_BACK, LONG_WAIT, SLICE, TURN},
+    },
+    command::{Burst, Command},
+    event::{BurstEnd, BurstEnded, Endpoint},
+    lane::{Lane, Phase},
+    state::Engine,
+};
+use crate::{domain::lane::LaneKey, store::LaneState};
+
+impl Engine {
+    /// Starts bursts while slots are free, webhook by webhook (round robin).
+    pub(super) fn start_bursts(&mut self, now: Instant) {
+        for line in [Line::Answering, Line::Doubtful] {
+            if self.queue.is_empty() || self.slots.full() || self.pending.full() {
+                return;
+            }
+            self.start_bursts_of(line, now);
+        }
+    }
+
+    fn start_bursts_of(&mut self, line: Line, now: Instant) {
+        let waiting = self.waiting();
+        let mut refused = 0;
+        while refused < self.queue.line(line).len() && !self.slots.full() {
+            if line == Line::Doubtful && !self.slots.has_room_for_doubtful() {
+                return;
+            }
+            let Some(webhook_id) = self.queue.next_webhook(line) else { return };
+            if !self.slots.take(webhook_id, self.own_limit(webhook_id), waiting) {
+                self.queue.come_back(webhook_id, line);
+                refused += 1;
+                continue;
+            }
+            let key = self.queue.pop(webhook_id);
+            self.queue.come_back(webhook_id, line);
+            // No other lane of the webhook waits here, but more are due in the database: claim them.
+            if !self.queue.has(webhook_id) && self.claims.more(webhook_id) {
+                self.claims.ask(webhook_id);
+            }
+            if !key.is_some_and(|key| self.start_burst(key, now)) {
+                self.slots.give_back(webhook_id);
+            }
+            // A slot was taken or given back: a webhook that was refused may get one now.
+            refused = 0;
+        }
+    }
+
+    /// Starts a queued lane's burst in a slot that was taken for it. Returns false if the lane does
+    /// not need the slot.
+    fn start_burst(&mut self, key: LaneKey, now: Instant) -> bool {
+        let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.is_queued()) else { return false };
+        let endpoint = self.endpoints.get(&key.webhook_id).filter(|endpoint| endpoint.deliverable);
+        let ready = !lane.is_locked() && lane.backlog.has_messages() && !self.stopping;
+        let Some(endpoint) = endpoint.filter(|_| ready) else {
+            self.advance(key, now);
+            return false;
+        };
+        let (messages, batching, failures) = lane.start_burst(endpoint.batch_size, now);
+        self.commands.push(Command::StartBurst(Burst { key, messages, batching, failures }));
+        true
+    }
+
+    /// A burst has ended.
+    pub(super) fn on_burst_ended(&mut self, burst: BurstEnded, now: Instant) {
+        let BurstEnded { key, sent, unsent, why } = burst;
+        self.slots.give_back(key.webhook_id);
+        let early = !unsent.is_empty();
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let took = now.duration_since(lane.burst_began);
+        self.claims.burst_ended(key.webhook_id, sent, took);
+        if lane.phase() == Phase::GivenUp {
+            self.lanes.remove(&key);
+            if let Some(successor) = self.successors.remove(&key) {
+                self.take_in(successor, now);
+            }
+            return;
+        }
+        lane.end_burst(unsent);
+        match why {
+            // The lane's next burst would end at once, and so on without end. The worker is about
+            // to stop or to start over, or its lease does not cover a timeout that was just raised.
+            // So the lane waits in the database.
+            BurstEnd::MayNotSend => self.release(key, LaneState::Waiting(HELD_BACK), now),
+            BurstEnd::RateLimited(wait) => self.release(key, LaneState::Waiting(wait), now),
+            BurstEnd::Over if self.is_given_back(key, early, now) => {
+                self.release(key, LaneState::Ready, now);
+            }
+            BurstEnd::Over => self.advance(key, now),
+        }
+    }
+
+    // -- Time slices ------------------------------------------------------------------------------
+
+    /// If lanes wait for slots, plans the next check of the time slices.
+    pub(super) fn plan_slice_check(&mut self, now: Instant) {
+        if !self.queue.is_empty() {
+            self.next_slice_check.get_or_insert(now + CHECK_SLICES_EVERY);
+        }
+    }
+
+    /// If lanes wait for slots: ends the bursts that have used up their time slice, and gives back
+    /// the lanes that are too many. There are too many if bursts take longer than they did when the
+    /// lanes were claimed, or if other webhooks have come to share the slots.
+    pub(super) fn check_slices(&mut self, now: Instant) {
+        if self.next_slice_check.is_none_or(|at| now < at) {
+            return;
+        }
+        self.next_slice_check = None;
+        let mut held: HashMap<i64, usize> = HashMap::new();
+        // If so, lanes of other webhooks may wait for any slot.
+        let full = self.slots.full() && !self.queue.is_empty();
+        let mut yields = Vec::new();
+        for lane in self.lanes.values().filter(|lane| lane.is_busy()) {
+            let queued = self.queue.has(lane.key.webhook_id);
+            if queued {
+                *held.entry(lane.key.webhook_id).or_default() += 1;
+            }
+            let sends = matches!(lane.phase(), Phase::Sending { .. });
+            if (queued || full) && sends && now.duration_since(lane.burst_began) >= SLICE {
+                yields.push(lane.key);
+            }
+        }
+        yields.sort_unstable();
+        self.commands.extend(yields.into_iter().map(Command::YieldBurst));
+        let waiting = self.waiting();
+        let mut held: Vec<(i64, usize)> = held.into_iter().collect();
+        held.sort_unstable();
+        for (webhook_id, held) in held {
+            if self.waited(webhook_id, now) < LONG_WAIT {
+                continue;
+            }
+            let slots = self.fair_slots(webhook_id, waiting);
+            let most = slots + self.ahead(webhook_id, slots, now);
+            // Not for a few lanes: a lane that is given back waits behind all others.
+            if held > most + most / 4 + 1 {
+                self.give_back_queued(webhook_id, held - most, now);
+            }
+        }
+    }
+
+    /// Gives back `count` of the webhook's lanes that wait here: those that have waited for the
+    /// shortest time.
+    fn give_back_queued(&mut self, webhook_id: i64, count: usize, now: Instant) {
+        for _ in 0..count {
+            let Some(key) = self.queue.pop_last(webhook_id) else { return };
+            if self.lanes.get(&key).is_some_and(Lane::is_queued) {
+                self.release(key, LaneState::Ready, now);
+            }
+        }
+    }
+
+    /// Whether a lane has had its turn, while other lanes of its webhook wait here and in the
+    /// database. Such a lane is not read further, and is given back when its burst has ended.
+    pub(super) fn turn_is_over(&self, key: LaneKey, now: Instant) -> bool {
+        self.queue.has(key.webhook_id)
+            && self.claims.more(key.webhook_id)
+            && self.lanes.get(&key).is_some_and(|lane| now.duration_since(lane.claimed_at) >= TURN)
+    }
+
+    /// Whether a lane whose burst has ended is given back. It is not if it owes nothing more, or if
+    /// the next messages were read already (and the burst did not end `early`).
+    fn is_given_back(&self, key: LaneKey, early: bool, now: Instant) -> bool {
+        self.turn_is_over(key, now)
+            && self
+                .lanes
+                .get(&key)
+                .is_some_and(|lane| early || (!lane.backlog.has_messages() && lane.backlog.more()))
+    }
+
+    // -- Shares -----------------------------------------------------------------------------------
+
+    /// For how long the first one of a webhook's lanes in line has waited for a slot.
+    fn waited(&self, webhook_id: i64, now: Instant) -> Duration {
+        let first = self.queue.first(webhook_id).and_then(|key| self.lanes.get(&key));
+        match first.map(Lane::phase) {
+            Some(Phase::Queued { since }) => now.duration_since(since),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// How many lanes a webhook may have claimed beside those in its `slots`. Claiming and giving
+    /// back follow this one rule. Otherwise the same lanes would be claimed and given back again
+    /// and again.
+    pub(super) fn ahead(&self, webhook_id: i64, slots: usize, now: Instant) -> usize {
+        // A burst that is still under way says nothing about how long bursts take. The lanes that
+        // wait for its slot do.
+        claim_budget::ahead(slots, self.claims.burst_time(webhook_id).max(self.waited(webhook_id, now)))
+    }
+
+    /// How many webhooks have lanes that wait and could use one more slot. A webhook that has all
+    /// slots that it may use (it hangs, or is limited) does not count.
+    pub(super) fn waiting(&self) -> usize {
+        let could_use = |id: &i64| self.slots.could_use(*id, self.own_limit(*id));
+        let answering = self.queue.line(Line::Answering).filter(could_use).count();
+        // Those behind the end of the shared part need not be counted one by one.
+        let doubtful = if self.slots.has_room_for_doubtful() {
+            self.queue.line(Line::Doubtful).take(self.slots.capacity()).filter(could_use).count()
+        } else {
+            0
+        };
+        answering + doubtful
+    }
+
+    /// How many slots a webhook may use: at most an equal part. `waiting`: how many webhooks have
+    /// lanes that wait. This one is added if it has none.
+    pub(super) fn fair_slots(&self, webhook_id: i64, waiting: usize) -> usize {
+        let waiting = waiting + usize::from(!self.queue.has(webhook_id));
+        self.slots.fair_limit(webhook_id, self.own_limit(webhook_id), waiting)
+    }
+
+    pub(super) fn own_limit(&self, webhook_id: i64) -> Option<usize> {
+        self.endpoints.get(&webhook_id).and_then(|endpoint| own_limit(endpoint))
+    }
+}
+
+/// How many lanes the webhook's own settings let one worker have in flight; `None`: as many as it
+/// likes.
+fn own_limit(endpoint: &Endpoint) -> Option<usize> {
+    let limit = endpoint.policy.max_in_flight.map(|limit| limit as usize);
+    // No more lanes than requests a second: further lanes would only wait for the rate, and hold
+    // slots that others need.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "positive, and a huge rate is no limit"
+    )]
+    let rate = endpoint.rate_limit_per_second.map(|rate| rate.ceil() as usize);
+    match (limit, rate) {
+        (Some(limit), Some(rate)) => Some(limit.min(rate)),
+        (limit, rate) => limit.or(rate),
+    }
+}

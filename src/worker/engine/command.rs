@@ -1,0 +1,131 @@
+//! What the engine asks its driver to do.
+
+use std::sync::Arc;
+
+use crate::{
+    domain::{batch::Batching, change::OutageChange, lane::LaneKey, message::Message},
+    store::{ActivityRow, AttemptRow, HeldLane, ReadLimits, Room, Settlement, Want},
+};
+
+/// What the driver is to do. Each statement is answered by one [`Event`](super::event::Event).
+#[derive(Debug)]
+pub enum Command {
+    /// Read the webhooks; answered by `Webhooks`.
+    LoadWebhooks,
+    /// Ask which webhooks have due lanes, beginning after this id; answered by `DueWebhooks`.
+    ListDueWebhooks {
+        /// The id to begin after.
+        after: i64,
+        /// The most ids in the answer.
+        limit: usize,
+    },
+    /// Claim due lanes; answered by `Claimed`.
+    Claim {
+        /// A token that was never used before.
+        token: i64,
+        /// Which webhooks, how many lanes of each, and where to begin.
+        wants: Vec<Want>,
+        /// Whether to claim also lanes whose holder is gone.
+        sweep: bool,
+        /// How much to read of them.
+        limits: ReadLimits,
+    },
+    /// Claim the lanes of named messages; answered by `MessagesClaimed`.
+    ClaimMessages {
+        /// A token that was never used before.
+        token: i64,
+        /// The messages, by rising id.
+        message_ids: Vec<i64>,
+        /// What there is room for.
+        room: Room,
+        /// How much to read of them.
+        limits: ReadLimits,
+    },
+    /// Read what held lanes owe; answered by `Read`.
+    Read {
+        /// The lanes.
+        lanes: Vec<HeldLane>,
+        /// How much to read of them.
+        limits: ReadLimits,
+    },
+    /// Read which messages were published lately; answered by `TailRead`.
+    ReadTail {
+        /// All messages above this id; `None`: only the newest one.
+        after: Option<i64>,
+        /// And these ids.
+        missing: Vec<i64>,
+    },
+    /// Write outcomes, then remove idle lanes; answered by `Settled`.
+    Settle {
+        /// The outcomes.
+        settlement: Arc<Settlement>,
+        /// Whether they could not be written before.
+        again: bool,
+        /// The lanes to remove, in primary-key order.
+        remove: Vec<HeldLane>,
+    },
+    /// Append to the attempt log; answered by `AttemptsLogged`.
+    LogAttempts {
+        /// The rows.
+        rows: Vec<AttemptRow>,
+        /// How many statements may fail because of a row.
+        refusals_max: usize,
+    },
+    /// Write the activity; answered by `ActivityWritten`.
+    WriteActivity {
+        /// How many seconds it covers.
+        seconds: i32,
+        /// The rows.
+        rows: Vec<ActivityRow>,
+    },
+    /// Record outages in the audit log. Nothing answers.
+    RecordOutages(Vec<OutageChange>),
+    /// Suppress publishers' notifications. Nothing answers.
+    SuppressNotifications {
+        /// Whether to tell the other workers at once.
+        announce: bool,
+    },
+    /// Disable a webhook whose receiver is gone; answered only if it fails, by `NotDisabled`. Then the
+    /// next read of the webhooks brings it back.
+    Disable {
+        /// The webhook.
+        webhook_id: i64,
+    },
+    /// Disable a webhook that no request can be made for; answered only if it fails.
+    DisableUnusable(Unusable),
+    /// A webhook was deleted: what it was owed is to be deleted soon. Nothing answers.
+    DeleteOrphans,
+    /// Send messages of a lane, one request after another; answered by `Attempt` for each request,
+    /// then by `BurstEnded`.
+    StartBurst(Burst),
+    /// The lane's burst must start no further request.
+    StopBurst(LaneKey),
+    /// The lane's burst is to end before its next request, but sends at least one.
+    YieldBurst(LaneKey),
+    /// Bursts of this webhook must start no further request.
+    StopWebhook(i64),
+}
+
+/// The messages of one lane that are sent one after another.
+#[derive(Debug)]
+pub struct Burst {
+    /// The lane.
+    pub key: LaneKey,
+    /// The messages, by rising id.
+    pub messages: Vec<Message>,
+    /// How they are put into requests.
+    pub batching: Batching,
+    /// Failed attempts of the first request.
+    pub failures: u32,
+}
+
+/// A webhook that no request can be made for: its row was written in SQL, past the API's checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unusable {
+    /// The webhook.
+    pub webhook_id: i64,
+    /// Which version of the row was read (its `xmin`).
+    pub version: String,
+    /// Why, in one line. It shows no secret.
+    pub reason: String,
+}

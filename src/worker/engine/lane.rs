@@ -1,0 +1,386 @@
+//! A lane that this worker holds. **Only this file sets a lane's phase.**
+//!
+//! ```text
+//!             claim
+//!               │
+//!               ▼       something to send            a slot is free
+//!   ┌──────► Waiting ──────────────────► Queued ──────────────────► Sending
+//!   │         │   ▲                                                   │  │
+//!   │         │   └──────────── the burst has ended ──────────────────┘  │ the lane is lost,
+//!   │  owes   │                                                          │ or a request failed
+//!   │ nothing │                                                          ▼
+//!   │         ├───────────► Idle ─────────► Removing ──► gone         GivenUp ──► gone
+//!   │         └────────────────────────────────▲ │                     (when the burst has ended)
+//!   └──────────────────── it owes something ─────┘
+//! ```
+//!
+//! A lane can also be released from Waiting, Queued and Idle: it is forgotten, and its row says
+//! that any worker may claim it.
+
+use std::time::{Duration, Instant};
+
+use super::{super::tuning::REMOVAL_WAIT, backlog::Backlog};
+use crate::{
+    domain::{
+        batch::{Batch, Batching, Member},
+        lane::LaneKey,
+        message::Message,
+    },
+    store::{ClaimedLane, Follower, HeldLane, LaneChange, LaneState, LastError, ReadLane},
+};
+
+/// A held lane, as its worker knows it.
+pub(super) struct Lane {
+    pub(super) key: LaneKey,
+    /// The token of its claim.
+    pub(super) token: i64,
+    pub(super) claimed_at: Instant,
+    /// What it owes.
+    pub(super) backlog: Backlog,
+    phase: Phase,
+    pub(super) reading: Reading,
+    /// Failed attempts of the head, or of the batch that begins with it.
+    failures: u32,
+    /// The messages that `failures` belongs to. For any others they count as none.
+    failed: Option<Batch>,
+    /// Messages up to this one are sent one by one: a batch of them has used up its attempts.
+    split_until: Option<i64>,
+    /// When its latest burst began; before the first one, when it was claimed.
+    pub(super) burst_began: Instant,
+    /// Whether messages keep arriving. They do if its row was removed shortly before its claim, or
+    /// if a removal found that it still owes something. Then the lane is kept when it is idle.
+    pub(super) recurring: bool,
+    /// When a try to remove it last failed.
+    pub(super) kept_at: Option<Instant>,
+    /// The wait before the next try to remove it.
+    removal_wait: Duration,
+    /// Whether some of its outcomes could not be written. Then no burst starts.
+    locked: bool,
+}
+
+/// Whether what a lane owes next is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    No,
+    /// The next read includes it.
+    Wanted,
+    UnderWay,
+    /// A read is under way, and another one must follow it.
+    Again,
+}
+
+/// What a held lane is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing is under way but perhaps a read, or a settle that must come first.
+    Waiting,
+    /// Waits for a slot.
+    Queued {
+        /// Since when.
+        since: Instant,
+    },
+    /// Has a slot: a burst is under way.
+    Sending {
+        /// Messages of the burst whose requests have not ended yet.
+        left: usize,
+        /// Half of the burst's messages. When no more than this are left, the next messages are
+        /// read.
+        low: usize,
+    },
+    /// It was given up while its burst was under way. It is forgotten when the burst ends.
+    GivenUp,
+    /// It owes nothing that is known. It is kept and read until it is removed.
+    Idle {
+        /// When to remove it.
+        remove_at: Instant,
+    },
+    /// Its row is being removed.
+    Removing,
+}
+
+/// What is to be done about a message that a held lane is said to owe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owes {
+    /// Nothing: it was read already.
+    Known,
+    /// Nothing more: the lane has taken it in.
+    TakenIn,
+    /// Read the lane now.
+    ReadNow,
+    /// Nothing now: the lane has something to send, and is read again after that.
+    ReadLater,
+    /// The lane is being removed. The removal finds the message, and should come soon.
+    Removal,
+}
+
+impl Lane {
+    pub(super) fn claimed(claimed: ClaimedLane, now: Instant) -> Self {
+        Self {
+            key: claimed.key,
+            token: claimed.token,
+            claimed_at: now,
+            backlog: Backlog::new(claimed.position, claimed.generation, claimed.owed),
+            phase: Phase::Waiting,
+            reading: Reading::No,
+            failures: u32::try_from(claimed.failures).unwrap_or_default(),
+            failed: claimed.failed,
+            split_until: claimed.split_until,
+            burst_began: now,
+            recurring: false,
+            kept_at: None,
+            removal_wait: REMOVAL_WAIT[0],
+            locked: false,
+        }
+    }
+
+    // -- Phases -----------------------------------------------------------------------------------
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether a burst is under way.
+    pub(super) fn in_burst(&self) -> bool {
+        matches!(self.phase, Phase::Sending { .. } | Phase::GivenUp)
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.phase == Phase::Waiting
+    }
+
+    pub(super) fn is_queued(&self) -> bool {
+        matches!(self.phase, Phase::Queued { .. })
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle { .. })
+    }
+
+    pub(super) fn is_removing(&self) -> bool {
+        self.phase == Phase::Removing
+    }
+
+    /// Whether it sends, or is about to.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.is_idle() && !self.is_removing()
+    }
+
+    /// It waits until a read or a settle was answered.
+    pub(super) fn wait(&mut self) {
+        debug_assert!(!self.in_burst(), "the burst must end first");
+        self.phase = Phase::Waiting;
+    }
+
+    /// It waits for a slot.
+    pub(super) fn queue(&mut self, now: Instant) {
+        debug_assert!(!self.in_burst(), "the burst must end first");
+        self.phase = Phase::Queued { since: now };
+    }
+
+    /// Starts a burst: takes the lane's messages, and says how they are put into requests of at
+    /// most `size` messages, and how often the first of these requests has failed.
+    pub(super) fn start_burst(&mut self, size: usize, now: Instant) -> (Vec<Message>, Batching, u32) {
+        debug_assert!(self.is_queued(), "a lane gets a slot while it waits for one");
+        let batching = Batching { size, failed: self.failed_at_head(), split_until: self.split_until };
+        let messages = self.backlog.take_messages();
+        let members: Vec<Member> = messages.iter().map(Member::from).collect();
+        // Failures of other messages do not count for these.
+        if !batching.repeats(&members) {
+            self.failures = 0;
+        }
+        self.phase = Phase::Sending { left: messages.len(), low: messages.len() / 2 };
+        self.burst_began = now;
+        self.removal_wait = REMOVAL_WAIT[0];
+        (messages, batching, self.failures)
+    }
+
+    /// A request of the burst has ended, for `count` messages. Says whether half of the burst is
+    /// over, so that the next messages should be read.
+    pub(super) fn attempt_ended(&mut self, count: usize) -> bool {
+        match &mut self.phase {
+            Phase::Sending { left, low } => {
+                *left = left.saturating_sub(count);
+                *left <= *low
+            }
+            _ => false,
+        }
+    }
+
+    /// The burst has ended.
+    pub(super) fn end_burst(&mut self, unsent: Vec<Message>) {
+        self.backlog.put_back(unsent);
+        self.phase = Phase::Waiting;
+    }
+
+    /// The lane is not this worker's any more, or its row says so already. Says whether it can be
+    /// forgotten now; if not, when its burst has ended.
+    pub(super) fn give_up(&mut self) -> bool {
+        if self.in_burst() {
+            self.phase = Phase::GivenUp;
+            return false;
+        }
+        true
+    }
+
+    /// It owes nothing that is known, and is kept until `remove_at`.
+    pub(super) fn keep_idle(&mut self, remove_at: Instant) {
+        debug_assert!(!self.in_burst(), "the burst must end first");
+        self.phase = Phase::Idle { remove_at };
+    }
+
+    /// Its row is to be removed.
+    pub(super) fn begin_removal(&mut self) {
+        debug_assert!(!self.in_burst(), "the burst must end first");
+        self.phase = Phase::Removing;
+    }
+
+    /// The lane was not removed: how long to wait before the next try. Each wait is longer than the
+    /// last.
+    pub(super) fn next_removal_wait(&mut self) -> Duration {
+        let wait = self.removal_wait;
+        self.removal_wait = (wait * 2).min(REMOVAL_WAIT[1]);
+        wait
+    }
+
+    // -- What it owes -----------------------------------------------------------------------------
+
+    /// Takes in what a read has returned. Says whether anything new came.
+    pub(super) fn read(&mut self, read: ReadLane) -> bool {
+        self.reading = Reading::No;
+        let busy = self.in_burst() || self.is_removing();
+        self.backlog.read(read, busy)
+    }
+
+    /// A look has found a follower: a new message of this held lane. Takes it in, or says what is
+    /// to be done about it.
+    pub(super) fn follow(&mut self, follower: Follower) -> Owes {
+        let message_id = follower.message_id;
+        // A replay may have put it below what was read.
+        let replayed = follower.generation != self.backlog.generation();
+        if self.backlog.follow(follower, self.is_busy()) {
+            return Owes::TakenIn;
+        }
+        self.owes(if replayed { i64::MAX } else { message_id })
+    }
+
+    /// The lane is said to owe this message. Says what is to be done about it.
+    pub(super) fn owes(&mut self, message_id: i64) -> Owes {
+        if self.backlog.has_read(message_id) {
+            return Owes::Known;
+        }
+        match self.phase {
+            Phase::Idle { .. } => return Owes::ReadNow,
+            Phase::Removing => return Owes::Removal,
+            _ => self.backlog.expect_more(),
+        }
+        if self.reading == Reading::UnderWay {
+            // The read under way may have begun too early to see this message.
+            self.reading = Reading::Again;
+        }
+        Owes::ReadLater
+    }
+
+    /// A read of this lane is being sent.
+    pub(super) fn begin_read(&mut self, now: Instant) {
+        self.reading = Reading::UnderWay;
+        self.backlog.begin_read(now);
+    }
+
+    /// Names the lane for the store. Reading goes on after the last message that was read.
+    pub(super) fn held(&self) -> HeldLane {
+        HeldLane {
+            key: self.key,
+            token: self.token,
+            position: self.backlog.read_to(),
+            generation: self.backlog.generation(),
+        }
+    }
+
+    /// Takes out the head if its message was deleted. Returns its id, and how many attempts of it
+    /// had failed.
+    pub(super) fn pop_missing(&mut self) -> Option<(i64, u32)> {
+        let message_id = self.backlog.pop_missing()?;
+        self.backlog.left(message_id);
+        Some((message_id, std::mem::take(&mut self.failures)))
+    }
+
+    /// Whether it must be read further before anything is sent: a batch that failed is sent again
+    /// as it was.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.backlog.more()
+            && self.failed_at_head().is_some_and(|failed| failed.last > self.backlog.read_to())
+    }
+
+    // -- Failures ---------------------------------------------------------------------------------
+
+    /// An attempt at these messages failed. Returns how many attempts at exactly these have failed,
+    /// this one included.
+    pub(super) fn failed(&mut self, messages: Option<Batch>) -> u32 {
+        if self.failed != messages {
+            self.failures = 0;
+        }
+        self.failed = messages;
+        self.failures += 1;
+        self.failures
+    }
+
+    /// What it owes cannot be read: that counts as one failure more.
+    pub(super) fn unreadable(&mut self) {
+        self.failures += 1;
+    }
+
+    /// A batch up to this message has used up its attempts: its messages are sent one by one.
+    pub(super) fn split(&mut self, until: i64) {
+        self.split_until = Some(until);
+        self.failures = 0;
+    }
+
+    /// The head has become a dead letter.
+    pub(super) fn died(&mut self, message_id: i64) {
+        self.backlog.left(message_id);
+        self.failures = 0;
+    }
+
+    /// Whether its row tells of failures, or of a batch that is sent one by one, that are over.
+    pub(super) fn overcame(&mut self) -> bool {
+        let failed = std::mem::take(&mut self.failures) > 0;
+        let split = self.split_until.take_if(|until| *until <= self.backlog.position()).is_some();
+        failed || split
+    }
+
+    /// The messages that failed last, if the head is still the first of them.
+    fn failed_at_head(&self) -> Option<Batch> {
+        self.failed.filter(|failed| self.failures > 0 && self.backlog.head() == Some(failed.first))
+    }
+
+    // -- What is written of it --------------------------------------------------------------------
+
+    /// What to write to the lane's row.
+    pub(super) fn change(&mut self, state: LaneState, last_error: Option<LastError>) -> LaneChange {
+        self.backlog.saved();
+        let waits = matches!(state, LaneState::Waiting(_));
+        let head = || Batch::of(&[self.backlog.head()?]).filter(|_| waits);
+        LaneChange {
+            generation: self.backlog.generation(),
+            position: self.backlog.position(),
+            state,
+            failed: self.failed.filter(|_| self.failures > 0).or_else(head),
+            failures: self.failures,
+            split_until: self.split_until.filter(|until| *until > self.backlog.position()),
+            last_error,
+        }
+    }
+
+    /// Whether some of its outcomes could not be written. Then no burst starts.
+    pub(super) fn is_locked(&self) -> bool {
+        self.locked
+    }
+
+    /// Sets whether some of its outcomes could not be written. Says whether that has changed.
+    pub(super) fn set_locked(&mut self, locked: bool) -> bool {
+        std::mem::replace(&mut self.locked, locked) != locked
+    }
+}
+
+#[cfg(test)]
+mod tests;

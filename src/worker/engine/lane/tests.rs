@@ -1,0 +1,199 @@
+//! What a held lane makes of what it reads, is told and has sent.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{super::super::tuning::FOLLOWERS_MAX, *};
+use crate::{
+    domain::message::Message,
+    store::{Owed, OwedMessage},
+};
+
+const KEY: LaneKey = LaneKey { webhook_id: 1, lane: 2 };
+
+/// A lane that has read up to 10, as a claim leaves it.
+fn lane() -> Lane {
+    Lane::claimed(
+        ClaimedLane {
+            key: KEY,
+            due_at: Timestamp::UNIX_EPOCH,
+            token: 1,
+            position: 8,
+            generation: 3,
+            failed: None,
+            failures: 0,
+            split_until: None,
+            owed: Owed { items: vec![OwedMessage::Missing(10)], more: false },
+        },
+        Instant::now(),
+    )
+}
+
+/// Starts a burst of a lane that has a slot.
+fn start_burst(lane: &mut Lane, size: usize) -> (Vec<Message>, Batching, u32) {
+    let now = Instant::now();
+    lane.queue(now);
+    lane.start_burst(size, now)
+}
+
+fn follower(message_id: i64, after: i64, generation: i32) -> Follower {
+    let message = Message {
+        id: message_id,
+        partition_key: Arc::from("a"),
+        r#type: None,
+        payload: "{}".into(),
+        headers: None,
+        created_at: Timestamp::UNIX_EPOCH,
+        replay: false,
+    };
+    Follower { key: KEY, token: 1, generation, after, message_id, message: Some(message) }
+}
+
+#[test]
+fn what_follows_is_taken_in_only_where_nothing_can_lie_between() {
+    for after in [7, 10] {
+        let mut lane = lane();
+        assert_eq!(lane.follow(follower(15, after, 3)), Owes::TakenIn, "{after:?}");
+        assert_eq!(
+            (lane.backlog.read_to(), lane.backlog.bytes(), lane.backlog.queued(), lane.backlog.more()),
+            (15, 2, 2, false)
+        );
+        assert_eq!(lane.follow(follower(16, 15, 3)), Owes::TakenIn, "and so on");
+    }
+    for (what, refused, owes) in [
+        ("a message lies between", follower(15, 11, 3), Owes::ReadNow),
+        ("a replay has lowered its position", follower(15, 10, 4), Owes::ReadNow),
+        ("it was left out", Follower { message: None, ..follower(15, 10, 3) }, Owes::ReadNow),
+        ("it was read already", follower(10, 8, 3), Owes::Known),
+    ] {
+        let mut lane = lane();
+        lane.keep_idle(Instant::now());
+        assert_eq!(lane.follow(refused), owes, "{what}");
+        assert_eq!(
+            (lane.backlog.read_to(), lane.backlog.queued(), lane.backlog.more()),
+            (10, 1, false),
+            "{what}"
+        );
+    }
+    let mut lane = lane();
+    lane.queue(Instant::now());
+    lane.reading = Reading::UnderWay;
+    assert_eq!(lane.follow(follower(15, 11, 3)), Owes::ReadLater, "it reads by itself");
+    assert!(lane.backlog.more() && lane.reading == Reading::Again);
+}
+
+#[test]
+fn a_lane_is_read_on_for_what_it_owes_when_it_has_sent_what_it_has() {
+    let mut idle = lane();
+    idle.keep_idle(Instant::now());
+    assert_eq!([idle.owes(10), idle.owes(11)], [Owes::Known, Owes::ReadNow]);
+    let mut busy = lane();
+    busy.reading = Reading::UnderWay;
+    assert_eq!((busy.owes(10), busy.backlog.more()), (Owes::Known, false));
+    assert_eq!((busy.owes(11), busy.backlog.more()), (Owes::ReadLater, true));
+    assert!(busy.reading == Reading::Again);
+}
+
+#[test]
+fn a_lane_that_sends_slowly_is_not_told_more_than_it_can_hold() {
+    let mut lane = lane();
+    lane.queue(Instant::now());
+    for id in 11..1000 {
+        assert_ne!(lane.follow(follower(id, id - 1, 3)), Owes::ReadNow, "it reads by itself");
+    }
+    assert_eq!((lane.backlog.queued(), lane.backlog.more()), (FOLLOWERS_MAX, true));
+    let (messages, ..) = start_burst(&mut lane, 1);
+    assert_eq!(messages.len(), 0, "the first one is missing");
+    lane.end_burst(messages);
+    assert_eq!(lane.pop_missing().map(|(id, _)| id), Some(10));
+    assert_eq!(start_burst(&mut lane, 1).0.last().map(|message| message.id), Some(25));
+    assert_eq!(lane.follow(follower(1000, 999, 3)), Owes::ReadLater);
+    assert!(!lane.backlog.has_messages() && lane.backlog.more(), "messages lie between");
+}
+
+#[test]
+fn failures_belong_to_the_message_that_failed() {
+    let mut lane = lane();
+    (lane.failures, lane.failed) = (4, Batch::of(&[9]));
+    lane.pop_missing();
+    lane.follow(follower(11, 10, 3));
+    start_burst(&mut lane, 1);
+    assert_eq!(lane.failures, 0, "9 is not the head any more");
+    let head = Batch::of(&[11]);
+    assert_eq!((lane.failed(head), lane.failed(head)), (1, 2));
+    let change = lane.change(LaneState::Waiting(Duration::ZERO), None);
+    assert_eq!((change.failed, change.failures), (head, 2));
+    assert_eq!(lane.failed(Batch::of(&[11, 12])), 1, "another request with the same head");
+    lane.failures = 0;
+    assert_eq!(lane.change(LaneState::Held, None).failed, None);
+}
+
+#[test]
+fn a_batch_that_failed_is_read_whole_before_it_is_sent_again() {
+    let mut lane = lane();
+    lane.pop_missing();
+    lane.follow(follower(11, 10, 3));
+    (lane.failures, lane.failed) = (1, Batch::of(&[11, 12, 14]));
+    lane.backlog.expect_more();
+    assert!(lane.is_incomplete());
+    lane.follow(follower(12, 11, 3));
+    assert!(lane.is_incomplete());
+    lane.follow(follower(14, 12, 3));
+    assert!(!lane.is_incomplete());
+    let (messages, batching, _) = start_burst(&mut lane, 5);
+    let members: Vec<Member> = messages.iter().map(Member::from).collect();
+    assert_eq!((batching.next(&members), lane.failures), (3, 1));
+}
+
+#[test]
+fn a_batch_that_does_not_exist_any_more_is_not_waited_for() {
+    let mut lane = lane();
+    lane.pop_missing();
+    lane.follow(follower(11, 10, 3));
+    (lane.failures, lane.failed) = (1, Batch::of(&[11, 12]));
+    assert!(!lane.is_incomplete(), "the lane owes nothing more");
+    lane.failed = Batch::of(&[9, 12]);
+    lane.backlog.expect_more();
+    assert!(!lane.is_incomplete(), "another head");
+}
+
+#[test]
+fn what_was_split_is_over_when_its_last_message_has_left() {
+    let mut lane = lane();
+    lane.failed(Batch::of(&[10, 11]));
+    lane.split(11);
+    lane.backlog.left(10);
+    assert!(!lane.overcame());
+    assert_eq!(lane.change(LaneState::Held, None).split_until, Some(11));
+    lane.backlog.left(11);
+    assert!(lane.overcame());
+    assert!(!lane.overcame(), "once");
+    assert_eq!(lane.change(LaneState::Held, None).split_until, None);
+}
+
+/// What a read returns after a replay has lowered the position.
+fn replayed(items: &[i64]) -> ReadLane {
+    let items = items.iter().map(|id| OwedMessage::Missing(*id)).collect();
+    ReadLane { key: KEY, position: 1, generation: 4, owed: Owed { items, more: false } }
+}
+
+#[test]
+fn a_read_after_a_replay_counts_only_if_all_that_left_was_written_when_it_was_sent() {
+    let now = Instant::now();
+    let mut lane = lane();
+    lane.pop_missing();
+    lane.begin_read(now);
+    assert!(!lane.read(replayed(&[2, 10])), "10 has left, and was not written");
+    assert!(lane.backlog.more() && !lane.backlog.has_messages());
+    lane.begin_read(now);
+    lane.backlog.wrote(1);
+    assert!(!lane.read(replayed(&[2, 10])), "it was written after the read was sent");
+    lane.begin_read(now);
+    lane.backlog.left(11);
+    lane.backlog.wrote(1);
+    assert!(!lane.read(replayed(&[2, 11])), "11 has left since");
+    lane.begin_read(now);
+    assert!(lane.read(replayed(&[2])));
+    assert_eq!((lane.pop_missing(), lane.backlog.generation()), (Some((2, 0)), 4));
+}

@@ -1,0 +1,182 @@
+//! The engine: what each held lane does next. A pure state machine: no I/O, no clock, no channel, no
+//! task. `now` comes in with each call, what happened as an [`Event`], and what is to be done goes
+//! out as [`Command`]s. A driver runs the commands and brings back their answers.
+//!
+//! Promises:
+//! - A lane's messages are sent one after another, by rising id.
+//! - A lane that the worker may have lost starts no further request.
+//! - What was accepted is written exactly as it was accepted, or the incarnation ends.
+//!
+//! Where to read on: `lane` has the phases of a lane, and `advance` decides which one comes next.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `event`, `command`, `failure` | what comes in, and what goes out |
+//! | `state` | the engine's fields |
+//! | `lane`, `backlog` | one held lane: its phase, and what it owes |
+//! | `advance` | what a lane does next |
+//! | `bursts` | which lanes get slots, for how long |
+//! | `attempts` | what a request's end means for its lane |
+//! | `looks`, `claims`, `named` | which lanes to claim, and when |
+//! | `reading`, `reads` | what held lanes owe next |
+//! | `tailing`, `tail` | tail reads: which held lanes owe something new |
+//! | `settling`, `settles`, `pending_writes`, `locked` | what is written, and when |
+//! | `idling`, `removed_lately` | lanes that owe nothing |
+//! | `webhooks` | webhooks that come, change and go |
+//! | `waking` | notifications, and what the session hears |
+//! | `troubles` | statements that fail |
+//! | `attempt_log`, `activity`, `outages` | what people read |
+
+mod activity;
+mod advance;
+mod attempt_log;
+mod attempts;
+mod backlog;
+mod bursts;
+mod claims;
+pub mod command;
+pub mod event;
+pub mod failure;
+mod idling;
+mod lane;
+mod locked;
+mod looks;
+mod named;
+mod outages;
+mod pending_writes;
+mod reading;
+mod reads;
+mod removed_lately;
+mod settles;
+mod settling;
+mod state;
+mod tail;
+mod tailing;
+mod troubles;
+mod waking;
+mod webhooks;
+
+use std::time::{Duration, Instant};
+
+pub use self::state::{Engine, EngineSettings};
+pub(super) use self::tail::LIMIT as TAIL_LIMIT;
+use self::{command::Command, event::Event, failure::Lost};
+
+/// What a worker says of itself in its row, and what it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// How many lanes are in flight.
+    pub in_flight: usize,
+    /// How many lanes are held.
+    pub lanes: usize,
+    /// Whether the worker stops.
+    pub stopping: bool,
+    /// Which statement fails.
+    pub trouble: Option<String>,
+    /// The longest timeout of a request.
+    pub longest_timeout: Duration,
+}
+
+impl Engine {
+    /// Takes in what has happened.
+    ///
+    /// # Errors
+    /// The engine cannot go on: all that it holds must be released, and a new incarnation begins.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Result<(), Lost> {
+        match event {
+            Event::Webhooks(loaded) => self.on_webhooks(loaded, now),
+            Event::DueWebhooks(due) => self.on_due_webhooks(due, now),
+            Event::Claimed(answer) => self.on_claimed(answer, now)?,
+            Event::MessagesClaimed(looked) => self.on_messages_claimed(looked, now)?,
+            Event::Read(read) => self.on_read(read, now),
+            Event::TailRead(news) => self.on_tail_read(news, now),
+            Event::Settled(answer) => self.on_settled(answer, now)?,
+            Event::AttemptsLogged(answer) => self.on_attempts_logged(&answer, now),
+            Event::ActivityWritten => self.activity.ended(),
+            Event::NotDisabled { webhook_id, failure } => Self::on_not_disabled(webhook_id, &failure),
+            Event::Attempt(attempt) => self.on_attempt(&attempt, now),
+            Event::BurstEnded(burst) => self.on_burst_ended(burst, now),
+            Event::Notified(notice) => self.on_notified(notice, now),
+            Event::Session(session) => self.on_session(session, now),
+            Event::Shutdown => self.stop(now),
+        }
+        Ok(())
+    }
+
+    /// Decides what is to be done now. Call it after all events that have arrived were handled, and
+    /// at [`Engine::next_wakeup`].
+    pub fn decide(&mut self, now: Instant) -> Vec<Command> {
+        self.tell_outages(now);
+        self.remove_idle(now);
+        self.check_slices(now);
+        self.start_bursts(now);
+        self.plan_slice_check(now);
+        if !self.stopping {
+            self.load_webhooks(now);
+            if self.session.sends {
+                self.poll(now);
+                self.look_at_named(now);
+                self.look_for_due_lanes(now);
+            }
+        }
+        self.start_read(now);
+        self.start_settles(now);
+        self.write_activity(now);
+        std::mem::take(&mut self.commands)
+    }
+
+    /// When to call [`Engine::decide`] next, if nothing happens before.
+    pub fn next_wakeup(&self, now: Instant) -> Instant {
+        // While a claim is under way, its answer wakes the engine; no look is due before. A worker
+        // that stops, or may not send, does not look.
+        let claims = self.session.sends && !self.stopping;
+        let looks = claims && !self.claims.is_under_way() && self.listing_due.is_none();
+        let after_failure = |at: Instant| at.max(self.claims.not_before());
+        [
+            Some(now + Duration::from_secs(1)),
+            looks.then(|| after_failure(self.wakeup.next_look(now))),
+            self.named.due(now).map(after_failure).filter(|_| claims),
+            self.claims.next_room().filter(|_| looks),
+            self.next_settle(),
+            self.reads.due(),
+            self.next_removal,
+            self.next_slice_check,
+            self.outages.due(),
+            self.activity.due(),
+            Some(self.webhooks_due).filter(|_| !self.stopping && !self.loading_webhooks),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map_or(now, |at| at.max(now))
+    }
+
+    /// What the worker says of itself.
+    pub fn status(&self) -> Status {
+        Status {
+            in_flight: self.slots.used(),
+            lanes: self.lanes.len(),
+            stopping: self.stopping,
+            trouble: self.troubles.text().map(str::to_owned),
+            longest_timeout: self.longest_timeout,
+        }
+    }
+
+    /// Whether a worker that stops has nothing left to do.
+    pub fn is_done(&self) -> bool {
+        self.stopping
+            && self.lanes.is_empty()
+            && self.pending.due().is_none()
+            && self.locked.is_empty()
+            && self.settles.is_idle()
+            && self.attempt_log.is_idle()
+            && self.activity.is_idle()
+            && !self.claims.is_under_way()
+            && !self.named.under_way()
+    }
+
+    /// How many requests are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.slots.used()
+    }
+}

@@ -1,0 +1,154 @@
+//! The state of the engine.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rand::{SeedableRng as _, rngs::SmallRng};
+use uuid::Uuid;
+
+use super::{
+    super::{
+        scheduling::{concurrency_limit::ConcurrencyLimit, fair_queue::FairQueue},
+        wakeup::mode::WakeupMode,
+    },
+    activity::Activity,
+    attempt_log::AttemptLog,
+    claims::Claims,
+    command::Command,
+    event::{Endpoint, SessionState},
+    lane::Lane,
+    locked::Locked,
+    named::Named,
+    outages::Outages,
+    pending_writes::PendingWrites,
+    reads::Reads,
+    removed_lately::RemovedLately,
+    settles::Settles,
+    tail::Tail,
+    troubles::Troubles,
+};
+use crate::{domain::lane::LaneKey, telemetry::LogThrottle};
+
+/// What an engine is made of.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// The id of the worker's incarnation. It is never used again.
+    pub worker: Uuid,
+    /// How many lanes may be in flight.
+    pub concurrency: usize,
+    /// The timeout of a webhook that sets none.
+    pub default_timeout: Duration,
+    /// Where jitter comes from. The same seed and the same events give the same commands.
+    pub seed: u64,
+}
+
+/// The engine: it knows every lane that the worker holds, and decides what happens next.
+pub struct Engine {
+    pub(super) settings: EngineSettings,
+    pub(super) random: SmallRng,
+    /// What the driver is to do, in this order.
+    pub(super) commands: Vec<Command>,
+    pub(super) session: SessionState,
+
+    // -- Webhooks
+    pub(super) endpoints: HashMap<i64, Arc<Endpoint>>,
+    /// When to read them again, and not before when.
+    pub(super) webhooks_due: Instant,
+    pub(super) webhooks_not_before: Instant,
+    pub(super) loading_webhooks: bool,
+    /// The longest timeout of all webhooks.
+    pub(super) longest_timeout: Duration,
+    /// Since when the database is being asked which webhooks have due lanes, if it is.
+    pub(super) listing_due: Option<Instant>,
+
+    // -- Lanes
+    pub(super) lanes: HashMap<LaneKey, Lane>,
+    /// Lanes that were claimed again while a request of their earlier claim is under way. They wait
+    /// for the end of that request.
+    pub(super) successors: HashMap<LaneKey, Lane>,
+    /// Idle lanes, and some that were idle a moment ago.
+    pub(super) idle: BTreeSet<LaneKey>,
+    /// When to check next which idle lanes are to be removed.
+    pub(super) next_removal: Option<Instant>,
+    pub(super) removed_lately: RemovedLately,
+
+    // -- Slots
+    pub(super) queue: FairQueue,
+    pub(super) slots: ConcurrencyLimit,
+    /// While lanes wait for a slot: when to check next which bursts have used up their time slice.
+    pub(super) next_slice_check: Option<Instant>,
+
+    // -- Statements
+    pub(super) claims: Claims,
+    pub(super) named: Named,
+    pub(super) reads: Reads,
+    pub(super) tail: Tail,
+    pub(super) pending: PendingWrites,
+    pub(super) locked: Locked,
+    pub(super) settles: Settles,
+    pub(super) wakeup: WakeupMode,
+    pub(super) troubles: Troubles,
+    /// When it was logged that a lane cannot be read.
+    pub(super) unreadable_said: LogThrottle,
+
+    // -- What people read
+    pub(super) attempt_log: AttemptLog,
+    pub(super) activity: Activity,
+    pub(super) outages: Outages,
+
+    /// Whether the worker stops.
+    pub(super) stopping: bool,
+}
+
+impl Engine {
+    /// An engine that holds nothing yet.
+    pub fn new(settings: EngineSettings, now: Instant) -> Self {
+        Self {
+            random: SmallRng::seed_from_u64(settings.seed),
+            slots: ConcurrencyLimit::new(settings.concurrency),
+            longest_timeout: settings.default_timeout,
+            settings,
+            commands: Vec::new(),
+            session: SessionState::default(),
+            endpoints: HashMap::new(),
+            webhooks_due: now,
+            webhooks_not_before: now,
+            loading_webhooks: false,
+            listing_due: None,
+            lanes: HashMap::new(),
+            successors: HashMap::new(),
+            idle: BTreeSet::new(),
+            next_removal: None,
+            removed_lately: RemovedLately::default(),
+            queue: FairQueue::default(),
+            next_slice_check: None,
+            claims: Claims::new(now),
+            named: Named::default(),
+            reads: Reads::default(),
+            tail: Tail::default(),
+            pending: PendingWrites::default(),
+            locked: Locked::default(),
+            settles: Settles::default(),
+            wakeup: WakeupMode::new(now),
+            troubles: Troubles::new(),
+            unreadable_said: LogThrottle::new(),
+            attempt_log: AttemptLog::default(),
+            activity: Activity::new(now),
+            outages: Outages::default(),
+            stopping: false,
+        }
+    }
+
+    /// Whether requests for this webhook may be started.
+    pub(super) fn is_deliverable(&self, webhook_id: i64) -> bool {
+        self.endpoints.get(&webhook_id).is_some_and(|endpoint| endpoint.deliverable)
+    }
+
+    /// The lane of this claim, if it is still held. Another token is another claim.
+    pub(super) fn held(&mut self, key: LaneKey, token: i64) -> Option<&mut Lane> {
+        self.lanes.get_mut(&key).filter(|lane| lane.token == token)
+    }
+}

@@ -1,0 +1,325 @@
+//! How many slots each webhook may use. A slot is the right to have one lane in flight.
+//!
+//! Promised: webhooks that hang cannot take the slots that others need, however many they are. Four
+//! rules:
+//! - A webhook may hold at most [`SLOTS_SHARE`] times as many slots as are free. So some slots are
+//!   always free (Choudhury and Hahne, "Dynamic queue length thresholds", 1998).
+//! - Each timeout halves the limit of its webhook, down to a single slot. Each request that is
+//!   answered in time adds one slot (additive increase, multiplicative decrease).
+//! - While other webhooks wait, a webhook takes at most an equal part of the slots. So a webhook
+//!   that is slow, but not broken, yields to the others.
+//! - Webhooks whose last request was not answered in time share half of the slots. Together with
+//!   those that have not answered yet, they share three quarters. The rest is for those that
+//!   answer.
+
+use std::collections::HashMap;
+
+use super::{super::tuning::SLOTS_SHARE, fair_queue::Line};
+
+/// The slots of one worker.
+#[derive(Debug)]
+pub(crate) struct ConcurrencyLimit {
+    capacity: usize,
+    /// How many of the used slots belong to webhooks that do not answer.
+    used_silent: usize,
+    /// How many belong to webhooks that have not answered yet.
+    used_untried: usize,
+    /// How many belong to webhooks that answer.
+    used_answering: usize,
+    webhooks: HashMap<i64, Webhook>,
+}
+
+#[derive(Debug, Default)]
+struct Webhook {
+    used: usize,
+    /// The limit that timeouts have left; `None` while they limit nothing.
+    shrunk: Option<usize>,
+    standing: Standing,
+}
+
+/// Whether a webhook answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Standing {
+    /// No request to it has ended yet.
+    #[default]
+    Untried,
+    /// Its last request was answered in time.
+    Answering,
+    /// Its last request was not answered in time.
+    Silent,
+}
+
+impl ConcurrencyLimit {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            capacity: capacity.max(1),
+            used_silent: 0,
+            used_untried: 0,
+            used_answering: 0,
+            webhooks: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used_silent + self.used_untried + self.used_answering
+    }
+
+    /// How many slots each webhook uses.
+    pub(crate) fn by_webhook(&self) -> impl Iterator<Item = (i64, usize)> {
+        self.webhooks.iter().map(|(id, webhook)| (*id, webhook.used))
+    }
+
+    pub(crate) fn free(&self) -> usize {
+        self.capacity.saturating_sub(self.used())
+    }
+
+    pub(crate) fn full(&self) -> bool {
+        self.free() == 0
+    }
+
+    /// In which line a webhook waits for slots.
+    pub(crate) fn line(&self, webhook_id: i64) -> Line {
+        match self.standing(webhook_id) {
+            Standing::Answering => Line::Answering,
+            Standing::Untried | Standing::Silent => Line::Doubtful,
+        }
+    }
+
+    /// Whether webhooks that do not answer, or have not answered yet, may use one more slot.
+    pub(crate) fn has_room_for_doubtful(&self) -> bool {
+        self.capacity == 1 || self.used_silent + self.used_untried < self.part(3)
+    }
+
+    /// `quarters` quarters of the slots, but at least one.
+    fn part(&self, quarters: usize) -> usize {
+        (self.capacity * quarters).div_ceil(4)
+    }
+
+    fn standing(&self, webhook_id: i64) -> Standing {
+        self.webhooks.get(&webhook_id).map(|webhook| webhook.standing).unwrap_or_default()
+    }
+
+    /// Whether a webhook of this standing may use one more slot.
+    fn admits(&self, standing: Standing) -> bool {
+        self.capacity == 1
+            || match standing {
+                Standing::Answering => true,
+                Standing::Untried => self.has_room_for_doubtful(),
+                Standing::Silent => self.has_room_for_doubtful() && self.used_silent < self.part(2),
+            }
+    }
+
+    /// How many slots a webhook may use if no other webhook uses any. `own`: the limit of its
+    /// policy.
+    pub(crate) fn limit(&self, webhook_id: i64, own: Option<usize>) -> usize {
+        let shrunk = self.webhooks.get(&webhook_id).and_then(|webhook| webhook.shrunk);
+        self.capacity.min(own.unwrap_or(usize::MAX)).min(shrunk.unwrap_or(usize::MAX)).max(1)
+    }
+
+    /// Whether a webhook may use one more slot if no other webhook of its standing uses any.
+    pub(crate) fn could_use(&self, webhook_id: i64, own: Option<usize>) -> bool {
+        let used = self.webhooks.get(&webhook_id).map_or(0, |webhook| webhook.used);
+        used < self.limit(webhook_id, own) && self.admits(self.standing(webhook_id))
+    }
+
+    /// How many slots a webhook may use beside others: at most an equal part. `waiting`: how many
+    /// webhooks, this one included, have lanes that wait and could use one more slot. Slots that
+    /// come free go to the others.
+    pub(crate) fn fair_limit(&self, webhook_id: i64, own: Option<usize>, waiting: usize) -> usize {
+        self.limit(webhook_id, own).min(self.capacity.div_ceil(waiting.max(1)))
+    }
+
+    /// Takes a slot for a webhook, if it may have one; returns whether it did. `waiting` is as for
+    /// [`ConcurrencyLimit::fair_limit`].
+    pub(crate) fn take(&mut self, webhook_id: i64, own: Option<usize>, waiting: usize) -> bool {
+        let limit = self.fair_limit(webhook_id, own, waiting);
+        let free = self.free();
+        let standing = self.standing(webhook_id);
+        let admitted = self.admits(standing);
+        let webhook = self.webhooks.entry(webhook_id).or_default();
+        // If the worker has a single slot, none can be left free.
+        let share = if self.capacity == 1 { 1 } else { free * SLOTS_SHARE };
+        if free == 0 || !admitted || webhook.used >= limit || webhook.used >= share {
+            return false;
+        }
+        webhook.used += 1;
+        *self.used_by(standing) += 1;
+        true
+    }
+
+    /// Gives a webhook's slot back.
+    pub(crate) fn give_back(&mut self, webhook_id: i64) {
+        let Some(webhook) = self.webhooks.get_mut(&webhook_id).filter(|webhook| webhook.used > 0) else {
+            return;
+        };
+        webhook.used -= 1;
+        let standing = webhook.standing;
+        *self.used_by(standing) -= 1;
+    }
+
+    /// The count that slots of webhooks of this standing belong to.
+    fn used_by(&mut self, standing: Standing) -> &mut usize {
+        match standing {
+            Standing::Silent => &mut self.used_silent,
+            Standing::Untried => &mut self.used_untried,
+            Standing::Answering => &mut self.used_answering,
+        }
+    }
+
+    /// A request of a webhook timed out: halves its limit. Says whether the webhook has changed the
+    /// line.
+    pub(crate) fn timed_out(&mut self, webhook_id: i64) -> bool {
+        let capacity = self.capacity;
+        let webhook = self.webhooks.entry(webhook_id).or_default();
+        // Halve what it really uses: to halve an unused limit would change nothing.
+        let now = webhook.shrunk.unwrap_or(capacity).min(webhook.used.max(1));
+        webhook.shrunk = Some((now / 2).max(1));
+        self.stand(webhook_id, Standing::Silent)
+    }
+
+    /// A request of a webhook was answered in time: its limit grows by one slot. At the worker's
+    /// capacity the limit ends. Says whether the webhook has changed the line.
+    pub(crate) fn answered(&mut self, webhook_id: i64) -> bool {
+        let capacity = self.capacity;
+        let webhook = self.webhooks.entry(webhook_id).or_default();
+        if let Some(shrunk) = webhook.shrunk {
+            webhook.shrunk = Some(shrunk + 1).filter(|grown| *grown < capacity);
+        }
+        self.stand(webhook_id, Standing::Answering)
+    }
+
+    fn stand(&mut self, webhook_id: i64, standing: Standing) -> bool {
+        let webhook = self.webhooks.entry(webhook_id).or_default();
+        let before = std::mem::replace(&mut webhook.standing, standing);
+        let used = webhook.used;
+        *self.used_by(before) -= used;
+        *self.used_by(standing) += used;
+        (before == Standing::Answering) != (standing == Standing::Answering)
+    }
+
+    /// Forgets a webhook that uses no slot.
+    pub(crate) fn forget(&mut self, webhook_id: i64) {
+        if self.webhooks.get(&webhook_id).is_some_and(|webhook| webhook.used == 0) {
+            self.webhooks.remove(&webhook_id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_hanging_webhook_leaves_slots_to_others() {
+        let mut slots = ConcurrencyLimit::new(100);
+        slots.answered(1);
+        let hanging = (0..1000).filter(|_| slots.take(1, None, 1)).count();
+        assert_eq!(hanging, 80);
+        let healthy = (0..1000).filter(|_| slots.take(2, None, 2)).count();
+        assert!(healthy >= 10, "{healthy}");
+        for _ in 0..10 {
+            slots.timed_out(1);
+        }
+        assert_eq!(slots.limit(1, None), 1);
+        for _ in 0..200 {
+            slots.answered(1);
+        }
+        assert_eq!(slots.limit(1, None), 100);
+    }
+
+    #[test]
+    fn a_slow_webhook_gives_way_to_one_that_waits() {
+        let mut slots = ConcurrencyLimit::new(100);
+        slots.answered(1);
+        slots.answered(2);
+        while slots.take(1, None, 1) {}
+        // Webhook 1 frees its slots one by one. Webhook 2 always wants more.
+        for _ in 0..1000 {
+            while slots.take(2, None, 2) {}
+            if slots.webhooks[&1].used > 0 {
+                slots.give_back(1);
+                slots.take(1, None, 2);
+            }
+        }
+        assert!(slots.webhooks[&2].used >= 40, "{slots:?}");
+        assert!(slots.webhooks[&1].used >= 40, "{slots:?}");
+    }
+
+    #[test]
+    fn what_has_all_that_it_may_use_takes_no_part() {
+        let mut slots = ConcurrencyLimit::new(100);
+        for hanging in 0..20 {
+            assert!(slots.could_use(hanging, None) && slots.take(hanging, None, 20));
+            slots.timed_out(hanging);
+            assert!(!slots.could_use(hanging, None), "a single probe");
+        }
+        assert!(slots.take(20, Some(1), 1) && !slots.could_use(20, Some(1)));
+        slots.give_back(0);
+        assert!(slots.could_use(0, None));
+    }
+
+    /// However many webhooks hang, one that answers finds a slot. One that nobody has tried yet finds
+    /// one too, unless too many others are being tried.
+    #[test]
+    fn webhooks_that_hang_share_a_part_of_the_slots() {
+        let mut slots = ConcurrencyLimit::new(100);
+        let hanging = (0..1000).filter(|id| slots.take(*id, None, 1)).count();
+        assert_eq!(hanging, 75, "untried ones leave a quarter");
+        assert!(!slots.has_room_for_doubtful());
+        for id in 0..75 {
+            assert!(!slots.timed_out(id), "it stays in its line");
+            slots.give_back(id);
+        }
+        assert_eq!((0..1000).filter(|id| *id < 75 && slots.take(*id, None, 1)).count(), 50);
+        assert!(slots.take(1000, None, 1), "an untried one");
+        assert!(slots.answered(1000), "it changes the line");
+        let answering = (0..100).filter(|_| slots.take(1000, None, 1)).count();
+        assert!(answering >= 25, "{answering}");
+    }
+
+    #[test]
+    fn a_single_slot_serves() {
+        let mut slots = ConcurrencyLimit::new(1);
+        assert!(slots.take(1, None, 2));
+        assert!(!slots.take(2, None, 2));
+        slots.give_back(1);
+        assert!(slots.take(2, None, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_capacity_or_limit_and_never_stuck(
+            capacity in 1usize..50,
+            own in 1usize..60,
+            waiting in 1usize..5,
+            steps in prop::collection::vec((0i64..4, 0u8..4), 0..300),
+        ) {
+            let mut slots = ConcurrencyLimit::new(capacity);
+            let mut held: HashMap<i64, usize> = HashMap::new();
+            for (webhook, step) in steps {
+                let count = held.entry(webhook).or_default();
+                match step {
+                    0 if slots.take(webhook, Some(own), waiting) => *count += 1,
+                    1 if *count > 0 => { slots.give_back(webhook); *count -= 1; }
+                    2 => _ = slots.timed_out(webhook),
+                    3 => _ = slots.answered(webhook),
+                    _ => {}
+                }
+                prop_assert!(*count <= own);
+                prop_assert_eq!(held.values().sum::<usize>(), slots.used());
+                prop_assert!(slots.used() <= capacity);
+            }
+            // Once everything is given back, any webhook can start.
+            for (webhook, count) in held {
+                for _ in 0..count { slots.give_back(webhook); }
+            }
+            prop_assert!(slots.take(9, Some(own), waiting) && slots.used() == 1);
+        }
+    }
+}
