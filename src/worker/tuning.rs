@@ -163,6 +163,13 @@ pub(super) const REMOVAL_WAIT: [Duration; 2] = [Duration::from_millis(4), Durati
 /// A webhook may hold this many slots for each free slot.
 pub(super) const SLOTS_SHARE: usize = 4;
 
+/// If requests are in flight, and no answer comes for this long, a webhook counts as silent. One that
+/// usually takes longer gets four times that.
+pub(super) const SILENT_AFTER: Duration = Duration::from_secs(1);
+
+/// How often webhooks that have become silent are looked for, while requests are in flight.
+pub(super) const FIND_SILENT_EVERY: Duration = Duration::from_millis(100);
+
 /// The time slice: how long a burst may last while other lanes wait for its slot.
 pub(super) const SLICE: Duration = Duration::from_millis(250);
 

@@ -25,7 +25,7 @@ use crate::{
 impl Engine {
     /// A request has ended.
     pub(super) fn on_attempt(&mut self, attempt: &AttemptEnded, now: Instant) {
-        self.note_standing(attempt);
+        self.note_standing(attempt, now);
         self.activity.add(attempt);
         match attempt.result.outcome {
             Outcome::Accepted => self.on_accepted(attempt, now),
@@ -36,12 +36,12 @@ impl Engine {
     }
 
     /// Takes in whether the webhook answers in time.
-    fn note_standing(&mut self, attempt: &AttemptEnded) {
+    fn note_standing(&mut self, attempt: &AttemptEnded, now: Instant) {
         let webhook_id = attempt.key.webhook_id;
         let changed = if held_up(&attempt.result) {
             self.slots.timed_out(webhook_id)
         } else {
-            self.slots.answered(webhook_id)
+            self.slots.answered(webhook_id, now)
         };
         if changed {
             self.queue.change_line(webhook_id, self.slots.line(webhook_id));

@@ -17,7 +17,7 @@ use std::{
 use super::{
     super::{
         scheduling::{claim_budget, fair_queue::Line},
-        tuning::{CHECK_SLICES_EVERY, HELD_BACK, LONG_WAIT, SLICE, TURN},
+        tuning::{CHECK_SLICES_EVERY, FIND_SILENT_EVERY, HELD_BACK, LONG_WAIT, SLICE, TURN},
     },
     command::{Burst, Command},
     event::{BurstEnd, BurstEnded, Endpoint},
@@ -45,7 +45,7 @@ impl Engine {
                 return;
             }
             let Some(webhook_id) = self.queue.next_webhook(line) else { return };
-            if !self.slots.take(webhook_id, self.own_limit(webhook_id), waiting) {
+            if !self.slots.take(webhook_id, self.own_limit(webhook_id), waiting, now) {
                 self.queue.come_back(webhook_id, line);
                 refused += 1;
                 continue;
@@ -105,6 +105,21 @@ impl Engine {
                 self.release(key, LaneState::Ready, now);
             }
             BurstEnd::Over => self.advance(key, now),
+        }
+    }
+
+    /// Finds webhooks whose requests are not answered, if it is time: they wait in another line.
+    pub(super) fn find_silent(&mut self, now: Instant) {
+        if self.slots.used() == 0 {
+            self.next_silence_check = None;
+            return;
+        }
+        if now < *self.next_silence_check.get_or_insert(now + FIND_SILENT_EVERY) {
+            return;
+        }
+        self.next_silence_check = Some(now + FIND_SILENT_EVERY);
+        for webhook_id in self.slots.find_silent(|id| self.claims.message_time(id), now) {
+            self.queue.change_line(webhook_id, Line::Doubtful);
         }
     }
 

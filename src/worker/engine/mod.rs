@@ -108,6 +108,7 @@ impl Engine {
     pub fn decide(&mut self, now: Instant) -> Vec<Command> {
         self.tell_outages(now);
         self.remove_idle(now);
+        self.find_silent(now);
         self.check_slices(now);
         self.start_bursts(now);
         self.plan_slice_check(now);
@@ -141,6 +142,7 @@ impl Engine {
             self.reads.due(),
             self.next_removal,
             self.next_slice_check,
+            self.next_silence_check,
             self.outages.due(),
             self.activity.due(),
             Some(self.webhooks_due).filter(|_| !self.stopping && !self.loading_webhooks),

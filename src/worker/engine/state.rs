@@ -80,6 +80,8 @@ pub struct Engine {
     pub(super) slots: ConcurrencyLimit,
     /// While lanes wait for a slot: when to check next which bursts have used up their time slice.
     pub(super) next_slice_check: Option<Instant>,
+    /// While lanes are in flight: when to look next for webhooks that do not answer.
+    pub(super) next_silence_check: Option<Instant>,
 
     // -- Statements
     pub(super) claims: Claims,
@@ -125,6 +127,7 @@ impl Engine {
             removed_lately: RemovedLately::default(),
             queue: FairQueue::default(),
             next_slice_check: None,
+            next_silence_check: None,
             claims: Claims::new(now),
             named: Named::default(),
             reads: Reads::default(),

@@ -8,13 +8,19 @@
 //!   answered in time adds one slot (additive increase, multiplicative decrease).
 //! - While other webhooks wait, a webhook takes at most an equal part of the slots. So a webhook
 //!   that is slow, but not broken, yields to the others.
-//! - Webhooks whose last request was not answered in time share half of the slots. Together with
-//!   those that have not answered yet, they share three quarters. The rest is for those that
-//!   answer.
+//! - Webhooks that are silent share half of the slots: their last request was not answered in time,
+//!   or requests are in flight and no answer has come for [`SILENT_AFTER`]. Webhooks that have never
+//!   been tried share a quarter. The last quarter is for those that answer.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
-use super::{super::tuning::SLOTS_SHARE, fair_queue::Line};
+use super::{
+    super::tuning::{SILENT_AFTER, SLOTS_SHARE},
+    fair_queue::Line,
+};
 
 /// The slots of one worker.
 #[derive(Debug)]
@@ -35,17 +41,19 @@ struct Webhook {
     /// The limit that timeouts have left; `None` while they limit nothing.
     shrunk: Option<usize>,
     standing: Standing,
+    /// While requests are in flight: since when no answer has come.
+    unanswered_since: Option<Instant>,
 }
 
 /// Whether a webhook answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Standing {
-    /// No request to it has ended yet.
+    /// No request to it has ended yet, and none takes long.
     #[default]
     Untried,
     /// Its last request was answered in time.
     Answering,
-    /// Its last request was not answered in time.
+    /// Its last request was not answered in time, or no answer comes.
     Silent,
 }
 
@@ -91,7 +99,7 @@ impl ConcurrencyLimit {
 
     /// Whether webhooks that do not answer, or have not answered yet, may use one more slot.
     pub(crate) fn has_room_for_doubtful(&self) -> bool {
-        self.capacity == 1 || self.used_silent + self.used_untried < self.part(3)
+        self.admits(Standing::Silent) || self.admits(Standing::Untried)
     }
 
     /// `quarters` quarters of the slots, but at least one.
@@ -105,11 +113,12 @@ impl ConcurrencyLimit {
 
     /// Whether a webhook of this standing may use one more slot.
     fn admits(&self, standing: Standing) -> bool {
+        let doubtful = self.used_silent + self.used_untried < self.part(3);
         self.capacity == 1
             || match standing {
                 Standing::Answering => true,
-                Standing::Untried => self.has_room_for_doubtful(),
-                Standing::Silent => self.has_room_for_doubtful() && self.used_silent < self.part(2),
+                Standing::Untried => doubtful && self.used_untried < self.part(1),
+                Standing::Silent => doubtful && self.used_silent < self.part(2),
             }
     }
 
@@ -135,7 +144,7 @@ impl ConcurrencyLimit {
 
     /// Takes a slot for a webhook, if it may have one; returns whether it did. `waiting` is as for
     /// [`ConcurrencyLimit::fair_limit`].
-    pub(crate) fn take(&mut self, webhook_id: i64, own: Option<usize>, waiting: usize) -> bool {
+    pub(crate) fn take(&mut self, webhook_id: i64, own: Option<usize>, waiting: usize, now: Instant) -> bool {
         let limit = self.fair_limit(webhook_id, own, waiting);
         let free = self.free();
         let standing = self.standing(webhook_id);
@@ -147,6 +156,7 @@ impl ConcurrencyLimit {
             return false;
         }
         webhook.used += 1;
+        webhook.unanswered_since.get_or_insert(now);
         *self.used_by(standing) += 1;
         true
     }
@@ -157,6 +167,9 @@ impl ConcurrencyLimit {
             return;
         };
         webhook.used -= 1;
+        if webhook.used == 0 {
+            webhook.unanswered_since = None;
+        }
         let standing = webhook.standing;
         *self.used_by(standing) -= 1;
     }
@@ -183,13 +196,31 @@ impl ConcurrencyLimit {
 
     /// A request of a webhook was answered in time: its limit grows by one slot. At the worker's
     /// capacity the limit ends. Says whether the webhook has changed the line.
-    pub(crate) fn answered(&mut self, webhook_id: i64) -> bool {
+    pub(crate) fn answered(&mut self, webhook_id: i64, now: Instant) -> bool {
         let capacity = self.capacity;
         let webhook = self.webhooks.entry(webhook_id).or_default();
+        webhook.unanswered_since = (webhook.used > 0).then_some(now);
         if let Some(shrunk) = webhook.shrunk {
             webhook.shrunk = Some(shrunk + 1).filter(|grown| *grown < capacity);
         }
         self.stand(webhook_id, Standing::Answering)
+    }
+
+    /// Finds the webhooks whose requests in flight are not answered: nothing came for
+    /// [`SILENT_AFTER`], and for four times what a request of it usually takes. Returns those that
+    /// have changed the line.
+    pub(crate) fn find_silent(&mut self, usual: impl Fn(i64) -> Duration, now: Instant) -> Vec<i64> {
+        let silent = |(id, webhook): (&i64, &Webhook)| {
+            let waits = now.duration_since(webhook.unanswered_since?);
+            let silent = webhook.standing != Standing::Silent
+                && waits >= SILENT_AFTER
+                && waits >= usual(*id).saturating_mul(4);
+            silent.then_some(*id)
+        };
+        let mut silent: Vec<i64> = self.webhooks.iter().filter_map(silent).collect();
+        silent.sort_unstable();
+        silent.retain(|id| self.stand(*id, Standing::Silent));
+        silent
     }
 
     fn stand(&mut self, webhook_id: i64, standing: Standing) -> bool {
@@ -215,20 +246,26 @@ mod tests {
 
     use super::*;
 
+    /// One instant, the same in each call.
+    fn start() -> Instant {
+        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        *START.get_or_init(Instant::now)
+    }
+
     #[test]
     fn a_hanging_webhook_leaves_slots_to_others() {
         let mut slots = ConcurrencyLimit::new(100);
-        slots.answered(1);
-        let hanging = (0..1000).filter(|_| slots.take(1, None, 1)).count();
+        slots.answered(1, start());
+        let hanging = (0..1000).filter(|_| slots.take(1, None, 1, start())).count();
         assert_eq!(hanging, 80);
-        let healthy = (0..1000).filter(|_| slots.take(2, None, 2)).count();
+        let healthy = (0..1000).filter(|_| slots.take(2, None, 2, start())).count();
         assert!(healthy >= 10, "{healthy}");
         for _ in 0..10 {
             slots.timed_out(1);
         }
         assert_eq!(slots.limit(1, None), 1);
         for _ in 0..200 {
-            slots.answered(1);
+            slots.answered(1, start());
         }
         assert_eq!(slots.limit(1, None), 100);
     }
@@ -236,15 +273,15 @@ mod tests {
     #[test]
     fn a_slow_webhook_gives_way_to_one_that_waits() {
         let mut slots = ConcurrencyLimit::new(100);
-        slots.answered(1);
-        slots.answered(2);
-        while slots.take(1, None, 1) {}
+        slots.answered(1, start());
+        slots.answered(2, start());
+        while slots.take(1, None, 1, start()) {}
         // Webhook 1 frees its slots one by one. Webhook 2 always wants more.
         for _ in 0..1000 {
-            while slots.take(2, None, 2) {}
+            while slots.take(2, None, 2, start()) {}
             if slots.webhooks[&1].used > 0 {
                 slots.give_back(1);
-                slots.take(1, None, 2);
+                slots.take(1, None, 2, start());
             }
         }
         assert!(slots.webhooks[&2].used >= 40, "{slots:?}");
@@ -255,41 +292,61 @@ mod tests {
     fn what_has_all_that_it_may_use_takes_no_part() {
         let mut slots = ConcurrencyLimit::new(100);
         for hanging in 0..20 {
-            assert!(slots.could_use(hanging, None) && slots.take(hanging, None, 20));
+            assert!(slots.could_use(hanging, None) && slots.take(hanging, None, 20, start()));
             slots.timed_out(hanging);
             assert!(!slots.could_use(hanging, None), "a single probe");
         }
-        assert!(slots.take(20, Some(1), 1) && !slots.could_use(20, Some(1)));
+        assert!(slots.take(20, Some(1), 1, start()) && !slots.could_use(20, Some(1)));
         slots.give_back(0);
         assert!(slots.could_use(0, None));
     }
 
-    /// However many webhooks hang, one that answers finds a slot. One that nobody has tried yet finds
-    /// one too, unless too many others are being tried.
+    /// However many webhooks hang, one that answers finds a slot, and one that was never tried finds
+    /// one within seconds.
     #[test]
     fn webhooks_that_hang_share_a_part_of_the_slots() {
         let mut slots = ConcurrencyLimit::new(100);
-        let hanging = (0..1000).filter(|id| slots.take(*id, None, 1)).count();
-        assert_eq!(hanging, 75, "untried ones leave a quarter");
+        let usual = |_| Duration::from_millis(10);
+        let mut tried = 0;
+        for (second, most) in [(0, 25), (1, 50), (2, 75), (3, 75)] {
+            let now = start() + SILENT_AFTER * second;
+            assert!(slots.find_silent(usual, now).is_empty(), "they stay in their line");
+            tried += (tried..1000).take_while(|id| slots.take(*id, None, 1, now)).count() as i64;
+            assert_eq!(tried, most);
+        }
         assert!(!slots.has_room_for_doubtful());
         for id in 0..75 {
             assert!(!slots.timed_out(id), "it stays in its line");
             slots.give_back(id);
         }
-        assert_eq!((0..1000).filter(|id| *id < 75 && slots.take(*id, None, 1)).count(), 50);
-        assert!(slots.take(1000, None, 1), "an untried one");
-        assert!(slots.answered(1000), "it changes the line");
-        let answering = (0..100).filter(|_| slots.take(1000, None, 1)).count();
+        assert_eq!((0..75).filter(|id| slots.take(*id, None, 1, start())).count(), 50);
+        assert!(slots.take(1000, None, 1, start()), "one that was never tried");
+        assert!(slots.answered(1000, start()), "it changes the line");
+        let answering = (0..100).filter(|_| slots.take(1000, None, 1, start())).count();
         assert!(answering >= 25, "{answering}");
+    }
+
+    #[test]
+    fn a_webhook_that_answered_is_silent_when_no_answer_comes_for_longer_than_usual() {
+        let mut slots = ConcurrencyLimit::new(100);
+        slots.answered(1, start());
+        while slots.take(1, None, 1, start()) {}
+        let slow = |_| Duration::from_secs(2);
+        assert!(slots.find_silent(slow, start() + Duration::from_secs(7)).is_empty());
+        slots.answered(1, start() + Duration::from_secs(7));
+        assert!(slots.find_silent(slow, start() + Duration::from_secs(14)).is_empty());
+        assert_eq!(slots.find_silent(slow, start() + Duration::from_secs(15)), [1]);
+        assert!(!slots.could_use(1, None));
+        assert!(slots.answered(1, start() + Duration::from_secs(16)), "it answers again");
     }
 
     #[test]
     fn a_single_slot_serves() {
         let mut slots = ConcurrencyLimit::new(1);
-        assert!(slots.take(1, None, 2));
-        assert!(!slots.take(2, None, 2));
+        assert!(slots.take(1, None, 2, start()));
+        assert!(!slots.take(2, None, 2, start()));
         slots.give_back(1);
-        assert!(slots.take(2, None, 1));
+        assert!(slots.take(2, None, 1, start()));
     }
 
     proptest! {
@@ -305,10 +362,10 @@ mod tests {
             for (webhook, step) in steps {
                 let count = held.entry(webhook).or_default();
                 match step {
-                    0 if slots.take(webhook, Some(own), waiting) => *count += 1,
+                    0 if slots.take(webhook, Some(own), waiting, start()) => *count += 1,
                     1 if *count > 0 => { slots.give_back(webhook); *count -= 1; }
                     2 => _ = slots.timed_out(webhook),
-                    3 => _ = slots.answered(webhook),
+                    3 => _ = slots.answered(webhook, start()),
                     _ => {}
                 }
                 prop_assert!(*count <= own);
@@ -319,7 +376,7 @@ mod tests {
             for (webhook, count) in held {
                 for _ in 0..count { slots.give_back(webhook); }
             }
-            prop_assert!(slots.take(9, Some(own), waiting) && slots.used() == 1);
+            prop_assert!(slots.take(9, Some(own), waiting, start()) && slots.used() == 1);
         }
     }
 }

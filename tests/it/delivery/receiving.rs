@@ -338,7 +338,7 @@ impl Receiver {
             created_at: Timestamp::UNIX_EPOCH,
         };
         let prepared = PreparedTarget::new(&target).unwrap();
-        let result = delivery::send(&self.client, &prepared, &[message], 1).await;
+        let result = delivery::send(&self.client, &prepared, &[message], 1, || true).await.unwrap();
         assert_eq!(result.outcome, Outcome::Accepted, "{result:?}");
         result.status_code
     }
