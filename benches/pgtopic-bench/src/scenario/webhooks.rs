@@ -185,7 +185,7 @@ impl Part<'_> {
         let published = published.load(Relaxed);
         let all = || self.arrived() - before >= published;
         wait_until(workers, limit(published), "all messages", all).await?;
-        Ok((from, to, rate(after - before, to - from)))
+        Ok((from, to, rate(after - before, to.saturating_sub(from))))
     }
 
     /// How many messages have arrived at the busy webhooks.
