@@ -11,6 +11,7 @@ pub mod headers;
 pub mod health;
 pub mod job;
 pub mod key;
+pub mod known_targets;
 pub mod lane;
 pub mod latency;
 pub mod message;

@@ -18,6 +18,7 @@ mod dead_letters;
 mod deliveries;
 mod drain;
 mod due_at_repair;
+mod due_webhooks;
 mod error;
 mod functions;
 mod health;
@@ -63,6 +64,7 @@ pub use self::{
     dead_letters::ReplayedDeadLetter,
     deliveries::DeliveryScope,
     due_at_repair::*,
+    due_webhooks::*,
     error::{Refusal, StoreError},
     jobs::*,
     lanes::*,
@@ -73,6 +75,7 @@ pub use self::{
     settings::StoreSettings,
     settle::*,
     tail::Newest,
+    targets::{ChangedTargets, Look},
     why::Explained,
     workers::*,
 };

@@ -1,20 +1,99 @@
 //! Webhooks as requests to them need them: list, get, disable.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
 
-use super::{Store, error::StoreError, statement::sql};
+use jiff::Timestamp;
+
+use super::{Store, error::StoreError, rows_under_parent, statement::sql};
 use crate::domain::{
     change::worker_actor,
+    known_targets::{KnownTargets, TargetVersion, TargetVersions},
     policy::{OnExhausted, Policy, PolicyDefaults},
     target::{Target, TargetRow, UnreadableTarget},
     webhook::Format,
 };
 
+/// Which webhooks to compare with those that are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Those that changed since the last look, and a while before
+    /// ([`OVERLAP`](crate::domain::known_targets::OVERLAP)). All of them, if their number shows that
+    /// this is not enough.
+    Changed,
+    /// All of them.
+    All,
+}
+
+/// What became of the webhooks since the last look.
+#[derive(Debug)]
+pub struct ChangedTargets {
+    /// Those that are new or have changed.
+    pub changed: Vec<TargetRow>,
+    /// Those that were deleted.
+    pub gone: Vec<i64>,
+}
+
 impl Store {
+    /// Reads the webhooks that are new or have changed, and notes in `known` which versions were
+    /// read. The first look is at all of them. If it fails, `known` stays as it was.
+    pub async fn list_changed_targets(
+        &self,
+        known: &mut KnownTargets,
+        look: Look,
+        defaults: &PolicyDefaults,
+    ) -> Result<ChangedTargets, StoreError> {
+        let mut seen = None;
+        if let (Look::Changed, Some(since)) = (look, known.unknown_since()) {
+            let changed = self.target_versions(sql!("webhooks/list_changed"), &[&since]).await?;
+            seen = Some(changed).filter(|changed| known.would_be_complete(changed));
+        }
+        let (seen, mut gone) = if let Some(seen) = seen {
+            (seen, Vec::new())
+        } else {
+            let all = self.target_versions(sql!("webhooks/list_versions"), &[]).await?;
+            let gone = known.gone(&all.listed);
+            (all, gone)
+        };
+        let differing = known.differing(&seen.listed);
+        let mut changed = Vec::new();
+        if !differing.is_empty() {
+            let rows = self.query(sql!("webhooks/targets", "webhooks/of_ids"), &[&differing]).await?;
+            changed = rows.iter().map(|row| self.target_row(row, defaults)).collect::<Result<_, _>>()?;
+            // What was deleted in between is not read.
+            let read: HashSet<i64> = changed.iter().map(|row: &TargetRow| row.webhook_id).collect();
+            gone.extend(differing.into_iter().filter(|id| !read.contains(id)));
+        }
+        known.take_in(seen.looked_at, &changed, &gone);
+        Ok(ChangedTargets { changed, gone })
+    }
+
+    async fn target_versions(
+        &self,
+        statement: &'static str,
+        parameters: super::Parameters<'_>,
+    ) -> Result<TargetVersions, StoreError> {
+        let rows = self.query(statement, parameters).await?;
+        let nothing = || StoreError::Unexpected("no row of webhooks".to_owned());
+        let first = rows.first().ok_or_else(nothing)?;
+        let version = |row: &Row| {
+            let (webhook_id, version, deliverable) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            Ok(TargetVersion { webhook_id, version, deliverable })
+        };
+        Ok(TargetVersions {
+            looked_at: first.try_get::<_, Timestamp>("looked_at")?,
+            count: usize::try_from(first.try_get::<_, i64>("webhooks")?).unwrap_or_default(),
+            listed: rows_under_parent(&rows, "webhook_id", version)?.unwrap_or_default(),
+        })
+    }
+
     /// All webhooks. `defaults` fills in what their own policy leaves open.
     ///
     /// A row that cannot be read does not hide the others. It is listed with the reason.

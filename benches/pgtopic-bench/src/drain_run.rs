@@ -10,11 +10,15 @@ use super::{
     child::Role,
     failed,
     figures::{Samples, rate},
+    load,
     meter::{Cost, Meter},
     process::{LOOK, Process, Workers},
     receiver::Receiver,
     tally::Tally,
 };
+
+/// So many bytes of payload may take as long as one message.
+const BYTES_OF_A_MESSAGE: usize = 16 << 10;
 
 /// What is drained.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +35,10 @@ pub(super) struct Drain {
     pub(super) webhooks: usize,
     /// How long the receiver takes to answer.
     pub(super) answer_after: Duration,
+    /// How long the receiver waits after each piece of a body. Zero: it reads as fast as it can.
+    pub(super) read_pause: Duration,
+    /// Bytes of the text that fills each payload. `None`: as usual.
+    pub(super) filler: Option<usize>,
     /// An endpoint that never answers is owed messages of this many lanes.
     pub(super) hanging: u64,
 }
@@ -58,6 +66,8 @@ impl Drain {
             slots: None,
             webhooks: 1,
             answer_after: Duration::ZERO,
+            read_pause: Duration::ZERO,
+            filler: None,
             hanging: 0,
         }
     }
@@ -72,12 +82,19 @@ impl Drain {
         self.messages * self.webhooks as u64
     }
 
+    /// How long it may take. A large payload counts as many messages.
+    fn limit(&self) -> Duration {
+        let large = self.filler.unwrap_or_default() / BYTES_OF_A_MESSAGE;
+        limit(self.requests() * (1 + large as u64))
+    }
+
     /// Publishes, starts the workers while the webhooks are paused, resumes the webhooks, and waits
     /// until nothing is owed.
     pub(super) async fn run(&self, bench: &Bench) -> Result<Drained, CliError> {
         let database = bench.server.create().await?;
         let endpoints = vec![self.lanes; self.webhooks + 1];
-        let tally = Arc::new(Tally::new(&endpoints, 0).answering_after(self.answer_after));
+        let tally = Tally::new(&endpoints, 0).answering_after(self.answer_after);
+        let tally = Arc::new(tally.reading_slowly(self.read_pause));
         let receiver = Receiver::start(&tally)?;
 
         let topic = database.topic("bench").await?;
@@ -89,7 +106,10 @@ impl Drain {
         }
         bench.progress.step(format!("publishing over {} lanes", self.lanes), self.messages);
         let begun = Instant::now();
-        database.fill(topic, self.messages, self.lanes, |done| bench.progress.done(done)).await?;
+        let filler = self.filler.map_or_else(load::filler, load::filler_of);
+        database
+            .fill_with(&filler, topic, self.messages, self.lanes, |done| bench.progress.done(done))
+            .await?;
         let filled_per_second = rate(self.messages, begun.elapsed());
         if self.hanging > 0 {
             tally.hang(self.webhooks);
@@ -119,7 +139,7 @@ impl Drain {
             bench.progress.done(requests);
             requests >= self.requests()
         };
-        if let Err(error) = wait_until(&mut workers, limit(self.requests()), "all messages", arrived).await {
+        if let Err(error) = wait_until(&mut workers, self.limit(), "all messages", arrived).await {
             return Err(database.explain(webhooks[0], error).await);
         }
         let begun = Instant::now();

@@ -63,6 +63,7 @@ pub(super) fn quantile(values: &[f64], part: f64) -> f64 {
 pub(super) struct Latency {
     pub(super) messages: u64,
     pub(super) p50: f64,
+    pub(super) p90: f64,
     pub(super) p99: f64,
     pub(super) max: f64,
 }
@@ -73,6 +74,7 @@ impl Latency {
         Self {
             messages: values.len() as u64,
             p50: quantile(&values, 0.5),
+            p90: quantile(&values, 0.9),
             p99: quantile(&values, 0.99),
             max: quantile(&values, 1.0),
         }

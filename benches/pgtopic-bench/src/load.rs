@@ -22,7 +22,12 @@ const FILLER: usize = 240;
 
 /// The text that fills payloads. Its letters do not repeat too soon.
 pub(super) fn filler() -> String {
-    (0..FILLER).map(|place| char::from(b'a' + u8::try_from(place * 7 % 26).unwrap_or_default())).collect()
+    filler_of(FILLER)
+}
+
+/// The same of another length.
+pub(super) fn filler_of(length: usize) -> String {
+    (0..length).map(|place| char::from(b'a' + u8::try_from(place * 7 % 26).unwrap_or_default())).collect()
 }
 
 /// The payload of a message. [`Database::fill`] makes the same.

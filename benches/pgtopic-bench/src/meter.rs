@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     CliError,
-    figures::{each, float},
+    figures::{each, float, ratio},
     process::Usage,
     server::{Database, Server},
     sql::Counters,
@@ -17,6 +17,7 @@ pub(super) struct Meter {
     server: Option<Duration>,
     bench: Option<Duration>,
     workers: Option<Duration>,
+    worker_peak: Option<u64>,
 }
 
 /// Processor times when it ended. They are taken while all processes still live.
@@ -43,6 +44,18 @@ pub(super) struct Cost {
     pub(super) bench_microseconds: Option<f64>,
     /// The most memory that the largest worker ever had, in MiB.
     pub(super) worker_peak_mib: Option<f64>,
+    /// How much more that is than when the measurement began.
+    pub(super) worker_grew_mib: Option<f64>,
+}
+
+/// Processor seconds a second, of what was spent within this time.
+pub(super) fn seconds_each(before: Duration, after: Duration, within: Duration) -> Option<f64> {
+    Some(ratio(after.checked_sub(before)?.as_secs_f64(), within.as_secs_f64()))
+}
+
+/// Bytes in MiB.
+pub(super) fn mebibytes(bytes: u64) -> f64 {
+    each(float(bytes.cast_signed()), 1 << 20)
 }
 
 impl Meter {
@@ -56,6 +69,7 @@ impl Meter {
             server: server.processor_time(),
             bench: system::processor_time(std::process::id()),
             workers: workers.processor,
+            worker_peak: workers.peak_memory,
         })
     }
 
@@ -87,7 +101,11 @@ impl Meter {
             server_microseconds: spent(self.server, reading.server),
             worker_microseconds: spent(self.workers, reading.workers),
             bench_microseconds: spent(self.bench, reading.bench),
-            worker_peak_mib: reading.worker_peak.map(|bytes| each(float(bytes.cast_signed()), 1 << 20)),
+            worker_peak_mib: reading.worker_peak.map(mebibytes),
+            worker_grew_mib: reading
+                .worker_peak
+                .zip(self.worker_peak)
+                .map(|(end, start)| mebibytes(end - start)),
         })
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use pgtopic_testkit::{LIMIT, within_limit};
 
-use super::{CliError, child::Role, failed, server::Database, system};
+use super::{CliError, child::Role, failed, meter::mebibytes, server::Database, system};
 
 /// The time between two looks at something that signals nothing.
 pub(super) const LOOK: Duration = Duration::from_millis(10);
@@ -31,6 +31,13 @@ pub(super) struct Process {
 pub(super) struct Usage {
     pub(super) processor: Option<Duration>,
     pub(super) peak_memory: Option<u64>,
+}
+
+impl Usage {
+    /// The peak memory in MiB.
+    pub(super) fn peak_mib(self) -> Option<f64> {
+        self.peak_memory.map(mebibytes)
+    }
 }
 
 impl Process {

@@ -24,6 +24,9 @@ use super::{CliError, failed, tally::Tally};
 /// The most threads. The receiver must not be the limit, nor take what others need.
 const THREADS_MAX: usize = 2;
 
+/// The most that is read of a slow request at once, in bytes.
+const SLOW_PIECE: usize = 64 << 10;
+
 /// A running receiver. If it is dropped, all connections end.
 pub(super) struct Receiver {
     address: SocketAddr,
@@ -58,6 +61,12 @@ impl Receiver {
     /// The address of an endpoint.
     pub(super) fn url(&self, endpoint: usize) -> String {
         format!("http://{}/{endpoint}", self.address)
+    }
+
+    /// The same for [`Database::topics_with_webhook`](super::server::Database::topics_with_webhook):
+    /// the number of each topic is that of its endpoint.
+    pub(super) fn url_of_topic(&self) -> String {
+        format!("http://{}/{{topic}}", self.address)
     }
 
     fn thread(&mut self, work: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
@@ -114,19 +123,25 @@ async fn serve_all(
         let _ = stream.set_nodelay(true);
         let tally = Arc::clone(&tally);
         tokio::spawn(async move {
+            let mut builder = http1::Builder::new();
+            builder.auto_date_header(false);
+            if !tally.read_pause().is_zero() {
+                builder.max_buf_size(SLOW_PIECE);
+            }
             let service = service_fn(move |request| answer(Arc::clone(&tally), request));
             // A client that goes away does not matter.
-            let _ = http1::Builder::new()
-                .auto_date_header(false)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
 async fn answer(tally: Arc<Tally>, request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, Infallible> {
     let (head, mut body) = request.into_parts();
-    while let Some(Ok(_)) = body.frame().await {}
+    while let Some(Ok(_)) = body.frame().await {
+        if !tally.read_pause().is_zero() {
+            tokio::time::sleep(tally.read_pause()).await;
+        }
+    }
     let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let status = match tally.note(head.uri.path(), header("webhook-partition"), header("webhook-position")) {
         Some(true) => {

@@ -27,6 +27,17 @@ pub(super) struct Scale {
     pub(super) backlog: u64,
     /// Messages that wait for the endpoint that hangs.
     pub(super) hanging: u64,
+    /// How many webhooks there are in `webhooks`; one measurement each.
+    pub(super) webhooks: Vec<u64>,
+    /// How long nothing is published there, while the costs of idling are measured.
+    pub(super) idle: Duration,
+    /// How many webhooks hang in `hanging`.
+    pub(super) hanging_webhooks: u64,
+    /// How long messages are published beside them.
+    pub(super) beside: Duration,
+    /// Large payloads, and over how many lanes they are spread.
+    pub(super) large_payloads: u64,
+    pub(super) large_lanes: u64,
     /// How long a snapshot is held.
     pub(super) held: Duration,
     /// Lanes in flight in one worker.
@@ -46,6 +57,12 @@ impl Scale {
             workers: vec![1, 2, 4],
             backlog: 1_000_000,
             hanging: 100_000,
+            webhooks: vec![1, 1_000, 10_000],
+            idle: Duration::from_secs(20),
+            hanging_webhooks: 150,
+            beside: Duration::from_secs(30),
+            large_payloads: 1_000,
+            large_lanes: 100,
             held: Duration::from_mins(2),
             concurrency: 100,
         }
@@ -62,6 +79,12 @@ impl Scale {
             workers: vec![1, 2],
             backlog: 10_000,
             hanging: 1_000,
+            webhooks: vec![1, 20],
+            idle: Duration::from_secs(1),
+            hanging_webhooks: 10,
+            beside: Duration::from_secs(2),
+            large_payloads: 20,
+            large_lanes: 10,
             held: Duration::from_secs(2),
             ..Self::full()
         }

@@ -184,6 +184,17 @@ impl Database {
         created.map(|webhook| webhook.id).ok_or_else(|| failed("the topic is gone".to_owned()))
     }
 
+    /// Creates many topics, each with one webhook of this URL, and gives the topics' ids.
+    pub(super) async fn topics_with_webhook(
+        &self,
+        prefix: &str,
+        count: u64,
+        url: &str,
+    ) -> Result<Vec<i64>, CliError> {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        Ok(self.session.subscribe(prefix, count, url).await?)
+    }
+
     /// Pauses or resumes a webhook.
     pub(super) async fn pause(&self, webhook_id: i64, paused: bool) -> Result<(), CliError> {
         self.store.update_webhook(webhook_id, &WebhookChanges::pause(paused), "bench").await?;
@@ -198,14 +209,25 @@ impl Database {
         lanes: u64,
         done: impl Fn(u64),
     ) -> Result<(), CliError> {
+        self.fill_with(&super::load::filler(), topic_id, messages, lanes, done).await
+    }
+
+    /// The same with payloads that hold this text.
+    pub(super) async fn fill_with(
+        &self,
+        filler: &str,
+        topic_id: i64,
+        messages: u64,
+        lanes: u64,
+        done: impl Fn(u64),
+    ) -> Result<(), CliError> {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let filler = super::load::filler();
         // Its end tells the server of its transactions, before anything is measured.
         let session = self.connector.session().await?;
         let mut first = 0;
         while first < messages {
             let last = (first + FILL_CHUNK).min(messages) - 1;
-            session.fill(topic_id, number(first), number(last), number(lanes), &filler).await?;
+            session.fill(topic_id, number(first), number(last), number(lanes), filler).await?;
             first = last + 1;
             done(first);
         }

@@ -180,6 +180,20 @@ impl Session {
         Ok(())
     }
 
+    /// Creates topics, named by the prefix and a number from 0, each with one webhook. Gives the
+    /// topics' ids in that order.
+    pub(super) async fn subscribe(
+        &self,
+        prefix: &str,
+        count: i64,
+        url: &str,
+    ) -> Result<Vec<i64>, StoreError> {
+        let parameters: [(Value<'_>, Type); 3] =
+            [(&prefix, Type::TEXT), (&count, Type::INT8), (&url, Type::TEXT)];
+        let rows = self.0.query_typed(sql!("subscribe"), &parameters).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
     /// What the server has done so far.
     pub(super) async fn counters(&self) -> Result<Counters, StoreError> {
         let row = self.0.query_typed_one(sql!("counters"), &[]).await?;

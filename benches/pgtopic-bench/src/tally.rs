@@ -18,9 +18,11 @@ pub(super) struct Tally {
     epoch: Instant,
     /// How long answers take.
     answer_after: Duration,
+    /// How long the receiver waits after each piece of a request's body.
+    read_pause: Duration,
     endpoints: Vec<Endpoint>,
-    /// By message id: when its commit returned to its publisher, and when it arrived at the first
-    /// endpoint.
+    /// By message id: when its commit returned to its publisher, and when it arrived last at an
+    /// endpoint that answers.
     committed: Vec<AtomicU64>,
     arrived: Vec<AtomicU64>,
 }
@@ -61,6 +63,7 @@ impl Tally {
         Self {
             epoch: Instant::now(),
             answer_after: Duration::ZERO,
+            read_pause: Duration::ZERO,
             endpoints: lanes.iter().map(endpoint).collect(),
             committed: times(),
             arrived: times(),
@@ -70,6 +73,16 @@ impl Tally {
     /// The same, but each answer takes this long.
     pub(super) fn answering_after(self, answer_after: Duration) -> Self {
         Self { answer_after, ..self }
+    }
+
+    /// The same, but the body of a request is read slowly, with a pause after each piece.
+    pub(super) fn reading_slowly(self, read_pause: Duration) -> Self {
+        Self { read_pause, ..self }
+    }
+
+    /// How long to wait after each piece of a body.
+    pub(super) fn read_pause(&self) -> Duration {
+        self.read_pause
     }
 
     /// How long an answer is to take.
@@ -95,19 +108,17 @@ impl Tally {
         let lane = partition.strip_prefix(KEY).and_then(|lane| lane.parse::<usize>().ok());
         let highest = lane.and_then(|lane| endpoint.highest.get(lane));
         let position: i64 = position.parse().unwrap_or_default();
-        if highest.is_none_or(|highest| highest.fetch_max(position, Relaxed) >= position) {
-            // A request that is never answered is sent again.
-            if !endpoint.hangs.load(Relaxed) {
-                endpoint.violations.fetch_add(1, Relaxed);
-            }
+        let rises = highest.is_some_and(|highest| highest.fetch_max(position, Relaxed) < position);
+        let answers = !endpoint.hangs.load(Relaxed);
+        // A request that is never answered is sent again.
+        if answers && !rises {
+            endpoint.violations.fetch_add(1, Relaxed);
         }
-        if number == 0
-            && let Some(time) = usize::try_from(position).ok().and_then(|id| self.arrived.get(id))
-        {
+        if answers && let Some(time) = usize::try_from(position).ok().and_then(|id| self.arrived.get(id)) {
             time.store(now, Relaxed);
         }
         endpoint.requests.fetch_add(1, Relaxed);
-        Some(!endpoint.hangs.load(Relaxed))
+        Some(answers)
     }
 
     /// Notes that a publisher's commit has returned.
@@ -135,14 +146,25 @@ impl Tally {
         Duration::from_nanos(last.saturating_sub(first))
     }
 
-    /// How long the tracked messages were on their way to the first endpoint, in the order of their
-    /// commits.
+    /// How long the tracked messages were on their way to endpoints that answer, in the order of
+    /// their commits.
     ///
     /// A message that arrived before its publisher heard of the commit took no time.
     pub(super) fn journeys(&self) -> Vec<Journey> {
+        self.journeys_with(0)
+    }
+
+    /// The same, and the messages that have not arrived yet: as if they arrived now.
+    pub(super) fn journeys_so_far(&self) -> Vec<Journey> {
+        self.journeys_with(self.now())
+    }
+
+    /// `missing`: when a message arrived that has not; 0 leaves it out.
+    fn journeys_with(&self, missing: u64) -> Vec<Journey> {
         let times = self.committed.iter().zip(&self.arrived);
         let mut journeys: Vec<Journey> = times
             .map(|(committed, arrived)| (committed.load(Relaxed), arrived.load(Relaxed)))
+            .map(|(committed, arrived)| (committed, if arrived == 0 { missing } else { arrived }))
             .filter(|(committed, arrived)| *committed > 0 && *arrived > 0)
             .map(|(committed, arrived)| Journey {
                 committed: Duration::from_nanos(committed),
@@ -201,5 +223,17 @@ mod tests {
         tally.committed(3);
         tally.committed(4);
         assert_eq!(tally.journeys().len(), 1);
+        assert_eq!(tally.journeys_so_far().len(), 2, "4 is not tracked");
+    }
+
+    #[test]
+    fn messages_arrive_at_all_endpoints_that_answer() {
+        let tally = Tally::new(&[1, 1, 1], 3);
+        tally.hang(2);
+        for (id, path) in [(0, "/0"), (1, "/1"), (2, "/2")] {
+            tally.committed(id);
+            tally.note(path, "lane-0", &id.to_string());
+        }
+        assert_eq!(tally.journeys().len(), 2);
     }
 }

@@ -39,3 +39,21 @@ async fn a_quick_drain_is_in_order_and_reports_as_json() {
 async fn an_unknown_scenario_is_wrong_usage() {
     assert_eq!(bench(&["drian"], &[]).await.code(), 2);
 }
+
+#[tokio::test]
+async fn quick_runs_of_many_webhooks_and_large_payloads_report_their_figures() {
+    let ended = bench(&["--quick", "--json", "webhooks", "hanging", "large-payloads"], &[]).await;
+    assert_eq!(ended.code(), 0, "{}", ended.output);
+    let line = ended.output.lines().find(|line| line.starts_with('{')).unwrap();
+    let report: Value = serde_json::from_str(line).unwrap();
+    let row = |scenario: usize, row: usize| &report["scenarios"][scenario]["rows"][row];
+    assert_eq!((&row(0, 0)["webhooks"], &row(0, 1)["webhooks"]), (&1.into(), &20.into()));
+    assert_eq!((&row(0, 0)["busy"], &row(0, 1)["busy"]), (&1.into(), &10.into()));
+    assert_eq!(row(1, 0)["published"], row(1, 0)["delivered"], "ten webhooks that hang leave slots free");
+    for (scenario, figure) in
+        [(0, "p99_ms"), (0, "delivered_per_second"), (1, "p90_ms"), (2, "worker_grew_mib")]
+    {
+        let value = row(scenario, 0)[figure].as_f64().unwrap();
+        assert!(value > 0.0, "{figure}: {value}");
+    }
+}

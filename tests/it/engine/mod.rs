@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `attempt_log` | an attempt log that cannot be written costs only its own rows |
 //! | `bad_rows` | a row that cannot be read holds up only its own lane |
+//! | `changed_targets` | reading only the webhooks that have changed |
 //! | `clock_steps` | steps of the database's clock |
+//! | `due_webhooks` | which webhooks have a lane to claim |
 //! | `idle_lanes` | idle lanes that are held, and tail reads |
 //! | `isolation` | a row that cannot be written holds up only its own lane |
 //! | `leftovers` | deleted messages and webhooks, retention |
@@ -17,7 +19,9 @@
 
 mod attempt_log;
 mod bad_rows;
+mod changed_targets;
 mod clock_steps;
+mod due_webhooks;
 mod idle_lanes;
 mod isolation;
 mod leftovers;
@@ -27,3 +31,20 @@ mod settle;
 mod time_limits;
 mod turns;
 mod waking;
+
+use pgtopic_testkit::Scene;
+use serde_json::Value;
+use tokio_postgres::SimpleQueryMessage;
+
+/// How many pages a statement reads, from memory or from disk. The statement is run.
+async fn pages(scene: &Scene, statement: &str) -> i64 {
+    let explain = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}");
+    let answer = scene.client.simple_query(&explain).await.unwrap();
+    let row = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    let plan: Value = serde_json::from_str(row.unwrap()).unwrap();
+    let blocks = |kind: &str| plan[0]["Plan"][kind].as_i64().unwrap();
+    blocks("Shared Hit Blocks") + blocks("Shared Read Blocks")
+}

@@ -1375,6 +1375,83 @@ CREATE FUNCTION pgtopic.left_messages(progress json) RETURNS bigint[]
 SELECT ARRAY(SELECT e::bigint FROM json_array_elements_text(progress -> 'left') e)
 $$;
 
+CREATE FUNCTION pgtopic.list_changed_webhooks(since timestamp with time zone) RETURNS TABLE(webhook_id bigint, version text, deliverable boolean, looked_at timestamp with time zone, webhooks bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT c.id, c.version, c.deliverable, statement_timestamp(), n.webhooks
+      FROM (SELECT count(*) AS webhooks FROM pgtopic.webhooks) n
+      LEFT JOIN LATERAL (
+        SELECT w.id, w.xmin::text AS version,
+               w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND t.paused IS DISTINCT FROM 'hold' AS deliverable
+          FROM pgtopic.webhooks w
+         CROSS JOIN LATERAL (SELECT t.paused FROM pgtopic.topics t WHERE t.id = w.topic_id LIMIT 1) t
+         WHERE w.changed_at >= list_changed_webhooks.since
+        UNION ALL
+        SELECT w.id, w.xmin::text,
+               w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND t.paused IS DISTINCT FROM 'hold'
+          FROM pgtopic.topics t
+         CROSS JOIN LATERAL (SELECT w.*, w.xmin FROM pgtopic.webhooks w WHERE w.topic_id = t.id OFFSET 0) w
+         WHERE t.changed_at >= list_changed_webhooks.since AND w.changed_at < list_changed_webhooks.since
+      ) c ON true;
+END
+$$;
+
+CREATE FUNCTION pgtopic.list_due_webhooks(after bigint, at_most integer, sweep boolean) RETURNS TABLE(webhook_id bigint, due_at timestamp with time zone, ended boolean)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE looked AS (
+        SELECT coalesce(list_due_webhooks.after, -9223372036854775808) AS webhook_id, NULL::timestamptz AS due_at, 0 AS number
+        UNION ALL
+        SELECT next.webhook_id, next.due_at, looked.number + 1
+          FROM looked
+         CROSS JOIN LATERAL (
+            SELECT l.webhook_id + 0 AS webhook_id, l.due_at
+              FROM pgtopic.lanes l
+             WHERE l.webhook_id + 0 > looked.webhook_id
+               AND (l.claimed_by IS NULL
+                    OR list_due_webhooks.sweep
+                       AND NOT EXISTS (SELECT FROM pgtopic.workers o WHERE o.id = l.claimed_by AND NOT o.gone))
+             ORDER BY l.webhook_id + 0, l.due_at
+             LIMIT 1
+         ) next
+         WHERE looked.number < list_due_webhooks.at_most
+    )
+    SELECT looked.webhook_id, due.due_at, looked.number < list_due_webhooks.at_most
+      FROM looked
+      LEFT JOIN LATERAL (
+        SELECT looked.due_at
+          FROM pgtopic.webhooks w
+          JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
+         WHERE w.id = looked.webhook_id AND looked.due_at <= statement_timestamp()
+           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+         LIMIT 1
+      ) due ON true
+     WHERE due.due_at IS NOT NULL OR looked.number = list_due_webhooks.at_most;
+END
+$$;
+
 CREATE FUNCTION pgtopic.list_newest_attempts(pages bigint, webhook_ids bigint[]) RETURNS TABLE(partition bigint, place bigint, webhook_id bigint, message_id bigint, attempt integer, outcome text, status_code smallint, error_class text, error text, duration_us bigint, worker_id uuid, attempted_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -4039,6 +4116,10 @@ REVOKE ALL ON FUNCTION pgtopic.last_outage_change(webhook bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.left_messages(progress json) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.list_changed_webhooks(since timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.list_due_webhooks(after bigint, at_most integer, sweep boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.list_newest_attempts(pages bigint, webhook_ids bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) FROM PUBLIC;
@@ -4160,7 +4241,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '141d251bf1290f6cf9992953ed869a4a64b65fb481b10afc614dda446358b41c', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '2b03a9479a7e1cae4e226d521b4f137259b1de450bb72b68441dc885b678b5f9', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '17948235241995355596');
 

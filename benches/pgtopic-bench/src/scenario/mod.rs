@@ -3,12 +3,15 @@
 mod backlog;
 mod dead_endpoint;
 mod drain;
+mod hanging;
 mod held_snapshot;
 mod hot_lane;
+mod large_payloads;
 mod latency;
 mod publish;
 mod slow_receiver;
 mod sustained;
+mod webhooks;
 mod workers;
 
 use clap::ValueEnum;
@@ -38,6 +41,12 @@ pub(super) enum Scenario {
     DeadEndpoint,
     /// Whether an old snapshot makes a delivery dearer
     HeldSnapshot,
+    /// One, 1,000 and 10,000 webhooks, of which ten are busy
+    Webhooks,
+    /// What 150 webhooks that never answer cost a good one
+    Hanging,
+    /// The memory of a worker that sends payloads of 1 MiB to slow receivers
+    LargePayloads,
 }
 
 impl Scenario {
@@ -58,6 +67,9 @@ impl Scenario {
             Self::Backlog => Box::pin(backlog::run(bench)).await,
             Self::DeadEndpoint => Box::pin(dead_endpoint::run(bench)).await,
             Self::HeldSnapshot => Box::pin(held_snapshot::run(bench)).await,
+            Self::Webhooks => Box::pin(webhooks::run(bench)).await,
+            Self::Hanging => Box::pin(hanging::run(bench)).await,
+            Self::LargePayloads => Box::pin(large_payloads::run(bench)).await,
         }
     }
 }
