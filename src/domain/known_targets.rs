@@ -74,6 +74,15 @@ impl KnownTargets {
         self.versions.keys().filter(|id| !listed.contains(id)).copied().collect()
     }
 
+    /// Makes the next look read a webhook again, whatever its version.
+    pub fn forget(&mut self, webhook_id: i64) {
+        if let Some((version, _)) = self.versions.get_mut(&webhook_id) {
+            version.clear();
+        }
+        // The row may not have changed for long.
+        self.looked_at = None;
+    }
+
     /// Takes in what was read after a look at `looked_at`.
     pub fn take_in(&mut self, looked_at: Timestamp, read: &[TargetRow], gone: &[i64]) {
         for id in gone {

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use crate::domain::known_targets::OVERLAP;
+
 // -- Claims ---------------------------------------------------------------------------------------
 
 /// A worker holds at most this many busy lanes for each of its slots. Idle lanes do not count.
@@ -20,10 +22,6 @@ pub(super) const CLAIM_MESSAGES: usize = 16;
 /// Up to this many webhooks, each look asks for lanes of all of them. With more, the database is
 /// asked first which of them have due lanes.
 pub(super) const ASK_ALL_WEBHOOKS: usize = 64;
-
-/// The most due webhooks in one answer. If there are more, another statement goes on after the last
-/// one.
-pub(super) const DUE_WEBHOOKS_MAX: usize = 1_000;
 
 /// The time between two checks for room. Each check goes through all lanes.
 pub(super) const ROOM_EVERY: Duration = Duration::from_millis(1);
@@ -208,8 +206,14 @@ pub(super) const POLL_NOTIFIED: Duration = Duration::from_millis(500);
 /// How long one request suppresses notifications.
 pub(super) const SUPPRESS_FOR: Duration = Duration::from_secs(1);
 
-/// Reload webhooks at least this often, even if no notification arrived.
+/// Look at least this often for webhooks that were changed lately, even if no notification arrived.
 pub(super) const RELOAD_WEBHOOKS: Duration = Duration::from_secs(10);
+
+/// Look at all webhooks this often. A change is found only then if its transaction was open for
+/// longer than [`OVERLAP`].
+pub(super) const RELOAD_ALL_WEBHOOKS: Duration = Duration::from_mins(1);
+
+const _: () = assert!(RELOAD_WEBHOOKS.as_millis() < OVERLAP.as_millis(), "looks overlap");
 
 /// The least time between two reloads.
 pub(super) const RELOAD_WEBHOOKS_MIN: Duration = Duration::from_millis(20);

@@ -1,7 +1,7 @@
 //! Endpoints: webhooks as this worker sends to them, prepared once for many requests.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -19,6 +19,7 @@ use super::super::{
 use crate::{
     delivery::PreparedTarget,
     domain::target::{Target, TargetRow},
+    store::ChangedTargets,
 };
 
 /// What a burst needs of its webhook.
@@ -48,94 +49,68 @@ impl LiveEndpoint {
     }
 }
 
-/// A webhook as it was read last.
-struct Known {
-    /// Which version of the row was read.
-    version: String,
-    deliverable: bool,
-    /// `None`: no request can be made for it.
-    live: Option<Arc<LiveEndpoint>>,
-}
-
-/// All webhooks, as they were read last.
+/// All webhooks that a request can be made for, as they were read last.
 #[derive(Default)]
-pub(super) struct Endpoints {
-    known: HashMap<i64, Known>,
-}
+pub(super) struct Endpoints(HashMap<i64, Arc<LiveEndpoint>>);
 
 impl Endpoints {
     /// What a burst needs of its webhook; `None` if no request can be made for it.
     pub(super) fn get(&self, webhook_id: i64) -> Option<Arc<LiveEndpoint>> {
-        self.known.get(&webhook_id)?.live.clone()
+        self.0.get(&webhook_id).cloned()
     }
 
     /// Starts no further request for a webhook.
     pub(super) fn stop(&self, webhook_id: i64) {
-        if let Some(live) = self.known.get(&webhook_id).and_then(|known| known.live.as_ref()) {
+        if let Some(live) = self.0.get(&webhook_id) {
             live.stop();
         }
     }
 
-    /// Makes the next read bring a webhook back that was stopped.
-    pub(super) fn forget(&mut self, webhook_id: i64) {
-        if let Some(known) = self.known.get_mut(&webhook_id) {
-            known.version.clear();
-        }
-    }
-
-    /// Takes in all webhooks as they were read. Returns what the engine must know of those that
-    /// have changed.
+    /// Takes in what has changed. Returns what the engine must know of it.
     ///
     /// Bursts under way keep their settings. A webhook that no request can be made for is named as
-    /// unusable only while it could be claimed, so that a disabled or paused one is not named again
-    /// and again.
-    pub(super) fn replace(&mut self, rows: Vec<TargetRow>, now: Instant) -> LoadedWebhooks {
-        let mut loaded = LoadedWebhooks::default();
-        let listed: HashSet<i64> = rows.iter().map(|row| row.webhook_id).collect();
-        let mut gone: Vec<i64> = self.known.keys().copied().filter(|id| !listed.contains(id)).collect();
-        gone.sort_unstable();
+    /// unusable only if it could be claimed.
+    pub(super) fn apply(&mut self, changes: ChangedTargets, now: Instant) -> LoadedWebhooks {
+        let ChangedTargets { changed, gone } = changes;
+        let mut loaded = LoadedWebhooks { deleted: !gone.is_empty(), ..LoadedWebhooks::default() };
         for webhook_id in gone {
-            self.stop(webhook_id);
-            self.known.remove(&webhook_id);
+            self.remove(webhook_id);
             loaded.removed.push(webhook_id);
-            loaded.deleted = true;
         }
-        for row in rows {
-            let known = self.known.get(&row.webhook_id);
-            let same = |known: &Known| known.version == row.version && known.deliverable == row.deliverable;
-            if !known.is_some_and(same) {
-                self.change(row, &mut loaded, now);
-            }
+        for row in changed {
+            self.change(row, &mut loaded, now);
         }
         loaded
     }
 
     fn change(&mut self, row: TargetRow, loaded: &mut LoadedWebhooks, now: Instant) {
         let TargetRow { webhook_id, deliverable, version, target } = row;
-        let old = self.known.remove(&webhook_id).and_then(|known| known.live);
         let prepared = target.map_err(|error| error.to_string()).and_then(|target| {
             Ok((PreparedTarget::new(&target).map_err(|error| error.to_string())?, target))
         });
-        let live = match prepared {
+        match prepared {
             Ok((prepared, settings)) => {
-                let live = live(&settings, prepared, old.as_deref(), now);
+                let old = self.0.get(&webhook_id);
+                let live = live(&settings, prepared, old.map(Arc::as_ref), now);
+                if !deliverable {
+                    live.stop();
+                }
+                self.0.insert(webhook_id, Arc::new(live));
                 loaded.changed.insert(webhook_id, Arc::new(endpoint(settings)));
-                Some(Arc::new(live))
             }
             Err(reason) => {
-                if deliverable {
-                    loaded.unusable.push(Unusable { webhook_id, version: version.clone(), reason });
-                }
+                self.remove(webhook_id);
                 loaded.removed.push(webhook_id);
-                None
+                if deliverable {
+                    loaded.unusable.push(Unusable { webhook_id, version, reason });
+                }
             }
-        };
-        if let Some(old) = old
-            && !(deliverable && live.is_some())
-        {
-            old.stop();
         }
-        self.known.insert(webhook_id, Known { version, deliverable, live });
+    }
+
+    fn remove(&mut self, webhook_id: i64) {
+        self.stop(webhook_id);
+        self.0.remove(&webhook_id);
     }
 }
 
@@ -204,76 +179,55 @@ mod tests {
         TargetRow { webhook_id, deliverable, version, target: Ok(target) }
     }
 
-    fn replace(endpoints: &mut Endpoints, rows: Vec<TargetRow>) -> LoadedWebhooks {
-        endpoints.replace(rows, Instant::now())
+    fn change(endpoints: &mut Endpoints, changed: Vec<TargetRow>) -> LoadedWebhooks {
+        endpoints.apply(ChangedTargets { changed, gone: Vec::new() }, Instant::now())
     }
 
     #[test]
-    fn only_what_has_changed_is_prepared_anew() {
-        let mut endpoints = Endpoints::default();
-        let rows = || vec![row(1, true, "http://a/"), row(2, true, "http://a/")];
-        assert_eq!(replace(&mut endpoints, rows()).changed.len(), 2);
-        let before = endpoints.get(1).unwrap();
-        let loaded = replace(&mut endpoints, rows());
-        assert!(loaded.changed.is_empty() && loaded.removed.is_empty());
-        assert!(Arc::ptr_eq(&before, &endpoints.get(1).unwrap()));
-        let loaded = replace(&mut endpoints, vec![row(1, true, "http://b/"), row(2, true, "http://a/")]);
-        assert_eq!(loaded.changed.keys().collect::<Vec<_>>(), [&1]);
-    }
-
-    #[test]
-    fn a_webhook_that_no_request_can_be_made_for_is_named_with_its_reason_while_it_could_be_claimed() {
+    fn a_webhook_that_no_request_can_be_made_for_is_named_with_its_reason_if_it_could_be_claimed() {
         let unreadable = |deliverable| TargetRow {
             target: Err(UnreadableTarget::Headers),
             ..row(3, deliverable, "http://a/")
         };
         let mut endpoints = Endpoints::default();
         let current = vec![row(1, true, "http://a/"), row(2, true, "ftp://a/"), unreadable(true)];
-        let loaded = replace(&mut endpoints, current);
+        let loaded = change(&mut endpoints, current);
         assert_eq!(loaded.changed.keys().collect::<Vec<_>>(), [&1]);
+        assert_eq!(loaded.removed, [2, 3]);
         let named: Vec<(i64, &str)> =
             loaded.unusable.iter().map(|unusable| (unusable.webhook_id, unusable.reason.as_str())).collect();
         let headers = "the webhook's headers are not a JSON object whose values are strings";
         assert_eq!(named, [(2, "url must start with http:// or https://"), (3, headers)]);
 
-        let current = vec![row(1, true, "http://a/"), row(2, false, "ftp://a/"), unreadable(false)];
-        assert_eq!(replace(&mut endpoints, current).unusable, []);
+        let current = vec![row(2, false, "ftp://a/"), unreadable(false)];
+        assert_eq!(change(&mut endpoints, current).unusable, []);
     }
 
     #[test]
-    fn only_a_webhook_that_is_deleted_is_gone() {
+    fn only_a_webhook_that_is_gone_is_deleted() {
         let mut endpoints = Endpoints::default();
-        assert!(!replace(&mut endpoints, vec![row(1, true, "http://a/"), row(2, true, "http://a/")]).deleted);
-        assert!(!replace(&mut endpoints, vec![row(1, true, ""), row(2, false, "http://a/")]).deleted);
-        let loaded = replace(&mut endpoints, vec![row(1, true, "")]);
-        assert_eq!((loaded.deleted, &*loaded.removed), (true, &[2][..]));
+        assert!(!change(&mut endpoints, vec![row(1, true, "http://a/"), row(2, true, "")]).deleted);
+        let gone = ChangedTargets { changed: Vec::new(), gone: vec![1] };
+        let loaded = endpoints.apply(gone, Instant::now());
+        assert_eq!((loaded.deleted, &*loaded.removed), (true, &[1][..]));
     }
 
-    /// Webhooks are reloaded every few seconds. A burst may last longer.
+    /// A burst may last longer than a webhook's settings.
     #[test]
     fn a_burst_stops_with_its_webhook_however_often_that_was_read_meanwhile() {
         let (usable, paused, unusable) =
             (row(1, true, "http://a/"), row(1, false, "http://a/"), row(1, true, ""));
-        for stopping in [vec![paused], vec![unusable], Vec::new()] {
+        for stopping in [Some(paused), Some(unusable), None] {
             let mut endpoints = Endpoints::default();
-            replace(&mut endpoints, vec![usable.clone()]);
+            change(&mut endpoints, vec![usable.clone()]);
             let running = endpoints.get(1).unwrap();
-            replace(&mut endpoints, vec![row(1, true, "http://b/")]);
+            change(&mut endpoints, vec![row(1, true, "http://b/")]);
             assert!(!running.is_stopped());
-            replace(&mut endpoints, stopping);
+            let gone = if stopping.is_none() { vec![1] } else { Vec::new() };
+            endpoints.apply(ChangedTargets { changed: stopping.into_iter().collect(), gone }, Instant::now());
             assert!(running.is_stopped());
-            replace(&mut endpoints, vec![usable.clone()]);
+            change(&mut endpoints, vec![usable.clone()]);
             assert!(running.is_stopped() && !endpoints.get(1).unwrap().is_stopped(), "a new burst may start");
         }
-    }
-
-    #[test]
-    fn a_webhook_that_could_not_be_disabled_comes_back_with_the_next_read() {
-        let mut endpoints = Endpoints::default();
-        replace(&mut endpoints, vec![row(1, true, "http://a/")]);
-        endpoints.stop(1);
-        endpoints.forget(1);
-        assert_eq!(replace(&mut endpoints, vec![row(1, true, "http://a/")]).changed.len(), 1);
-        assert!(!endpoints.get(1).unwrap().is_stopped());
     }
 }

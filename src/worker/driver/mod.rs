@@ -44,7 +44,7 @@ use super::{
 use crate::{
     config::{DeliveryConfig, WorkerConfig},
     delivery::Client,
-    domain::lane::LaneKey,
+    domain::{known_targets::KnownTargets, lane::LaneKey},
     store::{Notice, Store},
 };
 
@@ -55,6 +55,8 @@ pub(super) struct Driver {
     sender: Arc<Sender>,
     signals: Arc<Signals>,
     endpoints: Endpoints,
+    /// Which versions of the webhooks were read. It is away while a read is under way.
+    known: KnownTargets,
     /// What bursts report.
     events: mpsc::Receiver<Event>,
     /// Notifications, straight from the session's connection.
@@ -94,6 +96,7 @@ impl Driver {
             session: signals.session(),
             signals,
             endpoints: Endpoints::default(),
+            known: KnownTargets::default(),
             events,
             notices,
             flags: HashMap::new(),
@@ -184,12 +187,13 @@ impl Driver {
         match answer {
             Answer::Event(event) => {
                 if let Event::NotDisabled { webhook_id, .. } = &event {
-                    self.endpoints.forget(*webhook_id);
+                    self.known.forget(*webhook_id);
                 }
                 self.handle(event)
             }
-            Answer::Webhooks(rows) => {
-                let loaded = rows.map(|rows| self.endpoints.replace(rows, Instant::now()));
+            Answer::Webhooks(known, changed) => {
+                self.known = known;
+                let loaded = changed.map(|changed| self.endpoints.apply(changed, Instant::now()));
                 self.handle(Event::Webhooks(loaded))
             }
             Answer::Nothing => Ok(()),
@@ -210,6 +214,10 @@ impl Driver {
                 }
             }
             Command::StopWebhook(webhook_id) => self.endpoints.stop(webhook_id),
+            Command::LoadWebhooks { all } => {
+                let known = std::mem::take(&mut self.known);
+                self.answers.spawn(self.statements.clone().load_webhooks(known, all));
+            }
             Command::DeleteOrphans => self.signals.webhook_deleted.notify_one(),
             statement => {
                 self.answers.spawn(self.statements.clone().execute(statement));

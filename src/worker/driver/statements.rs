@@ -24,16 +24,19 @@ use super::{
     halves::in_halves,
 };
 use crate::{
-    domain::{lane::LaneKey, policy::PolicyDefaults, target::TargetRow},
-    store::{AttemptRow, Claim, HeldLane, ReadLimits, Removal, Settlement, Store, StoreError, Want},
+    domain::{known_targets::KnownTargets, lane::LaneKey, policy::PolicyDefaults},
+    store::{
+        AttemptRow, ChangedTargets, Claim, HeldLane, Look, ReadLimits, Removal, Settlement, Store,
+        StoreError, Want,
+    },
 };
 
 /// What a statement has given.
 pub(super) enum Answer {
     /// Something for the engine.
     Event(Event),
-    /// The webhooks.
-    Webhooks(Result<Vec<TargetRow>, Failure>),
+    /// The webhooks that have changed, and which versions are known now.
+    Webhooks(KnownTargets, Result<ChangedTargets, Failure>),
     /// Nothing.
     Nothing,
 }
@@ -65,19 +68,10 @@ fn answer<T>(result: Result<T, StoreError>) -> Result<T, Failure> {
 impl Statements {
     /// Executes a command that is a statement. `None`: the command is no statement.
     pub(super) async fn execute(self, command: Command) -> Answer {
-        let Self { store, worker, defaults } = &self;
-        let worker = *worker;
+        let (store, worker) = (&self.store, self.worker);
         Answer::Event(match command {
-            Command::LoadWebhooks => return Answer::Webhooks(answer(store.list_targets(defaults).await)),
-            Command::ListDueWebhooks { after, limit } => {
-                let all = answer(store.list_targets(defaults).await).map(|rows| {
-                    let ids = rows.into_iter().map(|row| row.webhook_id);
-                    let mut ids: Vec<i64> = ids.filter(|id| *id > after).collect();
-                    ids.sort_unstable();
-                    ids.truncate(limit);
-                    ids
-                });
-                Event::DueWebhooks(all)
+            Command::ListDueWebhooks { after, sweep } => {
+                Event::DueWebhooks(answer(store.list_due_webhooks(after, sweep).await))
             }
             Command::Claim { token, wants, sweep, limits } => {
                 Event::Claimed(self.claim(token, &wants, sweep, limits).await)
@@ -127,12 +121,20 @@ impl Statements {
                 Ok(()) => return Answer::Nothing,
                 Err(failure) => Event::NotDisabled { webhook_id: unusable.webhook_id, failure },
             },
-            Command::DeleteOrphans
+            Command::LoadWebhooks { .. }
+            | Command::DeleteOrphans
             | Command::StartBurst(_)
             | Command::StopBurst(_)
             | Command::YieldBurst(_)
             | Command::StopWebhook(_) => return Answer::Nothing,
         })
+    }
+
+    /// Reads the webhooks that have changed. `all`: looks at all of them.
+    pub(super) async fn load_webhooks(self, mut known: KnownTargets, all: bool) -> Answer {
+        let look = if all { Look::All } else { Look::Changed };
+        let changed = self.store.list_changed_targets(&mut known, look, &self.defaults).await;
+        Answer::Webhooks(known, answer(changed))
     }
 
     async fn claim(

@@ -10,14 +10,17 @@ use crate::{
 /// What the driver is to do. Each statement is answered by one [`Event`](super::event::Event).
 #[derive(Debug)]
 pub enum Command {
-    /// Read the webhooks; answered by `Webhooks`.
-    LoadWebhooks,
-    /// Ask which webhooks have due lanes, beginning after this id; answered by `DueWebhooks`.
+    /// Read the webhooks that have changed; answered by `Webhooks`.
+    LoadWebhooks {
+        /// Whether to look at all webhooks. A change that was committed late is found only then.
+        all: bool,
+    },
+    /// Ask which webhooks have due lanes; answered by `DueWebhooks`.
     ListDueWebhooks {
-        /// The id to begin after.
-        after: i64,
-        /// The most ids in the answer.
-        limit: usize,
+        /// The webhook to begin after; `None`: begin at the first one.
+        after: Option<i64>,
+        /// Whether lanes count whose holder is gone.
+        sweep: bool,
     },
     /// Claim due lanes; answered by `Claimed`.
     Claim {

@@ -12,16 +12,18 @@ use uuid::Uuid;
 use super::{super::wakeup::publish_rate::Publishing, command::Unusable, failure::Failure};
 use crate::{
     domain::{attempt::AttemptResult, lane::LaneKey, message::Message, policy::Policy},
-    store::{Claim, ClaimedLane, HeldLane, LaneNews, Looked, Notice, ReadLane, Removal, SettleOutcome},
+    store::{
+        Claim, ClaimedLane, DueWebhooks, HeldLane, LaneNews, Looked, Notice, ReadLane, Removal, SettleOutcome,
+    },
 };
 
 /// Something has happened.
 #[derive(Debug)]
 pub enum Event {
-    /// The webhooks were read.
+    /// Webhooks that have changed were read.
     Webhooks(Result<LoadedWebhooks, Failure>),
-    /// Some webhooks have due lanes: their ids, rising.
-    DueWebhooks(Result<Vec<i64>, Failure>),
+    /// Some webhooks have due lanes.
+    DueWebhooks(Result<DueWebhooks, Failure>),
     /// A claim was answered.
     Claimed(Result<ClaimAnswer, Failure>),
     /// A look at named messages was answered.

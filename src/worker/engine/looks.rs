@@ -11,9 +11,7 @@ use super::{
             fair_queue::Line,
             memory_budget::MemoryBudget,
         },
-        tuning::{
-            ASK_ALL_EVERY, ASK_ALL_WEBHOOKS, CLAIM_MAX, CLAIM_MESSAGES, DUE_WEBHOOKS_MAX, READ_MESSAGES,
-        },
+        tuning::{ASK_ALL_EVERY, ASK_ALL_WEBHOOKS, CLAIM_MAX, CLAIM_MESSAGES, READ_MESSAGES},
     },
     command::Command,
     event::ClaimAnswer,
@@ -25,7 +23,16 @@ use super::{
     tail::{ASK_EACH, Look},
     troubles::Kind,
 };
-use crate::store::{DueAfter, Follower, Looked, Room, Want};
+use crate::store::{DueAfter, DueWebhooks, Follower, Looked, Room, Want};
+
+/// The database is being asked which webhooks have due lanes.
+#[derive(Clone, Copy)]
+pub(super) struct ListingDue {
+    /// Since when.
+    asked: Instant,
+    /// Whether lanes count whose holder is gone.
+    sweep: bool,
+}
 
 impl Engine {
     // -- Due lanes --------------------------------------------------------------------------------
@@ -40,8 +47,7 @@ impl Engine {
         if look {
             self.ask_idle(sweep, now);
             if self.endpoints.len() > ASK_ALL_WEBHOOKS {
-                self.listing_due = Some(now);
-                self.list_due_webhooks(i64::MIN);
+                self.list_due_webhooks(ListingDue { asked: now, sweep }, None);
                 return;
             }
             // Also webhooks that have no room now: what came must not wait for the next sweep.
@@ -67,36 +73,37 @@ impl Engine {
         }
     }
 
-    fn list_due_webhooks(&mut self, after: i64) {
-        self.commands.push(Command::ListDueWebhooks { after, limit: DUE_WEBHOOKS_MAX });
+    fn list_due_webhooks(&mut self, listing: ListingDue, after: Option<i64>) {
+        self.commands.push(Command::ListDueWebhooks { after, sweep: listing.sweep });
+        self.listing_due = Some(listing);
     }
 
     /// These webhooks have due lanes.
-    pub(super) fn on_due_webhooks(&mut self, due: Result<Vec<i64>, Failure>, now: Instant) {
-        let Some(asked) = self.listing_due.take() else { return };
-        match due {
-            Ok(due) => {
-                self.troubles.succeeded(Kind::ListDueWebhooks);
-                let next = due.last().copied().filter(|_| due.len() >= DUE_WEBHOOKS_MAX);
-                for webhook_id in due {
-                    self.claims.ask(webhook_id);
-                }
-                if let Some(after) = next {
-                    self.listing_due = Some(asked);
-                    self.list_due_webhooks(after);
-                    return;
-                }
-                if !self.stopping && self.session.sends {
-                    self.claim(now);
-                }
-                if !self.claims.is_under_way() {
-                    self.look_answered(asked, now);
-                }
-            }
+    pub(super) fn on_due_webhooks(&mut self, due: Result<DueWebhooks, Failure>, now: Instant) {
+        let Some(listing) = self.listing_due.take() else { return };
+        let DueWebhooks { webhooks, next } = match due {
+            Ok(due) => due,
             Err(failure) => {
                 let wait = self.troubles.failed(Kind::ListDueWebhooks, &failure, now);
                 self.claims.failed(now + wait);
+                return;
             }
+        };
+        self.troubles.succeeded(Kind::ListDueWebhooks);
+        for due in webhooks {
+            self.claims.ask(due.webhook_id);
+        }
+        let claims = !self.stopping && self.session.sends;
+        let asked = listing.asked;
+        if claims && next.is_some() {
+            self.list_due_webhooks(listing, next);
+            return;
+        }
+        if claims {
+            self.claim(now);
+        }
+        if !self.claims.is_under_way() {
+            self.look_answered(asked, now);
         }
     }
 

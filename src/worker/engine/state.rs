@@ -21,6 +21,7 @@ use super::{
     event::{Endpoint, SessionState},
     lane::Lane,
     locked::Locked,
+    looks::ListingDue,
     named::Named,
     outages::Outages,
     pending_writes::PendingWrites,
@@ -58,11 +59,13 @@ pub struct Engine {
     /// When to read them again, and not before when.
     pub(super) webhooks_due: Instant,
     pub(super) webhooks_not_before: Instant,
+    /// When to look at all of them again, and not only at those that were changed lately.
+    pub(super) all_webhooks_due: Instant,
     pub(super) loading_webhooks: bool,
     /// The longest timeout of all webhooks.
     pub(super) longest_timeout: Duration,
     /// Since when the database is being asked which webhooks have due lanes, if it is.
-    pub(super) listing_due: Option<Instant>,
+    pub(super) listing_due: Option<ListingDue>,
 
     // -- Lanes
     pub(super) lanes: HashMap<LaneKey, Lane>,
@@ -118,6 +121,7 @@ impl Engine {
             endpoints: HashMap::new(),
             webhooks_due: now,
             webhooks_not_before: now,
+            all_webhooks_due: now,
             loading_webhooks: false,
             listing_due: None,
             lanes: HashMap::new(),

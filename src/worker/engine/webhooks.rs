@@ -8,7 +8,7 @@ use std::{
 use tracing::warn;
 
 use super::{
-    super::tuning::{RELOAD_WEBHOOKS, RELOAD_WEBHOOKS_AGAIN, RELOAD_WEBHOOKS_MIN},
+    super::tuning::{RELOAD_ALL_WEBHOOKS, RELOAD_WEBHOOKS, RELOAD_WEBHOOKS_AGAIN, RELOAD_WEBHOOKS_MIN},
     command::Command,
     event::LoadedWebhooks,
     failure::Failure,
@@ -23,7 +23,11 @@ impl Engine {
         if now >= self.webhooks_due && !self.loading_webhooks {
             self.loading_webhooks = true;
             self.webhooks_due = now + RELOAD_WEBHOOKS;
-            self.commands.push(Command::LoadWebhooks);
+            let all = now >= self.all_webhooks_due;
+            if all {
+                self.all_webhooks_due = now + RELOAD_ALL_WEBHOOKS;
+            }
+            self.commands.push(Command::LoadWebhooks { all });
         }
     }
 
@@ -40,6 +44,7 @@ impl Engine {
             Err(failure) => {
                 self.troubles.failed(Kind::LoadWebhooks, &failure, now);
                 self.webhooks_due = now + RELOAD_WEBHOOKS_AGAIN;
+                self.all_webhooks_due = now;
                 return;
             }
         };

@@ -311,7 +311,9 @@ mod tests {
         for (second, most) in [(0, 25), (1, 50), (2, 75), (3, 75)] {
             let now = start() + SILENT_AFTER * second;
             assert!(slots.find_silent(usual, now).is_empty(), "they stay in their line");
-            tried += (tried..1000).take_while(|id| slots.take(*id, None, 1, now)).count() as i64;
+            while slots.take(tried, None, 1, now) {
+                tried += 1;
+            }
             assert_eq!(tried, most);
         }
         assert!(!slots.has_room_for_doubtful());

@@ -64,13 +64,11 @@ mod tests {
         }
         assert!(budget.held[&2] >= 8 << 20);
         assert!(budget.total <= BYTES_MAX);
-        (3..)
-            .take_while(|id| {
-                let allowed = budget.allows(*id);
-                budget.add(*id, 1 << 20);
-                allowed
-            })
-            .count();
+        for id in 3..1000 {
+            if budget.allows(id) {
+                budget.add(id, 1 << 20);
+            }
+        }
         assert!(budget.total <= BYTES_MAX + (2 << 20), "one message more");
     }
 }
