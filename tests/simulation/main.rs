@@ -1,0 +1,9 @@
+//! A model of PostgreSQL and of our SQL functions, under a deterministic scheduler.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod conformity;
+mod functions;
+mod postgres;
+mod random;
+mod schedule;
