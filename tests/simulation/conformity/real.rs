@@ -4,15 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use pgtopic_testkit::LIMIT;
 use tokio::task::JoinHandle;
-use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage, Statement};
 
 use super::{
+    coverage::Coverage,
     action::{Action, Mode, SESSIONS, Seen, Stands},
     sql::{self, Cells, Keys},
 };
 
 /// The class of the advisory locks that stand for break points; the session's number is added.
 const BREAKS: i32 = 77_000;
+
+/// Who makes each session wait.
+const BLOCKERS: &str =
+    "SELECT pg_blocking_pids(pid) FROM unnest($1::integer[]) WITH ORDINALITY AS a (pid, n) ORDER BY n";
 
 /// How many keys scripts use. The last one has the first one's stripe in the first topic.
 pub(crate) const KEYS: u32 = 4;
@@ -30,6 +35,9 @@ pub(crate) struct Real {
     turns: [i32; SESSIONS],
     mode: Mode,
     pub(crate) keys: Keys,
+    pub(crate) coverage: Coverage,
+    tables: Option<Statement>,
+    look: Option<Statement>,
 }
 
 impl Real {
@@ -39,7 +47,7 @@ impl Real {
         let mut pids = Vec::new();
         for number in 0..SESSIONS {
             let client = connect(url).await;
-            client.batch_execute("SET deadlock_timeout = '20ms'; SET synchronous_commit = on").await.unwrap();
+            client.batch_execute("SET deadlock_timeout = '1ms'; SET synchronous_commit = on").await.unwrap();
             if mode.stops[number] {
                 client.batch_execute(&format!("SET conformity.session = '{number}'")).await.unwrap();
             }
@@ -60,6 +68,9 @@ impl Real {
             turns: [1; SESSIONS],
             mode,
             keys: Keys::new(),
+            coverage: Coverage::default(),
+            tables: None,
+            look: None,
         };
         real.prepare().await;
         real
@@ -69,6 +80,8 @@ impl Real {
         let colliding = "SELECT min(k) FROM (SELECT 'c' || n AS k FROM generate_series(1, 100000) n) k
                           WHERE stripe(1, k) = stripe(1, 'k0')";
         let colliding: String = self.monitor.query_one(colliding, &[]).await.unwrap().get(0);
+        self.tables = Some(self.monitor.prepare(sql::TABLES).await.unwrap());
+        self.look = Some(self.monitor.prepare(BLOCKERS).await.unwrap());
         self.keys = (0..KEYS - 1).map(|key| format!("k{key}")).chain([colliding]).collect();
         self.monitor.batch_execute("UPDATE installation SET notify = 'on'").await.unwrap();
         for number in 0..SESSIONS {
@@ -85,6 +98,7 @@ impl Real {
 
     /// Empties all tables.
     pub(crate) async fn reset(&mut self) {
+        self.tables().await;
         let reset = "TRUNCATE topics, webhooks, messages, deliveries, lanes, dead_letters, workers, changes,
                               used_idempotency_keys RESTART IDENTITY CASCADE;
                      SELECT setval('message_ids', 1, false)";
@@ -107,7 +121,6 @@ impl Real {
 
     /// A step, until no session can go on.
     pub(crate) async fn step(&mut self, number: usize, action: &Action) -> Seen {
-        self.keep_notifying().await;
         if matches!(action, Action::GoOn) {
             self.go_on(number).await;
         } else {
@@ -116,10 +129,12 @@ impl Real {
             let sending = tokio::spawn(async move {
                 match client.simple_query(&text).await {
                     Ok(messages) => sql::answer(&sent, &cells(&messages)),
-                    Err(error) => match error.code() {
-                        Some(code) => format!("error {}", code.code()),
-                        None => panic!("{text}: {error}"),
-                    },
+                    Err(error) => {
+                        // The error is sent before the locks are free.
+                        client.simple_query("").await.unwrap();
+                        let code = error.code().unwrap_or_else(|| panic!("{text}: {error}"));
+                        format!("error {}", code.code())
+                    }
                 }
             });
             self.running[number] = Some((action.clone(), sending));
@@ -168,32 +183,28 @@ impl Real {
         self.monitor.batch_execute(&go).await.unwrap();
     }
 
-    /// Publishers notify only while an instant lies ahead.
-    async fn keep_notifying(&self) {
-        let renew = "SELECT setval('notify_until', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 9000000)";
-        self.monitor.batch_execute(renew).await.unwrap();
-    }
-
     /// Waits until each session has answered, or waits for a lock.
     async fn settle_down(&mut self) -> Seen {
         let mut answers = Vec::new();
         let stands = loop {
+            // Most statements answer at once.
+            tokio::time::sleep(Duration::from_micros(500)).await;
             self.collect(&mut answers).await;
             if let Some(stands) = self.look().await
                 && self.running.iter().flatten().all(|(_, sending)| !sending.is_finished())
             {
                 break stands;
             }
-            tokio::time::sleep(Duration::from_micros(200)).await;
         };
         answers.sort();
-        self.listener.batch_execute("").await.unwrap();
+        let (tables, heard) = tokio::join!(self.tables(), self.listener.batch_execute(""));
+        heard.unwrap();
         let mut notifications = Vec::new();
         while let Ok(payload) = self.heard.try_recv() {
             notifications.push(payload);
         }
         notifications.sort_unstable();
-        Seen { stands, answers, notifications, tables: self.tables().await }
+        Seen { stands, answers, notifications, tables }
     }
 
     async fn collect(&mut self, answers: &mut Vec<(usize, String)>) {
@@ -214,8 +225,8 @@ impl Real {
             return Some(stands);
         }
         let asked: Vec<i32> = busy.iter().map(|number| self.pids[*number]).collect();
-        let sql = "SELECT pg_blocking_pids(pid) FROM unnest($1::integer[]) WITH ORDINALITY AS a (pid, n) ORDER BY n";
-        let rows = self.monitor.query(sql, &[&asked]).await.unwrap();
+        let look = self.look.as_ref().expect("prepared");
+        let rows = self.monitor.query(look, &[&asked]).await.unwrap();
         let blockers: Vec<Vec<i32>> = rows.iter().map(|row| row.get(0)).collect();
         for (at, number) in busy.iter().enumerate() {
             if blockers[at].is_empty() || is_deadlock(asked[at], &asked, &blockers) {
@@ -233,8 +244,10 @@ impl Real {
     }
 
     async fn tables(&self) -> Vec<String> {
-        let rows = self.monitor.query(sql::TABLES, &[]).await.unwrap();
-        let mut lines: Vec<String> = rows.iter().map(|row| self.with_key_number(row.get(0))).collect();
+        let tables = self.tables.as_ref().expect("prepared");
+        let rows = self.monitor.query(tables, &[]).await.unwrap();
+        let lines = rows.iter().filter_map(|row| row.get::<_, Option<String>>(0));
+        let mut lines: Vec<String> = lines.map(|line| self.with_key_number(line)).collect();
         lines.sort_unstable();
         lines
     }

@@ -64,6 +64,7 @@ impl Follower {
     async fn step(&mut self, real: &mut Real, step: Step) -> Option<Difference> {
         let model = self.model.step(step.session, &step.action);
         let server = real.step(step.session, &step.action).await;
+        real.coverage.note(&step, &server);
         self.steps.push(step);
         self.seen.push(server.clone());
         if model == server || self.find_order() {

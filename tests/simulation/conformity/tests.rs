@@ -26,7 +26,7 @@ async fn conform(url: &str, mode: Mode, seeds: impl Iterator<Item = u64>, time: 
             panic!("seed {seed}, {steps} steps, of which these are needed:\n{}", found.report());
         }
     }
-    println!("{scripts} scripts in {:?}", began.elapsed());
+    println!("{scripts} scripts in {:?}: {}", began.elapsed(), real.coverage.text());
 }
 
 fn number(variable: &str) -> Option<u64> {

@@ -12,6 +12,7 @@ use crate::postgres::{
 pub(crate) async fn create_webhook(session: &Session, topic: i64, types: Option<u8>) -> Result<Option<i64>> {
     let statement = session.statement().await?;
     let Some(place) = statement.read(|view| view.find::<Topic>(&topic).map(|(place, _)| place)) else {
+        webhooks_changed(session)?;
         return Ok(None);
     };
     let id = {

@@ -99,8 +99,9 @@ impl Database {
         given.map_or_else(|| hash(topic, key), |(_, lane)| *lane)
     }
 
-    fn victim(&self, circle: &[SessionId]) -> SessionId {
-        if self.0.settings.any_victim { self.0.schedule.random(|random| random.pick(circle)) } else { circle[0] }
+    /// Whom a deadlock ends.
+    fn victim(&self, last: SessionId, circle: &[SessionId]) -> SessionId {
+        if self.0.settings.any_victim { self.0.schedule.random(|random| random.pick(circle)) } else { last }
     }
 }
 

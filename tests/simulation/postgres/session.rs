@@ -371,8 +371,8 @@ impl Session {
         let (deadline, error) = {
             let state = &mut *self.database().state();
             state.begin_wait(self.id(), wait);
-            if let Some(circle) = state.deadlock(self.id()) {
-                let victim = self.database().victim(&circle);
+            while state.deadlock(self.id()) {
+                let victim = self.database().victim(self.id(), &state.in_circles());
                 state.interrupt(victim, Error::Deadlock);
             }
             let session = state.session(self.id());

@@ -233,7 +233,9 @@ impl State {
 
     /// Those whom a session waits for now.
     pub(crate) fn blockers(&self, id: SessionId) -> Vec<Owner> {
-        match self.session_ref(id).wait {
+        let session = self.session_ref(id);
+        match session.wait {
+            _ if session.interrupt.is_some() => Vec::new(),
             None => Vec::new(),
             Some((Wait::Xid(xid), _)) if self.xids.is_running(xid) => vec![self.xids.owner(xid)],
             Some((Wait::Xid(_), _)) => Vec::new(),
@@ -250,10 +252,14 @@ impl State {
         }
     }
 
-    /// The sessions that wait for one another in a circle with this one, this one first.
-    pub(crate) fn deadlock(&self, id: SessionId) -> Option<Vec<SessionId>> {
-        let mut path = vec![id];
-        self.follow(id, &mut path).then_some(path)
+    /// Whether a session waits for itself.
+    pub(crate) fn deadlock(&self, id: SessionId) -> bool {
+        self.follow(id, &mut vec![id])
+    }
+
+    /// The sessions that wait for one another in some circle.
+    pub(crate) fn in_circles(&self) -> Vec<SessionId> {
+        self.waiting.iter().copied().filter(|id| self.deadlock(*id)).collect()
     }
 
     fn follow(&self, goal: SessionId, path: &mut Vec<SessionId>) -> bool {
