@@ -33,14 +33,19 @@ const WEBHOOKS: usize = 4;
 pub(crate) struct Generator {
     random: Random,
     mode: Mode,
-    token: i64,
+    /// The last token of each worker. Two workers may use the same ones.
+    tokens: [i64; WORKERS as usize + 1],
     gid: u32,
     known: Vec<Learnt>,
+    /// How many keys this script uses.
+    keys: usize,
 }
 
 impl Generator {
     pub(crate) fn new(seed: u64, mode: Mode) -> Self {
-        Self { random: Random::new(seed), mode, token: 0, gid: 0, known: Vec::new() }
+        let mut random = Random::new(seed);
+        let keys = 1 + random.below(KEYS as usize);
+        Self { random, mode, tokens: [0; WORKERS as usize + 1], gid: 0, known: Vec::new(), keys }
     }
 
     /// What every script begins with.
@@ -147,7 +152,7 @@ impl Generator {
             40..46 => self.told(model),
             46..62 => self.settle(model),
             62..71 => {
-                let (worker, held) = self.held();
+                let (worker, held) = self.idle_lanes(model);
                 Call::RemoveIdle { worker, held }
             }
             71..74 => {
@@ -170,18 +175,18 @@ impl Generator {
         let idempotency_key = self.random.once_in(8).then(|| u32::from(self.random.once_in(2)));
         Call::Publish(Publication {
             topic: if self.random.once_in(6) { TOPICS } else { 1 },
-            key: u32::try_from(self.random.below(KEYS as usize)).unwrap_or(0),
+            key: u32::try_from(self.random.below(self.keys)).unwrap_or(0),
             kind: self.random.once_in(4).then_some(1),
             idempotency_key,
         })
     }
 
     fn claim(&mut self, model: &Model) -> Call {
-        self.token += 1;
+        let worker = self.worker();
         let webhooks: Vec<i64> = model.database.peek(|view| view.range::<Webhook>(..).map(|(_, row)| row.id).collect());
         let claim = Claim {
-            worker: self.worker(),
-            token: self.token,
+            worker,
+            token: self.token(worker),
             webhooks: webhooks.into_iter().map(|webhook| (webhook, self.random.pick(&[1, 2, 10]))).collect(),
             sweep: self.random.once_in(4),
             messages_per_lane: self.random.pick(&[0, 1, 3]),
@@ -190,17 +195,23 @@ impl Generator {
     }
 
     fn told(&mut self, model: &Model) -> Call {
-        self.token += 1;
+        let worker = self.worker();
         let last = model.database.state().sequences.message_ids.last();
         let messages = (0..=self.random.below(3)).map(|_| last - i64::try_from(self.random.below(5)).unwrap_or(0));
         Call::ClaimMessages(Told {
-            token: self.token,
             messages: messages.collect(),
-            worker: self.worker(),
+            token: self.token(worker),
+            worker,
             full_webhooks: if self.random.once_in(4) { vec![1] } else { Vec::new() },
             lanes_at_most: self.random.pick(&[1, 10]),
             messages_per_lane: self.random.pick(&[1, 3]),
         })
+    }
+
+    fn token(&mut self, worker: u32) -> i64 {
+        let token = &mut self.tokens[worker as usize];
+        *token += 1;
+        *token
     }
 
     /// A worker that is often registered.
@@ -212,14 +223,30 @@ impl Generator {
     fn held(&mut self) -> (u32, Vec<Held>) {
         let recent = self.recent();
         let worker = recent.first().map_or(1, |learnt| learnt.worker);
-        let held = recent.into_iter().map(|learnt| Held {
-            webhook: learnt.lane.webhook,
-            lane: learnt.lane.lane,
-            token: learnt.lane.token.unwrap_or(0),
-            position: learnt.messages.first().map_or(learnt.lane.position, |first| first - 1),
-            generation: learnt.lane.generation,
+        (worker, recent.iter().map(as_held).collect())
+    }
+
+    /// The same; often lanes that owe nothing.
+    fn idle_lanes(&mut self, model: &Model) -> (u32, Vec<Held>) {
+        let (worker, mut held) = self.held();
+        if self.random.once_in(4) {
+            return (worker, held);
+        }
+        let idle = |held: &Held, lane: &Lane, owed: Option<i64>| {
+            lane.claimed_by.is_some() && owed.is_none_or(|first| first <= held.position.max(lane.position))
+        };
+        let known = self.known.iter().rev().filter(|learnt| learnt.worker == worker);
+        held.extend(known.take(6).map(as_held));
+        held.sort_by_key(|held| (held.webhook, held.lane, -held.token));
+        held.dedup_by_key(|held| (held.webhook, held.lane));
+        model.database.peek(|view| {
+            held.retain(|held| {
+                let keys = (held.webhook, held.lane, i64::MIN)..=(held.webhook, held.lane, i64::MAX);
+                let owed = view.range::<Delivery>(keys).next().map(|(_, row)| row.message);
+                view.get::<Lane>(&(held.webhook, held.lane)).is_some_and(|lane| idle(held, lane, owed))
+            });
         });
-        (worker, held.collect())
+        (worker, held)
     }
 
     /// What one worker has learnt lately of up to three lanes.
@@ -228,7 +255,9 @@ impl Generator {
         if self.known.is_empty() {
             return Vec::new();
         }
-        let first = self.known[from + self.random.below(self.known.len() - from)].clone();
+        // The newest half of the time, an older one otherwise: that may be out of date.
+        let back = if self.random.once_in(2) { 0 } else { self.random.below(self.known.len() - from) };
+        let first = self.known[self.known.len() - 1 - back].clone();
         let worker = first.worker;
         let mut lanes = vec![first];
         let others = self.known[from..].iter().rev().filter(|learnt| learnt.worker == worker);
@@ -256,7 +285,8 @@ impl Generator {
     fn settle_lane(&mut self, settlement: &mut Settlement, number: usize, learnt: &Learnt, sent: &[i64]) {
         let all = [Becomes::Untouched, Becomes::Held, Becomes::Ready, Becomes::Waiting, Becomes::Halted];
         let becomes = self.random.pick(&all);
-        let done = self.random.below(sent.len() + 1);
+        let all = self.random.once_in(2);
+        let done = if all { sent.len() } else { self.random.below(sent.len() + 1) };
         let mut position = learnt.lane.position;
         for message in &sent[..done] {
             settlement.done.push((number, *message));
@@ -380,5 +410,15 @@ impl Generator {
     fn topic_call(&mut self) -> Call {
         let paused = self.random.pick(&[None, None, Some(Pause::Hold), Some(Pause::Refuse)]);
         Call::PauseTopic(1, paused)
+    }
+}
+
+fn as_held(learnt: &Learnt) -> Held {
+    Held {
+        webhook: learnt.lane.webhook,
+        lane: learnt.lane.lane,
+        token: learnt.lane.token.unwrap_or(0),
+        position: learnt.messages.first().map_or(learnt.lane.position, |first| first - 1),
+        generation: learnt.lane.generation,
     }
 }

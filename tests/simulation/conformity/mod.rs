@@ -5,6 +5,7 @@ mod action;
 mod coverage;
 mod functions;
 mod generate;
+mod guards;
 mod model;
 mod real;
 mod script;

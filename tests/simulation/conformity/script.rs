@@ -3,7 +3,7 @@
 use std::{fmt::Write, rc::Rc};
 
 use super::{
-    action::{Mode, SESSIONS, Seen, Stands, Step},
+    action::{Action, Mode, SESSIONS, Seen, Stands, Step},
     generate::{Generator, TOPICS},
     model::Model,
     real::Real,
@@ -96,7 +96,7 @@ impl Follower {
 
 /// Whether the session can take a step: it waits for nothing, and goes on only from a break point.
 fn can_do(model: &Model, step: &Step) -> bool {
-    let goes_on = matches!(step.action, super::action::Action::GoOn);
+    let goes_on = matches!(step.action, Action::GoOn);
     model.stands()[step.session] == if goes_on { Stands::Stopped } else { Stands::Idle }
 }
 
@@ -107,27 +107,21 @@ pub(crate) async fn run(real: &mut Real, seed: u64, mode: Mode, guards: Guards) 
     let mut follower = Follower::new(real, mode, guards).await;
     let mut found = None;
     for step in Generator::beginning() {
-        found = found.or(follow(&mut follower, real, step).await);
+        if found.is_none() {
+            found = follower.step(real, step).await;
+        }
+        while found.is_none() && follower.model.stands()[0] == Stands::Stopped {
+            found = follower.step(real, Step { session: 0, action: Action::GoOn }).await;
+        }
     }
     for _ in 0..STEPS {
         if found.is_some() {
             break;
         }
         let Some(step) = generator.next(&follower.model) else { break };
-        found = follow(&mut follower, real, step).await;
+        found = follower.step(real, step).await;
     }
     finish(&mut follower, real, found).await
-}
-
-/// A step, and those that follow from it: a call that is no transaction's and stops at break points.
-async fn follow(follower: &mut Follower, real: &mut Real, step: Step) -> Option<Difference> {
-    let is_beginning = follower.steps.len() < Generator::beginning().len();
-    let mut found = follower.step(real, step).await;
-    while is_beginning && found.is_none() && follower.model.stands()[0] == Stands::Stopped {
-        let go_on = Step { session: 0, action: super::action::Action::GoOn };
-        found = follower.step(real, go_on).await;
-    }
-    found
 }
 
 /// Ends all transactions. After a difference only the server's end counts.
@@ -160,7 +154,6 @@ pub(crate) async fn replay(real: &mut Real, steps: &[Step], mode: Mode, guards: 
 
 /// Whether a step makes sense where a script has come to, after earlier steps were left out.
 fn is_possible(model: &Model, step: &Step) -> bool {
-    use super::action::Action;
     let open = model.sessions[step.session].transaction().is_some();
     match &step.action {
         Action::Begin(_) => !open,

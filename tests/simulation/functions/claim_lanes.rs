@@ -43,6 +43,11 @@ pub(crate) async fn claim_lanes(session: &Session, claim: &Claim) -> Result<Vec<
     let may_claim = statement.read(|view| Claimable::new(view, guards, claim.sweep, now));
     let mut places = Vec::new();
     for (webhook, slots) in &claim.webhooks {
+        let looks = |webhook: &Webhook| !webhook.starting && !webhook.paused;
+        if statement.read(|view| view.get::<Webhook>(webhook).is_some_and(looks)) {
+            // Inside the statement: rows may change before they are locked.
+            session.break_point().await?;
+        }
         let locked = if guards.has(Guard::ClaimSkipsLocked) { Locked::Skip } else { Locked::Wait };
         let mut room = *slots;
         for place in statement.read(|view| due(view, *webhook, &may_claim)) {

@@ -1,6 +1,6 @@
 //! `sql/webhooks/create.sql` and `delete.sql`: webhooks come and go, with their triggers.
 
-use super::list_webhooks_of_topics::{list_webhooks_of_topics, webhooks_changed};
+use super::list_webhooks_of_topics::list_webhooks_of_topics;
 use crate::postgres::{
     error::{Error, Result},
     row_lock::{Locked, RowLock},
@@ -12,7 +12,7 @@ use crate::postgres::{
 pub(crate) async fn create_webhook(session: &Session, topic: i64, types: Option<u8>) -> Result<Option<i64>> {
     let statement = session.statement().await?;
     let Some(place) = statement.read(|view| view.find::<Topic>(&topic).map(|(place, _)| place)) else {
-        webhooks_changed(session)?;
+        list_webhooks_of_topics(session, None).await?;
         return Ok(None);
     };
     let id = {
@@ -23,8 +23,7 @@ pub(crate) async fn create_webhook(session: &Session, topic: i64, types: Option<
     // The foreign key.
     let referenced = statement.lock(place, RowLock::KeyShare, Locked::Wait, |_: &Topic| true).await?;
     referenced.ok_or(Error::ForeignKey)?;
-    list_webhooks_of_topics(session, topic).await?;
-    webhooks_changed(session)?;
+    list_webhooks_of_topics(session, Some(topic)).await?;
     Ok(Some(id))
 }
 
@@ -37,9 +36,6 @@ pub(crate) async fn delete_webhook(session: &Session, webhook: i64) -> Result<bo
         None => None,
     };
     let is_deleted = deleted.is_some();
-    if let Some(webhook) = deleted {
-        list_webhooks_of_topics(session, webhook.topic).await?;
-    }
-    webhooks_changed(session)?;
+    list_webhooks_of_topics(session, deleted.map(|webhook| webhook.topic)).await?;
     Ok(is_deleted)
 }

@@ -29,7 +29,9 @@ pub(super) async fn messages_fan_out(
     };
     for webhook in &webhooks {
         let delivery = Delivery { webhook: *webhook, lane: message.lane, message: message.id, replayed: false };
+        session.break_point().await?;
         session.statement().await?.insert(delivery).await?;
+        session.break_point().await?;
         insert_lane(session, message, stripe, *webhook).await?;
     }
     Ok(!webhooks.is_empty())

@@ -82,8 +82,8 @@ async fn messages_publish(session: &Session, publication: &Publication) -> Resul
     } else {
         messages_fan_out(session, &message, stripe, webhooks).await?
     };
-    session.break_point().await?;
     if is_owed {
+        session.break_point().await?;
         notify_workers(session, id, stripe)?;
     }
     Ok(message)

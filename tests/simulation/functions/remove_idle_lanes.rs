@@ -89,6 +89,7 @@ async fn lock_lanes(
         let Some((place, lane)) = statement.lock(place, RowLock::Update, Locked::Skip, is_mine).await? else {
             continue;
         };
+        session.break_point().await?;
         let stripe = lane.stripe.filter(|_| guards.has(Guard::RemoveStripe));
         if match stripe {
             Some(stripe) => session.try_advisory_lock(stripe, false)?,

@@ -18,6 +18,7 @@ pub(super) fn require_read_committed(session: &Session) -> Result<()> {
 pub(super) async fn require_registered(session: &Session, worker: u32) -> Result<()> {
     let guards = session.database().guards();
     let refuses_gone = guards.has(Guard::ClaimRegistered);
+    session.break_point().await?;
     let statement = session.statement().await?;
     let may_claim = |row: &Worker| !(refuses_gone && row.gone);
     let found = statement.read(|view| view.find::<Worker>(&worker).filter(|(_, row)| may_claim(row)).map(|(place, _)| place));
