@@ -5,5 +5,7 @@
 mod conformity;
 mod functions;
 mod postgres;
+#[cfg(test)]
+mod puppets;
 mod random;
 mod schedule;

@@ -33,7 +33,7 @@ const WEBHOOKS: usize = 4;
 pub(crate) struct Generator {
     random: Random,
     mode: Mode,
-    /// The last token of each worker. Two workers may use the same ones.
+    /// The last token of each worker. They are few, so that two workers have the same one.
     tokens: [i64; WORKERS as usize + 1],
     gid: u32,
     known: Vec<Learnt>,
@@ -162,8 +162,8 @@ impl Generator {
             74..80 => self.replay(model),
             80..85 => self.cancel(model),
             85..87 => self.letters(model),
-            87..89 => self.retry(model),
-            89..93 => self.worker_call(model),
+            87 => self.retry(model),
+            88..93 => self.worker_call(model),
             93..96 => self.webhook_call(model),
             96 => self.topic_call(),
             97 => Call::DeleteOld,
@@ -210,7 +210,7 @@ impl Generator {
 
     fn token(&mut self, worker: u32) -> i64 {
         let token = &mut self.tokens[worker as usize];
-        *token += 1;
+        *token = *token % 3 + 1;
         *token
     }
 
@@ -386,6 +386,13 @@ impl Generator {
         let registered: Vec<u32> = model.database.peek(|view| view.range::<Worker>(..).map(|(_, row)| row.id).collect());
         let absent = (1..=WORKERS).find(|worker| !registered.contains(worker));
         let worker = self.worker();
+        let gone: Vec<u32> = model.database.peek(|view| {
+            let workers = view.range::<Worker>(..).map(|(_, row)| row);
+            workers.filter(|row| row.gone).map(|row| row.id).collect()
+        });
+        if !gone.is_empty() && self.random.once_in(2) {
+            return Call::RemoveWorker(self.random.pick(&gone));
+        }
         match (self.random.below(6), absent) {
             (0, Some(absent)) => Call::Register(absent),
             (1 | 0, _) => Call::Heartbeat(worker),

@@ -10,8 +10,10 @@ use super::{
 };
 use crate::functions::guards::Guards;
 
-/// How many steps a script has before it is brought to its end.
-const STEPS: usize = 40;
+/// How many steps a script has before it is brought to its end; and where sessions stop at break
+/// points, which take most of the steps.
+const STEPS: usize = 50;
+const STEPS_OF_STOPPING: usize = 120;
 
 /// How many orders of those who go on at once are tried. Two sessions may wait for one, and then the
 /// server runs both at once.
@@ -114,7 +116,8 @@ pub(crate) async fn run(real: &mut Real, seed: u64, mode: Mode, guards: Guards) 
             found = follower.step(real, Step { session: 0, action: Action::GoOn }).await;
         }
     }
-    for _ in 0..STEPS {
+    let steps = if mode.stops.contains(&true) { STEPS_OF_STOPPING } else { STEPS };
+    for _ in 0..steps {
         if found.is_some() {
             break;
         }

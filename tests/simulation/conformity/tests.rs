@@ -13,8 +13,8 @@ use super::{
 };
 use crate::functions::guards::{Guard, Guards};
 
-/// All sessions stop.
-const STOPPING: Mode = Mode { stops: [true; 3], ..PLAIN };
+/// Two sessions stop at break points.
+const STOPPING: Mode = Mode { stops: [false, true, true], ..PLAIN };
 
 /// A database with the functions as a mode needs them, and perhaps without a guard.
 async fn database(mode: Mode, removed: Option<Guard>) -> TestDatabase {
@@ -91,14 +91,17 @@ async fn waits_that_end_at_their_limit_conform() {
 #[ignore = "measures, and takes minutes"]
 async fn measure_guards() {
     let limit = number("GUARD_SCRIPTS").unwrap_or(300);
-    let only = std::env::var("GUARD").ok();
+    let only = std::env::var("GUARDS").ok();
     for guard in Guard::ALL {
-        if only.as_ref().is_some_and(|only| *only != format!("{guard:?}")) {
+        if only.as_ref().is_some_and(|only| !only.split(',').any(|name| *name == format!("{guard:?}"))) {
             continue;
         }
         let mut line = format!("| {guard:?} |");
         for mode in [PLAIN, STOPPING] {
             for in_sql in [true, false] {
+                if std::env::var("GUARDS_IN").is_ok_and(|only| (only == "sql") != in_sql) {
+                    continue;
+                }
                 let database = database(mode, in_sql.then_some(guard)).await;
                 let mut real = Real::open(database.url(), mode).await;
                 let guards = if in_sql { Guards::all() } else { Guards::all().without(guard) };
