@@ -1,0 +1,205 @@
+//! Guards that are taken out of our SQL functions. Conformity must notice each of them.
+
+use super::functions::Changed;
+use crate::functions::guards::Guard;
+
+/// How a guard is removed: the file, what is there exactly once, and what is put there.
+type Removal = (Guard, &'static str, &'static str, &'static str);
+
+const REMOVALS: [Removal; 37] = [
+    (
+        Guard::LockBeforeId,
+        "publishing/messages_publish",
+        "        NEW.id := pg_catalog.nextval('pgtopic.message_ids'::pg_catalog.regclass);
+    ELSE
+        NEW.id := pg_catalog.nextval('pgtopic.message_ids'::pg_catalog.regclass);
+",
+        "        NULL;\n    ELSE\n",
+    ),
+    (
+        Guard::LockBeforeId,
+        "publishing/messages_publish",
+        "    IF pg_catalog.pg_advisory_xact_lock(",
+        "    NEW.id := pg_catalog.nextval('pgtopic.message_ids'::pg_catalog.regclass);
+    IF pg_catalog.pg_advisory_xact_lock(",
+    ),
+    (
+        Guard::SubscribersAfterLock,
+        "publishing/messages_publish",
+        "SELECT t.accepted_bytes, t.stripes INTO accepted_bytes, stripe",
+        "SELECT t.accepted_bytes, t.stripes, t.webhook_ids INTO accepted_bytes, stripe, webhook_ids",
+    ),
+    (
+        Guard::SubscribersAfterLock,
+        "publishing/messages_publish",
+        "    SELECT t.webhook_ids INTO webhook_ids
+      FROM pgtopic.topics t
+     WHERE t.id OPERATOR(pg_catalog.=) NEW.topic_id;
+",
+        "",
+    ),
+    (
+        Guard::LaneInAnyCase,
+        "publishing/messages_fan_out",
+        "        BEGIN
+            INSERT INTO pgtopic.lanes (webhook_id, lane, stripe, partition_key, due_at, position)
+            VALUES (webhook, message.lane, stripe, message.partition_key, clock_timestamp(), message.id - 1)
+            ON CONFLICT DO NOTHING;
+        EXCEPTION",
+        "        CONTINUE WHEN EXISTS (SELECT FROM pgtopic.lanes l WHERE l.webhook_id = webhook AND l.lane = message.lane);
+        BEGIN
+            INSERT INTO pgtopic.lanes (webhook_id, lane, stripe, partition_key, due_at, position)
+            VALUES (webhook, message.lane, stripe, message.partition_key, clock_timestamp(), message.id - 1)
+            ON CONFLICT DO NOTHING;
+        EXCEPTION",
+    ),
+    (Guard::ClaimSkipsLocked, "engine/claim_lanes", "               FOR UPDATE SKIP LOCKED\n", "               FOR UPDATE\n"),
+    (Guard::ClaimDue, "engine/claim_lanes", "               AND l.due_at <= statement_timestamp()\n", ""),
+    (Guard::ClaimUnclaimed, "engine/claim_lanes", "(l.claimed_by IS NULL\n", "(true\n"),
+    (Guard::ClaimRegistered, "engine/require_registered", " AND NOT w.gone FOR KEY SHARE;", " FOR KEY SHARE;"),
+    (Guard::ClaimKeepsWorker, "engine/require_registered", " FOR KEY SHARE;", ";"),
+    (Guard::ClaimByPlace, "engine/claim_lanes", "SELECT l.place\n", "SELECT l.webhook_id, l.lane\n"),
+    (Guard::ClaimByPlace, "engine/claim_lanes", "SELECT l.ctid AS place\n", "SELECT l.webhook_id, l.lane\n"),
+    (
+        Guard::ClaimByPlace,
+        "engine/claim_lanes",
+        "WHERE l.ctid = ANY (ARRAY(SELECT due.place FROM due))",
+        "FROM due WHERE l.webhook_id = due.webhook_id AND l.lane = due.lane",
+    ),
+    (
+        Guard::SinglyChecksAgain,
+        "engine/claim_lanes_singly",
+        "WHERE l.ctid = places[at] AND l.webhook_id = claim_lanes_singly.webhook_ids[want]
+                    AND l.due_at <= statement_timestamp()
+                    AND (l.claimed_by IS NULL
+                         OR claim_lanes_singly.sweep
+                            AND NOT EXISTS (SELECT FROM pgtopic.workers o WHERE o.id = l.claimed_by AND NOT o.gone))
+",
+        "WHERE l.ctid = places[at]\n",
+    ),
+    (
+        Guard::SettleWorker,
+        "engine/settle",
+        "l.lane = h.lane AND l.claimed_by = settle.worker AND l.token = h.token\n         LIMIT 1",
+        "l.lane = h.lane AND l.token = h.token\n         LIMIT 1",
+    ),
+    (
+        Guard::SettleToken,
+        "engine/settle",
+        "AND l.claimed_by = settle.worker AND l.token = h.token\n         LIMIT 1",
+        "AND l.claimed_by = settle.worker\n         LIMIT 1",
+    ),
+    (
+        Guard::SettleGeneration,
+        "engine/settle",
+        "CASE WHEN l.generation = new.generation THEN greatest(l.position, new.position) ELSE l.position END",
+        "greatest(l.position, new.position)",
+    ),
+    (
+        Guard::SettleHead,
+        "engine/settle",
+        "CASE WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation",
+        "CASE WHEN false AND x.generation <> h.generation",
+    ),
+    (Guard::SettleSkipsLocked, "engine/settle", "FOR UPDATE SKIP LOCKED) l ON true", "FOR UPDATE) l ON true"),
+    (
+        Guard::RemoveStripe,
+        "engine/remove_idle_lanes",
+        "coalesce(pg_try_advisory_xact_lock(class, x.stripe), true)",
+        "true",
+    ),
+    (
+        Guard::RemoveNewStatement,
+        "engine/remove_idle_lanes",
+        "        SELECT x.ctid AS place, x.stripe, x.generation
+          FROM pgtopic.lanes x",
+        "        SELECT x.ctid AS place, x.stripe,
+               CASE WHEN EXISTS (SELECT FROM pgtopic.deliveries d
+                                  WHERE d.webhook_id = x.webhook_id AND d.lane = x.lane AND d.message_id > x.position)
+                    THEN -1 ELSE x.generation END AS generation
+          FROM pgtopic.lanes x",
+    ),
+    (
+        Guard::RemoveNewStatement,
+        "engine/remove_idle_lanes",
+        "d.message_id > CASE WHEN h.known THEN x.position ELSE -1 END",
+        "NOT h.known",
+    ),
+    (
+        Guard::RemoveGeneration,
+        "engine/remove_idle_lanes",
+        "CASE WHEN h.known THEN x.position ELSE -1 END",
+        "x.position",
+    ),
+    (
+        Guard::RemoveHolder,
+        "engine/remove_idle_lanes",
+        "           AND x.claimed_by = remove_idle_lanes.worker AND x.token = h.token\n",
+        "",
+    ),
+    (Guard::OweStripe, "operating/owe_message", "(webhook_id, lane, stripe, waits) k", "(webhook_id, lane, NULL, waits) k"),
+    (
+        Guard::OweConflict,
+        "operating/owe_message",
+        "    VALUES (webhook_id, lane, message_id, replayed_at)\n    ON CONFLICT DO NOTHING;",
+        "    VALUES (webhook_id, lane, message_id, replayed_at);",
+    ),
+    (
+        Guard::OwePosition,
+        "operating/owe_message",
+        "position = least(l.position, excluded.position)",
+        "position = l.position",
+    ),
+    (Guard::OweGeneration, "operating/owe_message", "generation = l.generation + 1", "generation = l.generation"),
+    (Guard::OweKeepsMessage, "operating/owe_message", " FOR KEY SHARE SKIP LOCKED", ""),
+    (
+        Guard::CancelGeneration,
+        "operating/cancel_deliveries",
+        "UPDATE pgtopic.lanes l SET generation = l.generation + 1\n",
+        "UPDATE pgtopic.lanes l SET generation = l.generation\n",
+    ),
+    (
+        Guard::CancelInFlight,
+        "operating/cancel_deliveries",
+        "                        WHEN is_held AND head = message.id THEN 'in_flight'\n",
+        "",
+    ),
+    (
+        Guard::ReleaseHolder,
+        "workers/release_lanes",
+        "FILTER (WHERE l.claimed_by = release_lanes.worker) AS held",
+        "AS held",
+    ),
+    (
+        Guard::ReleaseHolder,
+        "workers/release_lanes",
+        "x.ctid = l.place AND x.claimed_by = release_lanes.worker",
+        "x.ctid = l.place",
+    ),
+    (
+        Guard::ReleaseHolder,
+        "workers/release_lanes",
+        "\n         WHERE l.claimed_by = release_lanes.worker));",
+        "));",
+    ),
+    (Guard::RemoveGone, "workers/remove_worker", " AND x.gone FOR UPDATE", " FOR UPDATE"),
+    (Guard::RetryUnclaimed, "operating/retry_lanes", " AND l.claimed_by IS NULL\n", "\n"),
+    (
+        Guard::SweepGone,
+        "engine/claim_lanes",
+        "
+                       AND NOT EXISTS (SELECT FROM pgtopic.workers o WHERE o.id = l.claimed_by AND NOT o.gone))
+",
+        ")\n",
+    ),
+];
+
+/// Takes a guard out of the functions.
+pub(crate) fn remove(changed: &mut Changed, guard: Guard) {
+    let mut removed = false;
+    for (_, name, from, to) in REMOVALS.iter().filter(|(other, ..)| *other == guard) {
+        changed.replace(name, from, to);
+        removed = true;
+    }
+    assert!(removed, "say how {guard:?} is removed");
+}

@@ -1,0 +1,112 @@
+//! A model of PostgreSQL: as much of it as the protocol relies on.
+
+pub(crate) mod advisory;
+mod crash;
+pub(crate) mod error;
+pub(crate) mod notify;
+pub(crate) mod row_lock;
+mod sequences;
+pub(crate) mod session;
+pub(crate) mod state;
+pub(crate) mod statement;
+pub(crate) mod table;
+pub(crate) mod tables;
+#[cfg(test)]
+mod tests;
+pub(crate) mod transaction;
+
+use std::{
+    cell::{RefCell, RefMut},
+    rc::Rc,
+};
+
+use self::{
+    session::Session,
+    state::{SessionId, State},
+};
+use crate::{
+    functions::guards::Guards,
+    schedule::{Micros, Schedule},
+};
+
+
+
+
+/// What a run may choose.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    /// Which guards of our functions stand.
+    pub(crate) guards: Guards,
+    /// Whether the functions' own `lock_timeout` counts.
+    pub(crate) lock_timeouts: bool,
+    /// Whether a deadlock ends any of its sessions, and not the one that closed the circle.
+    pub(crate) any_victim: bool,
+    /// The lanes of partition keys that are given; others are hashed.
+    pub(crate) lanes: Rc<Vec<((i64, u32), i64)>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { guards: Guards::all(), lock_timeouts: true, any_victim: false, lanes: Rc::default() }
+    }
+}
+
+/// A server. Clones are handles to the same one.
+#[derive(Clone)]
+pub(crate) struct Database(Rc<Shared>);
+
+struct Shared {
+    state: RefCell<State>,
+    schedule: Schedule,
+    settings: Settings,
+}
+
+impl Database {
+    pub(crate) fn new(schedule: &Schedule, settings: Settings) -> Self {
+        let schedule = schedule.clone();
+        Self(Rc::new(Shared { state: RefCell::default(), schedule, settings }))
+    }
+
+    /// A new connection.
+    pub(crate) fn connect(&self) -> Session {
+        Session::open(self.clone())
+    }
+
+    /// For as long as nobody waits: no caller keeps it over an await.
+    pub(crate) fn state(&self) -> RefMut<'_, State> {
+        self.0.state.borrow_mut()
+    }
+
+    pub(crate) fn schedule(&self) -> &Schedule {
+        &self.0.schedule
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub(crate) fn guards(&self) -> Guards {
+        self.0.settings.guards
+    }
+
+    pub(crate) fn tick(&self) -> Micros {
+        self.0.schedule.tick()
+    }
+
+    /// The lane of a partition.
+    pub(crate) fn lane(&self, topic: i64, key: u32) -> i64 {
+        let given = self.0.settings.lanes.iter().find(|(partition, _)| *partition == (topic, key));
+        given.map_or_else(|| hash(topic, key), |(_, lane)| *lane)
+    }
+
+    /// Whom a deadlock ends.
+    fn victim(&self, last: SessionId, circle: &[SessionId]) -> SessionId {
+        if self.0.settings.any_victim { self.0.schedule.random(|random| random.pick(circle)) } else { last }
+    }
+}
+
+/// Some hash, so that lanes lie in another order than keys.
+fn hash(topic: i64, key: u32) -> i64 {
+    let mixed = topic.wrapping_mul(0x1000_0000_01B3).wrapping_add(i64::from(key)).wrapping_mul(0x5851_F42D_4C95_7F2D);
+    mixed ^ (mixed >> 29)
+}
