@@ -153,8 +153,7 @@ impl Schedule {
         let id = TaskId { index, generation: inner.count() };
         let waker = Waker::from(Arc::new(WakeUp { id, woken: Arc::clone(&inner.woken) }));
         let work: Work = Box::pin(work);
-        tasks[index] =
-            Some(Task { id, work: Some(work), waker, queued: true, paused: false, missed: false });
+        tasks[index] = Some(Task { id, work: Some(work), waker, queued: true, paused: false, missed: false });
         inner.runnable.borrow_mut().push(id);
         id
     }

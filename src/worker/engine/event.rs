@@ -9,7 +9,8 @@ use std::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{super::wakeup::publish_rate::Publishing, command::Unusable, failure::Failure};
+pub use super::super::wakeup::publish_rate::Publishing;
+use super::{command::Unusable, failure::Failure};
 use crate::{
     domain::{attempt::AttemptResult, lane::LaneKey, message::Message, policy::Policy},
     store::{

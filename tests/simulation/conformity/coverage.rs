@@ -33,7 +33,9 @@ impl Coverage {
                 self.count(&format!("{name} nothing"));
             }
             for line in answer.lines() {
-                let words = line.split([' ', '/']).filter(|word| word.len() > 1 && !word.starts_with(|c: char| c.is_numeric()));
+                let words = line
+                    .split([' ', '/'])
+                    .filter(|word| word.len() > 1 && !word.starts_with(|c: char| c.is_numeric()));
                 let word = words.last().filter(|word| !word.ends_with(':')).unwrap_or("some");
                 self.count(&format!("{name} {word}"));
             }

@@ -71,7 +71,8 @@ impl Generator {
             return None;
         }
         let session = self.random.pick(&able);
-        let action = if stands[session] == Stands::Stopped { Action::GoOn } else { self.idle(model, session) };
+        let action =
+            if stands[session] == Stands::Stopped { Action::GoOn } else { self.idle(model, session) };
         Some(Step { session, action })
     }
 
@@ -82,7 +83,9 @@ impl Generator {
         if let Some(session) = at(Stands::Stopped) {
             return Some(Step { session, action: Action::GoOn });
         }
-        let open = |number: &usize| stands[*number] == Stands::Idle && model.sessions[*number].transaction().is_some();
+        let open = |number: &usize| {
+            stands[*number] == Stands::Idle && model.sessions[*number].transaction().is_some()
+        };
         if let Some(session) = (0..SESSIONS).find(open) {
             return Some(Step { session, action: Action::Commit });
         }
@@ -183,7 +186,8 @@ impl Generator {
 
     fn claim(&mut self, model: &Model) -> Call {
         let worker = self.worker();
-        let webhooks: Vec<i64> = model.database.peek(|view| view.range::<Webhook>(..).map(|(_, row)| row.id).collect());
+        let webhooks: Vec<i64> =
+            model.database.peek(|view| view.range::<Webhook>(..).map(|(_, row)| row.id).collect());
         let claim = Claim {
             worker,
             token: self.token(worker),
@@ -197,7 +201,8 @@ impl Generator {
     fn told(&mut self, model: &Model) -> Call {
         let worker = self.worker();
         let last = model.database.state().sequences.message_ids.last();
-        let messages = (0..=self.random.below(3)).map(|_| last - i64::try_from(self.random.below(5)).unwrap_or(0));
+        let messages =
+            (0..=self.random.below(3)).map(|_| last - i64::try_from(self.random.below(5)).unwrap_or(0));
         Call::ClaimMessages(Told {
             messages: messages.collect(),
             token: self.token(worker),
@@ -273,7 +278,8 @@ impl Generator {
         let mut settlement = Settlement { worker, lanes: Vec::new(), done: Vec::new(), dead: Vec::new() };
         for (number, learnt) in recent.iter().enumerate() {
             let owed: Vec<i64> = model.database.peek(|view| {
-                let keys = (learnt.lane.webhook, learnt.lane.lane, i64::MIN)..=(learnt.lane.webhook, learnt.lane.lane, i64::MAX);
+                let keys = (learnt.lane.webhook, learnt.lane.lane, i64::MIN)
+                    ..=(learnt.lane.webhook, learnt.lane.lane, i64::MAX);
                 view.range::<Delivery>(keys).map(|(_, row)| row.message).collect()
             });
             let sent = if learnt.messages.is_empty() { owed } else { learnt.messages.clone() };
@@ -322,12 +328,18 @@ impl Generator {
     }
 
     fn message(&mut self, model: &Model) -> i64 {
-        let ids: Vec<i64> = model.database.peek(|view| view.range::<Message>(..).map(|(_, row)| row.id).collect());
-        if ids.is_empty() || self.random.once_in(20) { 1 } else { self.random.pick(&ids[ids.len().saturating_sub(6)..]) }
+        let ids: Vec<i64> =
+            model.database.peek(|view| view.range::<Message>(..).map(|(_, row)| row.id).collect());
+        if ids.is_empty() || self.random.once_in(20) {
+            1
+        } else {
+            self.random.pick(&ids[ids.len().saturating_sub(6)..])
+        }
     }
 
     fn webhook(&mut self, model: &Model) -> i64 {
-        let ids: Vec<i64> = model.database.peek(|view| view.range::<Webhook>(..).map(|(_, row)| row.id).collect());
+        let ids: Vec<i64> =
+            model.database.peek(|view| view.range::<Webhook>(..).map(|(_, row)| row.id).collect());
         if ids.is_empty() { 1 } else { self.random.pick(&ids) }
     }
 
@@ -355,7 +367,8 @@ impl Generator {
     }
 
     fn letters(&mut self, model: &Model) -> Call {
-        let ids: Vec<i64> = model.database.peek(|view| view.range::<DeadLetter>(..).map(|(_, row)| row.id).collect());
+        let ids: Vec<i64> =
+            model.database.peek(|view| view.range::<DeadLetter>(..).map(|(_, row)| row.id).collect());
         let ids = if ids.is_empty() { vec![1] } else { ids };
         if self.random.once_in(3) {
             return Call::Discard(vec![self.random.pick(&ids)]);
@@ -365,8 +378,9 @@ impl Generator {
     }
 
     fn lane(&mut self, model: &Model) -> (i64, i64) {
-        let lanes: Vec<_> =
-            model.database.peek(|view| view.range::<Lane>(..).map(|(_, row)| (row.webhook, row.lane)).collect());
+        let lanes: Vec<_> = model
+            .database
+            .peek(|view| view.range::<Lane>(..).map(|(_, row)| (row.webhook, row.lane)).collect());
         if lanes.is_empty() { (1, 1) } else { self.random.pick(&lanes) }
     }
 
@@ -377,13 +391,15 @@ impl Generator {
 
     fn lock_lane(&mut self, model: &Model) -> Call {
         let (webhook, lane) = self.lane(model);
-        let mode = self.random.pick(&[RowLock::KeyShare, RowLock::Share, RowLock::NoKeyUpdate, RowLock::Update]);
+        let mode =
+            self.random.pick(&[RowLock::KeyShare, RowLock::Share, RowLock::NoKeyUpdate, RowLock::Update]);
         let locked = self.random.pick(&[Locked::Wait, Locked::Skip, Locked::Refuse]);
         Call::LockLane { webhook, lane, mode, locked }
     }
 
     fn worker_call(&mut self, model: &Model) -> Call {
-        let registered: Vec<u32> = model.database.peek(|view| view.range::<Worker>(..).map(|(_, row)| row.id).collect());
+        let registered: Vec<u32> =
+            model.database.peek(|view| view.range::<Worker>(..).map(|(_, row)| row.id).collect());
         let absent = (1..=WORKERS).find(|worker| !registered.contains(worker));
         let worker = self.worker();
         let gone: Vec<u32> = model.database.peek(|view| {

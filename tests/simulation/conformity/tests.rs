@@ -107,7 +107,8 @@ async fn measure_guards() {
                 let guards = if in_sql { Guards::all() } else { Guards::all().without(guard) };
                 let began = Instant::now();
                 let found = find(&mut real, mode, guards, 1..=limit).await;
-                let cell = found.map(|(seed, _)| format!(" {seed} ({:.1} s) |", began.elapsed().as_secs_f32()));
+                let cell =
+                    found.map(|(seed, _)| format!(" {seed} ({:.1} s) |", began.elapsed().as_secs_f32()));
                 line += &cell.unwrap_or_else(|| " - |".to_owned());
             }
         }

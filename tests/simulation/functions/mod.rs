@@ -41,7 +41,12 @@ use crate::postgres::{
 };
 
 /// What a lane owes after some message, by rising id.
-fn owed<'a>(view: &'a View<'_>, webhook: i64, lane: i64, after: i64) -> impl DoubleEndedIterator<Item = i64> + 'a {
+fn owed<'a>(
+    view: &'a View<'_>,
+    webhook: i64,
+    lane: i64,
+    after: i64,
+) -> impl DoubleEndedIterator<Item = i64> + 'a {
     let keys = (webhook, lane, after.saturating_add(1))..=(webhook, lane, i64::MAX);
     view.range::<Delivery>(keys).map(|(_, delivery)| delivery.message)
 }

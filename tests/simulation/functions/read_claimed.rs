@@ -23,12 +23,20 @@ pub(crate) struct Claimed {
 }
 
 /// The messages of a lane after some position.
-pub(super) fn read_after(view: &View<'_>, webhook: i64, lane: i64, position: i64, at_most: usize) -> Vec<Read> {
+pub(super) fn read_after(
+    view: &View<'_>,
+    webhook: i64,
+    lane: i64,
+    position: i64,
+    at_most: usize,
+) -> Vec<Read> {
     let messages = owed(view, webhook, lane, position).take(at_most);
     messages
         .map(|message| Read {
             message,
-            replayed: view.get::<Delivery>(&(webhook, lane, message)).is_some_and(|delivery| delivery.replayed),
+            replayed: view
+                .get::<Delivery>(&(webhook, lane, message))
+                .is_some_and(|delivery| delivery.replayed),
             missing: view.get::<Message>(&message).is_none(),
         })
         .collect()

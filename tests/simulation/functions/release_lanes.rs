@@ -52,7 +52,9 @@ pub(crate) async fn release_lanes(
         }
         for place in free {
             let now = session.clock();
-            let ready = |lane: &Lane| Some(Lane { claimed_by: None, token: None, due_at: now, wait: None, ..lane.clone() });
+            let ready = |lane: &Lane| {
+                Some(Lane { claimed_by: None, token: None, due_at: now, wait: None, ..lane.clone() })
+            };
             released += usize::from(statement.update(place, ready).await?.is_some());
         }
     }

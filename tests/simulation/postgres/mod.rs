@@ -29,9 +29,6 @@ use crate::{
     schedule::{Micros, Schedule},
 };
 
-
-
-
 /// What a run may choose.
 #[derive(Clone)]
 pub(crate) struct Settings {
@@ -107,6 +104,7 @@ impl Database {
 
 /// Some hash, so that lanes lie in another order than keys.
 fn hash(topic: i64, key: u32) -> i64 {
-    let mixed = topic.wrapping_mul(0x1000_0000_01B3).wrapping_add(i64::from(key)).wrapping_mul(0x5851_F42D_4C95_7F2D);
+    let mixed =
+        topic.wrapping_mul(0x1000_0000_01B3).wrapping_add(i64::from(key)).wrapping_mul(0x5851_F42D_4C95_7F2D);
     mixed ^ (mixed >> 29)
 }

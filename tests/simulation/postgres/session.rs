@@ -184,7 +184,9 @@ impl Session {
             return Err(error);
         }
         match (&result, open.is_some()) {
-            (Ok(_), true) => self.with(|session| session.oldest = session.transaction.as_ref().and_then(|t| t.csn)),
+            (Ok(_), true) => {
+                self.with(|session| session.oldest = session.transaction.as_ref().and_then(|t| t.csn))
+            }
             (Ok(_), false) => self.commit()?,
             (Err(_), true) => self.fail(),
             (Err(_), false) => self.rollback()?,
@@ -224,7 +226,13 @@ impl Session {
     /// Gives way to other sessions.
     pub(super) async fn pass(&self) -> Result<()> {
         self.database().schedule().pass().await;
-        self.with(|session| if session.lost { Err(Error::ConnectionLost) } else { session.interrupt.take().map_or(Ok(()), Err) })
+        self.with(|session| {
+            if session.lost {
+                Err(Error::ConnectionLost)
+            } else {
+                session.interrupt.take().map_or(Ok(()), Err)
+            }
+        })
     }
 
     /// Where conformity stops the functions. Elsewhere nothing happens here.
@@ -496,7 +504,8 @@ impl Session {
 
     /// The names of the open savepoints.
     pub(crate) fn savepoints(&self) -> Vec<u8> {
-        let names = |open: &Transaction| open.savepoints.iter().filter_map(|savepoint| savepoint.name).collect();
+        let names =
+            |open: &Transaction| open.savepoints.iter().filter_map(|savepoint| savepoint.name).collect();
         self.with(|session| session.transaction.as_ref().map(names).unwrap_or_default())
     }
 }

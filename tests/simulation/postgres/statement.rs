@@ -60,7 +60,10 @@ impl View<'_> {
     /// The row at a place, if the snapshot shows that version.
     pub(crate) fn at<R: Row>(&self, place: Place) -> Option<&R> {
         let table = R::table(&self.state.tables);
-        table.is_visible(place, self.snapshot, &self.state.xids).then(|| table.at(place))?.map(|version| &version.row)
+        table
+            .is_visible(place, self.snapshot, &self.state.xids)
+            .then(|| table.at(place))?
+            .map(|version| &version.row)
     }
 
     /// The rows whose keys are in a range, by key.
@@ -162,7 +165,11 @@ impl Statement {
 
     /// An UPDATE of the newest version of a row, whether the snapshot shows it or not. No function of
     /// ours does this: it stands for a guard that was removed.
-    pub(crate) async fn update_newest<R: Row>(&self, place: Place, change: impl Fn(&R) -> R) -> Result<Option<R>> {
+    pub(crate) async fn update_newest<R: Row>(
+        &self,
+        place: Place,
+        change: impl Fn(&R) -> R,
+    ) -> Result<Option<R>> {
         let got = self.acquire::<R>(place, RowLock::NoKeyUpdate, Locked::Wait, &|_| true).await?;
         let Got::Row(place) = got else { return Ok(None) };
         let new = {
@@ -183,7 +190,8 @@ impl Statement {
         let next = table.add(new, xid, self.snapshot.cid, &state.xids, oldest);
         let Some(old) = table.at_mut(place) else { return Ok(()) };
         old.end = Some(End { xid, cid: self.snapshot.cid, next: Some(next), lock });
-        let lockers: Vec<_> = old.lockers.iter().copied().filter(|(by, _)| state.xids.is_running(*by)).collect();
+        let lockers: Vec<_> =
+            old.lockers.iter().copied().filter(|(by, _)| state.xids.is_running(*by)).collect();
         if let Some(version) = table.at_mut(next) {
             version.lockers = lockers;
         }
@@ -191,7 +199,11 @@ impl Statement {
     }
 
     /// DELETE of one row that the snapshot shows at a place.
-    pub(crate) async fn delete<R: Row>(&self, place: Place, condition: impl Fn(&R) -> bool) -> Result<Option<R>> {
+    pub(crate) async fn delete<R: Row>(
+        &self,
+        place: Place,
+        condition: impl Fn(&R) -> bool,
+    ) -> Result<Option<R>> {
         if !self.read(|view| view.at::<R>(place).is_some_and(&condition)) {
             return Ok(None);
         }
@@ -394,7 +406,10 @@ impl Statement {
                 return Look::Busy(end.xid);
             }
         }
-        let other = version.lockers.iter().find(|(by, held)| xids.is_running(*by) && !own(*by) && held.conflicts(mode));
+        let other = version
+            .lockers
+            .iter()
+            .find(|(by, held)| xids.is_running(*by) && !own(*by) && held.conflicts(mode));
         other.map_or(Look::Free, |(by, _)| Look::Busy(*by))
     }
 }

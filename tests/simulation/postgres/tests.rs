@@ -360,7 +360,8 @@ fn a_crash_loses_the_last_asynchronous_commits_alone() {
     }
     let flushed = world.database.state().flushed;
     world.database.crash_at(flushed + 1);
-    let found: Vec<_> = (1..=4).map(|id| world.run(read(world.database.connect(), id)).unwrap().is_some()).collect();
+    let found: Vec<_> =
+        (1..=4).map(|id| world.run(read(world.database.connect(), id)).unwrap().is_some()).collect();
     assert_eq!(found, [true, true, true, false]);
 }
 
@@ -411,7 +412,8 @@ fn rows_of_a_range_come_in_the_order_of_their_keys() {
             }
             let statement = session.statement().await?;
             let keys = (1, 1, 2)..=(1, 1, i64::MAX);
-            Ok(statement.read(|view| view.range::<Delivery>(keys).map(|(_, row)| row.message).collect::<Vec<_>>()))
+            Ok(statement
+                .read(|view| view.range::<Delivery>(keys).map(|(_, row)| row.message).collect::<Vec<_>>()))
         };
         session.call(fill).await
     });
