@@ -80,8 +80,9 @@ async fn many_hanging_receivers_leave_their_slots_to_one_that_answers() {
     scene.receiver.set_script(move |_| held.clone());
     scene.webhook("/healthy", &[("timeout_seconds", "60")]).await;
     publish_lanes(&scene, 2000).await;
-    // An equal part of the 100 slots would be 5. This webhook may have 64.
-    scene.receiver.wait_for(50).await;
+    // An equal part of the 100 slots would be 5. A webhook that has not answered yet may have a
+    // quarter of them.
+    scene.receiver.wait_for(25).await;
     gate.open();
     scene.receiver.wait_for_ended(2000).await;
 }

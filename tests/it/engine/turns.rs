@@ -120,8 +120,9 @@ async fn lanes_without_a_slot_are_not_claimed_again_and_again() {
     });
     let healthy = scene.webhook("/healthy", &[]).await;
     let _broker = Broker::with(scene.store(), 10, quick_delivery());
-    scene.receiver.wait_for(8).await;
-    scene.until("(SELECT count(*) FROM lanes WHERE claimed_by IS NOT NULL) BETWEEN 8 AND 20").await;
+    // A webhook that does not answer may have half of the slots.
+    scene.receiver.wait_for(5).await;
+    scene.until("(SELECT count(*) FROM lanes WHERE claimed_by IS NOT NULL) BETWEEN 5 AND 20").await;
     let held = format!(
         "SELECT string_agg(lane || ':' || token, ' ') FROM lanes WHERE claimed_by IS NOT NULL AND webhook_id <> {healthy}"
     );
