@@ -100,6 +100,7 @@ words! {
 #[into_params(parameter_in = Query)]
 pub(crate) struct WhyQuery {
     /// The key of the partition; `default` unless given, as for messages.
+    #[param(example = "user-42")]
     pub(crate) partition_key: Option<String>,
 }
 
