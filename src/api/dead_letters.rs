@@ -55,7 +55,8 @@ async fn count_dead_letters(
 
 /// Group dead letters by webhook, reason, failure and hour.
 ///
-/// There are at most 1,000 groups, the newest hour first. The fields of a group are a filter.
+/// There are at most 1,000 groups, the newest hour first. `webhook_id`, `reason`, `error_class` and
+/// `status_code` of a group are a filter.
 #[utoipa::path(
     get, path = "/dead-letter/groups", tag = "dead letters", params(DeadLetterFilterQuery),
     responses((status = 200, description = "The groups.", body = Items<DeadLetterGroup>), Problems),

@@ -82,7 +82,13 @@ pub(super) fn misfit(path: &str, message: &str) -> ApiError {
     if message.starts_with("missing field") {
         Violations::one(join(path, named()), "is required").into()
     } else if message.starts_with("unknown field") {
-        Violations::one(within(named()), "is not a field here").into()
+        // After the name stand those of all fields, each between backticks.
+        let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
+        let rule = match known.as_slice() {
+            [] => "is not a field here".to_owned(),
+            known => format!("is not a field here; these are: {}", known.join(", ")),
+        };
+        Violations::one(within(named()), rule).into()
     } else if message.starts_with("duplicate field") {
         Violations::one(within(named()), "is given more than once").into()
     } else if path.is_empty() {
@@ -161,7 +167,6 @@ mod tests {
     fn the_field_is_named_and_so_is_what_must_be_there() {
         for (text, expected, rule) in [
             (r#"{"topic":"a"}"#, "url", "is required"),
-            (r#"{"url":"a","colour":1}"#, "colour", "is not a field here"),
             (r#"{"url":"a","url":"b"}"#, "url", "is given more than once"),
             (r#"{"url":1}"#, "url", "must be a string, not a number"),
             (r#"{"url":null}"#, "url", "must be a string, not null"),
@@ -185,6 +190,14 @@ mod tests {
         ] {
             assert_eq!(field(refused::<NewWebhook>(text)), (expected.to_owned(), rule.to_owned()), "{text}");
         }
+        let unknown = field(refused::<NewTopic>(r#"{"colour":1}"#));
+        assert_eq!(
+            unknown,
+            (
+                "colour".to_owned(),
+                "is not a field here; these are: name, ordering, retention_seconds".to_owned()
+            )
+        );
         let paused = |text| field(refused::<TopicChanges>(text));
         let rule = "must be one of refuse, hold, not a number";
         assert_eq!(paused(r#"{"paused":1}"#), ("paused".to_owned(), rule.to_owned()));

@@ -40,7 +40,7 @@ pub enum BrokerError {
     #[error("{0}")]
     TooLarge(String),
     /// The database cannot serve right now. Trying again in a moment may help.
-    #[error("the database does not serve right now; try again in a moment")]
+    #[error("{}", unavailable(.0))]
     Unavailable(#[source] StoreError),
     /// This process does as much of this as it may. Trying again later may help.
     #[error("{0}")]
@@ -51,6 +51,18 @@ pub enum BrokerError {
     /// An error in pgtopic or in its schema. The log has the details.
     #[error("something went wrong here; the log says what")]
     Internal(#[source] StoreError),
+}
+
+/// Why the database cannot serve, for the caller. Who holds a partition is told by the log, and to
+/// those who may ask why.
+fn unavailable(cause: &StoreError) -> &'static str {
+    match cause {
+        StoreError::Held { .. } => {
+            "the partition is held by a transaction that is still open; try again in a moment. GET \
+             /topics/{topic}/why?partition_key= (pgtopic why TOPIC KEY) names it"
+        }
+        _ => "the database does not serve right now; try again in a moment",
+    }
 }
 
 /// What does not allow a use case.

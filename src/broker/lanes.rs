@@ -59,7 +59,7 @@ impl Broker {
         retry.check()?;
         if retry.is_empty() {
             return Err(BrokerError::NeedsAll(
-                "name a lane or a state, or say with `all` that all lanes are meant".to_owned(),
+                "the request names nothing: give a lane or a state, or \"all\": true (--all)".to_owned(),
             ));
         }
         let lanes = if retry.lane == LaneName::default() {

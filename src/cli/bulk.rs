@@ -123,7 +123,10 @@ pub(super) async fn watch(operator: &Operator, job: Job) -> Result<(), CliError>
     show(operator, job)?;
     match state {
         JobState::Succeeded => Ok(()),
-        state => Err(CliError::Failed(format!("job {id} {}: {}", state.as_str(), error.unwrap_or_default()))),
+        state => {
+            let error = error.map(|error| format!(": {error}")).unwrap_or_default();
+            Err(CliError::Failed(format!("job {id} has ended: {}{error}", state.as_str())))
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 
 mod lines;
 
+use std::ffi::OsString;
+
 use clap::Args;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
@@ -30,8 +32,9 @@ pub(super) struct Publish {
     /// The topic's id or name
     #[arg(value_parser = topic_argument)]
     topic: TopicRef,
-    /// The payload as JSON, at most 64 MiB; a text needs its quotes: '"hello"'
-    #[arg(conflicts_with_all = ["file", "ndjson"])]
+    /// The payload as JSON, at most 64 MiB; a text needs its quotes: '"hello"'. With --ndjson: the
+    /// file of the lines
+    #[arg(value_name = "PAYLOAD | FILE", conflicts_with = "file")]
     payload: Option<String>,
     /// Read from this file in place of the argument; - is standard input
     #[arg(long, value_name = "FILE", default_value = "-")]
@@ -62,11 +65,13 @@ impl Publish {
             self;
         operator
             .run(common, async |operator| {
+                if ndjson {
+                    let file = payload.map_or(file, |path| Input::from(OsString::from(path)));
+                    file.check_not_typed("give the file of the lines as an argument, or a pipe")?;
+                    return publish_lines(operator, &topic, &file, &shutdown).await;
+                }
                 if payload.is_none() {
                     file.check_not_typed("give the payload as an argument, or --file, or a pipe")?;
-                }
-                if ndjson {
-                    return publish_lines(operator, &topic, &file, &shutdown).await;
                 }
                 let publish = async {
                     let payload = match payload {

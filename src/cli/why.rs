@@ -97,6 +97,17 @@ fn partition_text(answer: &why::PartitionWhy) -> String {
             "a transaction publishes to it now: {process}role {}{application}{since}",
             escape(user)
         );
+        // A prepared transaction is named with its quoted gid.
+        let prepared =
+            publisher.application_name.as_deref().and_then(|name| name.strip_prefix("prepared transaction "));
+        let end = match publisher.pid {
+            Some(pid) => Some(format!("SELECT pg_terminate_backend({pid})")),
+            None => prepared.map(|gid| format!("ROLLBACK PREPARED {gid}")),
+        };
+        if let Some(end) = end {
+            let _ =
+                writeln!(text, "→ If it hangs, end it in SQL. What it published is lost.  {}", escape(&end));
+        }
     }
     if answer.webhooks.is_empty() {
         text += "\nno webhook is owed anything of it\n";

@@ -186,7 +186,7 @@ impl From<dead_letter::Reason> for Verdict {
 }
 
 /// What an operator can do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Remedy {
     /// End the pause of the webhook.
     ResumeWebhook(i64),
@@ -204,6 +204,20 @@ pub enum Remedy {
         webhook_id: i64,
         /// Which of its lanes.
         lane: LaneName,
+    },
+    /// Raise the webhook's limit of requests a second to this number.
+    RaiseRateLimit {
+        /// The webhook.
+        webhook_id: i64,
+        /// Twice what it is, as far as a limit may go.
+        per_second: f64,
+    },
+    /// Raise the webhook's limit of lanes in flight to this number.
+    RaiseMaxInFlight {
+        /// The webhook.
+        webhook_id: i64,
+        /// Twice what it is, as far as a limit may go.
+        lanes: i32,
     },
     /// Cancel a delivery, to replay it then.
     CancelDelivery {
@@ -224,7 +238,7 @@ pub enum Remedy {
 }
 
 /// The answer for one webhook.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// The webhook's id.
     pub webhook_id: i64,
@@ -255,7 +269,7 @@ pub struct Entry {
 }
 
 /// Why a message is where it is, for each webhook of its topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MessageWhy {
     /// The message.
     pub message_id: i64,
@@ -270,7 +284,7 @@ pub struct MessageWhy {
 }
 
 /// Why a partition does not move, for each webhook that is owed something of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PartitionWhy {
     /// Its topic's name.
     pub topic: String,

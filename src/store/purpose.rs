@@ -43,6 +43,14 @@ impl Purpose {
         }
     }
 
+    /// How long the server keeps a connection whose client takes no byte of an answer; zero: as the
+    /// server is set. None of PostgreSQL's other limits ends such a transaction. It holds its locks
+    /// as long as a hung client lives, and publishers wait for the row of a lane that it has
+    /// changed. On a Unix socket this has no effect.
+    fn client_timeout(self) -> Duration {
+        self.idle_in_transaction_timeout()
+    }
+
     /// How long this process waits for the answer: 2 s longer than the server lets a statement run.
     /// So the server's error comes first. It says for certain that nothing was done.
     pub(super) fn answer_timeout(self) -> Duration {
@@ -65,6 +73,7 @@ impl Purpose {
                 "idle_in_transaction_session_timeout = {}",
                 milliseconds(self.idle_in_transaction_timeout())
             ),
+            format!("tcp_user_timeout = {}", milliseconds(self.client_timeout())),
             "jit = off".to_owned(),
             // Otherwise a backslash in a text of ours would mean something else.
             "standard_conforming_strings = on".to_owned(),

@@ -100,6 +100,7 @@ words! {
 #[into_params(parameter_in = Query)]
 pub(crate) struct WhyQuery {
     /// The key of the partition; `default` unless given, as for messages.
+    #[param(example = "user-42")]
     pub(crate) partition_key: Option<String>,
 }
 
@@ -175,6 +176,18 @@ impl From<why::Remedy> for Remedy {
                     format!("pgtopic lanes retry {webhook_id} {flag}"),
                 )
             }
+            why::Remedy::RaiseRateLimit { webhook_id, per_second } => Self::raise(
+                "Raise the webhook's rate limit, if its receiver can take more.",
+                webhook_id,
+                ("rate_limit_per_second", "--rate-limit-per-second"),
+                per_second,
+            ),
+            why::Remedy::RaiseMaxInFlight { webhook_id, lanes } => Self::raise(
+                "Raise the webhook's max_in_flight, if its receiver can take more.",
+                webhook_id,
+                ("max_in_flight", "--max-in-flight"),
+                lanes,
+            ),
             why::Remedy::CancelDelivery { webhook_id, message_id } => post(
                 "Cancel the delivery, then replay it.",
                 format!("/webhooks/{webhook_id}/deliveries/{message_id}/cancel"),
@@ -193,6 +206,24 @@ impl From<why::Remedy> for Remedy {
                 json!({"from": message_id, "to": message_id}),
                 format!("pgtopic replay {webhook_id} --from {message_id} --to {message_id}"),
             ),
+        }
+    }
+}
+
+impl Remedy {
+    /// A limit of a webhook is to be raised: its field, its flag, and the new value.
+    fn raise(
+        text: &'static str,
+        webhook_id: i64,
+        (field, flag): (&str, &str),
+        limit: impl Serialize + std::fmt::Display,
+    ) -> Self {
+        Self {
+            text,
+            method: Some("PATCH"),
+            path: Some(format!("/webhooks/{webhook_id}")),
+            command: Some(format!("pgtopic webhooks update {webhook_id} {flag} {limit}")),
+            body: Some(json!({field: limit})),
         }
     }
 }

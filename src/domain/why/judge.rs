@@ -3,7 +3,11 @@
 use jiff::Timestamp;
 
 use super::{Entry, LaneFacts, Reason, Remedy, Situation, State, Subscription, Verdict, text};
-use crate::domain::{lane::LaneName, webhook::WebhookState};
+use crate::domain::{
+    lane::LaneName,
+    policy::{MAX_IN_FLIGHT, RATE_LIMIT_PER_SECOND},
+    webhook::WebhookState,
+};
 
 /// How many slots a webhook may use for each slot of a worker that is free.
 const SHARE: i64 = 4;
@@ -210,6 +214,16 @@ fn remedy(
         Reason::NoWorker | Reason::SlotsBusy => Some(Remedy::StartWorker),
         Reason::Halted | Reason::Backoff => {
             Some(Remedy::RetryLane { webhook_id, lane: lane_name(situation, it) })
+        }
+        Reason::RateLimit => {
+            let limit = it.webhook.rate_limit_per_second?;
+            let per_second = (limit * 2.0).min(*RATE_LIMIT_PER_SECOND.end());
+            (per_second > limit).then_some(Remedy::RaiseRateLimit { webhook_id, per_second })
+        }
+        Reason::MaxInFlight => {
+            let limit = it.webhook.max_in_flight?;
+            let lanes = limit.saturating_mul(2).min(*MAX_IN_FLIGHT.end());
+            (lanes > limit).then_some(Remedy::RaiseMaxInFlight { webhook_id, lanes })
         }
         Reason::NoLane => Some(Remedy::CancelDelivery { webhook_id, message_id: it.message.id }),
         Reason::YoungerWebhook if it.webhook.types_match && it.webhook.filter_matches => {

@@ -67,7 +67,8 @@ prop_compose! {
     fn webhooks()(
         starting in prop::bool::weighted(0.1), paused in prop::bool::weighted(0.1),
         disabled in prop::bool::weighted(0.1), changed in changes(), created_at in instants(),
-        backfill: bool, max_in_flight in option::of(1i32..5), rated: bool, types_match: bool,
+        backfill: bool, max_in_flight in option::of(1i32..5),
+        rate in option::of(prop::sample::select(vec![2.5, 600_000.0, 1_000_000.0])), types_match: bool,
         filter_matches: bool, in_flight in 0i64..50,
     ) -> WebhookFacts {
         WebhookFacts {
@@ -80,7 +81,7 @@ prop_compose! {
             created_at,
             backfill: backfill.then(|| (31, Some("process 17".to_owned()))),
             max_in_flight,
-            rate_limit_per_second: rated.then_some(2.5),
+            rate_limit_per_second: rate,
             types_match,
             filter_matches,
             in_flight,
@@ -199,6 +200,14 @@ proptest! {
             }
             Some(Reason::AttemptsExhausted | Reason::Permanent | Reason::Expired | Reason::Overflow | Reason::Skipped)
             | None => Some(Remedy::ReplayDeadLetter(99)),
+            Some(Reason::RateLimit) => match it.webhook.rate_limit_per_second.unwrap() {
+                // A limit is not raised above what is permitted.
+                limit if limit >= 1_000_000.0 => None,
+                limit => Some(Remedy::RaiseRateLimit { webhook_id: 7, per_second: (limit * 2.0).min(1_000_000.0) }),
+            },
+            Some(Reason::MaxInFlight) => {
+                Some(Remedy::RaiseMaxInFlight { webhook_id: 7, lanes: it.webhook.max_in_flight.unwrap() * 2 })
+            }
             Some(Reason::NoLane) => Some(Remedy::CancelDelivery { webhook_id: 7, message_id: it.message.id }),
             // These have one for some facts alone, or take that of the head.
             Some(Reason::YoungerWebhook | Reason::Behind) => entry.remedy.clone(),
@@ -267,6 +276,8 @@ pub(crate) fn remedies() -> Vec<Remedy> {
         Remedy::StartWorker,
         Remedy::RetryLane { webhook_id: 7, lane: key },
         Remedy::RetryLane { webhook_id: 7, lane: id },
+        Remedy::RaiseRateLimit { webhook_id: 7, per_second: 0.002 },
+        Remedy::RaiseMaxInFlight { webhook_id: 7, lanes: 10 },
         Remedy::CancelDelivery { webhook_id: 7, message_id: 12 },
         Remedy::ReplayDeadLetter(99),
         Remedy::ReplayMessage { webhook_id: 7, message_id: 12 },
@@ -280,6 +291,8 @@ pub(crate) fn remedies() -> Vec<Remedy> {
             | Remedy::SwitchSendingOn
             | Remedy::StartWorker
             | Remedy::RetryLane { .. }
+            | Remedy::RaiseRateLimit { .. }
+            | Remedy::RaiseMaxInFlight { .. }
             | Remedy::CancelDelivery { .. }
             | Remedy::ReplayDeadLetter(_)
             | Remedy::ReplayMessage { .. } => {}

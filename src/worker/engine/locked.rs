@@ -15,6 +15,10 @@ use tracing::{info, warn};
 use super::super::tuning::LOCKED_WAIT;
 use crate::store::{Claim, LaneOutcomes, Settlement};
 
+/// A lane that has to wait longer than this is logged. It has then waited for about as long. Steps
+/// of jobs lock rows, too, but not for so long.
+const TOLD_AFTER: Duration = Duration::from_secs(1);
+
 /// The outcomes of one lane that wait.
 struct Waiting {
     outcomes: LaneOutcomes,
@@ -33,15 +37,6 @@ pub(super) struct Locked {
 impl Locked {
     /// A claim's outcomes could not be written: they wait, longer each time.
     pub(super) fn keep(&mut self, claim: Claim, outcomes: LaneOutcomes, why: &str, now: Instant) {
-        if !self.told {
-            self.told = true;
-            warn!(
-                webhook_id = claim.0.webhook_id,
-                lane = claim.0.lane,
-                why,
-                "outcomes of a lane cannot be written; others go on"
-            );
-        }
         let new =
             Waiting { outcomes: LaneOutcomes::default(), wait: LOCKED_WAIT[0], due: now + LOCKED_WAIT[0] };
         let waiting = self
@@ -54,6 +49,15 @@ impl Locked {
             .or_insert(new);
         let later = std::mem::replace(&mut waiting.outcomes, outcomes);
         waiting.outcomes.add(later);
+        if waiting.wait > TOLD_AFTER && !self.told {
+            self.told = true;
+            warn!(
+                webhook_id = claim.0.webhook_id,
+                lane = claim.0.lane,
+                why,
+                "outcomes of a lane cannot be written; others go on"
+            );
+        }
     }
 
     /// Takes out of a settlement what belongs to claims that wait here, and keeps it with them.
@@ -129,6 +133,22 @@ mod tests {
         assert_eq!(locked.due(), Some(now + LOCKED_WAIT[1]));
 
         locked.take_due(now + LOCKED_WAIT[1]);
-        assert!(locked.settled(CLAIM).done.is_empty() && locked.is_empty());
+        assert!(locked.told);
+        assert!(locked.settled(CLAIM).done.is_empty() && locked.is_empty() && !locked.told);
+    }
+
+    /// A step of a job may lock a row for a moment. That is no news.
+    #[test]
+    fn a_short_wait_is_not_logged() {
+        let start = Instant::now();
+        let mut locked = Locked::default();
+        let mut now = start;
+        while now < start + TOLD_AFTER {
+            assert!(!locked.told, "after {:?}", now - start);
+            locked.keep(CLAIM, done(1), "locked", now);
+            now = locked.due().unwrap();
+        }
+        locked.keep(CLAIM, done(1), "locked", now);
+        assert!(locked.told, "after {:?}", now - start);
     }
 }

@@ -89,6 +89,26 @@ async fn lines_are_published_in_their_order() {
     assert_eq!(publish_lines(&database, "", &[]).await.out, "0 messages were published.\n");
 }
 
+#[tokio::test]
+async fn the_file_of_the_lines_may_be_an_argument() {
+    let database = database().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "{\"payload\":1}\n{\"payload\":2}\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    for arguments in [
+        ["publish", "orders", "--ndjson", path],
+        ["publish", "--ndjson", "orders", path],
+        ["publish", "orders", path, "--ndjson"],
+    ] {
+        assert!(said(&database, &arguments).await.starts_with("2 messages were published"), "{arguments:?}");
+    }
+    assert_eq!(payloads(&database).await, ["1", "2", "1", "2", "1", "2"]);
+    let missing =
+        run_with(&["publish", "orders", "--ndjson", "/nowhere"], &database.environment(), "", |_| {}).await;
+    assert_eq!(missing.code, 2, "{missing:?}");
+    assert!(missing.err.contains("cannot read /nowhere"), "{missing:?}");
+}
+
 /// What only the database refuses counts too: its own limit for a payload.
 #[rstest]
 #[case::no_json("nope", "not JSON: expected ident at column 2")]

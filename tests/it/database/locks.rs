@@ -48,8 +48,13 @@ async fn the_log_names_who_keeps_a_publisher_waiting() {
     let mut process = Process::start(&["api"], &environment);
     let api = Http::of(&mut process).await;
     let message = json!({ "partition_key": "a", "payload": {} });
-    let (status, _) = api.try_post("/topics/orders/messages", &message).await.unwrap();
+    let (status, answer) = api.try_post("/topics/orders/messages", &message).await.unwrap();
     assert_eq!(status.as_u16(), 503);
+    let detail = answer["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("the partition is held") && detail.contains("/why?partition_key="),
+        "{answer}"
+    );
     process.wait_for_output("held by prepared transaction 'left alone' of role postgres").await;
     client.batch_execute("ROLLBACK PREPARED 'left alone'").await.unwrap();
     process.stop().await;

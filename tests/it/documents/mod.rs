@@ -1,6 +1,7 @@
 //! The documentation for users: its examples run or can be parsed, and its tables are complete.
 
 mod command_line;
+mod incidents;
 
 use std::{collections::BTreeSet, io::Write, process::Stdio};
 

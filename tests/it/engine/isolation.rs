@@ -132,6 +132,7 @@ async fn a_dead_letter_that_cannot_be_written_holds_up_its_own_lane_alone() {
         scene.number(&format!("SELECT count(*) FROM deliveries WHERE (webhook_id, lane) = {BAD}")).await,
         5
     );
+    worker.wait_for_output("outcomes of a lane cannot be written").await;
     other.batch_execute("ROLLBACK").await.unwrap();
     scene.no_lane_left().await;
     assert_eq!(scene.number("SELECT count(*) FROM dead_letters WHERE attempts = 1").await, 1);

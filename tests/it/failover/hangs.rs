@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use pgtopic::{config::DatabaseConfig, store::Store};
-use pgtopic_testkit::{Answer, Broker, LIVING, Scene, TestDatabase, TestProxy, Upstream};
+use pgtopic_testkit::{
+    Answer, Broker, LIVING, Link, Scene, TestCluster, TestDatabase, TestProxy, TestReceiver, Upstream,
+    create_topic, create_webhook, eventually, nothing_owed, publish, reach_schema,
+};
 use rstest::rstest;
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 /// Twenty lanes with more messages than a claim reads, and a slow receiver.
@@ -150,4 +154,60 @@ async fn a_lane_whose_single_claim_got_no_answer_is_not_lost() {
     assert_ne!(incarnation(&scene).await, before, "the worker has started over");
     scene.nothing_owed().await;
     broker.stop().await;
+}
+
+/// A worker that is stopped, or cut off, while PostgreSQL sends it what it has claimed. That call's
+/// transaction stays open, and publishers wait for the rows that it has changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_takes_no_answer_does_not_hold_up_publishers_for_long() {
+    let cluster = TestCluster::private_tcp().await;
+    let receiver = TestReceiver::accepting().await;
+    let client = reach_schema(&cluster.url()).await;
+    create_topic(&client).await;
+    create_webhook(&client, &receiver.url("/"), &[]).await;
+    let claims_much = "
+        CREATE FUNCTION much() RETURNS json LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_sleep(1); RETURN to_json(repeat(''x'', 12000000)); END';
+        DO $$ BEGIN EXECUTE replace(pg_get_functiondef('read_claimed'::regproc), 'm.payload', 'much()'); END $$";
+    client.batch_execute(claims_much).await.unwrap();
+    let database = cluster.postgres.tcp_url("postgres").unwrap();
+    let (credentials, address) = database.rsplit_once('@').unwrap();
+    let (address, name) = address.split_once('/').unwrap();
+    let proxy = TestProxy::start(Upstream::Tcp(address.parse().unwrap())).await;
+    let config = DatabaseConfig {
+        url: Some(format!("{credentials}@{}/{name}", proxy.address()).into()),
+        listen_url: Some(cluster.url().into()),
+        ..cluster.config()
+    };
+    let broker = Broker::start(Store::new(&config).unwrap());
+    publish(&client, "a").await.unwrap();
+    let waits = |event: &str| format!("EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = '{event}')");
+    let ended = "NOT EXISTS (SELECT FROM pg_stat_activity
+                              WHERE state = 'active' AND query LIKE '%claim_%' AND pid <> pg_backend_pid())";
+    loop {
+        until(&client, &waits("PgSleep")).await;
+        proxy.set(Link::Dead);
+        until(&client, &format!("{} OR {ended}", waits("ClientWrite"))).await;
+        if client.query_one(&format!("SELECT {}", waits("ClientWrite")), &[]).await.unwrap().get(0) {
+            break;
+        }
+        // On a busy machine the call may take too long, and be canceled.
+        proxy.set(Link::Good);
+    }
+    // Without a limit it would wait for as long as the worker hangs.
+    client.batch_execute("SET lock_timeout = '60s'").await.unwrap();
+    publish(&client, "a").await.unwrap();
+    let repair = "DO $$ BEGIN EXECUTE replace(pg_get_functiondef('read_claimed'::regproc), 'much()', 'm.payload'); END $$";
+    client.batch_execute(repair).await.unwrap();
+    proxy.set(Link::Good);
+    nothing_owed(&client).await;
+    broker.stop().await;
+}
+
+async fn until(client: &Client, condition: &str) {
+    eventually(condition, async || {
+        let row = client.query_one(&format!("SELECT {condition}"), &[]).await.unwrap();
+        row.get::<_, bool>(0).then_some(())
+    })
+    .await;
 }

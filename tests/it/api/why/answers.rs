@@ -32,6 +32,8 @@ async fn a_partition_names_its_publisher_and_its_heads() {
     }
     says(&entries[0], &format!("Message {head} is ready"));
     says(&entries[1], &format!("Message {} is ready", head + 1));
+    let text = Process::run(&["why", "orders", "a"], &scene.database.environment()).await.output;
+    assert!(text.contains(&format!("SELECT pg_terminate_backend({pid})\n")), "{text}");
     publisher.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(api.get(path).await.expect(200)["publisher"], Value::Null);
 }
@@ -50,7 +52,11 @@ async fn a_prepared_publisher_is_named_by_its_gid() {
         (&publisher["pid"], &publisher["application_name"]),
         (&Value::Null, &json!("prepared transaction 'of the shop'"))
     );
-    client.batch_execute("ROLLBACK PREPARED 'of the shop'").await.unwrap();
+    let url = cluster.url();
+    let text = Process::run(&["why", "orders", "default"], &[("DATABASE_URL", url.as_str())]).await.output;
+    let (_, remedy) = text.split_once("What it published is lost.  ").unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(remedy.lines().next(), Some("ROLLBACK PREPARED 'of the shop'"), "{text}");
+    client.batch_execute(remedy.lines().next().unwrap()).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
 //! States and reasons that a real worker makes, and remedies that help.
 
-use axum::{body::Body, http::Request};
+use axum::{
+    body::Body,
+    http::{Method, Request},
+};
 use pgtopic_testkit::{Answer, Broker, Gate, eventually, quick_delivery};
 use serde_json::{Value, json};
 
-use super::{becomes, entry, is, says, scene};
+use super::{super::Api, becomes, entry, is, says, scene};
 
 #[tokio::test]
 async fn a_message_on_its_way_through_a_worker() {
@@ -77,6 +80,8 @@ async fn limits_of_a_real_worker() {
     .await;
     assert!(waiting["estimate_seconds"].as_i64().unwrap() > 50, "{waiting}");
     says(&waiting, "0.01 a second");
+    raise(&api, &waiting).await;
+    assert_eq!(scene.text("SELECT rate_limit_per_second::text FROM webhooks").await, "0.02");
     broker.stop().await;
 
     // One slot, and it hangs.
@@ -90,6 +95,28 @@ async fn limits_of_a_real_worker() {
     scene.receiver.wait_for(count + 1).await;
     let second = scene.publish(&["b"]).await[0];
     becomes(&api, second, "waiting", "slots_busy").await;
+}
+
+/// Follows a remedy that raises a limit of the webhook.
+async fn raise(api: &Api, entry: &Value) {
+    let remedy = &entry["remedy"];
+    assert_eq!((&remedy["method"], &remedy["path"]), (&json!("PATCH"), &json!("/webhooks/1")), "{entry}");
+    let changes = remedy["body"].to_string();
+    api.text(Method::PATCH, "/webhooks/1", "application/json", changes).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_higher_max_in_flight_lets_a_lane_go_on() {
+    let (scene, api) = scene(&[("max_in_flight", "1")]).await;
+    scene.receiver.set_script(|_| Answer::Hang);
+    let _broker = Broker::start(scene.store());
+    scene.publish(&["a"]).await;
+    scene.receiver.wait_for(1).await;
+    let second = scene.publish(&["b"]).await[0];
+    let waiting = becomes(&api, second, "waiting", "max_in_flight").await;
+    assert_eq!(waiting["remedy"]["command"], "pgtopic webhooks update 1 --max-in-flight 2");
+    raise(&api, &waiting).await;
+    becomes(&api, second, "in_flight", "request").await;
 }
 
 /// Each remedy is a request that helps.
