@@ -51,6 +51,8 @@ struct WebhookClaims {
     swept: u32,
     /// Where the next claim begins: after a full claim, at the greatest `due_at` that it returned.
     due_after: DueAfter,
+    /// The earliest `due_at` of its due lanes, if the database has said it since the last claim.
+    due_at: Option<Timestamp>,
     /// Whether more lanes are due than are claimed, as far as is known: the last claim came back
     /// full, or lanes were given back since.
     more: bool,
@@ -66,6 +68,7 @@ impl Default for WebhookClaims {
         Self {
             swept: 0,
             due_after: DueAfter::Recent,
+            due_at: None,
             more: false,
             since_asked: false,
             burst_time: SlotTime::default(),
@@ -144,6 +147,12 @@ impl Claims {
         self.webhook(webhook_id).since_asked = true;
     }
 
+    /// The same. The earliest of its due lanes is due since `due_at`.
+    pub(super) fn ask_from(&mut self, webhook_id: i64, due_at: Timestamp) {
+        self.ask(webhook_id);
+        self.webhook(webhook_id).due_at = Some(due_at);
+    }
+
     /// The next claim does not ask for lanes of this webhook.
     pub(super) fn sate(&mut self, webhook_id: i64) {
         self.hungry.remove(&webhook_id);
@@ -187,14 +196,19 @@ impl Claims {
         webhook.swept != sweeps && !webhook.more
     }
 
-    /// What to ask for this webhook.
-    pub(super) fn want(&mut self, webhook_id: i64, slots: usize) -> Want {
+    /// What to ask for this webhook, and whether the claim is a sweep for it.
+    pub(super) fn want(&mut self, webhook_id: i64, slots: usize) -> (Want, bool) {
         let sweeps = self.sweeps;
         let webhook = self.webhook(webhook_id);
         let sweep = std::mem::replace(&mut webhook.swept, sweeps) != sweeps;
-        let due_after = if sweep { DueAfter::Beginning } else { webhook.due_after };
+        let due_after = match webhook.due_at.take() {
+            // Nothing that is due lies before, and the claim does not walk over what does.
+            Some(due_at) => DueAfter::At(due_at),
+            None if sweep => DueAfter::Beginning,
+            None => webhook.due_after,
+        };
         webhook.since_asked = false;
-        Want { webhook_id, slots, due_after }
+        (Want { webhook_id, slots, due_after }, sweep)
     }
 
     /// Forgets a webhook that is gone.

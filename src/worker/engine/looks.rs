@@ -23,7 +23,7 @@ use super::{
     tail::{ASK_EACH, Look},
     troubles::Kind,
 };
-use crate::store::{DueAfter, DueWebhooks, Follower, Looked, Room, Want};
+use crate::store::{DueWebhooks, Follower, Looked, Room, Want};
 
 /// The database is being asked which webhooks have due lanes.
 #[derive(Clone, Copy)]
@@ -91,7 +91,7 @@ impl Engine {
         };
         self.troubles.succeeded(Kind::ListDueWebhooks);
         for due in webhooks {
-            self.claims.ask(due.webhook_id);
+            self.claims.ask_from(due.webhook_id, due.due_at);
         }
         let claims = !self.stopping && self.session.sends;
         let asked = listing.asked;
@@ -111,7 +111,7 @@ impl Engine {
     fn claim(&mut self, now: Instant) {
         self.claims.look_for_room(now);
         let memory = self.memory();
-        let wants = self.wants(&memory, now);
+        let (wants, sweep) = self.wants(&memory, now);
         if wants.is_empty() {
             return;
         }
@@ -121,14 +121,13 @@ impl Engine {
         let lanes: usize = wants.iter().map(|want| want.slots).sum();
         let messages = batch.min(CLAIM_MAX * CLAIM_MESSAGES / lanes.max(1)).max(CLAIM_MESSAGES);
         let limits = read_limits(messages.min(READ_MESSAGES), memory.answer());
-        // A claim that begins at the beginning (a sweep) also takes lanes of gone workers.
-        let sweep = wants.iter().any(|want| want.due_after == DueAfter::Beginning);
         let token = self.claims.begin(wants.clone(), now);
         self.commands.push(Command::Claim { token, wants, sweep, limits });
     }
 
-    /// How many lanes to claim of each webhook that may have due ones.
-    fn wants(&mut self, memory: &MemoryBudget, now: Instant) -> Vec<Want> {
+    /// How many lanes to claim of each webhook that may have due ones, and whether to claim also
+    /// lanes whose holder is gone.
+    fn wants(&mut self, memory: &MemoryBudget, now: Instant) -> (Vec<Want>, bool) {
         let mut held: HashMap<i64, usize> = HashMap::new();
         let mut held_doubtful = 0;
         // Idle lanes are held too, but send nothing.
@@ -138,7 +137,7 @@ impl Engine {
         }
         let mut budget = ClaimBudget::new(self.settings.concurrency, held.values().sum(), held_doubtful);
         let waiting = self.waiting();
-        let mut wants = Vec::new();
+        let (mut wants, mut sweeps) = (Vec::new(), false);
         for webhook_id in self.claims.hungry() {
             if budget.is_used_up() {
                 break;
@@ -159,10 +158,12 @@ impl Engine {
                 probe: self.claims.probes(webhook_id),
             };
             if let Some(lanes) = budget.grant(ask) {
-                wants.push(self.claims.want(webhook_id, lanes));
+                let (want, sweep) = self.claims.want(webhook_id, lanes);
+                wants.push(want);
+                sweeps |= sweep;
             }
         }
-        wants
+        (wants, sweeps)
     }
 
     /// A claim was answered.
