@@ -160,7 +160,8 @@ impl Sender {
             headers: None,
             created_at: Timestamp::now(),
         };
-        let result = delivery::send(&self.client, &self.target, &[message], 1).await;
+        let sent = delivery::send(&self.client, &self.target, &[message], 1, || true).await;
+        let Some(result) = sent else { return Err(failed("a request was not started")) };
         match result.outcome {
             Outcome::Accepted => Ok(()),
             _ => Err(failed(result.error.unwrap_or_else(|| "a request was not accepted".to_owned()))),
