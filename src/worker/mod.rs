@@ -25,6 +25,7 @@
 
 mod driver;
 pub mod engine;
+mod error;
 mod scheduling;
 mod session;
 mod tuning;
@@ -40,9 +41,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+pub use self::error::WorkerError;
 use self::{
     driver::{Driver, Parts},
-    engine::{EngineSettings, failure::Lost},
+    engine::EngineSettings,
     session::{
         due_at_repair,
         failing::Failing,
@@ -56,30 +58,10 @@ use self::{
 use crate::{
     background,
     config::{DeliveryConfig, RetentionConfig, WorkerConfig},
-    delivery::{AddressGuard, Client, ClientError},
+    delivery::{AddressGuard, Client},
     domain::worker_health::WorkerHealth,
-    store::{Doing, Store, StoreError, WorkerInfo},
+    store::{Doing, Store, WorkerInfo},
 };
-
-/// Why a worker stopped, or one of its incarnations ended.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkerError {
-    /// The HTTP client could not be made.
-    #[error("HTTP client: {0}")]
-    Client(#[from] ClientError),
-    /// A statement failed, and the incarnation cannot go on.
-    #[error("{0}")]
-    Store(#[from] StoreError),
-    /// A statement of the engine may have been executed or not.
-    #[error("{0}")]
-    Engine(#[from] Lost),
-    /// The session is lost; the text says how.
-    #[error("{0}")]
-    Lost(&'static str),
-    /// A task ended that must not end: a defect.
-    #[error("a task ended early: {0}")]
-    Task(String),
-}
 
 /// Delivers until `shutdown`, whatever happens to the database meanwhile. Then finishes the
 /// requests in flight, settles them, releases its lanes and returns.

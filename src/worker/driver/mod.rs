@@ -32,12 +32,12 @@ use self::{
     statements::{Answer, Statements},
 };
 use super::{
-    WorkerError,
     engine::{
         Engine, EngineSettings,
         command::{Burst, Command},
         event::{BurstEnd, BurstEnded, Event, SessionState},
     },
+    error::WorkerError,
     session::{liveness::Liveness, signals::Signals},
     tuning::EVENTS_MAX,
 };

@@ -45,6 +45,15 @@ pub(super) struct Claims {
     one_by_one: bool,
 }
 
+/// The database is being asked which webhooks have due lanes.
+#[derive(Clone, Copy)]
+pub(super) struct ListingDue {
+    /// Since when.
+    pub(super) asked: Instant,
+    /// Whether lanes count whose holder is gone.
+    pub(super) sweep: bool,
+}
+
 #[derive(Clone, Copy)]
 struct WebhookClaims {
     /// The number of the sweep that has asked it last.

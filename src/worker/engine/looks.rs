@@ -13,6 +13,7 @@ use super::{
         },
         tuning::{ASK_ALL_EVERY, ASK_ALL_WEBHOOKS, CLAIM_MAX, CLAIM_MESSAGES, READ_MESSAGES},
     },
+    claims::ListingDue,
     command::Command,
     event::ClaimAnswer,
     failure::{Failure, Lost},
@@ -24,15 +25,6 @@ use super::{
     troubles::Kind,
 };
 use crate::store::{DueWebhooks, Follower, Looked, Room, Want};
-
-/// The database is being asked which webhooks have due lanes.
-#[derive(Clone, Copy)]
-pub(super) struct ListingDue {
-    /// Since when.
-    asked: Instant,
-    /// Whether lanes count whose holder is gone.
-    sweep: bool,
-}
 
 impl Engine {
     // -- Due lanes --------------------------------------------------------------------------------

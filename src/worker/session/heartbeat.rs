@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{
     super::{
-        WorkerError,
+        error::WorkerError,
         tuning::{HEARTBEAT, WRITE_ROW},
         wakeup::publish_rate::{PublishRate, Publishing},
     },
