@@ -14,7 +14,7 @@ CREATE OR REPLACE FUNCTION pgtopic.cancel_step(
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
 SET jit = off SET plan_cache_mode = force_generic_plan
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 DECLARE
     looks    CONSTANT integer := 10000;
@@ -27,25 +27,27 @@ DECLARE
     is_left  bigint[];
     in_flight bigint;
 BEGIN
-    WITH seen AS MATERIALIZED (
+    -- What is seen is read in order, and no further than needed.
+    WITH seen AS NOT MATERIALIZED (
         SELECT d.lane, d.message_id
           FROM pgtopic.deliveries d
          WHERE d.webhook_id = job.webhook_id AND (d.lane, d.message_id) > (last_lane, after)
          ORDER BY d.lane, d.message_id
-         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
+         LIMIT looks
     ), asked AS MATERIALIZED (
         SELECT s.lane, s.message_id
           FROM seen s
          WHERE s.message_id > (job.progress ->> 'from')::bigint AND s.message_id <= until
            AND (job.filter ->> 'partition_key' IS NULL AND job.filter ->> 'type' IS NULL
                 AND job.progress ->> 'since' IS NULL AND job.progress ->> 'before' IS NULL
-                OR EXISTS (SELECT
-                             FROM pgtopic.messages m
-                            WHERE m.id = s.message_id
-                              AND m.partition_key = coalesce(job.filter ->> 'partition_key', m.partition_key)
-                              AND (job.filter ->> 'type' IS NULL OR m.type = job.filter ->> 'type')
-                              AND m.created_at >= coalesce((job.progress ->> 'since')::timestamptz, '-infinity')
-                              AND m.created_at < coalesce((job.progress ->> 'before')::timestamptz, 'infinity')))
+                OR (SELECT true
+                      FROM pgtopic.messages m
+                     WHERE m.id = s.message_id
+                       AND m.partition_key = coalesce(job.filter ->> 'partition_key', m.partition_key)
+                       AND (job.filter ->> 'type' IS NULL OR m.type = job.filter ->> 'type')
+                       AND m.created_at >= coalesce((job.progress ->> 'since')::timestamptz, '-infinity')
+                       AND m.created_at < coalesce((job.progress ->> 'before')::timestamptz, 'infinity')
+                     LIMIT 1))
          ORDER BY s.lane, s.message_id
          LIMIT room
     )

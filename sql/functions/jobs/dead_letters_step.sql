@@ -14,7 +14,7 @@ CREATE OR REPLACE FUNCTION pgtopic.dead_letters_step(
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
 SET jit = off SET plan_cache_mode = force_generic_plan
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 DECLARE
     looks    CONSTANT integer := 10000;
@@ -26,23 +26,24 @@ DECLARE
     picked   record;
     is_left  bigint[];
 BEGIN
-    WITH seen AS MATERIALIZED (
-        SELECT l
+    -- What is seen is read in order, and no further than needed.
+    WITH seen AS NOT MATERIALIZED (
+        SELECT l.id, l.message_id, l
           FROM pgtopic.dead_letters l
          WHERE (l.message_id, l.id) > (after, after_id)
          ORDER BY l.message_id, l.id
-         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
+         LIMIT looks
     ), asked AS MATERIALIZED (
-        SELECT (s.l).id, (s.l).message_id
+        SELECT s.id, s.message_id
           FROM seen s
-         WHERE (s.l).id <= until AND pgtopic.job_means_dead_letter(s.l, job.topic_id, job.webhook_id, job.filter)
-         ORDER BY 2, 1
+         WHERE s.id <= until AND pgtopic.job_means_dead_letter(s.l, job.topic_id, job.webhook_id, job.filter)
+         ORDER BY s.message_id, s.id
          LIMIT room
     )
     SELECT array_agg(a.id ORDER BY a.message_id, a.id) AS ids,
            CASE WHEN room = 0 THEN ARRAY[after, after_id]
                 WHEN count(*) = room THEN max(ARRAY[a.message_id, a.id])
-                ELSE (SELECT coalesce(max(ARRAY[(s.l).message_id, (s.l).id]), ARRAY[after, after_id]) FROM seen s) END AS last,
+                ELSE (SELECT coalesce(max(ARRAY[s.message_id, s.id]), ARRAY[after, after_id]) FROM seen s) END AS last,
            room > 0 AND count(*) < room AND (SELECT count(*) FROM seen) < looks AS is_end
       INTO picked
       FROM asked a;

@@ -15,7 +15,7 @@ CREATE OR REPLACE FUNCTION pgtopic.pick_messages(job pgtopic.jobs, at_most integ
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
 SET jit = off SET plan_cache_mode = force_generic_plan
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 DECLARE
     looks  CONSTANT integer := 10000;
@@ -31,7 +31,8 @@ BEGIN
     IF at_most <= 0 THEN
         RETURN;
     END IF;
-    WITH seen AS MATERIALIZED (
+    -- What is seen is read in order, and no further than needed.
+    WITH seen AS NOT MATERIALIZED (
         SELECT m.id, m.topic_id, m.partition_key, m.type, m.created_at
           FROM pgtopic.messages m
          WHERE m.id > after AND m.id <= until
@@ -45,7 +46,7 @@ BEGIN
            AND (job.filter ->> 'type' IS NULL OR s.type = job.filter ->> 'type')
            AND s.created_at >= since AND s.created_at < before
            AND (NOT coalesce((job.filter ->> 'only_failed')::boolean, false)
-                OR EXISTS (SELECT FROM pgtopic.dead_letters l WHERE l.webhook_id = job.webhook_id AND l.message_id = s.id))
+                OR (SELECT true FROM pgtopic.dead_letters l WHERE l.webhook_id = job.webhook_id AND l.message_id = s.id LIMIT 1))
          ORDER BY s.id
          LIMIT at_most
     ), judged AS MATERIALIZED (

@@ -9,7 +9,6 @@ CREATE OR REPLACE FUNCTION pgtopic.lane_stripe(webhook_id bigint, lane bigint) R
 LANGUAGE sql STABLE
 AS $$
 SELECT t.id, t.stripes | (lane_stripe.lane & 255)::integer
-  FROM pgtopic.webhooks w
-  JOIN pgtopic.topics t ON t.id = w.topic_id
- WHERE w.id = lane_stripe.webhook_id
+  FROM (SELECT w.topic_id FROM pgtopic.webhooks w WHERE w.id = lane_stripe.webhook_id LIMIT 1) w
+ CROSS JOIN LATERAL (SELECT t.id, t.stripes FROM pgtopic.topics t WHERE t.id = w.topic_id LIMIT 1) t
 $$;

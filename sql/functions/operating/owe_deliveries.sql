@@ -62,14 +62,15 @@ BEGIN
     ), locked AS MATERIALIZED (
         SELECT t.webhook_id, t.lane, t.message_id,
                CASE WHEN t.refusal IS NOT NULL THEN t.refusal
-                    WHEN t.is_first AND l.held IS NULL
-                         AND EXISTS (SELECT FROM pgtopic.lanes l WHERE l.webhook_id = t.webhook_id AND l.lane = t.lane) THEN 'row_locked'
-                    WHEN x.held IS NULL
-                         AND EXISTS (SELECT FROM pgtopic.dead_letters x
-                                      WHERE x.webhook_id = t.webhook_id AND x.message_id = t.message_id) THEN 'row_locked'
+                    WHEN t.is_first AND l.held IS NULL AND (SELECT true FROM pgtopic.lanes l
+                                                             WHERE l.webhook_id = t.webhook_id AND l.lane = t.lane
+                                                             LIMIT 1) THEN 'row_locked'
+                    WHEN x.held IS NULL AND (SELECT true FROM pgtopic.dead_letters x
+                                              WHERE x.webhook_id = t.webhook_id AND x.message_id = t.message_id
+                                              LIMIT 1) THEN 'row_locked'
                     WHEN x.held IS NULL AND only_dead THEN 'absent'
-                    WHEN m.held IS NOT NULL THEN NULL
-                    WHEN EXISTS (SELECT FROM pgtopic.messages m WHERE m.id = t.message_id) THEN 'row_locked'
+                    WHEN m.held THEN NULL
+                    WHEN (SELECT true FROM pgtopic.messages m WHERE m.id = t.message_id LIMIT 1) THEN 'row_locked'
                     ELSE 'message_gone' END AS refusal
           FROM tried t
           LEFT JOIN LATERAL (SELECT true AS held FROM pgtopic.lanes l
