@@ -234,6 +234,7 @@ CREATE FUNCTION pgtopic.cancel_step(job pgtopic.jobs, at_most integer, OUT progr
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
     AS $$
 DECLARE
     looks    CONSTANT integer := 10000;
@@ -246,25 +247,27 @@ DECLARE
     is_left  bigint[];
     in_flight bigint;
 BEGIN
-    WITH seen AS MATERIALIZED (
+    -- What is seen is read in order, and no further than needed.
+    WITH seen AS NOT MATERIALIZED (
         SELECT d.lane, d.message_id
           FROM pgtopic.deliveries d
          WHERE d.webhook_id = job.webhook_id AND (d.lane, d.message_id) > (last_lane, after)
          ORDER BY d.lane, d.message_id
-         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
+         LIMIT looks
     ), asked AS MATERIALIZED (
         SELECT s.lane, s.message_id
           FROM seen s
          WHERE s.message_id > (job.progress ->> 'from')::bigint AND s.message_id <= until
            AND (job.filter ->> 'partition_key' IS NULL AND job.filter ->> 'type' IS NULL
                 AND job.progress ->> 'since' IS NULL AND job.progress ->> 'before' IS NULL
-                OR EXISTS (SELECT
-                             FROM pgtopic.messages m
-                            WHERE m.id = s.message_id
-                              AND m.partition_key = coalesce(job.filter ->> 'partition_key', m.partition_key)
-                              AND (job.filter ->> 'type' IS NULL OR m.type = job.filter ->> 'type')
-                              AND m.created_at >= coalesce((job.progress ->> 'since')::timestamptz, '-infinity')
-                              AND m.created_at < coalesce((job.progress ->> 'before')::timestamptz, 'infinity')))
+                OR (SELECT true
+                      FROM pgtopic.messages m
+                     WHERE m.id = s.message_id
+                       AND m.partition_key = coalesce(job.filter ->> 'partition_key', m.partition_key)
+                       AND (job.filter ->> 'type' IS NULL OR m.type = job.filter ->> 'type')
+                       AND m.created_at >= coalesce((job.progress ->> 'since')::timestamptz, '-infinity')
+                       AND m.created_at < coalesce((job.progress ->> 'before')::timestamptz, 'infinity')
+                     LIMIT 1))
          ORDER BY s.lane, s.message_id
          LIMIT room
     )
@@ -628,6 +631,7 @@ CREATE FUNCTION pgtopic.dead_letters_step(job pgtopic.jobs, at_most integer, OUT
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
     AS $$
 DECLARE
     looks    CONSTANT integer := 10000;
@@ -639,23 +643,24 @@ DECLARE
     picked   record;
     is_left  bigint[];
 BEGIN
-    WITH seen AS MATERIALIZED (
-        SELECT l
+    -- What is seen is read in order, and no further than needed.
+    WITH seen AS NOT MATERIALIZED (
+        SELECT l.id, l.message_id, l
           FROM pgtopic.dead_letters l
          WHERE (l.message_id, l.id) > (after, after_id)
          ORDER BY l.message_id, l.id
-         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
+         LIMIT looks
     ), asked AS MATERIALIZED (
-        SELECT (s.l).id, (s.l).message_id
+        SELECT s.id, s.message_id
           FROM seen s
-         WHERE (s.l).id <= until AND pgtopic.job_means_dead_letter(s.l, job.topic_id, job.webhook_id, job.filter)
-         ORDER BY 2, 1
+         WHERE s.id <= until AND pgtopic.job_means_dead_letter(s.l, job.topic_id, job.webhook_id, job.filter)
+         ORDER BY s.message_id, s.id
          LIMIT room
     )
     SELECT array_agg(a.id ORDER BY a.message_id, a.id) AS ids,
            CASE WHEN room = 0 THEN ARRAY[after, after_id]
                 WHEN count(*) = room THEN max(ARRAY[a.message_id, a.id])
-                ELSE (SELECT coalesce(max(ARRAY[(s.l).message_id, (s.l).id]), ARRAY[after, after_id]) FROM seen s) END AS last,
+                ELSE (SELECT coalesce(max(ARRAY[s.message_id, s.id]), ARRAY[after, after_id]) FROM seen s) END AS last,
            room > 0 AND count(*) < room AND (SELECT count(*) FROM seen) < looks AS is_end
       INTO picked
       FROM asked a;
@@ -1188,9 +1193,8 @@ CREATE FUNCTION pgtopic.lane_stripe(webhook_id bigint, lane bigint) RETURNS TABL
     LANGUAGE sql STABLE
     AS $$
 SELECT t.id, t.stripes | (lane_stripe.lane & 255)::integer
-  FROM pgtopic.webhooks w
-  JOIN pgtopic.topics t ON t.id = w.topic_id
- WHERE w.id = lane_stripe.webhook_id
+  FROM (SELECT w.topic_id FROM pgtopic.webhooks w WHERE w.id = lane_stripe.webhook_id LIMIT 1) w
+ CROSS JOIN LATERAL (SELECT t.id, t.stripes FROM pgtopic.topics t WHERE t.id = w.topic_id LIMIT 1) t
 $$;
 
 CREATE FUNCTION pgtopic.lanes_retry_step(job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) RETURNS record
@@ -1861,14 +1865,15 @@ BEGIN
     ), locked AS MATERIALIZED (
         SELECT t.webhook_id, t.lane, t.message_id,
                CASE WHEN t.refusal IS NOT NULL THEN t.refusal
-                    WHEN t.is_first AND l.held IS NULL
-                         AND EXISTS (SELECT FROM pgtopic.lanes l WHERE l.webhook_id = t.webhook_id AND l.lane = t.lane) THEN 'row_locked'
-                    WHEN x.held IS NULL
-                         AND EXISTS (SELECT FROM pgtopic.dead_letters x
-                                      WHERE x.webhook_id = t.webhook_id AND x.message_id = t.message_id) THEN 'row_locked'
+                    WHEN t.is_first AND l.held IS NULL AND (SELECT true FROM pgtopic.lanes l
+                                                             WHERE l.webhook_id = t.webhook_id AND l.lane = t.lane
+                                                             LIMIT 1) THEN 'row_locked'
+                    WHEN x.held IS NULL AND (SELECT true FROM pgtopic.dead_letters x
+                                              WHERE x.webhook_id = t.webhook_id AND x.message_id = t.message_id
+                                              LIMIT 1) THEN 'row_locked'
                     WHEN x.held IS NULL AND only_dead THEN 'absent'
-                    WHEN m.held IS NOT NULL THEN NULL
-                    WHEN EXISTS (SELECT FROM pgtopic.messages m WHERE m.id = t.message_id) THEN 'row_locked'
+                    WHEN m.held THEN NULL
+                    WHEN (SELECT true FROM pgtopic.messages m WHERE m.id = t.message_id LIMIT 1) THEN 'row_locked'
                     ELSE 'message_gone' END AS refusal
           FROM tried t
           LEFT JOIN LATERAL (SELECT true AS held FROM pgtopic.lanes l
@@ -2003,6 +2008,7 @@ CREATE FUNCTION pgtopic.pick_messages(job pgtopic.jobs, at_most integer, OUT ids
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
     AS $$
 DECLARE
     looks  CONSTANT integer := 10000;
@@ -2018,7 +2024,8 @@ BEGIN
     IF at_most <= 0 THEN
         RETURN;
     END IF;
-    WITH seen AS MATERIALIZED (
+    -- What is seen is read in order, and no further than needed.
+    WITH seen AS NOT MATERIALIZED (
         SELECT m.id, m.topic_id, m.partition_key, m.type, m.created_at
           FROM pgtopic.messages m
          WHERE m.id > after AND m.id <= until
@@ -2032,7 +2039,7 @@ BEGIN
            AND (job.filter ->> 'type' IS NULL OR s.type = job.filter ->> 'type')
            AND s.created_at >= since AND s.created_at < before
            AND (NOT coalesce((job.filter ->> 'only_failed')::boolean, false)
-                OR EXISTS (SELECT FROM pgtopic.dead_letters l WHERE l.webhook_id = job.webhook_id AND l.message_id = s.id))
+                OR (SELECT true FROM pgtopic.dead_letters l WHERE l.webhook_id = job.webhook_id AND l.message_id = s.id LIMIT 1))
          ORDER BY s.id
          LIMIT at_most
     ), judged AS MATERIALIZED (
@@ -4113,7 +4120,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'dba0d17add16f4e70c5a92699754c1debf977917a44603660ad64ffa7c393b80', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '441c98cadaf98232c8e57134a6ee59dec6762629ca6ff8830097cc12676bf6b1', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '17948235241995355596');
 
