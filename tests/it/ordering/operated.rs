@@ -115,3 +115,70 @@ async fn a_replay_leaves_the_lanes_of_a_stripe_that_is_taken() {
     assert_eq!(replay(&letters, false).await.iter().filter(|one| **one == Replayed).count(), 2);
     assert_eq!(replay(&letters, false).await, [Absent; 4]);
 }
+
+/// If a row is locked, a replay of many leaves its message, with all that follow in the lane. What
+/// is gone or owed already holds up nothing.
+#[tokio::test]
+async fn a_replay_leaves_what_is_locked_and_all_that_follows_in_the_lane() {
+    use ReplayOutcome::{AlreadyOwed, MessageGone, Replayed, RowLocked};
+
+    let scene = Scene::with_webhook(&[("paused", "true")]).await;
+    let ids = scene.publish(&["a", "b", "a", "b", "a"]).await;
+    scene.store().cancel_deliveries(1, &ids, Removal::Cancel, false, "test").await.unwrap();
+    let client = scene.another_client().await;
+    let replay_beside = async |lock: &str| {
+        client.batch_execute(&format!("BEGIN; SELECT FROM {lock} FOR UPDATE")).await.unwrap();
+        let outcomes = scene.store().replay_deliveries(1, &ids, false).await.unwrap();
+        client.batch_execute("COMMIT").await.unwrap();
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect::<Vec<_>>()
+    };
+    let letter = "dead_letters WHERE message_id = 3";
+    assert_eq!(replay_beside(letter).await, [Replayed, Replayed, RowLocked, Replayed, RowLocked]);
+    let message = "messages WHERE id = 5";
+    assert_eq!(replay_beside(message).await, [AlreadyOwed, AlreadyOwed, Replayed, AlreadyOwed, RowLocked]);
+    let lane = "lanes WHERE partition_key = 'a'";
+    assert_eq!(
+        replay_beside(lane).await,
+        [RowLocked, AlreadyOwed, RowLocked, AlreadyOwed, RowLocked],
+        "whether it is owed is not looked at"
+    );
+    let letters = "SELECT string_agg(message_id::text, ' ') FROM dead_letters";
+    assert_eq!(scene.text(letters).await, "5", "the dead letter goes when its message is owed");
+
+    scene.store().cancel_deliveries(1, &ids[2..], Removal::Cancel, false, "test").await.unwrap();
+    scene.sql("DELETE FROM messages WHERE id = 3").await;
+    let outcomes = scene.store().replay_deliveries(1, &ids, false).await.unwrap();
+    assert_eq!(
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect::<Vec<_>>(),
+        [AlreadyOwed, AlreadyOwed, MessageGone, Replayed, Replayed]
+    );
+    assert_eq!(scene.text(letters).await, "3", "what cannot be delivered stays");
+}
+
+/// A lane that waits becomes due if a message is put before what it waits for. A halted lane stays
+/// halted.
+#[tokio::test]
+async fn a_replay_makes_a_waiting_lane_due_only_in_front_of_its_head() {
+    let scene = Scene::with_webhook(&[("paused", "true")]).await;
+    scene.publish(&["a", "b", "a", "b", "a", "b"]).await;
+    scene
+        .sql(
+            "DELETE FROM deliveries WHERE message_id NOT IN (3, 4);
+             UPDATE lanes SET position = 2, failures = 1, wait_seconds = 60, due_at = now() + interval '1 minute', head_message_id = 3
+              WHERE partition_key = 'a';
+             UPDATE lanes SET position = 3, failures = 1, halted = true, due_at = 'infinity', head_message_id = 4
+              WHERE partition_key = 'b'",
+        )
+        .await;
+    let after = async |ids: &[i64]| {
+        let outcomes = scene.store().replay_deliveries(1, ids, false).await.unwrap();
+        assert!(outcomes.iter().all(|(_, outcome)| *outcome == ReplayOutcome::Replayed), "{outcomes:?}");
+        let lanes = "SELECT string_agg(concat_ws(' ', partition_key, position, generation, due_at <= now(), wait_seconds, due_at = 'infinity'),
+                                       ', ' ORDER BY partition_key) FROM lanes";
+        scene.text(lanes).await
+    };
+    assert_eq!(after(&[5, 6]).await, "a 2 1 f 60 f, b 3 1 f t");
+    assert_eq!(after(&[1, 2]).await, "a 0 2 t f, b 1 2 f t");
+    let replays = "SELECT count(*) FROM deliveries WHERE replayed_at IS NOT NULL";
+    assert_eq!(scene.number(replays).await, 4);
+}

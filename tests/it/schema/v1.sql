@@ -114,6 +114,12 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.body_format(format text, batch_size integer) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+SELECT coalesce(format, CASE WHEN batch_size OPERATOR(pg_catalog.>) 1 THEN 'envelope' ELSE 'raw' END)
+$$;
+
 CREATE FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) RETURNS TABLE(message_id bigint, outcome text, dead_letter_id bigint, head bigint, worker uuid, since timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -3937,6 +3943,8 @@ REVOKE ALL ON FUNCTION pgtopic.backfill_step(job pgtopic.jobs, at_most integer, 
 
 REVOKE ALL ON FUNCTION pgtopic.begin_job_step(job_id bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.body_format(format text, batch_size integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.cancel_step(job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) FROM PUBLIC;
@@ -4120,7 +4128,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '441c98cadaf98232c8e57134a6ee59dec6762629ca6ff8830097cc12676bf6b1', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'c0a0282db9102283654b41241683ddc25ac37b13b21ccdb39488839808e572b6', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '17948235241995355596');
 
