@@ -233,12 +233,12 @@ impl World {
         let webhook = &mut self.webhooks[round % 2];
         webhook.jobs += 1;
         let path = format!("/webhooks/{}/replay", webhook.id);
-        self.job(&path, json!({"from": 1, "rate_per_second": 200})).await;
-        self.job("/dead-letter/replay", json!({"all": true, "rate_per_second": 200})).await;
+        self.job(&path, json!({"from": 1, "rate_per_second": 500})).await;
+        self.job("/dead-letter/replay", json!({"all": true, "rate_per_second": 500})).await;
         self.webhooks.iter_mut().for_each(|webhook| webhook.jobs += 1);
         let old = "UPDATE messages SET created_at = now() - interval '40 days' WHERE id % 3 = 0";
         self.scene.sql(old).await;
-        self.job("/purge", json!({"rate_per_second": 200})).await;
+        self.job("/purge", json!({"rate_per_second": 500})).await;
     }
 
     /// Brings everything to its end: no pause, no failure, no job, nothing owed.
