@@ -3868,7 +3868,9 @@ CREATE INDEX changes_webhook ON pgtopic.changes USING btree (webhook_id, id);
 
 CREATE INDEX dead_letters_message ON pgtopic.dead_letters USING btree (message_id, id);
 
-CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters USING btree (webhook_id, id);
+CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters USING btree (((webhook_id + 0)), id);
+
+COMMENT ON INDEX pgtopic.dead_letters_webhook IS 'For the list of a webhook: webhook_id + 0 = ... ORDER BY id. The expression keeps lookups by webhook and message from this index.';
 
 CREATE INDEX jobs_unfinished ON pgtopic.jobs USING btree (id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text, 'canceling'::text]));
 
@@ -4130,6 +4132,6 @@ INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, N
 
 INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'c0a0282db9102283654b41241683ddc25ac37b13b21ccdb39488839808e572b6', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '17948235241995355596');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '13694001981233548807');
 
 
