@@ -271,7 +271,8 @@ CREATE TABLE pgtopic.dead_letters (
                                                                      'redirect', 'protocol', 'request'))
 );
 CREATE INDEX dead_letters_message ON pgtopic.dead_letters (message_id, id);
-CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters (webhook_id, id);
+CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters ((webhook_id + 0), id);
+COMMENT ON INDEX pgtopic.dead_letters_webhook IS 'For the list of a webhook: webhook_id + 0 = ... ORDER BY id. The expression keeps lookups by webhook and message from this index.';
 COMMENT ON TABLE pgtopic.dead_letters IS 'Deliveries that were given up: they used up their attempts, or their message was deleted. They are kept until they are deleted or replayed, or until retention.dead_letters_days have passed.';
 COMMENT ON COLUMN pgtopic.dead_letters.topic_id IS 'Topic, key and type are copies: a dead letter can be listed by them without its message.';
 COMMENT ON COLUMN pgtopic.dead_letters.error_class IS 'How the last attempt failed; null if there was none.';

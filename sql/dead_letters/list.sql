@@ -18,8 +18,8 @@ WITH looked AS MATERIALIZED (
       ORDER BY x.id DESC LIMIT $13::bigint)
     UNION ALL
     (SELECT x.id FROM pgtopic.dead_letters x
-      WHERE $3::bigint IS NOT NULL AND x.webhook_id = $3::bigint AND x.id < $12::bigint
-      ORDER BY x.webhook_id DESC, x.id DESC LIMIT $13::bigint)
+      WHERE $3::bigint IS NOT NULL AND x.webhook_id + 0 = $3::bigint AND x.id < $12::bigint
+      ORDER BY x.webhook_id + 0 DESC, x.id DESC LIMIT $13::bigint)
 )
 SELECT d.*, CASE WHEN count(d.id) OVER () < $14::bigint AND s.looked_at = $13::bigint THEN s.last_id END AS scanned_to
   FROM (SELECT count(*) AS looked_at, min(looked.id) AS last_id FROM looked) s

@@ -2,7 +2,8 @@
 -- deliveries/list: a page of what webhooks were or are owed, newest first.
 --
 -- Goes down the messages, of whatever topic. One page looks at no more than
--- $10 of them, and at the deliveries of no more than $11.
+-- $10 of them, and at the deliveries of no more than $11. It stops sooner when
+-- it has looked at 2,000 pairs of a message and a webhook.
 --
 -- Parameters: $1 webhook id, or null for all; $2 the LIKE patterns of the
 --             topics that may be seen, or null for all; $3 status, $4 partition
@@ -16,7 +17,7 @@
 --             a null message_id if the page is empty.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
-WITH looked AS MATERIALIZED (
+WITH wanted AS MATERIALIZED (
     SELECT m.*
       FROM (SELECT m.id, m.topic_id, m.partition_key, m.type, m.created_at, m.lane
               FROM pgtopic.messages m
@@ -27,10 +28,18 @@ WITH looked AS MATERIALIZED (
        AND ($5::text IS NULL OR m.type = $5::text)
        AND ($6::bigint IS NULL OR m.topic_id = $6::bigint)
      LIMIT $11::bigint
+), looked AS MATERIALIZED (
+    SELECT m.*
+      FROM (SELECT m.*, sum(w.webhooks) OVER (ORDER BY m.id DESC) - w.webhooks AS pairs_before
+              FROM wanted m
+             CROSS JOIN LATERAL (SELECT count(*) AS webhooks FROM pgtopic.webhooks w
+                                  WHERE w.topic_id = m.topic_id AND ($1::bigint IS NULL OR w.id = $1::bigint)) w) m
+     WHERE m.pairs_before < 2000
 )
 SELECT d.*,
        CASE WHEN count(d.message_id) OVER () < $9::bigint
-            THEN coalesce((SELECT l.id FROM looked l ORDER BY l.id DESC OFFSET $11::bigint - 1 LIMIT 1),
+            THEN coalesce((SELECT min(l.id) FROM looked l
+                           HAVING count(*) = $11::bigint OR count(*) < (SELECT count(*) FROM wanted)),
                           (SELECT m.id FROM pgtopic.messages m WHERE m.id <= $7::bigint
                             ORDER BY m.id DESC OFFSET $10::bigint - 1 LIMIT 1))
        END AS scanned_to, 9223372036854775807 AS scanned_webhook

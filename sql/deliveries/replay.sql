@@ -1,3 +1,3 @@
--- Call pgtopic.replay_deliveries, which says what it does.
+-- Replay messages to a webhook: call pgtopic.owe_messages, which says what it does.
 -- Parameters: $1 webhook id, $2 message ids, $3 whether to wait for stripes.
-SELECT * FROM pgtopic.replay_deliveries($1::bigint, $2::bigint[], $3::boolean)
+SELECT o.message_id, o.outcome FROM pgtopic.owe_messages($1::bigint, $2::bigint[], clock_timestamp(), $3::boolean) o

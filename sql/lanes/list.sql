@@ -19,7 +19,9 @@
 WITH webhook AS MATERIALIZED (
     SELECT w.id, w.name, t.name AS topic, t.ordering, hashtextextended($3::text, t.id) AS lane,
            CASE WHEN $4::bigint = 9223372036854775807 THEN 'infinity'
-                ELSE '1970-01-01Z'::timestamptz + $4::bigint * interval '1 microsecond' END AS after
+                ELSE '1970-01-01Z'::timestamptz + $4::bigint * interval '1 microsecond' END AS after,
+           -- No lane of the state is due sooner.
+           CASE $2::text WHEN 'halted' THEN 'infinity' WHEN 'waiting' THEN statement_timestamp() ELSE '-infinity' END AS earliest
       FROM pgtopic.webhooks w
       JOIN pgtopic.topics t ON t.id = w.topic_id
      WHERE w.id = $1::bigint
@@ -30,7 +32,7 @@ WITH webhook AS MATERIALIZED (
         SELECT l.*, s.state
           FROM (SELECT l.* FROM pgtopic.lanes l
                  WHERE l.webhook_id + 0 = w.id AND (w.ordering = 'none' OR $3::text IS NULL)
-                   AND l.due_at >= coalesce(w.after, '-infinity')
+                   AND l.due_at >= greatest(w.after, w.earliest)
                    AND ($4::bigint IS NULL OR (l.due_at, l.lane) > (w.after, $5::bigint))
                  ORDER BY l.due_at, l.lane
                  LIMIT $7::bigint) l
@@ -80,7 +82,7 @@ SELECT w.id AS webhook_id, w.name AS webhook, w.topic, p.lane, p.partition_key,
                        FROM pgtopic.lanes l
                       WHERE (SELECT count(*) FROM page) < $6::bigint
                         AND l.webhook_id + 0 = w.id AND (w.ordering = 'none' OR $3::text IS NULL)
-                        AND l.due_at >= coalesce(w.after, '-infinity')
+                        AND l.due_at >= greatest(w.after, w.earliest)
                         AND ($4::bigint IS NULL OR (l.due_at, l.lane) > (w.after, $5::bigint))
                       ORDER BY l.due_at, l.lane
                      OFFSET $7::bigint - 1 LIMIT 1) scanned ON true

@@ -10,7 +10,7 @@
 -- ----------------------------------------------------------------------
 SELECT w.id, w.topic_id, t.name AS topic, w.name, w.url, ARRAY(SELECT json_object_keys(w.headers)) AS header_names,
        w.types, w.filter::text AS filter,
-       coalesce(w.format, CASE WHEN w.batch_size > 1 THEN 'envelope' ELSE 'raw' END) AS format, w.batch_size, w.max_retries, w.backoff_factor, w.max_backoff_seconds,
+       pgtopic.body_format(w.format, w.batch_size) AS format, w.batch_size, w.max_retries, w.backoff_factor, w.max_backoff_seconds,
        w.timeout_seconds, w.on_exhausted, w.max_in_flight, w.rate_limit_per_second, w.state, w.paused, w.disabled_reason,
        w.created_at,
        (SELECT x.sampled_at FROM pgtopic.sampled x) AS sampled_at, coalesce(s.owed, 0) AS owed, coalesce(s.owed_capped, false) AS owed_capped, s.oldest_owed_at,

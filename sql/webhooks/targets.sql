@@ -2,7 +2,7 @@
 -- Parameters: none. Returns: one row for each webhook. The last columns are its xmin, which names
 -- the version of the row that was read, and whether its topic is ordered. Locks: none.
 SELECT w.id, t.name, w.url, w.secrets, w.headers::text,
-       coalesce(w.format, CASE WHEN w.batch_size > 1 THEN 'envelope' ELSE 'raw' END), w.batch_size, w.max_retries, w.backoff_factor,
+       pgtopic.body_format(w.format, w.batch_size), w.batch_size, w.max_retries, w.backoff_factor,
        w.max_backoff_seconds, w.timeout_seconds, w.on_exhausted, w.max_in_flight, w.rate_limit_per_second,
        w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND t.paused IS DISTINCT FROM 'hold', w.xmin::text,
        t.ordering = 'partition'

@@ -9,7 +9,7 @@ stored_words! {
     /// What became of a replay.
     pub enum ReplayOutcome {
         /// The message is owed once more.
-        Replayed = "replayed",
+        Replayed = "owed",
         /// It is owed already. Nothing has changed.
         AlreadyOwed = "already_owed",
         /// It was deleted. Nothing has changed.

@@ -175,28 +175,13 @@ impl LeaderStore {
     }
 
     /// Does a step of a job. It deals with `at_most` messages or rows.
-    pub async fn step_job(
-        &self,
-        job: UnfinishedJob,
-        at_most: i32,
-        kept: KeptDays,
-    ) -> Result<JobStep, StoreError> {
+    pub async fn step_job(&self, job: i64, at_most: i32, kept: KeptDays) -> Result<JobStep, StoreError> {
         let days = |days: u32| i32::try_from(days).unwrap_or(i32::MAX);
         let (messages, dead_letters, attempts) =
             (days(kept.messages), days(kept.dead_letters), days(kept.attempts));
-        let (plain, purge): (Parameters<'_>, Parameters<'_>) = (
-            &[&job.id, &at_most],
-            &[&job.id, &at_most, &messages, &dead_letters, &attempts, &JOBS_KEPT_DAYS, &CHANGES_KEPT_DAYS],
-        );
-        let (statement, parameters) = match job.kind {
-            JobKind::Replay => (sql!("jobs/step_replay"), plain),
-            JobKind::DeadLetterReplay | JobKind::DeadLetterDiscard => (sql!("jobs/step_dead_letters"), plain),
-            JobKind::Cancel => (sql!("jobs/step_cancel"), plain),
-            JobKind::LanesRetry => (sql!("jobs/step_lanes_retry"), plain),
-            JobKind::Backfill => (sql!("jobs/step_backfill"), plain),
-            JobKind::Purge => (sql!("jobs/step_purge"), purge),
-        };
-        let row = self.query_one(statement, parameters).await?;
+        let parameters: Parameters<'_> =
+            &[&job, &at_most, &messages, &dead_letters, &attempts, &JOBS_KEPT_DAYS, &CHANGES_KEPT_DAYS];
+        let row = self.query_one(sql!("jobs/step"), parameters).await?;
         let state: Option<&str> = row.try_get("state")?;
         let unknown = |state| StoreError::Unexpected(format!("the state of a job is {state:?}"));
         Ok(JobStep {

@@ -4,26 +4,21 @@
 -- The job walks through the webhook's lanes, once. With a state it takes only
 -- lanes that wait, or only halted ones.
 --
--- Parameters, returns: as replay_step. It never waits.
--- Locks:               the job's row; as retry_lanes.
+-- Parameters, returns: as step_job. It never waits.
+-- Locks:               as retry_lanes.
 -- ----------------------------------------------------------------------
-CREATE OR REPLACE FUNCTION pgtopic.lanes_retry_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean)
+CREATE OR REPLACE FUNCTION pgtopic.lanes_retry_step(
+    job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint,
+    OUT waits_for text, OUT finished boolean)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
 SET jit = off SET plan_cache_mode = force_generic_plan
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 DECLARE
-    job    pgtopic.jobs := pgtopic.begin_job_step(job_id);
     after  bigint := coalesce((job.progress ->> 'after')::bigint, -9223372036854775808);
     picked record;
 BEGIN
-    state := job.state;
-    did := 0;
-    waits := false;
-    IF job.state IS DISTINCT FROM 'running' THEN
-        RETURN;
-    END IF;
     SELECT coalesce(array_agg(s.lane) FILTER (
                WHERE CASE job.filter ->> 'state' WHEN 'halted' THEN s.halted
                                                  WHEN 'waiting' THEN NOT s.halted AND s.due_at > clock_timestamp()
@@ -35,7 +30,8 @@ BEGIN
              WHERE l.webhook_id = job.webhook_id AND l.lane > after
              ORDER BY l.lane
              LIMIT at_most) s;
-    did := pgtopic.retry_lanes(job.webhook_id, picked.lanes, job.created_by);
-    state := pgtopic.end_job_step(job_id, json_build_object('after', picked.last_lane), did, 0, 0, 0, NULL, picked.last_lane IS NULL);
+    SELECT pgtopic.retry_lanes(job.webhook_id, picked.lanes, job.created_by), 0, 0, 0 INTO done, already_owed, gone, filtered;
+    progress := json_build_object('after', picked.last_lane);
+    finished := picked.last_lane IS NULL;
 END
 $$;

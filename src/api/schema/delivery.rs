@@ -37,7 +37,10 @@ words! {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeliveriesQuery {
-    /// Only deliveries with this status.
+    /// Only deliveries with this status. Over all webhooks, a page goes through the newest
+    /// messages, and looks at what became of 1000 of them at most. So if few deliveries have the
+    /// status, pages may be empty and still not be the last: follow `next`. The list of one webhook
+    /// finds `in_flight`, `retrying` and `halted` sooner: it goes through the lanes.
     status: Option<DeliveryStatus>,
     /// Only deliveries of this partition.
     partition_key: Option<String>,

@@ -41,8 +41,9 @@ struct Figures {
     lanes: LaneCounts,
     /// How many dead letters there are. Each webhook counts with 10000 at most.
     dead_letters: i64,
-    /// How many messages are published a second; null for a webhook with a filter or types. Above
-    /// 2000 a minute it is an estimate.
+    /// How many messages are published a second. Above 2000 a minute it is an estimate. Null for a
+    /// webhook with a filter or types: the figure is that of the topic, and nobody counts how much
+    /// of it such a webhook gets.
     published_per_second: Option<f64>,
     /// How many deliveries are accepted a second.
     delivered_per_second: f64,

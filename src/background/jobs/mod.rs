@@ -62,7 +62,7 @@ impl Jobs {
         let pace =
             self.paces.entry(job.id).or_insert_with(|| Pace::new(job.rate_limit_per_second, Instant::now()));
         let Some(at_most) = pace.may(Instant::now(), step_size(job.kind)) else { return Ok(None) };
-        match steps.step_job(job, at_most, self.kept).await {
+        match steps.step_job(job.id, at_most, self.kept).await {
             Ok(step) => {
                 pace.stepped(Instant::now(), step.did, step.waits);
                 if let Some(state) = step.state.filter(|state| state.is_finished()) {

@@ -105,3 +105,32 @@ async fn pages_show_everything_once() {
         assert_eq!(seen, ids, "{path}");
     }
 }
+
+/// Few of many webhooks are owed a message. A page looks at 2,000 pairs of a message and a webhook
+/// at most, and the next page goes on there.
+#[tokio::test]
+async fn a_page_of_all_deliveries_looks_at_a_limited_number_of_webhooks() {
+    let (database, api) = Api::with_topic().await;
+    for _ in 0..30 {
+        api.publish("a").await;
+    }
+    database
+        .client()
+        .await
+        .batch_execute(
+            "INSERT INTO pgtopic.webhooks (topic_id, name, url, secrets)
+             SELECT 1, 'webhook-' || n, 'https://example.com/', '{}' FROM generate_series(1, 100) n;
+             INSERT INTO pgtopic.deliveries (webhook_id, lane, message_id) SELECT 7, m.lane, m.id FROM pgtopic.messages m WHERE m.id = 1",
+        )
+        .await
+        .unwrap();
+    let first = api.get("/deliveries").await.expect(200);
+    assert_eq!(first["items"], json!([]), "20 messages of 30");
+    let next = first["next"].as_str().unwrap();
+    let second = api.get(&format!("/deliveries?after={next}")).await.expect(200);
+    assert_eq!(
+        (&second["items"][0]["message_id"], &second["items"][0]["webhook_id"]),
+        (&json!(1), &json!(7))
+    );
+    assert_eq!(second["next"], Value::Null);
+}

@@ -6,6 +6,7 @@
 //! | `dead_letters` | many dead letters at once |
 //! | `jobs` | replay, cancel and purge: what they do, their limits, what they wait for |
 //! | `killed` | jobs whose leader is killed in the middle |
+//! | `plans` | what steps of jobs read |
 //! | `samples` | what webhooks are owed and how they do; activity that grows old |
 //! | `leader` | one worker leads; another takes the lead when it is gone; an old leader does nothing |
 
@@ -14,6 +15,7 @@ mod dead_letters;
 mod jobs;
 mod killed;
 mod leader;
+mod plans;
 mod samples;
 
 use pgtopic_testkit::{Http, Scene, eventually};

@@ -1,13 +1,12 @@
 //! Operators at work beside workers: replays, cancels, skips and retries keep each lane in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use pgtopic::{
     domain::operation::{CancelOutcome, Removal, ReplayOutcome},
-    store::{Release, Store},
+    store::Release,
 };
 use pgtopic_testkit::{Answer, Broker, Gate, Puppet, Received, Scene};
-use tokio_postgres::Client;
 
 /// A worker drops what it has read when a settle says that the lane has changed.
 #[tokio::test]
@@ -117,138 +116,69 @@ async fn a_replay_leaves_the_lanes_of_a_stripe_that_is_taken() {
     assert_eq!(replay(&letters, false).await, [Absent; 4]);
 }
 
-/// A small generator of numbers, so that a failing run can be repeated.
-struct Random(u64);
+/// If a row is locked, a replay of many leaves its message, with all that follow in the lane. What
+/// is gone or owed already holds up nothing.
+#[tokio::test]
+async fn a_replay_leaves_what_is_locked_and_all_that_follows_in_the_lane() {
+    use ReplayOutcome::{AlreadyOwed, MessageGone, Replayed, RowLocked};
 
-impl Random {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % most.max(1)
-    }
-
-    fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
-        (!of.is_empty()).then(|| of[self.below(of.len())])
-    }
-}
-
-async fn ids(client: &Client, sql: &str) -> Vec<i64> {
-    client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
-}
-
-/// What the operators have done to the messages of one webhook.
-#[derive(Default)]
-struct Touched {
-    /// How often each message was replayed.
-    replayed: BTreeMap<i64, usize>,
-}
-
-async fn operate(store: &Store, client: &Client, random: &mut Random, webhook: i64, touched: &mut Touched) {
-    let owed = ids(client, &format!("SELECT message_id FROM deliveries WHERE webhook_id = {webhook}")).await;
-    let letters = ids(client, &format!("SELECT id FROM dead_letters WHERE webhook_id = {webhook}")).await;
-    match random.below(6) {
-        0 => {
-            if let Some(id) = random.pick(&owed) {
-                store.cancel_deliveries(webhook, &[id], Removal::Cancel, true, "test").await.unwrap();
-            }
-        }
-        1 => {
-            if let Some(id) = random.pick(&owed) {
-                store.cancel_deliveries(webhook, &[id], Removal::Skip, true, "test").await.unwrap();
-            }
-        }
-        2 => {
-            let some: Vec<i64> = letters.iter().copied().filter(|_| random.below(3) == 0).collect();
-            for one in store.replay_dead_letters(&some, false).await.unwrap() {
-                if one.outcome == ReplayOutcome::Replayed {
-                    *touched.replayed.entry(one.delivery.unwrap().1).or_default() += 1;
-                }
-            }
-        }
-        3 => {
-            let all = ids(client, "SELECT id FROM messages").await;
-            let some: Vec<i64> = random.pick(&all).into_iter().collect();
-            for (id, outcome) in store.replay_deliveries(webhook, &some, true).await.unwrap() {
-                if outcome == ReplayOutcome::Replayed {
-                    *touched.replayed.entry(id).or_default() += 1;
-                }
-            }
-        }
-        4 => {
-            let lanes = store.list_held_up_lanes(webhook, None, 1000).await.unwrap();
-            store.retry_lanes(webhook, &lanes, "test").await.unwrap();
-        }
-        _ => {}
-    }
-}
-
-/// What must hold of one webhook when nothing is owed any more.
-async fn check(scene: &Scene, webhook: i64, path: &str, touched: &Touched) {
-    let received = scene.receiver.received();
-    let letters: BTreeSet<i64> =
-        ids(&scene.client, &format!("SELECT message_id FROM dead_letters WHERE webhook_id = {webhook}"))
-            .await
-            .into_iter()
-            .collect();
-    for key in ["a", "b", "c"] {
-        let sql = format!("SELECT id FROM messages WHERE partition_key = '{key}' ORDER BY id");
-        let accepted: Vec<i64> = received
-            .iter()
-            .filter(|one| one.path == path && one.partition() == key && one.accepted())
-            .map(Received::position)
-            .collect();
-        for id in ids(&scene.client, &sql).await {
-            let times = accepted.iter().filter(|one| **one == id).count();
-            let replayed = touched.replayed.get(&id).copied().unwrap_or_default();
-            assert!(
-                times <= 1 + replayed,
-                "{path}: message {id} was accepted {times} times, replayed {replayed}"
-            );
-            assert!(times > 0 || letters.contains(&id), "{path}: message {id} is lost");
-        }
-        let live: Vec<i64> =
-            accepted.iter().copied().filter(|id| !touched.replayed.contains_key(id)).collect();
-        assert!(live.is_sorted(), "{path} {key}: {live:?}");
-    }
-}
-
-/// Random operations beside workers, publishers and a receiver that refuses every seventh message
-/// for a while. One webhook gives up what is refused, one halts.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whatever_operators_do_nothing_is_lost_or_out_of_order() {
-    let scene = Scene::new().await;
-    let settings = [("max_retries", "1")];
-    let gives_up = scene.webhook("/gives-up", &settings).await;
-    let halts = scene.webhook("/halts", &[settings[0], ("on_exhausted", "'halt'")]).await;
-    scene
-        .receiver
-        .set_script(|received| Answer::Status(if received.position() % 7 == 0 { 503 } else { 204 }));
-    let brokers = [Broker::start(scene.store()), Broker::start(scene.store())];
-    let (store, client) = (scene.store(), scene.another_client().await);
-    let mut random = Random(42);
-    let mut touched = [Touched::default(), Touched::default()];
-    for _ in 0..250 {
-        for _ in 0..random.below(3) {
-            let key = random.pick(&["a", "b", "c"]).unwrap();
-            scene.publish(&[key]).await;
-        }
-        for (webhook, touched) in [gives_up, halts].into_iter().zip(&mut touched) {
-            operate(&store, &client, &mut random, webhook, touched).await;
-        }
-    }
-    scene.receiver.set_script(|_| Answer::Status(204));
-    let retry = async {
-        loop {
-            let lanes = store.list_held_up_lanes(halts, None, 1000).await.unwrap();
-            store.retry_lanes(halts, &lanes, "test").await.unwrap();
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+    let scene = Scene::with_webhook(&[("paused", "true")]).await;
+    let ids = scene.publish(&["a", "b", "a", "b", "a"]).await;
+    scene.store().cancel_deliveries(1, &ids, Removal::Cancel, false, "test").await.unwrap();
+    let client = scene.another_client().await;
+    let replay_beside = async |lock: &str| {
+        client.batch_execute(&format!("BEGIN; SELECT FROM {lock} FOR UPDATE")).await.unwrap();
+        let outcomes = scene.store().replay_deliveries(1, &ids, false).await.unwrap();
+        client.batch_execute("COMMIT").await.unwrap();
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect::<Vec<_>>()
     };
-    tokio::select! {
-        () = scene.no_lane_left() => {}
-        () = retry => {}
-    }
-    assert!(touched.iter().all(|touched| touched.replayed.len() > 10), "the run did something");
-    check(&scene, gives_up, "/gives-up", &touched[0]).await;
-    check(&scene, halts, "/halts", &touched[1]).await;
-    drop(brokers);
+    let letter = "dead_letters WHERE message_id = 3";
+    assert_eq!(replay_beside(letter).await, [Replayed, Replayed, RowLocked, Replayed, RowLocked]);
+    let message = "messages WHERE id = 5";
+    assert_eq!(replay_beside(message).await, [AlreadyOwed, AlreadyOwed, Replayed, AlreadyOwed, RowLocked]);
+    let lane = "lanes WHERE partition_key = 'a'";
+    assert_eq!(
+        replay_beside(lane).await,
+        [RowLocked, AlreadyOwed, RowLocked, AlreadyOwed, RowLocked],
+        "whether it is owed is not looked at"
+    );
+    let letters = "SELECT string_agg(message_id::text, ' ') FROM dead_letters";
+    assert_eq!(scene.text(letters).await, "5", "the dead letter goes when its message is owed");
+
+    scene.store().cancel_deliveries(1, &ids[2..], Removal::Cancel, false, "test").await.unwrap();
+    scene.sql("DELETE FROM messages WHERE id = 3").await;
+    let outcomes = scene.store().replay_deliveries(1, &ids, false).await.unwrap();
+    assert_eq!(
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect::<Vec<_>>(),
+        [AlreadyOwed, AlreadyOwed, MessageGone, Replayed, Replayed]
+    );
+    assert_eq!(scene.text(letters).await, "3", "what cannot be delivered stays");
+}
+
+/// A lane that waits becomes due if a message is put before what it waits for. A halted lane stays
+/// halted.
+#[tokio::test]
+async fn a_replay_makes_a_waiting_lane_due_only_in_front_of_its_head() {
+    let scene = Scene::with_webhook(&[("paused", "true")]).await;
+    scene.publish(&["a", "b", "a", "b", "a", "b"]).await;
+    scene
+        .sql(
+            "DELETE FROM deliveries WHERE message_id NOT IN (3, 4);
+             UPDATE lanes SET position = 2, failures = 1, wait_seconds = 60, due_at = now() + interval '1 minute', head_message_id = 3
+              WHERE partition_key = 'a';
+             UPDATE lanes SET position = 3, failures = 1, halted = true, due_at = 'infinity', head_message_id = 4
+              WHERE partition_key = 'b'",
+        )
+        .await;
+    let after = async |ids: &[i64]| {
+        let outcomes = scene.store().replay_deliveries(1, ids, false).await.unwrap();
+        assert!(outcomes.iter().all(|(_, outcome)| *outcome == ReplayOutcome::Replayed), "{outcomes:?}");
+        let lanes = "SELECT string_agg(concat_ws(' ', partition_key, position, generation, due_at <= now(), wait_seconds, due_at = 'infinity'),
+                                       ', ' ORDER BY partition_key) FROM lanes";
+        scene.text(lanes).await
+    };
+    assert_eq!(after(&[5, 6]).await, "a 2 1 f 60 f, b 3 1 f t");
+    assert_eq!(after(&[1, 2]).await, "a 0 2 t f, b 1 2 f t");
+    let replays = "SELECT count(*) FROM deliveries WHERE replayed_at IS NOT NULL";
+    assert_eq!(scene.number(replays).await, 4);
 }
