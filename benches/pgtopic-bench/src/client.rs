@@ -161,7 +161,7 @@ impl Sender {
             created_at: Timestamp::now(),
         };
         let sent = delivery::send(&self.client, &self.target, &[message], 1, || true).await;
-        let Some(result) = sent else { return Err(failed("a request was not started")) };
+        let Some(result) = sent else { return Err(failed("a request was not started".to_owned())) };
         match result.outcome {
             Outcome::Accepted => Ok(()),
             _ => Err(failed(result.error.unwrap_or_else(|| "a request was not accepted".to_owned()))),
