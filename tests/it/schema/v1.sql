@@ -19,123 +19,6 @@ CREATE TYPE pgtopic.last_failure AS (
 );
 
 COMMENT ON TYPE pgtopic.last_failure IS 'What is kept of the last failure of a webhook.';
-
-CREATE FUNCTION pgtopic.backfill_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    SET jit TO 'off'
-    SET plan_cache_mode TO 'force_generic_plan'
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    AS $$
-DECLARE
-    looks    CONSTANT integer := 10000;
-    job      pgtopic.jobs := pgtopic.begin_job_step(job_id);
-    progress json := job.progress;
-    ids      bigint[];
-    room     integer;
-    after    bigint;
-    until    bigint;
-    stripes  integer;
-    free     integer[];
-    held     bigint[];
-    judges   boolean;
-    picked   record;
-    ended    record;
-BEGIN
-    state := job.state;
-    did := 0;
-    waits := false;
-    IF job.state IS DISTINCT FROM 'running' THEN
-        RETURN;
-    END IF;
-
-    IF progress ->> 'until' IS NULL THEN
-        progress := pgtopic.open_transactions(progress);
-        IF json_array_length(progress -> 'open') > 0 OR json_array_length((progress ->> 'prepared')::json) > 0 THEN
-            waits := true;
-            state := pgtopic.end_job_step(job_id, progress, 0, 0, 0, 0, pgtopic.describe_transactions(progress), false);
-            RETURN;
-        END IF;
-        progress := json_build_object('after', progress -> 'after', 'since', progress ->> 'since', 'left', '[]'::json,
-                                      'until', (SELECT coalesce(max(m.id), 0) FROM pgtopic.messages m));
-    END IF;
-
-    ids := pgtopic.left_messages(progress);
-    room := greatest(at_most - cardinality(ids), 0);
-    after := (progress ->> 'after')::bigint;
-    until := (progress ->> 'until')::bigint;
-    SELECT w.types IS NOT NULL OR w.filter IS NOT NULL INTO judges FROM pgtopic.webhooks w WHERE w.id = job.webhook_id;
-    WITH seen AS MATERIALIZED (
-        SELECT m.id, m.topic_id, m.created_at
-          FROM pgtopic.messages m
-         WHERE m.id > after AND m.id <= until
-         ORDER BY m.id
-         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
-    ), asked AS MATERIALIZED (
-        SELECT s.id
-          FROM seen s
-         WHERE s.topic_id = job.topic_id
-           AND s.created_at >= coalesce((progress ->> 'since')::timestamptz, '-infinity')
-         ORDER BY s.id
-         LIMIT room
-    ), judged AS MATERIALIZED (
-        SELECT a.id, NOT judges OR pgtopic.is_for_webhook(job.webhook_id, a.id) AS passes FROM asked a
-    )
-    SELECT coalesce(array_agg(j.id ORDER BY j.id) FILTER (WHERE j.passes), '{}') AS ids,
-           count(*) FILTER (WHERE NOT j.passes) AS filtered,
-           CASE WHEN room = 0 THEN after
-                WHEN count(*) = room THEN max(j.id)
-                WHEN (SELECT count(*) FROM seen) < looks THEN until
-                ELSE (SELECT max(s.id) FROM seen s) END AS last_id
-      INTO picked
-      FROM judged j;
-    ids := ids || picked.ids;
-
-    SELECT t.stripes INTO stripes FROM pgtopic.topics t WHERE t.id = job.topic_id;
-    SELECT coalesce(array_agg(s.stripe), '{}') INTO free
-      FROM (SELECT DISTINCT stripes | (m.lane & 255)::integer AS stripe
-              FROM unnest(ids) AS asked (id)
-             CROSS JOIN LATERAL (SELECT m.lane FROM pgtopic.messages m WHERE m.id = asked.id LIMIT 1) m) s
-     WHERE pg_try_advisory_xact_lock(pgtopic.stripe_class(), s.stripe);
-    SELECT coalesce(array_agg(m.id), '{}') INTO held
-      FROM unnest(ids) AS asked (id)
-     CROSS JOIN LATERAL (SELECT m.id, m.lane FROM pgtopic.messages m WHERE m.id = asked.id LIMIT 1 FOR KEY SHARE SKIP LOCKED) m
-     WHERE stripes IS NULL OR stripes | (m.lane & 255)::integer = ANY (free);
-    WITH owed AS (
-        INSERT INTO pgtopic.deliveries AS d (webhook_id, lane, message_id)
-        SELECT job.webhook_id, m.lane, m.id
-          FROM unnest(held) AS asked (id)
-         CROSS JOIN LATERAL (SELECT m.id, m.lane FROM pgtopic.messages m WHERE m.id = asked.id LIMIT 1) m
-            ON CONFLICT DO NOTHING
-        RETURNING d.lane, d.message_id
-    ), lanes AS (
-        INSERT INTO pgtopic.lanes AS l (webhook_id, lane, stripe, partition_key, due_at, position)
-        SELECT job.webhook_id, o.lane, stripes | (o.lane & 255)::integer, m.partition_key, clock_timestamp(), o.first_id - 1
-          FROM (SELECT o.lane, min(o.message_id) AS first_id FROM owed o GROUP BY o.lane ORDER BY o.lane) o
-         CROSS JOIN LATERAL (SELECT m.partition_key FROM pgtopic.messages m WHERE m.id = o.first_id LIMIT 1) m
-            ON CONFLICT ON CONSTRAINT lanes_pkey DO UPDATE
-           SET position = least(l.position, excluded.position), generation = l.generation + 1
-    )
-    SELECT count(*) AS owed INTO ended FROM owed;
-    SELECT coalesce(array_agg(asked.id ORDER BY asked.id), '{}') INTO ids
-      FROM unnest(ids) AS asked (id)
-     WHERE asked.id <> ALL (held) AND EXISTS (SELECT FROM pgtopic.messages m WHERE m.id = asked.id);
-    did := cardinality(held) + picked.filtered;
-    waits := did = 0 AND cardinality(ids) > 0 AND picked.last_id = after;
-    IF picked.last_id >= until AND ids = '{}' THEN
-        PERFORM pgtopic.start_webhook(job.webhook_id, format('backfill %s has ended', job.id), job.created_by);
-    END IF;
-    state := pgtopic.end_job_step(
-        job_id,
-        json_build_object('after', picked.last_id, 'until', until, 'since', progress ->> 'since', 'left', ids),
-        ended.owed, cardinality(held) - ended.owed, 0, picked.filtered,
-        CASE WHEN cardinality(ids) > 0 THEN pgtopic.partition_holder(ids[1], cardinality(ids)) END,
-        picked.last_id >= until AND ids = '{}');
-END
-$$;
 SET default_tablespace = '';
 
 SET default_table_access_method = heap;
@@ -175,6 +58,28 @@ COMMENT ON COLUMN pgtopic.jobs.waits_for IS 'What the next step waits for; null 
 
 COMMENT ON COLUMN pgtopic.jobs.created_by IS 'Who asked for it.';
 
+CREATE FUNCTION pgtopic.backfill_step(job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    IF job.progress ->> 'until' IS NULL THEN
+        progress := pgtopic.open_transactions(job.progress);
+        IF json_array_length(progress -> 'open') > 0 OR json_array_length((progress ->> 'prepared')::json) > 0 THEN
+            SELECT 0, 0, 0, 0, pgtopic.describe_transactions(progress), false
+              INTO done, already_owed, gone, filtered, waits_for, finished;
+            RETURN;
+        END IF;
+        job.progress := json_build_object('after', progress -> 'after', 'since', progress -> 'since', 'left', '[]'::json,
+                                          'until', (SELECT coalesce(max(m.id), 0) FROM pgtopic.messages m));
+    END IF;
+    SELECT s.* INTO progress, done, already_owed, gone, filtered, waits_for, finished FROM pgtopic.replay_step(job, at_most) s;
+    IF finished THEN
+        PERFORM pgtopic.start_webhook(job.webhook_id, format('backfill %s has ended', job.id), job.created_by);
+    END IF;
+END
+$$;
+
 CREATE FUNCTION pgtopic.begin_job_step(job_id bigint) RETURNS pgtopic.jobs
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -207,6 +112,12 @@ BEGIN
     RETURNING j.* INTO job;
     RETURN job;
 END
+$$;
+
+CREATE FUNCTION pgtopic.body_format(format text, batch_size integer) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+SELECT coalesce(format, CASE WHEN batch_size OPERATOR(pg_catalog.>) 1 THEN 'envelope' ELSE 'raw' END)
 $$;
 
 CREATE FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) RETURNS TABLE(message_id bigint, outcome text, dead_letter_id bigint, head bigint, worker uuid, since timestamp with time zone)
@@ -320,7 +231,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.cancel_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
+CREATE FUNCTION pgtopic.cancel_step(job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -329,43 +240,40 @@ CREATE FUNCTION pgtopic.cancel_step(job_id bigint, at_most integer, OUT state te
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
     AS $$
 DECLARE
     looks    CONSTANT integer := 10000;
-    job      pgtopic.jobs := pgtopic.begin_job_step(job_id);
     ids      bigint[] := pgtopic.left_messages(job.progress);
     room     integer := greatest(at_most - cardinality(ids), 0);
     after    bigint := (job.progress ->> 'after')::bigint;
     last_lane bigint := (job.progress ->> 'lane')::bigint;
     until    bigint := (job.progress ->> 'until')::bigint;
     picked   record;
-    ended    record;
+    is_left  bigint[];
+    in_flight bigint;
 BEGIN
-    state := job.state;
-    did := 0;
-    waits := false;
-    IF job.state IS DISTINCT FROM 'running' THEN
-        RETURN;
-    END IF;
-    WITH seen AS MATERIALIZED (
+    -- What is seen is read in order, and no further than needed.
+    WITH seen AS NOT MATERIALIZED (
         SELECT d.lane, d.message_id
           FROM pgtopic.deliveries d
          WHERE d.webhook_id = job.webhook_id AND (d.lane, d.message_id) > (last_lane, after)
          ORDER BY d.lane, d.message_id
-         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
+         LIMIT looks
     ), asked AS MATERIALIZED (
         SELECT s.lane, s.message_id
           FROM seen s
          WHERE s.message_id > (job.progress ->> 'from')::bigint AND s.message_id <= until
            AND (job.filter ->> 'partition_key' IS NULL AND job.filter ->> 'type' IS NULL
                 AND job.progress ->> 'since' IS NULL AND job.progress ->> 'before' IS NULL
-                OR EXISTS (SELECT
-                             FROM pgtopic.messages m
-                            WHERE m.id = s.message_id
-                              AND m.partition_key = coalesce(job.filter ->> 'partition_key', m.partition_key)
-                              AND (job.filter ->> 'type' IS NULL OR m.type = job.filter ->> 'type')
-                              AND m.created_at >= coalesce((job.progress ->> 'since')::timestamptz, '-infinity')
-                              AND m.created_at < coalesce((job.progress ->> 'before')::timestamptz, 'infinity')))
+                OR (SELECT true
+                      FROM pgtopic.messages m
+                     WHERE m.id = s.message_id
+                       AND m.partition_key = coalesce(job.filter ->> 'partition_key', m.partition_key)
+                       AND (job.filter ->> 'type' IS NULL OR m.type = job.filter ->> 'type')
+                       AND m.created_at >= coalesce((job.progress ->> 'since')::timestamptz, '-infinity')
+                       AND m.created_at < coalesce((job.progress ->> 'before')::timestamptz, 'infinity')
+                     LIMIT 1))
          ORDER BY s.lane, s.message_id
          LIMIT room
     )
@@ -376,23 +284,18 @@ BEGIN
            room > 0 AND count(*) < room AND (SELECT count(*) FROM seen) < looks AS is_end
       INTO picked
       FROM asked a;
-    SELECT count(*) FILTER (WHERE r.outcome = 'removed') AS done,
-           count(*) FILTER (WHERE r.outcome = 'not_owed') AS gone,
+    SELECT count(*) FILTER (WHERE r.outcome = 'removed'), 0,
+           count(*) FILTER (WHERE r.outcome = 'not_owed'), 0,
            coalesce(array_agg(r.message_id ORDER BY r.message_id)
-                        FILTER (WHERE r.outcome IN ('stripe_taken', 'row_locked', 'in_flight')), '{}') AS still,
-           min(r.message_id) FILTER (WHERE r.outcome = 'in_flight') AS in_flight
-      INTO ended
+                        FILTER (WHERE r.outcome IN ('stripe_taken', 'row_locked', 'in_flight')), '{}'),
+           min(r.message_id) FILTER (WHERE r.outcome = 'in_flight')
+      INTO done, already_owed, gone, filtered, is_left, in_flight
       FROM pgtopic.cancel_deliveries(job.webhook_id, ids || picked.ids, 'canceled', false, job.created_by) r;
-    did := ended.done + ended.gone;
-    waits := did = 0 AND cardinality(ended.still) > 0 AND picked.last = ARRAY[last_lane, after];
-    state := pgtopic.end_job_step(
-        job_id,
-        json_build_object('lane', picked.last[1], 'after', picked.last[2], 'from', job.progress -> 'from', 'until', until,
-                          'since', job.progress ->> 'since', 'before', job.progress ->> 'before', 'left', ended.still),
-        ended.done, 0, ended.gone, 0,
-        CASE WHEN ended.in_flight IS NOT NULL THEN format('message %s, which a worker is sending', ended.in_flight)
-             WHEN cardinality(ended.still) > 0 THEN pgtopic.partition_holder(ended.still[1], cardinality(ended.still)) END,
-        picked.is_end AND ended.still = '{}');
+    progress := json_build_object('lane', picked.last[1], 'after', picked.last[2], 'from', job.progress -> 'from', 'until', until,
+                                  'since', job.progress -> 'since', 'before', job.progress -> 'before', 'left', is_left);
+    waits_for := CASE WHEN in_flight IS NOT NULL THEN format('message %s, which a worker is sending', in_flight)
+                      WHEN cardinality(is_left) > 0 THEN pgtopic.partition_holder(is_left[1], cardinality(is_left)) END;
+    finished := picked.is_end AND is_left = '{}';
 END
 $$;
 
@@ -725,7 +628,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.dead_letters_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
+CREATE FUNCTION pgtopic.dead_letters_step(job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -734,67 +637,57 @@ CREATE FUNCTION pgtopic.dead_letters_step(job_id bigint, at_most integer, OUT st
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
     AS $$
 DECLARE
     looks    CONSTANT integer := 10000;
-    job      pgtopic.jobs := pgtopic.begin_job_step(job_id);
     ids      bigint[] := pgtopic.left_messages(job.progress);
     room     integer := greatest(at_most - cardinality(ids), 0);
     after    bigint := (job.progress ->> 'after')::bigint;
     after_id bigint := (job.progress ->> 'after_id')::bigint;
     until    bigint := (job.progress ->> 'until')::bigint;
     picked   record;
-    ended    record;
+    is_left  bigint[];
 BEGIN
-    state := job.state;
-    did := 0;
-    waits := false;
-    IF job.state IS DISTINCT FROM 'running' THEN
-        RETURN;
-    END IF;
-    WITH seen AS MATERIALIZED (
-        SELECT l
+    -- What is seen is read in order, and no further than needed.
+    WITH seen AS NOT MATERIALIZED (
+        SELECT l.id, l.message_id, l
           FROM pgtopic.dead_letters l
          WHERE (l.message_id, l.id) > (after, after_id)
          ORDER BY l.message_id, l.id
-         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
+         LIMIT looks
     ), asked AS MATERIALIZED (
-        SELECT (s.l).id, (s.l).message_id
+        SELECT s.id, s.message_id
           FROM seen s
-         WHERE (s.l).id <= until AND pgtopic.job_means_dead_letter(s.l, job.topic_id, job.webhook_id, job.filter)
-         ORDER BY 2, 1
+         WHERE s.id <= until AND pgtopic.job_means_dead_letter(s.l, job.topic_id, job.webhook_id, job.filter)
+         ORDER BY s.message_id, s.id
          LIMIT room
     )
     SELECT array_agg(a.id ORDER BY a.message_id, a.id) AS ids,
            CASE WHEN room = 0 THEN ARRAY[after, after_id]
                 WHEN count(*) = room THEN max(ARRAY[a.message_id, a.id])
-                ELSE (SELECT coalesce(max(ARRAY[(s.l).message_id, (s.l).id]), ARRAY[after, after_id]) FROM seen s) END AS last,
+                ELSE (SELECT coalesce(max(ARRAY[s.message_id, s.id]), ARRAY[after, after_id]) FROM seen s) END AS last,
            room > 0 AND count(*) < room AND (SELECT count(*) FROM seen) < looks AS is_end
       INTO picked
       FROM asked a;
     IF job.kind = 'dead_letter_discard' THEN
-        SELECT count(*) FILTER (WHERE r.outcome = 'discarded') AS done, 0::bigint AS already_owed,
-               count(*) FILTER (WHERE r.outcome = 'absent') AS gone,
-               coalesce(array_agg(r.dead_letter_id) FILTER (WHERE r.outcome = 'row_locked'), '{}') AS still
-          INTO ended
+        SELECT count(*) FILTER (WHERE r.outcome = 'discarded'), 0, count(*) FILTER (WHERE r.outcome = 'absent'),
+               coalesce(array_agg(r.dead_letter_id) FILTER (WHERE r.outcome = 'row_locked'), '{}')
+          INTO done, already_owed, gone, is_left
           FROM pgtopic.discard_dead_letters(ids || picked.ids) r;
     ELSE
-        SELECT count(*) FILTER (WHERE r.outcome = 'replayed') AS done,
-               count(*) FILTER (WHERE r.outcome = 'already_owed') AS already_owed,
-               count(*) FILTER (WHERE r.outcome IN ('message_gone', 'webhook_gone', 'absent')) AS gone,
+        SELECT count(*) FILTER (WHERE r.outcome = 'owed'),
+               count(*) FILTER (WHERE r.outcome = 'already_owed'),
+               count(*) FILTER (WHERE r.outcome IN ('message_gone', 'webhook_gone', 'absent')),
                coalesce(array_agg(r.dead_letter_id ORDER BY r.message_id, r.dead_letter_id)
-                            FILTER (WHERE r.outcome IN ('stripe_taken', 'row_locked')), '{}') AS still
-          INTO ended
+                            FILTER (WHERE r.outcome IN ('stripe_taken', 'row_locked')), '{}')
+          INTO done, already_owed, gone, is_left
           FROM pgtopic.replay_dead_letters(ids || picked.ids, false) r;
     END IF;
-    did := ended.done + ended.already_owed + ended.gone;
-    waits := did = 0 AND cardinality(ended.still) > 0 AND picked.last = ARRAY[after, after_id];
-    state := pgtopic.end_job_step(
-        job_id, json_build_object('after', picked.last[1], 'after_id', picked.last[2], 'until', until, 'left', ended.still),
-        ended.done, ended.already_owed, ended.gone, 0,
-        (SELECT pgtopic.partition_holder(l.message_id, cardinality(ended.still))
-           FROM pgtopic.dead_letters l WHERE l.id = ended.still[1]),
-        picked.is_end AND ended.still = '{}');
+    filtered := 0;
+    progress := json_build_object('after', picked.last[1], 'after_id', picked.last[2], 'until', until, 'left', is_left);
+    waits_for := (SELECT pgtopic.partition_holder(l.message_id, cardinality(is_left)) FROM pgtopic.dead_letters l WHERE l.id = is_left[1]);
+    finished := picked.is_end AND is_left = '{}';
 END
 $$;
 
@@ -1022,24 +915,6 @@ BEGIN
     END LOOP;
     RETURN dropped;
 END
-$$;
-
-CREATE FUNCTION pgtopic.end_job_step(job_id bigint, progress json, done bigint, already_owed bigint, gone bigint, filtered bigint, waits_for text, finished boolean) RETURNS text
-    LANGUAGE sql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    AS $$
-UPDATE pgtopic.jobs j
-   SET state = CASE WHEN finished THEN 'succeeded' ELSE 'running' END,
-       progress = end_job_step.progress,
-       done = j.done + end_job_step.done,
-       already_owed = j.already_owed + end_job_step.already_owed,
-       gone = j.gone + end_job_step.gone,
-       filtered = j.filtered + end_job_step.filtered,
-       waits_for = end_job_step.waits_for,
-       updated_at = clock_timestamp(),
-       finished_at = CASE WHEN finished THEN clock_timestamp() END
- WHERE j.id = end_job_step.job_id
-RETURNING j.state
 $$;
 
 CREATE FUNCTION pgtopic.fail_job(job_id bigint, error text) RETURNS void
@@ -1320,7 +1195,15 @@ SELECT (job_means_dead_letter.topic_id IS NULL OR letter.topic_id = job_means_de
                                 (filter ->> 'until')::timestamptz)
 $$;
 
-CREATE FUNCTION pgtopic.lanes_retry_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
+CREATE FUNCTION pgtopic.lane_stripe(webhook_id bigint, lane bigint) RETURNS TABLE(topic_id bigint, stripe integer)
+    LANGUAGE sql STABLE
+    AS $$
+SELECT t.id, t.stripes | (lane_stripe.lane & 255)::integer
+  FROM (SELECT w.topic_id FROM pgtopic.webhooks w WHERE w.id = lane_stripe.webhook_id LIMIT 1) w
+ CROSS JOIN LATERAL (SELECT t.id, t.stripes FROM pgtopic.topics t WHERE t.id = w.topic_id LIMIT 1) t
+$$;
+
+CREATE FUNCTION pgtopic.lanes_retry_step(job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -1331,16 +1214,9 @@ CREATE FUNCTION pgtopic.lanes_retry_step(job_id bigint, at_most integer, OUT sta
     SET enable_bitmapscan TO 'off'
     AS $$
 DECLARE
-    job    pgtopic.jobs := pgtopic.begin_job_step(job_id);
     after  bigint := coalesce((job.progress ->> 'after')::bigint, -9223372036854775808);
     picked record;
 BEGIN
-    state := job.state;
-    did := 0;
-    waits := false;
-    IF job.state IS DISTINCT FROM 'running' THEN
-        RETURN;
-    END IF;
     SELECT coalesce(array_agg(s.lane) FILTER (
                WHERE CASE job.filter ->> 'state' WHEN 'halted' THEN s.halted
                                                  WHEN 'waiting' THEN NOT s.halted AND s.due_at > clock_timestamp()
@@ -1352,8 +1228,9 @@ BEGIN
              WHERE l.webhook_id = job.webhook_id AND l.lane > after
              ORDER BY l.lane
              LIMIT at_most) s;
-    did := pgtopic.retry_lanes(job.webhook_id, picked.lanes, job.created_by);
-    state := pgtopic.end_job_step(job_id, json_build_object('after', picked.last_lane), did, 0, 0, 0, NULL, picked.last_lane IS NULL);
+    SELECT pgtopic.retry_lanes(job.webhook_id, picked.lanes, job.created_by), 0, 0, 0 INTO done, already_owed, gone, filtered;
+    progress := json_build_object('after', picked.last_lane);
+    finished := picked.last_lane IS NULL;
 END
 $$;
 
@@ -2017,41 +1894,177 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.owe_message(webhook_id bigint, message_id bigint, lane bigint, partition_key text, stripe integer, replayed_at timestamp with time zone, waits boolean) RETURNS text
+CREATE TABLE pgtopic.deliveries (
+    webhook_id bigint NOT NULL,
+    lane bigint NOT NULL,
+    message_id bigint NOT NULL,
+    replayed_at timestamp with time zone
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_insert_scale_factor='0.2');
+
+COMMENT ON TABLE pgtopic.deliveries IS 'What is still owed: rows are inserted once and deleted once, never updated.';
+
+COMMENT ON COLUMN pgtopic.deliveries.lane IS 'As in messages.';
+
+COMMENT ON COLUMN pgtopic.deliveries.replayed_at IS 'When a replay put it here; null: the message was published.';
+
+CREATE FUNCTION pgtopic.owe_deliveries(asked pgtopic.deliveries[], only_dead boolean, waits boolean) RETURNS text[]
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
-#variable_conflict use_variable
 DECLARE
-    outcome text := (SELECT k.outcome FROM pgtopic.lock_lane(webhook_id, lane, stripe, waits) k);
+    waited   text;
+    free     integer[];
+    -- What keeps each of asked from being owed; null: nothing.
+    refusals text[];
+    outcomes text[];
 BEGIN
-    IF outcome <> 'locked' THEN
-        RETURN outcome;
+    IF waits THEN
+        SELECT k.outcome INTO waited
+          FROM unnest(asked) d
+         CROSS JOIN LATERAL pgtopic.lane_stripe(d.webhook_id, d.lane) s
+         CROSS JOIN LATERAL pgtopic.lock_lane(d.webhook_id, d.lane, s.stripe, true) k;
+        IF waited <> 'locked' THEN
+            RETURN ARRAY[waited];
+        END IF;
     END IF;
-    PERFORM FROM pgtopic.messages m WHERE m.id = message_id FOR KEY SHARE SKIP LOCKED;
-    IF NOT FOUND THEN
-        RETURN CASE WHEN EXISTS (SELECT FROM pgtopic.messages m WHERE m.id = message_id) THEN 'row_locked' ELSE 'message_gone' END;
-    END IF;
+    SELECT coalesce(array_agg(s.stripe), '{}') INTO free
+      FROM (SELECT DISTINCT s.stripe FROM unnest(asked) d CROSS JOIN LATERAL pgtopic.lane_stripe(d.webhook_id, d.lane) s) s
+     WHERE pg_try_advisory_xact_lock(pgtopic.stripe_class(), s.stripe);
 
-    INSERT INTO pgtopic.deliveries (webhook_id, lane, message_id, replayed_at)
-    VALUES (webhook_id, lane, message_id, replayed_at)
-    ON CONFLICT DO NOTHING;
-    IF NOT FOUND THEN
-        RETURN 'already_owed';
+    -- New statements see what the last holders of the stripes have committed.
+    WITH tried AS MATERIALIZED (
+        SELECT d.webhook_id, d.lane, d.message_id,
+               row_number() OVER (PARTITION BY d.webhook_id, d.lane ORDER BY d.message_id) = 1 AS is_first,
+               CASE WHEN s.topic_id IS NULL THEN 'webhook_gone' WHEN s.stripe <> ALL (free) THEN 'stripe_taken' END AS refusal
+          FROM unnest(asked) d
+          LEFT JOIN LATERAL pgtopic.lane_stripe(d.webhook_id, d.lane) s ON true
+    ), locked AS MATERIALIZED (
+        SELECT t.webhook_id, t.lane, t.message_id,
+               CASE WHEN t.refusal IS NOT NULL THEN t.refusal
+                    WHEN t.is_first AND l.held IS NULL AND (SELECT true FROM pgtopic.lanes l
+                                                             WHERE l.webhook_id = t.webhook_id AND l.lane = t.lane
+                                                             LIMIT 1) THEN 'row_locked'
+                    WHEN x.held IS NULL AND (SELECT true FROM pgtopic.dead_letters x
+                                              WHERE x.webhook_id = t.webhook_id AND x.message_id = t.message_id
+                                              LIMIT 1) THEN 'row_locked'
+                    WHEN x.held IS NULL AND only_dead THEN 'absent'
+                    WHEN m.held THEN NULL
+                    WHEN (SELECT true FROM pgtopic.messages m WHERE m.id = t.message_id LIMIT 1) THEN 'row_locked'
+                    ELSE 'message_gone' END AS refusal
+          FROM tried t
+          LEFT JOIN LATERAL (SELECT true AS held FROM pgtopic.lanes l
+                              WHERE t.is_first AND t.refusal IS NULL AND l.webhook_id = t.webhook_id AND l.lane = t.lane
+                              LIMIT 1 FOR UPDATE SKIP LOCKED) l ON true
+          LEFT JOIN LATERAL (SELECT true AS held FROM pgtopic.dead_letters x
+                              WHERE t.refusal IS NULL AND x.webhook_id = t.webhook_id AND x.message_id = t.message_id
+                              LIMIT 1 FOR UPDATE SKIP LOCKED) x ON true
+          LEFT JOIN LATERAL (SELECT true AS held FROM pgtopic.messages m
+                              WHERE t.refusal IS NULL AND m.id = t.message_id
+                              LIMIT 1 FOR KEY SHARE SKIP LOCKED) m ON true
+    )
+    SELECT array_agg(CASE WHEN o.follows THEN 'row_locked' ELSE o.refusal END ORDER BY o.webhook_id, o.lane, o.message_id)
+      INTO refusals
+      FROM (SELECT k.webhook_id, k.lane, k.message_id, k.refusal,
+                   bool_or(k.refusal IS NOT DISTINCT FROM 'row_locked')
+                       OVER (PARTITION BY k.webhook_id, k.lane ORDER BY k.message_id) AS follows
+              FROM locked k) o;
+
+    WITH allowed AS MATERIALIZED (
+        SELECT a.webhook_id, a.lane, a.message_id, a.replayed_at, a.refusal
+          FROM unnest(asked, refusals) AS a (webhook_id, lane, message_id, replayed_at, refusal)
+    ), owed AS (
+        INSERT INTO pgtopic.deliveries AS d (webhook_id, lane, message_id, replayed_at)
+        SELECT a.webhook_id, a.lane, a.message_id, a.replayed_at
+          FROM allowed a
+         WHERE a.refusal IS NULL
+         ORDER BY a.webhook_id, a.lane, a.message_id
+            ON CONFLICT DO NOTHING
+        RETURNING d.webhook_id, d.lane, d.message_id
+    ), replaced AS (
+        DELETE FROM pgtopic.dead_letters x
+         WHERE x.ctid = ANY (ARRAY(
+            SELECT x.place
+              FROM owed o
+             CROSS JOIN LATERAL (SELECT x.ctid AS place FROM pgtopic.dead_letters x
+                                  WHERE x.webhook_id = o.webhook_id AND x.message_id = o.message_id LIMIT 1) x))
+    ), lanes AS (
+        INSERT INTO pgtopic.lanes AS l (webhook_id, lane, stripe, partition_key, due_at, position)
+        SELECT o.webhook_id, o.lane, s.stripe, m.partition_key, clock_timestamp(), o.first_id - 1
+          FROM (SELECT o.webhook_id, o.lane, min(o.message_id) AS first_id
+                  FROM owed o
+                 GROUP BY o.webhook_id, o.lane
+                 ORDER BY o.webhook_id, o.lane) o
+         CROSS JOIN LATERAL (SELECT m.partition_key FROM pgtopic.messages m WHERE m.id = o.first_id LIMIT 1) m
+         CROSS JOIN LATERAL pgtopic.lane_stripe(o.webhook_id, o.lane) s
+            ON CONFLICT ON CONSTRAINT lanes_pkey DO UPDATE
+           SET position = least(l.position, excluded.position),
+               generation = l.generation + 1,
+               due_at = CASE WHEN l.claimed_by IS NULL AND NOT l.halted
+                                  AND excluded.position < coalesce(l.batch_last, l.head_message_id, excluded.position + 1)
+                             THEN least(l.due_at, excluded.due_at) ELSE l.due_at END,
+               wait_seconds = CASE WHEN l.claimed_by IS NULL AND NOT l.halted
+                                        AND excluded.position < coalesce(l.batch_last, l.head_message_id, excluded.position + 1)
+                                   THEN NULL ELSE l.wait_seconds END
+    )
+    SELECT array_agg(e.outcome ORDER BY e.webhook_id, e.lane, e.message_id) INTO outcomes
+      FROM (SELECT a.webhook_id, a.lane, a.message_id, a.refusal AS outcome FROM allowed a WHERE a.refusal IS NOT NULL
+             UNION ALL
+            SELECT o.webhook_id, o.lane, o.message_id, 'owed' FROM owed o
+             UNION ALL
+            SELECT c.webhook_id, c.lane, c.message_id, 'already_owed'
+              FROM (SELECT a.webhook_id, a.lane, a.message_id FROM allowed a WHERE a.refusal IS NULL
+                    EXCEPT SELECT o.webhook_id, o.lane, o.message_id FROM owed o) c) e;
+    -- A transaction sends no more notifications than these.
+    PERFORM pgtopic.notify_workers(d.message_id, s.stripe)
+       FROM (SELECT a.webhook_id, a.lane, a.message_id
+               FROM unnest(asked, outcomes) AS a (webhook_id, lane, message_id, replayed_at, outcome)
+              WHERE a.outcome = 'owed' AND a.replayed_at IS NOT NULL
+              LIMIT 11) d
+      CROSS JOIN LATERAL pgtopic.lane_stripe(d.webhook_id, d.lane) s;
+    RETURN coalesce(outcomes, '{}');
+END
+$$;
+
+CREATE FUNCTION pgtopic.owe_messages(webhook_id bigint, message_ids bigint[], replayed_at timestamp with time zone, waits boolean) RETURNS TABLE(message_id bigint, outcome text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET lock_timeout TO '1s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    topic bigint := (SELECT w.topic_id FROM pgtopic.webhooks w WHERE w.id = owe_messages.webhook_id);
+    found pgtopic.deliveries[];
+BEGIN
+    PERFORM pgtopic.require_read_committed();
+    IF topic IS NULL THEN
+        RETURN;
     END IF;
-    INSERT INTO pgtopic.lanes AS l (webhook_id, lane, stripe, partition_key, due_at, position)
-    VALUES (webhook_id, lane, stripe, partition_key, clock_timestamp(), message_id - 1)
-    ON CONFLICT ON CONSTRAINT lanes_pkey DO UPDATE
-       SET position = least(l.position, excluded.position),
-           generation = l.generation + 1,
-           due_at = CASE WHEN l.claimed_by IS NULL AND NOT l.halted
-                              AND message_id <= coalesce(l.batch_last, l.head_message_id, message_id)
-                         THEN least(l.due_at, excluded.due_at) ELSE l.due_at END,
-           wait_seconds = CASE WHEN l.claimed_by IS NULL AND NOT l.halted
-                                    AND message_id <= coalesce(l.batch_last, l.head_message_id, message_id)
-                               THEN NULL ELSE l.wait_seconds END;
-    PERFORM pgtopic.notify_workers(message_id, stripe);
-    RETURN 'owed';
+    SELECT coalesce(array_agg((owe_messages.webhook_id, m.lane, m.id, owe_messages.replayed_at)::pgtopic.deliveries
+                              ORDER BY m.lane, m.id), '{}')
+      INTO found
+      FROM unnest(message_ids) AS asked (id)
+     CROSS JOIN LATERAL (SELECT m.id, m.lane, m.topic_id FROM pgtopic.messages m WHERE m.id = asked.id LIMIT 1) m
+     WHERE m.topic_id = topic;
+    RETURN QUERY
+    SELECT a.message_id, a.outcome
+      FROM unnest(found, pgtopic.owe_deliveries(found, false, waits)) AS a (webhook_id, lane, message_id, replayed_at, outcome)
+     UNION ALL
+    SELECT g.id, 'message_gone'
+      FROM (SELECT asked.id FROM unnest(message_ids) AS asked (id) EXCEPT SELECT f.message_id FROM unnest(found) f) g
+     ORDER BY 1;
 END
 $$;
 
@@ -2067,6 +2080,62 @@ SELECT format('%s messages whose partitions or rows somebody has locked, such as
                   AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
                  LEFT JOIN pg_prepared_xacts p ON l.virtualtransaction = '-1/' || p.transaction
                 WHERE m.id = partition_holder.message_id AND l.pid IS DISTINCT FROM pg_backend_pid()))
+$$;
+
+CREATE FUNCTION pgtopic.pick_messages(job pgtopic.jobs, at_most integer, OUT ids bigint[], OUT filtered bigint, OUT last_id bigint) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+DECLARE
+    looks  CONSTANT integer := 10000;
+    after  bigint := (job.progress ->> 'after')::bigint;
+    until  bigint := (job.progress ->> 'until')::bigint;
+    since  timestamptz := coalesce((job.progress ->> 'since')::timestamptz, '-infinity');
+    before timestamptz := coalesce((job.progress ->> 'before')::timestamptz, 'infinity');
+    judges boolean := (SELECT w.types IS NOT NULL OR w.filter IS NOT NULL FROM pgtopic.webhooks w WHERE w.id = job.webhook_id);
+BEGIN
+    ids := '{}';
+    filtered := 0;
+    last_id := after;
+    IF at_most <= 0 THEN
+        RETURN;
+    END IF;
+    -- What is seen is read in order, and no further than needed.
+    WITH seen AS NOT MATERIALIZED (
+        SELECT m.id, m.topic_id, m.partition_key, m.type, m.created_at
+          FROM pgtopic.messages m
+         WHERE m.id > after AND m.id <= until
+         ORDER BY m.id
+         LIMIT looks
+    ), asked AS MATERIALIZED (
+        SELECT s.id
+          FROM seen s
+         WHERE s.topic_id = job.topic_id
+           AND s.partition_key = coalesce(job.filter ->> 'partition_key', s.partition_key)
+           AND (job.filter ->> 'type' IS NULL OR s.type = job.filter ->> 'type')
+           AND s.created_at >= since AND s.created_at < before
+           AND (NOT coalesce((job.filter ->> 'only_failed')::boolean, false)
+                OR (SELECT true FROM pgtopic.dead_letters l WHERE l.webhook_id = job.webhook_id AND l.message_id = s.id LIMIT 1))
+         ORDER BY s.id
+         LIMIT at_most
+    ), judged AS MATERIALIZED (
+        SELECT a.id, NOT judges OR pgtopic.is_for_webhook(job.webhook_id, a.id) AS passes FROM asked a
+    )
+    SELECT coalesce(array_agg(j.id ORDER BY j.id) FILTER (WHERE j.passes), '{}'),
+           count(*) FILTER (WHERE NOT j.passes),
+           CASE WHEN count(*) = at_most THEN max(j.id)
+                WHEN (SELECT count(*) FROM seen) < looks THEN until
+                ELSE (SELECT max(s.id) FROM seen s) END
+      INTO ids, filtered, last_id
+      FROM judged j;
+END
 $$;
 
 CREATE FUNCTION pgtopic.publish(topic text, payload json, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json, type text DEFAULT NULL::text) RETURNS bigint
@@ -2137,48 +2206,40 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.purge_step(job_id bigint, at_most integer, messages_days integer, dead_letters_days integer, attempts_days integer, jobs_days integer, changes_days integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
+CREATE FUNCTION pgtopic.purge_step(job pgtopic.jobs, at_most integer, messages_days integer, dead_letters_days integer, attempts_days integer, jobs_days integer, changes_days integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     AS $$
 DECLARE
     kinds   CONSTANT text[] := '{dead_letters,attempts,jobs,changes,messages}';
-    job     pgtopic.jobs := pgtopic.begin_job_step(job_id);
     kind    text := coalesce(job.progress ->> 'kind', kinds[1]);
     after   bigint := coalesce((job.progress ->> 'after')::bigint, 0);
     is_end  boolean := false;
     portion record;
 BEGIN
-    state := job.state;
-    did := 0;
-    waits := false;
-    IF job.state IS DISTINCT FROM 'running' THEN
-        RETURN;
-    END IF;
     CASE kind
         WHEN 'dead_letters' THEN
-            did := CASE WHEN dead_letters_days > 0 THEN pgtopic.delete_old_dead_letters(dead_letters_days, at_most) ELSE 0 END;
-            is_end := did = 0;
+            done := CASE WHEN dead_letters_days > 0 THEN pgtopic.delete_old_dead_letters(dead_letters_days, at_most) ELSE 0 END;
+            is_end := done = 0;
         WHEN 'attempts' THEN
-            did := CASE WHEN attempts_days > 0 THEN pgtopic.drop_attempt_partitions(attempts_days) ELSE 0 END;
+            done := CASE WHEN attempts_days > 0 THEN pgtopic.drop_attempt_partitions(attempts_days) ELSE 0 END;
             is_end := true;
         WHEN 'jobs' THEN
-            did := pgtopic.delete_old_jobs(jobs_days, at_most);
-            is_end := did = 0;
+            done := pgtopic.delete_old_jobs(jobs_days, at_most);
+            is_end := done = 0;
         WHEN 'changes' THEN
-            did := pgtopic.delete_old_changes(changes_days, at_most);
-            is_end := did = 0;
+            done := pgtopic.delete_old_changes(changes_days, at_most);
+            is_end := done = 0;
         WHEN 'messages' THEN
             SELECT * INTO portion FROM pgtopic.delete_old_messages(after, at_most, messages_days);
-            did := portion.deleted;
+            done := portion.deleted;
             after := coalesce(portion.last_id, after);
             is_end := portion.seen < at_most;
     END CASE;
-    state := pgtopic.end_job_step(
-        job_id,
-        json_build_object('after', after,
-                          'kind', CASE WHEN is_end THEN kinds[array_position(kinds, kind) + 1] ELSE kind END),
-        did, 0, 0, 0, NULL, is_end AND kind = kinds[cardinality(kinds)]);
+    SELECT 0, 0, 0 INTO already_owed, gone, filtered;
+    progress := json_build_object('after', after,
+                                  'kind', CASE WHEN is_end THEN kinds[array_position(kinds, kind) + 1] ELSE kind END);
+    finished := is_end AND kind = kinds[cardinality(kinds)];
 END
 $$;
 
@@ -2495,178 +2556,52 @@ CREATE FUNCTION pgtopic.replay_dead_letters(dead_letter_ids bigint[], waits bool
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
-    SET enable_sort TO 'off'
     SET lock_timeout TO '1s'
     AS $$
 #variable_conflict use_column
 DECLARE
-    letter       record;
-    left_stripes integer[] := '{}';
+    found     pgtopic.deliveries[];
+    found_ids bigint[];
 BEGIN
     PERFORM pgtopic.require_read_committed();
-    FOR letter IN
-        SELECT asked.id, x.webhook_id, x.lane, x.message_id, x.partition_key, w.topic_id,
-               t.stripes | (x.lane & 255)::integer AS stripe
-          FROM unnest(dead_letter_ids) AS asked (id)
-          LEFT JOIN LATERAL (SELECT * FROM pgtopic.dead_letters x WHERE x.id = asked.id LIMIT 1) x ON true
-          LEFT JOIN LATERAL (SELECT w.topic_id FROM pgtopic.webhooks w WHERE w.id = x.webhook_id LIMIT 1) w ON true
-          LEFT JOIN LATERAL (SELECT t.stripes FROM pgtopic.topics t WHERE t.id = w.topic_id LIMIT 1) t ON true
-         ORDER BY x.message_id, x.webhook_id
-    LOOP
-        dead_letter_id := letter.id;
-        webhook_id := letter.webhook_id;
-        message_id := letter.message_id;
-        outcome := CASE WHEN letter.webhook_id IS NULL THEN 'absent'
-                        WHEN letter.topic_id IS NULL THEN 'webhook_gone'
-                        WHEN letter.stripe = ANY (left_stripes) THEN 'stripe_taken' END;
-        IF outcome IS NULL THEN
-            PERFORM FROM pgtopic.dead_letters x WHERE x.id = letter.id FOR UPDATE SKIP LOCKED;
-            IF FOUND THEN
-                outcome := pgtopic.owe_message(letter.webhook_id, letter.message_id, letter.lane, letter.partition_key,
-                                               letter.stripe, clock_timestamp(), waits);
-            ELSE
-                outcome := CASE WHEN EXISTS (SELECT FROM pgtopic.dead_letters x WHERE x.id = letter.id)
-                                THEN 'row_locked' ELSE 'absent' END;
-            END IF;
-            IF outcome = 'owed' THEN
-                DELETE FROM pgtopic.dead_letters x WHERE x.id = letter.id;
-                outcome := 'replayed';
-            ELSIF outcome IN ('stripe_taken', 'row_locked') THEN
-                left_stripes := left_stripes || letter.stripe;
-            END IF;
-        END IF;
-        RETURN NEXT;
-    END LOOP;
+    SELECT coalesce(array_agg((x.webhook_id, x.lane, x.message_id, clock_timestamp())::pgtopic.deliveries
+                              ORDER BY x.webhook_id, x.lane, x.message_id), '{}'),
+           coalesce(array_agg(x.id ORDER BY x.webhook_id, x.lane, x.message_id), '{}')
+      INTO found, found_ids
+      FROM unnest(dead_letter_ids) AS asked (id)
+     CROSS JOIN LATERAL (SELECT x.id, x.webhook_id, x.lane, x.message_id FROM pgtopic.dead_letters x WHERE x.id = asked.id LIMIT 1) x;
+    RETURN QUERY
+    SELECT a.id, a.webhook_id, a.message_id, a.outcome
+      FROM unnest(found, found_ids, pgtopic.owe_deliveries(found, true, waits))
+           AS a (webhook_id, lane, message_id, replayed_at, id, outcome)
+     UNION ALL
+    SELECT g.id, NULL, NULL, 'absent'
+      FROM (SELECT asked.id FROM unnest(dead_letter_ids) AS asked (id) EXCEPT SELECT f.id FROM unnest(found_ids) AS f (id)) g
+     ORDER BY 3, 2;
 END
 $$;
 
-CREATE FUNCTION pgtopic.replay_deliveries(webhook_id bigint, message_ids bigint[], waits boolean) RETURNS TABLE(message_id bigint, outcome text)
+CREATE FUNCTION pgtopic.replay_step(job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    SET jit TO 'off'
-    SET plan_cache_mode TO 'force_generic_plan'
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    SET enable_sort TO 'off'
-    SET lock_timeout TO '1s'
-    AS $$
-#variable_conflict use_column
-DECLARE
-    message      record;
-    left_stripes integer[] := '{}';
-BEGIN
-    PERFORM pgtopic.require_read_committed();
-    FOR message IN
-        SELECT asked.id, m.lane, m.partition_key, t.stripes | (m.lane & 255)::integer AS stripe
-          FROM pgtopic.webhooks w
-          JOIN pgtopic.topics t ON t.id = w.topic_id
-         CROSS JOIN unnest(message_ids) AS asked (id)
-          LEFT JOIN LATERAL (SELECT m.lane, m.partition_key FROM pgtopic.messages m
-                              WHERE m.id = asked.id AND m.topic_id = w.topic_id LIMIT 1) m ON true
-         WHERE w.id = replay_deliveries.webhook_id
-         ORDER BY asked.id
-    LOOP
-        message_id := message.id;
-        outcome := CASE WHEN message.lane IS NULL THEN 'message_gone'
-                        WHEN message.stripe = ANY (left_stripes) THEN 'stripe_taken' END;
-        IF outcome IS NULL THEN
-            PERFORM FROM pgtopic.dead_letters x
-              WHERE x.webhook_id = replay_deliveries.webhook_id AND x.message_id = message.id FOR UPDATE SKIP LOCKED;
-            IF NOT FOUND AND EXISTS (SELECT FROM pgtopic.dead_letters x
-                                      WHERE x.webhook_id = replay_deliveries.webhook_id AND x.message_id = message.id)
-            THEN
-                outcome := 'row_locked';
-            ELSE
-                outcome := pgtopic.owe_message(replay_deliveries.webhook_id, message.id, message.lane, message.partition_key,
-                                               message.stripe, clock_timestamp(), waits);
-            END IF;
-            IF outcome = 'owed' THEN
-                DELETE FROM pgtopic.dead_letters x
-                 WHERE x.webhook_id = replay_deliveries.webhook_id AND x.message_id = message.id;
-                outcome := 'replayed';
-            ELSIF outcome IN ('stripe_taken', 'row_locked') THEN
-                left_stripes := left_stripes || message.stripe;
-            END IF;
-        END IF;
-        RETURN NEXT;
-    END LOOP;
-END
-$$;
-
-CREATE FUNCTION pgtopic.replay_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
-    SET jit TO 'off'
-    SET plan_cache_mode TO 'force_generic_plan'
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
     AS $$
 DECLARE
-    looks    CONSTANT integer := 10000;
-    job      pgtopic.jobs := pgtopic.begin_job_step(job_id);
-    ids      bigint[] := pgtopic.left_messages(job.progress);
-    room     integer := greatest(at_most - cardinality(ids), 0);
-    after    bigint := (job.progress ->> 'after')::bigint;
-    until    bigint := (job.progress ->> 'until')::bigint;
-    judges   boolean;
-    picked   record;
-    ended    record;
+    ids     bigint[] := pgtopic.left_messages(job.progress);
+    is_left bigint[];
+    picked  record;
 BEGIN
-    state := job.state;
-    did := 0;
-    waits := false;
-    IF job.state IS DISTINCT FROM 'running' THEN
-        RETURN;
-    END IF;
-    SELECT w.types IS NOT NULL OR w.filter IS NOT NULL INTO judges FROM pgtopic.webhooks w WHERE w.id = job.webhook_id;
-    WITH seen AS MATERIALIZED (
-        SELECT m.id, m.topic_id, m.partition_key, m.type, m.created_at
-          FROM pgtopic.messages m
-         WHERE m.id > after AND m.id <= until
-         ORDER BY m.id
-         LIMIT CASE WHEN room > 0 THEN looks ELSE 0 END
-    ), asked AS MATERIALIZED (
-        SELECT s.id, s.type
-          FROM seen s
-         WHERE s.topic_id = job.topic_id
-           AND s.partition_key = coalesce(job.filter ->> 'partition_key', s.partition_key)
-           AND (job.filter ->> 'type' IS NULL OR s.type = job.filter ->> 'type')
-           AND s.created_at >= coalesce((job.progress ->> 'since')::timestamptz, '-infinity')
-           AND s.created_at < coalesce((job.progress ->> 'before')::timestamptz, 'infinity')
-           AND (NOT coalesce((job.filter ->> 'only_failed')::boolean, false)
-                OR EXISTS (SELECT FROM pgtopic.dead_letters l WHERE l.webhook_id = job.webhook_id AND l.message_id = s.id))
-         ORDER BY s.id
-         LIMIT room
-    ), judged AS MATERIALIZED (
-        SELECT a.id, NOT judges OR pgtopic.is_for_webhook(job.webhook_id, a.id) AS passes FROM asked a
-    )
-    SELECT array_agg(j.id ORDER BY j.id) FILTER (WHERE j.passes) AS ids,
-           count(*) FILTER (WHERE NOT j.passes) AS filtered,
-           CASE WHEN room = 0 THEN after
-                WHEN count(*) = room THEN max(j.id)
-                WHEN (SELECT count(*) FROM seen) < looks THEN until
-                ELSE (SELECT max(s.id) FROM seen s) END AS last_id
-      INTO picked
-      FROM judged j;
-    SELECT count(*) FILTER (WHERE r.outcome = 'replayed') AS replayed,
-           count(*) FILTER (WHERE r.outcome = 'already_owed') AS already_owed,
-           count(*) FILTER (WHERE r.outcome = 'message_gone') AS gone,
-           coalesce(array_agg(r.message_id ORDER BY r.message_id) FILTER (WHERE r.outcome IN ('stripe_taken', 'row_locked')), '{}') AS still
-      INTO ended
-      FROM pgtopic.replay_deliveries(job.webhook_id, ids || picked.ids, false) r;
-    did := ended.replayed + ended.already_owed + ended.gone + picked.filtered;
-    waits := did = 0 AND cardinality(ended.still) > 0 AND picked.last_id = after;
-    state := pgtopic.end_job_step(
-        job_id,
-        json_build_object('after', picked.last_id, 'until', until, 'since', job.progress ->> 'since', 'before', job.progress ->> 'before',
-                          'left', ended.still),
-        ended.replayed, ended.already_owed, ended.gone, picked.filtered,
-        CASE WHEN cardinality(ended.still) > 0 THEN pgtopic.partition_holder(ended.still[1], cardinality(ended.still)) END,
-        picked.last_id >= until AND ended.still = '{}');
+    SELECT * INTO picked FROM pgtopic.pick_messages(job, at_most - cardinality(ids));
+    SELECT count(*) FILTER (WHERE o.outcome = 'owed'),
+           count(*) FILTER (WHERE o.outcome = 'already_owed'),
+           count(*) FILTER (WHERE o.outcome = 'message_gone'),
+           coalesce(array_agg(o.message_id ORDER BY o.message_id) FILTER (WHERE o.outcome IN ('stripe_taken', 'row_locked')), '{}')
+      INTO done, already_owed, gone, is_left
+      FROM pgtopic.owe_messages(job.webhook_id, ids || picked.ids, CASE job.kind WHEN 'replay' THEN clock_timestamp() END, false) o;
+    filtered := picked.filtered;
+    progress := json_build_object('after', picked.last_id, 'until', job.progress -> 'until', 'since', job.progress -> 'since',
+                                  'before', job.progress -> 'before', 'left', is_left);
+    waits_for := CASE WHEN cardinality(is_left) > 0 THEN pgtopic.partition_holder(is_left[1], cardinality(is_left)) END;
+    finished := picked.last_id >= (job.progress ->> 'until')::bigint AND is_left = '{}';
 END
 $$;
 
@@ -3145,6 +3080,47 @@ INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
 SELECT 'webhook.started', s.topic_id, s.id, start_webhook.reason, start_webhook.changed_by FROM started s
 $$;
 
+CREATE FUNCTION pgtopic.step_job(job_id bigint, at_most integer, messages_days integer, dead_letters_days integer, attempts_days integer, jobs_days integer, changes_days integer, OUT state text, OUT did bigint, OUT waits boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+DECLARE
+    job  pgtopic.jobs := pgtopic.begin_job_step(job_id);
+    step record;
+BEGIN
+    state := job.state;
+    did := 0;
+    waits := false;
+    IF job.state IS DISTINCT FROM 'running' THEN
+        RETURN;
+    END IF;
+    CASE job.kind
+        WHEN 'replay' THEN SELECT * INTO step FROM pgtopic.replay_step(job, at_most);
+        WHEN 'dead_letter_replay', 'dead_letter_discard' THEN SELECT * INTO step FROM pgtopic.dead_letters_step(job, at_most);
+        WHEN 'cancel' THEN SELECT * INTO step FROM pgtopic.cancel_step(job, at_most);
+        WHEN 'backfill' THEN SELECT * INTO step FROM pgtopic.backfill_step(job, at_most);
+        WHEN 'lanes_retry' THEN SELECT * INTO step FROM pgtopic.lanes_retry_step(job, at_most);
+        WHEN 'purge' THEN
+            SELECT * INTO step
+              FROM pgtopic.purge_step(job, at_most, messages_days, dead_letters_days, attempts_days, jobs_days, changes_days);
+    END CASE;
+    UPDATE pgtopic.jobs j
+       SET state = CASE WHEN step.finished THEN 'succeeded' ELSE 'running' END,
+           progress = step.progress,
+           done = j.done + step.done,
+           already_owed = j.already_owed + step.already_owed,
+           gone = j.gone + step.gone,
+           filtered = j.filtered + step.filtered,
+           waits_for = step.waits_for,
+           updated_at = clock_timestamp(),
+           finished_at = CASE WHEN step.finished THEN clock_timestamp() END
+     WHERE j.id = job_id
+    RETURNING j.state INTO state;
+    did := step.done + step.already_owed + step.gone + step.filtered;
+    waits := did = 0 AND step.waits_for IS NOT NULL AND step.progress ->> 'after' IS NOT DISTINCT FROM job.progress ->> 'after';
+END
+$$;
+
 CREATE FUNCTION pgtopic.stripe(topic_id bigint, partition_key text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -3554,20 +3530,6 @@ ALTER TABLE pgtopic.dead_letters ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTIT
     NO MAXVALUE
     CACHE 1
 );
-
-CREATE TABLE pgtopic.deliveries (
-    webhook_id bigint NOT NULL,
-    lane bigint NOT NULL,
-    message_id bigint NOT NULL,
-    replayed_at timestamp with time zone
-)
-WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_insert_scale_factor='0.2');
-
-COMMENT ON TABLE pgtopic.deliveries IS 'What is still owed: rows are inserted once and deleted once, never updated.';
-
-COMMENT ON COLUMN pgtopic.deliveries.lane IS 'As in messages.';
-
-COMMENT ON COLUMN pgtopic.deliveries.replayed_at IS 'When a replay put it here; null: the message was published.';
 
 CREATE SEQUENCE pgtopic.filter_errors
     START WITH 0
@@ -3983,7 +3945,9 @@ CREATE INDEX changes_webhook ON pgtopic.changes USING btree (webhook_id, id);
 
 CREATE INDEX dead_letters_message ON pgtopic.dead_letters USING btree (message_id, id);
 
-CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters USING btree (webhook_id, id);
+CREATE INDEX dead_letters_webhook ON pgtopic.dead_letters USING btree (((webhook_id + 0)), id);
+
+COMMENT ON INDEX pgtopic.dead_letters_webhook IS 'For the list of a webhook: webhook_id + 0 = ... ORDER BY id. The expression keeps lookups by webhook and message from this index.';
 
 CREATE INDEX jobs_unfinished ON pgtopic.jobs USING btree (id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text, 'canceling'::text]));
 
@@ -4054,13 +4018,15 @@ ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER zz_messages_publish_here;
 ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES pgtopic.topics(id) ON DELETE CASCADE;
 
-REVOKE ALL ON FUNCTION pgtopic.backfill_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.backfill_step(job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.begin_job_step(job_id bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.body_format(format text, batch_size integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids bigint[], reason text, waits boolean, changed_by text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.cancel_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.cancel_step(job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.changed_by() FROM PUBLIC;
 
@@ -4078,7 +4044,7 @@ REVOKE ALL ON FUNCTION pgtopic.dead_letter_groups(webhook_ids bigint[], partitio
 
 REVOKE ALL ON FUNCTION pgtopic.dead_letters_flush() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.dead_letters_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.dead_letters_step(job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.delete_old_changes(days integer, portion integer) FROM PUBLIC;
 
@@ -4096,8 +4062,6 @@ REVOKE ALL ON FUNCTION pgtopic.discard_dead_letters(dead_letter_ids bigint[]) FR
 
 REVOKE ALL ON FUNCTION pgtopic.drop_attempt_partitions(days integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.end_job_step(job_id bigint, progress json, done bigint, already_owed bigint, gone bigint, filtered bigint, waits_for text, finished boolean) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION pgtopic.fail_job(job_id bigint, error text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.filter_limit(filter jsonpath) FROM PUBLIC;
@@ -4110,7 +4074,9 @@ REVOKE ALL ON FUNCTION pgtopic.is_for_webhook(webhook_id bigint, message_id bigi
 
 REVOKE ALL ON FUNCTION pgtopic.job_means_dead_letter(letter pgtopic.dead_letters, topic_id bigint, webhook_id bigint, filter json) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.lanes_retry_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.lane_stripe(webhook_id bigint, lane bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.lanes_retry_step(job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.last_outage_change(webhook bigint) FROM PUBLIC;
 
@@ -4152,11 +4118,15 @@ REVOKE ALL ON FUNCTION pgtopic.notify_workers(message_id bigint, stripe integer)
 
 REVOKE ALL ON FUNCTION pgtopic.open_transactions(progress json) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.owe_message(webhook_id bigint, message_id bigint, lane bigint, partition_key text, stripe integer, replayed_at timestamp with time zone, waits boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.owe_deliveries(asked pgtopic.deliveries[], only_dead boolean, waits boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.owe_messages(webhook_id bigint, message_ids bigint[], replayed_at timestamp with time zone, waits boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.partition_holder(message_id bigint, waiting integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.purge_step(job_id bigint, at_most integer, messages_days integer, dead_letters_days integer, attempts_days integer, jobs_days integer, changes_days integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.pick_messages(job pgtopic.jobs, at_most integer, OUT ids bigint[], OUT filtered bigint, OUT last_id bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.purge_step(job pgtopic.jobs, at_most integer, messages_days integer, dead_letters_days integer, attempts_days integer, jobs_days integer, changes_days integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
@@ -4178,9 +4148,7 @@ REVOKE ALL ON FUNCTION pgtopic.repair_due_at(after_webhook bigint, after_due_at 
 
 REVOKE ALL ON FUNCTION pgtopic.replay_dead_letters(dead_letter_ids bigint[], waits boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.replay_deliveries(webhook_id bigint, message_ids bigint[], waits boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtopic.replay_step(job_id bigint, at_most integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.replay_step(job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.require_lead(worker uuid, term bigint) FROM PUBLIC;
 
@@ -4201,6 +4169,8 @@ REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], lane_error_classes text[], lane_status_codes smallint[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.start_webhook(webhook_id bigint, reason text, changed_by text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.step_job(job_id bigint, at_most integer, messages_days integer, dead_letters_days integer, attempts_days integer, jobs_days integer, changes_days integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.stripe_class() FROM PUBLIC;
 
@@ -4241,8 +4211,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '2b03a9479a7e1cae4e226d521b4f137259b1de450bb72b68441dc885b678b5f9', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '425de06a61a65ea84ceba8c8f8d66891e8d796d8a51abd0204d90bb5fc18a310', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '17948235241995355596');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '13694001981233548807');
 
 
