@@ -182,3 +182,6 @@ impl Engine {
         self.slots.used()
     }
 }
+
+#[cfg(test)]
+mod tests;
