@@ -99,4 +99,6 @@ pub(crate) struct Mode {
     pub(crate) lock_timeouts: bool,
     /// Whether transactions are prepared.
     pub(crate) prepares: bool,
+    /// Whether anybody may NOTIFY. Who has done so cannot prepare.
+    pub(crate) notifies: bool,
 }

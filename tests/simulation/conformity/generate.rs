@@ -147,10 +147,10 @@ impl Generator {
 
     fn any_call(&mut self, model: &Model) -> Call {
         match self.random.below(100) {
-            0..26 => self.publish(),
-            26..40 => self.claim(model),
-            40..46 => self.told(model),
-            46..62 => self.settle(model),
+            0..24 => self.publish(),
+            24..38 => self.claim(model),
+            38..44 => self.told(model),
+            44..62 => self.settle(model),
             62..71 => {
                 let (worker, held) = self.idle_lanes(model);
                 Call::RemoveIdle { worker, held }

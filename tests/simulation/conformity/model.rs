@@ -57,12 +57,13 @@ impl Model {
         let schedule = Schedule::new(seed);
         let settings = Settings {
             guards,
+            notifies: mode.notifies,
             lock_timeouts: mode.lock_timeouts,
             any_victim: seed % 3 == 2,
             lanes: Rc::clone(lanes),
         };
         let database = Database::new(&schedule, settings);
-        database.state().notify_until = INFINITY;
+        database.state().notify_until = if mode.notifies { INFINITY } else { 0 };
         let sessions: Vec<_> = (0..SESSIONS).map(|_| database.connect()).collect();
         let listener = database.connect();
         listener.listen();

@@ -314,7 +314,9 @@ fn grouped(name: &'static str, rows: &[Cells], fields: std::ops::Range<usize>) -
 /// What is committed, a line for each row, as the model writes it. Publishers notify only while an
 /// instant lies ahead: it is put forward here.
 pub(crate) const TABLES: &str = "
-SELECT NULL FROM setval('notify_until', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 9000000)
+SELECT NULL FROM setval('notify_until', CASE WHEN may_notify()
+                                             THEN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 9000000
+                                             ELSE 0 END)
 UNION ALL
 SELECT concat_ws(' ', 'topic', id, coalesce(paused, '-'), coalesce(webhook_ids::text, '-')) FROM topics
 UNION ALL

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use pgtopic_testkit::TestDatabase;
+use pgtopic_testkit::{TestCluster, TestDatabase};
+use tokio_postgres::Client;
 
 use super::{
     action::Mode,
@@ -19,7 +20,11 @@ const STOPPING: Mode = Mode { stops: [false, true, true], ..PLAIN };
 /// A database with the functions as a mode needs them, and perhaps without a guard.
 async fn database(mode: Mode, removed: Option<Guard>) -> TestDatabase {
     let database = TestDatabase::new().await;
-    let client = database.client().await;
+    change(&database.client().await, mode, removed).await;
+    database
+}
+
+async fn change(client: &Client, mode: Mode, removed: Option<Guard>) {
     let mut changed = Changed::default();
     if mode.stops.contains(&true) {
         changed.stop();
@@ -27,9 +32,8 @@ async fn database(mode: Mode, removed: Option<Guard>) -> TestDatabase {
     if let Some(guard) = removed {
         guards::remove(&mut changed, guard);
     }
-    changed.apply(&client).await;
-    set_lock_timeouts(&client, mode.lock_timeouts).await;
-    database
+    changed.apply(client).await;
+    set_lock_timeouts(client, mode.lock_timeouts).await;
 }
 
 /// Runs scripts of some seeds until one shows a difference.
@@ -50,7 +54,11 @@ async fn find(
 /// Runs scripts of some seeds, which must show no difference.
 async fn conform(mode: Mode, seeds: impl Iterator<Item = u64>) {
     let database = database(mode, None).await;
-    let mut real = Real::open(database.url(), mode).await;
+    conform_on(database.url(), mode, seeds).await;
+}
+
+async fn conform_on(url: &str, mode: Mode, seeds: impl Iterator<Item = u64>) {
+    let mut real = Real::open(url, mode).await;
     let began = Instant::now();
     if let Some((seed, found)) = find(&mut real, mode, Guards::all(), seeds).await {
         println!("seed {seed}:\n{}", found.report());
@@ -84,6 +92,16 @@ async fn calls_that_stop_between_statements_conform() {
 #[tokio::test]
 async fn waits_that_end_at_their_limit_conform() {
     conform(Mode { lock_timeouts: true, ..PLAIN }, seeds(10)).await;
+}
+
+#[tokio::test]
+async fn prepared_transactions_conform() {
+    let cluster = TestCluster::private_with(&[("max_prepared_transactions", "20")]).await;
+    let mode = Mode { prepares: true, notifies: false, ..PLAIN };
+    change(&cluster.client().await, mode, None).await;
+    conform_on(&cluster.url(), mode, seeds(20)).await;
+    // Who has notified cannot prepare.
+    conform_on(&cluster.url(), Mode { notifies: true, ..mode }, seeds(5)).await;
 }
 
 /// How fast each guard is missed, in SQL and in the model: the table of `GUARDS.md`.
