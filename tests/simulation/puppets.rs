@@ -105,14 +105,10 @@ impl World {
         let mut token = 0;
         loop {
             token += 1;
-            let claim = Claim {
-                worker,
-                token,
-                webhooks: vec![(1, 2), (2, 2)],
-                sweep: false,
-                messages_per_lane: 2,
-            };
-            let claimed = session.call(async || claim_lanes(&session, &claim).await).await.unwrap_or_default();
+            let claim =
+                Claim { worker, token, webhooks: vec![(1, 2), (2, 2)], sweep: false, messages_per_lane: 2 };
+            let claimed =
+                session.call(async || claim_lanes(&session, &claim).await).await.unwrap_or_default();
             for one in claimed {
                 self.history.borrow_mut().begin(worker, (one.lane.webhook, one.lane.lane));
                 self.lane(&session, worker, one).await;
@@ -187,7 +183,14 @@ impl World {
     }
 }
 
-fn settlement(worker: u32, lane: &Lane, token: i64, becomes: Becomes, position: i64, sent: &[i64]) -> Settlement {
+fn settlement(
+    worker: u32,
+    lane: &Lane,
+    token: i64,
+    becomes: Becomes,
+    position: i64,
+    sent: &[i64],
+) -> Settlement {
     let outcome = Outcome {
         webhook: lane.webhook,
         lane: lane.lane,
@@ -211,7 +214,12 @@ fn settlement(worker: u32, lane: &Lane, token: i64, becomes: Becomes, position: 
 fn run(seed: u64, guards: Guards, messages: u32) -> (u64, Option<String>) {
     let schedule = Schedule::new(seed);
     let database = Database::new(&schedule, Settings { guards, ..Settings::default() });
-    let world = World { schedule: schedule.clone(), database: database.clone(), history: Rc::default(), running: Rc::new(RefCell::new(PUBLISHERS + 1)) };
+    let world = World {
+        schedule: schedule.clone(),
+        database: database.clone(),
+        history: Rc::default(),
+        running: Rc::new(RefCell::new(PUBLISHERS + 1)),
+    };
     let session = database.connect();
     schedule.spawn(async move {
         session.call(async || create_topic(&session, true).await).await.unwrap();
@@ -234,8 +242,8 @@ fn run(seed: u64, guards: Guards, messages: u32) -> (u64, Option<String>) {
     let end = schedule.now() + i64::from(messages) * SECOND / 50 + SECOND / 10;
     loop {
         schedule.run_until(schedule.now() + SECOND / 500);
-        let is_done = *world.running.borrow() == 0
-            && database.peek(|view| view.range::<Delivery>(..).next().is_none());
+        let is_done =
+            *world.running.borrow() == 0 && database.peek(|view| view.range::<Delivery>(..).next().is_none());
         if is_done || schedule.now() > end || world.history.borrow().broken.is_some() {
             break;
         }
@@ -243,7 +251,8 @@ fn run(seed: u64, guards: Guards, messages: u32) -> (u64, Option<String>) {
     let owed: Vec<_> = database.peek(|view| view.range::<Delivery>(..).map(|(_, row)| row.clone()).collect());
     let history = world.history.borrow();
     let lost = || {
-        let arrived = |id: &i64| history.sent.values().filter(|sent| sent.iter().any(|(sent, _)| sent == id)).count();
+        let arrived =
+            |id: &i64| history.sent.values().filter(|sent| sent.iter().any(|(sent, _)| sent == id)).count();
         let lost = history.published.iter().find(|id| arrived(id) < 2);
         lost.map(|id| format!("{id} was published and not delivered"))
     };
@@ -292,8 +301,8 @@ fn measure_steps() {
     let (began, mut steps) = (cpu(), 0);
     for seed in 1..=5 {
         steps += run(seed, Guards::all(), 100).0;
-        println!("{seed} {steps} {:?}", cpu());
     }
-    let seconds = (cpu() - began).as_secs_f64();
-    println!("{steps} steps in {seconds:.2} CPU seconds: {:.0} a second", steps as f64 / seconds);
+    let seconds = cpu().saturating_sub(began).as_secs_f64();
+    let steps = f64::from(u32::try_from(steps).unwrap());
+    println!("{steps} steps in {seconds:.2} CPU seconds: {:.0} a second", steps / seconds);
 }

@@ -2,7 +2,8 @@
 
 use crate::{
     functions::{
-        claim_lanes::Claim, claim_messages::Told, messages_publish::Publication, read_lanes::Held, settle::Settlement,
+        claim_lanes::Claim, claim_messages::Told, messages_publish::Publication, read_lanes::Held,
+        settle::Settlement,
     },
     postgres::{
         row_lock::{Locked, RowLock},
@@ -41,9 +42,14 @@ pub(crate) enum Action {
 /// A statement of a client.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
-    CreateTopic { ordered: bool },
+    CreateTopic {
+        ordered: bool,
+    },
     PauseTopic(i64, Option<Pause>),
-    CreateWebhook { topic: i64, types: Option<u8> },
+    CreateWebhook {
+        topic: i64,
+        types: Option<u8>,
+    },
     DeleteWebhook(i64),
     PauseWebhook(i64, bool),
     Publish(Publication),
@@ -55,17 +61,44 @@ pub(crate) enum Call {
     Claim(Claim),
     ClaimSingly(Claim),
     ClaimMessages(Told),
-    Read { worker: u32, held: Vec<Held>, at_most: usize },
+    Read {
+        worker: u32,
+        held: Vec<Held>,
+        at_most: usize,
+    },
     Settle(Settlement),
-    RemoveIdle { worker: u32, held: Vec<Held> },
-    ReplayDeliveries { webhook: i64, messages: Vec<i64>, waits: bool },
-    ReplayDeadLetters { ids: Vec<i64>, waits: bool },
-    Cancel { webhook: i64, messages: Vec<i64>, reason: Reason, waits: bool },
-    Retry { webhook: i64, lanes: Vec<i64> },
+    RemoveIdle {
+        worker: u32,
+        held: Vec<Held>,
+    },
+    ReplayDeliveries {
+        webhook: i64,
+        messages: Vec<i64>,
+        waits: bool,
+    },
+    ReplayDeadLetters {
+        ids: Vec<i64>,
+        waits: bool,
+    },
+    Cancel {
+        webhook: i64,
+        messages: Vec<i64>,
+        reason: Reason,
+        waits: bool,
+    },
+    Retry {
+        webhook: i64,
+        lanes: Vec<i64>,
+    },
     Discard(Vec<i64>),
     DeleteOld,
     /// Somebody else's lock on a lane's row.
-    LockLane { webhook: i64, lane: i64, mode: RowLock, locked: Locked },
+    LockLane {
+        webhook: i64,
+        lane: i64,
+        mode: RowLock,
+        locked: Locked,
+    },
 }
 
 /// How a session stands after a step.

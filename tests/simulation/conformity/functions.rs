@@ -16,7 +16,10 @@ const BREAK_POINTS: [(&str, &[&str]); 23] = [
             "@    IF pg_catalog.pg_sequence_last_value('pgtopic.notify_until'",
         ],
     ),
-    ("publishing/messages_fan_out", &["@        INSERT INTO pgtopic.deliveries", "@        IF committed THEN"]),
+    (
+        "publishing/messages_fan_out",
+        &["@        INSERT INTO pgtopic.deliveries", "@        IF committed THEN"],
+    ),
     (
         "publishing/lock_idempotency_key",
         &[
@@ -64,7 +67,10 @@ const BREAK_POINTS: [(&str, &[&str]); 23] = [
     ),
     (
         "operating/lock_lane",
-        &["        END;\n@        SELECT l.* INTO held", "            RETURN;\n        END IF;\n@        SELECT l.* INTO held"],
+        &[
+            "        END;\n@        SELECT l.* INTO held",
+            "            RETURN;\n        END IF;\n@        SELECT l.* INTO held",
+        ],
     ),
     (
         "operating/owe_message",

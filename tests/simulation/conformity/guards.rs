@@ -1,6 +1,6 @@
 //! Guards that are taken out of our SQL functions. Conformity must notice each of them.
 
-use super::functions::Changed;
+use super::{action::Mode, functions::Changed, script::PLAIN, tests::STOPPING};
 use crate::functions::guards::Guard;
 
 /// How a guard is removed: the file, what is there exactly once, and what is put there.
@@ -203,3 +203,7 @@ pub(crate) fn remove(changed: &mut Changed, guard: Guard) {
     }
     assert!(removed, "say how {guard:?} is removed");
 }
+
+/// A seed that shows that a guard was removed from SQL, and its mode. Later seeds show it, too.
+pub(crate) const KNOWN: [(Guard, Mode, u64); 2] =
+    [(Guard::ClaimKeepsWorker, PLAIN, 1), (Guard::SettleWorker, STOPPING, 4)];

@@ -12,3 +12,4 @@ mod script;
 mod sql;
 mod tests;
 mod text;
+mod worker_calls;

@@ -8,12 +8,24 @@ use super::{
 };
 use crate::{
     functions::{
-        Claimed, cancel_deliveries::cancel_deliveries, claim_lanes::claim_lanes,
-        claim_lanes_singly::claim_lanes_singly, claim_messages::claim_messages, create_webhook,
-        delete_old_messages::delete_old_messages, discard_dead_letters::discard_dead_letters, guards::Guards,
-        mark_worker_gone::mark_worker_gone, messages_publish::insert_message, read_lanes::read_lanes,
-        release_lanes::release_lanes, remove_idle_lanes::remove_idle_lanes, remove_worker::remove_worker,
-        replay_dead_letters::replay_dead_letters, replay_deliveries::replay_deliveries, retry_lanes::retry_lanes,
+        Claimed,
+        cancel_deliveries::cancel_deliveries,
+        claim_lanes::claim_lanes,
+        claim_lanes_singly::claim_lanes_singly,
+        claim_messages::claim_messages,
+        create_webhook,
+        delete_old_messages::delete_old_messages,
+        discard_dead_letters::discard_dead_letters,
+        guards::Guards,
+        mark_worker_gone::mark_worker_gone,
+        messages_publish::insert_message,
+        read_lanes::read_lanes,
+        release_lanes::release_lanes,
+        remove_idle_lanes::remove_idle_lanes,
+        remove_worker::remove_worker,
+        replay_dead_letters::replay_dead_letters,
+        replay_deliveries::replay_deliveries,
+        retry_lanes::retry_lanes,
         settle::{Said, settle},
         update_webhook::{create_topic, pause_topic, pause_webhook},
         worker_heartbeat::{register_worker, worker_heartbeat},
@@ -21,9 +33,10 @@ use crate::{
     postgres::{
         Database, Settings,
         error::Result,
+        notify::Notification,
         session::Session,
-        statement::View,
         tables::{DeadLetter, Delivery, INFINITY, Lane, Message, Pause, Topic, Webhook, Worker},
+        view::View,
     },
     schedule::{Micros, SECOND, Schedule},
 };
@@ -121,7 +134,8 @@ impl Model {
         for (number, slot) in self.slots.borrow_mut().iter_mut().enumerate() {
             answers.extend(slot.answer.take().map(|answer| (number, answer)));
         }
-        let mut notifications: Vec<_> = self.listener.notifications().into_iter().map(|one| one.text()).collect();
+        let mut notifications: Vec<_> =
+            self.listener.notifications().into_iter().map(Notification::text).collect();
         notifications.sort_unstable();
         let now = self.schedule.now();
         let mut tables = self.database.peek(|view| tables(view, now));
@@ -146,7 +160,6 @@ async fn act(session: &Session, action: &Action, learnt: &RefCell<Vec<Learnt>>) 
     Ok(String::new())
 }
 
-#[expect(clippy::too_many_lines, reason = "an arm for each call")]
 async fn invoke(session: &Session, call: &Call, learnt: &RefCell<Vec<Learnt>>) -> Result<String> {
     let learn = |worker: u32, claimed: &[Claimed]| {
         learnt.borrow_mut().extend(claimed.iter().map(|claimed| Learnt {
@@ -176,7 +189,7 @@ async fn invoke(session: &Session, call: &Call, learnt: &RefCell<Vec<Learnt>>) -
         Call::ReleaseLanes(worker, at_most) => {
             let step = release_lanes(session, *worker, (i64::MIN, i64::MIN), *at_most).await?;
             let at = step.at.map(|(webhook, lane)| format!("{webhook}/{lane}"));
-            format!("{} {} {}", step.released, step.locked, or_dash(at))
+            format!("{} {} {}", step.freed, step.locked, or_dash(at))
         }
         Call::RemoveWorker(worker) => remove_worker(session, *worker).await?.to_string(),
         Call::Claim(claim) => {
@@ -219,7 +232,9 @@ async fn invoke(session: &Session, call: &Call, learnt: &RefCell<Vec<Learnt>>) -
         Call::ReplayDeadLetters { ids, waits } => outcomes(&replay_dead_letters(session, ids, *waits).await?),
         Call::Cancel { webhook, messages, reason, waits } => {
             let rows = cancel_deliveries(session, *webhook, messages, *reason, *waits).await?;
-            sorted(rows.into_iter().map(|(id, outcome, letter)| format!("{id} {outcome} {}", or_dash(letter))))
+            sorted(
+                rows.into_iter().map(|(id, outcome, letter)| format!("{id} {outcome} {}", or_dash(letter))),
+            )
         }
         Call::Retry { webhook, lanes } => retry_lanes(session, *webhook, lanes).await?.to_string(),
         Call::Discard(ids) => outcomes(&discard_dead_letters(session, ids).await?),
@@ -291,16 +306,20 @@ fn tables(view: &View<'_>, now: Micros) -> Vec<String> {
         });
         format!("topic {} {} {}", row.id, or_dash(paused), or_dash(ids))
     }));
-    lines.extend(view.range::<Webhook>(..).map(|(_, row)| {
-        format!("webhook {} {} {} {}", row.id, row.topic, or_dash(row.types), row.paused)
-    }));
+    lines.extend(
+        view.range::<Webhook>(..).map(|(_, row)| {
+            format!("webhook {} {} {} {}", row.id, row.topic, or_dash(row.types), row.paused)
+        }),
+    );
     lines.extend(view.range::<Message>(..).map(|(_, row)| {
         let (kind, key) = (or_dash(row.kind), or_dash(row.idempotency_key));
         format!("message {} {} k{} {kind} {key} {}", row.id, row.topic, row.key, row.lane)
     }));
-    lines.extend(view.range::<Delivery>(..).map(|(_, row)| {
-        format!("delivery {} {} {} {}", row.webhook, row.lane, row.message, row.replayed)
-    }));
+    lines.extend(
+        view.range::<Delivery>(..).map(|(_, row)| {
+            format!("delivery {} {} {} {}", row.webhook, row.lane, row.message, row.replayed)
+        }),
+    );
     lines.extend(view.range::<Lane>(..).map(|(_, row)| lane_line(row, now)));
     lines.extend(view.range::<DeadLetter>(..).map(|(_, row)| {
         let DeadLetter { id, webhook, lane, message, key, reason, attempts, error } = row;

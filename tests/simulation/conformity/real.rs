@@ -7,8 +7,8 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage, Statement};
 
 use super::{
-    coverage::Coverage,
     action::{Action, Mode, SESSIONS, Seen, Stands},
+    coverage::Coverage,
     sql::{self, Cells, Keys},
 };
 
@@ -180,7 +180,8 @@ impl Real {
     async fn go_on(&mut self, number: usize) {
         let (class, turn) = (break_class(number), self.turns[number]);
         self.turns[number] = 1 - turn;
-        let go = format!("SELECT pg_advisory_lock({class}, {}), pg_advisory_unlock({class}, {turn})", 1 - turn);
+        let go =
+            format!("SELECT pg_advisory_lock({class}, {}), pg_advisory_unlock({class}, {turn})", 1 - turn);
         self.monitor.batch_execute(&go).await.unwrap();
     }
 

@@ -33,8 +33,16 @@ impl Difference {
         for step in &self.steps {
             let _ = writeln!(text, "  {} {:?}", step.session, step.action);
         }
-        let _ = writeln!(text, "model: {:?} {:?} {:?}", self.model.stands, self.model.answers, self.model.notifications);
-        let _ = writeln!(text, "real:  {:?} {:?} {:?}", self.real.stands, self.real.answers, self.real.notifications);
+        let _ = writeln!(
+            text,
+            "model: {:?} {:?} {:?}",
+            self.model.stands, self.model.answers, self.model.notifications
+        );
+        let _ = writeln!(
+            text,
+            "real:  {:?} {:?} {:?}",
+            self.real.stands, self.real.answers, self.real.notifications
+        );
         for line in self.model.tables.iter().filter(|line| !self.real.tables.contains(line)) {
             let _ = writeln!(text, "only in the model: {line}");
         }
@@ -87,7 +95,9 @@ impl Follower {
         for order in 1..=ORDERS {
             let model = Model::new(order, self.mode, self.guards, &self.lanes);
             let mut pairs = self.steps.iter().zip(&self.seen);
-            if pairs.all(|(step, seen)| can_do(&model, step) && model.step(step.session, &step.action) == *seen) {
+            if pairs
+                .all(|(step, seen)| can_do(&model, step) && model.step(step.session, &step.action) == *seen)
+            {
                 self.model = model;
                 return true;
             }
@@ -128,7 +138,11 @@ pub(crate) async fn run(real: &mut Real, seed: u64, mode: Mode, guards: Guards) 
 }
 
 /// Ends all transactions. After a difference only the server's end counts.
-async fn finish(follower: &mut Follower, real: &mut Real, mut found: Option<Difference>) -> Option<Difference> {
+async fn finish(
+    follower: &mut Follower,
+    real: &mut Real,
+    mut found: Option<Difference>,
+) -> Option<Difference> {
     while found.is_none() {
         // All sessions may wait for prepared transactions: then nothing is left to compare.
         let Some(step) = Generator::finish(&follower.model) else { break };
@@ -139,7 +153,12 @@ async fn finish(follower: &mut Follower, real: &mut Real, mut found: Option<Diff
 }
 
 /// Runs given steps. Those that a session cannot take are left out.
-pub(crate) async fn replay(real: &mut Real, steps: &[Step], mode: Mode, guards: Guards) -> Option<Difference> {
+pub(crate) async fn replay(
+    real: &mut Real,
+    steps: &[Step],
+    mode: Mode,
+    guards: Guards,
+) -> Option<Difference> {
     real.reset().await;
     let mut follower = Follower::new(real, mode, guards).await;
     let mut found = None;
@@ -184,4 +203,5 @@ pub(crate) async fn shrink(real: &mut Real, mut found: Difference, mode: Mode, g
 }
 
 /// No session stops.
-pub(crate) const PLAIN: Mode = Mode { stops: [false; SESSIONS], lock_timeouts: false, prepares: false, notifies: true };
+pub(crate) const PLAIN: Mode =
+    Mode { stops: [false; SESSIONS], lock_timeouts: false, prepares: false, notifies: true };

@@ -295,9 +295,12 @@ fn message(row: &Cells, at: usize) -> String {
     format!("{}{replay}{missing}", cell(row, at))
 }
 
+/// The fields of a lane, and its messages by their ids.
+type Grouped = (Vec<String>, BTreeMap<i64, String>);
+
 /// One line for each lane of rows that have a message each.
 fn grouped(name: &'static str, rows: &[Cells], fields: std::ops::Range<usize>) -> String {
-    let mut lanes: BTreeMap<(String, String), (Vec<String>, BTreeMap<i64, String>)> = BTreeMap::new();
+    let mut lanes: BTreeMap<(String, String), Grouped> = BTreeMap::new();
     for row in rows {
         let lane = lanes.entry((cell(row, 0), cell(row, 1))).or_default();
         lane.0 = fields.clone().map(|at| cell(row, at)).collect();

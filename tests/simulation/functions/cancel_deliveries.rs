@@ -132,7 +132,9 @@ async fn cancel_one(
     session.set_flush(true)?;
     session.break_point().await?;
     let statement = session.statement().await?;
-    let found = held.and_then(|lane| statement.read(|view| view.find::<Lane>(&(lane.webhook, lane.lane)).map(|(place, _)| place)));
+    let found = held.and_then(|lane| {
+        statement.read(|view| view.find::<Lane>(&(lane.webhook, lane.lane)).map(|(place, _)| place))
+    });
     if let Some(place) = found {
         let now = session.clock();
         let raised = i32::from(guards.has(Guard::CancelGeneration));

@@ -12,9 +12,10 @@ use crate::{
         error::Result,
         row_lock::{Locked, RowLock},
         session::Session,
-        statement::{Statement, View},
+        statement::Statement,
         table::Place,
         tables::{Lane, Webhook, Worker},
+        view::View,
     },
     schedule::Micros,
 };
@@ -54,7 +55,8 @@ pub(crate) async fn claim_lanes(session: &Session, claim: &Claim) -> Result<Vec<
             if room == 0 {
                 break;
             }
-            let row = statement.lock(place, RowLock::Update, locked, |lane: &Lane| may_claim.test(lane)).await?;
+            let row =
+                statement.lock(place, RowLock::Update, locked, |lane: &Lane| may_claim.test(lane)).await?;
             if let Some((place, _)) = row {
                 places.push(place);
                 room -= 1;
@@ -128,7 +130,8 @@ pub(super) fn due(view: &View<'_>, webhook: i64, may_claim: &Claimable) -> Vec<P
         return Vec::new();
     }
     let lanes = view.range::<Lane>((webhook, i64::MIN)..=(webhook, i64::MAX));
-    let mut due: Vec<_> = lanes.filter(|(_, lane)| may_claim.test(lane)).map(|(place, lane)| (lane.due_at, place)).collect();
+    let mut due: Vec<_> =
+        lanes.filter(|(_, lane)| may_claim.test(lane)).map(|(place, lane)| (lane.due_at, place)).collect();
     due.sort_unstable();
     due.into_iter().map(|(_, place)| place).collect()
 }

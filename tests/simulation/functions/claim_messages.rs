@@ -11,9 +11,9 @@ use crate::postgres::{
     error::Result,
     row_lock::{Locked, RowLock},
     session::Session,
-    statement::View,
     table::Place,
     tables::{Delivery, Lane, Message, Webhook},
+    view::View,
 };
 
 /// What a worker asks for.
@@ -45,7 +45,8 @@ pub(crate) async fn claim_messages(session: &Session, told: &Told) -> Result<(Ve
             break;
         }
         // Two messages of one lane find it twice.
-        let row = statement.lock(place, RowLock::Update, Locked::Skip, |lane: &Lane| may_claim.test(lane)).await?;
+        let row =
+            statement.lock(place, RowLock::Update, Locked::Skip, |lane: &Lane| may_claim.test(lane)).await?;
         places.extend(row.map(|(place, _)| place));
     }
     places.sort_unstable();
@@ -66,7 +67,10 @@ fn lanes_of(view: &View<'_>, told: &Told, may_claim: &Claimable) -> Vec<Place> {
     let mut places = Vec::new();
     for message in told.messages.iter().filter_map(|id| view.get::<Message>(id)) {
         for (_, webhook) in view.range::<Webhook>(..) {
-            if webhook.topic != message.topic || told.full_webhooks.contains(&webhook.id) || !is_sent(view, webhook) {
+            if webhook.topic != message.topic
+                || told.full_webhooks.contains(&webhook.id)
+                || !is_sent(view, webhook)
+            {
                 continue;
             }
             let lane = view.find::<Lane>(&(webhook.id, message.lane));
@@ -81,11 +85,14 @@ fn held(view: &View<'_>, told: &Told) -> Vec<Claimed> {
     for message in told.messages.iter().filter_map(|id| view.get::<Message>(id)) {
         for (_, webhook) in view.range::<Webhook>(..).filter(|(_, webhook)| webhook.topic == message.topic) {
             let Some(lane) = view.get::<Lane>(&(webhook.id, message.lane)) else { continue };
-            let Some(delivery) = view.get::<Delivery>(&(webhook.id, message.lane, message.id)) else { continue };
+            let Some(delivery) = view.get::<Delivery>(&(webhook.id, message.lane, message.id)) else {
+                continue;
+            };
             if lane.claimed_by != Some(told.worker) || lane.token == Some(told.token) {
                 continue;
             }
-            let before = owed(view, webhook.id, message.lane, lane.position).take_while(|id| *id < message.id).last();
+            let before =
+                owed(view, webhook.id, message.lane, lane.position).take_while(|id| *id < message.id).last();
             let read = Read { message: message.id, replayed: delivery.replayed, missing: false };
             let position = before.unwrap_or(lane.position);
             found.push(Claimed { lane: Lane { position, ..lane.clone() }, messages: vec![read] });

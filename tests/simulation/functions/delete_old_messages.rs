@@ -36,8 +36,10 @@ pub(crate) async fn delete_old_messages(session: &Session) -> Result<usize> {
     for id in locked {
         let found = statement.read(|view| {
             let (place, message) = view.find::<Message>(&id)?;
-            let mut webhooks = view.range::<Webhook>(..).filter(|(_, webhook)| webhook.topic == message.topic);
-            let is_owed = webhooks.any(|(_, webhook)| view.get::<Delivery>(&(webhook.id, message.lane, id)).is_some());
+            let mut webhooks =
+                view.range::<Webhook>(..).filter(|(_, webhook)| webhook.topic == message.topic);
+            let is_owed =
+                webhooks.any(|(_, webhook)| view.get::<Delivery>(&(webhook.id, message.lane, id)).is_some());
             let is_dead = view.range::<DeadLetter>(..).any(|(_, letter)| letter.message == id);
             (!is_owed && !is_dead).then_some(place)
         });

@@ -22,7 +22,8 @@ pub(super) async fn list_webhooks_of_topics(session: &Session, topic: Option<i64
     let statement = session.statement().await?;
     let found = statement.read(|view| {
         let topic = topic?;
-        let webhooks = || view.range::<Webhook>(..).map(|(_, webhook)| webhook).filter(|webhook| webhook.topic == topic);
+        let webhooks =
+            || view.range::<Webhook>(..).map(|(_, webhook)| webhook).filter(|webhook| webhook.topic == topic);
         let plain = webhooks().all(|webhook| webhook.types.is_none());
         let ids: Rc<[i64]> = webhooks().map(|webhook| webhook.id).collect();
         view.find::<Topic>(&topic).map(|(place, _)| (place, plain.then_some(ids)))

@@ -11,7 +11,8 @@ pub(crate) async fn mark_worker_gone(session: &Session, worker: u32) -> Result<b
     session.break_point().await?;
     let statement = session.statement().await?;
     let lives = |row: &Worker| !row.gone;
-    let found = statement.read(|view| view.find::<Worker>(&worker).filter(|(_, row)| lives(row)).map(|(place, _)| place));
+    let found = statement
+        .read(|view| view.find::<Worker>(&worker).filter(|(_, row)| lives(row)).map(|(place, _)| place));
     let Some(place) = found else { return Ok(false) };
     let Some((place, _)) = statement.lock(place, RowLock::NoKeyUpdate, Locked::Skip, lives).await? else {
         return Ok(false);

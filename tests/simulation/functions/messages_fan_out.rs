@@ -3,7 +3,9 @@
 
 use std::rc::Rc;
 
-use super::{guards::Guard, lock_idempotency_key::lock_idempotency_key, matching_webhooks::matching_webhooks};
+use super::{
+    guards::Guard, lock_idempotency_key::lock_idempotency_key, matching_webhooks::matching_webhooks,
+};
 use crate::postgres::{
     error::{Error, Result},
     session::Session,
@@ -28,7 +30,8 @@ pub(super) async fn messages_fan_out(
         None => matching_webhooks(session, message.topic, message.kind).await?,
     };
     for webhook in &webhooks {
-        let delivery = Delivery { webhook: *webhook, lane: message.lane, message: message.id, replayed: false };
+        let delivery =
+            Delivery { webhook: *webhook, lane: message.lane, message: message.id, replayed: false };
         session.break_point().await?;
         session.statement().await?.insert(delivery).await?;
         session.break_point().await?;

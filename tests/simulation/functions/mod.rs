@@ -36,12 +36,17 @@ pub(crate) mod worker_heartbeat;
 pub(crate) use self::read_claimed::{Claimed, Read};
 
 use crate::postgres::{
-    statement::View,
     tables::{Delivery, Pause, Topic, Webhook},
+    view::View,
 };
 
 /// What a lane owes after some message, by rising id.
-fn owed<'a>(view: &'a View<'_>, webhook: i64, lane: i64, after: i64) -> impl DoubleEndedIterator<Item = i64> + 'a {
+fn owed<'a>(
+    view: &'a View<'_>,
+    webhook: i64,
+    lane: i64,
+    after: i64,
+) -> impl DoubleEndedIterator<Item = i64> + 'a {
     let keys = (webhook, lane, after.saturating_add(1))..=(webhook, lane, i64::MAX);
     view.range::<Delivery>(keys).map(|(_, delivery)| delivery.message)
 }

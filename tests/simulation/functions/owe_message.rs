@@ -77,7 +77,8 @@ fn renewed(session: &Session, lane: &Lane, message: i64, now: Micros) -> Lane {
     let guards = session.database().guards();
     let until = lane.batch_last.or(lane.head).unwrap_or(message);
     let wakes = lane.claimed_by.is_none() && !lane.halted && message <= until;
-    let position = if guards.has(Guard::OwePosition) { lane.position.min(message - 1) } else { lane.position };
+    let position =
+        if guards.has(Guard::OwePosition) { lane.position.min(message - 1) } else { lane.position };
     Lane {
         position,
         generation: lane.generation + i32::from(guards.has(Guard::OweGeneration)),

@@ -2,8 +2,8 @@
 
 use super::owed;
 use crate::postgres::{
-    statement::View,
     tables::{Delivery, Lane, Message},
+    view::View,
 };
 
 /// A message that a lane owes.
@@ -23,12 +23,20 @@ pub(crate) struct Claimed {
 }
 
 /// The messages of a lane after some position.
-pub(super) fn read_after(view: &View<'_>, webhook: i64, lane: i64, position: i64, at_most: usize) -> Vec<Read> {
+pub(super) fn read_after(
+    view: &View<'_>,
+    webhook: i64,
+    lane: i64,
+    position: i64,
+    at_most: usize,
+) -> Vec<Read> {
     let messages = owed(view, webhook, lane, position).take(at_most);
     messages
         .map(|message| Read {
             message,
-            replayed: view.get::<Delivery>(&(webhook, lane, message)).is_some_and(|delivery| delivery.replayed),
+            replayed: view
+                .get::<Delivery>(&(webhook, lane, message))
+                .is_some_and(|delivery| delivery.replayed),
             missing: view.get::<Message>(&message).is_none(),
         })
         .collect()

@@ -13,7 +13,12 @@ pub(crate) struct Held {
     pub(crate) generation: i32,
 }
 
-pub(crate) async fn read_lanes(session: &Session, worker: u32, held: &[Held], at_most: usize) -> Result<Vec<Claimed>> {
+pub(crate) async fn read_lanes(
+    session: &Session,
+    worker: u32,
+    held: &[Held],
+    at_most: usize,
+) -> Result<Vec<Claimed>> {
     session.break_point().await?;
     let statement = session.statement().await?;
     Ok(statement.read(|view| {

@@ -6,9 +6,10 @@ use crate::{
         error::Result,
         row_lock::{Locked, RowLock},
         session::Session,
-        statement::{Statement, View},
+        statement::Statement,
         table::Place,
         tables::Lane,
+        view::View,
     },
     schedule::SECOND,
 };
@@ -79,7 +80,8 @@ async fn lock_lanes(
     let mut locked = Vec::new();
     for held in held {
         let is_mine = |lane: &Lane| {
-            !guards.has(Guard::RemoveHolder) || lane.claimed_by == Some(worker) && lane.token == Some(held.token)
+            !guards.has(Guard::RemoveHolder)
+                || lane.claimed_by == Some(worker) && lane.token == Some(held.token)
         };
         let found = statement.read(|view| {
             let lane = view.find::<Lane>(&(held.webhook, held.lane));

@@ -13,7 +13,8 @@ pub(crate) async fn remove_worker(session: &Session, worker: u32) -> Result<bool
     session.break_point().await?;
     let statement = session.statement().await?;
     let is_gone = |row: &Worker| row.gone || !guards.has(Guard::RemoveGone);
-    let found = statement.read(|view| view.find::<Worker>(&worker).filter(|(_, row)| is_gone(row)).map(|(place, _)| place));
+    let found = statement
+        .read(|view| view.find::<Worker>(&worker).filter(|(_, row)| is_gone(row)).map(|(place, _)| place));
     if let Some(place) = found
         && let Some((place, _)) = statement.lock(place, RowLock::Update, Locked::Skip, is_gone).await?
         && statement.delete(place, |_: &Worker| true).await?.is_some()

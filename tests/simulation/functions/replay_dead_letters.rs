@@ -30,7 +30,8 @@ async fn replay(session: &Session, ids: &[i64], waits: bool) -> Result<Vec<(i64,
     let mut letters = statement.read(|view| {
         let find = |id: &i64| {
             let Some(letter) = view.get::<DeadLetter>(id) else { return (*id, None) };
-            let topic = view.get::<Webhook>(&letter.webhook).and_then(|webhook| view.get::<Topic>(&webhook.topic));
+            let topic =
+                view.get::<Webhook>(&letter.webhook).and_then(|webhook| view.get::<Topic>(&webhook.topic));
             (*id, Some((letter.clone(), topic.map(|topic| stripe(topic, letter.lane)))))
         };
         ids.iter().map(find).collect::<Vec<_>>()
@@ -58,12 +59,19 @@ async fn replay(session: &Session, ids: &[i64], waits: bool) -> Result<Vec<(i64,
     Ok(outcomes)
 }
 
-async fn replay_one(session: &Session, letter: &DeadLetter, stripe: Option<i32>, waits: bool) -> Result<&'static str> {
+async fn replay_one(
+    session: &Session,
+    letter: &DeadLetter,
+    stripe: Option<i32>,
+    waits: bool,
+) -> Result<&'static str> {
     session.break_point().await?;
     let statement = session.statement().await?;
     let found = statement.read(|view| view.find::<DeadLetter>(&letter.id).map(|(place, _)| place));
     let locked = match found {
-        Some(place) => statement.lock(place, RowLock::Update, Locked::Skip, |_: &DeadLetter| true).await?.is_some(),
+        Some(place) => {
+            statement.lock(place, RowLock::Update, Locked::Skip, |_: &DeadLetter| true).await?.is_some()
+        }
         None => false,
     };
     if !locked {

@@ -10,8 +10,8 @@ use crate::{
         error::Result,
         row_lock::{Locked, RowLock},
         session::Session,
-        statement::View,
         tables::{DeadLetter, Message, Topic, Webhook},
+        view::View,
     },
     schedule::SECOND,
 };
@@ -25,22 +25,30 @@ pub(crate) async fn replay_deliveries(
     session.with_lock_timeout(SECOND, async || replay(session, webhook, messages, waits).await).await
 }
 
+/// An id, and its message and stripe.
+type Asked<'a> = (i64, Option<(&'a Message, Option<i32>)>);
+
 /// The messages that are asked for, by rising id, as long as there is such a webhook.
-pub(super) fn asked<'a>(
-    view: &'a View<'_>,
-    webhook: i64,
-    messages: &[i64],
-) -> Vec<(i64, Option<(&'a Message, Option<i32>)>)> {
-    let Some(topic) = view.get::<Webhook>(&webhook).and_then(|webhook| view.get::<Topic>(&webhook.topic)) else {
+pub(super) fn asked<'a>(view: &'a View<'_>, webhook: i64, messages: &[i64]) -> Vec<Asked<'a>> {
+    let Some(topic) = view.get::<Webhook>(&webhook).and_then(|webhook| view.get::<Topic>(&webhook.topic))
+    else {
         return Vec::new();
     };
     let mut sorted = messages.to_vec();
     sorted.sort_unstable();
     let found = |id: i64| view.get::<Message>(&id).filter(|message| message.topic == topic.id);
-    sorted.into_iter().map(|id| (id, found(id).map(|message| (message, stripe(topic, message.lane))))).collect()
+    sorted
+        .into_iter()
+        .map(|id| (id, found(id).map(|message| (message, stripe(topic, message.lane)))))
+        .collect()
 }
 
-async fn replay(session: &Session, webhook: i64, messages: &[i64], waits: bool) -> Result<Vec<(i64, &'static str)>> {
+async fn replay(
+    session: &Session,
+    webhook: i64,
+    messages: &[i64],
+    waits: bool,
+) -> Result<Vec<(i64, &'static str)>> {
     require_read_committed(session)?;
     session.break_point().await?;
     let statement = session.statement().await?;
@@ -56,7 +64,8 @@ async fn replay(session: &Session, webhook: i64, messages: &[i64], waits: bool) 
             Some((_, Some(stripe))) if left.contains(&stripe) => "stripe_taken",
             Some((message, stripe)) => {
                 let Message { id: message, lane, key, .. } = message;
-                let outcome = replay_one(session, Owed { webhook, message, lane, key, stripe }, waits).await?;
+                let outcome =
+                    replay_one(session, Owed { webhook, message, lane, key, stripe }, waits).await?;
                 if matches!(outcome, "stripe_taken" | "row_locked") {
                     left.extend(stripe);
                 }
@@ -74,7 +83,9 @@ async fn replay_one(session: &Session, owed: Owed, waits: bool) -> Result<&'stat
     let statement = session.statement().await?;
     let letter = statement.read(|view| view.find_second::<DeadLetter>(&key).map(|(place, _)| place));
     let locked = match letter {
-        Some(place) => statement.lock(place, RowLock::Update, Locked::Skip, |_: &DeadLetter| true).await?.is_some(),
+        Some(place) => {
+            statement.lock(place, RowLock::Update, Locked::Skip, |_: &DeadLetter| true).await?.is_some()
+        }
         None => false,
     };
     if !locked {

@@ -21,7 +21,8 @@ pub(super) async fn require_registered(session: &Session, worker: u32) -> Result
     session.break_point().await?;
     let statement = session.statement().await?;
     let may_claim = |row: &Worker| !(refuses_gone && row.gone);
-    let found = statement.read(|view| view.find::<Worker>(&worker).filter(|(_, row)| may_claim(row)).map(|(place, _)| place));
+    let found = statement
+        .read(|view| view.find::<Worker>(&worker).filter(|(_, row)| may_claim(row)).map(|(place, _)| place));
     let Some(place) = found else { return Err(Error::NotInState) };
     if !guards.has(Guard::ClaimKeepsWorker) {
         return Ok(());

@@ -22,16 +22,21 @@ pub(crate) async fn retry_lanes(session: &Session, webhook: i64, lanes: &[i64]) 
     let is_free = |lane: &Lane| lane.claimed_by.is_none() || !guards.has(Guard::RetryUnclaimed);
     let mut held = Vec::new();
     for lane in asked {
-        let found = statement.read(|view| view.find::<Lane>(&(webhook, lane)).filter(|(_, lane)| is_free(lane)).map(|(place, _)| place));
+        let found = statement.read(|view| {
+            view.find::<Lane>(&(webhook, lane)).filter(|(_, lane)| is_free(lane)).map(|(place, _)| place)
+        });
         if let Some(place) = found {
-            held.extend(statement.lock(place, RowLock::Update, Locked::Skip, is_free).await?.map(|(_, lane)| lane));
+            held.extend(
+                statement.lock(place, RowLock::Update, Locked::Skip, is_free).await?.map(|(_, lane)| lane),
+            );
         }
     }
     session.break_point().await?;
     let statement = session.statement().await?;
     let mut retried = 0;
     for lane in &held {
-        let place = statement.read(|view| view.find::<Lane>(&(lane.webhook, lane.lane)).map(|(place, _)| place));
+        let place =
+            statement.read(|view| view.find::<Lane>(&(lane.webhook, lane.lane)).map(|(place, _)| place));
         if let Some(place) = place {
             let now = session.clock();
             let changed = statement.update(place, |lane: &Lane| Some(lane.cleared(now))).await?;

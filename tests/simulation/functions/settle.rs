@@ -6,8 +6,9 @@ use crate::{
         error::Result,
         row_lock::{Locked, RowLock},
         session::Session,
-        statement::{Statement, View},
+        statement::Statement,
         tables::{DeadLetter, Delivery, INFINITY, Lane, Reason, Webhook},
+        view::View,
     },
     schedule::{Micros, SECOND},
 };
@@ -179,13 +180,22 @@ async fn bury(session: &Session, call: &Settlement, mine: &[Option<i32>]) -> Res
 }
 
 /// INSERT INTO `dead_letters` ... ON CONFLICT DO UPDATE. Returns its id.
-pub(super) async fn upsert_letter(session: &Session, statement: &Statement, letter: DeadLetter) -> Result<i64> {
+pub(super) async fn upsert_letter(
+    session: &Session,
+    statement: &Statement,
+    letter: DeadLetter,
+) -> Result<i64> {
     let id = {
         let state = &mut *session.database().state();
         state.sequences.dead_letter_ids.next(&mut state.lsn)
     };
     let new = DeadLetter { id, ..letter };
-    let row = statement.upsert(new.clone(), |old: &DeadLetter| DeadLetter { id: old.id, lane: old.lane, key: old.key, ..new.clone() });
+    let row = statement.upsert(new.clone(), |old: &DeadLetter| DeadLetter {
+        id: old.id,
+        lane: old.lane,
+        key: old.key,
+        ..new.clone()
+    });
     Ok(row.await?.id)
 }
 
@@ -204,8 +214,10 @@ async fn write_lanes(session: &Session, call: &Settlement, mine: &[Option<i32>])
         });
         let Some((place, becomes)) = new else { continue };
         let now = session.clock();
-        let moves = |lane: &Lane| lane.generation == outcome.generation || !guards.has(Guard::SettleGeneration);
-        let position = |lane: &Lane| if moves(lane) { lane.position.max(outcome.position) } else { lane.position };
+        let moves =
+            |lane: &Lane| lane.generation == outcome.generation || !guards.has(Guard::SettleGeneration);
+        let position =
+            |lane: &Lane| if moves(lane) { lane.position.max(outcome.position) } else { lane.position };
         let change = |lane: &Lane| Some(written_lane(lane, outcome, becomes, position(lane), now));
         statement.update(place, change).await?;
     }
@@ -245,9 +257,12 @@ async fn say(session: &Session, call: &Settlement, mine: &[Option<i32>]) -> Resu
     if mine.contains(&None) {
         let statement = session.statement().await?;
         statement.read(|view| {
-            for (number, outcome) in call.lanes.iter().enumerate().filter(|(number, _)| mine[*number].is_none()) {
+            for (number, outcome) in
+                call.lanes.iter().enumerate().filter(|(number, _)| mine[*number].is_none())
+            {
                 let lane = view.get::<Lane>(&(outcome.webhook, outcome.lane));
-                let holds = |lane: &Lane| lane.claimed_by == Some(call.worker) && lane.token == Some(outcome.token);
+                let holds =
+                    |lane: &Lane| lane.claimed_by == Some(call.worker) && lane.token == Some(outcome.token);
                 said.push((number, if lane.is_some_and(holds) { Said::Locked } else { Said::Lost }));
             }
         });

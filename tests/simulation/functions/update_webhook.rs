@@ -12,7 +12,9 @@ pub(crate) async fn pause_webhook(session: &Session, webhook: i64, paused: bool)
     let statement = session.statement().await?;
     let found = statement.read(|view| view.find::<Webhook>(&webhook).map(|(place, _)| place));
     let changed = match found {
-        Some(place) => statement.update(place, |row: &Webhook| Some(Webhook { paused, ..row.clone() })).await?,
+        Some(place) => {
+            statement.update(place, |row: &Webhook| Some(Webhook { paused, ..row.clone() })).await?
+        }
         None => None,
     };
     webhooks_changed(session)?;

@@ -138,7 +138,10 @@ impl Advisory {
     pub(crate) fn unlock(&mut self, session: SessionId, key: LockKey) -> bool {
         let Some(lock) = self.locks.get_mut(&key) else { return false };
         let owner = Owner::Session(session);
-        let at = lock.holdings.iter().position(|holding| holding.owner == owner && holding.scope == Scope::Session);
+        let at = lock
+            .holdings
+            .iter()
+            .position(|holding| holding.owner == owner && holding.scope == Scope::Session);
         if let Some(at) = at {
             lock.holdings.remove(at);
             lock.grant();
@@ -170,16 +173,13 @@ impl Advisory {
         let Some(keys) = self.held.get(&from).cloned() else { return };
         for key in &keys {
             for holding in self.locks.get_mut(key).into_iter().flat_map(|lock| &mut lock.holdings) {
-                if holding.owner == from && matches!(holding.scope, Scope::Transaction(xid) if xids.contains(&xid)) {
+                if holding.owner == from
+                    && matches!(holding.scope, Scope::Transaction(xid) if xids.contains(&xid))
+                {
                     holding.owner = to;
                 }
             }
         }
         self.held.entry(to).or_default().extend(keys);
-    }
-
-    /// Whether anybody holds the lock.
-    pub(crate) fn is_held(&self, key: LockKey) -> bool {
-        self.locks.get(&key).is_some_and(|lock| !lock.holdings.is_empty())
     }
 }

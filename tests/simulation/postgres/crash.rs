@@ -37,7 +37,9 @@ impl Database {
             &mut sequences.dead_letter_ids,
             &mut sequences.worker_lock_keys,
         ];
-        all.into_iter().for_each(|sequence| sequence.crash(lsn));
+        for sequence in all {
+            sequence.crash(lsn);
+        }
         state.tables.used_keys.clear();
     }
 

@@ -1,6 +1,7 @@
 //! A model of PostgreSQL: as much of it as the protocol relies on.
 
 pub(crate) mod advisory;
+mod break_point;
 mod crash;
 pub(crate) mod error;
 pub(crate) mod notify;
@@ -14,6 +15,8 @@ pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
 pub(crate) mod transaction;
+pub(crate) mod view;
+mod wait;
 
 use std::{
     cell::{RefCell, RefMut},
@@ -28,9 +31,6 @@ use crate::{
     functions::guards::Guards,
     schedule::{Micros, Schedule},
 };
-
-
-
 
 /// What a run may choose.
 #[derive(Clone)]
@@ -49,7 +49,13 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { guards: Guards::all(), notifies: true, lock_timeouts: true, any_victim: false, lanes: Rc::default() }
+        Self {
+            guards: Guards::all(),
+            notifies: true,
+            lock_timeouts: true,
+            any_victim: false,
+            lanes: Rc::default(),
+        }
     }
 }
 
@@ -109,6 +115,7 @@ impl Database {
 
 /// Some hash, so that lanes lie in another order than keys.
 fn hash(topic: i64, key: u32) -> i64 {
-    let mixed = topic.wrapping_mul(0x1000_0000_01B3).wrapping_add(i64::from(key)).wrapping_mul(0x5851_F42D_4C95_7F2D);
+    let mixed =
+        topic.wrapping_mul(0x1000_0000_01B3).wrapping_add(i64::from(key)).wrapping_mul(0x5851_F42D_4C95_7F2D);
     mixed ^ (mixed >> 29)
 }

@@ -133,7 +133,7 @@ impl State {
     }
 
     /// A transaction commits.
-    pub(crate) fn commit(&mut self, owner: Owner, transaction: Transaction) {
+    pub(crate) fn commit(&mut self, owner: Owner, transaction: &Transaction) {
         self.lsn += 1;
         self.xids.commit(&transaction.xids, self.lsn);
         if transaction.flush {
@@ -236,9 +236,8 @@ impl State {
         let session = self.session_ref(id);
         match session.wait {
             _ if session.interrupt.is_some() => Vec::new(),
-            None => Vec::new(),
             Some((Wait::Xid(xid), _)) if self.xids.is_running(xid) => vec![self.xids.owner(xid)],
-            Some((Wait::Xid(_), _)) => Vec::new(),
+            None | Some((Wait::Xid(_), _)) => Vec::new(),
             Some((Wait::Turn(table, place), _)) => {
                 let queue = self.turns.get(&(table, place));
                 queue

@@ -4,78 +4,20 @@
 //! somebody has changed since the snapshot are treated as READ COMMITTED does (the condition is
 //! checked again on the newest version), or refused as REPEATABLE READ does.
 
-use std::ops::RangeBounds;
-
 use super::{
-    Database,
     error::{Error, Result},
     row_lock::{Locked, RowLock},
     session::Session,
     state::{State, Wait},
     table::{End, Place, Row},
     transaction::{Level, Snapshot, Xid},
+    view::View,
 };
 
 /// A statement of a session.
 pub(crate) struct Statement {
     session: Session,
     snapshot: Snapshot,
-}
-
-impl Database {
-    /// Looks at what is committed.
-    pub(crate) fn peek<T>(&self, look: impl FnOnce(&View<'_>) -> T) -> T {
-        let state = self.state();
-        let snapshot = Snapshot { csn: state.xids.newest(), cid: 0, top: Xid::MAX };
-        look(&View { state: &state, snapshot: &snapshot })
-    }
-}
-
-/// What a snapshot shows.
-pub(crate) struct View<'a> {
-    state: &'a State,
-    snapshot: &'a Snapshot,
-}
-
-impl View<'_> {
-    /// The row with a key.
-    pub(crate) fn get<R: Row>(&self, key: &R::Key) -> Option<&R> {
-        self.find(key).map(|(_, row)| row)
-    }
-
-    /// The row with a key, and its place.
-    pub(crate) fn find<R: Row>(&self, key: &R::Key) -> Option<(Place, &R)> {
-        let table = R::table(&self.state.tables);
-        let place = table.visible(key, self.snapshot, &self.state.xids)?;
-        table.at(place).map(|version| (place, &version.row))
-    }
-
-    /// The row with a key of the second unique index.
-    pub(crate) fn find_second<R: Row>(&self, key: &R::Second) -> Option<(Place, &R)> {
-        let table = R::table(&self.state.tables);
-        let place = table.second_visible(key, self.snapshot, &self.state.xids)?;
-        table.at(place).map(|version| (place, &version.row))
-    }
-
-    /// The row at a place, if the snapshot shows that version.
-    pub(crate) fn at<R: Row>(&self, place: Place) -> Option<&R> {
-        let table = R::table(&self.state.tables);
-        table.is_visible(place, self.snapshot, &self.state.xids).then(|| table.at(place))?.map(|version| &version.row)
-    }
-
-    /// The rows whose keys are in a range, by key.
-    pub(crate) fn range<R: Row>(
-        &self,
-        keys: impl RangeBounds<R::Key>,
-    ) -> impl DoubleEndedIterator<Item = (Place, &R)> {
-        let table = R::table(&self.state.tables);
-        table.range(keys).filter_map(move |place| {
-            table
-                .is_visible(place, self.snapshot, &self.state.xids)
-                .then(|| table.at(place))?
-                .map(|version| (place, &version.row))
-        })
-    }
 }
 
 /// Whether a row may be locked or changed now.
@@ -162,7 +104,11 @@ impl Statement {
 
     /// An UPDATE of the newest version of a row, whether the snapshot shows it or not. No function of
     /// ours does this: it stands for a guard that was removed.
-    pub(crate) async fn update_newest<R: Row>(&self, place: Place, change: impl Fn(&R) -> R) -> Result<Option<R>> {
+    pub(crate) async fn update_newest<R: Row>(
+        &self,
+        place: Place,
+        change: impl Fn(&R) -> R,
+    ) -> Result<Option<R>> {
         let got = self.acquire::<R>(place, RowLock::NoKeyUpdate, Locked::Wait, &|_| true).await?;
         let Got::Row(place) = got else { return Ok(None) };
         let new = {
@@ -183,7 +129,8 @@ impl Statement {
         let next = table.add(new, xid, self.snapshot.cid, &state.xids, oldest);
         let Some(old) = table.at_mut(place) else { return Ok(()) };
         old.end = Some(End { xid, cid: self.snapshot.cid, next: Some(next), lock });
-        let lockers: Vec<_> = old.lockers.iter().copied().filter(|(by, _)| state.xids.is_running(*by)).collect();
+        let lockers: Vec<_> =
+            old.lockers.iter().copied().filter(|(by, _)| state.xids.is_running(*by)).collect();
         if let Some(version) = table.at_mut(next) {
             version.lockers = lockers;
         }
@@ -191,7 +138,11 @@ impl Statement {
     }
 
     /// DELETE of one row that the snapshot shows at a place.
-    pub(crate) async fn delete<R: Row>(&self, place: Place, condition: impl Fn(&R) -> bool) -> Result<Option<R>> {
+    pub(crate) async fn delete<R: Row>(
+        &self,
+        place: Place,
+        condition: impl Fn(&R) -> bool,
+    ) -> Result<Option<R>> {
         if !self.read(|view| view.at::<R>(place).is_some_and(&condition)) {
             return Ok(None);
         }
@@ -394,7 +345,10 @@ impl Statement {
                 return Look::Busy(end.xid);
             }
         }
-        let other = version.lockers.iter().find(|(by, held)| xids.is_running(*by) && !own(*by) && held.conflicts(mode));
+        let other = version
+            .lockers
+            .iter()
+            .find(|(by, held)| xids.is_running(*by) && !own(*by) && held.conflicts(mode));
         other.map_or(Look::Free, |(by, _)| Look::Busy(*by))
     }
 }

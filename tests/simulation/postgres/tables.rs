@@ -56,6 +56,7 @@ pub(crate) struct Delivery {
     pub(crate) replayed: bool,
 }
 
+#[expect(clippy::struct_field_names, reason = "the columns' names")]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Lane {
     pub(crate) webhook: i64,
@@ -79,7 +80,14 @@ pub(crate) struct Lane {
 
 impl Lane {
     /// A new row: ready, from some message on.
-    pub(crate) fn ready(webhook: i64, lane: i64, key: u32, stripe: Option<i32>, first: i64, now: Micros) -> Self {
+    pub(crate) fn ready(
+        webhook: i64,
+        lane: i64,
+        key: u32,
+        stripe: Option<i32>,
+        first: i64,
+        now: Micros,
+    ) -> Self {
         Self {
             webhook,
             lane,
@@ -215,7 +223,15 @@ macro_rules! row {
 
 row!(Topic, topics, Topics, i64, |row| row.id, (), None);
 row!(Webhook, webhooks, Webhooks, i64, |row| row.id, (), None);
-row!(Message, messages, Messages, i64, |row| row.id, (i64, u32), row.idempotency_key.map(|key| (row.topic, key)));
+row!(
+    Message,
+    messages,
+    Messages,
+    i64,
+    |row| row.id,
+    (i64, u32),
+    row.idempotency_key.map(|key| (row.topic, key))
+);
 row!(Delivery, deliveries, Deliveries, (i64, i64, i64), |row| (row.webhook, row.lane, row.message), (), None);
 row!(Lane, lanes, Lanes, (i64, i64), |row| (row.webhook, row.lane), (), None);
 row!(DeadLetter, dead_letters, DeadLetters, i64, |row| row.id, (i64, i64), Some((row.webhook, row.message)));

@@ -178,8 +178,6 @@ pub(crate) struct Transaction {
     pub(crate) next_cid: Cid,
     /// Only a rollback is possible.
     pub(crate) failed: bool,
-    /// Whether the client has begun it, and not a single statement.
-    pub(crate) explicit: bool,
     /// `now()`.
     pub(crate) began_at: Micros,
     pub(crate) notifications: Vec<Notification>,
@@ -190,7 +188,7 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    pub(crate) fn new(level: Level, xid: Xid, explicit: bool, now: Micros) -> Self {
+    pub(crate) fn new(level: Level, xid: Xid, now: Micros) -> Self {
         Self {
             level,
             xids: vec![xid],
@@ -198,7 +196,6 @@ impl Transaction {
             csn: None,
             next_cid: 1,
             failed: false,
-            explicit,
             began_at: now,
             notifications: Vec::new(),
             marks: 0,
