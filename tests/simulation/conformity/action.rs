@@ -92,6 +92,12 @@ pub(crate) enum Call {
     },
     Discard(Vec<i64>),
     DeleteOld,
+    RepairDueAt(usize),
+    /// The clock was stepped back: the lane is due a day later.
+    Postpone {
+        webhook: i64,
+        lane: i64,
+    },
     /// Somebody else's lock on a lane's row.
     LockLane {
         webhook: i64,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use tokio_postgres::Client;
 
 /// Where functions stop: the file, and pieces of its text in their order. `@` is the place.
-const BREAK_POINTS: [(&str, &[&str]); 23] = [
+const BREAK_POINTS: [(&str, &[&str]); 24] = [
     (
         "publishing/messages_publish",
         &[
@@ -47,6 +47,7 @@ const BREAK_POINTS: [(&str, &[&str]); 23] = [
         ],
     ),
     ("engine/read_lanes", &["@    RETURN QUERY"]),
+    ("engine/repair_due_at", &["@    RETURN QUERY"]),
     (
         "engine/settle",
         &[

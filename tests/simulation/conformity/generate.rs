@@ -202,7 +202,11 @@ impl Generator {
             88..93 => self.worker_call(model),
             93..96 => self.webhook_call(model),
             96 => self.topic_call(),
-            97 => Call::DeleteOld,
+            97 => {
+                let (webhook, lane) = self.lane(model);
+                self.next.push_back(Call::RepairDueAt(self.random.pick(&[1, 10])));
+                if self.random.once_in(2) { Call::DeleteOld } else { Call::Postpone { webhook, lane } }
+            }
             _ => self.lock_lane(model),
         }
     }

@@ -6,7 +6,7 @@ use crate::functions::guards::Guard;
 /// How a guard is removed: the file, what is there exactly once, and what is put there.
 type Removal = (Guard, &'static str, &'static str, &'static str);
 
-const REMOVALS: [Removal; 37] = [
+const REMOVALS: [Removal; 38] = [
     (
         Guard::LockBeforeId,
         "publishing/messages_publish",
@@ -183,6 +183,12 @@ const REMOVALS: [Removal; 37] = [
         "));",
     ),
     (Guard::RemoveGone, "workers/remove_worker", " AND x.gone FOR UPDATE", " FOR UPDATE"),
+    (
+        Guard::RepairUnclaimed,
+        "engine/repair_due_at",
+        "(l.claimed_by IS NULL\n                    OR NOT EXISTS",
+        "(true\n                    OR NOT EXISTS",
+    ),
     (Guard::RetryUnclaimed, "operating/retry_lanes", " AND l.claimed_by IS NULL\n", "\n"),
     (
         Guard::SweepGone,

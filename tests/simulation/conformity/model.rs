@@ -23,6 +23,7 @@ use crate::{
         release_lanes::release_lanes,
         remove_idle_lanes::remove_idle_lanes,
         remove_worker::remove_worker,
+        repair_due_at::repair_due_at,
         replay_dead_letters::replay_dead_letters,
         replay_deliveries::replay_deliveries,
         retry_lanes::retry_lanes,
@@ -40,6 +41,9 @@ use crate::{
     },
     schedule::{Micros, SECOND, Schedule},
 };
+
+/// A day.
+const DAY: Micros = 86_400 * SECOND;
 
 /// What a worker has learnt from an answer.
 #[derive(Clone, Debug)]
@@ -239,6 +243,22 @@ async fn invoke(session: &Session, call: &Call, learnt: &RefCell<Vec<Learnt>>) -
         Call::Retry { webhook, lanes } => retry_lanes(session, *webhook, lanes).await?.to_string(),
         Call::Discard(ids) => outcomes(&discard_dead_letters(session, ids).await?),
         Call::DeleteOld => delete_old_messages(session).await?.to_string(),
+        Call::RepairDueAt(at_most) => {
+            let (corrected, webhook) = repair_due_at(session, *at_most).await?;
+            format!("{corrected} {}", or_dash(webhook))
+        }
+        Call::Postpone { webhook, lane } => {
+            let statement = session.statement().await?;
+            let place = statement.read(|view| view.find::<Lane>(&(*webhook, *lane)).map(|(place, _)| place));
+            let later = |lane: &Lane| {
+                (lane.due_at < INFINITY).then(|| Lane { due_at: lane.due_at + DAY, ..lane.clone() })
+            };
+            let row = match place {
+                Some(place) => statement.update(place, later).await?,
+                None => None,
+            };
+            found(row.is_some())
+        }
         Call::LockLane { webhook, lane, mode, locked } => {
             let statement = session.statement().await?;
             let place = statement.read(|view| view.find::<Lane>(&(*webhook, *lane)).map(|(place, _)| place));

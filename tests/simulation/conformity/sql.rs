@@ -161,6 +161,13 @@ fn invocation(call: &Call, keys: &Keys) -> String {
             format!("SELECT dead_letter_id, outcome FROM discard_dead_letters({})", array("bigint", ids))
         }
         Call::DeleteOld => "SELECT deleted FROM delete_old_messages(0, 1000, 0)".to_owned(),
+        Call::RepairDueAt(at_most) => {
+            format!("SELECT corrected, webhook_id FROM repair_due_at(0, '1970-01-01', {at_most})")
+        }
+        Call::Postpone { webhook, lane } => format!(
+            "UPDATE lanes SET due_at = due_at + interval '1 day' \
+             WHERE webhook_id = {webhook} AND lane = {lane} AND due_at < 'infinity' RETURNING 1"
+        ),
         Call::LockLane { webhook, lane, mode, locked } => {
             let mode = match mode {
                 RowLock::KeyShare => "KEY SHARE",
@@ -251,9 +258,11 @@ pub(crate) fn answer(action: &Action, rows: &[Cells]) -> String {
             let at = row[2].as_ref().map(|webhook| format!("{webhook}/{}", cell(row, 3)));
             format!("{} {} {}", cell(row, 0), cell(row, 1), or_dash(at))
         })),
-        Call::PauseTopic(..) | Call::DeleteWebhook(_) | Call::PauseWebhook(..) | Call::LockLane { .. } => {
-            if rows.is_empty() { "none" } else { "found" }.to_owned()
-        }
+        Call::PauseTopic(..)
+        | Call::DeleteWebhook(_)
+        | Call::PauseWebhook(..)
+        | Call::LockLane { .. }
+        | Call::Postpone { .. } => if rows.is_empty() { "none" } else { "found" }.to_owned(),
         Call::Register(_) | Call::Heartbeat(_) => String::new(),
         Call::Publish(_) | Call::CreateWebhook { .. } if rows.is_empty() => "-".to_owned(),
         Call::MarkGone(_) | Call::RemoveWorker(_) => {

@@ -25,6 +25,7 @@ pub(crate) mod read_lanes;
 pub(crate) mod release_lanes;
 pub(crate) mod remove_idle_lanes;
 pub(crate) mod remove_worker;
+pub(crate) mod repair_due_at;
 pub(crate) mod replay_dead_letters;
 pub(crate) mod replay_deliveries;
 mod require;
