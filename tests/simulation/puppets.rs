@@ -227,7 +227,7 @@ fn run(seed: u64, guards: Guards, messages: u32) -> (u64, Option<String>) {
             session.call(async || register_worker(&session, worker, 0).await).await.unwrap();
         }
         for _ in 0..2 {
-            session.call(async || create_webhook(&session, 1, None).await).await.unwrap();
+            session.call(async || create_webhook(&session, 1, None, false).await).await.unwrap();
         }
     });
     schedule.run_until_idle();

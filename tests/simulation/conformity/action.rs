@@ -49,6 +49,11 @@ pub(crate) enum Call {
     CreateWebhook {
         topic: i64,
         types: Option<u8>,
+        starting: bool,
+    },
+    Backfill {
+        job: i64,
+        at_most: usize,
     },
     DeleteWebhook(i64),
     PauseWebhook(i64, bool),

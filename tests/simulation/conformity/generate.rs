@@ -12,7 +12,7 @@ use crate::{
     functions::{claim_lanes::Claim, messages_publish::Publication},
     postgres::{
         row_lock::{Locked, RowLock},
-        tables::{DeadLetter, Delivery, Lane, Message, Pause, Reason, Webhook, Worker},
+        tables::{DeadLetter, Delivery, Job, JobState, Lane, Message, Pause, Reason, Webhook, Worker},
         transaction::Level,
     },
     random::Random,
@@ -60,9 +60,9 @@ impl Generator {
             Call::CreateTopic { ordered: false },
             Call::Register(1),
             Call::Register(2),
-            Call::CreateWebhook { topic: 1, types: None },
-            Call::CreateWebhook { topic: 1, types: None },
-            Call::CreateWebhook { topic: 2, types: None },
+            Call::CreateWebhook { topic: 1, types: None, starting: false },
+            Call::CreateWebhook { topic: 1, types: None, starting: false },
+            Call::CreateWebhook { topic: 2, types: None, starting: false },
         ];
         calls.into_iter().map(|call| Step { session: 0, action: Action::Call(call) }).collect()
     }
@@ -152,7 +152,7 @@ impl Generator {
             Call::Claim(Claim { worker, .. }) | Call::ClaimSingly(Claim { worker, .. }) => {
                 self.next.extend([Call::MarkGone(*worker), Call::RemoveWorker(*worker)]);
             }
-            Call::ReplayDeliveries { .. } | Call::ReplayDeadLetters { .. } => {
+            Call::ReplayDeliveries { .. } | Call::ReplayDeadLetters { .. } | Call::Backfill { .. } => {
                 self.next.push_back(Call::DeleteOld);
             }
             _ => {}
@@ -182,6 +182,9 @@ impl Generator {
     }
 
     fn any_call(&mut self, model: &Model) -> Call {
+        if let Some(job) = self.job(model).filter(|_| self.random.once_in(6)) {
+            return Call::Backfill { job, at_most: self.random.pick(&[1, 2, 100]) };
+        }
         match self.random.below(100) {
             0..24 => self.publish(),
             24..38 => self.claim(model),
@@ -199,8 +202,8 @@ impl Generator {
             80..85 => self.cancel(model),
             85..87 => self.letters(model),
             87 => self.retry(model),
-            88..93 => self.worker_call(model),
-            93..96 => self.webhook_call(model),
+            88..92 => self.worker_call(model),
+            92..96 => self.webhook_call(model),
             96 => self.topic_call(),
             97 => {
                 let (webhook, lane) = self.lane(model);
@@ -332,11 +335,23 @@ impl Generator {
         match self.random.below(4) {
             0 | 1 if there < WEBHOOKS => {
                 let topic = if self.random.once_in(4) { TOPICS } else { 1 };
-                Call::CreateWebhook { topic, types: self.random.once_in(4).then_some(1) }
+                let starting = self.random.once_in(2);
+                Call::CreateWebhook { topic, types: self.random.once_in(4).then_some(1), starting }
             }
             2 if self.random.once_in(3) => Call::DeleteWebhook(self.webhook(model)),
             _ => Call::PauseWebhook(self.webhook(model), self.random.once_in(2)),
         }
+    }
+
+    /// A backfill that goes on.
+    fn job(&mut self, model: &Model) -> Option<i64> {
+        let jobs: Vec<i64> = model.database.peek(|view| {
+            let jobs = view.range::<Job>(..).map(|(_, row)| row);
+            jobs.filter(|row| matches!(row.state, JobState::Queued | JobState::Running))
+                .map(|row| row.id)
+                .collect()
+        });
+        (!jobs.is_empty()).then(|| self.random.pick(&jobs))
     }
 
     fn topic_call(&mut self) -> Call {

@@ -6,7 +6,7 @@ use crate::functions::guards::Guard;
 /// How a guard is removed: the file, what is there exactly once, and what is put there.
 type Removal = (Guard, &'static str, &'static str, &'static str);
 
-const REMOVALS: [Removal; 38] = [
+const REMOVALS: [Removal; 41] = [
     (
         Guard::LockBeforeId,
         "publishing/messages_publish",
@@ -188,6 +188,24 @@ const REMOVALS: [Removal; 38] = [
         "engine/repair_due_at",
         "(l.claimed_by IS NULL\n                    OR NOT EXISTS",
         "(true\n                    OR NOT EXISTS",
+    ),
+    (
+        Guard::BackfillConflict,
+        "jobs/backfill_step",
+        "            ON CONFLICT DO NOTHING\n        RETURNING d.lane",
+        "        RETURNING d.lane",
+    ),
+    (
+        Guard::BackfillStripe,
+        "jobs/backfill_step",
+        "WHERE pg_try_advisory_xact_lock(pgtopic.stripe_class(), s.stripe)",
+        "WHERE true",
+    ),
+    (
+        Guard::BackfillKeepsMessage,
+        "jobs/backfill_step",
+        "LIMIT 1 FOR KEY SHARE SKIP LOCKED) m",
+        "LIMIT 1) m",
     ),
     (Guard::RetryUnclaimed, "operating/retry_lanes", " AND l.claimed_by IS NULL\n", "\n"),
     (

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     functions::{
         Claimed,
+        backfill_step::backfill_step,
         cancel_deliveries::cancel_deliveries,
         claim_lanes::claim_lanes,
         claim_lanes_singly::claim_lanes_singly,
@@ -36,7 +37,9 @@ use crate::{
         error::Result,
         notify::Notification,
         session::Session,
-        tables::{DeadLetter, Delivery, INFINITY, Lane, Message, Pause, Topic, Webhook, Worker},
+        tables::{
+            DeadLetter, Delivery, INFINITY, Job, JobState, Lane, Message, Pause, Topic, Webhook, Worker,
+        },
         view::View,
     },
     schedule::{Micros, SECOND, Schedule},
@@ -175,11 +178,15 @@ async fn invoke(session: &Session, call: &Call, learnt: &RefCell<Vec<Learnt>>) -
     Ok(match call {
         Call::CreateTopic { ordered } => create_topic(session, *ordered).await?.to_string(),
         Call::PauseTopic(topic, paused) => found(pause_topic(session, *topic, *paused).await?),
-        Call::CreateWebhook { topic, types } => {
-            or_dash(create_webhook::create_webhook(session, *topic, *types).await?)
+        Call::CreateWebhook { topic, types, starting } => {
+            or_dash(create_webhook::create_webhook(session, *topic, *types, *starting).await?)
         }
         Call::DeleteWebhook(webhook) => found(create_webhook::delete_webhook(session, *webhook).await?),
         Call::PauseWebhook(webhook, paused) => found(pause_webhook(session, *webhook, *paused).await?),
+        Call::Backfill { job, at_most } => {
+            let (state, did, waits) = backfill_step(session, *job, *at_most).await?;
+            format!("{} {did} {}", or_dash(state.map(JobState::as_str)), if waits { "t" } else { "f" })
+        }
         Call::Publish(publication) => or_dash(insert_message(session, publication).await?),
         Call::Register(worker) => {
             register_worker(session, *worker, 0).await?;
@@ -326,11 +333,9 @@ fn tables(view: &View<'_>, now: Micros) -> Vec<String> {
         });
         format!("topic {} {} {}", row.id, or_dash(paused), or_dash(ids))
     }));
-    lines.extend(
-        view.range::<Webhook>(..).map(|(_, row)| {
-            format!("webhook {} {} {} {}", row.id, row.topic, or_dash(row.types), row.paused)
-        }),
-    );
+    lines.extend(view.range::<Webhook>(..).map(|(_, row)| {
+        format!("webhook {} {} {} {} {}", row.id, row.topic, or_dash(row.types), row.paused, row.starting)
+    }));
     lines.extend(view.range::<Message>(..).map(|(_, row)| {
         let (kind, key) = (or_dash(row.kind), or_dash(row.idempotency_key));
         format!("message {} {} k{} {kind} {key} {}", row.id, row.topic, row.key, row.lane)
@@ -346,6 +351,11 @@ fn tables(view: &View<'_>, now: Micros) -> Vec<String> {
         let reason = reason.as_str();
         format!("dead {id} {webhook} {lane} {message} k{key} {reason} {attempts} {}", or_dash(*error))
     }));
+    lines.extend(
+        view.range::<Job>(..).map(|(_, row)| {
+            format!("job {} {} {} {}", row.id, row.state.as_str(), row.done, row.already_owed)
+        }),
+    );
     lines.extend(view.range::<Worker>(..).map(|(_, row)| format!("worker {} {}", row.id, row.gone)));
     lines
 }

@@ -68,11 +68,25 @@ fn invocation(call: &Call, keys: &Keys) -> String {
             let paused = paused.map(|pause| if pause == Pause::Hold { "'hold'" } else { "'refuse'" });
             format!("UPDATE topics SET paused = {} WHERE id = {topic} RETURNING 1", null(paused))
         }
-        Call::CreateWebhook { topic, types } => format!(
-            "INSERT INTO webhooks (topic_id, url, secrets, types) \
-             SELECT t.id, 'http://localhost/', '{{whsec_}}', {} FROM topics t WHERE t.id = {topic} RETURNING id",
-            types.map_or("NULL".to_owned(), |kind| format!("'{{{kind}}}'::text[]"))
+        Call::CreateWebhook { topic, types, starting } => format!(
+            "WITH w AS (
+                INSERT INTO webhooks (topic_id, url, secrets, types, state)
+                SELECT t.id, 'http://localhost/', '{{whsec_}}', {}, '{}' FROM topics t WHERE t.id = {topic}
+                RETURNING *
+            ), backfill AS (
+                INSERT INTO jobs (kind, topic_id, webhook_id, progress, created_by)
+                SELECT 'backfill', w.topic_id, w.id,
+                       json_build_object('after', 0, 'left', '[]'::json,
+                                         'until', (SELECT coalesce(max(m.id), 0) FROM messages m)), 'test'
+                  FROM w WHERE w.state = 'starting'
+            )
+            SELECT id FROM w",
+            types.map_or("NULL".to_owned(), |kind| format!("'{{{kind}}}'::text[]")),
+            if *starting { "starting" } else { "active" },
         ),
+        Call::Backfill { job, at_most } => {
+            format!("SELECT state, did, waits FROM backfill_step({job}, {at_most})")
+        }
         Call::DeleteWebhook(webhook) => format!("DELETE FROM webhooks WHERE id = {webhook} RETURNING 1"),
         Call::PauseWebhook(webhook, paused) => {
             format!("UPDATE webhooks SET paused = {paused} WHERE id = {webhook} RETURNING 1")
@@ -332,7 +346,8 @@ SELECT NULL FROM setval('notify_until', CASE WHEN may_notify()
 UNION ALL
 SELECT concat_ws(' ', 'topic', id, coalesce(paused, '-'), coalesce(webhook_ids::text, '-')) FROM topics
 UNION ALL
-SELECT concat_ws(' ', 'webhook', id, topic_id, coalesce(types[1], '-'), paused::text) FROM webhooks
+SELECT concat_ws(' ', 'webhook', id, topic_id, coalesce(types[1], '-'), paused::text,
+                 (state = 'starting')::text) FROM webhooks
 UNION ALL
 SELECT concat_ws(' ', 'message', id, topic_id, 'key:' || partition_key, coalesce(type, '-'),
                  coalesce(idempotency_key, '-'), lane) FROM messages
@@ -350,5 +365,7 @@ SELECT concat_ws(' ', 'lane', webhook_id, lane, 'key:' || partition_key, coalesc
 UNION ALL
 SELECT concat_ws(' ', 'dead', id, webhook_id, lane, message_id, 'key:' || partition_key, reason, attempts,
                  coalesce(last_error, '-')) FROM dead_letters
+UNION ALL
+SELECT concat_ws(' ', 'job', id, state, done, already_owed) FROM jobs
 UNION ALL
 SELECT concat_ws(' ', 'worker', ltrim(right(id::text, 12), '0'), gone::text) FROM workers";

@@ -67,10 +67,16 @@ pub(crate) enum Guard {
     SweepGone,
     /// A repair of `due_at` leaves lanes that a worker holds.
     RepairUnclaimed,
+    /// A backfill leaves messages that are owed.
+    BackfillConflict,
+    /// A backfill leaves messages whose stripe somebody has.
+    BackfillStripe,
+    /// A backfill keeps messages from being deleted.
+    BackfillKeepsMessage,
 }
 
 impl Guard {
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::LockBeforeId,
         Self::SubscribersAfterLock,
         Self::LaneInAnyCase,
@@ -102,6 +108,9 @@ impl Guard {
         Self::RetryUnclaimed,
         Self::SweepGone,
         Self::RepairUnclaimed,
+        Self::BackfillConflict,
+        Self::BackfillStripe,
+        Self::BackfillKeepsMessage,
     ];
 }
 

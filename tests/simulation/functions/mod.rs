@@ -3,6 +3,7 @@
 //! `Session::statement` is where other sessions may come between. `Session::break_point` stands
 //! where conformity stops the real functions, too.
 
+pub(crate) mod backfill_step;
 pub(crate) mod cancel_deliveries;
 pub(crate) mod claim_lanes;
 pub(crate) mod claim_lanes_singly;

@@ -36,6 +36,7 @@ impl Database {
             &mut sequences.webhook_ids,
             &mut sequences.dead_letter_ids,
             &mut sequences.worker_lock_keys,
+            &mut sequences.job_ids,
         ];
         for sequence in all {
             sequence.crash(lsn);
