@@ -271,6 +271,24 @@ impl Session {
         self.with_transaction(|transaction| transaction.flush = flush)
     }
 
+    /// SET `statement_timeout`, for what is run.
+    pub(crate) async fn with_statement_timeout<T>(
+        &self,
+        time: Micros,
+        body: impl AsyncFnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let deadline = self.database().schedule().now() + time;
+        let before = self.with(|session| session.deadline.replace(deadline));
+        let result = body().await;
+        self.with(|session| session.deadline = before);
+        result
+    }
+
+    /// `pg_cancel_backend`: its statement fails where it stands or waits.
+    pub(crate) fn cancel(&self) {
+        self.database().state().interrupt(self.id(), Error::Canceled);
+    }
+
     /// Runs something under a `lock_timeout` of a function.
     pub(crate) async fn with_lock_timeout<T>(
         &self,

@@ -65,6 +65,26 @@ fn a_wait_ends_at_its_lock_timeout() {
 }
 
 #[test]
+fn a_statement_ends_at_its_timeout_or_when_it_is_canceled() {
+    let world = World::new();
+    let (first, second, third) =
+        (world.open(ReadCommitted), world.open(ReadCommitted), world.open(ReadCommitted));
+    world.run(advisory(first.clone(), 1)).unwrap();
+    let limited = second.clone();
+    let waiting = world.start(async move {
+        limited.with_statement_timeout(SECOND, async || advisory(limited.clone(), 1).await).await
+    });
+    let canceled = world.start(advisory(third.clone(), 1));
+    third.cancel();
+    world.schedule.run_until_idle();
+    assert_eq!(canceled.take(), Some(Err(Error::Canceled)));
+    assert!(waiting.borrow().is_none());
+    world.schedule.run_until(world.schedule.now() + 2 * SECOND);
+    assert_eq!(waiting.take(), Some(Err(Error::Canceled)));
+    assert_eq!(world.run(advisory(second, 2)), Err(Error::Failed));
+}
+
+#[test]
 fn notifications_arrive_at_commit_and_once() {
     use super::super::notify::Notification::{Message, Webhooks};
     let world = World::new();
