@@ -289,6 +289,16 @@ fn puppets_miss_a_guard_that_is_removed() {
     }
 }
 
+/// Prints which guards puppets miss, and the first seed that shows it.
+#[test]
+#[ignore = "measures"]
+fn measure_missed() {
+    for guard in Guard::ALL {
+        let found = (1..=500).find(|seed| run(*seed, Guards::all().without(guard), 20).1.is_some());
+        println!("{guard:?}: {found:?}");
+    }
+}
+
 /// Prints how many steps a CPU second has. At least 200,000 are wanted, in release.
 #[test]
 #[ignore = "measures"]

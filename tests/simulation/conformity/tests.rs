@@ -96,6 +96,9 @@ async fn whole_calls_conform() {
     let database = database(PLAIN, None).await;
     let mut real = Real::open(database.url(), PLAIN).await;
     conform(&mut real, PLAIN, &seeds(15, 5)).await;
+    if number("SIMULATION_SEED").is_some() {
+        return;
+    }
     // Scripts in which nobody meets say nothing.
     for met in
         ["Publish waits", "Claim some", "Settle lost", "RemoveIdle removed", "Cancel removed", "notified"]

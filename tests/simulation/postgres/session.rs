@@ -115,7 +115,15 @@ impl Session {
             self.fail();
             return Err(Error::NoSuchSavepoint);
         };
-        self.with_transaction(|transaction| transaction.savepoints.truncate(at))
+        self.merge(at)
+    }
+
+    /// Savepoints from some depth on become part of what they are in.
+    fn merge(&self, from: usize) -> Result<()> {
+        let merged = self.with_transaction(|transaction| transaction.savepoints.split_off(from))?;
+        let xids: Vec<_> = merged.into_iter().map(|savepoint| savepoint.xid).collect();
+        self.database().state().merge(&xids);
+        Ok(())
     }
 
     fn find_savepoint(&self, name: u8) -> Result<Option<usize>> {
@@ -159,7 +167,7 @@ impl Session {
         let depth = self.with_transaction(|transaction| transaction.savepoints.len() - 1)?;
         let result = body().await;
         if result.is_ok() {
-            self.with_transaction(|transaction| transaction.savepoints.truncate(depth))?;
+            self.merge(depth)?;
         } else {
             self.abort_sub(depth, depth)?;
         }

@@ -184,8 +184,27 @@ impl State {
     }
 
     pub(crate) fn begin_wait(&mut self, id: SessionId, wait: Wait) {
+        let wait = match wait {
+            Wait::Xid(xid) => Wait::Xid(self.xids.awaited(xid)),
+            other => other,
+        };
         self.session(id).wait = Some((wait, None));
         self.waiting.push(id);
+    }
+
+    /// Subtransactions become part of their parents. Who waits for one waits for the whole transaction
+    /// from now on.
+    pub(crate) fn merge(&mut self, xids: &[Xid]) {
+        self.xids.merge(xids);
+        for at in 0..self.waiting.len() {
+            let id = self.waiting[at];
+            if let Some((Wait::Xid(xid), _)) = self.session_ref(id).wait {
+                let awaited = self.xids.awaited(xid);
+                if let Some((wait, _)) = &mut self.session(id).wait {
+                    *wait = Wait::Xid(awaited);
+                }
+            }
+        }
     }
 
     /// The session has got what it waited for.

@@ -72,6 +72,8 @@ impl Session {
             if let Some(error) = state.session(self.id()).interrupt.take() {
                 return Poll::Ready(Err(error));
             }
+            // It may be another one than at the beginning.
+            let wait = state.session(self.id()).wait.as_ref().map_or(wait, |(wait, _)| *wait);
             if state.is_over(self.id(), wait) {
                 return Poll::Ready(Ok(()));
             }

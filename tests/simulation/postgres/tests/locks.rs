@@ -85,6 +85,22 @@ fn a_statement_ends_at_its_timeout_or_when_it_is_canceled() {
 }
 
 #[test]
+fn who_waits_for_a_block_that_has_ended_waits_for_the_whole_transaction() {
+    let world = World::new();
+    let session = world.open(ReadCommitted);
+    session.savepoint(0).unwrap();
+    let inner = session.clone();
+    world.run(async move { inner.clone().block(async || insert(inner.clone(), 1).await).await }).unwrap();
+    let waiting = world.start(insert(world.database.connect(), 1));
+    session.rollback_to(0).unwrap();
+    world.schedule.run_until_idle();
+    assert!(waiting.borrow().is_none());
+    session.commit().unwrap();
+    world.schedule.run_until_idle();
+    assert_eq!(waiting.take(), Some(Ok(())));
+}
+
+#[test]
 fn notifications_arrive_at_commit_and_once() {
     use super::super::notify::Notification::{Message, Webhooks};
     let world = World::new();
