@@ -5,7 +5,6 @@ use std::rc::Rc;
 use super::{
     Database,
     error::{Error, Result},
-    notify::Notification,
     state::{Owner, SessionId, SessionState},
     statement::Statement,
     transaction::{Level, Savepoint, Snapshot, Transaction},
@@ -313,38 +312,6 @@ impl Session {
     /// SET `lock_timeout`.
     pub(crate) fn set_lock_timeout(&self, time: Option<Micros>) {
         self.with(|session| session.lock_timeout = time);
-    }
-
-    /// LISTEN.
-    pub(crate) fn listen(&self) {
-        self.with(|session| session.listens = true);
-    }
-
-    /// NOTIFY: sent at commit, equal ones once.
-    pub(crate) fn notify(&self, notification: Notification) -> Result<()> {
-        self.with_transaction(|transaction| {
-            if !transaction.notifications.contains(&notification) {
-                transaction.notifications.push(notification);
-            }
-        })
-    }
-
-    /// How many notifications `notify_workers` has counted, and one more from now on.
-    pub(crate) fn count_notification(&self) -> Result<usize> {
-        self.with_transaction(|transaction| {
-            transaction.marks += 1;
-            transaction.marks - 1
-        })
-    }
-
-    /// How many notifications `notify_workers` has counted.
-    pub(crate) fn notified(&self) -> Result<usize> {
-        self.with_transaction(|transaction| transaction.marks)
-    }
-
-    /// What arrived since the last call.
-    pub(crate) fn notifications(&self) -> Vec<Notification> {
-        self.with(|session| session.inbox.drain(..).collect())
     }
 
     /// PREPARE TRANSACTION.
