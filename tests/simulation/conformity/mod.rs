@@ -8,6 +8,7 @@ mod generate;
 mod guards;
 mod model;
 mod real;
+mod scenarios;
 mod script;
 mod sql;
 mod tests;

@@ -10,6 +10,7 @@ use super::{
     functions::{Changed, set_lock_timeouts},
     guards::{self, KNOWN},
     real::Real,
+    scenarios::{SCENARIOS, Scenario},
     script::{self, Difference, PLAIN},
 };
 use crate::functions::guards::{Guard, Guards};
@@ -128,6 +129,21 @@ async fn prepared_transactions_conform() {
         let mut real = Real::open(&cluster.url(), mode).await;
         conform(&mut real, mode, &seeds(fixed, 2)).await;
     }
+}
+
+#[tokio::test]
+async fn scenarios_conform() {
+    let database = database(PLAIN, None).await;
+    let mut real = Real::open(database.url(), PLAIN).await;
+    for (name, scenario) in SCENARIOS {
+        let found = follow(&mut real, scenario, Guards::all()).await;
+        assert!(found.is_none(), "{name}:\n{}", found.map(|found| found.report()).unwrap_or_default());
+    }
+}
+
+async fn follow(real: &mut Real, scenario: Scenario, guards: Guards) -> Option<Difference> {
+    let lane = real.lanes(1).await[0].1;
+    script::replay(real, &scenario(lane), PLAIN, guards).await
 }
 
 /// Conformity notices each guard that is taken out of our SQL functions.
