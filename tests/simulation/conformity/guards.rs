@@ -1,6 +1,12 @@
 //! Guards that are taken out of our SQL functions. Conformity must notice each of them.
 
-use super::{action::Mode, functions::Changed, script::PLAIN, tests::STOPPING};
+use super::{
+    action::Mode,
+    functions::Changed,
+    scenarios::{self, Scenario},
+    script::PLAIN,
+    tests::STOPPING,
+};
 use crate::functions::guards::Guard;
 
 /// How a guard is removed: the file, what is there exactly once, and what is put there.
@@ -228,6 +234,31 @@ pub(crate) fn remove(changed: &mut Changed, guard: Guard) {
     assert!(removed, "say how {guard:?} is removed");
 }
 
-/// A seed that shows that a guard was removed from SQL, and its mode. Later seeds show it, too.
-pub(crate) const KNOWN: [(Guard, Mode, u64); 2] =
-    [(Guard::ClaimKeepsWorker, PLAIN, 1), (Guard::SettleWorker, STOPPING, 4)];
+/// What shows that a guard was removed.
+#[derive(Clone, Copy)]
+pub(crate) enum Shown {
+    /// A random script of this seed, or a later one.
+    Script(Mode, u64),
+    Scenario(Scenario),
+}
+
+/// What shows that each guard was removed from SQL.
+pub(crate) const KNOWN: [(Guard, Shown); 17] = [
+    (Guard::LockBeforeId, Shown::Script(PLAIN, 1)),
+    (Guard::SubscribersAfterLock, Shown::Script(PLAIN, 7)),
+    (Guard::LaneInAnyCase, Shown::Script(PLAIN, 1)),
+    (Guard::ClaimSkipsLocked, Shown::Script(PLAIN, 3)),
+    (Guard::ClaimDue, Shown::Script(PLAIN, 10)),
+    (Guard::ClaimUnclaimed, Shown::Script(PLAIN, 3)),
+    (Guard::ClaimRegistered, Shown::Script(PLAIN, 4)),
+    (Guard::ClaimKeepsWorker, Shown::Script(PLAIN, 1)),
+    (Guard::ClaimByPlace, Shown::Script(STOPPING, 12)),
+    (Guard::SettleWorker, Shown::Script(PLAIN, 2)),
+    (Guard::SettleToken, Shown::Script(PLAIN, 3)),
+    (Guard::SettleGeneration, Shown::Scenario(scenarios::replay_before_settle)),
+    (Guard::SettleHead, Shown::Scenario(scenarios::replay_before_wait)),
+    (Guard::OweKeepsMessage, Shown::Scenario(scenarios::retention_beside_replay)),
+    (Guard::BackfillConflict, Shown::Scenario(scenarios::backfill_of_owed)),
+    (Guard::BackfillStripe, Shown::Scenario(scenarios::backfill_beside_publisher)),
+    (Guard::BackfillKeepsMessage, Shown::Scenario(scenarios::retention_beside_backfill)),
+];

@@ -83,14 +83,14 @@ fn settle(outcome: Outcome, done: Vec<(usize, i64)>) -> Step {
 }
 
 /// A worker settles a message without knowing that an earlier one was replayed.
-fn replay_before_settle(lane: i64) -> Vec<Step> {
+pub(crate) fn replay_before_settle(lane: i64) -> Vec<Step> {
     let mut steps = delivered(lane, Becomes::Held);
     steps.extend([publish(1), replay(1, 1, 1), settle(outcome(lane, Becomes::Held, 2, None), vec![(0, 2)])]);
     steps
 }
 
 /// A message fails, and its worker does not know that an earlier one was replayed.
-fn replay_before_wait(lane: i64) -> Vec<Step> {
+pub(crate) fn replay_before_wait(lane: i64) -> Vec<Step> {
     let mut steps = delivered(lane, Becomes::Held);
     steps.extend([
         publish(1),
@@ -101,7 +101,7 @@ fn replay_before_wait(lane: i64) -> Vec<Step> {
 }
 
 /// A message is past its retention while a replay of it is not committed.
-fn retention_beside_replay(lane: i64) -> Vec<Step> {
+pub(crate) fn retention_beside_replay(lane: i64) -> Vec<Step> {
     let mut steps = delivered(lane, Becomes::Ready);
     steps.extend([begin(1), replay(1, 1, 1), call(2, Call::DeleteOld), step(1, Action::Commit)]);
     steps
@@ -116,14 +116,14 @@ fn backfill(session: usize) -> Step {
 }
 
 /// A replay was quicker than the backfill.
-fn backfill_of_owed(lane: i64) -> Vec<Step> {
+pub(crate) fn backfill_of_owed(lane: i64) -> Vec<Step> {
     let mut steps = delivered(lane, Becomes::Ready);
     steps.extend([create_starting(), replay(1, 4, 1), backfill(0)]);
     steps
 }
 
 /// Somebody publishes to the partition.
-fn backfill_beside_publisher(lane: i64) -> Vec<Step> {
+pub(crate) fn backfill_beside_publisher(lane: i64) -> Vec<Step> {
     let mut steps = delivered(lane, Becomes::Ready);
     steps.extend([
         create_starting(),
@@ -137,7 +137,7 @@ fn backfill_beside_publisher(lane: i64) -> Vec<Step> {
 }
 
 /// A message is past its retention while a backfill of it is not committed.
-fn retention_beside_backfill(lane: i64) -> Vec<Step> {
+pub(crate) fn retention_beside_backfill(lane: i64) -> Vec<Step> {
     let mut steps = delivered(lane, Becomes::Ready);
     steps.extend([
         create_starting(),
