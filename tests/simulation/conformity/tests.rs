@@ -133,46 +133,52 @@ async fn prepared_transactions_conform() {
 
 #[tokio::test]
 async fn scenarios_conform() {
-    let database = database(PLAIN, None).await;
-    let mut real = Real::open(database.url(), PLAIN).await;
-    for (name, scenario) in SCENARIOS {
-        let found = follow(&mut real, scenario, Guards::all()).await;
+    let (plain, stopping) = (database(PLAIN, None).await, database(STOPPING, None).await);
+    for (name, mode, scenario) in SCENARIOS {
+        let database = if mode == PLAIN { &plain } else { &stopping };
+        let found = follow(database, mode, scenario, Guards::all()).await;
         assert!(found.is_none(), "{name}:\n{}", found.map(|found| found.report()).unwrap_or_default());
     }
 }
 
-/// The same scenarios show that guards were removed from the model.
-#[tokio::test]
-async fn a_guard_that_is_removed_from_the_model_is_missed() {
-    let database = database(PLAIN, None).await;
-    let mut real = Real::open(database.url(), PLAIN).await;
-    for (guard, shown) in KNOWN {
-        if let Shown::Scenario(scenario) = shown {
-            let found = follow(&mut real, scenario, Guards::all().without(guard)).await;
-            assert!(found.is_some(), "{guard:?} is removed, and nothing shows it");
-        }
-    }
-}
-
-async fn follow(real: &mut Real, scenario: Scenario, guards: Guards) -> Option<Difference> {
+async fn follow(
+    database: &TestDatabase,
+    mode: Mode,
+    scenario: Scenario,
+    guards: Guards,
+) -> Option<Difference> {
+    let mut real = Real::open(database.url(), mode).await;
     let lane = real.lanes(1).await[0].1;
-    script::replay(real, &scenario(lane), PLAIN, guards).await
+    script::replay(&mut real, &scenario(lane), mode, guards).await
 }
 
 /// Conformity notices each guard that is taken out of our SQL functions.
 #[tokio::test]
 async fn a_guard_that_is_removed_is_missed() {
     for (guard, shown) in KNOWN {
-        let mode = if let Shown::Script(mode, _) = shown { mode } else { PLAIN };
+        let (Shown::Script(mode, _) | Shown::Scenario(mode, _)) = shown;
         let database = database(mode, Some(guard)).await;
-        let mut real = Real::open(database.url(), mode).await;
         let found = match shown {
             Shown::Script(_, seed) => {
+                let mut real = Real::open(database.url(), mode).await;
                 find(&mut real, mode, Guards::all(), seed..seed + TRIES).await.map(|(_, found)| found)
             }
-            Shown::Scenario(scenario) => follow(&mut real, scenario, Guards::all()).await,
+            Shown::Scenario(_, scenario) => follow(&database, mode, scenario, Guards::all()).await,
         };
         assert!(found.is_some(), "{guard:?} is removed, and nothing shows it");
+    }
+}
+
+/// The same scenarios show that guards were removed from the model.
+#[tokio::test]
+async fn a_guard_that_is_removed_from_the_model_is_missed() {
+    let (plain, stopping) = (database(PLAIN, None).await, database(STOPPING, None).await);
+    for (guard, shown) in KNOWN {
+        if let Shown::Scenario(mode, scenario) = shown {
+            let database = if mode == PLAIN { &plain } else { &stopping };
+            let found = follow(database, mode, scenario, Guards::all().without(guard)).await;
+            assert!(found.is_some(), "{guard:?} is removed, and nothing shows it");
+        }
     }
 }
 
