@@ -12,9 +12,10 @@ use crate::{
         error::Result,
         row_lock::{Locked, RowLock},
         session::Session,
-        statement::{Statement, View},
+        statement::Statement,
         table::Place,
         tables::{Lane, Webhook, Worker},
+        view::View,
     },
     schedule::Micros,
 };

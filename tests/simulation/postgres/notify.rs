@@ -1,4 +1,6 @@
-//! What NOTIFY sends.
+//! NOTIFY and LISTEN.
+
+use super::{error::Result, session::Session};
 
 /// A notification of the schema's channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,5 +22,39 @@ impl Notification {
             Self::More => "more".to_owned(),
             Self::Webhooks => "webhooks".to_owned(),
         }
+    }
+}
+
+impl Session {
+    /// LISTEN.
+    pub(crate) fn listen(&self) {
+        self.with(|session| session.listens = true);
+    }
+
+    /// NOTIFY: sent at commit, equal ones once.
+    pub(crate) fn notify(&self, notification: Notification) -> Result<()> {
+        self.with_transaction(|transaction| {
+            if !transaction.notifications.contains(&notification) {
+                transaction.notifications.push(notification);
+            }
+        })
+    }
+
+    /// How many notifications `notify_workers` has counted, and one more from now on.
+    pub(crate) fn count_notification(&self) -> Result<usize> {
+        self.with_transaction(|transaction| {
+            transaction.marks += 1;
+            transaction.marks - 1
+        })
+    }
+
+    /// How many notifications `notify_workers` has counted.
+    pub(crate) fn notified(&self) -> Result<usize> {
+        self.with_transaction(|transaction| transaction.marks)
+    }
+
+    /// What arrived since the last call.
+    pub(crate) fn notifications(&self) -> Vec<Notification> {
+        self.with(|session| session.inbox.drain(..).collect())
     }
 }

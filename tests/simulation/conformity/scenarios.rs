@@ -1,0 +1,224 @@
+//! Scripts that are written down: random ones come rarely to what they show.
+
+use super::{
+    action::{Action, Call, Mode, Step},
+    generate::Generator,
+    script::PLAIN,
+    tests::STOPPING,
+};
+use crate::{
+    functions::{
+        claim_lanes::Claim,
+        messages_publish::Publication,
+        read_lanes::Held,
+        settle::{Becomes, Outcome, Settlement},
+    },
+    postgres::{
+        row_lock::{Locked, RowLock},
+        transaction::Level,
+    },
+    schedule::SECOND,
+};
+
+/// The steps of a scenario; it is told the lane of the first topic's first key.
+pub(crate) type Scenario = fn(lane: i64) -> Vec<Step>;
+
+/// All of them.
+pub(crate) const SCENARIOS: [(&str, Mode, Scenario); 13] = [
+    ("a replay before a settle", PLAIN, replay_before_settle),
+    ("a replay before a wait", PLAIN, replay_before_wait),
+    ("retention beside a replay", PLAIN, retention_beside_replay),
+    ("a backfill of what is owed", PLAIN, backfill_of_owed),
+    ("a backfill beside a publisher", PLAIN, backfill_beside_publisher),
+    ("retention beside a backfill", PLAIN, retention_beside_backfill),
+    ("a settle of a locked row", PLAIN, settle_of_locked_row),
+    ("a removal beside a publisher", PLAIN, removal_beside_publisher),
+    ("a removal after a publisher", STOPPING, removal_after_publisher),
+    ("a removal by somebody else", PLAIN, removal_by_another),
+    ("a retry of a held lane", PLAIN, retry_of_held_lane),
+    ("a sweep of a held lane", PLAIN, sweep_of_held_lane),
+    ("a repair of a held lane", PLAIN, repair_of_held_lane),
+];
+
+fn step(session: usize, action: Action) -> Step {
+    Step { session, action }
+}
+
+fn call(session: usize, call: Call) -> Step {
+    step(session, Action::Call(call))
+}
+
+fn publish(session: usize) -> Step {
+    call(session, Call::Publish(Publication { topic: 1, key: 0, kind: None, idempotency_key: None }))
+}
+
+fn replay(session: usize, webhook: i64, message: i64) -> Step {
+    call(session, Call::ReplayDeliveries { webhook, messages: vec![message], waits: true })
+}
+
+fn begin(session: usize) -> Step {
+    step(session, Action::Begin(Level::ReadCommitted))
+}
+
+/// Two webhooks of the first topic; a worker holds their lanes and has settled the first message, which
+/// left them as `becomes` says.
+fn delivered(lane: i64, becomes: Becomes) -> Vec<Step> {
+    let claim =
+        Claim { worker: 1, token: 1, webhooks: vec![(1, 1), (2, 1)], sweep: false, messages_per_lane: 3 };
+    let lanes = [1, 2].map(|webhook| Outcome { webhook, ..outcome(lane, becomes, 1, None) });
+    let done = vec![(0, 1), (1, 1)];
+    let settlement = Settlement { worker: 1, lanes: lanes.to_vec(), done, dead: Vec::new() };
+    let mut steps = Generator::beginning();
+    steps.extend([publish(0), call(0, Call::Claim(claim)), call(0, Call::Settle(settlement))]);
+    steps
+}
+
+fn outcome(lane: i64, becomes: Becomes, position: i64, head: Option<i64>) -> Outcome {
+    Outcome {
+        webhook: 1,
+        lane,
+        token: 1,
+        becomes,
+        generation: 0,
+        position,
+        delay: 3600 * SECOND,
+        head,
+        failures: i32::from(head.is_some()),
+        batch_last: None,
+        batch_count: None,
+        split_until: None,
+        error: head.map(|_| 503),
+    }
+}
+
+fn settle(outcome: Outcome, done: Vec<(usize, i64)>) -> Step {
+    call(0, Call::Settle(Settlement { worker: 1, lanes: vec![outcome], done, dead: Vec::new() }))
+}
+
+/// A worker settles a message without knowing that an earlier one was replayed.
+pub(crate) fn replay_before_settle(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    steps.extend([publish(1), replay(1, 1, 1), settle(outcome(lane, Becomes::Held, 2, None), vec![(0, 2)])]);
+    steps
+}
+
+/// A message fails, and its worker does not know that an earlier one was replayed.
+pub(crate) fn replay_before_wait(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    steps.extend([
+        publish(1),
+        replay(1, 1, 1),
+        settle(outcome(lane, Becomes::Waiting, 1, Some(2)), Vec::new()),
+    ]);
+    steps
+}
+
+/// A message is past its retention while a replay of it is not committed.
+pub(crate) fn retention_beside_replay(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Ready);
+    steps.extend([begin(1), replay(1, 1, 1), call(2, Call::DeleteOld), step(1, Action::Commit)]);
+    steps
+}
+
+fn create_starting() -> Step {
+    call(0, Call::CreateWebhook { topic: 1, types: None, starting: true })
+}
+
+fn backfill(session: usize) -> Step {
+    call(session, Call::Backfill { job: 1, at_most: 100 })
+}
+
+/// A replay was quicker than the backfill.
+pub(crate) fn backfill_of_owed(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Ready);
+    steps.extend([create_starting(), replay(1, 4, 1), backfill(0)]);
+    steps
+}
+
+/// Somebody publishes to the partition.
+pub(crate) fn backfill_beside_publisher(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Ready);
+    steps.extend([
+        create_starting(),
+        begin(1),
+        publish(1),
+        backfill(0),
+        step(1, Action::Commit),
+        backfill(0),
+    ]);
+    steps
+}
+
+/// A message is past its retention while a backfill of it is not committed.
+pub(crate) fn retention_beside_backfill(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Ready);
+    steps.extend([
+        create_starting(),
+        begin(1),
+        backfill(1),
+        call(2, Call::DeleteOld),
+        step(1, Action::Commit),
+    ]);
+    steps
+}
+
+/// Somebody has locked the lane's row.
+pub(crate) fn settle_of_locked_row(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    let lock = Call::LockLane { webhook: 1, lane, mode: RowLock::Update, locked: Locked::Wait };
+    let settled = settle(outcome(lane, Becomes::Ready, 1, None), Vec::new());
+    steps.extend([begin(1), call(1, lock), settled, step(1, Action::Commit)]);
+    steps
+}
+
+fn remove(session: usize, worker: u32, lane: i64) -> Step {
+    let held = Held { webhook: 1, lane, token: 1, position: 1, generation: 0 };
+    call(session, Call::RemoveIdle { worker, held: vec![held] })
+}
+
+/// A lane is idle, and somebody has published to it without a commit.
+pub(crate) fn removal_beside_publisher(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    steps.extend([begin(1), publish(1), remove(0, 1, lane), step(1, Action::Commit)]);
+    steps
+}
+
+/// A removal has read that a lane is idle. Before it takes the stripe, somebody publishes.
+pub(crate) fn removal_after_publisher(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    let go_on = || step(1, Action::GoOn);
+    steps.extend([remove(1, 1, lane), go_on(), publish(0), go_on(), go_on()]);
+    steps
+}
+
+/// The lane is another worker's.
+pub(crate) fn removal_by_another(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    steps.push(remove(0, 2, lane));
+    steps
+}
+
+/// An operator tries a lane again that a worker holds.
+pub(crate) fn retry_of_held_lane(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    steps.push(call(1, Call::Retry { webhook: 1, lanes: vec![lane] }));
+    steps
+}
+
+/// A sweep finds a lane whose worker lives.
+pub(crate) fn sweep_of_held_lane(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    let webhooks = vec![(1, 10), (2, 10)];
+    steps.push(call(
+        1,
+        Call::Claim(Claim { worker: 2, token: 1, webhooks, sweep: true, messages_per_lane: 1 }),
+    ));
+    steps
+}
+
+/// The clock was stepped back while a worker holds a lane.
+pub(crate) fn repair_of_held_lane(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    steps.extend([call(0, Call::Postpone { webhook: 1, lane }), call(1, Call::RepairDueAt(10))]);
+    steps
+}
