@@ -225,7 +225,8 @@ fn payloads_fill_no_more_than_the_budget_and_reading_goes_on_when_some_are_sent(
     rig.handle(Event::Claimed(Ok(ClaimAnswer { lanes, one_by_one: None })));
     let mut reached = 0;
     let mut running = Vec::new();
-    for _ in 0..300 {
+    // Not for so long that lanes are given back.
+    for _ in 0..45 {
         for command in rig.decide_after(Duration::from_millis(10)) {
             match command {
                 Command::Read { lanes, limits } => {
