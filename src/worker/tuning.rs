@@ -165,6 +165,9 @@ pub(super) const SLOTS_SHARE: usize = 4;
 /// usually takes longer gets four times that.
 pub(super) const SILENT_AFTER: Duration = Duration::from_secs(1);
 
+/// For how long a webhook that was never tried is a newcomer.
+pub(super) const NEWCOMER_WEBHOOK_FOR: Duration = Duration::from_secs(1);
+
 /// How often webhooks that have become silent are looked for, while requests are in flight.
 pub(super) const FIND_SILENT_EVERY: Duration = Duration::from_millis(100);
 

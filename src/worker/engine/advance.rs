@@ -37,7 +37,7 @@ impl Engine {
             lane.wait();
         } else if lane.backlog.has_messages() && !lane.is_incomplete() {
             lane.queue(now);
-            self.queue.push(key, self.slots.line(key.webhook_id));
+            self.queue.push(key, self.slots.line(key.webhook_id), now);
         } else if lane.backlog.more() {
             lane.wait();
             self.read_now(key, now);

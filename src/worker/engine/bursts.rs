@@ -29,7 +29,8 @@ use crate::{domain::lane::LaneKey, store::LaneState};
 impl Engine {
     /// Starts bursts while slots are free, webhook by webhook (round robin).
     pub(super) fn start_bursts(&mut self, now: Instant) {
-        for line in [Line::Answering, Line::Doubtful] {
+        self.queue.age_newcomers(now);
+        for line in Line::ALL {
             if self.queue.is_empty() || self.slots.full() || self.pending.full() {
                 return;
             }
@@ -41,17 +42,18 @@ impl Engine {
         let waiting = self.waiting();
         let mut refused = 0;
         while refused < self.queue.line(line).len() && !self.slots.full() {
-            if line == Line::Doubtful && !self.slots.has_room_for_doubtful() {
+            if !self.slots.has_room(line) {
                 return;
             }
             let Some(webhook_id) = self.queue.next_webhook(line) else { return };
-            if !self.slots.take(webhook_id, self.own_limit(webhook_id), waiting, now) {
+            if !self.slots.take(webhook_id, line, self.own_limit(webhook_id), waiting, now) {
                 self.queue.come_back(webhook_id, line);
                 refused += 1;
                 continue;
             }
             let key = self.queue.pop(webhook_id);
-            self.queue.come_back(webhook_id, line);
+            // One that was tried is no newcomer any more.
+            self.queue.come_back(webhook_id, if line == Line::Newcomers { Line::Doubtful } else { line });
             // No other lane of the webhook waits here, but more are due in the database: claim them.
             if !self.queue.has(webhook_id) && self.claims.more(webhook_id) {
                 self.claims.ask(webhook_id);
@@ -224,15 +226,14 @@ impl Engine {
     /// How many webhooks have lanes that wait and could use one more slot. A webhook that has all
     /// slots that it may use (it hangs, or is limited) does not count.
     pub(super) fn waiting(&self) -> usize {
-        let could_use = |id: &i64| self.slots.could_use(*id, self.own_limit(*id));
-        let answering = self.queue.line(Line::Answering).filter(could_use).count();
-        // Those behind the end of the shared part need not be counted one by one.
-        let doubtful = if self.slots.has_room_for_doubtful() {
-            self.queue.line(Line::Doubtful).take(self.slots.capacity()).filter(could_use).count()
-        } else {
-            0
+        let of = |line| {
+            // Those behind the end of the shared part need not be counted one by one.
+            let most = if line == Line::Answering { usize::MAX } else { self.slots.capacity() };
+            let webhooks = self.queue.line(line).take(most);
+            let could_use = |id: &i64| self.slots.could_use(*id, self.own_limit(*id));
+            if self.slots.has_room(line) { webhooks.filter(could_use).count() } else { 0 }
         };
-        answering + doubtful
+        Line::ALL.into_iter().map(of).sum()
     }
 
     /// How many slots a webhook may use: at most an equal part. `waiting`: how many webhooks have

@@ -125,7 +125,7 @@ impl Engine {
         // Idle lanes are held too, but send nothing.
         for lane in self.lanes.values().filter(|lane| lane.is_busy()) {
             *held.entry(lane.key.webhook_id).or_default() += 1;
-            held_doubtful += usize::from(self.slots.line(lane.key.webhook_id) == Line::Doubtful);
+            held_doubtful += usize::from(self.slots.line(lane.key.webhook_id) != Line::Answering);
         }
         let mut budget = ClaimBudget::new(self.settings.concurrency, held.values().sum(), held_doubtful);
         let waiting = self.waiting();

@@ -77,7 +77,7 @@ impl ClaimBudget {
         let Ask { line, held, slots, ahead, probe } = ask;
         let free = match line {
             Line::Answering => self.free,
-            Line::Doubtful => self.free.min(self.free_doubtful),
+            Line::Newcomers | Line::Doubtful => self.free.min(self.free_doubtful),
         };
         let most = slots + ahead;
         let room = most.min(free.max(FLOOR)).saturating_sub(held).min(free);
@@ -92,7 +92,7 @@ impl ClaimBudget {
         let lanes = lanes.min(self.left);
         self.free -= lanes;
         self.left -= lanes;
-        if line == Line::Doubtful {
+        if line != Line::Answering {
             self.free_doubtful -= lanes;
         }
         (lanes > 0).then_some(lanes)

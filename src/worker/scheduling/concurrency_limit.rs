@@ -9,8 +9,9 @@
 //! - While other webhooks wait, a webhook takes at most an equal part of the slots. So a webhook
 //!   that is slow, but not broken, yields to the others.
 //! - Webhooks that are silent share half of the slots: their last request was not answered in time,
-//!   or requests are in flight and no answer has come for [`SILENT_AFTER`]. Webhooks that have never
-//!   been tried share a quarter. The last quarter is for those that answer.
+//!   or requests are in flight and no answer has come for [`SILENT_AFTER`]. Webhooks that were never
+//!   tried share this half, too. A further quarter is for newcomers among them, so that a new webhook
+//!   is tried at once, however many hang. The last quarter is for those that answer.
 
 use std::{
     collections::HashMap,
@@ -89,17 +90,24 @@ impl ConcurrencyLimit {
         self.free() == 0
     }
 
-    /// In which line a webhook waits for slots.
+    /// In which line a webhook begins to wait for slots.
     pub(crate) fn line(&self, webhook_id: i64) -> Line {
         match self.standing(webhook_id) {
             Standing::Answering => Line::Answering,
-            Standing::Untried | Standing::Silent => Line::Doubtful,
+            Standing::Untried => Line::Newcomers,
+            Standing::Silent => Line::Doubtful,
         }
     }
 
-    /// Whether webhooks that do not answer, or have not answered yet, may use one more slot.
-    pub(crate) fn has_room_for_doubtful(&self) -> bool {
-        self.admits(Standing::Silent) || self.admits(Standing::Untried)
+    /// Whether any webhook of this line may use one more slot.
+    pub(crate) fn has_room(&self, line: Line) -> bool {
+        let doubtful = self.used_silent + self.used_untried;
+        match line {
+            _ if self.capacity == 1 => true,
+            Line::Answering => true,
+            Line::Newcomers => doubtful < self.part(3) && self.used_untried < self.part(1),
+            Line::Doubtful => doubtful < self.part(2),
+        }
     }
 
     /// `quarters` quarters of the slots, but at least one.
@@ -109,17 +117,6 @@ impl ConcurrencyLimit {
 
     fn standing(&self, webhook_id: i64) -> Standing {
         self.webhooks.get(&webhook_id).map(|webhook| webhook.standing).unwrap_or_default()
-    }
-
-    /// Whether a webhook of this standing may use one more slot.
-    fn admits(&self, standing: Standing) -> bool {
-        let doubtful = self.used_silent + self.used_untried < self.part(3);
-        self.capacity == 1
-            || match standing {
-                Standing::Answering => true,
-                Standing::Untried => doubtful && self.used_untried < self.part(1),
-                Standing::Silent => doubtful && self.used_silent < self.part(2),
-            }
     }
 
     /// How many slots a webhook may use if no other webhook uses any. `own`: the limit of its
@@ -132,7 +129,7 @@ impl ConcurrencyLimit {
     /// Whether a webhook may use one more slot if no other webhook of its standing uses any.
     pub(crate) fn could_use(&self, webhook_id: i64, own: Option<usize>) -> bool {
         let used = self.webhooks.get(&webhook_id).map_or(0, |webhook| webhook.used);
-        used < self.limit(webhook_id, own) && self.admits(self.standing(webhook_id))
+        used < self.limit(webhook_id, own) && self.has_room(self.line(webhook_id))
     }
 
     /// How many slots a webhook may use beside others: at most an equal part. `waiting`: how many
@@ -142,13 +139,20 @@ impl ConcurrencyLimit {
         self.limit(webhook_id, own).min(self.capacity.div_ceil(waiting.max(1)))
     }
 
-    /// Takes a slot for a webhook, if it may have one; returns whether it did. `waiting` is as for
-    /// [`ConcurrencyLimit::fair_limit`].
-    pub(crate) fn take(&mut self, webhook_id: i64, own: Option<usize>, waiting: usize, now: Instant) -> bool {
+    /// Takes a slot for a webhook that stands in this line, if it may have one; returns whether it
+    /// did. `waiting` is as for [`ConcurrencyLimit::fair_limit`].
+    pub(crate) fn take(
+        &mut self,
+        webhook_id: i64,
+        line: Line,
+        own: Option<usize>,
+        waiting: usize,
+        now: Instant,
+    ) -> bool {
         let limit = self.fair_limit(webhook_id, own, waiting);
         let free = self.free();
         let standing = self.standing(webhook_id);
-        let admitted = self.admits(standing);
+        let admitted = self.has_room(line);
         let webhook = self.webhooks.entry(webhook_id).or_default();
         // If the worker has a single slot, none can be left free.
         let share = if self.capacity == 1 { 1 } else { free * SLOTS_SHARE };
@@ -246,6 +250,11 @@ mod tests {
 
     use super::*;
 
+    /// Takes a slot for a webhook that has just begun to wait.
+    fn take(slots: &mut ConcurrencyLimit, id: i64, own: Option<usize>, waiting: usize, now: Instant) -> bool {
+        slots.take(id, slots.line(id), own, waiting, now)
+    }
+
     /// One instant, the same in each call.
     fn start() -> Instant {
         static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
@@ -256,9 +265,9 @@ mod tests {
     fn a_hanging_webhook_leaves_slots_to_others() {
         let mut slots = ConcurrencyLimit::new(100);
         slots.answered(1, start());
-        let hanging = (0..1000).filter(|_| slots.take(1, None, 1, start())).count();
+        let hanging = (0..1000).filter(|_| take(&mut slots, 1, None, 1, start())).count();
         assert_eq!(hanging, 80);
-        let healthy = (0..1000).filter(|_| slots.take(2, None, 2, start())).count();
+        let healthy = (0..1000).filter(|_| take(&mut slots, 2, None, 2, start())).count();
         assert!(healthy >= 10, "{healthy}");
         for _ in 0..10 {
             slots.timed_out(1);
@@ -275,13 +284,13 @@ mod tests {
         let mut slots = ConcurrencyLimit::new(100);
         slots.answered(1, start());
         slots.answered(2, start());
-        while slots.take(1, None, 1, start()) {}
+        while take(&mut slots, 1, None, 1, start()) {}
         // Webhook 1 frees its slots one by one. Webhook 2 always wants more.
         for _ in 0..1000 {
-            while slots.take(2, None, 2, start()) {}
+            while take(&mut slots, 2, None, 2, start()) {}
             if slots.webhooks[&1].used > 0 {
                 slots.give_back(1);
-                slots.take(1, None, 2, start());
+                take(&mut slots, 1, None, 2, start());
             }
         }
         assert!(slots.webhooks[&2].used >= 40, "{slots:?}");
@@ -292,11 +301,11 @@ mod tests {
     fn what_has_all_that_it_may_use_takes_no_part() {
         let mut slots = ConcurrencyLimit::new(100);
         for hanging in 0..20 {
-            assert!(slots.could_use(hanging, None) && slots.take(hanging, None, 20, start()));
+            assert!(slots.could_use(hanging, None) && take(&mut slots, hanging, None, 20, start()));
             slots.timed_out(hanging);
             assert!(!slots.could_use(hanging, None), "a single probe");
         }
-        assert!(slots.take(20, Some(1), 1, start()) && !slots.could_use(20, Some(1)));
+        assert!(take(&mut slots, 20, Some(1), 1, start()) && !slots.could_use(20, Some(1)));
         slots.give_back(0);
         assert!(slots.could_use(0, None));
     }
@@ -308,23 +317,20 @@ mod tests {
         let mut slots = ConcurrencyLimit::new(100);
         let usual = |_| Duration::from_millis(10);
         let mut tried = 0;
-        for (second, most) in [(0, 25), (1, 50), (2, 75), (3, 75)] {
+        // Those that have waited for long share half of the slots.
+        for (second, most) in [(0, 25), (1, 50), (2, 50)] {
             let now = start() + SILENT_AFTER * second;
             assert!(slots.find_silent(usual, now).is_empty(), "they stay in their line");
-            while slots.take(tried, None, 1, now) {
+            let line = if second == 0 { Line::Newcomers } else { Line::Doubtful };
+            while slots.take(tried, line, None, 1, now) {
                 tried += 1;
             }
             assert_eq!(tried, most);
         }
-        assert!(!slots.has_room_for_doubtful());
-        for id in 0..75 {
-            assert!(!slots.timed_out(id), "it stays in its line");
-            slots.give_back(id);
-        }
-        assert_eq!((0..75).filter(|id| slots.take(*id, None, 1, start())).count(), 50);
-        assert!(slots.take(1000, None, 1, start()), "one that was never tried");
+        assert!(!slots.has_room(Line::Doubtful));
+        assert!(take(&mut slots, 1000, None, 1, start()), "one that has just come is tried at once");
         assert!(slots.answered(1000, start()), "it changes the line");
-        let answering = (0..100).filter(|_| slots.take(1000, None, 1, start())).count();
+        let answering = (0..100).filter(|_| take(&mut slots, 1000, None, 1, start())).count();
         assert!(answering >= 25, "{answering}");
     }
 
@@ -332,7 +338,7 @@ mod tests {
     fn a_webhook_that_answered_is_silent_when_no_answer_comes_for_longer_than_usual() {
         let mut slots = ConcurrencyLimit::new(100);
         slots.answered(1, start());
-        while slots.take(1, None, 1, start()) {}
+        while take(&mut slots, 1, None, 1, start()) {}
         let slow = |_| Duration::from_secs(2);
         assert!(slots.find_silent(slow, start() + Duration::from_secs(7)).is_empty());
         slots.answered(1, start() + Duration::from_secs(7));
@@ -345,10 +351,10 @@ mod tests {
     #[test]
     fn a_single_slot_serves() {
         let mut slots = ConcurrencyLimit::new(1);
-        assert!(slots.take(1, None, 2, start()));
-        assert!(!slots.take(2, None, 2, start()));
+        assert!(take(&mut slots, 1, None, 2, start()));
+        assert!(!take(&mut slots, 2, None, 2, start()));
         slots.give_back(1);
-        assert!(slots.take(2, None, 1, start()));
+        assert!(take(&mut slots, 2, None, 1, start()));
     }
 
     proptest! {
@@ -364,7 +370,7 @@ mod tests {
             for (webhook, step) in steps {
                 let count = held.entry(webhook).or_default();
                 match step {
-                    0 if slots.take(webhook, Some(own), waiting, start()) => *count += 1,
+                    0 if take(&mut slots, webhook, Some(own), waiting, start()) => *count += 1,
                     1 if *count > 0 => { slots.give_back(webhook); *count -= 1; }
                     2 => _ = slots.timed_out(webhook),
                     3 => _ = slots.answered(webhook, start()),
@@ -378,7 +384,7 @@ mod tests {
             for (webhook, count) in held {
                 for _ in 0..count { slots.give_back(webhook); }
             }
-            prop_assert!(slots.take(9, Some(own), waiting, start()) && slots.used() == 1);
+            prop_assert!(take(&mut slots, 9, Some(own), waiting, start()) && slots.used() == 1);
         }
     }
 }

@@ -1,11 +1,15 @@
 //! The lanes that wait for a slot, webhook by webhook (round robin).
 //!
-//! Webhooks wait in two lines. In one stand those that answer. In the other stand those that do not
-//! answer, or have not answered yet: they share a part of the slots (`concurrency_limit`), and
-//! however many they are, nobody walks over them to find one that answers.
+//! Webhooks wait in three lines: those that answer, those that were never tried and have just come,
+//! and all others. The last two share a part of the slots (`concurrency_limit`). However many stand
+//! in one line, nobody walks over them to find one of another line.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Instant,
+};
 
+use super::super::tuning::NEWCOMER_WEBHOOK_FOR;
 use crate::domain::lane::LaneKey;
 
 /// Lanes that wait for a slot.
@@ -13,7 +17,9 @@ use crate::domain::lane::LaneKey;
 pub(crate) struct FairQueue {
     lanes: HashMap<i64, VecDeque<LaneKey>>,
     /// Webhooks with lanes that wait, in the order of their turns.
-    lines: [VecDeque<i64>; 2],
+    lines: [VecDeque<i64>; 3],
+    /// When each webhook that stands in the line of the newcomers has come.
+    came: HashMap<i64, Instant>,
 }
 
 /// A line of webhooks.
@@ -21,16 +27,26 @@ pub(crate) struct FairQueue {
 pub(crate) enum Line {
     /// Webhooks that answer.
     Answering = 0,
+    /// Webhooks that were never tried and have come within [`NEWCOMER_WEBHOOK_FOR`].
+    Newcomers = 1,
     /// Webhooks that do not answer, or have not answered yet.
-    Doubtful = 1,
+    Doubtful = 2,
+}
+
+impl Line {
+    /// All lines, in the order in which they are served.
+    pub(crate) const ALL: [Self; 3] = [Self::Answering, Self::Newcomers, Self::Doubtful];
 }
 
 impl FairQueue {
     /// Adds a lane. If it is the first one of its webhook, the webhook joins this line.
-    pub(crate) fn push(&mut self, key: LaneKey, line: Line) {
+    pub(crate) fn push(&mut self, key: LaneKey, line: Line, now: Instant) {
         let lanes = self.lanes.entry(key.webhook_id).or_default();
         if lanes.is_empty() {
             self.lines[line as usize].push_back(key.webhook_id);
+            if line == Line::Newcomers {
+                self.came.insert(key.webhook_id, now);
+            }
         }
         lanes.push_back(key);
     }
@@ -67,8 +83,21 @@ impl FairQueue {
 
     /// A webhook that has left its line joins this one, if lanes of it wait.
     pub(crate) fn come_back(&mut self, webhook_id: i64, line: Line) {
+        if line != Line::Newcomers || !self.has(webhook_id) {
+            self.came.remove(&webhook_id);
+        }
         if self.has(webhook_id) {
             self.lines[line as usize].push_back(webhook_id);
+        }
+    }
+
+    /// Newcomers that have come too long ago join the line of the others.
+    pub(crate) fn age_newcomers(&mut self, now: Instant) {
+        let new = |came: &Instant| now.duration_since(*came) < NEWCOMER_WEBHOOK_FOR;
+        for webhook_id in std::mem::take(&mut self.lines[Line::Newcomers as usize]) {
+            let line =
+                if self.came.get(&webhook_id).is_some_and(new) { Line::Newcomers } else { Line::Doubtful };
+            self.come_back(webhook_id, line);
         }
     }
 
@@ -90,15 +119,13 @@ impl FairQueue {
 
     /// A webhook answers now, or no longer: it changes the line.
     pub(crate) fn change_line(&mut self, webhook_id: i64, to: Line) {
-        if !self.has(webhook_id) {
+        if !self.has(webhook_id) || self.lines[to as usize].contains(&webhook_id) {
             return;
         }
-        let from = if to == Line::Answering { Line::Doubtful } else { Line::Answering };
-        let from = &mut self.lines[from as usize];
-        if let Some(at) = from.iter().position(|id| *id == webhook_id) {
-            from.remove(at);
-            self.lines[to as usize].push_back(webhook_id);
+        for line in &mut self.lines {
+            line.retain(|id| *id != webhook_id);
         }
+        self.come_back(webhook_id, to);
     }
 }
 
@@ -116,9 +143,9 @@ mod tests {
     fn webhooks_take_turns_and_their_lanes_come_in_order() {
         let mut queue = FairQueue::default();
         for lane in 0..3 {
-            queue.push(key(1, lane), Line::Answering);
+            queue.push(key(1, lane), Line::Answering, Instant::now());
         }
-        queue.push(key(2, 0), Line::Answering);
+        queue.push(key(2, 0), Line::Answering, Instant::now());
         let mut order = Vec::new();
         while let Some(webhook_id) = queue.next_webhook(Line::Answering) {
             order.extend(queue.pop(webhook_id));
@@ -128,26 +155,41 @@ mod tests {
         assert!(queue.is_empty());
     }
 
+    #[test]
+    fn a_newcomer_is_new_for_a_second() {
+        let (mut queue, now) = (FairQueue::default(), Instant::now());
+        queue.push(key(1, 0), Line::Newcomers, now);
+        queue.push(key(2, 0), Line::Newcomers, now + NEWCOMER_WEBHOOK_FOR / 2);
+        queue.age_newcomers(now + NEWCOMER_WEBHOOK_FOR);
+        assert_eq!(queue.line(Line::Newcomers).collect::<Vec<_>>(), [2]);
+        assert_eq!(queue.line(Line::Doubtful).collect::<Vec<_>>(), [1]);
+    }
+
     proptest! {
         /// Each webhook with lanes that wait stands in exactly one line, and no other stands in any.
         #[test]
         fn each_webhook_that_waits_stands_in_one_line(
-            steps in prop::collection::vec((0i64..4, 0u8..5), 0..200),
+            steps in prop::collection::vec((0i64..4, 0u8..8), 0..200),
         ) {
             let mut queue = FairQueue::default();
+            let mut now = Instant::now();
             for (number, (webhook_id, step)) in (0..).zip(steps) {
-                let line = if step % 2 == 0 { Line::Answering } else { Line::Doubtful };
+                let line = Line::ALL[usize::from(step) % 3];
                 match step {
-                    0 | 1 => queue.push(key(webhook_id, number), line),
-                    2 | 3 => queue.change_line(webhook_id, line),
-                    _ => for line in [Line::Answering, Line::Doubtful] {
+                    0..3 => queue.push(key(webhook_id, number), line, now),
+                    3..6 => queue.change_line(webhook_id, line),
+                    6 => {
+                        now += NEWCOMER_WEBHOOK_FOR / 2;
+                        queue.age_newcomers(now);
+                    }
+                    _ => for line in Line::ALL {
                         if let Some(webhook_id) = queue.next_webhook(line) {
                             queue.pop(webhook_id);
                             queue.come_back(webhook_id, line);
                         }
                     },
                 }
-                let mut standing: Vec<i64> = queue.line(Line::Answering).chain(queue.line(Line::Doubtful)).collect();
+                let mut standing: Vec<i64> = Line::ALL.into_iter().flat_map(|line| queue.line(line)).collect();
                 standing.sort_unstable();
                 let mut waiting: Vec<i64> = queue.webhooks().collect();
                 waiting.sort_unstable();
