@@ -160,10 +160,13 @@ impl Sender {
             headers: None,
             created_at: Timestamp::now(),
         };
-        let result = delivery::send(&self.client, &self.target, &[message], 1).await;
-        match result.outcome {
-            Outcome::Accepted => Ok(()),
-            _ => Err(failed(result.error.unwrap_or_else(|| "a request was not accepted".to_owned()))),
+        let result = delivery::send(&self.client, &self.target, &[message], 1, || true).await;
+        match result {
+            Some(result) if result.outcome == Outcome::Accepted => Ok(()),
+            result => {
+                let error = result.and_then(|result| result.error);
+                Err(failed(error.unwrap_or_else(|| "a request was not accepted".to_owned())))
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, mpsc},
 };
 
 use futures_util::FutureExt as _;
@@ -23,21 +23,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::all_behind_a_proxy;
-
-/// A thread waits here until another one lets it go on.
-#[derive(Default, Clone)]
-struct Latch(Arc<(Mutex<bool>, Condvar)>);
-
-impl Latch {
-    fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
-        self.0.1.notify_all();
-    }
-
-    fn wait(&self) {
-        let _open = self.0.1.wait_while(self.0.0.lock().unwrap(), |open| !*open).unwrap();
-    }
-}
 
 /// A certificate for localhost, or the authority that has signed it.
 fn certificate(name: &str) -> PathBuf {
@@ -84,16 +69,19 @@ async fn a_worker_that_was_replaced_while_it_connected_sends_nothing() {
     let delivery = DeliveryConfig { ca_file: Some(certificate("ca.crt")), ..quick_delivery() };
     let (proxy, store) = all_behind_a_proxy(&scene).await;
     let (shutdown, stand_still) = (CancellationToken::new(), CancellationToken::new());
-    let (go_on, still) = (Latch::default(), Latch::default());
+    // If this test fails, both are dropped, and the worker ends.
+    let _ended = shutdown.clone().drop_guard();
+    let (go_on, waits) = mpsc::channel::<()>();
+    let (stands, still) = tokio::sync::oneshot::channel();
     let first = {
         let (delivery, shutdown, stand_still) = (delivery.clone(), shutdown.clone(), stand_still.clone());
-        let (go_on, still) = (go_on.clone(), still.clone());
         tokio::task::spawn_blocking(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.spawn(async move {
                 stand_still.cancelled().await;
-                still.open();
-                go_on.wait();
+                stands.send(()).unwrap();
+                // It ends when the other half is dropped.
+                let _ = waits.recv();
             });
             let config = WorkerConfig { concurrency: 10, shutdown_seconds: 1, start_paused: false };
             let retention = Config::default().retention;
@@ -104,7 +92,7 @@ async fn a_worker_that_was_replaced_while_it_connected_sends_nothing() {
     let (connecting, _) = listener.accept().await.unwrap();
     connecting.peek(&mut [0]).await.unwrap();
     stand_still.cancel();
-    tokio::task::spawn_blocking(move || still.wait()).await.unwrap();
+    still.await.unwrap();
     // The end of its session does not reach it.
     proxy.set(Link::Dead);
     scene
@@ -120,7 +108,7 @@ async fn a_worker_that_was_replaced_while_it_connected_sends_nothing() {
 
     let mut handshake = Box::pin(acceptor().accept(connecting));
     assert!((&mut handshake).now_or_never().is_none(), "the receiver has sent its part, and waits");
-    go_on.open();
+    drop(go_on);
     let mut sent = Vec::new();
     let reading = async {
         match handshake.await {

@@ -201,6 +201,8 @@ async fn nothing_of_a_worker_goes_on_when_it_has_stopped() {
     let scene = Scene::with_webhook(&[]).await;
     let (proxy, store) = all_behind_a_proxy(&scene).await;
     let shutdown = CancellationToken::new();
+    // If this test fails, the worker ends.
+    let _ended = shutdown.clone().drop_guard();
     let stopping = shutdown.clone();
     let running = tokio::task::spawn_blocking(move || {
         let runtime =
