@@ -35,6 +35,8 @@ mod test_sender;
 #[cfg(test)]
 mod class_tests;
 #[cfg(test)]
+mod connection_tests;
+#[cfg(test)]
 mod test_server;
 #[cfg(test)]
 mod test_tls;

@@ -107,6 +107,20 @@ impl Received {
 struct Log {
     requests: Vec<Received>,
     closed_by_client: usize,
+    /// How many bytes of requests came that were not whole.
+    unfinished_bytes: usize,
+}
+
+/// Waits until a condition is met that nothing signals.
+pub(super) async fn until(what: &str, met: impl Fn() -> bool) {
+    let waiting = async {
+        while !met() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain: {what}"));
 }
 
 pub(super) struct TestServer {
@@ -150,6 +164,10 @@ impl TestServer {
     pub(super) fn closed_by_client(&self) -> usize {
         self.log.lock().expect("no panic").closed_by_client
     }
+
+    pub(super) fn unfinished_bytes(&self) -> usize {
+        self.log.lock().expect("no panic").unfinished_bytes
+    }
 }
 
 impl Drop for TestServer {
@@ -162,7 +180,9 @@ async fn serve(mut stream: TcpStream, connection: usize, answer: &[u8], then: Th
     let mut buffer = Vec::new();
     loop {
         let Some(request) = read_request(&mut stream, &mut buffer, connection).await else {
-            log.lock().expect("no panic").closed_by_client += 1;
+            let mut log = log.lock().expect("no panic");
+            log.closed_by_client += 1;
+            log.unfinished_bytes += buffer.len();
             return;
         };
         log.lock().expect("no panic").requests.push(request);

@@ -59,6 +59,11 @@ pub(super) fn trusting() -> ClientConfig {
 /// Starts a receiver that gives this answer to each request. It may demand a certificate from the
 /// client.
 pub(super) async fn start(answer: &'static str, demands_certificate: bool) -> SocketAddr {
+    serve(answer, acceptor(demands_certificate)).await
+}
+
+/// The receiver's side of TLS.
+pub(super) fn acceptor(demands_certificate: bool) -> TlsAcceptor {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -70,8 +75,8 @@ pub(super) async fn start(answer: &'static str, demands_certificate: bool) -> So
         builder.with_no_client_auth()
     };
     let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).expect("a key");
-    serve(answer, builder.with_single_cert(vec![certificate()], key).expect("a certificate and its key"))
-        .await
+    let config = builder.with_single_cert(vec![certificate()], key).expect("a certificate and its key");
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Starts a receiver with this certificate, whose key is `receiver.key`.
@@ -84,11 +89,11 @@ pub(super) async fn start_with(certificate: &str) -> SocketAddr {
         .expect("TLS")
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key);
-    serve("HTTP/1.1 204 No Content\r\n\r\n", config.expect("a certificate and its key")).await
+    let config = Arc::new(config.expect("a certificate and its key"));
+    serve("HTTP/1.1 204 No Content\r\n\r\n", TlsAcceptor::from(config)).await
 }
 
-async fn serve(answer: &'static str, config: ServerConfig) -> SocketAddr {
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+async fn serve(answer: &'static str, acceptor: TlsAcceptor) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {

@@ -15,7 +15,7 @@ use std::{net::SocketAddr, time::Duration};
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use uuid::Uuid;
 
 pub use self::error::DemoError;
@@ -56,7 +56,7 @@ impl Demo {
     /// [`DemoError`] if a request fails, or if a message breaks the order of its partition.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), DemoError> {
         let (arrivals, mut arrived) = mpsc::unbounded_channel();
-        let receiver = Receiver::start(arrivals).await?;
+        let mut receiver = Receiver::start(arrivals).await?;
         let Some(prepared) = shutdown.run_until_cancelled(self.prepare(&receiver)).await else {
             return Ok(());
         };
@@ -71,7 +71,7 @@ impl Demo {
         let mut report = Report::new(run, traffic.published());
         let mut summary = tokio::time::interval(SUMMARY_INTERVAL);
         summary.tick().await;
-        let mut publishing = tokio::spawn(traffic.run(shutdown.clone()));
+        let mut publishing = AbortOnDropHandle::new(tokio::spawn(traffic.run(shutdown.clone())));
         let mut publishing_ended = false;
         loop {
             tokio::select! {
@@ -82,6 +82,7 @@ impl Demo {
                         break;
                     }
                 }
+                error = receiver.ended() => return Err(error),
                 _ = summary.tick() => print_summary(&mut report, &self.store, webhooks).await?,
                 ended = &mut publishing, if !publishing_ended => {
                     ended.map_err(|error| DemoError(format!("publishing failed: {error}")))??;

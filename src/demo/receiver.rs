@@ -16,7 +16,8 @@ use axum::{
     routing::post,
 };
 use serde_json::Value;
-use tokio::{net::TcpListener, sync::mpsc::UnboundedSender, task::JoinHandle};
+use tokio::{net::TcpListener, sync::mpsc::UnboundedSender};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::error::DemoError;
 
@@ -41,7 +42,7 @@ pub(super) struct Arrival {
 
 pub(super) struct Receiver {
     address: SocketAddr,
-    serving: JoinHandle<()>,
+    serving: AbortOnDropHandle<std::io::Result<()>>,
 }
 
 #[derive(Clone)]
@@ -58,21 +59,18 @@ impl Receiver {
         let router = Router::new()
             .route(&format!("{PATH}{{webhook}}"), post(receive))
             .with_state(Shared { arrivals, seen_by_second: Arc::default() });
-        let serving = tokio::spawn(async move {
-            // It ends only when the task is aborted.
-            let _ = axum::serve(listener, router).await;
-        });
+        let serving = AbortOnDropHandle::new(tokio::spawn(axum::serve(listener, router).into_future()));
         Ok(Self { address, serving })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
-}
 
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.serving.abort();
+    /// Returns only if it does not serve any more: that is a defect.
+    pub(super) async fn ended(&mut self) -> DemoError {
+        let ended = (&mut self.serving).await;
+        DemoError(format!("the demo's receiver has ended: {ended:?}"))
     }
 }
 

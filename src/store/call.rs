@@ -3,19 +3,19 @@
 
 use std::{pin::pin, time::Duration};
 
+use deadpool_postgres::ClientWrapper;
 use futures_util::TryStreamExt as _;
 use tokio::runtime::Handle;
-use tokio_postgres::{Client, Row, RowStream, types::ToSql};
+use tokio_postgres::{Row, RowStream, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::pool::Object;
+use super::{
+    plan_discards::PlanDiscards,
+    pool::{Object, PoolConnection},
+};
 
 /// The parameters of a statement.
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
-
-/// A call of one of the engine's functions that takes longer may have a bad plan. It may also have
-/// waited for something.
-pub(super) const SLOW_CALL: Duration = Duration::from_millis(50);
 
 /// A statement: its text as its file has it, and its text for the schema in use.
 #[derive(Clone, Copy)]
@@ -57,19 +57,22 @@ pub(super) struct Borrowed {
     tls: Option<MakeRustlsConnect>,
 }
 
+/// Why there is a connection: it is gone only after `give_back`, which consumes its holder.
+const HELD: &str = "held until it is given back";
+
 impl Borrowed {
     /// `tls`: how the request to cancel connects; `None` through a transaction pooler.
     pub(super) fn new(connection: Object, tls: Option<MakeRustlsConnect>) -> Self {
         Self { connection: Some(connection), tls }
     }
 
-    pub(super) fn object(&self) -> &Object {
-        // It is empty only after `give_back`, which consumes it.
-        self.connection.as_ref().expect("held until it is given back")
+    pub(super) fn client(&self) -> &ClientWrapper {
+        &self.connection.as_ref().expect(HELD).client
     }
 
-    pub(super) fn client(&self) -> &Client {
-        self.object()
+    /// When the session of this connection discards its plans.
+    pub(super) fn plans(&mut self) -> &mut PlanDiscards {
+        &mut self.connection.as_mut().expect(HELD).plans
     }
 
     pub(super) fn give_back(mut self) {
@@ -80,12 +83,14 @@ impl Borrowed {
 impl Drop for Borrowed {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        let connection = Object::take(connection);
+        let PoolConnection { client, .. } = Object::take(connection);
         // Outside a runtime nothing can be asked. Then closing must do.
         let (Ok(runtime), Some(tls)) = (Handle::try_current(), self.tls.take()) else { return };
+        // Nobody can wait for this task: its caller is gone. It ends by itself, after its time limit
+        // at the latest. There are no more of them than the pool had connections in that time.
         runtime.spawn(async move {
             // A failure is ignored: the server's own time limit ends the statement, later.
-            let _ = tokio::time::timeout(CANCEL_TIMEOUT, connection.cancel_token().cancel_query(tls)).await;
+            let _ = tokio::time::timeout(CANCEL_TIMEOUT, client.cancel_token().cancel_query(tls)).await;
         });
     }
 }

@@ -12,6 +12,7 @@ use tokio_postgres::{
     error::SqlState,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     conninfo::{
@@ -28,6 +29,9 @@ use super::{
 
 /// How long the server may take to set a session up.
 const SET_UP_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a connection may take to end in good order.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Makes connections. Clones are cheap.
 #[derive(Clone)]
@@ -90,17 +94,39 @@ impl Connector {
         self.listen.connect().await
     }
 
-    /// Opens a direct connection for a migration, or for a look at the schema. A task polls it
-    /// until it ends. Its statements have no time limit.
-    pub(super) async fn direct(&self) -> Result<(Client, JoinHandle<()>), StoreError> {
+    /// Opens a direct connection for a migration, or for a look at the schema. Its statements have no
+    /// time limit.
+    pub(super) async fn direct(&self) -> Result<DirectConnection, StoreError> {
         let (client, connection) = self.connect().await?;
-        let driver = drive(connection);
-        set_up(&client, &Purpose::Migration.session_settings(&self.schema)).await?;
-        Ok((client, driver))
+        let connection = DirectConnection { client, driver: AbortOnDropHandle::new(drive(connection)) };
+        set_up(&connection.client, &Purpose::Migration.session_settings(&self.schema)).await?;
+        Ok(connection)
     }
 }
 
-/// Polls a connection in a task of its own, until it ends.
+/// A connection past any pooler. If it is dropped, it is closed at once, also in the middle of a
+/// statement.
+pub(super) struct DirectConnection {
+    client: Client,
+    driver: AbortOnDropHandle<()>,
+}
+
+impl DirectConnection {
+    pub(super) fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// Says goodbye to the server, and closes the connection.
+    pub(super) async fn close(self) {
+        let Self { client, driver } = self;
+        drop(client);
+        // After the time limit the task is aborted.
+        let _ = tokio::time::timeout(CLOSE_LIMIT, driver).await;
+    }
+}
+
+/// Polls a connection in a task of its own, until it ends. Whoever owns the handle aborts the task
+/// when the connection is not needed any more.
 pub(super) fn drive(connection: Connection) -> JoinHandle<()> {
     tokio::spawn(async move {
         // The statements on it report the same error.

@@ -33,6 +33,7 @@ mod messages;
 mod migrate;
 mod migrations;
 mod one_by_one;
+mod plan_discards;
 mod pool;
 mod pooled;
 mod purpose;
@@ -209,13 +210,12 @@ impl Store {
         &self,
         run: impl AsyncFnOnce(&mut Client) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let (mut client, driver) = self.connector.direct().await?;
+        let mut connection = self.connector.direct().await?;
         // Boxed, because this future is large: otherwise it would make the futures of all callers
         // large.
-        let outcome = Box::pin(run(&mut client)).await;
-        // This ends the connection and releases its locks.
-        drop(client);
-        let _ = driver.await;
+        let outcome = Box::pin(run(connection.client())).await;
+        // This releases its locks.
+        connection.close().await;
         outcome
     }
 

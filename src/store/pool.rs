@@ -11,6 +11,7 @@ use deadpool_postgres::ClientWrapper;
 use super::{
     connect::{self, Connector},
     error::{StoreError, chain},
+    plan_discards::PlanDiscards,
 };
 
 /// How long to wait for a connection while all of the pool are in use.
@@ -18,6 +19,14 @@ const WAIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 pub(super) type Pool = managed::Pool<Manager>;
 pub(super) type Object = managed::Object<Manager>;
+
+/// One connection of a pool.
+pub(super) struct PoolConnection {
+    /// It owns the task that polls the connection, and aborts it when it is dropped.
+    pub(super) client: ClientWrapper,
+    /// When its session discards its plans. Behind a pooler, it may have another session each time.
+    pub(super) plans: PlanDiscards,
+}
 
 /// Makes the connections of one pool.
 pub(super) struct Manager {
@@ -38,10 +47,10 @@ pub(super) fn new(connector: Connector, size: usize, setup: Option<Arc<str>>) ->
 }
 
 impl managed::Manager for Manager {
-    type Type = ClientWrapper;
+    type Type = PoolConnection;
     type Error = StoreError;
 
-    async fn create(&self) -> Result<ClientWrapper, StoreError> {
+    async fn create(&self) -> Result<PoolConnection, StoreError> {
         // Boxed, because this future is large: otherwise it would make the futures of all callers
         // large.
         let (client, connection) = Box::pin(self.connector.connect_pooled()).await?;
@@ -49,10 +58,10 @@ impl managed::Manager for Manager {
         if let Some(setup) = &self.setup {
             connect::set_up(&client, setup).await?;
         }
-        Ok(client)
+        Ok(PoolConnection { client, plans: PlanDiscards::default() })
     }
 
-    async fn recycle(&self, client: &mut ClientWrapper, _: &Metrics) -> RecycleResult<StoreError> {
-        if client.is_closed() { Err(RecycleError::message("it is closed")) } else { Ok(()) }
+    async fn recycle(&self, connection: &mut PoolConnection, _: &Metrics) -> RecycleResult<StoreError> {
+        if connection.client.is_closed() { Err(RecycleError::message("it is closed")) } else { Ok(()) }
     }
 }

@@ -16,10 +16,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
@@ -30,7 +27,7 @@ use tokio_postgres::{
 };
 
 use super::{
-    call::{Answer, Borrowed, Parameters, SLOW_CALL, Text},
+    call::{Answer, Borrowed, Parameters, Text},
     connect::Connector,
     error::StoreError,
     pool::Pool,
@@ -46,8 +43,6 @@ pub(super) struct Pooled {
     begin_with_new_plans: String,
     /// The types of each statement's parameters, by the text of its file.
     types: Mutex<HashMap<&'static str, Arc<[Type]>>>,
-    /// Whether the last call of the engine was slow: the plans of some session may be bad.
-    slow: AtomicBool,
 }
 
 impl Pooled {
@@ -58,7 +53,6 @@ impl Pooled {
             begin_with_new_plans: format!("{begin}; DISCARD PLANS"),
             begin,
             types: Mutex::default(),
-            slow: AtomicBool::new(false),
         }
     }
 
@@ -68,7 +62,7 @@ impl Pooled {
         statement: Text<'_>,
         parameters: Parameters<'_>,
     ) -> Result<Answer, StoreError> {
-        self.transaction(&self.begin, statement, parameters).await
+        self.transaction(&self.begin, statement, parameters, false).await
     }
 
     /// The same, and the transaction runs `first` before the statement.
@@ -78,25 +72,17 @@ impl Pooled {
         statement: Text<'_>,
         parameters: Parameters<'_>,
     ) -> Result<Answer, StoreError> {
-        self.transaction(&format!("{}; {first}", self.begin), statement, parameters).await
+        self.transaction(&format!("{}; {first}", self.begin), statement, parameters, false).await
     }
 
-    /// One statement of the engine's functions. A session keeps their plans, and a plan that was made
-    /// for small tables is bad for large ones. After a slow call the next call discards the plans
-    /// of the session that it gets.
+    /// One statement of the engine's functions. After a slow call, the next call on its connection may
+    /// discard the plans of the session that it gets.
     pub(super) async fn call(
         &self,
         statement: Text<'_>,
         parameters: Parameters<'_>,
     ) -> Result<Answer, StoreError> {
-        let was_slow = self.slow.swap(false, Ordering::Relaxed);
-        let opening = if was_slow { &self.begin_with_new_plans } else { &self.begin };
-        let begun = Instant::now();
-        let answer = self.transaction(opening, statement, parameters).await?;
-        if begun.elapsed() > SLOW_CALL {
-            self.slow.store(true, Ordering::Relaxed);
-        }
-        Ok(answer)
+        self.transaction(&self.begin, statement, parameters, true).await
     }
 
     async fn transaction(
@@ -104,13 +90,20 @@ impl Pooled {
         opening: &str,
         statement: Text<'_>,
         parameters: Parameters<'_>,
+        keeps_plans: bool,
     ) -> Result<Answer, StoreError> {
         let types = self.types(statement).await?;
         let values: Vec<(&(dyn ToSql + Sync), Type)> =
             parameters.iter().copied().zip(types.iter().cloned()).collect();
-        let connection = Borrowed::new(self.pool.get().await?, None);
+        let mut connection = Borrowed::new(self.pool.get().await?, None);
+        let begun = Instant::now();
+        let new_plans = keeps_plans && connection.plans().begin(begun);
+        let opening = if new_plans { &self.begin_with_new_plans } else { opening };
         let client = connection.client();
         let outcome = in_transaction(client, opening, execute(client, statement.text, &values)).await;
+        if keeps_plans && outcome.is_ok() {
+            connection.plans().ended(begun.elapsed(), Instant::now());
+        }
         if !outcome.as_ref().is_err_and(StoreError::is_read_only) {
             connection.give_back();
         }
@@ -122,9 +115,9 @@ impl Pooled {
         if let Some(types) = known {
             return Ok(types);
         }
-        // The connection ends when the client is dropped.
-        let (client, _) = self.connector.direct().await?;
-        let types: Arc<[Type]> = client.prepare(statement.text).await?.params().into();
+        let mut connection = self.connector.direct().await?;
+        let types: Arc<[Type]> = connection.client().prepare(statement.text).await?.params().into();
+        connection.close().await;
         self.types.lock().unwrap_or_else(PoisonError::into_inner).insert(statement.file, Arc::clone(&types));
         Ok(types)
     }

@@ -12,11 +12,12 @@
 
 use std::{sync::Arc, time::Instant};
 
+use futures_util::future::join;
 use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
-    call::{Answer, Borrowed, Parameters, SLOW_CALL, Text},
+    call::{Answer, Borrowed, Parameters, Text},
     connect::Connector,
     error::StoreError,
     pool::{self, Pool},
@@ -71,9 +72,8 @@ impl Sessions {
         .await
     }
 
-    /// The same for the engine's functions. After a slow call it discards the plans of the session.
-    /// A session keeps them as long as it lives, and a plan that was made for small tables is bad
-    /// for large ones.
+    /// The same for the engine's functions. A session keeps their plans, and discards them now and
+    /// then (`plan_discards`).
     pub(super) async fn call(
         &self,
         file: &'static str,
@@ -136,18 +136,21 @@ impl Sessions {
         &self,
         text: Text<'_>,
         parameters: Parameters<'_>,
-        new_plans_if_slow: bool,
+        keeps_plans: bool,
     ) -> Result<Answer, StoreError> {
-        let connection = Borrowed::new(self.pool.get().await?, Some(self.tls.clone()));
-        let statement = connection.object().prepare_cached(text.text).await;
+        let mut connection = Borrowed::new(self.pool.get().await?, Some(self.tls.clone()));
+        let statement = connection.client().prepare_cached(text.text).await;
         let begun = Instant::now();
         let answer = match statement {
+            Ok(statement) if keeps_plans && connection.plans().begin(begun) => {
+                with_new_plans(connection.client(), execute(connection.client(), &statement, parameters))
+                    .await
+            }
             Ok(statement) => execute(connection.client(), &statement, parameters).await,
             Err(error) => Err(error),
         };
-        if new_plans_if_slow && answer.is_ok() && begun.elapsed() > SLOW_CALL {
-            // An error is ignored: the answer is there, and must not be lost.
-            let _ = connection.client().batch_execute("DISCARD PLANS").await;
+        if keeps_plans && answer.is_ok() {
+            connection.plans().ended(begun.elapsed(), Instant::now());
         }
         let answer = answer.map_err(StoreError::from);
         if answer.as_ref().is_err_and(StoreError::is_read_only) {
@@ -164,7 +167,7 @@ impl Sessions {
         parameters: Parameters<'_>,
     ) -> Result<Answer, StoreError> {
         let connection = Borrowed::new(self.pool.get().await?, Some(self.tls.clone()));
-        let statement = connection.object().prepare_cached(text.text).await?;
+        let statement = connection.client().prepare_cached(text.text).await?;
         let client = connection.client();
         let opening = format!("BEGIN; {first}");
         let answer = in_transaction(client, &opening, execute(client, &statement, parameters)).await;
@@ -173,6 +176,15 @@ impl Sessions {
         }
         answer
     }
+}
+
+/// Runs a statement for which the session makes all plans anew. Both texts go out in one piece.
+async fn with_new_plans(
+    client: &Client,
+    statement: impl Future<Output = Result<Answer, tokio_postgres::Error>>,
+) -> Result<Answer, tokio_postgres::Error> {
+    // If the first one fails, only speed suffers. If the connection is lost, the second one says so.
+    join(client.batch_execute("DISCARD PLANS"), statement).await.1
 }
 
 async fn execute(

@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_postgres::{AsyncMessage, Client};
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
@@ -88,7 +89,7 @@ impl Told {
 }
 
 /// A worker's own connection. It listens, and holds the advisory lock that shows that the worker
-/// lives.
+/// lives. If it is dropped, the connection is closed at once, also if the server does not answer.
 pub struct WorkerSession {
     client: Arc<tokio_postgres::Client>,
     worker: Uuid,
@@ -96,6 +97,8 @@ pub struct WorkerSession {
     here: Option<Identity>,
     heartbeat: tokio_postgres::Statement,
     count_waiting_publishers: tokio_postgres::Statement,
+    /// The task that polls the connection.
+    _driver: AbortOnDropHandle<()>,
 }
 
 /// What a worker says of itself with a heartbeat.
@@ -165,7 +168,7 @@ impl Store {
     ) -> Result<(WorkerSession, mpsc::Receiver<Notice>), StoreError> {
         let (client, mut connection) = self.connector.connect().await?;
         let (sender, receiver) = mpsc::channel(NOTICES_MAX);
-        tokio::spawn(async move {
+        let driver = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut messages = futures_util::stream::poll_fn(move |context| connection.poll_message(context));
             // An error here is final: the channel closes, and the worker starts over.
             while let Some(Ok(message)) = messages.next().await {
@@ -175,7 +178,7 @@ impl Store {
                     break;
                 }
             }
-        });
+        }));
         connect::set_up(&client, &Purpose::Engine.session_settings(&self.schema)).await?;
         client.batch_execute("SET synchronous_commit = off").await?;
         client.batch_execute(&format!("LISTEN {}", self.schema.quoted())).await?;
@@ -210,7 +213,15 @@ impl Store {
         let heartbeat = client.prepare(&self.schema.text(sql!("workers/heartbeat"))).await?;
         let count_waiting_publishers = client.prepare(sql!("wake/count_waiting_publishers")).await?;
         let client = Arc::new(client);
-        Ok((WorkerSession { client, worker: info.id, here, heartbeat, count_waiting_publishers }, receiver))
+        let session = WorkerSession {
+            client,
+            worker: info.id,
+            here,
+            heartbeat,
+            count_waiting_publishers,
+            _driver: driver,
+        };
+        Ok((session, receiver))
     }
 
     /// Takes the lock of a new incarnation. Any role that may connect can hold the next key. Then

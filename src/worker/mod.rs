@@ -91,47 +91,19 @@ pub async fn run_watched(
 ) -> Result<(), WorkerError> {
     let client =
         Client::new(AddressGuard::new(delivery.allow_networks.clone()), delivery.ca_file.as_deref())?;
-    let mut backoff = ReconnectBackoff::new();
-    let mut failing = Failing::default();
-    // Ids of this worker's incarnations. All but the current one have stopped; they may still hold
-    // lanes.
-    let mut stopped = Vec::new();
-    let mut ready = None;
-    while !shutdown.is_cancelled() {
-        let incarnation = Incarnation {
-            store: &store,
-            worker,
-            delivery,
-            retention,
-            client: &client,
-            health: &health,
-            shutdown: &shutdown,
-        };
-        let ended = incarnation.live(&mut stopped, &mut ready).await;
-        health.stopped();
-        let error = match ended {
-            Ok(()) => return Ok(()),
-            Err(error @ (WorkerError::Task(_) | WorkerError::Client(_))) => return Err(error),
-            Err(error) => error,
-        };
-        health.failed();
-        let lived = ready.take().map_or(Duration::ZERO, |since: Instant| since.elapsed());
-        if let Some(failing) = failing.failed(Instant::now(), &error.to_string(), lived) {
-            if failing.tries == 1 {
-                warn!(%error, "worker lost its session: requests were aborted, starting over");
-            } else {
-                warn!(
-                    %error, tries = failing.tries, seconds = failing.since.as_secs(),
-                    "worker has no session that lasts: nothing is delivered by it; this is logged every minute"
-                );
-            }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(backoff.next(lived)) => {}
-            () = shutdown.cancelled() => {}
-        }
-    }
-    Ok(())
+    let incarnation = Incarnation {
+        store: &store,
+        worker,
+        delivery,
+        retention,
+        client: &client,
+        health: &health,
+        shutdown: &shutdown,
+    };
+    let ended = incarnation.live_again_and_again().await;
+    // When this returns, no connection to a receiver is open.
+    client.close().await;
+    ended
 }
 
 /// What an incarnation works with.
@@ -146,6 +118,42 @@ struct Incarnation<'a> {
 }
 
 impl Incarnation<'_> {
+    /// Lives until shutdown, each time as a new incarnation.
+    async fn live_again_and_again(&self) -> Result<(), WorkerError> {
+        let mut backoff = ReconnectBackoff::new();
+        let mut failing = Failing::default();
+        // Ids of this worker's incarnations. All but the current one have stopped; they may still
+        // hold lanes.
+        let mut stopped = Vec::new();
+        let mut ready = None;
+        while !self.shutdown.is_cancelled() {
+            let ended = self.live(&mut stopped, &mut ready).await;
+            self.health.stopped();
+            let error = match ended {
+                Ok(()) => return Ok(()),
+                Err(error @ (WorkerError::Task(_) | WorkerError::Client(_))) => return Err(error),
+                Err(error) => error,
+            };
+            self.health.failed();
+            let lived = ready.take().map_or(Duration::ZERO, |since: Instant| since.elapsed());
+            if let Some(failing) = failing.failed(Instant::now(), &error.to_string(), lived) {
+                if failing.tries == 1 {
+                    warn!(%error, "worker lost its session: requests were aborted, starting over");
+                } else {
+                    warn!(
+                        %error, tries = failing.tries, seconds = failing.since.as_secs(),
+                        "worker has no session that lasts: nothing is delivered by it; this is logged every minute"
+                    );
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next(lived)) => {}
+                () = self.shutdown.cancelled() => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Lives until shutdown, or until the session is lost. `ready` is set to the instant since when
     /// the worker was ready, if it was. `stopped` keeps the ids of incarnations that were not
     /// released yet.
@@ -224,6 +232,8 @@ impl Incarnation<'_> {
             self.store.release_worker(info.id).await?;
             info!("worker has stopped");
         }
+        // The session is closed with its task.
+        tasks.shutdown().await;
         ended
     }
 }

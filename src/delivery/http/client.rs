@@ -25,6 +25,7 @@ use super::{
         request::Destination,
     },
     connect::{ConnectError, Connector},
+    drivers::Drivers,
     keep_alive::idle_timeout,
     pool::{Broken, Connection, Pool},
     tls::{TlsError, TlsSettingsError, tls_config},
@@ -50,11 +51,13 @@ pub enum ClientError {
 /// Sends requests and keeps connections open. Clones share the connections.
 ///
 /// A client belongs to the Tokio runtime that first uses it. If the allow list changes, make a new
-/// client: open connections of the old one stay open.
+/// client: open connections of the old one stay open. When the last clone is dropped, all
+/// connections are closed.
 #[derive(Clone)]
 pub struct Client {
     connector: Connector,
     pool: Arc<Pool>,
+    drivers: Arc<Drivers>,
 }
 
 impl Client {
@@ -65,13 +68,24 @@ impl Client {
     /// [`ClientError`] if TLS cannot be set up, or if the file holds no usable certificate. A
     /// missing trust store is not an error: it is logged, and `https` requests fail.
     pub fn new(guard: AddressGuard, ca_file: Option<&Path>) -> Result<Self, ClientError> {
-        Ok(Self { connector: Connector::new(guard, tls_config(ca_file)?), pool: Arc::default() })
+        Ok(Self::of(Connector::new(guard, tls_config(ca_file)?)))
     }
 
     /// A client with its own TLS settings in place of the platform's.
     #[cfg(test)]
     pub(in crate::delivery) fn with_tls(guard: AddressGuard, config: rustls::ClientConfig) -> Self {
-        Self { connector: Connector::new(guard, config), pool: Arc::default() }
+        Self::of(Connector::new(guard, config))
+    }
+
+    fn of(connector: Connector) -> Self {
+        Self { connector, pool: Arc::default(), drivers: Arc::default() }
+    }
+
+    /// Closes all connections. When this returns, no task of this client is left. No request may be
+    /// under way, and none may be made afterwards.
+    pub async fn close(&self) {
+        self.pool.close().await;
+        self.drivers.close().await;
     }
 
     /// Sends a request and reads the answer to its end, but not more than 16 KiB of the body.
@@ -134,13 +148,7 @@ impl Client {
         let incoming = stream.incoming();
         let opened = http1::Builder::new().max_buf_size(MAX_BUFFER).handshake(TokioIo::new(stream)).await;
         let (sender, driver) = opened.map_err(ExchangeError::Http)?;
-        tokio::spawn(async move {
-            // A request in flight gets the same error. Without one the error does not matter.
-            if let Err(error) = driver.await {
-                tracing::trace!(%error, "connection ended");
-            }
-        });
-        Ok(Connection::new(sender, incoming))
+        Ok(Connection::new(sender, incoming, self.drivers.drive(driver)))
     }
 }
 
@@ -245,7 +253,7 @@ mod tests {
     use super::{
         super::super::{
             PreparedTarget,
-            test_server::{TestServer, Then, message, send, target},
+            test_server::{TestServer, Then, message, send, target, until},
         },
         *,
     };
@@ -387,12 +395,6 @@ mod tests {
         let (client, target) = (client(), prepare(&server));
         let aborted = tokio::time::timeout(Duration::from_millis(100), outcome(&client, &target, 1)).await;
         assert!(aborted.is_err(), "still waiting when dropped");
-        for _ in 0..100 {
-            if server.closed_by_client() == 1 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the connection is still open");
+        until("the connection is closed", || server.closed_by_client() == 1).await;
     }
 }

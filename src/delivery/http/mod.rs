@@ -2,6 +2,7 @@
 
 mod client;
 mod connect;
+mod drivers;
 mod keep_alive;
 mod pool;
 mod retry_after;

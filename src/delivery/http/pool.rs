@@ -10,16 +10,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming as Body, client::conn::http1::SendRequest};
+use tokio_util::{sync::DropGuard, task::AbortOnDropHandle};
 
 use super::watched::Incoming;
 
@@ -33,17 +31,19 @@ const SETTLE_TIMEOUT: Duration = Duration::from_millis(100);
 /// The time between two looks for connections that are too old.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// One open connection.
+/// One open connection. It is closed when it is dropped.
 pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     incoming: Arc<Incoming>,
     opened: Instant,
+    /// Ends the task that reads and writes it.
+    _driver: DropGuard,
 }
 
 impl Connection {
     /// A connection that was just opened.
-    pub(super) fn new(sender: SendRequest<Full<Bytes>>, incoming: Arc<Incoming>) -> Self {
-        Self { sender, incoming, opened: Instant::now() }
+    pub(super) fn new(sender: SendRequest<Full<Bytes>>, incoming: Arc<Incoming>, driver: DropGuard) -> Self {
+        Self { sender, incoming, opened: Instant::now(), _driver: driver }
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -83,7 +83,8 @@ pub(super) struct Pool {
     idle: Mutex<HashMap<Arc<str>, Vec<Idle>>>,
     max_age: Duration,
     sweep_every: Duration,
-    sweeping: AtomicBool,
+    /// The task that closes old connections, once there were some.
+    sweeper: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 impl Default for Pool {
@@ -98,7 +99,7 @@ impl Pool {
             idle: Mutex::default(),
             max_age,
             sweep_every: SWEEP_EVERY.min(max_age),
-            sweeping: AtomicBool::new(false),
+            sweeper: Mutex::default(),
         }
     }
 
@@ -136,8 +137,26 @@ impl Pool {
                 }
             }
         }
-        if !self.sweeping.swap(true, Ordering::Relaxed) {
-            tokio::spawn(sweep_regularly(Arc::downgrade(self), self.sweep_every));
+        self.ensure_sweeper();
+    }
+
+    /// Starts the sweeper, unless it runs. It may have ended by a panic.
+    fn ensure_sweeper(self: &Arc<Self>) {
+        let mut sweeper = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner);
+        if sweeper.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
+            let sweeping = sweep_regularly(Arc::downgrade(self), self.sweep_every);
+            *sweeper = Some(AbortOnDropHandle::new(tokio::spawn(sweeping)));
+        }
+    }
+
+    /// Closes all unused connections, and waits until nothing sweeps any more.
+    pub(super) async fn close(&self) {
+        self.lock().clear();
+        let sweeper = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(sweeper) = sweeper {
+            sweeper.abort();
+            // An error says that it was aborted.
+            let _ = sweeper.await;
         }
     }
 
@@ -182,6 +201,7 @@ mod tests {
     use hyper::client::conn::http1;
     use hyper_util::rt::TokioIo;
     use tokio::io::DuplexStream;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
 
@@ -191,7 +211,7 @@ mod tests {
         let (near, far) = tokio::io::duplex(1024);
         let (sender, driver) = http1::handshake(TokioIo::new(near)).await.expect("a connection");
         tokio::spawn(driver);
-        (Connection::new(sender, Arc::default()), far)
+        (Connection::new(sender, Arc::default(), CancellationToken::new().drop_guard()), far)
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 //! | `bad_rows` | a row that cannot be read holds up only its own lane |
 //! | `changed_targets` | reading only the webhooks that have changed |
 //! | `clock_steps` | steps of the database's clock |
+//! | `discarded_plans` | when a session discards the plans that it keeps |
 //! | `due_webhooks` | which webhooks have a lane to claim |
 //! | `idle_lanes` | idle lanes that are held, and tail reads |
 //! | `isolation` | a row that cannot be written holds up only its own lane |
@@ -21,6 +22,7 @@ mod attempt_log;
 mod bad_rows;
 mod changed_targets;
 mod clock_steps;
+mod discarded_plans;
 mod due_webhooks;
 mod idle_lanes;
 mod isolation;

@@ -8,10 +8,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pgtopic_testkit::{Answer, Broker, Gate, Process, Received, Scene, Stall, publish};
+use pgtopic::{
+    config::{Config, WorkerConfig},
+    worker,
+};
+use pgtopic_testkit::{
+    Answer, Broker, Gate, LIVING, Process, Received, Scene, Stall, eventually, publish, quick_delivery,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::all_behind_a_proxy;
 
 /// A `pgtopic worker` process that may reach loopback.
-async fn worker(scene: &Scene) -> Process {
+async fn start_worker(scene: &Scene) -> Process {
     let mut environment = scene.database.environment();
     environment.push(("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8"));
     let mut process = Process::start(&["worker"], &environment);
@@ -27,13 +36,13 @@ async fn another_worker_takes_over_within_two_seconds_of_a_kill() {
     let hang =
         |received: &Received| if received.number < 3 * LANES { Answer::Status(204) } else { Answer::Hang };
     scene.receiver.set_script(hang);
-    let mut first = worker(&scene).await;
+    let mut first = start_worker(&scene).await;
     let keys: Vec<String> = (0..LANES).map(|key| format!("key-{key}")).collect();
     for _ in 0..10 {
         scene.publish(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
     }
     scene.receiver.wait_for(4 * LANES).await;
-    let mut second = worker(&scene).await;
+    let mut second = start_worker(&scene).await;
     let hanging = scene.receiver.received().iter().filter(|one| one.ended.is_none()).count();
     assert_eq!(hanging, LANES, "every lane has a request under way");
     let owners = "SELECT count(DISTINCT claimed_by) FROM lanes";
@@ -66,7 +75,7 @@ async fn a_worker_that_is_asked_to_stop_finishes_what_is_in_flight() {
     let held = Answer::Held(gate.clone(), Box::new(Answer::Status(204)));
     scene.receiver.set_script(move |_| held.clone());
     scene.publish(&["a", "a", "b", "b", "c", "c", "d", "d"]).await;
-    let mut process = worker(&scene).await;
+    let mut process = start_worker(&scene).await;
     scene.receiver.wait_for(4).await;
     process.sigterm();
     process.wait_for_output("stopping: requests in flight may finish").await;
@@ -162,7 +171,7 @@ async fn a_worker_recovers_from_the_loss_of_any_connection() {
 async fn a_paused_worker_sends_nothing_that_another_may_send() {
     let scene = Scene::with_webhook(&[]).await;
     scene.receiver.set_script(|_| Answer::After(Duration::from_millis(30), Box::new(Answer::Status(204))));
-    let first = worker(&scene).await;
+    let first = start_worker(&scene).await;
     for _ in 0..20 {
         scene.publish(&["a", "b", "c"]).await;
     }
@@ -175,7 +184,7 @@ async fn a_paused_worker_sends_nothing_that_another_may_send() {
               WHERE datname = current_database() AND application_name = 'pgtopic'",
         )
         .await;
-    let second = worker(&scene).await;
+    let second = start_worker(&scene).await;
     let seen = scene.receiver.received().len();
     scene.receiver.wait_for(seen + 9).await;
     first.signal(nix::sys::signal::Signal::SIGCONT);
@@ -183,4 +192,37 @@ async fn a_paused_worker_sends_nothing_that_another_may_send() {
     for mut process in [first, second] {
         process.stop().await;
     }
+}
+
+/// The worker has lost a session whose statement was never answered, and a request hangs when it
+/// stops. It has a runtime of its own, so that its tasks can be counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_of_a_worker_goes_on_when_it_has_stopped() {
+    let scene = Scene::with_webhook(&[]).await;
+    let (proxy, store) = all_behind_a_proxy(&scene).await;
+    let shutdown = CancellationToken::new();
+    // If this test fails, the worker ends.
+    let _ended = shutdown.clone().drop_guard();
+    let stopping = shutdown.clone();
+    let running = tokio::task::spawn_blocking(move || {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let config = WorkerConfig { concurrency: 10, shutdown_seconds: 1, start_paused: false };
+        let retention = Config::default().retention;
+        runtime.block_on(worker::run(store, &config, &quick_delivery(), &retention, stopping)).unwrap();
+        let none_left = async || (runtime.metrics().num_alive_tasks() == 0).then_some(());
+        runtime.block_on(eventually("no task is left", none_left));
+    });
+    scene.publish(&["a"]).await;
+    scene.receiver.wait_for_ended(1).await;
+    let incarnation = scene.text(&format!("SELECT string_agg(w.id::text, ' ') FROM {LIVING}")).await;
+    proxy.swallow();
+    scene.until(&format!("count(*) = 1 AND min(w.id::text) <> '{incarnation}' FROM {LIVING}")).await;
+    scene.receiver.set_script(|_| Answer::Hang);
+    let seen = scene.receiver.count();
+    scene.publish(&["b"]).await;
+    scene.receiver.wait_for(seen + 1).await;
+    shutdown.cancel();
+    running.await.unwrap();
+    scene.receiver.wait_for_no_connection().await;
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use pgtopic_testkit::{Ended, Process, TestDatabase};
+use pgtopic_testkit::{Ended, Process, Scene, TestDatabase, eventually};
 use rstest::rstest;
 use tokio_postgres::Client;
 
@@ -257,4 +257,19 @@ async fn a_database_that_is_not_utf_8_is_refused(#[case] encoding: &str) {
         );
     }
     client.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
+}
+
+/// A migration waits for another one. Whoever asked for it does not wait any more.
+#[tokio::test]
+async fn a_migration_that_is_given_up_leaves_no_task() {
+    let scene = Scene::new().await;
+    scene.sql("SELECT pg_advisory_lock(hashtextextended('pgtopic migrate pgtopic', 0))").await;
+    let store = scene.store();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    tokio::select! {
+        outcome = store.migrate_and_repair() => panic!("{outcome:?}"),
+        () = scene.somebody_waits("l.locktype = 'advisory'") => {}
+    }
+    eventually("its connection has no task", async || (tasks() == before).then_some(())).await;
 }

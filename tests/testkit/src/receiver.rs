@@ -100,6 +100,8 @@ struct Shared {
     script: Mutex<Script>,
     /// How many requests have arrived, and how many have ended.
     counts: watch::Sender<(usize, usize)>,
+    /// How many connections are open.
+    connections: watch::Sender<usize>,
 }
 
 /// Listens on a port of 127.0.0.1 until it is dropped.
@@ -123,6 +125,7 @@ impl TestReceiver {
             requests: Mutex::default(),
             script: Mutex::new(Arc::new(script)),
             counts: watch::Sender::new((0, 0)),
+            connections: watch::Sender::new(0),
         });
         let serving = tokio::spawn(serve(listener, Arc::clone(&shared)));
         Self { address, shared, serving }
@@ -174,6 +177,13 @@ impl TestReceiver {
         self.wait(what, |_| met(&self.shared.requests.lock().unwrap())).await
     }
 
+    /// Waits until no connection to it is open.
+    pub async fn wait_for_no_connection(&self) {
+        let mut open = self.shared.connections.subscribe();
+        let none = tokio::time::timeout(LIMIT, open.wait_for(|open| *open == 0)).await.is_ok();
+        assert!(none, "{} connections are still open after {LIMIT:?}", *self.shared.connections.borrow());
+    }
+
     async fn wait(&self, what: &str, met: impl Fn((usize, usize)) -> bool) -> Vec<Received> {
         let mut counts = self.shared.counts.subscribe();
         if tokio::time::timeout(LIMIT, counts.wait_for(|counts| met(*counts))).await.is_err() {
@@ -195,10 +205,13 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let shared = Arc::clone(&shared);
+        shared.connections.send_modify(|open| *open += 1);
         connections.spawn(async move {
+            let open = shared.connections.clone();
             let service = service_fn(move |request| receive(Arc::clone(&shared), request));
             // If the client goes away, or the answer closes it, it ends with an error.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            open.send_modify(|open| *open -= 1);
         });
     }
 }
