@@ -26,7 +26,7 @@
 mod driver;
 pub mod engine;
 mod scheduling;
-mod session;
+pub mod session;
 mod tuning;
 mod wakeup;
 

@@ -9,3 +9,5 @@ mod postgres;
 mod puppets;
 mod random;
 mod schedule;
+#[cfg(test)]
+mod world;

@@ -172,6 +172,13 @@ impl Schedule {
         drop(task);
     }
 
+    /// Ends all tasks. Those that hold this schedule would keep it for ever.
+    pub(crate) fn end(&self) {
+        let tasks: Vec<Option<Task>> = self.0.tasks.borrow_mut().drain(..).collect();
+        drop(tasks);
+        self.0.timers.borrow_mut().clear();
+    }
+
     /// The task is not polled until it is resumed.
     pub(crate) fn pause(&self, id: TaskId) {
         self.0.with_task(id, |task| task.paused = true);

@@ -1,6 +1,10 @@
 //! A crash of the server: sessions end, and the newest asynchronous commits may be lost.
 
-use super::{Database, error::Error, state::Owner};
+use super::{
+    Database,
+    error::Error,
+    state::{Owner, SessionId, State},
+};
 
 impl Database {
     /// The server crashes and starts again. Commits after the last one that waited for the disk are
@@ -18,14 +22,7 @@ impl Database {
     pub(crate) fn crash_at(&self, lsn: u64) {
         let state = &mut *self.state();
         let ids: Vec<_> = state.sessions().collect();
-        for id in ids {
-            state.abort_all(id);
-            state.advisory.release_all(Owner::Session(id));
-            state.session(id).lost = true;
-            state.session(id).listens = false;
-            state.session(id).oldest = None;
-            state.interrupt(id, Error::ConnectionLost);
-        }
+        ids.into_iter().for_each(|id| state.terminate(id));
         state.xids.lose_after(lsn);
         state.lsn = lsn;
         state.flushed = lsn;
@@ -41,6 +38,11 @@ impl Database {
         state.tables.used_keys.clear();
     }
 
+    /// `pg_terminate_backend`.
+    pub(crate) fn terminate(&self, id: SessionId) {
+        self.state().terminate(id);
+    }
+
     /// Removes row versions that nobody can see any more.
     pub(crate) fn vacuum(&self) {
         let state = &mut *self.state();
@@ -50,5 +52,21 @@ impl Database {
         tables.lanes.vacuum(&state.xids, oldest);
         tables.messages.vacuum(&state.xids, oldest);
         tables.dead_letters.vacuum(&state.xids, oldest);
+    }
+}
+
+impl State {
+    fn terminate(&mut self, id: SessionId) {
+        self.abort_all(id);
+        self.advisory.release_all(Owner::Session(id));
+        let session = self.session(id);
+        session.lost = true;
+        session.listens = false;
+        session.oldest = None;
+        if let Some(listener) = session.listener.take() {
+            listener.wake();
+        }
+        self.interrupt(id, Error::ConnectionLost);
+        self.wake_waiting();
     }
 }

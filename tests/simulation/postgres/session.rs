@@ -454,6 +454,33 @@ impl Session {
         self.with(|session| session.inbox.drain(..).collect())
     }
 
+    /// Waits for notifications. An error: the connection is lost.
+    pub(crate) async fn listen_on(&self) -> Result<Vec<Notification>> {
+        poll_fn(|context| {
+            self.with(|session| {
+                if session.lost {
+                    return Poll::Ready(Err(Error::ConnectionLost));
+                }
+                if session.inbox.is_empty() {
+                    session.listener = Some(context.waker().clone());
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(session.inbox.drain(..).collect()))
+            })
+        })
+        .await
+    }
+
+    /// Whether the server has ended the session.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.with(|session| session.lost)
+    }
+
+    /// SET statement_timeout, for the statement that comes next: it ends at this time.
+    pub(crate) fn set_deadline(&self, at: Option<Micros>) {
+        self.with(|session| session.deadline = at);
+    }
+
     /// PREPARE TRANSACTION.
     pub(crate) fn prepare(&self, gid: u32) -> Result<()> {
         self.check_connection()?;

@@ -53,6 +53,8 @@ pub(crate) struct SessionState {
     pub(crate) oldest: Option<Csn>,
     pub(crate) listens: bool,
     pub(crate) inbox: VecDeque<Notification>,
+    /// Who waits for notifications.
+    pub(crate) listener: Option<Waker>,
     /// The queue of a row that it stands in.
     pub(crate) turn: Option<(TableName, Place)>,
     /// The server has crashed.
@@ -143,6 +145,9 @@ impl State {
         if !transaction.notifications.is_empty() {
             for session in self.sessions.iter_mut().flatten().filter(|session| session.listens) {
                 session.inbox.extend(&transaction.notifications);
+                if let Some(listener) = session.listener.take() {
+                    listener.wake();
+                }
             }
         }
         self.wake_waiting();
