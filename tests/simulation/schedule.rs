@@ -294,6 +294,24 @@ impl Schedule {
         true
     }
 
+    /// As [`Self::run_until`], but at most some steps. False: they were used up.
+    pub(crate) fn run_steps(&self, end: Micros, most: u64) -> bool {
+        let last = self.steps() + most;
+        loop {
+            while self.step() {
+                if self.steps() >= last {
+                    return false;
+                }
+            }
+            let next = self.0.timers.borrow().peek().map(|Reverse(timer)| timer.at);
+            if next.is_none_or(|at| at > end) {
+                self.0.now.set(self.now().max(end));
+                return true;
+            }
+            self.advance();
+        }
+    }
+
     /// Makes steps and moves the clock until nothing is left to do, or `end` is reached.
     pub(crate) fn run_until(&self, end: Micros) {
         loop {

@@ -1,10 +1,6 @@
 //! Taking over the lanes of workers that are dead or hung ([`verdict`](super::verdict) has the rule).
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use tracing::{debug, info};
 use uuid::Uuid;

@@ -52,7 +52,12 @@ pub fn is_newcomer(seen: &HashMap<Uuid, Seen>, other: &OtherWorker) -> bool {
 
 /// Judges a worker by what was seen before and by one more answer. The question was sent at `asked`
 /// and answered at `answered`.
-pub fn judge(seen: &mut HashMap<Uuid, Seen>, other: &OtherWorker, asked: Instant, answered: Instant) -> Verdict {
+pub fn judge(
+    seen: &mut HashMap<Uuid, Seen>,
+    other: &OtherWorker,
+    asked: Instant,
+    answered: Instant,
+) -> Verdict {
     // The answer shows the state at some instant between `asked` and `answered`. To be safe, a
     // state counts as begun at `answered`, and as still there at `asked`.
     let seen = seen.entry(other.id).or_insert(Seen {

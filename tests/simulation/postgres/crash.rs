@@ -1,5 +1,7 @@
 //! A crash of the server: sessions end, and the newest asynchronous commits may be lost.
 
+use std::task::Waker;
+
 use super::{
     Database,
     error::Error,
@@ -22,7 +24,10 @@ impl Database {
     pub(crate) fn crash_at(&self, lsn: u64) {
         let state = &mut *self.state();
         let ids: Vec<_> = state.sessions().collect();
+        // Nobody of them gets a lock that another one leaves.
+        let wakers: Vec<_> = ids.iter().filter_map(|id| state.leave_wait(*id)).collect();
         ids.into_iter().for_each(|id| state.terminate(id));
+        wakers.into_iter().for_each(Waker::wake);
         state.xids.lose_after(lsn);
         state.lsn = lsn;
         state.flushed = lsn;
@@ -40,7 +45,10 @@ impl Database {
 
     /// `pg_terminate_backend`.
     pub(crate) fn terminate(&self, id: SessionId) {
-        self.state().terminate(id);
+        let state = &mut *self.state();
+        let waker = state.leave_wait(id);
+        state.terminate(id);
+        waker.into_iter().for_each(Waker::wake);
     }
 
     /// Removes row versions that nobody can see any more.
@@ -56,6 +64,13 @@ impl Database {
 }
 
 impl State {
+    /// The session waits no more. Who is to be woken for that.
+    fn leave_wait(&mut self, id: SessionId) -> Option<Waker> {
+        let waker = self.session(id).wait.as_mut().and_then(|(_, waker)| waker.take());
+        self.forget_wait(id);
+        waker
+    }
+
     fn terminate(&mut self, id: SessionId) {
         self.abort_all(id);
         self.advisory.release_all(Owner::Session(id));

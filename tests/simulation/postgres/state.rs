@@ -259,29 +259,24 @@ impl State {
 
     /// Whether a session waits for itself.
     pub(crate) fn deadlock(&self, id: SessionId) -> bool {
-        self.follow(id, &mut vec![id])
+        let (mut seen, mut left) = (vec![id], vec![id]);
+        while let Some(next) = left.pop() {
+            for owner in self.blockers(next) {
+                match owner {
+                    Owner::Session(other) if other == id => return true,
+                    Owner::Session(other) if !seen.contains(&other) => {
+                        seen.push(other);
+                        left.push(other);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        false
     }
 
     /// The sessions that wait for one another in some circle.
     pub(crate) fn in_circles(&self) -> Vec<SessionId> {
         self.waiting.iter().copied().filter(|id| self.deadlock(*id)).collect()
-    }
-
-    fn follow(&self, goal: SessionId, path: &mut Vec<SessionId>) -> bool {
-        let Some(last) = path.last().copied() else { return false };
-        for owner in self.blockers(last) {
-            let Owner::Session(next) = owner else { continue };
-            if next == goal {
-                return true;
-            }
-            if !path.contains(&next) {
-                path.push(next);
-                if self.follow(goal, path) {
-                    return true;
-                }
-                path.pop();
-            }
-        }
-        false
     }
 }

@@ -116,8 +116,7 @@ impl Sending {
         }
         let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
         let until = begun + timeout;
-        let start =
-            Start { worker: self.worker, lane, messages: &ids, replay: messages[0].replay, until };
+        let start = Start { worker: self.worker, lane, messages: &ids, replay: messages[0].replay, until };
         let request = world.history.borrow_mut().start(world.now(), &start, &world.database);
         let (answerer, answer) = answer();
         let (network, arriving) = (world.clone(), ids.clone());

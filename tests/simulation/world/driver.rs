@@ -209,11 +209,8 @@ impl Driver {
                 if let Command::Settle { settlement, .. } = &statement {
                     self.check_given_up(settlement);
                 }
-                let statements = Statements {
-                    world: self.world.clone(),
-                    process: self.process,
-                    worker: self.worker,
-                };
+                let statements =
+                    Statements { world: self.world.clone(), process: self.process, worker: self.worker };
                 let mailbox = self.mailbox.clone();
                 self.world.spawn(self.process, async move {
                     if let Some(event) = statements.execute(statement).await {
@@ -294,14 +291,14 @@ impl Driver {
         for (id, endpoint) in webhooks {
             let old = self.endpoints.get(&id);
             // What the engine has stopped itself is told again.
-            let is_new = old.is_none_or(|(old, live)| {
-                *old != endpoint || live.stopped.get() == endpoint.deliverable
-            });
+            let is_new =
+                old.is_none_or(|(old, live)| *old != endpoint || live.stopped.get() == endpoint.deliverable);
             if !is_new {
                 continue;
             }
             let stopped = old.map(|(_, live)| Rc::clone(&live.stopped)).filter(|stopped| !stopped.get());
-            let live = LiveEndpoint { timeout: endpoint.policy.timeout, stopped: stopped.unwrap_or_default() };
+            let live =
+                LiveEndpoint { timeout: endpoint.policy.timeout, stopped: stopped.unwrap_or_default() };
             if !endpoint.deliverable {
                 live.stopped.set(true);
             }
@@ -329,13 +326,7 @@ impl Driver {
 
 /// What the engine must know of a webhook.
 pub(super) fn endpoint(topic: i64, deliverable: bool, batch_size: usize, policy: Policy) -> Endpoint {
-    Endpoint {
-        topic: format!("topic {topic}"),
-        deliverable,
-        batch_size,
-        policy,
-        rate_limit_per_second: None,
-    }
+    Endpoint { topic: format!("topic {topic}"), deliverable, batch_size, policy, rate_limit_per_second: None }
 }
 
 fn name(event: &Event) -> &'static str {

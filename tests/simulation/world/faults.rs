@@ -89,8 +89,10 @@ impl World {
             }
             What::Forged { worker, notices } => self.forge(worker, notices, &mut random),
             What::Suppress { worker, time } => {
+                self.much.set(true);
                 self.suppress(worker, true);
-                self.schedule.sleep(time.min(SECOND)).await;
+                self.schedule.sleep(time).await;
+                self.much.set(false);
             }
             What::NotSending { time } => {
                 self.sends.set(false);
@@ -137,14 +139,16 @@ impl World {
     }
 
     async fn stop(self: &Handle, process: usize, down: Micros) {
-        if let Some(mailbox) = self.processes[process].mailbox.borrow().as_ref() {
-            mailbox.push(Incoming::Shutdown);
+        let Some(main) = self.processes[process].main.get() else { return };
+        match self.processes[process].mailbox.borrow().as_ref() {
+            Some(mailbox) => mailbox.push(Incoming::Shutdown),
+            None => return,
         }
         self.schedule.sleep(down).await;
-        // It may take its time.
-        while self.processes[process].main.get().is_some_and(|main| self.schedule.is_alive(main)) {
-            if self.processes[process].worker.get() == 0 || self.ending.get() {
-                return;
+        // It may take its time, or crash meanwhile.
+        for _ in 0..300 {
+            if self.processes[process].main.get() != Some(main) {
+                break;
             }
             self.schedule.sleep(SECOND / 10).await;
         }

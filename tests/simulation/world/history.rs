@@ -135,7 +135,9 @@ impl History {
         let other = flights.first().map(|flight| flight.worker);
         flights.push(Flight { request, worker, until });
         if let Some(other) = other {
-            self.fail(format!("overlap: lane {lane:?} is in flight at worker {other} and at worker {worker}"));
+            self.fail(format!(
+                "overlap: lane {lane:?} is in flight at worker {other} and at worker {worker}"
+            ));
         }
         for message in messages {
             if !self.committed.contains_key(message) {
@@ -154,7 +156,9 @@ impl History {
         let first = !std::mem::replace(&mut course.sent, true);
         let accepted_by = course.accepted_by;
         if first && newest.is_some_and(|newest| newest > message) {
-            self.fail(format!("order: worker {worker} sends {message} of lane {lane:?} for the first time, after {newest:?}"));
+            self.fail(format!(
+                "order: worker {worker} sends {message} of lane {lane:?} for the first time, after {newest:?}"
+            ));
         }
         self.newest.insert(lane, newest.map_or(message, |newest| newest.max(message)));
         // What comes before it, and is owed, must have been accepted; or goes with it.
@@ -163,10 +167,8 @@ impl History {
             rows.map(|(_, row)| (row.message, row.replayed)).collect()
         });
         for (earlier, replayed) in before {
-            let accepted = self
-                .courses
-                .get(&(lane.0, earlier))
-                .is_some_and(|course| course.accepted_by.is_some());
+            let accepted =
+                self.courses.get(&(lane.0, earlier)).is_some_and(|course| course.accepted_by.is_some());
             if !replayed && !accepted && !request.contains(&earlier) {
                 self.fail(format!(
                     "order: worker {worker} sends {message} of lane {lane:?}, and {earlier} is owed and not accepted"
@@ -174,8 +176,8 @@ impl History {
             }
         }
         if let Some(by) = accepted_by {
-            let explained = by != worker && self.ended.contains(&by)
-                || self.crashed_since.contains(&(lane.0, message));
+            let explained =
+                by != worker && self.ended.contains(&by) || self.crashed_since.contains(&(lane.0, message));
             if !explained {
                 self.fail(format!(
                     "duplicate: worker {worker} sends {message} of lane {lane:?} again; worker {by} had got its 2xx"

@@ -72,6 +72,8 @@ struct World {
     /// How often webhooks and topics have changed.
     webhook_changes: Cell<u64>,
     suppressed_until: Cell<Micros>,
+    /// Whether heartbeats say that much is published.
+    much: Cell<bool>,
     /// How many items of the plan are under way.
     under_way: Cell<usize>,
     /// Faults are over.

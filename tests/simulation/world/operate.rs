@@ -83,7 +83,9 @@ impl World {
             hook.deleted = true;
         }
         let deleted = self.operate(async |session| delete_webhook(session, id).await).await;
-        if deleted.is_err() && let Some(hook) = self.hooks.borrow_mut().get_mut(&id) {
+        if deleted.is_err()
+            && let Some(hook) = self.hooks.borrow_mut().get_mut(&id)
+        {
             // Publishers that began meanwhile may have left it out.
             hook.since = self.now();
             hook.deleted = false;
@@ -118,9 +120,8 @@ impl World {
         let ids: Vec<i64> =
             self.database.peek(|view| view.range::<Message>(..).map(|(_, row)| row.id).collect());
         let chosen = some_of(&ids, random);
-        let outcomes = self
-            .operate(async |session| replay_deliveries(session, webhook, &chosen, waits).await)
-            .await;
+        let outcomes =
+            self.operate(async |session| replay_deliveries(session, webhook, &chosen, waits).await).await;
         for (message, outcome) in outcomes.unwrap_or_default() {
             self.history.borrow_mut().replayed(self.now(), webhook, message, outcome);
         }
@@ -130,15 +131,15 @@ impl World {
         let ids: Vec<i64> =
             self.database.peek(|view| view.range::<DeadLetter>(..).map(|(_, row)| row.id).collect());
         let chosen = some_of(&ids, random);
-        let outcomes =
-            self.operate(async |session| replay_dead_letters(session, &chosen, waits).await).await;
+        let outcomes = self.operate(async |session| replay_dead_letters(session, &chosen, waits).await).await;
         self.note((0, 0), format!("replay of dead letters: {outcomes:?}"));
     }
 
     pub(super) async fn cancel(&self, number: usize, skip: bool, waits: bool, random: &mut Random) {
         let Some(webhook) = self.hook(number) else { return };
         let ids: Vec<i64> = self.database.peek(|view| {
-            let rows = view.range::<Delivery>((webhook, i64::MIN, i64::MIN)..(webhook + 1, i64::MIN, i64::MIN));
+            let rows =
+                view.range::<Delivery>((webhook, i64::MIN, i64::MIN)..(webhook + 1, i64::MIN, i64::MIN));
             rows.map(|(_, row)| row.message).collect()
         });
         let chosen = some_of(&ids, random);
@@ -238,4 +239,3 @@ fn some_of(ids: &[i64], random: &mut Random) -> Vec<i64> {
     chosen.dedup();
     chosen
 }
-

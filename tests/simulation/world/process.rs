@@ -36,12 +36,7 @@ use crate::{
         remove_worker::remove_worker,
         worker_heartbeat::{register_worker, worker_heartbeat},
     },
-    postgres::{
-        error::Error,
-        notify::Notification,
-        session::Session,
-        tables::Worker,
-    },
+    postgres::{error::Error, notify::Notification, session::Session, tables::Worker},
     schedule::{Micros, SECOND},
 };
 
@@ -147,7 +142,10 @@ impl World {
         });
         *self.processes[process].mailbox.borrow_mut() = Some(signals.mailbox.clone());
         self.spawn(process, self.clone().hear(process, session.clone(), signals.mailbox.clone()));
-        self.spawn(process, self.clone().keep(process, session.clone(), worker, Rc::clone(&signals), Rc::clone(&liveness)));
+        self.spawn(
+            process,
+            self.clone().keep(process, session.clone(), worker, Rc::clone(&signals), Rc::clone(&liveness)),
+        );
         self.spawn(process, self.clone().watch_liveness(signals.mailbox.clone(), Rc::clone(&liveness)));
         self.spawn(process, self.clone().watch_others(process, worker, Rc::clone(&signals)));
         self.spawn(process, self.clone().repair(process, Rc::clone(&signals)));
@@ -170,8 +168,7 @@ impl World {
                 return worker_heartbeat(session, worker).await;
             }
             let statement = session.statement().await?;
-            let lives =
-                statement.read(|view| view.get::<Worker>(&worker).is_some_and(|worker| !worker.gone));
+            let lives = statement.read(|view| view.get::<Worker>(&worker).is_some_and(|worker| !worker.gone));
             if lives { Ok(()) } else { Err(Error::NotInState) }
         };
         self.call_on(process, session.clone(), beat).await
@@ -205,12 +202,14 @@ impl World {
                 lease_written = lease;
             }
             let until = self.suppressed_until.get();
-            let suppressed = (until > self.now()).then(|| self.clock.now() + super::clock::duration(until - self.now()));
+            let suppressed =
+                (until > self.now()).then(|| self.clock.now() + super::clock::duration(until - self.now()));
             let changed = std::mem::replace(&mut changes, self.webhook_changes.get()) != changes;
             signals.update(|state| {
                 state.sends = self.sends.get();
                 state.suppressed_until = suppressed.or(state.suppressed_until);
-                state.publishing = Publishing { per_second: if suppressed.is_some() { 2_000 } else { 0 }, waits: false };
+                state.publishing =
+                    Publishing { per_second: if self.much.get() { 2_000 } else { 0 }, waits: false };
                 state.webhook_changes += u64::from(changed && !self.plan.notifies);
             });
             self.schedule.sleep(HEARTBEAT).await;
@@ -335,8 +334,8 @@ impl World {
             let Some(at) = step.at else { break };
             after = at;
         }
-        let complete =
-            locked == 0 && self.call(process, async move |session| remove_worker(session, worker).await).await?;
+        let complete = locked == 0
+            && self.call(process, async move |session| remove_worker(session, worker).await).await?;
         Ok((released, complete))
     }
 

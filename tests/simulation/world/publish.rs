@@ -1,10 +1,6 @@
 //! Publishers.
 
-use super::{
-    Handle,
-    history::Committed,
-    plan::Ending,
-};
+use super::{Handle, history::Committed, plan::Ending};
 use crate::{
     functions::messages_publish::{Publication, insert_message},
     postgres::{session::Session, tables::Message, transaction::Level},

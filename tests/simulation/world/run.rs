@@ -24,6 +24,9 @@ use crate::{
 /// How long all may take that is owed when the faults have ended.
 const REST: Micros = 200 * SECOND;
 
+/// The most steps in 10 ms of virtual time.
+const STEPS: u64 = 300_000;
+
 /// How long engines must be at rest, and how many decisions they may make meanwhile, each.
 const IDLE: Micros = 10 * SECOND;
 const IDLE_DECISIONS: u64 = 1_500;
@@ -58,6 +61,7 @@ pub(super) fn run(plan: &Plan) -> Report {
         sends: Cell::new(true),
         webhook_changes: Cell::new(0),
         suppressed_until: Cell::new(0),
+        much: Cell::new(false),
         under_way: Cell::new(plan.items.len()),
         ending: Cell::new(false),
     });
@@ -111,7 +115,9 @@ impl World {
             if self.now() >= end {
                 return false;
             }
-            self.schedule.run_until((self.now() + SECOND / 100).min(end));
+            if !self.schedule.run_steps((self.now() + SECOND / 100).min(end), STEPS) {
+                self.fail(format!("busy: {STEPS} steps within {} ms", 10));
+            }
         }
         false
     }
@@ -137,7 +143,10 @@ impl World {
                     }
                 }
                 let halted: Vec<i64> = world.database.peek(|view| {
-                    view.range::<Lane>(..).filter(|(_, lane)| lane.halted).map(|(_, lane)| lane.webhook).collect()
+                    view.range::<Lane>(..)
+                        .filter(|(_, lane)| lane.halted)
+                        .map(|(_, lane)| lane.webhook)
+                        .collect()
                 });
                 for webhook in halted {
                     world.retry(webhook).await;
@@ -165,7 +174,10 @@ impl World {
         self.run_until(self.now() + IDLE, |_| false);
         let made = decisions() - before;
         if made > IDLE_DECISIONS * self.processes.len() as u64 {
-            self.fail(format!("busy: engines with nothing to do made {made} decisions in {} s", IDLE / SECOND));
+            self.fail(format!(
+                "busy: engines with nothing to do made {made} decisions in {} s",
+                IDLE / SECOND
+            ));
         }
     }
 
@@ -199,7 +211,11 @@ impl World {
             }
         }
         if let Some((webhook, lane, message)) = lost.first() {
-            self.fail(format!("lost: {message} of lane {:?} never arrived, and {} more", (webhook, lane), lost.len() - 1));
+            self.fail(format!(
+                "lost: {message} of lane {:?} never arrived, and {} more",
+                (webhook, lane),
+                lost.len() - 1
+            ));
         }
     }
 

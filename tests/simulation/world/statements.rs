@@ -3,11 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use pgtopic::{
-    domain::{
-        batch::Batch,
-        lane::LaneKey,
-        message::Message,
-    },
+    domain::{batch::Batch, lane::LaneKey, message::Message},
     store::{
         Claim, ClaimedLane, DueWebhook, DueWebhooks, Follower, HeldLane, LaneNews, LaneState, Looked, Owed,
         OwedMessage, ReadLane, ReadLimits, Removal, SettleOutcome, Settlement, Want,
@@ -19,7 +15,11 @@ use pgtopic::{
     },
 };
 
-use super::{Handle, calls::CallError, clock::{micros, timestamp}};
+use super::{
+    Handle,
+    calls::CallError,
+    clock::{micros, timestamp},
+};
 use crate::{
     functions::{
         self as sql, Claimed,
@@ -59,7 +59,8 @@ impl Statements {
     pub(super) async fn execute(self, command: Command) -> Option<Event> {
         Some(match command {
             Command::ListDueWebhooks { after, sweep } => {
-                let listed = self.world.call(self.process, async move |session| due(session, after, sweep).await);
+                let listed =
+                    self.world.call(self.process, async move |session| due(session, after, sweep).await);
                 Event::DueWebhooks(answer(listed.await))
             }
             Command::Claim { token, wants, sweep, limits } => {
@@ -84,7 +85,8 @@ impl Statements {
             }
             Command::Read { lanes, limits } => Event::Read(self.read(lanes, limits).await),
             Command::ReadTail { after, missing } => {
-                let read = self.world.call(self.process, async move |session| tail(session, after, &missing).await);
+                let read =
+                    self.world.call(self.process, async move |session| tail(session, after, &missing).await);
                 Event::TailRead(answer(read.await))
             }
             Command::Settle { settlement, again, remove } => {
@@ -105,9 +107,9 @@ impl Statements {
                 Event::ActivityWritten
             }
             Command::Disable { webhook_id } => {
-                let disabled = self.world.call(self.process, async move |session| {
-                    disable(session, webhook_id, true).await
-                });
+                let disabled = self
+                    .world
+                    .call(self.process, async move |session| disable(session, webhook_id, true).await);
                 let failed = disabled.await.err()?;
                 Event::NotDisabled { webhook_id, failure: failed.failure() }
             }
@@ -420,10 +422,9 @@ async fn tail(session: &Session, after: Option<i64>, missing: &[i64]) -> Answere
     let mut found: Vec<LaneNews> = statement
         .read(|view| view.range::<tables::Message>(after + 1..).map(|(_, message)| news(message)).collect());
     let statement = session.statement().await?;
-    found.extend(
-        statement
-            .read(|view| missing.iter().filter_map(|id| view.get::<tables::Message>(id)).map(news).collect::<Vec<_>>()),
-    );
+    found.extend(statement.read(|view| {
+        missing.iter().filter_map(|id| view.get::<tables::Message>(id)).map(news).collect::<Vec<_>>()
+    }));
     Ok(found)
 }
 
@@ -431,8 +432,7 @@ async fn tail(session: &Session, after: Option<i64>, missing: &[i64]) -> Answere
 pub(super) async fn disable(session: &Session, webhook: i64, disabled: bool) -> Answered<()> {
     let statement = session.statement().await?;
     if let Some(place) = statement.read(|view| view.find::<Webhook>(&webhook).map(|(place, _)| place)) {
-        let change =
-            |row: &Webhook| (row.disabled != disabled).then(|| Webhook { disabled, ..row.clone() });
+        let change = |row: &Webhook| (row.disabled != disabled).then(|| Webhook { disabled, ..row.clone() });
         statement.update(place, change).await?;
     }
     session.notify(crate::postgres::notify::Notification::Webhooks)
@@ -440,7 +440,10 @@ pub(super) async fn disable(session: &Session, webhook: i64, disabled: bool) -> 
 
 /// `repair_due_at`: how many lanes were repaired.
 pub(super) async fn repair_due_at(session: &Session) -> Answered<usize> {
-    use crate::postgres::{row_lock::{Locked, RowLock}, tables::INFINITY};
+    use crate::postgres::{
+        row_lock::{Locked, RowLock},
+        tables::INFINITY,
+    };
     session.set_flush(false)?;
     let statement = session.statement().await?;
     let slack = 100_000;
@@ -464,4 +467,3 @@ pub(super) async fn repair_due_at(session: &Session) -> Answered<usize> {
     }
     Ok(repaired)
 }
-

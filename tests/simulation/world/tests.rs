@@ -36,7 +36,8 @@ fn tell(plan: &Plan, broken: &str) -> String {
     let short = only(plan, &left);
     let report = run(&short);
     let numbers: Vec<String> = left.iter().map(ToString::to_string).collect();
-    let items: Vec<String> = short.items.iter().map(|item| format!("  {} {:?}", item.at, item.what)).collect();
+    let items: Vec<String> =
+        short.items.iter().map(|item| format!("  {} {:?}", item.at, item.what)).collect();
     let without = plan.without.map(|guard| format!(" SIMULATION_WITHOUT={guard:?}")).unwrap_or_default();
     format!(
         "{broken}\nshorter: {:?}\n{}\n{}\nreplay: SIMULATION_SEED={} SIMULATION_KEEP={}{without} cargo test --test simulation -- world::tests::replay --exact --ignored --nocapture",
@@ -91,7 +92,9 @@ fn replay() {
     let report = run(&plan);
     println!("{}", report.lines.join("\n"));
     println!("{:?}, hash {:x}, {} steps", report.broken, report.hash, report.steps);
-    if variable::<u8>("SIMULATION_SHRINK").is_some() && let Some(broken) = &report.broken {
+    if variable::<u8>("SIMULATION_SHRINK").is_some()
+        && let Some(broken) = &report.broken
+    {
         println!("{}", tell(&plan, broken));
     }
     assert_eq!(report.broken, None);
@@ -117,7 +120,8 @@ fn long() {
     let minutes: f64 = variable("SIMULATION_MINUTES").unwrap_or(1.0);
     let first = variable("SIMULATION_FROM").unwrap_or_else(|| rand::random::<u64>() >> 16);
     let (began, at) = (Instant::now(), cpu());
-    let (mut runs, mut steps, mut engine, mut messages, mut requests, mut faults, mut dead) = (0u64, 0, 0, 0, 0, 0, 0);
+    let (mut runs, mut steps, mut engine, mut messages, mut requests, mut faults, mut dead) =
+        (0u64, 0, 0, 0, 0, 0, 0);
     let mut failed = Vec::new();
     for seed in first.. {
         if began.elapsed().as_secs_f64() > minutes * 60.0 {
@@ -142,7 +146,12 @@ fn long() {
     let per_second = |count: u64| count as f64 / seconds;
     println!(
         "{runs} runs from {first}, {seconds:.1} CPU seconds: {:.0} events/s ({:.0} steps, {:.0} of engines), {:.0} messages/s, {:.0} requests/s, {:.1} faults/s, {dead} given up",
-        per_second(steps + engine), per_second(steps), per_second(engine), per_second(messages), per_second(requests), per_second(faults)
+        per_second(steps + engine),
+        per_second(steps),
+        per_second(engine),
+        per_second(messages),
+        per_second(requests),
+        per_second(faults)
     );
     assert!(failed.is_empty(), "{} of {runs} seeds: {failed:?}", failed.len());
 }
