@@ -116,6 +116,11 @@ impl World {
         self.schedule.now()
     }
 
+    /// The server's clock.
+    fn clock_now(&self) -> Micros {
+        self.database.tick()
+    }
+
     fn draw<T>(&self, draw: impl FnOnce(&mut Random) -> T) -> T {
         self.schedule.random(draw)
     }

@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use pgtopic::{
     domain::{batch::Batch, lane::LaneKey, message::Message},
     store::{
-        Claim, ClaimedLane, DueWebhook, DueWebhooks, Follower, HeldLane, LaneNews, LaneState, Looked, Owed,
-        OwedMessage, ReadLane, ReadLimits, Removal, SettleOutcome, Settlement, Want,
+        Claim, ClaimedLane, DueAfter, DueWebhook, DueWebhooks, Follower, HeldLane, LaneNews, LaneState,
+        Looked, Owed, OwedMessage, ReadLane, ReadLimits, Removal, SettleOutcome, Settlement, Want,
     },
     worker::engine::{
         command::Command,
@@ -35,6 +35,7 @@ use crate::{
         session::Session,
         tables::{self, Lane, Pause, Topic, Webhook, Worker},
     },
+    schedule::{Micros, SECOND},
 };
 
 /// How many webhooks one `list_due_webhooks` looks at.
@@ -128,6 +129,7 @@ impl Statements {
             worker: self.worker,
             token,
             webhooks: wants.iter().map(|want| (want.webhook_id, want.slots)).collect(),
+            due_after: wants.iter().map(|want| from(want.due_after, self.world.clock_now())).collect(),
             sweep,
             messages_per_lane,
         };
@@ -303,6 +305,15 @@ impl Statements {
                 _ => None,
             },
         }
+    }
+}
+
+/// From when on lanes must be due.
+fn from(due_after: DueAfter, now: Micros) -> Micros {
+    match due_after {
+        DueAfter::Recent => now - 5 * SECOND,
+        DueAfter::At(at) => at.as_microsecond(),
+        DueAfter::Beginning => Micros::MIN,
     }
 }
 
