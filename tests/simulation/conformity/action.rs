@@ -49,6 +49,11 @@ pub(crate) enum Call {
     CreateWebhook {
         topic: i64,
         types: Option<u8>,
+        starting: bool,
+    },
+    Backfill {
+        job: i64,
+        at_most: usize,
     },
     DeleteWebhook(i64),
     PauseWebhook(i64, bool),
@@ -92,6 +97,12 @@ pub(crate) enum Call {
     },
     Discard(Vec<i64>),
     DeleteOld,
+    RepairDueAt(usize),
+    /// The clock was stepped back: the lane is due a day later.
+    Postpone {
+        webhook: i64,
+        lane: i64,
+    },
     /// Somebody else's lock on a lane's row.
     LockLane {
         webhook: i64,
@@ -132,4 +143,6 @@ pub(crate) struct Mode {
     pub(crate) lock_timeouts: bool,
     /// Whether transactions are prepared.
     pub(crate) prepares: bool,
+    /// Whether anybody may NOTIFY. Who has done so cannot prepare.
+    pub(crate) notifies: bool,
 }

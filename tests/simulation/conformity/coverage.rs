@@ -33,10 +33,10 @@ impl Coverage {
                 self.count(&format!("{name} nothing"));
             }
             for line in answer.lines() {
-                let words = line
+                let mut words = line
                     .split([' ', '/'])
                     .filter(|word| word.len() > 1 && !word.starts_with(|c: char| c.is_numeric()));
-                let word = words.last().filter(|word| !word.ends_with(':')).unwrap_or("some");
+                let word = words.next_back().filter(|word| !word.ends_with(':')).unwrap_or("some");
                 self.count(&format!("{name} {word}"));
             }
         }

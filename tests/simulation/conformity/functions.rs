@@ -5,7 +5,7 @@ use std::fmt::Write;
 use tokio_postgres::Client;
 
 /// Where functions stop: the file, and pieces of its text in their order. `@` is the place.
-const BREAK_POINTS: [(&str, &[&str]); 23] = [
+const BREAK_POINTS: [(&str, &[&str]); 26] = [
     (
         "publishing/messages_publish",
         &[
@@ -47,6 +47,18 @@ const BREAK_POINTS: [(&str, &[&str]); 23] = [
         ],
     ),
     ("engine/read_lanes", &["@    RETURN QUERY"]),
+    ("engine/repair_due_at", &["@    RETURN QUERY"]),
+    ("jobs/begin_job_step", &["@    SELECT j.* INTO job"]),
+    (
+        "jobs/backfill_step",
+        &[
+            "@    WITH seen AS MATERIALIZED (",
+            "@    SELECT coalesce(array_agg(s.stripe), '{}') INTO free",
+            "@    SELECT coalesce(array_agg(m.id), '{}') INTO held",
+            "@    WITH owed AS (",
+            "@    SELECT coalesce(array_agg(asked.id ORDER BY asked.id), '{}') INTO ids",
+        ],
+    ),
     (
         "engine/settle",
         &[

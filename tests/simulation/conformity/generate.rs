@@ -1,26 +1,21 @@
 //! Chooses the next step of a script by what the model shows. Topics, keys and webhooks are few, so
 //! that sessions meet.
 
+use std::collections::VecDeque;
+
 use super::{
     action::{Action, Call, Mode, SESSIONS, Stands, Step},
     model::{Learnt, Model},
     real::KEYS,
 };
 use crate::{
-    functions::{
-        claim_lanes::Claim,
-        claim_messages::Told,
-        messages_publish::Publication,
-        read_lanes::Held,
-        settle::{Becomes, Outcome, Settlement},
-    },
+    functions::{claim_lanes::Claim, messages_publish::Publication},
     postgres::{
         row_lock::{Locked, RowLock},
-        tables::{DeadLetter, Delivery, Lane, Message, Pause, Reason, Webhook, Worker},
+        tables::{DeadLetter, Delivery, Job, JobState, Lane, Message, Pause, Reason, Webhook, Worker},
         transaction::Level,
     },
     random::Random,
-    schedule::SECOND,
 };
 
 /// How many topics scripts may have.
@@ -31,21 +26,31 @@ const WEBHOOKS: usize = 4;
 
 /// Chooses steps.
 pub(crate) struct Generator {
-    random: Random,
+    pub(super) random: Random,
     mode: Mode,
     /// The last token of each worker. They are few, so that two workers have the same one.
-    tokens: [i64; WORKERS as usize + 1],
+    pub(super) tokens: [i64; WORKERS as usize + 1],
     gid: u32,
-    known: Vec<Learnt>,
+    pub(super) known: Vec<Learnt>,
     /// How many keys this script uses.
     keys: usize,
+    /// What others are to do next, since it meets what a session has just done.
+    next: VecDeque<Call>,
 }
 
 impl Generator {
     pub(crate) fn new(seed: u64, mode: Mode) -> Self {
         let mut random = Random::new(seed);
         let keys = 1 + random.below(KEYS as usize);
-        Self { random, mode, tokens: [0; WORKERS as usize + 1], gid: 0, known: Vec::new(), keys }
+        Self {
+            random,
+            mode,
+            tokens: [0; WORKERS as usize + 1],
+            gid: 0,
+            known: Vec::new(),
+            keys,
+            next: VecDeque::new(),
+        }
     }
 
     /// What every script begins with.
@@ -55,9 +60,9 @@ impl Generator {
             Call::CreateTopic { ordered: false },
             Call::Register(1),
             Call::Register(2),
-            Call::CreateWebhook { topic: 1, types: None },
-            Call::CreateWebhook { topic: 1, types: None },
-            Call::CreateWebhook { topic: 2, types: None },
+            Call::CreateWebhook { topic: 1, types: None, starting: false },
+            Call::CreateWebhook { topic: 1, types: None, starting: false },
+            Call::CreateWebhook { topic: 2, types: None, starting: false },
         ];
         calls.into_iter().map(|call| Step { session: 0, action: Action::Call(call) }).collect()
     }
@@ -69,6 +74,14 @@ impl Generator {
         let able: Vec<usize> = (0..SESSIONS).filter(|number| stands[*number] != Stands::Waits).collect();
         if able.is_empty() {
             return None;
+        }
+        let free = |session: &usize| {
+            stands[*session] == Stands::Idle && model.sessions[*session].transaction().is_none()
+        };
+        if let Some(session) = (0..SESSIONS).find(free)
+            && let Some(call) = self.next.pop_front()
+        {
+            return Some(Step { session, action: Action::Call(call) });
         }
         let session = self.random.pick(&able);
         let action =
@@ -122,7 +135,27 @@ impl Generator {
             28..34 => Action::Savepoint(u8::try_from(savepoints.len()).unwrap_or(u8::MAX)),
             34..38 if !savepoints.is_empty() => Action::RollbackTo(self.random.pick(&savepoints)),
             38..40 if !savepoints.is_empty() => Action::Release(self.random.pick(&savepoints)),
-            _ => Action::Call(self.call(model, level)),
+            _ => {
+                let call = self.call(model, level);
+                self.meet(&call);
+                Action::Call(call)
+            }
+        }
+    }
+
+    /// Others often do what meets a call whose transaction is open.
+    fn meet(&mut self, call: &Call) {
+        if !self.random.once_in(3) {
+            return;
+        }
+        match call {
+            Call::Claim(Claim { worker, .. }) | Call::ClaimSingly(Claim { worker, .. }) => {
+                self.next.extend([Call::MarkGone(*worker), Call::RemoveWorker(*worker)]);
+            }
+            Call::ReplayDeliveries { .. } | Call::ReplayDeadLetters { .. } | Call::Backfill { .. } => {
+                self.next.push_back(Call::DeleteOld);
+            }
+            _ => {}
         }
     }
 
@@ -149,11 +182,14 @@ impl Generator {
     }
 
     fn any_call(&mut self, model: &Model) -> Call {
+        if let Some(job) = self.job(model).filter(|_| self.random.once_in(6)) {
+            return Call::Backfill { job, at_most: self.random.pick(&[1, 2, 100]) };
+        }
         match self.random.below(100) {
-            0..26 => self.publish(),
-            26..40 => self.claim(model),
-            40..46 => self.told(model),
-            46..62 => self.settle(model),
+            0..24 => self.publish(),
+            24..38 => self.claim(model),
+            38..44 => self.told(model),
+            44..62 => self.settle(model),
             62..71 => {
                 let (worker, held) = self.idle_lanes(model);
                 Call::RemoveIdle { worker, held }
@@ -166,10 +202,14 @@ impl Generator {
             80..85 => self.cancel(model),
             85..87 => self.letters(model),
             87 => self.retry(model),
-            88..93 => self.worker_call(model),
-            93..96 => self.webhook_call(model),
+            88..92 => self.worker_call(model),
+            92..96 => self.webhook_call(model),
             96 => self.topic_call(),
-            97 => Call::DeleteOld,
+            97 => {
+                let (webhook, lane) = self.lane(model);
+                self.next.push_back(Call::RepairDueAt(self.random.pick(&[1, 10])));
+                if self.random.once_in(2) { Call::DeleteOld } else { Call::Postpone { webhook, lane } }
+            }
             _ => self.lock_lane(model),
         }
     }
@@ -182,150 +222,6 @@ impl Generator {
             kind: self.random.once_in(4).then_some(1),
             idempotency_key,
         })
-    }
-
-    fn claim(&mut self, model: &Model) -> Call {
-        let worker = self.worker();
-        let webhooks: Vec<i64> =
-            model.database.peek(|view| view.range::<Webhook>(..).map(|(_, row)| row.id).collect());
-        let claim = Claim {
-            worker,
-            token: self.token(worker),
-            webhooks: webhooks.into_iter().map(|webhook| (webhook, self.random.pick(&[1, 2, 10]))).collect(),
-            due_after: Vec::new(),
-            sweep: self.random.once_in(4),
-            messages_per_lane: self.random.pick(&[0, 1, 3]),
-        };
-        if self.random.once_in(4) { Call::ClaimSingly(claim) } else { Call::Claim(claim) }
-    }
-
-    fn told(&mut self, model: &Model) -> Call {
-        let worker = self.worker();
-        let last = model.database.state().sequences.message_ids.last();
-        let messages =
-            (0..=self.random.below(3)).map(|_| last - i64::try_from(self.random.below(5)).unwrap_or(0));
-        Call::ClaimMessages(Told {
-            messages: messages.collect(),
-            token: self.token(worker),
-            worker,
-            full_webhooks: if self.random.once_in(4) { vec![1] } else { Vec::new() },
-            lanes_at_most: self.random.pick(&[1, 10]),
-            messages_per_lane: self.random.pick(&[1, 3]),
-        })
-    }
-
-    fn token(&mut self, worker: u32) -> i64 {
-        let token = &mut self.tokens[worker as usize];
-        *token = *token % 3 + 1;
-        *token
-    }
-
-    /// A worker that is often registered.
-    fn worker(&mut self) -> u32 {
-        1 + u32::from(self.random.once_in(2)) + u32::from(self.random.once_in(12))
-    }
-
-    /// Lanes that a worker holds, as far as it knows, in primary-key order.
-    fn held(&mut self) -> (u32, Vec<Held>) {
-        let recent = self.recent();
-        let worker = recent.first().map_or(1, |learnt| learnt.worker);
-        (worker, recent.iter().map(as_held).collect())
-    }
-
-    /// The same; often lanes that owe nothing.
-    fn idle_lanes(&mut self, model: &Model) -> (u32, Vec<Held>) {
-        let (worker, mut held) = self.held();
-        if self.random.once_in(4) {
-            return (worker, held);
-        }
-        let idle = |held: &Held, lane: &Lane, owed: Option<i64>| {
-            lane.claimed_by.is_some() && owed.is_none_or(|first| first <= held.position.max(lane.position))
-        };
-        let known = self.known.iter().rev().filter(|learnt| learnt.worker == worker);
-        held.extend(known.take(6).map(as_held));
-        held.sort_by_key(|held| (held.webhook, held.lane, -held.token));
-        held.dedup_by_key(|held| (held.webhook, held.lane));
-        model.database.peek(|view| {
-            held.retain(|held| {
-                let keys = (held.webhook, held.lane, i64::MIN)..=(held.webhook, held.lane, i64::MAX);
-                let owed = view.range::<Delivery>(keys).next().map(|(_, row)| row.message);
-                view.get::<Lane>(&(held.webhook, held.lane)).is_some_and(|lane| idle(held, lane, owed))
-            });
-        });
-        (worker, held)
-    }
-
-    /// What one worker has learnt lately of up to three lanes.
-    fn recent(&mut self) -> Vec<Learnt> {
-        let from = self.known.len().saturating_sub(8);
-        if self.known.is_empty() {
-            return Vec::new();
-        }
-        // The newest half of the time, an older one otherwise: that may be out of date.
-        let back = if self.random.once_in(2) { 0 } else { self.random.below(self.known.len() - from) };
-        let first = self.known[self.known.len() - 1 - back].clone();
-        let worker = first.worker;
-        let mut lanes = vec![first];
-        let others = self.known[from..].iter().rev().filter(|learnt| learnt.worker == worker);
-        lanes.extend(others.take(self.random.below(3)).cloned());
-        lanes.sort_by_key(|learnt| (learnt.lane.webhook, learnt.lane.lane));
-        lanes.dedup_by_key(|learnt| (learnt.lane.webhook, learnt.lane.lane));
-        lanes
-    }
-
-    fn settle(&mut self, model: &Model) -> Call {
-        let recent = self.recent();
-        let worker = recent.first().map_or(1, |learnt| learnt.worker);
-        let mut settlement = Settlement { worker, lanes: Vec::new(), done: Vec::new(), dead: Vec::new() };
-        for (number, learnt) in recent.iter().enumerate() {
-            let owed: Vec<i64> = model.database.peek(|view| {
-                let keys = (learnt.lane.webhook, learnt.lane.lane, i64::MIN)
-                    ..=(learnt.lane.webhook, learnt.lane.lane, i64::MAX);
-                view.range::<Delivery>(keys).map(|(_, row)| row.message).collect()
-            });
-            let sent = if learnt.messages.is_empty() { owed } else { learnt.messages.clone() };
-            self.settle_lane(&mut settlement, number, learnt, &sent);
-        }
-        Call::Settle(settlement)
-    }
-
-    fn settle_lane(&mut self, settlement: &mut Settlement, number: usize, learnt: &Learnt, sent: &[i64]) {
-        let all = [Becomes::Untouched, Becomes::Held, Becomes::Ready, Becomes::Waiting, Becomes::Halted];
-        let becomes = self.random.pick(&all);
-        let all = self.random.once_in(2);
-        let done = if all { sent.len() } else { self.random.below(sent.len() + 1) };
-        let mut position = learnt.lane.position;
-        for message in &sent[..done] {
-            settlement.done.push((number, *message));
-            position = *message;
-        }
-        let mut next = done;
-        if becomes == Becomes::Ready
-            && self.random.once_in(2)
-            && let Some(message) = sent.get(next)
-        {
-            settlement.dead.push((number, *message, 3));
-            position = *message;
-            next += 1;
-        }
-        let failed = matches!(becomes, Becomes::Waiting | Becomes::Halted);
-        let head = if failed { sent.get(next).copied() } else { None };
-        let batch = if head.is_some() && self.random.once_in(4) { sent.get(next + 1).copied() } else { None };
-        settlement.lanes.push(Outcome {
-            webhook: learnt.lane.webhook,
-            lane: learnt.lane.lane,
-            token: learnt.lane.token.unwrap_or(0),
-            becomes,
-            generation: learnt.lane.generation,
-            position,
-            delay: 3600 * SECOND,
-            head,
-            failures: i32::from(failed) * 2,
-            batch_last: batch,
-            batch_count: batch.map(|_| 2),
-            split_until: None,
-            error: (failed || next > done).then_some(503),
-        });
     }
 
     fn message(&mut self, model: &Model) -> i64 {
@@ -357,6 +253,21 @@ impl Generator {
     }
 
     fn replay(&mut self, model: &Model) -> Call {
+        if let Some(learnt) = self.recent().pop().filter(|_| !self.random.once_in(3)) {
+            // Into a lane that a worker has read.
+            let Lane { webhook, lane, .. } = learnt.lane;
+            let earlier: Vec<i64> = model.database.peek(|view| {
+                let messages = view.range::<Message>(..).map(|(_, row)| row);
+                let absent = |row: &&Message| {
+                    row.lane == lane && view.get::<Delivery>(&(webhook, lane, row.id)).is_none()
+                };
+                messages.filter(absent).map(|row| row.id).collect()
+            });
+            if !earlier.is_empty() {
+                let messages = vec![self.random.pick(&earlier)];
+                return Call::ReplayDeliveries { webhook, messages, waits: self.random.once_in(2) };
+            }
+        }
         let (messages, waits) = self.messages(model);
         Call::ReplayDeliveries { webhook: self.webhook(model), messages, waits }
     }
@@ -411,7 +322,7 @@ impl Generator {
             return Call::RemoveWorker(self.random.pick(&gone));
         }
         match (self.random.below(6), absent) {
-            (0, Some(absent)) => Call::Register(absent),
+            (0..=2, Some(absent)) => Call::Register(absent),
             (1 | 0, _) => Call::Heartbeat(worker),
             (2 | 3, _) => Call::ReleaseLanes(worker, self.random.pick(&[2, 100])),
             (4, _) => Call::MarkGone(worker),
@@ -424,25 +335,27 @@ impl Generator {
         match self.random.below(4) {
             0 | 1 if there < WEBHOOKS => {
                 let topic = if self.random.once_in(4) { TOPICS } else { 1 };
-                Call::CreateWebhook { topic, types: self.random.once_in(4).then_some(1) }
+                let starting = self.random.once_in(2);
+                Call::CreateWebhook { topic, types: self.random.once_in(4).then_some(1), starting }
             }
             2 if self.random.once_in(3) => Call::DeleteWebhook(self.webhook(model)),
             _ => Call::PauseWebhook(self.webhook(model), self.random.once_in(2)),
         }
     }
 
+    /// A backfill that goes on.
+    fn job(&mut self, model: &Model) -> Option<i64> {
+        let jobs: Vec<i64> = model.database.peek(|view| {
+            let jobs = view.range::<Job>(..).map(|(_, row)| row);
+            jobs.filter(|row| matches!(row.state, JobState::Queued | JobState::Running))
+                .map(|row| row.id)
+                .collect()
+        });
+        (!jobs.is_empty()).then(|| self.random.pick(&jobs))
+    }
+
     fn topic_call(&mut self) -> Call {
         let paused = self.random.pick(&[None, None, Some(Pause::Hold), Some(Pause::Refuse)]);
         Call::PauseTopic(1, paused)
-    }
-}
-
-fn as_held(learnt: &Learnt) -> Held {
-    Held {
-        webhook: learnt.lane.webhook,
-        lane: learnt.lane.lane,
-        token: learnt.lane.token.unwrap_or(0),
-        position: learnt.messages.first().map_or(learnt.lane.position, |first| first - 1),
-        generation: learnt.lane.generation,
     }
 }

@@ -1,12 +1,18 @@
 //! Guards that are taken out of our SQL functions. Conformity must notice each of them.
 
-use super::functions::Changed;
+use super::{
+    action::Mode,
+    functions::Changed,
+    scenarios::{self, Scenario},
+    script::PLAIN,
+    tests::STOPPING,
+};
 use crate::functions::guards::Guard;
 
 /// How a guard is removed: the file, what is there exactly once, and what is put there.
 type Removal = (Guard, &'static str, &'static str, &'static str);
 
-const REMOVALS: [Removal; 37] = [
+const REMOVALS: [Removal; 41] = [
     (
         Guard::LockBeforeId,
         "publishing/messages_publish",
@@ -183,6 +189,30 @@ const REMOVALS: [Removal; 37] = [
         "));",
     ),
     (Guard::RemoveGone, "workers/remove_worker", " AND x.gone FOR UPDATE", " FOR UPDATE"),
+    (
+        Guard::RepairUnclaimed,
+        "engine/repair_due_at",
+        "(l.claimed_by IS NULL\n                    OR NOT EXISTS",
+        "(true\n                    OR NOT EXISTS",
+    ),
+    (
+        Guard::BackfillConflict,
+        "jobs/backfill_step",
+        "            ON CONFLICT DO NOTHING\n        RETURNING d.lane",
+        "        RETURNING d.lane",
+    ),
+    (
+        Guard::BackfillStripe,
+        "jobs/backfill_step",
+        "WHERE pg_try_advisory_xact_lock(pgtopic.stripe_class(), s.stripe)",
+        "WHERE true",
+    ),
+    (
+        Guard::BackfillKeepsMessage,
+        "jobs/backfill_step",
+        "LIMIT 1 FOR KEY SHARE SKIP LOCKED) m",
+        "LIMIT 1) m",
+    ),
     (Guard::RetryUnclaimed, "operating/retry_lanes", " AND l.claimed_by IS NULL\n", "\n"),
     (
         Guard::SweepGone,
@@ -203,3 +233,32 @@ pub(crate) fn remove(changed: &mut Changed, guard: Guard) {
     }
     assert!(removed, "say how {guard:?} is removed");
 }
+
+/// What shows that a guard was removed.
+#[derive(Clone, Copy)]
+pub(crate) enum Shown {
+    /// A random script of this seed, or a later one.
+    Script(Mode, u64),
+    Scenario(Scenario),
+}
+
+/// What shows that each guard was removed from SQL.
+pub(crate) const KNOWN: [(Guard, Shown); 17] = [
+    (Guard::LockBeforeId, Shown::Script(PLAIN, 1)),
+    (Guard::SubscribersAfterLock, Shown::Script(PLAIN, 7)),
+    (Guard::LaneInAnyCase, Shown::Script(PLAIN, 1)),
+    (Guard::ClaimSkipsLocked, Shown::Script(PLAIN, 3)),
+    (Guard::ClaimDue, Shown::Script(PLAIN, 10)),
+    (Guard::ClaimUnclaimed, Shown::Script(PLAIN, 3)),
+    (Guard::ClaimRegistered, Shown::Script(PLAIN, 4)),
+    (Guard::ClaimKeepsWorker, Shown::Script(PLAIN, 1)),
+    (Guard::ClaimByPlace, Shown::Script(STOPPING, 12)),
+    (Guard::SettleWorker, Shown::Script(PLAIN, 2)),
+    (Guard::SettleToken, Shown::Script(PLAIN, 3)),
+    (Guard::SettleGeneration, Shown::Scenario(scenarios::replay_before_settle)),
+    (Guard::SettleHead, Shown::Scenario(scenarios::replay_before_wait)),
+    (Guard::OweKeepsMessage, Shown::Scenario(scenarios::retention_beside_replay)),
+    (Guard::BackfillConflict, Shown::Scenario(scenarios::backfill_of_owed)),
+    (Guard::BackfillStripe, Shown::Scenario(scenarios::backfill_beside_publisher)),
+    (Guard::BackfillKeepsMessage, Shown::Scenario(scenarios::retention_beside_backfill)),
+];

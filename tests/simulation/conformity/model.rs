@@ -9,6 +9,7 @@ use super::{
 use crate::{
     functions::{
         Claimed,
+        backfill_step::backfill_step,
         cancel_deliveries::cancel_deliveries,
         claim_lanes::claim_lanes,
         claim_lanes_singly::claim_lanes_singly,
@@ -23,6 +24,7 @@ use crate::{
         release_lanes::release_lanes,
         remove_idle_lanes::remove_idle_lanes,
         remove_worker::remove_worker,
+        repair_due_at::repair_due_at,
         replay_dead_letters::replay_dead_letters,
         replay_deliveries::replay_deliveries,
         retry_lanes::retry_lanes,
@@ -33,12 +35,18 @@ use crate::{
     postgres::{
         Database, Settings,
         error::Result,
+        notify::Notification,
         session::Session,
-        statement::View,
-        tables::{DeadLetter, Delivery, INFINITY, Lane, Message, Pause, Topic, Webhook, Worker},
+        tables::{
+            DeadLetter, Delivery, INFINITY, Job, JobState, Lane, Message, Pause, Topic, Webhook, Worker,
+        },
+        view::View,
     },
     schedule::{Micros, SECOND, Schedule},
 };
+
+/// A day.
+const DAY: Micros = 86_400 * SECOND;
 
 /// What a worker has learnt from an answer.
 #[derive(Clone, Debug)]
@@ -69,12 +77,13 @@ impl Model {
         let schedule = Schedule::new(seed);
         let settings = Settings {
             guards,
+            notifies: mode.notifies,
             lock_timeouts: mode.lock_timeouts,
             any_victim: seed % 3 == 2,
             lanes: Rc::clone(lanes),
         };
         let database = Database::new(&schedule, settings);
-        database.state().notify_until = INFINITY;
+        database.state().notify_until = if mode.notifies { INFINITY } else { 0 };
         let sessions: Vec<_> = (0..SESSIONS).map(|_| database.connect()).collect();
         let listener = database.connect();
         listener.listen();
@@ -133,7 +142,7 @@ impl Model {
             answers.extend(slot.answer.take().map(|answer| (number, answer)));
         }
         let mut notifications: Vec<_> =
-            self.listener.notifications().into_iter().map(|one| one.text()).collect();
+            self.listener.notifications().into_iter().map(Notification::text).collect();
         notifications.sort_unstable();
         let now = self.schedule.now();
         let mut tables = self.database.peek(|view| tables(view, now));
@@ -170,11 +179,15 @@ async fn invoke(session: &Session, call: &Call, learnt: &RefCell<Vec<Learnt>>) -
     Ok(match call {
         Call::CreateTopic { ordered } => create_topic(session, *ordered).await?.to_string(),
         Call::PauseTopic(topic, paused) => found(pause_topic(session, *topic, *paused).await?),
-        Call::CreateWebhook { topic, types } => {
-            or_dash(create_webhook::create_webhook(session, *topic, *types).await?)
+        Call::CreateWebhook { topic, types, starting } => {
+            or_dash(create_webhook::create_webhook(session, *topic, *types, *starting).await?)
         }
         Call::DeleteWebhook(webhook) => found(create_webhook::delete_webhook(session, *webhook).await?),
         Call::PauseWebhook(webhook, paused) => found(pause_webhook(session, *webhook, *paused).await?),
+        Call::Backfill { job, at_most } => {
+            let (state, did, waits) = backfill_step(session, *job, *at_most).await?;
+            format!("{} {did} {}", or_dash(state.map(JobState::as_str)), if waits { "t" } else { "f" })
+        }
         Call::Publish(publication) => or_dash(insert_message(session, publication).await?),
         Call::Register(worker) => {
             register_worker(session, *worker, 0).await?;
@@ -188,7 +201,7 @@ async fn invoke(session: &Session, call: &Call, learnt: &RefCell<Vec<Learnt>>) -
         Call::ReleaseLanes(worker, at_most) => {
             let step = release_lanes(session, *worker, (i64::MIN, i64::MIN), *at_most).await?;
             let at = step.at.map(|(webhook, lane)| format!("{webhook}/{lane}"));
-            format!("{} {} {}", step.released, step.locked, or_dash(at))
+            format!("{} {} {}", step.freed, step.locked, or_dash(at))
         }
         Call::RemoveWorker(worker) => remove_worker(session, *worker).await?.to_string(),
         Call::Claim(claim) => {
@@ -238,6 +251,22 @@ async fn invoke(session: &Session, call: &Call, learnt: &RefCell<Vec<Learnt>>) -
         Call::Retry { webhook, lanes } => retry_lanes(session, *webhook, lanes).await?.to_string(),
         Call::Discard(ids) => outcomes(&discard_dead_letters(session, ids).await?),
         Call::DeleteOld => delete_old_messages(session).await?.to_string(),
+        Call::RepairDueAt(at_most) => {
+            let (corrected, webhook) = repair_due_at(session, *at_most).await?;
+            format!("{corrected} {}", or_dash(webhook))
+        }
+        Call::Postpone { webhook, lane } => {
+            let statement = session.statement().await?;
+            let place = statement.read(|view| view.find::<Lane>(&(*webhook, *lane)).map(|(place, _)| place));
+            let later = |lane: &Lane| {
+                (lane.due_at < INFINITY).then(|| Lane { due_at: lane.due_at + DAY, ..lane.clone() })
+            };
+            let row = match place {
+                Some(place) => statement.update(place, later).await?,
+                None => None,
+            };
+            found(row.is_some())
+        }
         Call::LockLane { webhook, lane, mode, locked } => {
             let statement = session.statement().await?;
             let place = statement.read(|view| view.find::<Lane>(&(*webhook, *lane)).map(|(place, _)| place));
@@ -305,11 +334,9 @@ fn tables(view: &View<'_>, now: Micros) -> Vec<String> {
         });
         format!("topic {} {} {}", row.id, or_dash(paused), or_dash(ids))
     }));
-    lines.extend(
-        view.range::<Webhook>(..).map(|(_, row)| {
-            format!("webhook {} {} {} {}", row.id, row.topic, or_dash(row.types), row.paused)
-        }),
-    );
+    lines.extend(view.range::<Webhook>(..).map(|(_, row)| {
+        format!("webhook {} {} {} {} {}", row.id, row.topic, or_dash(row.types), row.paused, row.starting)
+    }));
     lines.extend(view.range::<Message>(..).map(|(_, row)| {
         let (kind, key) = (or_dash(row.kind), or_dash(row.idempotency_key));
         format!("message {} {} k{} {kind} {key} {}", row.id, row.topic, row.key, row.lane)
@@ -325,6 +352,11 @@ fn tables(view: &View<'_>, now: Micros) -> Vec<String> {
         let reason = reason.as_str();
         format!("dead {id} {webhook} {lane} {message} k{key} {reason} {attempts} {}", or_dash(*error))
     }));
+    lines.extend(
+        view.range::<Job>(..).map(|(_, row)| {
+            format!("job {} {} {} {}", row.id, row.state.as_str(), row.done, row.already_owed)
+        }),
+    );
     lines.extend(view.range::<Worker>(..).map(|(_, row)| format!("worker {} {}", row.id, row.gone)));
     lines
 }

@@ -83,7 +83,8 @@ impl Real {
         self.tables = Some(self.monitor.prepare(sql::TABLES).await.unwrap());
         self.look = Some(self.monitor.prepare(BLOCKERS).await.unwrap());
         self.keys = (0..KEYS - 1).map(|key| format!("k{key}")).chain([colliding]).collect();
-        self.monitor.batch_execute("UPDATE installation SET notify = 'on'").await.unwrap();
+        let notify = if self.mode.notifies { "on" } else { "off" };
+        self.monitor.batch_execute(&format!("UPDATE installation SET notify = '{notify}'")).await.unwrap();
         for number in 0..SESSIONS {
             if self.mode.stops[number] {
                 let turn = format!(
@@ -99,7 +100,8 @@ impl Real {
     /// Empties all tables.
     pub(crate) async fn reset(&mut self) {
         self.tables().await;
-        let reset = "TRUNCATE topics, webhooks, messages, deliveries, lanes, dead_letters, workers, changes,
+        let reset =
+            "TRUNCATE topics, webhooks, messages, deliveries, lanes, dead_letters, workers, changes, jobs,
                               used_idempotency_keys RESTART IDENTITY CASCADE;
                      SELECT setval('message_ids', 1, false)";
         self.monitor.batch_execute(reset).await.unwrap();

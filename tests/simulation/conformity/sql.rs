@@ -68,11 +68,25 @@ fn invocation(call: &Call, keys: &Keys) -> String {
             let paused = paused.map(|pause| if pause == Pause::Hold { "'hold'" } else { "'refuse'" });
             format!("UPDATE topics SET paused = {} WHERE id = {topic} RETURNING 1", null(paused))
         }
-        Call::CreateWebhook { topic, types } => format!(
-            "INSERT INTO webhooks (topic_id, url, secrets, types) \
-             SELECT t.id, 'http://localhost/', '{{whsec_}}', {} FROM topics t WHERE t.id = {topic} RETURNING id",
-            types.map_or("NULL".to_owned(), |kind| format!("'{{{kind}}}'::text[]"))
+        Call::CreateWebhook { topic, types, starting } => format!(
+            "WITH w AS (
+                INSERT INTO webhooks (topic_id, url, secrets, types, state)
+                SELECT t.id, 'http://localhost/', '{{whsec_}}', {}, '{}' FROM topics t WHERE t.id = {topic}
+                RETURNING *
+            ), backfill AS (
+                INSERT INTO jobs (kind, topic_id, webhook_id, progress, created_by)
+                SELECT 'backfill', w.topic_id, w.id,
+                       json_build_object('after', 0, 'left', '[]'::json,
+                                         'until', (SELECT coalesce(max(m.id), 0) FROM messages m)), 'test'
+                  FROM w WHERE w.state = 'starting'
+            )
+            SELECT id FROM w",
+            types.map_or("NULL".to_owned(), |kind| format!("'{{{kind}}}'::text[]")),
+            if *starting { "starting" } else { "active" },
         ),
+        Call::Backfill { job, at_most } => {
+            format!("SELECT state, did, waits FROM backfill_step({job}, {at_most})")
+        }
         Call::DeleteWebhook(webhook) => format!("DELETE FROM webhooks WHERE id = {webhook} RETURNING 1"),
         Call::PauseWebhook(webhook, paused) => {
             format!("UPDATE webhooks SET paused = {paused} WHERE id = {webhook} RETURNING 1")
@@ -161,6 +175,13 @@ fn invocation(call: &Call, keys: &Keys) -> String {
             format!("SELECT dead_letter_id, outcome FROM discard_dead_letters({})", array("bigint", ids))
         }
         Call::DeleteOld => "SELECT deleted FROM delete_old_messages(0, 1000, 0)".to_owned(),
+        Call::RepairDueAt(at_most) => {
+            format!("SELECT corrected, webhook_id FROM repair_due_at(0, '1970-01-01', {at_most})")
+        }
+        Call::Postpone { webhook, lane } => format!(
+            "UPDATE lanes SET due_at = due_at + interval '1 day' \
+             WHERE webhook_id = {webhook} AND lane = {lane} AND due_at < 'infinity' RETURNING 1"
+        ),
         Call::LockLane { webhook, lane, mode, locked } => {
             let mode = match mode {
                 RowLock::KeyShare => "KEY SHARE",
@@ -251,9 +272,11 @@ pub(crate) fn answer(action: &Action, rows: &[Cells]) -> String {
             let at = row[2].as_ref().map(|webhook| format!("{webhook}/{}", cell(row, 3)));
             format!("{} {} {}", cell(row, 0), cell(row, 1), or_dash(at))
         })),
-        Call::PauseTopic(..) | Call::DeleteWebhook(_) | Call::PauseWebhook(..) | Call::LockLane { .. } => {
-            if rows.is_empty() { "none" } else { "found" }.to_owned()
-        }
+        Call::PauseTopic(..)
+        | Call::DeleteWebhook(_)
+        | Call::PauseWebhook(..)
+        | Call::LockLane { .. }
+        | Call::Postpone { .. } => if rows.is_empty() { "none" } else { "found" }.to_owned(),
         Call::Register(_) | Call::Heartbeat(_) => String::new(),
         Call::Publish(_) | Call::CreateWebhook { .. } if rows.is_empty() => "-".to_owned(),
         Call::MarkGone(_) | Call::RemoveWorker(_) => {
@@ -295,9 +318,12 @@ fn message(row: &Cells, at: usize) -> String {
     format!("{}{replay}{missing}", cell(row, at))
 }
 
+/// The fields of a lane, and its messages by their ids.
+type Grouped = (Vec<String>, BTreeMap<i64, String>);
+
 /// One line for each lane of rows that have a message each.
 fn grouped(name: &'static str, rows: &[Cells], fields: std::ops::Range<usize>) -> String {
-    let mut lanes: BTreeMap<(String, String), (Vec<String>, BTreeMap<i64, String>)> = BTreeMap::new();
+    let mut lanes: BTreeMap<(String, String), Grouped> = BTreeMap::new();
     for row in rows {
         let lane = lanes.entry((cell(row, 0), cell(row, 1))).or_default();
         lane.0 = fields.clone().map(|at| cell(row, at)).collect();
@@ -314,11 +340,14 @@ fn grouped(name: &'static str, rows: &[Cells], fields: std::ops::Range<usize>) -
 /// What is committed, a line for each row, as the model writes it. Publishers notify only while an
 /// instant lies ahead: it is put forward here.
 pub(crate) const TABLES: &str = "
-SELECT NULL FROM setval('notify_until', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 9000000)
+SELECT NULL FROM setval('notify_until', CASE WHEN may_notify()
+                                             THEN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 9000000
+                                             ELSE 0 END)
 UNION ALL
 SELECT concat_ws(' ', 'topic', id, coalesce(paused, '-'), coalesce(webhook_ids::text, '-')) FROM topics
 UNION ALL
-SELECT concat_ws(' ', 'webhook', id, topic_id, coalesce(types[1], '-'), paused::text) FROM webhooks
+SELECT concat_ws(' ', 'webhook', id, topic_id, coalesce(types[1], '-'), paused::text,
+                 (state = 'starting')::text) FROM webhooks
 UNION ALL
 SELECT concat_ws(' ', 'message', id, topic_id, 'key:' || partition_key, coalesce(type, '-'),
                  coalesce(idempotency_key, '-'), lane) FROM messages
@@ -336,5 +365,7 @@ SELECT concat_ws(' ', 'lane', webhook_id, lane, 'key:' || partition_key, coalesc
 UNION ALL
 SELECT concat_ws(' ', 'dead', id, webhook_id, lane, message_id, 'key:' || partition_key, reason, attempts,
                  coalesce(last_error, '-')) FROM dead_letters
+UNION ALL
+SELECT concat_ws(' ', 'job', id, state, done, already_owed) FROM jobs
 UNION ALL
 SELECT concat_ws(' ', 'worker', ltrim(right(id::text, 12), '0'), gone::text) FROM workers";

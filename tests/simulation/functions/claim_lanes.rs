@@ -12,9 +12,10 @@ use crate::{
         error::Result,
         row_lock::{Locked, RowLock},
         session::Session,
-        statement::{Statement, View},
+        statement::Statement,
         table::Place,
         tables::{Lane, Webhook, Worker},
+        view::View,
     },
     schedule::Micros,
 };
@@ -132,10 +133,8 @@ pub(super) fn due(view: &View<'_>, webhook: i64, after: Micros, may_claim: &Clai
         return Vec::new();
     }
     let lanes = view.range::<Lane>((webhook, i64::MIN)..=(webhook, i64::MAX));
-    let mut due: Vec<_> = lanes
-        .filter(|(_, lane)| lane.due_at >= after && may_claim.test(lane))
-        .map(|(place, lane)| (lane.due_at, place))
-        .collect();
+    let mut due: Vec<_> =
+        lanes.filter(|(_, lane)| lane.due_at >= after && may_claim.test(lane)).map(|(place, lane)| (lane.due_at, place)).collect();
     due.sort_unstable();
     due.into_iter().map(|(_, place)| place).collect()
 }

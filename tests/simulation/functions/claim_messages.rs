@@ -11,9 +11,9 @@ use crate::postgres::{
     error::Result,
     row_lock::{Locked, RowLock},
     session::Session,
-    statement::View,
     table::Place,
     tables::{Delivery, Lane, Message, Webhook},
+    view::View,
 };
 
 /// What a worker asks for.

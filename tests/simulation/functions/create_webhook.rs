@@ -5,11 +5,17 @@ use crate::postgres::{
     error::{Error, Result},
     row_lock::{Locked, RowLock},
     session::Session,
-    tables::{Topic, Webhook},
+    tables::{Job, JobState, Message, Topic, Webhook},
 };
 
-/// Subscribes to a topic. Returns the webhook's id; nothing if there is no such topic.
-pub(crate) async fn create_webhook(session: &Session, topic: i64, types: Option<u8>) -> Result<Option<i64>> {
+/// Subscribes to a topic. Returns the webhook's id; nothing if there is no such topic. A webhook that
+/// is starting has a job that fills it.
+pub(crate) async fn create_webhook(
+    session: &Session,
+    topic: i64,
+    types: Option<u8>,
+    starting: bool,
+) -> Result<Option<i64>> {
     let statement = session.statement().await?;
     let Some(place) = statement.read(|view| view.find::<Topic>(&topic).map(|(place, _)| place)) else {
         list_webhooks_of_topics(session, None).await?;
@@ -19,7 +25,19 @@ pub(crate) async fn create_webhook(session: &Session, topic: i64, types: Option<
         let state = &mut *session.database().state();
         state.sequences.webhook_ids.next(&mut state.lsn)
     };
-    statement.insert(Webhook { id, topic, types, starting: false, paused: false, disabled: false }).await?;
+    statement.insert(Webhook { id, topic, types, starting, paused: false, disabled: false }).await?;
+    if starting {
+        let job = {
+            let state = &mut *session.database().state();
+            state.sequences.job_ids.next(&mut state.lsn)
+        };
+        let until = statement.read(|view| view.range::<Message>(..).next_back().map_or(0, |(_, row)| row.id));
+        let state = JobState::Queued;
+        let (left, done, already_owed) = (Vec::new(), 0, 0);
+        statement
+            .insert(Job { id: job, topic, webhook: id, state, after: 0, until, left, done, already_owed })
+            .await?;
+    }
     // The foreign key.
     let referenced = statement.lock(place, RowLock::KeyShare, Locked::Wait, |_: &Topic| true).await?;
     referenced.ok_or(Error::ForeignKey)?;

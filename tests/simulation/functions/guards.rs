@@ -65,10 +65,18 @@ pub(crate) enum Guard {
     RetryUnclaimed,
     /// A sweep takes lanes of gone workers only.
     SweepGone,
+    /// A repair of `due_at` leaves lanes that a worker holds.
+    RepairUnclaimed,
+    /// A backfill leaves messages that are owed.
+    BackfillConflict,
+    /// A backfill leaves messages whose stripe somebody has.
+    BackfillStripe,
+    /// A backfill keeps messages from being deleted.
+    BackfillKeepsMessage,
 }
 
 impl Guard {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::LockBeforeId,
         Self::SubscribersAfterLock,
         Self::LaneInAnyCase,
@@ -99,24 +107,28 @@ impl Guard {
         Self::RemoveGone,
         Self::RetryUnclaimed,
         Self::SweepGone,
+        Self::RepairUnclaimed,
+        Self::BackfillConflict,
+        Self::BackfillStripe,
+        Self::BackfillKeepsMessage,
     ];
 }
 
 /// Which guards stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Guards(u32);
+pub(crate) struct Guards(u64);
 
 impl Guards {
     pub(crate) fn all() -> Self {
-        Self(u32::MAX)
+        Self(u64::MAX)
     }
 
     pub(crate) fn without(self, guard: Guard) -> Self {
-        Self(self.0 & !(1 << guard as u32))
+        Self(self.0 & !(1 << guard as u64))
     }
 
     /// Whether a guard stands.
     pub(crate) fn has(self, guard: Guard) -> bool {
-        self.0 & (1 << guard as u32) != 0
+        self.0 & (1 << guard as u64) != 0
     }
 }

@@ -37,5 +37,5 @@ pub(super) async fn list_webhooks_of_topics(session: &Session, topic: Option<i64
 
 /// Tells the workers to load the webhooks again.
 pub(super) fn webhooks_changed(session: &Session) -> Result<()> {
-    session.notify(Notification::Webhooks)
+    if session.database().settings().notifies { session.notify(Notification::Webhooks) } else { Ok(()) }
 }

@@ -3,6 +3,7 @@
 //! `Session::statement` is where other sessions may come between. `Session::break_point` stands
 //! where conformity stops the real functions, too.
 
+pub(crate) mod backfill_step;
 pub(crate) mod cancel_deliveries;
 pub(crate) mod claim_lanes;
 pub(crate) mod claim_lanes_singly;
@@ -25,6 +26,7 @@ pub(crate) mod read_lanes;
 pub(crate) mod release_lanes;
 pub(crate) mod remove_idle_lanes;
 pub(crate) mod remove_worker;
+pub(crate) mod repair_due_at;
 pub(crate) mod replay_dead_letters;
 pub(crate) mod replay_deliveries;
 mod require;
@@ -36,8 +38,8 @@ pub(crate) mod worker_heartbeat;
 pub(crate) use self::read_claimed::{Claimed, Read};
 
 use crate::postgres::{
-    statement::View,
     tables::{Delivery, Pause, Topic, Webhook},
+    view::View,
 };
 
 /// What a lane owes after some message, by rising id.

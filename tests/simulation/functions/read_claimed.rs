@@ -2,8 +2,8 @@
 
 use super::owed;
 use crate::postgres::{
-    statement::View,
     tables::{Delivery, Lane, Message},
+    view::View,
 };
 
 /// A message that a lane owes.

@@ -5,15 +5,15 @@ use crate::postgres::{
     error::Result,
     row_lock::{Locked, RowLock},
     session::Session,
-    statement::View,
     table::Place,
     tables::Lane,
+    view::View,
 };
 
 /// What a step did.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Released {
-    pub(crate) released: usize,
+    pub(crate) freed: usize,
     pub(crate) locked: usize,
     /// Where it ended; nothing: that was the end.
     pub(crate) at: Option<(i64, i64)>,
@@ -58,7 +58,7 @@ pub(crate) async fn release_lanes(
             released += usize::from(statement.update(place, ready).await?.is_some());
         }
     }
-    Ok(Released { released, locked: held.saturating_sub(released), at })
+    Ok(Released { freed: released, locked: held.saturating_sub(released), at })
 }
 
 fn lanes_after<'a>(view: &'a View<'_>, after: (i64, i64)) -> impl Iterator<Item = (Place, &'a Lane)> {

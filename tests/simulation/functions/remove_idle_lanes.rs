@@ -6,9 +6,10 @@ use crate::{
         error::Result,
         row_lock::{Locked, RowLock},
         session::Session,
-        statement::{Statement, View},
+        statement::Statement,
         table::Place,
         tables::Lane,
+        view::View,
     },
     schedule::SECOND,
 };

@@ -10,8 +10,8 @@ use crate::{
         error::Result,
         row_lock::{Locked, RowLock},
         session::Session,
-        statement::View,
         tables::{DeadLetter, Message, Topic, Webhook},
+        view::View,
     },
     schedule::SECOND,
 };
@@ -25,12 +25,11 @@ pub(crate) async fn replay_deliveries(
     session.with_lock_timeout(SECOND, async || replay(session, webhook, messages, waits).await).await
 }
 
+/// An id, and its message and stripe.
+type Asked<'a> = (i64, Option<(&'a Message, Option<i32>)>);
+
 /// The messages that are asked for, by rising id, as long as there is such a webhook.
-pub(super) fn asked<'a>(
-    view: &'a View<'_>,
-    webhook: i64,
-    messages: &[i64],
-) -> Vec<(i64, Option<(&'a Message, Option<i32>)>)> {
+pub(super) fn asked<'a>(view: &'a View<'_>, webhook: i64, messages: &[i64]) -> Vec<Asked<'a>> {
     let Some(topic) = view.get::<Webhook>(&webhook).and_then(|webhook| view.get::<Topic>(&webhook.topic))
     else {
         return Vec::new();

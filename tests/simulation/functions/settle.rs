@@ -6,8 +6,9 @@ use crate::{
         error::Result,
         row_lock::{Locked, RowLock},
         session::Session,
-        statement::{Statement, View},
+        statement::Statement,
         tables::{DeadLetter, Delivery, INFINITY, Lane, Reason, Webhook},
+        view::View,
     },
     schedule::{Micros, SECOND},
 };

@@ -182,9 +182,4 @@ impl Advisory {
         }
         self.held.entry(to).or_default().extend(keys);
     }
-
-    /// Whether anybody holds the lock.
-    pub(crate) fn is_held(&self, key: LockKey) -> bool {
-        self.locks.get(&key).is_some_and(|lock| !lock.holdings.is_empty())
-    }
 }

@@ -38,8 +38,11 @@ impl Database {
             &mut sequences.webhook_ids,
             &mut sequences.dead_letter_ids,
             &mut sequences.worker_lock_keys,
+            &mut sequences.job_ids,
         ];
-        all.into_iter().for_each(|sequence| sequence.crash(lsn));
+        for sequence in all {
+            sequence.crash(lsn);
+        }
         state.tables.used_keys.clear();
     }
 

@@ -1,6 +1,7 @@
 //! A model of PostgreSQL: as much of it as the protocol relies on.
 
 pub(crate) mod advisory;
+mod break_point;
 mod crash;
 pub(crate) mod error;
 pub(crate) mod notify;
@@ -14,6 +15,8 @@ pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
 pub(crate) mod transaction;
+pub(crate) mod view;
+mod wait;
 
 use std::{
     cell::{Cell, RefCell, RefMut},
@@ -34,6 +37,8 @@ use crate::{
 pub(crate) struct Settings {
     /// Which guards of our functions stand.
     pub(crate) guards: Guards,
+    /// Whether anybody may NOTIFY (`may_notify`).
+    pub(crate) notifies: bool,
     /// Whether the functions' own `lock_timeout` counts.
     pub(crate) lock_timeouts: bool,
     /// Whether a deadlock ends any of its sessions, and not the one that closed the circle.
@@ -44,7 +49,13 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { guards: Guards::all(), lock_timeouts: true, any_victim: false, lanes: Rc::default() }
+        Self {
+            guards: Guards::all(),
+            notifies: true,
+            lock_timeouts: true,
+            any_victim: false,
+            lanes: Rc::default(),
+        }
     }
 }
 

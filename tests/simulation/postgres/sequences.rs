@@ -46,4 +46,5 @@ pub(crate) struct Sequences {
     pub(crate) webhook_ids: Sequence,
     pub(crate) dead_letter_ids: Sequence,
     pub(crate) worker_lock_keys: Sequence,
+    pub(crate) job_ids: Sequence,
 }

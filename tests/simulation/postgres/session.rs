@@ -1,13 +1,11 @@
 //! Sessions: what a client does besides the statements themselves.
 
-use std::{future::poll_fn, rc::Rc, task::Poll};
+use std::rc::Rc;
 
 use super::{
     Database,
-    advisory::{LockKey, Scope},
     error::{Error, Result},
-    notify::Notification,
-    state::{Owner, SessionId, SessionState, State, Wait},
+    state::{Owner, SessionId, SessionState},
     statement::Statement,
     transaction::{Level, Savepoint, Snapshot, Transaction},
 };
@@ -42,26 +40,26 @@ impl Session {
         &self.0.database
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut SessionState) -> T) -> T {
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut SessionState) -> T) -> T {
         act(self.database().state().session(self.id()))
     }
 
-    fn with_transaction<T>(&self, act: impl FnOnce(&mut Transaction) -> T) -> Result<T> {
+    pub(super) fn with_transaction<T>(&self, act: impl FnOnce(&mut Transaction) -> T) -> Result<T> {
         self.with(|session| session.transaction.as_mut().map(act)).ok_or(Error::ConnectionLost)
     }
 
     /// BEGIN.
     pub(crate) fn begin(&self, level: Level) -> Result<()> {
         self.check_connection()?;
-        self.start(level, true);
+        self.start(level);
         Ok(())
     }
 
-    fn start(&self, level: Level, explicit: bool) {
+    fn start(&self, level: Level) {
         let now = self.database().tick();
         let state = &mut *self.database().state();
         let xid = state.xids.begin(self.id());
-        state.session(self.id()).transaction = Some(Transaction::new(level, xid, explicit, now));
+        state.session(self.id()).transaction = Some(Transaction::new(level, xid, now));
     }
 
     /// COMMIT. A failed transaction is rolled back, and that is no error.
@@ -73,7 +71,7 @@ impl Session {
         if transaction.failed {
             state.end(Owner::Session(self.id()), &transaction);
         } else {
-            state.commit(Owner::Session(self.id()), transaction);
+            state.commit(Owner::Session(self.id()), &transaction);
         }
         Ok(())
     }
@@ -116,7 +114,15 @@ impl Session {
             self.fail();
             return Err(Error::NoSuchSavepoint);
         };
-        self.with_transaction(|transaction| transaction.savepoints.truncate(at))
+        self.merge(at)
+    }
+
+    /// Savepoints from some depth on become part of what they are in.
+    fn merge(&self, from: usize) -> Result<()> {
+        let merged = self.with_transaction(|transaction| transaction.savepoints.split_off(from))?;
+        let xids: Vec<_> = merged.into_iter().map(|savepoint| savepoint.xid).collect();
+        self.database().state().merge(&xids);
+        Ok(())
     }
 
     fn find_savepoint(&self, name: u8) -> Result<Option<usize>> {
@@ -160,7 +166,7 @@ impl Session {
         let depth = self.with_transaction(|transaction| transaction.savepoints.len() - 1)?;
         let result = body().await;
         if result.is_ok() {
-            self.with_transaction(|transaction| transaction.savepoints.truncate(depth))?;
+            self.merge(depth)?;
         } else {
             self.abort_sub(depth, depth)?;
         }
@@ -176,16 +182,14 @@ impl Session {
             session.transaction.as_ref().map(Transaction::check)
         });
         match open {
-            None => self.start(Level::ReadCommitted, false),
+            None => self.start(Level::ReadCommitted),
             Some(check) => check?,
         }
         let result = body().await;
-        if let Err(error) = self.check_connection() {
-            return Err(error);
-        }
+        self.check_connection()?;
         match (&result, open.is_some()) {
             (Ok(_), true) => {
-                self.with(|session| session.oldest = session.transaction.as_ref().and_then(|t| t.csn))
+                self.with(|session| session.oldest = session.transaction.as_ref().and_then(|open| open.csn));
             }
             (Ok(_), false) => self.commit()?,
             (Err(_), true) => self.fail(),
@@ -211,7 +215,7 @@ impl Session {
         state.session(self.id()).transaction = Some(transaction);
     }
 
-    fn check_connection(&self) -> Result<()> {
+    pub(super) fn check_connection(&self) -> Result<()> {
         self.with(|session| if session.lost { Err(Error::ConnectionLost) } else { Ok(()) })
     }
 
@@ -233,52 +237,6 @@ impl Session {
                 session.interrupt.take().map_or(Ok(()), Err)
             }
         })
-    }
-
-    /// Where conformity stops the functions. Elsewhere nothing happens here.
-    pub(crate) async fn break_point(&self) -> Result<()> {
-        if !self.with(|session| session.stops) {
-            return Ok(());
-        }
-        let number = self.with(|session| {
-            session.arrived += 1;
-            session.arrived
-        });
-        poll_fn(|context| {
-            self.with(|session| {
-                if session.lost || session.passes >= number {
-                    return Poll::Ready(());
-                }
-                session.stopped = Some(context.waker().clone());
-                Poll::Pending
-            })
-        })
-        .await;
-        self.with(|session| session.stopped = None);
-        self.check_connection()
-    }
-
-    /// The session stops at break points from now on, or no more.
-    pub(crate) fn set_stops(&self, stops: bool) {
-        self.with(|session| {
-            session.stops = stops;
-            session.passes = session.arrived;
-        });
-    }
-
-    /// A session that stands at a break point goes on.
-    pub(crate) fn go_on(&self) {
-        self.with(|session| {
-            session.passes = session.arrived;
-            if let Some(waker) = session.stopped.take() {
-                waker.wake();
-            }
-        });
-    }
-
-    /// Whether the session stands at a break point.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.with(|session| session.stopped.is_some())
     }
 
     fn snapshot(&self) -> Result<Snapshot> {
@@ -320,6 +278,24 @@ impl Session {
         self.with_transaction(|transaction| transaction.flush = flush)
     }
 
+    /// SET `statement_timeout`, for what is run.
+    pub(crate) async fn with_statement_timeout<T>(
+        &self,
+        time: Micros,
+        body: impl AsyncFnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let deadline = self.database().schedule().now() + time;
+        let before = self.with(|session| session.deadline.replace(deadline));
+        let result = body().await;
+        self.with(|session| session.deadline = before);
+        result
+    }
+
+    /// `pg_cancel_backend`: its statement fails where it stands or waits.
+    pub(crate) fn cancel(&self) {
+        self.database().state().interrupt(self.id(), Error::Canceled);
+    }
+
     /// Runs something under a `lock_timeout` of a function.
     pub(crate) async fn with_lock_timeout<T>(
         &self,
@@ -333,152 +309,9 @@ impl Session {
         result
     }
 
-    /// SET lock_timeout.
+    /// SET `lock_timeout`.
     pub(crate) fn set_lock_timeout(&self, time: Option<Micros>) {
         self.with(|session| session.lock_timeout = time);
-    }
-
-    /// `pg_advisory_xact_lock`.
-    pub(crate) async fn advisory_lock(&self, key: LockKey) -> Result<()> {
-        let scope = self.transaction_scope()?;
-        {
-            let mut state = self.database().state();
-            if state.advisory.try_take(self.id(), key, scope, false) {
-                return Ok(());
-            }
-            state.advisory.queue(self.id(), key, scope, false);
-        }
-        self.wait(Wait::Advisory(key)).await
-    }
-
-    /// `pg_try_advisory_xact_lock`.
-    pub(crate) fn try_advisory_lock(&self, key: LockKey, shared: bool) -> Result<bool> {
-        let scope = self.transaction_scope()?;
-        Ok(self.database().state().advisory.try_take(self.id(), key, scope, shared))
-    }
-
-    /// `pg_try_advisory_lock`: to the end of the session.
-    pub(crate) fn try_session_lock(&self, key: LockKey) -> bool {
-        self.database().state().advisory.try_take(self.id(), key, Scope::Session, false)
-    }
-
-    /// `pg_advisory_unlock`.
-    pub(crate) fn session_unlock(&self, key: LockKey) -> bool {
-        let mut state = self.database().state();
-        let held = state.advisory.unlock(self.id(), key);
-        state.wake_waiting();
-        held
-    }
-
-    fn transaction_scope(&self) -> Result<Scope> {
-        self.with_transaction(|transaction| Scope::Transaction(transaction.current()))
-    }
-
-    /// Waits. Deadlocks, timeouts and crashes end a wait with an error.
-    pub(super) async fn wait(&self, wait: Wait) -> Result<()> {
-        let (deadline, error) = {
-            let state = &mut *self.database().state();
-            state.begin_wait(self.id(), wait);
-            while state.deadlock(self.id()) {
-                let victim = self.database().victim(self.id(), &state.in_circles());
-                state.interrupt(victim, Error::Deadlock);
-            }
-            let session = state.session(self.id());
-            let lock = session.lock_timeout.map(|time| self.database().schedule().now() + time);
-            match (lock, session.deadline) {
-                (Some(lock), Some(statement)) if statement < lock => (Some(statement), Error::Canceled),
-                (None, Some(statement)) => (Some(statement), Error::Canceled),
-                (lock, _) => (lock, Error::LockNotAvailable),
-            }
-        };
-        let mut armed = false;
-        let result = poll_fn(|context| {
-            let mut state = self.database().state();
-            if state.session(self.id()).lost {
-                return Poll::Ready(Err(Error::ConnectionLost));
-            }
-            if let Some(error) = state.session(self.id()).interrupt.take() {
-                return Poll::Ready(Err(error));
-            }
-            if state.is_over(self.id(), wait) {
-                return Poll::Ready(Ok(()));
-            }
-            if deadline.is_some_and(|at| self.database().schedule().now() >= at) {
-                return Poll::Ready(Err(error));
-            }
-            if let Some(at) = deadline.filter(|_| !std::mem::replace(&mut armed, true)) {
-                self.database().schedule().wake_at(at, context.waker());
-            }
-            state.session(self.id()).wait = Some((wait, Some(context.waker().clone())));
-            Poll::Pending
-        })
-        .await;
-        let state: &mut State = &mut self.database().state();
-        if result.is_ok() {
-            state.end_wait(self.id());
-        } else {
-            state.forget_wait(self.id());
-        }
-        result
-    }
-
-    /// LISTEN.
-    pub(crate) fn listen(&self) {
-        self.with(|session| session.listens = true);
-    }
-
-    /// NOTIFY: sent at commit, equal ones once.
-    pub(crate) fn notify(&self, notification: Notification) -> Result<()> {
-        self.with_transaction(|transaction| {
-            if !transaction.notifications.contains(&notification) {
-                transaction.notifications.push(notification);
-            }
-        })
-    }
-
-    /// How many notifications `notify_workers` has counted, and one more from now on.
-    pub(crate) fn count_notification(&self) -> Result<usize> {
-        self.with_transaction(|transaction| {
-            transaction.marks += 1;
-            transaction.marks - 1
-        })
-    }
-
-    /// How many notifications `notify_workers` has counted.
-    pub(crate) fn notified(&self) -> Result<usize> {
-        self.with_transaction(|transaction| transaction.marks)
-    }
-
-    /// What arrived since the last call.
-    pub(crate) fn notifications(&self) -> Vec<Notification> {
-        self.with(|session| session.inbox.drain(..).collect())
-    }
-
-    /// Waits for notifications. An error: the connection is lost.
-    pub(crate) async fn listen_on(&self) -> Result<Vec<Notification>> {
-        poll_fn(|context| {
-            self.with(|session| {
-                if session.lost {
-                    return Poll::Ready(Err(Error::ConnectionLost));
-                }
-                if session.inbox.is_empty() {
-                    session.listener = Some(context.waker().clone());
-                    return Poll::Pending;
-                }
-                Poll::Ready(Ok(session.inbox.drain(..).collect()))
-            })
-        })
-        .await
-    }
-
-    /// Whether the server has ended the session.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.with(|session| session.lost)
-    }
-
-    /// SET statement_timeout, for the statement that comes next: it ends at this time.
-    pub(crate) fn set_deadline(&self, at: Option<Micros>) {
-        self.with(|session| session.deadline = at);
     }
 
     /// PREPARE TRANSACTION.
@@ -512,7 +345,7 @@ impl Session {
         let mut transaction = state.prepared.remove(&gid).ok_or(Error::NoSuchObject)?;
         transaction.flush = true;
         if commits {
-            state.commit(Owner::Prepared(gid), transaction);
+            state.commit(Owner::Prepared(gid), &transaction);
         } else {
             state.end(Owner::Prepared(gid), &transaction);
         }

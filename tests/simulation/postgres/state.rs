@@ -135,7 +135,7 @@ impl State {
     }
 
     /// A transaction commits.
-    pub(crate) fn commit(&mut self, owner: Owner, transaction: Transaction) {
+    pub(crate) fn commit(&mut self, owner: Owner, transaction: &Transaction) {
         self.lsn += 1;
         self.xids.commit(&transaction.xids, self.lsn);
         if transaction.flush {
@@ -189,8 +189,27 @@ impl State {
     }
 
     pub(crate) fn begin_wait(&mut self, id: SessionId, wait: Wait) {
+        let wait = match wait {
+            Wait::Xid(xid) => Wait::Xid(self.xids.awaited(xid)),
+            other => other,
+        };
         self.session(id).wait = Some((wait, None));
         self.waiting.push(id);
+    }
+
+    /// Subtransactions become part of their parents. Who waits for one waits for the whole transaction
+    /// from now on.
+    pub(crate) fn merge(&mut self, xids: &[Xid]) {
+        self.xids.merge(xids);
+        for at in 0..self.waiting.len() {
+            let id = self.waiting[at];
+            if let Some((Wait::Xid(xid), _)) = self.session_ref(id).wait {
+                let awaited = self.xids.awaited(xid);
+                if let Some((wait, _)) = &mut self.session(id).wait {
+                    *wait = Wait::Xid(awaited);
+                }
+            }
+        }
     }
 
     /// The session has got what it waited for.
@@ -241,9 +260,8 @@ impl State {
         let session = self.session_ref(id);
         match session.wait {
             _ if session.interrupt.is_some() => Vec::new(),
-            None => Vec::new(),
             Some((Wait::Xid(xid), _)) if self.xids.is_running(xid) => vec![self.xids.owner(xid)],
-            Some((Wait::Xid(_), _)) => Vec::new(),
+            None | Some((Wait::Xid(_), _)) => Vec::new(),
             Some((Wait::Turn(table, place), _)) => {
                 let queue = self.turns.get(&(table, place));
                 queue

@@ -56,6 +56,7 @@ pub(crate) struct Delivery {
     pub(crate) replayed: bool,
 }
 
+#[expect(clippy::struct_field_names, reason = "the columns' names")]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Lane {
     pub(crate) webhook: i64,
@@ -162,6 +163,42 @@ pub(crate) struct Worker {
     pub(crate) heartbeat_at: Micros,
 }
 
+/// Where a job stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum JobState {
+    Queued,
+    Running,
+    Succeeded,
+    Failed,
+}
+
+impl JobState {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A backfill.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Job {
+    pub(crate) id: i64,
+    pub(crate) topic: i64,
+    pub(crate) webhook: i64,
+    pub(crate) state: JobState,
+    /// Its progress: the next step begins after this message, the last one ends at that.
+    pub(crate) after: i64,
+    pub(crate) until: i64,
+    /// Messages that earlier steps have left.
+    pub(crate) left: Vec<i64>,
+    pub(crate) done: i64,
+    pub(crate) already_owed: i64,
+}
+
 /// A row of `used_idempotency_keys`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct UsedKey {
@@ -179,6 +216,7 @@ pub(crate) struct Tables {
     pub(crate) lanes: Table<Lane>,
     pub(crate) dead_letters: Table<DeadLetter>,
     pub(crate) workers: Table<Worker>,
+    pub(crate) jobs: Table<Job>,
     pub(crate) used_keys: Table<UsedKey>,
 }
 
@@ -192,6 +230,7 @@ pub(crate) enum TableName {
     Lanes,
     DeadLetters,
     Workers,
+    Jobs,
     UsedKeys,
 }
 
@@ -236,3 +275,4 @@ row!(Lane, lanes, Lanes, (i64, i64), |row| (row.webhook, row.lane), (), None);
 row!(DeadLetter, dead_letters, DeadLetters, i64, |row| row.id, (i64, i64), Some((row.webhook, row.message)));
 row!(Worker, workers, Workers, u32, |row| row.id, (), None);
 row!(UsedKey, used_keys, UsedKeys, (i64, u32), |row| (row.topic, row.idempotency_key), (), None);
+row!(Job, jobs, Jobs, i64, |row| row.id, (), None);

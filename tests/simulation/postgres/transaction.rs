@@ -48,6 +48,8 @@ struct Entry {
     owner: Owner,
     /// Where its commit is in the log.
     lsn: u64,
+    /// A subtransaction that has become part of its parent.
+    merged: bool,
 }
 
 /// The fates of all transactions.
@@ -62,7 +64,7 @@ impl Xids {
     pub(crate) fn begin(&mut self, session: SessionId) -> Xid {
         let xid = self.next();
         let owner = Owner::Session(session);
-        self.entries.push(Entry { top: xid, fate: Fate::Running, owner, lsn: 0 });
+        self.entries.push(Entry { top: xid, fate: Fate::Running, owner, lsn: 0, merged: false });
         xid
     }
 
@@ -70,7 +72,7 @@ impl Xids {
     pub(crate) fn begin_sub(&mut self, top: Xid) -> Xid {
         let xid = self.next();
         let owner = self.entries[top as usize].owner;
-        self.entries.push(Entry { top, fate: Fate::Running, owner, lsn: 0 });
+        self.entries.push(Entry { top, fate: Fate::Running, owner, lsn: 0, merged: false });
         xid
     }
 
@@ -88,6 +90,20 @@ impl Xids {
                 entry.lsn = lsn;
             }
         }
+    }
+
+    /// Subtransactions become part of their parents.
+    pub(crate) fn merge(&mut self, xids: &[Xid]) {
+        for xid in xids {
+            self.entries[*xid as usize].merged = true;
+        }
+    }
+
+    /// Whose end those who wait for a transaction wait for: once a subtransaction has become part of
+    /// its parent, that is the end of the whole transaction, whatever is rolled back before.
+    pub(crate) fn awaited(&self, xid: Xid) -> Xid {
+        let entry = &self.entries[xid as usize];
+        if entry.merged && entry.fate == Fate::Running { entry.top } else { xid }
     }
 
     pub(crate) fn abort(&mut self, xids: &[Xid]) {
@@ -178,8 +194,6 @@ pub(crate) struct Transaction {
     pub(crate) next_cid: Cid,
     /// Only a rollback is possible.
     pub(crate) failed: bool,
-    /// Whether the client has begun it, and not a single statement.
-    pub(crate) explicit: bool,
     /// `now()`.
     pub(crate) began_at: Micros,
     pub(crate) notifications: Vec<Notification>,
@@ -190,7 +204,7 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    pub(crate) fn new(level: Level, xid: Xid, explicit: bool, now: Micros) -> Self {
+    pub(crate) fn new(level: Level, xid: Xid, now: Micros) -> Self {
         Self {
             level,
             xids: vec![xid],
@@ -198,7 +212,6 @@ impl Transaction {
             csn: None,
             next_cid: 1,
             failed: false,
-            explicit,
             began_at: now,
             notifications: Vec::new(),
             marks: 0,

@@ -97,9 +97,12 @@ impl World {
                 Some(Trouble::Canceled) => world.cancel_soon(&session),
                 _ => {}
             }
-            session.set_deadline(Some(world.now() + STATEMENT_TIMEOUT));
             let statement = &session;
-            let result = session.call(async move || body(statement).await).await;
+            let limited = async move || {
+                let limited = statement.with_statement_timeout(STATEMENT_TIMEOUT, async move || body(statement).await);
+                limited.await
+            };
+            let result = session.call(limited).await;
             drop(session);
             world.schedule.sleep(world.part_of(300)).await;
             if trouble != Some(Trouble::AnswerLost) {
@@ -118,7 +121,7 @@ impl World {
                 world.schedule.pass().await;
             }
             if session.transaction().is_some() {
-                world.database.state().interrupt(session.id(), Error::Canceled);
+                session.cancel();
             }
         });
     }

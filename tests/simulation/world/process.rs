@@ -27,12 +27,12 @@ use super::{
     driver::{Driver, Incoming},
     mailbox::Mailbox,
     plan::Hearing,
-    statements::repair_due_at,
 };
 use crate::{
     functions::{
         mark_worker_gone::mark_worker_gone,
         release_lanes::release_lanes,
+        repair_due_at::repair_due_at,
         remove_worker::remove_worker,
         worker_heartbeat::{register_worker, worker_heartbeat},
     },
@@ -228,7 +228,7 @@ impl World {
     }
 
     async fn hear(self: Handle, process: usize, session: Session, mailbox: Mailbox<Incoming>) {
-        while let Ok(heard) = session.listen_on().await {
+        while let Ok(heard) = session.wait_for_notifications().await {
             self.schedule.sleep(self.part_of(300)).await;
             for notification in heard {
                 let notice = notice(notification);
@@ -329,7 +329,7 @@ impl World {
                 release_lanes(session, worker, after, RELEASE_STEP).await
             });
             let step = step.await?;
-            released += step.released;
+            released += step.freed;
             locked += step.locked;
             let Some(at) = step.at else { break };
             after = at;
@@ -342,7 +342,8 @@ impl World {
     /// As `due_at_repair::watch`.
     async fn repair(self: Handle, process: usize, signals: Rc<Signals>) {
         loop {
-            if self.call(process, repair_due_at).await.is_ok_and(|repaired| repaired > 0) {
+            let repaired = self.call(process, async |session| repair_due_at(session, 1_000).await).await;
+            if repaired.is_ok_and(|(repaired, _)| repaired > 0) {
                 signals.update(|state| state.wakes += 1);
             }
             self.schedule.sleep(SECOND / 2).await;

@@ -417,7 +417,7 @@ async fn due(session: &Session, after: Option<i64>, sweep: bool) -> Answered<Due
     }))
 }
 
-pub(super) fn sent(view: &crate::postgres::statement::View<'_>, webhook: &Webhook) -> bool {
+pub(super) fn sent(view: &crate::postgres::view::View<'_>, webhook: &Webhook) -> bool {
     let hold = view.get::<Topic>(&webhook.topic).is_none_or(|topic| topic.paused == Some(Pause::Hold));
     !webhook.starting && !webhook.paused && !webhook.disabled && !hold
 }
@@ -447,34 +447,4 @@ pub(super) async fn disable(session: &Session, webhook: i64, disabled: bool) -> 
         statement.update(place, change).await?;
     }
     session.notify(crate::postgres::notify::Notification::Webhooks)
-}
-
-/// `repair_due_at`: how many lanes were repaired.
-pub(super) async fn repair_due_at(session: &Session) -> Answered<usize> {
-    use crate::postgres::{
-        row_lock::{Locked, RowLock},
-        tables::INFINITY,
-    };
-    session.set_flush(false)?;
-    let statement = session.statement().await?;
-    let slack = 100_000;
-    let now = session.statement_at();
-    let wrong: Vec<_> = statement.read(|view| {
-        let lives = |id: u32| view.get::<Worker>(&id).is_some_and(|worker| !worker.gone);
-        let free = |lane: &Lane| lane.claimed_by.is_none_or(|holder| !lives(holder));
-        let late = |lane: &Lane| lane.due_at > now + lane.wait.unwrap_or(0) + slack && lane.due_at < INFINITY;
-        view.range::<Lane>(..).filter(|(_, lane)| free(lane) && late(lane)).map(|(place, _)| place).collect()
-    });
-    let mut repaired = 0;
-    for place in wrong {
-        if let Some((locked, _)) =
-            statement.lock(place, RowLock::Update, Locked::Skip, |_: &Lane| true).await?
-            && locked == place
-        {
-            let now = session.clock();
-            let change = |lane: &Lane| Some(Lane { due_at: now + lane.wait.unwrap_or(0), ..lane.clone() });
-            repaired += usize::from(statement.update(place, change).await?.is_some());
-        }
-    }
-    Ok(repaired)
 }
