@@ -7,6 +7,7 @@
 //! | `SIMULATION_WITHOUT` | without this guard |
 //! | `SIMULATION_MINUTES` | how long `long` runs |
 //! | `SIMULATION_FROM` | its first seed |
+//! | `SIMULATION_FIRST` | it ends with the first seed that fails |
 
 use std::time::{Duration, Instant};
 
@@ -140,6 +141,9 @@ fn long() {
         if let Some(broken) = report.broken {
             println!("seed {seed}: {broken}");
             failed.push(seed);
+            if variable::<u8>("SIMULATION_FIRST").is_some() {
+                break;
+            }
         }
     }
     let seconds = (cpu() - at).as_secs_f64();
