@@ -90,7 +90,9 @@ impl World {
         let (answerer, answer) = answer();
         let world = self.clone();
         self.schedule.spawn(async move {
-            world.schedule.sleep(world.part_of(300)).await;
+            // Most are quick, and some are not.
+            let way = if world.once_in(8) { 20_000 } else { 300 };
+            world.schedule.sleep(world.part_of(way)).await;
             match trouble {
                 Some(Trouble::Hang) => world.schedule.sleep(world.part_of(12 * SECOND)).await,
                 Some(Trouble::Slow) => world.schedule.sleep(world.part_of(SECOND / 5)).await,
@@ -104,7 +106,8 @@ impl World {
             };
             let result = session.call(limited).await;
             drop(session);
-            world.schedule.sleep(world.part_of(300)).await;
+            let way = if world.once_in(8) { 20_000 } else { 300 };
+            world.schedule.sleep(world.part_of(way)).await;
             if trouble != Some(Trouble::AnswerLost) {
                 answerer.give(result.map_err(CallError::from));
             }

@@ -26,7 +26,6 @@ pub(super) struct Plan {
     pub(super) keys: usize,
     /// Whether publishers notify.
     pub(super) notifies: bool,
-    /// How many idle lanes of each topic's webhooks there are when it begins.
     pub(super) items: Vec<Item>,
     /// When the last item has begun.
     pub(super) lasts: Micros,
@@ -148,14 +147,14 @@ impl Plan {
         let workers = 1 + random.below(3);
         let topics: Vec<bool> = (0..=random.below(2)).map(|_| !random.once_in(5)).collect();
         let webhooks: Vec<usize> = (0..=random.below(3)).map(|_| random.below(topics.len())).collect();
-        let lasts = SECOND * (1 + random.below(8) as Micros);
+        let lasts = MILLISECOND * random.pick(&[200, 200, 1_000, 1_000, 3_000, 8_000]);
         let mut plan = Self {
             seed,
             workers,
             concurrency: 1 + random.below(6),
             topics,
             webhooks,
-            keys: 1 + random.below(4),
+            keys: random.pick(&[1, 1, 2, 2, 4]),
             notifies: !random.once_in(4),
             items: Vec::new(),
             lasts,
@@ -163,8 +162,8 @@ impl Plan {
         };
         // Some runs have only publishers; some have no faults; some have few of many kinds.
         let publishers = 10 + random.below(120);
-        let operations = random.pick(&[0, 5, 15, 40]);
-        let faults = random.pick(&[0, 2, 6, 12, 24]);
+        let operations = random.pick(&[0, 10, 30, 80]);
+        let faults = random.pick(&[0, 3, 8, 16, 30]);
         for _ in 0..publishers {
             let what = plan.publish(&mut random);
             plan.add(&mut random, what);

@@ -169,6 +169,9 @@ impl World {
             return;
         }
         self.check_lost();
+        if !self.plan.seed.is_multiple_of(4) {
+            return;
+        }
         let decisions = || self.history.borrow().counts.engine;
         let before = decisions();
         self.run_until(self.now() + IDLE, |_| false);
