@@ -239,11 +239,11 @@ pub(crate) fn remove(changed: &mut Changed, guard: Guard) {
 pub(crate) enum Shown {
     /// A random script of this seed, or a later one.
     Script(Mode, u64),
-    Scenario(Scenario),
+    Scenario(Mode, Scenario),
 }
 
 /// What shows that each guard was removed from SQL.
-pub(crate) const KNOWN: [(Guard, Shown); 17] = [
+pub(crate) const KNOWN: [(Guard, Shown); 32] = [
     (Guard::LockBeforeId, Shown::Script(PLAIN, 1)),
     (Guard::SubscribersAfterLock, Shown::Script(PLAIN, 7)),
     (Guard::LaneInAnyCase, Shown::Script(PLAIN, 1)),
@@ -255,10 +255,25 @@ pub(crate) const KNOWN: [(Guard, Shown); 17] = [
     (Guard::ClaimByPlace, Shown::Script(STOPPING, 12)),
     (Guard::SettleWorker, Shown::Script(PLAIN, 2)),
     (Guard::SettleToken, Shown::Script(PLAIN, 3)),
-    (Guard::SettleGeneration, Shown::Scenario(scenarios::replay_before_settle)),
-    (Guard::SettleHead, Shown::Scenario(scenarios::replay_before_wait)),
-    (Guard::OweKeepsMessage, Shown::Scenario(scenarios::retention_beside_replay)),
-    (Guard::BackfillConflict, Shown::Scenario(scenarios::backfill_of_owed)),
-    (Guard::BackfillStripe, Shown::Scenario(scenarios::backfill_beside_publisher)),
-    (Guard::BackfillKeepsMessage, Shown::Scenario(scenarios::retention_beside_backfill)),
+    (Guard::SettleGeneration, Shown::Scenario(PLAIN, scenarios::replay_before_settle)),
+    (Guard::SettleHead, Shown::Scenario(PLAIN, scenarios::replay_before_wait)),
+    (Guard::OweKeepsMessage, Shown::Scenario(PLAIN, scenarios::retention_beside_replay)),
+    (Guard::BackfillConflict, Shown::Scenario(PLAIN, scenarios::backfill_of_owed)),
+    (Guard::BackfillStripe, Shown::Scenario(PLAIN, scenarios::backfill_beside_publisher)),
+    (Guard::BackfillKeepsMessage, Shown::Scenario(PLAIN, scenarios::retention_beside_backfill)),
+    (Guard::SettleSkipsLocked, Shown::Scenario(PLAIN, scenarios::settle_of_locked_row)),
+    (Guard::RemoveStripe, Shown::Scenario(PLAIN, scenarios::removal_beside_publisher)),
+    (Guard::RemoveNewStatement, Shown::Scenario(STOPPING, scenarios::removal_after_publisher)),
+    (Guard::RemoveHolder, Shown::Scenario(PLAIN, scenarios::removal_by_another)),
+    (Guard::OweStripe, Shown::Script(PLAIN, 2)),
+    (Guard::OweConflict, Shown::Script(PLAIN, 2)),
+    (Guard::OwePosition, Shown::Script(PLAIN, 1)),
+    (Guard::OweGeneration, Shown::Script(PLAIN, 1)),
+    (Guard::CancelGeneration, Shown::Script(PLAIN, 5)),
+    (Guard::CancelInFlight, Shown::Script(PLAIN, 1)),
+    (Guard::ReleaseHolder, Shown::Script(PLAIN, 2)),
+    (Guard::RemoveGone, Shown::Script(PLAIN, 22)),
+    (Guard::RetryUnclaimed, Shown::Scenario(PLAIN, scenarios::retry_of_held_lane)),
+    (Guard::SweepGone, Shown::Scenario(PLAIN, scenarios::sweep_of_held_lane)),
+    (Guard::RepairUnclaimed, Shown::Scenario(PLAIN, scenarios::repair_of_held_lane)),
 ];

@@ -77,7 +77,7 @@ impl Real {
     }
 
     async fn prepare(&mut self) {
-        let colliding = "SELECT min(k) FROM (SELECT 'c' || n AS k FROM generate_series(1, 100000) n) k
+        let colliding = "SELECT min(k) FROM (SELECT 'c' || n AS k FROM generate_series(1, 5000) n) k
                           WHERE stripe(1, k) = stripe(1, 'k0')";
         let colliding: String = self.monitor.query_one(colliding, &[]).await.unwrap().get(0);
         self.tables = Some(self.monitor.prepare(sql::TABLES).await.unwrap());

@@ -1,16 +1,22 @@
 //! Scripts that are written down: random ones come rarely to what they show.
 
 use super::{
-    action::{Action, Call, Step},
+    action::{Action, Call, Mode, Step},
     generate::Generator,
+    script::PLAIN,
+    tests::STOPPING,
 };
 use crate::{
     functions::{
         claim_lanes::Claim,
         messages_publish::Publication,
+        read_lanes::Held,
         settle::{Becomes, Outcome, Settlement},
     },
-    postgres::transaction::Level,
+    postgres::{
+        row_lock::{Locked, RowLock},
+        transaction::Level,
+    },
     schedule::SECOND,
 };
 
@@ -18,13 +24,20 @@ use crate::{
 pub(crate) type Scenario = fn(lane: i64) -> Vec<Step>;
 
 /// All of them.
-pub(crate) const SCENARIOS: [(&str, Scenario); 6] = [
-    ("a replay before a settle", replay_before_settle),
-    ("a replay before a wait", replay_before_wait),
-    ("retention beside a replay", retention_beside_replay),
-    ("a backfill of what is owed", backfill_of_owed),
-    ("a backfill beside a publisher", backfill_beside_publisher),
-    ("retention beside a backfill", retention_beside_backfill),
+pub(crate) const SCENARIOS: [(&str, Mode, Scenario); 13] = [
+    ("a replay before a settle", PLAIN, replay_before_settle),
+    ("a replay before a wait", PLAIN, replay_before_wait),
+    ("retention beside a replay", PLAIN, retention_beside_replay),
+    ("a backfill of what is owed", PLAIN, backfill_of_owed),
+    ("a backfill beside a publisher", PLAIN, backfill_beside_publisher),
+    ("retention beside a backfill", PLAIN, retention_beside_backfill),
+    ("a settle of a locked row", PLAIN, settle_of_locked_row),
+    ("a removal beside a publisher", PLAIN, removal_beside_publisher),
+    ("a removal after a publisher", STOPPING, removal_after_publisher),
+    ("a removal by somebody else", PLAIN, removal_by_another),
+    ("a retry of a held lane", PLAIN, retry_of_held_lane),
+    ("a sweep of a held lane", PLAIN, sweep_of_held_lane),
+    ("a repair of a held lane", PLAIN, repair_of_held_lane),
 ];
 
 fn step(session: usize, action: Action) -> Step {
@@ -146,5 +159,66 @@ pub(crate) fn retention_beside_backfill(lane: i64) -> Vec<Step> {
         call(2, Call::DeleteOld),
         step(1, Action::Commit),
     ]);
+    steps
+}
+
+/// Somebody has locked the lane's row.
+pub(crate) fn settle_of_locked_row(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    let lock = Call::LockLane { webhook: 1, lane, mode: RowLock::Update, locked: Locked::Wait };
+    let settled = settle(outcome(lane, Becomes::Ready, 1, None), Vec::new());
+    steps.extend([begin(1), call(1, lock), settled, step(1, Action::Commit)]);
+    steps
+}
+
+fn remove(session: usize, worker: u32, lane: i64) -> Step {
+    let held = Held { webhook: 1, lane, token: 1, position: 1, generation: 0 };
+    call(session, Call::RemoveIdle { worker, held: vec![held] })
+}
+
+/// A lane is idle, and somebody has published to it without a commit.
+pub(crate) fn removal_beside_publisher(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    steps.extend([begin(1), publish(1), remove(0, 1, lane), step(1, Action::Commit)]);
+    steps
+}
+
+/// A removal has read that a lane is idle. Before it takes the stripe, somebody publishes.
+pub(crate) fn removal_after_publisher(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    let go_on = || step(1, Action::GoOn);
+    steps.extend([remove(1, 1, lane), go_on(), publish(0), go_on(), go_on()]);
+    steps
+}
+
+/// The lane is another worker's.
+pub(crate) fn removal_by_another(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    steps.push(remove(0, 2, lane));
+    steps
+}
+
+/// An operator tries a lane again that a worker holds.
+pub(crate) fn retry_of_held_lane(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    steps.push(call(1, Call::Retry { webhook: 1, lanes: vec![lane] }));
+    steps
+}
+
+/// A sweep finds a lane whose worker lives.
+pub(crate) fn sweep_of_held_lane(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    let webhooks = vec![(1, 10), (2, 10)];
+    steps.push(call(
+        1,
+        Call::Claim(Claim { worker: 2, token: 1, webhooks, sweep: true, messages_per_lane: 1 }),
+    ));
+    steps
+}
+
+/// The clock was stepped back while a worker holds a lane.
+pub(crate) fn repair_of_held_lane(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    steps.extend([call(0, Call::Postpone { webhook: 1, lane }), call(1, Call::RepairDueAt(10))]);
     steps
 }

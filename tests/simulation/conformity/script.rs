@@ -17,7 +17,7 @@ const STEPS_OF_STOPPING: usize = 120;
 
 /// How many orders of those who go on at once are tried. Two sessions may wait for one, and then the
 /// server runs both at once.
-const ORDERS: u64 = 60;
+const ORDERS: u64 = 200;
 
 /// A difference between the model and the server.
 pub(crate) struct Difference {
