@@ -1,6 +1,6 @@
 //! Taking over the lanes of workers that are dead or hung ([`verdict`](super::verdict) has the rule).
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use tracing::{debug, info};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::store::{Store, StoreError};
 
 /// Watches the other workers; never returns.
 pub(crate) async fn watch(store: Store, worker: Uuid, signals: Arc<Signals>) {
-    let mut seen = HashMap::new();
+    let mut seen = BTreeMap::new();
     loop {
         if let Err(error) = look(&store, worker, &signals, &mut seen).await {
             // What was seen before stays true. A look that failed proves nothing. If the database
@@ -28,7 +28,7 @@ async fn look(
     store: &Store,
     worker: Uuid,
     signals: &Signals,
-    seen: &mut HashMap<Uuid, Seen>,
+    seen: &mut BTreeMap<Uuid, Seen>,
 ) -> Result<(), StoreError> {
     let asked = Instant::now();
     let others = store.watch_workers(worker).await?;

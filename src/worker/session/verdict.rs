@@ -13,7 +13,7 @@
 //! shorten them.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -46,14 +46,14 @@ pub enum Verdict {
 }
 
 /// Whether a worker lives and was not seen before. One that is gone is never noted as seen.
-pub fn is_newcomer(seen: &HashMap<Uuid, Seen>, other: &OtherWorker) -> bool {
+pub fn is_newcomer(seen: &BTreeMap<Uuid, Seen>, other: &OtherWorker) -> bool {
     !other.gone && !seen.contains_key(&other.id)
 }
 
 /// Judges a worker by what was seen before and by one more answer. The question was sent at `asked`
 /// and answered at `answered`.
 pub fn judge(
-    seen: &mut HashMap<Uuid, Seen>,
+    seen: &mut BTreeMap<Uuid, Seen>,
     other: &OtherWorker,
     asked: Instant,
     answered: Instant,
@@ -82,7 +82,7 @@ pub fn judge(
 
 /// The pause before the next look. If a free lock has been free long enough before [`LOOK`] is
 /// over, the look comes exactly then.
-pub fn pause(seen: &HashMap<Uuid, Seen>, now: Instant) -> Duration {
+pub fn pause(seen: &BTreeMap<Uuid, Seen>, now: Instant) -> Duration {
     seen.values()
         .filter_map(|seen| seen.free_since)
         .map(|free_since| (free_since + TAKEOVER_AFTER).saturating_duration_since(now))
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_worker_is_a_newcomer_once_and_not_when_it_is_gone() {
-        let (mut seen, start) = (HashMap::new(), Instant::now());
+        let (mut seen, start) = (BTreeMap::new(), Instant::now());
         assert!(is_newcomer(&seen, &other(false, 1)));
         assert!(!is_newcomer(&seen, &OtherWorker { gone: true, ..other(true, 1) }));
         judge(&mut seen, &other(false, 1), at(start, 0), at(start, 0));
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_free_lock_is_enough_only_after_the_whole_time() {
-        let (mut seen, start) = (HashMap::new(), Instant::now());
+        let (mut seen, start) = (BTreeMap::new(), Instant::now());
         assert_eq!(judge(&mut seen, &other(true, 1), at(start, 0), at(start, 100)), Verdict::Alive);
         assert_eq!(judge(&mut seen, &other(true, 1), at(start, 1299), at(start, 1400)), Verdict::Alive);
         assert_eq!(judge(&mut seen, &other(true, 1), at(start, 1300), at(start, 1400)), Verdict::Dead);
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_break_starts_the_time_anew() {
-        let (mut seen, start) = (HashMap::new(), Instant::now());
+        let (mut seen, start) = (BTreeMap::new(), Instant::now());
         judge(&mut seen, &other(true, 1), at(start, 0), at(start, 0));
         judge(&mut seen, &other(false, 1), at(start, 1000), at(start, 1000));
         judge(&mut seen, &other(true, 1), at(start, 1100), at(start, 1100));
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_hung_worker_is_seized_after_its_lease_whatever_its_clock_says() {
-        let (mut seen, start) = (HashMap::new(), Instant::now());
+        let (mut seen, start) = (BTreeMap::new(), Instant::now());
         assert_eq!(judge(&mut seen, &other(false, 1), at(start, 0), at(start, 0)), Verdict::Alive);
         // The clock was set back. A changed heartbeat is a sign of life, whatever its value.
         assert_eq!(

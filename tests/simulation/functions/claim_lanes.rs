@@ -133,8 +133,10 @@ pub(super) fn due(view: &View<'_>, webhook: i64, after: Micros, may_claim: &Clai
         return Vec::new();
     }
     let lanes = view.range::<Lane>((webhook, i64::MIN)..=(webhook, i64::MAX));
-    let mut due: Vec<_> =
-        lanes.filter(|(_, lane)| lane.due_at >= after && may_claim.test(lane)).map(|(place, lane)| (lane.due_at, place)).collect();
+    let mut due: Vec<_> = lanes
+        .filter(|(_, lane)| lane.due_at >= after && may_claim.test(lane))
+        .map(|(place, lane)| (lane.due_at, place))
+        .collect();
     due.sort_unstable();
     due.into_iter().map(|(_, place)| place).collect()
 }

@@ -101,7 +101,8 @@ impl World {
             }
             let statement = &session;
             let limited = async move || {
-                let limited = statement.with_statement_timeout(STATEMENT_TIMEOUT, async move || body(statement).await);
+                let limited =
+                    statement.with_statement_timeout(STATEMENT_TIMEOUT, async move || body(statement).await);
                 limited.await
             };
             let result = session.call(limited).await;

@@ -37,7 +37,8 @@ const STRANGERS: i64 = 70;
 impl World {
     pub(super) async fn create_webhook(&self, topic: usize, types: Option<u8>, random: &mut Random) {
         let Some(topic) = self.topics.borrow().get(topic).copied() else { return };
-        let Ok(Some(id)) = self.operate(async |session| create_webhook(session, topic, types, false).await).await
+        let Ok(Some(id)) =
+            self.operate(async |session| create_webhook(session, topic, types, false).await).await
         else {
             return;
         };

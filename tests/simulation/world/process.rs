@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::BTreeMap,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -32,8 +32,8 @@ use crate::{
     functions::{
         mark_worker_gone::mark_worker_gone,
         release_lanes::release_lanes,
-        repair_due_at::repair_due_at,
         remove_worker::remove_worker,
+        repair_due_at::repair_due_at,
         worker_heartbeat::{register_worker, worker_heartbeat},
     },
     postgres::{error::Error, notify::Notification, session::Session, tables::Worker},
@@ -253,7 +253,7 @@ impl World {
 
     /// As `takeover::watch`.
     async fn watch_others(self: Handle, process: usize, worker: u32, signals: Rc<Signals>) {
-        let mut seen: HashMap<Uuid, Seen> = HashMap::new();
+        let mut seen: BTreeMap<Uuid, Seen> = BTreeMap::new();
         loop {
             let _ = self.look(process, worker, &signals, &mut seen).await;
             let wait = micros(pause(&seen, self.clock.now()));
@@ -266,7 +266,7 @@ impl World {
         process: usize,
         worker: u32,
         signals: &Signals,
-        seen: &mut HashMap<Uuid, Seen>,
+        seen: &mut BTreeMap<Uuid, Seen>,
     ) -> Result<(), CallError> {
         let asked = self.clock.now();
         let rows = self.call(process, async move |session: &Session| {

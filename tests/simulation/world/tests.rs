@@ -52,7 +52,7 @@ fn tell(plan: &Plan, broken: &str) -> String {
 
 #[test]
 fn fixed_seeds_keep_all_promises() {
-    for seed in 1..=40 {
+    for seed in 1..=25 {
         check(seed);
     }
 }
@@ -73,7 +73,7 @@ fn new_seeds_keep_all_promises() {
     println!("seeds from {first}");
     let began = Instant::now();
     for seed in first.. {
-        if began.elapsed() > Duration::from_secs(10) {
+        if began.elapsed() > Duration::from_secs(8) {
             break;
         }
         check(seed);
