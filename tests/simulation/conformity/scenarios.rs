@@ -217,7 +217,14 @@ pub(crate) fn sweep_of_held_lane(lane: i64) -> Vec<Step> {
     let webhooks = vec![(1, 10), (2, 10)];
     steps.push(call(
         1,
-        Call::Claim(Claim { worker: 2, token: 1, webhooks, sweep: true, messages_per_lane: 1 }),
+        Call::Claim(Claim {
+            worker: 2,
+            token: 1,
+            webhooks,
+            due_after: Vec::new(),
+            sweep: true,
+            messages_per_lane: 1,
+        }),
     ));
     steps
 }
