@@ -26,7 +26,9 @@ impl Database {
         let ids: Vec<_> = state.sessions().collect();
         // Nobody of them gets a lock that another one leaves.
         let wakers: Vec<_> = ids.iter().filter_map(|id| state.leave_wait(*id)).collect();
-        ids.into_iter().for_each(|id| state.terminate(id));
+        for id in ids {
+            state.terminate(id);
+        }
         wakers.into_iter().for_each(Waker::wake);
         state.xids.lose_after(lsn);
         state.lsn = lsn;

@@ -18,6 +18,17 @@
 //! | `shrink` | which items of a plan are needed |
 //! | `mailbox`, `clock` | tools |
 
+#![allow(
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::needless_for_each,
+    clippy::needless_pass_by_value,
+    clippy::single_match_else,
+    clippy::map_unwrap_or,
+    clippy::unchecked_time_subtraction,
+    reason = "numbers of a run are small, and so are its closures"
+)]
+
 mod burst;
 mod calls;
 mod clock;

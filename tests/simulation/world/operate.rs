@@ -195,7 +195,8 @@ impl World {
             self.pause_webhook(id, false).await;
             self.enable(id).await;
         }
-        for topic in 0..self.topics.borrow().len() {
+        let topics = self.topics.borrow().len();
+        for topic in 0..topics {
             self.hold_topic(topic, false).await;
         }
         self.changed();
