@@ -27,7 +27,7 @@ mod driver;
 pub mod engine;
 mod error;
 mod scheduling;
-mod session;
+pub mod session;
 mod tuning;
 mod wakeup;
 

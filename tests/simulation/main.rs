@@ -42,3 +42,5 @@ mod postgres;
 mod puppets;
 mod random;
 mod schedule;
+#[cfg(test)]
+mod world;

@@ -105,8 +105,14 @@ impl World {
         let mut token = 0;
         loop {
             token += 1;
-            let claim =
-                Claim { worker, token, webhooks: vec![(1, 2), (2, 2)], sweep: false, messages_per_lane: 2 };
+            let claim = Claim {
+                worker,
+                token,
+                webhooks: vec![(1, 2), (2, 2)],
+                due_after: Vec::new(),
+                sweep: false,
+                messages_per_lane: 2,
+            };
             let claimed =
                 session.call(async || claim_lanes(&session, &claim).await).await.unwrap_or_default();
             for one in claimed {

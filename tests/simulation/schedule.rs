@@ -174,6 +174,13 @@ impl Schedule {
         drop(task);
     }
 
+    /// Ends all tasks. Those that hold this schedule would keep it for ever.
+    pub(crate) fn end(&self) {
+        let tasks: Vec<Option<Task>> = self.0.tasks.borrow_mut().drain(..).collect();
+        drop(tasks);
+        self.0.timers.borrow_mut().clear();
+    }
+
     /// The task is not polled until it is resumed.
     pub(crate) fn pause(&self, id: TaskId) {
         self.0.with_task(id, |task| task.paused = true);
@@ -287,6 +294,24 @@ impl Schedule {
         };
         due.into_iter().for_each(Waker::wake);
         true
+    }
+
+    /// As [`Self::run_until`], but at most some steps. False: they were used up.
+    pub(crate) fn run_steps(&self, end: Micros, most: u64) -> bool {
+        let last = self.steps() + most;
+        loop {
+            while self.step() {
+                if self.steps() >= last {
+                    return false;
+                }
+            }
+            let next = self.0.timers.borrow().peek().map(|Reverse(timer)| timer.at);
+            if next.is_none_or(|at| at > end) {
+                self.0.now.set(self.now().max(end));
+                return true;
+            }
+            self.advance();
+        }
     }
 
     /// Makes steps and moves the clock until nothing is left to do, or `end` is reached.

@@ -18,13 +18,13 @@ use super::super::tuning::{ALIVE_FOR, LEASE_MIN};
 
 /// The lease that requests with this timeout need. It covers two of them, so that one can always be
 /// started after the claim.
-pub(crate) fn lease(timeout: Duration) -> Duration {
+pub fn lease(timeout: Duration) -> Duration {
     (timeout * 2).max(LEASE_MIN)
 }
 
 /// Until when this worker may send. Its heartbeat and its bursts share this.
 #[derive(Debug)]
-pub(crate) struct Liveness {
+pub struct Liveness {
     origin: Instant,
     /// Nanoseconds since `origin`.
     alive_until: AtomicU64,
@@ -33,7 +33,7 @@ pub(crate) struct Liveness {
 
 impl Liveness {
     /// For a worker that was just registered with `lease`, by a question that was sent at `asked`.
-    pub(crate) fn new(asked: Instant, lease: Duration) -> Self {
+    pub fn new(asked: Instant, lease: Duration) -> Self {
         let liveness =
             Self { origin: asked, alive_until: AtomicU64::new(0), leased_until: AtomicU64::new(0) };
         liveness.answered(asked, Some(lease));
@@ -42,7 +42,7 @@ impl Liveness {
 
     /// A round trip that was sent at `asked` was answered. `lease` is what it wrote to the worker's
     /// row, if it did.
-    pub(crate) fn answered(&self, asked: Instant, lease: Option<Duration>) {
+    pub fn answered(&self, asked: Instant, lease: Option<Duration>) {
         let asked = asked.saturating_duration_since(self.origin);
         self.alive_until.fetch_max(nanoseconds(asked + ALIVE_FOR), Ordering::Relaxed);
         if let Some(lease) = lease {
@@ -52,14 +52,14 @@ impl Liveness {
     }
 
     /// Whether a request that may take `timeout` may be started at `now`.
-    pub(crate) fn may_send(&self, now: Instant, timeout: Duration) -> bool {
+    pub fn may_send(&self, now: Instant, timeout: Duration) -> bool {
         let now = now.saturating_duration_since(self.origin);
         nanoseconds(now) < self.alive_until.load(Ordering::Relaxed)
             && nanoseconds(now + timeout) < self.leased_until.load(Ordering::Relaxed)
     }
 
     /// When this worker must stop sending unless another round trip is answered.
-    pub(crate) fn alive_until(&self) -> Instant {
+    pub fn alive_until(&self) -> Instant {
         self.origin + Duration::from_nanos(self.alive_until.load(Ordering::Relaxed))
     }
 }

@@ -63,8 +63,14 @@ fn begin(session: usize) -> Step {
 /// Two webhooks of the first topic; a worker holds their lanes and has settled the first message, which
 /// left them as `becomes` says.
 fn delivered(lane: i64, becomes: Becomes) -> Vec<Step> {
-    let claim =
-        Claim { worker: 1, token: 1, webhooks: vec![(1, 1), (2, 1)], sweep: false, messages_per_lane: 3 };
+    let claim = Claim {
+        worker: 1,
+        token: 1,
+        webhooks: vec![(1, 1), (2, 1)],
+        due_after: Vec::new(),
+        sweep: false,
+        messages_per_lane: 3,
+    };
     let lanes = [1, 2].map(|webhook| Outcome { webhook, ..outcome(lane, becomes, 1, None) });
     let done = vec![(0, 1), (1, 1)];
     let settlement = Settlement { worker: 1, lanes: lanes.to_vec(), done, dead: Vec::new() };
@@ -211,7 +217,14 @@ pub(crate) fn sweep_of_held_lane(lane: i64) -> Vec<Step> {
     let webhooks = vec![(1, 10), (2, 10)];
     steps.push(call(
         1,
-        Call::Claim(Claim { worker: 2, token: 1, webhooks, sweep: true, messages_per_lane: 1 }),
+        Call::Claim(Claim {
+            worker: 2,
+            token: 1,
+            webhooks,
+            due_after: Vec::new(),
+            sweep: true,
+            messages_per_lane: 1,
+        }),
     ));
     steps
 }

@@ -25,6 +25,7 @@ impl Generator {
             worker,
             token: self.token(worker),
             webhooks: webhooks.into_iter().map(|webhook| (webhook, self.random.pick(&[1, 2, 10]))).collect(),
+            due_after: Vec::new(),
             sweep: self.random.once_in(4),
             messages_per_lane: self.random.pick(&[0, 1, 3]),
         };

@@ -27,6 +27,8 @@ pub(crate) struct Claim {
     pub(crate) token: i64,
     /// Webhooks with room, and how many lanes of each to claim at most.
     pub(crate) webhooks: Vec<(i64, usize)>,
+    /// From when on the lanes of each webhook must be due; absent: from the beginning.
+    pub(crate) due_after: Vec<Micros>,
     /// Whether lanes of gone workers count.
     pub(crate) sweep: bool,
     pub(crate) messages_per_lane: usize,
@@ -43,7 +45,8 @@ pub(crate) async fn claim_lanes(session: &Session, claim: &Claim) -> Result<Vec<
     let statement = session.statement().await?;
     let may_claim = statement.read(|view| Claimable::new(view, guards, claim.sweep, now));
     let mut places = Vec::new();
-    for (webhook, slots) in &claim.webhooks {
+    for (number, (webhook, slots)) in claim.webhooks.iter().enumerate() {
+        let after = claim.due_after.get(number).copied().unwrap_or(Micros::MIN);
         let looks = |webhook: &Webhook| !webhook.starting && !webhook.paused;
         if statement.read(|view| view.get::<Webhook>(webhook).is_some_and(looks)) {
             // Inside the statement: rows may change before they are locked.
@@ -51,7 +54,7 @@ pub(crate) async fn claim_lanes(session: &Session, claim: &Claim) -> Result<Vec<
         }
         let locked = if guards.has(Guard::ClaimSkipsLocked) { Locked::Skip } else { Locked::Wait };
         let mut room = *slots;
-        for place in statement.read(|view| due(view, *webhook, &may_claim)) {
+        for place in statement.read(|view| due(view, *webhook, after, &may_claim)) {
             if room == 0 {
                 break;
             }
@@ -125,13 +128,15 @@ impl Claimable {
 }
 
 /// The lanes of a webhook that may be claimed, earliest first.
-pub(super) fn due(view: &View<'_>, webhook: i64, may_claim: &Claimable) -> Vec<Place> {
+pub(super) fn due(view: &View<'_>, webhook: i64, after: Micros, may_claim: &Claimable) -> Vec<Place> {
     if !view.get::<Webhook>(&webhook).is_some_and(|webhook| is_sent(view, webhook)) {
         return Vec::new();
     }
     let lanes = view.range::<Lane>((webhook, i64::MIN)..=(webhook, i64::MAX));
-    let mut due: Vec<_> =
-        lanes.filter(|(_, lane)| may_claim.test(lane)).map(|(place, lane)| (lane.due_at, place)).collect();
+    let mut due: Vec<_> = lanes
+        .filter(|(_, lane)| lane.due_at >= after && may_claim.test(lane))
+        .map(|(place, lane)| (lane.due_at, place))
+        .collect();
     due.sort_unstable();
     due.into_iter().map(|(_, place)| place).collect()
 }

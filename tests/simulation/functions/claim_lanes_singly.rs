@@ -6,12 +6,15 @@ use super::{
     guards::Guard,
     require::{require_read_committed, require_registered},
 };
-use crate::postgres::{
-    error::Result,
-    row_lock::{Locked, RowLock},
-    session::Session,
-    table::Place,
-    tables::Lane,
+use crate::{
+    postgres::{
+        error::Result,
+        row_lock::{Locked, RowLock},
+        session::Session,
+        table::Place,
+        tables::Lane,
+    },
+    schedule::Micros,
 };
 
 /// How many lanes that cannot be claimed are passed over.
@@ -24,12 +27,13 @@ pub(crate) async fn claim_lanes_singly(session: &Session, claim: &Claim) -> Resu
     let guards = session.database().guards();
     let now = session.statement_at();
     let mut claimed = Vec::new();
-    for (webhook, slots) in &claim.webhooks {
+    for (number, (webhook, slots)) in claim.webhooks.iter().enumerate() {
+        let after = claim.due_after.get(number).copied().unwrap_or(Micros::MIN);
         session.break_point().await?;
         let statement = session.statement().await?;
         let places = statement.read(|view| {
             let may_claim = Claimable::new(view, guards, claim.sweep, now);
-            due(view, *webhook, &may_claim)
+            due(view, *webhook, after, &may_claim)
         });
         let before = claimed.len();
         for place in places.into_iter().take(slots + PASSED_OVER) {

@@ -7,7 +7,7 @@ use crate::postgres::{
 };
 
 /// A message that a lane owes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Read {
     pub(crate) message: i64,
     pub(crate) replayed: bool,

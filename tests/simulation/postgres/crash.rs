@@ -1,6 +1,12 @@
 //! A crash of the server: sessions end, and the newest asynchronous commits may be lost.
 
-use super::{Database, error::Error, state::Owner};
+use std::task::Waker;
+
+use super::{
+    Database,
+    error::Error,
+    state::{Owner, SessionId, State},
+};
 
 impl Database {
     /// The server crashes and starts again. Commits after the last one that waited for the disk are
@@ -18,14 +24,12 @@ impl Database {
     pub(crate) fn crash_at(&self, lsn: u64) {
         let state = &mut *self.state();
         let ids: Vec<_> = state.sessions().collect();
+        // Nobody of them gets a lock that another one leaves.
+        let wakers: Vec<_> = ids.iter().filter_map(|id| state.leave_wait(*id)).collect();
         for id in ids {
-            state.abort_all(id);
-            state.advisory.release_all(Owner::Session(id));
-            state.session(id).lost = true;
-            state.session(id).listens = false;
-            state.session(id).oldest = None;
-            state.interrupt(id, Error::ConnectionLost);
+            state.terminate(id);
         }
+        wakers.into_iter().for_each(Waker::wake);
         state.xids.lose_after(lsn);
         state.lsn = lsn;
         state.flushed = lsn;
@@ -44,6 +48,14 @@ impl Database {
         state.tables.used_keys.clear();
     }
 
+    /// `pg_terminate_backend`.
+    pub(crate) fn terminate(&self, id: SessionId) {
+        let state = &mut *self.state();
+        let waker = state.leave_wait(id);
+        state.terminate(id);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
     /// Removes row versions that nobody can see any more.
     pub(crate) fn vacuum(&self) {
         let state = &mut *self.state();
@@ -53,5 +65,28 @@ impl Database {
         tables.lanes.vacuum(&state.xids, oldest);
         tables.messages.vacuum(&state.xids, oldest);
         tables.dead_letters.vacuum(&state.xids, oldest);
+    }
+}
+
+impl State {
+    /// The session waits no more. Who is to be woken for that.
+    fn leave_wait(&mut self, id: SessionId) -> Option<Waker> {
+        let waker = self.session(id).wait.as_mut().and_then(|(_, waker)| waker.take());
+        self.forget_wait(id);
+        waker
+    }
+
+    fn terminate(&mut self, id: SessionId) {
+        self.abort_all(id);
+        self.advisory.release_all(Owner::Session(id));
+        let session = self.session(id);
+        session.lost = true;
+        session.listens = false;
+        session.oldest = None;
+        if let Some(listener) = session.listener.take() {
+            listener.wake();
+        }
+        self.interrupt(id, Error::ConnectionLost);
+        self.wake_waiting();
     }
 }

@@ -19,7 +19,7 @@ pub(crate) mod view;
 mod wait;
 
 use std::{
-    cell::{RefCell, RefMut},
+    cell::{Cell, RefCell, RefMut},
     rc::Rc,
 };
 
@@ -67,12 +67,14 @@ struct Shared {
     state: RefCell<State>,
     schedule: Schedule,
     settings: Settings,
+    /// How far the server's clock is ahead of the virtual time.
+    ahead: Cell<Micros>,
 }
 
 impl Database {
     pub(crate) fn new(schedule: &Schedule, settings: Settings) -> Self {
         let schedule = schedule.clone();
-        Self(Rc::new(Shared { state: RefCell::default(), schedule, settings }))
+        Self(Rc::new(Shared { state: RefCell::default(), schedule, settings, ahead: Cell::new(0) }))
     }
 
     /// A new connection.
@@ -98,7 +100,12 @@ impl Database {
     }
 
     pub(crate) fn tick(&self) -> Micros {
-        self.0.schedule.tick()
+        self.0.schedule.tick() + self.0.ahead.get()
+    }
+
+    /// Steps the server's clock. Timeouts and timers follow the virtual time all the same.
+    pub(crate) fn step_clock(&self, by: Micros) {
+        self.0.ahead.set(self.0.ahead.get() + by);
     }
 
     /// The lane of a partition.

@@ -1,6 +1,11 @@
 //! NOTIFY and LISTEN.
 
-use super::{error::Result, session::Session};
+use std::{future::poll_fn, task::Poll};
+
+use super::{
+    error::{Error, Result},
+    session::Session,
+};
 
 /// A notification of the schema's channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +56,23 @@ impl Session {
     /// How many notifications `notify_workers` has counted.
     pub(crate) fn notified(&self) -> Result<usize> {
         self.with_transaction(|transaction| transaction.marks)
+    }
+
+    /// Waits for notifications. An error: the connection is lost.
+    pub(crate) async fn wait_for_notifications(&self) -> Result<Vec<Notification>> {
+        poll_fn(|context| {
+            self.with(|session| {
+                if session.lost {
+                    return Poll::Ready(Err(Error::ConnectionLost));
+                }
+                if session.inbox.is_empty() {
+                    session.listener = Some(context.waker().clone());
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(session.inbox.drain(..).collect()))
+            })
+        })
+        .await
     }
 
     /// What arrived since the last call.

@@ -53,6 +53,8 @@ pub(crate) struct SessionState {
     pub(crate) oldest: Option<Csn>,
     pub(crate) listens: bool,
     pub(crate) inbox: VecDeque<Notification>,
+    /// Who waits for notifications.
+    pub(crate) listener: Option<Waker>,
     /// The queue of a row that it stands in.
     pub(crate) turn: Option<(TableName, Place)>,
     /// The server has crashed.
@@ -143,6 +145,9 @@ impl State {
         if !transaction.notifications.is_empty() {
             for session in self.sessions.iter_mut().flatten().filter(|session| session.listens) {
                 session.inbox.extend(&transaction.notifications);
+                if let Some(listener) = session.listener.take() {
+                    listener.wake();
+                }
             }
         }
         self.wake_waiting();
@@ -272,29 +277,24 @@ impl State {
 
     /// Whether a session waits for itself.
     pub(crate) fn deadlock(&self, id: SessionId) -> bool {
-        self.follow(id, &mut vec![id])
+        let (mut seen, mut left) = (vec![id], vec![id]);
+        while let Some(next) = left.pop() {
+            for owner in self.blockers(next) {
+                match owner {
+                    Owner::Session(other) if other == id => return true,
+                    Owner::Session(other) if !seen.contains(&other) => {
+                        seen.push(other);
+                        left.push(other);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        false
     }
 
     /// The sessions that wait for one another in some circle.
     pub(crate) fn in_circles(&self) -> Vec<SessionId> {
         self.waiting.iter().copied().filter(|id| self.deadlock(*id)).collect()
-    }
-
-    fn follow(&self, goal: SessionId, path: &mut Vec<SessionId>) -> bool {
-        let Some(last) = path.last().copied() else { return false };
-        for owner in self.blockers(last) {
-            let Owner::Session(next) = owner else { continue };
-            if next == goal {
-                return true;
-            }
-            if !path.contains(&next) {
-                path.push(next);
-                if self.follow(goal, path) {
-                    return true;
-                }
-                path.pop();
-            }
-        }
-        false
     }
 }

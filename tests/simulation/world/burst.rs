@@ -1,0 +1,183 @@
+//! Requests of one lane, one after another, as the real driver's `send_burst`; and the receivers.
+
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use pgtopic::{
+    domain::{
+        attempt::{AttemptResult, ErrorClass, Outcome},
+        batch::Member,
+        message::Message,
+    },
+    worker::{
+        engine::{
+            command::Burst,
+            event::{AttemptEnded, BurstEnd, BurstEnded, Event},
+        },
+        session::liveness::Liveness,
+    },
+};
+
+use super::{
+    Handle, World,
+    clock::{duration, micros, timestamp},
+    driver::Incoming,
+    history::Start,
+    mailbox::{Mailbox, answer},
+    plan::Manner,
+};
+use crate::schedule::SECOND;
+
+/// Tells a burst to end.
+#[derive(Default)]
+pub(super) struct BurstFlags {
+    pub(super) stop: Cell<bool>,
+    pub(super) yield_requested: Cell<bool>,
+}
+
+/// What a burst needs of its webhook.
+pub(super) struct LiveEndpoint {
+    pub(super) timeout: Duration,
+    pub(super) stopped: Rc<Cell<bool>>,
+}
+
+/// What a burst works with.
+pub(super) struct Sending {
+    pub(super) world: Handle,
+    pub(super) worker: u32,
+    pub(super) liveness: Rc<Liveness>,
+    pub(super) mailbox: Mailbox<Incoming>,
+    pub(super) endpoint: Rc<LiveEndpoint>,
+    pub(super) flags: Rc<BurstFlags>,
+}
+
+impl Sending {
+    pub(super) async fn burst(self, burst: Burst) {
+        let Burst { key, mut messages, mut batching, failures } = burst;
+        let members: Vec<Member> = messages.iter().map(Member::from).collect();
+        let (mut sent, mut why) = (0, BurstEnd::Over);
+        while sent < messages.len() {
+            if self.flags.stop.get()
+                || self.endpoint.stopped.get()
+                || sent > 0 && self.flags.yield_requested.get()
+            {
+                break;
+            }
+            // As if the webhook had a rate limit that is used up now and then.
+            if self.world.once_in(200) {
+                why = BurstEnd::RateLimited(Duration::from_millis(1_200));
+                break;
+            }
+            let end = sent + batching.next(&members[sent..]);
+            batching.failed = None;
+            let attempt = if sent == 0 { failures + 1 } else { 1 };
+            let attempted_at = timestamp(self.world.now());
+            let Some(result) = self.send((key.webhook_id, key.lane), &messages[sent..end]).await else {
+                if !self.flags.stop.get() && !self.endpoint.stopped.get() {
+                    why = BurstEnd::MayNotSend;
+                }
+                break;
+            };
+            let accepted = result.outcome == Outcome::Accepted;
+            let created_at = messages[sent..end].iter().map(|message| message.created_at);
+            let ended = AttemptEnded {
+                key,
+                message_ids: members[sent..end].iter().map(|member| member.id).collect(),
+                replay: members[sent].replay,
+                attempt,
+                result,
+                attempted_at,
+                created_at: if accepted { created_at.collect() } else { Vec::new() },
+            };
+            sent = end;
+            self.mailbox.push(Incoming::Event(Event::Attempt(ended)));
+            // The channel gives way.
+            self.world.schedule.pass().await;
+            if !accepted {
+                break;
+            }
+        }
+        let unsent = messages.split_off(sent);
+        self.mailbox.push(Incoming::Event(Event::BurstEnded(BurstEnded { key, sent, unsent, why })));
+    }
+
+    async fn send(&self, lane: (i64, i64), messages: &[Message]) -> Option<AttemptResult> {
+        let world = &self.world;
+        let begun = world.now();
+        let timeout = micros(self.endpoint.timeout);
+        if !self.may_start(timeout) {
+            return None;
+        }
+        // A new connection, now and then.
+        if world.once_in(4) {
+            world.schedule.sleep(world.part_of(5_000)).await;
+        }
+        if !self.may_start(timeout - (world.now() - begun)) {
+            return None;
+        }
+        let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
+        let until = begun + timeout;
+        let start = Start { worker: self.worker, lane, messages: &ids, replay: messages[0].replay, until };
+        let request = world.history.borrow_mut().start(world.now(), &start, &world.database);
+        let (answerer, answer) = answer();
+        let (network, arriving) = (world.clone(), ids.clone());
+        world.schedule.spawn(async move {
+            answerer.give(network.receive(lane, arriving).await);
+        });
+        let answered = answer.until(&world.schedule, until).await;
+        let result = result(answered.flatten(), world.now() - begun);
+        let accepted = result.outcome == Outcome::Accepted;
+        world.history.borrow_mut().end(world.now(), request, &start, accepted);
+        Some(result)
+    }
+
+    fn may_start(&self, left: i64) -> bool {
+        !self.flags.stop.get()
+            && !self.endpoint.stopped.get()
+            && self.liveness.may_send(self.world.clock.now(), duration(left))
+    }
+}
+
+impl World {
+    /// A receiver gets a request. Its status; nothing if the connection broke.
+    async fn receive(self: Handle, lane: (i64, i64), messages: Vec<i64>) -> Option<u16> {
+        self.schedule.sleep(self.part_of(400)).await;
+        let manner = self.hooks.borrow().get(&lane.0).map_or(Manner::Accepts, |hook| hook.manner);
+        let half = self.once_in(2);
+        match manner {
+            Manner::Slow => self.schedule.sleep(self.part_of(2 * SECOND)).await,
+            Manner::Hangs => self.schedule.sleep(60 * SECOND).await,
+            _ => self.schedule.sleep(self.part_of(3_000)).await,
+        }
+        let status = match manner {
+            Manner::Fails => Some(503),
+            Manner::Flaky if half => Some(500),
+            Manner::Gone => Some(410),
+            Manner::Cuts if half => None,
+            _ => Some(200),
+        };
+        if matches!(status, Some(200) | None) {
+            self.history.borrow_mut().arrived(self.now(), lane, &messages);
+        }
+        self.schedule.sleep(self.part_of(400)).await;
+        status
+    }
+}
+
+fn result(status: Option<u16>, took: i64) -> AttemptResult {
+    let (outcome, class) = match status {
+        Some(200) => (Outcome::Accepted, None),
+        Some(410) => (Outcome::Gone, Some(ErrorClass::Status)),
+        Some(_) => (Outcome::Failed, Some(ErrorClass::Status)),
+        None if took >= SECOND => (Outcome::Failed, Some(ErrorClass::Timeout)),
+        None => (Outcome::Failed, Some(ErrorClass::Protocol)),
+    };
+    AttemptResult {
+        outcome,
+        status_code: status,
+        error_class: class,
+        error: class.map(|class| class.as_str().to_owned()),
+        duration: duration(took),
+        response_excerpt: None,
+        retry_after: None,
+    }
+}

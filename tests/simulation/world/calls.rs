@@ -1,0 +1,142 @@
+//! How a statement comes to the server, and its answer back.
+//!
+//! The server executes it in a task of its own: it goes on if the client is gone.
+
+use pgtopic::worker::engine::failure::{Effect, Failure};
+
+use super::{Handle, World, mailbox::answer, plan::Trouble};
+use crate::{
+    postgres::{
+        error::{Error, Result},
+        session::Session,
+    },
+    schedule::{Micros, SECOND},
+};
+
+/// The server's limits for a worker's statement, and how much later the client gives up.
+const LOCK_TIMEOUT: Micros = SECOND;
+const STATEMENT_TIMEOUT: Micros = 5 * SECOND;
+const CLIENT_LATER: Micros = 2 * SECOND;
+
+/// Why a call has no result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum CallError {
+    /// The statement did nothing: there was no connection.
+    NotSent,
+    /// The server refused it.
+    Refused(Error),
+    /// Nobody knows.
+    Unknown,
+}
+
+impl CallError {
+    pub(super) fn failure(self) -> Failure {
+        let effect = match self {
+            Self::Refused(Error::NotInState) => Effect::NotRegistered,
+            Self::Refused(_) | Self::NotSent => Effect::Nothing,
+            Self::Unknown => Effect::Unknown,
+        };
+        Failure { effect, text: format!("{self:?}") }
+    }
+
+    /// As `StoreError::may_be_of_a_row`.
+    pub(super) fn may_be_of_a_row(self) -> bool {
+        matches!(
+            self,
+            Self::Refused(Error::Serialization | Error::Deadlock | Error::Unique | Error::ForeignKey)
+        )
+    }
+
+    /// As `StoreError::took_too_long`, or the former.
+    pub(super) fn may_be_of_a_lane(self) -> bool {
+        self.may_be_of_a_row() || matches!(self, Self::Refused(Error::LockNotAvailable | Error::Canceled))
+    }
+}
+
+impl From<Error> for CallError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::ConnectionLost => Self::Unknown,
+            other => Self::Refused(other),
+        }
+    }
+}
+
+impl World {
+    /// A statement of a worker, over a connection of its pool.
+    pub(super) async fn call<T: 'static>(
+        self: &Handle,
+        process: usize,
+        body: impl AsyncFnOnce(&Session) -> Result<T> + 'static,
+    ) -> std::result::Result<T, CallError> {
+        let session = self.database.connect();
+        session.set_lock_timeout(Some(LOCK_TIMEOUT));
+        self.call_on(process, session, body).await
+    }
+
+    /// A statement of a worker, over some connection.
+    pub(super) async fn call_on<T: 'static>(
+        self: &Handle,
+        process: usize,
+        session: Session,
+        body: impl AsyncFnOnce(&Session) -> Result<T> + 'static,
+    ) -> std::result::Result<T, CallError> {
+        let trouble = self.processes[process].trouble.get();
+        let trouble = trouble.filter(|trouble| *trouble == Trouble::Slow || self.once_in(6));
+        if trouble == Some(Trouble::Refused) {
+            self.schedule.sleep(self.part_of(1_000)).await;
+            return Err(CallError::NotSent);
+        }
+        let (answerer, answer) = answer();
+        let world = self.clone();
+        self.schedule.spawn(async move {
+            // Most are quick, and some are not.
+            let way = if world.once_in(8) { 20_000 } else { 300 };
+            world.schedule.sleep(world.part_of(way)).await;
+            match trouble {
+                Some(Trouble::Hang) => world.schedule.sleep(world.part_of(12 * SECOND)).await,
+                Some(Trouble::Slow) => world.schedule.sleep(world.part_of(SECOND / 5)).await,
+                Some(Trouble::Canceled) => world.cancel_soon(&session),
+                _ => {}
+            }
+            let statement = &session;
+            let limited = async move || {
+                let limited =
+                    statement.with_statement_timeout(STATEMENT_TIMEOUT, async move || body(statement).await);
+                limited.await
+            };
+            let result = session.call(limited).await;
+            drop(session);
+            let way = if world.once_in(8) { 20_000 } else { 300 };
+            world.schedule.sleep(world.part_of(way)).await;
+            if trouble != Some(Trouble::AnswerLost) {
+                answerer.give(result.map_err(CallError::from));
+            }
+        });
+        let until = self.now() + STATEMENT_TIMEOUT + CLIENT_LATER;
+        answer.until(&self.schedule, until).await.unwrap_or(Err(CallError::Unknown))
+    }
+
+    /// Somebody cancels what this session executes.
+    fn cancel_soon(self: &Handle, session: &Session) {
+        let (world, session) = (self.clone(), session.clone());
+        self.schedule.spawn(async move {
+            for _ in 0..world.draw(|random| random.below(30)) {
+                world.schedule.pass().await;
+            }
+            if session.transaction().is_some() {
+                session.cancel();
+            }
+        });
+    }
+
+    /// Statements of somebody who is no worker.
+    pub(super) async fn operate<T>(
+        &self,
+        body: impl AsyncFnOnce(&Session) -> Result<T>,
+    ) -> std::result::Result<T, CallError> {
+        let session = self.database.connect();
+        let statement = &session;
+        session.call(async move || body(statement).await).await.map_err(CallError::from)
+    }
+}

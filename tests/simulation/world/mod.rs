@@ -1,0 +1,179 @@
+//! The simulator: real engines on the model of PostgreSQL, with publishers, receivers, operators and
+//! faults around them, under one scheduler and virtual time.
+//!
+//! A seed gives a plan: what happens when. The scheduler draws which task is next. Both follow from
+//! the seed alone, so a run can be repeated exactly.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `plan` | what happens in a run |
+//! | `process` | one worker: its incarnations, session, heartbeat, takeover |
+//! | `driver` | runs an engine: commands become statements and requests, answers become events |
+//! | `statements` | the engine's statements on the model |
+//! | `burst` | requests of one lane, and the receivers |
+//! | `calls` | how a statement comes to the server, and its answer back |
+//! | `publish`, `operate`, `faults` | what publishers and operators do, and what goes wrong |
+//! | `history` | what happened, and the rules that it must keep |
+//! | `run` | a whole run, and its end |
+//! | `shrink` | which items of a plan are needed |
+//! | `mailbox`, `clock` | tools |
+
+#![allow(
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::needless_for_each,
+    clippy::needless_pass_by_value,
+    clippy::single_match_else,
+    clippy::map_unwrap_or,
+    clippy::unchecked_time_subtraction,
+    reason = "numbers of a run are small, and so are its closures"
+)]
+
+mod burst;
+mod calls;
+mod clock;
+mod driver;
+mod faults;
+mod history;
+mod mailbox;
+mod operate;
+mod plan;
+mod process;
+mod publish;
+mod run;
+mod shrink;
+mod statements;
+mod tests;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
+
+use pgtopic::domain::policy::Policy;
+
+use self::{
+    clock::Clock,
+    driver::Incoming,
+    history::{History, LaneId},
+    mailbox::Mailbox,
+    plan::{Hearing, Manner, Plan, Trouble},
+};
+use crate::{
+    postgres::{Database, state::SessionId},
+    random::Random,
+    schedule::{Micros, Schedule, TaskId},
+};
+
+/// All that a run consists of.
+struct World {
+    schedule: Schedule,
+    database: Database,
+    clock: Clock,
+    plan: Plan,
+    history: RefCell<History>,
+    hooks: RefCell<BTreeMap<i64, Hook>>,
+    topics: RefCell<Vec<i64>>,
+    processes: Vec<Process>,
+    /// The id of the newest incarnation.
+    workers: Cell<u32>,
+    /// Whether anything is sent.
+    sends: Cell<bool>,
+    /// How often webhooks and topics have changed.
+    webhook_changes: Cell<u64>,
+    suppressed_until: Cell<Micros>,
+    /// Whether heartbeats say that much is published.
+    much: Cell<bool>,
+    /// How many items of the plan are under way.
+    under_way: Cell<usize>,
+    /// Faults are over.
+    ending: Cell<bool>,
+}
+
+/// A webhook, as its operator and its receiver know it.
+#[derive(Clone)]
+struct Hook {
+    topic: i64,
+    types: Option<u8>,
+    /// Since when everybody sees it.
+    since: Micros,
+    deleted: bool,
+    policy: Policy,
+    /// The least `max_retries` that it ever had.
+    least_retries: u32,
+    batch_size: usize,
+    manner: Manner,
+}
+
+/// A worker's process.
+#[derive(Default)]
+struct Process {
+    main: Cell<Option<TaskId>>,
+    tasks: RefCell<Vec<TaskId>>,
+    /// Its incarnation; 0 while there is none.
+    worker: Cell<u32>,
+    session: Cell<Option<SessionId>>,
+    mailbox: RefCell<Option<Mailbox<Incoming>>>,
+    paused: Cell<bool>,
+    trouble: Cell<Option<Trouble>>,
+    hearing: Cell<Option<Hearing>>,
+}
+
+type Handle = Rc<World>;
+
+impl World {
+    fn now(&self) -> Micros {
+        self.schedule.now()
+    }
+
+    /// The server's clock.
+    fn clock_now(&self) -> Micros {
+        self.database.tick()
+    }
+
+    fn draw<T>(&self, draw: impl FnOnce(&mut Random) -> T) -> T {
+        self.schedule.random(draw)
+    }
+
+    fn once_in(&self, times: usize) -> bool {
+        self.draw(|random| random.once_in(times))
+    }
+
+    /// Between a tenth of some time and all of it.
+    fn part_of(&self, time: Micros) -> Micros {
+        let tenth = (time / 10).max(1);
+        tenth + self.draw(|random| random.below(usize::try_from(tenth * 9).unwrap_or(1).max(1))) as Micros
+    }
+
+    fn note(&self, lane: LaneId, text: String) {
+        self.history.borrow_mut().note(self.now(), lane, text);
+    }
+
+    fn fail(&self, text: String) {
+        self.history.borrow_mut().fail(text);
+    }
+
+    /// The webhook that an item of the plan means.
+    fn hook(&self, number: usize) -> Option<i64> {
+        let hooks = self.hooks.borrow();
+        let ids: Vec<i64> = hooks.keys().copied().collect();
+        ids.get(number % ids.len().max(1)).copied()
+    }
+
+    /// A task of a process.
+    fn spawn(&self, process: usize, work: impl Future<Output = ()> + 'static) {
+        let task = self.schedule.spawn(work);
+        let mut tasks = self.processes[process].tasks.borrow_mut();
+        if tasks.len() > 64 {
+            tasks.retain(|task| self.schedule.is_alive(*task));
+        }
+        tasks.push(task);
+    }
+
+    /// Ends all tasks of a process but its first one.
+    fn abort_tasks(&self, process: usize) {
+        let tasks = self.processes[process].tasks.take();
+        tasks.into_iter().for_each(|task| self.schedule.abort(task));
+    }
+}

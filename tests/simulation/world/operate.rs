@@ -1,0 +1,243 @@
+//! What operators do.
+
+use std::time::Duration;
+
+use pgtopic::{
+    domain::policy::{OnExhausted, Policy},
+    worker::engine::event::Endpoint,
+};
+
+use super::{
+    Handle, Hook, World,
+    driver::endpoint,
+    plan::{Manner, policy},
+    statements::disable,
+};
+use crate::{
+    functions::{
+        cancel_deliveries::cancel_deliveries,
+        create_webhook::{create_webhook, delete_webhook},
+        delete_old_messages::delete_old_messages,
+        replay_dead_letters::replay_dead_letters,
+        replay_deliveries::replay_deliveries,
+        retry_lanes::retry_lanes,
+        update_webhook::{pause_topic, pause_webhook},
+    },
+    postgres::{
+        row_lock::{Locked, RowLock},
+        session::Session,
+        tables::{DeadLetter, Delivery, Lane, Message, Pause, Reason, Webhook},
+    },
+    random::Random,
+};
+
+/// Webhooks that nobody publishes for, if there are any.
+const STRANGERS: i64 = 70;
+
+impl World {
+    pub(super) async fn create_webhook(&self, topic: usize, types: Option<u8>, random: &mut Random) {
+        let Some(topic) = self.topics.borrow().get(topic).copied() else { return };
+        let Ok(Some(id)) =
+            self.operate(async |session| create_webhook(session, topic, types, false).await).await
+        else {
+            return;
+        };
+        self.changed();
+        let (policy, batch_size) = policy(random);
+        self.note((id, 0), format!("webhook {id} is created: {policy:?}, batches of {batch_size}"));
+        let least_retries = policy.max_retries;
+        let hook = Hook {
+            topic,
+            types,
+            since: self.now(),
+            deleted: false,
+            policy,
+            least_retries,
+            batch_size,
+            manner: Manner::Accepts,
+        };
+        self.hooks.borrow_mut().insert(id, hook);
+    }
+
+    /// A webhook or a topic has changed.
+    fn changed(&self) {
+        self.webhook_changes.set(self.webhook_changes.get() + 1);
+    }
+
+    pub(super) async fn change_webhook(&self, number: usize, random: &mut Random) {
+        let Some(id) = self.hook(number) else { return };
+        let (policy, batch_size) = policy(random);
+        self.note((id, 0), format!("webhook {id} changes: {policy:?}, batches of {batch_size}"));
+        if let Some(hook) = self.hooks.borrow_mut().get_mut(&id) {
+            hook.least_retries = hook.least_retries.min(policy.max_retries);
+            hook.policy = policy;
+            hook.batch_size = batch_size;
+        }
+        // The row is written, so that workers look.
+        let _ = self.operate(async |session| pause_webhook(session, id, false).await).await;
+        self.changed();
+    }
+
+    pub(super) async fn delete_webhook(&self, number: usize) {
+        let Some(id) = self.hook(number) else { return };
+        if let Some(hook) = self.hooks.borrow_mut().get_mut(&id) {
+            hook.deleted = true;
+        }
+        let deleted = self.operate(async |session| delete_webhook(session, id).await).await;
+        if deleted.is_err()
+            && let Some(hook) = self.hooks.borrow_mut().get_mut(&id)
+        {
+            // Publishers that began meanwhile may have left it out.
+            hook.since = self.now();
+            hook.deleted = false;
+        }
+        self.note((id, 0), format!("webhook {id} is deleted: {deleted:?}"));
+        self.changed();
+    }
+
+    pub(super) async fn pause_webhook(&self, id: i64, paused: bool) {
+        self.note((id, 0), format!("webhook {id} paused: {paused}"));
+        let _ = self.operate(async |session| pause_webhook(session, id, paused).await).await;
+        self.changed();
+    }
+
+    pub(super) async fn enable(&self, id: i64) {
+        self.note((id, 0), format!("webhook {id} is enabled"));
+        let _ = self.operate(async |session| disable(session, id, false).await).await;
+        self.changed();
+    }
+
+    pub(super) async fn hold_topic(&self, topic: usize, held: bool) {
+        let Some(topic) = self.topics.borrow().get(topic).copied() else { return };
+        self.note((0, 0), format!("topic {topic} held: {held}"));
+        let paused = held.then_some(Pause::Hold);
+        let _ = self.operate(async |session| pause_topic(session, topic, paused).await).await;
+        self.changed();
+    }
+
+    /// Replays some messages of a webhook, whatever became of them.
+    pub(super) async fn replay(&self, number: usize, waits: bool, random: &mut Random) {
+        let Some(webhook) = self.hook(number) else { return };
+        let ids: Vec<i64> =
+            self.database.peek(|view| view.range::<Message>(..).map(|(_, row)| row.id).collect());
+        let chosen = some_of(&ids, random);
+        let outcomes =
+            self.operate(async |session| replay_deliveries(session, webhook, &chosen, waits).await).await;
+        for (message, outcome) in outcomes.unwrap_or_default() {
+            self.history.borrow_mut().replayed(self.now(), webhook, message, outcome);
+        }
+    }
+
+    pub(super) async fn replay_dead(&self, waits: bool, random: &mut Random) {
+        let ids: Vec<i64> =
+            self.database.peek(|view| view.range::<DeadLetter>(..).map(|(_, row)| row.id).collect());
+        let chosen = some_of(&ids, random);
+        let outcomes = self.operate(async |session| replay_dead_letters(session, &chosen, waits).await).await;
+        self.note((0, 0), format!("replay of dead letters: {outcomes:?}"));
+    }
+
+    pub(super) async fn cancel(&self, number: usize, skip: bool, waits: bool, random: &mut Random) {
+        let Some(webhook) = self.hook(number) else { return };
+        let ids: Vec<i64> = self.database.peek(|view| {
+            let rows =
+                view.range::<Delivery>((webhook, i64::MIN, i64::MIN)..(webhook + 1, i64::MIN, i64::MIN));
+            rows.map(|(_, row)| row.message).collect()
+        });
+        let chosen = some_of(&ids, random);
+        let reason = if skip { Reason::Skipped } else { Reason::Canceled };
+        let rows = self
+            .operate(async |session| cancel_deliveries(session, webhook, &chosen, reason, waits).await)
+            .await;
+        self.note((webhook, 0), format!("{reason:?}: {rows:?}"));
+    }
+
+    pub(super) async fn retry(&self, webhook: i64) {
+        let lanes: Vec<i64> = self.database.peek(|view| {
+            let rows = view.range::<Lane>((webhook, i64::MIN)..=(webhook, i64::MAX));
+            rows.map(|(_, row)| row.lane).collect()
+        });
+        let _ = self.operate(async |session| retry_lanes(session, webhook, &lanes).await).await;
+    }
+
+    pub(super) async fn delete_old_messages(&self) {
+        let deleted = self.operate(async |session| delete_old_messages(session).await).await;
+        self.note((0, 0), format!("old messages deleted: {deleted:?}"));
+    }
+
+    /// What deleted webhooks were owed is deleted, as the leader does.
+    pub(super) async fn delete_orphans(&self) {
+        let _ = self.operate(async |session| delete_orphans(session).await).await;
+    }
+
+    /// Webhooks without a message, so many that workers ask which ones have due lanes.
+    pub(super) fn strangers(&self) -> Vec<(i64, Endpoint)> {
+        if !self.plan.seed.is_multiple_of(4) {
+            return Vec::new();
+        }
+        let policy = Policy {
+            max_retries: 1,
+            backoff_factor: 1.0,
+            max_backoff: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            on_exhausted: OnExhausted::DeadLetter,
+            max_in_flight: None,
+        };
+        (0..STRANGERS).map(|n| (1_000_000 + n, endpoint(-1, true, 1, policy.clone()))).collect()
+    }
+
+    /// Whatever keeps lanes from being sent is put right.
+    pub(super) async fn put_right(self: &Handle) {
+        let hooks: Vec<i64> = self.hooks.borrow().keys().copied().collect();
+        for id in hooks {
+            if let Some(hook) = self.hooks.borrow_mut().get_mut(&id) {
+                hook.manner = Manner::Accepts;
+            }
+            self.pause_webhook(id, false).await;
+            self.enable(id).await;
+        }
+        let topics = self.topics.borrow().len();
+        for topic in 0..topics {
+            self.hold_topic(topic, false).await;
+        }
+        self.changed();
+    }
+}
+
+async fn delete_orphans(session: &Session) -> crate::postgres::error::Result<()> {
+    let statement = session.statement().await?;
+    let (lanes, deliveries) = statement.read(|view| {
+        let gone = |webhook: i64| view.get::<Webhook>(&webhook).is_none();
+        let lanes: Vec<_> =
+            view.range::<Lane>(..).filter(|(_, row)| gone(row.webhook)).map(|(place, _)| place).collect();
+        let rows = view.range::<Delivery>(..).filter(|(_, row)| gone(row.webhook));
+        (lanes, rows.map(|(place, _)| place).collect::<Vec<_>>())
+    });
+    for place in lanes {
+        if let Some((place, _)) =
+            statement.lock(place, RowLock::Update, Locked::Skip, |_: &Lane| true).await?
+        {
+            statement.delete(place, |_: &Lane| true).await?;
+        }
+    }
+    for place in deliveries {
+        if let Some((place, _)) =
+            statement.lock(place, RowLock::Update, Locked::Skip, |_: &Delivery| true).await?
+        {
+            statement.delete(place, |_: &Delivery| true).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Some of the values: more often the newest.
+fn some_of(ids: &[i64], random: &mut Random) -> Vec<i64> {
+    if ids.is_empty() {
+        return Vec::new();
+    }
+    let lately = &ids[ids.len().saturating_sub(random.pick(&[3, 10, 1_000]))..];
+    let count = 1 + random.below(4);
+    let mut chosen: Vec<i64> = (0..count).map(|_| random.pick(lately)).collect();
+    chosen.sort_unstable();
+    chosen.dedup();
+    chosen
+}

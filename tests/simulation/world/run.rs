@@ -1,0 +1,229 @@
+//! A whole run: all items of the plan, then the end of all faults, then rest.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+use super::{
+    Handle, Process, World,
+    clock::Clock,
+    history::{Counts, History},
+    plan::Plan,
+};
+use crate::{
+    functions::{guards::Guards, update_webhook::create_topic},
+    postgres::{
+        Database, Settings,
+        tables::{DeadLetter, Delivery, Lane, Webhook},
+    },
+    random::Random,
+    schedule::{Micros, SECOND, Schedule},
+};
+
+/// How long all may take that is owed when the faults have ended.
+const REST: Micros = 200 * SECOND;
+
+/// The most steps in 10 ms of virtual time.
+const STEPS: u64 = 300_000;
+
+/// How long engines must be at rest, and how many decisions they may make meanwhile, each.
+const IDLE: Micros = 10 * SECOND;
+const IDLE_DECISIONS: u64 = 1_500;
+
+/// What a run has shown.
+pub(super) struct Report {
+    pub(super) broken: Option<String>,
+    pub(super) hash: u64,
+    pub(super) steps: u64,
+    pub(super) counts: Counts,
+    /// What led to it.
+    pub(super) lines: Vec<String>,
+}
+
+pub(super) fn run(plan: &Plan) -> Report {
+    let schedule = Schedule::new(plan.seed);
+    let guards = plan.without.map_or(Guards::all(), |guard| Guards::all().without(guard));
+    let database = Database::new(&schedule, Settings { guards, ..Settings::default() });
+    if plan.notifies {
+        database.state().notify_until = Micros::MAX;
+    }
+    let world = Rc::new(World {
+        clock: Clock::new(&schedule),
+        schedule: schedule.clone(),
+        database,
+        plan: plan.clone(),
+        history: RefCell::new(History::default()),
+        hooks: RefCell::default(),
+        topics: RefCell::default(),
+        processes: (0..plan.workers).map(|_| Process::default()).collect(),
+        workers: Cell::new(0),
+        sends: Cell::new(true),
+        webhook_changes: Cell::new(0),
+        suppressed_until: Cell::new(0),
+        much: Cell::new(false),
+        under_way: Cell::new(plan.items.len()),
+        ending: Cell::new(false),
+    });
+    world.begin();
+    world.check_end();
+    let mut history = world.history.borrow_mut();
+    let broken = history.broken().map(str::to_owned);
+    let lines = if broken.is_some() { history.tell(None, 120) } else { Vec::new() };
+    let counts = std::mem::take(&mut history.counts);
+    let report = Report { broken, hash: history.hash(), steps: schedule.steps(), counts, lines };
+    drop(history);
+    world.end();
+    report
+}
+
+impl World {
+    fn begin(self: &Handle) {
+        let world = self.clone();
+        self.schedule.spawn(async move {
+            for ordered in world.plan.topics.clone() {
+                let topic = world.operate(async |session| create_topic(session, ordered).await).await;
+                world.topics.borrow_mut().extend(topic);
+            }
+            let mut random = Random::new(world.plan.seed);
+            for topic in world.plan.webhooks.clone() {
+                world.create_webhook(topic, None, &mut random).await;
+            }
+        });
+        self.schedule.run_until_idle();
+        for process in 0..self.processes.len() {
+            self.start_process(process);
+        }
+        let began = self.now();
+        for item in self.plan.items.clone() {
+            let world = self.clone();
+            self.schedule.spawn(async move {
+                world.schedule.until(began + item.at).await;
+                world.act(item).await;
+            });
+        }
+        // Faults that last end by themselves, a minute later at most.
+        self.run_until(began + self.plan.lasts + 60 * SECOND, |world| world.under_way.get() == 0);
+    }
+
+    /// Runs until something is wrong, or `over`, or some time.
+    fn run_until(&self, end: Micros, over: impl Fn(&Self) -> bool) -> bool {
+        while self.history.borrow().broken().is_none() {
+            if over(self) {
+                return true;
+            }
+            if self.now() >= end {
+                return false;
+            }
+            if !self.schedule.run_steps((self.now() + SECOND / 100).min(end), STEPS) {
+                self.fail(format!("busy: {STEPS} steps within {} ms", 10));
+            }
+        }
+        false
+    }
+
+    /// Faults are over: nothing may be lost, and the engines must come to rest.
+    fn check_end(self: &Handle) {
+        if self.history.borrow().broken().is_some() {
+            return;
+        }
+        self.ending.set(true);
+        let began = self.now();
+        if self.under_way.get() > 0 {
+            self.fail(format!("{} items of the plan do not end", self.under_way.get()));
+            return;
+        }
+        let world = self.clone();
+        self.schedule.spawn(async move {
+            world.put_right().await;
+            loop {
+                for process in 0..world.processes.len() {
+                    if world.processes[process].main.get().is_none() {
+                        world.start_process(process);
+                    }
+                }
+                let halted: Vec<i64> = world.database.peek(|view| {
+                    view.range::<Lane>(..)
+                        .filter(|(_, lane)| lane.halted)
+                        .map(|(_, lane)| lane.webhook)
+                        .collect()
+                });
+                for webhook in halted {
+                    world.retry(webhook).await;
+                }
+                world.schedule.sleep(SECOND / 2).await;
+                world.delete_orphans().await;
+            }
+        });
+        self.run_until(began + SECOND, |_| false);
+        let is_done = self.run_until(began + REST, World::owes_nothing);
+        if self.history.borrow().broken().is_some() {
+            return;
+        }
+        if !is_done {
+            let left: Vec<String> = self.database.peek(|view| {
+                let owed = view.range::<Delivery>(..).take(3).map(|(_, row)| format!("{row:?}"));
+                owed.chain(view.range::<Lane>(..).take(3).map(|(_, row)| format!("{row:?}"))).collect()
+            });
+            self.fail(format!("stuck: still there after {} s: {}", REST / SECOND, left.join("; ")));
+            return;
+        }
+        self.check_lost();
+        if !self.plan.seed.is_multiple_of(4) {
+            return;
+        }
+        let decisions = || self.history.borrow().counts.engine;
+        let before = decisions();
+        self.run_until(self.now() + IDLE, |_| false);
+        let made = decisions() - before;
+        if made > IDLE_DECISIONS * self.processes.len() as u64 {
+            self.fail(format!(
+                "busy: engines with nothing to do made {made} decisions in {} s",
+                IDLE / SECOND
+            ));
+        }
+    }
+
+    fn owes_nothing(&self) -> bool {
+        self.database.peek(|view| {
+            view.range::<Delivery>(..).next().is_none() && view.range::<Lane>(..).next().is_none()
+        })
+    }
+
+    /// Each message was taken by each webhook, or is a dead letter of it.
+    fn check_lost(&self) {
+        let mut lost = Vec::new();
+        {
+            let history = self.history.borrow();
+            let hooks = self.hooks.borrow();
+            for (message, committed) in &history.committed {
+                for webhook in &committed.webhooks {
+                    let arrived =
+                        history.courses.get(&(*webhook, *message)).is_some_and(|course| course.arrived);
+                    let is_deleted = hooks.get(webhook).is_none_or(|hook| hook.deleted);
+                    let is_dead = || {
+                        self.database.peek(|view| {
+                            view.get::<Webhook>(webhook).is_none()
+                                || view.find_second::<DeadLetter>(&(*webhook, *message)).is_some()
+                        })
+                    };
+                    if !arrived && !is_deleted && !is_dead() {
+                        lost.push((*webhook, committed.lane, *message));
+                    }
+                }
+            }
+        }
+        if let Some((webhook, lane, message)) = lost.first() {
+            self.fail(format!(
+                "lost: {message} of lane {:?} never arrived, and {} more",
+                (webhook, lane),
+                lost.len() - 1
+            ));
+        }
+    }
+
+    /// Ends all tasks: they hold the world.
+    fn end(&self) {
+        self.schedule.end();
+    }
+}

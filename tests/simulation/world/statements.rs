@@ -1,0 +1,450 @@
+//! The engine's statements on the model, and their answers as events.
+
+use std::{collections::HashMap, sync::Arc};
+
+use pgtopic::{
+    domain::{batch::Batch, lane::LaneKey, message::Message},
+    store::{
+        Claim, ClaimedLane, DueAfter, DueWebhook, DueWebhooks, Follower, HeldLane, LaneNews, LaneState,
+        Looked, Owed, OwedMessage, ReadLane, ReadLimits, Removal, SettleOutcome, Settlement, Want,
+    },
+    worker::engine::{
+        command::Command,
+        event::{ClaimAnswer, Event, LogAnswer, ReadAnswer, SettleAnswer, Written},
+        failure::Failure,
+    },
+};
+
+use super::{
+    Handle,
+    calls::CallError,
+    clock::{micros, timestamp},
+};
+use crate::{
+    functions::{
+        self as sql, Claimed,
+        claim_lanes::claim_lanes,
+        claim_lanes_singly::claim_lanes_singly,
+        claim_messages::{Told, claim_messages},
+        read_lanes::{Held, read_lanes},
+        remove_idle_lanes::remove_idle_lanes,
+        settle::{Becomes, Outcome, Said, settle},
+    },
+    postgres::{
+        error::Result as Answered,
+        session::Session,
+        tables::{self, Lane, Pause, Topic, Webhook, Worker},
+    },
+    schedule::{Micros, SECOND},
+};
+
+/// How many webhooks one `list_due_webhooks` looks at.
+const DUE_WEBHOOKS: usize = 2;
+
+/// Executes statements for one incarnation.
+#[derive(Clone)]
+pub(super) struct Statements {
+    pub(super) world: Handle,
+    pub(super) process: usize,
+    pub(super) worker: u32,
+}
+
+type Called<T> = std::result::Result<T, CallError>;
+
+fn answer<T>(called: Called<T>) -> Result<T, Failure> {
+    called.map_err(CallError::failure)
+}
+
+impl Statements {
+    /// `None`: nothing answers.
+    pub(super) async fn execute(self, command: Command) -> Option<Event> {
+        Some(match command {
+            Command::ListDueWebhooks { after, sweep } => {
+                let listed =
+                    self.world.call(self.process, async move |session| due(session, after, sweep).await);
+                Event::DueWebhooks(answer(listed.await))
+            }
+            Command::Claim { token, wants, sweep, limits } => {
+                Event::Claimed(self.claim(token, &wants, sweep, limits).await)
+            }
+            Command::ClaimMessages { token, message_ids, room, limits } => {
+                let told = Told {
+                    worker: self.worker,
+                    token,
+                    messages: message_ids,
+                    full_webhooks: room.full_webhooks,
+                    lanes_at_most: room.lanes,
+                    messages_per_lane: count(limits),
+                };
+                let called =
+                    self.world.call(self.process, async move |session| claim_messages(session, &told).await);
+                let looked = called.await.map(|(claimed, held)| Looked {
+                    claimed: claimed.into_iter().map(|lane| self.claimed(lane, token, limits)).collect(),
+                    followers: held.into_iter().map(|held| self.follower(held)).collect(),
+                });
+                Event::MessagesClaimed(answer(looked))
+            }
+            Command::Read { lanes, limits } => Event::Read(self.read(lanes, limits).await),
+            Command::ReadTail { after, missing } => {
+                let read =
+                    self.world.call(self.process, async move |session| tail(session, after, &missing).await);
+                Event::TailRead(answer(read.await))
+            }
+            Command::Settle { settlement, again, remove } => {
+                Event::Settled(self.settle(settlement, again, remove).await)
+            }
+            Command::LogAttempts { rows, .. } => {
+                let rows = rows.len();
+                let written = self.world.call(self.process, async |_| Ok(())).await;
+                let failure = written.err().map(CallError::failure);
+                Event::AttemptsLogged(LogAnswer {
+                    rows,
+                    written: if failure.is_none() { rows } else { 0 },
+                    failure,
+                })
+            }
+            Command::WriteActivity { .. } => {
+                let _ = self.world.call(self.process, async |_| Ok(())).await;
+                Event::ActivityWritten
+            }
+            Command::Disable { webhook_id } => {
+                let disabled = self
+                    .world
+                    .call(self.process, async move |session| disable(session, webhook_id, true).await);
+                let failed = disabled.await.err()?;
+                Event::NotDisabled { webhook_id, failure: failed.failure() }
+            }
+            _ => return None,
+        })
+    }
+
+    async fn claim(
+        &self,
+        token: i64,
+        wants: &[Want],
+        sweep: bool,
+        limits: ReadLimits,
+    ) -> Result<ClaimAnswer, Failure> {
+        let claim = |messages_per_lane| sql::claim_lanes::Claim {
+            worker: self.worker,
+            token,
+            webhooks: wants.iter().map(|want| (want.webhook_id, want.slots)).collect(),
+            due_after: wants.iter().map(|want| from(want.due_after, self.world.clock_now())).collect(),
+            sweep,
+            messages_per_lane,
+        };
+        let at_once = claim(count(limits));
+        let called = self.world.call(self.process, async move |session| claim_lanes(session, &at_once).await);
+        match called.await {
+            Ok(lanes) => {
+                let lanes = lanes.into_iter().map(|lane| self.claimed(lane, token, limits)).collect();
+                Ok(ClaimAnswer { lanes, one_by_one: None })
+            }
+            Err(error) if error.may_be_of_a_row() => {
+                let singly = claim(0);
+                let called = self
+                    .world
+                    .call(self.process, async move |session| claim_lanes_singly(session, &singly).await);
+                let none = ReadLimits { messages_per_lane: 0, payload_bytes: 0 };
+                let lanes = answer(called.await)?;
+                let lanes = lanes.into_iter().map(|lane| self.claimed(lane, token, none)).collect();
+                Ok(ClaimAnswer { lanes, one_by_one: Some(error.failure()) })
+            }
+            Err(error) => Err(error.failure()),
+        }
+    }
+
+    async fn read(&self, lanes: Vec<HeldLane>, limits: ReadLimits) -> Result<ReadAnswer, Failure> {
+        let (read, failed) = self
+            .in_halves(lanes, CallError::may_be_of_a_row, async |lanes: Vec<HeldLane>| {
+                let held: Vec<Held> = lanes.iter().map(held).collect();
+                let worker = self.worker;
+                let called = self.world.call(self.process, async move |session| {
+                    read_lanes(session, worker, &held, count(limits)).await
+                });
+                called.await
+            })
+            .await
+            .map_err(CallError::failure)?;
+        let lanes = read.into_iter().map(|claimed| {
+            let Lane { webhook, lane, position, generation, .. } = claimed.lane;
+            ReadLane {
+                key: LaneKey { webhook_id: webhook, lane },
+                position,
+                generation,
+                owed: self.owed(claimed, limits, 1),
+            }
+        });
+        let unreadable = failed.into_iter().map(|(lane, error)| (lane, error.failure())).collect();
+        Ok(ReadAnswer { lanes: lanes.collect(), unreadable })
+    }
+
+    async fn settle(&self, settlement: Arc<Settlement>, again: bool, remove: Vec<HeldLane>) -> SettleAnswer {
+        let claims: Vec<Claim> = settlement.keys().copied().collect();
+        let written = self
+            .in_halves(claims, CallError::may_be_of_a_lane, async |claims: Vec<Claim>| {
+                self.settle_some(&settlement, claims).await
+            })
+            .await;
+        let written = answer(written).map(|(outcomes, failed)| Written {
+            outcomes,
+            refused: failed.into_iter().map(|(claim, error)| (claim, error.failure())).collect(),
+        });
+        let mut removed = Ok(HashMap::new());
+        if written.is_ok() {
+            let called = self
+                .in_halves(remove, CallError::may_be_of_a_lane, async |lanes: Vec<HeldLane>| {
+                    let held: Vec<Held> = lanes.iter().map(held).collect();
+                    let worker = self.worker;
+                    let called = self.world.call(self.process, async move |session| {
+                        remove_idle_lanes(session, worker, &held).await
+                    });
+                    called.await
+                })
+                .await;
+            removed = answer(called).map(|(rows, _)| rows.into_iter().map(removal).collect());
+        }
+        SettleAnswer { again, written, removed }
+    }
+
+    async fn settle_some(&self, all: &Settlement, claims: Vec<Claim>) -> Called<Vec<(Claim, SettleOutcome)>> {
+        // A call with nothing to write is none.
+        let call = model(self.worker, all, &claims);
+        let knows: Vec<bool> = claims
+            .iter()
+            .map(|claim| {
+                all.get(claim).is_some_and(|lane| lane.change.is_some() || lane.generation.is_some())
+            })
+            .collect();
+        let called = self.world.call(self.process, async move |session| settle(session, &call).await);
+        let said = called.await?;
+        let mut outcomes: Vec<_> = claims.iter().map(|claim| (*claim, SettleOutcome::Written)).collect();
+        for (number, said) in said {
+            outcomes[number].1 = match said {
+                Said::Locked => SettleOutcome::Locked,
+                Said::Lost => SettleOutcome::Lost,
+                Said::Renewed(generation) if knows[number] => SettleOutcome::Renewed(generation),
+                Said::Renewed(_) => continue,
+            };
+        }
+        Ok(outcomes)
+    }
+
+    /// As the driver's `in_halves`.
+    async fn in_halves<T: Clone, R>(
+        &self,
+        items: Vec<T>,
+        of_an_item: impl Fn(CallError) -> bool,
+        call: impl AsyncFn(Vec<T>) -> Called<Vec<R>>,
+    ) -> Called<(Vec<R>, Vec<(T, CallError)>)> {
+        let (mut answers, mut failed, mut groups) = (Vec::new(), Vec::new(), vec![items]);
+        while let Some(mut group) = groups.pop() {
+            if group.is_empty() {
+                continue;
+            }
+            match call(group.clone()).await {
+                Ok(some) => answers.extend(some),
+                Err(error) if !of_an_item(error) => return Err(error),
+                Err(error) if group.len() == 1 => failed.extend(group.pop().map(|item| (item, error))),
+                Err(_) => {
+                    let second = group.split_off(group.len() / 2);
+                    groups.extend([second, group]);
+                }
+            }
+        }
+        Ok((answers, failed))
+    }
+
+    // -- Rows -------------------------------------------------------------------------------------
+
+    fn claimed(&self, claimed: Claimed, token: i64, limits: ReadLimits) -> ClaimedLane {
+        let lane = claimed.lane.clone();
+        let failed = lane.head.map(|first| Batch {
+            first,
+            last: lane.batch_last.unwrap_or(first),
+            count: lane.batch_count.map_or(1, |count| usize::try_from(count).unwrap_or(1)),
+        });
+        ClaimedLane {
+            key: LaneKey { webhook_id: lane.webhook, lane: lane.lane },
+            due_at: timestamp(lane.due_at),
+            token,
+            position: lane.position,
+            generation: lane.generation,
+            failed,
+            failures: lane.failures,
+            split_until: lane.split_until,
+            owed: self.owed(claimed, limits, 0),
+        }
+    }
+
+    /// What was read. Now and then the budget ends it early, but not before `least` messages.
+    fn owed(&self, claimed: Claimed, limits: ReadLimits, least: usize) -> Owed {
+        let full = claimed.messages.len() >= count(limits);
+        let mut items: Vec<OwedMessage> =
+            claimed.messages.iter().map(|read| message(&claimed.lane, *read)).collect();
+        let deferred = items.len() > least && self.world.once_in(20);
+        if deferred {
+            let left = least + self.world.draw(|random| random.below(items.len() - least));
+            items.truncate(left);
+        }
+        Owed { items, more: full || deferred }
+    }
+
+    fn follower(&self, held: Claimed) -> Follower {
+        let deferred = self.world.once_in(20);
+        let found = held.messages.first().copied();
+        let read = found.map(|read| message(&held.lane, read));
+        Follower {
+            key: LaneKey { webhook_id: held.lane.webhook, lane: held.lane.lane },
+            token: held.lane.token.unwrap_or_default(),
+            generation: held.lane.generation,
+            after: held.lane.position,
+            message_id: found.map_or(0, |read| read.message),
+            message: match read {
+                Some(OwedMessage::Present(message)) if !deferred => Some(message),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// From when on lanes must be due.
+fn from(due_after: DueAfter, now: Micros) -> Micros {
+    match due_after {
+        DueAfter::Recent => now - 5 * SECOND,
+        DueAfter::At(at) => at.as_microsecond(),
+        DueAfter::Beginning => Micros::MIN,
+    }
+}
+
+fn count(limits: ReadLimits) -> usize {
+    usize::try_from(limits.messages_per_lane).unwrap_or(0)
+}
+
+fn held(lane: &HeldLane) -> Held {
+    Held {
+        webhook: lane.key.webhook_id,
+        lane: lane.key.lane,
+        token: lane.token,
+        position: lane.position,
+        generation: lane.generation,
+    }
+}
+
+fn removal(((webhook_id, lane), removed): ((i64, i64), bool)) -> (LaneKey, Removal) {
+    let removal = if removed { Removal::Removed } else { Removal::Rewound };
+    (LaneKey { webhook_id, lane }, removal)
+}
+
+fn message(lane: &Lane, read: sql::Read) -> OwedMessage {
+    if read.missing {
+        return OwedMessage::Missing(read.message);
+    }
+    OwedMessage::Present(Message {
+        id: read.message,
+        partition_key: lane.key.to_string().into(),
+        r#type: None,
+        payload: "{}".into(),
+        headers: None,
+        created_at: timestamp(0),
+        replay: read.replayed,
+    })
+}
+
+/// The call of `settle`.
+fn model(worker: u32, all: &Settlement, claims: &[Claim]) -> sql::settle::Settlement {
+    let mut call = sql::settle::Settlement { worker, lanes: Vec::new(), done: Vec::new(), dead: Vec::new() };
+    for (number, claim) in claims.iter().enumerate() {
+        let Some(lane) = all.get(claim) else { continue };
+        let change = lane.change.as_ref();
+        let several = change.and_then(|change| change.failed).filter(|failed| failed.count > 1);
+        call.lanes.push(Outcome {
+            webhook: claim.0.webhook_id,
+            lane: claim.0.lane,
+            token: claim.1,
+            becomes: match change.map(|change| change.state) {
+                None => Becomes::Untouched,
+                Some(LaneState::Held) => Becomes::Held,
+                Some(LaneState::Ready) => Becomes::Ready,
+                Some(LaneState::Waiting(_)) => Becomes::Waiting,
+                Some(LaneState::Halted) => Becomes::Halted,
+            },
+            generation: change.map(|change| change.generation).or(lane.generation).unwrap_or_default(),
+            position: change.map_or(0, |change| change.position),
+            delay: match change.map(|change| change.state) {
+                Some(LaneState::Waiting(delay)) => micros(delay),
+                _ => 0,
+            },
+            head: change.and_then(|change| change.failed).map(|failed| failed.first),
+            failures: change.map_or(0, |change| i32::try_from(change.failures).unwrap_or(i32::MAX)),
+            batch_last: several.map(|failed| failed.last),
+            batch_count: several.map(|failed| i32::try_from(failed.count).unwrap_or(i32::MAX)),
+            split_until: change.and_then(|change| change.split_until),
+            error: change.and_then(|change| change.last_error.as_ref()).map(|_| 1),
+        });
+        call.done.extend(lane.done.iter().map(|message| (number, *message)));
+        let attempts = |attempts| i32::try_from(attempts).unwrap_or(i32::MAX);
+        call.dead.extend(lane.dead.iter().map(|dead| (number, dead.message_id, attempts(dead.attempts))));
+    }
+    call
+}
+
+// -- Statements that are no functions of their own in the model -----------------------------------
+
+/// `list_due_webhooks`.
+async fn due(session: &Session, after: Option<i64>, sweep: bool) -> Answered<DueWebhooks> {
+    let now = session.statement_at();
+    let statement = session.statement().await?;
+    Ok(statement.read(|view| {
+        let lives = |id: u32| view.get::<Worker>(&id).is_some_and(|worker| !worker.gone);
+        let mut earliest: Vec<(i64, i64)> = Vec::new();
+        let first = (after.unwrap_or(i64::MIN).saturating_add(1), i64::MIN);
+        for (_, lane) in view.range::<Lane>(first..) {
+            if lane.claimed_by.is_some_and(|holder| !sweep || lives(holder)) {
+                continue;
+            }
+            match earliest.last_mut() {
+                Some((webhook, due_at)) if *webhook == lane.webhook => *due_at = lane.due_at.min(*due_at),
+                _ => earliest.push((lane.webhook, lane.due_at)),
+            }
+        }
+        let next = earliest.get(DUE_WEBHOOKS - 1).map(|(webhook, _)| *webhook);
+        earliest.truncate(DUE_WEBHOOKS);
+        let is_sent = |id: &i64| view.get::<Webhook>(id).is_some_and(|webhook| sent(view, webhook));
+        let due = earliest.iter().filter(|(webhook, due_at)| *due_at <= now && is_sent(webhook));
+        let due = due.map(|(webhook_id, at)| DueWebhook { webhook_id: *webhook_id, due_at: timestamp(*at) });
+        DueWebhooks { webhooks: due.collect(), next }
+    }))
+}
+
+pub(super) fn sent(view: &crate::postgres::view::View<'_>, webhook: &Webhook) -> bool {
+    let hold = view.get::<Topic>(&webhook.topic).is_none_or(|topic| topic.paused == Some(Pause::Hold));
+    !webhook.starting && !webhook.paused && !webhook.disabled && !hold
+}
+
+/// `list_news`.
+async fn tail(session: &Session, after: Option<i64>, missing: &[i64]) -> Answered<Vec<LaneNews>> {
+    let statement = session.statement().await?;
+    let after = statement.read(|view| {
+        let newest = view.range::<tables::Message>(..).next_back().map(|(_, message)| message.id - 1);
+        after.or(newest).unwrap_or(0)
+    });
+    let news = |message: &tables::Message| LaneNews { message_id: message.id, lane: message.lane, step: 1 };
+    let mut found: Vec<LaneNews> = statement
+        .read(|view| view.range::<tables::Message>(after + 1..).map(|(_, message)| news(message)).collect());
+    let statement = session.statement().await?;
+    found.extend(statement.read(|view| {
+        missing.iter().filter_map(|id| view.get::<tables::Message>(id)).map(news).collect::<Vec<_>>()
+    }));
+    Ok(found)
+}
+
+/// `sql/webhooks/disable.sql`, and `enable`.
+pub(super) async fn disable(session: &Session, webhook: i64, disabled: bool) -> Answered<()> {
+    let statement = session.statement().await?;
+    if let Some(place) = statement.read(|view| view.find::<Webhook>(&webhook).map(|(place, _)| place)) {
+        let change = |row: &Webhook| (row.disabled != disabled).then(|| Webhook { disabled, ..row.clone() });
+        statement.update(place, change).await?;
+    }
+    session.notify(crate::postgres::notify::Notification::Webhooks)
+}
