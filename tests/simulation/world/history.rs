@@ -243,8 +243,9 @@ impl History {
     pub(super) fn given_up(&mut self, now: Micros, lane: LaneId, message: i64, needed: u32) {
         self.note(now, lane, format!("{message} is given up"));
         self.counts.dead += 1;
-        let course = self.courses.entry((lane.0, message)).or_default();
-        let made = std::mem::take(&mut course.failed);
+        // The count goes on: whether this is written is not known yet. If a crash comes first, the
+        // message is tried again, and its row may still know of all attempts but the last.
+        let made = self.courses.entry((lane.0, message)).or_default().failed;
         if made < needed {
             self.fail(format!(
                 "given up too early: {message} of lane {lane:?} had {made} attempts, and {needed} were due"
