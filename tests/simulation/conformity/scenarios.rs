@@ -24,10 +24,11 @@ use crate::{
 pub(crate) type Scenario = fn(lane: i64) -> Vec<Step>;
 
 /// All of them.
-pub(crate) const SCENARIOS: [(&str, Mode, Scenario); 13] = [
+pub(crate) const SCENARIOS: [(&str, Mode, Scenario); 14] = [
     ("a replay before a settle", PLAIN, replay_before_settle),
     ("a replay before a wait", PLAIN, replay_before_wait),
     ("retention beside a replay", PLAIN, retention_beside_replay),
+    ("a replay into a lane that somebody has locked", PLAIN, replay_of_locked_lane),
     ("a backfill of what is owed", PLAIN, backfill_of_owed),
     ("a backfill beside a publisher", PLAIN, backfill_beside_publisher),
     ("retention beside a backfill", PLAIN, retention_beside_backfill),
@@ -117,6 +118,22 @@ pub(crate) fn replay_before_wait(lane: i64) -> Vec<Step> {
 pub(crate) fn retention_beside_replay(lane: i64) -> Vec<Step> {
     let mut steps = delivered(lane, Becomes::Ready);
     steps.extend([begin(1), replay(1, 1, 1), call(2, Call::DeleteOld), step(1, Action::Commit)]);
+    steps
+}
+
+/// Somebody has locked the lane's row. Two messages are replayed.
+pub(crate) fn replay_of_locked_lane(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    let lock = Call::LockLane { webhook: 1, lane, mode: RowLock::Update, locked: Locked::Wait };
+    let both = Call::ReplayDeliveries { webhook: 1, messages: vec![1, 2], waits: false };
+    steps.extend([
+        publish(1),
+        settle(outcome(lane, Becomes::Held, 2, None), vec![(0, 2)]),
+        begin(1),
+        call(1, lock),
+        call(2, both),
+        step(1, Action::Commit),
+    ]);
     steps
 }
 
