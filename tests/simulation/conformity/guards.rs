@@ -237,7 +237,7 @@ pub(crate) enum Shown {
 }
 
 /// What shows that each guard was removed from SQL.
-pub(crate) const KNOWN: [(Guard, Shown); 33] = [
+pub(crate) const KNOWN: [(Guard, Shown); 32] = [
     (Guard::LockBeforeId, Shown::Script(PLAIN, 1)),
     (Guard::SubscribersAfterLock, Shown::Script(PLAIN, 7)),
     (Guard::LaneInAnyCase, Shown::Script(PLAIN, 1)),
@@ -260,7 +260,6 @@ pub(crate) const KNOWN: [(Guard, Shown); 33] = [
     (Guard::RemoveNewStatement, Shown::Scenario(STOPPING, scenarios::removal_after_publisher)),
     (Guard::RemoveHolder, Shown::Scenario(PLAIN, scenarios::removal_by_another)),
     (Guard::OweStripe, Shown::Script(PLAIN, 2)),
-    (Guard::OweConflict, Shown::Script(PLAIN, 2)),
     (Guard::OwePosition, Shown::Script(PLAIN, 1)),
     (Guard::OweGeneration, Shown::Script(PLAIN, 1)),
     (Guard::OweFollows, Shown::Scenario(PLAIN, scenarios::replay_of_locked_lane)),

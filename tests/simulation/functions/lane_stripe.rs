@@ -6,8 +6,8 @@ use crate::postgres::{
     view::View,
 };
 
-/// Nothing: there is no such webhook. In it, nothing: the topic is unordered.
-pub(super) fn lane_stripe(view: &View<'_>, webhook: i64, lane: i64) -> Option<Option<i32>> {
+/// The topic, and the stripe if the topic is ordered. Nothing: there is no such webhook.
+pub(super) fn lane_stripe(view: &View<'_>, webhook: i64, lane: i64) -> Option<(i64, Option<i32>)> {
     let topic = view.get::<Topic>(&view.get::<Webhook>(&webhook)?.topic)?;
-    Some(stripe(topic, lane))
+    Some((topic.id, stripe(topic, lane)))
 }

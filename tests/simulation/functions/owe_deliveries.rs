@@ -53,7 +53,7 @@ async fn wait_for_lane(session: &Session, asked: &[Delivery]) -> Result<Option<&
     let statement = session.statement().await?;
     let Some(delivery) = asked.first() else { return Ok(None) };
     let found = statement.read(|view| lane_stripe(view, delivery.webhook, delivery.lane));
-    let Some(stripe) = found else { return Ok(None) };
+    let Some((_, stripe)) = found else { return Ok(None) };
     let stripe = stripe.filter(|_| takes);
     Ok(match lock_lane(session, delivery.webhook, delivery.lane, stripe, true).await? {
         Outcome::Locked(_) => None,
@@ -68,7 +68,7 @@ async fn try_stripes(session: &Session, asked: &[Delivery]) -> Result<Vec<i32>> 
     let statement = session.statement().await?;
     let mut stripes: Vec<i32> = statement.read(|view| {
         let stripes = asked.iter().filter_map(|row| lane_stripe(view, row.webhook, row.lane));
-        stripes.flatten().collect()
+        stripes.filter_map(|(_, stripe)| stripe).collect()
     });
     stripes.sort_unstable();
     stripes.dedup();
@@ -101,7 +101,7 @@ async fn lock_rows(
         let stripe = statement.read(|view| lane_stripe(view, delivery.webhook, delivery.lane));
         let refusal = match stripe {
             None => Some("webhook_gone"),
-            Some(Some(stripe)) if !free.contains(&stripe) => Some(STRIPE_TAKEN),
+            Some((_, Some(stripe))) if !free.contains(&stripe) => Some(STRIPE_TAKEN),
             Some(_) => lock_delivery(session, &statement, delivery, is_first, only_dead).await?,
         };
         is_left = refusal == Some(ROW_LOCKED) || is_left && !is_first && follows;
@@ -179,7 +179,7 @@ async fn insert(
     firsts.dedup_by_key(|row| (row.webhook, row.lane));
     for &Delivery { webhook, lane, message, .. } in firsts {
         let found = statement.read(|view| {
-            let stripe = lane_stripe(view, webhook, lane)?;
+            let (_, stripe) = lane_stripe(view, webhook, lane)?;
             view.get::<Message>(&message).map(|row| (row.key, stripe))
         });
         let Some((key, stripe)) = found else { continue };
@@ -217,7 +217,7 @@ async fn notify(session: &Session, asked: &[Delivery], outcomes: &[&'static str]
     let replayed = asked.iter().zip(outcomes).filter(|(row, outcome)| **outcome == OWED && row.replayed);
     for (delivery, _) in replayed.take(NOTIFIED) {
         let found = statement.read(|view| lane_stripe(view, delivery.webhook, delivery.lane));
-        if let Some(stripe) = found {
+        if let Some((_, stripe)) = found {
             notify_workers(session, delivery.message, stripe)?;
         }
     }
