@@ -19,7 +19,7 @@
 //! 9. Each guard is also taken out of the real functions, and conformity must notice: `GUARDS.md` says
 //!    how fast.
 //! 10. Not modelled: plans, bloat, what held snapshots cost, the pooler, TLS, the HTTP pool, memory.
-//!     Filters, payloads, headers, jobs and the audit log are left out, too.
+//!     Filters, payloads, headers, jobs other than backfills, and the audit log are left out, too.
 //!
 //! | variable | meaning | default |
 //! |---|---|---|

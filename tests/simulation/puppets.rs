@@ -14,9 +14,9 @@ use crate::{
         create_webhook::create_webhook,
         guards::{Guard, Guards},
         messages_publish::{Publication, insert_message},
+        owe_messages::owe_messages,
         read_lanes::{Held, read_lanes},
         remove_idle_lanes::remove_idle_lanes,
-        replay_deliveries::replay_deliveries,
         settle::{Becomes, Outcome, Said, Settlement, settle},
         update_webhook::create_topic,
         worker_heartbeat::register_worker,
@@ -182,7 +182,8 @@ impl World {
             if !ids.is_empty() {
                 let id = self.schedule.random(|random| random.pick(&ids));
                 let webhook = self.schedule.random(|random| random.pick(&[1, 2]));
-                let _ = session.call(async || replay_deliveries(&session, webhook, &[id], false).await).await;
+                let _ =
+                    session.call(async || owe_messages(&session, webhook, &[id], true, false).await).await;
             }
         }
         *self.running.borrow_mut() -= 1;

@@ -56,7 +56,9 @@ BEGIN
     WITH tried AS MATERIALIZED (
         SELECT d.webhook_id, d.lane, d.message_id,
                row_number() OVER (PARTITION BY d.webhook_id, d.lane ORDER BY d.message_id) = 1 AS is_first,
-               CASE WHEN s.topic_id IS NULL THEN 'webhook_gone' WHEN s.stripe <> ALL (free) THEN 'stripe_taken' END AS refusal
+               CASE WHEN s.topic_id IS NULL THEN 'webhook_gone'
+                    -- Nothing differs from all of none, not even null.
+                    WHEN s.stripe IS NOT NULL AND s.stripe <> ALL (free) THEN 'stripe_taken' END AS refusal
           FROM unnest(asked) d
           LEFT JOIN LATERAL pgtopic.lane_stripe(d.webhook_id, d.lane) s ON true
     ), locked AS MATERIALIZED (

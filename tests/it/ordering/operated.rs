@@ -155,6 +155,30 @@ async fn a_replay_leaves_what_is_locked_and_all_that_follows_in_the_lane() {
     assert_eq!(scene.text(letters).await, "3", "what cannot be delivered stays");
 }
 
+/// An unordered topic has no stripes that could be taken.
+#[tokio::test]
+async fn messages_of_an_unordered_topic_are_replayed() {
+    let scene = Scene::new().await;
+    scene.sql("INSERT INTO topics (name, ordering) VALUES ('loose', 'none')").await;
+    let secret = pgtopic_testkit::SECRET;
+    let insert = format!(
+        "INSERT INTO webhooks (topic_id, url, secrets) SELECT 2, 'http://localhost/', ARRAY['{secret}']"
+    );
+    scene.sql(&insert).await;
+    for _ in 0..2 {
+        scene.sql("SELECT publish('loose', 'a', '{}')").await;
+    }
+    let ids: Vec<i64> = (1..=2).collect();
+    let webhook = scene.number("SELECT id FROM webhooks").await;
+    scene.store().cancel_deliveries(webhook, &ids, Removal::Cancel, false, "test").await.unwrap();
+    let one = scene.store().replay_deliveries(webhook, &ids[..1], true).await.unwrap();
+    assert_eq!(one, [(1, ReplayOutcome::Replayed)]);
+    let letter = scene.number("SELECT id FROM dead_letters").await;
+    let other = scene.store().replay_dead_letters(&[letter], false).await.unwrap();
+    assert_eq!(other[0].outcome, ReplayOutcome::Replayed);
+    assert_eq!(scene.number("SELECT count(*) FROM lanes WHERE stripe IS NULL").await, 2);
+}
+
 /// A lane that waits becomes due if a message is put before what it waits for. A halted lane stays
 /// halted.
 #[tokio::test]

@@ -1942,7 +1942,9 @@ BEGIN
     WITH tried AS MATERIALIZED (
         SELECT d.webhook_id, d.lane, d.message_id,
                row_number() OVER (PARTITION BY d.webhook_id, d.lane ORDER BY d.message_id) = 1 AS is_first,
-               CASE WHEN s.topic_id IS NULL THEN 'webhook_gone' WHEN s.stripe <> ALL (free) THEN 'stripe_taken' END AS refusal
+               CASE WHEN s.topic_id IS NULL THEN 'webhook_gone'
+                    -- Nothing differs from all of none, not even null.
+                    WHEN s.stripe IS NOT NULL AND s.stripe <> ALL (free) THEN 'stripe_taken' END AS refusal
           FROM unnest(asked) d
           LEFT JOIN LATERAL pgtopic.lane_stripe(d.webhook_id, d.lane) s ON true
     ), locked AS MATERIALIZED (
@@ -4211,7 +4213,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '425de06a61a65ea84ceba8c8f8d66891e8d796d8a51abd0204d90bb5fc18a310', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'db4c0044512b8a07ba2e7b649853a52d69aa1abf38942ec157297eaa71b24ec3', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '13694001981233548807');
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use tokio_postgres::Client;
 
 /// Where functions stop: the file, and pieces of its text in their order. `@` is the place.
-const BREAK_POINTS: [(&str, &[&str]); 26] = [
+const BREAK_POINTS: [(&str, &[&str]); 28] = [
     (
         "publishing/messages_publish",
         &[
@@ -49,16 +49,12 @@ const BREAK_POINTS: [(&str, &[&str]); 26] = [
     ("engine/read_lanes", &["@    RETURN QUERY"]),
     ("engine/repair_due_at", &["@    RETURN QUERY"]),
     ("jobs/begin_job_step", &["@    SELECT j.* INTO job"]),
+    ("jobs/step_job", &["@    UPDATE pgtopic.jobs j"]),
     (
-        "jobs/backfill_step",
-        &[
-            "@    WITH seen AS MATERIALIZED (",
-            "@    SELECT coalesce(array_agg(s.stripe), '{}') INTO free",
-            "@    SELECT coalesce(array_agg(m.id), '{}') INTO held",
-            "@    WITH owed AS (",
-            "@    SELECT coalesce(array_agg(asked.id ORDER BY asked.id), '{}') INTO ids",
-        ],
+        "jobs/replay_step",
+        &["@    SELECT * INTO picked", "@    SELECT count(*) FILTER (WHERE o.outcome = 'owed')"],
     ),
+    ("jobs/pick_messages", &["@    -- What is seen is read in order"]),
     (
         "engine/settle",
         &[
@@ -85,30 +81,16 @@ const BREAK_POINTS: [(&str, &[&str]); 26] = [
         ],
     ),
     (
-        "operating/owe_message",
+        "operating/owe_deliveries",
         &[
-            "@    PERFORM FROM pgtopic.messages m",
-            "@    INSERT INTO pgtopic.deliveries",
-            "@    INSERT INTO pgtopic.lanes AS l",
-            "@    PERFORM pgtopic.notify_workers",
+            "@    SELECT coalesce(array_agg(s.stripe), '{}') INTO free",
+            "@    -- New statements see what",
+            "@    WITH allowed AS MATERIALIZED (",
+            "@    -- A transaction sends no more",
         ],
     ),
-    (
-        "operating/replay_dead_letters",
-        &[
-            "@    FOR letter IN",
-            "@            PERFORM FROM pgtopic.dead_letters x WHERE x.id = letter.id FOR UPDATE",
-            "@                DELETE FROM pgtopic.dead_letters x",
-        ],
-    ),
-    (
-        "operating/replay_deliveries",
-        &[
-            "@    FOR message IN",
-            "@            PERFORM FROM pgtopic.dead_letters x\n",
-            "@                DELETE FROM pgtopic.dead_letters x",
-        ],
-    ),
+    ("operating/owe_messages", &["@    SELECT coalesce(array_agg((owe_messages.webhook_id"]),
+    ("operating/replay_dead_letters", &["@    SELECT coalesce(array_agg((x.webhook_id"]),
     (
         "operating/cancel_deliveries",
         &[
@@ -144,7 +126,7 @@ const BREAK_POINTS: [(&str, &[&str]); 26] = [
 ];
 
 /// Where functions stop inside a statement: after its snapshot, before it locks rows.
-const INSIDE: [(&str, &str, &str); 2] = [
+const INSIDE: [(&str, &str, &str); 3] = [
     (
         "engine/claim_lanes",
         "AND NOT w.paused AND w.disabled_reason IS NULL",
@@ -155,6 +137,12 @@ const INSIDE: [(&str, &str, &str); 2] = [
         "WHERE coalesce(pg_try_advisory_xact_lock(class, x.stripe), true)",
         "WHERE CASE WHEN pgtopic.stop_here() IS NOT NULL
                THEN coalesce(pg_try_advisory_xact_lock(class, x.stripe), true) END",
+    ),
+    (
+        "operating/owe_deliveries",
+        "LEFT JOIN LATERAL pgtopic.lane_stripe(d.webhook_id, d.lane) s ON true\n",
+        "LEFT JOIN LATERAL pgtopic.lane_stripe(d.webhook_id, d.lane) s ON true
+         WHERE pgtopic.stop_here() IS NOT NULL\n",
     ),
 ];
 

@@ -12,7 +12,7 @@ use crate::functions::guards::Guard;
 /// How a guard is removed: the file, what is there exactly once, and what is put there.
 type Removal = (Guard, &'static str, &'static str, &'static str);
 
-const REMOVALS: [Removal; 41] = [
+const REMOVALS: [Removal; 40] = [
     (
         Guard::LockBeforeId,
         "publishing/messages_publish",
@@ -143,21 +143,33 @@ const REMOVALS: [Removal; 41] = [
         "           AND x.claimed_by = remove_idle_lanes.worker AND x.token = h.token\n",
         "",
     ),
-    (Guard::OweStripe, "operating/owe_message", "(webhook_id, lane, stripe, waits) k", "(webhook_id, lane, NULL, waits) k"),
+    (Guard::OweStripe, "operating/owe_deliveries", "(d.webhook_id, d.lane, s.stripe, true) k", "(d.webhook_id, d.lane, NULL, true) k"),
+    (
+        Guard::OweStripe,
+        "operating/owe_deliveries",
+        "WHERE pg_try_advisory_xact_lock(pgtopic.stripe_class(), s.stripe)",
+        "WHERE s.stripe IS NOT NULL",
+    ),
     (
         Guard::OweConflict,
-        "operating/owe_message",
-        "    VALUES (webhook_id, lane, message_id, replayed_at)\n    ON CONFLICT DO NOTHING;",
-        "    VALUES (webhook_id, lane, message_id, replayed_at);",
+        "operating/owe_deliveries",
+        "            ON CONFLICT DO NOTHING\n        RETURNING d.webhook_id",
+        "        RETURNING d.webhook_id",
     ),
     (
         Guard::OwePosition,
-        "operating/owe_message",
+        "operating/owe_deliveries",
         "position = least(l.position, excluded.position)",
         "position = l.position",
     ),
-    (Guard::OweGeneration, "operating/owe_message", "generation = l.generation + 1", "generation = l.generation"),
-    (Guard::OweKeepsMessage, "operating/owe_message", " FOR KEY SHARE SKIP LOCKED", ""),
+    (Guard::OweGeneration, "operating/owe_deliveries", "generation = l.generation + 1", "generation = l.generation"),
+    (Guard::OweKeepsMessage, "operating/owe_deliveries", "LIMIT 1 FOR KEY SHARE SKIP LOCKED) m", "LIMIT 1) m"),
+    (
+        Guard::OweFollows,
+        "operating/owe_deliveries",
+        "CASE WHEN o.follows THEN 'row_locked' ELSE o.refusal END",
+        "o.refusal",
+    ),
     (
         Guard::CancelGeneration,
         "operating/cancel_deliveries",
@@ -194,24 +206,6 @@ const REMOVALS: [Removal; 41] = [
         "engine/repair_due_at",
         "(l.claimed_by IS NULL\n                    OR NOT EXISTS",
         "(true\n                    OR NOT EXISTS",
-    ),
-    (
-        Guard::BackfillConflict,
-        "jobs/backfill_step",
-        "            ON CONFLICT DO NOTHING\n        RETURNING d.lane",
-        "        RETURNING d.lane",
-    ),
-    (
-        Guard::BackfillStripe,
-        "jobs/backfill_step",
-        "WHERE pg_try_advisory_xact_lock(pgtopic.stripe_class(), s.stripe)",
-        "WHERE true",
-    ),
-    (
-        Guard::BackfillKeepsMessage,
-        "jobs/backfill_step",
-        "LIMIT 1 FOR KEY SHARE SKIP LOCKED) m",
-        "LIMIT 1) m",
     ),
     (Guard::RetryUnclaimed, "operating/retry_lanes", " AND l.claimed_by IS NULL\n", "\n"),
     (
@@ -258,17 +252,17 @@ pub(crate) const KNOWN: [(Guard, Shown); 32] = [
     (Guard::SettleGeneration, Shown::Scenario(PLAIN, scenarios::replay_before_settle)),
     (Guard::SettleHead, Shown::Scenario(PLAIN, scenarios::replay_before_wait)),
     (Guard::OweKeepsMessage, Shown::Scenario(PLAIN, scenarios::retention_beside_replay)),
-    (Guard::BackfillConflict, Shown::Scenario(PLAIN, scenarios::backfill_of_owed)),
-    (Guard::BackfillStripe, Shown::Scenario(PLAIN, scenarios::backfill_beside_publisher)),
-    (Guard::BackfillKeepsMessage, Shown::Scenario(PLAIN, scenarios::retention_beside_backfill)),
+    (Guard::OweConflict, Shown::Scenario(PLAIN, scenarios::backfill_of_owed)),
+    (Guard::OweStripe, Shown::Scenario(PLAIN, scenarios::backfill_beside_publisher)),
+    (Guard::OweKeepsMessage, Shown::Scenario(PLAIN, scenarios::retention_beside_backfill)),
     (Guard::SettleSkipsLocked, Shown::Scenario(PLAIN, scenarios::settle_of_locked_row)),
     (Guard::RemoveStripe, Shown::Scenario(PLAIN, scenarios::removal_beside_publisher)),
     (Guard::RemoveNewStatement, Shown::Scenario(STOPPING, scenarios::removal_after_publisher)),
     (Guard::RemoveHolder, Shown::Scenario(PLAIN, scenarios::removal_by_another)),
     (Guard::OweStripe, Shown::Script(PLAIN, 2)),
-    (Guard::OweConflict, Shown::Script(PLAIN, 2)),
     (Guard::OwePosition, Shown::Script(PLAIN, 1)),
     (Guard::OweGeneration, Shown::Script(PLAIN, 1)),
+    (Guard::OweFollows, Shown::Scenario(PLAIN, scenarios::replay_of_locked_lane)),
     (Guard::CancelGeneration, Shown::Script(PLAIN, 5)),
     (Guard::CancelInFlight, Shown::Script(PLAIN, 1)),
     (Guard::ReleaseHolder, Shown::Script(PLAIN, 2)),

@@ -9,7 +9,6 @@ use super::{
 use crate::{
     functions::{
         Claimed,
-        backfill_step::backfill_step,
         cancel_deliveries::cancel_deliveries,
         claim_lanes::claim_lanes,
         claim_lanes_singly::claim_lanes_singly,
@@ -20,15 +19,16 @@ use crate::{
         guards::Guards,
         mark_worker_gone::mark_worker_gone,
         messages_publish::insert_message,
+        owe_messages::owe_messages,
         read_lanes::read_lanes,
         release_lanes::release_lanes,
         remove_idle_lanes::remove_idle_lanes,
         remove_worker::remove_worker,
         repair_due_at::repair_due_at,
         replay_dead_letters::replay_dead_letters,
-        replay_deliveries::replay_deliveries,
         retry_lanes::retry_lanes,
         settle::{Said, settle},
+        step_job::step_job,
         update_webhook::{create_topic, pause_topic, pause_webhook},
         worker_heartbeat::{register_worker, worker_heartbeat},
     },
@@ -185,7 +185,7 @@ async fn invoke(session: &Session, call: &Call, learnt: &RefCell<Vec<Learnt>>) -
         Call::DeleteWebhook(webhook) => found(create_webhook::delete_webhook(session, *webhook).await?),
         Call::PauseWebhook(webhook, paused) => found(pause_webhook(session, *webhook, *paused).await?),
         Call::Backfill { job, at_most } => {
-            let (state, did, waits) = backfill_step(session, *job, *at_most).await?;
+            let (state, did, waits) = step_job(session, *job, *at_most).await?;
             format!("{} {did} {}", or_dash(state.map(JobState::as_str)), if waits { "t" } else { "f" })
         }
         Call::Publish(publication) => or_dash(insert_message(session, publication).await?),
@@ -239,7 +239,7 @@ async fn invoke(session: &Session, call: &Call, learnt: &RefCell<Vec<Learnt>>) -
             }))
         }
         Call::ReplayDeliveries { webhook, messages, waits } => {
-            outcomes(&replay_deliveries(session, *webhook, messages, *waits).await?)
+            outcomes(&owe_messages(session, *webhook, messages, true, *waits).await?)
         }
         Call::ReplayDeadLetters { ids, waits } => outcomes(&replay_dead_letters(session, ids, *waits).await?),
         Call::Cancel { webhook, messages, reason, waits } => {

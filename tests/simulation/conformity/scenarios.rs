@@ -15,6 +15,7 @@ use crate::{
     },
     postgres::{
         row_lock::{Locked, RowLock},
+        tables::Reason,
         transaction::Level,
     },
     schedule::SECOND,
@@ -24,10 +25,12 @@ use crate::{
 pub(crate) type Scenario = fn(lane: i64) -> Vec<Step>;
 
 /// All of them.
-pub(crate) const SCENARIOS: [(&str, Mode, Scenario); 13] = [
+pub(crate) const SCENARIOS: [(&str, Mode, Scenario); 15] = [
     ("a replay before a settle", PLAIN, replay_before_settle),
     ("a replay before a wait", PLAIN, replay_before_wait),
     ("retention beside a replay", PLAIN, retention_beside_replay),
+    ("a replay into a lane that somebody has locked", PLAIN, replay_of_locked_lane),
+    ("a replay to an unordered topic", PLAIN, replay_unordered),
     ("a backfill of what is owed", PLAIN, backfill_of_owed),
     ("a backfill beside a publisher", PLAIN, backfill_beside_publisher),
     ("retention beside a backfill", PLAIN, retention_beside_backfill),
@@ -123,6 +126,35 @@ pub(crate) fn replay_before_wait(lane: i64) -> Vec<Step> {
 pub(crate) fn retention_beside_replay(lane: i64) -> Vec<Step> {
     let mut steps = delivered(lane, Becomes::Ready);
     steps.extend([begin(1), replay(1, 1, 1), call(2, Call::DeleteOld), step(1, Action::Commit)]);
+    steps
+}
+
+/// Somebody has locked the lane's row. Two messages are replayed.
+pub(crate) fn replay_of_locked_lane(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    let lock = Call::LockLane { webhook: 1, lane, mode: RowLock::Update, locked: Locked::Wait };
+    let both = Call::ReplayDeliveries { webhook: 1, messages: vec![1, 2], waits: false };
+    steps.extend([
+        publish(1),
+        settle(outcome(lane, Becomes::Held, 2, None), vec![(0, 2)]),
+        begin(1),
+        call(1, lock),
+        call(2, both),
+        step(1, Action::Commit),
+    ]);
+    steps
+}
+
+/// A message of an unordered topic is canceled, and replayed. There is no stripe.
+fn replay_unordered(_lane: i64) -> Vec<Step> {
+    let mut steps = Generator::beginning();
+    let publication = Publication { topic: 2, key: 0, kind: None, idempotency_key: None };
+    let (webhook, messages, reason) = (3, vec![1], Reason::Canceled);
+    steps.extend([
+        call(0, Call::Publish(publication)),
+        call(0, Call::Cancel { webhook, messages, reason, waits: false }),
+        replay(0, webhook, 1),
+    ]);
     steps
 }
 

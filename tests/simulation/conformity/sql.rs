@@ -85,7 +85,7 @@ fn invocation(call: &Call, keys: &Keys) -> String {
             if *starting { "starting" } else { "active" },
         ),
         Call::Backfill { job, at_most } => {
-            format!("SELECT state, did, waits FROM backfill_step({job}, {at_most})")
+            format!("SELECT state, did, waits FROM step_job({job}, {at_most}, 0, 0, 0, 0, 0)")
         }
         Call::DeleteWebhook(webhook) => format!("DELETE FROM webhooks WHERE id = {webhook} RETURNING 1"),
         Call::PauseWebhook(webhook, paused) => {
@@ -156,7 +156,7 @@ fn invocation(call: &Call, keys: &Keys) -> String {
             array("integer", held.iter().map(|held| held.generation)),
         ),
         Call::ReplayDeliveries { webhook, messages, waits } => format!(
-            "SELECT message_id, outcome FROM replay_deliveries({webhook}, {}, {waits})",
+            "SELECT message_id, outcome FROM owe_messages({webhook}, {}, clock_timestamp(), {waits})",
             array("bigint", messages)
         ),
         Call::ReplayDeadLetters { ids, waits } => format!(

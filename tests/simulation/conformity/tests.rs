@@ -96,7 +96,7 @@ fn seeds(fixed: u64, new: u64) -> Vec<u64> {
 async fn whole_calls_conform() {
     let database = database(PLAIN, None).await;
     let mut real = Real::open(database.url(), PLAIN).await;
-    conform(&mut real, PLAIN, &seeds(12, 4)).await;
+    conform(&mut real, PLAIN, &seeds(9, 3)).await;
     if number("SIMULATION_SEED").is_some() {
         return;
     }
@@ -110,20 +110,20 @@ async fn whole_calls_conform() {
 async fn calls_that_stop_between_statements_conform() {
     let database = database(STOPPING, None).await;
     let mut real = Real::open(database.url(), STOPPING).await;
-    conform(&mut real, STOPPING, &seeds(6, 2)).await;
+    conform(&mut real, STOPPING, &seeds(5, 2)).await;
 }
 
 #[tokio::test]
 async fn waits_that_end_at_their_limit_conform() {
     let database = database(LIMITED, None).await;
     let mut real = Real::open(database.url(), LIMITED).await;
-    conform(&mut real, LIMITED, &seeds(8, 2)).await;
+    conform(&mut real, LIMITED, &seeds(6, 2)).await;
 }
 
 #[tokio::test]
 async fn prepared_transactions_conform() {
     let cluster = preparing_cluster().await;
-    for (mode, fixed) in [(PREPARING, 8), (Mode { notifies: true, ..PREPARING }, 3)] {
+    for (mode, fixed) in [(PREPARING, 6), (Mode { notifies: true, ..PREPARING }, 3)] {
         let mut real = Real::open(&cluster.url(), mode).await;
         conform(&mut real, mode, &seeds(fixed, 2)).await;
     }

@@ -5,15 +5,16 @@ use super::{
     lock_lane::{Outcome, lock_lane},
     notify_workers::notify_workers,
     owed,
-    replay_deliveries::asked,
     require::require_read_committed,
     settle::upsert_letter,
+    stripe,
 };
 use crate::{
     postgres::{
         error::Result,
         session::Session,
-        tables::{DeadLetter, Delivery, Lane, Message, Reason, Worker},
+        tables::{DeadLetter, Delivery, Lane, Message, Reason, Topic, Webhook, Worker},
+        view::View,
     },
     schedule::SECOND,
 };
@@ -29,6 +30,24 @@ pub(crate) async fn cancel_deliveries(
     waits: bool,
 ) -> Result<Vec<Canceled>> {
     session.with_lock_timeout(SECOND, async || cancel(session, webhook, messages, reason, waits).await).await
+}
+
+/// An id, and its message and stripe.
+type Asked<'a> = (i64, Option<(&'a Message, Option<i32>)>);
+
+/// The messages that are asked for, by rising id, as long as there is such a webhook.
+fn asked<'a>(view: &'a View<'_>, webhook: i64, messages: &[i64]) -> Vec<Asked<'a>> {
+    let Some(topic) = view.get::<Webhook>(&webhook).and_then(|webhook| view.get::<Topic>(&webhook.topic))
+    else {
+        return Vec::new();
+    };
+    let mut sorted = messages.to_vec();
+    sorted.sort_unstable();
+    let found = |id: i64| view.get::<Message>(&id).filter(|message| message.topic == topic.id);
+    sorted
+        .into_iter()
+        .map(|id| (id, found(id).map(|message| (message, stripe(topic, message.lane)))))
+        .collect()
 }
 
 async fn cancel(

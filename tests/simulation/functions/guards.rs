@@ -53,6 +53,8 @@ pub(crate) enum Guard {
     OweGeneration,
     /// A replay keeps the message from being deleted.
     OweKeepsMessage,
+    /// A replay leaves what follows a message whose rows somebody has locked.
+    OweFollows,
     /// A cancel raises the generation.
     CancelGeneration,
     /// A cancel leaves the head of a lane that is held.
@@ -67,16 +69,10 @@ pub(crate) enum Guard {
     SweepGone,
     /// A repair of `due_at` leaves lanes that a worker holds.
     RepairUnclaimed,
-    /// A backfill leaves messages that are owed.
-    BackfillConflict,
-    /// A backfill leaves messages whose stripe somebody has.
-    BackfillStripe,
-    /// A backfill keeps messages from being deleted.
-    BackfillKeepsMessage,
 }
 
 impl Guard {
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::LockBeforeId,
         Self::SubscribersAfterLock,
         Self::LaneInAnyCase,
@@ -101,6 +97,7 @@ impl Guard {
         Self::OwePosition,
         Self::OweGeneration,
         Self::OweKeepsMessage,
+        Self::OweFollows,
         Self::CancelGeneration,
         Self::CancelInFlight,
         Self::ReleaseHolder,
@@ -108,9 +105,6 @@ impl Guard {
         Self::RetryUnclaimed,
         Self::SweepGone,
         Self::RepairUnclaimed,
-        Self::BackfillConflict,
-        Self::BackfillStripe,
-        Self::BackfillKeepsMessage,
     ];
 }
 

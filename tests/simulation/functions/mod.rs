@@ -3,7 +3,6 @@
 //! `Session::statement` is where other sessions may come between. `Session::break_point` stands
 //! where conformity stops the real functions, too.
 
-pub(crate) mod backfill_step;
 pub(crate) mod cancel_deliveries;
 pub(crate) mod claim_lanes;
 pub(crate) mod claim_lanes_singly;
@@ -12,6 +11,7 @@ pub(crate) mod create_webhook;
 pub(crate) mod delete_old_messages;
 pub(crate) mod discard_dead_letters;
 pub(crate) mod guards;
+mod lane_stripe;
 pub(crate) mod list_webhooks_of_topics;
 mod lock_idempotency_key;
 mod lock_lane;
@@ -20,7 +20,8 @@ mod matching_webhooks;
 mod messages_fan_out;
 pub(crate) mod messages_publish;
 mod notify_workers;
-mod owe_message;
+mod owe_deliveries;
+pub(crate) mod owe_messages;
 mod read_claimed;
 pub(crate) mod read_lanes;
 pub(crate) mod release_lanes;
@@ -28,10 +29,10 @@ pub(crate) mod remove_idle_lanes;
 pub(crate) mod remove_worker;
 pub(crate) mod repair_due_at;
 pub(crate) mod replay_dead_letters;
-pub(crate) mod replay_deliveries;
 mod require;
 pub(crate) mod retry_lanes;
 pub(crate) mod settle;
+pub(crate) mod step_job;
 pub(crate) mod update_webhook;
 pub(crate) mod worker_heartbeat;
 
