@@ -18,8 +18,8 @@ use crate::{
         cancel_deliveries::cancel_deliveries,
         create_webhook::{create_webhook, delete_webhook},
         delete_old_messages::delete_old_messages,
+        owe_messages::owe_messages,
         replay_dead_letters::replay_dead_letters,
-        replay_deliveries::replay_deliveries,
         retry_lanes::retry_lanes,
         update_webhook::{pause_topic, pause_webhook},
     },
@@ -122,7 +122,7 @@ impl World {
             self.database.peek(|view| view.range::<Message>(..).map(|(_, row)| row.id).collect());
         let chosen = some_of(&ids, random);
         let outcomes =
-            self.operate(async |session| replay_deliveries(session, webhook, &chosen, waits).await).await;
+            self.operate(async |session| owe_messages(session, webhook, &chosen, true, waits).await).await;
         for (message, outcome) in outcomes.unwrap_or_default() {
             self.history.borrow_mut().replayed(self.now(), webhook, message, outcome);
         }
