@@ -42,7 +42,7 @@ pub(super) const BYTES_MAX: usize = 64 << 20;
 pub(super) const BYTES_SHARE: usize = 4;
 
 /// The most bytes of payload and headers in one answer.
-pub(super) const READ_BYTES: usize = 4 << 20;
+pub(super) const READ_BYTES: usize = 2 << 20;
 
 /// The most messages of one lane in one read.
 pub(super) const READ_MESSAGES: usize = 50;
