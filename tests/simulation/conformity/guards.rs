@@ -246,7 +246,7 @@ pub(crate) const KNOWN: [(Guard, Shown); 32] = [
     (Guard::ClaimUnclaimed, Shown::Script(PLAIN, 3)),
     (Guard::ClaimRegistered, Shown::Script(PLAIN, 4)),
     (Guard::ClaimKeepsWorker, Shown::Script(PLAIN, 1)),
-    (Guard::ClaimByPlace, Shown::Script(STOPPING, 12)),
+    (Guard::ClaimByPlace, Shown::Script(STOPPING, 29)),
     (Guard::SettleWorker, Shown::Script(PLAIN, 2)),
     (Guard::SettleToken, Shown::Script(PLAIN, 3)),
     (Guard::SettleGeneration, Shown::Scenario(PLAIN, scenarios::replay_before_settle)),
