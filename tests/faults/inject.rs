@@ -171,14 +171,18 @@ async fn cut_off(stage: &Stage, step: &Step) {
     assert_eq!(ended, 1, "the session that holds its lock");
 }
 
-/// Stops a worker until another one has taken it for hung and has taken its lanes over.
+/// Stops a worker until another one has taken its lanes over: since its heartbeat stands still for
+/// its lease, or since PostgreSQL has ended its session before, because it took no data.
 async fn pause_over_lease(stage: &Stage, step: &Step) {
+    let paused = &stage.workers[step.worker()].process;
+    let name = format!(":{}\"", paused.id());
     let seized = |stage: &Stage| {
+        let taken = |line: &&str| line.contains("took over another worker's lanes") && line.contains(&name);
         let outputs = stage.workers.iter().map(|worker| worker.process.output());
-        outputs.map(|output| output.matches("its heartbeat stands still").count()).sum::<usize>()
+        outputs.map(|output| output.lines().filter(taken).count()).sum::<usize>()
     };
     let before = seized(stage);
-    stage.workers[step.worker()].process.signal(Signal::SIGSTOP);
+    paused.signal(Signal::SIGSTOP);
     eventually("its lanes are seized", async || (seized(stage) > before).then_some(())).await;
 }
 
