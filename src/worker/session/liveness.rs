@@ -1,8 +1,8 @@
 //! Whether this worker may still send.
 //!
-//! Another worker takes over this worker's lanes if its lock was free for [`TAKEOVER_AFTER`], or if
+//! Another worker takes over this worker's lanes if its lock was free for `TAKEOVER_AFTER`, or if
 //! its heartbeat stood still for its lease. So this worker sends only while both are true:
-//! - Its session, which holds the lock, answered a round trip that was sent less than [`ALIVE_FOR`]
+//! - Its session, which holds the lock, answered a round trip that was sent less than `ALIVE_FOR`
 //!   ago.
 //! - Its lease lasts longer than the request can.
 //!

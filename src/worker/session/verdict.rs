@@ -3,8 +3,8 @@
 //! A worker is **dead** if its advisory lock is free. PostgreSQL frees the lock when the session
 //! ends: the process died, its connection broke, or PostgreSQL restarted. A free lock stays free,
 //! since no incarnation takes its lock twice. The worker stops sending within
-//! [`ALIVE_FOR`](super::super::tuning::ALIVE_FOR) of its last answered round trip. Its lanes are
-//! released later: when the lock was free for [`TAKEOVER_AFTER`].
+//! `ALIVE_FOR` of its last answered round trip. Its lanes are
+//! released later: when the lock was free for `TAKEOVER_AFTER`.
 //!
 //! A worker is **hung** if its connection is alive, but its heartbeat stands still for its whole
 //! lease.
@@ -80,7 +80,7 @@ pub fn judge(
     Verdict::Alive
 }
 
-/// The pause before the next look. If a free lock has been free long enough before [`LOOK`] is
+/// The pause before the next look. If a free lock has been free long enough before `LOOK` is
 /// over, the look comes exactly then.
 pub fn pause(seen: &BTreeMap<Uuid, Seen>, now: Instant) -> Duration {
     seen.values()
