@@ -89,6 +89,8 @@ CREATE TABLE pgtopic.webhooks (
     max_retries           integer,
     backoff_factor        float8,
     max_backoff_seconds   integer,
+    retry_schedule        integer[],
+    permanent_statuses    integer[],
     timeout_seconds       integer,
     on_exhausted          text        NOT NULL DEFAULT 'dead_letter',
     max_in_flight         integer,
@@ -106,6 +108,13 @@ CREATE TABLE pgtopic.webhooks (
     CONSTRAINT webhooks_max_retries_check CHECK (max_retries BETWEEN 1 AND 1000),
     CONSTRAINT webhooks_backoff_factor_check CHECK (backoff_factor BETWEEN 1 AND 100),
     CONSTRAINT webhooks_max_backoff_seconds_check CHECK (max_backoff_seconds BETWEEN 1 AND 2592000),
+    CONSTRAINT webhooks_retry_schedule_check CHECK (array_ndims(retry_schedule) = 1 AND cardinality(retry_schedule) BETWEEN 1 AND 100
+        AND array_position(retry_schedule, NULL) IS NULL AND 1 <= ALL (retry_schedule) AND 2592000 >= ALL (retry_schedule)),
+    CONSTRAINT webhooks_retry_schedule_alone_check CHECK (retry_schedule IS NULL
+        OR (backoff_factor IS NULL AND max_backoff_seconds IS NULL)),
+    CONSTRAINT webhooks_permanent_statuses_check CHECK (array_ndims(permanent_statuses) = 1
+        AND cardinality(permanent_statuses) BETWEEN 1 AND 100 AND array_position(permanent_statuses, NULL) IS NULL
+        AND 300 <= ALL (permanent_statuses) AND 599 >= ALL (permanent_statuses)),
     CONSTRAINT webhooks_timeout_seconds_check CHECK (timeout_seconds BETWEEN 1 AND 600),
     CONSTRAINT webhooks_on_exhausted_check CHECK (on_exhausted IN ('dead_letter', 'halt')),
     CONSTRAINT webhooks_max_in_flight_check CHECK (max_in_flight BETWEEN 1 AND 10000),
@@ -122,6 +131,8 @@ COMMENT ON COLUMN pgtopic.webhooks.secrets IS 'Signing secrets (whsec_...), newe
 COMMENT ON COLUMN pgtopic.webhooks.headers IS 'Headers of every request, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
 COMMENT ON COLUMN pgtopic.webhooks.filter IS 'A message is owed if payload @@ filter is true, or is not evaluated. Null: every message is owed.';
 COMMENT ON COLUMN pgtopic.webhooks.filter_limit IS 'The largest payload, in bytes, for which the filter is evaluated. A trigger computes it from the filter''s shape.';
+COMMENT ON COLUMN pgtopic.webhooks.retry_schedule IS 'The wait in seconds after the first failure, after the second, and so on; the last one repeats. Null: backoff_factor and max_backoff_seconds say how long.';
+COMMENT ON COLUMN pgtopic.webhooks.permanent_statuses IS 'HTTP statuses after which a message is not tried again; null: none.';
 COMMENT ON COLUMN pgtopic.webhooks.format IS 'Null: envelope if batch_size is more than 1, else raw.';
 COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
 COMMENT ON COLUMN pgtopic.webhooks.disabled_reason IS 'Why it was disabled (the receiver answered 410 Gone, or no request can be made); null while it is enabled. The backlog is kept.';

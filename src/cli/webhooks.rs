@@ -254,6 +254,8 @@ fn fields(webhook: &Webhook) -> Fields {
         .with("max retries", default(number(webhook.max_retries)))
         .with("backoff factor", default(number(webhook.backoff_factor)))
         .with("max backoff seconds", default(number(webhook.max_backoff_seconds)))
+        .with("retry schedule", webhook.retry_schedule.as_deref().map(numbers))
+        .with("permanent statuses", webhook.permanent_statuses.as_deref().map(numbers))
         .with("timeout seconds", default(number(webhook.timeout_seconds)))
         .with("on exhausted", webhook.on_exhausted.as_str().to_owned())
         .with("max in flight", number(webhook.max_in_flight))
@@ -272,6 +274,10 @@ fn dead_letters(Webhook { health, .. }: &Webhook) -> String {
 
 fn number(value: Option<impl ToString>) -> Option<String> {
     value.map(|value| value.to_string())
+}
+
+fn numbers(values: &[i32]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// `topic:name`, as every command takes it.

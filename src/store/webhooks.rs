@@ -60,6 +60,8 @@ impl Store {
             &since,
             &created_by,
             &new.types,
+            &new.retry_schedule,
+            &new.permanent_statuses,
         ];
         self.query_opt(shown!("webhooks/create"), parameters).await?.as_ref().map(webhook).transpose()
     }
@@ -173,6 +175,8 @@ fn columns(changes: &WebhookChanges) -> String {
         max_retries,
         backoff_factor,
         max_backoff_seconds,
+        retry_schedule,
+        permanent_statuses,
         timeout_seconds,
         on_exhausted,
         max_in_flight,
@@ -190,6 +194,8 @@ fn columns(changes: &WebhookChanges) -> String {
         ("max_retries", max_retries.map(|number| json!(number))),
         ("backoff_factor", backoff_factor.map(|number| json!(number))),
         ("max_backoff_seconds", max_backoff_seconds.map(|number| json!(number))),
+        ("retry_schedule", retry_schedule.as_ref().map(|waits| json!(waits))),
+        ("permanent_statuses", permanent_statuses.as_ref().map(|statuses| json!(statuses))),
         ("timeout_seconds", timeout_seconds.map(|number| json!(number))),
         ("on_exhausted", on_exhausted.map(|choice| json!(choice.as_str()))),
         ("max_in_flight", max_in_flight.map(|number| json!(number))),
@@ -216,6 +222,8 @@ fn webhook(row: &Row) -> Result<Webhook, StoreError> {
         max_retries: row.try_get("max_retries")?,
         backoff_factor: row.try_get("backoff_factor")?,
         max_backoff_seconds: row.try_get("max_backoff_seconds")?,
+        retry_schedule: row.try_get("retry_schedule")?,
+        permanent_statuses: row.try_get("permanent_statuses")?,
         timeout_seconds: row.try_get("timeout_seconds")?,
         on_exhausted: super::word(row, "on_exhausted", OnExhausted::parse)?,
         max_in_flight: row.try_get("max_in_flight")?,

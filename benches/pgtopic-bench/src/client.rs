@@ -139,6 +139,8 @@ impl Sender {
                 max_retries: 1,
                 backoff_factor: 1.0,
                 max_backoff: Duration::from_secs(1),
+                retry_schedule: Vec::new(),
+                permanent_statuses: Vec::new(),
                 timeout: Duration::from_secs(10),
                 on_exhausted: OnExhausted::Halt,
                 max_in_flight: None,

@@ -116,6 +116,17 @@ pub(crate) struct NewWebhook {
     #[serde(default)]
     #[schema(value_type = Option<i32>)]
     max_backoff_seconds: Option<Whole<i32>>,
+    /// The delay after the first failure, after the second, and so on, in seconds; the last one
+    /// repeats. 1 to 100 delays, each 1 to 2592000. It takes the place of `backoff_factor` and
+    /// `max_backoff_seconds`, which must then be left out.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<i32>>, examples(json!([5, 60, 600])))]
+    retry_schedule: Option<Vec<Whole<i32>>>,
+    /// Statuses after which a message is not tried again: 1 to 100 of them, each 300 to 599. 410
+    /// disables the webhook all the same. Unless given, no status is.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<i32>>, examples(json!([400, 422])))]
+    permanent_statuses: Option<Vec<Whole<i32>>>,
     /// How long one request may take, the answer's body included, in seconds; 1 to 600.
     #[serde(default)]
     #[schema(value_type = Option<i32>)]
@@ -154,6 +165,8 @@ impl From<NewWebhook> for webhook::NewWebhook {
             max_retries: new.max_retries.map(|number| number.0),
             backoff_factor: new.backoff_factor,
             max_backoff_seconds: new.max_backoff_seconds.map(|number| number.0),
+            retry_schedule: new.retry_schedule.map(wholes),
+            permanent_statuses: new.permanent_statuses.map(wholes),
             timeout_seconds: new.timeout_seconds.map(|number| number.0),
             on_exhausted: new.on_exhausted.into(),
             max_in_flight: new.max_in_flight.map(|number| number.0),
@@ -211,6 +224,17 @@ pub(crate) struct WebhookChanges {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
     max_backoff_seconds: Option<Option<Whole<i32>>>,
+    /// The delay after the first failure, after the second, and so on, in seconds; the last one
+    /// repeats. 1 to 100 delays, each 1 to 2592000. It takes the place of `backoff_factor` and
+    /// `max_backoff_seconds`, which must then be null. Null: these say how long.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<i32>>)]
+    retry_schedule: Option<Option<Vec<Whole<i32>>>>,
+    /// Statuses after which a message is not tried again: 1 to 100 of them, each 300 to 599. Null:
+    /// none.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<i32>>)]
+    permanent_statuses: Option<Option<Vec<Whole<i32>>>>,
     /// How long one request may take, the answer's body included, in seconds; 1 to 600.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
@@ -237,6 +261,11 @@ fn whole(field: Option<Option<Whole<i32>>>) -> Option<Option<i32>> {
     field.map(|number| number.map(|number| number.0))
 }
 
+/// A list of integers.
+fn wholes(list: Vec<Whole<i32>>) -> Vec<i32> {
+    list.into_iter().map(|number| number.0).collect()
+}
+
 impl From<WebhookChanges> for webhook::WebhookChanges {
     fn from(changes: WebhookChanges) -> Self {
         Self {
@@ -250,6 +279,8 @@ impl From<WebhookChanges> for webhook::WebhookChanges {
             max_retries: whole(changes.max_retries),
             backoff_factor: changes.backoff_factor,
             max_backoff_seconds: whole(changes.max_backoff_seconds),
+            retry_schedule: changes.retry_schedule.map(|list| list.map(wholes)),
+            permanent_statuses: changes.permanent_statuses.map(|list| list.map(wholes)),
             timeout_seconds: whole(changes.timeout_seconds),
             on_exhausted: changes.on_exhausted.map(Into::into),
             max_in_flight: whole(changes.max_in_flight),
@@ -294,6 +325,11 @@ pub(crate) struct Webhook {
     backoff_factor: Option<f64>,
     /// The longest delay, in seconds.
     max_backoff_seconds: Option<i32>,
+    /// The delay after the first failure, after the second, and so on, in seconds; the last one
+    /// repeats. Null: `backoff_factor` and `max_backoff_seconds` say how long.
+    retry_schedule: Option<Vec<i32>>,
+    /// Statuses after which a message is not tried again. Null: none.
+    permanent_statuses: Option<Vec<i32>>,
     /// How long one request may take, the answer's body included, in seconds.
     timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
@@ -331,6 +367,8 @@ impl From<webhook::Webhook> for Webhook {
             max_retries,
             backoff_factor,
             max_backoff_seconds,
+            retry_schedule,
+            permanent_statuses,
             timeout_seconds,
             on_exhausted,
             max_in_flight,
@@ -355,6 +393,8 @@ impl From<webhook::Webhook> for Webhook {
             max_retries,
             backoff_factor,
             max_backoff_seconds,
+            retry_schedule,
+            permanent_statuses,
             timeout_seconds,
             on_exhausted: on_exhausted.into(),
             max_in_flight,

@@ -51,7 +51,7 @@ fn predicate(situation: &Situation, it: &Subscription, reason: Reason) -> String
         Reason::Halted => {
             let error = lane.and_then(|lane| lane.last_error.as_deref());
             let error = error.map(|error| format!(" The last attempt ended with: {error}.")).unwrap_or_default();
-            format!("has halted its lane: it used up its attempts.{error} The lane moves when an operator retries or skips it.")
+            format!("has halted its lane: it used up its attempts, or its failure was final.{error} The lane moves when an operator retries or skips it.")
         }
         Reason::RateLimit => {
             let due_at = due_at(lane);

@@ -16,7 +16,6 @@ use crate::{
     domain::{
         attempt::{AttemptResult, ErrorClass, Outcome},
         batch::Batch,
-        dead_letter::Reason,
         retry::{AfterFailure, after_failure},
     },
     store::{AttemptRow, DeadDelivery, LaneState, LastError},
@@ -77,32 +76,31 @@ impl Engine {
         let failures = lane.failed(Batch::of(&attempt.message_ids));
         let error = LastError::of(&attempt.result);
         let (last, several) = (*attempt.message_ids.last().unwrap_or(&0), attempt.message_ids.len() > 1);
-        let (change, loss) =
-            match after_failure(&endpoint.policy, failures, attempt.result.retry_after, random) {
-                AfterFailure::Retry(delay) => (lane.change(LaneState::Waiting(delay), error), Loss::None),
-                AfterFailure::Halt | AfterFailure::DeadLetter if several => {
-                    // One of the messages may be the reason. Each is tried by itself, so that it alone
-                    // is given up.
-                    lane.split(last);
-                    (lane.change(LaneState::Ready, None), Loss::None)
-                }
-                AfterFailure::Halt => (lane.change(LaneState::Halted, error), Loss::Halted),
-                AfterFailure::DeadLetter => {
-                    lane.died(last);
-                    let dead = DeadDelivery {
-                        message_id: last,
-                        reason: Reason::AttemptsExhausted,
-                        attempts: failures,
-                        last: Some(attempt.result.clone()),
-                    };
-                    self.pending.dead(claim, dead, now);
-                    self.activity.dead(key.webhook_id);
-                    // The lane goes on only when the dead letter is written. Otherwise, after a crash,
-                    // the message would be sent again after its successor, and a receiver would take it
-                    // for a duplicate.
-                    (lane.change(LaneState::Ready, None), Loss::DeadLetter)
-                }
-            };
+        let (change, loss) = match after_failure(&endpoint.policy, failures, &attempt.result, random) {
+            AfterFailure::Retry(delay) => (lane.change(LaneState::Waiting(delay), error), Loss::None),
+            AfterFailure::Halt | AfterFailure::DeadLetter(_) if several => {
+                // One of the messages may be the reason. Each is tried by itself, so that it alone
+                // is given up.
+                lane.split(last);
+                (lane.change(LaneState::Ready, None), Loss::None)
+            }
+            AfterFailure::Halt => (lane.change(LaneState::Halted, error), Loss::Halted),
+            AfterFailure::DeadLetter(reason) => {
+                lane.died(last);
+                let dead = DeadDelivery {
+                    message_id: last,
+                    reason,
+                    attempts: failures,
+                    last: Some(attempt.result.clone()),
+                };
+                self.pending.dead(claim, dead, now);
+                self.activity.dead(key.webhook_id);
+                // The lane goes on only when the dead letter is written. Otherwise, after a crash,
+                // the message would be sent again after its successor, and a receiver would take it
+                // for a duplicate.
+                (lane.change(LaneState::Ready, None), Loss::DeadLetter)
+            }
+        };
         self.pending.lane(claim, change, now);
         lane.give_up();
         let error = attempt.result.error.as_deref().unwrap_or_default();

@@ -9,6 +9,7 @@
 //! | `headers` | SQL and the API refuse the same headers |
 //! | `holds` | topics on hold |
 //! | `outages` | what the log says of a receiver that fails |
+//! | `policies` | permanent failures, and the waits of a schedule |
 //! | `receiving` | the code of `docs/receiving.md` |
 //! | `replays` | requests that carry replays |
 //! | `retries` | failures, the delays after them, and dead letters |
@@ -24,6 +25,7 @@ mod flow;
 mod headers;
 mod holds;
 mod outages;
+mod policies;
 mod receiving;
 mod replays;
 mod retries;

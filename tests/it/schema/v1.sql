@@ -3778,6 +3778,8 @@ CREATE TABLE pgtopic.webhooks (
     max_retries integer,
     backoff_factor double precision,
     max_backoff_seconds integer,
+    retry_schedule integer[],
+    permanent_statuses integer[],
     timeout_seconds integer,
     on_exhausted text DEFAULT 'dead_letter'::text NOT NULL,
     max_in_flight integer,
@@ -3797,7 +3799,10 @@ CREATE TABLE pgtopic.webhooks (
     CONSTRAINT webhooks_max_retries_check CHECK (((max_retries >= 1) AND (max_retries <= 1000))),
     CONSTRAINT webhooks_name_check CHECK (((name ~ '^[A-Za-z0-9._-]{1,255}$'::text) AND (name !~ '^[0-9]+$'::text) AND (name !~ '^[.]{1,2}$'::text))),
     CONSTRAINT webhooks_on_exhausted_check CHECK ((on_exhausted = ANY (ARRAY['dead_letter'::text, 'halt'::text]))),
+    CONSTRAINT webhooks_permanent_statuses_check CHECK (((array_ndims(permanent_statuses) = 1) AND ((cardinality(permanent_statuses) >= 1) AND (cardinality(permanent_statuses) <= 100)) AND (array_position(permanent_statuses, NULL::integer) IS NULL) AND (300 <= ALL (permanent_statuses)) AND (599 >= ALL (permanent_statuses)))),
     CONSTRAINT webhooks_rate_limit_per_second_check CHECK (((rate_limit_per_second >= (0.001)::double precision) AND (rate_limit_per_second <= (1000000)::double precision))),
+    CONSTRAINT webhooks_retry_schedule_alone_check CHECK (((retry_schedule IS NULL) OR ((backoff_factor IS NULL) AND (max_backoff_seconds IS NULL)))),
+    CONSTRAINT webhooks_retry_schedule_check CHECK (((array_ndims(retry_schedule) = 1) AND ((cardinality(retry_schedule) >= 1) AND (cardinality(retry_schedule) <= 100)) AND (array_position(retry_schedule, NULL::integer) IS NULL) AND (1 <= ALL (retry_schedule)) AND (2592000 >= ALL (retry_schedule)))),
     CONSTRAINT webhooks_state_check CHECK ((state = ANY (ARRAY['starting'::text, 'active'::text]))),
     CONSTRAINT webhooks_timeout_seconds_check CHECK (((timeout_seconds >= 1) AND (timeout_seconds <= 600))),
     CONSTRAINT webhooks_types_check CHECK (((cardinality(types) >= 1) AND (cardinality(types) <= 100)))
@@ -3818,6 +3823,10 @@ COMMENT ON COLUMN pgtopic.webhooks.filter IS 'A message is owed if payload @@ fi
 COMMENT ON COLUMN pgtopic.webhooks.filter_limit IS 'The largest payload, in bytes, for which the filter is evaluated. A trigger computes it from the filter''s shape.';
 
 COMMENT ON COLUMN pgtopic.webhooks.format IS 'Null: envelope if batch_size is more than 1, else raw.';
+
+COMMENT ON COLUMN pgtopic.webhooks.retry_schedule IS 'The wait in seconds after the first failure, after the second, and so on; the last one repeats. Null: backoff_factor and max_backoff_seconds say how long.';
+
+COMMENT ON COLUMN pgtopic.webhooks.permanent_statuses IS 'HTTP statuses after which a message is not tried again; null: none.';
 
 COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
 
@@ -4215,6 +4224,6 @@ INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, N
 
 INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'db4c0044512b8a07ba2e7b649853a52d69aa1abf38942ec157297eaa71b24ec3', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '13694001981233548807');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '16224299233963377336');
 
 

@@ -178,6 +178,8 @@ impl World {
             max_retries: 1,
             backoff_factor: 1.0,
             max_backoff: Duration::from_secs(1),
+            retry_schedule: Vec::new(),
+            permanent_statuses: Vec::new(),
             timeout: Duration::from_secs(1),
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,

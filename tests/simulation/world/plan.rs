@@ -300,6 +300,8 @@ pub(super) fn policy(random: &mut Random) -> (Policy, usize) {
         max_retries: 1 + u32::try_from(random.below(4)).unwrap_or(0),
         backoff_factor: 1.0,
         max_backoff: Duration::from_millis(random.pick(&[20, 200, 1_000])),
+        retry_schedule: Vec::new(),
+        permanent_statuses: Vec::new(),
         timeout: Duration::from_secs(random.pick(&[1, 1, 5])),
         on_exhausted: random.pick(&[OnExhausted::DeadLetter, OnExhausted::DeadLetter, OnExhausted::Halt]),
         max_in_flight: random.pick(&[None, None, Some(1), Some(2)]),
