@@ -61,6 +61,7 @@ fn target(format: Format, batch_size: usize) -> Target {
         batch_size,
         policy: POLICY,
         rate_limit_per_second: None,
+        held_for: None,
         deliverable: true,
     }
 }

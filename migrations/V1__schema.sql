@@ -98,6 +98,7 @@ CREATE TABLE pgtopic.webhooks (
     state                 text        NOT NULL DEFAULT 'active',
     paused                boolean     NOT NULL DEFAULT false,
     disabled_reason       text,
+    hold_until            timestamptz,
     created_at            timestamptz NOT NULL DEFAULT now(),
     changed_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT webhooks_name_key UNIQUE (topic_id, name),
@@ -136,6 +137,7 @@ COMMENT ON COLUMN pgtopic.webhooks.permanent_statuses IS 'HTTP statuses after wh
 COMMENT ON COLUMN pgtopic.webhooks.format IS 'Null: envelope if batch_size is more than 1, else raw.';
 COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
 COMMENT ON COLUMN pgtopic.webhooks.disabled_reason IS 'Why it was disabled (the receiver answered 410 Gone, or no request can be made); null while it is enabled. The backlog is kept.';
+COMMENT ON COLUMN pgtopic.webhooks.hold_until IS 'Until when its receiver has asked for nothing to be sent; null: it never has. At most 60 s ahead.';
 COMMENT ON COLUMN pgtopic.webhooks.changed_at IS 'When the row was last written. Workers that are not notified look here.';
 
 -- The cache stays 1: ids must rise in the order in which they are given.
@@ -250,6 +252,7 @@ CREATE TABLE pgtopic.attempts (
     batch_last       bigint,
     probe            boolean     NOT NULL DEFAULT false,
     replay           boolean     NOT NULL DEFAULT false,
+    retry_after_seconds integer,
     CONSTRAINT attempts_outcome_check CHECK (outcome IN ('accepted', 'failed', 'gone')),
     CONSTRAINT attempts_error_class_check CHECK (error_class IN ('dns', 'connect', 'tls', 'forbidden', 'timeout', 'status', 'redirect',
                                                                  'protocol', 'request'))
@@ -259,6 +262,7 @@ COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of
 COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
 COMMENT ON COLUMN pgtopic.attempts.probe IS 'Whether it only asked whether a failing receiver answers again.';
 COMMENT ON COLUMN pgtopic.attempts.replay IS 'Whether the request carried replays.';
+COMMENT ON COLUMN pgtopic.attempts.retry_after_seconds IS 'How long the answer asked to wait.';
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
 
 CREATE TABLE pgtopic.dead_letters (

@@ -240,6 +240,7 @@ fn fields(webhook: &Webhook) -> Fields {
         .with("state", health.state.as_str().to_owned())
         .with("since", health.since.map(|since| since.to_string()))
         .with("reason", health.reason.clone())
+        .with("held until", health.hold_until.map(|until| until.to_string()))
         .with("owed", owed(webhook))
         .with("oldest owed", backlog.and_then(|backlog| backlog.oldest_owed_at).map(|at| at.to_string()))
         .with("lanes", backlog.map(lanes))

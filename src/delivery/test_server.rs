@@ -47,6 +47,7 @@ pub(super) fn target(url: &str) -> Target {
             max_in_flight: None,
         },
         rate_limit_per_second: None,
+        held_for: None,
         deliverable: true,
     }
 }

@@ -133,6 +133,8 @@ pub struct AttemptRecord {
     pub error: Option<String>,
     /// How long it took, in milliseconds.
     pub duration_ms: f64,
+    /// For how many seconds the answer asked to wait (`Retry-After`).
+    pub retry_after_seconds: Option<i32>,
     /// The first 2 KiB of the answer's body, if the attempt failed.
     pub response_excerpt: Option<String>,
     /// The incarnation of the worker that made it.

@@ -1,6 +1,6 @@
 //! When a failed delivery is tried again, and when it is given up.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
     attempt::{AttemptResult, ErrorClass},
@@ -10,6 +10,14 @@ use super::{
 
 /// The most that jitter adds to a delay, as a share of it.
 pub const JITTER: f64 = 0.2;
+
+/// The statuses whose `Retry-After` holds the whole webhook: the receiver, or what stands before it,
+/// has too much to do.
+const HOLDING: [u16; 4] = [429, 502, 503, 504];
+
+/// The shortest and the longest hold. Without the first, a receiver that asks for no wait would be
+/// asked again at once, and without end.
+pub const HOLD: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
 
 /// What happens to a lane's head after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +49,13 @@ pub fn after_failure(policy: &Policy, failures: u32, result: &AttemptResult, ran
         OnExhausted::DeadLetter => AfterFailure::DeadLetter(reason),
         OnExhausted::Halt => AfterFailure::Halt,
     }
+}
+
+/// For how long the receiver asks for nothing to be sent to the webhook. `None`: it does not ask.
+pub fn asked_hold(policy: &Policy, result: &AttemptResult) -> Option<Duration> {
+    let asked = result.retry_after.filter(|_| !is_permanent(policy, result))?;
+    let holds = result.status_code.is_some_and(|status| HOLDING.contains(&status));
+    holds.then(|| asked.clamp(*HOLD.start(), *HOLD.end()))
 }
 
 /// Whether another attempt would fail the same way: no request can be made, or the webhook takes
@@ -146,6 +161,24 @@ mod tests {
         }
         for result in [answered(401), answered(500), failed(ErrorClass::Connect)] {
             assert!(matches!(after_failure(&policy, 1, &result, 0.0), AfterFailure::Retry(_)), "{result:?}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_asks_for_a_pause_gets_one_between_a_second_and_a_minute() {
+        let policy =
+            Policy { permanent_statuses: vec![504], ..policy(5, 2.0, 3600, OnExhausted::DeadLetter) };
+        let hold = |status, asked| {
+            let result = AttemptResult { status_code: Some(status), ..asking(asked) };
+            asked_hold(&policy, &result).map(|hold| hold.as_secs())
+        };
+        for status in [429, 502, 503] {
+            let holds = [0, 1, 30, 60, 61, 31_000_000].map(|asked| hold(status, Some(asked)));
+            assert_eq!(holds, [1, 1, 30, 60, 60, 60].map(Some), "{status}");
+            assert_eq!(hold(status, None), None);
+        }
+        for status in [400, 408, 500, 501, 505, 504] {
+            assert_eq!(hold(status, Some(30)), None, "{status}");
         }
     }
 

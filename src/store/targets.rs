@@ -132,6 +132,12 @@ impl Store {
         Ok(())
     }
 
+    /// Tells all workers to send nothing to a webhook for a while. A hold is never shortened.
+    pub async fn hold_webhook(&self, webhook_id: i64, hold: Duration) -> Result<(), StoreError> {
+        self.execute(sql!("webhooks/hold"), &[&webhook_id, &hold.as_secs_f64()]).await?;
+        Ok(())
+    }
+
     /// Disables an unusable webhook: one that no request can be made for. Its backlog is kept.
     /// Returns whether this call disabled it.
     ///
@@ -189,6 +195,8 @@ fn target(row: &Row, defaults: &PolicyDefaults, source: &Arc<str>) -> Result<Tar
             max_in_flight: number(12, "max_in_flight")?,
         },
         rate_limit_per_second: read(row, 13, "rate_limit_per_second")?,
+        held_for: read::<Option<f64>>(row, 19, "hold_until")?
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         deliverable: read(row, 14, "state")?,
     })
 }

@@ -149,6 +149,7 @@ fn webhook(row: &Row) -> Result<WebhookFacts, StoreError> {
         state: super::word(row, "state", WebhookState::parse)?,
         paused: row.try_get("paused")?,
         disabled_reason: row.try_get("disabled_reason")?,
+        hold_until: row.try_get("hold_until")?,
         changed: change(row, "changed_at", "changed_by")?,
         created_at: row.try_get("webhook_created_at")?,
         backfill: backfill.map(|job| (job, waits_for)),

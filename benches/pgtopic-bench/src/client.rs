@@ -146,6 +146,7 @@ impl Sender {
                 max_in_flight: None,
             },
             rate_limit_per_second: None,
+            held_for: None,
             deliverable: true,
         };
         let target = PreparedTarget::new(&target).map_err(|error| failed(error.to_string()))?;

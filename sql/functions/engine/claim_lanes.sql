@@ -60,7 +60,7 @@ BEGIN
           FROM unnest(claim_lanes.webhook_ids, claim_lanes.slots, claim_lanes.due_after)
                AS want (webhook_id, slots, due_after)
           JOIN pgtopic.webhooks w ON w.id = want.webhook_id
-           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND NOT pgtopic.is_held(w.hold_until)
           JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
          CROSS JOIN LATERAL (
             SELECT l.ctid AS place

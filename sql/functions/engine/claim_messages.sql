@@ -64,6 +64,7 @@ BEGIN
             SELECT w.id
               FROM pgtopic.webhooks w
              WHERE w.topic_id = m.topic_id AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+               AND NOT pgtopic.is_held(w.hold_until)
                AND w.id <> ALL (claim_messages.full_webhooks)
             OFFSET 0
          ) w

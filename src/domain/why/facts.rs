@@ -139,6 +139,8 @@ pub struct WebhookFacts {
     pub paused: bool,
     /// Why it was disabled; `None` while it is enabled.
     pub disabled_reason: Option<String>,
+    /// Until when its receiver has asked for nothing to be sent; `None` if that is over.
+    pub hold_until: Option<Timestamp>,
     /// When it was paused or disabled, and by whom.
     pub changed: Option<Change>,
     /// When it was created.

@@ -67,6 +67,7 @@ prop_compose! {
     fn webhooks()(
         starting in prop::bool::weighted(0.1), paused in prop::bool::weighted(0.1),
         disabled in prop::bool::weighted(0.1), changed in changes(), created_at in instants(),
+        hold_until in option::weighted(0.3, instants()),
         backfill: bool, max_in_flight in option::of(1i32..5),
         rate in option::of(prop::sample::select(vec![2.5, 600_000.0, 1_000_000.0])), types_match: bool,
         filter_matches: bool, in_flight in 0i64..50,
@@ -77,6 +78,7 @@ prop_compose! {
             state: if starting { WebhookState::Starting } else { WebhookState::Active },
             paused,
             disabled_reason: disabled.then(|| "410 Gone".to_owned()),
+            hold_until,
             changed,
             created_at,
             backfill: backfill.then(|| (31, Some("process 17".to_owned()))),
@@ -161,7 +163,7 @@ proptest! {
             prop_assert!(entry.text.contains(&format!("message {blocker}")), "{}", entry.text);
         }
         if let Some(date) = entry.next_attempt_at {
-            prop_assert!(matches!(reason, Some(Reason::Backoff | Reason::RateLimit)));
+            prop_assert!(matches!(reason, Some(Reason::Backoff | Reason::HeldByReceiver | Reason::RateLimit)));
             prop_assert!(date > situation.senders.now && entry.text.contains(&date.to_string()), "{}", entry.text);
         }
         if let Some(seconds) = entry.estimate_seconds {
@@ -250,7 +252,7 @@ fn the_words_are_those_of_the_contract() {
         (State::NotOwed, "filter types younger_webhook"),
         (
             State::Waiting,
-            "behind backoff halted rate_limit max_in_flight slots_busy paused topic_held disabled starting not_sending \
+            "behind backoff halted held_by_receiver rate_limit max_in_flight slots_busy paused topic_held disabled starting not_sending \
              no_worker takeover no_lane ready",
         ),
         (State::InFlight, "request outcome_unclear"),

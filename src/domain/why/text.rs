@@ -53,6 +53,11 @@ fn predicate(situation: &Situation, it: &Subscription, reason: Reason) -> String
             let error = error.map(|error| format!(" The last attempt ended with: {error}.")).unwrap_or_default();
             format!("has halted its lane: it used up its attempts, or its failure was final.{error} The lane moves when an operator retries or skips it.")
         }
+        Reason::HeldByReceiver => {
+            let until = lane.and_then(|lane| lane.due_at).max(it.webhook.hold_until);
+            let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+            format!("waits: the receiver of {webhook} has asked for nothing to be sent{until}.")
+        }
         Reason::RateLimit => {
             let due_at = due_at(lane);
             format!("waits for the rate limit of {webhook}{}{due_at}.", number(it.webhook.rate_limit_per_second, " a second"))

@@ -96,6 +96,7 @@ impl Endpoints {
                     live.stop();
                 }
                 self.0.insert(webhook_id, Arc::new(live));
+                loaded.held.extend(settings.held_for.map(|hold| (webhook_id, hold)));
                 loaded.changed.insert(webhook_id, Arc::new(endpoint(settings)));
             }
             Err(reason) => {
@@ -175,6 +176,7 @@ mod tests {
             batch_size: 1,
             policy,
             rate_limit_per_second: None,
+            held_for: None,
             deliverable,
         };
         let version = format!("{webhook_id} {deliverable} {url}");

@@ -117,6 +117,14 @@ impl Statements {
                     Err(error) => Event::NotDisabled { webhook_id, failure: failure(&error) },
                 }
             }
+            Command::Hold { webhook_id, hold } => {
+                // Without it this worker alone holds the webhook. Another one is asked to wait by
+                // the answer to its own request.
+                if let Err(error) = store.hold_webhook(webhook_id, hold).await {
+                    warn!(webhook_id, %error, "other workers are not told that the receiver has asked for a pause");
+                }
+                return Answer::Nothing;
+            }
             Command::DisableUnusable(unusable) => match self.disable_unusable(&unusable).await {
                 Ok(()) => return Answer::Nothing,
                 Err(failure) => Event::NotDisabled { webhook_id: unusable.webhook_id, failure },

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         attempt::{AttemptResult, ErrorClass, Outcome},
         batch::Batch,
-        retry::{AfterFailure, after_failure},
+        retry::{AfterFailure, after_failure, asked_hold},
     },
     store::{AttemptRow, DeadDelivery, LaneState, LastError},
 };
@@ -70,8 +70,12 @@ impl Engine {
     fn on_failed(&mut self, attempt: &AttemptEnded, now: Instant) {
         let key = attempt.key;
         let random = self.random.random();
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
         let Some(endpoint) = self.endpoints.get(&key.webhook_id) else { return };
+        if let Some(hold) = asked_hold(&endpoint.policy, &attempt.result) {
+            self.on_held(attempt, hold, now);
+            return;
+        }
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
         let claim = (lane.key, lane.token);
         let failures = lane.failed(Batch::of(&attempt.message_ids));
         let error = LastError::of(&attempt.result);
@@ -114,6 +118,20 @@ impl Engine {
             "request failed"
         );
         self.outages.failed(key.webhook_id, &endpoint.topic, error, loss, now);
+    }
+
+    /// The receiver asks for nothing to be sent for a while. The attempt does not count.
+    fn on_held(&mut self, attempt: &AttemptEnded, hold: Duration, now: Instant) {
+        let webhook_id = attempt.key.webhook_id;
+        let Some(lane) = self.lanes.get_mut(&attempt.key) else { return };
+        let Some(endpoint) = self.endpoints.get(&webhook_id) else { return };
+        let change = lane.change(LaneState::Waiting(hold), LastError::of(&attempt.result));
+        self.pending.lane((lane.key, lane.token), change, now);
+        lane.give_up();
+        let error = attempt.result.error.as_deref().unwrap_or_default();
+        self.outages.failed(webhook_id, &endpoint.topic, error, Loss::None, now);
+        debug!(webhook_id, ?hold, error, "the receiver has asked for a pause");
+        self.hold_webhook(webhook_id, hold, now);
     }
 
     /// The receiver is gone for good: disables the webhook, and keeps its backlog.

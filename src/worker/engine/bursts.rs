@@ -69,8 +69,9 @@ impl Engine {
     /// Starts a queued lane's burst in a slot that was taken for it. Returns false if the lane does
     /// not need the slot.
     fn start_burst(&mut self, key: LaneKey, now: Instant) -> bool {
+        let deliverable = self.is_deliverable(key.webhook_id);
         let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.is_queued()) else { return false };
-        let endpoint = self.endpoints.get(&key.webhook_id).filter(|endpoint| endpoint.deliverable);
+        let endpoint = self.endpoints.get(&key.webhook_id).filter(|_| deliverable);
         let ready = !lane.is_locked() && lane.backlog.has_messages() && !self.stopping;
         let Some(endpoint) = endpoint.filter(|_| ready) else {
             self.advance(key, now);

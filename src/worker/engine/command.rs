@@ -1,6 +1,6 @@
 //! What the engine asks its driver to do.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     domain::{batch::Batching, change::OutageChange, lane::LaneKey, message::Message},
@@ -93,6 +93,13 @@ pub enum Command {
     Disable {
         /// The webhook.
         webhook_id: i64,
+    },
+    /// Tell all workers to send nothing to a webhook for a while. Nothing answers.
+    Hold {
+        /// The webhook.
+        webhook_id: i64,
+        /// For how long.
+        hold: Duration,
     },
     /// Disable a webhook that no request can be made for; answered only if it fails.
     DisableUnusable(Unusable),

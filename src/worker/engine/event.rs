@@ -67,6 +67,8 @@ pub struct LoadedWebhooks {
     pub removed: Vec<i64>,
     /// Whether one of them was deleted.
     pub deleted: bool,
+    /// Webhooks whose receivers have asked for nothing to be sent, and for how much longer.
+    pub held: Vec<(i64, Duration)>,
     /// Webhooks that could be claimed, but no request can be made for them.
     pub unusable: Vec<Unusable>,
 }

@@ -106,6 +106,7 @@ impl Engine {
     /// Decides what is to be done now. Call it after all events that have arrived were handled, and
     /// at [`Engine::next_wakeup`].
     pub fn decide(&mut self, now: Instant) -> Vec<Command> {
+        self.end_holds(now);
         self.tell_outages(now);
         self.remove_idle(now);
         self.find_silent(now);
@@ -143,6 +144,7 @@ impl Engine {
             self.next_removal,
             self.next_slice_check,
             self.next_silence_check,
+            self.holds.next_end(),
             self.outages.due(),
             self.activity.due(),
             Some(self.webhooks_due).filter(|_| !self.stopping && !self.loading_webhooks),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        scheduling::{concurrency_limit::ConcurrencyLimit, fair_queue::FairQueue},
+        scheduling::{concurrency_limit::ConcurrencyLimit, fair_queue::FairQueue, holds::Holds},
         wakeup::mode::WakeupMode,
     },
     activity::Activity,
@@ -61,6 +61,8 @@ pub struct Engine {
     /// When to look at all of them again, and not only at those that were changed lately.
     pub(super) all_webhooks_due: Instant,
     pub(super) loading_webhooks: bool,
+    /// Those whose receivers have asked for nothing to be sent.
+    pub(super) holds: Holds,
     /// The longest timeout of all webhooks.
     pub(super) longest_timeout: Duration,
     /// Since when the database is being asked which webhooks have due lanes, if it is.
@@ -122,6 +124,7 @@ impl Engine {
             webhooks_not_before: now,
             all_webhooks_due: now,
             loading_webhooks: false,
+            holds: Holds::default(),
             listing_due: None,
             lanes: HashMap::new(),
             successors: HashMap::new(),
@@ -150,7 +153,8 @@ impl Engine {
 
     /// Whether requests for this webhook may be started.
     pub(super) fn is_deliverable(&self, webhook_id: i64) -> bool {
-        self.endpoints.get(&webhook_id).is_some_and(|endpoint| endpoint.deliverable)
+        !self.holds.is_held(webhook_id)
+            && self.endpoints.get(&webhook_id).is_some_and(|endpoint| endpoint.deliverable)
     }
 
     /// The lane of this claim, if it is still held. Another token is another claim.

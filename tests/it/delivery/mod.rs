@@ -13,6 +13,7 @@
 //! | `receiving` | the code of `docs/receiving.md` |
 //! | `replays` | requests that carry replays |
 //! | `retries` | failures, the delays after them, and dead letters |
+//! | `retry_after` | receivers that ask for a longer wait, or for nothing to be sent |
 //! | `test_requests` | requests that only try a webhook |
 //! | `types` | types of messages, and webhooks that ask for some |
 //! | `unusable_webhooks` | webhooks that no request can be made for |
@@ -29,6 +30,7 @@ mod policies;
 mod receiving;
 mod replays;
 mod retries;
+mod retry_after;
 mod test_requests;
 mod types;
 mod unusable_webhooks;

@@ -328,6 +328,7 @@ impl Receiver {
                 max_in_flight: None,
             },
             rate_limit_per_second: None,
+            held_for: None,
             deliverable: true,
         };
         let message = Message {

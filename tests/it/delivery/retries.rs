@@ -168,20 +168,6 @@ async fn failures_are_counted_across_workers() {
 }
 
 #[tokio::test]
-async fn retry_after_lengthens_the_delay() {
-    let scene = Scene::with_webhook(&[]).await;
-    scene.publish(&["a"]).await;
-    scene.receiver.set_script(|received| match received.number {
-        0 => Answer::Full(429, vec![("retry-after", "2".to_owned())], Bytes::new()),
-        _ => Answer::Status(200),
-    });
-    let _broker = Broker::start(scene.store());
-    assert_eq!(scene.all_delivered(&["/"]).await, 0);
-    let received = scene.receiver.received();
-    assert!(received[1].arrived - received[0].ended.unwrap() >= Duration::from_secs(2));
-}
-
-#[tokio::test]
 async fn a_redirect_is_a_failure_and_never_followed() {
     let scene = Scene::with_webhook(&[("max_retries", "2")]).await;
     scene

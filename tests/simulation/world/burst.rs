@@ -151,6 +151,7 @@ impl World {
         let status = match manner {
             Manner::Fails => Some(503),
             Manner::Flaky if half => Some(500),
+            Manner::Busy if half => Some(429),
             Manner::Gone => Some(410),
             Manner::Cuts if half => None,
             _ => Some(200),
@@ -178,6 +179,6 @@ fn result(status: Option<u16>, took: i64) -> AttemptResult {
         error: class.map(|class| class.as_str().to_owned()),
         duration: duration(took),
         response_excerpt: None,
-        retry_after: None,
+        retry_after: (status == Some(429)).then_some(Duration::from_secs(2)),
     }
 }

@@ -25,11 +25,13 @@ use uuid::Uuid;
 use super::{
     Handle,
     burst::{BurstFlags, LiveEndpoint, Sending},
+    clock::duration,
     mailbox::Mailbox,
     process::Signals,
     statements::{Statements, sent},
 };
 use crate::{
+    functions::is_held::held_for,
     postgres::tables::{Topic, Webhook},
     schedule::{Micros, SECOND},
 };
@@ -44,10 +46,16 @@ const IDLE_MAX: u32 = 50;
 /// How long a worker that stops may take.
 const SHUTDOWN: Micros = 20 * SECOND;
 
+/// All webhooks, and for how much longer some of them are held.
+pub(super) struct Read {
+    endpoints: Vec<(i64, Endpoint)>,
+    held: Vec<(i64, Duration)>,
+}
+
 /// What a driver hears.
 pub(super) enum Incoming {
     Event(Event),
-    Webhooks(Result<Vec<(i64, Endpoint)>, pgtopic::worker::engine::failure::Failure>),
+    Webhooks(Result<Read, pgtopic::worker::engine::failure::Failure>),
     /// What the session knows has changed.
     Session,
     Shutdown,
@@ -256,29 +264,35 @@ impl Driver {
         self.world.spawn(process, async move {
             let read = world.call(process, async |session| {
                 let statement = session.statement().await?;
+                let now = session.statement_at();
                 Ok(statement.read(|view| {
                     let all = view.range::<Webhook>(..).map(|(_, webhook)| webhook);
                     let topics = all.filter(|webhook| view.get::<Topic>(&webhook.topic).is_some());
-                    topics.map(|webhook| (webhook.id, webhook.topic, sent(view, webhook))).collect::<Vec<_>>()
+                    let row = |webhook: &Webhook| {
+                        (webhook.id, webhook.topic, sent(view, webhook), held_for(webhook, now))
+                    };
+                    topics.map(row).collect::<Vec<_>>()
                 }))
             });
             let read = read.await.map_err(super::calls::CallError::failure);
             let loaded = read.map(|rows| {
                 let hooks = world.hooks.borrow();
-                let endpoint = |(id, topic, deliverable): (i64, i64, bool)| {
+                let held = rows.iter().filter_map(|(id, .., left)| Some((*id, duration((*left)?)))).collect();
+                let endpoint = |(id, topic, deliverable, _): (i64, i64, bool, Option<Micros>)| {
                     let hook = hooks.get(&id)?;
                     Some((id, endpoint(topic, deliverable, hook.batch_size, hook.policy.clone())))
                 };
                 let mut endpoints: Vec<_> = rows.into_iter().filter_map(endpoint).collect();
                 endpoints.extend(world.strangers());
-                endpoints
+                Read { endpoints, held }
             });
             mailbox.push(Incoming::Webhooks(loaded));
         });
     }
 
-    fn apply(&mut self, webhooks: Vec<(i64, Endpoint)>) -> LoadedWebhooks {
-        let mut loaded = LoadedWebhooks::default();
+    fn apply(&mut self, read: Read) -> LoadedWebhooks {
+        let Read { endpoints: webhooks, held } = read;
+        let mut loaded = LoadedWebhooks { held, ..LoadedWebhooks::default() };
         let ids: BTreeSet<i64> = webhooks.iter().map(|(id, _)| *id).collect();
         let gone: Vec<i64> = self.endpoints.keys().filter(|id| !ids.contains(id)).copied().collect();
         for id in gone {

@@ -59,6 +59,8 @@ pub(super) enum Manner {
     Fails,
     /// It accepts about half.
     Flaky,
+    /// It accepts about half, and asks for a pause otherwise.
+    Busy,
     Hangs,
     Gone,
     /// It accepts, and the answer is lost.
@@ -277,6 +279,7 @@ impl Plan {
                     Manner::Fails,
                     Manner::Flaky,
                     Manner::Flaky,
+                    Manner::Busy,
                     Manner::Hangs,
                     Manner::Gone,
                     Manner::Cuts,

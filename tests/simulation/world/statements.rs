@@ -26,6 +26,7 @@ use crate::{
         claim_lanes::claim_lanes,
         claim_lanes_singly::claim_lanes_singly,
         claim_messages::{Told, claim_messages},
+        is_held::{held_for, hold_webhook},
         read_lanes::{Held, read_lanes},
         remove_idle_lanes::remove_idle_lanes,
         settle::{Becomes, Outcome, Said, settle},
@@ -113,6 +114,14 @@ impl Statements {
                     .call(self.process, async move |session| disable(session, webhook_id, true).await);
                 let failed = disabled.await.err()?;
                 Event::NotDisabled { webhook_id, failure: failed.failure() }
+            }
+            Command::Hold { webhook_id, hold } => {
+                let hold = micros(hold);
+                let held = self
+                    .world
+                    .call(self.process, async move |session| hold_webhook(session, webhook_id, hold).await);
+                let _ = held.await;
+                return None;
             }
             _ => return None,
         })
@@ -410,7 +419,10 @@ async fn due(session: &Session, after: Option<i64>, sweep: bool) -> Answered<Due
         }
         let next = earliest.get(DUE_WEBHOOKS - 1).map(|(webhook, _)| *webhook);
         earliest.truncate(DUE_WEBHOOKS);
-        let is_sent = |id: &i64| view.get::<Webhook>(id).is_some_and(|webhook| sent(view, webhook));
+        let is_sent = |id: &i64| {
+            let free = |webhook: &Webhook| sent(view, webhook) && held_for(webhook, now).is_none();
+            view.get::<Webhook>(id).is_some_and(free)
+        };
         let due = earliest.iter().filter(|(webhook, due_at)| *due_at <= now && is_sent(webhook));
         let due = due.map(|(webhook_id, at)| DueWebhook { webhook_id: *webhook_id, due_at: timestamp(*at) });
         DueWebhooks { webhooks: due.collect(), next }
