@@ -60,6 +60,7 @@ impl Engine {
             if !endpoint.deliverable {
                 self.outages.forget(webhook_id);
             }
+            self.shares.changed(webhook_id, &endpoint);
             self.endpoints.insert(webhook_id, endpoint);
         }
         for webhook_id in &removed {
@@ -67,6 +68,7 @@ impl Engine {
             self.holds.forget(*webhook_id);
             self.claims.forget(*webhook_id);
             self.slots.forget(*webhook_id);
+            self.shares.forget(*webhook_id);
             self.outages.forget(*webhook_id);
             self.activity.forget(*webhook_id);
         }
@@ -112,8 +114,8 @@ impl Engine {
         self.commands.extend(keys.into_iter().map(Command::StopBurst));
     }
 
-    /// Releases the lanes of webhooks that stopped now, not only when they get a slot.
-    fn release_stopped(&mut self, now: Instant) {
+    /// Releases the lanes of webhooks that may not be sent to any more, not only when they get a slot.
+    pub(super) fn release_stopped(&mut self, now: Instant) {
         let idle = self.lanes.values().filter(|lane| !lane.in_burst() && !lane.is_removing());
         let keys = idle.map(|lane| lane.key).filter(|key| !self.is_deliverable(key.webhook_id));
         let mut stopped: Vec<LaneKey> = keys.collect();
