@@ -29,6 +29,7 @@ const POLICY: Policy = Policy {
     timeout: Duration::from_secs(10),
     on_exhausted: OnExhausted::DeadLetter,
     max_in_flight: None,
+    max_age: None,
 };
 
 fn payload(bytes: usize) -> Bytes {
@@ -39,6 +40,7 @@ fn messages(count: i64, bytes: usize) -> Vec<Message> {
     let message = |id| Message {
         r#type: None,
         replay: false,
+        born: std::time::Instant::now(),
         id,
         partition_key: Arc::from("user-42"),
         payload: payload(bytes),

@@ -95,6 +95,7 @@ CREATE TABLE pgtopic.webhooks (
     on_exhausted          text        NOT NULL DEFAULT 'dead_letter',
     max_in_flight         integer,
     rate_limit_per_second float8,
+    max_age_seconds       integer,
     state                 text        NOT NULL DEFAULT 'active',
     paused                boolean     NOT NULL DEFAULT false,
     disabled_reason       text,
@@ -120,11 +121,13 @@ CREATE TABLE pgtopic.webhooks (
     CONSTRAINT webhooks_on_exhausted_check CHECK (on_exhausted IN ('dead_letter', 'halt')),
     CONSTRAINT webhooks_max_in_flight_check CHECK (max_in_flight BETWEEN 1 AND 10000),
     CONSTRAINT webhooks_rate_limit_per_second_check CHECK (rate_limit_per_second BETWEEN 0.001 AND 1000000),
+    CONSTRAINT webhooks_max_age_seconds_check CHECK (max_age_seconds BETWEEN 1 AND 31622400),
     CONSTRAINT webhooks_headers_check CHECK (json_typeof(headers) = 'object'),
     CONSTRAINT webhooks_headers_size_check CHECK (octet_length(headers::text) <= 8192),
     CONSTRAINT webhooks_state_check CHECK (state IN ('starting', 'active'))
 );
 CREATE INDEX webhooks_changed_at ON pgtopic.webhooks (changed_at);
+CREATE INDEX webhooks_max_age ON pgtopic.webhooks (id) WHERE max_age_seconds IS NOT NULL;
 COMMENT ON TABLE pgtopic.webhooks IS 'Subscriptions of a URL to a topic. A null policy column means the worker''s delivery default.';
 COMMENT ON COLUMN pgtopic.webhooks.name IS 'Unique in its topic; webhook-<id> unless one is given. 1 to 255 of [A-Za-z0-9._-], not all digits.';
 COMMENT ON COLUMN pgtopic.webhooks.types IS 'The message types that it is owed: exact, or a start followed by * (order.*). Null: every message, also without a type. Looked at before the filter.';
@@ -134,6 +137,7 @@ COMMENT ON COLUMN pgtopic.webhooks.filter IS 'A message is owed if payload @@ fi
 COMMENT ON COLUMN pgtopic.webhooks.filter_limit IS 'The largest payload, in bytes, for which the filter is evaluated. A trigger computes it from the filter''s shape.';
 COMMENT ON COLUMN pgtopic.webhooks.retry_schedule IS 'The wait in seconds after the first failure, after the second, and so on; the last one repeats. Null: backoff_factor and max_backoff_seconds say how long.';
 COMMENT ON COLUMN pgtopic.webhooks.permanent_statuses IS 'HTTP statuses after which a message is not tried again; null: none.';
+COMMENT ON COLUMN pgtopic.webhooks.max_age_seconds IS 'A message that is older, counted from the later of created_at and published_at, becomes a dead letter and is not sent. Replays are sent. Null: no limit.';
 COMMENT ON COLUMN pgtopic.webhooks.format IS 'Null: envelope if batch_size is more than 1, else raw.';
 COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
 COMMENT ON COLUMN pgtopic.webhooks.disabled_reason IS 'Why it was disabled (the receiver answered 410 Gone, or no request can be made); null while it is enabled. The backlog is kept.';
@@ -153,6 +157,7 @@ CREATE TABLE pgtopic.messages (
     headers         json,
     idempotency_key text,
     created_at      timestamptz NOT NULL DEFAULT now(),
+    published_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     size_bytes      integer     NOT NULL,
     lane            bigint      NOT NULL,
     -- The trigger checks the limits of key, headers, time and idempotency key. As a CHECK, each
@@ -172,6 +177,7 @@ COMMENT ON COLUMN pgtopic.messages.type IS 'What kind of event it is: 1 to 255 b
 COMMENT ON COLUMN pgtopic.messages.payload IS 'json, not jsonb: these very bytes are signed and sent.';
 COMMENT ON COLUMN pgtopic.messages.headers IS 'Headers sent with the message, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
 COMMENT ON COLUMN pgtopic.messages.created_at IS 'Only years that RFC 3339 can write, since it is sent to receivers.';
+COMMENT ON COLUMN pgtopic.messages.published_at IS 'When it was inserted here, by the clock of the trigger. Ages count from it, or from created_at if that is later.';
 COMMENT ON COLUMN pgtopic.messages.size_bytes IS 'Bytes of payload and headers, given by the trigger. Workers read up to a budget by it, and unpack only what they read.';
 COMMENT ON COLUMN pgtopic.messages.lane IS 'hashtextextended(partition_key, topic_id), or the id if the topic is unordered; given by the trigger.';
 

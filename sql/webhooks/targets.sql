@@ -7,6 +7,7 @@ SELECT w.id, t.name, w.url, w.secrets, w.headers::text,
        w.max_backoff_seconds, w.timeout_seconds, w.on_exhausted, w.max_in_flight, w.rate_limit_per_second,
        w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND t.paused IS DISTINCT FROM 'hold', w.xmin::text,
        t.ordering = 'partition', w.retry_schedule, w.permanent_statuses,
-       CASE WHEN pgtopic.is_held(w.hold_until) THEN extract(epoch FROM w.hold_until - clock_timestamp())::float8 END
+       CASE WHEN pgtopic.is_held(w.hold_until) THEN extract(epoch FROM w.hold_until - clock_timestamp())::float8 END,
+       w.max_age_seconds
   FROM pgtopic.webhooks w
   JOIN pgtopic.topics t ON t.id = w.topic_id

@@ -126,6 +126,9 @@ struct SettingFlags {
     /// How many requests a second each worker may send
     #[arg(long, value_name = "NUMBER")]
     rate_limit_per_second: Option<f64>,
+    /// How old a message may be that is sent; an older one becomes a dead letter
+    #[arg(long, value_name = "SECONDS")]
+    max_age_seconds: Option<i32>,
 }
 
 /// A setting that has a default.
@@ -142,6 +145,7 @@ enum Setting {
     TimeoutSeconds,
     MaxInFlight,
     RateLimitPerSecond,
+    MaxAgeSeconds,
 }
 
 impl Create {
@@ -174,6 +178,7 @@ impl Create {
             on_exhausted: settings.on_exhausted.unwrap_or_default(),
             max_in_flight: settings.max_in_flight,
             rate_limit_per_second: settings.rate_limit_per_second,
+            max_age_seconds: settings.max_age_seconds,
             start_from: self.start_from,
         };
         Ok((new, is_given))
@@ -206,6 +211,7 @@ impl Update {
             on_exhausted: settings.on_exhausted,
             max_in_flight: unset.or(Setting::MaxInFlight, settings.max_in_flight)?,
             rate_limit_per_second: unset.or(Setting::RateLimitPerSecond, settings.rate_limit_per_second)?,
+            max_age_seconds: unset.or(Setting::MaxAgeSeconds, settings.max_age_seconds)?,
             paused: None,
             enable: false,
         };

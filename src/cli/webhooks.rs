@@ -261,6 +261,7 @@ fn fields(webhook: &Webhook) -> Fields {
         .with("on exhausted", webhook.on_exhausted.as_str().to_owned())
         .with("max in flight", number(webhook.max_in_flight))
         .with("rate limit per second", number(webhook.rate_limit_per_second))
+        .with("max age seconds", number(webhook.max_age_seconds))
         .with("created at", webhook.created_at.to_string())
 }
 

@@ -45,6 +45,7 @@ pub(super) fn target(url: &str) -> Target {
             timeout: Duration::from_secs(5),
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,
+            max_age: None,
         },
         rate_limit_per_second: None,
         held_for: None,
@@ -66,6 +67,7 @@ pub(super) fn message(id: i64, payload: &str) -> Message {
     Message {
         r#type: None,
         replay: false,
+        born: std::time::Instant::now(),
         id,
         partition_key: "user 42".into(),
         payload: payload.to_owned().into(),

@@ -30,6 +30,9 @@ pub const MAX_IN_FLIGHT: RangeInclusive<i32> = 1..=10_000;
 /// How many requests a second each worker may send.
 pub const RATE_LIMIT_PER_SECOND: RangeInclusive<f64> = 0.001..=1_000_000.0;
 
+/// How old a message may be that is sent, in seconds; up to a year.
+pub const MAX_AGE_SECONDS: RangeInclusive<i32> = 1..=366 * 24 * 3600;
+
 stored_words! {
     /// What happens to a lane whose head used up its attempts.
     #[derive(Default)]
@@ -62,6 +65,8 @@ pub struct Policy {
     pub on_exhausted: OnExhausted,
     /// How many lanes each worker may have in flight at once; `None` leaves it to the worker.
     pub max_in_flight: Option<u32>,
+    /// How old a message may be that is sent; `None` is no limit.
+    pub max_age: Option<Duration>,
 }
 
 /// The values for what a webhook's own policy leaves open.

@@ -96,6 +96,7 @@ mod tests {
             timeout: Duration::from_secs(10),
             on_exhausted,
             max_in_flight: None,
+            max_age: None,
         }
     }
 

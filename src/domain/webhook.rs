@@ -11,8 +11,9 @@ use super::{
     health::{Health, HealthState},
     message_type::check_types,
     policy::{
-        BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
-        RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS, check_permanent_statuses, check_range, check_retry_schedule,
+        BACKOFF_FACTOR, BATCH_SIZE, MAX_AGE_SECONDS, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES,
+        OnExhausted, RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS, check_permanent_statuses, check_range,
+        check_retry_schedule,
     },
     range::{MessageRange, StartFrom},
     topic::{NAME_RULE, TopicRef, is_name},
@@ -93,6 +94,8 @@ pub struct Webhook {
     pub max_in_flight: Option<i32>,
     /// How many requests a second each worker may send; `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
+    /// How old a message may be that is sent, in seconds; `None` is no limit.
+    pub max_age_seconds: Option<i32>,
     /// Whether its lanes may be claimed yet.
     pub state: WebhookState,
     /// Whether it is paused. Its backlog is kept, and new messages are still owed.
@@ -188,6 +191,8 @@ pub struct NewWebhook {
     pub max_in_flight: Option<i32>,
     /// How many requests a second each worker may send; 0.001 to 1000000. `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
+    /// How old a message may be that is sent, in seconds; 1 to 31622400. `None` is no limit.
+    pub max_age_seconds: Option<i32>,
     /// Where it begins. With any other place than now it is `starting` until a job has made the
     /// earlier messages owed.
     pub start_from: StartFrom,
@@ -230,6 +235,7 @@ impl NewWebhook {
             &RATE_LIMIT_PER_SECOND,
             &mut violations,
         );
+        check_range("max_age_seconds", self.max_age_seconds, &MAX_AGE_SECONDS, &mut violations);
         violations.finish()
     }
 
@@ -290,6 +296,8 @@ pub struct WebhookChanges {
     pub max_in_flight: Option<Option<i32>>,
     /// How many requests a second each worker may send; 0.001 to 1000000.
     pub rate_limit_per_second: Option<Option<f64>>,
+    /// How old a message may be that is sent, in seconds; 1 to 31622400.
+    pub max_age_seconds: Option<Option<i32>>,
     /// `true` pauses the webhook; its backlog is kept. `false` ends the pause.
     pub paused: Option<bool>,
     /// Enables it, if it was disabled.
@@ -338,6 +346,7 @@ impl WebhookChanges {
             &RATE_LIMIT_PER_SECOND,
             &mut violations,
         );
+        check_range("max_age_seconds", self.max_age_seconds.flatten(), &MAX_AGE_SECONDS, &mut violations);
         violations.finish()
     }
 }

@@ -20,6 +20,7 @@ mod drain;
 mod due_at_repair;
 mod due_webhooks;
 mod error;
+mod expiry;
 mod functions;
 mod health;
 mod inspect;
@@ -68,6 +69,7 @@ pub use self::{
     due_at_repair::*,
     due_webhooks::*,
     error::{Refusal, StoreError},
+    expiry::Expired,
     jobs::*,
     lanes::*,
     lead::{Lead, LeaderStore},

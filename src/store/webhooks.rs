@@ -62,6 +62,7 @@ impl Store {
             &new.types,
             &new.retry_schedule,
             &new.permanent_statuses,
+            &new.max_age_seconds,
         ];
         self.query_opt(shown!("webhooks/create"), parameters).await?.as_ref().map(webhook).transpose()
     }
@@ -181,6 +182,7 @@ fn columns(changes: &WebhookChanges) -> String {
         on_exhausted,
         max_in_flight,
         rate_limit_per_second,
+        max_age_seconds,
         paused,
         enable,
     } = changes;
@@ -200,6 +202,7 @@ fn columns(changes: &WebhookChanges) -> String {
         ("on_exhausted", on_exhausted.map(|choice| json!(choice.as_str()))),
         ("max_in_flight", max_in_flight.map(|number| json!(number))),
         ("rate_limit_per_second", rate_limit_per_second.map(|number| json!(number))),
+        ("max_age_seconds", max_age_seconds.map(|number| json!(number))),
         ("paused", paused.map(|paused| json!(paused))),
         ("disabled_reason", enable.then_some(Value::Null)),
     ];
@@ -228,6 +231,7 @@ fn webhook(row: &Row) -> Result<Webhook, StoreError> {
         on_exhausted: super::word(row, "on_exhausted", OnExhausted::parse)?,
         max_in_flight: row.try_get("max_in_flight")?,
         rate_limit_per_second: row.try_get("rate_limit_per_second")?,
+        max_age_seconds: row.try_get("max_age_seconds")?,
         state: super::word(row, "state", WebhookState::parse)?,
         paused: row.try_get("paused")?,
         disabled_reason: row.try_get("disabled_reason")?,

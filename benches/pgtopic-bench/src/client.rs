@@ -144,6 +144,7 @@ impl Sender {
                 timeout: Duration::from_secs(10),
                 on_exhausted: OnExhausted::Halt,
                 max_in_flight: None,
+                max_age: None,
             },
             rate_limit_per_second: None,
             held_for: None,
@@ -157,6 +158,7 @@ impl Sender {
         let message = Message {
             r#type: None,
             replay: false,
+            born: std::time::Instant::now(),
             id: i64::try_from(id).unwrap_or(i64::MAX),
             partition_key: Arc::clone(key),
             payload: Bytes::from(payload),

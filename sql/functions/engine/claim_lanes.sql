@@ -34,7 +34,8 @@ CREATE OR REPLACE FUNCTION pgtopic.claim_lanes(
 ) RETURNS TABLE (
     webhook_id bigint, lane bigint, due_at timestamptz, "position" bigint, generation integer, head_message_id bigint,
     failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint,
-    partition_key text, type text, payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text
+    partition_key text, type text, payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text,
+    age double precision
 )
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp

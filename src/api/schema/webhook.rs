@@ -141,6 +141,11 @@ pub(crate) struct NewWebhook {
     /// How many requests a second each worker may send; 0.001 to 1000000. No limit unless given.
     #[serde(default)]
     rate_limit_per_second: Option<f64>,
+    /// How old a message may be that is sent, in seconds; 1 to 31622400. An older one becomes a dead
+    /// letter. No limit unless given.
+    #[serde(default)]
+    #[schema(value_type = Option<i32>)]
+    max_age_seconds: Option<Whole<i32>>,
     /// Where it begins: `now` (messages that are published from now on), `beginning` (the oldest
     /// message that is kept), the id of a message, or a time (RFC 3339). `now` unless given. With
     /// any other place the webhook is `starting` until a job has made the earlier messages owed.
@@ -171,6 +176,7 @@ impl From<NewWebhook> for webhook::NewWebhook {
             on_exhausted: new.on_exhausted.into(),
             max_in_flight: new.max_in_flight.map(|number| number.0),
             rate_limit_per_second: new.rate_limit_per_second,
+            max_age_seconds: new.max_age_seconds.map(|number| number.0),
             start_from: new.start_from.map(Into::into).unwrap_or_default(),
         }
     }
@@ -250,6 +256,10 @@ pub(crate) struct WebhookChanges {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<f64>)]
     rate_limit_per_second: Option<Option<f64>>,
+    /// How old a message may be that is sent, in seconds; 1 to 31622400. Null is no limit.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<i32>)]
+    max_age_seconds: Option<Option<Whole<i32>>>,
     /// `true` pauses the webhook; its backlog is kept. `false` ends the pause.
     #[serde(default)]
     paused: Option<bool>,
@@ -285,6 +295,7 @@ impl From<WebhookChanges> for webhook::WebhookChanges {
             on_exhausted: changes.on_exhausted.map(Into::into),
             max_in_flight: whole(changes.max_in_flight),
             rate_limit_per_second: changes.rate_limit_per_second,
+            max_age_seconds: whole(changes.max_age_seconds),
             paused: changes.paused,
             enable: false,
         }
@@ -338,6 +349,8 @@ pub(crate) struct Webhook {
     max_in_flight: Option<i32>,
     /// How many requests a second each worker may send; null is no limit.
     rate_limit_per_second: Option<f64>,
+    /// How old a message may be that is sent, in seconds; null is no limit.
+    max_age_seconds: Option<i32>,
     /// Whether its lanes may be claimed yet.
     state: WebhookState,
     /// Whether it is paused. Its backlog is kept, and new messages are still owed.
@@ -373,6 +386,7 @@ impl From<webhook::Webhook> for Webhook {
             on_exhausted,
             max_in_flight,
             rate_limit_per_second,
+            max_age_seconds,
             state,
             paused,
             disabled_reason,
@@ -399,6 +413,7 @@ impl From<webhook::Webhook> for Webhook {
             on_exhausted: on_exhausted.into(),
             max_in_flight,
             rate_limit_per_second,
+            max_age_seconds,
             state: state.into(),
             paused,
             disabled_reason,

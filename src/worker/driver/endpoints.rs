@@ -26,6 +26,8 @@ use crate::{
 pub(super) struct LiveEndpoint {
     pub(super) prepared: PreparedTarget,
     pub(super) timeout: Duration,
+    /// How old a message may be that is sent.
+    pub(super) max_age: Option<Duration>,
     /// Set when no request may be started any more: the webhook was paused, disabled or deleted.
     /// When the webhook changes, the new value shares this flag with the old one. So a burst that
     /// began under earlier settings stops too.
@@ -155,6 +157,7 @@ fn live(
     LiveEndpoint {
         prepared,
         timeout: settings.policy.timeout,
+        max_age: settings.policy.max_age,
         stopped: stopped.unwrap_or_default(),
         rate_limit: rate_limit.unwrap_or_else(|| Arc::new(Mutex::new(RateLimit::new(rate, now)))),
     }
@@ -179,6 +182,7 @@ mod tests {
             timeout: Duration::from_secs(5),
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,
+            max_age: None,
         };
         let target = Target {
             webhook_id,

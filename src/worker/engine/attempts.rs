@@ -125,7 +125,9 @@ impl Engine {
         let webhook_id = attempt.key.webhook_id;
         let Some(lane) = self.lanes.get_mut(&attempt.key) else { return };
         let Some(endpoint) = self.endpoints.get(&webhook_id) else { return };
-        let change = lane.change(LaneState::Waiting(hold), LastError::of(&attempt.result));
+        let mut change = lane.change(LaneState::Waiting(hold), LastError::of(&attempt.result));
+        // The wait belongs to the head, which the burst has taken out.
+        change.failed = change.failed.or(Batch::of(&attempt.message_ids[..1]));
         self.pending.lane((lane.key, lane.token), change, now);
         lane.give_up();
         let error = attempt.result.error.as_deref().unwrap_or_default();

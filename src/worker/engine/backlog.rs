@@ -1,6 +1,9 @@
 //! What a held lane owes, as far as its worker has read it.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use crate::{
     domain::message::Message,
@@ -191,6 +194,19 @@ impl Backlog {
         match self.queue.front() {
             Some(OwedMessage::Missing(id)) => {
                 let id = *id;
+                self.queue.pop_front();
+                Some(id)
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes out the head if it is too old to be sent.
+    pub(super) fn pop_expired(&mut self, max_age: Option<Duration>, now: Instant) -> Option<i64> {
+        match self.queue.front() {
+            Some(OwedMessage::Present(message)) if message.is_expired(max_age, now) => {
+                let id = message.id;
+                self.bytes -= message.bytes();
                 self.queue.pop_front();
                 Some(id)
             }

@@ -58,6 +58,7 @@ impl Rig {
                 timeout: Duration::from_secs(10),
                 on_exhausted: OnExhausted::DeadLetter,
                 max_in_flight: None,
+                max_age: None,
             },
             rate_limit_per_second: None,
         });
@@ -107,6 +108,7 @@ fn message(id: i64, size: usize) -> OwedMessage {
         headers: None,
         created_at: Timestamp::UNIX_EPOCH,
         replay: false,
+        born: Instant::now(),
     })
 }
 

@@ -14,17 +14,26 @@ async fn database() -> TestDatabase {
 #[tokio::test]
 async fn lists_are_set_shown_and_unset() {
     let database = database().await;
-    let settings = ["--permanent-statuses", "400,422", "--retry-schedule", "5,60"];
+    let settings = ["--permanent-statuses", "400,422", "--retry-schedule", "5,60", "--max-age-seconds", "90"];
     let created = create_webhook(&database, &settings).await;
+    assert_eq!(created["max_age_seconds"], 90);
     assert_eq!(
         [&created["permanent_statuses"], &created["retry_schedule"]],
         [&json!([400, 422]), &json!([5, 60])]
     );
     let shown = said(&database, &["webhooks", "show", "1"]).await;
     assert!(shown.contains("400, 422") && shown.contains("5, 60"), "{shown}");
-    let update =
-        ["webhooks", "update", "1", "--unset", "permanent-statuses,retry-schedule", "--backoff-factor", "3"];
+    let update = [
+        "webhooks",
+        "update",
+        "1",
+        "--unset",
+        "permanent-statuses,retry-schedule,max-age-seconds",
+        "--backoff-factor",
+        "3",
+    ];
     let updated = json_of(&database, &update).await;
+    assert_eq!(updated["max_age_seconds"], Value::Null);
     assert_eq!([&updated["permanent_statuses"], &updated["retry_schedule"]], [&Value::Null, &Value::Null]);
 }
 
@@ -38,6 +47,9 @@ async fn what_the_api_refuses_is_refused() {
         (&["--permanent-statuses", "400,600"], 1, "permanent_statuses"),
         (&["--permanent-statuses", "4xx"], 2, "--permanent-statuses"),
         (&["--permanent-statuses", ""], 2, "--permanent-statuses"),
+        (&["--max-age-seconds", "0"], 1, "max_age_seconds"),
+        (&["--max-age-seconds", "31622401"], 1, "max_age_seconds"),
+        (&["--max-age-seconds", "x"], 2, "--max-age-seconds"),
         (&["--retry-schedule", "0"], 1, "retry_schedule"),
         (&["--retry-schedule", "2592001"], 1, "retry_schedule"),
         (&["--retry-schedule", "1.5"], 2, "--retry-schedule"),

@@ -2,6 +2,7 @@
 //!
 //! | file | what it tests |
 //! |---|---|
+//! | `ages` | messages that are too old for their webhook |
 //! | `batches` | several messages in one request: how they are sent again after a failure |
 //! | `changes` | the audit log |
 //! | `connections` | kept connections that the receiver has closed, certificates of authorities |
@@ -19,6 +20,7 @@
 //! | `unusable_webhooks` | webhooks that no request can be made for |
 //! | `webhooks` | the settings of webhooks; no webhook holds up another |
 
+mod ages;
 mod batches;
 mod changes;
 mod connections;

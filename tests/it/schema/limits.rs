@@ -14,8 +14,8 @@ use pgtopic::{
         key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX, TYPE_MAX},
         message_type::TYPES,
         policy::{
-            BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
-            PERMANENT_STATUS, PERMANENT_STATUSES, RATE_LIMIT_PER_SECOND, RETRY_SCHEDULE,
+            BACKOFF_FACTOR, BATCH_SIZE, MAX_AGE_SECONDS, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES,
+            OnExhausted, PERMANENT_STATUS, PERMANENT_STATUSES, RATE_LIMIT_PER_SECOND, RETRY_SCHEDULE,
             RETRY_SCHEDULE_SECONDS, TIMEOUT_SECONDS,
         },
         topic::{NAME_MAX, Ordering, RETENTION_SECONDS, TopicPause},
@@ -115,6 +115,7 @@ fn expected() -> BTreeMap<&'static str, String> {
             lists("permanent_statuses", &PERMANENT_STATUSES, &PERMANENT_STATUS),
         ),
         ("webhooks_timeout_seconds_check", integers("timeout_seconds", &TIMEOUT_SECONDS)),
+        ("webhooks_max_age_seconds_check", integers("max_age_seconds", &MAX_AGE_SECONDS)),
         ("webhooks_on_exhausted_check", one_of("on_exhausted", OnExhausted::ALL.map(OnExhausted::as_str))),
         ("webhooks_max_in_flight_check", integers("max_in_flight", &MAX_IN_FLIGHT)),
         ("webhooks_rate_limit_per_second_check", floats("rate_limit_per_second", &RATE_LIMIT_PER_SECOND)),

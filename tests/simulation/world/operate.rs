@@ -186,6 +186,7 @@ impl World {
             timeout: Duration::from_secs(1),
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,
+            max_age: None,
         };
         (0..STRANGERS).map(|n| (1_000_000 + n, endpoint(-1, true, 1, policy.clone()))).collect()
     }

@@ -308,6 +308,7 @@ pub(super) fn policy(random: &mut Random) -> (Policy, usize) {
         timeout: Duration::from_secs(random.pick(&[1, 1, 5])),
         on_exhausted: random.pick(&[OnExhausted::DeadLetter, OnExhausted::DeadLetter, OnExhausted::Halt]),
         max_in_flight: random.pick(&[None, None, Some(1), Some(2)]),
+        max_age: None,
     };
     (policy, random.pick(&[1, 1, 1, 3, 10]))
 }

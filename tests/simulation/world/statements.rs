@@ -365,6 +365,7 @@ fn message(lane: &Lane, read: sql::Read) -> OwedMessage {
         headers: None,
         created_at: timestamp(0),
         replay: read.replayed,
+        born: std::time::Instant::now(),
     })
 }
 
