@@ -20,10 +20,12 @@
 //! | `samples` | what webhooks are owed and how they do |
 //! | `expiry` | messages that are too old for their webhooks |
 //! | `activity` | activity that grows old |
+//! | `events` | changes of state that are published |
 //! | `arrivals` | messages that arrived without being published here |
 
 mod activity;
 mod arrivals;
+mod events;
 mod expiry;
 mod jobs;
 mod orphans;
@@ -40,7 +42,7 @@ use tracing::{debug, info};
 use uuid::Uuid;
 
 use self::{
-    activity::Activity, arrivals::Arrivals, expiry::Expiry, jobs::Jobs, orphans::Orphans,
+    activity::Activity, arrivals::Arrivals, events::Events, expiry::Expiry, jobs::Jobs, orphans::Orphans,
     partitions::Partitions, piece::repeat, retention::Retention, samples::Samples,
 };
 use crate::{
@@ -79,6 +81,7 @@ async fn lead(steps: &LeaderStore, retention: &RetentionConfig, webhook_deleted:
     tasks.spawn(repeat(steps.clone(), Orphans::new(Arc::clone(webhook_deleted))));
     tasks.spawn(repeat(steps.clone(), Arrivals::default()));
     tasks.spawn(repeat(steps.clone(), Expiry));
+    tasks.spawn(repeat(steps.clone(), Events::default()));
     tasks.spawn(repeat(steps.clone(), Samples));
     tasks.spawn(repeat(steps.clone(), Activity::new(retention.activity_days)));
     tasks.join_next().await;

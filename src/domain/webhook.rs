@@ -90,9 +90,9 @@ pub struct Webhook {
     pub timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: OnExhausted,
-    /// How many lanes each worker may have in flight at once.
+    /// How many lanes all workers together may have in flight.
     pub max_in_flight: Option<i32>,
-    /// How many requests a second each worker may send; `None` is no limit.
+    /// How many requests a second all workers together may send; `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
     /// How old a message may be that is sent, in seconds; `None` is no limit.
     pub max_age_seconds: Option<i32>,
@@ -187,9 +187,9 @@ pub struct NewWebhook {
     pub timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: OnExhausted,
-    /// How many lanes each worker may have in flight at once; 1 to 10000.
+    /// How many lanes all workers together may have in flight; 1 to 10000.
     pub max_in_flight: Option<i32>,
-    /// How many requests a second each worker may send; 0.001 to 1000000. `None` is no limit.
+    /// How many requests a second all workers together may send; 0.001 to 1000000. `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
     /// How old a message may be that is sent, in seconds; 1 to 31622400. `None` is no limit.
     pub max_age_seconds: Option<i32>,
@@ -292,9 +292,9 @@ pub struct WebhookChanges {
     pub timeout_seconds: Option<Option<i32>>,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: Option<OnExhausted>,
-    /// How many lanes each worker may have in flight at once; 1 to 10000.
+    /// How many lanes all workers together may have in flight; 1 to 10000.
     pub max_in_flight: Option<Option<i32>>,
-    /// How many requests a second each worker may send; 0.001 to 1000000.
+    /// How many requests a second all workers together may send; 0.001 to 1000000.
     pub rate_limit_per_second: Option<Option<f64>>,
     /// How old a message may be that is sent, in seconds; 1 to 31622400.
     pub max_age_seconds: Option<Option<i32>>,
