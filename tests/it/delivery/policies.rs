@@ -135,6 +135,8 @@ async fn a_new_policy_holds_from_the_next_failure_on() {
     scene.until("(SELECT count(*) FROM waits) = 2").await;
     assert_eq!(scene.number("SELECT count(*) FROM waits WHERE seconds BETWEEN 7200 AND 8640").await, 1);
     http.patch("/webhooks/1", &json!({"permanent_statuses": [500]})).await;
+    // Then the worker knows it.
+    scene.sweeps_pass().await;
     http.act("/webhooks/1/lanes/retry", &json!({"partition_key": "a"})).await;
     scene.nothing_owed().await;
     assert_eq!(scene.text("SELECT reason FROM dead_letters").await, "permanent");

@@ -12,9 +12,12 @@ fn endpoint(max_in_flight: Option<u32>, rate: Option<f64>) -> Endpoint {
             max_retries: 5,
             backoff_factor: 2.0,
             max_backoff: Duration::from_hours(1),
+            retry_schedule: Vec::new(),
+            permanent_statuses: Vec::new(),
             timeout: Duration::from_secs(10),
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight,
+            max_age: None,
         },
         rate_limit_per_second: rate,
     }
