@@ -485,7 +485,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], topics text[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -514,6 +514,7 @@ BEGIN
             SELECT m.topic_id, m.lane
               FROM pgtopic.messages m
               JOIN pgtopic.topics t ON t.id = m.topic_id AND t.paused IS DISTINCT FROM 'hold'
+               AND (claim_messages.topics IS NULL OR t.name LIKE ANY (claim_messages.topics))
              WHERE m.id = told.id
              LIMIT 1
          ) m
@@ -4043,6 +4044,7 @@ CREATE TABLE pgtopic.workers (
     stopping boolean DEFAULT false NOT NULL,
     gone boolean DEFAULT false NOT NULL,
     trouble text,
+    topics text[],
     started_at timestamp with time zone DEFAULT now() NOT NULL,
     heartbeat_at timestamp with time zone DEFAULT now() NOT NULL
 )
@@ -4059,6 +4061,8 @@ COMMENT ON COLUMN pgtopic.workers.stopping IS 'It was asked to stop: it finishes
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
 
 COMMENT ON COLUMN pgtopic.workers.trouble IS 'What goes wrong in it; null: nothing.';
+
+COMMENT ON COLUMN pgtopic.workers.topics IS 'The topics that it sends: names, or beginnings of names with * at the end; null: all.';
 
 ALTER TABLE ONLY pgtopic.background_runs
     ADD CONSTRAINT background_runs_pkey PRIMARY KEY (piece);
@@ -4239,7 +4243,7 @@ REVOKE ALL ON FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhoo
 
 REVOKE ALL ON FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], topics text[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone) FROM PUBLIC;
 
@@ -4420,8 +4424,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '60926b032fdd21d92a6bbc559102035cdb249a20f628f1fa17810e72f35dc5f7', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'c009146306bda0ad843ca3f349c3e0b7681da76b54ef35f18bf6fcb6ee05ab23', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '4247816337954421914');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '18084574126431071923');
 
 
