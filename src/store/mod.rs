@@ -42,6 +42,7 @@ mod sending;
 mod sessions;
 mod settings;
 mod settle;
+mod shares;
 mod statement;
 mod stats;
 mod tail;
@@ -75,6 +76,7 @@ pub use self::{
     schema_status::*,
     settings::StoreSettings,
     settle::*,
+    shares::*,
     tail::Newest,
     targets::{ChangedTargets, Look},
     why::Explained,

@@ -96,6 +96,9 @@ impl Statements {
                 }
                 Event::ActivityWritten
             }
+            Command::ShareLimits { asks, done } => {
+                Event::Shares(answer(store.share_limits(worker, &asks, &done).await))
+            }
             Command::RecordOutages(changes) => {
                 // Best effort: delivery goes on without it.
                 if let Err(error) = store.record_outages(worker, &changes).await {
@@ -126,7 +129,8 @@ impl Statements {
             | Command::StartBurst(_)
             | Command::StopBurst(_)
             | Command::YieldBurst(_)
-            | Command::StopWebhook(_) => return Answer::Nothing,
+            | Command::StopWebhook(_)
+            | Command::SetRate { .. } => return Answer::Nothing,
         })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     domain::{batch::Batching, change::OutageChange, lane::LaneKey, message::Message},
-    store::{ActivityRow, AttemptRow, HeldLane, ReadLimits, Room, Settlement, Want},
+    store::{ActivityRow, AttemptRow, HeldLane, ReadLimits, Room, Settlement, ShareAsk, Want},
 };
 
 /// What the driver is to do. Each statement is answered by one [`Event`](super::event::Event).
@@ -80,6 +80,20 @@ pub enum Command {
         seconds: i32,
         /// The rows.
         rows: Vec<ActivityRow>,
+    },
+    /// Ask for shares of the limits of webhooks; answered by `Shares`.
+    ShareLimits {
+        /// The webhooks.
+        asks: Vec<ShareAsk>,
+        /// The webhooks whose shares are given back.
+        done: Vec<i64>,
+    },
+    /// From now on start at most this many requests a second to a webhook. Nothing answers.
+    SetRate {
+        /// The webhook.
+        webhook_id: i64,
+        /// The rate.
+        per_second: f64,
     },
     /// Record outages in the audit log. Nothing answers.
     RecordOutages(Vec<OutageChange>),

@@ -27,6 +27,7 @@ use super::{
     reads::Reads,
     removed_lately::RemovedLately,
     settles::Settles,
+    shares::Shares,
     tail::Tail,
     troubles::Troubles,
 };
@@ -80,6 +81,8 @@ pub struct Engine {
     // -- Slots
     pub(super) queue: FairQueue,
     pub(super) slots: ConcurrencyLimit,
+    /// Of the limits that hold for all workers together.
+    pub(super) shares: Shares,
     /// While lanes wait for a slot: when to check next which bursts have used up their time slice.
     pub(super) next_slice_check: Option<Instant>,
     /// While lanes are in flight: when to look next for webhooks that do not answer.
@@ -113,6 +116,7 @@ impl Engine {
         Self {
             random: SmallRng::seed_from_u64(settings.seed),
             slots: ConcurrencyLimit::new(settings.concurrency),
+            shares: Shares::new(now),
             longest_timeout: settings.default_timeout,
             settings,
             commands: Vec::new(),
@@ -148,9 +152,10 @@ impl Engine {
         }
     }
 
-    /// Whether requests for this webhook may be started.
+    /// Whether lanes of this webhook may be held: requests may be started, now or soon.
     pub(super) fn is_deliverable(&self, webhook_id: i64) -> bool {
         self.endpoints.get(&webhook_id).is_some_and(|endpoint| endpoint.deliverable)
+            && !self.shares.is_refused(webhook_id)
     }
 
     /// The lane of this claim, if it is still held. Another token is another claim.

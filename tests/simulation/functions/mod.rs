@@ -29,7 +29,7 @@ pub(crate) mod remove_idle_lanes;
 pub(crate) mod remove_worker;
 pub(crate) mod repair_due_at;
 pub(crate) mod replay_dead_letters;
-mod require;
+pub(crate) mod require;
 pub(crate) mod retry_lanes;
 pub(crate) mod settle;
 pub(crate) mod step_job;

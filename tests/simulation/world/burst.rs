@@ -118,6 +118,7 @@ impl Sending {
         let until = begun + timeout;
         let start = Start { worker: self.worker, lane, messages: &ids, replay: messages[0].replay, until };
         let request = world.history.borrow_mut().start(world.now(), &start, &world.database);
+        world.check_in_flight(lane.0, &mut world.history.borrow_mut(), world.now());
         let (answerer, answer) = answer();
         let (network, arriving) = (world.clone(), ids.clone());
         world.schedule.spawn(async move {

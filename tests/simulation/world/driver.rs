@@ -339,6 +339,7 @@ fn name(event: &Event) -> &'static str {
         Event::TailRead(_) => "tail read",
         Event::Settled(_) => "settled",
         Event::AttemptsLogged(_) => "attempts logged",
+        Event::Shares(_) => "shares",
         Event::ActivityWritten => "activity written",
         Event::NotDisabled { .. } => "not disabled",
         Event::Attempt(_) => "attempt",

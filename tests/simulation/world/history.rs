@@ -6,6 +6,7 @@
 //! | first sends of a lane rise; n+1 is not sent before n was accepted or has left the lane | `start` |
 //! | no message is sent that was not committed | `start` |
 //! | what was accepted is sent again only after a crash, or as a replay | `start` |
+//! | no more requests are in flight than `max_in_flight` allows | `in_flight` |
 //! | nothing is given up before its attempts | `given_up` |
 //! | nothing is lost | `checker` |
 
@@ -148,6 +149,12 @@ impl History {
             }
         }
         request
+    }
+
+    /// How many requests of a webhook are under way.
+    pub(super) fn in_flight(&self, webhook: i64, now: Micros) -> usize {
+        let flights = self.flights.iter().filter(|(lane, _)| lane.0 == webhook);
+        flights.flat_map(|(_, flights)| flights).filter(|flight| flight.until > now).count()
     }
 
     fn check_order(&mut self, lane: LaneId, message: i64, request: &[i64], worker: u32, database: &Database) {

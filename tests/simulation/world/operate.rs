@@ -45,13 +45,14 @@ impl World {
         self.changed();
         let (policy, batch_size) = policy(random);
         self.note((id, 0), format!("webhook {id} is created: {policy:?}, batches of {batch_size}"));
-        let least_retries = policy.max_retries;
+        let (least_retries, most_in_flight) = (policy.max_retries, policy.max_in_flight);
         let hook = Hook {
             topic,
             types,
             since: self.now(),
             deleted: false,
             policy,
+            most_in_flight,
             least_retries,
             batch_size,
             manner: Manner::Accepts,
@@ -70,6 +71,8 @@ impl World {
         self.note((id, 0), format!("webhook {id} changes: {policy:?}, batches of {batch_size}"));
         if let Some(hook) = self.hooks.borrow_mut().get_mut(&id) {
             hook.least_retries = hook.least_retries.min(policy.max_retries);
+            let both = hook.most_in_flight.zip(policy.max_in_flight);
+            hook.most_in_flight = both.map(|(before, now)| before.max(now));
             hook.policy = policy;
             hook.batch_size = batch_size;
         }

@@ -19,6 +19,7 @@ use super::{
     Handle,
     calls::CallError,
     clock::{micros, timestamp},
+    shares::share_limits,
 };
 use crate::{
     functions::{
@@ -106,6 +107,13 @@ impl Statements {
             Command::WriteActivity { .. } => {
                 let _ = self.world.call(self.process, async |_| Ok(())).await;
                 Event::ActivityWritten
+            }
+            Command::ShareLimits { asks, done } => {
+                let (world, worker) = (self.world.clone(), self.worker);
+                let shared = self.world.call(self.process, async move |session| {
+                    share_limits(&world, session, worker, &asks, &done).await
+                });
+                Event::Shares(answer(shared.await))
             }
             Command::Disable { webhook_id } => {
                 let disabled = self
