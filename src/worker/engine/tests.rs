@@ -287,7 +287,9 @@ fn a_read_gives_each_lane_a_fair_part() {
             if lanes[0].key.webhook_id == 1 {
                 assert!(lanes.iter().all(|lane| lane.key.webhook_id == 1), "{lanes:?}");
                 assert_eq!((lanes.len(), limits.messages_per_lane), (2, 1));
-                lanes.iter().for_each(|lane| *large.entry(lane.key).or_insert(0) += 1);
+                for lane in &lanes {
+                    *large.entry(lane.key).or_insert(0) += 1;
+                }
             } else {
                 assert!(lanes.iter().all(|lane| lane.key.webhook_id == 2), "{lanes:?}");
                 assert_eq!(limits.messages_per_lane, 50);
