@@ -39,7 +39,7 @@ pub struct Target {
     pub batch_size: usize,
     /// Attempts, back-off, timeout.
     pub policy: Policy,
-    /// How many requests a second each worker may send; `None` is no limit.
+    /// How many requests a second all workers together may send; `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
     /// Whether lanes of this webhook may be claimed: it is active, neither paused nor disabled, and
     /// its topic is not on hold.

@@ -84,9 +84,9 @@ pub struct Webhook {
     pub timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: OnExhausted,
-    /// How many lanes each worker may have in flight at once.
+    /// How many lanes all workers together may have in flight.
     pub max_in_flight: Option<i32>,
-    /// How many requests a second each worker may send; `None` is no limit.
+    /// How many requests a second all workers together may send; `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
     /// Whether its lanes may be claimed yet.
     pub state: WebhookState,
@@ -172,9 +172,9 @@ pub struct NewWebhook {
     pub timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: OnExhausted,
-    /// How many lanes each worker may have in flight at once; 1 to 10000.
+    /// How many lanes all workers together may have in flight; 1 to 10000.
     pub max_in_flight: Option<i32>,
-    /// How many requests a second each worker may send; 0.001 to 1000000. `None` is no limit.
+    /// How many requests a second all workers together may send; 0.001 to 1000000. `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
     /// Where it begins. With any other place than now it is `starting` until a job has made the
     /// earlier messages owed.
@@ -267,9 +267,9 @@ pub struct WebhookChanges {
     pub timeout_seconds: Option<Option<i32>>,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: Option<OnExhausted>,
-    /// How many lanes each worker may have in flight at once; 1 to 10000.
+    /// How many lanes all workers together may have in flight; 1 to 10000.
     pub max_in_flight: Option<Option<i32>>,
-    /// How many requests a second each worker may send; 0.001 to 1000000.
+    /// How many requests a second all workers together may send; 0.001 to 1000000.
     pub rate_limit_per_second: Option<Option<f64>>,
     /// `true` pauses the webhook; its backlog is kept. `false` ends the pause.
     pub paused: Option<bool>,

@@ -123,11 +123,11 @@ pub(crate) struct NewWebhook {
     /// What happens to a lane whose head used up its attempts.
     #[serde(default)]
     on_exhausted: OnExhausted,
-    /// How many lanes each worker may have in flight at once; 1 to 10000.
+    /// How many lanes all workers together may have in flight; 1 to 10000.
     #[serde(default)]
     #[schema(value_type = Option<i32>)]
     max_in_flight: Option<Whole<i32>>,
-    /// How many requests a second each worker may send; 0.001 to 1000000. No limit unless given.
+    /// How many requests a second all workers together may send; 0.001 to 1000000. No limit unless given.
     #[serde(default)]
     rate_limit_per_second: Option<f64>,
     /// Where it begins: `now` (messages that are published from now on), `beginning` (the oldest
@@ -218,11 +218,11 @@ pub(crate) struct WebhookChanges {
     /// What happens to a lane whose head used up its attempts.
     #[serde(default)]
     on_exhausted: Option<OnExhausted>,
-    /// How many lanes each worker may have in flight at once; 1 to 10000.
+    /// How many lanes all workers together may have in flight; 1 to 10000.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
     max_in_flight: Option<Option<Whole<i32>>>,
-    /// How many requests a second each worker may send; 0.001 to 1000000. Null is no limit.
+    /// How many requests a second all workers together may send; 0.001 to 1000000. Null is no limit.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<f64>)]
     rate_limit_per_second: Option<Option<f64>>,
@@ -298,9 +298,9 @@ pub(crate) struct Webhook {
     timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
     on_exhausted: OnExhausted,
-    /// How many lanes each worker may have in flight at once.
+    /// How many lanes all workers together may have in flight.
     max_in_flight: Option<i32>,
-    /// How many requests a second each worker may send; null is no limit.
+    /// How many requests a second all workers together may send; null is no limit.
     rate_limit_per_second: Option<f64>,
     /// Whether its lanes may be claimed yet.
     state: WebhookState,

@@ -153,7 +153,7 @@ fn of_head(situation: &Situation, it: &Subscription, lane: &LaneFacts, is_held: 
         // A lane that has not failed waits for the webhook's rate. Other waits end by themselves.
         let waits_for_rate = webhook.rate_limit_per_second.is_some() && lane.head_failures() == 0;
         if waits_for_rate { Reason::RateLimit } else { Reason::Backoff }
-    } else if webhook.max_in_flight.is_some_and(|most| webhook.in_flight >= i64::from(most) * live) {
+    } else if webhook.max_in_flight.is_some_and(|most| webhook.in_flight >= i64::from(most)) {
         Reason::MaxInFlight
     } else if free <= 0 || webhook.in_flight >= free * SHARE {
         Reason::SlotsBusy

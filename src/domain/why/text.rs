@@ -58,7 +58,7 @@ fn predicate(situation: &Situation, it: &Subscription, reason: Reason) -> String
             format!("waits for the rate limit of {webhook}{}{due_at}.", number(it.webhook.rate_limit_per_second, " a second"))
         }
         Reason::MaxInFlight => format!(
-            "waits: {webhook} has {} lanes in flight, and its max_in_flight permits{} for each worker.",
+            "waits: {webhook} has {} lanes in flight, and its max_in_flight permits{}.",
             it.webhook.in_flight,
             number(it.webhook.max_in_flight, "")
         ),

@@ -308,6 +308,18 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.changes_mark_event() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    NEW.is_event :=
+        EXISTS (SELECT FROM pgtopic.topics t JOIN pgtopic.webhooks w ON w.topic_id = t.id WHERE t.name = 'pgtopic' || '.events')
+        AND NOT EXISTS (SELECT FROM pgtopic.topics t WHERE t.id = NEW.topic_id AND t.name ^@ ('pgtopic' || '.'));
+    RETURN NEW;
+END
+$$;
+
 CREATE FUNCTION pgtopic.check_filter(filter jsonpath) RETURNS integer
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -2208,6 +2220,36 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.publish_events(at_most integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+DECLARE
+    published integer;
+BEGIN
+    WITH due AS MATERIALIZED (
+        SELECT c.id FROM pgtopic.changes c WHERE c.is_event ORDER BY c.id LIMIT at_most FOR UPDATE SKIP LOCKED
+    ), told AS (
+        UPDATE pgtopic.changes c SET is_event = false FROM due WHERE c.id = due.id
+        RETURNING c.*
+    )
+    INSERT INTO pgtopic.messages (topic_id, partition_key, type, payload)
+    SELECT events.id, coalesce(t.name || ':' || coalesce(w.name, c.webhook_id::text), 'workers'), c.kind,
+           json_build_object('type', c.kind, 'at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                             'topic', t.name, 'webhook_id', c.webhook_id, 'webhook', w.name,
+                             'partition_key', c.partition_key, 'message_id', c.message_id, 'worker', c.worker_id,
+                             'reason', c.reason, 'changed_by', c.changed_by)
+      FROM told c
+      JOIN pgtopic.topics events ON events.name = 'pgtopic' || '.events'
+      LEFT JOIN pgtopic.topics t ON t.id = c.topic_id
+      LEFT JOIN pgtopic.webhooks w ON w.id = c.webhook_id
+     WHERE EXISTS (SELECT FROM pgtopic.webhooks x WHERE x.topic_id = events.id)
+     ORDER BY c.id;
+    GET DIAGNOSTICS published = ROW_COUNT;
+    RETURN published;
+END
+$$;
+
 CREATE FUNCTION pgtopic.purge_step(job pgtopic.jobs, at_most integer, messages_days integer, dead_letters_days integer, attempts_days integer, jobs_days integer, changes_days integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -2313,6 +2355,37 @@ BEGIN
       ) d ON true
       LEFT JOIN pgtopic.messages m ON m.id >= d.message_id AND m.id <= d.message_id
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
+END
+$$;
+
+CREATE FUNCTION pgtopic.record_exhausted(at_most integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+DECLARE
+    told     bigint;
+    newest   bigint := (SELECT max(d.id) FROM pgtopic.dead_letters d);
+    recorded integer := 0;
+BEGIN
+    SELECT i.dead_letters_told INTO told FROM pgtopic.installation i FOR UPDATE;
+    IF newest IS NULL OR newest <= told THEN
+        RETURN 0;
+    END IF;
+    IF EXISTS (SELECT FROM pgtopic.topics t JOIN pgtopic.webhooks w ON w.topic_id = t.id WHERE t.name = 'pgtopic' || '.events') THEN
+        INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, partition_key, message_id, reason, changed_by)
+        SELECT 'delivery.exhausted', w.topic_id, w.id, d.partition_key, d.message_id,
+               format('%s given up; the last one: %s', g.count, coalesce(d.last_error, d.reason)), 'leader'
+          FROM (SELECT x.webhook_id, count(*) AS count, max(x.id) AS latest
+                  FROM (SELECT y.* FROM pgtopic.dead_letters y WHERE y.id > told ORDER BY y.id DESC LIMIT at_most) x
+                 WHERE x.reason IN ('attempts_exhausted', 'permanent', 'expired', 'overflow')
+                 GROUP BY x.webhook_id) g
+          JOIN pgtopic.dead_letters d ON d.id = g.latest
+          JOIN pgtopic.webhooks w ON w.id = g.webhook_id
+         ORDER BY w.id;
+        GET DIAGNOSTICS recorded = ROW_COUNT;
+    END IF;
+    UPDATE pgtopic.installation SET dead_letters_told = newest;
+    RETURN recorded;
 END
 $$;
 
@@ -3592,12 +3665,15 @@ CREATE TABLE pgtopic.changes (
     reason text,
     changed_by text NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT changes_kind_check CHECK ((kind = ANY (ARRAY['webhook.failing'::text, 'webhook.recovered'::text, 'webhook.disabled'::text, 'webhook.enabled'::text, 'webhook.paused'::text, 'webhook.resumed'::text, 'webhook.started'::text, 'topic.paused'::text, 'topic.resumed'::text, 'lane.halted'::text, 'lane.resumed'::text, 'worker.lost'::text, 'sending.on'::text, 'sending.off'::text])))
+    is_event boolean DEFAULT false NOT NULL,
+    CONSTRAINT changes_kind_check CHECK ((kind = ANY (ARRAY['webhook.failing'::text, 'webhook.recovered'::text, 'webhook.disabled'::text, 'webhook.enabled'::text, 'webhook.paused'::text, 'webhook.resumed'::text, 'webhook.started'::text, 'topic.paused'::text, 'topic.resumed'::text, 'lane.halted'::text, 'lane.resumed'::text, 'delivery.exhausted'::text, 'worker.lost'::text, 'sending.on'::text, 'sending.off'::text])))
 );
 
 COMMENT ON TABLE pgtopic.changes IS 'The audit log: every change of state is one row, written by the transaction that made the change.';
 
 COMMENT ON COLUMN pgtopic.changes.changed_by IS 'Who did it: worker <id>, leader, the name that the API or the command line gave, or the database role.';
+
+COMMENT ON COLUMN pgtopic.changes.is_event IS 'Whether the leader is to publish it to the topic of events.';
 
 ALTER TABLE pgtopic.changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgtopic.changes_id_seq
@@ -3636,6 +3712,7 @@ CREATE TABLE pgtopic.installation (
     sending boolean,
     reason text,
     changed_by text,
+    dead_letters_told bigint DEFAULT 0 NOT NULL,
     CONSTRAINT installation_cell_check CHECK (((cell >= 0) AND (cell <= 1023))),
     CONSTRAINT installation_notify_check CHECK ((notify = ANY (ARRAY['auto'::text, 'on'::text, 'off'::text]))),
     CONSTRAINT installation_one_check CHECK (one)
@@ -3654,6 +3731,8 @@ COMMENT ON COLUMN pgtopic.installation.timeline IS 'The timeline of the server w
 COMMENT ON COLUMN pgtopic.installation.sending IS 'Whether anything is sent; null: nobody has ever said so.';
 
 COMMENT ON COLUMN pgtopic.installation.reason IS 'Why sending was switched, and in changed_by who did it.';
+
+COMMENT ON COLUMN pgtopic.installation.dead_letters_told IS 'Up to this id, dead letters were told of as events.';
 
 CREATE TABLE pgtopic.installed (
     one boolean DEFAULT true NOT NULL,
@@ -4053,6 +4132,8 @@ CREATE INDEX activity_webhook ON pgtopic.activity USING btree (webhook_id, at);
 
 CREATE INDEX attempts_delivery ON ONLY pgtopic.attempts USING btree (webhook_id, message_id);
 
+CREATE INDEX changes_events ON pgtopic.changes USING btree (id) WHERE is_event;
+
 CREATE INDEX changes_webhook ON pgtopic.changes USING btree (webhook_id, id);
 
 CREATE INDEX dead_letters_message ON pgtopic.dead_letters USING btree (message_id, id);
@@ -4074,6 +4155,8 @@ CREATE UNIQUE INDEX messages_idempotency_key ON pgtopic.messages USING btree (to
 CREATE INDEX topics_changed_at ON pgtopic.topics USING btree (changed_at);
 
 CREATE INDEX webhooks_changed_at ON pgtopic.webhooks USING btree (changed_at);
+
+CREATE TRIGGER changes_mark_event BEFORE INSERT ON pgtopic.changes FOR EACH ROW WHEN ((new.kind = ANY (ARRAY['webhook.failing'::text, 'webhook.recovered'::text, 'webhook.disabled'::text, 'webhook.enabled'::text, 'delivery.exhausted'::text, 'lane.halted'::text, 'lane.resumed'::text, 'worker.lost'::text]))) EXECUTE FUNCTION pgtopic.changes_mark_event();
 
 CREATE TRIGGER flush AFTER INSERT ON pgtopic.dead_letters FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.dead_letters_flush();
 
@@ -4147,6 +4230,8 @@ REVOKE ALL ON FUNCTION pgtopic.cancel_deliveries(webhook_id bigint, message_ids 
 REVOKE ALL ON FUNCTION pgtopic.cancel_step(job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.changed_by() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.changes_mark_event() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.check_filter(filter jsonpath) FROM PUBLIC;
 
@@ -4244,11 +4329,15 @@ REVOKE ALL ON FUNCTION pgtopic.partition_holder(message_id bigint, waiting integ
 
 REVOKE ALL ON FUNCTION pgtopic.pick_messages(job pgtopic.jobs, at_most integer, OUT ids bigint[], OUT filtered bigint, OUT last_id bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.publish_events(at_most integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.purge_step(job pgtopic.jobs, at_most integer, messages_days integer, dead_letters_days integer, attempts_days integer, jobs_days integer, changes_days integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.record_exhausted(at_most integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.record_topic_change() FROM PUBLIC;
 
@@ -4329,10 +4418,10 @@ SET check_function_bodies = false;
 SET xmloption = content;
 SET client_min_messages = warning;
 SET row_security = off;
-INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '41a0e68a315abb5ca5f2c94eaffbd8b1acfb41e3f3a2ae8fdfc553cf3b6653f9', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '60926b032fdd21d92a6bbc559102035cdb249a20f628f1fa17810e72f35dc5f7', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '1684514561975346373');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '4247816337954421914');
 
 
