@@ -312,6 +312,7 @@ CREATE TABLE pgtopic.workers (
     stopping     boolean     NOT NULL DEFAULT false,
     gone         boolean     NOT NULL DEFAULT false,
     trouble      text,
+    topics       text[],
     started_at   timestamptz NOT NULL DEFAULT now(),
     heartbeat_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
@@ -320,6 +321,7 @@ COMMENT ON COLUMN pgtopic.workers.lease IS 'If its heartbeat stands still for th
 COMMENT ON COLUMN pgtopic.workers.lanes IS 'How many lanes it holds; in_flight of them are being sent. Written with the heartbeat.';
 COMMENT ON COLUMN pgtopic.workers.stopping IS 'It was asked to stop: it finishes what is in flight.';
 COMMENT ON COLUMN pgtopic.workers.trouble IS 'What goes wrong in it; null: nothing.';
+COMMENT ON COLUMN pgtopic.workers.topics IS 'The topics that it sends: names, or beginnings of names with * at the end; null: all.';
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
 
 CREATE TABLE pgtopic.shares (

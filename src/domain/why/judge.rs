@@ -90,7 +90,7 @@ fn never_seen(it: &Subscription) -> Reason {
 fn owed(situation: &Situation, it: &Subscription) -> (Reason, Option<Reason>) {
     let lane = it.lane.as_ref();
     let holder = lane.and_then(|lane| lane.claimed_by);
-    let is_held = holder.is_some_and(|id| situation.senders.live_workers().any(|worker| worker.id == id));
+    let is_held = holder.is_some_and(|id| situation.live_workers().any(|worker| worker.id == id));
     let is_first = lane.is_some_and(|lane| lane.head == Some(it.message.id) || lane.failed(it.message.id));
     if is_held {
         // A replay sends it once more: only what was accepted since then counts.
@@ -140,7 +140,7 @@ fn of_head(situation: &Situation, it: &Subscription, lane: &LaneFacts, is_held: 
         return Reason::Request;
     }
     let (mut live, mut free) = (0, 0);
-    for worker in situation.senders.live_workers() {
+    for worker in situation.live_workers() {
         live += 1;
         free += i64::from(worker.capacity) - i64::from(worker.in_flight).min(worker.capacity.into());
     }

@@ -90,6 +90,7 @@ impl Driver {
                 store: store.clone(),
                 worker: engine.worker,
                 defaults: delivery.policy(),
+                topics: Arc::new(worker.scope()),
             },
             engine: Engine::new(engine, Instant::now()),
             sender: Arc::new(Sender { client: client.clone(), liveness, events: events_sender }),
@@ -193,7 +194,8 @@ impl Driver {
             }
             Answer::Webhooks(known, changed) => {
                 self.known = known;
-                let loaded = changed.map(|changed| self.endpoints.apply(changed, Instant::now()));
+                let loaded = changed
+                    .map(|changed| self.endpoints.apply(changed, &self.statements.topics, Instant::now()));
                 self.handle(Event::Webhooks(loaded))
             }
             Answer::Nothing => Ok(()),

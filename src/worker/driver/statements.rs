@@ -24,7 +24,7 @@ use super::{
     halves::in_halves,
 };
 use crate::{
-    domain::{known_targets::KnownTargets, lane::LaneKey, policy::PolicyDefaults},
+    domain::{known_targets::KnownTargets, lane::LaneKey, policy::PolicyDefaults, scope::TopicScope},
     store::{
         AttemptRow, ChangedTargets, Claim, HeldLane, Look, ReadLimits, Removal, Settlement, Store,
         StoreError, Want,
@@ -47,6 +47,8 @@ pub(super) struct Statements {
     pub(super) store: Store,
     pub(super) worker: Uuid,
     pub(super) defaults: PolicyDefaults,
+    /// The topics that this worker sends.
+    pub(super) topics: Arc<TopicScope>,
 }
 
 /// What an error means for the engine.
@@ -77,7 +79,7 @@ impl Statements {
                 Event::Claimed(self.claim(token, &wants, sweep, limits).await)
             }
             Command::ClaimMessages { token, message_ids, room, limits } => Event::MessagesClaimed(answer(
-                store.claim_messages(worker, token, &message_ids, &room, limits).await,
+                store.claim_messages(worker, token, &message_ids, &room, limits, &self.topics).await,
             )),
             Command::Read { lanes, limits } => Event::Read(self.read(lanes, limits).await),
             Command::ReadTail { after, missing } => {
