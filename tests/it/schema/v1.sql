@@ -354,7 +354,7 @@ BEGIN
 END
 $_$;
 
-CREATE FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text, age double precision)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -384,7 +384,7 @@ BEGIN
           FROM unnest(claim_lanes.webhook_ids, claim_lanes.slots, claim_lanes.due_after)
                AS want (webhook_id, slots, due_after)
           JOIN pgtopic.webhooks w ON w.id = want.webhook_id
-           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND NOT pgtopic.is_held(w.hold_until)
           JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
          CROSS JOIN LATERAL (
             SELECT l.ctid AS place
@@ -416,7 +416,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text, age double precision)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -446,7 +446,7 @@ BEGIN
             SELECT l.ctid
               FROM pgtopic.lanes l
               JOIN pgtopic.webhooks w ON w.id = claim_lanes_singly.webhook_ids[want]
-               AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+               AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND NOT pgtopic.is_held(w.hold_until)
               JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
              WHERE l.webhook_id + 0 = claim_lanes_singly.webhook_ids[want]
                AND l.due_at >= coalesce(claim_lanes_singly.due_after[want], statement_timestamp() - interval '5 s')
@@ -485,7 +485,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], topics text[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], topics text[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text, age double precision)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -522,6 +522,7 @@ BEGIN
             SELECT w.id
               FROM pgtopic.webhooks w
              WHERE w.topic_id = m.topic_id AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+               AND NOT pgtopic.is_held(w.hold_until)
                AND w.id <> ALL (claim_messages.full_webhooks)
             OFFSET 0
          ) w
@@ -545,7 +546,7 @@ BEGIN
         RETURN QUERY
         SELECT r.webhook_id, r.lane, r.due_at, claim_messages.new_token, r.position, r.generation, r.head_message_id, r.failures,
                r.batch_last, r.batch_count, r.split_until, r.message_id, r.partition_key, r.type, r.payload, r.headers,
-               r.created_at, r.replayed_at, r.state
+               r.created_at, r.replayed_at, r.state, r.age
           FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r;
     END IF;
     RETURN QUERY
@@ -557,7 +558,8 @@ BEGIN
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
            m.created_at, owed.replayed_at,
-           CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'held' ELSE 'deferred' END
+           CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'held' ELSE 'deferred' END,
+           date_part('epoch', clock_timestamp()) - date_part('epoch', greatest(m.created_at, m.published_at))
       FROM unnest(claim_messages.message_ids) AS told (id)
      CROSS JOIN LATERAL (SELECT m.* FROM pgtopic.messages m WHERE m.id = told.id LIMIT 1) m
      CROSS JOIN LATERAL (SELECT w.id FROM pgtopic.webhooks w WHERE w.topic_id = m.topic_id OFFSET 0) w
@@ -930,6 +932,76 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.expire_deliveries(after_webhook bigint, after_lane bigint, at_most integer, changed_by text, OUT last_webhook bigint, OUT last_lane bigint, OUT expired bigint, OUT more boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+DECLARE
+    in_each CONSTANT integer := 100;
+    webhook record;
+    found   record;
+    room    integer := at_most;
+BEGIN
+    expired := 0;
+    more := false;
+    FOR webhook IN
+        SELECT w.id, w.max_age_seconds
+          FROM pgtopic.webhooks w
+         WHERE w.max_age_seconds IS NOT NULL AND w.id >= after_webhook
+         ORDER BY w.id
+    LOOP
+        SELECT count(*) AS lanes, max(looked.lane) AS last_lane,
+               (array_agg(old.message_id ORDER BY old.message_id) FILTER (WHERE old.message_id IS NOT NULL))[:at_most] AS ids,
+               count(old.message_id) AS olds, coalesce(bool_or(old.number = in_each), false) AS deep
+          INTO found
+          FROM (SELECT l.lane, l.position
+                  FROM pgtopic.lanes l
+                 WHERE l.webhook_id = webhook.id
+                   AND l.lane > CASE WHEN webhook.id = after_webhook THEN after_lane ELSE -9223372036854775808 END
+                 ORDER BY l.lane
+                 LIMIT room) looked
+          LEFT JOIN LATERAL (
+            SELECT o.message_id, o.number
+              FROM (SELECT d.message_id, row_number() OVER (ORDER BY d.message_id) AS number,
+                           bool_and(d.replayed_at IS NULL AND coalesce(m.is_old, false)) OVER (ORDER BY d.message_id) AS is_old
+                      FROM (SELECT d.message_id, d.replayed_at
+                              FROM pgtopic.deliveries d
+                             WHERE d.webhook_id = webhook.id AND d.lane = looked.lane AND d.message_id > looked.position
+                               AND EXISTS (SELECT FROM pgtopic.lanes l
+                                            WHERE l.webhook_id = webhook.id AND l.lane = looked.lane
+                                              AND l.claimed_by IS NULL AND NOT l.halted)
+                             ORDER BY d.message_id
+                             LIMIT in_each) d
+                      LEFT JOIN LATERAL (
+                        SELECT greatest(m.created_at, m.published_at)
+                               < clock_timestamp() - make_interval(secs => webhook.max_age_seconds) AS is_old
+                          FROM pgtopic.messages m
+                         WHERE m.id = d.message_id
+                         LIMIT 1) m ON true) o
+             WHERE o.is_old) old ON true;
+        IF found.olds > 0 THEN
+            more := more OR found.deep OR found.olds > at_most;
+            SELECT expired + count(*) INTO expired
+              FROM pgtopic.cancel_deliveries(webhook.id, found.ids, 'expired', false, changed_by) r
+             WHERE r.outcome = 'removed';
+        END IF;
+        room := room - found.lanes;
+        IF found.lanes > 0 AND (room <= 0 OR found.olds > 0) THEN
+            last_webhook := webhook.id;
+            last_lane := found.last_lane;
+            RETURN;
+        END IF;
+    END LOOP;
+END
+$$;
+
 CREATE FUNCTION pgtopic.fail_job(job_id bigint, error text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1198,6 +1270,13 @@ SELECT EXISTS (
        AND (w.filter IS NULL OR pgtopic.filter_matches(w.filter, m.payload, w.filter_limit)))
 $$;
 
+CREATE FUNCTION pgtopic.is_held(hold_until timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+SELECT coalesce(hold_until OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp()
+                AND hold_until OPERATOR(pg_catalog.<=) (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+) interval '60 s'), false)
+$$;
+
 CREATE FUNCTION pgtopic.job_means_dead_letter(letter pgtopic.dead_letters, topic_id bigint, webhook_id bigint, filter json) RETURNS boolean
     LANGUAGE sql STABLE
     AS $$
@@ -1335,7 +1414,7 @@ BEGIN
           FROM pgtopic.webhooks w
           JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
          WHERE w.id = looked.webhook_id AND looked.due_at <= statement_timestamp()
-           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND NOT pgtopic.is_held(w.hold_until)
          LIMIT 1
       ) due ON true
      WHERE due.due_at IS NOT NULL OR looked.number = list_due_webhooks.at_most;
@@ -1660,6 +1739,7 @@ CREATE TABLE pgtopic.messages (
     headers json,
     idempotency_key text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    published_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     size_bytes integer NOT NULL,
     lane bigint NOT NULL,
     CONSTRAINT messages_lane_check CHECK (((lane = hashtextextended(partition_key, topic_id)) OR (lane = id)))
@@ -1676,6 +1756,8 @@ COMMENT ON COLUMN pgtopic.messages.payload IS 'json, not jsonb: these very bytes
 COMMENT ON COLUMN pgtopic.messages.headers IS 'Headers sent with the message, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
 
 COMMENT ON COLUMN pgtopic.messages.created_at IS 'Only years that RFC 3339 can write, since it is sent to receivers.';
+
+COMMENT ON COLUMN pgtopic.messages.published_at IS 'When it was inserted here, by the clock of the trigger. Ages count from it, or from created_at if that is later.';
 
 COMMENT ON COLUMN pgtopic.messages.size_bytes IS 'Bytes of payload and headers, given by the trigger. Workers read up to a budget by it, and unpack only what they read.';
 
@@ -1735,6 +1817,7 @@ BEGIN
     SELECT t.accepted_bytes, t.stripes INTO accepted_bytes, stripe
       FROM pgtopic.topics t
      WHERE t.id OPERATOR(pg_catalog.=) NEW.topic_id;
+    NEW.published_at := pg_catalog.clock_timestamp();
     NEW.size_bytes := pg_catalog.octet_length(NEW.payload::pg_catalog.text);
     IF (NEW.size_bytes OPERATOR(pg_catalog.<=) accepted_bytes
         AND pg_catalog.octet_length(NEW.partition_key) OPERATOR(pg_catalog.>=) 1
@@ -2288,7 +2371,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text, age double precision)
     LANGUAGE sql STABLE
     AS $$
 SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_id, c.failures,
@@ -2298,7 +2381,8 @@ SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_
        m.created_at, d.replayed_at,
        CASE WHEN m.id IS NULL THEN 'missing'
             WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'loaded'
-            ELSE 'deferred' END
+            ELSE 'deferred' END,
+       date_part('epoch', clock_timestamp()) - date_part('epoch', greatest(m.created_at, m.published_at))
   FROM unnest(claimed) c
   LEFT JOIN LATERAL (
     SELECT o.message_id, o.replayed_at
@@ -2311,7 +2395,7 @@ SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_
 WINDOW read AS (ROWS UNBOUNDED PRECEDING)
 $$;
 
-CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text, age double precision)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -2334,7 +2418,8 @@ BEGIN
            CASE WHEN m.id IS NULL THEN 'missing'
                 WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN 'loaded'
-                ELSE 'deferred' END
+                ELSE 'deferred' END,
+           date_part('epoch', clock_timestamp()) - date_part('epoch', greatest(m.created_at, m.published_at))
       FROM (
         SELECT h.webhook_id, h.lane, h.generation,
                CASE WHEN h.generation = held.generation THEN held.position ELSE h.position END AS position
@@ -3621,6 +3706,7 @@ CREATE TABLE pgtopic.attempts (
     batch_last bigint,
     probe boolean DEFAULT false NOT NULL,
     replay boolean DEFAULT false NOT NULL,
+    retry_after_seconds integer,
     CONSTRAINT attempts_error_class_check CHECK ((error_class = ANY (ARRAY['dns'::text, 'connect'::text, 'tls'::text, 'forbidden'::text, 'timeout'::text, 'status'::text, 'redirect'::text, 'protocol'::text, 'request'::text]))),
     CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'failed'::text, 'gone'::text])))
 )
@@ -3635,6 +3721,8 @@ COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last messag
 COMMENT ON COLUMN pgtopic.attempts.probe IS 'Whether it only asked whether a failing receiver answers again.';
 
 COMMENT ON COLUMN pgtopic.attempts.replay IS 'Whether the request carried replays.';
+
+COMMENT ON COLUMN pgtopic.attempts.retry_after_seconds IS 'How long the answer asked to wait.';
 
 CREATE TABLE pgtopic.background_runs (
     piece text NOT NULL,
@@ -3965,13 +4053,17 @@ CREATE TABLE pgtopic.webhooks (
     max_retries integer,
     backoff_factor double precision,
     max_backoff_seconds integer,
+    retry_schedule integer[],
+    permanent_statuses integer[],
     timeout_seconds integer,
     on_exhausted text DEFAULT 'dead_letter'::text NOT NULL,
     max_in_flight integer,
     rate_limit_per_second double precision,
+    max_age_seconds integer,
     state text DEFAULT 'active'::text NOT NULL,
     paused boolean DEFAULT false NOT NULL,
     disabled_reason text,
+    hold_until timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT webhooks_backoff_factor_check CHECK (((backoff_factor >= (1)::double precision) AND (backoff_factor <= (100)::double precision))),
@@ -3979,12 +4071,16 @@ CREATE TABLE pgtopic.webhooks (
     CONSTRAINT webhooks_format_check CHECK ((format = ANY (ARRAY['raw'::text, 'envelope'::text, 'cloudevents'::text]))),
     CONSTRAINT webhooks_headers_check CHECK ((json_typeof(headers) = 'object'::text)),
     CONSTRAINT webhooks_headers_size_check CHECK ((octet_length((headers)::text) <= 8192)),
+    CONSTRAINT webhooks_max_age_seconds_check CHECK (((max_age_seconds >= 1) AND (max_age_seconds <= 31622400))),
     CONSTRAINT webhooks_max_backoff_seconds_check CHECK (((max_backoff_seconds >= 1) AND (max_backoff_seconds <= 2592000))),
     CONSTRAINT webhooks_max_in_flight_check CHECK (((max_in_flight >= 1) AND (max_in_flight <= 10000))),
     CONSTRAINT webhooks_max_retries_check CHECK (((max_retries >= 1) AND (max_retries <= 1000))),
     CONSTRAINT webhooks_name_check CHECK (((name ~ '^[A-Za-z0-9._-]{1,255}$'::text) AND (name !~ '^[0-9]+$'::text) AND (name !~ '^[.]{1,2}$'::text))),
     CONSTRAINT webhooks_on_exhausted_check CHECK ((on_exhausted = ANY (ARRAY['dead_letter'::text, 'halt'::text]))),
+    CONSTRAINT webhooks_permanent_statuses_check CHECK (((array_ndims(permanent_statuses) = 1) AND ((cardinality(permanent_statuses) >= 1) AND (cardinality(permanent_statuses) <= 100)) AND (array_position(permanent_statuses, NULL::integer) IS NULL) AND (300 <= ALL (permanent_statuses)) AND (599 >= ALL (permanent_statuses)))),
     CONSTRAINT webhooks_rate_limit_per_second_check CHECK (((rate_limit_per_second >= (0.001)::double precision) AND (rate_limit_per_second <= (1000000)::double precision))),
+    CONSTRAINT webhooks_retry_schedule_alone_check CHECK (((retry_schedule IS NULL) OR ((backoff_factor IS NULL) AND (max_backoff_seconds IS NULL)))),
+    CONSTRAINT webhooks_retry_schedule_check CHECK (((array_ndims(retry_schedule) = 1) AND ((cardinality(retry_schedule) >= 1) AND (cardinality(retry_schedule) <= 100)) AND (array_position(retry_schedule, NULL::integer) IS NULL) AND (1 <= ALL (retry_schedule)) AND (2592000 >= ALL (retry_schedule)))),
     CONSTRAINT webhooks_state_check CHECK ((state = ANY (ARRAY['starting'::text, 'active'::text]))),
     CONSTRAINT webhooks_timeout_seconds_check CHECK (((timeout_seconds >= 1) AND (timeout_seconds <= 600))),
     CONSTRAINT webhooks_types_check CHECK (((cardinality(types) >= 1) AND (cardinality(types) <= 100)))
@@ -4006,9 +4102,17 @@ COMMENT ON COLUMN pgtopic.webhooks.filter_limit IS 'The largest payload, in byte
 
 COMMENT ON COLUMN pgtopic.webhooks.format IS 'Null: envelope if batch_size is more than 1, else raw.';
 
+COMMENT ON COLUMN pgtopic.webhooks.retry_schedule IS 'The wait in seconds after the first failure, after the second, and so on; the last one repeats. Null: backoff_factor and max_backoff_seconds say how long.';
+
+COMMENT ON COLUMN pgtopic.webhooks.permanent_statuses IS 'HTTP statuses after which a message is not tried again; null: none.';
+
+COMMENT ON COLUMN pgtopic.webhooks.max_age_seconds IS 'A message that is older, counted from the later of created_at and published_at, becomes a dead letter and is not sent. Replays are sent. Null: no limit.';
+
 COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
 
 COMMENT ON COLUMN pgtopic.webhooks.disabled_reason IS 'Why it was disabled (the receiver answered 410 Gone, or no request can be made); null while it is enabled. The backlog is kept.';
+
+COMMENT ON COLUMN pgtopic.webhooks.hold_until IS 'Until when its receiver has asked for nothing to be sent; null: it never has. At most 60 s ahead.';
 
 COMMENT ON COLUMN pgtopic.webhooks.changed_at IS 'When the row was last written. Workers that are not notified look here.';
 
@@ -4160,6 +4264,8 @@ CREATE INDEX topics_changed_at ON pgtopic.topics USING btree (changed_at);
 
 CREATE INDEX webhooks_changed_at ON pgtopic.webhooks USING btree (changed_at);
 
+CREATE INDEX webhooks_max_age ON pgtopic.webhooks USING btree (id) WHERE (max_age_seconds IS NOT NULL);
+
 CREATE TRIGGER changes_mark_event BEFORE INSERT ON pgtopic.changes FOR EACH ROW WHEN ((new.kind = ANY (ARRAY['webhook.failing'::text, 'webhook.recovered'::text, 'webhook.disabled'::text, 'webhook.enabled'::text, 'delivery.exhausted'::text, 'lane.halted'::text, 'lane.resumed'::text, 'worker.lost'::text]))) EXECUTE FUNCTION pgtopic.changes_mark_event();
 
 CREATE TRIGGER flush AFTER INSERT ON pgtopic.dead_letters FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.dead_letters_flush();
@@ -4269,6 +4375,8 @@ REVOKE ALL ON FUNCTION pgtopic.discard_dead_letters(dead_letter_ids bigint[]) FR
 
 REVOKE ALL ON FUNCTION pgtopic.drop_attempt_partitions(days integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.expire_deliveries(after_webhook bigint, after_lane bigint, at_most integer, changed_by text, OUT last_webhook bigint, OUT last_lane bigint, OUT expired bigint, OUT more boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.fail_job(job_id bigint, error text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.filter_limit(filter jsonpath) FROM PUBLIC;
@@ -4278,6 +4386,8 @@ REVOKE ALL ON FUNCTION pgtopic.filter_matches(filter jsonpath, payload json, acc
 REVOKE ALL ON FUNCTION pgtopic.headers_problem(headers json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.is_for_webhook(webhook_id bigint, message_id bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.is_held(hold_until timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.job_means_dead_letter(letter pgtopic.dead_letters, topic_id bigint, webhook_id bigint, filter json) FROM PUBLIC;
 
@@ -4424,8 +4534,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'c009146306bda0ad843ca3f349c3e0b7681da76b54ef35f18bf6fcb6ee05ab23', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'b8e4f5d6b629271baf5b301dedca457d84a6293c042cad7e665a661e8ff48f96', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '18084574126431071923');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '13327452438673356923');
 
 
