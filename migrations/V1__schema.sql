@@ -93,6 +93,7 @@ CREATE TABLE pgtopic.webhooks (
     on_exhausted          text        NOT NULL DEFAULT 'dead_letter',
     max_in_flight         integer,
     rate_limit_per_second float8,
+    breaker               text        NOT NULL DEFAULT 'auto',
     state                 text        NOT NULL DEFAULT 'active',
     paused                boolean     NOT NULL DEFAULT false,
     disabled_reason       text,
@@ -110,6 +111,7 @@ CREATE TABLE pgtopic.webhooks (
     CONSTRAINT webhooks_on_exhausted_check CHECK (on_exhausted IN ('dead_letter', 'halt')),
     CONSTRAINT webhooks_max_in_flight_check CHECK (max_in_flight BETWEEN 1 AND 10000),
     CONSTRAINT webhooks_rate_limit_per_second_check CHECK (rate_limit_per_second BETWEEN 0.001 AND 1000000),
+    CONSTRAINT webhooks_breaker_check CHECK (breaker IN ('auto', 'off')),
     CONSTRAINT webhooks_headers_check CHECK (json_typeof(headers) = 'object'),
     CONSTRAINT webhooks_headers_size_check CHECK (octet_length(headers::text) <= 8192),
     CONSTRAINT webhooks_state_check CHECK (state IN ('starting', 'active'))
@@ -123,6 +125,7 @@ COMMENT ON COLUMN pgtopic.webhooks.headers IS 'Headers of every request, an obje
 COMMENT ON COLUMN pgtopic.webhooks.filter IS 'A message is owed if payload @@ filter is true, or is not evaluated. Null: every message is owed.';
 COMMENT ON COLUMN pgtopic.webhooks.filter_limit IS 'The largest payload, in bytes, for which the filter is evaluated. A trigger computes it from the filter''s shape.';
 COMMENT ON COLUMN pgtopic.webhooks.format IS 'Null: envelope if batch_size is more than 1, else raw.';
+COMMENT ON COLUMN pgtopic.webhooks.breaker IS 'auto: if nothing but failures comes back, the breaker opens, and only probes are sent until one is answered; off: it never opens.';
 COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
 COMMENT ON COLUMN pgtopic.webhooks.disabled_reason IS 'Why it was disabled (the receiver answered 410 Gone, or no request can be made); null while it is enabled. The backlog is kept.';
 COMMENT ON COLUMN pgtopic.webhooks.changed_at IS 'When the row was last written. Workers that are not notified look here.';
@@ -222,6 +225,37 @@ COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id,
 COMMENT ON COLUMN pgtopic.lanes.halted IS 'Not sent until an operator acts.';
 COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
 COMMENT ON COLUMN pgtopic.lanes.claimed_at IS 'When it was claimed last.';
+
+CREATE TABLE pgtopic.breakers (
+    webhook_id    bigint      PRIMARY KEY,
+    state         text        NOT NULL DEFAULT 'closed',
+    epoch         bigint      NOT NULL DEFAULT 0,
+    opened_at     timestamptz,
+    next_probe_at timestamptz,
+    probes        integer     NOT NULL DEFAULT 0,
+    probe_by      uuid,
+    probe_token   bigint,
+    probe_until   timestamptz,
+    probe_lane    bigint      NOT NULL DEFAULT -9223372036854775808,
+    suspected_at  timestamptz,
+    success_at    timestamptz,
+    success_by    uuid,
+    wake_after    bigint,
+    changed_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT breakers_state_check CHECK (state IN ('closed', 'open'))
+) WITH (fillfactor = 50);
+CREATE INDEX breakers_changed_at ON pgtopic.breakers (changed_at);
+CREATE INDEX breakers_open ON pgtopic.breakers (next_probe_at) WHERE state = 'open';
+COMMENT ON TABLE pgtopic.breakers IS 'The circuit breakers. A webhook gets its row when a worker first suspects it; without a row its breaker is closed.';
+COMMENT ON COLUMN pgtopic.breakers.state IS 'open: only probes are sent, and nothing uses up attempts; closed: all is sent.';
+COMMENT ON COLUMN pgtopic.breakers.epoch IS 'It rises each time the breaker opens or closes. A failure of a request that began in an earlier epoch uses up no attempt.';
+COMMENT ON COLUMN pgtopic.breakers.probes IS 'How many probes have failed since it opened.';
+COMMENT ON COLUMN pgtopic.breakers.probe_by IS 'The worker whose turn it is to probe, until probe_until; null: nobody''s. probe_token: the token of its claim.';
+COMMENT ON COLUMN pgtopic.breakers.probe_lane IS 'The lane that was probed last. The next probe takes the lane after it.';
+COMMENT ON COLUMN pgtopic.breakers.suspected_at IS 'When a worker last asked the others whether they have a reason not to open it.';
+COMMENT ON COLUMN pgtopic.breakers.success_at IS 'When another worker last said that its requests are accepted; written only while it is suspected. success_by: who said it.';
+COMMENT ON COLUMN pgtopic.breakers.wake_after IS 'It has closed, and lanes after this one still wait for the end of their back-off, although they are to be due now; null: none.';
+COMMENT ON COLUMN pgtopic.breakers.changed_at IS 'When state, epoch, suspected_at or wake_after was last written. Workers look here.';
 
 CREATE TABLE pgtopic.attempts (
     webhook_id       bigint      NOT NULL,
@@ -446,8 +480,9 @@ CREATE TABLE pgtopic.changes (
     changed_by    text        NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT changes_kind_check CHECK (kind IN ('webhook.failing', 'webhook.recovered', 'webhook.disabled', 'webhook.enabled',
-                                                  'webhook.paused', 'webhook.resumed', 'webhook.started', 'topic.paused', 'topic.resumed',
-                                                  'lane.halted', 'lane.resumed', 'worker.lost', 'sending.on', 'sending.off'))
+                                                  'webhook.paused', 'webhook.resumed', 'webhook.started', 'webhook.open', 'webhook.closed',
+                                                  'topic.paused', 'topic.resumed', 'lane.halted', 'lane.resumed', 'worker.lost',
+                                                  'sending.on', 'sending.off'))
 );
 CREATE INDEX changes_webhook ON pgtopic.changes (webhook_id, id);
 COMMENT ON TABLE pgtopic.changes IS 'The audit log: every change of state is one row, written by the transaction that made the change.';

@@ -15,6 +15,7 @@ use crate::{
     api::schema::parse_start,
     domain::{
         headers::Headers,
+        breaker::BreakerPolicy,
         policy::OnExhausted,
         range::StartFrom,
         webhook::{Format, NewWebhook, WebhookChanges},
@@ -113,6 +114,10 @@ struct SettingFlags {
     #[arg(long, value_name = "WORD",
           value_parser = word(OnExhausted::ALL, OnExhausted::as_str, OnExhausted::parse))]
     on_exhausted: Option<OnExhausted>,
+    /// Whether its circuit breaker may open
+    #[arg(long, value_name = "WORD",
+          value_parser = word(BreakerPolicy::ALL, BreakerPolicy::as_str, BreakerPolicy::parse))]
+    breaker: Option<BreakerPolicy>,
     /// How many partitions each worker may have in flight at once
     #[arg(long, value_name = "NUMBER")]
     max_in_flight: Option<i32>,
@@ -161,6 +166,7 @@ impl Create {
             max_backoff_seconds: settings.max_backoff_seconds,
             timeout_seconds: settings.timeout_seconds,
             on_exhausted: settings.on_exhausted.unwrap_or_default(),
+            breaker: settings.breaker.unwrap_or_default(),
             max_in_flight: settings.max_in_flight,
             rate_limit_per_second: settings.rate_limit_per_second,
             start_from: self.start_from,
@@ -191,6 +197,7 @@ impl Update {
             max_backoff_seconds: unset.or(Setting::MaxBackoffSeconds, settings.max_backoff_seconds)?,
             timeout_seconds: unset.or(Setting::TimeoutSeconds, settings.timeout_seconds)?,
             on_exhausted: settings.on_exhausted,
+            breaker: settings.breaker,
             max_in_flight: unset.or(Setting::MaxInFlight, settings.max_in_flight)?,
             rate_limit_per_second: unset.or(Setting::RateLimitPerSecond, settings.rate_limit_per_second)?,
             paused: None,

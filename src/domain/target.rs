@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use secrecy::SecretString;
 
-use super::{policy::Policy, webhook::Format};
+use super::{breaker::BreakerPolicy, policy::Policy, webhook::Format};
 
 /// The longest name of an installation, in bytes.
 pub const SOURCE_MAX: usize = 255;
@@ -41,6 +41,8 @@ pub struct Target {
     pub policy: Policy,
     /// How many requests a second each worker may send; `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
+    /// Whether its breaker may open.
+    pub breaker: BreakerPolicy,
     /// Whether lanes of this webhook may be claimed: it is active, neither paused nor disabled, and
     /// its topic is not on hold.
     pub deliverable: bool,

@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 
 use super::{Store, error::StoreError, health::health, statement::sql, topics::like};
 use crate::domain::{
+    breaker::BreakerPolicy,
     headers::headers_json,
     health::HealthState,
     page::Page,
@@ -60,6 +61,7 @@ impl Store {
             &since,
             &created_by,
             &new.types,
+            &new.breaker.as_str(),
         ];
         self.query_opt(shown!("webhooks/create"), parameters).await?.as_ref().map(webhook).transpose()
     }
@@ -175,6 +177,7 @@ fn columns(changes: &WebhookChanges) -> String {
         max_backoff_seconds,
         timeout_seconds,
         on_exhausted,
+        breaker,
         max_in_flight,
         rate_limit_per_second,
         paused,
@@ -192,6 +195,7 @@ fn columns(changes: &WebhookChanges) -> String {
         ("max_backoff_seconds", max_backoff_seconds.map(|number| json!(number))),
         ("timeout_seconds", timeout_seconds.map(|number| json!(number))),
         ("on_exhausted", on_exhausted.map(|choice| json!(choice.as_str()))),
+        ("breaker", breaker.map(|choice| json!(choice.as_str()))),
         ("max_in_flight", max_in_flight.map(|number| json!(number))),
         ("rate_limit_per_second", rate_limit_per_second.map(|number| json!(number))),
         ("paused", paused.map(|paused| json!(paused))),
@@ -218,6 +222,7 @@ fn webhook(row: &Row) -> Result<Webhook, StoreError> {
         max_backoff_seconds: row.try_get("max_backoff_seconds")?,
         timeout_seconds: row.try_get("timeout_seconds")?,
         on_exhausted: super::word(row, "on_exhausted", OnExhausted::parse)?,
+        breaker: super::word(row, "breaker", BreakerPolicy::parse)?,
         max_in_flight: row.try_get("max_in_flight")?,
         rate_limit_per_second: row.try_get("rate_limit_per_second")?,
         state: super::word(row, "state", WebhookState::parse)?,

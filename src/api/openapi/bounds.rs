@@ -56,6 +56,7 @@ const UNBOUNDED: &[&str] = &[
     "ordering",
     "format",
     "on_exhausted",
+    "breaker",
     "state",
     "all",
     "sending",

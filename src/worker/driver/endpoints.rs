@@ -122,6 +122,7 @@ fn endpoint(target: Target) -> Endpoint {
         batch_size: target.batch_size,
         policy: target.policy,
         rate_limit_per_second: target.rate_limit_per_second,
+        breaker: target.breaker,
     }
 }
 
@@ -147,6 +148,7 @@ fn live(
 mod tests {
     use super::*;
     use crate::domain::{
+        breaker::BreakerPolicy,
         policy::{OnExhausted, Policy},
         target::UnreadableTarget,
         webhook::Format,
@@ -173,6 +175,7 @@ mod tests {
             batch_size: 1,
             policy,
             rate_limit_per_second: None,
+            breaker: BreakerPolicy::Auto,
             deliverable,
         };
         let version = format!("{webhook_id} {deliverable} {url}");

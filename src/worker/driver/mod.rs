@@ -35,7 +35,7 @@ use super::{
     engine::{
         Engine, EngineSettings,
         command::{Burst, Command},
-        event::{BurstEnd, BurstEnded, Event, SessionState},
+        event::{BurstEnd, BurstEnded, Event, LoadedWebhooks, SessionState},
     },
     error::WorkerError,
     session::{liveness::Liveness, signals::Signals},
@@ -193,7 +193,9 @@ impl Driver {
             }
             Answer::Webhooks(known, changed) => {
                 self.known = known;
-                let loaded = changed.map(|changed| self.endpoints.apply(changed, Instant::now()));
+                let loaded = changed.map(|(changed, breakers)| {
+                    LoadedWebhooks { breakers, ..self.endpoints.apply(changed, Instant::now()) }
+                });
                 self.handle(Event::Webhooks(loaded))
             }
             Answer::Nothing => Ok(()),

@@ -16,6 +16,7 @@ use super::{
     },
     activity::Activity,
     attempt_log::AttemptLog,
+    breakers::Breakers,
     claims::{Claims, ListingDue},
     command::Command,
     event::{Endpoint, SessionState},
@@ -41,6 +42,8 @@ pub struct EngineSettings {
     pub concurrency: usize,
     /// The timeout of a webhook that sets none.
     pub default_timeout: Duration,
+    /// A webhook whose breaker has been open for this long is disabled; `None`: never.
+    pub disable_after: Option<Duration>,
     /// Where jitter comes from. The same seed and the same events give the same commands.
     pub seed: u64,
 }
@@ -84,6 +87,8 @@ pub struct Engine {
     pub(super) next_slice_check: Option<Instant>,
     /// While lanes are in flight: when to look next for webhooks that do not answer.
     pub(super) next_silence_check: Option<Instant>,
+
+    pub(super) breakers: Breakers,
 
     // -- Statements
     pub(super) claims: Claims,
@@ -131,6 +136,7 @@ impl Engine {
             queue: FairQueue::default(),
             next_slice_check: None,
             next_silence_check: None,
+            breakers: Breakers::default(),
             claims: Claims::new(now),
             named: Named::default(),
             reads: Reads::default(),
@@ -148,8 +154,14 @@ impl Engine {
         }
     }
 
-    /// Whether requests for this webhook may be started.
+    /// Whether requests for this webhook may be started that are no probes.
     pub(super) fn is_deliverable(&self, webhook_id: i64) -> bool {
+        self.takes_messages(webhook_id) && self.breakers.may_send(webhook_id)
+    }
+
+    /// Whether the webhook takes messages: it is active, neither paused nor disabled, and its topic is
+    /// not on hold.
+    pub(super) fn takes_messages(&self, webhook_id: i64) -> bool {
         self.endpoints.get(&webhook_id).is_some_and(|endpoint| endpoint.deliverable)
     }
 
