@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use pgtopic::{
     delivery::{AddressGuard, PreparedTarget, SigningKey},
     domain::{
+        breaker::BreakerPolicy,
         message::Message,
         policy::{OnExhausted, Policy},
         retry::after_failure,
@@ -58,6 +59,7 @@ fn target(format: Format, batch_size: usize) -> Target {
         batch_size,
         policy: POLICY,
         rate_limit_per_second: None,
+        breaker: BreakerPolicy::Auto,
         deliverable: true,
     }
 }

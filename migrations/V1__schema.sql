@@ -333,6 +333,23 @@ COMMENT ON COLUMN pgtopic.workers.stopping IS 'It was asked to stop: it finishes
 COMMENT ON COLUMN pgtopic.workers.trouble IS 'What goes wrong in it; null: nothing.';
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
 
+CREATE TABLE pgtopic.shares (
+    webhook_id bigint  NOT NULL REFERENCES pgtopic.webhooks ON DELETE CASCADE,
+    worker_id  uuid    NOT NULL REFERENCES pgtopic.workers ON DELETE CASCADE,
+    wants      boolean NOT NULL,
+    slots      integer,
+    slots_held integer NOT NULL,
+    rate       float8,
+    rate_held  float8  NOT NULL,
+    PRIMARY KEY (webhook_id, worker_id)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE pgtopic.shares IS 'What each worker has of max_in_flight and rate_limit_per_second of a webhook, while it has something to send. A share ends when its worker is gone.';
+COMMENT ON COLUMN pgtopic.shares.wants IS 'Whether the worker had something to send when it asked last.';
+COMMENT ON COLUMN pgtopic.shares.slots IS 'How many requests it may have in flight; null: max_in_flight is not set.';
+COMMENT ON COLUMN pgtopic.shares.slots_held IS 'How many it used, or could use, when it asked. It may be more than slots, until it asks again.';
+COMMENT ON COLUMN pgtopic.shares.rate IS 'How many requests a second it may start; null: rate_limit_per_second is not set.';
+COMMENT ON COLUMN pgtopic.shares.rate_held IS 'As slots_held, for rate.';
+
 CREATE TYPE pgtopic.last_failure AS (last_status_code smallint, last_error_class text, last_error text);
 COMMENT ON TYPE pgtopic.last_failure IS 'What is kept of the last failure of a webhook.';
 

@@ -16,6 +16,7 @@ use tokio::{
 use super::{Client, PreparedTarget};
 use crate::domain::{
     attempt::AttemptResult,
+    breaker::BreakerPolicy,
     message::Message,
     policy::{OnExhausted, Policy},
     target::Target,
@@ -45,6 +46,7 @@ pub(super) fn target(url: &str) -> Target {
             max_in_flight: None,
         },
         rate_limit_per_second: None,
+        breaker: BreakerPolicy::Auto,
         deliverable: true,
     }
 }

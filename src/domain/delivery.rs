@@ -79,6 +79,23 @@ pub struct Delivery {
     pub replayed_at: Option<Timestamp>,
 }
 
+impl Delivery {
+    /// This delivery as a replay leaves it: owed, and not tried yet.
+    #[must_use]
+    pub fn owed_again(self) -> Self {
+        Self {
+            status: DeliveryStatus::Pending,
+            attempts: 0,
+            last_status_code: None,
+            last_error_class: None,
+            last_error: None,
+            next_attempt_at: None,
+            settled_at: None,
+            ..self
+        }
+    }
+}
+
 /// The delivery of a message to one webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageDelivery {

@@ -43,6 +43,7 @@ mod sending;
 mod sessions;
 mod settings;
 mod settle;
+mod shares;
 mod statement;
 mod stats;
 mod tail;
@@ -77,6 +78,7 @@ pub use self::{
     schema_status::*,
     settings::StoreSettings,
     settle::*,
+    shares::*,
     tail::Newest,
     targets::{ChangedTargets, Look},
     why::Explained,

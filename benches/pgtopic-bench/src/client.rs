@@ -13,6 +13,7 @@ use pgtopic::{
     delivery::{self, AddressGuard, PreparedTarget, SigningKey},
     domain::{
         attempt::Outcome,
+        breaker::BreakerPolicy,
         message::Message,
         policy::{OnExhausted, Policy},
         target::Target,
@@ -144,6 +145,7 @@ impl Sender {
                 max_in_flight: None,
             },
             rate_limit_per_second: None,
+            breaker: BreakerPolicy::Off,
             deliverable: true,
         };
         let target = PreparedTarget::new(&target).map_err(|error| failed(error.to_string()))?;

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -30,7 +30,8 @@ pub(super) struct LiveEndpoint {
     /// When the webhook changes, the new value shares this flag with the old one. So a burst that
     /// began under earlier settings stops too.
     stopped: Arc<AtomicBool>,
-    rate_limit: Mutex<RateLimit>,
+    /// Shared in the same way. It is this worker's share of the webhook's limit.
+    rate_limit: Arc<Mutex<RateLimit>>,
 }
 
 impl LiveEndpoint {
@@ -41,7 +42,11 @@ impl LiveEndpoint {
 
     /// Reserves the next request of the webhook's rate limit; as [`RateLimit::reserve`].
     pub(super) fn reserve_start(&self, now: Instant) -> Result<Duration, Duration> {
-        self.rate_limit.lock().unwrap_or_else(PoisonError::into_inner).reserve(now)
+        self.rate_limit().reserve(now)
+    }
+
+    fn rate_limit(&self) -> MutexGuard<'_, RateLimit> {
+        self.rate_limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stop(&self) {
@@ -63,6 +68,13 @@ impl Endpoints {
     pub(super) fn stop(&self, webhook_id: i64) {
         if let Some(live) = self.0.get(&webhook_id) {
             live.stop();
+        }
+    }
+
+    /// Sets this worker's share of a webhook's rate.
+    pub(super) fn set_rate(&self, webhook_id: i64, per_second: f64, now: Instant) {
+        if let Some(live) = self.0.get(&webhook_id) {
+            live.rate_limit().set(Some(per_second), now);
         }
     }
 
@@ -126,21 +138,25 @@ fn endpoint(target: Target) -> Endpoint {
     }
 }
 
-/// The new value for a webhook. It takes over from `old` what its rate limit has reserved, and the
-/// stop flag unless that is set.
+/// The new value for a webhook. It takes over from `old` the rate limit, and the stop flag unless that
+/// is set.
 fn live(
     settings: &Target,
     prepared: PreparedTarget,
     old: Option<&LiveEndpoint>,
     now: Instant,
 ) -> LiveEndpoint {
-    let reserved = old.map(|old| old.rate_limit.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    let rate = settings.rate_limit_per_second;
+    let rate_limit = old.map(|old| {
+        old.rate_limit().lower(rate, now);
+        Arc::clone(&old.rate_limit)
+    });
     let stopped = old.filter(|old| !old.is_stopped()).map(|old| Arc::clone(&old.stopped));
     LiveEndpoint {
         prepared,
         timeout: settings.policy.timeout,
         stopped: stopped.unwrap_or_default(),
-        rate_limit: Mutex::new(RateLimit::new(settings.rate_limit_per_second, reserved.as_ref(), now)),
+        rate_limit: rate_limit.unwrap_or_else(|| Arc::new(Mutex::new(RateLimit::new(rate, now)))),
     }
 }
 

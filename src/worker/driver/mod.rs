@@ -216,6 +216,9 @@ impl Driver {
                 }
             }
             Command::StopWebhook(webhook_id) => self.endpoints.stop(webhook_id),
+            Command::SetRate { webhook_id, per_second } => {
+                self.endpoints.set_rate(webhook_id, per_second, Instant::now());
+            }
             Command::LoadWebhooks { all } => {
                 let known = std::mem::take(&mut self.known);
                 self.answers.spawn(self.statements.clone().load_webhooks(known, all));

@@ -105,6 +105,9 @@ impl Statements {
                 }
                 Event::ActivityWritten
             }
+            Command::ShareLimits { asks, done } => {
+                Event::Shares(answer(store.share_limits(worker, &asks, &done).await))
+            }
             Command::RecordOutages(changes) => {
                 // Best effort: delivery goes on without it.
                 if let Err(error) = store.record_outages(worker, &changes).await {
@@ -157,7 +160,8 @@ impl Statements {
             | Command::StartBurst(_)
             | Command::StopBurst(_)
             | Command::YieldBurst(_)
-            | Command::StopWebhook(_) => return Answer::Nothing,
+            | Command::StopWebhook(_)
+            | Command::SetRate { .. } => return Answer::Nothing,
         })
     }
 

@@ -38,6 +38,7 @@ impl Engine {
             lane.wait();
         } else if lane.backlog.has_messages() && !lane.is_incomplete() {
             lane.queue(now);
+            self.shares.want(key.webhook_id, now);
             self.queue.push(key, self.slots.line(key.webhook_id), now);
         } else if lane.backlog.more() {
             lane.wait();

@@ -20,7 +20,7 @@ use super::{
         tuning::{CHECK_SLICES_EVERY, FIND_SILENT_EVERY, HELD_BACK, LONG_WAIT, SLICE, TURN},
     },
     command::{Burst, Command},
-    event::{BurstEnd, BurstEnded, Endpoint},
+    event::{BurstEnd, BurstEnded},
     lane::{Lane, Phase},
     state::Engine,
 };
@@ -75,10 +75,14 @@ impl Engine {
             // The turn has ended with the breaker's closing.
             lane.probe = None;
         }
-        let late = lane.probe.as_ref().is_some_and(|probe| now >= probe.until);
+        if lane.probe.as_ref().is_some_and(|probe| now >= probe.until) {
+            self.drop_probe(key);
+            self.advance(key, now);
+            return false;
+        }
         let sends = lane.probe.is_some() || self.breakers.may_send(key.webhook_id);
         let endpoint = self.endpoints.get(&key.webhook_id).filter(|endpoint| endpoint.deliverable && sends);
-        let ready = !late && !lane.is_locked() && lane.backlog.has_messages() && !self.stopping;
+        let ready = !lane.is_locked() && lane.backlog.has_messages() && !self.stopping;
         let Some(endpoint) = endpoint.filter(|_| ready) else {
             self.advance(key, now);
             return false;
@@ -259,29 +263,12 @@ impl Engine {
         self.slots.fair_limit(webhook_id, self.own_limit(webhook_id), waiting)
     }
 
+    /// How many slots the webhook's own limits leave to this worker; `None`: as many as it likes.
     pub(super) fn own_limit(&self, webhook_id: i64) -> Option<usize> {
-        let own = self.endpoints.get(&webhook_id).and_then(|endpoint| own_limit(endpoint));
+        let own = self.endpoints.get(&webhook_id).and_then(|endpoint| self.shares.slots(webhook_id, endpoint));
         match (own, self.breakers.most_in_flight(webhook_id)) {
             (Some(own), Some(failing)) => Some(own.min(failing)),
             (own, failing) => own.or(failing),
         }
-    }
-}
-
-/// How many lanes the webhook's own settings let one worker have in flight; `None`: as many as it
-/// likes.
-fn own_limit(endpoint: &Endpoint) -> Option<usize> {
-    let limit = endpoint.policy.max_in_flight.map(|limit| limit as usize);
-    // No more lanes than requests a second: further lanes would only wait for the rate, and hold
-    // slots that others need.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "positive, and a huge rate is no limit"
-    )]
-    let rate = endpoint.rate_limit_per_second.map(|rate| rate.ceil() as usize);
-    match (limit, rate) {
-        (Some(limit), Some(rate)) => Some(limit.min(rate)),
-        (limit, rate) => limit.or(rate),
     }
 }

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Instant};
 use crate::{
     domain::{batch::Batching, change::OutageChange, lane::LaneKey, message::Message},
     store::{
-        ActivityRow, AttemptRow, HeldLane, ProbeEnd, ProbeTurn, ProbeWant, ReadLimits, Room, Settlement, Want,
+        ActivityRow, AttemptRow, HeldLane, ProbeEnd, ProbeTurn, ProbeWant, ReadLimits, Room, Settlement,
+        ShareAsk, Want,
     },
 };
 
@@ -82,6 +83,20 @@ pub enum Command {
         seconds: i32,
         /// The rows.
         rows: Vec<ActivityRow>,
+    },
+    /// Ask for shares of the limits of webhooks; answered by `Shares`.
+    ShareLimits {
+        /// The webhooks.
+        asks: Vec<ShareAsk>,
+        /// The webhooks whose shares are given back.
+        done: Vec<i64>,
+    },
+    /// From now on start at most this many requests a second to a webhook. Nothing answers.
+    SetRate {
+        /// The webhook.
+        webhook_id: i64,
+        /// The rate.
+        per_second: f64,
     },
     /// Record outages in the audit log. Nothing answers.
     RecordOutages(Vec<OutageChange>),

@@ -21,7 +21,7 @@ use crate::{
     },
     store::{
         Claim, ClaimedLane, DueWebhooks, HeldLane, LaneNews, Looked, Notice, ReadLane, Removal, SettleOutcome,
-        TakenProbe,
+        Share, TakenProbe,
     },
 };
 
@@ -46,6 +46,8 @@ pub enum Event {
     AttemptsLogged(LogAnswer),
     /// The activity was written, or left out.
     ActivityWritten,
+    /// An ask for shares was answered.
+    Shares(Result<Vec<Share>, Failure>),
     /// A webhook could not be disabled.
     NotDisabled {
         /// The webhook.
@@ -114,7 +116,7 @@ pub struct Endpoint {
     pub batch_size: usize,
     /// Attempts, back-off, timeout.
     pub policy: Policy,
-    /// How many requests a second this worker may send; `None` is no limit.
+    /// How many requests a second all workers together may start; `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
     /// Whether its breaker may open.
     pub breaker: BreakerPolicy,

@@ -141,7 +141,9 @@ impl Engine {
             if !memory.allows(webhook_id) {
                 continue;
             }
-            let slots = self.fair_slots(webhook_id, waiting);
+            // Without a share, one lane shows that there is something to send. Then a share is asked
+            // for.
+            let slots = self.fair_slots(webhook_id, waiting).max(1);
             let ask = Ask {
                 line: self.slots.line(webhook_id),
                 held: held.get(&webhook_id).copied().unwrap_or_default(),
@@ -227,7 +229,8 @@ impl Engine {
             // database (these come first), or it may use no more slots.
             self.claims.more(*webhook_id) || !self.slots.could_use(*webhook_id, self.own_limit(*webhook_id))
         });
-        let mut full_webhooks: Vec<i64> = full.chain(self.breakers.suspects()).collect();
+        let full = full.chain(self.shares.refused()).chain(self.breakers.suspects());
+        let mut full_webhooks: Vec<i64> = full.collect();
         full_webhooks.sort_unstable();
         full_webhooks.dedup();
         Room { lanes: self.slots.free(), full_webhooks }

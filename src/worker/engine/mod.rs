@@ -21,6 +21,7 @@
 //! | `reading`, `reads` | what held lanes owe next |
 //! | `tailing`, `tail` | tail reads: which held lanes owe something new |
 //! | `settling`, `settles`, `pending_writes`, `locked` | what is written, and when |
+//! | `shares` | limits that hold for all workers together |
 //! | `idling`, `removed_lately` | lanes that owe nothing |
 //! | `breakers`, `probing` | webhooks that are down: what is sent to them, and when |
 //! | `webhooks` | webhooks that come, change and go |
@@ -52,6 +53,7 @@ mod reads;
 mod removed_lately;
 mod settles;
 mod settling;
+mod shares;
 mod state;
 mod tail;
 mod tailing;
@@ -96,6 +98,7 @@ impl Engine {
             Event::Settled(answer) => self.on_settled(answer, now)?,
             Event::AttemptsLogged(answer) => self.on_attempts_logged(&answer, now),
             Event::ActivityWritten => self.activity.ended(),
+            Event::Shares(shares) => self.on_shares(shares, now),
             Event::NotDisabled { webhook_id, failure } => Self::on_not_disabled(webhook_id, &failure),
             Event::BreakerAsked { webhook_id, answer } => self.on_breaker_asked(webhook_id, answer, now),
             Event::ProbesTaken(answer) => self.on_probes_taken(answer, now)?,
@@ -123,6 +126,9 @@ impl Engine {
         self.plan_slice_check(now);
         if !self.stopping {
             self.load_webhooks(now);
+            if self.session.sends {
+                self.share_limits(now);
+            }
             if self.session.sends && !self.breakers.reach.is_broken(now) {
                 self.poll(now);
                 self.look_at_named(now);
@@ -147,6 +153,7 @@ impl Engine {
             looks.then(|| after_failure(self.wakeup.next_look(now))),
             self.named.due(now).map(after_failure).filter(|_| claims),
             self.claims.next_room().filter(|_| looks),
+            self.shares.due().filter(|_| claims),
             self.next_settle(),
             self.reads.due(),
             self.next_removal,

@@ -50,7 +50,7 @@ pub(super) struct Probing {
 }
 
 /// The mark of a lane that probes its webhook.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Probe {
     turn: ProbeTurn,
     /// How many probes have failed before.
@@ -141,9 +141,9 @@ impl Engine {
 
     /// Turns whose lanes have waited too long for a slot are given back.
     fn give_late_turns_back(&mut self, now: Instant) {
-        let late = self.breakers.probing.turns.values().filter(|(_, begin)| now >= *begin);
-        let late: Vec<LaneKey> = late.map(|(key, _)| *key).collect();
-        for key in late {
+        let over = self.breakers.probing.turns.values().filter(|(_, begin)| now >= *begin);
+        let over: Vec<LaneKey> = over.map(|(key, _)| *key).collect();
+        for key in over {
             match self.lanes.get(&key) {
                 // The end of its request ends the turn.
                 Some(lane) if lane.in_burst() => {

@@ -28,6 +28,7 @@ use super::{
     reads::Reads,
     removed_lately::RemovedLately,
     settles::Settles,
+    shares::Shares,
     tail::Tail,
     troubles::Troubles,
 };
@@ -83,6 +84,8 @@ pub struct Engine {
     // -- Slots
     pub(super) queue: FairQueue,
     pub(super) slots: ConcurrencyLimit,
+    /// Of the limits that hold for all workers together.
+    pub(super) shares: Shares,
     /// While lanes wait for a slot: when to check next which bursts have used up their time slice.
     pub(super) next_slice_check: Option<Instant>,
     /// While lanes are in flight: when to look next for webhooks that do not answer.
@@ -118,6 +121,7 @@ impl Engine {
         Self {
             random: SmallRng::seed_from_u64(settings.seed),
             slots: ConcurrencyLimit::new(settings.concurrency),
+            shares: Shares::new(now),
             longest_timeout: settings.default_timeout,
             settings,
             commands: Vec::new(),
@@ -154,15 +158,17 @@ impl Engine {
         }
     }
 
-    /// Whether requests for this webhook may be started that are no probes.
+    /// Whether lanes of this webhook may be held that are no probes: requests may be started, now or
+    /// soon.
     pub(super) fn is_deliverable(&self, webhook_id: i64) -> bool {
         self.takes_messages(webhook_id) && self.breakers.may_send(webhook_id)
     }
 
-    /// Whether the webhook takes messages: it is active, neither paused nor disabled, and its topic is
-    /// not on hold.
+    /// Whether the webhook takes messages: it is active, neither paused nor disabled, its topic is not
+    /// on hold, and this worker has a share of its limits, or has not been refused one.
     pub(super) fn takes_messages(&self, webhook_id: i64) -> bool {
         self.endpoints.get(&webhook_id).is_some_and(|endpoint| endpoint.deliverable)
+            && !self.shares.is_refused(webhook_id)
     }
 
     /// The lane of this claim, if it is still held. Another token is another claim.

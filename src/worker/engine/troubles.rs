@@ -22,10 +22,11 @@ pub(super) enum Kind {
     ReadTail,
     Settle,
     RemoveIdle,
+    ShareLimits,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::LoadWebhooks,
         Self::ListDueWebhooks,
         Self::Claim,
@@ -35,6 +36,7 @@ impl Kind {
         Self::ReadTail,
         Self::Settle,
         Self::RemoveIdle,
+        Self::ShareLimits,
     ];
 
     /// What is said to have failed.
@@ -48,6 +50,7 @@ impl Kind {
             Self::ReadTail => "reading what is new",
             Self::Settle => "settle",
             Self::RemoveIdle => "removing idle lanes",
+            Self::ShareLimits => "sharing limits",
         }
     }
 }

@@ -60,12 +60,14 @@ impl Engine {
             if !endpoint.deliverable {
                 self.outages.forget(webhook_id);
             }
+            self.shares.changed(webhook_id, &endpoint);
             self.endpoints.insert(webhook_id, endpoint);
         }
         for webhook_id in &removed {
             self.endpoints.remove(webhook_id);
             self.claims.forget(*webhook_id);
             self.slots.forget(*webhook_id);
+            self.shares.forget(*webhook_id);
             self.outages.forget(*webhook_id);
             self.activity.forget(*webhook_id);
             self.breakers.forget(*webhook_id);
@@ -81,7 +83,7 @@ impl Engine {
         }
     }
 
-    /// Releases the lanes of webhooks that stopped now, not only when they get a slot.
+    /// Releases the lanes of webhooks that may not be sent to any more, not only when they get a slot.
     pub(super) fn release_stopped(&mut self, now: Instant) {
         let idle = self.lanes.values().filter(|lane| !lane.in_burst() && !lane.is_removing());
         let keys = idle.filter(|lane| !self.may_start(lane)).map(|lane| lane.key);

@@ -3,6 +3,7 @@
 //! | file | what it tests |
 //! |---|---|
 //! | `batches` | several messages in one request: how they are sent again after a failure |
+//! | `breaker` | circuit breakers: what an outage costs |
 //! | `changes` | the audit log |
 //! | `connections` | kept connections that the receiver has closed, certificates of authorities |
 //! | `flow` | the whole way from publishing to arrival |
@@ -18,6 +19,7 @@
 //! | `webhooks` | the settings of webhooks; no webhook holds up another |
 
 mod batches;
+mod breaker;
 mod changes;
 mod connections;
 mod flow;

@@ -15,6 +15,7 @@ use pgtopic::{
     delivery::{self, AddressGuard, Client, PreparedTarget, SigningKey},
     domain::{
         attempt::Outcome,
+        breaker::BreakerPolicy,
         message::Message,
         policy::{OnExhausted, Policy},
         target::Target,
@@ -326,7 +327,8 @@ impl Receiver {
                 max_in_flight: None,
             },
             rate_limit_per_second: None,
-            deliverable: true,
+            breaker: BreakerPolicy::Auto,
+        deliverable: true,
         };
         let message = Message {
             r#type: None,

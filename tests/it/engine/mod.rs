@@ -30,6 +30,7 @@ mod leftovers;
 mod notifications;
 mod plans;
 mod settle;
+mod shares;
 mod time_limits;
 mod turns;
 mod waking;

@@ -3070,6 +3070,90 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.share_limits(worker uuid, webhooks bigint[], wants boolean[], slots_held integer[], rate_held double precision[], done bigint[]) RETURNS TABLE(webhook_id bigint, slots integer, rate double precision)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    mine     bigint[];
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM pgtopic.require_read_committed();
+    END IF;
+    PERFORM pgtopic.require_registered(worker);
+    DELETE FROM pgtopic.shares s
+     WHERE s.worker_id = share_limits.worker AND s.webhook_id = ANY (share_limits.done);
+    SELECT coalesce(array_agg(w.id), '{}') INTO mine
+      FROM (SELECT x.id
+              FROM pgtopic.webhooks x
+             WHERE x.id = ANY (share_limits.webhooks)
+               AND (x.max_in_flight IS NOT NULL OR x.rate_limit_per_second IS NOT NULL)
+             ORDER BY x.id
+               FOR NO KEY UPDATE SKIP LOCKED) w;
+
+    -- A new statement: it sees the shares that were taken before these rows were locked.
+    RETURN QUERY
+    WITH asked AS MATERIALIZED (
+        SELECT a.webhook_id, a.wants, a.slots_held, a.rate_held
+          FROM unnest(share_limits.webhooks, share_limits.wants, share_limits.slots_held, share_limits.rate_held)
+            AS a (webhook_id, wants, slots_held, rate_held)
+         WHERE a.webhook_id = ANY (mine)
+    ), holders AS (
+        SELECT a.webhook_id, true AS asks, a.wants, a.slots_held AS slots, a.rate_held AS rate, share_limits.worker AS worker_id
+          FROM asked a
+        UNION ALL
+        SELECT s.webhook_id, false, s.wants, greatest(s.slots, s.slots_held), greatest(s.rate, s.rate_held), s.worker_id
+          FROM pgtopic.shares s
+          JOIN pgtopic.workers o ON o.id = s.worker_id AND NOT o.gone
+         WHERE s.webhook_id = ANY (mine) AND s.worker_id <> share_limits.worker
+    ), counted AS (
+        SELECT h.*,
+               count(*) OVER webhook AS workers,
+               count(*) FILTER (WHERE h.wants) OVER webhook AS wanting,
+               coalesce(sum(h.slots) FILTER (WHERE NOT h.asks) OVER webhook, 0) AS slots_of_others,
+               coalesce(sum(h.rate) FILTER (WHERE NOT h.asks) OVER webhook, 0) AS rate_of_others,
+               row_number() OVER (PARTITION BY h.webhook_id ORDER BY h.wants DESC, h.slots DESC, h.worker_id) AS place
+          FROM holders h
+        WINDOW webhook AS (PARTITION BY h.webhook_id)
+    ), divided AS (
+        -- resting: how many have a share and want nothing, while others want something.
+        SELECT c.*,
+               CASE WHEN c.wanting > 0 THEN c.workers - c.wanting ELSE 0 END AS resting,
+               CASE WHEN c.wanting > 0 THEN c.wanting ELSE c.workers END AS sharing,
+               c.wanting > 0 AND NOT c.wants AS rests
+          FROM counted c
+         WHERE c.asks
+    ), fair AS (
+        SELECT d.webhook_id, d.wants, d.slots AS slots_held, d.rate AS rate_held,
+               w.max_in_flight - d.slots_of_others AS slots_left,
+               w.rate_limit_per_second - d.rate_of_others AS rate_left,
+               CASE WHEN w.max_in_flight IS NULL THEN NULL
+                    WHEN d.workers >= w.max_in_flight THEN (d.place <= w.max_in_flight)::integer
+                    WHEN d.rests THEN 1
+                    ELSE (w.max_in_flight - d.resting) / d.sharing
+                         + (d.place <= (w.max_in_flight - d.resting) % d.sharing)::integer
+               END AS slots,
+               CASE WHEN d.rests THEN w.rate_limit_per_second / (20 * d.workers)
+                    ELSE w.rate_limit_per_second * (1 - d.resting / (20.0 * d.workers)) / d.sharing
+               END AS rate
+          FROM divided d
+          JOIN pgtopic.webhooks w ON w.id = d.webhook_id
+    )
+    INSERT INTO pgtopic.shares AS s (webhook_id, worker_id, wants, slots, slots_held, rate, rate_held)
+    SELECT f.webhook_id, share_limits.worker, f.wants,
+           CASE WHEN f.slots IS NOT NULL THEN greatest(least(f.slots, f.slots_left), 0) END, f.slots_held,
+           CASE WHEN f.rate IS NOT NULL THEN greatest(least(f.rate, f.rate_left), 0) END, f.rate_held
+      FROM fair f
+    ON CONFLICT ON CONSTRAINT shares_pkey DO UPDATE
+       SET wants = excluded.wants, slots = excluded.slots, slots_held = excluded.slots_held,
+           rate = excluded.rate, rate_held = excluded.rate_held
+    RETURNING s.webhook_id, s.slots, s.rate;
+END
+$$;
+
 CREATE FUNCTION pgtopic.start_webhook(webhook_id bigint, reason text, changed_by text) RETURNS void
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -3659,6 +3743,29 @@ CREATE TABLE pgtopic.schema_history (
     checksum character varying(255)
 );
 
+CREATE TABLE pgtopic.shares (
+    webhook_id bigint NOT NULL,
+    worker_id uuid NOT NULL,
+    wants boolean NOT NULL,
+    slots integer,
+    slots_held integer NOT NULL,
+    rate double precision,
+    rate_held double precision NOT NULL
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE pgtopic.shares IS 'What each worker has of max_in_flight and rate_limit_per_second of a webhook, while it has something to send. A share ends when its worker is gone.';
+
+COMMENT ON COLUMN pgtopic.shares.wants IS 'Whether the worker had something to send when it asked last.';
+
+COMMENT ON COLUMN pgtopic.shares.slots IS 'How many requests it may have in flight; null: max_in_flight is not set.';
+
+COMMENT ON COLUMN pgtopic.shares.slots_held IS 'How many it used, or could use, when it asked. It may be more than slots, until it asks again.';
+
+COMMENT ON COLUMN pgtopic.shares.rate IS 'How many requests a second it may start; null: rate_limit_per_second is not set.';
+
+COMMENT ON COLUMN pgtopic.shares.rate_held IS 'As slots_held, for rate.';
+
 CREATE TABLE pgtopic.topic_samples (
     topic_id bigint NOT NULL,
     published_per_second double precision NOT NULL,
@@ -3913,6 +4020,9 @@ ALTER TABLE ONLY pgtopic.sampled
 ALTER TABLE ONLY pgtopic.schema_history
     ADD CONSTRAINT schema_history_pkey PRIMARY KEY (version);
 
+ALTER TABLE ONLY pgtopic.shares
+    ADD CONSTRAINT shares_pkey PRIMARY KEY (webhook_id, worker_id);
+
 ALTER TABLE ONLY pgtopic.topic_samples
     ADD CONSTRAINT topic_samples_pkey PRIMARY KEY (topic_id);
 
@@ -4016,6 +4126,12 @@ CREATE TRIGGER zz_messages_publish BEFORE INSERT ON pgtopic.messages FOR EACH RO
 CREATE TRIGGER zz_messages_publish_here BEFORE INSERT ON pgtopic.messages FOR EACH ROW WHEN ((new.id IS NULL)) EXECUTE FUNCTION pgtopic.messages_publish();
 
 ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER zz_messages_publish_here;
+
+ALTER TABLE ONLY pgtopic.shares
+    ADD CONSTRAINT shares_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES pgtopic.webhooks(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY pgtopic.shares
+    ADD CONSTRAINT shares_worker_id_fkey FOREIGN KEY (worker_id) REFERENCES pgtopic.workers(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES pgtopic.topics(id) ON DELETE CASCADE;
@@ -4170,6 +4286,8 @@ REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], lane_error_classes text[], lane_status_codes smallint[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.share_limits(worker uuid, webhooks bigint[], wants boolean[], slots_held integer[], rate_held double precision[], done bigint[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.start_webhook(webhook_id bigint, reason text, changed_by text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.step_job(job_id bigint, at_most integer, messages_days integer, dead_letters_days integer, attempts_days integer, jobs_days integer, changes_days integer, OUT state text, OUT did bigint, OUT waits boolean) FROM PUBLIC;
@@ -4213,8 +4331,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'db4c0044512b8a07ba2e7b649853a52d69aa1abf38942ec157297eaa71b24ec3', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '41a0e68a315abb5ca5f2c94eaffbd8b1acfb41e3f3a2ae8fdfc553cf3b6653f9', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '13694001981233548807');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '1684514561975346373');
 
 

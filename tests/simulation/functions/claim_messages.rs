@@ -69,7 +69,7 @@ fn lanes_of(view: &View<'_>, told: &Told, may_claim: &Claimable) -> Vec<Place> {
         for (_, webhook) in view.range::<Webhook>(..) {
             if webhook.topic != message.topic
                 || told.full_webhooks.contains(&webhook.id)
-                || !is_sent(view, webhook)
+                || !is_sent(view, webhook, may_claim.guards)
             {
                 continue;
             }

@@ -9,13 +9,19 @@ use std::{
 };
 
 use pgtopic::{
-    domain::{dead_letter::Reason, lane::LaneKey, policy::Policy},
+    domain::{
+        breaker::{BreakerPolicy, BreakerRow},
+        dead_letter::Reason,
+        lane::LaneKey,
+        policy::Policy,
+    },
     store::Settlement,
     worker::{
         engine::{
             Engine, EngineSettings,
             command::{Burst, Command},
             event::{BurstEnd, BurstEnded, Endpoint, Event, LoadedWebhooks, SessionState},
+            failure::Failure,
         },
         session::liveness::Liveness,
     },
@@ -30,7 +36,7 @@ use super::{
     statements::{Statements, sent},
 };
 use crate::{
-    postgres::tables::{Topic, Webhook},
+    postgres::tables::{Breaker, Topic, Webhook},
     schedule::{Micros, SECOND},
 };
 
@@ -47,7 +53,7 @@ const SHUTDOWN: Micros = 20 * SECOND;
 /// What a driver hears.
 pub(super) enum Incoming {
     Event(Event),
-    Webhooks(Result<Vec<(i64, Endpoint)>, pgtopic::worker::engine::failure::Failure>),
+    Webhooks(Result<(Vec<(i64, Endpoint)>, Vec<BreakerRow>), Failure>),
     /// What the session knows has changed.
     Session,
     Shutdown,
@@ -87,6 +93,7 @@ impl Driver {
             worker: Uuid::from_u128(worker.into()),
             concurrency: world.plan.concurrency,
             default_timeout: Duration::from_secs(1),
+            disable_after: None,
             seed: world.plan.seed ^ u64::from(worker),
         };
         Self {
@@ -256,14 +263,20 @@ impl Driver {
         self.world.spawn(process, async move {
             let read = world.call(process, async |session| {
                 let statement = session.statement().await?;
-                Ok(statement.read(|view| {
+                let webhooks = statement.read(|view| {
                     let all = view.range::<Webhook>(..).map(|(_, webhook)| webhook);
                     let topics = all.filter(|webhook| view.get::<Topic>(&webhook.topic).is_some());
                     topics.map(|webhook| (webhook.id, webhook.topic, sent(view, webhook))).collect::<Vec<_>>()
-                }))
+                });
+                let statement = session.statement().await?;
+                let now = session.clock();
+                let breakers = statement.read(|view| {
+                    view.range::<Breaker>(..).map(|(_, row)| listed(row, now)).collect::<Vec<_>>()
+                });
+                Ok((webhooks, breakers))
             });
             let read = read.await.map_err(super::calls::CallError::failure);
-            let loaded = read.map(|rows| {
+            let loaded = read.map(|(rows, breakers)| {
                 let hooks = world.hooks.borrow();
                 let endpoint = |(id, topic, deliverable): (i64, i64, bool)| {
                     let hook = hooks.get(&id)?;
@@ -271,7 +284,7 @@ impl Driver {
                 };
                 let mut endpoints: Vec<_> = rows.into_iter().filter_map(endpoint).collect();
                 endpoints.extend(world.strangers());
-                endpoints
+                (endpoints, breakers)
             });
             mailbox.push(Incoming::Webhooks(loaded));
         });
@@ -326,7 +339,19 @@ impl Driver {
 
 /// What the engine must know of a webhook.
 pub(super) fn endpoint(topic: i64, deliverable: bool, batch_size: usize, policy: Policy) -> Endpoint {
-    Endpoint { topic: format!("topic {topic}"), deliverable, batch_size, policy, rate_limit_per_second: None }
+    let (topic, breaker) = (format!("topic {topic}"), BreakerPolicy::Auto);
+    Endpoint { topic, deliverable, batch_size, policy, rate_limit_per_second: None, breaker }
+}
+
+/// As `breakers/list_changed`.
+fn listed(row: &Breaker, now: Micros) -> BreakerRow {
+    BreakerRow {
+        webhook_id: row.webhook,
+        open: row.open,
+        epoch: row.epoch,
+        suspected: row.suspected_at.is_some_and(|at| at > now - 11 * SECOND),
+        wakes: row.wake_after.is_some(),
+    }
 }
 
 fn name(event: &Event) -> &'static str {
@@ -339,8 +364,13 @@ fn name(event: &Event) -> &'static str {
         Event::TailRead(_) => "tail read",
         Event::Settled(_) => "settled",
         Event::AttemptsLogged(_) => "attempts logged",
+        Event::Shares(_) => "shares",
         Event::ActivityWritten => "activity written",
         Event::NotDisabled { .. } => "not disabled",
+        Event::BreakerAsked { .. } => "breaker asked",
+        Event::ProbesTaken(_) => "probes taken",
+        Event::ProbeEnded { .. } => "probe ended",
+        Event::LanesWoken { .. } => "lanes woken",
         Event::Attempt(_) => "attempt",
         Event::BurstEnded(_) => "burst ended",
         Event::Notified(_) => "notified",

@@ -9,6 +9,8 @@
 //! | `plan` | what happens in a run |
 //! | `process` | one worker: its incarnations, session, heartbeat, takeover |
 //! | `driver` | runs an engine: commands become statements and requests, answers become events |
+//! | `breakers` | the rules of breakers |
+//! | `shares` | shares of `max_in_flight` |
 //! | `statements` | the engine's statements on the model |
 //! | `burst` | requests of one lane, and the receivers |
 //! | `calls` | how a statement comes to the server, and its answer back |
@@ -29,6 +31,7 @@
     reason = "numbers of a run are small, and so are its closures"
 )]
 
+mod breakers;
 mod burst;
 mod calls;
 mod clock;
@@ -41,6 +44,7 @@ mod plan;
 mod process;
 mod publish;
 mod run;
+mod shares;
 mod shrink;
 mod statements;
 mod tests;
@@ -59,6 +63,7 @@ use self::{
     history::{History, LaneId},
     mailbox::Mailbox,
     plan::{Hearing, Manner, Plan, Trouble},
+    shares::Shares,
 };
 use crate::{
     postgres::{Database, state::SessionId},
@@ -75,6 +80,7 @@ struct World {
     history: RefCell<History>,
     hooks: RefCell<BTreeMap<i64, Hook>>,
     topics: RefCell<Vec<i64>>,
+    shares: RefCell<Shares>,
     processes: Vec<Process>,
     /// The id of the newest incarnation.
     workers: Cell<u32>,
@@ -100,6 +106,8 @@ struct Hook {
     since: Micros,
     deleted: bool,
     policy: Policy,
+    /// The greatest `max_in_flight` that it ever had; `None`: it had none for some time.
+    most_in_flight: Option<u32>,
     /// The least `max_retries` that it ever had.
     least_retries: u32,
     batch_size: usize,

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     functions::{
         cancel_deliveries::cancel_deliveries,
+        close_breaker::close_breaker,
         create_webhook::{create_webhook, delete_webhook},
         delete_old_messages::delete_old_messages,
         owe_messages::owe_messages,
@@ -45,13 +46,14 @@ impl World {
         self.changed();
         let (policy, batch_size) = policy(random);
         self.note((id, 0), format!("webhook {id} is created: {policy:?}, batches of {batch_size}"));
-        let least_retries = policy.max_retries;
+        let (least_retries, most_in_flight) = (policy.max_retries, policy.max_in_flight);
         let hook = Hook {
             topic,
             types,
             since: self.now(),
             deleted: false,
             policy,
+            most_in_flight,
             least_retries,
             batch_size,
             manner: Manner::Accepts,
@@ -70,6 +72,8 @@ impl World {
         self.note((id, 0), format!("webhook {id} changes: {policy:?}, batches of {batch_size}"));
         if let Some(hook) = self.hooks.borrow_mut().get_mut(&id) {
             hook.least_retries = hook.least_retries.min(policy.max_retries);
+            let both = hook.most_in_flight.zip(policy.max_in_flight);
+            hook.most_in_flight = both.map(|(before, now)| before.max(now));
             hook.policy = policy;
             hook.batch_size = batch_size;
         }
@@ -104,6 +108,7 @@ impl World {
     pub(super) async fn enable(&self, id: i64) {
         self.note((id, 0), format!("webhook {id} is enabled"));
         let _ = self.operate(async |session| disable(session, id, false).await).await;
+        let _ = self.operate(async |session| close_breaker(session, id, None).await).await;
         self.changed();
     }
 
