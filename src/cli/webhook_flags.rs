@@ -14,8 +14,8 @@ use super::{
 use crate::{
     api::schema::parse_start,
     domain::{
-        headers::Headers,
         breaker::BreakerPolicy,
+        headers::Headers,
         policy::OnExhausted,
         range::StartFrom,
         webhook::{Format, NewWebhook, WebhookChanges},

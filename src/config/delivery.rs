@@ -56,7 +56,8 @@ impl DeliveryConfig {
     /// After how long a webhook whose breaker is open is disabled; `None`: never.
     pub fn disable_after(&self) -> Option<Duration> {
         let day = Duration::from_hours(24);
-        Some(day * u32::try_from(self.disable_after_days).unwrap_or(u32::MAX)).filter(|after| !after.is_zero())
+        Some(day * u32::try_from(self.disable_after_days).unwrap_or(u32::MAX))
+            .filter(|after| !after.is_zero())
     }
 
     /// The values for what a webhook's own policy leaves open.

@@ -120,7 +120,8 @@ impl Store {
         webhook_ids: &[i64],
         suspected: Duration,
     ) -> Result<(), StoreError> {
-        self.execute(sql!("breakers/note_success"), &[&worker, &webhook_ids, &suspected.as_secs_f64()]).await?;
+        self.execute(sql!("breakers/note_success"), &[&worker, &webhook_ids, &suspected.as_secs_f64()])
+            .await?;
         Ok(())
     }
 
@@ -159,7 +160,8 @@ impl Store {
             ProbeEnd::Close(reason) => {
                 let parameters: super::Parameters<'_> =
                     &[&webhook_id, &Some(worker), &Some(token), &Some(epoch), reason, &worker_actor(worker)];
-                let begins: Option<i64> = self.query_one(sql!("breakers/close"), parameters).await?.try_get(0)?;
+                let begins: Option<i64> =
+                    self.query_one(sql!("breakers/close"), parameters).await?.try_get(0)?;
                 Ok(begins.map_or(TurnEnd::Lost, TurnEnd::Closed))
             }
             ProbeEnd::StayOpen { failed, next_in, disable } => {
@@ -177,7 +179,12 @@ impl Store {
     }
 
     /// Closes a webhook's breaker because an operator says so. Says whether it was open.
-    pub async fn close_breaker(&self, webhook_id: i64, reason: &str, actor: &str) -> Result<bool, StoreError> {
+    pub async fn close_breaker(
+        &self,
+        webhook_id: i64,
+        reason: &str,
+        actor: &str,
+    ) -> Result<bool, StoreError> {
         let none: (Option<Uuid>, Option<i64>) = (None, None);
         let parameters: super::Parameters<'_> = &[&webhook_id, &none.0, &none.1, &none.1, &reason, &actor];
         let begins: Option<i64> = self.query_one(sql!("breakers/close"), parameters).await?.try_get(0)?;

@@ -118,8 +118,17 @@ pub(crate) struct Health {
 
 impl From<health::Health> for Health {
     fn from(health: health::Health) -> Self {
-        let health::Health { state, since, reason, last, backlog, breaker, in_flight, backfill_job, sampled_at } =
-            health;
+        let health::Health {
+            state,
+            since,
+            reason,
+            last,
+            backlog,
+            breaker,
+            in_flight,
+            backfill_job,
+            sampled_at,
+        } = health;
         let health::LastRequests {
             failing_since,
             last_success_at,

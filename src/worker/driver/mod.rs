@@ -193,8 +193,9 @@ impl Driver {
             }
             Answer::Webhooks(known, changed) => {
                 self.known = known;
-                let loaded = changed.map(|(changed, breakers)| {
-                    LoadedWebhooks { breakers, ..self.endpoints.apply(changed, Instant::now()) }
+                let loaded = changed.map(|(changed, breakers)| LoadedWebhooks {
+                    breakers,
+                    ..self.endpoints.apply(changed, Instant::now())
                 });
                 self.handle(Event::Webhooks(loaded))
             }

@@ -24,21 +24,16 @@ use super::{
     halves::in_halves,
 };
 use crate::{
-    domain::{
-        breaker::BreakerRow, known_targets::KnownTargets, lane::LaneKey, policy::PolicyDefaults,
-    },
+    domain::{breaker::BreakerRow, known_targets::KnownTargets, lane::LaneKey, policy::PolicyDefaults},
     store::{
-        AttemptRow, ChangedTargets, Claim, HeldLane, Look, OpeningTimes, ReadLimits, Removal, Settlement, Store,
-        StoreError, Want,
+        AttemptRow, ChangedTargets, Claim, HeldLane, Look, OpeningTimes, ReadLimits, Removal, Settlement,
+        Store, StoreError, Want,
     },
 };
 
 /// The times of an opening.
-const OPENING: OpeningTimes = OpeningTimes {
-    objection: BREAKER_OBJECTION,
-    success_counts: SUCCESS_COUNTS,
-    first_probe: PROBE_WAIT[0],
-};
+const OPENING: OpeningTimes =
+    OpeningTimes { objection: BREAKER_OBJECTION, success_counts: SUCCESS_COUNTS, first_probe: PROBE_WAIT[0] };
 
 /// What a statement has given.
 pub(super) enum Answer {

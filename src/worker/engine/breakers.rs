@@ -79,9 +79,11 @@ impl Breakers {
         self.open.remove(&webhook_id);
     }
 
-    /// When something about a webhook changes by itself.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.suspects.keys().filter_map(|id| self.webhooks.get(id)?.due()).min()
+    /// When something about a webhook changes by itself. `written`: how many settles have ended. The
+    /// end of another settle wakes the engine.
+    pub(super) fn due(&self, written: u64) -> Option<Instant> {
+        let ready = self.suspects.iter().filter(|(_, (settle, _))| written >= *settle);
+        ready.filter_map(|(id, _)| self.webhooks.get(id)?.due()).min()
     }
 }
 
@@ -202,7 +204,10 @@ impl Engine {
                 warn!(webhook_id, topic, error, "breaker open: nothing is sent to this webhook but probes");
             }
             Opening::Refused => {
-                warn!(webhook_id, error, "requests of other workers are accepted: it is left to them for now");
+                warn!(
+                    webhook_id,
+                    error, "requests of other workers are accepted: it is left to them for now"
+                );
             }
             Opening::Outdated(_) => {
                 self.all_webhooks_due = now;

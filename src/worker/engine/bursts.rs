@@ -265,7 +265,8 @@ impl Engine {
 
     /// How many slots the webhook's own limits leave to this worker; `None`: as many as it likes.
     pub(super) fn own_limit(&self, webhook_id: i64) -> Option<usize> {
-        let own = self.endpoints.get(&webhook_id).and_then(|endpoint| self.shares.slots(webhook_id, endpoint));
+        let own =
+            self.endpoints.get(&webhook_id).and_then(|endpoint| self.shares.slots(webhook_id, endpoint));
         match (own, self.breakers.most_in_flight(webhook_id)) {
             (Some(own), Some(failing)) => Some(own.min(failing)),
             (own, failing) => own.or(failing),

@@ -20,8 +20,8 @@ use crate::{
         policy::Policy,
     },
     store::{
-        Claim, ClaimedLane, DueWebhooks, HeldLane, LaneNews, Looked, Notice, ReadLane, Removal, SettleOutcome,
-        Share, TakenProbe,
+        Claim, ClaimedLane, DueWebhooks, HeldLane, LaneNews, Looked, Notice, ReadLane, Removal,
+        SettleOutcome, Share, TakenProbe,
     },
 };
 

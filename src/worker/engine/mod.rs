@@ -159,7 +159,7 @@ impl Engine {
             self.next_removal,
             self.next_slice_check,
             self.next_silence_check,
-            self.breakers.due(),
+            self.breakers.due(self.settles.ended()),
             self.probes_due(now),
             self.breakers.reach.due(now),
             self.outages.due(),

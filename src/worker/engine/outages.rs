@@ -215,7 +215,8 @@ impl Outages {
 
     fn summary(&mut self, now: Instant) -> Option<Line> {
         let failing = self.webhooks.iter().filter(|(_, outage)| outage.told);
-        let every = if failing.clone().all(|(_, outage)| outage.open) { SUMMARY_OPEN_EVERY } else { SUMMARY_EVERY };
+        let every =
+            if failing.clone().all(|(_, outage)| outage.open) { SUMMARY_OPEN_EVERY } else { SUMMARY_EVERY };
         let mut webhook_ids: Vec<i64> = failing.map(|(id, _)| *id).collect();
         let Some(next) = self.next_summary.filter(|_| !webhook_ids.is_empty()) else {
             self.summed_up = (!webhook_ids.is_empty()).then_some(now);

@@ -18,7 +18,10 @@ use tracing::{debug, info};
 use super::{
     super::{
         scheduling::breaker::probe_wait,
-        tuning::{CLAIM_MESSAGES, LOOK_FOR_PROBES, PROBE_COUNTS_EVERY, PROBE_SLOTS, PROBE_SPARE, PROBE_WAIT, READ_MESSAGES},
+        tuning::{
+            CLAIM_MESSAGES, LOOK_FOR_PROBES, PROBE_COUNTS_EVERY, PROBE_SLOTS, PROBE_SPARE, PROBE_WAIT,
+            READ_MESSAGES,
+        },
     },
     command::Command,
     event::AttemptEnded,
@@ -218,7 +221,10 @@ impl Engine {
                 }
             }
             Ok(TurnEnd::Disabled) => {
-                info!(webhook_id, "its receiver has not answered for days: webhook disabled, its backlog is kept");
+                info!(
+                    webhook_id,
+                    "its receiver has not answered for days: webhook disabled, its backlog is kept"
+                );
             }
             Ok(TurnEnd::Ended | TurnEnd::Lost) => {}
             // The turn ends by itself.

@@ -328,7 +328,7 @@ impl Receiver {
             },
             rate_limit_per_second: None,
             breaker: BreakerPolicy::Auto,
-        deliverable: true,
+            deliverable: true,
         };
         let message = Message {
             r#type: None,

@@ -57,15 +57,9 @@ const BREAK_POINTS: [(&str, &[&str]); 34] = [
         ],
     ),
     ("engine/note_success", &["@    UPDATE pgtopic.breakers b"]),
-    (
-        "engine/take_probes",
-        &["@    FOR probe IN", "@        one := NULL;", "@    RETURN QUERY"],
-    ),
+    ("engine/take_probes", &["@    FOR probe IN", "@        one := NULL;", "@    RETURN QUERY"]),
     ("engine/end_probe", &["@    UPDATE pgtopic.breakers b"]),
-    (
-        "engine/close_breaker",
-        &["@    UPDATE pgtopic.breakers b", "@    INSERT INTO pgtopic.changes"],
-    ),
+    ("engine/close_breaker", &["@    UPDATE pgtopic.breakers b", "@    INSERT INTO pgtopic.changes"]),
     (
         "engine/wake_lanes",
         &["@    SELECT b.wake_after INTO after", "@    until := (SELECT", "@    UPDATE pgtopic.breakers b"],

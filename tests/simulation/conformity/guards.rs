@@ -12,7 +12,7 @@ use crate::functions::guards::Guard;
 /// How a guard is removed: the file, what is there exactly once, and what is put there.
 type Removal = (Guard, &'static str, &'static str, &'static str);
 
-const REMOVALS: [Removal; 40] = [
+const REMOVALS: [Removal; 46] = [
     (
         Guard::LockBeforeId,
         "publishing/messages_publish",

@@ -364,7 +364,12 @@ pub(crate) fn waking_of_lanes(lane: i64) -> Vec<Step> {
     let mut steps = Generator::beginning();
     let failed = outcome(lane, Becomes::Waiting, 0, Some(1));
     steps.extend([publish(0), call(0, Call::Claim(claim(1))), settle(failed, Vec::new())]);
-    steps.extend([ask(1, 0), ask(1, 0), call(0, Call::WakeLanes(1, 1)), call(0, Call::CloseBreaker(1, None))]);
+    steps.extend([
+        ask(1, 0),
+        ask(1, 0),
+        call(0, Call::WakeLanes(1, 1)),
+        call(0, Call::CloseBreaker(1, None)),
+    ]);
     steps.extend([1, 1, 1].map(|at_most| call(0, Call::WakeLanes(1, at_most))));
     steps
 }

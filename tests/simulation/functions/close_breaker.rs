@@ -4,7 +4,11 @@ use super::end_probe::Turn;
 use crate::postgres::{error::Result, notify::Notification, session::Session, tables::Breaker};
 
 /// The epoch that begins. `turn`: the probe that was answered; absent: an operator closes it.
-pub(crate) async fn close_breaker(session: &Session, webhook: i64, turn: Option<Turn>) -> Result<Option<i64>> {
+pub(crate) async fn close_breaker(
+    session: &Session,
+    webhook: i64,
+    turn: Option<Turn>,
+) -> Result<Option<i64>> {
     session.break_point().await?;
     let statement = session.statement().await?;
     let found = statement.read(|view| view.find::<Breaker>(&webhook).map(|(place, _)| place));

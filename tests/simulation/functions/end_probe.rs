@@ -22,7 +22,8 @@ pub(crate) struct Turn {
 impl Turn {
     /// Whether it is still this turn.
     pub(super) fn holds(&self, session: &Session, row: &Breaker) -> bool {
-        let mine = row.probe.as_ref().is_some_and(|probe| (probe.by, probe.token) == (self.worker, self.token));
+        let mine =
+            row.probe.as_ref().is_some_and(|probe| (probe.by, probe.token) == (self.worker, self.token));
         row.open && row.epoch == self.epoch && mine || !session.database().guards().has(Guard::ProbeTurn)
     }
 }

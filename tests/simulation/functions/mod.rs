@@ -42,8 +42,8 @@ pub(crate) mod update_webhook;
 pub(crate) mod wake_lanes;
 pub(crate) mod worker_heartbeat;
 
-pub(crate) use self::read_claimed::{Claimed, Read};
 use self::guards::{Guard, Guards};
+pub(crate) use self::read_claimed::{Claimed, Read};
 
 use crate::postgres::{
     tables::{Breaker, Delivery, Pause, Topic, Webhook},

@@ -64,9 +64,7 @@ pub(crate) async fn open_breaker(session: &Session, ask: Ask) -> Result<Opening>
             && guards.has(Guard::OpenObjection)
     };
     let opens = |row: &Breaker| {
-        is_present(row)
-            && (alone || row.suspected_at.is_some_and(|at| at <= now - time))
-            && !objection(row)
+        is_present(row) && (alone || row.suspected_at.is_some_and(|at| at <= now - time)) && !objection(row)
     };
     let opened = |row: &Breaker| Breaker {
         open: true,

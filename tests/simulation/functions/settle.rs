@@ -134,7 +134,8 @@ async fn outdated(session: &Session, call: &Settlement) -> Result<Vec<bool>> {
     Ok(statement.read(|view| {
         let epoch = |webhook: i64| view.get::<Breaker>(&webhook).map_or(0, |breaker| breaker.epoch);
         let is_outdated = |outcome: &Outcome| {
-            outcome.epoch.is_some_and(|began| began != epoch(outcome.webhook)) && guards.has(Guard::SettleEpoch)
+            outcome.epoch.is_some_and(|began| began != epoch(outcome.webhook))
+                && guards.has(Guard::SettleEpoch)
         };
         call.lanes.iter().map(is_outdated).collect()
     }))
@@ -168,12 +169,7 @@ async fn delete_done(session: &Session, call: &Settlement, mine: &[Option<i32>])
 }
 
 /// Deliveries become dead letters.
-async fn bury(
-    session: &Session,
-    call: &Settlement,
-    mine: &[Option<i32>],
-    outdated: &[bool],
-) -> Result<()> {
+async fn bury(session: &Session, call: &Settlement, mine: &[Option<i32>], outdated: &[bool]) -> Result<()> {
     let statement = session.statement().await?;
     let written = |number: usize| mine[number].is_some() && !outdated[number];
     for (number, message, attempts) in call.dead.iter().filter(|(number, ..)| written(*number)) {

@@ -3,8 +3,7 @@
 use super::{
     Claimed,
     guards::Guard,
-    is_taken,
-    owed,
+    is_taken, owed,
     read_claimed::read_claimed,
     require::{require_read_committed, require_registered},
 };
@@ -45,9 +44,7 @@ pub(crate) async fn take_probes(
     session.break_point().await?;
     let statement = session.statement().await?;
     let now = session.clock();
-    let lives = |id: u32| {
-        statement.read(|view| view.get::<Worker>(&id).is_some_and(|worker| !worker.gone))
-    };
+    let lives = |id: u32| statement.read(|view| view.get::<Worker>(&id).is_some_and(|worker| !worker.gone));
     let is_free = |row: &Breaker| {
         row.open
             && (row.next_probe_at <= now || row.next_probe_at > now + 120 * SECOND)
@@ -91,13 +88,17 @@ pub(crate) async fn take_probes(
             continue;
         };
         let probe = Probe { by: worker, token, until: session.clock() + turn };
-        let mine = |row: &Breaker| Breaker { probe: Some(probe.clone()), probe_lane: lane.lane, ..row.clone() };
+        let mine =
+            |row: &Breaker| Breaker { probe: Some(probe.clone()), probe_lane: lane.lane, ..row.clone() };
         statement.update(place, |row: &Breaker| Some(mine(row))).await?;
         taken.push(lane);
     }
     session.break_point().await?;
     let statement = session.statement().await?;
-    Ok(taken.into_iter().filter_map(|lane| described(&statement, lane, turn, session.clock(), messages_per_lane)).collect())
+    Ok(taken
+        .into_iter()
+        .filter_map(|lane| described(&statement, lane, turn, session.clock(), messages_per_lane))
+        .collect())
 }
 
 /// Claims the next lane that owes something.

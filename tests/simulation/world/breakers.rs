@@ -64,20 +64,21 @@ impl World {
             let key = (call.lanes[*number].webhook, *message);
             self.database.peek(|view| view.find_second::<DeadLetter>(&key).is_none())
         });
-        new.map(|(number, message, _)| {
-            ((call.lanes[*number].webhook, call.lanes[*number].lane), *message)
-        })
-        .collect()
+        new.map(|(number, message, _)| ((call.lanes[*number].webhook, call.lanes[*number].lane), *message))
+            .collect()
     }
 
     /// A settle was answered that began then.
     pub(super) fn check_buried(&self, buried: &[Buried], began: Micros) {
         let mut history = self.history.borrow_mut();
         for (lane, message) in buried {
-            let written = self.database.peek(|view| view.find_second::<DeadLetter>(&(lane.0, *message)).is_some());
+            let written =
+                self.database.peek(|view| view.find_second::<DeadLetter>(&(lane.0, *message)).is_some());
             let since = history.open_since(lane.0, &self.database);
             if written && since.is_some_and(|since| since < began) {
-                history.fail(format!("{message} of lane {lane:?} became a dead letter while its breaker was open"));
+                history.fail(format!(
+                    "{message} of lane {lane:?} became a dead letter while its breaker was open"
+                ));
             }
         }
     }

@@ -75,7 +75,8 @@ impl Sending {
             batching.failed = None;
             let attempt = if sent == 0 { failures + 1 } else { 1 };
             let attempted_at = timestamp(self.world.now());
-            let Some(result) = self.send((key.webhook_id, key.lane), &messages[sent..end], probe_until).await else {
+            let Some(result) = self.send((key.webhook_id, key.lane), &messages[sent..end], probe_until).await
+            else {
                 if !self.flags.stop.get() && !self.endpoint.stopped.get() {
                     why = BurstEnd::MayNotSend;
                 }

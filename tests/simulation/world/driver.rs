@@ -176,7 +176,8 @@ impl Driver {
                 self.handle(event)
             }
             Incoming::Webhooks(loaded) => {
-                let loaded = loaded.map(|webhooks| self.apply(webhooks));
+                let loaded =
+                    loaded.map(|(webhooks, breakers)| LoadedWebhooks { breakers, ..self.apply(webhooks) });
                 self.handle(Event::Webhooks(loaded))
             }
             Incoming::Session => self.take_in_session(),

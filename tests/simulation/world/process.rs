@@ -36,7 +36,12 @@ use crate::{
         repair_due_at::repair_due_at,
         worker_heartbeat::{register_worker, worker_heartbeat},
     },
-    postgres::{error::Error, notify::Notification, session::Session, tables::{Breaker, Worker}},
+    postgres::{
+        error::Error,
+        notify::Notification,
+        session::Session,
+        tables::{Breaker, Worker},
+    },
     schedule::{Micros, SECOND},
 };
 

@@ -11,7 +11,8 @@ use pgtopic::{
     },
     store::{
         Claim, ClaimedLane, DueAfter, DueWebhook, DueWebhooks, Follower, HeldLane, LaneNews, LaneState,
-        Looked, Owed, OwedMessage, ProbeEnd, ReadLane, ReadLimits, Removal, SettleOutcome, Settlement, TakenProbe, Want,
+        Looked, Owed, OwedMessage, ProbeEnd, ReadLane, ReadLimits, Removal, SettleOutcome, Settlement,
+        TakenProbe, Want,
     },
     worker::engine::{
         command::Command,
@@ -146,7 +147,8 @@ impl Statements {
         let (world, worker) = (&self.world, self.worker);
         let event = match command {
             Command::OpenBreaker { webhook_id, epoch, .. } => {
-                let ask = Ask { worker, webhook: webhook_id, epoch, objection: OBJECTION, first_probe: SECOND };
+                let ask =
+                    Ask { worker, webhook: webhook_id, epoch, objection: OBJECTION, first_probe: SECOND };
                 let called = async move |session: &Session| open_breaker(session, ask).await;
                 let opening = world.call(self.process, called).await.map(|opening| match opening {
                     sql::open_breaker::Opening::Opened(epoch) => {
@@ -171,7 +173,8 @@ impl Statements {
                     take_probes(session, worker, token, want.at_most, turn, count(limits)).await
                 };
                 let taken = world.call(self.process, called).await;
-                let taken = taken.map(|taken| taken.into_iter().map(|probe| self.probe(probe, token, limits)));
+                let taken =
+                    taken.map(|taken| taken.into_iter().map(|probe| self.probe(probe, token, limits)));
                 Event::ProbesTaken(answer(taken.map(Iterator::collect)))
             }
             Command::EndProbe { turn, end } => {
@@ -179,8 +182,9 @@ impl Statements {
                 let turn = Turn { worker, token: turn.token, webhook: webhook_id, epoch: turn.epoch };
                 let ended = match end {
                     ProbeEnd::Close(_) => {
-                        let called =
-                            async move |session: &Session| close_breaker(session, webhook_id, Some(turn)).await;
+                        let called = async move |session: &Session| {
+                            close_breaker(session, webhook_id, Some(turn)).await
+                        };
                         let closed = world.call(self.process, called).await;
                         closed.map(|begins| begins.map_or(TurnEnd::Lost, TurnEnd::Closed))
                     }
@@ -520,9 +524,8 @@ async fn due(session: &Session, after: Option<i64>, sweep: bool) -> Answered<Due
         let next = earliest.get(DUE_WEBHOOKS - 1).map(|(webhook, _)| *webhook);
         earliest.truncate(DUE_WEBHOOKS);
         let is_open = |id: &i64| view.get::<tables::Breaker>(id).is_some_and(|breaker| breaker.open);
-        let is_sent = |id: &i64| {
-            !is_open(id) && view.get::<Webhook>(id).is_some_and(|webhook| sent(view, webhook))
-        };
+        let is_sent =
+            |id: &i64| !is_open(id) && view.get::<Webhook>(id).is_some_and(|webhook| sent(view, webhook));
         let due = earliest.iter().filter(|(webhook, due_at)| *due_at <= now && is_sent(webhook));
         let due = due.map(|(webhook_id, at)| DueWebhook { webhook_id: *webhook_id, due_at: timestamp(*at) });
         DueWebhooks { webhooks: due.collect(), next }

@@ -1,6 +1,6 @@
 //! Messages that are the problem, not their receiver.
 
-use pgtopic_testkit::{Answer, Broker, Scene, eventually, quick_delivery};
+use pgtopic_testkit::{Answer, Broker, Received, Scene, eventually, quick_delivery};
 
 use super::{OPEN, dead_letters, down, probe_now, publish};
 
@@ -73,7 +73,7 @@ async fn of_two_lanes_no_probe_uses_up_an_attempt() {
     };
     eventually("21 probes", probed).await;
     assert_eq!(dead_letters(&scene).await, 5);
-    let last: Vec<i64> = scene.receiver.received_after(5).iter().map(|one| one.position()).collect();
+    let last: Vec<i64> = scene.receiver.received_after(5).iter().map(Received::position).collect();
     let ids: std::collections::BTreeSet<i64> = last.iter().copied().collect();
     assert_eq!(ids.len(), 2, "they take turns: {last:?}");
 }
