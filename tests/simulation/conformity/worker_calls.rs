@@ -161,7 +161,7 @@ impl Generator {
             batch_count: batch.map(|_| 2),
             split_until: None,
             error: (failed || next > done).then_some(503),
-            epoch: (failed && self.random.once_in(2)).then_some(0),
+            epoch: (failed && position % 2 == 0).then_some(0),
         });
     }
 }

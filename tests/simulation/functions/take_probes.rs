@@ -44,16 +44,18 @@ pub(crate) async fn take_probes(
     session.break_point().await?;
     let statement = session.statement().await?;
     let now = session.clock();
-    let lives = |id: u32| statement.read(|view| view.get::<Worker>(&id).is_some_and(|worker| !worker.gone));
+    let living: Vec<u32> = statement.read(|view| {
+        view.range::<Worker>(..).filter(|(_, worker)| !worker.gone).map(|(_, worker)| worker.id).collect()
+    });
     let is_free = |row: &Breaker| {
         row.open
             && (row.next_probe_at <= now || row.next_probe_at > now + 120 * SECOND)
-            && (row.probe.as_ref().is_none_or(|probe| probe.until <= now || !lives(probe.by))
+            && (row.probe.as_ref().is_none_or(|probe| probe.until <= now || !living.contains(&probe.by))
                 || !guards.has(Guard::ProbeFree))
     };
     let due = statement.read(|view| {
         let sent = |row: &Breaker| view.get::<Webhook>(&row.webhook).is_some_and(|hook| is_taken(view, hook));
-        let rows = view.range::<Breaker>(..).filter(|(_, row)| row.open && sent(row));
+        let rows = view.range::<Breaker>(..).filter(|(_, row)| is_free(row) && sent(row));
         let mut rows: Vec<_> = rows.map(|(place, row)| (row.next_probe_at, place)).collect();
         rows.sort_unstable();
         rows
