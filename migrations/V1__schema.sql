@@ -31,6 +31,7 @@ CREATE TABLE pgtopic.installation (
     sending           boolean,
     reason            text,
     changed_by        text,
+    dead_letters_told bigint  NOT NULL DEFAULT 0,
     CONSTRAINT installation_one_check CHECK (one),
     CONSTRAINT installation_notify_check CHECK (notify IN ('auto', 'on', 'off')),
     CONSTRAINT installation_cell_check CHECK (cell BETWEEN 0 AND 1023)
@@ -40,6 +41,7 @@ COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publ
 COMMENT ON COLUMN pgtopic.installation.cell IS 'Every message id modulo 1024 is this number, since it was set; null: ids are not unique over installations. Never changes.';
 COMMENT ON COLUMN pgtopic.installation.system_identifier IS 'The server that this installation sends from, and in database_oid the database. Where they are others, this is a copy.';
 COMMENT ON COLUMN pgtopic.installation.timeline IS 'The timeline of the server when a worker started last. It rises with each promotion.';
+COMMENT ON COLUMN pgtopic.installation.dead_letters_told IS 'Up to this id, dead letters were told of as events.';
 COMMENT ON COLUMN pgtopic.installation.sending IS 'Whether anything is sent; null: nobody has ever said so.';
 COMMENT ON COLUMN pgtopic.installation.reason IS 'Why sending was switched, and in changed_by who did it.';
 INSERT INTO pgtopic.installation DEFAULT VALUES;
@@ -323,6 +325,7 @@ CREATE TABLE pgtopic.workers (
     stopping     boolean     NOT NULL DEFAULT false,
     gone         boolean     NOT NULL DEFAULT false,
     trouble      text,
+    topics       text[],
     started_at   timestamptz NOT NULL DEFAULT now(),
     heartbeat_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
@@ -331,6 +334,7 @@ COMMENT ON COLUMN pgtopic.workers.lease IS 'If its heartbeat stands still for th
 COMMENT ON COLUMN pgtopic.workers.lanes IS 'How many lanes it holds; in_flight of them are being sent. Written with the heartbeat.';
 COMMENT ON COLUMN pgtopic.workers.stopping IS 'It was asked to stop: it finishes what is in flight.';
 COMMENT ON COLUMN pgtopic.workers.trouble IS 'What goes wrong in it; null: nothing.';
+COMMENT ON COLUMN pgtopic.workers.topics IS 'The topics that it sends: names, or beginnings of names with * at the end; null: all.';
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
 
 CREATE TABLE pgtopic.shares (
@@ -496,13 +500,17 @@ CREATE TABLE pgtopic.changes (
     reason        text,
     changed_by    text        NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    is_event      boolean     NOT NULL DEFAULT false,
     CONSTRAINT changes_kind_check CHECK (kind IN ('webhook.failing', 'webhook.recovered', 'webhook.disabled', 'webhook.enabled',
                                                   'webhook.paused', 'webhook.resumed', 'webhook.started', 'webhook.open', 'webhook.closed',
-                                                  'topic.paused', 'topic.resumed', 'lane.halted', 'lane.resumed', 'worker.lost',
+                                                  'topic.paused', 'topic.resumed', 'lane.halted', 'lane.resumed', 'delivery.exhausted',
+                                                  'worker.lost',
                                                   'sending.on', 'sending.off'))
 );
 CREATE INDEX changes_webhook ON pgtopic.changes (webhook_id, id);
+CREATE INDEX changes_events ON pgtopic.changes (id) WHERE is_event;
 COMMENT ON TABLE pgtopic.changes IS 'The audit log: every change of state is one row, written by the transaction that made the change.';
+COMMENT ON COLUMN pgtopic.changes.is_event IS 'Whether the leader is to publish it to the topic of events.';
 COMMENT ON COLUMN pgtopic.changes.changed_by IS 'Who did it: worker <id>, leader, the name that the API or the command line gave, or the database role.';
 
 -- Stripes use the lock keys from 0 up, workers those below 0.

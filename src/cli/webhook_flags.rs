@@ -118,10 +118,10 @@ struct SettingFlags {
     #[arg(long, value_name = "WORD",
           value_parser = word(BreakerPolicy::ALL, BreakerPolicy::as_str, BreakerPolicy::parse))]
     breaker: Option<BreakerPolicy>,
-    /// How many partitions each worker may have in flight at once
+    /// How many partitions all workers together may have in flight
     #[arg(long, value_name = "NUMBER")]
     max_in_flight: Option<i32>,
-    /// How many requests a second each worker may send
+    /// How many requests a second all workers together may send
     #[arg(long, value_name = "NUMBER")]
     rate_limit_per_second: Option<f64>,
 }

@@ -19,7 +19,7 @@ pub const MAX_BACKOFF_SECONDS: RangeInclusive<i32> = 1..=30 * 24 * 3600;
 pub const TIMEOUT_SECONDS: RangeInclusive<i32> = 1..=600;
 /// How many lanes of a webhook each worker may have in flight at once.
 pub const MAX_IN_FLIGHT: RangeInclusive<i32> = 1..=10_000;
-/// How many requests a second each worker may send.
+/// How many requests a second all workers together may send.
 pub const RATE_LIMIT_PER_SECOND: RangeInclusive<f64> = 0.001..=1_000_000.0;
 
 stored_words! {
@@ -47,7 +47,7 @@ pub struct Policy {
     pub timeout: Duration,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: OnExhausted,
-    /// How many lanes each worker may have in flight at once; `None` leaves it to the worker.
+    /// How many lanes all workers together may have in flight; `None` leaves it to them.
     pub max_in_flight: Option<u32>,
 }
 

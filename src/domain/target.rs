@@ -39,7 +39,7 @@ pub struct Target {
     pub batch_size: usize,
     /// Attempts, back-off, timeout.
     pub policy: Policy,
-    /// How many requests a second each worker may send; `None` is no limit.
+    /// How many requests a second all workers together may send; `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
     /// Whether its breaker may open.
     pub breaker: BreakerPolicy,

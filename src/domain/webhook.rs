@@ -87,9 +87,9 @@ pub struct Webhook {
     pub on_exhausted: OnExhausted,
     /// Whether its breaker may open.
     pub breaker: BreakerPolicy,
-    /// How many lanes each worker may have in flight at once.
+    /// How many lanes all workers together may have in flight.
     pub max_in_flight: Option<i32>,
-    /// How many requests a second each worker may send; `None` is no limit.
+    /// How many requests a second all workers together may send; `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
     /// Whether its lanes may be claimed yet.
     pub state: WebhookState,
@@ -177,9 +177,9 @@ pub struct NewWebhook {
     pub on_exhausted: OnExhausted,
     /// Whether its breaker may open.
     pub breaker: BreakerPolicy,
-    /// How many lanes each worker may have in flight at once; 1 to 10000.
+    /// How many lanes all workers together may have in flight; 1 to 10000.
     pub max_in_flight: Option<i32>,
-    /// How many requests a second each worker may send; 0.001 to 1000000. `None` is no limit.
+    /// How many requests a second all workers together may send; 0.001 to 1000000. `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
     /// Where it begins. With any other place than now it is `starting` until a job has made the
     /// earlier messages owed.
@@ -274,9 +274,9 @@ pub struct WebhookChanges {
     pub on_exhausted: Option<OnExhausted>,
     /// Whether its breaker may open.
     pub breaker: Option<BreakerPolicy>,
-    /// How many lanes each worker may have in flight at once; 1 to 10000.
+    /// How many lanes all workers together may have in flight; 1 to 10000.
     pub max_in_flight: Option<Option<i32>>,
-    /// How many requests a second each worker may send; 0.001 to 1000000.
+    /// How many requests a second all workers together may send; 0.001 to 1000000.
     pub rate_limit_per_second: Option<Option<f64>>,
     /// `true` pauses the webhook; its backlog is kept. `false` ends the pause.
     pub paused: Option<bool>,

@@ -21,6 +21,7 @@ mod drain;
 mod due_at_repair;
 mod due_webhooks;
 mod error;
+mod events;
 mod functions;
 mod health;
 mod inspect;

@@ -11,6 +11,8 @@
 --   worker, new_token    as claim_lanes
 --   message_ids          the messages
 --   full_webhooks        webhooks without room for another lane
+--   topics               the names of the topics to claim of, as patterns for LIKE;
+--                        null: all
 --   lanes_at_most        how many lanes to claim at most
 --   messages_per_lane, payload_budget   as read_claimed
 --
@@ -27,6 +29,7 @@ CREATE OR REPLACE FUNCTION pgtopic.claim_messages(
     new_token         bigint,
     message_ids       bigint[],
     full_webhooks     bigint[],
+    topics            text[],
     lanes_at_most     integer,
     messages_per_lane integer,
     payload_budget    bigint
@@ -58,6 +61,7 @@ BEGIN
             SELECT m.topic_id, m.lane
               FROM pgtopic.messages m
               JOIN pgtopic.topics t ON t.id = m.topic_id AND t.paused IS DISTINCT FROM 'hold'
+               AND (claim_messages.topics IS NULL OR t.name LIKE ANY (claim_messages.topics))
              WHERE m.id = told.id
              LIMIT 1
          ) m

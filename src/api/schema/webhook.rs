@@ -139,11 +139,11 @@ pub(crate) struct NewWebhook {
     /// Whether its circuit breaker may open.
     #[serde(default)]
     breaker: BreakerPolicy,
-    /// How many lanes each worker may have in flight at once; 1 to 10000.
+    /// How many lanes all workers together may have in flight; 1 to 10000.
     #[serde(default)]
     #[schema(value_type = Option<i32>)]
     max_in_flight: Option<Whole<i32>>,
-    /// How many requests a second each worker may send; 0.001 to 1000000. No limit unless given.
+    /// How many requests a second all workers together may send; 0.001 to 1000000. No limit unless given.
     #[serde(default)]
     rate_limit_per_second: Option<f64>,
     /// Where it begins: `now` (messages that are published from now on), `beginning` (the oldest
@@ -238,11 +238,11 @@ pub(crate) struct WebhookChanges {
     /// Whether its circuit breaker may open. If it is open, each change of this field closes it.
     #[serde(default)]
     breaker: Option<BreakerPolicy>,
-    /// How many lanes each worker may have in flight at once; 1 to 10000.
+    /// How many lanes all workers together may have in flight; 1 to 10000.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
     max_in_flight: Option<Option<Whole<i32>>>,
-    /// How many requests a second each worker may send; 0.001 to 1000000. Null is no limit.
+    /// How many requests a second all workers together may send; 0.001 to 1000000. Null is no limit.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<f64>)]
     rate_limit_per_second: Option<Option<f64>>,
@@ -321,9 +321,9 @@ pub(crate) struct Webhook {
     on_exhausted: OnExhausted,
     /// Whether its circuit breaker may open.
     breaker: BreakerPolicy,
-    /// How many lanes each worker may have in flight at once.
+    /// How many lanes all workers together may have in flight.
     max_in_flight: Option<i32>,
-    /// How many requests a second each worker may send; null is no limit.
+    /// How many requests a second all workers together may send; null is no limit.
     rate_limit_per_second: Option<f64>,
     /// Whether its lanes may be claimed yet.
     state: WebhookState,

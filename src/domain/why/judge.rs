@@ -90,7 +90,7 @@ fn never_seen(it: &Subscription) -> Reason {
 fn owed(situation: &Situation, it: &Subscription) -> (Reason, Option<Reason>) {
     let lane = it.lane.as_ref();
     let holder = lane.and_then(|lane| lane.claimed_by);
-    let is_held = holder.is_some_and(|id| situation.senders.live_workers().any(|worker| worker.id == id));
+    let is_held = holder.is_some_and(|id| situation.live_workers().any(|worker| worker.id == id));
     let is_first = lane.is_some_and(|lane| lane.head == Some(it.message.id) || lane.failed(it.message.id));
     if is_held {
         // A replay sends it once more: only what was accepted since then counts.
@@ -142,7 +142,7 @@ fn of_head(situation: &Situation, it: &Subscription, lane: &LaneFacts, is_held: 
         return Reason::Request;
     }
     let (mut live, mut free) = (0, 0);
-    for worker in situation.senders.live_workers() {
+    for worker in situation.live_workers() {
         live += 1;
         free += i64::from(worker.capacity) - i64::from(worker.in_flight).min(worker.capacity.into());
     }
@@ -155,7 +155,7 @@ fn of_head(situation: &Situation, it: &Subscription, lane: &LaneFacts, is_held: 
         // A lane that has not failed waits for the webhook's rate. Other waits end by themselves.
         let waits_for_rate = webhook.rate_limit_per_second.is_some() && lane.head_failures() == 0;
         if waits_for_rate { Reason::RateLimit } else { Reason::Backoff }
-    } else if webhook.max_in_flight.is_some_and(|most| webhook.in_flight >= i64::from(most) * live) {
+    } else if webhook.max_in_flight.is_some_and(|most| webhook.in_flight >= i64::from(most)) {
         Reason::MaxInFlight
     } else if free <= 0 || webhook.in_flight >= free * SHARE {
         Reason::SlotsBusy

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{
+    scope::TopicScope,
     sending::{NotSending, SendingStatus, SendingSwitch},
     webhook::WebhookState,
 };
@@ -27,9 +28,9 @@ fn changes() -> impl Strategy<Value = Option<Change>> {
 
 prop_compose! {
     fn workers()(
-        flags in prop::collection::vec((any::<bool>(), any::<bool>(), 900i64..1000, 0i32..12), 0..3)
+        flags in prop::collection::vec((any::<bool>(), any::<bool>(), 900i64..1000, 0i32..12, prop::bool::weighted(0.1)), 0..3)
     ) -> Vec<WorkerFacts> {
-        flags.into_iter().zip(WORKERS).map(|((gone, has_session, heartbeat, in_flight), id)| WorkerFacts {
+        flags.into_iter().zip(WORKERS).map(|((gone, has_session, heartbeat, in_flight, other_topic), id)| WorkerFacts {
             id,
             name: format!("host/{id}"),
             in_flight,
@@ -38,6 +39,7 @@ prop_compose! {
             has_session,
             heartbeat_at: at(heartbeat),
             lease: Duration::from_secs(50),
+            topics: if other_topic { TopicScope::Only(Vec::new()) } else { TopicScope::All },
         }).collect()
     }
 }
@@ -221,7 +223,7 @@ proptest! {
     fn a_worker_is_named_where_it_matters(situation in situations(), it in subscriptions()) {
         let entry = judge(&situation, &it);
         let holder = it.lane.as_ref().and_then(|lane| lane.claimed_by);
-        let live = holder.is_some_and(|id| situation.senders.live_workers().any(|worker| worker.id == id));
+        let live = holder.is_some_and(|id| situation.live_workers().any(|worker| worker.id == id));
         match entry.verdict.reason() {
             Some(Reason::Request) => {
                 prop_assert!(live && entry.worker == holder);
@@ -229,11 +231,11 @@ proptest! {
             }
             Some(Reason::OutcomeUnclear) => prop_assert!(live && it.log.accepted.is_some()),
             Some(Reason::Takeover) => {
-                prop_assert!(!live && situation.senders.live_workers().next().is_some());
+                prop_assert!(!live && situation.live_workers().next().is_some());
                 prop_assert!(entry.text.contains(&holder.unwrap().to_string()), "{}", entry.text);
             }
-            Some(Reason::NoWorker) => prop_assert!(situation.senders.live_workers().next().is_none()),
-            Some(Reason::Ready) => prop_assert!(holder.is_none() && situation.senders.live_workers().next().is_some()),
+            Some(Reason::NoWorker) => prop_assert!(situation.live_workers().next().is_none()),
+            Some(Reason::Ready) => prop_assert!(holder.is_none() && situation.live_workers().next().is_some()),
             Some(Reason::MaxInFlight) => prop_assert!(it.webhook.in_flight >= it.webhook.max_in_flight.unwrap().into()),
             _ => {}
         }

@@ -58,12 +58,12 @@ fn predicate(situation: &Situation, it: &Subscription, reason: Reason) -> String
             format!("waits for the rate limit of {webhook}{}{due_at}.", number(it.webhook.rate_limit_per_second, " a second"))
         }
         Reason::MaxInFlight => format!(
-            "waits: {webhook} has {} lanes in flight, and its max_in_flight permits{} for each worker.",
+            "waits: {webhook} has {} lanes in flight, and its max_in_flight permits{}.",
             it.webhook.in_flight,
             number(it.webhook.max_in_flight, "")
         ),
         Reason::SlotsBusy => {
-            let (used, slots) = situation.senders.live_workers().fold((0, 0), |(used, slots), worker| {
+            let (used, slots) = situation.live_workers().fold((0, 0), |(used, slots), worker| {
                 (used + i64::from(worker.in_flight), slots + i64::from(worker.capacity))
             });
             format!("waits for a slot: {used} of {slots} slots of all workers are in use, and {webhook} has its share.")
@@ -84,6 +84,9 @@ fn predicate(situation: &Situation, it: &Subscription, reason: Reason) -> String
         }
         Reason::Starting => starting(it, &webhook),
         Reason::NotSending => not_sending(&situation.senders),
+        Reason::NoWorker if situation.senders.live_workers().next().is_some() => {
+            "waits: no worker lives that sends this topic (worker.topics).".to_owned()
+        }
         Reason::NoWorker => "waits: no worker lives.".to_owned(),
         Reason::Takeover => takeover(situation, lane),
         Reason::NoLane => "is owed, but its lane has no row, so no worker finds it. Somebody has deleted rows, or copied them in part.".to_owned(),

@@ -18,7 +18,10 @@ use super::super::{
 };
 use crate::{
     delivery::PreparedTarget,
-    domain::target::{Target, TargetRow},
+    domain::{
+        scope::TopicScope,
+        target::{Target, TargetRow},
+    },
     store::ChangedTargets,
 };
 
@@ -82,7 +85,13 @@ impl Endpoints {
     ///
     /// Bursts under way keep their settings. A webhook that no request can be made for is named as
     /// unusable only if it could be claimed.
-    pub(super) fn apply(&mut self, changes: ChangedTargets, now: Instant) -> LoadedWebhooks {
+    /// Webhooks of other topics than `topics` are not sent to.
+    pub(super) fn apply(
+        &mut self,
+        changes: ChangedTargets,
+        topics: &TopicScope,
+        now: Instant,
+    ) -> LoadedWebhooks {
         let ChangedTargets { changed, gone } = changes;
         let mut loaded = LoadedWebhooks { deleted: !gone.is_empty(), ..LoadedWebhooks::default() };
         for webhook_id in gone {
@@ -90,21 +99,22 @@ impl Endpoints {
             loaded.removed.push(webhook_id);
         }
         for row in changed {
-            self.change(row, &mut loaded, now);
+            self.change(row, &mut loaded, topics, now);
         }
         loaded
     }
 
-    fn change(&mut self, row: TargetRow, loaded: &mut LoadedWebhooks, now: Instant) {
+    fn change(&mut self, row: TargetRow, loaded: &mut LoadedWebhooks, topics: &TopicScope, now: Instant) {
         let TargetRow { webhook_id, deliverable, version, target } = row;
         let prepared = target.map_err(|error| error.to_string()).and_then(|target| {
             Ok((PreparedTarget::new(&target).map_err(|error| error.to_string())?, target))
         });
         match prepared {
-            Ok((prepared, settings)) => {
+            Ok((prepared, mut settings)) => {
+                settings.deliverable = deliverable && topics.contains(&settings.topic);
                 let old = self.0.get(&webhook_id);
                 let live = live(&settings, prepared, old.map(Arc::as_ref), now);
-                if !deliverable {
+                if !settings.deliverable {
                     live.stop();
                 }
                 self.0.insert(webhook_id, Arc::new(live));
@@ -199,7 +209,7 @@ mod tests {
     }
 
     fn change(endpoints: &mut Endpoints, changed: Vec<TargetRow>) -> LoadedWebhooks {
-        endpoints.apply(ChangedTargets { changed, gone: Vec::new() }, Instant::now())
+        endpoints.apply(ChangedTargets { changed, gone: Vec::new() }, &TopicScope::All, Instant::now())
     }
 
     #[test]
@@ -227,7 +237,7 @@ mod tests {
         let mut endpoints = Endpoints::default();
         assert!(!change(&mut endpoints, vec![row(1, true, "http://a/"), row(2, true, "")]).deleted);
         let gone = ChangedTargets { changed: Vec::new(), gone: vec![1] };
-        let loaded = endpoints.apply(gone, Instant::now());
+        let loaded = endpoints.apply(gone, &TopicScope::All, Instant::now());
         assert_eq!((loaded.deleted, &*loaded.removed), (true, &[1][..]));
     }
 
@@ -243,7 +253,11 @@ mod tests {
             change(&mut endpoints, vec![row(1, true, "http://b/")]);
             assert!(!running.is_stopped());
             let gone = if stopping.is_none() { vec![1] } else { Vec::new() };
-            endpoints.apply(ChangedTargets { changed: stopping.into_iter().collect(), gone }, Instant::now());
+            endpoints.apply(
+                ChangedTargets { changed: stopping.into_iter().collect(), gone },
+                &TopicScope::All,
+                Instant::now(),
+            );
             assert!(running.is_stopped());
             change(&mut endpoints, vec![usable.clone()]);
             assert!(running.is_stopped() && !endpoints.get(1).unwrap().is_stopped(), "a new burst may start");

@@ -90,6 +90,7 @@ impl Driver {
                 store: store.clone(),
                 worker: engine.worker,
                 defaults: delivery.policy(),
+                topics: Arc::new(worker.scope()),
             },
             engine: Engine::new(engine, Instant::now()),
             sender: Arc::new(Sender { client: client.clone(), liveness, events: events_sender }),
@@ -195,7 +196,7 @@ impl Driver {
                 self.known = known;
                 let loaded = changed.map(|(changed, breakers)| LoadedWebhooks {
                     breakers,
-                    ..self.endpoints.apply(changed, Instant::now())
+                    ..self.endpoints.apply(changed, &self.statements.topics, Instant::now())
                 });
                 self.handle(Event::Webhooks(loaded))
             }

@@ -24,7 +24,10 @@ use super::{
     halves::in_halves,
 };
 use crate::{
-    domain::{breaker::BreakerRow, known_targets::KnownTargets, lane::LaneKey, policy::PolicyDefaults},
+    domain::{
+        breaker::BreakerRow, known_targets::KnownTargets, lane::LaneKey, policy::PolicyDefaults,
+        scope::TopicScope,
+    },
     store::{
         AttemptRow, ChangedTargets, Claim, HeldLane, Look, OpeningTimes, ReadLimits, Removal, Settlement,
         Store, StoreError, Want,
@@ -51,6 +54,8 @@ pub(super) struct Statements {
     pub(super) store: Store,
     pub(super) worker: Uuid,
     pub(super) defaults: PolicyDefaults,
+    /// The topics that this worker sends.
+    pub(super) topics: Arc<TopicScope>,
 }
 
 /// What an error means for the engine.
@@ -81,7 +86,7 @@ impl Statements {
                 Event::Claimed(self.claim(token, &wants, sweep, limits).await)
             }
             Command::ClaimMessages { token, message_ids, room, limits } => Event::MessagesClaimed(answer(
-                store.claim_messages(worker, token, &message_ids, &room, limits).await,
+                store.claim_messages(worker, token, &message_ids, &room, limits, &self.topics).await,
             )),
             Command::Read { lanes, limits } => Event::Read(self.read(lanes, limits).await),
             Command::ReadTail { after, missing } => {

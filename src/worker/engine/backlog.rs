@@ -63,7 +63,7 @@ impl Backlog {
         for item in owed.items {
             if item.id() > self.read_to {
                 self.read_to = item.id();
-                self.bytes += size(&item);
+                self.bytes += item.bytes();
                 self.queue.push_back(item);
             }
         }
@@ -159,7 +159,7 @@ impl Backlog {
     }
 
     fn drop_read(&mut self) {
-        self.bytes -= self.queue.iter().map(size).sum::<usize>();
+        self.bytes -= self.queue.iter().map(OwedMessage::bytes).sum::<usize>();
         self.queue.clear();
     }
 
@@ -183,7 +183,7 @@ impl Backlog {
         for message in unsent.into_iter().rev() {
             self.queue.push_front(OwedMessage::Present(message));
         }
-        self.bytes = self.queue.iter().map(size).sum();
+        self.bytes = self.queue.iter().map(OwedMessage::bytes).sum();
     }
 
     /// Takes out the head if its message was deleted.
@@ -245,12 +245,5 @@ impl Backlog {
     /// When the last read since the claim was sent.
     pub(super) fn read_at(&self) -> Option<Instant> {
         self.read_at
-    }
-}
-
-fn size(item: &OwedMessage) -> usize {
-    match item {
-        OwedMessage::Present(message) => message.bytes(),
-        OwedMessage::Missing(_) => 0,
     }
 }

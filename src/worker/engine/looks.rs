@@ -173,6 +173,7 @@ impl Engine {
                 self.claims.say_one_by_one(one_by_one.as_ref());
                 let mut found: HashMap<i64, (usize, Timestamp)> = HashMap::new();
                 for lane in &lanes {
+                    self.claims.read(lane.key.webhook_id, &lane.owed);
                     let (count, due_at) = found.entry(lane.key.webhook_id).or_insert((0, Timestamp::MIN));
                     *count += 1;
                     *due_at = lane.due_at.max(*due_at);

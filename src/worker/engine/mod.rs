@@ -21,7 +21,7 @@
 //! | `reading`, `reads` | what held lanes owe next |
 //! | `tailing`, `tail` | tail reads: which held lanes owe something new |
 //! | `settling`, `settles`, `pending_writes`, `locked` | what is written, and when |
-//! | `shares` | limits that hold for all workers together |
+//! | `sharing`, `shares` | limits that hold for all workers together |
 //! | `idling`, `removed_lately` | lanes that owe nothing |
 //! | `breakers`, `probing` | webhooks that are down: what is sent to them, and when |
 //! | `webhooks` | webhooks that come, change and go |
@@ -54,6 +54,7 @@ mod removed_lately;
 mod settles;
 mod settling;
 mod shares;
+mod sharing;
 mod state;
 mod tail;
 mod tailing;

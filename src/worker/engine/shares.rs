@@ -14,17 +14,10 @@ use std::{
 };
 
 use super::{
-    super::tuning::{KEEP_SHARE, SHARE_AGAIN, SHARE_EVERY, SHARE_UNCLEAR_WAIT, SHARES_MAX, WANT_SHARE_FOR},
-    command::Command,
+    super::tuning::{KEEP_SHARE, SHARE_AGAIN, SHARE_EVERY, SHARES_MAX, WANT_SHARE_FOR},
     event::Endpoint,
-    failure::{Effect, Failure},
-    state::Engine,
-    troubles::Kind,
 };
-use crate::{
-    domain::lane::LaneKey,
-    store::{Share, ShareAsk},
-};
+use crate::store::{Share, ShareAsk};
 
 /// The shares of one worker.
 pub(super) struct Shares {
@@ -147,7 +140,7 @@ impl Shares {
 
     /// Begins an ask. `busy`: how many lanes of each webhook have something to send. `used`: how many
     /// requests are in flight to each.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         busy: &HashMap<i64, usize>,
         used: &HashMap<i64, usize>,
@@ -192,7 +185,7 @@ impl Shares {
 
     /// An ask was answered. Returns the webhooks whose state has changed, and the rates that the
     /// driver must know.
-    fn answered(&mut self, shares: Vec<Share>, now: Instant) -> Answered {
+    pub(super) fn answered(&mut self, shares: Vec<Share>, now: Instant) -> Answered {
         for webhook_id in self.under_way.take().unwrap_or_default() {
             self.done.remove(&webhook_id);
         }
@@ -222,7 +215,7 @@ impl Shares {
     }
 
     /// An ask has failed.
-    fn failed(&mut self, until: Instant) {
+    pub(super) fn failed(&mut self, until: Instant) {
         self.under_way = None;
         self.due = until;
         self.not_before = until;
@@ -231,58 +224,13 @@ impl Shares {
 
 /// What an answer changes.
 #[derive(Default)]
-struct Answered {
+pub(super) struct Answered {
     /// Requests may start from now on.
-    granted: Vec<i64>,
+    pub(super) granted: Vec<i64>,
     /// No request may start.
-    refused: Vec<i64>,
+    pub(super) refused: Vec<i64>,
     /// New rates.
-    rates: Vec<(i64, f64)>,
-}
-
-impl Engine {
-    /// Asks for shares, if it is time.
-    pub(super) fn share_limits(&mut self, now: Instant) {
-        if self.shares.due().is_none_or(|due| now < due) {
-            return;
-        }
-        let mut busy: HashMap<i64, usize> = HashMap::new();
-        for lane in self.lanes.values().filter(|lane| lane.is_busy()) {
-            *busy.entry(lane.key.webhook_id).or_default() += 1;
-        }
-        let used = self.slots.by_webhook().collect();
-        let (asks, done) = self.shares.begin(&busy, &used, now);
-        self.commands.push(Command::ShareLimits { asks, done });
-    }
-
-    /// An ask was answered.
-    pub(super) fn on_shares(&mut self, shares: Result<Vec<Share>, Failure>, now: Instant) {
-        let shares = match shares {
-            Ok(shares) => shares,
-            Err(failure) => {
-                let wait = self.troubles.failed(Kind::ShareLimits, &failure, now);
-                let unclear = failure.effect == Effect::Unknown;
-                self.shares.failed(now + if unclear { SHARE_UNCLEAR_WAIT } else { wait });
-                return;
-            }
-        };
-        self.troubles.succeeded(Kind::ShareLimits);
-        let Answered { granted, refused, rates } = self.shares.answered(shares, now);
-        for (webhook_id, per_second) in rates {
-            self.commands.push(Command::SetRate { webhook_id, per_second });
-        }
-        for webhook_id in granted {
-            self.claims.ask(webhook_id);
-        }
-        if !refused.is_empty() {
-            let in_burst = self.lanes.values().filter(|lane| lane.in_burst()).map(|lane| lane.key);
-            let mut stopped: Vec<LaneKey> =
-                in_burst.filter(|key| refused.contains(&key.webhook_id)).collect();
-            stopped.sort_unstable();
-            self.commands.extend(stopped.into_iter().map(Command::StopBurst));
-            self.release_stopped(now);
-        }
-    }
+    pub(super) rates: Vec<(i64, f64)>,
 }
 
 #[cfg(test)]

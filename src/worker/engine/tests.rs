@@ -263,6 +263,51 @@ fn payloads_fill_no_more_than_the_budget_and_reading_goes_on_when_some_are_sent(
     assert!(reads(&commands), "there is room again");
 }
 
+/// All lanes with large messages get one before any lane gets a second one. Beside them, lanes with
+/// small messages get many.
+#[test]
+fn a_read_gives_each_lane_a_fair_part() {
+    const LARGE: usize = 1 << 20;
+    let mut rig = Rig::new(2);
+    let (token, _) = claims(&rig.decide())[0];
+    // The first lane of each webhook shows how large its messages are. Of the others nothing was
+    // read yet.
+    let unread = |webhook_id, lane| ClaimedLane {
+        owed: Owed { items: Vec::new(), more: true },
+        ..claimed(webhook_id, lane, token, &[])
+    };
+    let mut lanes = vec![claimed(1, 1, token, &[LARGE]), claimed(2, 2, token, &[300])];
+    lanes.extend((3..23).flat_map(|at| [unread(1, 2 * at), unread(2, 2 * at + 1)]));
+    rig.handle(Event::Claimed(Ok(ClaimAnswer { lanes, one_by_one: None })));
+    let mut large = HashMap::new();
+    let mut small = 0;
+    for _ in 0..50 {
+        for command in rig.decide_after(Duration::from_millis(10)) {
+            let Command::Read { lanes, limits } = command else { continue };
+            let read = |held: &HeldLane| {
+                let owed = Owed { items: Vec::new(), more: true };
+                ReadLane { key: held.key, position: held.position, generation: 0, owed }
+            };
+            if lanes[0].key.webhook_id == 1 {
+                assert!(lanes.iter().all(|lane| lane.key.webhook_id == 1), "{lanes:?}");
+                assert_eq!((lanes.len(), limits.messages_per_lane), (2, 1));
+                for lane in &lanes {
+                    *large.entry(lane.key).or_insert(0) += 1;
+                }
+            } else {
+                assert!(lanes.iter().all(|lane| lane.key.webhook_id == 2), "{lanes:?}");
+                assert_eq!(limits.messages_per_lane, 50);
+                small += 1;
+            }
+            let lanes = lanes.iter().map(read).collect();
+            rig.handle(Event::Read(Ok(ReadAnswer { lanes, unreadable: Vec::new() })));
+        }
+    }
+    let (least, most) = (large.values().min().unwrap(), large.values().max().unwrap());
+    assert!(*least > 0 && most - least <= 1, "{large:?}");
+    assert!(small > 0);
+}
+
 #[test]
 fn a_worker_that_stops_is_done_when_all_is_written() {
     let mut rig = Rig::new(1);

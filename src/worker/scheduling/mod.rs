@@ -7,6 +7,7 @@
 //! | `breaker` | when a webhook counts as down, and when a worker does |
 //! | `claim_budget` | how many lanes to claim of each webhook |
 //! | `memory_budget` | how many bytes each webhook may hold |
+//! | `read_share` | which lanes one read holds, and how many messages of each |
 //! | `rate_limit` | when the next request of a webhook may start |
 //! | `moving_average` | how long statements and bursts take lately |
 
@@ -17,3 +18,4 @@ pub(super) mod fair_queue;
 pub(super) mod memory_budget;
 pub(super) mod moving_average;
 pub(super) mod rate_limit;
+pub(super) mod read_share;

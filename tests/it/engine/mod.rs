@@ -34,6 +34,7 @@ mod shares;
 mod time_limits;
 mod turns;
 mod waking;
+mod worker_topics;
 
 use pgtopic_testkit::Scene;
 use serde_json::Value;

@@ -45,39 +45,40 @@ pub(super) async fn share_limits(
         shares.keys().filter(|(_, id)| !lives(*id)).copied().collect::<Vec<_>>()
     });
     let mut shares = world.shares.borrow_mut();
-    shares.retain(|key, _| !gone.contains(key) && !(key.1 == worker && done.contains(&key.0)));
+    shares.retain(|key, _| !(gone.contains(key) || key.1 == worker && done.contains(&key.0)));
     let share = |ask: &ShareAsk| {
         let limit = world.hooks.borrow().get(&ask.webhook_id)?.policy.max_in_flight? as usize;
-        let slots = world.share(&mut shares, worker, ask, limit);
+        let slots = divide(&mut shares, worker, ask, limit);
         Some(Share { webhook_id: ask.webhook_id, slots: Some(slots), rate: None })
     };
     Ok(asks.iter().filter_map(share).collect())
 }
 
-impl World {
-    fn share(&self, shares: &mut Shares, worker: u32, ask: &ShareAsk, limit: usize) -> usize {
-        let mine = Row { wants: ask.wants, slots: 0, held: ask.slots_held };
-        shares.insert((ask.webhook_id, worker), mine);
-        let of_webhook = (ask.webhook_id, 0)..=(ask.webhook_id, u32::MAX);
-        let mut all: Vec<(u32, Row)> = shares.range(of_webhook).map(|((_, id), row)| (*id, *row)).collect();
-        all.sort_by_key(|(id, row)| (!row.wants, usize::MAX - row.counts(), *id));
-        let place = all.iter().position(|(id, _)| *id == worker).unwrap_or_default();
-        let wanting = all.iter().filter(|(_, row)| row.wants).count();
-        let resting = if wanting > 0 { all.len() - wanting } else { 0 };
-        let fair = if all.len() >= limit {
-            usize::from(place < limit)
-        } else if wanting > 0 && !ask.wants {
-            1
-        } else {
-            let (left, sharing) = (limit - resting, all.len() - resting);
-            left / sharing + usize::from(place < left % sharing)
-        };
-        let others = all.iter().filter(|(id, _)| *id != worker).map(|(_, row)| row.counts()).sum();
-        let slots = fair.min(limit.saturating_sub(others));
-        shares.insert((ask.webhook_id, worker), Row { slots, ..mine });
-        slots
-    }
+/// As the statement of `share_limits` divides.
+fn divide(shares: &mut Shares, worker: u32, ask: &ShareAsk, limit: usize) -> usize {
+    let mine = Row { wants: ask.wants, slots: 0, held: ask.slots_held };
+    shares.insert((ask.webhook_id, worker), mine);
+    let of_webhook = (ask.webhook_id, 0)..=(ask.webhook_id, u32::MAX);
+    let mut all: Vec<(u32, Row)> = shares.range(of_webhook).map(|((_, id), row)| (*id, *row)).collect();
+    all.sort_by_key(|(id, row)| (!row.wants, usize::MAX - row.counts(), *id));
+    let place = all.iter().position(|(id, _)| *id == worker).unwrap_or_default();
+    let wanting = all.iter().filter(|(_, row)| row.wants).count();
+    let resting = if wanting > 0 { all.len() - wanting } else { 0 };
+    let fair = if all.len() >= limit {
+        usize::from(place < limit)
+    } else if wanting > 0 && !ask.wants {
+        1
+    } else {
+        let (left, sharing) = (limit - resting, all.len() - resting);
+        left / sharing + usize::from(place < left % sharing)
+    };
+    let others = all.iter().filter(|(id, _)| *id != worker).map(|(_, row)| row.counts()).sum();
+    let slots = fair.min(limit.saturating_sub(others));
+    shares.insert((ask.webhook_id, worker), Row { slots, ..mine });
+    slots
+}
 
+impl World {
     /// All workers together have no more requests in flight than the webhook's limit.
     pub(super) fn check_in_flight(&self, webhook: i64, history: &mut History, now: Micros) {
         let Some(most) = self.hooks.borrow().get(&webhook).and_then(|hook| hook.most_in_flight) else {
