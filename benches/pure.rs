@@ -11,6 +11,7 @@ use pgtopic::{
     delivery::{AddressGuard, PreparedTarget, SigningKey},
     domain::{
         attempt::{AttemptResult, ErrorClass},
+        breaker::BreakerPolicy,
         message::Message,
         policy::{OnExhausted, Policy},
         retry::after_failure,
@@ -64,6 +65,7 @@ fn target(format: Format, batch_size: usize) -> Target {
         policy: POLICY,
         rate_limit_per_second: None,
         held_for: None,
+        breaker: BreakerPolicy::Auto,
         deliverable: true,
     }
 }

@@ -98,6 +98,7 @@ CREATE TABLE pgtopic.webhooks (
     max_in_flight         integer,
     rate_limit_per_second float8,
     max_age_seconds       integer,
+    breaker               text        NOT NULL DEFAULT 'auto',
     state                 text        NOT NULL DEFAULT 'active',
     paused                boolean     NOT NULL DEFAULT false,
     disabled_reason       text,
@@ -124,6 +125,7 @@ CREATE TABLE pgtopic.webhooks (
     CONSTRAINT webhooks_max_in_flight_check CHECK (max_in_flight BETWEEN 1 AND 10000),
     CONSTRAINT webhooks_rate_limit_per_second_check CHECK (rate_limit_per_second BETWEEN 0.001 AND 1000000),
     CONSTRAINT webhooks_max_age_seconds_check CHECK (max_age_seconds BETWEEN 1 AND 31622400),
+    CONSTRAINT webhooks_breaker_check CHECK (breaker IN ('auto', 'off')),
     CONSTRAINT webhooks_headers_check CHECK (json_typeof(headers) = 'object'),
     CONSTRAINT webhooks_headers_size_check CHECK (octet_length(headers::text) <= 8192),
     CONSTRAINT webhooks_state_check CHECK (state IN ('starting', 'active'))
@@ -141,6 +143,7 @@ COMMENT ON COLUMN pgtopic.webhooks.retry_schedule IS 'The wait in seconds after 
 COMMENT ON COLUMN pgtopic.webhooks.permanent_statuses IS 'HTTP statuses after which a message is not tried again; null: none.';
 COMMENT ON COLUMN pgtopic.webhooks.max_age_seconds IS 'A message that is older, counted from the later of created_at and published_at, becomes a dead letter and is not sent. Replays are sent. Null: no limit.';
 COMMENT ON COLUMN pgtopic.webhooks.format IS 'Null: envelope if batch_size is more than 1, else raw.';
+COMMENT ON COLUMN pgtopic.webhooks.breaker IS 'auto: if nothing but failures comes back, the breaker opens, and only probes are sent until one is answered; off: it never opens.';
 COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
 COMMENT ON COLUMN pgtopic.webhooks.disabled_reason IS 'Why it was disabled (the receiver answered 410 Gone, or no request can be made); null while it is enabled. The backlog is kept.';
 COMMENT ON COLUMN pgtopic.webhooks.hold_until IS 'Until when its receiver has asked for nothing to be sent; null: it never has. At most 60 s ahead.';
@@ -243,6 +246,37 @@ COMMENT ON COLUMN pgtopic.lanes.failures IS 'Failed attempts of head_message_id,
 COMMENT ON COLUMN pgtopic.lanes.halted IS 'Not sent until an operator acts.';
 COMMENT ON COLUMN pgtopic.lanes.claimed_by IS 'The worker incarnation that holds it; null while nobody does.';
 COMMENT ON COLUMN pgtopic.lanes.claimed_at IS 'When it was claimed last.';
+
+CREATE TABLE pgtopic.breakers (
+    webhook_id    bigint      PRIMARY KEY,
+    state         text        NOT NULL DEFAULT 'closed',
+    epoch         bigint      NOT NULL DEFAULT 0,
+    opened_at     timestamptz,
+    next_probe_at timestamptz,
+    probes        integer     NOT NULL DEFAULT 0,
+    probe_by      uuid,
+    probe_token   bigint,
+    probe_until   timestamptz,
+    probe_lane    bigint      NOT NULL DEFAULT -9223372036854775808,
+    suspected_at  timestamptz,
+    success_at    timestamptz,
+    success_by    uuid,
+    wake_after    bigint,
+    changed_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT breakers_state_check CHECK (state IN ('closed', 'open'))
+) WITH (fillfactor = 50);
+CREATE INDEX breakers_changed_at ON pgtopic.breakers (changed_at);
+CREATE INDEX breakers_open ON pgtopic.breakers (next_probe_at) WHERE state = 'open';
+COMMENT ON TABLE pgtopic.breakers IS 'The circuit breakers. A webhook gets its row when a worker first suspects it; without a row its breaker is closed.';
+COMMENT ON COLUMN pgtopic.breakers.state IS 'open: only probes are sent, and nothing uses up attempts; closed: all is sent.';
+COMMENT ON COLUMN pgtopic.breakers.epoch IS 'It rises each time the breaker opens or closes. A failure of a request that began in an earlier epoch uses up no attempt.';
+COMMENT ON COLUMN pgtopic.breakers.probes IS 'How many probes have failed since it opened.';
+COMMENT ON COLUMN pgtopic.breakers.probe_by IS 'The worker whose turn it is to probe, until probe_until; null: nobody''s. probe_token: the token of its claim.';
+COMMENT ON COLUMN pgtopic.breakers.probe_lane IS 'The lane that was probed last. The next probe takes the lane after it.';
+COMMENT ON COLUMN pgtopic.breakers.suspected_at IS 'When a worker last asked the others whether they have a reason not to open it.';
+COMMENT ON COLUMN pgtopic.breakers.success_at IS 'When another worker last said that its requests are accepted; written only while it is suspected. success_by: who said it.';
+COMMENT ON COLUMN pgtopic.breakers.wake_after IS 'It has closed, and lanes after this one still wait for the end of their back-off, although they are to be due now; null: none.';
+COMMENT ON COLUMN pgtopic.breakers.changed_at IS 'When state, epoch, suspected_at or wake_after was last written. Workers look here.';
 
 CREATE TABLE pgtopic.attempts (
     webhook_id       bigint      NOT NULL,
@@ -489,8 +523,9 @@ CREATE TABLE pgtopic.changes (
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     is_event      boolean     NOT NULL DEFAULT false,
     CONSTRAINT changes_kind_check CHECK (kind IN ('webhook.failing', 'webhook.recovered', 'webhook.disabled', 'webhook.enabled',
-                                                  'webhook.paused', 'webhook.resumed', 'webhook.started', 'topic.paused', 'topic.resumed',
-                                                  'lane.halted', 'lane.resumed', 'delivery.exhausted', 'worker.lost',
+                                                  'webhook.paused', 'webhook.resumed', 'webhook.started', 'webhook.open', 'webhook.closed',
+                                                  'topic.paused', 'topic.resumed', 'lane.halted', 'lane.resumed', 'delivery.exhausted',
+                                                  'worker.lost',
                                                   'sending.on', 'sending.off'))
 );
 CREATE INDEX changes_webhook ON pgtopic.changes (webhook_id, id);

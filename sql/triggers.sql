@@ -13,6 +13,7 @@ CREATE TRIGGER webhooks_all_went AFTER TRUNCATE ON pgtopic.webhooks FOR EACH STA
 CREATE TRIGGER webhooks_came AFTER INSERT ON pgtopic.webhooks REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 CREATE TRIGGER webhooks_changed AFTER INSERT OR DELETE OR UPDATE ON pgtopic.webhooks FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_changed();
 CREATE TRIGGER webhooks_changed_at BEFORE UPDATE ON pgtopic.webhooks FOR EACH ROW EXECUTE FUNCTION pgtopic.touch_changed_at();
+CREATE TRIGGER webhooks_close_breaker AFTER UPDATE ON pgtopic.webhooks FOR EACH ROW WHEN (((old.url <> new.url) OR (old.secrets <> new.secrets) OR (old.breaker <> new.breaker) OR ((old.disabled_reason IS NOT NULL) AND (new.disabled_reason IS NULL)))) EXECUTE FUNCTION pgtopic.webhooks_close_breaker();
 CREATE TRIGGER webhooks_filter_came_or_went AFTER UPDATE OF types, filter ON pgtopic.webhooks FOR EACH ROW WHEN ((((old.types IS NULL) AND (old.filter IS NULL)) <> ((new.types IS NULL) AND (new.filter IS NULL)))) EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 CREATE TRIGGER webhooks_name BEFORE INSERT ON pgtopic.webhooks FOR EACH ROW WHEN ((new.name IS NULL)) EXECUTE FUNCTION pgtopic.webhooks_name();
 CREATE TRIGGER webhooks_record_change AFTER UPDATE ON pgtopic.webhooks FOR EACH ROW WHEN (((old.paused <> new.paused) OR ((old.disabled_reason IS NULL) <> (new.disabled_reason IS NULL)) OR (old.state <> new.state))) EXECUTE FUNCTION pgtopic.record_webhook_change();

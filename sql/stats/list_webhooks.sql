@@ -8,6 +8,7 @@
 -- ----------------------------------------------------------------------
 SELECT w.id AS webhook_id, w.name AS webhook, t.name AS topic, w.state, w.paused, w.disabled_reason, s.failing_since,
        CASE WHEN pgtopic.is_held(w.hold_until) THEN w.hold_until END AS hold_until,
+       coalesce(b.state, 'closed') AS breaker_state,
        coalesce(s.owed, 0) AS owed, coalesce(s.owed_capped, false) AS owed_capped, s.oldest_owed_at,
        coalesce(s.ready, 0) AS ready, coalesce(s.claimed, 0) AS claimed, coalesce(s.waiting, 0) AS waiting,
        coalesce(s.halted, 0) AS halted, coalesce(s.dead_letters, 0) AS dead_letters,
@@ -18,6 +19,7 @@ SELECT w.id AS webhook_id, w.name AS webhook, t.name AS topic, w.state, w.paused
   FROM pgtopic.webhooks w
   JOIN pgtopic.topics t ON t.id = w.topic_id
   LEFT JOIN pgtopic.webhook_samples s ON s.webhook_id = w.id
+  LEFT JOIN pgtopic.breakers b ON b.webhook_id = w.id AND b.state = 'open'
   LEFT JOIN pgtopic.topic_samples x ON x.topic_id = w.topic_id
  WHERE $1::bigint IS NULL OR w.topic_id = $1::bigint
  ORDER BY coalesce(s.owed, 0) DESC, w.id

@@ -15,7 +15,7 @@
 -- ----------------------------------------------------------------------
 SELECT w.id AS webhook_id, w.name AS webhook, w.state, w.paused, w.disabled_reason, w.created_at AS webhook_created_at,
        CASE WHEN pgtopic.is_held(w.hold_until) THEN w.hold_until END AS hold_until,
-       w.max_in_flight, w.rate_limit_per_second, changed.created_at AS changed_at, changed.changed_by,
+       w.max_in_flight, w.rate_limit_per_second, breaker.opened_at, breaker.next_probe_at, changed.created_at AS changed_at, changed.changed_by,
        job.id AS backfill_job, job.waits_for AS backfill_waits_for,
        m.id AS message_id, m.created_at AS message_created_at, owed.found IS NOT NULL AS owed, owed.replayed_at,
        lane.found IS NOT NULL AS lane_found, CASE WHEN isfinite(lane.due_at) THEN lane.due_at END AS due_at, lane.halted, lane.failures, lane.head_message_id, lane.batch_last,
@@ -96,6 +96,11 @@ SELECT w.id AS webhook_id, w.name AS webhook, w.state, w.paused, w.disabled_reas
      WHERE c.kind = 'lane.halted' AND c.lane = $2::bigint
      ORDER BY c.id DESC
      LIMIT 1) halt ON true
+  LEFT JOIN LATERAL (
+    SELECT b.opened_at, b.next_probe_at
+      FROM pgtopic.breakers b
+     WHERE b.webhook_id = w.id AND b.state = 'open'
+     LIMIT 1) breaker ON true
   LEFT JOIN LATERAL (
     SELECT j.id, j.waits_for
       FROM pgtopic.jobs j

@@ -8,6 +8,7 @@ use super::{Broker, BrokerError};
 use crate::{
     delivery::{SigningKey, check_header},
     domain::{
+        breaker::BreakerState,
         headers::Headers,
         page::{Items, List, PageRequest},
         topic::{EVENTS_TOPIC, TopicChanges},
@@ -102,7 +103,12 @@ impl Broker {
         violations.finish()?;
         self.check_filter(changes.filter.as_ref().and_then(Option::as_deref)).await?;
         let updated = self.store.update_webhook(id, changes, &self.actor).await?;
-        updated.ok_or_else(|| BrokerError::no_webhook(webhook))
+        let updated = updated.ok_or_else(|| BrokerError::no_webhook(webhook))?;
+        if updated.health.breaker.state == BreakerState::Closed {
+            return Ok(updated);
+        }
+        // The change may have closed the breaker, after the statement had read it.
+        self.store.get_webhook(id).await?.ok_or_else(|| BrokerError::no_webhook(webhook))
     }
 
     /// Pauses a webhook: nothing is sent to it. It is still owed what is published.
@@ -121,13 +127,19 @@ impl Broker {
         self.update_webhook(webhook, &WebhookChanges::pause(false)).await
     }
 
-    /// Enables a webhook that was disabled. If it is paused, it stays so. An unusable webhook is
-    /// disabled again by a worker.
+    /// Enables a webhook that was disabled, and closes its breaker. If it is paused, it stays so. An
+    /// unusable webhook is disabled again by a worker.
     ///
     /// # Errors
     /// [`BrokerError::NotFound`] if there is no such webhook.
     pub async fn enable_webhook(&self, webhook: &WebhookRef) -> Result<Webhook, BrokerError> {
-        self.update_webhook(webhook, &WebhookChanges::enable()).await
+        let enabled = self.update_webhook(webhook, &WebhookChanges::enable()).await?;
+        if enabled.health.breaker.state == BreakerState::Closed {
+            return Ok(enabled);
+        }
+        // It was not disabled: then the change has not closed its breaker.
+        self.store.close_breaker(enabled.id, "it was enabled", &self.actor).await?;
+        self.store.get_webhook(enabled.id).await?.ok_or_else(|| BrokerError::no_webhook(webhook))
     }
 
     /// Deletes a webhook, its backlog and its dead letters.

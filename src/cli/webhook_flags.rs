@@ -14,6 +14,7 @@ use super::{
 use crate::{
     api::schema::parse_start,
     domain::{
+        breaker::BreakerPolicy,
         headers::Headers,
         policy::OnExhausted,
         range::StartFrom,
@@ -120,6 +121,10 @@ struct SettingFlags {
     #[arg(long, value_name = "WORD",
           value_parser = word(OnExhausted::ALL, OnExhausted::as_str, OnExhausted::parse))]
     on_exhausted: Option<OnExhausted>,
+    /// Whether its circuit breaker may open
+    #[arg(long, value_name = "WORD",
+          value_parser = word(BreakerPolicy::ALL, BreakerPolicy::as_str, BreakerPolicy::parse))]
+    breaker: Option<BreakerPolicy>,
     /// How many partitions all workers together may have in flight
     #[arg(long, value_name = "NUMBER")]
     max_in_flight: Option<i32>,
@@ -176,6 +181,7 @@ impl Create {
             permanent_statuses: list(settings.permanent_statuses),
             timeout_seconds: settings.timeout_seconds,
             on_exhausted: settings.on_exhausted.unwrap_or_default(),
+            breaker: settings.breaker.unwrap_or_default(),
             max_in_flight: settings.max_in_flight,
             rate_limit_per_second: settings.rate_limit_per_second,
             max_age_seconds: settings.max_age_seconds,
@@ -209,6 +215,7 @@ impl Update {
             permanent_statuses: unset.or(Setting::PermanentStatuses, list(settings.permanent_statuses))?,
             timeout_seconds: unset.or(Setting::TimeoutSeconds, settings.timeout_seconds)?,
             on_exhausted: settings.on_exhausted,
+            breaker: settings.breaker,
             max_in_flight: unset.or(Setting::MaxInFlight, settings.max_in_flight)?,
             rate_limit_per_second: unset.or(Setting::RateLimitPerSecond, settings.rate_limit_per_second)?,
             max_age_seconds: unset.or(Setting::MaxAgeSeconds, settings.max_age_seconds)?,

@@ -57,6 +57,7 @@ impl Config {
             self.delivery.timeout_seconds,
             widen(&policy::TIMEOUT_SECONDS),
         );
+        check.within("delivery.disable_after_days", self.delivery.disable_after_days, 0..=3650);
         check.within("retention.messages_days", self.retention.messages_days, 0..=DAYS_MAX);
         check.within("retention.attempts_days", self.retention.attempts_days, 0..=DAYS_MAX);
         check.within("retention.dead_letters_days", self.retention.dead_letters_days, 0..=DAYS_MAX);

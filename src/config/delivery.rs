@@ -22,6 +22,9 @@ pub struct DeliveryConfig {
     pub max_backoff_seconds: u64,
     /// How long one request may take, the answer's body included, in seconds, 1 to 600. Default 10.
     pub timeout_seconds: u64,
+    /// A webhook whose breaker has been open for so many days is disabled; its backlog is kept. 0 to
+    /// 3650; 0 never disables. Default 5.
+    pub disable_after_days: u64,
     /// Networks (CIDR) that requests may go to although the address guard refuses them otherwise.
     /// Default none.
     #[serde(default, deserialize_with = "networks")]
@@ -48,6 +51,13 @@ impl DeliveryConfig {
     /// How long one request may take if its webhook does not say.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds)
+    }
+
+    /// After how long a webhook whose breaker is open is disabled; `None`: never.
+    pub fn disable_after(&self) -> Option<Duration> {
+        let day = Duration::from_hours(24);
+        Some(day * u32::try_from(self.disable_after_days).unwrap_or(u32::MAX))
+            .filter(|after| !after.is_zero())
     }
 
     /// The values for what a webhook's own policy leaves open.

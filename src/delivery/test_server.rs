@@ -16,6 +16,7 @@ use tokio::{
 use super::{Client, PreparedTarget};
 use crate::domain::{
     attempt::AttemptResult,
+    breaker::BreakerPolicy,
     message::Message,
     policy::{OnExhausted, Policy},
     target::Target,
@@ -49,6 +50,7 @@ pub(super) fn target(url: &str) -> Target {
         },
         rate_limit_per_second: None,
         held_for: None,
+        breaker: BreakerPolicy::Auto,
         deliverable: true,
     }
 }

@@ -26,6 +26,10 @@ stored_words! {
         WebhookResumed = "webhook.resumed",
         /// A webhook that was starting is active.
         WebhookStarted = "webhook.started",
+        /// A webhook's breaker has opened: nothing is sent but probes.
+        WebhookOpen = "webhook.open",
+        /// A webhook's breaker has closed.
+        WebhookClosed = "webhook.closed",
         /// A topic was paused.
         TopicPaused = "topic.paused",
         /// A pause of a topic has ended.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{attempt::ErrorClass, words::stored_words};
+use super::{attempt::ErrorClass, breaker::BreakerState, words::stored_words};
 
 /// How many lanes of a webhook are looked at.
 pub const LANES_SEEN_MAX: i64 = 10_000;
@@ -19,6 +19,8 @@ stored_words! {
         Paused = "paused",
         /// Its backlog is being filled. Nothing is sent yet.
         Starting = "starting",
+        /// Its breaker is open: nothing is sent but probes, until one is answered.
+        Open = "open",
         /// Its receiver has asked for nothing to be sent for a while.
         Holding = "holding",
         /// Every request fails.
@@ -75,6 +77,17 @@ pub struct LastRequests {
     pub last_error: Option<String>,
 }
 
+/// The circuit breaker of a webhook.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Breaker {
+    /// Its state.
+    pub state: BreakerState,
+    /// When it opened; `None` while it is closed.
+    pub opened_at: Option<Timestamp>,
+    /// When the next probe is due; `None` while it is closed.
+    pub next_probe_at: Option<Timestamp>,
+}
+
 /// The health of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
@@ -88,6 +101,8 @@ pub struct Health {
     pub last: LastRequests,
     /// What it is owed; `None` before anybody has looked.
     pub backlog: Option<Backlog>,
+    /// Its circuit breaker.
+    pub breaker: Breaker,
     /// How many lanes were in flight when the workers said so last.
     pub in_flight: i64,
     /// Until when its receiver has asked for nothing to be sent; `None` if that is over.
@@ -116,13 +131,19 @@ pub struct Said {
 }
 
 /// Judges: the state, since when, and why.
-pub fn judge(said: Said, last: &LastRequests) -> (HealthState, Option<Timestamp>, Option<String>) {
+pub fn judge(
+    said: Said,
+    breaker: Breaker,
+    last: &LastRequests,
+) -> (HealthState, Option<Timestamp>, Option<String>) {
     if said.disabled.is_some() {
         (HealthState::Disabled, said.since, said.disabled)
     } else if said.paused {
         (HealthState::Paused, said.since, said.reason)
     } else if said.starting {
         (HealthState::Starting, None, None)
+    } else if breaker.state != BreakerState::Closed {
+        (HealthState::Open, breaker.opened_at, last.last_error.clone())
     } else if said.held {
         (HealthState::Holding, None, last.last_error.clone())
     } else if last.failing_since.is_some() {
@@ -152,16 +173,20 @@ mod tests {
             since: Some(instant),
             reason: Some("maintenance".to_owned()),
         };
-        let judged = |said: &Said, last| {
-            let (state, since, reason) = judge(said.clone(), last);
+        let open = Breaker { state: BreakerState::Open, opened_at: Some(instant), next_probe_at: None };
+        let judged_with = |said: &Said, breaker, last| {
+            let (state, since, reason) = judge(said.clone(), breaker, last);
             (state, since.is_some(), reason)
         };
+        let judged = |said: &Said, last| judged_with(said, open, last);
         assert_eq!(judged(&said, &failing), (HealthState::Disabled, true, Some("gone".to_owned())));
         said.disabled = None;
         assert_eq!(judged(&said, &failing), (HealthState::Paused, true, Some("maintenance".to_owned())));
         said.paused = false;
         assert_eq!(judged(&said, &failing), (HealthState::Starting, false, None));
         said.starting = false;
+        assert_eq!(judged(&said, &failing), (HealthState::Open, true, Some("answered 503".to_owned())));
+        let judged = |said: &Said, last| judged_with(said, Breaker::default(), last);
         assert_eq!(judged(&said, &failing), (HealthState::Holding, false, Some("answered 503".to_owned())));
         said.held = false;
         assert_eq!(judged(&said, &failing), (HealthState::Failing, true, Some("answered 503".to_owned())));

@@ -3,6 +3,7 @@
 
 pub mod attempt;
 pub mod batch;
+pub mod breaker;
 pub mod change;
 pub mod dead_letter;
 pub mod delivery;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 
-use super::{policy::Policy, webhook::Format};
+use super::{breaker::BreakerPolicy, policy::Policy, webhook::Format};
 
 /// The longest name of an installation, in bytes.
 pub const SOURCE_MAX: usize = 255;
@@ -43,6 +43,8 @@ pub struct Target {
     pub rate_limit_per_second: Option<f64>,
     /// For how much longer its receiver has asked for nothing to be sent, as of the reading.
     pub held_for: Option<Duration>,
+    /// Whether its breaker may open.
+    pub breaker: BreakerPolicy,
     /// Whether lanes of this webhook may be claimed: it is active, neither paused nor disabled, and
     /// its topic is not on hold.
     pub deliverable: bool,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use super::{
+    breaker::BreakerPolicy,
     headers::{Headers, check_headers, headers_json},
     health::{Health, HealthState},
     message_type::check_types,
@@ -90,6 +91,8 @@ pub struct Webhook {
     pub timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: OnExhausted,
+    /// Whether its breaker may open.
+    pub breaker: BreakerPolicy,
     /// How many lanes all workers together may have in flight.
     pub max_in_flight: Option<i32>,
     /// How many requests a second all workers together may send; `None` is no limit.
@@ -187,6 +190,8 @@ pub struct NewWebhook {
     pub timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: OnExhausted,
+    /// Whether its breaker may open.
+    pub breaker: BreakerPolicy,
     /// How many lanes all workers together may have in flight; 1 to 10000.
     pub max_in_flight: Option<i32>,
     /// How many requests a second all workers together may send; 0.001 to 1000000. `None` is no limit.
@@ -292,6 +297,8 @@ pub struct WebhookChanges {
     pub timeout_seconds: Option<Option<i32>>,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: Option<OnExhausted>,
+    /// Whether its breaker may open.
+    pub breaker: Option<BreakerPolicy>,
     /// How many lanes all workers together may have in flight; 1 to 10000.
     pub max_in_flight: Option<Option<i32>>,
     /// How many requests a second all workers together may send; 0.001 to 1000000.

@@ -70,6 +70,8 @@ stored_words! {
         Paused = "paused",
         /// The topic is held.
         TopicHeld = "topic_held",
+        /// The webhook's breaker is open.
+        BreakerOpen = "breaker_open",
         /// The webhook is disabled.
         Disabled = "disabled",
         /// The webhook is starting.
@@ -123,6 +125,7 @@ impl Reason {
             | Self::SlotsBusy
             | Self::Paused
             | Self::TopicHeld
+            | Self::BreakerOpen
             | Self::Disabled
             | Self::Starting
             | Self::NotSending

@@ -6,7 +6,8 @@ use tokio_postgres::Row;
 use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
     attempt::ErrorClass,
-    health::{Backlog, COUNTED_MAX, Health, LANES_SEEN_MAX, LaneCounts, LastRequests, Said, judge},
+    breaker::BreakerState,
+    health::{Backlog, Breaker, COUNTED_MAX, Health, LANES_SEEN_MAX, LaneCounts, LastRequests, Said, judge},
     webhook::WebhookState,
 };
 
@@ -56,7 +57,12 @@ pub(super) fn health(row: &Row) -> Result<Health, StoreError> {
         since: row.try_get("said_at")?,
         reason: row.try_get("said_why")?,
     };
-    let (state, since, reason) = judge(said, &last);
+    let breaker = Breaker {
+        state: super::word(row, "breaker_state", BreakerState::parse)?,
+        opened_at: row.try_get("opened_at")?,
+        next_probe_at: row.try_get("next_probe_at")?,
+    };
+    let (state, since, reason) = judge(said, breaker, &last);
     let sampled_at: Option<Timestamp> = row.try_get("sampled_at")?;
     Ok(Health {
         state,
@@ -64,6 +70,7 @@ pub(super) fn health(row: &Row) -> Result<Health, StoreError> {
         reason,
         last,
         backlog: sampled_at.map(|_| backlog(row)).transpose()?,
+        breaker,
         in_flight: row.try_get("in_flight")?,
         hold_until,
         backfill_job: row.try_get("backfill_job")?,

@@ -8,6 +8,7 @@
 //! time or refuses the statement. Errors that mean something more are named at each method.
 
 mod activity;
+mod breakers;
 mod call;
 mod cell;
 mod certificate;
@@ -63,6 +64,7 @@ use tokio_postgres::{Client, Row};
 
 pub use self::{
     activity::ActivityRow,
+    breakers::*,
     cell::*,
     connect::{Connection, connect},
     dead_letters::ReplayedDeadLetter,

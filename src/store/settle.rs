@@ -80,6 +80,9 @@ pub struct LaneChange {
     pub split_until: Option<i64>,
     /// Why the last attempt failed.
     pub last_error: Option<LastError>,
+    /// The epoch of the webhook's breaker when the request began that has failed. If another one has
+    /// begun since, the failure uses up nothing. `None`: no request has failed, or it was a probe.
+    pub epoch: Option<i64>,
 }
 
 /// Why the last attempt at a lane's head failed.
@@ -142,6 +145,8 @@ pub struct AttemptRow {
     pub attempted_at: Timestamp,
     /// Whether the request carried replays.
     pub replay: bool,
+    /// Whether it was a probe.
+    pub probe: bool,
 }
 
 /// What a settle did for one claim.
@@ -213,6 +218,7 @@ impl Store {
             &change!(change => change.last_error.as_ref().map(|error| storable(&error.text))),
             &change!(change => change.last_error.as_ref()?.class.map(ErrorClass::as_str)),
             &change!(change => change.last_error.as_ref()?.status_code.and_then(small)),
+            &change!(change => change.epoch),
             &done_lanes,
             &settlement.values().flat_map(|lane| &lane.done).copied().collect::<Vec<_>>(),
             &dead_lanes,
@@ -265,6 +271,7 @@ impl Store {
                 &column!(row => row.batch.filter(|batch| batch.count > 1).map(|batch| batch.last)),
                 &column!(row => row.replay),
                 &column!(row => row.result.retry_after.map(whole_seconds)),
+                &column!(row => row.probe),
             ],
         )
         .await?;

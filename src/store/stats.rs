@@ -5,7 +5,8 @@ use tokio_postgres::Row;
 
 use super::{LeaderStore, Store, error::StoreError, health::backlog, statement::sql};
 use crate::domain::{
-    health::{COUNTED_MAX, LANES_SEEN_MAX, LastRequests, Said, judge},
+    breaker::BreakerState,
+    health::{Breaker, COUNTED_MAX, LANES_SEEN_MAX, LastRequests, Said, judge},
     stats::{Figures, STATS_ROWS_MAX, Stats, TopicFigures, WebhookFigures},
     webhook::WebhookState,
 };
@@ -74,7 +75,8 @@ fn webhook_figures(row: &Row) -> Result<WebhookFigures, StoreError> {
         ..Said::default()
     };
     let last = LastRequests { failing_since: row.try_get("failing_since")?, ..LastRequests::default() };
-    let (state, ..) = judge(said, &last);
+    let state = super::word(row, "breaker_state", BreakerState::parse)?;
+    let (state, ..) = judge(said, Breaker { state, ..Breaker::default() }, &last);
     Ok(WebhookFigures {
         webhook_id: row.try_get("webhook_id")?,
         webhook: row.try_get("webhook")?,

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::{Store, error::StoreError, rows_under_parent, statement::sql};
 use crate::domain::{
+    breaker::BreakerPolicy,
     change::worker_actor,
     known_targets::{KnownTargets, TargetVersion, TargetVersions},
     policy::{OnExhausted, Policy, PolicyDefaults},
@@ -162,6 +163,7 @@ fn target(row: &Row, defaults: &PolicyDefaults, source: &Arc<str>) -> Result<Tar
         serde_json::from_str(read(row, 4, "headers")?).map_err(|_| UnreadableTarget::Headers)?;
     let secrets: Vec<String> = read(row, 3, "secrets")?;
     let (format, on_exhausted) = (read(row, 5, "format")?, read(row, 11, "on_exhausted")?);
+    let breaker = read(row, 21, "breaker")?;
     let unknown = |column, value: &str| UnreadableTarget::Unknown { column, value: value.to_owned() };
     // A CHECK of the table keeps them above 0.
     let number = |column: usize, name| -> Result<Option<u32>, UnreadableTarget> {
@@ -198,6 +200,7 @@ fn target(row: &Row, defaults: &PolicyDefaults, source: &Arc<str>) -> Result<Tar
         rate_limit_per_second: read(row, 13, "rate_limit_per_second")?,
         held_for: read::<Option<f64>>(row, 19, "hold_until")?
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        breaker: BreakerPolicy::parse(breaker).ok_or_else(|| unknown("breaker", breaker))?,
         deliverable: read(row, 14, "state")?,
     })
 }

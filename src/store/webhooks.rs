@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 
 use super::{Store, error::StoreError, health::health, statement::sql, topics::like};
 use crate::domain::{
+    breaker::BreakerPolicy,
     headers::headers_json,
     health::HealthState,
     page::Page,
@@ -63,6 +64,7 @@ impl Store {
             &new.retry_schedule,
             &new.permanent_statuses,
             &new.max_age_seconds,
+            &new.breaker.as_str(),
         ];
         self.query_opt(shown!("webhooks/create"), parameters).await?.as_ref().map(webhook).transpose()
     }
@@ -180,6 +182,7 @@ fn columns(changes: &WebhookChanges) -> String {
         permanent_statuses,
         timeout_seconds,
         on_exhausted,
+        breaker,
         max_in_flight,
         rate_limit_per_second,
         max_age_seconds,
@@ -200,6 +203,7 @@ fn columns(changes: &WebhookChanges) -> String {
         ("permanent_statuses", permanent_statuses.as_ref().map(|statuses| json!(statuses))),
         ("timeout_seconds", timeout_seconds.map(|number| json!(number))),
         ("on_exhausted", on_exhausted.map(|choice| json!(choice.as_str()))),
+        ("breaker", breaker.map(|choice| json!(choice.as_str()))),
         ("max_in_flight", max_in_flight.map(|number| json!(number))),
         ("rate_limit_per_second", rate_limit_per_second.map(|number| json!(number))),
         ("max_age_seconds", max_age_seconds.map(|number| json!(number))),
@@ -229,6 +233,7 @@ fn webhook(row: &Row) -> Result<Webhook, StoreError> {
         permanent_statuses: row.try_get("permanent_statuses")?,
         timeout_seconds: row.try_get("timeout_seconds")?,
         on_exhausted: super::word(row, "on_exhausted", OnExhausted::parse)?,
+        breaker: super::word(row, "breaker", BreakerPolicy::parse)?,
         max_in_flight: row.try_get("max_in_flight")?,
         rate_limit_per_second: row.try_get("rate_limit_per_second")?,
         max_age_seconds: row.try_get("max_age_seconds")?,

@@ -154,6 +154,10 @@ fn webhook(row: &Row) -> Result<WebhookFacts, StoreError> {
         hold_until: row.try_get("hold_until")?,
         changed: change(row, "changed_at", "changed_by")?,
         created_at: row.try_get("webhook_created_at")?,
+        open: row
+            .try_get::<_, Option<_>>("opened_at")?
+            .map(|at| Ok::<_, StoreError>((at, row.try_get("next_probe_at")?)))
+            .transpose()?,
         backfill: backfill.map(|job| (job, waits_for)),
         max_in_flight: row.try_get("max_in_flight")?,
         rate_limit_per_second: row.try_get("rate_limit_per_second")?,

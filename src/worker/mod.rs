@@ -210,6 +210,7 @@ impl Incarnation<'_> {
             worker: info.id,
             concurrency: self.worker.concurrency,
             default_timeout: self.delivery.timeout(),
+            disable_after: self.delivery.disable_after(),
             seed: rand::random(),
         };
         let mut driver = Driver::new(Parts {

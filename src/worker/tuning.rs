@@ -197,6 +197,81 @@ const _: () = assert!(SLICE.as_millis() < TURN.as_millis(), "a turn holds severa
 /// slot for nothing.
 pub(super) const SLOW_FAILURE: Duration = Duration::from_secs(1);
 
+// -- The circuit breaker --------------------------------------------------------------------------
+
+/// A breaker opens after so many deliveries in a row have used up their attempts. An outage costs no
+/// more than these, and a few bad messages between good ones never open it.
+pub(super) const BREAKER_EXHAUSTED: u32 = 5;
+
+/// It also opens after so many failed attempts in a row, over at least [`BREAKER_LANES`] lanes. With
+/// fewer lanes, a bad message in each of them could be the reason.
+pub(super) const BREAKER_FAILED: u32 = 50;
+
+/// See [`BREAKER_FAILED`].
+pub(super) const BREAKER_LANES: usize = 10;
+
+/// While requests fail in a row, a webhook may have no more in flight than would open its breaker, and
+/// always this many. So a dead receiver gets few requests before it opens.
+pub(super) const BREAKER_IN_FLIGHT: usize = 10;
+
+/// How long other workers have for an objection before a breaker opens. They hear of the question with
+/// a notification, or with their next heartbeat.
+pub(super) const BREAKER_OBJECTION: Duration = Duration::from_secs(1);
+
+/// A success of another worker counts for this long against opening a breaker.
+pub(super) const SUCCESS_COUNTS: Duration = Duration::from_secs(10);
+
+/// How often a worker says that its requests are accepted, while another one suspects the webhook.
+pub(super) const NOTE_SUCCESS_EVERY: Duration = Duration::from_secs(1);
+
+/// If others deliver well, a worker whose requests fail leaves the webhook to them for this long.
+pub(super) const STAND_BACK: Duration = Duration::from_secs(10);
+
+/// How long a suspicion lasts: others need not answer later.
+pub(super) const SUSPECTED: Duration = Duration::from_secs(11);
+
+const _: () = assert!(
+    SUSPECTED.as_millis() == (BREAKER_OBJECTION.as_millis() + SUCCESS_COUNTS.as_millis()),
+    "open_breaker asks anew after that"
+);
+const _: () = assert!(HEARTBEAT.as_millis() * 4 < BREAKER_OBJECTION.as_millis(), "others hear in time");
+
+/// How often a worker looks for probes that are due, while a breaker is open.
+pub(super) const LOOK_FOR_PROBES: Duration = Duration::from_millis(250);
+
+/// The first and the longest wait between two probes. Each is twice the last one.
+pub(super) const PROBE_WAIT: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
+
+/// After [`PROBE_SELDOM_AFTER`] there is one probe in this time.
+pub(super) const PROBE_SELDOM: Duration = Duration::from_mins(1);
+
+/// See [`PROBE_SELDOM`].
+pub(super) const PROBE_SELDOM_AFTER: Duration = Duration::from_hours(1);
+
+/// If a webhook has one lane left, one failed probe in so many uses up an attempt of its head.
+/// Otherwise a message that makes its receiver fail would never leave the lane.
+pub(super) const PROBE_COUNTS_EVERY: u32 = 10;
+
+/// The turn to probe lasts for two timeouts and this time. A request begins only if its timeout ends
+/// before the turn does: this is the time that it may wait for a slot.
+pub(super) const PROBE_SPARE: Duration = Duration::from_secs(5);
+
+/// Probes share a part of the slots: one in so many.
+pub(super) const PROBE_SLOTS: usize = 4;
+
+/// How many lanes are made due in one call when a breaker has closed.
+pub(super) const WAKE_LANES: i32 = 1_000;
+
+/// If requests to so many webhooks have failed by DNS or connect, [`BROKEN_FAILURES`] of them in a
+/// row, and no request to any other webhook got further, the worker is the one that is broken.
+pub(super) const BROKEN_WEBHOOKS: usize = 2;
+
+/// See [`BROKEN_WEBHOOKS`].
+pub(super) const BROKEN_FAILURES: u32 = 10;
+
+/// Then it claims nothing for this long.
+pub(super) const BROKEN_FOR: Duration = Duration::from_secs(5);
+
 // -- Shares of limits that hold for all workers ----------------------------------------------------
 
 /// How often a worker asks for its shares of the webhooks that it sends to.

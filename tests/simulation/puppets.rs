@@ -212,6 +212,7 @@ fn settlement(
         batch_count: None,
         split_until: None,
         error: None,
+        epoch: None,
     };
     let done = sent.iter().map(|message| (0, *message)).collect();
     Settlement { worker, lanes: vec![outcome], done, dead: Vec::new() }

@@ -13,6 +13,7 @@ use pgtopic::{
     delivery::{self, AddressGuard, PreparedTarget, SigningKey},
     domain::{
         attempt::Outcome,
+        breaker::BreakerPolicy,
         message::Message,
         policy::{OnExhausted, Policy},
         target::Target,
@@ -148,6 +149,7 @@ impl Sender {
             },
             rate_limit_per_second: None,
             held_for: None,
+            breaker: BreakerPolicy::Off,
             deliverable: true,
         };
         let target = PreparedTarget::new(&target).map_err(|error| failed(error.to_string()))?;

@@ -51,6 +51,7 @@ BEGIN
     END LOOP;
     IF ended_at IS NULL THEN
         DELETE FROM pgtopic.webhook_samples s WHERE NOT EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = s.webhook_id);
+        DELETE FROM pgtopic.breakers b WHERE NOT EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = b.webhook_id);
         UPDATE pgtopic.sampled SET sampled_at = clock_timestamp();
     END IF;
     RETURN NEXT;

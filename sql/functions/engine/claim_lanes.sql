@@ -5,7 +5,8 @@
 -- left behind that later looks must walk over.
 --
 -- Each webhook is looked at by itself. So a webhook with thousands of due lanes
--- does not slow the others down.
+-- does not slow the others down. Of a webhook whose breaker is open, nothing is
+-- claimed: take_probes claims the lanes of probes.
 --
 -- Parameters:
 --   worker             the claiming incarnation
@@ -62,6 +63,7 @@ BEGIN
                AS want (webhook_id, slots, due_after)
           JOIN pgtopic.webhooks w ON w.id = want.webhook_id
            AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND NOT pgtopic.is_held(w.hold_until)
+           AND NOT EXISTS (SELECT FROM pgtopic.breakers b WHERE b.webhook_id = w.id AND b.state = 'open')
           JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
          CROSS JOIN LATERAL (
             SELECT l.ctid AS place

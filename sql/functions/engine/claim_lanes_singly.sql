@@ -48,6 +48,7 @@ BEGIN
               FROM pgtopic.lanes l
               JOIN pgtopic.webhooks w ON w.id = claim_lanes_singly.webhook_ids[want]
                AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND NOT pgtopic.is_held(w.hold_until)
+               AND NOT EXISTS (SELECT FROM pgtopic.breakers b WHERE b.webhook_id = w.id AND b.state = 'open')
               JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
              WHERE l.webhook_id + 0 = claim_lanes_singly.webhook_ids[want]
                AND l.due_at >= coalesce(claim_lanes_singly.due_after[want], statement_timestamp() - interval '5 s')

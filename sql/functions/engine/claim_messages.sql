@@ -4,7 +4,8 @@
 -- worker holds already.
 --
 -- A notification is a hint. Nothing is returned for a message that does not
--- exist, or whose lanes wait, are halted or are held by others.
+-- exist, or whose lanes wait, are halted or are held by others, or whose
+-- webhook's breaker is open.
 --
 -- Parameters:
 --   worker, new_token    as claim_lanes
@@ -71,6 +72,7 @@ BEGIN
              WHERE w.topic_id = m.topic_id AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
                AND NOT pgtopic.is_held(w.hold_until)
                AND w.id <> ALL (claim_messages.full_webhooks)
+               AND NOT EXISTS (SELECT FROM pgtopic.breakers b WHERE b.webhook_id = w.id AND b.state = 'open')
             OFFSET 0
          ) w
          CROSS JOIN LATERAL (

@@ -14,7 +14,9 @@
 --           seconds) or 'halted' (released, never due). head is the message
 --           that failures, error and the wait belong to; error comes
 --           with its class and its status code; batch_last and
---           batch_count tell the batch that failed; split is split_until
+--           batch_count tell the batch that failed; split is split_until;
+--           epoch is that of the webhook's breaker when the request began that
+--           has failed; null: none has, or it was a probe
 --   done_*  deliveries that were accepted; done_lanes are numbers of the lanes
 --           above, from 1
 --   dead_*  deliveries that become dead letters; dead_lanes likewise
@@ -24,6 +26,10 @@
 -- that the lane owes; otherwise the lane becomes ready. due_at of a held lane
 -- stays as it is, so that no index entry is written. Each lane that halts is a
 -- row of changes, if that can be written.
+--
+-- If the webhook's breaker has opened or closed since a request began, its
+-- failure uses up nothing: there is no dead letter, and the lane becomes ready
+-- with the failures that its row has.
 --
 -- A message that was accepted although it was canceled meanwhile is delivered:
 -- its dead letter is deleted.
@@ -56,6 +62,7 @@ CREATE OR REPLACE FUNCTION pgtopic.settle(
     lane_errors        text[],
     lane_error_classes text[],
     lane_status_codes  smallint[],
+    lane_epochs        bigint[],
     done_lanes         integer[],
     done_messages      bigint[],
     dead_lanes         integer[],
@@ -77,6 +84,7 @@ DECLARE
     no_flush text := set_config('synchronous_commit', 'off', true);
     mine     boolean[];
     newest   integer[];
+    outdated boolean[];
     changes  boolean;
     renewed  boolean;
     deleted  integer;
@@ -96,6 +104,13 @@ BEGIN
          WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane AND l.claimed_by = settle.worker AND l.token = h.token
          LIMIT 1
            FOR UPDATE SKIP LOCKED) l ON true;
+
+    IF array_remove(lane_epochs, NULL) <> '{}' THEN
+        outdated := ARRAY(
+            SELECT h.epoch <> coalesce((SELECT b.epoch FROM pgtopic.breakers b WHERE b.webhook_id = h.webhook_id), 0)
+              FROM unnest(lane_webhooks, lane_epochs) WITH ORDINALITY AS h (webhook_id, epoch, n)
+             ORDER BY h.n);
+    END IF;
 
     IF cardinality(done_messages) > 0 THEN
         -- By their places: a delivery is never changed, only deleted.
@@ -130,7 +145,7 @@ BEGIN
              USING unnest(dead_lanes, dead_messages, dead_reasons, dead_attempts, dead_error_classes, dead_status_codes, dead_errors)
                    AS dead (n, message_id, reason, attempts, error_class, status_code, last_error)
              WHERE d.webhook_id = lane_webhooks[dead.n] AND d.lane = lane_lanes[dead.n] AND d.message_id = dead.message_id
-               AND mine[dead.n]
+               AND mine[dead.n] AND outdated[dead.n] IS NOT TRUE
             RETURNING d.webhook_id, d.lane, dead.*
         )
         INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, type, reason, attempts,
@@ -167,9 +182,10 @@ BEGIN
                last_status_code = CASE WHEN new.last_error IS NOT NULL THEN new.status_code
                                        WHEN new.failures > 0 THEN l.last_status_code END,
                halted = new.state = 'halted'
-          FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, h.head, h.failures, h.batch_last,
-                       h.batch_count, h.split, h.last_error, h.error_class, h.status_code,
-                       CASE WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation
+          FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, f.head, f.failures, f.batch_last,
+                       f.batch_count, f.split, f.last_error, f.error_class, f.status_code,
+                       CASE WHEN outdated[h.n] THEN 'ready'
+                            WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation
                                  AND h.head IS DISTINCT FROM (SELECT d.message_id FROM pgtopic.deliveries d
                                                                WHERE d.webhook_id = h.webhook_id AND d.lane = h.lane
                                                                  AND d.message_id > x.position
@@ -180,8 +196,15 @@ BEGIN
                               lane_status_codes)
                        WITH ORDINALITY AS h (webhook_id, lane, state, generation, position, delay, head, failures, batch_last,
                                              batch_count, split, last_error, error_class, status_code, n)
-                 CROSS JOIN LATERAL (SELECT x.generation, x.position FROM pgtopic.lanes x
+                 CROSS JOIN LATERAL (SELECT x.* FROM pgtopic.lanes x
                                       WHERE x.webhook_id = h.webhook_id AND x.lane = h.lane LIMIT 1) x
+                 CROSS JOIN LATERAL (
+                    SELECT h.head, h.failures, h.batch_last, h.batch_count, h.split, h.last_error, h.error_class, h.status_code
+                     WHERE outdated[h.n] IS NOT TRUE
+                    UNION ALL
+                    SELECT x.head_message_id, x.failures, x.batch_last, x.batch_count, x.split_until, x.last_error,
+                           x.last_error_class, x.last_status_code
+                     WHERE outdated[h.n]) f
                  WHERE h.state <> 'untouched' AND mine[h.n]
                 OFFSET 0) new
          WHERE l.webhook_id = new.webhook_id AND l.lane = new.lane;

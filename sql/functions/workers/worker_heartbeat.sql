@@ -17,8 +17,8 @@
 --                      always poll
 --   given_ids          how many message ids were given out, counted from some
 --                      start; null before the first
---   changed_at         if nobody may NOTIFY: when a webhook or topic was last
---                      changed; else null
+--   changed_at         when a breaker was last changed; if nobody may NOTIFY,
+--                      also when a webhook or topic was; null: never
 --   sending            whether anything is to be sent; null: nobody has said
 --   system_identifier  the server and the database that this installation is
 --   database_oid       to send from
@@ -60,8 +60,10 @@ BEGIN
     -- An instant more than 10 s ahead was written before a step of the clock: it counts as unset.
     suppressed_us := CASE WHEN suppressed_until > now_us AND suppressed_until < now_us + 10000000
                           THEN suppressed_until - now_us ELSE 0 END;
+    changed_at := (SELECT max(b.changed_at) FROM pgtopic.breakers b);
     IF NOT notifies THEN
-        changed_at := greatest((SELECT max(w.changed_at) FROM pgtopic.webhooks w), (SELECT max(t.changed_at) FROM pgtopic.topics t));
+        changed_at := greatest(changed_at, (SELECT max(w.changed_at) FROM pgtopic.webhooks w),
+                               (SELECT max(t.changed_at) FROM pgtopic.topics t));
         IF notify_until > 0 THEN
             PERFORM setval('pgtopic.notify_until', 0);
         END IF;

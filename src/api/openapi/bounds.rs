@@ -57,6 +57,7 @@ const UNBOUNDED: &[&str] = &[
     "ordering",
     "format",
     "on_exhausted",
+    "breaker",
     "state",
     "all",
     "sending",

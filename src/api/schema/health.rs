@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::ErrorClass;
-use crate::domain::health;
+use crate::domain::{breaker, health};
 
 words! {
     /// The state of a webhook. If several fit, the first one counts.
@@ -16,6 +16,8 @@ words! {
         Paused,
         /// Its backlog is being filled. Nothing is sent yet.
         Starting,
+        /// Its circuit breaker is open: nothing is sent but probes, until one is answered.
+        Open,
         /// Its receiver has asked for nothing to be sent until `hold_until`.
         Holding,
         /// Every request fails.
@@ -44,22 +46,27 @@ impl From<health::LaneCounts> for LaneCounts {
     }
 }
 
-/// The state of a circuit breaker.
-#[derive(Clone, Copy, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum BreakerState {
-    /// Requests are sent.
-    Closed,
+words! {
+    /// The state of a circuit breaker.
+    #[serde(rename_all = "snake_case")]
+    BreakerState of breaker::BreakerState {
+        /// Requests are sent.
+        Closed,
+        /// Nothing is sent but probes, and nothing uses up attempts.
+        Open,
+        /// It is open, and a probe is under way.
+        HalfOpen,
+    }
 }
 
-/// The circuit breaker of a webhook. There is none yet: it is always closed.
+/// The circuit breaker of a webhook.
 #[derive(Serialize, utoipa::ToSchema)]
 struct Breaker {
     /// Its state.
     state: BreakerState,
-    /// When it was opened.
+    /// When it opened; null while it is closed.
     opened_at: Option<Timestamp>,
-    /// When it sends the next probe.
+    /// When the next probe is due; null while it is closed.
     next_probe_at: Option<Timestamp>,
 }
 
@@ -119,6 +126,7 @@ impl From<health::Health> for Health {
             reason,
             last,
             backlog,
+            breaker,
             in_flight,
             hold_until,
             backfill_job,
@@ -149,7 +157,11 @@ impl From<health::Health> for Health {
             lanes: backlog.map(|backlog| backlog.lanes.into()),
             dead_letters: backlog.map(|backlog| backlog.dead_letters),
             dead_letters_capped: backlog.map(|backlog| backlog.dead_letters_capped),
-            breaker: Breaker { state: BreakerState::Closed, opened_at: None, next_probe_at: None },
+            breaker: Breaker {
+                state: breaker.state.into(),
+                opened_at: breaker.opened_at,
+                next_probe_at: breaker.next_probe_at,
+            },
             hold_until,
             backfill_job,
             sampled_at,

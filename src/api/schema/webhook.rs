@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     broker,
-    domain::{policy, webhook},
+    domain::{breaker, policy, webhook},
 };
 
 words! {
@@ -42,6 +42,19 @@ words! {
         DeadLetter,
         /// The lane halts until an operator acts.
         Halt,
+    }
+}
+
+words! {
+    /// Whether the circuit breaker of a webhook may open.
+    #[derive(Default)]
+    #[serde(rename_all = "lowercase")]
+    BreakerPolicy of breaker::BreakerPolicy {
+        /// If nothing but failures comes back, only probes are sent until one is answered.
+        #[default]
+        Auto,
+        /// It never opens.
+        Off,
     }
 }
 
@@ -134,6 +147,9 @@ pub(crate) struct NewWebhook {
     /// What happens to a lane whose head used up its attempts.
     #[serde(default)]
     on_exhausted: OnExhausted,
+    /// Whether its circuit breaker may open.
+    #[serde(default)]
+    breaker: BreakerPolicy,
     /// How many lanes all workers together may have in flight; 1 to 10000.
     #[serde(default)]
     #[schema(value_type = Option<i32>)]
@@ -174,6 +190,7 @@ impl From<NewWebhook> for webhook::NewWebhook {
             permanent_statuses: new.permanent_statuses.map(wholes),
             timeout_seconds: new.timeout_seconds.map(|number| number.0),
             on_exhausted: new.on_exhausted.into(),
+            breaker: new.breaker.into(),
             max_in_flight: new.max_in_flight.map(|number| number.0),
             rate_limit_per_second: new.rate_limit_per_second,
             max_age_seconds: new.max_age_seconds.map(|number| number.0),
@@ -248,6 +265,9 @@ pub(crate) struct WebhookChanges {
     /// What happens to a lane whose head used up its attempts.
     #[serde(default)]
     on_exhausted: Option<OnExhausted>,
+    /// Whether its circuit breaker may open. If it is open, each change of this field closes it.
+    #[serde(default)]
+    breaker: Option<BreakerPolicy>,
     /// How many lanes all workers together may have in flight; 1 to 10000.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
@@ -293,6 +313,7 @@ impl From<WebhookChanges> for webhook::WebhookChanges {
             permanent_statuses: changes.permanent_statuses.map(|list| list.map(wholes)),
             timeout_seconds: whole(changes.timeout_seconds),
             on_exhausted: changes.on_exhausted.map(Into::into),
+            breaker: changes.breaker.map(Into::into),
             max_in_flight: whole(changes.max_in_flight),
             rate_limit_per_second: changes.rate_limit_per_second,
             max_age_seconds: whole(changes.max_age_seconds),
@@ -345,6 +366,8 @@ pub(crate) struct Webhook {
     timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
     on_exhausted: OnExhausted,
+    /// Whether its circuit breaker may open.
+    breaker: BreakerPolicy,
     /// How many lanes all workers together may have in flight.
     max_in_flight: Option<i32>,
     /// How many requests a second all workers together may send; null is no limit.
@@ -384,6 +407,7 @@ impl From<webhook::Webhook> for Webhook {
             permanent_statuses,
             timeout_seconds,
             on_exhausted,
+            breaker,
             max_in_flight,
             rate_limit_per_second,
             max_age_seconds,
@@ -411,6 +435,7 @@ impl From<webhook::Webhook> for Webhook {
             permanent_statuses,
             timeout_seconds,
             on_exhausted: on_exhausted.into(),
+            breaker: breaker.into(),
             max_in_flight,
             rate_limit_per_second,
             max_age_seconds,

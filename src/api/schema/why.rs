@@ -57,6 +57,8 @@ words! {
         Paused,
         /// `waiting`: the topic is paused with the mode `hold`.
         TopicHeld,
+        /// `waiting`: the webhook's circuit breaker is open.
+        BreakerOpen,
         /// `waiting`: the webhook is disabled.
         Disabled,
         /// `waiting`: the webhook is starting.

@@ -155,6 +155,8 @@ pub struct WebhookFacts {
     pub changed: Option<Change>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Since when its breaker is open, and when the next probe is due.
+    pub open: Option<(Timestamp, Option<Timestamp>)>,
     /// The unfinished job that fills it, and what that job waits for.
     pub backfill: Option<(i64, Option<String>)>,
     /// How many lanes each worker may have in flight.

@@ -128,6 +128,8 @@ fn stopped(situation: &Situation, it: &Subscription) -> Option<Reason> {
         Some(Reason::Starting)
     } else if situation.topic.held {
         Some(Reason::TopicHeld)
+    } else if webhook.open.is_some() {
+        Some(Reason::BreakerOpen)
     } else {
         None
     }
@@ -179,6 +181,7 @@ fn since(situation: &Situation, it: &Subscription, verdict: Verdict) -> Option<T
     match verdict.reason() {
         Some(Reason::Disabled | Reason::Paused) => it.webhook.changed.as_ref().map(|change| change.at),
         Some(Reason::TopicHeld) => situation.topic.held_by.as_ref().map(|change| change.at),
+        Some(Reason::BreakerOpen) => it.webhook.open.map(|(opened_at, _)| opened_at),
         Some(Reason::Starting) => Some(it.webhook.created_at),
         Some(Reason::Halted) => lane.and_then(|lane| lane.halted_at).or(it.log.last_at),
         Some(Reason::Backoff | Reason::HeldByReceiver) => it.log.last_at,
@@ -210,7 +213,7 @@ fn remedy(
     let Some(reason) = verdict.reason() else { return replay() };
     match if reason == Reason::Behind { of_head? } else { reason } {
         Reason::NotSending => Some(Remedy::SwitchSendingOn),
-        Reason::Disabled => Some(Remedy::EnableWebhook(webhook_id)),
+        Reason::Disabled | Reason::BreakerOpen => Some(Remedy::EnableWebhook(webhook_id)),
         Reason::Paused => Some(Remedy::ResumeWebhook(webhook_id)),
         Reason::TopicHeld => Some(Remedy::ResumeTopic(situation.topic.name.clone())),
         Reason::NoWorker | Reason::SlotsBusy => Some(Remedy::StartWorker),

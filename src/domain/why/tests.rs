@@ -72,7 +72,7 @@ prop_compose! {
         hold_until in option::weighted(0.3, instants()),
         backfill: bool, max_in_flight in option::of(1i32..5),
         rate in option::of(prop::sample::select(vec![2.5, 600_000.0, 1_000_000.0])), types_match: bool,
-        filter_matches: bool, in_flight in 0i64..50,
+        filter_matches: bool, in_flight in 0i64..50, open in prop::option::weighted(0.1, (instants(), option::of(instants()))),
     ) -> WebhookFacts {
         WebhookFacts {
             id: 7,
@@ -83,6 +83,7 @@ prop_compose! {
             hold_until,
             changed,
             created_at,
+            open,
             backfill: backfill.then(|| (31, Some("process 17".to_owned()))),
             max_in_flight,
             rate_limit_per_second: rate,
@@ -254,7 +255,7 @@ fn the_words_are_those_of_the_contract() {
         (State::NotOwed, "filter types younger_webhook"),
         (
             State::Waiting,
-            "behind backoff halted held_by_receiver rate_limit max_in_flight slots_busy paused topic_held disabled starting not_sending \
+            "behind backoff halted held_by_receiver rate_limit max_in_flight slots_busy paused topic_held breaker_open disabled starting not_sending \
              no_worker takeover no_lane ready",
         ),
         (State::InFlight, "request outcome_unclear"),

@@ -77,6 +77,12 @@ fn predicate(situation: &Situation, it: &Subscription, reason: Reason) -> String
         Reason::TopicHeld => {
             format!("waits: the topic {} is held{}.", situation.topic.name, by(situation.topic.held_by.as_ref()))
         }
+        Reason::BreakerOpen => {
+            let since = it.webhook.open.map(|(opened_at, _)| format!(" since {opened_at}")).unwrap_or_default();
+            let next = it.webhook.open.and_then(|(_, next)| next);
+            let next = next.map(|next| format!(" The next probe is due at {next}.")).unwrap_or_default();
+            format!("waits: requests to {webhook} fail, and its breaker is open{since}. It is sent when a probe is answered.{next}")
+        }
         Reason::Disabled => {
             let reason = it.webhook.disabled_reason.as_deref().unwrap_or_default();
             format!("waits: {webhook} is disabled{}: {reason}.", by(it.webhook.changed.as_ref()))

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+pub(super) use self::rows::probes;
 use self::rows::{LaneRows, claimed, claimed_lane, follower, lane_key};
 pub use self::types::*;
 use super::{Store, error::StoreError, statement::sql, topics::like};

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::{
-    super::error::StoreError,
+    super::{breakers::TakenProbe, error::StoreError},
     types::{ClaimedLane, Follower, Owed, OwedMessage, ReadLimits},
 };
 use crate::domain::{batch::Batch, lane::LaneKey, message::Message};
@@ -22,6 +22,28 @@ pub(super) fn claimed(rows: &[Row], token: i64, limits: ReadLimits) -> Result<Ve
         lanes.add(row, 10, || claimed_lane(row, 3, token))?;
     }
     Ok(lanes.finish(|lane, owed| lane.owed = owed))
+}
+
+/// The turns to probe that one call has taken, each with its lane.
+pub(in super::super) fn probes(
+    rows: &[Row],
+    token: i64,
+    limits: ReadLimits,
+) -> Result<Vec<TakenProbe>, StoreError> {
+    let mut lanes = LaneRows::new(limits.messages_per_lane);
+    for row in rows {
+        lanes.add(row, 10, || {
+            Ok(TakenProbe {
+                lane: claimed_lane(row, 3, token)?,
+                epoch: row.try_get(18)?,
+                failed: u32::try_from(row.try_get::<_, i32>(19)?).unwrap_or_default(),
+                open_for: Duration::try_from_secs_f64(row.try_get(20)?).unwrap_or_default(),
+                only_lane: row.try_get(21)?,
+                turn: Duration::try_from_secs_f64(row.try_get(22)?).unwrap_or_default(),
+            })
+        })?;
+    }
+    Ok(lanes.finish(|probe, owed| probe.lane.owed = owed))
 }
 
 /// A claimed lane. Column `at` holds its position.

@@ -147,6 +147,7 @@ fn endpoint(target: Target) -> Endpoint {
         batch_size: target.batch_size,
         policy: target.policy,
         rate_limit_per_second: target.rate_limit_per_second,
+        breaker: target.breaker,
     }
 }
 
@@ -177,6 +178,7 @@ fn live(
 mod tests {
     use super::*;
     use crate::domain::{
+        breaker::BreakerPolicy,
         policy::{OnExhausted, Policy},
         target::UnreadableTarget,
         webhook::Format,
@@ -207,6 +209,7 @@ mod tests {
             policy,
             rate_limit_per_second: None,
             held_for: None,
+            breaker: BreakerPolicy::Auto,
             deliverable,
         };
         let version = format!("{webhook_id} {deliverable} {url}");

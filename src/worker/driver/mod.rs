@@ -35,7 +35,7 @@ use super::{
     engine::{
         Engine, EngineSettings,
         command::{Burst, Command},
-        event::{BurstEnd, BurstEnded, Event, SessionState},
+        event::{BurstEnd, BurstEnded, Event, LoadedWebhooks, SessionState},
     },
     error::WorkerError,
     session::{liveness::Liveness, signals::Signals},
@@ -194,8 +194,10 @@ impl Driver {
             }
             Answer::Webhooks(known, changed) => {
                 self.known = known;
-                let loaded = changed
-                    .map(|changed| self.endpoints.apply(changed, &self.statements.topics, Instant::now()));
+                let loaded = changed.map(|(changed, breakers)| LoadedWebhooks {
+                    breakers,
+                    ..self.endpoints.apply(changed, &self.statements.topics, Instant::now())
+                });
                 self.handle(Event::Webhooks(loaded))
             }
             Answer::Nothing => Ok(()),

@@ -71,7 +71,7 @@ pub(super) async fn send_burst(
     endpoint: Arc<LiveEndpoint>,
     flags: Arc<BurstFlags>,
 ) {
-    let Burst { key, mut messages, mut batching, failures } = burst;
+    let Burst { key, mut messages, mut batching, failures, probe_until } = burst;
     let members: Vec<Member> = messages.iter().map(Member::from).collect();
     let mut sent = 0;
     let mut why = BurstEnd::Over;
@@ -99,7 +99,8 @@ pub(super) async fn send_burst(
         batching.failed = None;
         let attempt = if sent == 0 { failures + 1 } else { 1 };
         let attempted_at = Timestamp::now();
-        let Some(result) = send(&sender, &endpoint, &flags, &messages[sent..end], attempt).await else {
+        let sending = send(&sender, &endpoint, &flags, &messages[sent..end], attempt, probe_until);
+        let Some(result) = sending.await else {
             if !flags.stop.load(Ordering::Relaxed) && !endpoint.is_stopped() {
                 why = BurstEnd::MayNotSend;
             }
@@ -115,6 +116,7 @@ pub(super) async fn send_burst(
             key,
             message_ids: members[sent..end].iter().map(|member| member.id).collect(),
             replay: members[sent].replay,
+            probe: probe_until.is_some(),
             attempt,
             result,
             attempted_at,
@@ -123,7 +125,7 @@ pub(super) async fn send_burst(
         sent = end;
         // This fails only if the driver has ended. Then this task is about to be aborted.
         let _ = sender.events.send(Event::Attempt(ended)).await;
-        if !accepted {
+        if !accepted || probe_until.is_some() {
             break;
         }
     }
@@ -139,12 +141,16 @@ async fn send(
     flags: &BurstFlags,
     messages: &[Message],
     attempt: u32,
+    probe_until: Option<Instant>,
 ) -> Option<AttemptResult> {
     let begun = Instant::now();
     let may_start = || {
         let now = Instant::now();
         let left = endpoint.timeout.saturating_sub(now.duration_since(begun));
-        !flags.stop.load(Ordering::Relaxed) && !endpoint.is_stopped() && sender.liveness.may_send(now, left)
+        // The turn of a probe must outlast its request.
+        let in_turn = probe_until.is_none_or(|until| now + left <= until);
+        let stopped = flags.stop.load(Ordering::Relaxed) || endpoint.is_stopped();
+        !stopped && in_turn && sender.liveness.may_send(now, left)
     };
     if !may_start() {
         return None;

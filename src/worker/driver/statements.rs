@@ -19,24 +19,31 @@ use super::{
             event::{ClaimAnswer, Event, LogAnswer, ReadAnswer, SettleAnswer, Written},
             failure::{Effect, Failure},
         },
-        tuning::SUPPRESS_FOR,
+        tuning::{BREAKER_OBJECTION, PROBE_WAIT, SUCCESS_COUNTS, SUPPRESS_FOR, SUSPECTED, WAKE_LANES},
     },
     halves::in_halves,
 };
 use crate::{
-    domain::{known_targets::KnownTargets, lane::LaneKey, policy::PolicyDefaults, scope::TopicScope},
+    domain::{
+        breaker::BreakerRow, known_targets::KnownTargets, lane::LaneKey, policy::PolicyDefaults,
+        scope::TopicScope,
+    },
     store::{
-        AttemptRow, ChangedTargets, Claim, HeldLane, Look, ReadLimits, Removal, Settlement, Store,
-        StoreError, Want,
+        AttemptRow, ChangedTargets, Claim, HeldLane, Look, OpeningTimes, ReadLimits, Removal, Settlement,
+        Store, StoreError, Want,
     },
 };
+
+/// The times of an opening.
+const OPENING: OpeningTimes =
+    OpeningTimes { objection: BREAKER_OBJECTION, success_counts: SUCCESS_COUNTS, first_probe: PROBE_WAIT[0] };
 
 /// What a statement has given.
 pub(super) enum Answer {
     /// Something for the engine.
     Event(Event),
-    /// The webhooks that have changed, and which versions are known now.
-    Webhooks(KnownTargets, Result<ChangedTargets, Failure>),
+    /// The webhooks and breakers that have changed, and which versions are known now.
+    Webhooks(KnownTargets, Result<(ChangedTargets, Vec<BreakerRow>), Failure>),
     /// Nothing.
     Nothing,
 }
@@ -134,6 +141,28 @@ impl Statements {
                 Ok(()) => return Answer::Nothing,
                 Err(failure) => Event::NotDisabled { webhook_id: unusable.webhook_id, failure },
             },
+            Command::OpenBreaker { webhook_id, epoch, reason } => {
+                let opening = store.open_breaker(worker, webhook_id, epoch, &reason, OPENING).await;
+                Event::BreakerAsked { webhook_id, answer: answer(opening) }
+            }
+            Command::NoteSuccess(webhook_ids) => {
+                // Best effort: if it fails, the breaker may open for a moment.
+                if let Err(error) = store.note_success(worker, &webhook_ids, SUSPECTED).await {
+                    debug!(%error, "a success could not be noted");
+                }
+                return Answer::Nothing;
+            }
+            Command::TakeProbes { token, want, limits } => {
+                Event::ProbesTaken(answer(store.take_probes(worker, token, want, limits).await))
+            }
+            Command::EndProbe { turn, end } => {
+                let ended = store.end_probe(worker, turn, &end).await;
+                Event::ProbeEnded { webhook_id: turn.webhook_id, answer: answer(ended) }
+            }
+            Command::WakeLanes { webhook_id } => {
+                let woken = store.wake_lanes(webhook_id, WAKE_LANES).await;
+                Event::LanesWoken { webhook_id, answer: answer(woken) }
+            }
             Command::LoadWebhooks { .. }
             | Command::DeleteOrphans
             | Command::StartBurst(_)
@@ -147,8 +176,17 @@ impl Statements {
     /// Reads the webhooks that have changed. `all`: looks at all of them.
     pub(super) async fn load_webhooks(self, mut known: KnownTargets, all: bool) -> Answer {
         let look = if all { Look::All } else { Look::Changed };
-        let changed = self.store.list_changed_targets(&mut known, look, &self.defaults).await;
-        Answer::Webhooks(known, answer(changed))
+        let since = known.unknown_since().filter(|_| !all);
+        let changed = async {
+            let changed = self.store.list_changed_targets(&mut known, look, &self.defaults).await?;
+            Ok((changed, self.store.list_changed_breakers(since, SUSPECTED).await?))
+        };
+        let changed = answer(changed.await);
+        if changed.is_err() {
+            // Both are read again, whichever has failed.
+            known = KnownTargets::default();
+        }
+        Answer::Webhooks(known, changed)
     }
 
     async fn claim(

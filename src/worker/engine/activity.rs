@@ -136,6 +136,7 @@ mod tests {
         let failed = outcome != Outcome::Accepted;
         AttemptEnded {
             replay: false,
+            probe: false,
             key: LaneKey { webhook_id: 1, lane: 2 },
             message_ids: vec![7, 8],
             attempt: 1,

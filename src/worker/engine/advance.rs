@@ -22,7 +22,8 @@ use crate::{
 impl Engine {
     /// Decides what a lane does next that has nothing under way.
     pub(super) fn advance(&mut self, key: LaneKey, now: Instant) {
-        let may_send = !self.stopping && self.session.sends && self.is_deliverable(key.webhook_id);
+        let Some(lane) = self.lanes.get(&key) else { return };
+        let may_send = !self.stopping && self.session.sends && self.may_start(lane);
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if !may_send {
             self.release(key, LaneState::Ready, now);
@@ -44,6 +45,7 @@ impl Engine {
             lane.wait();
             self.read_now(key, now);
         } else {
+            self.drop_probe(key);
             self.became_idle(key, now);
         }
     }
@@ -59,6 +61,9 @@ impl Engine {
             // released the lane. That request must end first.
             known.give_up();
             self.commands.push(Command::StopBurst(key));
+            if let Some(probe) = lane.probe.take() {
+                self.give_turn_back(probe);
+            }
             self.successors.insert(key, lane);
             return;
         }
@@ -69,6 +74,9 @@ impl Engine {
     /// Releases a lane that has no burst under way: it waits in the database.
     pub(super) fn release(&mut self, key: LaneKey, state: LaneState, now: Instant) {
         if let Some(mut lane) = self.lanes.remove(&key) {
+            if let Some(probe) = lane.probe.take() {
+                self.give_turn_back(probe);
+            }
             let change = lane.change(state, None);
             self.pending.lane((lane.key, lane.token), change, now);
         }
@@ -77,6 +85,9 @@ impl Engine {
     /// A lane was deleted, released or taken over: nothing more is sent for it, and it is forgotten.
     pub(super) fn give_up(&mut self, key: LaneKey) {
         self.claims.look();
+        if self.lanes.get(&key).is_some_and(|lane| !lane.in_burst()) {
+            self.drop_probe(key);
+        }
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if lane.give_up() {
             self.lanes.remove(&key);

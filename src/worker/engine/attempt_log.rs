@@ -156,6 +156,7 @@ mod tests {
                 },
                 attempted_at: Timestamp::UNIX_EPOCH,
                 replay: false,
+                probe: false,
             });
         }
     }

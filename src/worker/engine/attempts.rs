@@ -18,16 +18,19 @@ use crate::{
         batch::Batch,
         retry::{AfterFailure, after_failure, asked_hold},
     },
-    store::{AttemptRow, DeadDelivery, LaneState, LastError},
+    store::{AttemptRow, DeadDelivery, LaneChange, LaneState, LastError},
 };
 
 impl Engine {
     /// A request has ended.
     pub(super) fn on_attempt(&mut self, attempt: &AttemptEnded, now: Instant) {
         self.note_standing(attempt, now);
+        self.note_reach(attempt, now);
         self.activity.add(attempt);
+        let uses_up = if attempt.probe { self.on_probe_ended(attempt) } else { self.uses_up(attempt.key) };
         match attempt.result.outcome {
             Outcome::Accepted => self.on_accepted(attempt, now),
+            Outcome::Failed if !uses_up => self.on_spared(attempt, now),
             Outcome::Failed => self.on_failed(attempt, now),
             Outcome::Gone => self.on_gone(attempt, now),
         }
@@ -51,6 +54,7 @@ impl Engine {
         self.outages.accepted(attempt.key.webhook_id, now);
         let Some(lane) = self.lanes.get_mut(&attempt.key) else { return };
         let claim = (lane.key, lane.token);
+        let epoch = lane.epoch;
         for message_id in &attempt.message_ids {
             lane.backlog.left(*message_id);
         }
@@ -62,6 +66,10 @@ impl Engine {
         }
         let half_over = lane.attempt_ended(attempt.message_ids.len());
         let wants_more = half_over && lane.backlog.more() && !lane.backlog.has_messages();
+        self.slots.accepted(attempt.key.webhook_id);
+        if !attempt.probe {
+            self.count_success(attempt.key, epoch, now);
+        }
         if wants_more && !self.turn_is_over(attempt.key, now) {
             self.read_ahead(attempt.key, now);
         }
@@ -105,7 +113,10 @@ impl Engine {
                 (lane.change(LaneState::Ready, None), Loss::DeadLetter)
             }
         };
-        self.pending.lane(claim, change, now);
+        // A message that is refused for good says nothing about the receiver.
+        let used_up = loss != Loss::None && failures >= endpoint.policy.max_retries;
+        let epoch = (!attempt.probe).then_some(lane.epoch);
+        self.pending.lane(claim, LaneChange { epoch, ..change }, now);
         lane.give_up();
         let error = attempt.result.error.as_deref().unwrap_or_default();
         debug!(
@@ -118,6 +129,22 @@ impl Engine {
             "request failed"
         );
         self.outages.failed(key.webhook_id, &endpoint.topic, error, loss, now);
+        if !attempt.probe {
+            self.count_failure(key, used_up, error, now);
+        }
+    }
+
+    /// A request has failed that uses up no attempt: a probe, or one that began before the breaker
+    /// opened. The lane is as it was.
+    fn on_spared(&mut self, attempt: &AttemptEnded, now: Instant) {
+        let key = attempt.key;
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let Some(endpoint) = self.endpoints.get(&key.webhook_id) else { return };
+        let change = lane.change(LaneState::Ready, LastError::of(&attempt.result));
+        self.pending.lane((lane.key, lane.token), change, now);
+        lane.give_up();
+        let error = attempt.result.error.as_deref().unwrap_or_default();
+        self.outages.failed(key.webhook_id, &endpoint.topic, error, Loss::None, now);
     }
 
     /// The receiver asks for nothing to be sent for a while. The attempt does not count.
@@ -162,6 +189,7 @@ impl Engine {
                 result: attempt.result.clone(),
                 attempted_at: attempt.attempted_at,
                 replay: attempt.replay,
+                probe: attempt.probe,
             });
         }
     }

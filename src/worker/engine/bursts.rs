@@ -71,14 +71,27 @@ impl Engine {
     fn start_burst(&mut self, key: LaneKey, now: Instant) -> bool {
         let deliverable = self.is_deliverable(key.webhook_id);
         let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.is_queued()) else { return false };
-        let endpoint = self.endpoints.get(&key.webhook_id).filter(|_| deliverable);
+        let epoch = self.breakers.epoch(key.webhook_id);
+        if !self.breakers.is_open(key.webhook_id) {
+            // The turn has ended with the breaker's closing.
+            lane.probe = None;
+        }
+        if lane.probe.as_ref().is_some_and(|probe| now >= probe.until) {
+            self.drop_probe(key);
+            self.advance(key, now);
+            return false;
+        }
+        let sends = lane.probe.is_some() || self.breakers.may_send(key.webhook_id);
+        let endpoint = self.endpoints.get(&key.webhook_id).filter(|_| deliverable && sends);
         let ready = !lane.is_locked() && lane.backlog.has_messages() && !self.stopping;
         let Some(endpoint) = endpoint.filter(|_| ready) else {
             self.advance(key, now);
             return false;
         };
         let (messages, batching, failures) = lane.start_burst(endpoint.batch_size, now);
-        self.commands.push(Command::StartBurst(Burst { key, messages, batching, failures }));
+        lane.epoch = epoch;
+        let probe_until = lane.probe.as_ref().map(|probe| probe.until);
+        self.commands.push(Command::StartBurst(Burst { key, messages, batching, failures, probe_until }));
         true
     }
 
@@ -90,13 +103,20 @@ impl Engine {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let took = now.duration_since(lane.burst_began);
         self.claims.burst_ended(key.webhook_id, sent, took);
-        if lane.phase() == Phase::GivenUp {
+        // It is still there if no request was made.
+        let probe = lane.probe.take();
+        let given_up = lane.phase() == Phase::GivenUp;
+        if let Some(probe) = probe {
+            self.give_turn_back(probe);
+        }
+        if given_up {
             self.lanes.remove(&key);
             if let Some(successor) = self.successors.remove(&key) {
                 self.take_in(successor, now);
             }
             return;
         }
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
         lane.end_burst(unsent);
         match why {
             // The lane's next burst would end at once, and so on without end. The worker is about
@@ -246,6 +266,11 @@ impl Engine {
 
     /// How many slots the webhook's own limits leave to this worker; `None`: as many as it likes.
     pub(super) fn own_limit(&self, webhook_id: i64) -> Option<usize> {
-        self.endpoints.get(&webhook_id).and_then(|endpoint| self.shares.slots(webhook_id, endpoint))
+        let own =
+            self.endpoints.get(&webhook_id).and_then(|endpoint| self.shares.slots(webhook_id, endpoint));
+        match (own, self.breakers.most_in_flight(webhook_id)) {
+            (Some(own), Some(failing)) => Some(own.min(failing)),
+            (own, failing) => own.or(failing),
+        }
     }
 }

@@ -164,6 +164,14 @@ impl Claims {
         self.webhook(webhook_id).due_at = Some(due_at);
     }
 
+    /// The same. The next claim begins with the lane that is due first.
+    pub(super) fn ask_from_beginning(&mut self, webhook_id: i64) {
+        self.ask(webhook_id);
+        let webhook = self.webhook(webhook_id);
+        webhook.due_after = DueAfter::Beginning;
+        webhook.more = true;
+    }
+
     /// The next claim does not ask for lanes of this webhook.
     pub(super) fn sate(&mut self, webhook_id: i64) {
         self.hungry.remove(&webhook_id);

@@ -1,10 +1,16 @@
 //! What the engine asks its driver to do.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     domain::{batch::Batching, change::OutageChange, lane::LaneKey, message::Message},
-    store::{ActivityRow, AttemptRow, HeldLane, ReadLimits, Room, Settlement, ShareAsk, Want},
+    store::{
+        ActivityRow, AttemptRow, HeldLane, ProbeEnd, ProbeTurn, ProbeWant, ReadLimits, Room, Settlement,
+        ShareAsk, Want,
+    },
 };
 
 /// What the driver is to do. Each statement is answered by one [`Event`](super::event::Event).
@@ -117,6 +123,39 @@ pub enum Command {
     },
     /// Disable a webhook that no request can be made for; answered only if it fails.
     DisableUnusable(Unusable),
+    /// Ask that a breaker be opened; answered by `BreakerAsked`.
+    OpenBreaker {
+        /// The webhook.
+        webhook_id: i64,
+        /// The epoch in which its requests have failed.
+        epoch: i64,
+        /// Why they fail.
+        reason: String,
+    },
+    /// Say that requests to these webhooks are accepted, since another worker suspects them. Nothing
+    /// answers.
+    NoteSuccess(Vec<i64>),
+    /// Take the turn to probe webhooks, with a lane of each; answered by `ProbesTaken`.
+    TakeProbes {
+        /// A token that was never used before.
+        token: i64,
+        /// How many, and for how long.
+        want: ProbeWant,
+        /// How much to read of the lanes.
+        limits: ReadLimits,
+    },
+    /// Give a turn back; answered by `ProbeEnded`.
+    EndProbe {
+        /// The turn.
+        turn: ProbeTurn,
+        /// Whether the breaker closes.
+        end: ProbeEnd,
+    },
+    /// Make lanes due that wait for the end of a back-off; answered by `LanesWoken`.
+    WakeLanes {
+        /// The webhook.
+        webhook_id: i64,
+    },
     /// A webhook was deleted: what it was owed is to be deleted soon. Nothing answers.
     DeleteOrphans,
     /// Send messages of a lane, one request after another; answered by `Attempt` for each request,
@@ -141,6 +180,8 @@ pub struct Burst {
     pub batching: Batching,
     /// Failed attempts of the first request.
     pub failures: u32,
+    /// If it is a probe: it makes one request, which must have ended by then.
+    pub probe_until: Option<Instant>,
 }
 
 /// A webhook that no request can be made for: its row was written in SQL, past the API's checks.

@@ -12,10 +12,16 @@ use uuid::Uuid;
 pub use super::super::wakeup::publish_rate::Publishing;
 use super::{command::Unusable, failure::Failure};
 use crate::{
-    domain::{attempt::AttemptResult, lane::LaneKey, message::Message, policy::Policy},
+    domain::{
+        attempt::AttemptResult,
+        breaker::{BreakerPolicy, BreakerRow, Opening, TurnEnd, Waking},
+        lane::LaneKey,
+        message::Message,
+        policy::Policy,
+    },
     store::{
         Claim, ClaimedLane, DueWebhooks, HeldLane, LaneNews, Looked, Notice, ReadLane, Removal,
-        SettleOutcome, Share,
+        SettleOutcome, Share, TakenProbe,
     },
 };
 
@@ -49,6 +55,29 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// The database has said whether a breaker may open.
+    BreakerAsked {
+        /// The webhook.
+        webhook_id: i64,
+        /// What it said.
+        answer: Result<Opening, Failure>,
+    },
+    /// Turns to probe webhooks were taken.
+    ProbesTaken(Result<Vec<TakenProbe>, Failure>),
+    /// The turn of a probe was given back.
+    ProbeEnded {
+        /// The webhook.
+        webhook_id: i64,
+        /// What became of it.
+        answer: Result<TurnEnd, Failure>,
+    },
+    /// Some lanes of a webhook were made due.
+    LanesWoken {
+        /// The webhook.
+        webhook_id: i64,
+        /// Whether further lanes follow.
+        answer: Result<Waking, Failure>,
+    },
     /// A request has ended.
     Attempt(AttemptEnded),
     /// A burst has ended. All its requests have.
@@ -74,6 +103,8 @@ pub struct LoadedWebhooks {
     pub held: Vec<(i64, Duration)>,
     /// Webhooks that could be claimed, but no request can be made for them.
     pub unusable: Vec<Unusable>,
+    /// Breakers that may have changed.
+    pub breakers: Vec<BreakerRow>,
 }
 
 /// A webhook, as far as the engine must know it.
@@ -89,6 +120,8 @@ pub struct Endpoint {
     pub policy: Policy,
     /// How many requests a second all workers together may start; `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
+    /// Whether its breaker may open.
+    pub breaker: BreakerPolicy,
 }
 
 /// The answer to a claim.
@@ -149,6 +182,8 @@ pub struct AttemptEnded {
     pub message_ids: Vec<i64>,
     /// Whether they are replays.
     pub replay: bool,
+    /// Whether it was a probe.
+    pub probe: bool,
     /// The number of the attempt; 1 is the first.
     pub attempt: u32,
     /// How it ended.

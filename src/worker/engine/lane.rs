@@ -19,7 +19,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{super::tuning::REMOVAL_WAIT, backlog::Backlog};
+use super::{super::tuning::REMOVAL_WAIT, backlog::Backlog, probing::Probe};
 use crate::{
     domain::{
         batch::{Batch, Batching, Member},
@@ -57,6 +57,10 @@ pub(super) struct Lane {
     removal_wait: Duration,
     /// Whether some of its outcomes could not be written. Then no burst starts.
     locked: bool,
+    /// Whether it probes its webhook, whose breaker is open.
+    pub(super) probe: Option<Probe>,
+    /// The epoch of its webhook's breaker when its latest burst began.
+    pub(super) epoch: i64,
 }
 
 /// Whether what a lane owes next is being read.
@@ -131,6 +135,8 @@ impl Lane {
             kept_at: None,
             removal_wait: REMOVAL_WAIT[0],
             locked: false,
+            probe: None,
+            epoch: 0,
         }
     }
 
@@ -375,6 +381,7 @@ impl Lane {
             failures: self.failures,
             split_until: self.split_until.filter(|until| *until > self.backlog.position()),
             last_error,
+            epoch: None,
         }
     }
 

@@ -230,7 +230,8 @@ impl Engine {
             // database (these come first), or it may use no more slots.
             self.claims.more(*webhook_id) || !self.slots.could_use(*webhook_id, self.own_limit(*webhook_id))
         });
-        let mut full_webhooks: Vec<i64> = full.chain(self.shares.refused()).collect();
+        let full = full.chain(self.shares.refused()).chain(self.breakers.suspects());
+        let mut full_webhooks: Vec<i64> = full.collect();
         full_webhooks.sort_unstable();
         full_webhooks.dedup();
         Room { lanes: self.slots.free(), full_webhooks }

@@ -23,6 +23,7 @@
 //! | `settling`, `settles`, `pending_writes`, `locked` | what is written, and when |
 //! | `sharing`, `shares` | limits that hold for all workers together |
 //! | `idling`, `removed_lately` | lanes that owe nothing |
+//! | `breakers`, `probing` | webhooks that are down: what is sent to them, and when |
 //! | `webhooks` | webhooks that come, change and go |
 //! | `waking` | notifications, and what the session hears |
 //! | `troubles` | statements that fail |
@@ -33,6 +34,7 @@ mod advance;
 mod attempt_log;
 mod attempts;
 mod backlog;
+mod breakers;
 mod bursts;
 mod claims;
 pub mod command;
@@ -45,6 +47,7 @@ mod looks;
 mod named;
 mod outages;
 mod pending_writes;
+mod probing;
 mod reading;
 mod reads;
 mod removed_lately;
@@ -98,6 +101,10 @@ impl Engine {
             Event::ActivityWritten => self.activity.ended(),
             Event::Shares(shares) => self.on_shares(shares, now),
             Event::NotDisabled { webhook_id, failure } => Self::on_not_disabled(webhook_id, &failure),
+            Event::BreakerAsked { webhook_id, answer } => self.on_breaker_asked(webhook_id, answer, now),
+            Event::ProbesTaken(answer) => self.on_probes_taken(answer, now)?,
+            Event::ProbeEnded { webhook_id, answer } => self.on_probe_turn_ended(webhook_id, answer, now),
+            Event::LanesWoken { webhook_id, answer } => self.on_lanes_woken(webhook_id, answer),
             Event::Attempt(attempt) => self.on_attempt(&attempt, now),
             Event::BurstEnded(burst) => self.on_burst_ended(burst, now),
             Event::Notified(notice) => self.on_notified(notice, now),
@@ -113,6 +120,8 @@ impl Engine {
         self.end_holds(now);
         self.tell_outages(now);
         self.remove_idle(now);
+        self.ask_to_open(now);
+        self.look_for_probes(now);
         self.find_silent(now);
         self.check_slices(now);
         self.start_bursts(now);
@@ -121,6 +130,8 @@ impl Engine {
             self.load_webhooks(now);
             if self.session.sends {
                 self.share_limits(now);
+            }
+            if self.session.sends && !self.breakers.reach.is_broken(now) {
                 self.poll(now);
                 self.look_at_named(now);
                 self.look_for_due_lanes(now);
@@ -136,7 +147,7 @@ impl Engine {
     pub fn next_wakeup(&self, now: Instant) -> Instant {
         // While a claim is under way, its answer wakes the engine; no look is due before. A worker
         // that stops, or may not send, does not look.
-        let claims = self.session.sends && !self.stopping;
+        let claims = self.session.sends && !self.stopping && !self.breakers.reach.is_broken(now);
         let looks = claims && !self.claims.is_under_way() && self.listing_due.is_none();
         let after_failure = |at: Instant| at.max(self.claims.not_before());
         [
@@ -151,6 +162,9 @@ impl Engine {
             self.next_slice_check,
             self.next_silence_check,
             self.holds.next_end(),
+            self.breakers.due(self.settles.ended()),
+            self.probes_due(now),
+            self.breakers.reach.due(now),
             self.outages.due(),
             self.activity.due(),
             Some(self.webhooks_due).filter(|_| !self.stopping && !self.loading_webhooks),
@@ -167,9 +181,14 @@ impl Engine {
             in_flight: self.slots.used(),
             lanes: self.lanes.len(),
             stopping: self.stopping,
-            trouble: self.troubles.text().map(str::to_owned),
+            trouble: self.trouble(),
             longest_timeout: self.longest_timeout,
         }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let cut_off = self.breakers.reach.was_broken().then_some("it reaches no webhook at all");
+        self.troubles.text().or(cut_off).map(str::to_owned)
     }
 
     /// Whether a worker that stops has nothing left to do.
@@ -183,6 +202,7 @@ impl Engine {
             && self.activity.is_idle()
             && !self.claims.is_under_way()
             && !self.named.under_way()
+            && !self.is_taking_probes()
     }
 
     /// How many requests are in flight.

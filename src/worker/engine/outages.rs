@@ -18,6 +18,9 @@ use crate::domain::change::OutageChange;
 /// before this time has passed.
 const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 
+/// The same while the breakers of all webhooks that fail are open: only probes tell of them.
+const SUMMARY_OPEN_EVERY: Duration = Duration::from_mins(1);
+
 /// A webhook has recovered if a request was accepted, and none has failed for this long.
 const STEADY_FOR: Duration = Duration::from_secs(1);
 
@@ -56,6 +59,8 @@ struct Outage {
     accepted: Option<Instant>,
     cost: Cost,
     error: String,
+    /// Whether its breaker is open.
+    open: bool,
     /// Whether the log says that it fails.
     told: bool,
     /// No line about it comes before this instant.
@@ -67,7 +72,7 @@ struct Outage {
 enum Line {
     Failing { webhook_id: i64, topic: String, error: String, left_out: u64 },
     Recovered { webhook_id: i64, topic: String, lasted: Duration, cost: Cost, left_out: u64 },
-    Summary { webhook_ids: Vec<i64>, webhooks: usize, cost: Cost },
+    Summary { webhook_ids: Vec<i64>, webhooks: usize, lasted: Duration, cost: Cost },
 }
 
 /// The outages of all webhooks, as this worker sees them.
@@ -76,6 +81,7 @@ pub(super) struct Outages {
     webhooks: HashMap<i64, Outage>,
     /// When the next summary is due, and what was lost since the last one.
     next_summary: Option<Instant>,
+    summed_up: Option<Instant>,
     since_summary: Cost,
     /// Since when lines about single webhooks are counted, how many there were, and how many were
     /// left out.
@@ -121,6 +127,7 @@ impl Outages {
             accepted: None,
             cost: Cost::default(),
             error: error.to_owned(),
+            open: false,
             told: false,
             quiet_until: now,
         });
@@ -138,6 +145,14 @@ impl Outages {
     pub(super) fn accepted(&mut self, webhook_id: i64, now: Instant) {
         if let Some(outage) = self.webhooks.get_mut(&webhook_id) {
             outage.accepted.get_or_insert(now);
+            outage.open = false;
+        }
+    }
+
+    /// The breaker of a webhook has opened.
+    pub(super) fn opened(&mut self, webhook_id: i64) {
+        if let Some(outage) = self.webhooks.get_mut(&webhook_id) {
+            outage.open = true;
         }
     }
 
@@ -200,21 +215,25 @@ impl Outages {
 
     fn summary(&mut self, now: Instant) -> Option<Line> {
         let failing = self.webhooks.iter().filter(|(_, outage)| outage.told);
+        let every =
+            if failing.clone().all(|(_, outage)| outage.open) { SUMMARY_OPEN_EVERY } else { SUMMARY_EVERY };
         let mut webhook_ids: Vec<i64> = failing.map(|(id, _)| *id).collect();
         let Some(next) = self.next_summary.filter(|_| !webhook_ids.is_empty()) else {
-            self.next_summary = (!webhook_ids.is_empty()).then(|| now + SUMMARY_EVERY);
+            self.summed_up = (!webhook_ids.is_empty()).then_some(now);
+            self.next_summary = (!webhook_ids.is_empty()).then(|| now + every);
             self.since_summary = Cost::default();
             return None;
         };
         if now < next {
             return None;
         }
-        self.next_summary = Some(now + SUMMARY_EVERY);
+        self.next_summary = Some(now + every);
+        let lasted = now.duration_since(self.summed_up.replace(now).unwrap_or(now));
         let cost = std::mem::take(&mut self.since_summary);
         let webhooks = webhook_ids.len();
         webhook_ids.sort_unstable();
         webhook_ids.truncate(NAMED_MAX);
-        Some(Line::Summary { webhook_ids, webhooks, cost })
+        Some(Line::Summary { webhook_ids, webhooks, lasted, cost })
     }
 
     /// Whether there may be one more line about a single webhook: how many were left out before it.
@@ -251,7 +270,7 @@ impl Line {
                     "a webhook has recovered"
                 );
             }
-            Self::Summary { webhook_ids, webhooks, cost } => {
+            Self::Summary { webhook_ids, webhooks, lasted, cost } => {
                 let Cost { failed_attempts, dead_letters, halted_lanes } = cost;
                 warn!(
                     webhooks,
@@ -260,7 +279,7 @@ impl Line {
                     dead_letters,
                     halted_lanes,
                     "webhooks fail; these are the last {} s",
-                    SUMMARY_EVERY.as_secs()
+                    lasted.as_secs()
                 );
             }
         }
@@ -317,6 +336,7 @@ mod tests {
         let summary = |failed_attempts| Line::Summary {
             webhook_ids: vec![1],
             webhooks: 1,
+            lasted: SECOND * 10,
             cost: Cost { failed_attempts, dead_letters: failed_attempts / 2, halted_lanes: 0 },
         };
         assert_eq!(lines, [failing(1), summary(100), summary(100), recovered(25, [250, 125, 0])]);
@@ -369,7 +389,7 @@ mod tests {
         (1..=1000).for_each(|id| failed(&mut outages, id, Loss::None, start));
         assert_eq!(until(&mut outages, start).len(), LINES_MAX as usize);
         let lines = until(&mut outages, start + SECOND * 10);
-        let [Line::Summary { webhook_ids, webhooks, cost }] = &lines[..] else { panic!("{lines:?}") };
+        let [Line::Summary { webhook_ids, webhooks, cost, .. }] = &lines[..] else { panic!("{lines:?}") };
         assert_eq!((webhook_ids.len(), *webhooks, cost.failed_attempts), (NAMED_MAX, 1000, 0));
         failed(&mut outages, 1001, Loss::None, start + SECOND * 11);
         let lines = until(&mut outages, start + SECOND * 11);

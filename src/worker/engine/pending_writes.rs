@@ -210,6 +210,7 @@ mod tests {
             failures: 0,
             split_until: None,
             last_error: None,
+            epoch: None,
         }
     }
 

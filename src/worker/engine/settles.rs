@@ -9,6 +9,9 @@ use crate::store::{HeldLane, Settlement};
 #[derive(Default)]
 pub(super) struct Settles {
     under_way: [Option<UnderWay>; 2],
+    /// How many settles of new outcomes have begun, and how many have ended.
+    begun: u64,
+    ended: u64,
 }
 
 /// A settle under way.
@@ -31,10 +34,22 @@ impl Settles {
     }
 
     pub(super) fn begin(&mut self, again: bool, settle: UnderWay) {
+        self.begun += u64::from(!again);
         self.under_way[usize::from(again)] = Some(settle);
     }
 
     pub(super) fn end(&mut self, again: bool) -> Option<UnderWay> {
+        self.ended += u64::from(!again);
         self.under_way[usize::from(again)].take()
+    }
+
+    /// The number of the settle that writes what gathers now.
+    pub(super) fn next_number(&self) -> u64 {
+        self.begun + 1
+    }
+
+    /// How many settles of new outcomes have ended.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended
     }
 }

@@ -16,6 +16,7 @@ use super::{
     },
     activity::Activity,
     attempt_log::AttemptLog,
+    breakers::Breakers,
     claims::{Claims, ListingDue},
     command::Command,
     event::{Endpoint, SessionState},
@@ -42,6 +43,8 @@ pub struct EngineSettings {
     pub concurrency: usize,
     /// The timeout of a webhook that sets none.
     pub default_timeout: Duration,
+    /// A webhook whose breaker has been open for this long is disabled; `None`: never.
+    pub disable_after: Option<Duration>,
     /// Where jitter comes from. The same seed and the same events give the same commands.
     pub seed: u64,
 }
@@ -89,6 +92,8 @@ pub struct Engine {
     pub(super) next_slice_check: Option<Instant>,
     /// While lanes are in flight: when to look next for webhooks that do not answer.
     pub(super) next_silence_check: Option<Instant>,
+
+    pub(super) breakers: Breakers,
 
     // -- Statements
     pub(super) claims: Claims,
@@ -138,6 +143,7 @@ impl Engine {
             queue: FairQueue::default(),
             next_slice_check: None,
             next_silence_check: None,
+            breakers: Breakers::default(),
             claims: Claims::new(now),
             named: Named::default(),
             reads: Reads::default(),
@@ -155,8 +161,15 @@ impl Engine {
         }
     }
 
-    /// Whether lanes of this webhook may be held: requests may be started, now or soon.
+    /// Whether lanes of this webhook may be held that are no probes: requests may be started, now or
+    /// soon.
     pub(super) fn is_deliverable(&self, webhook_id: i64) -> bool {
+        self.takes_messages(webhook_id) && self.breakers.may_send(webhook_id)
+    }
+
+    /// Whether the webhook takes messages: it is active, neither paused nor disabled, its topic is not
+    /// on hold, and this worker has a share of its limits, or has not been refused one.
+    pub(super) fn takes_messages(&self, webhook_id: i64) -> bool {
         self.endpoints.get(&webhook_id).is_some_and(|endpoint| endpoint.deliverable)
             && !self.holds.is_held(webhook_id)
             && !self.shares.is_refused(webhook_id)

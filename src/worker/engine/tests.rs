@@ -17,6 +17,7 @@ use super::{
 use crate::{
     domain::{
         attempt::{AttemptResult, ErrorClass, Outcome},
+        breaker::BreakerPolicy,
         lane::LaneKey,
         message::Message,
         policy::{OnExhausted, Policy},
@@ -42,6 +43,7 @@ impl Rig {
             worker: Uuid::nil(),
             concurrency: CONCURRENCY,
             default_timeout: Duration::from_secs(10),
+            disable_after: Some(Duration::from_hours(120)),
             seed: 1,
         };
         let mut rig = Self { engine: Engine::new(settings, now), now };
@@ -61,6 +63,7 @@ impl Rig {
                 max_age: None,
             },
             rate_limit_per_second: None,
+            breaker: BreakerPolicy::Auto,
         });
         let changed = (1..=webhooks).map(|id| (id, Arc::clone(&endpoint))).collect();
         rig.handle(Event::Webhooks(Ok(LoadedWebhooks { changed, ..LoadedWebhooks::default() })));
@@ -143,6 +146,7 @@ fn accepted(key: LaneKey, message_ids: Vec<i64>) -> Event {
         created_at: vec![Timestamp::UNIX_EPOCH; message_ids.len()],
         message_ids,
         replay: false,
+        probe: false,
         attempt: 1,
         result,
         attempted_at: Timestamp::UNIX_EPOCH,

@@ -17,6 +17,7 @@ pub(super) enum Kind {
     ListDueWebhooks,
     Claim,
     ClaimMessages,
+    TakeProbes,
     Read,
     ReadTail,
     Settle,
@@ -25,11 +26,12 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::LoadWebhooks,
         Self::ListDueWebhooks,
         Self::Claim,
         Self::ClaimMessages,
+        Self::TakeProbes,
         Self::Read,
         Self::ReadTail,
         Self::Settle,
@@ -43,6 +45,7 @@ impl Kind {
             Self::LoadWebhooks => "reading webhooks",
             Self::ListDueWebhooks => "listing webhooks with due lanes",
             Self::Claim | Self::ClaimMessages => "claim",
+            Self::TakeProbes => "taking probes",
             Self::Read => "reading lanes",
             Self::ReadTail => "reading what is new",
             Self::Settle => "settle",

@@ -39,7 +39,7 @@ impl Engine {
     /// The webhooks were read.
     pub(super) fn on_webhooks(&mut self, loaded: Result<LoadedWebhooks, Failure>, now: Instant) {
         self.loading_webhooks = false;
-        let LoadedWebhooks { changed, removed, deleted, unusable, held } = match loaded {
+        let LoadedWebhooks { changed, removed, deleted, unusable, held, breakers } = match loaded {
             Ok(loaded) => loaded,
             Err(failure) => {
                 self.troubles.failed(Kind::LoadWebhooks, &failure, now);
@@ -71,6 +71,7 @@ impl Engine {
             self.shares.forget(*webhook_id);
             self.outages.forget(*webhook_id);
             self.activity.forget(*webhook_id);
+            self.breakers.forget(*webhook_id);
         }
         let mut stops = false;
         for (webhook_id, hold) in held {
@@ -79,6 +80,7 @@ impl Engine {
                 stops = true;
             }
         }
+        self.on_breakers(breakers, now);
         if news || stops || !removed.is_empty() {
             // Never less than the default. So the first webhook with that need not wait for a longer
             // lease.
@@ -117,7 +119,7 @@ impl Engine {
     /// Releases the lanes of webhooks that may not be sent to any more, not only when they get a slot.
     pub(super) fn release_stopped(&mut self, now: Instant) {
         let idle = self.lanes.values().filter(|lane| !lane.in_burst() && !lane.is_removing());
-        let keys = idle.map(|lane| lane.key).filter(|key| !self.is_deliverable(key.webhook_id));
+        let keys = idle.filter(|lane| !self.may_start(lane)).map(|lane| lane.key);
         let mut stopped: Vec<LaneKey> = keys.collect();
         stopped.sort_unstable();
         for key in stopped {

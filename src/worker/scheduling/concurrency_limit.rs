@@ -41,6 +41,9 @@ struct Webhook {
     used: usize,
     /// The limit that timeouts have left; `None` while they limit nothing.
     shrunk: Option<usize>,
+    /// Whether it begins again after its breaker was open: then its limit grows with successes only,
+    /// twofold with each.
+    restarts: bool,
     standing: Standing,
     /// While requests are in flight: since when no answer has come.
     unanswered_since: Option<Instant>,
@@ -204,10 +207,26 @@ impl ConcurrencyLimit {
         let capacity = self.capacity;
         let webhook = self.webhooks.entry(webhook_id).or_default();
         webhook.unanswered_since = (webhook.used > 0).then_some(now);
-        if let Some(shrunk) = webhook.shrunk {
+        if let Some(shrunk) = webhook.shrunk.filter(|_| !webhook.restarts) {
             webhook.shrunk = Some(shrunk + 1).filter(|grown| *grown < capacity);
         }
         self.stand(webhook_id, Standing::Answering)
+    }
+
+    /// A webhook begins again with one slot: its breaker has closed.
+    pub(crate) fn restart(&mut self, webhook_id: i64) {
+        let webhook = self.webhooks.entry(webhook_id).or_default();
+        (webhook.shrunk, webhook.restarts) = (Some(1), true);
+    }
+
+    /// A request of a webhook was accepted.
+    pub(crate) fn accepted(&mut self, webhook_id: i64) {
+        let capacity = self.capacity;
+        let Some(webhook) = self.webhooks.get_mut(&webhook_id).filter(|webhook| webhook.restarts) else {
+            return;
+        };
+        webhook.shrunk = webhook.shrunk.map(|shrunk| shrunk * 2).filter(|grown| *grown < capacity);
+        webhook.restarts = webhook.shrunk.is_some();
     }
 
     /// Finds the webhooks whose requests in flight are not answered: nothing came for
@@ -277,6 +296,21 @@ mod tests {
             slots.answered(1, start());
         }
         assert_eq!(slots.limit(1, None), 100);
+    }
+
+    #[test]
+    fn a_webhook_that_begins_again_doubles_with_each_success() {
+        let mut slots = ConcurrencyLimit::new(100);
+        slots.answered(1, start());
+        slots.restart(1);
+        let mut limits = Vec::new();
+        for _ in 0..8 {
+            limits.push(slots.limit(1, None));
+            slots.answered(1, start());
+            assert_eq!(Some(&slots.limit(1, None)), limits.last(), "an answer alone is no success");
+            slots.accepted(1);
+        }
+        assert_eq!(limits, [1, 2, 4, 8, 16, 32, 64, 100]);
     }
 
     #[test]

@@ -50,7 +50,7 @@ async fn what_operators_do_is_recorded_with_their_name() {
 /// Two workers see the same outage. One of them tells.
 #[tokio::test]
 async fn an_outage_is_recorded_once_when_it_begins_and_once_when_it_ends() {
-    let scene = Scene::with_webhook(&[("max_retries", "1000")]).await;
+    let scene = Scene::with_webhook(&[("max_retries", "1000"), ("breaker", "'off'")]).await;
     scene.receiver.set_script(|_| Answer::Status(503));
     let _brokers = [Broker::start(scene.store()), Broker::start(scene.store())];
     let keys: Vec<String> = (0..40).map(|n| n.to_string()).collect();

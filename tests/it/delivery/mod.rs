@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `ages` | messages that are too old for their webhook |
 //! | `batches` | several messages in one request: how they are sent again after a failure |
+//! | `breaker` | circuit breakers: what an outage costs |
 //! | `changes` | the audit log |
 //! | `connections` | kept connections that the receiver has closed, certificates of authorities |
 //! | `flow` | the whole way from publishing to arrival |
@@ -22,6 +23,7 @@
 
 mod ages;
 mod batches;
+mod breaker;
 mod changes;
 mod connections;
 mod flow;

@@ -7,7 +7,8 @@ const MESSAGES: usize = 300;
 
 #[tokio::test]
 async fn an_outage_is_logged_once_when_it_begins_and_once_when_it_ends() {
-    let scene = Scene::with_webhook(&[("max_retries", "2"), ("backoff_factor", "1")]).await;
+    let scene =
+        Scene::with_webhook(&[("max_retries", "2"), ("backoff_factor", "1"), ("breaker", "'off'")]).await;
     scene.receiver.set_script(|_| Answer::Status(503));
     let url = scene.database.url().to_owned();
     let environment = [("DATABASE_URL", url.as_str()), ("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8")];

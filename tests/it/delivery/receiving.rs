@@ -15,6 +15,7 @@ use pgtopic::{
     delivery::{self, AddressGuard, Client, PreparedTarget, SigningKey},
     domain::{
         attempt::Outcome,
+        breaker::BreakerPolicy,
         message::Message,
         policy::{OnExhausted, Policy},
         target::Target,
@@ -330,6 +331,7 @@ impl Receiver {
             },
             rate_limit_per_second: None,
             held_for: None,
+            breaker: BreakerPolicy::Auto,
             deliverable: true,
         };
         let message = Message {

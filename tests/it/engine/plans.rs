@@ -31,7 +31,7 @@ async fn plans_made_while_the_queue_was_empty_serve_a_backlog_too() {
              positions, array_fill(0::float8, ARRAY[count]), array_fill(NULL::bigint, ARRAY[count]),
              array_fill(0, ARRAY[count]), array_fill(NULL::bigint, ARRAY[count]), array_fill(NULL::integer, ARRAY[count]),
              array_fill(NULL::bigint, ARRAY[count]), array_fill(NULL::text, ARRAY[count]),
-             array_fill(NULL::text, ARRAY[count]), array_fill(NULL::smallint, ARRAY[count]),
+             array_fill(NULL::text, ARRAY[count]), array_fill(NULL::smallint, ARRAY[count]), array_fill(0::bigint, ARRAY[count]),
              array_fill(1, ARRAY[count]), array_fill(-1::bigint, ARRAY[count]), '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')"
     );
     let remove =

@@ -22,7 +22,16 @@ fn owed(lane: &ClaimedLane) -> Vec<i64> {
 }
 
 fn change(state: LaneState, generation: i32, position: i64) -> LaneChange {
-    LaneChange { generation, position, state, failed: None, failures: 0, split_until: None, last_error: None }
+    LaneChange {
+        generation,
+        position,
+        state,
+        failed: None,
+        failures: 0,
+        split_until: None,
+        last_error: None,
+        epoch: None,
+    }
 }
 
 /// The outcome: everything that the lane owed was accepted, and the lane is released.

@@ -36,6 +36,7 @@ fn everything(key: LaneKey, token: i64, ids: &[i64]) -> Settlement {
         failures: 0,
         split_until: None,
         last_error: None,
+        epoch: None,
     };
     let outcomes = LaneOutcomes {
         done: vec![ids[0]],
@@ -112,7 +113,7 @@ async fn a_worker_that_was_taken_for_dead_claims_nothing() {
 #[case::release("release_lanes('00000000-0000-0000-0000-000000000000', 0, 0, 1)")]
 #[case::settle(
     "settle('00000000-0000-0000-0000-000000000000', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
-            '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')"
+            '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')"
 )]
 #[case::remove("remove_idle_lanes('00000000-0000-0000-0000-000000000000', '{}', '{}', '{}', '{}')")]
 #[tokio::test]

@@ -7,6 +7,7 @@ use pgtopic::{
     config::Notify,
     domain::{
         attempt::{ErrorClass, Outcome},
+        breaker::{BreakerPolicy, BreakerState},
         change::ChangeKind,
         dead_letter::Reason,
         headers::{HEADERS_BYTES_MAX, HEADERS_MAX},
@@ -117,6 +118,12 @@ fn expected() -> BTreeMap<&'static str, String> {
         ("webhooks_timeout_seconds_check", integers("timeout_seconds", &TIMEOUT_SECONDS)),
         ("webhooks_max_age_seconds_check", integers("max_age_seconds", &MAX_AGE_SECONDS)),
         ("webhooks_on_exhausted_check", one_of("on_exhausted", OnExhausted::ALL.map(OnExhausted::as_str))),
+        ("webhooks_breaker_check", one_of("breaker", BreakerPolicy::ALL.map(BreakerPolicy::as_str))),
+        // A probe that is under way is no state of its own in the table.
+        (
+            "breakers_state_check",
+            one_of("state", [BreakerState::Closed, BreakerState::Open].map(BreakerState::as_str)),
+        ),
         ("webhooks_max_in_flight_check", integers("max_in_flight", &MAX_IN_FLIGHT)),
         ("webhooks_rate_limit_per_second_check", floats("rate_limit_per_second", &RATE_LIMIT_PER_SECOND)),
         (

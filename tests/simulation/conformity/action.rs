@@ -2,8 +2,8 @@
 
 use crate::{
     functions::{
-        claim_lanes::Claim, claim_messages::Told, messages_publish::Publication, read_lanes::Held,
-        settle::Settlement,
+        claim_lanes::Claim, claim_messages::Told, end_probe::Turn, messages_publish::Publication,
+        open_breaker::Ask, read_lanes::Held, settle::Settlement,
     },
     postgres::{
         row_lock::{Locked, RowLock},
@@ -98,6 +98,19 @@ pub(crate) enum Call {
     Discard(Vec<i64>),
     DeleteOld,
     RepairDueAt(usize),
+    OpenBreaker(Ask),
+    NoteSuccess {
+        worker: u32,
+        webhooks: Vec<i64>,
+    },
+    TakeProbes {
+        worker: u32,
+        token: i64,
+    },
+    EndProbe(Turn),
+    /// Absent: an operator closes it.
+    CloseBreaker(i64, Option<Turn>),
+    WakeLanes(i64, usize),
     /// The clock was stepped back: the lane is due a day later.
     Postpone {
         webhook: i64,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use tokio_postgres::Client;
 
 /// Where functions stop: the file, and pieces of its text in their order. `@` is the place.
-const BREAK_POINTS: [(&str, &[&str]); 28] = [
+const BREAK_POINTS: [(&str, &[&str]); 34] = [
     (
         "publishing/messages_publish",
         &[
@@ -47,6 +47,23 @@ const BREAK_POINTS: [(&str, &[&str]); 28] = [
         ],
     ),
     ("engine/read_lanes", &["@    RETURN QUERY"]),
+    (
+        "engine/open_breaker",
+        &[
+            "@    INSERT INTO pgtopic.breakers",
+            "@    UPDATE pgtopic.breakers b\n       SET state = 'open'",
+            "@    -- What an earlier suspicion",
+            "@    SELECT * INTO found_as",
+        ],
+    ),
+    ("engine/note_success", &["@    UPDATE pgtopic.breakers b"]),
+    ("engine/take_probes", &["@    FOR probe IN", "@        one := NULL;", "@    RETURN QUERY"]),
+    ("engine/end_probe", &["@    UPDATE pgtopic.breakers b"]),
+    ("engine/close_breaker", &["@    UPDATE pgtopic.breakers b", "@    INSERT INTO pgtopic.changes"]),
+    (
+        "engine/wake_lanes",
+        &["@    SELECT b.wake_after INTO after", "@    until := (SELECT", "@    UPDATE pgtopic.breakers b"],
+    ),
     ("engine/repair_due_at", &["@    RETURN QUERY"]),
     ("jobs/begin_job_step", &["@    SELECT j.* INTO job"]),
     ("jobs/step_job", &["@    UPDATE pgtopic.jobs j"]),
@@ -59,6 +76,7 @@ const BREAK_POINTS: [(&str, &[&str]); 28] = [
         "engine/settle",
         &[
             "@    SELECT array_agg(l.generation IS NOT NULL",
+            "@        outdated := ARRAY(",
             "@    IF cardinality(done_messages) > 0 THEN",
             "@    IF cardinality(dead_messages) > 0 THEN",
             "@    IF changes THEN",

@@ -12,7 +12,7 @@ use crate::functions::guards::Guard;
 /// How a guard is removed: the file, what is there exactly once, and what is put there.
 type Removal = (Guard, &'static str, &'static str, &'static str);
 
-const REMOVALS: [Removal; 40] = [
+const REMOVALS: [Removal; 46] = [
     (
         Guard::LockBeforeId,
         "publishing/messages_publish",
@@ -104,8 +104,39 @@ const REMOVALS: [Removal; 40] = [
     (
         Guard::SettleHead,
         "engine/settle",
-        "CASE WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation",
-        "CASE WHEN false AND x.generation <> h.generation",
+        "WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation",
+        "WHEN false AND x.generation <> h.generation",
+    ),
+    (
+        Guard::SettleEpoch,
+        "engine/settle",
+        "IF array_remove(lane_epochs, NULL) <> '{}' THEN",
+        "IF false THEN",
+    ),
+    (
+        Guard::ClaimClosed,
+        "engine/claim_lanes",
+        "           AND NOT EXISTS (SELECT FROM pgtopic.breakers b WHERE b.webhook_id = w.id AND b.state = 'open')\n",
+        "",
+    ),
+    (
+        Guard::OpenEpoch,
+        "engine/open_breaker",
+        "       AND b.state = 'closed' AND b.epoch = open_breaker.epoch\n       AND (alone",
+        "       AND (alone",
+    ),
+    (
+        Guard::OpenObjection,
+        "engine/open_breaker",
+        "b.success_by <> worker AND b.success_at > clock_timestamp() - make_interval(secs => success_counts)",
+        "false",
+    ),
+    (Guard::ProbeFree, "engine/take_probes", "(b.probe_until IS NULL OR", "(true OR"),
+    (
+        Guard::ProbeTurn,
+        "engine/close_breaker",
+        "(worker IS NULL OR b.epoch = close_breaker.epoch AND b.probe_by = worker AND b.probe_token = token)",
+        "true",
     ),
     (Guard::SettleSkipsLocked, "engine/settle", "FOR UPDATE SKIP LOCKED) l ON true", "FOR UPDATE) l ON true"),
     (
@@ -237,7 +268,7 @@ pub(crate) enum Shown {
 }
 
 /// What shows that each guard was removed from SQL.
-pub(crate) const KNOWN: [(Guard, Shown); 32] = [
+pub(crate) const KNOWN: [(Guard, Shown); 38] = [
     (Guard::LockBeforeId, Shown::Script(PLAIN, 1)),
     (Guard::SubscribersAfterLock, Shown::Script(PLAIN, 7)),
     (Guard::LaneInAnyCase, Shown::Script(PLAIN, 1)),
@@ -270,4 +301,10 @@ pub(crate) const KNOWN: [(Guard, Shown); 32] = [
     (Guard::RetryUnclaimed, Shown::Scenario(PLAIN, scenarios::retry_of_held_lane)),
     (Guard::SweepGone, Shown::Scenario(PLAIN, scenarios::sweep_of_held_lane)),
     (Guard::RepairUnclaimed, Shown::Scenario(PLAIN, scenarios::repair_of_held_lane)),
+    (Guard::ClaimClosed, Shown::Scenario(PLAIN, scenarios::claim_of_open_webhook)),
+    (Guard::SettleEpoch, Shown::Scenario(PLAIN, scenarios::settle_of_earlier_epoch)),
+    (Guard::OpenEpoch, Shown::Scenario(PLAIN, scenarios::opening_of_earlier_epoch)),
+    (Guard::OpenObjection, Shown::Scenario(PLAIN, scenarios::opening_with_objection)),
+    (Guard::ProbeFree, Shown::Scenario(PLAIN, scenarios::probes_of_two_workers)),
+    (Guard::ProbeTurn, Shown::Scenario(PLAIN, scenarios::end_of_another_turn)),
 ];

@@ -13,12 +13,16 @@ use crate::{
         claim_lanes::claim_lanes,
         claim_lanes_singly::claim_lanes_singly,
         claim_messages::claim_messages,
+        close_breaker::close_breaker,
         create_webhook,
         delete_old_messages::delete_old_messages,
         discard_dead_letters::discard_dead_letters,
+        end_probe::end_probe,
         guards::Guards,
         mark_worker_gone::mark_worker_gone,
         messages_publish::insert_message,
+        note_success::note_success,
+        open_breaker::{Opening, open_breaker},
         owe_messages::owe_messages,
         read_lanes::read_lanes,
         release_lanes::release_lanes,
@@ -29,7 +33,9 @@ use crate::{
         retry_lanes::retry_lanes,
         settle::{Said, settle},
         step_job::step_job,
+        take_probes::take_probes,
         update_webhook::{create_topic, pause_topic, pause_webhook},
+        wake_lanes::{Woken, wake_lanes},
         worker_heartbeat::{register_worker, worker_heartbeat},
     },
     postgres::{
@@ -38,7 +44,8 @@ use crate::{
         notify::Notification,
         session::Session,
         tables::{
-            DeadLetter, Delivery, INFINITY, Job, JobState, Lane, Message, Pause, Topic, Webhook, Worker,
+            Breaker, DeadLetter, Delivery, INFINITY, Job, JobState, Lane, Message, Pause, Topic, Webhook,
+            Worker,
         },
         view::View,
     },
@@ -255,6 +262,30 @@ async fn invoke(session: &Session, call: &Call, learnt: &RefCell<Vec<Learnt>>) -
             let (corrected, webhook) = repair_due_at(session, *at_most).await?;
             format!("{corrected} {}", or_dash(webhook))
         }
+        Call::OpenBreaker(ask) => match open_breaker(session, *ask).await? {
+            Opening::Opened(epoch) => format!("opened {epoch}"),
+            Opening::Asked => format!("asked {}", ask.epoch),
+            Opening::Refused => format!("refused {}", ask.epoch),
+            Opening::Outdated(epoch) => format!("outdated {epoch}"),
+            Opening::Off => format!("off {}", ask.epoch),
+        },
+        Call::NoteSuccess { worker, webhooks } => note_success(session, *worker, webhooks).await?.to_string(),
+        Call::TakeProbes { worker, token } => {
+            let taken = take_probes(session, *worker, *token, 10, 100 * SECOND, 1).await?;
+            sorted(taken.iter().map(|probe| {
+                let (lane, only) = (&probe.lane.lane, if probe.only_lane { "only" } else { "more" });
+                let message = or_dash(probe.lane.messages.first().map(|read| read.message));
+                format!("{} {} {message} {} {} {only}", lane.webhook, lane.lane, probe.epoch, probe.probes)
+            }))
+        }
+        Call::EndProbe(turn) => end_probe(session, *turn, true, 0, false).await?.to_string(),
+        Call::CloseBreaker(webhook, turn) => or_dash(close_breaker(session, *webhook, *turn).await?),
+        Call::WakeLanes(webhook, at_most) => match wake_lanes(session, *webhook, *at_most).await? {
+            Woken::More => "more",
+            Woken::Done => "done",
+            Woken::Nothing => "none",
+        }
+        .to_owned(),
         Call::Postpone { webhook, lane } => {
             let statement = session.statement().await?;
             let place = statement.read(|view| view.find::<Lane>(&(*webhook, *lane)).map(|(place, _)| place));
@@ -357,8 +388,20 @@ fn tables(view: &View<'_>, now: Micros) -> Vec<String> {
             format!("job {} {} {} {}", row.id, row.state.as_str(), row.done, row.already_owed)
         }),
     );
+    lines.extend(view.range::<Breaker>(..).map(|(_, row)| breaker_line(row)));
     lines.extend(view.range::<Worker>(..).map(|(_, row)| format!("worker {} {}", row.id, row.gone)));
     lines
+}
+
+fn breaker_line(row: &Breaker) -> String {
+    let Breaker { webhook, epoch, probes, probe, probe_lane, suspected_at, success, wake_after, .. } = row;
+    let state = if row.open { "open" } else { "closed" };
+    let (by, token) = (probe.as_ref().map(|probe| probe.by), probe.as_ref().map(|probe| probe.token));
+    let (by, token, success) = (or_dash(by), or_dash(token), or_dash(success.map(|(by, _)| by)));
+    let (suspected, wake_after) = (suspected_at.is_some(), or_dash(*wake_after));
+    format!(
+        "breaker {webhook} {state} {epoch} {probes} {by} {token} {probe_lane} {suspected} {success} {wake_after}"
+    )
 }
 
 fn lane_line(row: &Lane, now: Micros) -> String {

@@ -101,7 +101,7 @@ impl Real {
     pub(crate) async fn reset(&mut self) {
         self.tables().await;
         let reset =
-            "TRUNCATE topics, webhooks, messages, deliveries, lanes, dead_letters, workers, changes, jobs,
+            "TRUNCATE topics, webhooks, messages, deliveries, lanes, dead_letters, workers, changes, jobs, breakers,
                               used_idempotency_keys RESTART IDENTITY CASCADE;
                      SELECT setval('message_ids', 1, false)";
         self.monitor.batch_execute(reset).await.unwrap();

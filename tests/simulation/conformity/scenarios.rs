@@ -9,7 +9,9 @@ use super::{
 use crate::{
     functions::{
         claim_lanes::Claim,
+        end_probe::Turn,
         messages_publish::Publication,
+        open_breaker::Ask,
         read_lanes::Held,
         settle::{Becomes, Outcome, Settlement},
     },
@@ -25,7 +27,7 @@ use crate::{
 pub(crate) type Scenario = fn(lane: i64) -> Vec<Step>;
 
 /// All of them.
-pub(crate) const SCENARIOS: [(&str, Mode, Scenario); 15] = [
+pub(crate) const SCENARIOS: [(&str, Mode, Scenario); 22] = [
     ("a replay before a settle", PLAIN, replay_before_settle),
     ("a replay before a wait", PLAIN, replay_before_wait),
     ("retention beside a replay", PLAIN, retention_beside_replay),
@@ -41,6 +43,13 @@ pub(crate) const SCENARIOS: [(&str, Mode, Scenario); 15] = [
     ("a retry of a held lane", PLAIN, retry_of_held_lane),
     ("a sweep of a held lane", PLAIN, sweep_of_held_lane),
     ("a repair of a held lane", PLAIN, repair_of_held_lane),
+    ("a claim of an open webhook", PLAIN, claim_of_open_webhook),
+    ("a settle of an earlier epoch", PLAIN, settle_of_earlier_epoch),
+    ("an opening of an earlier epoch", PLAIN, opening_of_earlier_epoch),
+    ("an opening with an objection", PLAIN, opening_with_objection),
+    ("probes of two workers", PLAIN, probes_of_two_workers),
+    ("the end of another worker's turn", PLAIN, end_of_another_turn),
+    ("lanes that are made due", PLAIN, waking_of_lanes),
 ];
 
 fn step(session: usize, action: Action) -> Step {
@@ -97,6 +106,7 @@ fn outcome(lane: i64, becomes: Becomes, position: i64, head: Option<i64>) -> Out
         batch_count: None,
         split_until: None,
         error: head.map(|_| 503),
+        epoch: None,
     }
 }
 
@@ -265,5 +275,101 @@ pub(crate) fn sweep_of_held_lane(lane: i64) -> Vec<Step> {
 pub(crate) fn repair_of_held_lane(lane: i64) -> Vec<Step> {
     let mut steps = delivered(lane, Becomes::Held);
     steps.extend([call(0, Call::Postpone { webhook: 1, lane }), call(1, Call::RepairDueAt(10))]);
+    steps
+}
+
+// -- Breakers -------------------------------------------------------------------------------------
+
+fn ask(worker: u32, epoch: i64) -> Step {
+    let ask = Ask { worker, webhook: 1, epoch, objection: 0, first_probe: 0 };
+    call(0, Call::OpenBreaker(ask))
+}
+
+/// Worker 1 opens the breaker of webhook 1. The first question goes to the other workers.
+fn opened() -> Vec<Step> {
+    let mut steps = Generator::beginning();
+    steps.extend([publish(0), ask(1, 0), ask(1, 0)]);
+    steps
+}
+
+fn claim(worker: u32) -> Claim {
+    let (webhooks, due_after) = (vec![(1, 1)], Vec::new());
+    Claim { worker, token: 1, webhooks, due_after, sweep: false, messages_per_lane: 3 }
+}
+
+fn turn(worker: u32) -> Turn {
+    Turn { worker, token: 7, webhook: 1, epoch: 1 }
+}
+
+/// Nothing of a webhook is claimed while its breaker is open.
+pub(crate) fn claim_of_open_webhook(_lane: i64) -> Vec<Step> {
+    let mut steps = opened();
+    steps.push(call(1, Call::Claim(claim(2))));
+    steps
+}
+
+/// A request began before the breaker opened. Its failure uses up nothing.
+pub(crate) fn settle_of_earlier_epoch(lane: i64) -> Vec<Step> {
+    let mut steps = Generator::beginning();
+    let failed = Outcome { epoch: Some(0), ..outcome(lane, Becomes::Waiting, 0, Some(1)) };
+    let dead = Outcome { epoch: Some(0), ..outcome(lane, Becomes::Ready, 1, None) };
+    let settled = |lanes, dead| Call::Settle(Settlement { worker: 1, lanes, done: Vec::new(), dead });
+    steps.extend([publish(0), call(0, Call::Claim(claim(1))), ask(2, 0), ask(2, 0)]);
+    steps.push(call(0, settled(vec![failed], Vec::new())));
+    steps.extend([call(0, Call::CloseBreaker(1, None)), call(0, Call::Claim(claim(1)))]);
+    steps.push(call(0, settled(vec![dead], vec![(0, 1, 3)])));
+    steps
+}
+
+/// It has opened and closed since these requests failed.
+pub(crate) fn opening_of_earlier_epoch(_lane: i64) -> Vec<Step> {
+    let mut steps = opened();
+    steps.extend([call(0, Call::CloseBreaker(1, None)), ask(1, 2), ask(1, 0), ask(1, 1), ask(1, 2)]);
+    steps
+}
+
+/// Another worker's requests are accepted.
+pub(crate) fn opening_with_objection(_lane: i64) -> Vec<Step> {
+    let mut steps = Generator::beginning();
+    steps.extend([publish(0), ask(1, 0)]);
+    steps.push(call(1, Call::NoteSuccess { worker: 2, webhooks: vec![1, 2] }));
+    steps.push(ask(1, 0));
+    steps
+}
+
+/// While one worker probes, no other does.
+pub(crate) fn probes_of_two_workers(_lane: i64) -> Vec<Step> {
+    let mut steps = opened();
+    // Another lane, which the second worker could probe.
+    steps.push(call(0, Call::Publish(Publication { topic: 1, key: 1, kind: None, idempotency_key: None })));
+    steps.push(call(0, Call::TakeProbes { worker: 1, token: 7 }));
+    steps.push(call(1, Call::TakeProbes { worker: 2, token: 7 }));
+    steps.push(call(0, Call::EndProbe(turn(1))));
+    steps.push(call(1, Call::TakeProbes { worker: 2, token: 8 }));
+    steps
+}
+
+/// A worker whose turn has passed to another one changes nothing.
+pub(crate) fn end_of_another_turn(_lane: i64) -> Vec<Step> {
+    let mut steps = opened();
+    steps.push(call(0, Call::TakeProbes { worker: 1, token: 7 }));
+    steps.push(call(1, Call::EndProbe(turn(2))));
+    steps.push(call(1, Call::CloseBreaker(1, Some(turn(2)))));
+    steps.push(call(0, Call::CloseBreaker(1, Some(turn(1)))));
+    steps
+}
+
+/// Lanes that wait are due when the breaker has closed.
+pub(crate) fn waking_of_lanes(lane: i64) -> Vec<Step> {
+    let mut steps = Generator::beginning();
+    let failed = outcome(lane, Becomes::Waiting, 0, Some(1));
+    steps.extend([publish(0), call(0, Call::Claim(claim(1))), settle(failed, Vec::new())]);
+    steps.extend([
+        ask(1, 0),
+        ask(1, 0),
+        call(0, Call::WakeLanes(1, 1)),
+        call(0, Call::CloseBreaker(1, None)),
+    ]);
+    steps.extend([1, 1, 1].map(|at_most| call(0, Call::WakeLanes(1, at_most))));
     steps
 }

@@ -178,6 +178,37 @@ fn invocation(call: &Call, keys: &Keys) -> String {
         Call::RepairDueAt(at_most) => {
             format!("SELECT corrected, webhook_id FROM repair_due_at(0, '1970-01-01', {at_most})")
         }
+        Call::OpenBreaker(ask) => format!(
+            "SELECT outcome || ' ' || epoch_now FROM open_breaker({}, {}, {}, 'test', {}, 10, {})",
+            uuid(ask.worker),
+            ask.webhook,
+            ask.epoch,
+            ask.objection / SECOND,
+            ask.first_probe / SECOND
+        ),
+        Call::NoteSuccess { worker, webhooks } => {
+            format!("SELECT note_success({}, {}, 11)", uuid(*worker), array("bigint", webhooks))
+        }
+        Call::TakeProbes { worker, token } => format!(
+            "SELECT concat_ws(' ', webhook_id, lane, coalesce(message_id::text, '-'), epoch, probes, \
+                              CASE WHEN only_lane THEN 'only' ELSE 'more' END) \
+             FROM take_probes({}, {token}, 10, 45, 10, 1, 1000000)",
+            uuid(*worker)
+        ),
+        Call::EndProbe(turn) => format!(
+            "SELECT (end_probe({}, {}, {}, {}, true, 0, NULL) = 'ended')::text",
+            uuid(turn.worker),
+            turn.token,
+            turn.webhook,
+            turn.epoch
+        ),
+        Call::CloseBreaker(webhook, turn) => format!(
+            "SELECT coalesce(close_breaker({webhook}, {}, {}, {}, 'test', 'test')::text, '-')",
+            null(turn.map(|turn| uuid(turn.worker))),
+            null(turn.map(|turn| turn.token)),
+            null(turn.map(|turn| turn.epoch))
+        ),
+        Call::WakeLanes(webhook, at_most) => format!("SELECT wake_lanes({webhook}, {at_most})"),
         Call::Postpone { webhook, lane } => format!(
             "UPDATE lanes SET due_at = due_at + interval '1 day' \
              WHERE webhook_id = {webhook} AND lane = {lane} AND due_at < 'infinity' RETURNING 1"
@@ -242,6 +273,7 @@ fn settling(call: &Settlement) -> String {
         array("text", lanes().map(|lane| text(lane.error))),
         array("text", lanes().map(|lane| null(lane.error.map(|_| "'status'")))),
         array("smallint", lanes().map(|lane| null(lane.error))),
+        array("bigint", lanes().map(|lane| null(lane.epoch))),
         array("integer", call.done.iter().map(|(number, _)| number + 1)),
         array("bigint", call.done.iter().map(|(_, message)| message)),
         array("integer", call.dead.iter().map(|(number, ..)| number + 1)),
@@ -367,5 +399,9 @@ SELECT concat_ws(' ', 'dead', id, webhook_id, lane, message_id, 'key:' || partit
                  coalesce(last_error, '-')) FROM dead_letters
 UNION ALL
 SELECT concat_ws(' ', 'job', id, state, done, already_owed) FROM jobs
+UNION ALL
+SELECT concat_ws(' ', 'breaker', webhook_id, state, epoch, probes, coalesce(ltrim(right(probe_by::text, 12), '0'), '-'),
+                 coalesce(probe_token::text, '-'), probe_lane, (suspected_at IS NOT NULL)::text,
+                 coalesce(ltrim(right(success_by::text, 12), '0'), '-'), coalesce(wake_after::text, '-')) FROM breakers
 UNION ALL
 SELECT concat_ws(' ', 'worker', ltrim(right(id::text, 12), '0'), gone::text) FROM workers";

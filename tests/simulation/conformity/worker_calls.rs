@@ -161,6 +161,7 @@ impl Generator {
             batch_count: batch.map(|_| 2),
             split_until: None,
             error: (failed || next > done).then_some(503),
+            epoch: (failed && position % 2 == 0).then_some(0),
         });
     }
 }

@@ -99,7 +99,7 @@ pub(super) async fn take(
 
 /// Which lanes may be claimed.
 pub(super) struct Claimable {
-    guards: Guards,
+    pub(super) guards: Guards,
     now: Micros,
     /// For a sweep: the workers that are registered and not gone.
     living: Option<Vec<u32>>,
@@ -129,7 +129,8 @@ impl Claimable {
 
 /// The lanes of a webhook that may be claimed, earliest first.
 pub(super) fn due(view: &View<'_>, webhook: i64, after: Micros, may_claim: &Claimable) -> Vec<Place> {
-    if !view.get::<Webhook>(&webhook).is_some_and(|webhook| is_sent(view, webhook, may_claim.now)) {
+    let sent = |webhook: &Webhook| is_sent(view, webhook, may_claim.now, may_claim.guards);
+    if !view.get::<Webhook>(&webhook).is_some_and(sent) {
         return Vec::new();
     }
     let lanes = view.range::<Lane>((webhook, i64::MIN)..=(webhook, i64::MAX));

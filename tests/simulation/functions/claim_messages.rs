@@ -72,7 +72,7 @@ fn lanes_of(view: &View<'_>, told: &Told, may_claim: &Claimable, now: Micros) ->
         for (_, webhook) in view.range::<Webhook>(..) {
             if webhook.topic != message.topic
                 || told.full_webhooks.contains(&webhook.id)
-                || !is_sent(view, webhook, now)
+                || !is_sent(view, webhook, now, may_claim.guards)
             {
                 continue;
             }

@@ -69,10 +69,22 @@ pub(crate) enum Guard {
     SweepGone,
     /// A repair of `due_at` leaves lanes that a worker holds.
     RepairUnclaimed,
+    /// A claim leaves webhooks whose breakers are open.
+    ClaimClosed,
+    /// A failure of an earlier epoch of the breaker uses up nothing.
+    SettleEpoch,
+    /// A breaker opens only for failures of its present epoch.
+    OpenEpoch,
+    /// A breaker does not open while another worker succeeds.
+    OpenObjection,
+    /// A webhook is probed by one worker at a time.
+    ProbeFree,
+    /// Only the worker whose turn it is ends it.
+    ProbeTurn,
 }
 
 impl Guard {
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 38] = [
         Self::LockBeforeId,
         Self::SubscribersAfterLock,
         Self::LaneInAnyCase,
@@ -105,6 +117,12 @@ impl Guard {
         Self::RetryUnclaimed,
         Self::SweepGone,
         Self::RepairUnclaimed,
+        Self::ClaimClosed,
+        Self::SettleEpoch,
+        Self::OpenEpoch,
+        Self::OpenObjection,
+        Self::ProbeFree,
+        Self::ProbeTurn,
     ];
 }
 

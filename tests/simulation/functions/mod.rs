@@ -7,9 +7,11 @@ pub(crate) mod cancel_deliveries;
 pub(crate) mod claim_lanes;
 pub(crate) mod claim_lanes_singly;
 pub(crate) mod claim_messages;
+pub(crate) mod close_breaker;
 pub(crate) mod create_webhook;
 pub(crate) mod delete_old_messages;
 pub(crate) mod discard_dead_letters;
+pub(crate) mod end_probe;
 pub(crate) mod guards;
 pub(crate) mod is_held;
 mod lane_stripe;
@@ -20,7 +22,9 @@ pub(crate) mod mark_worker_gone;
 mod matching_webhooks;
 mod messages_fan_out;
 pub(crate) mod messages_publish;
+pub(crate) mod note_success;
 mod notify_workers;
+pub(crate) mod open_breaker;
 mod owe_deliveries;
 pub(crate) mod owe_messages;
 mod read_claimed;
@@ -34,14 +38,17 @@ pub(crate) mod require;
 pub(crate) mod retry_lanes;
 pub(crate) mod settle;
 pub(crate) mod step_job;
+pub(crate) mod take_probes;
 pub(crate) mod update_webhook;
+pub(crate) mod wake_lanes;
 pub(crate) mod worker_heartbeat;
 
+use self::guards::{Guard, Guards};
 pub(crate) use self::read_claimed::{Claimed, Read};
 
 use crate::{
     postgres::{
-        tables::{Delivery, Pause, Topic, Webhook},
+        tables::{Breaker, Delivery, Pause, Topic, Webhook},
         view::View,
     },
     schedule::Micros,
@@ -58,8 +65,14 @@ fn owed<'a>(
     view.range::<Delivery>(keys).map(|(_, delivery)| delivery.message)
 }
 
-/// Whether lanes of a webhook may be claimed.
-fn is_sent(view: &View<'_>, webhook: &Webhook, now: Micros) -> bool {
+/// Whether lanes of a webhook may be claimed that are no probes.
+fn is_sent(view: &View<'_>, webhook: &Webhook, now: Micros, guards: Guards) -> bool {
+    let open = view.get::<Breaker>(&webhook.id).is_some_and(|breaker| breaker.open);
+    is_taken(view, webhook, now) && !(open && guards.has(Guard::ClaimClosed))
+}
+
+/// Whether a webhook takes messages.
+fn is_taken(view: &View<'_>, webhook: &Webhook, now: Micros) -> bool {
     !webhook.starting
         && !webhook.paused
         && !webhook.disabled

@@ -7,7 +7,7 @@ use crate::{
         row_lock::{Locked, RowLock},
         session::Session,
         statement::Statement,
-        tables::{DeadLetter, Delivery, INFINITY, Lane, Reason, Webhook},
+        tables::{Breaker, DeadLetter, Delivery, INFINITY, Lane, Reason, Webhook},
         view::View,
     },
     schedule::{Micros, SECOND},
@@ -51,6 +51,8 @@ pub(crate) struct Outcome {
     pub(crate) batch_count: Option<i32>,
     pub(crate) split_until: Option<i64>,
     pub(crate) error: Option<i32>,
+    /// The epoch of the breaker when the request began that has failed.
+    pub(crate) epoch: Option<i64>,
 }
 
 /// A call of `settle`. Deliveries name their lanes by number, from 0.
@@ -79,17 +81,23 @@ async fn settle_lanes(session: &Session, call: &Settlement) -> Result<Vec<(usize
     require_read_committed(session)?;
     session.break_point().await?;
     let mine = lock_lanes(session, call).await?;
+    let outdated = if call.lanes.iter().any(|outcome| outcome.epoch.is_some()) {
+        session.break_point().await?;
+        outdated(session, call).await?
+    } else {
+        vec![false; call.lanes.len()]
+    };
     session.break_point().await?;
     if !call.done.is_empty() {
         delete_done(session, call, &mine).await?;
     }
     session.break_point().await?;
     if !call.dead.is_empty() {
-        bury(session, call, &mine).await?;
+        bury(session, call, &mine, &outdated).await?;
     }
     session.break_point().await?;
     if call.lanes.iter().any(|outcome| outcome.becomes != Becomes::Untouched) {
-        write_lanes(session, call, &mine).await?;
+        write_lanes(session, call, &mine, &outdated).await?;
     }
     session.break_point().await?;
     say(session, call, &mine).await
@@ -117,6 +125,20 @@ async fn lock_lanes(session: &Session, call: &Settlement) -> Result<Vec<Option<i
         mine.push(row.map(|(_, lane)| lane.generation));
     }
     Ok(mine)
+}
+
+/// Whose failures began in an earlier epoch of their webhook's breaker.
+async fn outdated(session: &Session, call: &Settlement) -> Result<Vec<bool>> {
+    let guards = session.database().guards();
+    let statement = session.statement().await?;
+    Ok(statement.read(|view| {
+        let epoch = |webhook: i64| view.get::<Breaker>(&webhook).map_or(0, |breaker| breaker.epoch);
+        let is_outdated = |outcome: &Outcome| {
+            outcome.epoch.is_some_and(|began| began != epoch(outcome.webhook))
+                && guards.has(Guard::SettleEpoch)
+        };
+        call.lanes.iter().map(is_outdated).collect()
+    }))
 }
 
 async fn delete_done(session: &Session, call: &Settlement, mine: &[Option<i32>]) -> Result<()> {
@@ -147,9 +169,10 @@ async fn delete_done(session: &Session, call: &Settlement, mine: &[Option<i32>])
 }
 
 /// Deliveries become dead letters.
-async fn bury(session: &Session, call: &Settlement, mine: &[Option<i32>]) -> Result<()> {
+async fn bury(session: &Session, call: &Settlement, mine: &[Option<i32>], outdated: &[bool]) -> Result<()> {
     let statement = session.statement().await?;
-    for (number, message, attempts) in call.dead.iter().filter(|(number, ..)| mine[*number].is_some()) {
+    let written = |number: usize| mine[number].is_some() && !outdated[number];
+    for (number, message, attempts) in call.dead.iter().filter(|(number, ..)| written(*number)) {
         let outcome = &call.lanes[*number];
         let key = (outcome.webhook, outcome.lane, *message);
         let found = statement.read(|view| view.find::<Delivery>(&key).map(|(place, _)| place));
@@ -199,18 +222,24 @@ pub(super) async fn upsert_letter(
     Ok(row.await?.id)
 }
 
-async fn write_lanes(session: &Session, call: &Settlement, mine: &[Option<i32>]) -> Result<()> {
+async fn write_lanes(
+    session: &Session,
+    call: &Settlement,
+    mine: &[Option<i32>],
+    outdated: &[bool],
+) -> Result<()> {
     let guards = session.database().guards();
     let statement = session.statement().await?;
-    let written = call.lanes.iter().zip(mine).filter(|(_, mine)| mine.is_some()).map(|(outcome, _)| outcome);
-    for outcome in written.filter(|outcome| outcome.becomes != Becomes::Untouched) {
+    let written = call.lanes.iter().zip(outdated).zip(mine).filter(|(_, mine)| mine.is_some());
+    let written = written.map(|((outcome, outdated), _)| (outcome, *outdated));
+    for (outcome, outdated) in written.filter(|(outcome, _)| outcome.becomes != Becomes::Untouched) {
         let new = statement.read(|view| {
             let (place, lane) = view.find::<Lane>(&(outcome.webhook, outcome.lane))?;
             let stands = lane.generation == outcome.generation
                 || outcome.head == first_owed(view, lane)
                 || !guards.has(Guard::SettleHead);
             let waits = matches!(outcome.becomes, Becomes::Waiting | Becomes::Halted);
-            Some((place, if waits && !stands { Becomes::Ready } else { outcome.becomes }))
+            Some((place, if outdated || waits && !stands { Becomes::Ready } else { outcome.becomes }))
         });
         let Some((place, becomes)) = new else { continue };
         let now = session.clock();
@@ -218,7 +247,19 @@ async fn write_lanes(session: &Session, call: &Settlement, mine: &[Option<i32>])
             |lane: &Lane| lane.generation == outcome.generation || !guards.has(Guard::SettleGeneration);
         let position =
             |lane: &Lane| if moves(lane) { lane.position.max(outcome.position) } else { lane.position };
-        let change = |lane: &Lane| Some(written_lane(lane, outcome, becomes, position(lane), now));
+        let change = |lane: &Lane| {
+            let kept = Outcome {
+                head: lane.head,
+                failures: lane.failures,
+                batch_last: lane.batch_last,
+                batch_count: lane.batch_count,
+                split_until: lane.split_until,
+                error: lane.error,
+                ..outcome.clone()
+            };
+            let outcome = if outdated { &kept } else { outcome };
+            Some(written_lane(lane, outcome, becomes, position(lane), now))
+        };
         statement.update(place, change).await?;
     }
     Ok(())

@@ -164,6 +164,49 @@ pub(crate) struct Worker {
     pub(crate) heartbeat_at: Micros,
 }
 
+/// Whose turn it is to probe a webhook.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Probe {
+    pub(crate) by: u32,
+    pub(crate) token: i64,
+    pub(crate) until: Micros,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Breaker {
+    pub(crate) webhook: i64,
+    pub(crate) open: bool,
+    pub(crate) epoch: i64,
+    pub(crate) opened_at: Micros,
+    pub(crate) next_probe_at: Micros,
+    pub(crate) probes: i32,
+    pub(crate) probe: Option<Probe>,
+    pub(crate) probe_lane: i64,
+    pub(crate) suspected_at: Option<Micros>,
+    /// Who has said last that its requests are accepted, and when.
+    pub(crate) success: Option<(u32, Micros)>,
+    pub(crate) wake_after: Option<i64>,
+}
+
+impl Breaker {
+    /// A new row.
+    pub(crate) fn closed(webhook: i64) -> Self {
+        Self {
+            webhook,
+            open: false,
+            epoch: 0,
+            opened_at: 0,
+            next_probe_at: 0,
+            probes: 0,
+            probe: None,
+            probe_lane: i64::MIN,
+            suspected_at: None,
+            success: None,
+            wake_after: None,
+        }
+    }
+}
+
 /// Where a job stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum JobState {
@@ -217,6 +260,7 @@ pub(crate) struct Tables {
     pub(crate) lanes: Table<Lane>,
     pub(crate) dead_letters: Table<DeadLetter>,
     pub(crate) workers: Table<Worker>,
+    pub(crate) breakers: Table<Breaker>,
     pub(crate) jobs: Table<Job>,
     pub(crate) used_keys: Table<UsedKey>,
 }
@@ -231,6 +275,7 @@ pub(crate) enum TableName {
     Lanes,
     DeadLetters,
     Workers,
+    Breakers,
     Jobs,
     UsedKeys,
 }
@@ -275,5 +320,6 @@ row!(Delivery, deliveries, Deliveries, (i64, i64, i64), |row| (row.webhook, row.
 row!(Lane, lanes, Lanes, (i64, i64), |row| (row.webhook, row.lane), (), None);
 row!(DeadLetter, dead_letters, DeadLetters, i64, |row| row.id, (i64, i64), Some((row.webhook, row.message)));
 row!(Worker, workers, Workers, u32, |row| row.id, (), None);
+row!(Breaker, breakers, Breakers, i64, |row| row.webhook, (), None);
 row!(UsedKey, used_keys, UsedKeys, (i64, u32), |row| (row.topic, row.idempotency_key), (), None);
 row!(Job, jobs, Jobs, i64, |row| row.id, (), None);

@@ -1,6 +1,10 @@
 //! Requests of one lane, one after another, as the real driver's `send_burst`; and the receivers.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use pgtopic::{
     domain::{
@@ -52,7 +56,7 @@ pub(super) struct Sending {
 
 impl Sending {
     pub(super) async fn burst(self, burst: Burst) {
-        let Burst { key, mut messages, mut batching, failures } = burst;
+        let Burst { key, mut messages, mut batching, failures, probe_until } = burst;
         let members: Vec<Member> = messages.iter().map(Member::from).collect();
         let (mut sent, mut why) = (0, BurstEnd::Over);
         while sent < messages.len() {
@@ -71,7 +75,8 @@ impl Sending {
             batching.failed = None;
             let attempt = if sent == 0 { failures + 1 } else { 1 };
             let attempted_at = timestamp(self.world.now());
-            let Some(result) = self.send((key.webhook_id, key.lane), &messages[sent..end]).await else {
+            let Some(result) = self.send((key.webhook_id, key.lane), &messages[sent..end], probe_until).await
+            else {
                 if !self.flags.stop.get() && !self.endpoint.stopped.get() {
                     why = BurstEnd::MayNotSend;
                 }
@@ -83,6 +88,7 @@ impl Sending {
                 key,
                 message_ids: members[sent..end].iter().map(|member| member.id).collect(),
                 replay: members[sent].replay,
+                probe: probe_until.is_some(),
                 attempt,
                 result,
                 attempted_at,
@@ -92,7 +98,7 @@ impl Sending {
             self.mailbox.push(Incoming::Event(Event::Attempt(ended)));
             // The channel gives way.
             self.world.schedule.pass().await;
-            if !accepted {
+            if !accepted || probe_until.is_some() {
                 break;
             }
         }
@@ -100,23 +106,29 @@ impl Sending {
         self.mailbox.push(Incoming::Event(Event::BurstEnded(BurstEnded { key, sent, unsent, why })));
     }
 
-    async fn send(&self, lane: (i64, i64), messages: &[Message]) -> Option<AttemptResult> {
+    async fn send(
+        &self,
+        lane: (i64, i64),
+        messages: &[Message],
+        probe_until: Option<Instant>,
+    ) -> Option<AttemptResult> {
         let world = &self.world;
         let begun = world.now();
         let timeout = micros(self.endpoint.timeout);
-        if !self.may_start(timeout) {
+        if !self.may_start(timeout, probe_until) {
             return None;
         }
         // A new connection, now and then.
         if world.once_in(4) {
             world.schedule.sleep(world.part_of(5_000)).await;
         }
-        if !self.may_start(timeout - (world.now() - begun)) {
+        if !self.may_start(timeout - (world.now() - begun), probe_until) {
             return None;
         }
         let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
         let until = begun + timeout;
-        let start = Start { worker: self.worker, lane, messages: &ids, replay: messages[0].replay, until };
+        let (worker, probe) = (self.worker, probe_until.is_some());
+        let start = Start { worker, lane, messages: &ids, replay: messages[0].replay, probe, until };
         let request = world.history.borrow_mut().start(world.now(), &start, &world.database);
         world.check_in_flight(lane.0, &mut world.history.borrow_mut(), world.now());
         let (answerer, answer) = answer();
@@ -131,8 +143,9 @@ impl Sending {
         Some(result)
     }
 
-    fn may_start(&self, left: i64) -> bool {
-        !self.flags.stop.get()
+    fn may_start(&self, left: i64, probe_until: Option<Instant>) -> bool {
+        probe_until.is_none_or(|until| self.world.clock.now() + duration(left) <= until)
+            && !self.flags.stop.get()
             && !self.endpoint.stopped.get()
             && self.liveness.may_send(self.world.clock.now(), duration(left))
     }

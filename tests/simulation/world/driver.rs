@@ -9,13 +9,19 @@ use std::{
 };
 
 use pgtopic::{
-    domain::{dead_letter::Reason, lane::LaneKey, policy::Policy},
+    domain::{
+        breaker::{BreakerPolicy, BreakerRow},
+        dead_letter::Reason,
+        lane::LaneKey,
+        policy::Policy,
+    },
     store::Settlement,
     worker::{
         engine::{
             Engine, EngineSettings,
             command::{Burst, Command},
             event::{BurstEnd, BurstEnded, Endpoint, Event, LoadedWebhooks, SessionState},
+            failure::Failure,
         },
         session::liveness::Liveness,
     },
@@ -32,7 +38,7 @@ use super::{
 };
 use crate::{
     functions::is_held::held_for,
-    postgres::tables::{Topic, Webhook},
+    postgres::tables::{Breaker, Topic, Webhook},
     schedule::{Micros, SECOND},
 };
 
@@ -46,16 +52,17 @@ const IDLE_MAX: u32 = 50;
 /// How long a worker that stops may take.
 const SHUTDOWN: Micros = 20 * SECOND;
 
-/// All webhooks, and for how much longer some of them are held.
+/// All webhooks, for how much longer some of them are held, and the breakers.
 pub(super) struct Read {
     endpoints: Vec<(i64, Endpoint)>,
     held: Vec<(i64, Duration)>,
+    breakers: Vec<BreakerRow>,
 }
 
 /// What a driver hears.
 pub(super) enum Incoming {
     Event(Event),
-    Webhooks(Result<Read, pgtopic::worker::engine::failure::Failure>),
+    Webhooks(Result<Read, Failure>),
     /// What the session knows has changed.
     Session,
     Shutdown,
@@ -95,6 +102,7 @@ impl Driver {
             worker: Uuid::from_u128(worker.into()),
             concurrency: world.plan.concurrency,
             default_timeout: Duration::from_secs(1),
+            disable_after: None,
             seed: world.plan.seed ^ u64::from(worker),
         };
         Self {
@@ -177,7 +185,7 @@ impl Driver {
                 self.handle(event)
             }
             Incoming::Webhooks(loaded) => {
-                let loaded = loaded.map(|webhooks| self.apply(webhooks));
+                let loaded = loaded.map(|read| self.apply(read));
                 self.handle(Event::Webhooks(loaded))
             }
             Incoming::Session => self.take_in_session(),
@@ -265,17 +273,23 @@ impl Driver {
             let read = world.call(process, async |session| {
                 let statement = session.statement().await?;
                 let now = session.statement_at();
-                Ok(statement.read(|view| {
+                let webhooks = statement.read(|view| {
                     let all = view.range::<Webhook>(..).map(|(_, webhook)| webhook);
                     let topics = all.filter(|webhook| view.get::<Topic>(&webhook.topic).is_some());
                     let row = |webhook: &Webhook| {
                         (webhook.id, webhook.topic, sent(view, webhook), held_for(webhook, now))
                     };
                     topics.map(row).collect::<Vec<_>>()
-                }))
+                });
+                let statement = session.statement().await?;
+                let now = session.clock();
+                let breakers = statement.read(|view| {
+                    view.range::<Breaker>(..).map(|(_, row)| listed(row, now)).collect::<Vec<_>>()
+                });
+                Ok((webhooks, breakers))
             });
             let read = read.await.map_err(super::calls::CallError::failure);
-            let loaded = read.map(|rows| {
+            let loaded = read.map(|(rows, breakers)| {
                 let hooks = world.hooks.borrow();
                 let held = rows.iter().filter_map(|(id, .., left)| Some((*id, duration((*left)?)))).collect();
                 let endpoint = |(id, topic, deliverable, _): (i64, i64, bool, Option<Micros>)| {
@@ -284,15 +298,15 @@ impl Driver {
                 };
                 let mut endpoints: Vec<_> = rows.into_iter().filter_map(endpoint).collect();
                 endpoints.extend(world.strangers());
-                Read { endpoints, held }
+                Read { endpoints, held, breakers }
             });
             mailbox.push(Incoming::Webhooks(loaded));
         });
     }
 
     fn apply(&mut self, read: Read) -> LoadedWebhooks {
-        let Read { endpoints: webhooks, held } = read;
-        let mut loaded = LoadedWebhooks { held, ..LoadedWebhooks::default() };
+        let Read { endpoints: webhooks, held, breakers } = read;
+        let mut loaded = LoadedWebhooks { held, breakers, ..LoadedWebhooks::default() };
         let ids: BTreeSet<i64> = webhooks.iter().map(|(id, _)| *id).collect();
         let gone: Vec<i64> = self.endpoints.keys().filter(|id| !ids.contains(id)).copied().collect();
         for id in gone {
@@ -340,7 +354,19 @@ impl Driver {
 
 /// What the engine must know of a webhook.
 pub(super) fn endpoint(topic: i64, deliverable: bool, batch_size: usize, policy: Policy) -> Endpoint {
-    Endpoint { topic: format!("topic {topic}"), deliverable, batch_size, policy, rate_limit_per_second: None }
+    let (topic, breaker) = (format!("topic {topic}"), BreakerPolicy::Auto);
+    Endpoint { topic, deliverable, batch_size, policy, rate_limit_per_second: None, breaker }
+}
+
+/// As `breakers/list_changed`.
+fn listed(row: &Breaker, now: Micros) -> BreakerRow {
+    BreakerRow {
+        webhook_id: row.webhook,
+        open: row.open,
+        epoch: row.epoch,
+        suspected: row.suspected_at.is_some_and(|at| at > now - 11 * SECOND),
+        wakes: row.wake_after.is_some(),
+    }
 }
 
 fn name(event: &Event) -> &'static str {
@@ -356,6 +382,10 @@ fn name(event: &Event) -> &'static str {
         Event::Shares(_) => "shares",
         Event::ActivityWritten => "activity written",
         Event::NotDisabled { .. } => "not disabled",
+        Event::BreakerAsked { .. } => "breaker asked",
+        Event::ProbesTaken(_) => "probes taken",
+        Event::ProbeEnded { .. } => "probe ended",
+        Event::LanesWoken { .. } => "lanes woken",
         Event::Attempt(_) => "attempt",
         Event::BurstEnded(_) => "burst ended",
         Event::Notified(_) => "notified",

@@ -99,7 +99,10 @@ impl World {
                 self.schedule.sleep(time).await;
                 self.sends.set(true);
             }
-            What::StepClock { by } => self.database.step_clock(by),
+            What::StepClock { by } => {
+                self.history.borrow_mut().stepped = self.now();
+                self.database.step_clock(by);
+            }
             What::CrashDatabase => self.crash_database(),
             What::LockLane { time } => self.lock_lane(time, &mut random).await,
             What::LockStripe { time } => self.lock_stripe(time, &mut random).await,

@@ -7,6 +7,9 @@
 //! | no message is sent that was not committed | `start` |
 //! | what was accepted is sent again only after a crash, or as a replay | `start` |
 //! | no more requests are in flight than `max_in_flight` allows | `in_flight` |
+//! | over all workers, a webhook has one probe in flight | `start` |
+//! | while a breaker is open, nothing is sent but probes of lanes that were claimed later | `start` |
+//! | while a breaker is open, nothing becomes a dead letter but by a probe | `breakers` |
 //! | nothing is given up before its attempts | `given_up` |
 //! | nothing is lost | `checker` |
 
@@ -26,6 +29,7 @@ struct Flight {
     request: u64,
     worker: u32,
     until: Micros,
+    probe: bool,
 }
 
 /// What is known of a message and a webhook.
@@ -59,6 +63,8 @@ pub(super) struct Counts {
     pub(super) engine: u64,
     pub(super) incarnations: u64,
     pub(super) dead: u64,
+    pub(super) opened: u64,
+    pub(super) probes: u64,
 }
 
 #[derive(Default)]
@@ -76,6 +82,12 @@ pub(super) struct History {
     /// How often the database has crashed.
     pub(super) crashes: u32,
     crashed_since: BTreeSet<(i64, i64)>,
+    /// When each breaker was known to be open, and its epoch.
+    pub(super) opened: BTreeMap<i64, (Micros, i64)>,
+    /// When the call began that has claimed a lane last, by worker.
+    pub(super) claims: HashMap<(LaneId, u32), Micros>,
+    /// When the server's clock was stepped last.
+    pub(super) stepped: Micros,
     pub(super) counts: Counts,
     broken: Option<String>,
 }
@@ -86,6 +98,7 @@ pub(super) struct Start<'a> {
     pub(super) lane: LaneId,
     pub(super) messages: &'a [i64],
     pub(super) replay: bool,
+    pub(super) probe: bool,
     pub(super) until: Micros,
 }
 
@@ -125,16 +138,22 @@ impl History {
 
     /// A request starts: its bytes leave now. Returns its number.
     pub(super) fn start(&mut self, now: Micros, start: &Start<'_>, database: &Database) -> u64 {
-        let Start { worker, lane, messages, replay, until } = *start;
+        let Start { worker, lane, messages, replay, probe, until } = *start;
         self.requests += 1;
         self.counts.requests += 1;
         let request = self.requests;
-        let kind = if replay { " replay" } else { "" };
+        let kind = match (probe, replay) {
+            (true, _) => " probe",
+            (false, true) => " replay",
+            (false, false) => "",
+        };
+        self.counts.probes += u64::from(probe);
+        self.check_breaker(now, start, database);
         self.note(now, lane, format!("worker {worker} sends{kind} {messages:?}"));
         let flights = self.flights.entry(lane).or_default();
         flights.retain(|flight| flight.until > now);
         let other = flights.first().map(|flight| flight.worker);
-        flights.push(Flight { request, worker, until });
+        flights.push(Flight { request, worker, until, probe });
         if let Some(other) = other {
             self.fail(format!(
                 "overlap: lane {lane:?} is in flight at worker {other} and at worker {worker}"
@@ -149,6 +168,13 @@ impl History {
             }
         }
         request
+    }
+
+    /// A worker that has a probe of a webhook under way.
+    pub(super) fn probes(&self, webhook: i64, now: Micros) -> Option<u32> {
+        let flights = self.flights.iter().filter(|(lane, _)| lane.0 == webhook);
+        let mut flights = flights.flat_map(|(_, flights)| flights);
+        flights.find(|flight| flight.probe && flight.until > now).map(|flight| flight.worker)
     }
 
     /// How many requests of a webhook are under way.

@@ -9,6 +9,7 @@
 //! | `plan` | what happens in a run |
 //! | `process` | one worker: its incarnations, session, heartbeat, takeover |
 //! | `driver` | runs an engine: commands become statements and requests, answers become events |
+//! | `breakers` | the rules of breakers |
 //! | `shares` | shares of `max_in_flight` |
 //! | `statements` | the engine's statements on the model |
 //! | `burst` | requests of one lane, and the receivers |
@@ -30,6 +31,7 @@
     reason = "numbers of a run are small, and so are its closures"
 )]
 
+mod breakers;
 mod burst;
 mod calls;
 mod clock;

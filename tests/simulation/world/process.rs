@@ -36,7 +36,12 @@ use crate::{
         repair_due_at::repair_due_at,
         worker_heartbeat::{register_worker, worker_heartbeat},
     },
-    postgres::{error::Error, notify::Notification, session::Session, tables::Worker},
+    postgres::{
+        error::Error,
+        notify::Notification,
+        session::Session,
+        tables::{Breaker, Worker},
+    },
     schedule::{Micros, SECOND},
 };
 
@@ -186,6 +191,7 @@ impl World {
         let mut row_written = self.now();
         let mut lease_written = lease(DEFAULT_TIMEOUT);
         let mut changes = self.webhook_changes.get();
+        let mut breakers = Vec::new();
         loop {
             let asked = self.now();
             let wanted = lease(signals.longest_timeout.get().max(DEFAULT_TIMEOUT));
@@ -205,12 +211,18 @@ impl World {
             let suppressed =
                 (until > self.now()).then(|| self.clock.now() + super::clock::duration(until - self.now()));
             let changed = std::mem::replace(&mut changes, self.webhook_changes.get()) != changes;
+            // The heartbeat says when a breaker was last changed.
+            let now = self.database.peek(|view| {
+                let rows = view.range::<Breaker>(..).map(|(_, row)| row);
+                rows.map(|row| (row.webhook, row.epoch, row.suspected_at)).collect::<Vec<_>>()
+            });
+            let breakers_changed = std::mem::replace(&mut breakers, now) != breakers;
             signals.update(|state| {
                 state.sends = self.sends.get();
                 state.suppressed_until = suppressed.or(state.suppressed_until);
                 state.publishing =
                     Publishing { per_second: if self.much.get() { 2_000 } else { 0 }, waits: false };
-                state.webhook_changes += u64::from(changed && !self.plan.notifies);
+                state.webhook_changes += u64::from(changed && !self.plan.notifies || breakers_changed);
             });
             self.schedule.sleep(HEARTBEAT).await;
         }

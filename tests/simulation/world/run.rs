@@ -9,7 +9,7 @@ use super::{
     Handle, Process, World,
     clock::Clock,
     history::{Counts, History},
-    plan::Plan,
+    plan::{Manner, Plan},
 };
 use crate::{
     functions::{guards::Guards, update_webhook::create_topic},
@@ -89,6 +89,13 @@ impl World {
             let mut random = Random::new(world.plan.seed);
             for topic in world.plan.webhooks.clone() {
                 world.create_webhook(topic, None, &mut random).await;
+            }
+            // A receiver that is down for the whole run: otherwise breakers open seldom.
+            if world.plan.seed.is_multiple_of(3)
+                && let Some(id) = world.hook(0)
+                && let Some(hook) = world.hooks.borrow_mut().get_mut(&id)
+            {
+                hook.manner = Manner::Fails;
             }
         });
         self.schedule.run_until_idle();

@@ -3,10 +3,16 @@
 use std::{collections::HashMap, sync::Arc};
 
 use pgtopic::{
-    domain::{batch::Batch, lane::LaneKey, message::Message},
+    domain::{
+        batch::Batch,
+        breaker::{Opening, TurnEnd, Waking},
+        lane::LaneKey,
+        message::Message,
+    },
     store::{
         Claim, ClaimedLane, DueAfter, DueWebhook, DueWebhooks, Follower, HeldLane, LaneNews, LaneState,
-        Looked, Owed, OwedMessage, ReadLane, ReadLimits, Removal, SettleOutcome, Settlement, Want,
+        Looked, Owed, OwedMessage, ProbeEnd, ReadLane, ReadLimits, Removal, SettleOutcome, Settlement,
+        TakenProbe, Want,
     },
     worker::engine::{
         command::Command,
@@ -18,7 +24,7 @@ use pgtopic::{
 use super::{
     Handle,
     calls::CallError,
-    clock::{micros, timestamp},
+    clock::{duration, micros, timestamp},
     shares::share_limits,
 };
 use crate::{
@@ -27,10 +33,16 @@ use crate::{
         claim_lanes::claim_lanes,
         claim_lanes_singly::claim_lanes_singly,
         claim_messages::{Told, claim_messages},
+        close_breaker::close_breaker,
+        end_probe::{Turn, end_probe},
         is_held::{held_for, hold_webhook},
+        note_success::note_success,
+        open_breaker::{Ask, OBJECTION, open_breaker},
         read_lanes::{Held, read_lanes},
         remove_idle_lanes::remove_idle_lanes,
         settle::{Becomes, Outcome, Said, settle},
+        take_probes::{Taken, take_probes},
+        wake_lanes::{Woken, wake_lanes},
     },
     postgres::{
         error::Result as Answered,
@@ -78,9 +90,14 @@ impl Statements {
                     lanes_at_most: room.lanes,
                     messages_per_lane: count(limits),
                 };
+                let began = self.world.now();
                 let called =
                     self.world.call(self.process, async move |session| claim_messages(session, &told).await);
-                let looked = called.await.map(|(claimed, held)| Looked {
+                let called = called.await;
+                if let Ok((claimed, _)) = &called {
+                    self.world.history.borrow_mut().claimed(began, self.worker, claimed);
+                }
+                let looked = called.map(|(claimed, held)| Looked {
                     claimed: claimed.into_iter().map(|lane| self.claimed(lane, token, limits)).collect(),
                     followers: held.into_iter().map(|held| self.follower(held)).collect(),
                 });
@@ -131,8 +148,89 @@ impl Statements {
                 let _ = held.await;
                 return None;
             }
-            _ => return None,
+            command => return self.execute_of_breakers(command).await,
         })
+    }
+
+    async fn execute_of_breakers(self, command: Command) -> Option<Event> {
+        let (world, worker) = (&self.world, self.worker);
+        let event = match command {
+            Command::OpenBreaker { webhook_id, epoch, .. } => {
+                let ask =
+                    Ask { worker, webhook: webhook_id, epoch, objection: OBJECTION, first_probe: SECOND };
+                let called = async move |session: &Session| open_breaker(session, ask).await;
+                let opening = world.call(self.process, called).await.map(|opening| match opening {
+                    sql::open_breaker::Opening::Opened(epoch) => {
+                        world.history.borrow_mut().opened(world.now(), webhook_id, epoch);
+                        Opening::Opened(epoch)
+                    }
+                    sql::open_breaker::Opening::Asked => Opening::Asked,
+                    sql::open_breaker::Opening::Refused => Opening::Refused,
+                    sql::open_breaker::Opening::Outdated(epoch) => Opening::Outdated(epoch),
+                    sql::open_breaker::Opening::Off => Opening::Off,
+                });
+                Event::BreakerAsked { webhook_id, answer: answer(opening) }
+            }
+            Command::NoteSuccess(webhooks) => {
+                let called = async move |session: &Session| note_success(session, worker, &webhooks).await;
+                let _ = world.call(self.process, called).await;
+                return None;
+            }
+            Command::TakeProbes { token, want, limits } => {
+                let turn = micros(want.default_timeout) * 2 + micros(want.spare);
+                let called = async move |session: &Session| {
+                    take_probes(session, worker, token, want.at_most, turn, count(limits)).await
+                };
+                let taken = world.call(self.process, called).await;
+                let taken =
+                    taken.map(|taken| taken.into_iter().map(|probe| self.probe(probe, token, limits)));
+                Event::ProbesTaken(answer(taken.map(Iterator::collect)))
+            }
+            Command::EndProbe { turn, end } => {
+                let webhook_id = turn.webhook_id;
+                let turn = Turn { worker, token: turn.token, webhook: webhook_id, epoch: turn.epoch };
+                let ended = match end {
+                    ProbeEnd::Close(_) => {
+                        let called = async move |session: &Session| {
+                            close_breaker(session, webhook_id, Some(turn)).await
+                        };
+                        let closed = world.call(self.process, called).await;
+                        closed.map(|begins| begins.map_or(TurnEnd::Lost, TurnEnd::Closed))
+                    }
+                    ProbeEnd::StayOpen { failed, next_in, disable } => {
+                        let called = async move |session: &Session| {
+                            end_probe(session, turn, failed, micros(next_in), disable.is_some()).await
+                        };
+                        let ended = world.call(self.process, called).await;
+                        ended.map(|ended| if ended { TurnEnd::Ended } else { TurnEnd::Lost })
+                    }
+                };
+                Event::ProbeEnded { webhook_id, answer: answer(ended) }
+            }
+            Command::WakeLanes { webhook_id } => {
+                // Few lanes, so that several steps are needed.
+                let called = async move |session: &Session| wake_lanes(session, webhook_id, 2).await;
+                let woken = world.call(self.process, called).await.map(|woken| match woken {
+                    Woken::More => Waking::More,
+                    Woken::Done => Waking::Done,
+                    Woken::Nothing => Waking::Nothing,
+                });
+                Event::LanesWoken { webhook_id, answer: answer(woken) }
+            }
+            _ => return None,
+        };
+        Some(event)
+    }
+
+    fn probe(&self, taken: Taken, token: i64, limits: ReadLimits) -> TakenProbe {
+        TakenProbe {
+            lane: self.claimed(taken.lane, token, limits),
+            epoch: taken.epoch,
+            failed: u32::try_from(taken.probes).unwrap_or(0),
+            open_for: duration(taken.open_for),
+            only_lane: taken.only_lane,
+            turn: duration(taken.turn),
+        }
     }
 
     async fn claim(
@@ -151,9 +249,11 @@ impl Statements {
             messages_per_lane,
         };
         let at_once = claim(count(limits));
+        let began = self.world.now();
         let called = self.world.call(self.process, async move |session| claim_lanes(session, &at_once).await);
         match called.await {
             Ok(lanes) => {
+                self.world.history.borrow_mut().claimed(began, self.worker, &lanes);
                 let lanes = lanes.into_iter().map(|lane| self.claimed(lane, token, limits)).collect();
                 Ok(ClaimAnswer { lanes, one_by_one: None })
             }
@@ -164,6 +264,7 @@ impl Statements {
                     .call(self.process, async move |session| claim_lanes_singly(session, &singly).await);
                 let none = ReadLimits { messages_per_lane: 0, payload_bytes: 0 };
                 let lanes = answer(called.await)?;
+                self.world.history.borrow_mut().claimed(began, self.worker, &lanes);
                 let lanes = lanes.into_iter().map(|lane| self.claimed(lane, token, none)).collect();
                 Ok(ClaimAnswer { lanes, one_by_one: Some(error.failure()) })
             }
@@ -233,8 +334,11 @@ impl Statements {
                 all.get(claim).is_some_and(|lane| lane.change.is_some() || lane.generation.is_some())
             })
             .collect();
+        let began = self.world.now();
+        let buried = self.world.would_bury(&call);
         let called = self.world.call(self.process, async move |session| settle(session, &call).await);
         let said = called.await?;
+        self.world.check_buried(&buried, began);
         let mut outcomes: Vec<_> = claims.iter().map(|claim| (*claim, SettleOutcome::Written)).collect();
         for (number, said) in said {
             outcomes[number].1 = match said {
@@ -399,6 +503,7 @@ fn model(worker: u32, all: &Settlement, claims: &[Claim]) -> sql::settle::Settle
             batch_count: several.map(|failed| i32::try_from(failed.count).unwrap_or(i32::MAX)),
             split_until: change.and_then(|change| change.split_until),
             error: change.and_then(|change| change.last_error.as_ref()).map(|_| 1),
+            epoch: change.and_then(|change| change.epoch),
         });
         call.done.extend(lane.done.iter().map(|message| (number, *message)));
         let attempts = |attempts| i32::try_from(attempts).unwrap_or(i32::MAX);
@@ -428,9 +533,10 @@ async fn due(session: &Session, after: Option<i64>, sweep: bool) -> Answered<Due
         }
         let next = earliest.get(DUE_WEBHOOKS - 1).map(|(webhook, _)| *webhook);
         earliest.truncate(DUE_WEBHOOKS);
+        let is_open = |id: &i64| view.get::<tables::Breaker>(id).is_some_and(|breaker| breaker.open);
         let is_sent = |id: &i64| {
             let free = |webhook: &Webhook| sent(view, webhook) && held_for(webhook, now).is_none();
-            view.get::<Webhook>(id).is_some_and(free)
+            !is_open(id) && view.get::<Webhook>(id).is_some_and(free)
         };
         let due = earliest.iter().filter(|(webhook, due_at)| *due_at <= now && is_sent(webhook));
         let due = due.map(|(webhook_id, at)| DueWebhook { webhook_id: *webhook_id, due_at: timestamp(*at) });

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::policy::{OnExhausted, Policy};
+use crate::domain::{
+    breaker::BreakerPolicy,
+    policy::{OnExhausted, Policy},
+};
 
 fn endpoint(max_in_flight: Option<u32>, rate: Option<f64>) -> Endpoint {
     Endpoint {
@@ -20,6 +23,7 @@ fn endpoint(max_in_flight: Option<u32>, rate: Option<f64>) -> Endpoint {
             max_age: None,
         },
         rate_limit_per_second: rate,
+        breaker: BreakerPolicy::Auto,
     }
 }
 

@@ -60,6 +60,7 @@ pub(super) async fn settle_what_is_lost(store: &Store, client: &Client, claims: 
             failures: 0,
             split_until: None,
             last_error: None,
+            epoch: None,
         };
         let outcomes = LaneOutcomes { done: owed, change: Some(change), ..LaneOutcomes::default() };
         store.settle(worker, &Settlement::from([((key, token), outcomes)])).await.unwrap();
