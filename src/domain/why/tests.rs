@@ -187,6 +187,7 @@ proptest! {
                 prop_assert!(entry.text.contains(needle), "{}", entry.text);
                 Some(Remedy::SwitchSendingOn)
             }
+            Some(Reason::BreakerOpen) => Some(Remedy::EnableWebhook(7)),
             Some(Reason::Disabled) => {
                 prop_assert!(entry.text.contains("410 Gone") && entry.text.contains("orders:billing"));
                 Some(Remedy::EnableWebhook(7))
