@@ -19,6 +19,17 @@ CREATE TYPE pgtopic.last_failure AS (
 );
 
 COMMENT ON TYPE pgtopic.last_failure IS 'What is kept of the last failure of a webhook.';
+
+CREATE FUNCTION pgtopic.announce_breaker() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    IF pgtopic.may_notify() AND pg_notification_queue_usage() < 0.5 THEN
+        PERFORM pg_notify('pgtopic', 'webhooks');
+    END IF;
+END
+$$;
 SET default_tablespace = '';
 
 SET default_table_access_method = heap;
@@ -385,6 +396,7 @@ BEGIN
                AS want (webhook_id, slots, due_after)
           JOIN pgtopic.webhooks w ON w.id = want.webhook_id
            AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND NOT pgtopic.is_held(w.hold_until)
+           AND NOT EXISTS (SELECT FROM pgtopic.breakers b WHERE b.webhook_id = w.id AND b.state = 'open')
           JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
          CROSS JOIN LATERAL (
             SELECT l.ctid AS place
@@ -447,6 +459,7 @@ BEGIN
               FROM pgtopic.lanes l
               JOIN pgtopic.webhooks w ON w.id = claim_lanes_singly.webhook_ids[want]
                AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND NOT pgtopic.is_held(w.hold_until)
+               AND NOT EXISTS (SELECT FROM pgtopic.breakers b WHERE b.webhook_id = w.id AND b.state = 'open')
               JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
              WHERE l.webhook_id + 0 = claim_lanes_singly.webhook_ids[want]
                AND l.due_at >= coalesce(claim_lanes_singly.due_after[want], statement_timestamp() - interval '5 s')
@@ -524,6 +537,7 @@ BEGIN
              WHERE w.topic_id = m.topic_id AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
                AND NOT pgtopic.is_held(w.hold_until)
                AND w.id <> ALL (claim_messages.full_webhooks)
+               AND NOT EXISTS (SELECT FROM pgtopic.breakers b WHERE b.webhook_id = w.id AND b.state = 'open')
             OFFSET 0
          ) w
          CROSS JOIN LATERAL (
@@ -575,6 +589,35 @@ BEGIN
          WHERE d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
          LIMIT 1) owed
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
+END
+$$;
+
+CREATE FUNCTION pgtopic.close_breaker(webhook_id bigint, worker uuid, token bigint, epoch bigint, reason text, changed_by text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    was_open interval := (SELECT clock_timestamp() - b.opened_at FROM pgtopic.breakers b WHERE b.webhook_id = close_breaker.webhook_id);
+    begins   bigint;
+BEGIN
+    UPDATE pgtopic.breakers b
+       SET state = 'closed', epoch = b.epoch + 1, opened_at = NULL, next_probe_at = NULL, probes = 0, probe_by = NULL,
+           probe_token = NULL, probe_until = NULL, wake_after = -9223372036854775808, changed_at = clock_timestamp()
+     WHERE b.webhook_id = close_breaker.webhook_id
+       AND b.state = 'open'
+       AND (worker IS NULL OR b.epoch = close_breaker.epoch AND b.probe_by = worker AND b.probe_token = token)
+    RETURNING b.epoch INTO begins;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
+    SELECT 'webhook.closed', w.topic_id, w.id,
+           format('after %s s: %s', round(extract(epoch FROM was_open)::numeric, 1), reason), changed_by
+      FROM pgtopic.webhooks w
+     WHERE w.id = webhook_id;
+    PERFORM pgtopic.announce_breaker();
+    RETURN begins;
 END
 $$;
 
@@ -929,6 +972,33 @@ BEGIN
         dropped := dropped + 1;
     END LOOP;
     RETURN dropped;
+END
+$$;
+
+CREATE FUNCTION pgtopic.end_probe(worker uuid, token bigint, webhook_id bigint, epoch bigint, failed boolean, next_in double precision, disable text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    flush text := set_config('synchronous_commit', CASE WHEN disable IS NULL THEN 'off' ELSE current_setting('synchronous_commit') END,
+                             true);
+BEGIN
+    UPDATE pgtopic.breakers b
+       SET probe_by = NULL, probe_token = NULL, probe_until = NULL, probes = b.probes + failed::integer,
+           next_probe_at = clock_timestamp() + make_interval(secs => next_in)
+     WHERE b.webhook_id = end_probe.webhook_id
+       AND b.state = 'open' AND b.epoch = end_probe.epoch
+       AND b.probe_by = worker AND b.probe_token = token;
+    IF NOT FOUND THEN
+        RETURN 'lost';
+    END IF;
+    IF disable IS NULL THEN
+        RETURN 'ended';
+    END IF;
+    PERFORM set_config('pgtopic_session.changed_by', 'worker ' || worker, true);
+    UPDATE pgtopic.webhooks w SET disabled_reason = disable WHERE w.id = webhook_id AND w.disabled_reason IS NULL;
+    RETURN 'disabled';
 END
 $$;
 
@@ -1415,6 +1485,7 @@ BEGIN
           JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
          WHERE w.id = looked.webhook_id AND looked.due_at <= statement_timestamp()
            AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND NOT pgtopic.is_held(w.hold_until)
+           AND NOT EXISTS (SELECT FROM pgtopic.breakers b WHERE b.webhook_id = w.id AND b.state = 'open')
          LIMIT 1
       ) due ON true
      WHERE due.due_at IS NOT NULL OR looked.number = list_due_webhooks.at_most;
@@ -1936,6 +2007,27 @@ BEGIN
 END
 $_$;
 
+CREATE FUNCTION pgtopic.note_success(worker uuid, webhook_ids bigint[], suspected double precision) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    noted    bigint;
+BEGIN
+    UPDATE pgtopic.breakers b
+       SET success_at = clock_timestamp(), success_by = worker
+     WHERE b.ctid = ANY (ARRAY(
+        SELECT x.ctid
+          FROM pgtopic.breakers x
+         WHERE x.webhook_id = ANY (webhook_ids) AND x.state = 'closed'
+           AND x.suspected_at > clock_timestamp() - make_interval(secs => suspected)
+           FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS noted = ROW_COUNT;
+    RETURN noted;
+END
+$$;
+
 CREATE FUNCTION pgtopic.notify_workers(message_id bigint, stripe integer) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -1959,6 +2051,68 @@ BEGIN
                                                  THEN pg_catalog.concat_ws(' ', message_id, stripe)
                                                  ELSE 'more' END);
     PERFORM pg_catalog.set_config(variable, marks OPERATOR(pg_catalog.||) '.', true);
+END
+$$;
+
+CREATE FUNCTION pgtopic.open_breaker(worker uuid, webhook_id bigint, epoch bigint, reason text, objection double precision, success_counts double precision, first_probe double precision) RETURNS TABLE(outcome text, epoch_now bigint)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    topic    bigint := (SELECT w.topic_id FROM pgtopic.webhooks w WHERE w.id = webhook_id AND w.breaker = 'auto');
+    alone    boolean := NOT EXISTS (SELECT FROM pgtopic.workers o WHERE o.id <> worker AND NOT o.gone AND NOT o.stopping);
+    found_as pgtopic.breakers;
+BEGIN
+    PERFORM pgtopic.require_read_committed();
+    epoch_now := epoch;
+    IF topic IS NULL THEN
+        outcome := 'off';
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    INSERT INTO pgtopic.breakers (webhook_id) VALUES (webhook_id) ON CONFLICT ON CONSTRAINT breakers_pkey DO NOTHING;
+
+    UPDATE pgtopic.breakers b
+       SET state = 'open', epoch = b.epoch + 1, opened_at = clock_timestamp(),
+           next_probe_at = clock_timestamp() + make_interval(secs => first_probe), probes = 0, probe_by = NULL, probe_token = NULL,
+           probe_until = NULL, suspected_at = NULL, success_at = NULL, success_by = NULL, wake_after = NULL,
+           changed_at = clock_timestamp()
+     WHERE b.webhook_id = open_breaker.webhook_id
+       AND b.state = 'closed' AND b.epoch = open_breaker.epoch
+       AND (alone OR b.suspected_at <= clock_timestamp() - make_interval(secs => objection))
+       AND NOT coalesce(b.success_by <> worker AND b.success_at > clock_timestamp() - make_interval(secs => success_counts), false);
+    IF FOUND THEN
+        INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, reason, changed_by)
+        VALUES ('webhook.open', topic, webhook_id, reason, 'worker ' || worker);
+        PERFORM pgtopic.announce_breaker();
+        outcome := 'opened';
+        epoch_now := epoch + 1;
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
+    -- What an earlier suspicion was answered with does not count any more.
+    UPDATE pgtopic.breakers b
+       SET suspected_at = clock_timestamp(), success_at = NULL, success_by = NULL, changed_at = clock_timestamp()
+     WHERE b.webhook_id = open_breaker.webhook_id
+       AND b.state = 'closed' AND b.epoch = open_breaker.epoch
+       AND (b.suspected_at IS NULL OR b.suspected_at <= clock_timestamp() - make_interval(secs => objection + success_counts)
+            OR b.suspected_at > clock_timestamp());
+    IF FOUND THEN
+        PERFORM pgtopic.announce_breaker();
+        outcome := 'asked';
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
+    SELECT * INTO found_as FROM pgtopic.breakers b WHERE b.webhook_id = open_breaker.webhook_id;
+    epoch_now := found_as.epoch;
+    outcome := CASE WHEN found_as.state = 'open' OR found_as.epoch <> epoch THEN 'outdated'
+                    WHEN found_as.success_by <> worker THEN 'refused'
+                    ELSE 'asked' END;
+    RETURN NEXT;
 END
 $$;
 
@@ -2891,6 +3045,7 @@ BEGIN
     END LOOP;
     IF ended_at IS NULL THEN
         DELETE FROM pgtopic.webhook_samples s WHERE NOT EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = s.webhook_id);
+        DELETE FROM pgtopic.breakers b WHERE NOT EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.id = b.webhook_id);
         UPDATE pgtopic.sampled SET sampled_at = clock_timestamp();
     END IF;
     RETURN NEXT;
@@ -3066,7 +3221,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], lane_error_classes text[], lane_status_codes smallint[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text, generation integer)
+CREATE FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], lane_error_classes text[], lane_status_codes smallint[], lane_epochs bigint[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) RETURNS TABLE(number integer, outcome text, generation integer)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -3083,6 +3238,7 @@ DECLARE
     no_flush text := set_config('synchronous_commit', 'off', true);
     mine     boolean[];
     newest   integer[];
+    outdated boolean[];
     changes  boolean;
     renewed  boolean;
     deleted  integer;
@@ -3102,6 +3258,13 @@ BEGIN
          WHERE l.webhook_id = h.webhook_id AND l.lane = h.lane AND l.claimed_by = settle.worker AND l.token = h.token
          LIMIT 1
            FOR UPDATE SKIP LOCKED) l ON true;
+
+    IF array_remove(lane_epochs, NULL) <> '{}' THEN
+        outdated := ARRAY(
+            SELECT h.epoch <> coalesce((SELECT b.epoch FROM pgtopic.breakers b WHERE b.webhook_id = h.webhook_id), 0)
+              FROM unnest(lane_webhooks, lane_epochs) WITH ORDINALITY AS h (webhook_id, epoch, n)
+             ORDER BY h.n);
+    END IF;
 
     IF cardinality(done_messages) > 0 THEN
         -- By their places: a delivery is never changed, only deleted.
@@ -3136,7 +3299,7 @@ BEGIN
              USING unnest(dead_lanes, dead_messages, dead_reasons, dead_attempts, dead_error_classes, dead_status_codes, dead_errors)
                    AS dead (n, message_id, reason, attempts, error_class, status_code, last_error)
              WHERE d.webhook_id = lane_webhooks[dead.n] AND d.lane = lane_lanes[dead.n] AND d.message_id = dead.message_id
-               AND mine[dead.n]
+               AND mine[dead.n] AND outdated[dead.n] IS NOT TRUE
             RETURNING d.webhook_id, d.lane, dead.*
         )
         INSERT INTO pgtopic.dead_letters AS x (webhook_id, lane, message_id, topic_id, partition_key, type, reason, attempts,
@@ -3173,9 +3336,10 @@ BEGIN
                last_status_code = CASE WHEN new.last_error IS NOT NULL THEN new.status_code
                                        WHEN new.failures > 0 THEN l.last_status_code END,
                halted = new.state = 'halted'
-          FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, h.head, h.failures, h.batch_last,
-                       h.batch_count, h.split, h.last_error, h.error_class, h.status_code,
-                       CASE WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation
+          FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, f.head, f.failures, f.batch_last,
+                       f.batch_count, f.split, f.last_error, f.error_class, f.status_code,
+                       CASE WHEN outdated[h.n] THEN 'ready'
+                            WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation
                                  AND h.head IS DISTINCT FROM (SELECT d.message_id FROM pgtopic.deliveries d
                                                                WHERE d.webhook_id = h.webhook_id AND d.lane = h.lane
                                                                  AND d.message_id > x.position
@@ -3186,8 +3350,15 @@ BEGIN
                               lane_status_codes)
                        WITH ORDINALITY AS h (webhook_id, lane, state, generation, position, delay, head, failures, batch_last,
                                              batch_count, split, last_error, error_class, status_code, n)
-                 CROSS JOIN LATERAL (SELECT x.generation, x.position FROM pgtopic.lanes x
+                 CROSS JOIN LATERAL (SELECT x.* FROM pgtopic.lanes x
                                       WHERE x.webhook_id = h.webhook_id AND x.lane = h.lane LIMIT 1) x
+                 CROSS JOIN LATERAL (
+                    SELECT h.head, h.failures, h.batch_last, h.batch_count, h.split, h.last_error, h.error_class, h.status_code
+                     WHERE outdated[h.n] IS NOT TRUE
+                    UNION ALL
+                    SELECT x.head_message_id, x.failures, x.batch_last, x.batch_count, x.split_until, x.last_error,
+                           x.last_error_class, x.last_status_code
+                     WHERE outdated[h.n]) f
                  WHERE h.state <> 'untouched' AND mine[h.n]
                 OFFSET 0) new
          WHERE l.webhook_id = new.webhook_id AND l.lane = new.lane;
@@ -3420,6 +3591,101 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.take_probes(worker uuid, new_token bigint, at_most integer, default_timeout double precision, spare double precision, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text, epoch bigint, probes integer, open_seconds double precision, only_lane boolean, turn_seconds double precision)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    probe    record;
+    after    bigint;
+    until    bigint;
+    one      pgtopic.lanes;
+    claimed  pgtopic.lanes[] := '{}';
+    alone    bigint[] := '{}';
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM pgtopic.require_read_committed();
+    END IF;
+    PERFORM pgtopic.require_registered(worker);
+
+    FOR probe IN
+        SELECT b.webhook_id, b.probe_lane, 2 * coalesce(w.timeout_seconds, default_timeout) + spare AS turn
+          FROM pgtopic.breakers b
+          JOIN pgtopic.webhooks w ON w.id = b.webhook_id AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+           AND NOT pgtopic.is_held(w.hold_until)
+          JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
+         WHERE b.state = 'open'
+           -- What lies further ahead was written before a step of the clock.
+           AND (b.next_probe_at <= clock_timestamp() OR b.next_probe_at > clock_timestamp() + interval '2 minutes')
+           AND (b.probe_until IS NULL OR b.probe_until <= clock_timestamp()
+                OR NOT EXISTS (SELECT FROM pgtopic.workers o WHERE o.id = b.probe_by AND NOT o.gone))
+         ORDER BY b.next_probe_at
+         LIMIT at_most
+           FOR UPDATE OF b SKIP LOCKED
+    LOOP
+        one := NULL;
+        after := probe.probe_lane;
+        LOOP
+            until := (SELECT l.lane FROM pgtopic.lanes l
+                       WHERE l.webhook_id = probe.webhook_id AND l.lane > after
+                       ORDER BY l.lane OFFSET 999 LIMIT 1);
+            UPDATE pgtopic.lanes l
+               SET claimed_by = take_probes.worker, token = take_probes.new_token, claimed_at = clock_timestamp()
+             WHERE l.ctid = ANY (ARRAY(
+                SELECT x.ctid
+                  FROM pgtopic.lanes x
+                 WHERE x.webhook_id = probe.webhook_id AND x.lane > after AND x.lane <= coalesce(until, 9223372036854775807)
+                   AND x.claimed_by IS NULL AND NOT x.halted
+                   AND EXISTS (SELECT FROM pgtopic.deliveries d
+                                WHERE d.webhook_id = x.webhook_id AND d.lane = x.lane AND d.message_id > x.position)
+                 ORDER BY x.lane
+                 LIMIT 1
+                   FOR UPDATE SKIP LOCKED))
+            RETURNING l.* INTO one;
+            EXIT WHEN one.lane IS NOT NULL OR until IS NOT NULL OR after = -9223372036854775808;
+            -- All lanes have had their turn: begin again.
+            after := -9223372036854775808;
+        END LOOP;
+        IF one.lane IS NULL THEN
+            UPDATE pgtopic.breakers b
+               SET probe_by = NULL, probe_token = NULL, probe_until = NULL, next_probe_at = clock_timestamp() + interval '1 second',
+                   probe_lane = coalesce(until, -9223372036854775808)
+             WHERE b.webhook_id = probe.webhook_id;
+            CONTINUE;
+        END IF;
+        UPDATE pgtopic.breakers b
+           SET probe_by = take_probes.worker, probe_token = take_probes.new_token, probe_lane = one.lane,
+               probe_until = clock_timestamp() + make_interval(secs => probe.turn)
+         WHERE b.webhook_id = probe.webhook_id;
+        claimed := claimed || one;
+        IF NOT EXISTS (SELECT FROM (SELECT l.* FROM pgtopic.lanes l
+                                     WHERE l.webhook_id = probe.webhook_id
+                                     ORDER BY l.lane LIMIT 1000) other
+                        WHERE NOT other.halted AND other.lane <> one.lane
+                          AND EXISTS (SELECT FROM pgtopic.deliveries d
+                                       WHERE d.webhook_id = other.webhook_id AND d.lane = other.lane
+                                         AND d.message_id > other.position))
+        THEN
+            alone := alone || probe.webhook_id;
+        END IF;
+    END LOOP;
+
+    RETURN QUERY
+    SELECT r.*, b.epoch, b.probes, extract(epoch FROM clock_timestamp() - b.opened_at)::double precision,
+           r.webhook_id = ANY (alone), extract(epoch FROM b.probe_until - clock_timestamp())::double precision
+      FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r
+     CROSS JOIN LATERAL (SELECT b.* FROM pgtopic.breakers b WHERE b.webhook_id = r.webhook_id LIMIT 1) b;
+END
+$$;
+
 CREATE FUNCTION pgtopic.topics_arrived() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -3453,6 +3719,49 @@ BEGIN
                     WHERE t.name OPERATOR(pg_catalog.=) type_matches.type
                        OR pg_catalog.right(t.name, 1) OPERATOR(pg_catalog.=) '*'
                           AND pg_catalog.starts_with(type_matches.type, pg_catalog.left(t.name, -1)));
+END
+$$;
+
+CREATE FUNCTION pgtopic.wake_lanes(webhook_id bigint, at_most integer) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    after    bigint;
+    until    bigint;
+BEGIN
+    PERFORM pgtopic.require_read_committed();
+    SELECT b.wake_after INTO after
+      FROM pgtopic.breakers b
+     WHERE b.webhook_id = wake_lanes.webhook_id AND b.state = 'closed' AND b.wake_after IS NOT NULL
+       FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN 'none';
+    END IF;
+    until := (SELECT l.lane FROM pgtopic.lanes l
+               WHERE l.webhook_id = wake_lanes.webhook_id AND l.lane > after
+               ORDER BY l.lane OFFSET at_most - 1 LIMIT 1);
+    UPDATE pgtopic.lanes l
+       SET due_at = clock_timestamp(), wait_seconds = NULL
+     WHERE l.ctid = ANY (ARRAY(
+        SELECT x.ctid
+          FROM pgtopic.lanes x
+         WHERE x.webhook_id = wake_lanes.webhook_id AND x.lane > after AND x.lane <= coalesce(until, 9223372036854775807)
+           AND x.claimed_by IS NULL AND NOT x.halted AND x.failures > 0 AND x.due_at > clock_timestamp()
+           FOR UPDATE SKIP LOCKED));
+    UPDATE pgtopic.breakers b
+       SET wake_after = until, changed_at = CASE WHEN until IS NULL THEN clock_timestamp() ELSE b.changed_at END
+     WHERE b.webhook_id = wake_lanes.webhook_id;
+    RETURN CASE WHEN until IS NULL THEN 'done' ELSE 'more' END;
 END
 $$;
 
@@ -3561,6 +3870,21 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.webhooks_close_breaker() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM pgtopic.close_breaker(NEW.id, NULL, NULL, NULL,
+        CASE WHEN NEW.url <> OLD.url THEN 'its url was changed'
+             WHEN NEW.secrets <> OLD.secrets THEN 'its secret was changed'
+             WHEN NEW.breaker <> OLD.breaker THEN 'its breaker was switched'
+             ELSE 'it was enabled' END,
+        pgtopic.changed_by());
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION pgtopic.webhooks_name() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -3633,8 +3957,10 @@ BEGIN
     -- An instant more than 10 s ahead was written before a step of the clock: it counts as unset.
     suppressed_us := CASE WHEN suppressed_until > now_us AND suppressed_until < now_us + 10000000
                           THEN suppressed_until - now_us ELSE 0 END;
+    changed_at := (SELECT max(b.changed_at) FROM pgtopic.breakers b);
     IF NOT notifies THEN
-        changed_at := greatest((SELECT max(w.changed_at) FROM pgtopic.webhooks w), (SELECT max(t.changed_at) FROM pgtopic.topics t));
+        changed_at := greatest(changed_at, (SELECT max(w.changed_at) FROM pgtopic.webhooks w),
+                               (SELECT max(t.changed_at) FROM pgtopic.topics t));
         IF notify_until > 0 THEN
             PERFORM setval('pgtopic.notify_until', 0);
         END IF;
@@ -3742,6 +4068,46 @@ COMMENT ON COLUMN pgtopic.background_runs.did IS 'How many rows the last run dea
 
 COMMENT ON COLUMN pgtopic.background_runs.error IS 'Why the last run failed; null if it succeeded. error_at is when a run failed last.';
 
+CREATE TABLE pgtopic.breakers (
+    webhook_id bigint NOT NULL,
+    state text DEFAULT 'closed'::text NOT NULL,
+    epoch bigint DEFAULT 0 NOT NULL,
+    opened_at timestamp with time zone,
+    next_probe_at timestamp with time zone,
+    probes integer DEFAULT 0 NOT NULL,
+    probe_by uuid,
+    probe_token bigint,
+    probe_until timestamp with time zone,
+    probe_lane bigint DEFAULT '-9223372036854775808'::bigint NOT NULL,
+    suspected_at timestamp with time zone,
+    success_at timestamp with time zone,
+    success_by uuid,
+    wake_after bigint,
+    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT breakers_state_check CHECK ((state = ANY (ARRAY['closed'::text, 'open'::text])))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE pgtopic.breakers IS 'The circuit breakers. A webhook gets its row when a worker first suspects it; without a row its breaker is closed.';
+
+COMMENT ON COLUMN pgtopic.breakers.state IS 'open: only probes are sent, and nothing uses up attempts; closed: all is sent.';
+
+COMMENT ON COLUMN pgtopic.breakers.epoch IS 'It rises each time the breaker opens or closes. A failure of a request that began in an earlier epoch uses up no attempt.';
+
+COMMENT ON COLUMN pgtopic.breakers.probes IS 'How many probes have failed since it opened.';
+
+COMMENT ON COLUMN pgtopic.breakers.probe_by IS 'The worker whose turn it is to probe, until probe_until; null: nobody''s. probe_token: the token of its claim.';
+
+COMMENT ON COLUMN pgtopic.breakers.probe_lane IS 'The lane that was probed last. The next probe takes the lane after it.';
+
+COMMENT ON COLUMN pgtopic.breakers.suspected_at IS 'When a worker last asked the others whether they have a reason not to open it.';
+
+COMMENT ON COLUMN pgtopic.breakers.success_at IS 'When another worker last said that its requests are accepted; written only while it is suspected. success_by: who said it.';
+
+COMMENT ON COLUMN pgtopic.breakers.wake_after IS 'It has closed, and lanes after this one still wait for the end of their back-off, although they are to be due now; null: none.';
+
+COMMENT ON COLUMN pgtopic.breakers.changed_at IS 'When state, epoch, suspected_at or wake_after was last written. Workers look here.';
+
 CREATE TABLE pgtopic.changes (
     id bigint NOT NULL,
     kind text NOT NULL,
@@ -3755,7 +4121,7 @@ CREATE TABLE pgtopic.changes (
     changed_by text NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     is_event boolean DEFAULT false NOT NULL,
-    CONSTRAINT changes_kind_check CHECK ((kind = ANY (ARRAY['webhook.failing'::text, 'webhook.recovered'::text, 'webhook.disabled'::text, 'webhook.enabled'::text, 'webhook.paused'::text, 'webhook.resumed'::text, 'webhook.started'::text, 'topic.paused'::text, 'topic.resumed'::text, 'lane.halted'::text, 'lane.resumed'::text, 'delivery.exhausted'::text, 'worker.lost'::text, 'sending.on'::text, 'sending.off'::text])))
+    CONSTRAINT changes_kind_check CHECK ((kind = ANY (ARRAY['webhook.failing'::text, 'webhook.recovered'::text, 'webhook.disabled'::text, 'webhook.enabled'::text, 'webhook.paused'::text, 'webhook.resumed'::text, 'webhook.started'::text, 'webhook.open'::text, 'webhook.closed'::text, 'topic.paused'::text, 'topic.resumed'::text, 'lane.halted'::text, 'lane.resumed'::text, 'delivery.exhausted'::text, 'worker.lost'::text, 'sending.on'::text, 'sending.off'::text])))
 );
 
 COMMENT ON TABLE pgtopic.changes IS 'The audit log: every change of state is one row, written by the transaction that made the change.';
@@ -4060,6 +4426,7 @@ CREATE TABLE pgtopic.webhooks (
     max_in_flight integer,
     rate_limit_per_second double precision,
     max_age_seconds integer,
+    breaker text DEFAULT 'auto'::text NOT NULL,
     state text DEFAULT 'active'::text NOT NULL,
     paused boolean DEFAULT false NOT NULL,
     disabled_reason text,
@@ -4068,6 +4435,7 @@ CREATE TABLE pgtopic.webhooks (
     changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT webhooks_backoff_factor_check CHECK (((backoff_factor >= (1)::double precision) AND (backoff_factor <= (100)::double precision))),
     CONSTRAINT webhooks_batch_size_check CHECK (((batch_size >= 1) AND (batch_size <= 1000))),
+    CONSTRAINT webhooks_breaker_check CHECK ((breaker = ANY (ARRAY['auto'::text, 'off'::text]))),
     CONSTRAINT webhooks_format_check CHECK ((format = ANY (ARRAY['raw'::text, 'envelope'::text, 'cloudevents'::text]))),
     CONSTRAINT webhooks_headers_check CHECK ((json_typeof(headers) = 'object'::text)),
     CONSTRAINT webhooks_headers_size_check CHECK ((octet_length((headers)::text) <= 8192)),
@@ -4107,6 +4475,8 @@ COMMENT ON COLUMN pgtopic.webhooks.retry_schedule IS 'The wait in seconds after 
 COMMENT ON COLUMN pgtopic.webhooks.permanent_statuses IS 'HTTP statuses after which a message is not tried again; null: none.';
 
 COMMENT ON COLUMN pgtopic.webhooks.max_age_seconds IS 'A message that is older, counted from the later of created_at and published_at, becomes a dead letter and is not sent. Replays are sent. Null: no limit.';
+
+COMMENT ON COLUMN pgtopic.webhooks.breaker IS 'auto: if nothing but failures comes back, the breaker opens, and only probes are sent until one is answered; off: it never opens.';
 
 COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
 
@@ -4170,6 +4540,9 @@ COMMENT ON COLUMN pgtopic.workers.topics IS 'The topics that it sends: names, or
 
 ALTER TABLE ONLY pgtopic.background_runs
     ADD CONSTRAINT background_runs_pkey PRIMARY KEY (piece);
+
+ALTER TABLE ONLY pgtopic.breakers
+    ADD CONSTRAINT breakers_pkey PRIMARY KEY (webhook_id);
 
 ALTER TABLE ONLY pgtopic.changes
     ADD CONSTRAINT changes_pkey PRIMARY KEY (id);
@@ -4240,6 +4613,10 @@ CREATE INDEX activity_webhook ON pgtopic.activity USING btree (webhook_id, at);
 
 CREATE INDEX attempts_delivery ON ONLY pgtopic.attempts USING btree (webhook_id, message_id);
 
+CREATE INDEX breakers_changed_at ON pgtopic.breakers USING btree (changed_at);
+
+CREATE INDEX breakers_open ON pgtopic.breakers USING btree (next_probe_at) WHERE (state = 'open'::text);
+
 CREATE INDEX changes_events ON pgtopic.changes USING btree (id) WHERE is_event;
 
 CREATE INDEX changes_webhook ON pgtopic.changes USING btree (webhook_id, id);
@@ -4302,6 +4679,8 @@ CREATE TRIGGER webhooks_changed AFTER INSERT OR DELETE OR UPDATE ON pgtopic.webh
 
 CREATE TRIGGER webhooks_changed_at BEFORE UPDATE ON pgtopic.webhooks FOR EACH ROW EXECUTE FUNCTION pgtopic.touch_changed_at();
 
+CREATE TRIGGER webhooks_close_breaker AFTER UPDATE ON pgtopic.webhooks FOR EACH ROW WHEN (((old.url <> new.url) OR (old.secrets <> new.secrets) OR (old.breaker <> new.breaker) OR ((old.disabled_reason IS NOT NULL) AND (new.disabled_reason IS NULL)))) EXECUTE FUNCTION pgtopic.webhooks_close_breaker();
+
 CREATE TRIGGER webhooks_filter_came_or_went AFTER UPDATE OF types, filter ON pgtopic.webhooks FOR EACH ROW WHEN ((((old.types IS NULL) AND (old.filter IS NULL)) <> ((new.types IS NULL) AND (new.filter IS NULL)))) EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
 CREATE TRIGGER webhooks_name BEFORE INSERT ON pgtopic.webhooks FOR EACH ROW WHEN ((new.name IS NULL)) EXECUTE FUNCTION pgtopic.webhooks_name();
@@ -4329,6 +4708,8 @@ ALTER TABLE ONLY pgtopic.shares
 ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES pgtopic.topics(id) ON DELETE CASCADE;
 
+REVOKE ALL ON FUNCTION pgtopic.announce_breaker() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.backfill_step(job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.begin_job_step(job_id bigint) FROM PUBLIC;
@@ -4350,6 +4731,8 @@ REVOKE ALL ON FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhoo
 REVOKE ALL ON FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], topics text[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.close_breaker(webhook_id bigint, worker uuid, token bigint, epoch bigint, reason text, changed_by text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone) FROM PUBLIC;
 
@@ -4374,6 +4757,8 @@ REVOKE ALL ON FUNCTION pgtopic.describe_transactions(progress json) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgtopic.discard_dead_letters(dead_letter_ids bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.drop_attempt_partitions(days integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.end_probe(worker uuid, token bigint, webhook_id bigint, epoch bigint, failed boolean, next_in double precision, disable text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.expire_deliveries(after_webhook bigint, after_lane bigint, at_most integer, changed_by text, OUT last_webhook bigint, OUT last_lane bigint, OUT expired bigint, OUT more boolean) FROM PUBLIC;
 
@@ -4431,7 +4816,11 @@ REVOKE ALL ON FUNCTION pgtopic.messages_publish() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.messages_validate(message pgtopic.messages, accepted_bytes integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.note_success(worker uuid, webhook_ids bigint[], suspected double precision) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.notify_workers(message_id bigint, stripe integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.open_breaker(worker uuid, webhook_id bigint, epoch bigint, reason text, objection double precision, success_counts double precision, first_probe double precision) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.open_transactions(progress json) FROM PUBLIC;
 
@@ -4487,7 +4876,7 @@ REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT
 
 REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], lane_error_classes text[], lane_status_codes smallint[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], lane_error_classes text[], lane_status_codes smallint[], lane_epochs bigint[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.share_limits(worker uuid, webhooks bigint[], wants boolean[], slots_held integer[], rate_held double precision[], done bigint[]) FROM PUBLIC;
 
@@ -4501,11 +4890,15 @@ REVOKE ALL ON FUNCTION pgtopic.suppress_notifications(microseconds bigint) FROM 
 
 REVOKE ALL ON FUNCTION pgtopic.take_lead(worker uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.take_probes(worker uuid, new_token bigint, at_most integer, default_timeout double precision, spare double precision, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.topics_arrived() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.touch_changed_at() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.type_matches(types text[], type text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.wake_lanes(webhook_id bigint, at_most integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhook_backlog(webhook bigint, lanes_at_most bigint, owed_at_most bigint) FROM PUBLIC;
 
@@ -4514,6 +4907,8 @@ REVOKE ALL ON FUNCTION pgtopic.webhooks_arrived() FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgtopic.webhooks_came_or_went() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.webhooks_close_breaker() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.webhooks_name() FROM PUBLIC;
 
@@ -4534,8 +4929,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'b8e4f5d6b629271baf5b301dedca457d84a6293c042cad7e665a661e8ff48f96', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'ba26400adb15ea9a5d23980bf0ac7d570bbff7d298aa55342859676036b789c7', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '13327452438673356923');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '18317379914595381490');
 
 
