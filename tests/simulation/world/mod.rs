@@ -6,14 +6,15 @@
 //!
 //! | file | what it is about |
 //! |---|---|
-//! | `plan` | what happens in a run |
+//! | `plan`, `draw` | what happens in a run, and how that is drawn |
 //! | `process` | one worker: its incarnations, session, heartbeat, takeover |
 //! | `driver` | runs an engine: commands become statements and requests, answers become events |
 //! | `statements` | the engine's statements on the model |
 //! | `burst` | requests of one lane, and the receivers |
 //! | `calls` | how a statement comes to the server, and its answer back |
 //! | `publish`, `operate`, `faults` | what publishers and operators do, and what goes wrong |
-//! | `history` | what happened, and the rules that it must keep |
+//! | `history`, `knowledge` | what happened, and what workers were told |
+//! | `requests`, `order`, `attempts`, `rows` | the rules that a run must keep |
 //! | `run` | a whole run, and its end |
 //! | `shrink` | which items of a plan are needed |
 //! | `mailbox`, `clock` | tools |
@@ -29,17 +30,23 @@
     reason = "numbers of a run are small, and so are its closures"
 )]
 
+mod attempts;
 mod burst;
 mod calls;
 mod clock;
+mod draw;
 mod driver;
 mod faults;
 mod history;
+mod knowledge;
 mod mailbox;
 mod operate;
+mod order;
 mod plan;
 mod process;
 mod publish;
+mod requests;
+mod rows;
 mod run;
 mod shrink;
 mod statements;
@@ -49,6 +56,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     rc::Rc,
+    time::Duration,
 };
 
 use pgtopic::domain::policy::Policy;
@@ -57,8 +65,9 @@ use self::{
     clock::Clock,
     driver::Incoming,
     history::{History, LaneId},
+    knowledge::Knowledge,
     mailbox::Mailbox,
-    plan::{Hearing, Manner, Plan, Trouble},
+    plan::{Hearing, Kind, Manner, Plan, Trouble},
 };
 use crate::{
     postgres::{Database, state::SessionId},
@@ -87,6 +96,10 @@ struct World {
     much: Cell<bool>,
     /// How many items of the plan are under way.
     under_way: Cell<usize>,
+    /// When `rows` has looked last: the newest commit.
+    looked_at: Cell<u64>,
+    /// When workers were all started.
+    quiet_since: Cell<Micros>,
     /// Faults are over.
     ending: Cell<bool>,
 }
@@ -100,9 +113,15 @@ struct Hook {
     since: Micros,
     deleted: bool,
     policy: Policy,
-    /// The least `max_retries` that it ever had.
-    least_retries: u32,
     batch_size: usize,
+    /// The extremes of what it ever was.
+    least_retries: u32,
+    most_retries: u32,
+    least_backoff: Duration,
+    largest_batch: usize,
+    /// The most requests in flight; `None`: any number.
+    most_in_flight: Option<u32>,
+    changed: bool,
     manner: Manner,
 }
 
@@ -115,8 +134,14 @@ struct Process {
     worker: Cell<u32>,
     session: Cell<Option<SessionId>>,
     mailbox: RefCell<Option<Mailbox<Incoming>>>,
+    /// When its session was lost, if it was.
+    lost_at: Cell<Option<Micros>>,
+    knowledge: RefCell<Option<Rc<RefCell<Knowledge>>>>,
     paused: Cell<bool>,
-    trouble: Cell<Option<Trouble>>,
+    /// Nothing comes to the server.
+    cut: Cell<bool>,
+    /// What is wrong with its statements: with all, or with those of a kind.
+    trouble: Cell<Option<(Trouble, Option<Kind>)>>,
     hearing: Cell<Option<Hearing>>,
 }
 

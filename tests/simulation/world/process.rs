@@ -26,7 +26,7 @@ use super::{
     clock::{micros, timestamp},
     driver::{Driver, Incoming},
     mailbox::Mailbox,
-    plan::Hearing,
+    plan::{Hearing, Kind},
 };
 use crate::{
     functions::{
@@ -36,7 +36,12 @@ use crate::{
         repair_due_at::repair_due_at,
         worker_heartbeat::{register_worker, worker_heartbeat},
     },
-    postgres::{error::Error, notify::Notification, session::Session, tables::Worker},
+    postgres::{
+        error::Error,
+        notify::Notification,
+        session::Session,
+        tables::{Lane, Worker},
+    },
     schedule::{Micros, SECOND},
 };
 
@@ -89,8 +94,10 @@ impl World {
             self.processes[process].session.set(None);
             *self.processes[process].mailbox.borrow_mut() = None;
             let why = ended.as_ref().err().map_or("it has stopped", String::as_str);
-            self.history.borrow_mut().ended(self.now(), worker, why);
+            *self.processes[process].knowledge.borrow_mut() = None;
+            self.history.borrow_mut().ended(self.now(), worker, why, ended == Ok(true));
             if ended.is_ok() {
+                self.check_lanes_of_stopped();
                 let _ = self.release(process, worker).await;
                 self.processes[process].main.set(None);
                 return;
@@ -100,7 +107,7 @@ impl World {
         }
     }
 
-    async fn incarnation(self: &Handle, process: usize, stopped: &mut Vec<u32>) -> Result<(), String> {
+    async fn incarnation(self: &Handle, process: usize, stopped: &mut Vec<u32>) -> Result<bool, String> {
         let worker = self.workers.get() + 1;
         self.workers.set(worker);
         self.history.borrow_mut().counts.incarnations += 1;
@@ -109,6 +116,7 @@ impl World {
         let asked = self.clock.now();
         let session = self.database.connect();
         self.processes[process].session.set(Some(session.id()));
+        self.processes[process].lost_at.set(None);
         session.listen();
         let opening = async move |session: &Session| {
             let key = loop {
@@ -122,7 +130,7 @@ impl World {
             };
             register_worker(session, worker, key).await
         };
-        self.call_on(process, session.clone(), opening).await.map_err(lost)?;
+        self.call_on(process, Kind::Session, session.clone(), opening).await.map_err(lost)?;
         stopped.push(worker);
         self.note((0, 0), format!("worker {worker} is registered, process {process}"));
         let lease = lease(DEFAULT_TIMEOUT);
@@ -171,7 +179,7 @@ impl World {
             let lives = statement.read(|view| view.get::<Worker>(&worker).is_some_and(|worker| !worker.gone));
             if lives { Ok(()) } else { Err(Error::NotInState) }
         };
-        self.call_on(process, session.clone(), beat).await
+        self.call_on(process, Kind::Session, session.clone(), beat).await
     }
 
     /// As `heartbeat::beat`.
@@ -230,6 +238,9 @@ impl World {
     async fn hear(self: Handle, process: usize, session: Session, mailbox: Mailbox<Incoming>) {
         while let Ok(heard) = session.wait_for_notifications().await {
             self.schedule.sleep(self.part_of(300)).await;
+            if self.processes[process].cut.get() {
+                continue;
+            }
             for notification in heard {
                 let notice = notice(notification);
                 match self.processes[process].hearing.get() {
@@ -247,6 +258,9 @@ impl World {
                 }
                 mailbox.push(Incoming::Event(Event::Notified(notice)));
             }
+        }
+        while self.processes[process].cut.get() {
+            self.schedule.sleep(HEARTBEAT).await;
         }
         mailbox.push(Incoming::Lost("its connection ended"));
     }
@@ -269,7 +283,7 @@ impl World {
         seen: &mut BTreeMap<Uuid, Seen>,
     ) -> Result<(), CallError> {
         let asked = self.clock.now();
-        let rows = self.call(process, async move |session: &Session| {
+        let rows = self.call(process, Kind::Other, async move |session: &Session| {
             let statement = session.statement().await?;
             let rows: Vec<Worker> = statement.read(|view| {
                 view.range::<Worker>(..).map(|(_, row)| row.clone()).filter(|row| row.id != worker).collect()
@@ -322,10 +336,10 @@ impl World {
 
     /// As `Store::release`: how many lanes were released, and whether nothing is left to do.
     async fn release(self: &Handle, process: usize, worker: u32) -> Result<(usize, bool), CallError> {
-        self.call(process, async move |session| mark_worker_gone(session, worker).await).await?;
+        self.call(process, Kind::Other, async move |session| mark_worker_gone(session, worker).await).await?;
         let (mut released, mut locked, mut after) = (0, 0, (i64::MIN, i64::MIN));
         loop {
-            let step = self.call(process, async move |session| {
+            let step = self.call(process, Kind::Other, async move |session| {
                 release_lanes(session, worker, after, RELEASE_STEP).await
             });
             let step = step.await?;
@@ -335,14 +349,25 @@ impl World {
             after = at;
         }
         let complete = locked == 0
-            && self.call(process, async move |session| remove_worker(session, worker).await).await?;
+            && self
+                .call(process, Kind::Other, async move |session| remove_worker(session, worker).await)
+                .await?;
         Ok((released, complete))
+    }
+
+    /// A worker that has stopped holds nothing.
+    fn check_lanes_of_stopped(&self) {
+        let lanes: Vec<_> = self
+            .database
+            .peek(|view| view.range::<Lane>(..).map(|(_, row)| (row.webhook, row.lane)).collect());
+        self.check_lanes(lanes.into_iter());
     }
 
     /// As `due_at_repair::watch`.
     async fn repair(self: Handle, process: usize, signals: Rc<Signals>) {
         loop {
-            let repaired = self.call(process, async |session| repair_due_at(session, 1_000).await).await;
+            let repaired =
+                self.call(process, Kind::Other, async |session| repair_due_at(session, 1_000).await).await;
             if repaired.is_ok_and(|(repaired, _)| repaired > 0) {
                 signals.update(|state| state.wakes += 1);
             }

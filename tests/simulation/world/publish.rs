@@ -96,6 +96,6 @@ fn committed(world: &Handle, published: &[(i64, Option<u8>)], hooks: &[(i64, Opt
         let webhooks = hooks.iter().filter(|(_, types)| matches(types)).map(|(id, _)| *id).collect();
         history.note(world.now(), (0, lane.unwrap_or(0)), format!("{id} is committed"));
         history.counts.messages += 1;
-        history.committed.insert(*id, Committed { webhooks, lane: lane.unwrap_or(0) });
+        history.committed.insert(*id, Committed { webhooks, lane: lane.unwrap_or(0), at: world.now() });
     }
 }

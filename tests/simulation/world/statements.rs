@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use pgtopic::{
     domain::{batch::Batch, lane::LaneKey, message::Message},
     store::{
@@ -19,6 +20,7 @@ use super::{
     Handle,
     calls::CallError,
     clock::{micros, timestamp},
+    plan::Kind,
 };
 use crate::{
     functions::{
@@ -60,8 +62,9 @@ impl Statements {
     pub(super) async fn execute(self, command: Command) -> Option<Event> {
         Some(match command {
             Command::ListDueWebhooks { after, sweep } => {
-                let listed =
-                    self.world.call(self.process, async move |session| due(session, after, sweep).await);
+                let listed = self
+                    .world
+                    .call(self.process, Kind::Other, async move |session| due(session, after, sweep).await);
                 Event::DueWebhooks(answer(listed.await))
             }
             Command::Claim { token, wants, sweep, limits } => {
@@ -76,18 +79,21 @@ impl Statements {
                     lanes_at_most: room.lanes,
                     messages_per_lane: count(limits),
                 };
-                let called =
-                    self.world.call(self.process, async move |session| claim_messages(session, &told).await);
+                let called = self.world.call(self.process, Kind::Claim, async move |session| {
+                    claim_messages(session, &told).await
+                });
+                let mut budget = Budget::new(limits, false);
                 let looked = called.await.map(|(claimed, held)| Looked {
-                    claimed: claimed.into_iter().map(|lane| self.claimed(lane, token, limits)).collect(),
-                    followers: held.into_iter().map(|held| self.follower(held)).collect(),
+                    claimed: self.all_claimed(claimed, token, limits),
+                    followers: held.into_iter().map(|held| self.follower(held, &mut budget)).collect(),
                 });
                 Event::MessagesClaimed(answer(looked))
             }
             Command::Read { lanes, limits } => Event::Read(self.read(lanes, limits).await),
             Command::ReadTail { after, missing } => {
-                let read =
-                    self.world.call(self.process, async move |session| tail(session, after, &missing).await);
+                let read = self.world.call(self.process, Kind::Read, async move |session| {
+                    tail(session, after, &missing).await
+                });
                 Event::TailRead(answer(read.await))
             }
             Command::Settle { settlement, again, remove } => {
@@ -95,7 +101,7 @@ impl Statements {
             }
             Command::LogAttempts { rows, .. } => {
                 let rows = rows.len();
-                let written = self.world.call(self.process, async |_| Ok(())).await;
+                let written = self.world.call(self.process, Kind::Other, async |_| Ok(())).await;
                 let failure = written.err().map(CallError::failure);
                 Event::AttemptsLogged(LogAnswer {
                     rows,
@@ -104,13 +110,13 @@ impl Statements {
                 })
             }
             Command::WriteActivity { .. } => {
-                let _ = self.world.call(self.process, async |_| Ok(())).await;
+                let _ = self.world.call(self.process, Kind::Other, async |_| Ok(())).await;
                 Event::ActivityWritten
             }
             Command::Disable { webhook_id } => {
-                let disabled = self
-                    .world
-                    .call(self.process, async move |session| disable(session, webhook_id, true).await);
+                let disabled = self.world.call(self.process, Kind::Other, async move |session| {
+                    disable(session, webhook_id, true).await
+                });
                 let failed = disabled.await.err()?;
                 Event::NotDisabled { webhook_id, failure: failed.failure() }
             }
@@ -134,20 +140,19 @@ impl Statements {
             messages_per_lane,
         };
         let at_once = claim(count(limits));
-        let called = self.world.call(self.process, async move |session| claim_lanes(session, &at_once).await);
+        let called = self
+            .world
+            .call(self.process, Kind::Claim, async move |session| claim_lanes(session, &at_once).await);
         match called.await {
-            Ok(lanes) => {
-                let lanes = lanes.into_iter().map(|lane| self.claimed(lane, token, limits)).collect();
-                Ok(ClaimAnswer { lanes, one_by_one: None })
-            }
+            Ok(lanes) => Ok(ClaimAnswer { lanes: self.all_claimed(lanes, token, limits), one_by_one: None }),
             Err(error) if error.may_be_of_a_row() => {
                 let singly = claim(0);
-                let called = self
-                    .world
-                    .call(self.process, async move |session| claim_lanes_singly(session, &singly).await);
+                let called = self.world.call(self.process, Kind::Claim, async move |session| {
+                    claim_lanes_singly(session, &singly).await
+                });
                 let none = ReadLimits { messages_per_lane: 0, payload_bytes: 0 };
                 let lanes = answer(called.await)?;
-                let lanes = lanes.into_iter().map(|lane| self.claimed(lane, token, none)).collect();
+                let lanes = self.all_claimed(lanes, token, none);
                 Ok(ClaimAnswer { lanes, one_by_one: Some(error.failure()) })
             }
             Err(error) => Err(error.failure()),
@@ -159,20 +164,21 @@ impl Statements {
             .in_halves(lanes, CallError::may_be_of_a_row, async |lanes: Vec<HeldLane>| {
                 let held: Vec<Held> = lanes.iter().map(held).collect();
                 let worker = self.worker;
-                let called = self.world.call(self.process, async move |session| {
+                let called = self.world.call(self.process, Kind::Read, async move |session| {
                     read_lanes(session, worker, &held, count(limits)).await
                 });
                 called.await
             })
             .await
             .map_err(CallError::failure)?;
+        let mut budget = Budget::new(limits, true);
         let lanes = read.into_iter().map(|claimed| {
             let Lane { webhook, lane, position, generation, .. } = claimed.lane;
             ReadLane {
                 key: LaneKey { webhook_id: webhook, lane },
                 position,
                 generation,
-                owed: self.owed(claimed, limits, 1),
+                owed: self.owed(claimed, limits, &mut budget),
             }
         });
         let unreadable = failed.into_iter().map(|(lane, error)| (lane, error.failure())).collect();
@@ -196,7 +202,7 @@ impl Statements {
                 .in_halves(remove, CallError::may_be_of_a_lane, async |lanes: Vec<HeldLane>| {
                     let held: Vec<Held> = lanes.iter().map(held).collect();
                     let worker = self.worker;
-                    let called = self.world.call(self.process, async move |session| {
+                    let called = self.world.call(self.process, Kind::Remove, async move |session| {
                         remove_idle_lanes(session, worker, &held).await
                     });
                     called.await
@@ -216,8 +222,11 @@ impl Statements {
                 all.get(claim).is_some_and(|lane| lane.change.is_some() || lane.generation.is_some())
             })
             .collect();
-        let called = self.world.call(self.process, async move |session| settle(session, &call).await);
-        let said = called.await?;
+        let called =
+            self.world.call(self.process, Kind::Settle, async move |session| settle(session, &call).await);
+        let called = called.await;
+        self.world.check_lanes(claims.iter().map(|(key, _)| (key.webhook_id, key.lane)));
+        let said = called?;
         let mut outcomes: Vec<_> = claims.iter().map(|claim| (*claim, SettleOutcome::Written)).collect();
         for (number, said) in said {
             outcomes[number].1 = match said {
@@ -257,7 +266,12 @@ impl Statements {
 
     // -- Rows -------------------------------------------------------------------------------------
 
-    fn claimed(&self, claimed: Claimed, token: i64, limits: ReadLimits) -> ClaimedLane {
+    fn all_claimed(&self, lanes: Vec<Claimed>, token: i64, limits: ReadLimits) -> Vec<ClaimedLane> {
+        let mut budget = Budget::new(limits, false);
+        lanes.into_iter().map(|lane| self.claimed(lane, token, limits, &mut budget)).collect()
+    }
+
+    fn claimed(&self, claimed: Claimed, token: i64, limits: ReadLimits, budget: &mut Budget) -> ClaimedLane {
         let lane = claimed.lane.clone();
         let failed = lane.head.map(|first| Batch {
             first,
@@ -273,27 +287,25 @@ impl Statements {
             failed,
             failures: lane.failures,
             split_until: lane.split_until,
-            owed: self.owed(claimed, limits, 0),
+            owed: self.owed(claimed, limits, budget),
         }
     }
 
-    /// What was read. Now and then the budget ends it early, but not before `least` messages.
-    fn owed(&self, claimed: Claimed, limits: ReadLimits, least: usize) -> Owed {
+    /// What was read, as far as the budget of the call goes. Now and then it ends early.
+    fn owed(&self, claimed: Claimed, limits: ReadLimits, budget: &mut Budget) -> Owed {
         let full = claimed.messages.len() >= count(limits);
         let mut items: Vec<OwedMessage> =
-            claimed.messages.iter().map(|read| message(&claimed.lane, *read)).collect();
-        let deferred = items.len() > least && self.world.once_in(20);
-        if deferred {
-            let left = least + self.world.draw(|random| random.below(items.len() - least));
-            items.truncate(left);
-        }
-        Owed { items, more: full || deferred }
+            claimed.messages.iter().map(|read| self.message(&claimed.lane, *read)).collect();
+        let read = items.len();
+        let room = budget.take(read, self.world.plan.payload, || self.world.once_in(20));
+        items.truncate(room);
+        Owed { items, more: full || room < read }
     }
 
-    fn follower(&self, held: Claimed) -> Follower {
-        let deferred = self.world.once_in(20);
+    fn follower(&self, held: Claimed, budget: &mut Budget) -> Follower {
+        let deferred = budget.take(1, self.world.plan.payload, || self.world.once_in(20)) == 0;
         let found = held.messages.first().copied();
-        let read = found.map(|read| message(&held.lane, read));
+        let read = found.map(|read| self.message(&held.lane, read));
         Follower {
             key: LaneKey { webhook_id: held.lane.webhook, lane: held.lane.lane },
             token: held.lane.token.unwrap_or_default(),
@@ -306,7 +318,52 @@ impl Statements {
             },
         }
     }
+
+    fn message(&self, lane: &Lane, read: sql::Read) -> OwedMessage {
+        if read.missing {
+            return OwedMessage::Missing(read.message);
+        }
+        OwedMessage::Present(Message {
+            id: read.message,
+            partition_key: lane.key.to_string().into(),
+            r#type: None,
+            payload: Bytes::from_static(&PAYLOAD[..self.world.plan.payload]),
+            headers: None,
+            created_at: timestamp(0),
+            replay: read.replayed,
+        })
+    }
 }
+
+/// The bytes that one call may still return.
+struct Budget {
+    left: usize,
+    /// Whether the next message is returned in any case: the first one of a read.
+    first: bool,
+}
+
+impl Budget {
+    fn new(limits: ReadLimits, first: bool) -> Self {
+        Self { left: usize::try_from(limits.payload_bytes).unwrap_or(0), first }
+    }
+
+    /// How many of some messages may be returned.
+    fn take(&mut self, messages: usize, size: usize, ends: impl Fn() -> bool) -> usize {
+        let mut taken = 0;
+        while taken < messages && (self.first || self.left >= size && !ends()) {
+            self.left = self.left.saturating_sub(size);
+            self.first = false;
+            taken += 1;
+        }
+        if taken < messages {
+            self.left = 0;
+        }
+        taken
+    }
+}
+
+/// The longest payload. Nobody looks at what is in it.
+static PAYLOAD: [u8; 12 << 20] = [0; 12 << 20];
 
 /// From when on lanes must be due.
 fn from(due_after: DueAfter, now: Micros) -> Micros {
@@ -334,21 +391,6 @@ fn held(lane: &HeldLane) -> Held {
 fn removal(((webhook_id, lane), removed): ((i64, i64), bool)) -> (LaneKey, Removal) {
     let removal = if removed { Removal::Removed } else { Removal::Rewound };
     (LaneKey { webhook_id, lane }, removal)
-}
-
-fn message(lane: &Lane, read: sql::Read) -> OwedMessage {
-    if read.missing {
-        return OwedMessage::Missing(read.message);
-    }
-    OwedMessage::Present(Message {
-        id: read.message,
-        partition_key: lane.key.to_string().into(),
-        r#type: None,
-        payload: "{}".into(),
-        headers: None,
-        created_at: timestamp(0),
-        replay: read.replayed,
-    })
 }
 
 /// The call of `settle`.

@@ -6,6 +6,8 @@
 //! | `SIMULATION_KEEP` | only these items of its plan, as `1,5,9` |
 //! | `SIMULATION_WITHOUT` | without this guard |
 //! | `SIMULATION_MINUTES` | how long `long` runs |
+//! | `SIMULATION_SECONDS` | how many CPU seconds `long`, or each try of `guards`, takes at most |
+//! | `SIMULATION_TRIES` | how many tries `guards` makes |
 //! | `SIMULATION_FROM` | its first seed |
 //! | `SIMULATION_FIRST` | it ends with the first seed that fails |
 
@@ -91,6 +93,7 @@ fn replay() {
         plan = only(&plan, &numbers);
     }
     let report = run(&plan);
+    println!("{:?}", Plan { items: Vec::new(), ..plan.clone() });
     println!("{}", report.lines.join("\n"));
     println!("{:?}, hash {:x}, {} steps", report.broken, report.hash, report.steps);
     if variable::<u8>("SIMULATION_SHRINK").is_some()
@@ -119,18 +122,26 @@ fn cpu() -> Duration {
 #[ignore = "takes as long as SIMULATION_MINUTES says"]
 fn long() {
     let minutes: f64 = variable("SIMULATION_MINUTES").unwrap_or(1.0);
+    let seconds: Option<u64> = variable("SIMULATION_SECONDS");
     let first = variable("SIMULATION_FROM").unwrap_or_else(|| rand::random::<u64>() >> 16);
     let (began, at) = (Instant::now(), cpu());
     let (mut runs, mut steps, mut engine, mut messages, mut requests, mut faults, mut dead) =
         (0u64, 0, 0, 0, 0, 0, 0);
     let mut failed = Vec::new();
+    let (mut rest, mut waited) = (0, 0);
     for seed in first.. {
-        if began.elapsed().as_secs_f64() > minutes * 60.0 {
+        let is_over = match seconds {
+            Some(seconds) => (cpu() - at).as_secs() >= seconds,
+            None => began.elapsed().as_secs_f64() > minutes * 60.0,
+        };
+        if is_over {
             break;
         }
         let mut plan = Plan::new(seed);
         plan.without = without();
         let report = run(&plan);
+        rest = rest.max(report.counts.rest);
+        waited = waited.max(report.counts.waited);
         runs += 1;
         steps += report.steps;
         engine += report.counts.engine;
@@ -149,13 +160,15 @@ fn long() {
     let seconds = (cpu() - at).as_secs_f64();
     let per_second = |count: u64| count as f64 / seconds;
     println!(
-        "{runs} runs from {first}, {seconds:.1} CPU seconds: {:.0} events/s ({:.0} steps, {:.0} of engines), {:.0} messages/s, {:.0} requests/s, {:.1} faults/s, {dead} given up",
+        "{runs} runs from {first}, {seconds:.1} CPU seconds: {:.0} events/s ({:.0} steps, {:.0} of engines), {:.0} messages/s, {:.0} requests/s, {:.1} faults/s, {dead} given up; the longest rest {} ms, the longest wait {} ms",
         per_second(steps + engine),
         per_second(steps),
         per_second(engine),
         per_second(messages),
         per_second(requests),
-        per_second(faults)
+        per_second(faults),
+        rest / 1_000,
+        waited / 1_000
     );
     assert!(failed.is_empty(), "{} of {runs} seeds: {failed:?}", failed.len());
 }
