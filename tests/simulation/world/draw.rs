@@ -151,12 +151,11 @@ impl Plan {
             2 => What::ReplayDead { waits },
             3 => What::Cancel { webhook, skip: true, waits },
             4 => What::Retry { webhook },
-            5 => What::PauseWebhook { webhook, time },
             6 => What::HoldTopic { topic, time },
             7 => What::CreateWebhook { topic, typed: random.once_in(3) },
             8 => What::ChangeWebhook { webhook },
             9 if random.once_in(6) => What::DeleteWebhook { webhook },
-            9 => What::PauseWebhook { webhook, time },
+            5 | 9 => What::PauseWebhook { webhook, time },
             _ => What::DeleteOldMessages,
         }
     }
@@ -197,7 +196,7 @@ impl Plan {
             10 | 11 => What::LockLane { time },
             12 => What::LockStripe { time },
             13 => What::Cut { worker, time: span(random, 6_000) },
-            14 if self.workers == 1 => What::FreeLane,
+            14 => What::FreeLane,
             _ => {
                 let manner = random.pick(&[
                     Manner::Fails,

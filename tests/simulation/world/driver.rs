@@ -30,7 +30,8 @@ use super::{
     mailbox::Mailbox,
     plan::Kind,
     process::Signals,
-    statements::{Statements, sent},
+    queries::sent,
+    statements::Statements,
 };
 use crate::{
     postgres::tables::{Topic, Webhook},

@@ -173,11 +173,15 @@ impl World {
         }
         let mut tasks = self.processes[process].tasks.borrow().clone();
         tasks.push(main);
-        tasks.iter().for_each(|task| self.schedule.pause(*task));
+        for task in &tasks {
+            self.schedule.pause(*task);
+        }
         self.check_excuse(process);
         self.schedule.sleep(time).await;
         self.processes[process].paused.set(false);
-        tasks.iter().for_each(|task| self.schedule.resume(*task));
+        for task in tasks {
+            self.schedule.resume(task);
+        }
     }
 
     /// A process that stands still cannot end its requests when its session is gone.
@@ -274,12 +278,15 @@ impl World {
         let _ = session.rollback();
     }
 
-    /// Somebody frees a lane by hand. Its worker goes on with the request under way.
+    /// Somebody frees a lane by hand while a request of it is under way.
     async fn free_lane(&self, random: &mut Random) {
-        let lanes: Vec<(i64, i64)> = self.database.peek(|view| {
-            let held = view.range::<Lane>(..).filter(|(_, row)| row.claimed_by.is_some());
-            held.map(|(_, row)| (row.webhook, row.lane)).collect()
-        });
+        let lanes: Vec<(i64, i64)> = {
+            let history = self.history.borrow();
+            let in_flight = history.flights.iter().filter(|(_, flights)| !flights.is_empty());
+            let mut lanes: Vec<_> = in_flight.map(|(lane, _)| *lane).collect();
+            lanes.sort_unstable();
+            lanes
+        };
         if lanes.is_empty() {
             return;
         }
@@ -290,7 +297,8 @@ impl World {
             let statement = session.statement().await?;
             let place = statement.read(|view| view.find::<Lane>(&lane).map(|(place, _)| place));
             let Some(place) = place else { return Ok(None) };
-            let free = |row: &Lane| Some(Lane { claimed_by: None, token: None, ..row.clone() });
+            let free =
+                |row: &Lane| row.claimed_by.map(|_| Lane { claimed_by: None, token: None, ..row.clone() });
             statement.update(place, free).await
         });
         let freed = freed.await;

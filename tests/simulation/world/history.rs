@@ -172,7 +172,9 @@ impl History {
             .filter(|(_, lane)| lane.failed.as_ref().is_some_and(|failed| failed.worker == worker))
             .map(|(lane, _)| *lane)
             .collect();
-        lanes.into_iter().for_each(|lane| self.disturbed(lane));
+        for lane in lanes {
+            self.disturbed(lane);
+        }
     }
 
     /// Something has happened to a lane after which its failures may count no more, and a request need

@@ -9,7 +9,7 @@
 //! | `plan`, `draw` | what happens in a run, and how that is drawn |
 //! | `process` | one worker: its incarnations, session, heartbeat, takeover |
 //! | `driver` | runs an engine: commands become statements and requests, answers become events |
-//! | `statements` | the engine's statements on the model |
+//! | `statements`, `queries`, `budget` | the engine's statements on the model |
 //! | `burst` | requests of one lane, and the receivers |
 //! | `calls` | how a statement comes to the server, and its answer back |
 //! | `publish`, `operate`, `faults` | what publishers and operators do, and what goes wrong |
@@ -19,18 +19,10 @@
 //! | `shrink` | which items of a plan are needed |
 //! | `mailbox`, `clock` | tools |
 
-#![allow(
-    clippy::cast_possible_wrap,
-    clippy::cast_precision_loss,
-    clippy::needless_for_each,
-    clippy::needless_pass_by_value,
-    clippy::single_match_else,
-    clippy::map_unwrap_or,
-    clippy::unchecked_time_subtraction,
-    reason = "numbers of a run are small, and so are its closures"
-)]
+#![allow(clippy::cast_possible_wrap, clippy::cast_precision_loss, reason = "numbers of a run are small")]
 
 mod attempts;
+mod budget;
 mod burst;
 mod calls;
 mod clock;
@@ -45,6 +37,7 @@ mod order;
 mod plan;
 mod process;
 mod publish;
+mod queries;
 mod requests;
 mod rows;
 mod run;
@@ -98,6 +91,8 @@ struct World {
     under_way: Cell<usize>,
     /// When `rows` has looked last: the newest commit.
     looked_at: Cell<u64>,
+    /// The lease in each worker's row; absent: the shortest.
+    leases: RefCell<BTreeMap<u32, Duration>>,
     /// When workers were all started.
     quiet_since: Cell<Micros>,
     /// Faults are over.
@@ -198,7 +193,8 @@ impl World {
 
     /// Ends all tasks of a process but its first one.
     fn abort_tasks(&self, process: usize) {
-        let tasks = self.processes[process].tasks.take();
-        tasks.into_iter().for_each(|task| self.schedule.abort(task));
+        for task in self.processes[process].tasks.take() {
+            self.schedule.abort(task);
+        }
     }
 }

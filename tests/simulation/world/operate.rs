@@ -11,7 +11,7 @@ use super::{
     Handle, Hook, World,
     driver::endpoint,
     plan::{Manner, policy},
-    statements::disable,
+    queries::disable,
 };
 use crate::{
     functions::{

@@ -308,7 +308,7 @@ pub(super) fn policy(hooks: HookPolicies, random: &mut Random) -> (Policy, usize
         max_retries: 1 + u32::try_from(random.below(hooks.retries)).unwrap_or(0),
         backoff_factor: 1.0,
         max_backoff: Duration::from_millis(random.pick(&hooks.backoffs)),
-        timeout: Duration::from_secs(random.pick(&[1, 1, 5])),
+        timeout: Duration::from_secs(random.pick(&[1, 1, 5, 12])),
         on_exhausted: random.pick(&dead_letter[..if hooks.halts { 3 } else { 2 }]),
         max_in_flight: random.pick(&[None, None, Some(1), Some(2)]),
     };

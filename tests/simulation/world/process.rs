@@ -48,7 +48,7 @@ use crate::{
 const HEARTBEAT: Micros = SECOND * 15 / 100;
 const WRITE_ROW: Micros = SECOND;
 const RELEASE_STEP: usize = 3;
-/// The lease of all workers: no webhook's timeout is longer than 5 s.
+/// The least timeout that a lease must cover.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the session and the watchers tell the driver, and what it tells them.
@@ -200,6 +200,12 @@ impl World {
             let lease =
                 Some(wanted).filter(|lease| *lease > lease_written || asked - row_written >= WRITE_ROW);
             let at = self.clock.now();
+            if let Some(lease) = lease {
+                // Nobody must take a longer one for the one before.
+                let mut leases = self.leases.borrow_mut();
+                let known = leases.entry(worker).or_insert(lease);
+                *known = lease.max(*known);
+            }
             if self.beat(process, &session, worker, lease).await.is_err() {
                 signals.mailbox.push(Incoming::Lost("a heartbeat failed"));
                 return;
@@ -292,7 +298,7 @@ impl World {
                 .map(|row| Ok((session.try_advisory_lock(row.lock_key, true)?, row)))
                 .collect::<Result<Vec<_>, Error>>()
         });
-        let lease = lease(DEFAULT_TIMEOUT);
+        let leases = self.leases.borrow().clone();
         let others: Vec<OtherWorker> = rows
             .await?
             .into_iter()
@@ -300,7 +306,7 @@ impl World {
                 id: Uuid::from_u128(row.id.into()),
                 name: String::new(),
                 heartbeat_at: timestamp(row.heartbeat_at),
-                lease,
+                lease: leases.get(&row.id).copied().unwrap_or(lease(DEFAULT_TIMEOUT)),
                 lock_free,
                 gone: row.gone,
             })

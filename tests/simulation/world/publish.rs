@@ -42,13 +42,11 @@ impl Publisher {
             let publication = Publication { topic, key, kind, idempotency_key };
             let statement = &session;
             let inserted = session.call(async || insert_message(statement, &publication).await).await;
-            match inserted {
-                Ok(id) => published.extend(id.map(|id| (id, kind))),
-                Err(_) => {
-                    let _ = session.rollback();
-                    return;
-                }
-            }
+            let Ok(id) = inserted else {
+                let _ = session.rollback();
+                return;
+            };
+            published.extend(id.map(|id| (id, kind)));
             if self.random.once_in(3) {
                 world.schedule.sleep(world.part_of(3_000)).await;
             }

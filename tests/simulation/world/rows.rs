@@ -20,7 +20,7 @@ use crate::{
 
 /// How long a lane may wait in a calm run: sweeps come twice a second, and each second one asks all
 /// idle lanes.
-const CALM: Micros = 4 * SECOND;
+const CALM: Micros = 3 * SECOND;
 
 /// How long a worker may keep a lane that it may not send.
 const KEPT: Micros = 3 * SECOND;

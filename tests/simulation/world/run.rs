@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long all may take that is owed when the faults have ended.
-const REST: Micros = 60 * SECOND;
+const REST: Micros = 100 * SECOND;
 
 /// The most steps in 10 ms of virtual time.
 const STEPS: u64 = 300_000;
@@ -66,6 +66,7 @@ pub(super) fn run(plan: &Plan) -> Report {
         much: Cell::new(false),
         under_way: Cell::new(plan.items.len()),
         looked_at: Cell::new(0),
+        leases: RefCell::default(),
         quiet_since: Cell::new(0),
         ending: Cell::new(false),
     });

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use pgtopic::{
     domain::{batch::Batch, lane::LaneKey, message::Message},
     store::{
-        Claim, ClaimedLane, DueAfter, DueWebhook, DueWebhooks, Follower, HeldLane, LaneNews, LaneState,
-        Looked, Owed, OwedMessage, ReadLane, ReadLimits, Removal, SettleOutcome, Settlement, Want,
+        Claim, ClaimedLane, DueAfter, Follower, HeldLane, LaneState, Looked, Owed, OwedMessage, ReadLane,
+        ReadLimits, Removal, SettleOutcome, Settlement, Want,
     },
     worker::engine::{
         command::Command,
@@ -18,9 +18,11 @@ use pgtopic::{
 
 use super::{
     Handle,
+    budget::{Budget, PAYLOAD},
     calls::CallError,
     clock::{micros, timestamp},
     plan::Kind,
+    queries::{disable, due, tail},
 };
 use crate::{
     functions::{
@@ -32,16 +34,9 @@ use crate::{
         remove_idle_lanes::remove_idle_lanes,
         settle::{Becomes, Outcome, Said, settle},
     },
-    postgres::{
-        error::Result as Answered,
-        session::Session,
-        tables::{self, Lane, Pause, Topic, Webhook, Worker},
-    },
+    postgres::tables::Lane,
     schedule::{Micros, SECOND},
 };
-
-/// How many webhooks one `list_due_webhooks` looks at.
-const DUE_WEBHOOKS: usize = 2;
 
 /// Executes statements for one incarnation.
 #[derive(Clone)]
@@ -85,7 +80,7 @@ impl Statements {
                 let mut budget = Budget::new(limits, false);
                 let looked = called.await.map(|(claimed, held)| Looked {
                     claimed: self.all_claimed(claimed, token, limits),
-                    followers: held.into_iter().map(|held| self.follower(held, &mut budget)).collect(),
+                    followers: held.into_iter().map(|held| self.follower(&held, &mut budget)).collect(),
                 });
                 Event::MessagesClaimed(answer(looked))
             }
@@ -178,7 +173,7 @@ impl Statements {
                 key: LaneKey { webhook_id: webhook, lane },
                 position,
                 generation,
-                owed: self.owed(claimed, limits, &mut budget),
+                owed: self.owed(&claimed, limits, &mut budget),
             }
         });
         let unreadable = failed.into_iter().map(|(lane, error)| (lane, error.failure())).collect();
@@ -268,10 +263,10 @@ impl Statements {
 
     fn all_claimed(&self, lanes: Vec<Claimed>, token: i64, limits: ReadLimits) -> Vec<ClaimedLane> {
         let mut budget = Budget::new(limits, false);
-        lanes.into_iter().map(|lane| self.claimed(lane, token, limits, &mut budget)).collect()
+        lanes.into_iter().map(|lane| self.claimed(&lane, token, limits, &mut budget)).collect()
     }
 
-    fn claimed(&self, claimed: Claimed, token: i64, limits: ReadLimits, budget: &mut Budget) -> ClaimedLane {
+    fn claimed(&self, claimed: &Claimed, token: i64, limits: ReadLimits, budget: &mut Budget) -> ClaimedLane {
         let lane = claimed.lane.clone();
         let failed = lane.head.map(|first| Batch {
             first,
@@ -292,7 +287,7 @@ impl Statements {
     }
 
     /// What was read, as far as the budget of the call goes. Now and then it ends early.
-    fn owed(&self, claimed: Claimed, limits: ReadLimits, budget: &mut Budget) -> Owed {
+    fn owed(&self, claimed: &Claimed, limits: ReadLimits, budget: &mut Budget) -> Owed {
         let full = claimed.messages.len() >= count(limits);
         let mut items: Vec<OwedMessage> =
             claimed.messages.iter().map(|read| self.message(&claimed.lane, *read)).collect();
@@ -302,7 +297,7 @@ impl Statements {
         Owed { items, more: full || room < read }
     }
 
-    fn follower(&self, held: Claimed, budget: &mut Budget) -> Follower {
+    fn follower(&self, held: &Claimed, budget: &mut Budget) -> Follower {
         let deferred = budget.take(1, self.world.plan.payload, || self.world.once_in(20)) == 0;
         let found = held.messages.first().copied();
         let read = found.map(|read| self.message(&held.lane, read));
@@ -334,36 +329,6 @@ impl Statements {
         })
     }
 }
-
-/// The bytes that one call may still return.
-struct Budget {
-    left: usize,
-    /// Whether the next message is returned in any case: the first one of a read.
-    first: bool,
-}
-
-impl Budget {
-    fn new(limits: ReadLimits, first: bool) -> Self {
-        Self { left: usize::try_from(limits.payload_bytes).unwrap_or(0), first }
-    }
-
-    /// How many of some messages may be returned.
-    fn take(&mut self, messages: usize, size: usize, ends: impl Fn() -> bool) -> usize {
-        let mut taken = 0;
-        while taken < messages && (self.first || self.left >= size && !ends()) {
-            self.left = self.left.saturating_sub(size);
-            self.first = false;
-            taken += 1;
-        }
-        if taken < messages {
-            self.left = 0;
-        }
-        taken
-    }
-}
-
-/// The longest payload. Nobody looks at what is in it.
-static PAYLOAD: [u8; 12 << 20] = [0; 12 << 20];
 
 /// From when on lanes must be due.
 fn from(due_after: DueAfter, now: Micros) -> Micros {
@@ -429,64 +394,4 @@ fn model(worker: u32, all: &Settlement, claims: &[Claim]) -> sql::settle::Settle
         call.dead.extend(lane.dead.iter().map(|dead| (number, dead.message_id, attempts(dead.attempts))));
     }
     call
-}
-
-// -- Statements that are no functions of their own in the model -----------------------------------
-
-/// `list_due_webhooks`.
-async fn due(session: &Session, after: Option<i64>, sweep: bool) -> Answered<DueWebhooks> {
-    let now = session.statement_at();
-    let statement = session.statement().await?;
-    Ok(statement.read(|view| {
-        let lives = |id: u32| view.get::<Worker>(&id).is_some_and(|worker| !worker.gone);
-        let mut earliest: Vec<(i64, i64)> = Vec::new();
-        let first = (after.unwrap_or(i64::MIN).saturating_add(1), i64::MIN);
-        for (_, lane) in view.range::<Lane>(first..) {
-            if lane.claimed_by.is_some_and(|holder| !sweep || lives(holder)) {
-                continue;
-            }
-            match earliest.last_mut() {
-                Some((webhook, due_at)) if *webhook == lane.webhook => *due_at = lane.due_at.min(*due_at),
-                _ => earliest.push((lane.webhook, lane.due_at)),
-            }
-        }
-        let next = earliest.get(DUE_WEBHOOKS - 1).map(|(webhook, _)| *webhook);
-        earliest.truncate(DUE_WEBHOOKS);
-        let is_sent = |id: &i64| view.get::<Webhook>(id).is_some_and(|webhook| sent(view, webhook));
-        let due = earliest.iter().filter(|(webhook, due_at)| *due_at <= now && is_sent(webhook));
-        let due = due.map(|(webhook_id, at)| DueWebhook { webhook_id: *webhook_id, due_at: timestamp(*at) });
-        DueWebhooks { webhooks: due.collect(), next }
-    }))
-}
-
-pub(super) fn sent(view: &crate::postgres::view::View<'_>, webhook: &Webhook) -> bool {
-    let hold = view.get::<Topic>(&webhook.topic).is_none_or(|topic| topic.paused == Some(Pause::Hold));
-    !webhook.starting && !webhook.paused && !webhook.disabled && !hold
-}
-
-/// `list_news`.
-async fn tail(session: &Session, after: Option<i64>, missing: &[i64]) -> Answered<Vec<LaneNews>> {
-    let statement = session.statement().await?;
-    let after = statement.read(|view| {
-        let newest = view.range::<tables::Message>(..).next_back().map(|(_, message)| message.id - 1);
-        after.or(newest).unwrap_or(0)
-    });
-    let news = |message: &tables::Message| LaneNews { message_id: message.id, lane: message.lane, step: 1 };
-    let mut found: Vec<LaneNews> = statement
-        .read(|view| view.range::<tables::Message>(after + 1..).map(|(_, message)| news(message)).collect());
-    let statement = session.statement().await?;
-    found.extend(statement.read(|view| {
-        missing.iter().filter_map(|id| view.get::<tables::Message>(id)).map(news).collect::<Vec<_>>()
-    }));
-    Ok(found)
-}
-
-/// `sql/webhooks/disable.sql`, and `enable`.
-pub(super) async fn disable(session: &Session, webhook: i64, disabled: bool) -> Answered<()> {
-    let statement = session.statement().await?;
-    if let Some(place) = statement.read(|view| view.find::<Webhook>(&webhook).map(|(place, _)| place)) {
-        let change = |row: &Webhook| (row.disabled != disabled).then(|| Webhook { disabled, ..row.clone() });
-        statement.update(place, change).await?;
-    }
-    session.notify(crate::postgres::notify::Notification::Webhooks)
 }

@@ -109,12 +109,13 @@ fn without() -> Option<Guard> {
     Guard::ALL.into_iter().find(|guard| format!("{guard:?}") == name)
 }
 
-fn cpu() -> Duration {
+/// The processor time of this thread, in seconds.
+fn cpu() -> f64 {
     use nix::sys::resource::{UsageWho, getrusage};
     let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
     let (user, system) = (usage.user_time(), usage.system_time());
     let micros = (user.tv_sec() + system.tv_sec()) * 1_000_000 + user.tv_usec() + system.tv_usec();
-    Duration::from_micros(u64::try_from(micros).unwrap())
+    micros as f64 / 1e6
 }
 
 /// Runs for `SIMULATION_MINUTES`, and prints how much it did.
@@ -122,7 +123,7 @@ fn cpu() -> Duration {
 #[ignore = "takes as long as SIMULATION_MINUTES says"]
 fn long() {
     let minutes: f64 = variable("SIMULATION_MINUTES").unwrap_or(1.0);
-    let seconds: Option<u64> = variable("SIMULATION_SECONDS");
+    let seconds: Option<f64> = variable("SIMULATION_SECONDS");
     let first = variable("SIMULATION_FROM").unwrap_or_else(|| rand::random::<u64>() >> 16);
     let (began, at) = (Instant::now(), cpu());
     let (mut runs, mut steps, mut engine, mut messages, mut requests, mut faults, mut dead) =
@@ -131,7 +132,7 @@ fn long() {
     let (mut rest, mut waited) = (0, 0);
     for seed in first.. {
         let is_over = match seconds {
-            Some(seconds) => (cpu() - at).as_secs() >= seconds,
+            Some(seconds) => cpu() - at >= seconds,
             None => began.elapsed().as_secs_f64() > minutes * 60.0,
         };
         if is_over {
@@ -157,7 +158,7 @@ fn long() {
             }
         }
     }
-    let seconds = (cpu() - at).as_secs_f64();
+    let seconds = cpu() - at;
     let per_second = |count: u64| count as f64 / seconds;
     println!(
         "{runs} runs from {first}, {seconds:.1} CPU seconds: {:.0} events/s ({:.0} steps, {:.0} of engines), {:.0} messages/s, {:.0} requests/s, {:.1} faults/s, {dead} given up; the longest rest {} ms, the longest wait {} ms",
@@ -180,7 +181,7 @@ fn guards() {
     let wanted = without();
     for guard in Guard::ALL.into_iter().filter(|guard| wanted.is_none_or(|wanted| wanted == *guard)) {
         let mut found = Vec::new();
-        let limit = Duration::from_secs(variable("SIMULATION_SECONDS").unwrap_or(20));
+        let limit = variable("SIMULATION_SECONDS").unwrap_or(60.0);
         for try_number in 0..variable("SIMULATION_TRIES").unwrap_or(5u64) {
             let began = cpu();
             let mut seed = 1_000_000 * (try_number + 1);
@@ -193,14 +194,14 @@ fn guards() {
                 }
                 seed += 1;
             };
-            let seconds = (cpu() - began).as_secs_f64();
+            let seconds = cpu() - began;
             found.push((if broken.is_some() { seconds } else { f64::INFINITY }, seed, broken));
         }
         found.sort_by(|one, other| one.0.total_cmp(&other.0));
         let all: Vec<String> = found.iter().map(|(seconds, ..)| format!("{seconds:.2}")).collect();
         let middle = found.len() / 2;
         let (_, seed, broken) = &found[middle];
-        let kind = broken.as_deref().map(kind).unwrap_or("not found");
+        let kind = broken.as_deref().map_or("not found", kind);
         println!("| {guard:?} | {} | {} | {kind} (seed {seed}) |", all[middle], all.join(" "));
     }
 }
