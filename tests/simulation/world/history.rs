@@ -31,6 +31,9 @@ pub(super) struct Course {
     pub(super) ever_accepted: bool,
     /// It was taken out by an operator: the lane's generation since then.
     pub(super) canceled: Option<i32>,
+    /// It was taken out, and owed again. If a request of it was under way, its end may settle what is
+    /// owed again.
+    pub(super) doubtful: bool,
 }
 
 /// What is known of a lane.
@@ -215,7 +218,9 @@ impl History {
         let lane = self.committed.get(&message).map_or(0, |committed| committed.lane);
         self.disturbed((webhook, lane));
         let course = self.course((webhook, lane), message);
-        *course = Course { sent: course.sent, ever_accepted: course.ever_accepted, ..Course::default() };
+        let doubtful = course.canceled.is_some() || course.doubtful;
+        let Course { sent, ever_accepted, .. } = *course;
+        *course = Course { sent, ever_accepted, doubtful, ..Course::default() };
         self.crashed_since.remove(&(webhook, message));
     }
 

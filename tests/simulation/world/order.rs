@@ -68,8 +68,9 @@ impl World {
             )),
             Some(_) => {}
             None => {
-                let canceled = history.course(lane, message).canceled;
-                if canceled.is_none_or(|generation| generation <= heard) {
+                let course = history.course(lane, message);
+                let (canceled, doubtful) = (course.canceled, course.doubtful);
+                if !doubtful && canceled.is_none_or(|generation| generation <= heard) {
                     history.fail(format!(
                         "owed: worker {worker} sends {message} of lane {lane:?}, which is not owed (taken out: {canceled:?}, heard: {heard})"
                     ));
