@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use pgtopic::{
     delivery::{AddressGuard, PreparedTarget, SigningKey},
     domain::{
+        attempt::{AttemptResult, ErrorClass},
         message::Message,
         policy::{OnExhausted, Policy},
         retry::after_failure,
@@ -23,9 +24,12 @@ const POLICY: Policy = Policy {
     max_retries: 5,
     backoff_factor: 2.0,
     max_backoff: Duration::from_hours(1),
+    retry_schedule: Vec::new(),
+    permanent_statuses: Vec::new(),
     timeout: Duration::from_secs(10),
     on_exhausted: OnExhausted::DeadLetter,
     max_in_flight: None,
+    max_age: None,
 };
 
 fn payload(bytes: usize) -> Bytes {
@@ -36,6 +40,7 @@ fn messages(count: i64, bytes: usize) -> Vec<Message> {
     let message = |id| Message {
         r#type: None,
         replay: false,
+        born: std::time::Instant::now(),
         id,
         partition_key: Arc::from("user-42"),
         payload: payload(bytes),
@@ -58,6 +63,7 @@ fn target(format: Format, batch_size: usize) -> Target {
         batch_size,
         policy: POLICY,
         rate_limit_per_second: None,
+        held_for: None,
         deliverable: true,
     }
 }
@@ -100,7 +106,9 @@ fn rules(criterion: &mut Criterion) {
     let address: IpAddr = "93.184.216.34".parse().expect("an address");
     criterion.bench_function("address guard", |bencher| bencher.iter(|| guard.check(black_box(address))));
     criterion.bench_function("after failure", |bencher| {
-        bencher.iter(|| after_failure(black_box(&POLICY), black_box(3), None, black_box(0.5)));
+        let result = AttemptResult::no_request(String::new());
+        let result = AttemptResult { error_class: Some(ErrorClass::Status), ..result };
+        bencher.iter(|| after_failure(black_box(&POLICY), black_box(3), black_box(&result), black_box(0.5)));
     });
     let target = target(Format::Raw, 1);
     criterion.bench_function("prepare webhook", |bencher| {

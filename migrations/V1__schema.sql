@@ -31,6 +31,7 @@ CREATE TABLE pgtopic.installation (
     sending           boolean,
     reason            text,
     changed_by        text,
+    dead_letters_told bigint  NOT NULL DEFAULT 0,
     CONSTRAINT installation_one_check CHECK (one),
     CONSTRAINT installation_notify_check CHECK (notify IN ('auto', 'on', 'off')),
     CONSTRAINT installation_cell_check CHECK (cell BETWEEN 0 AND 1023)
@@ -40,6 +41,7 @@ COMMENT ON COLUMN pgtopic.installation.notify IS 'Whether transactions that publ
 COMMENT ON COLUMN pgtopic.installation.cell IS 'Every message id modulo 1024 is this number, since it was set; null: ids are not unique over installations. Never changes.';
 COMMENT ON COLUMN pgtopic.installation.system_identifier IS 'The server that this installation sends from, and in database_oid the database. Where they are others, this is a copy.';
 COMMENT ON COLUMN pgtopic.installation.timeline IS 'The timeline of the server when a worker started last. It rises with each promotion.';
+COMMENT ON COLUMN pgtopic.installation.dead_letters_told IS 'Up to this id, dead letters were told of as events.';
 COMMENT ON COLUMN pgtopic.installation.sending IS 'Whether anything is sent; null: nobody has ever said so.';
 COMMENT ON COLUMN pgtopic.installation.reason IS 'Why sending was switched, and in changed_by who did it.';
 INSERT INTO pgtopic.installation DEFAULT VALUES;
@@ -89,13 +91,17 @@ CREATE TABLE pgtopic.webhooks (
     max_retries           integer,
     backoff_factor        float8,
     max_backoff_seconds   integer,
+    retry_schedule        integer[],
+    permanent_statuses    integer[],
     timeout_seconds       integer,
     on_exhausted          text        NOT NULL DEFAULT 'dead_letter',
     max_in_flight         integer,
     rate_limit_per_second float8,
+    max_age_seconds       integer,
     state                 text        NOT NULL DEFAULT 'active',
     paused                boolean     NOT NULL DEFAULT false,
     disabled_reason       text,
+    hold_until            timestamptz,
     created_at            timestamptz NOT NULL DEFAULT now(),
     changed_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT webhooks_name_key UNIQUE (topic_id, name),
@@ -106,15 +112,24 @@ CREATE TABLE pgtopic.webhooks (
     CONSTRAINT webhooks_max_retries_check CHECK (max_retries BETWEEN 1 AND 1000),
     CONSTRAINT webhooks_backoff_factor_check CHECK (backoff_factor BETWEEN 1 AND 100),
     CONSTRAINT webhooks_max_backoff_seconds_check CHECK (max_backoff_seconds BETWEEN 1 AND 2592000),
+    CONSTRAINT webhooks_retry_schedule_check CHECK (array_ndims(retry_schedule) = 1 AND cardinality(retry_schedule) BETWEEN 1 AND 100
+        AND array_position(retry_schedule, NULL) IS NULL AND 1 <= ALL (retry_schedule) AND 2592000 >= ALL (retry_schedule)),
+    CONSTRAINT webhooks_retry_schedule_alone_check CHECK (retry_schedule IS NULL
+        OR (backoff_factor IS NULL AND max_backoff_seconds IS NULL)),
+    CONSTRAINT webhooks_permanent_statuses_check CHECK (array_ndims(permanent_statuses) = 1
+        AND cardinality(permanent_statuses) BETWEEN 1 AND 100 AND array_position(permanent_statuses, NULL) IS NULL
+        AND 300 <= ALL (permanent_statuses) AND 599 >= ALL (permanent_statuses)),
     CONSTRAINT webhooks_timeout_seconds_check CHECK (timeout_seconds BETWEEN 1 AND 600),
     CONSTRAINT webhooks_on_exhausted_check CHECK (on_exhausted IN ('dead_letter', 'halt')),
     CONSTRAINT webhooks_max_in_flight_check CHECK (max_in_flight BETWEEN 1 AND 10000),
     CONSTRAINT webhooks_rate_limit_per_second_check CHECK (rate_limit_per_second BETWEEN 0.001 AND 1000000),
+    CONSTRAINT webhooks_max_age_seconds_check CHECK (max_age_seconds BETWEEN 1 AND 31622400),
     CONSTRAINT webhooks_headers_check CHECK (json_typeof(headers) = 'object'),
     CONSTRAINT webhooks_headers_size_check CHECK (octet_length(headers::text) <= 8192),
     CONSTRAINT webhooks_state_check CHECK (state IN ('starting', 'active'))
 );
 CREATE INDEX webhooks_changed_at ON pgtopic.webhooks (changed_at);
+CREATE INDEX webhooks_max_age ON pgtopic.webhooks (id) WHERE max_age_seconds IS NOT NULL;
 COMMENT ON TABLE pgtopic.webhooks IS 'Subscriptions of a URL to a topic. A null policy column means the worker''s delivery default.';
 COMMENT ON COLUMN pgtopic.webhooks.name IS 'Unique in its topic; webhook-<id> unless one is given. 1 to 255 of [A-Za-z0-9._-], not all digits.';
 COMMENT ON COLUMN pgtopic.webhooks.types IS 'The message types that it is owed: exact, or a start followed by * (order.*). Null: every message, also without a type. Looked at before the filter.';
@@ -122,9 +137,13 @@ COMMENT ON COLUMN pgtopic.webhooks.secrets IS 'Signing secrets (whsec_...), newe
 COMMENT ON COLUMN pgtopic.webhooks.headers IS 'Headers of every request, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
 COMMENT ON COLUMN pgtopic.webhooks.filter IS 'A message is owed if payload @@ filter is true, or is not evaluated. Null: every message is owed.';
 COMMENT ON COLUMN pgtopic.webhooks.filter_limit IS 'The largest payload, in bytes, for which the filter is evaluated. A trigger computes it from the filter''s shape.';
+COMMENT ON COLUMN pgtopic.webhooks.retry_schedule IS 'The wait in seconds after the first failure, after the second, and so on; the last one repeats. Null: backoff_factor and max_backoff_seconds say how long.';
+COMMENT ON COLUMN pgtopic.webhooks.permanent_statuses IS 'HTTP statuses after which a message is not tried again; null: none.';
+COMMENT ON COLUMN pgtopic.webhooks.max_age_seconds IS 'A message that is older, counted from the later of created_at and published_at, becomes a dead letter and is not sent. Replays are sent. Null: no limit.';
 COMMENT ON COLUMN pgtopic.webhooks.format IS 'Null: envelope if batch_size is more than 1, else raw.';
 COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
 COMMENT ON COLUMN pgtopic.webhooks.disabled_reason IS 'Why it was disabled (the receiver answered 410 Gone, or no request can be made); null while it is enabled. The backlog is kept.';
+COMMENT ON COLUMN pgtopic.webhooks.hold_until IS 'Until when its receiver has asked for nothing to be sent; null: it never has. At most 60 s ahead.';
 COMMENT ON COLUMN pgtopic.webhooks.changed_at IS 'When the row was last written. Workers that are not notified look here.';
 
 -- The cache stays 1: ids must rise in the order in which they are given.
@@ -140,6 +159,7 @@ CREATE TABLE pgtopic.messages (
     headers         json,
     idempotency_key text,
     created_at      timestamptz NOT NULL DEFAULT now(),
+    published_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     size_bytes      integer     NOT NULL,
     lane            bigint      NOT NULL,
     -- The trigger checks the limits of key, headers, time and idempotency key. As a CHECK, each
@@ -159,6 +179,7 @@ COMMENT ON COLUMN pgtopic.messages.type IS 'What kind of event it is: 1 to 255 b
 COMMENT ON COLUMN pgtopic.messages.payload IS 'json, not jsonb: these very bytes are signed and sent.';
 COMMENT ON COLUMN pgtopic.messages.headers IS 'Headers sent with the message, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
 COMMENT ON COLUMN pgtopic.messages.created_at IS 'Only years that RFC 3339 can write, since it is sent to receivers.';
+COMMENT ON COLUMN pgtopic.messages.published_at IS 'When it was inserted here, by the clock of the trigger. Ages count from it, or from created_at if that is later.';
 COMMENT ON COLUMN pgtopic.messages.size_bytes IS 'Bytes of payload and headers, given by the trigger. Workers read up to a budget by it, and unpack only what they read.';
 COMMENT ON COLUMN pgtopic.messages.lane IS 'hashtextextended(partition_key, topic_id), or the id if the topic is unordered; given by the trigger.';
 
@@ -239,6 +260,7 @@ CREATE TABLE pgtopic.attempts (
     batch_last       bigint,
     probe            boolean     NOT NULL DEFAULT false,
     replay           boolean     NOT NULL DEFAULT false,
+    retry_after_seconds integer,
     CONSTRAINT attempts_outcome_check CHECK (outcome IN ('accepted', 'failed', 'gone')),
     CONSTRAINT attempts_error_class_check CHECK (error_class IN ('dns', 'connect', 'tls', 'forbidden', 'timeout', 'status', 'redirect',
                                                                  'protocol', 'request'))
@@ -248,6 +270,7 @@ COMMENT ON TABLE pgtopic.attempts IS 'The attempt log: a row for each message of
 COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last message of the request; null if it carried one.';
 COMMENT ON COLUMN pgtopic.attempts.probe IS 'Whether it only asked whether a failing receiver answers again.';
 COMMENT ON COLUMN pgtopic.attempts.replay IS 'Whether the request carried replays.';
+COMMENT ON COLUMN pgtopic.attempts.retry_after_seconds IS 'How long the answer asked to wait.';
 COMMENT ON COLUMN pgtopic.attempts.response_excerpt IS 'The first 2 KiB of the answer to a failed attempt.';
 
 CREATE TABLE pgtopic.dead_letters (
@@ -289,6 +312,7 @@ CREATE TABLE pgtopic.workers (
     stopping     boolean     NOT NULL DEFAULT false,
     gone         boolean     NOT NULL DEFAULT false,
     trouble      text,
+    topics       text[],
     started_at   timestamptz NOT NULL DEFAULT now(),
     heartbeat_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
@@ -297,7 +321,25 @@ COMMENT ON COLUMN pgtopic.workers.lease IS 'If its heartbeat stands still for th
 COMMENT ON COLUMN pgtopic.workers.lanes IS 'How many lanes it holds; in_flight of them are being sent. Written with the heartbeat.';
 COMMENT ON COLUMN pgtopic.workers.stopping IS 'It was asked to stop: it finishes what is in flight.';
 COMMENT ON COLUMN pgtopic.workers.trouble IS 'What goes wrong in it; null: nothing.';
+COMMENT ON COLUMN pgtopic.workers.topics IS 'The topics that it sends: names, or beginnings of names with * at the end; null: all.';
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
+
+CREATE TABLE pgtopic.shares (
+    webhook_id bigint  NOT NULL REFERENCES pgtopic.webhooks ON DELETE CASCADE,
+    worker_id  uuid    NOT NULL REFERENCES pgtopic.workers ON DELETE CASCADE,
+    wants      boolean NOT NULL,
+    slots      integer,
+    slots_held integer NOT NULL,
+    rate       float8,
+    rate_held  float8  NOT NULL,
+    PRIMARY KEY (webhook_id, worker_id)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE pgtopic.shares IS 'What each worker has of max_in_flight and rate_limit_per_second of a webhook, while it has something to send. A share ends when its worker is gone.';
+COMMENT ON COLUMN pgtopic.shares.wants IS 'Whether the worker had something to send when it asked last.';
+COMMENT ON COLUMN pgtopic.shares.slots IS 'How many requests it may have in flight; null: max_in_flight is not set.';
+COMMENT ON COLUMN pgtopic.shares.slots_held IS 'How many it used, or could use, when it asked. It may be more than slots, until it asks again.';
+COMMENT ON COLUMN pgtopic.shares.rate IS 'How many requests a second it may start; null: rate_limit_per_second is not set.';
+COMMENT ON COLUMN pgtopic.shares.rate_held IS 'As slots_held, for rate.';
 
 CREATE TYPE pgtopic.last_failure AS (last_status_code smallint, last_error_class text, last_error text);
 COMMENT ON TYPE pgtopic.last_failure IS 'What is kept of the last failure of a webhook.';
@@ -445,12 +487,16 @@ CREATE TABLE pgtopic.changes (
     reason        text,
     changed_by    text        NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    is_event      boolean     NOT NULL DEFAULT false,
     CONSTRAINT changes_kind_check CHECK (kind IN ('webhook.failing', 'webhook.recovered', 'webhook.disabled', 'webhook.enabled',
                                                   'webhook.paused', 'webhook.resumed', 'webhook.started', 'topic.paused', 'topic.resumed',
-                                                  'lane.halted', 'lane.resumed', 'worker.lost', 'sending.on', 'sending.off'))
+                                                  'lane.halted', 'lane.resumed', 'delivery.exhausted', 'worker.lost',
+                                                  'sending.on', 'sending.off'))
 );
 CREATE INDEX changes_webhook ON pgtopic.changes (webhook_id, id);
+CREATE INDEX changes_events ON pgtopic.changes (id) WHERE is_event;
 COMMENT ON TABLE pgtopic.changes IS 'The audit log: every change of state is one row, written by the transaction that made the change.';
+COMMENT ON COLUMN pgtopic.changes.is_event IS 'Whether the leader is to publish it to the topic of events.';
 COMMENT ON COLUMN pgtopic.changes.changed_by IS 'Who did it: worker <id>, leader, the name that the API or the command line gave, or the database role.';
 
 -- Stripes use the lock keys from 0 up, workers those below 0.

@@ -3,6 +3,7 @@
 -- table against writers for a moment.
 
 CREATE TRIGGER zz_messages_publish BEFORE INSERT ON pgtopic.messages FOR EACH ROW EXECUTE FUNCTION pgtopic.messages_publish();
+CREATE TRIGGER changes_mark_event BEFORE INSERT ON pgtopic.changes FOR EACH ROW WHEN ((new.kind = ANY (ARRAY['webhook.failing'::text, 'webhook.recovered'::text, 'webhook.disabled'::text, 'webhook.enabled'::text, 'delivery.exhausted'::text, 'lane.halted'::text, 'lane.resumed'::text, 'worker.lost'::text]))) EXECUTE FUNCTION pgtopic.changes_mark_event();
 CREATE TRIGGER flush AFTER INSERT ON pgtopic.dead_letters FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.dead_letters_flush();
 CREATE TRIGGER topics_changed AFTER DELETE OR UPDATE ON pgtopic.topics FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.webhooks_changed();
 CREATE TRIGGER topics_changed_at BEFORE UPDATE ON pgtopic.topics FOR EACH ROW EXECUTE FUNCTION pgtopic.touch_changed_at();

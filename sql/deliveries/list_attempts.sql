@@ -8,7 +8,8 @@
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT a.message_id, a.attempt, a.outcome, a.status_code, a.error_class, a.error, a.duration_us, a.response_excerpt,
-       a.worker_id, a.attempted_at, a.batch_first, a.batch_last, a.probe, a.replay
+       a.worker_id, a.attempted_at, a.batch_first, a.batch_last, a.probe, a.replay,
+       a.retry_after_seconds
   FROM pgtopic.webhooks w
   JOIN pgtopic.messages m ON m.topic_id = w.topic_id AND m.id = $2::bigint
   LEFT JOIN LATERAL (SELECT *

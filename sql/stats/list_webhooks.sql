@@ -7,6 +7,7 @@
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT w.id AS webhook_id, w.name AS webhook, t.name AS topic, w.state, w.paused, w.disabled_reason, s.failing_since,
+       CASE WHEN pgtopic.is_held(w.hold_until) THEN w.hold_until END AS hold_until,
        coalesce(s.owed, 0) AS owed, coalesce(s.owed_capped, false) AS owed_capped, s.oldest_owed_at,
        coalesce(s.ready, 0) AS ready, coalesce(s.claimed, 0) AS claimed, coalesce(s.waiting, 0) AS waiting,
        coalesce(s.halted, 0) AS halted, coalesce(s.dead_letters, 0) AS dead_letters,

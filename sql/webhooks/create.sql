@@ -8,7 +8,8 @@
 --             or null, $14 on exhausted, $15 max in flight, $16 rate limit,
 --             each or null; $17 where it begins as JSON (null: now), $18 the
 --             first message id and $19 from which time, each or null, $20 who
---             creates it, $21 types or null.
+--             creates it, $21 types, $22 retry schedule (seconds), $23 permanent
+--             statuses, $24 max age (seconds), each or null.
 -- Returns:    w: the webhook, or nothing if there is no such topic. If it begins
 --             earlier than now, it is starting, and a job makes the earlier
 --             messages owed.
@@ -18,10 +19,10 @@
 WITH w AS (
     INSERT INTO pgtopic.webhooks (topic_id, name, url, secrets, headers, types, filter, format, batch_size, max_retries,
                                   backoff_factor, max_backoff_seconds, timeout_seconds, on_exhausted, max_in_flight,
-                                  rate_limit_per_second, state)
+                                  rate_limit_per_second, state, retry_schedule, permanent_statuses, max_age_seconds)
     SELECT t.id, $3::text, $4::text, ARRAY[$5::text], $6::text::json, $21::text[], $7::text::jsonpath, $8::text, coalesce($9::integer, 1),
            $10::integer, $11::float8, $12::integer, $13::integer, $14::text, $15::integer, $16::float8,
-           CASE WHEN $17::text IS NULL THEN 'active' ELSE 'starting' END
+           CASE WHEN $17::text IS NULL THEN 'active' ELSE 'starting' END, $22::integer[], $23::integer[], $24::integer
       FROM pgtopic.topics t
      WHERE t.id = $1::bigint OR t.name = $2::text
     RETURNING *

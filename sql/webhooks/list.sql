@@ -18,6 +18,7 @@ WITH w AS (
        AND ($5::text IS NULL
             OR $5::text = CASE WHEN w.disabled_reason IS NOT NULL THEN 'disabled' WHEN w.paused THEN 'paused'
                                WHEN w.state = 'starting' THEN 'starting'
+                               WHEN pgtopic.is_held(w.hold_until) THEN 'holding'
                                WHEN EXISTS (SELECT FROM pgtopic.webhook_samples s
                                              WHERE s.webhook_id = w.id AND s.failing_since IS NOT NULL) THEN 'failing'
                                ELSE 'active' END)

@@ -7,7 +7,7 @@
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT clock_timestamp() AS now, extract(epoch FROM w.started_at)::bigint AS started,
-       w.id, w.name, w.in_flight, w.capacity, w.gone, w.heartbeat_at,
+       w.id, w.name, w.in_flight, w.capacity, w.gone, w.topics, w.heartbeat_at,
        extract(epoch FROM w.lease)::double precision AS lease_seconds,
        EXISTS (SELECT
                  FROM pg_locks l

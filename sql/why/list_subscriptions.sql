@@ -14,6 +14,7 @@
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 SELECT w.id AS webhook_id, w.name AS webhook, w.state, w.paused, w.disabled_reason, w.created_at AS webhook_created_at,
+       CASE WHEN pgtopic.is_held(w.hold_until) THEN w.hold_until END AS hold_until,
        w.max_in_flight, w.rate_limit_per_second, changed.created_at AS changed_at, changed.changed_by,
        job.id AS backfill_job, job.waits_for AS backfill_waits_for,
        m.id AS message_id, m.created_at AS message_created_at, owed.found IS NOT NULL AS owed, owed.replayed_at,

@@ -18,11 +18,15 @@
 //! | `sweep` | how far retention has walked through the messages |
 //! | `orphans` | rows of webhooks that were deleted |
 //! | `samples` | what webhooks are owed and how they do |
+//! | `expiry` | messages that are too old for their webhooks |
 //! | `activity` | activity that grows old |
+//! | `events` | changes of state that are published |
 //! | `arrivals` | messages that arrived without being published here |
 
 mod activity;
 mod arrivals;
+mod events;
+mod expiry;
 mod jobs;
 mod orphans;
 mod partitions;
@@ -38,8 +42,8 @@ use tracing::{debug, info};
 use uuid::Uuid;
 
 use self::{
-    activity::Activity, arrivals::Arrivals, jobs::Jobs, orphans::Orphans, partitions::Partitions,
-    piece::repeat, retention::Retention, samples::Samples,
+    activity::Activity, arrivals::Arrivals, events::Events, expiry::Expiry, jobs::Jobs, orphans::Orphans,
+    partitions::Partitions, piece::repeat, retention::Retention, samples::Samples,
 };
 use crate::{
     config::RetentionConfig,
@@ -76,6 +80,8 @@ async fn lead(steps: &LeaderStore, retention: &RetentionConfig, webhook_deleted:
     tasks.spawn(repeat(steps.clone(), Jobs::new(retention)));
     tasks.spawn(repeat(steps.clone(), Orphans::new(Arc::clone(webhook_deleted))));
     tasks.spawn(repeat(steps.clone(), Arrivals::default()));
+    tasks.spawn(repeat(steps.clone(), Expiry));
+    tasks.spawn(repeat(steps.clone(), Events::default()));
     tasks.spawn(repeat(steps.clone(), Samples));
     tasks.spawn(repeat(steps.clone(), Activity::new(retention.activity_days)));
     tasks.join_next().await;

@@ -67,19 +67,14 @@ impl Broker {
     /// message is owed already or was deleted, or if somebody holds the partition.
     pub async fn replay_dead_letter(&self, id: i64) -> Result<Delivery, BrokerError> {
         let letter = self.get_dead_letter(id).await?.dead_letter;
+        let before = self.store.get_delivery(letter.webhook_id, letter.message_id).await?;
         let replayed = self.store.replay_dead_letters(&[id], true).await?;
         let outcome = replayed.first().map_or(ReplayOutcome::Absent, |replayed| replayed.outcome);
         match outcome {
             ReplayOutcome::Absent => Err(no_dead_letter(id)),
             outcome => {
-                let webhook = letter.webhook_id.into();
-                self.replayed(
-                    &self.find_webhook(&webhook).await?,
-                    letter.message_id,
-                    &letter.partition_key,
-                    outcome,
-                )
-                .await
+                let webhook = self.find_webhook(&letter.webhook_id.into()).await?;
+                self.replayed(&webhook, letter.message_id, outcome, before).await
             }
         }
     }

@@ -103,7 +103,7 @@ impl Broker {
         let webhook = self.find_webhook(webhook).await?;
         let outcomes = self.store.replay_deliveries(webhook.id, &[message_id], true).await?;
         let outcome = outcomes.first().map_or(ReplayOutcome::WebhookGone, |(_, outcome)| *outcome);
-        self.replayed(&webhook, message_id, &delivery.partition_key, outcome).await
+        self.replayed(&webhook, message_id, outcome, Some(delivery)).await
     }
 
     /// Takes a message out of what a webhook is owed. It is kept as a dead letter, so that it can be
@@ -174,17 +174,24 @@ impl Broker {
         })
     }
 
-    /// The delivery after a replay.
+    /// The delivery after a replay. `before` is the delivery before it; `None` if the message is gone.
+    ///
+    /// A worker may deliver the message before it is read here. The attempt log says so some
+    /// milliseconds later. Until then nothing shows the delivery: the answer is how the replay left it.
     pub(super) async fn replayed(
         &self,
         webhook: &WebhookNames,
         message_id: i64,
-        partition_key: &str,
         outcome: ReplayOutcome,
+        before: Option<Delivery>,
     ) -> Result<Delivery, BrokerError> {
         let (topic, name) = (&webhook.topic, &webhook.name);
         Err(match outcome {
-            ReplayOutcome::Replayed => return self.get_delivery(&webhook.id.into(), message_id).await,
+            ReplayOutcome::Replayed => {
+                let now = self.store.get_delivery(webhook.id, message_id).await?;
+                let left = || before.map(Delivery::owed_again);
+                return now.or_else(left).ok_or_else(|| no_delivery(&webhook.id.into(), message_id));
+            }
             ReplayOutcome::AlreadyOwed => BrokerError::conflict(
                 Conflict::State,
                 format!("message {message_id} is owed to {topic}:{name} already"),
@@ -193,7 +200,10 @@ impl Broker {
                 BrokerError::conflict(Conflict::State, format!("message {message_id} was deleted"))
             }
             ReplayOutcome::WebhookGone | ReplayOutcome::Absent => BrokerError::no_webhook(webhook.id),
-            ReplayOutcome::StripeTaken => self.partition_held(webhook.topic_id, partition_key).await?,
+            ReplayOutcome::StripeTaken => {
+                let key = before.as_ref().map_or("", |delivery| &delivery.partition_key);
+                self.partition_held(webhook.topic_id, key).await?
+            }
             ReplayOutcome::RowLocked => busy(webhook, message_id),
         })
     }

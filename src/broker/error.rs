@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
-    domain::{operation::StripeHolder, topic::TopicRef, violation::Violations},
+    domain::{operation::StripeHolder, policy::RETRY_SCHEDULE_ALONE, topic::TopicRef, violation::Violations},
     store::{Refusal, StoreError},
 };
 
@@ -108,6 +108,9 @@ impl From<StoreError> for BrokerError {
             }
             Some(Refusal::WebhookExists) => {
                 Self::conflict(Conflict::Duplicate, "a webhook of this name exists already in the topic")
+            }
+            Some(Refusal::RetryScheduleNotAlone) => {
+                Violations::one("retry_schedule", RETRY_SCHEDULE_ALONE).into()
             }
             // The topic was deleted while the message was being published.
             Some(Refusal::TopicGone) => Self::NotFound(message()),

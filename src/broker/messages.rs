@@ -6,7 +6,7 @@ use crate::{
     domain::{
         message::{BATCH_MAX, MessageFilter, MessageStatus, MessageSummary, NewMessage, Published},
         page::{Items, List, PageRequest},
-        topic::TopicRef,
+        topic::{TopicRef, check_reserved},
         violation::Violations,
     },
     store::{Refusal, StoreError},
@@ -26,7 +26,9 @@ impl Broker {
         message: &NewMessage,
     ) -> Result<Published, BrokerError> {
         self.permit_topic(topic).await?;
-        check(message)?;
+        let mut violations = check(message).err().unwrap_or_default();
+        check_reserved(topic.name(), "topic", &mut violations);
+        violations.finish()?;
         let published =
             self.store.publish_message(topic, message).await.map_err(|e| refused(e, "payload"))?;
         published.ok_or_else(|| BrokerError::unknown_topic(topic))
@@ -46,6 +48,7 @@ impl Broker {
     ) -> Result<Vec<i64>, BrokerError> {
         self.permit_topic(topic).await?;
         let mut violations = Violations::default();
+        check_reserved(topic.name(), "topic", &mut violations);
         violations.require(
             (1..=BATCH_MAX).contains(&messages.len()),
             "messages",

@@ -5,7 +5,7 @@ use crate::domain::{
     page::{Items, List, PageRequest},
     topic::{
         DeletedTopic, NewTopic, Ordering, Topic, TopicChanges, TopicDeletion, TopicPause, TopicPut, TopicRef,
-        TopicStatus,
+        TopicStatus, check_reserved,
     },
     violation::Violations,
 };
@@ -64,6 +64,9 @@ impl Broker {
                 found.ok_or_else(|| BrokerError::unknown_topic(topic))?
             }
         };
+        let mut violations = Violations::default();
+        check_reserved(Some(&name), "name", &mut violations);
+        violations.finish()?;
         self.permit_new_topic(&name)?;
         let put = || self.store.put_topic(&name, ordering, changes, &self.actor);
         let put = match put().await {

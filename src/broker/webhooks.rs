@@ -10,6 +10,7 @@ use crate::{
     domain::{
         headers::Headers,
         page::{Items, List, PageRequest},
+        topic::{EVENTS_TOPIC, TopicChanges},
         violation::Violations,
         webhook::{FilterVerdict, NewWebhook, Webhook, WebhookChanges, WebhookDeletion, WebhookFilter},
         webhook_ref::WebhookRef,
@@ -44,6 +45,10 @@ impl Broker {
         let named = || new.topic.clone().or(new.topic_id.map(|id| id.to_string())).unwrap_or_default();
         let topic = new.topic_ref().ok_or_else(|| BrokerError::no_topic(&named()))?;
         self.permit_topic(&topic).await?;
+        if topic.name() == Some(EVENTS_TOPIC) {
+            // It comes with the first one that subscribes.
+            self.store.put_topic(EVENTS_TOPIC, None, &TopicChanges::default(), &self.actor).await?;
+        }
         let created = self.store.create_webhook(&topic, &new, &secret, &self.actor).await?;
         let webhook = created.ok_or_else(|| BrokerError::unknown_topic(&topic))?;
         Ok(CreatedWebhook { webhook, secret })

@@ -106,6 +106,13 @@ struct SettingFlags {
     /// The longest wait
     #[arg(long, value_name = "SECONDS")]
     max_backoff_seconds: Option<i32>,
+    /// The wait after the first failure, after the second, and so on, in seconds, separated by
+    /// commas; the last one repeats. It takes the place of the factor and the longest wait
+    #[arg(long, value_name = "SECONDS", value_delimiter = ',')]
+    retry_schedule: Vec<i32>,
+    /// HTTP statuses after which a message is not tried again, separated by commas
+    #[arg(long, value_name = "STATUSES", value_delimiter = ',')]
+    permanent_statuses: Vec<i32>,
     /// How long one request may take
     #[arg(long, value_name = "SECONDS")]
     timeout_seconds: Option<i32>,
@@ -113,12 +120,15 @@ struct SettingFlags {
     #[arg(long, value_name = "WORD",
           value_parser = word(OnExhausted::ALL, OnExhausted::as_str, OnExhausted::parse))]
     on_exhausted: Option<OnExhausted>,
-    /// How many partitions each worker may have in flight at once
+    /// How many partitions all workers together may have in flight
     #[arg(long, value_name = "NUMBER")]
     max_in_flight: Option<i32>,
-    /// How many requests a second each worker may send
+    /// How many requests a second all workers together may send
     #[arg(long, value_name = "NUMBER")]
     rate_limit_per_second: Option<f64>,
+    /// How old a message may be that is sent; an older one becomes a dead letter
+    #[arg(long, value_name = "SECONDS")]
+    max_age_seconds: Option<i32>,
 }
 
 /// A setting that has a default.
@@ -130,9 +140,12 @@ enum Setting {
     MaxRetries,
     BackoffFactor,
     MaxBackoffSeconds,
+    RetrySchedule,
+    PermanentStatuses,
     TimeoutSeconds,
     MaxInFlight,
     RateLimitPerSecond,
+    MaxAgeSeconds,
 }
 
 impl Create {
@@ -152,17 +165,20 @@ impl Create {
             url: self.url,
             secret,
             headers,
-            types: types(settings.r#type),
+            types: list(settings.r#type),
             filter: settings.filter,
             format: settings.format,
             batch_size: settings.batch_size,
             max_retries: settings.max_retries,
             backoff_factor: settings.backoff_factor,
             max_backoff_seconds: settings.max_backoff_seconds,
+            retry_schedule: list(settings.retry_schedule),
+            permanent_statuses: list(settings.permanent_statuses),
             timeout_seconds: settings.timeout_seconds,
             on_exhausted: settings.on_exhausted.unwrap_or_default(),
             max_in_flight: settings.max_in_flight,
             rate_limit_per_second: settings.rate_limit_per_second,
+            max_age_seconds: settings.max_age_seconds,
             start_from: self.start_from,
         };
         Ok((new, is_given))
@@ -182,17 +198,20 @@ impl Update {
             name: self.name,
             url: self.url,
             headers: unset.or(Setting::Headers, headers)?.map(Option::unwrap_or_default),
-            types: unset.or(Setting::Types, types(settings.r#type))?,
+            types: unset.or(Setting::Types, list(settings.r#type))?,
             filter: unset.or(Setting::Filter, settings.filter)?,
             format: settings.format,
             batch_size: settings.batch_size,
             max_retries: unset.or(Setting::MaxRetries, settings.max_retries)?,
             backoff_factor: unset.or(Setting::BackoffFactor, settings.backoff_factor)?,
             max_backoff_seconds: unset.or(Setting::MaxBackoffSeconds, settings.max_backoff_seconds)?,
+            retry_schedule: unset.or(Setting::RetrySchedule, list(settings.retry_schedule))?,
+            permanent_statuses: unset.or(Setting::PermanentStatuses, list(settings.permanent_statuses))?,
             timeout_seconds: unset.or(Setting::TimeoutSeconds, settings.timeout_seconds)?,
             on_exhausted: settings.on_exhausted,
             max_in_flight: unset.or(Setting::MaxInFlight, settings.max_in_flight)?,
             rate_limit_per_second: unset.or(Setting::RateLimitPerSecond, settings.rate_limit_per_second)?,
+            max_age_seconds: unset.or(Setting::MaxAgeSeconds, settings.max_age_seconds)?,
             paused: None,
             enable: false,
         };
@@ -200,9 +219,9 @@ impl Update {
     }
 }
 
-/// The types that were given, if any were.
-fn types(given: Vec<String>) -> Option<Vec<String>> {
-    Some(given).filter(|types| !types.is_empty())
+/// The list that was given, if one was.
+fn list<T>(given: Vec<T>) -> Option<Vec<T>> {
+    Some(given).filter(|list| !list.is_empty())
 }
 
 /// The settings that return to their defaults.

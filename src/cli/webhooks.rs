@@ -240,6 +240,7 @@ fn fields(webhook: &Webhook) -> Fields {
         .with("state", health.state.as_str().to_owned())
         .with("since", health.since.map(|since| since.to_string()))
         .with("reason", health.reason.clone())
+        .with("held until", health.hold_until.map(|until| until.to_string()))
         .with("owed", owed(webhook))
         .with("oldest owed", backlog.and_then(|backlog| backlog.oldest_owed_at).map(|at| at.to_string()))
         .with("lanes", backlog.map(lanes))
@@ -254,10 +255,13 @@ fn fields(webhook: &Webhook) -> Fields {
         .with("max retries", default(number(webhook.max_retries)))
         .with("backoff factor", default(number(webhook.backoff_factor)))
         .with("max backoff seconds", default(number(webhook.max_backoff_seconds)))
+        .with("retry schedule", webhook.retry_schedule.as_deref().map(numbers))
+        .with("permanent statuses", webhook.permanent_statuses.as_deref().map(numbers))
         .with("timeout seconds", default(number(webhook.timeout_seconds)))
         .with("on exhausted", webhook.on_exhausted.as_str().to_owned())
         .with("max in flight", number(webhook.max_in_flight))
         .with("rate limit per second", number(webhook.rate_limit_per_second))
+        .with("max age seconds", number(webhook.max_age_seconds))
         .with("created at", webhook.created_at.to_string())
 }
 
@@ -272,6 +276,10 @@ fn dead_letters(Webhook { health, .. }: &Webhook) -> String {
 
 fn number(value: Option<impl ToString>) -> Option<String> {
     value.map(|value| value.to_string())
+}
+
+fn numbers(values: &[i32]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// `topic:name`, as every command takes it.

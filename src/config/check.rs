@@ -2,9 +2,10 @@
 
 use std::{fmt::Display, ops::RangeInclusive};
 
-use super::{Config, Pooler, load::Origins};
+use super::{Config, Pooler, load::Origins, worker};
 use crate::domain::{
     policy,
+    scope::TopicPattern,
     target::{SOURCE_MAX, is_source},
 };
 
@@ -34,6 +35,16 @@ impl Config {
         check.within("api.max_bodies_bytes", self.api.max_bodies_bytes, 1024..=1024 * 1024 * 1024 * 1024);
         check.within("worker.concurrency", self.worker.concurrency, 1..=10_000);
         check.within("worker.shutdown_seconds", self.worker.shutdown_seconds, 0..=3600);
+        let topics = &self.worker.topics;
+        if topics.len() > worker::TOPICS_MAX
+            || topics.iter().any(|topic| TopicPattern::parse(topic).is_none())
+        {
+            let origin = origins.get("worker.topics").map_or("", String::as_str);
+            check.problems.push(format!(
+                "worker.topics must be at most {} names of topics, or beginnings of names with * at the end (from {origin})",
+                worker::TOPICS_MAX
+            ));
+        }
         check.within("delivery.max_retries", self.delivery.max_retries, widen(&policy::MAX_RETRIES));
         check.within("delivery.backoff_factor", self.delivery.backoff_factor, policy::BACKOFF_FACTOR);
         check.within(

@@ -2,6 +2,11 @@
 
 use serde::Deserialize;
 
+use crate::domain::scope::TopicScope;
+
+/// The most patterns of `worker.topics`.
+pub(super) const TOPICS_MAX: usize = 100;
+
 /// Settings of the worker.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -14,4 +19,14 @@ pub struct WorkerConfig {
     /// Whether nothing is sent until somebody has switched sending on (`pgtopic sending on`).
     /// Default false.
     pub start_paused: bool,
+    /// The topics that this worker sends: names, or beginnings of names with `*` at the end, at most
+    /// 100. Default: all topics.
+    pub topics: Vec<String>,
+}
+
+impl WorkerConfig {
+    /// The topics that this worker sends.
+    pub fn scope(&self) -> TopicScope {
+        TopicScope::of(Some(&*self.topics).filter(|topics| !topics.is_empty()))
+    }
 }

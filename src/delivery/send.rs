@@ -86,7 +86,7 @@ async fn exchange(
     request: impl Fn() -> Option<Request<Full<Bytes>>>,
 ) -> Option<AttemptResult> {
     let mut progress = Progress::default();
-    let exchange = client.exchange(target.destination(), request, fresh, &mut progress);
+    let exchange = client.exchange(target.identity(), request, fresh, &mut progress);
     Some(match tokio::time::timeout(target.timeout(), exchange).await {
         Ok(Err(ExchangeError::NotStarted)) => return None,
         Ok(Ok(answer)) => classify_response(started, &answer),

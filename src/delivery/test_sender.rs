@@ -55,6 +55,7 @@ impl TestSender {
             headers: None,
             created_at: Timestamp::now(),
             replay: false,
+            born: std::time::Instant::now(),
         };
         send_test(client, &prepared, id, &message).await
     }

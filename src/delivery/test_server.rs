@@ -40,11 +40,15 @@ pub(super) fn target(url: &str) -> Target {
             max_retries: 5,
             backoff_factor: 2.0,
             max_backoff: Duration::from_hours(1),
+            retry_schedule: Vec::new(),
+            permanent_statuses: Vec::new(),
             timeout: Duration::from_secs(5),
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,
+            max_age: None,
         },
         rate_limit_per_second: None,
+        held_for: None,
         deliverable: true,
     }
 }
@@ -63,6 +67,7 @@ pub(super) fn message(id: i64, payload: &str) -> Message {
     Message {
         r#type: None,
         replay: false,
+        born: std::time::Instant::now(),
         id,
         partition_key: "user 42".into(),
         payload: payload.to_owned().into(),

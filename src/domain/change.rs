@@ -34,6 +34,8 @@ stored_words! {
         LaneHalted = "lane.halted",
         /// A halted lane was released.
         LaneResumed = "lane.resumed",
+        /// Deliveries were given up.
+        DeliveryExhausted = "delivery.exhausted",
         /// A worker was taken for dead or hung.
         WorkerLost = "worker.lost",
         /// Sending was switched on.

@@ -79,6 +79,23 @@ pub struct Delivery {
     pub replayed_at: Option<Timestamp>,
 }
 
+impl Delivery {
+    /// This delivery as a replay leaves it: owed, and not tried yet.
+    #[must_use]
+    pub fn owed_again(self) -> Self {
+        Self {
+            status: DeliveryStatus::Pending,
+            attempts: 0,
+            last_status_code: None,
+            last_error_class: None,
+            last_error: None,
+            next_attempt_at: None,
+            settled_at: None,
+            ..self
+        }
+    }
+}
+
 /// The delivery of a message to one webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageDelivery {
@@ -133,6 +150,8 @@ pub struct AttemptRecord {
     pub error: Option<String>,
     /// How long it took, in milliseconds.
     pub duration_ms: f64,
+    /// For how many seconds the answer asked to wait (`Retry-After`).
+    pub retry_after_seconds: Option<i32>,
     /// The first 2 KiB of the answer's body, if the attempt failed.
     pub response_excerpt: Option<String>,
     /// The incarnation of the worker that made it.

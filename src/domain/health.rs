@@ -19,6 +19,8 @@ stored_words! {
         Paused = "paused",
         /// Its backlog is being filled. Nothing is sent yet.
         Starting = "starting",
+        /// Its receiver has asked for nothing to be sent for a while.
+        Holding = "holding",
         /// Every request fails.
         Failing = "failing",
         /// Requests are accepted, or there were none.
@@ -88,6 +90,8 @@ pub struct Health {
     pub backlog: Option<Backlog>,
     /// How many lanes were in flight when the workers said so last.
     pub in_flight: i64,
+    /// Until when its receiver has asked for nothing to be sent; `None` if that is over.
+    pub hold_until: Option<Timestamp>,
     /// The job that fills its backlog.
     pub backfill_job: Option<i64>,
     /// When the backlog was counted.
@@ -103,6 +107,8 @@ pub struct Said {
     pub paused: bool,
     /// Whether it is starting.
     pub starting: bool,
+    /// Whether its receiver has asked for nothing to be sent.
+    pub held: bool,
     /// When and why it was disabled or paused last, as the audit log says.
     pub since: Option<Timestamp>,
     /// The reason in the audit log.
@@ -117,6 +123,8 @@ pub fn judge(said: Said, last: &LastRequests) -> (HealthState, Option<Timestamp>
         (HealthState::Paused, said.since, said.reason)
     } else if said.starting {
         (HealthState::Starting, None, None)
+    } else if said.held {
+        (HealthState::Holding, None, last.last_error.clone())
     } else if last.failing_since.is_some() {
         (HealthState::Failing, last.failing_since, last.last_error.clone())
     } else {
@@ -140,6 +148,7 @@ mod tests {
             disabled: Some("gone".to_owned()),
             paused: true,
             starting: true,
+            held: true,
             since: Some(instant),
             reason: Some("maintenance".to_owned()),
         };
@@ -153,6 +162,8 @@ mod tests {
         said.paused = false;
         assert_eq!(judged(&said, &failing), (HealthState::Starting, false, None));
         said.starting = false;
+        assert_eq!(judged(&said, &failing), (HealthState::Holding, false, Some("answered 503".to_owned())));
+        said.held = false;
         assert_eq!(judged(&said, &failing), (HealthState::Failing, true, Some("answered 503".to_owned())));
         assert_eq!(judged(&said, &LastRequests::default()), (HealthState::Active, false, None));
     }

@@ -1,6 +1,9 @@
 //! A message: one published event. This file also holds the rules that a new message must keep.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -33,9 +36,16 @@ pub struct Message {
     pub created_at: Timestamp,
     /// Whether the webhook is sent it again on request: it was delivered or given up before.
     pub replay: bool,
+    /// The instant from which its age counts, by the clock of this process.
+    pub born: Instant,
 }
 
 impl Message {
+    /// Whether it is too old to be sent. A replay never is: somebody has asked for it.
+    pub fn is_expired(&self, max_age: Option<Duration>, now: Instant) -> bool {
+        !self.replay && max_age.is_some_and(|most| now.saturating_duration_since(self.born) > most)
+    }
+
     /// The length of payload and headers, in bytes. Budgets count these bytes.
     pub fn bytes(&self) -> usize {
         self.payload.len() + self.headers.as_ref().map_or(0, String::len)
@@ -179,6 +189,29 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_too_old_only_where_there_is_a_limit_and_never_if_somebody_has_asked_for_it() {
+        let now = Instant::now();
+        let message = |replay| Message {
+            id: 1,
+            partition_key: "a".into(),
+            r#type: None,
+            payload: "1".into(),
+            headers: None,
+            created_at: Timestamp::UNIX_EPOCH,
+            replay,
+            born: now,
+        };
+        let seconds = Duration::from_secs;
+        for (age, limit, expired) in
+            [(9, Some(9), false), (10, Some(9), true), (0, Some(1), false), (99, None, false)]
+        {
+            let limit = limit.map(seconds);
+            assert_eq!(message(false).is_expired(limit, now + seconds(age)), expired, "{age} {limit:?}");
+            assert!(!message(true).is_expired(limit, now + seconds(age)));
+        }
+    }
+
+    #[test]
     fn the_headers_of_a_message_count_as_its_payload_does() {
         let mut message = Message {
             id: 1,
@@ -188,6 +221,7 @@ mod tests {
             headers: None,
             created_at: Timestamp::UNIX_EPOCH,
             replay: false,
+            born: Instant::now(),
         };
         assert_eq!(message.bytes(), 5);
         message.headers = Some(r#"{"x":"y"}"#.to_owned());

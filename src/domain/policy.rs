@@ -15,12 +15,23 @@ pub const MAX_RETRIES: RangeInclusive<i32> = 1..=1000;
 pub const BACKOFF_FACTOR: RangeInclusive<f64> = 1.0..=100.0;
 /// The longest delay, in seconds; up to thirty days.
 pub const MAX_BACKOFF_SECONDS: RangeInclusive<i32> = 1..=30 * 24 * 3600;
+/// How many waits a retry schedule may have.
+pub const RETRY_SCHEDULE: RangeInclusive<i32> = 1..=100;
+/// How long each of these waits may be, in seconds; up to thirty days.
+pub const RETRY_SCHEDULE_SECONDS: RangeInclusive<i32> = MAX_BACKOFF_SECONDS;
+/// How many statuses may be permanent failures.
+pub const PERMANENT_STATUSES: RangeInclusive<i32> = 1..=100;
+/// Which statuses may be permanent failures.
+pub const PERMANENT_STATUS: RangeInclusive<i32> = 300..=599;
 /// How long one request may take, the answer's body included, in seconds.
 pub const TIMEOUT_SECONDS: RangeInclusive<i32> = 1..=600;
 /// How many lanes of a webhook each worker may have in flight at once.
 pub const MAX_IN_FLIGHT: RangeInclusive<i32> = 1..=10_000;
-/// How many requests a second each worker may send.
+/// How many requests a second all workers together may send.
 pub const RATE_LIMIT_PER_SECOND: RangeInclusive<f64> = 0.001..=1_000_000.0;
+
+/// How old a message may be that is sent, in seconds; up to a year.
+pub const MAX_AGE_SECONDS: RangeInclusive<i32> = 1..=366 * 24 * 3600;
 
 stored_words! {
     /// What happens to a lane whose head used up its attempts.
@@ -43,12 +54,19 @@ pub struct Policy {
     pub backoff_factor: f64,
     /// The longest delay.
     pub max_backoff: Duration,
+    /// The delay after the first failure, after the second, and so on; the last one repeats. If it
+    /// is empty, the back-off says how long.
+    pub retry_schedule: Vec<Duration>,
+    /// Statuses after which a message is not tried again.
+    pub permanent_statuses: Vec<u16>,
     /// How long one request may take, the answer's body included.
     pub timeout: Duration,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: OnExhausted,
-    /// How many lanes each worker may have in flight at once; `None` leaves it to the worker.
+    /// How many lanes all workers together may have in flight; `None` leaves it to them.
     pub max_in_flight: Option<u32>,
+    /// How old a message may be that is sent; `None` is no limit.
+    pub max_age: Option<Duration>,
 }
 
 /// The values for what a webhook's own policy leaves open.
@@ -85,3 +103,44 @@ pub(super) fn check_range<T: PartialOrd + Display>(
         &format!("must be between {} and {}", range.start(), range.end()),
     );
 }
+
+/// Adds a violation of `field` if a list is given that is too short or too long, or that holds a
+/// number out of range. `what`: what the list holds.
+fn check_list(
+    field: &str,
+    list: Option<&[i32]>,
+    [count, numbers]: [&RangeInclusive<i32>; 2],
+    what: &str,
+    violations: &mut Violations,
+) {
+    let Some(list) = list else { return };
+    let length = i32::try_from(list.len()).unwrap_or(i32::MAX);
+    violations.require(
+        count.contains(&length) && list.iter().all(|number| numbers.contains(number)),
+        field,
+        &format!(
+            "must be {} to {} {what}, each between {} and {}, or null",
+            count.start(),
+            count.end(),
+            numbers.start(),
+            numbers.end()
+        ),
+    );
+}
+
+/// Adds a violation for each rule that a list of permanent statuses breaks.
+pub(super) fn check_permanent_statuses(list: Option<&[i32]>, violations: &mut Violations) {
+    let limits = [&PERMANENT_STATUSES, &PERMANENT_STATUS];
+    check_list("permanent_statuses", list, limits, "statuses", violations);
+}
+
+/// Adds a violation for each rule that a retry schedule breaks. `with_backoff`: whether
+/// `backoff_factor` or `max_backoff_seconds` is given beside it.
+pub(super) fn check_retry_schedule(list: Option<&[i32]>, with_backoff: bool, violations: &mut Violations) {
+    let limits = [&RETRY_SCHEDULE, &RETRY_SCHEDULE_SECONDS];
+    check_list("retry_schedule", list, limits, "waits in seconds", violations);
+    violations.require(list.is_none() || !with_backoff, "retry_schedule", RETRY_SCHEDULE_ALONE);
+}
+
+/// The rule of a webhook that has a retry schedule.
+pub const RETRY_SCHEDULE_ALONE: &str = "must be null where backoff_factor or max_backoff_seconds is given";

@@ -13,6 +13,12 @@ pub enum TopicScope {
 }
 
 impl TopicScope {
+    /// The topics that fit one of these patterns; `None`: all. What is no pattern fits nothing.
+    pub fn of(patterns: Option<&[String]>) -> Self {
+        let Some(patterns) = patterns else { return Self::All };
+        Self::Only(patterns.iter().filter_map(|pattern| TopicPattern::parse(pattern)).collect())
+    }
+
     /// Whether the topic of this name is one of them.
     pub fn contains(&self, name: &str) -> bool {
         match self {

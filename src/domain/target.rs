@@ -1,6 +1,6 @@
 //! A webhook as a worker knows it: what it makes requests from.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 
@@ -39,8 +39,10 @@ pub struct Target {
     pub batch_size: usize,
     /// Attempts, back-off, timeout.
     pub policy: Policy,
-    /// How many requests a second each worker may send; `None` is no limit.
+    /// How many requests a second all workers together may send; `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
+    /// For how much longer its receiver has asked for nothing to be sent, as of the reading.
+    pub held_for: Option<Duration>,
     /// Whether lanes of this webhook may be claimed: it is active, neither paused nor disabled, and
     /// its topic is not on hold.
     pub deliverable: bool,

@@ -10,6 +10,10 @@ use super::{violation::Violations, words::stored_words};
 pub const NAME_MAX: usize = 255;
 /// The rule of a name.
 pub(super) const NAME_RULE: &str = "must be 1 to 255 of [A-Za-z0-9._-], not all digits, and neither . nor ..";
+/// The topic that changes of state are published to.
+pub const EVENTS_TOPIC: &str = "pgtopic.events";
+/// The rule of names that are pgtopic's own.
+const RESERVED_RULE: &str = "must not begin with pgtopic.: these names are reserved";
 /// How long a topic keeps its messages, in seconds; up to a hundred years. 0 is for ever.
 pub const RETENTION_SECONDS: RangeInclusive<i64> = 0..=100 * 366 * 86_400;
 
@@ -156,9 +160,20 @@ impl NewTopic {
     pub fn check(&self) -> Result<(), Violations> {
         let mut violations = Violations::default();
         violations.require(is_name(&self.name), "name", NAME_RULE);
+        violations.require(!is_reserved(&self.name), "name", RESERVED_RULE);
         check_retention(self.retention_seconds, &mut violations);
         violations.finish()
     }
+}
+
+/// Whether the name of a topic is one of pgtopic's own.
+fn is_reserved(name: &str) -> bool {
+    name.starts_with("pgtopic.")
+}
+
+/// Checks that the name of a topic, which is in this field, is none of pgtopic's own.
+pub fn check_reserved(name: Option<&str>, field: &str, violations: &mut Violations) {
+    violations.require(!name.is_some_and(is_reserved), field, RESERVED_RULE);
 }
 
 /// Changes of a topic. A field that is `None` stays as it is.

@@ -11,8 +11,9 @@ use super::{
     health::{Health, HealthState},
     message_type::check_types,
     policy::{
-        BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
-        RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS, check_range,
+        BACKOFF_FACTOR, BATCH_SIZE, MAX_AGE_SECONDS, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES,
+        OnExhausted, RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS, check_permanent_statuses, check_range,
+        check_retry_schedule,
     },
     range::{MessageRange, StartFrom},
     topic::{NAME_RULE, TopicRef, is_name},
@@ -80,14 +81,21 @@ pub struct Webhook {
     pub backoff_factor: Option<f64>,
     /// The longest delay, in seconds.
     pub max_backoff_seconds: Option<i32>,
+    /// The delay after the first failure, after the second, and so on, in seconds; the last one
+    /// repeats. `None`: the back-off says how long.
+    pub retry_schedule: Option<Vec<i32>>,
+    /// The statuses after which a message is not tried again. `None`: none.
+    pub permanent_statuses: Option<Vec<i32>>,
     /// How long one request may take, the answer's body included, in seconds.
     pub timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: OnExhausted,
-    /// How many lanes each worker may have in flight at once.
+    /// How many lanes all workers together may have in flight.
     pub max_in_flight: Option<i32>,
-    /// How many requests a second each worker may send; `None` is no limit.
+    /// How many requests a second all workers together may send; `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
+    /// How old a message may be that is sent, in seconds; `None` is no limit.
+    pub max_age_seconds: Option<i32>,
     /// Whether its lanes may be claimed yet.
     pub state: WebhookState,
     /// Whether it is paused. Its backlog is kept, and new messages are still owed.
@@ -168,14 +176,23 @@ pub struct NewWebhook {
     pub backoff_factor: Option<f64>,
     /// The longest delay, in seconds; 1 to 2592000.
     pub max_backoff_seconds: Option<i32>,
+    /// The delay after the first failure, after the second, and so on, in seconds; the last one
+    /// repeats. 1 to 100 delays, each 1 to 2592000. It takes the place of `backoff_factor` and
+    /// `max_backoff_seconds`.
+    pub retry_schedule: Option<Vec<i32>>,
+    /// Statuses after which a message is not tried again: 1 to 100 of them, each 300 to 599. 410
+    /// disables the webhook all the same.
+    pub permanent_statuses: Option<Vec<i32>>,
     /// How long one request may take, the answer's body included, in seconds; 1 to 600.
     pub timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: OnExhausted,
-    /// How many lanes each worker may have in flight at once; 1 to 10000.
+    /// How many lanes all workers together may have in flight; 1 to 10000.
     pub max_in_flight: Option<i32>,
-    /// How many requests a second each worker may send; 0.001 to 1000000. `None` is no limit.
+    /// How many requests a second all workers together may send; 0.001 to 1000000. `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
+    /// How old a message may be that is sent, in seconds; 1 to 31622400. `None` is no limit.
+    pub max_age_seconds: Option<i32>,
     /// Where it begins. With any other place than now it is `starting` until a job has made the
     /// earlier messages owed.
     pub start_from: StartFrom,
@@ -207,6 +224,9 @@ impl NewWebhook {
         check_range("max_retries", self.max_retries, &MAX_RETRIES, &mut violations);
         check_range("backoff_factor", self.backoff_factor, &BACKOFF_FACTOR, &mut violations);
         check_range("max_backoff_seconds", self.max_backoff_seconds, &MAX_BACKOFF_SECONDS, &mut violations);
+        let with_backoff = self.backoff_factor.is_some() || self.max_backoff_seconds.is_some();
+        check_retry_schedule(self.retry_schedule.as_deref(), with_backoff, &mut violations);
+        check_permanent_statuses(self.permanent_statuses.as_deref(), &mut violations);
         check_range("timeout_seconds", self.timeout_seconds, &TIMEOUT_SECONDS, &mut violations);
         check_range("max_in_flight", self.max_in_flight, &MAX_IN_FLIGHT, &mut violations);
         check_range(
@@ -215,6 +235,7 @@ impl NewWebhook {
             &RATE_LIMIT_PER_SECOND,
             &mut violations,
         );
+        check_range("max_age_seconds", self.max_age_seconds, &MAX_AGE_SECONDS, &mut violations);
         violations.finish()
     }
 
@@ -263,14 +284,20 @@ pub struct WebhookChanges {
     pub backoff_factor: Option<Option<f64>>,
     /// The longest delay, in seconds; 1 to 2592000.
     pub max_backoff_seconds: Option<Option<i32>>,
+    /// The delay after each failure, as of a new webhook. `Some(None)`: the back-off says how long.
+    pub retry_schedule: Option<Option<Vec<i32>>>,
+    /// Statuses after which a message is not tried again, as of a new webhook.
+    pub permanent_statuses: Option<Option<Vec<i32>>>,
     /// How long one request may take, the answer's body included, in seconds; 1 to 600.
     pub timeout_seconds: Option<Option<i32>>,
     /// What happens to a lane whose head used up its attempts.
     pub on_exhausted: Option<OnExhausted>,
-    /// How many lanes each worker may have in flight at once; 1 to 10000.
+    /// How many lanes all workers together may have in flight; 1 to 10000.
     pub max_in_flight: Option<Option<i32>>,
-    /// How many requests a second each worker may send; 0.001 to 1000000.
+    /// How many requests a second all workers together may send; 0.001 to 1000000.
     pub rate_limit_per_second: Option<Option<f64>>,
+    /// How old a message may be that is sent, in seconds; 1 to 31622400.
+    pub max_age_seconds: Option<Option<i32>>,
     /// `true` pauses the webhook; its backlog is kept. `false` ends the pause.
     pub paused: Option<bool>,
     /// Enables it, if it was disabled.
@@ -296,7 +323,7 @@ impl WebhookChanges {
         let mut violations = Violations::default();
         check_name(self.name.as_deref(), &mut violations);
         check_headers(self.headers.as_ref(), &mut violations);
-        check_types(self.types.as_ref().and_then(Option::as_deref), &mut violations);
+        check_types(given(&self.types), &mut violations);
         check_filter(self.filter.as_ref().and_then(Option::as_deref), &mut violations);
         check_range("batch_size", self.batch_size, &BATCH_SIZE, &mut violations);
         check_range("max_retries", self.max_retries.flatten(), &MAX_RETRIES, &mut violations);
@@ -307,6 +334,10 @@ impl WebhookChanges {
             &MAX_BACKOFF_SECONDS,
             &mut violations,
         );
+        let with_backoff =
+            self.backoff_factor.flatten().is_some() || self.max_backoff_seconds.flatten().is_some();
+        check_retry_schedule(given(&self.retry_schedule), with_backoff, &mut violations);
+        check_permanent_statuses(given(&self.permanent_statuses), &mut violations);
         check_range("timeout_seconds", self.timeout_seconds.flatten(), &TIMEOUT_SECONDS, &mut violations);
         check_range("max_in_flight", self.max_in_flight.flatten(), &MAX_IN_FLIGHT, &mut violations);
         check_range(
@@ -315,8 +346,15 @@ impl WebhookChanges {
             &RATE_LIMIT_PER_SECOND,
             &mut violations,
         );
+        check_range("max_age_seconds", self.max_age_seconds.flatten(), &MAX_AGE_SECONDS, &mut violations);
         violations.finish()
     }
+}
+
+/// The list that a change gives.
+#[expect(clippy::ref_option, clippy::option_option, reason = "it is a field of the changes")]
+fn given<T>(change: &Option<Option<Vec<T>>>) -> Option<&[T]> {
+    change.as_ref().and_then(Option::as_deref)
 }
 
 fn check_name(name: Option<&str>, violations: &mut Violations) {

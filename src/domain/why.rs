@@ -58,6 +58,8 @@ stored_words! {
         Backoff = "backoff",
         /// Its lane is halted until an operator acts.
         Halted = "halted",
+        /// The receiver has asked for nothing to be sent for a while.
+        HeldByReceiver = "held_by_receiver",
         /// The webhook's rate limit.
         RateLimit = "rate_limit",
         /// The webhook has as many lanes in flight as it may.
@@ -115,6 +117,7 @@ impl Reason {
             Self::Behind
             | Self::Backoff
             | Self::Halted
+            | Self::HeldByReceiver
             | Self::RateLimit
             | Self::MaxInFlight
             | Self::SlotsBusy

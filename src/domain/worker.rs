@@ -63,6 +63,8 @@ pub struct Worker {
     pub lanes: i32,
     /// How it learns of new messages.
     pub wake_mode: WakeMode,
+    /// The topics that it sends, as `worker.topics` says; `None`: all.
+    pub topics: Option<Vec<String>>,
     /// What goes wrong in it.
     pub trouble: Option<String>,
 }

@@ -220,6 +220,7 @@ fn attempt(row: &Row) -> Result<AttemptRecord, StoreError> {
         error_class,
         error: row.try_get("error")?,
         duration_ms: milliseconds(row)?,
+        retry_after_seconds: row.try_get("retry_after_seconds")?,
         response_excerpt: row.try_get("response_excerpt")?,
         worker_id: row.try_get("worker_id")?,
         attempted_at: row.try_get("attempted_at")?,

@@ -57,6 +57,8 @@ pub enum Refusal {
     TopicExists,
     /// Another webhook of the topic has this name.
     WebhookExists,
+    /// The webhook would have a retry schedule beside a back-off.
+    RetryScheduleNotAlone,
     /// The topic of a message was deleted.
     TopicGone,
     /// The topic of a message is paused.
@@ -75,6 +77,9 @@ impl StoreError {
         match self.sql_state()?.code() {
             "23505" if self.constraint() == Some("topics_name_key") => Some(Refusal::TopicExists),
             "23505" if self.constraint() == Some("webhooks_name_key") => Some(Refusal::WebhookExists),
+            "23514" if self.constraint() == Some("webhooks_retry_schedule_alone_check") => {
+                Some(Refusal::RetryScheduleNotAlone)
+            }
             "23503" if column == Some("topic_id") => Some(Refusal::TopicGone),
             "55000" if column == Some("topic_id") => Some(Refusal::TopicPaused),
             "54000" if column == Some("payload") => Some(Refusal::PayloadTooLarge),

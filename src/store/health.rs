@@ -47,10 +47,12 @@ pub(super) fn health(row: &Row) -> Result<Health, StoreError> {
         last_error_class: class.and_then(ErrorClass::parse),
         last_error: row.try_get("last_error")?,
     };
+    let hold_until: Option<Timestamp> = row.try_get("hold_until")?;
     let said = Said {
         disabled: row.try_get("disabled_reason")?,
         paused: row.try_get("paused")?,
         starting: row.try_get::<_, &str>("state")? == WebhookState::Starting.as_str(),
+        held: hold_until.is_some(),
         since: row.try_get("said_at")?,
         reason: row.try_get("said_why")?,
     };
@@ -63,6 +65,7 @@ pub(super) fn health(row: &Row) -> Result<Health, StoreError> {
         last,
         backlog: sampled_at.map(|_| backlog(row)).transpose()?,
         in_flight: row.try_get("in_flight")?,
+        hold_until,
         backfill_job: row.try_get("backfill_job")?,
         sampled_at,
     })

@@ -20,6 +20,8 @@ mod drain;
 mod due_at_repair;
 mod due_webhooks;
 mod error;
+mod events;
+mod expiry;
 mod functions;
 mod health;
 mod inspect;
@@ -42,6 +44,7 @@ mod sending;
 mod sessions;
 mod settings;
 mod settle;
+mod shares;
 mod statement;
 mod stats;
 mod tail;
@@ -67,6 +70,7 @@ pub use self::{
     due_at_repair::*,
     due_webhooks::*,
     error::{Refusal, StoreError},
+    expiry::Expired,
     jobs::*,
     lanes::*,
     lead::{Lead, LeaderStore},
@@ -75,6 +79,7 @@ pub use self::{
     schema_status::*,
     settings::StoreSettings,
     settle::*,
+    shares::*,
     tail::Newest,
     targets::{ChangedTargets, Look},
     why::Explained,

@@ -264,6 +264,7 @@ impl Store {
                 &column!(row => row.batch.filter(|batch| batch.count > 1).map(|batch| batch.first)),
                 &column!(row => row.batch.filter(|batch| batch.count > 1).map(|batch| batch.last)),
                 &column!(row => row.replay),
+                &column!(row => row.result.retry_after.map(whole_seconds)),
             ],
         )
         .await?;
@@ -290,6 +291,11 @@ impl DeadDelivery {
 
 fn status_code(result: &AttemptResult) -> Option<i16> {
     result.status_code.and_then(small)
+}
+
+/// A wait in whole seconds. A part of a second counts as one.
+fn whole_seconds(wait: Duration) -> i32 {
+    i32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(i32::MAX)
 }
 
 fn small(code: u16) -> Option<i16> {

@@ -1,5 +1,6 @@
 //! Samples: how the leader takes them, and what is read from them.
 
+use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::{LeaderStore, Store, error::StoreError, health::backlog, statement::sql};
@@ -69,6 +70,7 @@ fn webhook_figures(row: &Row) -> Result<WebhookFigures, StoreError> {
         disabled: row.try_get("disabled_reason")?,
         paused: row.try_get("paused")?,
         starting: row.try_get::<_, &str>("state")? == WebhookState::Starting.as_str(),
+        held: row.try_get::<_, Option<Timestamp>>("hold_until")?.is_some(),
         ..Said::default()
     };
     let last = LastRequests { failing_since: row.try_get("failing_since")?, ..LastRequests::default() };

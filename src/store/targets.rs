@@ -132,6 +132,12 @@ impl Store {
         Ok(())
     }
 
+    /// Tells all workers to send nothing to a webhook for a while. A hold is never shortened.
+    pub async fn hold_webhook(&self, webhook_id: i64, hold: Duration) -> Result<(), StoreError> {
+        self.execute(sql!("webhooks/hold"), &[&webhook_id, &hold.as_secs_f64()]).await?;
+        Ok(())
+    }
+
     /// Disables an unusable webhook: one that no request can be made for. Its backlog is kept.
     /// Returns whether this call disabled it.
     ///
@@ -179,12 +185,19 @@ fn target(row: &Row, defaults: &PolicyDefaults, source: &Arc<str>) -> Result<Tar
             max_retries: number(7, "max_retries")?.unwrap_or(defaults.max_retries),
             backoff_factor: read::<Option<f64>>(row, 8, "backoff_factor")?.unwrap_or(defaults.backoff_factor),
             max_backoff: seconds(9, "max_backoff_seconds")?.unwrap_or(defaults.max_backoff),
+            retry_schedule: numbers(row, 17, "retry_schedule", |seconds: u32| {
+                Duration::from_secs(seconds.into())
+            })?,
+            permanent_statuses: numbers(row, 18, "permanent_statuses", |status: u16| status)?,
             timeout: seconds(10, "timeout_seconds")?.unwrap_or(defaults.timeout),
             on_exhausted: OnExhausted::parse(on_exhausted)
                 .ok_or_else(|| unknown("on_exhausted", on_exhausted))?,
             max_in_flight: number(12, "max_in_flight")?,
+            max_age: seconds(20, "max_age_seconds")?,
         },
         rate_limit_per_second: read(row, 13, "rate_limit_per_second")?,
+        held_for: read::<Option<f64>>(row, 19, "hold_until")?
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         deliverable: read(row, 14, "state")?,
     })
 }
@@ -192,4 +205,16 @@ fn target(row: &Row, defaults: &PolicyDefaults, source: &Arc<str>) -> Result<Tar
 /// The value of a column. The error names the column and never shows the value.
 fn read<'a, T: FromSql<'a>>(row: &'a Row, column: usize, name: &'static str) -> Result<T, UnreadableTarget> {
     row.try_get(column).map_err(|_| UnreadableTarget::Column(name))
+}
+
+/// The numbers in a column; none if it is null.
+fn numbers<N: TryFrom<i32>, T>(
+    row: &Row,
+    column: usize,
+    name: &'static str,
+    from: impl Fn(N) -> T,
+) -> Result<Vec<T>, UnreadableTarget> {
+    let numbers = read::<Option<Vec<i32>>>(row, column, name)?.unwrap_or_default();
+    let number = |number| N::try_from(number).map(&from).map_err(|_| UnreadableTarget::Column(name));
+    numbers.into_iter().map(number).collect()
 }

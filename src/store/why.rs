@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
     dead_letter,
+    scope::TopicScope,
     topic::TopicRef,
     webhook::WebhookState,
     why::{
@@ -121,6 +122,7 @@ fn worker(row: &Row) -> Result<WorkerFacts, StoreError> {
         heartbeat_at: row.try_get("heartbeat_at")?,
         lease: Duration::try_from_secs_f64(row.try_get("lease_seconds")?)
             .map_err(|error| StoreError::Unexpected(format!("workers.lease: {error}")))?,
+        topics: TopicScope::of(row.try_get::<_, Option<Vec<String>>>("topics")?.as_deref()),
     })
 }
 
@@ -149,6 +151,7 @@ fn webhook(row: &Row) -> Result<WebhookFacts, StoreError> {
         state: super::word(row, "state", WebhookState::parse)?,
         paused: row.try_get("paused")?,
         disabled_reason: row.try_get("disabled_reason")?,
+        hold_until: row.try_get("hold_until")?,
         changed: change(row, "changed_at", "changed_by")?,
         created_at: row.try_get("webhook_created_at")?,
         backfill: backfill.map(|job| (job, waits_for)),

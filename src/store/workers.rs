@@ -42,6 +42,8 @@ pub struct WorkerInfo {
     pub capacity: usize,
     /// How long it may go without a heartbeat before it is taken for hung.
     pub lease: Duration,
+    /// The topics that it sends, as `worker.topics` says; `None`: all.
+    pub topics: Option<Vec<String>>,
 }
 
 /// A notification that the worker's session has heard.
@@ -193,6 +195,7 @@ impl Store {
                     &env!("CARGO_PKG_VERSION"),
                     &i32::try_from(info.capacity).unwrap_or(i32::MAX),
                     &info.lease.as_secs_f64(),
+                    &info.topics,
                 ],
             )
             .await?;
@@ -292,6 +295,7 @@ impl Store {
                     in_flight: row.try_get("in_flight")?,
                     lanes: row.try_get("lanes")?,
                     wake_mode: if notified { WakeMode::Notify } else { WakeMode::Poll },
+                    topics: row.try_get("topics")?,
                     trouble: row.try_get("trouble")?,
                 })
             })

@@ -197,6 +197,31 @@ const _: () = assert!(SLICE.as_millis() < TURN.as_millis(), "a turn holds severa
 /// slot for nothing.
 pub(super) const SLOW_FAILURE: Duration = Duration::from_secs(1);
 
+// -- Shares of limits that hold for all workers ----------------------------------------------------
+
+/// How often a worker asks for its shares of the webhooks that it sends to.
+pub(super) const SHARE_EVERY: Duration = Duration::from_secs(1);
+
+/// The pause between two asks while a webhook waits for its share: another worker has all of it, and
+/// gives a part back within [`SHARE_EVERY`].
+pub(super) const SHARE_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long a worker keeps a share that it has no use for. Then it asks at once when there is
+/// something to send again.
+pub(super) const KEEP_SHARE: Duration = Duration::from_secs(10);
+
+/// How long a worker that got no share wants one. It had something to send, and gave it back.
+pub(super) const WANT_SHARE_FOR: Duration = Duration::from_secs(3);
+
+const _: () = assert!(SHARE_EVERY.as_millis() * 2 < WANT_SHARE_FOR.as_millis(), "the others ask meanwhile");
+
+/// The most webhooks of one ask. Further ones have their turn in the next one.
+pub(super) const SHARES_MAX: usize = 1_000;
+
+/// If it is not known whether an ask was carried out: when to ask again. By then the server has ended
+/// it.
+pub(super) const SHARE_UNCLEAR_WAIT: Duration = Duration::from_secs(10);
+
 // -- Notifications and polls ----------------------------------------------------------------------
 
 /// The workers that do not rank first for a message look this much later.

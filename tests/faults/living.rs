@@ -40,7 +40,7 @@ async fn what_is_going_on(client: &Client) -> String {
                  'workers', (SELECT jsonb_agg(to_jsonb(w) || jsonb_build_object(
                                'lanes', (SELECT count(*) FROM lanes l WHERE l.claimed_by = w.id))) FROM workers w),
                  'lanes', (SELECT jsonb_agg(to_jsonb(l)) FROM lanes l),
-                 'silence', (SELECT to_timestamp(last_value / 1e6) - clock_timestamp() FROM quiet_until),
+                 'silence', (SELECT to_timestamp(last_value / 1e6) - clock_timestamp() FROM notify_suppressed_until),
                  'sessions', (SELECT jsonb_agg(jsonb_build_object('pid', a.pid, 'began', a.backend_start, 'state', a.state,
                                 'changed', a.state_change, 'waits', a.wait_event, 'query', left(a.query, 60)))
                                 FROM pg_stat_activity a WHERE a.application_name = 'pgtopic')))";

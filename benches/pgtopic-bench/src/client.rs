@@ -139,11 +139,15 @@ impl Sender {
                 max_retries: 1,
                 backoff_factor: 1.0,
                 max_backoff: Duration::from_secs(1),
+                retry_schedule: Vec::new(),
+                permanent_statuses: Vec::new(),
                 timeout: Duration::from_secs(10),
                 on_exhausted: OnExhausted::Halt,
                 max_in_flight: None,
+                max_age: None,
             },
             rate_limit_per_second: None,
+            held_for: None,
             deliverable: true,
         };
         let target = PreparedTarget::new(&target).map_err(|error| failed(error.to_string()))?;
@@ -154,6 +158,7 @@ impl Sender {
         let message = Message {
             r#type: None,
             replay: false,
+            born: std::time::Instant::now(),
             id: i64::try_from(id).unwrap_or(i64::MAX),
             partition_key: Arc::clone(key),
             payload: Bytes::from(payload),

@@ -34,7 +34,8 @@ CREATE OR REPLACE FUNCTION pgtopic.claim_lanes(
 ) RETURNS TABLE (
     webhook_id bigint, lane bigint, due_at timestamptz, "position" bigint, generation integer, head_message_id bigint,
     failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint,
-    partition_key text, type text, payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text
+    partition_key text, type text, payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text,
+    age double precision
 )
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
@@ -60,7 +61,7 @@ BEGIN
           FROM unnest(claim_lanes.webhook_ids, claim_lanes.slots, claim_lanes.due_after)
                AS want (webhook_id, slots, due_after)
           JOIN pgtopic.webhooks w ON w.id = want.webhook_id
-           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND NOT pgtopic.is_held(w.hold_until)
           JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
          CROSS JOIN LATERAL (
             SELECT l.ctid AS place

@@ -20,7 +20,8 @@ CREATE OR REPLACE FUNCTION pgtopic.claim_lanes_singly(
 ) RETURNS TABLE (
     webhook_id bigint, lane bigint, due_at timestamptz, "position" bigint, generation integer, head_message_id bigint,
     failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint,
-    partition_key text, type text, payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text
+    partition_key text, type text, payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text,
+    age double precision
 )
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
@@ -46,7 +47,7 @@ BEGIN
             SELECT l.ctid
               FROM pgtopic.lanes l
               JOIN pgtopic.webhooks w ON w.id = claim_lanes_singly.webhook_ids[want]
-               AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+               AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND NOT pgtopic.is_held(w.hold_until)
               JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
              WHERE l.webhook_id + 0 = claim_lanes_singly.webhook_ids[want]
                AND l.due_at >= coalesce(claim_lanes_singly.due_after[want], statement_timestamp() - interval '5 s')

@@ -10,6 +10,8 @@
 --   worker, new_token    as claim_lanes
 --   message_ids          the messages
 --   full_webhooks        webhooks without room for another lane
+--   topics               the names of the topics to claim of, as patterns for LIKE;
+--                        null: all
 --   lanes_at_most        how many lanes to claim at most
 --   messages_per_lane, payload_budget   as read_claimed
 --
@@ -26,13 +28,15 @@ CREATE OR REPLACE FUNCTION pgtopic.claim_messages(
     new_token         bigint,
     message_ids       bigint[],
     full_webhooks     bigint[],
+    topics            text[],
     lanes_at_most     integer,
     messages_per_lane integer,
     payload_budget    bigint
 ) RETURNS TABLE (
     webhook_id bigint, lane bigint, due_at timestamptz, token bigint, "position" bigint, generation integer,
     head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint,
-    partition_key text, type text, payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text
+    partition_key text, type text, payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text,
+    age double precision
 )
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
@@ -57,6 +61,7 @@ BEGIN
             SELECT m.topic_id, m.lane
               FROM pgtopic.messages m
               JOIN pgtopic.topics t ON t.id = m.topic_id AND t.paused IS DISTINCT FROM 'hold'
+               AND (claim_messages.topics IS NULL OR t.name LIKE ANY (claim_messages.topics))
              WHERE m.id = told.id
              LIMIT 1
          ) m
@@ -64,6 +69,7 @@ BEGIN
             SELECT w.id
               FROM pgtopic.webhooks w
              WHERE w.topic_id = m.topic_id AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+               AND NOT pgtopic.is_held(w.hold_until)
                AND w.id <> ALL (claim_messages.full_webhooks)
             OFFSET 0
          ) w
@@ -87,7 +93,7 @@ BEGIN
         RETURN QUERY
         SELECT r.webhook_id, r.lane, r.due_at, claim_messages.new_token, r.position, r.generation, r.head_message_id, r.failures,
                r.batch_last, r.batch_count, r.split_until, r.message_id, r.partition_key, r.type, r.payload, r.headers,
-               r.created_at, r.replayed_at, r.state
+               r.created_at, r.replayed_at, r.state, r.age
           FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r;
     END IF;
     RETURN QUERY
@@ -99,7 +105,8 @@ BEGIN
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
            m.created_at, owed.replayed_at,
-           CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'held' ELSE 'deferred' END
+           CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'held' ELSE 'deferred' END,
+           date_part('epoch', clock_timestamp()) - date_part('epoch', greatest(m.created_at, m.published_at))
       FROM unnest(claim_messages.message_ids) AS told (id)
      CROSS JOIN LATERAL (SELECT m.* FROM pgtopic.messages m WHERE m.id = told.id LIMIT 1) m
      CROSS JOIN LATERAL (SELECT w.id FROM pgtopic.webhooks w WHERE w.topic_id = m.topic_id OFFSET 0) w

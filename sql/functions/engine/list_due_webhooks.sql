@@ -15,7 +15,7 @@
 --
 -- Returns: webhook_id and due_at of each webhook that has a lane to claim, by
 --          rising id. due_at is that of the earliest such lane: a claim may
---          begin there (due_after). Webhooks that are paused, disabled or
+--          begin there (due_after). Webhooks that are paused, disabled, held or
 --          starting, or whose topic is on hold, are left out. If at_most
 --          webhooks were looked at, ended is false in the last row, and the
 --          next call begins after its webhook; due_at is null there if that
@@ -56,7 +56,7 @@ BEGIN
           FROM pgtopic.webhooks w
           JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
          WHERE w.id = looked.webhook_id AND looked.due_at <= statement_timestamp()
-           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND NOT pgtopic.is_held(w.hold_until)
          LIMIT 1
       ) due ON true
      WHERE due.due_at IS NOT NULL OR looked.number = list_due_webhooks.at_most;

@@ -13,14 +13,16 @@
 --          (message_id is null if nothing was read). replayed_at is
 --          that of the delivery: a replay put it there. state is 'loaded';
 --          'deferred' if the budget is used up (then payload and headers are
---          null); 'missing' if the message was deleted.
+--          null); 'missing' if the message was deleted. age is the message's age
+--          in seconds, counted from the later of created_at and published_at.
 -- Locks:   none.
 -- ----------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint)
 RETURNS TABLE (
     webhook_id bigint, lane bigint, due_at timestamptz, "position" bigint, generation integer, head_message_id bigint,
     failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint,
-    partition_key text, type text, payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text
+    partition_key text, type text, payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text,
+    age double precision
 )
 LANGUAGE sql STABLE
 AS $$
@@ -31,7 +33,8 @@ SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_
        m.created_at, d.replayed_at,
        CASE WHEN m.id IS NULL THEN 'missing'
             WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'loaded'
-            ELSE 'deferred' END
+            ELSE 'deferred' END,
+       date_part('epoch', clock_timestamp()) - date_part('epoch', greatest(m.created_at, m.published_at))
   FROM unnest(claimed) c
   LEFT JOIN LATERAL (
     SELECT o.message_id, o.replayed_at

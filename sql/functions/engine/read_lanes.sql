@@ -27,7 +27,8 @@ CREATE OR REPLACE FUNCTION pgtopic.read_lanes(
     payload_budget    bigint
 ) RETURNS TABLE (
     webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, type text,
-    payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text
+    payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text,
+    age double precision
 )
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
@@ -46,7 +47,8 @@ BEGIN
            CASE WHEN m.id IS NULL THEN 'missing'
                 WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN 'loaded'
-                ELSE 'deferred' END
+                ELSE 'deferred' END,
+           date_part('epoch', clock_timestamp()) - date_part('epoch', greatest(m.created_at, m.published_at))
       FROM (
         SELECT h.webhook_id, h.lane, h.generation,
                CASE WHEN h.generation = held.generation THEN held.position ELSE h.position END AS position

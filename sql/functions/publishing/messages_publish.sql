@@ -39,6 +39,7 @@ BEGIN
     SELECT t.accepted_bytes, t.stripes INTO accepted_bytes, stripe
       FROM pgtopic.topics t
      WHERE t.id OPERATOR(pg_catalog.=) NEW.topic_id;
+    NEW.published_at := pg_catalog.clock_timestamp();
     NEW.size_bytes := pg_catalog.octet_length(NEW.payload::pg_catalog.text);
     IF (NEW.size_bytes OPERATOR(pg_catalog.<=) accepted_bytes
         AND pg_catalog.octet_length(NEW.partition_key) OPERATOR(pg_catalog.>=) 1

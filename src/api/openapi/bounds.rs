@@ -18,7 +18,8 @@ use crate::domain::{
     message_type::TYPES,
     page::{CURSOR_MAX, LIMIT},
     policy::{
-        BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, RATE_LIMIT_PER_SECOND,
+        BACKOFF_FACTOR, BATCH_SIZE, MAX_AGE_SECONDS, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES,
+        PERMANENT_STATUS, PERMANENT_STATUSES, RATE_LIMIT_PER_SECOND, RETRY_SCHEDULE, RETRY_SCHEDULE_SECONDS,
         TIMEOUT_SECONDS,
     },
     sending::SENDING_REASON_MAX,
@@ -82,6 +83,14 @@ fn range<T: Serialize>(range: &RangeInclusive<T>) -> Value {
     json!({"minimum": range.start(), "maximum": range.end()})
 }
 
+/// A list of integers: how many, and how large.
+fn list(count: &RangeInclusive<i32>, numbers: &RangeInclusive<i32>) -> Value {
+    json!({
+        "minItems": count.start(), "maxItems": count.end(),
+        "items": {"type": "integer", "format": "int32", "minimum": numbers.start(), "maximum": numbers.end()},
+    })
+}
+
 fn ascii(most: usize) -> Value {
     json!({"minLength": 1, "maxLength": most, "pattern": "^[ -~]+$"})
 }
@@ -124,6 +133,9 @@ fn of(name: &str) -> Option<Value> {
         "max_retries" => range(&MAX_RETRIES),
         "backoff_factor" => range(&BACKOFF_FACTOR),
         "max_backoff_seconds" => range(&MAX_BACKOFF_SECONDS),
+        "retry_schedule" => list(&RETRY_SCHEDULE, &RETRY_SCHEDULE_SECONDS),
+        "permanent_statuses" => list(&PERMANENT_STATUSES, &PERMANENT_STATUS),
+        "max_age_seconds" => range(&MAX_AGE_SECONDS),
         "timeout_seconds" => range(&TIMEOUT_SECONDS),
         "max_in_flight" => range(&MAX_IN_FLIGHT),
         "rate_limit_per_second" | "rate_per_second" => range(&RATE_LIMIT_PER_SECOND),

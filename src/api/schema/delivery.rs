@@ -216,6 +216,8 @@ pub(crate) struct AttemptRecord {
     error: Option<String>,
     /// How long it took, in milliseconds.
     duration_ms: f64,
+    /// For how many seconds the answer asked to wait (`Retry-After`); null if it did not.
+    retry_after_seconds: Option<i32>,
     /// The first 2 KiB of the answer's body, if the attempt failed. A receiver may repeat a part of
     /// the payload there: so it is null for a token that may not see payloads.
     response_excerpt: Option<String>,
@@ -235,6 +237,7 @@ impl From<delivery::AttemptRecord> for AttemptRecord {
             error_class,
             error,
             duration_ms,
+            retry_after_seconds,
             response_excerpt,
             worker_id,
             attempted_at,
@@ -251,6 +254,7 @@ impl From<delivery::AttemptRecord> for AttemptRecord {
             error_class: error_class.map(Into::into),
             error,
             duration_ms,
+            retry_after_seconds,
             response_excerpt,
             worker_id,
             attempted_at,

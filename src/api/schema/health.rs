@@ -16,6 +16,8 @@ words! {
         Paused,
         /// Its backlog is being filled. Nothing is sent yet.
         Starting,
+        /// Its receiver has asked for nothing to be sent until `hold_until`.
+        Holding,
         /// Every request fails.
         Failing,
         /// Requests are accepted, or there were none.
@@ -111,8 +113,17 @@ pub(crate) struct Health {
 
 impl From<health::Health> for Health {
     fn from(health: health::Health) -> Self {
-        let health::Health { state, since, reason, last, backlog, in_flight, backfill_job, sampled_at } =
-            health;
+        let health::Health {
+            state,
+            since,
+            reason,
+            last,
+            backlog,
+            in_flight,
+            hold_until,
+            backfill_job,
+            sampled_at,
+        } = health;
         let health::LastRequests {
             failing_since,
             last_success_at,
@@ -139,7 +150,7 @@ impl From<health::Health> for Health {
             dead_letters: backlog.map(|backlog| backlog.dead_letters),
             dead_letters_capped: backlog.map(|backlog| backlog.dead_letters_capped),
             breaker: Breaker { state: BreakerState::Closed, opened_at: None, next_probe_at: None },
-            hold_until: None,
+            hold_until,
             backfill_job,
             sampled_at,
         }

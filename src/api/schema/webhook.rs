@@ -116,6 +116,17 @@ pub(crate) struct NewWebhook {
     #[serde(default)]
     #[schema(value_type = Option<i32>)]
     max_backoff_seconds: Option<Whole<i32>>,
+    /// The delay after the first failure, after the second, and so on, in seconds; the last one
+    /// repeats. 1 to 100 delays, each 1 to 2592000. It takes the place of `backoff_factor` and
+    /// `max_backoff_seconds`, which must then be left out.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<i32>>, examples(json!([5, 60, 600])))]
+    retry_schedule: Option<Vec<Whole<i32>>>,
+    /// Statuses after which a message is not tried again: 1 to 100 of them, each 300 to 599. 410
+    /// disables the webhook all the same. Unless given, no status is.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<i32>>, examples(json!([400, 422])))]
+    permanent_statuses: Option<Vec<Whole<i32>>>,
     /// How long one request may take, the answer's body included, in seconds; 1 to 600.
     #[serde(default)]
     #[schema(value_type = Option<i32>)]
@@ -123,13 +134,18 @@ pub(crate) struct NewWebhook {
     /// What happens to a lane whose head used up its attempts.
     #[serde(default)]
     on_exhausted: OnExhausted,
-    /// How many lanes each worker may have in flight at once; 1 to 10000.
+    /// How many lanes all workers together may have in flight; 1 to 10000.
     #[serde(default)]
     #[schema(value_type = Option<i32>)]
     max_in_flight: Option<Whole<i32>>,
-    /// How many requests a second each worker may send; 0.001 to 1000000. No limit unless given.
+    /// How many requests a second all workers together may send; 0.001 to 1000000. No limit unless given.
     #[serde(default)]
     rate_limit_per_second: Option<f64>,
+    /// How old a message may be that is sent, in seconds; 1 to 31622400. An older one becomes a dead
+    /// letter. No limit unless given.
+    #[serde(default)]
+    #[schema(value_type = Option<i32>)]
+    max_age_seconds: Option<Whole<i32>>,
     /// Where it begins: `now` (messages that are published from now on), `beginning` (the oldest
     /// message that is kept), the id of a message, or a time (RFC 3339). `now` unless given. With
     /// any other place the webhook is `starting` until a job has made the earlier messages owed.
@@ -154,10 +170,13 @@ impl From<NewWebhook> for webhook::NewWebhook {
             max_retries: new.max_retries.map(|number| number.0),
             backoff_factor: new.backoff_factor,
             max_backoff_seconds: new.max_backoff_seconds.map(|number| number.0),
+            retry_schedule: new.retry_schedule.map(wholes),
+            permanent_statuses: new.permanent_statuses.map(wholes),
             timeout_seconds: new.timeout_seconds.map(|number| number.0),
             on_exhausted: new.on_exhausted.into(),
             max_in_flight: new.max_in_flight.map(|number| number.0),
             rate_limit_per_second: new.rate_limit_per_second,
+            max_age_seconds: new.max_age_seconds.map(|number| number.0),
             start_from: new.start_from.map(Into::into).unwrap_or_default(),
         }
     }
@@ -211,6 +230,17 @@ pub(crate) struct WebhookChanges {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
     max_backoff_seconds: Option<Option<Whole<i32>>>,
+    /// The delay after the first failure, after the second, and so on, in seconds; the last one
+    /// repeats. 1 to 100 delays, each 1 to 2592000. It takes the place of `backoff_factor` and
+    /// `max_backoff_seconds`, which must then be null. Null: these say how long.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<i32>>)]
+    retry_schedule: Option<Option<Vec<Whole<i32>>>>,
+    /// Statuses after which a message is not tried again: 1 to 100 of them, each 300 to 599. Null:
+    /// none.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<i32>>)]
+    permanent_statuses: Option<Option<Vec<Whole<i32>>>>,
     /// How long one request may take, the answer's body included, in seconds; 1 to 600.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
@@ -218,14 +248,18 @@ pub(crate) struct WebhookChanges {
     /// What happens to a lane whose head used up its attempts.
     #[serde(default)]
     on_exhausted: Option<OnExhausted>,
-    /// How many lanes each worker may have in flight at once; 1 to 10000.
+    /// How many lanes all workers together may have in flight; 1 to 10000.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
     max_in_flight: Option<Option<Whole<i32>>>,
-    /// How many requests a second each worker may send; 0.001 to 1000000. Null is no limit.
+    /// How many requests a second all workers together may send; 0.001 to 1000000. Null is no limit.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<f64>)]
     rate_limit_per_second: Option<Option<f64>>,
+    /// How old a message may be that is sent, in seconds; 1 to 31622400. Null is no limit.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<i32>)]
+    max_age_seconds: Option<Option<Whole<i32>>>,
     /// `true` pauses the webhook; its backlog is kept. `false` ends the pause.
     #[serde(default)]
     paused: Option<bool>,
@@ -235,6 +269,11 @@ pub(crate) struct WebhookChanges {
 #[expect(clippy::option_option, reason = "three cases: left out, null, a value")]
 fn whole(field: Option<Option<Whole<i32>>>) -> Option<Option<i32>> {
     field.map(|number| number.map(|number| number.0))
+}
+
+/// A list of integers.
+fn wholes(list: Vec<Whole<i32>>) -> Vec<i32> {
+    list.into_iter().map(|number| number.0).collect()
 }
 
 impl From<WebhookChanges> for webhook::WebhookChanges {
@@ -250,10 +289,13 @@ impl From<WebhookChanges> for webhook::WebhookChanges {
             max_retries: whole(changes.max_retries),
             backoff_factor: changes.backoff_factor,
             max_backoff_seconds: whole(changes.max_backoff_seconds),
+            retry_schedule: changes.retry_schedule.map(|list| list.map(wholes)),
+            permanent_statuses: changes.permanent_statuses.map(|list| list.map(wholes)),
             timeout_seconds: whole(changes.timeout_seconds),
             on_exhausted: changes.on_exhausted.map(Into::into),
             max_in_flight: whole(changes.max_in_flight),
             rate_limit_per_second: changes.rate_limit_per_second,
+            max_age_seconds: whole(changes.max_age_seconds),
             paused: changes.paused,
             enable: false,
         }
@@ -294,14 +336,21 @@ pub(crate) struct Webhook {
     backoff_factor: Option<f64>,
     /// The longest delay, in seconds.
     max_backoff_seconds: Option<i32>,
+    /// The delay after the first failure, after the second, and so on, in seconds; the last one
+    /// repeats. Null: `backoff_factor` and `max_backoff_seconds` say how long.
+    retry_schedule: Option<Vec<i32>>,
+    /// Statuses after which a message is not tried again. Null: none.
+    permanent_statuses: Option<Vec<i32>>,
     /// How long one request may take, the answer's body included, in seconds.
     timeout_seconds: Option<i32>,
     /// What happens to a lane whose head used up its attempts.
     on_exhausted: OnExhausted,
-    /// How many lanes each worker may have in flight at once.
+    /// How many lanes all workers together may have in flight.
     max_in_flight: Option<i32>,
-    /// How many requests a second each worker may send; null is no limit.
+    /// How many requests a second all workers together may send; null is no limit.
     rate_limit_per_second: Option<f64>,
+    /// How old a message may be that is sent, in seconds; null is no limit.
+    max_age_seconds: Option<i32>,
     /// Whether its lanes may be claimed yet.
     state: WebhookState,
     /// Whether it is paused. Its backlog is kept, and new messages are still owed.
@@ -331,10 +380,13 @@ impl From<webhook::Webhook> for Webhook {
             max_retries,
             backoff_factor,
             max_backoff_seconds,
+            retry_schedule,
+            permanent_statuses,
             timeout_seconds,
             on_exhausted,
             max_in_flight,
             rate_limit_per_second,
+            max_age_seconds,
             state,
             paused,
             disabled_reason,
@@ -355,10 +407,13 @@ impl From<webhook::Webhook> for Webhook {
             max_retries,
             backoff_factor,
             max_backoff_seconds,
+            retry_schedule,
+            permanent_statuses,
             timeout_seconds,
             on_exhausted: on_exhausted.into(),
             max_in_flight,
             rate_limit_per_second,
+            max_age_seconds,
             state: state.into(),
             paused,
             disabled_reason,

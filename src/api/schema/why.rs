@@ -45,6 +45,8 @@ words! {
         Backoff,
         /// `waiting`: its lane is halted until an operator acts.
         Halted,
+        /// `waiting`: the receiver has asked for nothing to be sent until `next_attempt_at`.
+        HeldByReceiver,
         /// `waiting`: the webhook's `rate_limit_per_second`.
         RateLimit,
         /// `waiting`: the webhook has as many lanes in flight as `max_in_flight` permits.

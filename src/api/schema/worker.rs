@@ -75,6 +75,7 @@ impl From<worker::Worker> for Worker {
             in_flight,
             lanes,
             wake_mode,
+            topics,
             trouble,
         } = worker;
         Self {
@@ -89,7 +90,7 @@ impl From<worker::Worker> for Worker {
             in_flight,
             lanes,
             wake_mode: wake_mode.into(),
-            topics: None,
+            topics,
             trouble,
         }
     }

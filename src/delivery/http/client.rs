@@ -22,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use super::{
     super::{
         guard::{AddressGuard, is_https},
-        request::Destination,
+        request::Identity,
     },
     connect::{ConnectError, Connector},
     drivers::Drivers,
@@ -96,17 +96,17 @@ impl Client {
     /// dropped.
     pub(in crate::delivery) async fn exchange(
         &self,
-        destination: &Destination,
+        identity: &Arc<Identity>,
         request: impl Fn() -> Option<Request<Full<Bytes>>>,
         fresh: bool,
         progress: &mut Progress,
     ) -> Result<Answer, ExchangeError> {
-        let (connection, response) = self.send(destination, request, fresh, progress).await?;
+        let (connection, response) = self.send(identity, request, fresh, progress).await?;
         let (head, body) = response.into_parts();
         *progress = Progress::Reading(head.status);
         let (excerpt, complete) = read_body(body).await.map_err(ExchangeError::Http)?;
         if complete {
-            self.pool.put(&destination.origin, connection, idle_timeout(&head.headers));
+            self.pool.put(identity, connection, idle_timeout(&head.headers));
         }
         Ok(Answer { status: head.status, headers: head.headers, excerpt })
     }
@@ -114,12 +114,12 @@ impl Client {
     /// Sends a request, on a kept connection if there is one and it may be used.
     async fn send(
         &self,
-        destination: &Destination,
+        identity: &Arc<Identity>,
         request: impl Fn() -> Option<Request<Full<Bytes>>>,
         fresh: bool,
         progress: &mut Progress,
     ) -> Result<(Connection, Response<Incoming>), ExchangeError> {
-        let kept = if fresh { None } else { self.pool.take(&destination.origin).await };
+        let kept = if fresh { None } else { self.pool.take(identity).await };
         if let Some(mut kept) = kept {
             *progress = Progress::Waiting;
             match kept.send(request().ok_or(ExchangeError::NotStarted)?).await {
@@ -127,24 +127,24 @@ impl Client {
                 Err(broken) if broken.unanswered => {
                     // The other unused connections were used earlier than this one, so the receiver
                     // has closed them too.
-                    self.pool.close_unused(&destination.origin);
+                    self.pool.close_unused(identity);
                     tracing::debug!(error = %broken.error, "a kept connection was closed: the request is repeated on a new one");
                     *progress = Progress::Connecting;
                 }
                 Err(broken) => return Err(broken.into()),
             }
         }
-        let mut connection = self.connect(destination).await?;
+        let mut connection = self.connect(identity).await?;
         *progress = Progress::Waiting;
         match connection.send(request().ok_or(ExchangeError::NotStarted)?).await {
             Ok(response) => Ok((connection, response)),
-            Err(broken) if broken.speaks_tls && !is_https(&destination.uri) => Err(ExchangeError::NotPlain),
+            Err(broken) if broken.speaks_tls && !is_https(identity.origin()) => Err(ExchangeError::NotPlain),
             Err(broken) => Err(broken.into()),
         }
     }
 
-    async fn connect(&self, destination: &Destination) -> Result<Connection, ExchangeError> {
-        let stream = self.connector.connect(&destination.uri).await?;
+    async fn connect(&self, identity: &Identity) -> Result<Connection, ExchangeError> {
+        let stream = self.connector.connect(identity).await?;
         let incoming = stream.incoming();
         let opened = http1::Builder::new().max_buf_size(MAX_BUFFER).handshake(TokioIo::new(stream)).await;
         let (sender, driver) = opened.map_err(ExchangeError::Http)?;

@@ -17,7 +17,10 @@ use tokio_util::either::Either;
 use tower::ServiceExt as _;
 
 use super::{
-    super::guard::{AddressGuard, ForbiddenAddress, Lookups, bare_host, is_https, uri_address},
+    super::{
+        guard::{AddressGuard, ForbiddenAddress, Lookups, bare_host, is_https, uri_address},
+        request::Identity,
+    },
     tls::TlsError,
     watched::Watched,
 };
@@ -84,11 +87,12 @@ impl Connector {
         }
     }
 
-    /// Connects to the host and port of `uri`, within [`CONNECT_TIMEOUT`].
+    /// Opens a connection of this identity, within [`CONNECT_TIMEOUT`].
     ///
     /// # Errors
     /// [`ConnectError`] with the step that failed, or that was under way when the time was over.
-    pub(super) async fn connect(&self, uri: &Uri) -> Result<Stream, ConnectError> {
+    pub(super) async fn connect(&self, identity: &Identity) -> Result<Stream, ConnectError> {
+        let uri = identity.origin();
         let deadline = Instant::now() + self.timeout;
         let addresses = self.addresses(uri, deadline).await?;
         let tcp = self.by(deadline, self.open(uri, addresses)).await.map_err(ConnectError::Tcp)?;
@@ -108,9 +112,8 @@ impl Connector {
             self.guard.check(address)?;
             return Ok(vec![SocketAddr::new(address, 0)]);
         }
-        // In lower case, so that all spellings share a lookup.
-        let name = uri.host().unwrap_or_default().to_ascii_lowercase();
-        let resolved = self.by(deadline, self.lookups.lookup(&name)).await.map_err(ConnectError::Name)?;
+        let name = uri.host().unwrap_or_default();
+        let resolved = self.by(deadline, self.lookups.lookup(name)).await.map_err(ConnectError::Name)?;
         permitted(&self.guard, resolved)
     }
 
@@ -205,8 +208,8 @@ mod tests {
         let connector = Connector { lookups, timeout, ..Connector::new(guard, tls) };
         let class = async |url: &str| {
             let begun = Instant::now();
-            let uri = url.parse().expect("a URL");
-            let error = connector.connect(&uri).await.expect_err("no connection");
+            let identity = Identity::of(&url.parse().expect("a URL")).expect("an identity");
+            let error = connector.connect(&identity).await.expect_err("no connection");
             assert!(begun.elapsed() >= timeout, "{error:?}");
             error.class()
         };

@@ -19,12 +19,12 @@ use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming as Body, client::conn::http1::SendRequest};
 use tokio_util::{sync::DropGuard, task::AbortOnDropHandle};
 
-use super::watched::Incoming;
+use super::{super::request::Identity, watched::Incoming};
 
 /// How long a connection may be used, from its opening on.
 const MAX_AGE: Duration = Duration::from_mins(1);
-/// How many unused connections to one host and port are kept.
-const MAX_IDLE_PER_HOST: usize = 1024;
+/// How many unused connections of one identity are kept.
+const MAX_IDLE: usize = 1024;
 /// How long a connection may take to become ready after its last answer was read. That takes
 /// microseconds, unless the receiver answered before it had read the request.
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(100);
@@ -78,9 +78,9 @@ impl Idle {
     }
 }
 
-/// Unused connections by `scheme://host:port`.
+/// Unused connections. Those of one identity are alike.
 pub(super) struct Pool {
-    idle: Mutex<HashMap<Arc<str>, Vec<Idle>>>,
+    idle: Mutex<HashMap<Arc<Identity>, Vec<Idle>>>,
     max_age: Duration,
     sweep_every: Duration,
     /// The task that closes old connections, once there were some.
@@ -103,9 +103,9 @@ impl Pool {
         }
     }
 
-    /// A kept connection to `origin` that is open and ready, as far as this side knows.
-    pub(super) async fn take(&self, origin: &str) -> Option<Connection> {
-        while let Some(mut idle) = self.pop(origin) {
+    /// A kept connection of this identity that is open and ready, as far as this side knows.
+    pub(super) async fn take(&self, identity: &Identity) -> Option<Connection> {
+        while let Some(mut idle) = self.pop(identity) {
             if !idle.usable(Instant::now()) {
                 continue;
             }
@@ -120,20 +120,24 @@ impl Pool {
     }
 
     /// Keeps a connection whose last answer was read to its end, for `idle_timeout` at most.
-    pub(super) fn put(self: &Arc<Self>, origin: &Arc<str>, connection: Connection, idle_timeout: Duration) {
+    pub(super) fn put(
+        self: &Arc<Self>,
+        identity: &Arc<Identity>,
+        connection: Connection,
+        idle_timeout: Duration,
+    ) {
         let now = Instant::now();
         let idle = Idle { until: (now + idle_timeout).min(connection.opened + self.max_age), connection };
         if !idle.usable(now) {
             return;
         }
         {
-            let mut hosts = self.lock();
-            // The key is copied only for a new host.
-            match hosts.get_mut(origin) {
-                Some(connections) if connections.len() < MAX_IDLE_PER_HOST => connections.push(idle),
+            let mut idle_connections = self.lock();
+            match idle_connections.get_mut(identity) {
+                Some(connections) if connections.len() < MAX_IDLE => connections.push(idle),
                 Some(_) => {}
                 None => {
-                    hosts.insert(Arc::clone(origin), vec![idle]);
+                    idle_connections.insert(Arc::clone(identity), vec![idle]);
                 }
             }
         }
@@ -160,14 +164,14 @@ impl Pool {
         }
     }
 
-    /// Closes all unused connections to `origin`. They were used before one that the other side has
+    /// Closes all unused connections of this identity. They were used before one that the other side has
     /// closed.
-    pub(super) fn close_unused(&self, origin: &str) {
-        self.lock().remove(origin);
+    pub(super) fn close_unused(&self, identity: &Identity) {
+        self.lock().remove(identity);
     }
 
-    fn pop(&self, origin: &str) -> Option<Idle> {
-        self.lock().get_mut(origin)?.pop()
+    fn pop(&self, identity: &Identity) -> Option<Idle> {
+        self.lock().get_mut(identity)?.pop()
     }
 
     /// Closes connections that are too old, or that the other side has closed.
@@ -179,7 +183,7 @@ impl Pool {
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Vec<Idle>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<Identity>, Vec<Idle>>> {
         // A panic of a holder leaves the map whole: each change of it is a single call.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,6 +211,10 @@ mod tests {
 
     const LONG: Duration = Duration::from_mins(10);
 
+    fn identity(url: &str) -> Arc<Identity> {
+        Arc::new(Identity::of(&url.parse().expect("a URL")).expect("an identity"))
+    }
+
     async fn connection() -> (Connection, DuplexStream) {
         let (near, far) = tokio::io::duplex(1024);
         let (sender, driver) = http1::handshake(TokioIo::new(near)).await.expect("a connection");
@@ -215,32 +223,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keeps_by_origin_and_closes_what_is_unused() {
+    async fn keeps_by_identity_and_closes_what_is_unused() {
         let pool = Arc::new(Pool { sweep_every: Duration::from_millis(20), ..Pool::default() });
-        let origin: Arc<str> = "http://a:80".into();
+        let (identity_b, identity) = (identity("http://b"), identity("http://a"));
         let idle_timeout = Duration::from_millis(60);
         let (first, _far) = connection().await;
-        pool.put(&origin, first, idle_timeout);
-        assert!(pool.take("http://b:80").await.is_none());
-        let first = pool.take(&origin).await.expect("kept");
-        assert!(pool.take(&origin).await.is_none());
-        pool.put(&origin, first, idle_timeout);
+        pool.put(&identity, first, idle_timeout);
+        assert!(pool.take(&identity_b).await.is_none());
+        let first = pool.take(&identity).await.expect("kept");
+        assert!(pool.take(&identity).await.is_none());
+        pool.put(&identity, first, idle_timeout);
         tokio::time::sleep(idle_timeout * 2).await;
         assert!(pool.lock().is_empty(), "swept");
         let (second, _far) = connection().await;
-        pool.put(&origin, second, Duration::ZERO);
+        pool.put(&identity, second, Duration::ZERO);
         assert!(pool.lock().is_empty(), "not kept");
     }
 
     #[tokio::test]
     async fn a_connection_that_is_in_steady_use_becomes_too_old() {
         let pool = Arc::new(Pool::with_max_age(Duration::from_millis(60)));
-        let origin: Arc<str> = "http://a:80".into();
+        let identity = identity("http://a");
         let (mut steady, _far) = connection().await;
         let opened = steady.opened;
         let last = loop {
-            pool.put(&origin, steady, LONG);
-            match pool.take(&origin).await {
+            pool.put(&identity, steady, LONG);
+            match pool.take(&identity).await {
                 Some(taken) => steady = taken,
                 None => break opened.elapsed(),
             }
@@ -252,28 +260,28 @@ mod tests {
     #[tokio::test]
     async fn passes_over_connections_that_the_other_side_closed() {
         let pool = Arc::new(Pool::default());
-        let origin: Arc<str> = "http://a:80".into();
+        let identity = identity("http://a");
         let (open, _far) = connection().await;
         let (closed, far) = connection().await;
-        pool.put(&origin, open, LONG);
-        pool.put(&origin, closed, LONG);
+        pool.put(&identity, open, LONG);
+        pool.put(&identity, closed, LONG);
         drop(far);
-        assert!(pool.take(&origin).await.is_some());
-        assert!(pool.take(&origin).await.is_none());
+        assert!(pool.take(&identity).await.is_some());
+        assert!(pool.take(&identity).await.is_none());
     }
 
     #[tokio::test]
     async fn the_number_kept_is_bounded() {
         let pool = Arc::new(Pool::default());
-        let origin: Arc<str> = "http://a:80".into();
+        let identity = identity("http://a");
         let mut far_ends = Vec::new();
-        for _ in 0..MAX_IDLE_PER_HOST + 3 {
+        for _ in 0..MAX_IDLE + 3 {
             let (near, far) = connection().await;
             far_ends.push(far);
-            pool.put(&origin, near, LONG);
+            pool.put(&identity, near, LONG);
         }
-        assert_eq!(pool.lock().get(&origin).map(Vec::len), Some(MAX_IDLE_PER_HOST));
-        pool.close_unused(&origin);
-        assert!(pool.take(&origin).await.is_none());
+        assert_eq!(pool.lock().get(&identity).map(Vec::len), Some(MAX_IDLE));
+        pool.close_unused(&identity);
+        assert!(pool.take(&identity).await.is_none());
     }
 }

@@ -88,7 +88,7 @@ pub(super) fn build(
 }
 
 fn write_value(body: &mut Vec<u8>, format: Format, origin: &Origin, message: &Message, name: Option<&str>) {
-    let Message { id, partition_key, r#type, payload, created_at, headers, replay: _ } = message;
+    let Message { id, partition_key, r#type, payload, created_at, headers, replay: _, born: _ } = message;
     let mut head = String::new();
     match format {
         Format::Raw => {}
@@ -146,6 +146,7 @@ mod tests {
         Message {
             r#type: None,
             replay: false,
+            born: std::time::Instant::now(),
             id,
             partition_key: partition_key.into(),
             payload: payload.to_owned().into(),

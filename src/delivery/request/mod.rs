@@ -1,12 +1,13 @@
-//! The parts of a request: body, headers, signature.
+//! The parts of a request: where it goes, body, headers, signature.
 
 mod body;
 mod headers;
+mod identity;
 mod signature;
 mod target;
 mod traceparent;
 
-pub(in crate::delivery) use self::target::Destination;
+pub(in crate::delivery) use self::identity::Identity;
 pub use self::{
     headers::{HeaderError, check_header},
     signature::{SecretError, SigningKey},

@@ -12,9 +12,10 @@ use hyper::{
 use secrecy::ExposeSecret;
 
 use super::{
-    super::guard::{UrlError, is_https, parse_url},
+    super::guard::{UrlError, parse_url},
     body,
     headers::{self, HeaderError, Stamp},
+    identity::Identity,
     signature::{SecretError, SigningKey, sign_with_all},
 };
 use crate::domain::{
@@ -64,14 +65,6 @@ impl PrepareError {
     }
 }
 
-/// Where requests of a webhook go.
-pub(in crate::delivery) struct Destination {
-    /// The whole URL, for its scheme, host and port.
-    pub(in crate::delivery) uri: Uri,
-    /// `scheme://host:port` in lower case. Webhooks with the same origin share connections.
-    pub(in crate::delivery) origin: Arc<str>,
-}
-
 /// A webhook's settings, prepared for making requests. Its `Debug` output shows neither URL nor
 /// headers nor keys.
 pub struct PreparedTarget {
@@ -84,7 +77,7 @@ pub struct PreparedTarget {
     keys: Vec<SigningKey>,
     fixed_headers: HeaderMap,
     path: Uri,
-    destination: Destination,
+    identity: Arc<Identity>,
 }
 
 impl PreparedTarget {
@@ -109,10 +102,10 @@ impl PreparedTarget {
             return Err(PrepareError::TooManyHeaders { count });
         }
         let keys = target.secrets.iter().map(|secret| SigningKey::parse(secret.expose_secret()));
-        let (host, origin) = host_and_origin(&uri);
+        let identity = Identity::of(&uri)?;
         let batch = target.batch_size > 1;
         let mut fixed_headers = HeaderMap::new();
-        fixed_headers.insert(HOST, HeaderValue::try_from(host).map_err(|_| UrlError::Host)?);
+        fixed_headers.insert(HOST, HeaderValue::try_from(identity.host()).map_err(|_| UrlError::Host)?);
         fixed_headers
             .insert(CONTENT_TYPE, HeaderValue::from_static(body::content_type(target.format, batch)));
         fixed_headers.insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
@@ -134,7 +127,7 @@ impl PreparedTarget {
             keys: keys.collect::<Result<_, _>>()?,
             fixed_headers,
             path: origin_form(&uri)?,
-            destination: Destination { uri, origin },
+            identity: Arc::new(identity),
         })
     }
 
@@ -153,8 +146,8 @@ impl PreparedTarget {
         self.timeout
     }
 
-    pub(in crate::delivery) fn destination(&self) -> &Destination {
-        &self.destination
+    pub(in crate::delivery) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
     }
 
     /// The request for `messages`. `last` is the last of them. `timestamp` is the time of the
@@ -238,17 +231,6 @@ fn visible(text: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(text).ok().filter(|_| text.is_ascii())
 }
 
-/// The `host` header and the origin. The header leaves out the default port of the scheme (RFC
-/// 9110, section 4.2); the origin always has a port.
-fn host_and_origin(uri: &Uri) -> (String, Arc<str>) {
-    let (scheme, default_port) = if is_https(uri) { ("https", 443) } else { ("http", 80) };
-    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-    let port = uri.port_u16().unwrap_or(default_port);
-    let origin = format!("{scheme}://{host}:{port}").into();
-    let header = if port == default_port { host } else { format!("{host}:{port}") };
-    (header, origin)
-}
-
 /// Path and query as the request line has them (RFC 9112, section 3.2.1).
 fn origin_form(uri: &Uri) -> Result<Uri, UrlError> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
@@ -275,14 +257,12 @@ mod tests {
     }
 
     #[rstest]
-    #[case("http://Example.com", "example.com", "http://example.com:80", "/")]
-    #[case("https://example.com:443/a?b=c", "example.com", "https://example.com:443", "/a?b=c")]
-    #[case("https://example.com:80/", "example.com:80", "https://example.com:80", "/")]
-    #[case("http://[::1]:8080?x=1", "[::1]:8080", "http://[::1]:8080", "/?x=1")]
-    fn takes_the_url_apart(#[case] url: &str, #[case] host: &str, #[case] origin: &str, #[case] path: &str) {
+    #[case("http://Example.com", "example.com", "/")]
+    #[case("https://example.com:443/a?b=c", "example.com", "/a?b=c")]
+    #[case("http://[::1]:8080?x=1", "[::1]:8080", "/?x=1")]
+    fn takes_the_url_apart(#[case] url: &str, #[case] host: &str, #[case] path: &str) {
         let prepared = prepare(|target| url.clone_into(&mut target.url)).expect(url);
         assert_eq!(prepared.fixed_headers.get(HOST).expect("always set"), host);
-        assert_eq!(&*prepared.destination.origin, origin);
         assert_eq!(prepared.path.to_string(), path);
     }
 

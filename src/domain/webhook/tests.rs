@@ -29,6 +29,7 @@ fn every_broken_rule_is_named() {
         timeout_seconds: Some(601),
         max_in_flight: Some(0),
         rate_limit_per_second: Some(0.0),
+        max_age_seconds: Some(0),
         ..webhook()
     };
     let policy = [
@@ -41,6 +42,7 @@ fn every_broken_rule_is_named() {
         "timeout_seconds",
         "max_in_flight",
         "rate_limit_per_second",
+        "max_age_seconds",
     ];
     assert_eq!(broken(webhook.check()), [&["topic", "start_from"][..], &policy].concat());
     let changes = WebhookChanges {
@@ -53,6 +55,7 @@ fn every_broken_rule_is_named() {
         timeout_seconds: Some(webhook.timeout_seconds),
         max_in_flight: Some(webhook.max_in_flight),
         rate_limit_per_second: Some(webhook.rate_limit_per_second),
+        max_age_seconds: Some(webhook.max_age_seconds),
         ..WebhookChanges::default()
     };
     assert_eq!(broken(changes.check()), policy);

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     dead_letter,
+    scope::TopicScope,
     sending::{NotSending, SendingStatus},
     webhook::WebhookState,
 };
@@ -18,6 +19,13 @@ pub struct Situation {
     pub topic: TopicFacts,
     /// Whether anything is sent, and by whom.
     pub senders: Senders,
+}
+
+impl Situation {
+    /// The workers that live and send this topic.
+    pub fn live_workers(&self) -> impl Iterator<Item = &WorkerFacts> {
+        self.senders.live_workers().filter(|worker| worker.topics.contains(&self.topic.name))
+    }
 }
 
 /// Whether anything is sent, and by whom.
@@ -81,6 +89,8 @@ pub struct WorkerFacts {
     pub heartbeat_at: Timestamp,
     /// How long that may stand still.
     pub lease: Duration,
+    /// The topics that it sends.
+    pub topics: TopicScope,
 }
 
 impl WorkerFacts {
@@ -139,6 +149,8 @@ pub struct WebhookFacts {
     pub paused: bool,
     /// Why it was disabled; `None` while it is enabled.
     pub disabled_reason: Option<String>,
+    /// Until when its receiver has asked for nothing to be sent; `None` if that is over.
+    pub hold_until: Option<Timestamp>,
     /// When it was paused or disabled, and by whom.
     pub changed: Option<Change>,
     /// When it was created.

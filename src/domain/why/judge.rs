@@ -16,7 +16,7 @@ const SHARE: i64 = 4;
 pub fn judge(situation: &Situation, it: &Subscription) -> Entry {
     let (verdict, of_head) = verdict(situation, it);
     let due_in = it.lane.as_ref().filter(|_| of_head.is_some_and(has_date)).and_then(|lane| {
-        let due_at = lane.due_at?;
+        let due_at = lane.due_at.max(it.webhook.hold_until)?;
         Some((due_at, seconds_until(situation.senders.now, due_at)))
     });
     let is_behind = verdict == Verdict::For(Reason::Behind);
@@ -90,7 +90,7 @@ fn never_seen(it: &Subscription) -> Reason {
 fn owed(situation: &Situation, it: &Subscription) -> (Reason, Option<Reason>) {
     let lane = it.lane.as_ref();
     let holder = lane.and_then(|lane| lane.claimed_by);
-    let is_held = holder.is_some_and(|id| situation.senders.live_workers().any(|worker| worker.id == id));
+    let is_held = holder.is_some_and(|id| situation.live_workers().any(|worker| worker.id == id));
     let is_first = lane.is_some_and(|lane| lane.head == Some(it.message.id) || lane.failed(it.message.id));
     if is_held {
         // A replay sends it once more: only what was accepted since then counts.
@@ -140,7 +140,7 @@ fn of_head(situation: &Situation, it: &Subscription, lane: &LaneFacts, is_held: 
         return Reason::Request;
     }
     let (mut live, mut free) = (0, 0);
-    for worker in situation.senders.live_workers() {
+    for worker in situation.live_workers() {
         live += 1;
         free += i64::from(worker.capacity) - i64::from(worker.in_flight).min(worker.capacity.into());
     }
@@ -149,11 +149,13 @@ fn of_head(situation: &Situation, it: &Subscription, lane: &LaneFacts, is_held: 
         Reason::NoWorker
     } else if lane.claimed_by.is_some() {
         Reason::Takeover
+    } else if it.webhook.hold_until.is_some_and(|until| until > situation.senders.now) {
+        Reason::HeldByReceiver
     } else if due_at > situation.senders.now {
         // A lane that has not failed waits for the webhook's rate. Other waits end by themselves.
         let waits_for_rate = webhook.rate_limit_per_second.is_some() && lane.head_failures() == 0;
         if waits_for_rate { Reason::RateLimit } else { Reason::Backoff }
-    } else if webhook.max_in_flight.is_some_and(|most| webhook.in_flight >= i64::from(most) * live) {
+    } else if webhook.max_in_flight.is_some_and(|most| webhook.in_flight >= i64::from(most)) {
         Reason::MaxInFlight
     } else if free <= 0 || webhook.in_flight >= free * SHARE {
         Reason::SlotsBusy
@@ -164,7 +166,7 @@ fn of_head(situation: &Situation, it: &Subscription, lane: &LaneFacts, is_held: 
 
 /// Whether the head of such a lane is tried at a time that is known.
 fn has_date(reason: Reason) -> bool {
-    matches!(reason, Reason::Backoff | Reason::RateLimit)
+    matches!(reason, Reason::Backoff | Reason::HeldByReceiver | Reason::RateLimit)
 }
 
 fn seconds_until(now: Timestamp, then: Timestamp) -> i64 {
@@ -179,7 +181,7 @@ fn since(situation: &Situation, it: &Subscription, verdict: Verdict) -> Option<T
         Some(Reason::TopicHeld) => situation.topic.held_by.as_ref().map(|change| change.at),
         Some(Reason::Starting) => Some(it.webhook.created_at),
         Some(Reason::Halted) => lane.and_then(|lane| lane.halted_at).or(it.log.last_at),
-        Some(Reason::Backoff) => it.log.last_at,
+        Some(Reason::Backoff | Reason::HeldByReceiver) => it.log.last_at,
         Some(Reason::Ready | Reason::MaxInFlight | Reason::SlotsBusy) => lane.and_then(|lane| lane.due_at),
         Some(Reason::Request) => lane.and_then(|lane| lane.claimed_at),
         Some(Reason::Takeover) => {

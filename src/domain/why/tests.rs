@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{
+    scope::TopicScope,
     sending::{NotSending, SendingStatus, SendingSwitch},
     webhook::WebhookState,
 };
@@ -27,9 +28,9 @@ fn changes() -> impl Strategy<Value = Option<Change>> {
 
 prop_compose! {
     fn workers()(
-        flags in prop::collection::vec((any::<bool>(), any::<bool>(), 900i64..1000, 0i32..12), 0..3)
+        flags in prop::collection::vec((any::<bool>(), any::<bool>(), 900i64..1000, 0i32..12, prop::bool::weighted(0.1)), 0..3)
     ) -> Vec<WorkerFacts> {
-        flags.into_iter().zip(WORKERS).map(|((gone, has_session, heartbeat, in_flight), id)| WorkerFacts {
+        flags.into_iter().zip(WORKERS).map(|((gone, has_session, heartbeat, in_flight, other_topic), id)| WorkerFacts {
             id,
             name: format!("host/{id}"),
             in_flight,
@@ -38,6 +39,7 @@ prop_compose! {
             has_session,
             heartbeat_at: at(heartbeat),
             lease: Duration::from_secs(50),
+            topics: if other_topic { TopicScope::Only(Vec::new()) } else { TopicScope::All },
         }).collect()
     }
 }
@@ -67,6 +69,7 @@ prop_compose! {
     fn webhooks()(
         starting in prop::bool::weighted(0.1), paused in prop::bool::weighted(0.1),
         disabled in prop::bool::weighted(0.1), changed in changes(), created_at in instants(),
+        hold_until in option::weighted(0.3, instants()),
         backfill: bool, max_in_flight in option::of(1i32..5),
         rate in option::of(prop::sample::select(vec![2.5, 600_000.0, 1_000_000.0])), types_match: bool,
         filter_matches: bool, in_flight in 0i64..50,
@@ -77,6 +80,7 @@ prop_compose! {
             state: if starting { WebhookState::Starting } else { WebhookState::Active },
             paused,
             disabled_reason: disabled.then(|| "410 Gone".to_owned()),
+            hold_until,
             changed,
             created_at,
             backfill: backfill.then(|| (31, Some("process 17".to_owned()))),
@@ -161,7 +165,7 @@ proptest! {
             prop_assert!(entry.text.contains(&format!("message {blocker}")), "{}", entry.text);
         }
         if let Some(date) = entry.next_attempt_at {
-            prop_assert!(matches!(reason, Some(Reason::Backoff | Reason::RateLimit)));
+            prop_assert!(matches!(reason, Some(Reason::Backoff | Reason::HeldByReceiver | Reason::RateLimit)));
             prop_assert!(date > situation.senders.now && entry.text.contains(&date.to_string()), "{}", entry.text);
         }
         if let Some(seconds) = entry.estimate_seconds {
@@ -220,7 +224,7 @@ proptest! {
     fn a_worker_is_named_where_it_matters(situation in situations(), it in subscriptions()) {
         let entry = judge(&situation, &it);
         let holder = it.lane.as_ref().and_then(|lane| lane.claimed_by);
-        let live = holder.is_some_and(|id| situation.senders.live_workers().any(|worker| worker.id == id));
+        let live = holder.is_some_and(|id| situation.live_workers().any(|worker| worker.id == id));
         match entry.verdict.reason() {
             Some(Reason::Request) => {
                 prop_assert!(live && entry.worker == holder);
@@ -228,11 +232,11 @@ proptest! {
             }
             Some(Reason::OutcomeUnclear) => prop_assert!(live && it.log.accepted.is_some()),
             Some(Reason::Takeover) => {
-                prop_assert!(!live && situation.senders.live_workers().next().is_some());
+                prop_assert!(!live && situation.live_workers().next().is_some());
                 prop_assert!(entry.text.contains(&holder.unwrap().to_string()), "{}", entry.text);
             }
-            Some(Reason::NoWorker) => prop_assert!(situation.senders.live_workers().next().is_none()),
-            Some(Reason::Ready) => prop_assert!(holder.is_none() && situation.senders.live_workers().next().is_some()),
+            Some(Reason::NoWorker) => prop_assert!(situation.live_workers().next().is_none()),
+            Some(Reason::Ready) => prop_assert!(holder.is_none() && situation.live_workers().next().is_some()),
             Some(Reason::MaxInFlight) => prop_assert!(it.webhook.in_flight >= it.webhook.max_in_flight.unwrap().into()),
             _ => {}
         }
@@ -250,7 +254,7 @@ fn the_words_are_those_of_the_contract() {
         (State::NotOwed, "filter types younger_webhook"),
         (
             State::Waiting,
-            "behind backoff halted rate_limit max_in_flight slots_busy paused topic_held disabled starting not_sending \
+            "behind backoff halted held_by_receiver rate_limit max_in_flight slots_busy paused topic_held disabled starting not_sending \
              no_worker takeover no_lane ready",
         ),
         (State::InFlight, "request outcome_unclear"),

@@ -51,19 +51,24 @@ fn predicate(situation: &Situation, it: &Subscription, reason: Reason) -> String
         Reason::Halted => {
             let error = lane.and_then(|lane| lane.last_error.as_deref());
             let error = error.map(|error| format!(" The last attempt ended with: {error}.")).unwrap_or_default();
-            format!("has halted its lane: it used up its attempts.{error} The lane moves when an operator retries or skips it.")
+            format!("has halted its lane: it used up its attempts, or its failure was final.{error} The lane moves when an operator retries or skips it.")
+        }
+        Reason::HeldByReceiver => {
+            let until = lane.and_then(|lane| lane.due_at).max(it.webhook.hold_until);
+            let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+            format!("waits: the receiver of {webhook} has asked for nothing to be sent{until}.")
         }
         Reason::RateLimit => {
             let due_at = due_at(lane);
             format!("waits for the rate limit of {webhook}{}{due_at}.", number(it.webhook.rate_limit_per_second, " a second"))
         }
         Reason::MaxInFlight => format!(
-            "waits: {webhook} has {} lanes in flight, and its max_in_flight permits{} for each worker.",
+            "waits: {webhook} has {} lanes in flight, and its max_in_flight permits{}.",
             it.webhook.in_flight,
             number(it.webhook.max_in_flight, "")
         ),
         Reason::SlotsBusy => {
-            let (used, slots) = situation.senders.live_workers().fold((0, 0), |(used, slots), worker| {
+            let (used, slots) = situation.live_workers().fold((0, 0), |(used, slots), worker| {
                 (used + i64::from(worker.in_flight), slots + i64::from(worker.capacity))
             });
             format!("waits for a slot: {used} of {slots} slots of all workers are in use, and {webhook} has its share.")
@@ -78,6 +83,9 @@ fn predicate(situation: &Situation, it: &Subscription, reason: Reason) -> String
         }
         Reason::Starting => starting(it, &webhook),
         Reason::NotSending => not_sending(&situation.senders),
+        Reason::NoWorker if situation.senders.live_workers().next().is_some() => {
+            "waits: no worker lives that sends this topic (worker.topics).".to_owned()
+        }
         Reason::NoWorker => "waits: no worker lives.".to_owned(),
         Reason::Takeover => takeover(situation, lane),
         Reason::NoLane => "is owed, but its lane has no row, so no worker finds it. Somebody has deleted rows, or copied them in part.".to_owned(),

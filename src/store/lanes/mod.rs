@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use self::rows::{LaneRows, claimed, claimed_lane, follower, lane_key};
 pub use self::types::*;
-use super::{Store, error::StoreError, statement::sql};
-use crate::domain::lane::LaneKey;
+use super::{Store, error::StoreError, statement::sql, topics::like};
+use crate::domain::{lane::LaneKey, scope::TopicScope};
 
 impl Store {
     /// Claims the earliest due lanes of each webhook, and reads their next messages. With `sweep`
@@ -77,6 +77,7 @@ impl Store {
         message_ids: &[i64],
         room: &Room,
         limits: ReadLimits,
+        topics: &TopicScope,
     ) -> Result<Looked, StoreError> {
         let lanes = i32::try_from(room.lanes).unwrap_or(i32::MAX);
         let parameters: super::Parameters<'_> = &[
@@ -84,6 +85,7 @@ impl Store {
             &token,
             &message_ids,
             &room.full_webhooks,
+            &like(topics),
             &lanes,
             &limits.messages_per_lane,
             &limits.payload_bytes,

@@ -1,6 +1,10 @@
 //! Rows of messages, gathered into lanes.
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -75,7 +79,16 @@ fn message(row: &Row, first: usize, id: i64, partition_key: Arc<str>) -> Result<
         // may be out of it, and must not end the worker.
         created_at: row.try_get(first + 5).unwrap_or(Timestamp::MAX),
         replay: row.try_get::<_, Option<SystemTime>>(first + 6)?.is_some(),
+        born: born(row.try_get(first + 8)?),
     })
+}
+
+/// The instant from which an age of so many seconds counts.
+fn born(age: Option<f64>) -> Instant {
+    let now = Instant::now();
+    let age = age.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default();
+    // A clock that cannot tell an instant so long ago takes the message for a new one.
+    now.checked_sub(age).unwrap_or(now)
 }
 
 pub(super) fn lane_key(row: &Row) -> Result<LaneKey, StoreError> {

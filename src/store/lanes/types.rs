@@ -145,6 +145,14 @@ impl OwedMessage {
             Self::Missing(id) => *id,
         }
     }
+
+    /// The bytes of its payload and headers.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Present(message) => message.bytes(),
+            Self::Missing(_) => 0,
+        }
+    }
 }
 
 /// A held lane, as the calls that read or remove it need it.

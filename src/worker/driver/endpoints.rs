@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -18,7 +18,10 @@ use super::super::{
 };
 use crate::{
     delivery::PreparedTarget,
-    domain::target::{Target, TargetRow},
+    domain::{
+        scope::TopicScope,
+        target::{Target, TargetRow},
+    },
     store::ChangedTargets,
 };
 
@@ -26,11 +29,14 @@ use crate::{
 pub(super) struct LiveEndpoint {
     pub(super) prepared: PreparedTarget,
     pub(super) timeout: Duration,
+    /// How old a message may be that is sent.
+    pub(super) max_age: Option<Duration>,
     /// Set when no request may be started any more: the webhook was paused, disabled or deleted.
     /// When the webhook changes, the new value shares this flag with the old one. So a burst that
     /// began under earlier settings stops too.
     stopped: Arc<AtomicBool>,
-    rate_limit: Mutex<RateLimit>,
+    /// Shared in the same way. It is this worker's share of the webhook's limit.
+    rate_limit: Arc<Mutex<RateLimit>>,
 }
 
 impl LiveEndpoint {
@@ -41,7 +47,11 @@ impl LiveEndpoint {
 
     /// Reserves the next request of the webhook's rate limit; as [`RateLimit::reserve`].
     pub(super) fn reserve_start(&self, now: Instant) -> Result<Duration, Duration> {
-        self.rate_limit.lock().unwrap_or_else(PoisonError::into_inner).reserve(now)
+        self.rate_limit().reserve(now)
+    }
+
+    fn rate_limit(&self) -> MutexGuard<'_, RateLimit> {
+        self.rate_limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stop(&self) {
@@ -66,11 +76,24 @@ impl Endpoints {
         }
     }
 
+    /// Sets this worker's share of a webhook's rate.
+    pub(super) fn set_rate(&self, webhook_id: i64, per_second: f64, now: Instant) {
+        if let Some(live) = self.0.get(&webhook_id) {
+            live.rate_limit().set(Some(per_second), now);
+        }
+    }
+
     /// Takes in what has changed. Returns what the engine must know of it.
     ///
     /// Bursts under way keep their settings. A webhook that no request can be made for is named as
     /// unusable only if it could be claimed.
-    pub(super) fn apply(&mut self, changes: ChangedTargets, now: Instant) -> LoadedWebhooks {
+    /// Webhooks of other topics than `topics` are not sent to.
+    pub(super) fn apply(
+        &mut self,
+        changes: ChangedTargets,
+        topics: &TopicScope,
+        now: Instant,
+    ) -> LoadedWebhooks {
         let ChangedTargets { changed, gone } = changes;
         let mut loaded = LoadedWebhooks { deleted: !gone.is_empty(), ..LoadedWebhooks::default() };
         for webhook_id in gone {
@@ -78,24 +101,26 @@ impl Endpoints {
             loaded.removed.push(webhook_id);
         }
         for row in changed {
-            self.change(row, &mut loaded, now);
+            self.change(row, &mut loaded, topics, now);
         }
         loaded
     }
 
-    fn change(&mut self, row: TargetRow, loaded: &mut LoadedWebhooks, now: Instant) {
+    fn change(&mut self, row: TargetRow, loaded: &mut LoadedWebhooks, topics: &TopicScope, now: Instant) {
         let TargetRow { webhook_id, deliverable, version, target } = row;
         let prepared = target.map_err(|error| error.to_string()).and_then(|target| {
             Ok((PreparedTarget::new(&target).map_err(|error| error.to_string())?, target))
         });
         match prepared {
-            Ok((prepared, settings)) => {
+            Ok((prepared, mut settings)) => {
+                settings.deliverable = deliverable && topics.contains(&settings.topic);
                 let old = self.0.get(&webhook_id);
                 let live = live(&settings, prepared, old.map(Arc::as_ref), now);
-                if !deliverable {
+                if !settings.deliverable {
                     live.stop();
                 }
                 self.0.insert(webhook_id, Arc::new(live));
+                loaded.held.extend(settings.held_for.map(|hold| (webhook_id, hold)));
                 loaded.changed.insert(webhook_id, Arc::new(endpoint(settings)));
             }
             Err(reason) => {
@@ -125,21 +150,26 @@ fn endpoint(target: Target) -> Endpoint {
     }
 }
 
-/// The new value for a webhook. It takes over from `old` what its rate limit has reserved, and the
-/// stop flag unless that is set.
+/// The new value for a webhook. It takes over from `old` the rate limit, and the stop flag unless that
+/// is set.
 fn live(
     settings: &Target,
     prepared: PreparedTarget,
     old: Option<&LiveEndpoint>,
     now: Instant,
 ) -> LiveEndpoint {
-    let reserved = old.map(|old| old.rate_limit.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    let rate = settings.rate_limit_per_second;
+    let rate_limit = old.map(|old| {
+        old.rate_limit().lower(rate, now);
+        Arc::clone(&old.rate_limit)
+    });
     let stopped = old.filter(|old| !old.is_stopped()).map(|old| Arc::clone(&old.stopped));
     LiveEndpoint {
         prepared,
         timeout: settings.policy.timeout,
+        max_age: settings.policy.max_age,
         stopped: stopped.unwrap_or_default(),
-        rate_limit: Mutex::new(RateLimit::new(settings.rate_limit_per_second, reserved.as_ref(), now)),
+        rate_limit: rate_limit.unwrap_or_else(|| Arc::new(Mutex::new(RateLimit::new(rate, now)))),
     }
 }
 
@@ -157,9 +187,12 @@ mod tests {
             max_retries: 5,
             backoff_factor: 2.0,
             max_backoff: Duration::from_hours(1),
+            retry_schedule: Vec::new(),
+            permanent_statuses: Vec::new(),
             timeout: Duration::from_secs(5),
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,
+            max_age: None,
         };
         let target = Target {
             webhook_id,
@@ -173,6 +206,7 @@ mod tests {
             batch_size: 1,
             policy,
             rate_limit_per_second: None,
+            held_for: None,
             deliverable,
         };
         let version = format!("{webhook_id} {deliverable} {url}");
@@ -180,7 +214,7 @@ mod tests {
     }
 
     fn change(endpoints: &mut Endpoints, changed: Vec<TargetRow>) -> LoadedWebhooks {
-        endpoints.apply(ChangedTargets { changed, gone: Vec::new() }, Instant::now())
+        endpoints.apply(ChangedTargets { changed, gone: Vec::new() }, &TopicScope::All, Instant::now())
     }
 
     #[test]
@@ -208,7 +242,7 @@ mod tests {
         let mut endpoints = Endpoints::default();
         assert!(!change(&mut endpoints, vec![row(1, true, "http://a/"), row(2, true, "")]).deleted);
         let gone = ChangedTargets { changed: Vec::new(), gone: vec![1] };
-        let loaded = endpoints.apply(gone, Instant::now());
+        let loaded = endpoints.apply(gone, &TopicScope::All, Instant::now());
         assert_eq!((loaded.deleted, &*loaded.removed), (true, &[1][..]));
     }
 
@@ -224,7 +258,11 @@ mod tests {
             change(&mut endpoints, vec![row(1, true, "http://b/")]);
             assert!(!running.is_stopped());
             let gone = if stopping.is_none() { vec![1] } else { Vec::new() };
-            endpoints.apply(ChangedTargets { changed: stopping.into_iter().collect(), gone }, Instant::now());
+            endpoints.apply(
+                ChangedTargets { changed: stopping.into_iter().collect(), gone },
+                &TopicScope::All,
+                Instant::now(),
+            );
             assert!(running.is_stopped());
             change(&mut endpoints, vec![usable.clone()]);
             assert!(running.is_stopped() && !endpoints.get(1).unwrap().is_stopped(), "a new burst may start");

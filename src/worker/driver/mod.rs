@@ -90,6 +90,7 @@ impl Driver {
                 store: store.clone(),
                 worker: engine.worker,
                 defaults: delivery.policy(),
+                topics: Arc::new(worker.scope()),
             },
             engine: Engine::new(engine, Instant::now()),
             sender: Arc::new(Sender { client: client.clone(), liveness, events: events_sender }),
@@ -193,7 +194,8 @@ impl Driver {
             }
             Answer::Webhooks(known, changed) => {
                 self.known = known;
-                let loaded = changed.map(|changed| self.endpoints.apply(changed, Instant::now()));
+                let loaded = changed
+                    .map(|changed| self.endpoints.apply(changed, &self.statements.topics, Instant::now()));
                 self.handle(Event::Webhooks(loaded))
             }
             Answer::Nothing => Ok(()),
@@ -214,6 +216,9 @@ impl Driver {
                 }
             }
             Command::StopWebhook(webhook_id) => self.endpoints.stop(webhook_id),
+            Command::SetRate { webhook_id, per_second } => {
+                self.endpoints.set_rate(webhook_id, per_second, Instant::now());
+            }
             Command::LoadWebhooks { all } => {
                 let known = std::mem::take(&mut self.known);
                 self.answers.spawn(self.statements.clone().load_webhooks(known, all));

@@ -82,6 +82,10 @@ pub(super) async fn send_burst(
         {
             break;
         }
+        // The engine gives it up.
+        if messages[sent].is_expired(endpoint.max_age, Instant::now()) {
+            break;
+        }
         match endpoint.reserve_start(Instant::now()) {
             Ok(wait) if wait.is_zero() => {}
             Ok(wait) => tokio::time::sleep(wait).await,

@@ -24,7 +24,7 @@ use super::{
     halves::in_halves,
 };
 use crate::{
-    domain::{known_targets::KnownTargets, lane::LaneKey, policy::PolicyDefaults},
+    domain::{known_targets::KnownTargets, lane::LaneKey, policy::PolicyDefaults, scope::TopicScope},
     store::{
         AttemptRow, ChangedTargets, Claim, HeldLane, Look, ReadLimits, Removal, Settlement, Store,
         StoreError, Want,
@@ -47,6 +47,8 @@ pub(super) struct Statements {
     pub(super) store: Store,
     pub(super) worker: Uuid,
     pub(super) defaults: PolicyDefaults,
+    /// The topics that this worker sends.
+    pub(super) topics: Arc<TopicScope>,
 }
 
 /// What an error means for the engine.
@@ -77,7 +79,7 @@ impl Statements {
                 Event::Claimed(self.claim(token, &wants, sweep, limits).await)
             }
             Command::ClaimMessages { token, message_ids, room, limits } => Event::MessagesClaimed(answer(
-                store.claim_messages(worker, token, &message_ids, &room, limits).await,
+                store.claim_messages(worker, token, &message_ids, &room, limits, &self.topics).await,
             )),
             Command::Read { lanes, limits } => Event::Read(self.read(lanes, limits).await),
             Command::ReadTail { after, missing } => {
@@ -95,6 +97,9 @@ impl Statements {
                     debug!(%error, "activity could not be written; it is left out");
                 }
                 Event::ActivityWritten
+            }
+            Command::ShareLimits { asks, done } => {
+                Event::Shares(answer(store.share_limits(worker, &asks, &done).await))
             }
             Command::RecordOutages(changes) => {
                 // Best effort: delivery goes on without it.
@@ -117,6 +122,14 @@ impl Statements {
                     Err(error) => Event::NotDisabled { webhook_id, failure: failure(&error) },
                 }
             }
+            Command::Hold { webhook_id, hold } => {
+                // Without it this worker alone holds the webhook. Another one is asked to wait by
+                // the answer to its own request.
+                if let Err(error) = store.hold_webhook(webhook_id, hold).await {
+                    warn!(webhook_id, %error, "other workers are not told that the receiver has asked for a pause");
+                }
+                return Answer::Nothing;
+            }
             Command::DisableUnusable(unusable) => match self.disable_unusable(&unusable).await {
                 Ok(()) => return Answer::Nothing,
                 Err(failure) => Event::NotDisabled { webhook_id: unusable.webhook_id, failure },
@@ -126,7 +139,8 @@ impl Statements {
             | Command::StartBurst(_)
             | Command::StopBurst(_)
             | Command::YieldBurst(_)
-            | Command::StopWebhook(_) => return Answer::Nothing,
+            | Command::StopWebhook(_)
+            | Command::SetRate { .. } => return Answer::Nothing,
         })
     }
 

@@ -3,7 +3,7 @@
 //! | what is true of it, the first that fits | what it does |
 //! |---|---|
 //! | the worker stops, may not send, or the webhook takes nothing | it is released |
-//! | its head's message was deleted | the head becomes a dead letter; then on with this table |
+//! | its head's message was deleted, or is too old | the head becomes a dead letter; then on with this table |
 //! | some of its outcomes could not be written | it waits until they are |
 //! | it has something to send, and the whole batch that failed | it waits for a slot |
 //! | the database may hold more | it waits for a read |
@@ -15,7 +15,7 @@ use tracing::info;
 
 use super::{command::Command, lane::Lane, state::Engine};
 use crate::{
-    domain::{dead_letter::Reason, lane::LaneKey},
+    domain::lane::LaneKey,
     store::{DeadDelivery, LaneState},
 };
 
@@ -28,8 +28,9 @@ impl Engine {
             self.release(key, LaneState::Ready, now);
             return;
         }
-        while let Some((message_id, attempts)) = lane.pop_missing() {
-            let dead = DeadDelivery { message_id, reason: Reason::MessageMissing, attempts, last: None };
+        let max_age = self.endpoints.get(&key.webhook_id).and_then(|endpoint| endpoint.policy.max_age);
+        while let Some((message_id, attempts, reason)) = lane.pop_unsendable(max_age, now) {
+            let dead = DeadDelivery { message_id, reason, attempts, last: None };
             self.pending.dead((key, lane.token), dead, now);
             self.activity.dead(key.webhook_id);
         }
@@ -37,6 +38,7 @@ impl Engine {
             lane.wait();
         } else if lane.backlog.has_messages() && !lane.is_incomplete() {
             lane.queue(now);
+            self.shares.want(key.webhook_id, now);
             self.queue.push(key, self.slots.line(key.webhook_id), now);
         } else if lane.backlog.more() {
             lane.wait();

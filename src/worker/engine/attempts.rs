@@ -16,8 +16,7 @@ use crate::{
     domain::{
         attempt::{AttemptResult, ErrorClass, Outcome},
         batch::Batch,
-        dead_letter::Reason,
-        retry::{AfterFailure, after_failure},
+        retry::{AfterFailure, after_failure, asked_hold},
     },
     store::{AttemptRow, DeadDelivery, LaneState, LastError},
 };
@@ -71,38 +70,41 @@ impl Engine {
     fn on_failed(&mut self, attempt: &AttemptEnded, now: Instant) {
         let key = attempt.key;
         let random = self.random.random();
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
         let Some(endpoint) = self.endpoints.get(&key.webhook_id) else { return };
+        if let Some(hold) = asked_hold(&endpoint.policy, &attempt.result) {
+            self.on_held(attempt, hold, now);
+            return;
+        }
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
         let claim = (lane.key, lane.token);
         let failures = lane.failed(Batch::of(&attempt.message_ids));
         let error = LastError::of(&attempt.result);
         let (last, several) = (*attempt.message_ids.last().unwrap_or(&0), attempt.message_ids.len() > 1);
-        let (change, loss) =
-            match after_failure(&endpoint.policy, failures, attempt.result.retry_after, random) {
-                AfterFailure::Retry(delay) => (lane.change(LaneState::Waiting(delay), error), Loss::None),
-                AfterFailure::Halt | AfterFailure::DeadLetter if several => {
-                    // One of the messages may be the reason. Each is tried by itself, so that it alone
-                    // is given up.
-                    lane.split(last);
-                    (lane.change(LaneState::Ready, None), Loss::None)
-                }
-                AfterFailure::Halt => (lane.change(LaneState::Halted, error), Loss::Halted),
-                AfterFailure::DeadLetter => {
-                    lane.died(last);
-                    let dead = DeadDelivery {
-                        message_id: last,
-                        reason: Reason::AttemptsExhausted,
-                        attempts: failures,
-                        last: Some(attempt.result.clone()),
-                    };
-                    self.pending.dead(claim, dead, now);
-                    self.activity.dead(key.webhook_id);
-                    // The lane goes on only when the dead letter is written. Otherwise, after a crash,
-                    // the message would be sent again after its successor, and a receiver would take it
-                    // for a duplicate.
-                    (lane.change(LaneState::Ready, None), Loss::DeadLetter)
-                }
-            };
+        let (change, loss) = match after_failure(&endpoint.policy, failures, &attempt.result, random) {
+            AfterFailure::Retry(delay) => (lane.change(LaneState::Waiting(delay), error), Loss::None),
+            AfterFailure::Halt | AfterFailure::DeadLetter(_) if several => {
+                // One of the messages may be the reason. Each is tried by itself, so that it alone
+                // is given up.
+                lane.split(last);
+                (lane.change(LaneState::Ready, None), Loss::None)
+            }
+            AfterFailure::Halt => (lane.change(LaneState::Halted, error), Loss::Halted),
+            AfterFailure::DeadLetter(reason) => {
+                lane.died(last);
+                let dead = DeadDelivery {
+                    message_id: last,
+                    reason,
+                    attempts: failures,
+                    last: Some(attempt.result.clone()),
+                };
+                self.pending.dead(claim, dead, now);
+                self.activity.dead(key.webhook_id);
+                // The lane goes on only when the dead letter is written. Otherwise, after a crash,
+                // the message would be sent again after its successor, and a receiver would take it
+                // for a duplicate.
+                (lane.change(LaneState::Ready, None), Loss::DeadLetter)
+            }
+        };
         self.pending.lane(claim, change, now);
         lane.give_up();
         let error = attempt.result.error.as_deref().unwrap_or_default();
@@ -116,6 +118,22 @@ impl Engine {
             "request failed"
         );
         self.outages.failed(key.webhook_id, &endpoint.topic, error, loss, now);
+    }
+
+    /// The receiver asks for nothing to be sent for a while. The attempt does not count.
+    fn on_held(&mut self, attempt: &AttemptEnded, hold: Duration, now: Instant) {
+        let webhook_id = attempt.key.webhook_id;
+        let Some(lane) = self.lanes.get_mut(&attempt.key) else { return };
+        let Some(endpoint) = self.endpoints.get(&webhook_id) else { return };
+        let mut change = lane.change(LaneState::Waiting(hold), LastError::of(&attempt.result));
+        // The wait belongs to the head, which the burst has taken out.
+        change.failed = change.failed.or(Batch::of(&attempt.message_ids[..1]));
+        self.pending.lane((lane.key, lane.token), change, now);
+        lane.give_up();
+        let error = attempt.result.error.as_deref().unwrap_or_default();
+        self.outages.failed(webhook_id, &endpoint.topic, error, Loss::None, now);
+        debug!(webhook_id, ?hold, error, "the receiver has asked for a pause");
+        self.hold_webhook(webhook_id, hold, now);
     }
 
     /// The receiver is gone for good: disables the webhook, and keeps its backlog.

@@ -1,6 +1,9 @@
 //! What a held lane owes, as far as its worker has read it.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use crate::{
     domain::message::Message,
@@ -63,7 +66,7 @@ impl Backlog {
         for item in owed.items {
             if item.id() > self.read_to {
                 self.read_to = item.id();
-                self.bytes += size(&item);
+                self.bytes += item.bytes();
                 self.queue.push_back(item);
             }
         }
@@ -159,7 +162,7 @@ impl Backlog {
     }
 
     fn drop_read(&mut self) {
-        self.bytes -= self.queue.iter().map(size).sum::<usize>();
+        self.bytes -= self.queue.iter().map(OwedMessage::bytes).sum::<usize>();
         self.queue.clear();
     }
 
@@ -183,7 +186,7 @@ impl Backlog {
         for message in unsent.into_iter().rev() {
             self.queue.push_front(OwedMessage::Present(message));
         }
-        self.bytes = self.queue.iter().map(size).sum();
+        self.bytes = self.queue.iter().map(OwedMessage::bytes).sum();
     }
 
     /// Takes out the head if its message was deleted.
@@ -191,6 +194,19 @@ impl Backlog {
         match self.queue.front() {
             Some(OwedMessage::Missing(id)) => {
                 let id = *id;
+                self.queue.pop_front();
+                Some(id)
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes out the head if it is too old to be sent.
+    pub(super) fn pop_expired(&mut self, max_age: Option<Duration>, now: Instant) -> Option<i64> {
+        match self.queue.front() {
+            Some(OwedMessage::Present(message)) if message.is_expired(max_age, now) => {
+                let id = message.id;
+                self.bytes -= message.bytes();
                 self.queue.pop_front();
                 Some(id)
             }
@@ -245,12 +261,5 @@ impl Backlog {
     /// When the last read since the claim was sent.
     pub(super) fn read_at(&self) -> Option<Instant> {
         self.read_at
-    }
-}
-
-fn size(item: &OwedMessage) -> usize {
-    match item {
-        OwedMessage::Present(message) => message.bytes(),
-        OwedMessage::Missing(_) => 0,
     }
 }

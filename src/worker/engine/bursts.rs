@@ -20,7 +20,7 @@ use super::{
         tuning::{CHECK_SLICES_EVERY, FIND_SILENT_EVERY, HELD_BACK, LONG_WAIT, SLICE, TURN},
     },
     command::{Burst, Command},
-    event::{BurstEnd, BurstEnded, Endpoint},
+    event::{BurstEnd, BurstEnded},
     lane::{Lane, Phase},
     state::Engine,
 };
@@ -69,8 +69,9 @@ impl Engine {
     /// Starts a queued lane's burst in a slot that was taken for it. Returns false if the lane does
     /// not need the slot.
     fn start_burst(&mut self, key: LaneKey, now: Instant) -> bool {
+        let deliverable = self.is_deliverable(key.webhook_id);
         let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.is_queued()) else { return false };
-        let endpoint = self.endpoints.get(&key.webhook_id).filter(|endpoint| endpoint.deliverable);
+        let endpoint = self.endpoints.get(&key.webhook_id).filter(|_| deliverable);
         let ready = !lane.is_locked() && lane.backlog.has_messages() && !self.stopping;
         let Some(endpoint) = endpoint.filter(|_| ready) else {
             self.advance(key, now);
@@ -243,25 +244,8 @@ impl Engine {
         self.slots.fair_limit(webhook_id, self.own_limit(webhook_id), waiting)
     }
 
+    /// How many slots the webhook's own limits leave to this worker; `None`: as many as it likes.
     pub(super) fn own_limit(&self, webhook_id: i64) -> Option<usize> {
-        self.endpoints.get(&webhook_id).and_then(|endpoint| own_limit(endpoint))
-    }
-}
-
-/// How many lanes the webhook's own settings let one worker have in flight; `None`: as many as it
-/// likes.
-fn own_limit(endpoint: &Endpoint) -> Option<usize> {
-    let limit = endpoint.policy.max_in_flight.map(|limit| limit as usize);
-    // No more lanes than requests a second: further lanes would only wait for the rate, and hold
-    // slots that others need.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "positive, and a huge rate is no limit"
-    )]
-    let rate = endpoint.rate_limit_per_second.map(|rate| rate.ceil() as usize);
-    match (limit, rate) {
-        (Some(limit), Some(rate)) => Some(limit.min(rate)),
-        (limit, rate) => limit.or(rate),
+        self.endpoints.get(&webhook_id).and_then(|endpoint| self.shares.slots(webhook_id, endpoint))
     }
 }

@@ -9,12 +9,12 @@ use jiff::Timestamp;
 
 use super::{
     super::{
-        scheduling::moving_average::MovingAverage,
+        scheduling::{moving_average::MovingAverage, read_share::MessageBytes},
         tuning::{FIND_NOTHING, POLL_NOTIFIED, ROOM_EVERY},
     },
     failure::Failure,
 };
-use crate::store::{DueAfter, Want};
+use crate::store::{DueAfter, Owed, OwedMessage, Want};
 
 /// How long a lane, or one of its messages, takes in a slot.
 type SlotTime = MovingAverage<16>;
@@ -70,6 +70,7 @@ struct WebhookClaims {
     since_asked: bool,
     burst_time: SlotTime,
     message_time: SlotTime,
+    message_bytes: MessageBytes,
 }
 
 impl Default for WebhookClaims {
@@ -82,6 +83,7 @@ impl Default for WebhookClaims {
             since_asked: false,
             burst_time: SlotTime::default(),
             message_time: SlotTime::default(),
+            message_bytes: MessageBytes::default(),
         }
     }
 }
@@ -309,5 +311,19 @@ impl Claims {
         if let Some(sent) = u32::try_from(sent).ok().filter(|sent| *sent > 0) {
             webhook.message_time.add(took / sent);
         }
+    }
+
+    // -- How large messages are -------------------------------------------------------------------
+
+    /// The bytes of a message of a webhook; zero if nothing is known yet.
+    pub(super) fn message_bytes(&self, webhook_id: i64) -> usize {
+        self.webhooks.get(&webhook_id).map(|webhook| webhook.message_bytes.get()).unwrap_or_default()
+    }
+
+    /// This was read of a lane of a webhook.
+    pub(super) fn read(&mut self, webhook_id: i64, owed: &Owed) {
+        let messages = || owed.items.iter().filter(|item| matches!(item, OwedMessage::Present(_)));
+        let bytes = messages().map(OwedMessage::bytes).sum();
+        self.webhook(webhook_id).message_bytes.add(messages().count(), bytes);
     }
 }

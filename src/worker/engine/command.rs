@@ -1,10 +1,10 @@
 //! What the engine asks its driver to do.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     domain::{batch::Batching, change::OutageChange, lane::LaneKey, message::Message},
-    store::{ActivityRow, AttemptRow, HeldLane, ReadLimits, Room, Settlement, Want},
+    store::{ActivityRow, AttemptRow, HeldLane, ReadLimits, Room, Settlement, ShareAsk, Want},
 };
 
 /// What the driver is to do. Each statement is answered by one [`Event`](super::event::Event).
@@ -81,6 +81,20 @@ pub enum Command {
         /// The rows.
         rows: Vec<ActivityRow>,
     },
+    /// Ask for shares of the limits of webhooks; answered by `Shares`.
+    ShareLimits {
+        /// The webhooks.
+        asks: Vec<ShareAsk>,
+        /// The webhooks whose shares are given back.
+        done: Vec<i64>,
+    },
+    /// From now on start at most this many requests a second to a webhook. Nothing answers.
+    SetRate {
+        /// The webhook.
+        webhook_id: i64,
+        /// The rate.
+        per_second: f64,
+    },
     /// Record outages in the audit log. Nothing answers.
     RecordOutages(Vec<OutageChange>),
     /// Suppress publishers' notifications. Nothing answers.
@@ -93,6 +107,13 @@ pub enum Command {
     Disable {
         /// The webhook.
         webhook_id: i64,
+    },
+    /// Tell all workers to send nothing to a webhook for a while. Nothing answers.
+    Hold {
+        /// The webhook.
+        webhook_id: i64,
+        /// For how long.
+        hold: Duration,
     },
     /// Disable a webhook that no request can be made for; answered only if it fails.
     DisableUnusable(Unusable),

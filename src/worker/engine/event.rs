@@ -14,7 +14,8 @@ use super::{command::Unusable, failure::Failure};
 use crate::{
     domain::{attempt::AttemptResult, lane::LaneKey, message::Message, policy::Policy},
     store::{
-        Claim, ClaimedLane, DueWebhooks, HeldLane, LaneNews, Looked, Notice, ReadLane, Removal, SettleOutcome,
+        Claim, ClaimedLane, DueWebhooks, HeldLane, LaneNews, Looked, Notice, ReadLane, Removal,
+        SettleOutcome, Share,
     },
 };
 
@@ -39,6 +40,8 @@ pub enum Event {
     AttemptsLogged(LogAnswer),
     /// The activity was written, or left out.
     ActivityWritten,
+    /// An ask for shares was answered.
+    Shares(Result<Vec<Share>, Failure>),
     /// A webhook could not be disabled.
     NotDisabled {
         /// The webhook.
@@ -67,6 +70,8 @@ pub struct LoadedWebhooks {
     pub removed: Vec<i64>,
     /// Whether one of them was deleted.
     pub deleted: bool,
+    /// Webhooks whose receivers have asked for nothing to be sent, and for how much longer.
+    pub held: Vec<(i64, Duration)>,
     /// Webhooks that could be claimed, but no request can be made for them.
     pub unusable: Vec<Unusable>,
 }
@@ -82,7 +87,7 @@ pub struct Endpoint {
     pub batch_size: usize,
     /// Attempts, back-off, timeout.
     pub policy: Policy,
-    /// How many requests a second this worker may send; `None` is no limit.
+    /// How many requests a second all workers together may start; `None` is no limit.
     pub rate_limit_per_second: Option<f64>,
 }
 

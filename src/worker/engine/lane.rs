@@ -23,6 +23,7 @@ use super::{super::tuning::REMOVAL_WAIT, backlog::Backlog};
 use crate::{
     domain::{
         batch::{Batch, Batching, Member},
+        dead_letter::Reason,
         lane::LaneKey,
         message::Message,
     },
@@ -296,12 +297,18 @@ impl Lane {
         }
     }
 
-    /// Takes out the head if its message was deleted. Returns its id, and how many attempts of it
-    /// had failed.
-    pub(super) fn pop_missing(&mut self) -> Option<(i64, u32)> {
-        let message_id = self.backlog.pop_missing()?;
+    /// Takes out the head if it cannot be sent: its message was deleted, or is too old. Returns its
+    /// id, how many attempts of it had failed, and why it is given up.
+    pub(super) fn pop_unsendable(
+        &mut self,
+        max_age: Option<Duration>,
+        now: Instant,
+    ) -> Option<(i64, u32, Reason)> {
+        let missing = self.backlog.pop_missing().map(|id| (id, Reason::MessageMissing));
+        let gone = missing.or_else(|| Some((self.backlog.pop_expired(max_age, now)?, Reason::Expired)));
+        let (message_id, reason) = gone?;
         self.backlog.left(message_id);
-        Some((message_id, std::mem::take(&mut self.failures)))
+        Some((message_id, std::mem::take(&mut self.failures), reason))
     }
 
     /// Whether it must be read further before anything is sent: a batch that failed is sent again

@@ -141,7 +141,9 @@ impl Engine {
             if !memory.allows(webhook_id) {
                 continue;
             }
-            let slots = self.fair_slots(webhook_id, waiting);
+            // Without a share, one lane shows that there is something to send. Then a share is asked
+            // for.
+            let slots = self.fair_slots(webhook_id, waiting).max(1);
             let ask = Ask {
                 line: self.slots.line(webhook_id),
                 held: held.get(&webhook_id).copied().unwrap_or_default(),
@@ -171,6 +173,7 @@ impl Engine {
                 self.claims.say_one_by_one(one_by_one.as_ref());
                 let mut found: HashMap<i64, (usize, Timestamp)> = HashMap::new();
                 for lane in &lanes {
+                    self.claims.read(lane.key.webhook_id, &lane.owed);
                     let (count, due_at) = found.entry(lane.key.webhook_id).or_insert((0, Timestamp::MIN));
                     *count += 1;
                     *due_at = lane.due_at.max(*due_at);
@@ -227,8 +230,9 @@ impl Engine {
             // database (these come first), or it may use no more slots.
             self.claims.more(*webhook_id) || !self.slots.could_use(*webhook_id, self.own_limit(*webhook_id))
         });
-        let mut full_webhooks: Vec<i64> = full.collect();
+        let mut full_webhooks: Vec<i64> = full.chain(self.shares.refused()).collect();
         full_webhooks.sort_unstable();
+        full_webhooks.dedup();
         Room { lanes: self.slots.free(), full_webhooks }
     }
 

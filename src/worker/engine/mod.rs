@@ -21,6 +21,7 @@
 //! | `reading`, `reads` | what held lanes owe next |
 //! | `tailing`, `tail` | tail reads: which held lanes owe something new |
 //! | `settling`, `settles`, `pending_writes`, `locked` | what is written, and when |
+//! | `sharing`, `shares` | limits that hold for all workers together |
 //! | `idling`, `removed_lately` | lanes that owe nothing |
 //! | `webhooks` | webhooks that come, change and go |
 //! | `waking` | notifications, and what the session hears |
@@ -49,6 +50,8 @@ mod reads;
 mod removed_lately;
 mod settles;
 mod settling;
+mod shares;
+mod sharing;
 mod state;
 mod tail;
 mod tailing;
@@ -93,6 +96,7 @@ impl Engine {
             Event::Settled(answer) => self.on_settled(answer, now)?,
             Event::AttemptsLogged(answer) => self.on_attempts_logged(&answer, now),
             Event::ActivityWritten => self.activity.ended(),
+            Event::Shares(shares) => self.on_shares(shares, now),
             Event::NotDisabled { webhook_id, failure } => Self::on_not_disabled(webhook_id, &failure),
             Event::Attempt(attempt) => self.on_attempt(&attempt, now),
             Event::BurstEnded(burst) => self.on_burst_ended(burst, now),
@@ -106,6 +110,7 @@ impl Engine {
     /// Decides what is to be done now. Call it after all events that have arrived were handled, and
     /// at [`Engine::next_wakeup`].
     pub fn decide(&mut self, now: Instant) -> Vec<Command> {
+        self.end_holds(now);
         self.tell_outages(now);
         self.remove_idle(now);
         self.find_silent(now);
@@ -115,6 +120,7 @@ impl Engine {
         if !self.stopping {
             self.load_webhooks(now);
             if self.session.sends {
+                self.share_limits(now);
                 self.poll(now);
                 self.look_at_named(now);
                 self.look_for_due_lanes(now);
@@ -138,11 +144,13 @@ impl Engine {
             looks.then(|| after_failure(self.wakeup.next_look(now))),
             self.named.due(now).map(after_failure).filter(|_| claims),
             self.claims.next_room().filter(|_| looks),
+            self.shares.due().filter(|_| claims),
             self.next_settle(),
             self.reads.due(),
             self.next_removal,
             self.next_slice_check,
             self.next_silence_check,
+            self.holds.next_end(),
             self.outages.due(),
             self.activity.due(),
             Some(self.webhooks_due).filter(|_| !self.stopping && !self.loading_webhooks),

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::{
     super::{
-        scheduling::{claim_budget::messages_in_slice, memory_budget::MemoryBudget},
+        scheduling::{claim_budget::messages_in_slice, memory_budget::MemoryBudget, read_share::ReadShare},
         tuning::{READ_AHEAD, READ_LANES, READ_MESSAGES, SHARED_BY_MAX, UNREADABLE_WAIT},
     },
     command::Command,
@@ -77,37 +77,52 @@ impl Engine {
             return;
         }
         let memory = self.memory();
+        let mut share = ReadShare::new(memory.answer());
         let mut held = Vec::new();
         let mut left = Vec::new();
+        let mut full = false;
         for key in std::mem::take(&mut self.reads.wanted) {
             // A lane that was given up and claimed again may stand here twice. It must be read only
             // once.
-            let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.reading == Reading::Wanted) else {
+            if self.lanes.get(&key).is_none_or(|lane| lane.reading != Reading::Wanted) {
                 continue;
-            };
-            if held.len() == READ_LANES || !memory.allows(key.webhook_id) {
+            }
+            if !memory.allows(key.webhook_id) {
                 left.push(key);
                 continue;
             }
-            lane.begin_read(now);
-            held.push(lane.held());
+            let message = self.claims.message_bytes(key.webhook_id);
+            let batch = self.batch_size(key.webhook_id).min(READ_MESSAGES);
+            if held.len() == READ_LANES || !share.takes(message, batch) {
+                left.push(key);
+                full = true;
+                continue;
+            }
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.begin_read(now);
+                held.push(lane.held());
+            }
         }
-        let full = held.len() == READ_LANES;
         self.reads.wanted = left;
         self.reads.go_on(if full { now } else { now + NO_ROOM_WAIT });
         if held.is_empty() {
             return;
         }
-        let messages = held.iter().map(|lane| self.messages_in_slice(lane.key.webhook_id)).max();
-        let limits = read_limits(messages.unwrap_or(READ_MESSAGES).min(READ_MESSAGES), memory.answer());
+        let slice = held.iter().map(|lane| self.messages_in_slice(lane.key.webhook_id)).max();
+        let messages = slice.unwrap_or(READ_MESSAGES).min(share.messages_per_lane()).min(READ_MESSAGES);
+        let limits = read_limits(messages, memory.answer());
         self.reads.begin(held.clone());
         self.commands.push(Command::Read { lanes: held, limits });
     }
 
     /// How many messages to read of each lane of this webhook.
     fn messages_in_slice(&self, webhook_id: i64) -> usize {
-        let batch_size = self.endpoints.get(&webhook_id).map_or(1, |endpoint| endpoint.batch_size);
-        messages_in_slice(self.claims.message_time(webhook_id), batch_size)
+        messages_in_slice(self.claims.message_time(webhook_id), self.batch_size(webhook_id))
+    }
+
+    /// How many messages a request of this webhook carries at most.
+    fn batch_size(&self, webhook_id: i64) -> usize {
+        self.endpoints.get(&webhook_id).map_or(1, |endpoint| endpoint.batch_size)
     }
 
     /// A read was answered.
@@ -139,6 +154,7 @@ impl Engine {
 
     fn on_lane_read(&mut self, key: LaneKey, read: ReadLane, now: Instant) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
+        self.claims.read(key.webhook_id, &read.owed);
         let again = lane.reading == Reading::Again;
         let new = lane.read(read);
         if new {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        scheduling::{concurrency_limit::ConcurrencyLimit, fair_queue::FairQueue},
+        scheduling::{concurrency_limit::ConcurrencyLimit, fair_queue::FairQueue, holds::Holds},
         wakeup::mode::WakeupMode,
     },
     activity::Activity,
@@ -27,6 +27,7 @@ use super::{
     reads::Reads,
     removed_lately::RemovedLately,
     settles::Settles,
+    shares::Shares,
     tail::Tail,
     troubles::Troubles,
 };
@@ -61,6 +62,8 @@ pub struct Engine {
     /// When to look at all of them again, and not only at those that were changed lately.
     pub(super) all_webhooks_due: Instant,
     pub(super) loading_webhooks: bool,
+    /// Those whose receivers have asked for nothing to be sent.
+    pub(super) holds: Holds,
     /// The longest timeout of all webhooks.
     pub(super) longest_timeout: Duration,
     /// Since when the database is being asked which webhooks have due lanes, if it is.
@@ -80,6 +83,8 @@ pub struct Engine {
     // -- Slots
     pub(super) queue: FairQueue,
     pub(super) slots: ConcurrencyLimit,
+    /// Of the limits that hold for all workers together.
+    pub(super) shares: Shares,
     /// While lanes wait for a slot: when to check next which bursts have used up their time slice.
     pub(super) next_slice_check: Option<Instant>,
     /// While lanes are in flight: when to look next for webhooks that do not answer.
@@ -113,6 +118,7 @@ impl Engine {
         Self {
             random: SmallRng::seed_from_u64(settings.seed),
             slots: ConcurrencyLimit::new(settings.concurrency),
+            shares: Shares::new(now),
             longest_timeout: settings.default_timeout,
             settings,
             commands: Vec::new(),
@@ -122,6 +128,7 @@ impl Engine {
             webhooks_not_before: now,
             all_webhooks_due: now,
             loading_webhooks: false,
+            holds: Holds::default(),
             listing_due: None,
             lanes: HashMap::new(),
             successors: HashMap::new(),
@@ -148,9 +155,11 @@ impl Engine {
         }
     }
 
-    /// Whether requests for this webhook may be started.
+    /// Whether lanes of this webhook may be held: requests may be started, now or soon.
     pub(super) fn is_deliverable(&self, webhook_id: i64) -> bool {
         self.endpoints.get(&webhook_id).is_some_and(|endpoint| endpoint.deliverable)
+            && !self.holds.is_held(webhook_id)
+            && !self.shares.is_refused(webhook_id)
     }
 
     /// The lane of this claim, if it is still held. Another token is another claim.

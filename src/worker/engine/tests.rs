@@ -16,14 +16,14 @@ use super::{
 };
 use crate::{
     domain::{
-        attempt::{AttemptResult, Outcome},
+        attempt::{AttemptResult, ErrorClass, Outcome},
         lane::LaneKey,
         message::Message,
         policy::{OnExhausted, Policy},
     },
     store::{
-        ClaimedLane, DueWebhook, DueWebhooks, Follower, HeldLane, Looked, Owed, OwedMessage, ReadLane,
-        SettleOutcome, Want,
+        ClaimedLane, DueWebhook, DueWebhooks, Follower, HeldLane, LaneState, Looked, Owed, OwedMessage,
+        ReadLane, SettleOutcome, Want,
     },
 };
 
@@ -53,9 +53,12 @@ impl Rig {
                 max_retries: 5,
                 backoff_factor: 2.0,
                 max_backoff: Duration::from_hours(1),
+                retry_schedule: Vec::new(),
+                permanent_statuses: Vec::new(),
                 timeout: Duration::from_secs(10),
                 on_exhausted: OnExhausted::DeadLetter,
                 max_in_flight: None,
+                max_age: None,
             },
             rate_limit_per_second: None,
         });
@@ -105,6 +108,7 @@ fn message(id: i64, size: usize) -> OwedMessage {
         headers: None,
         created_at: Timestamp::UNIX_EPOCH,
         replay: false,
+        born: Instant::now(),
     })
 }
 
@@ -143,6 +147,71 @@ fn accepted(key: LaneKey, message_ids: Vec<i64>) -> Event {
         result,
         attempted_at: Timestamp::UNIX_EPOCH,
     })
+}
+
+/// An answer 429 that asks for a pause.
+fn asks_for(pause: Duration, key: LaneKey, message_id: i64) -> Event {
+    let Event::Attempt(attempt) = accepted(key, vec![message_id]) else { unreachable!() };
+    let result = AttemptResult {
+        outcome: Outcome::Failed,
+        status_code: Some(429),
+        error_class: Some(ErrorClass::Status),
+        error: Some("429 Too Many Requests".to_owned()),
+        retry_after: Some(pause),
+        ..attempt.result
+    };
+    Event::Attempt(AttemptEnded { result, ..attempt })
+}
+
+#[test]
+fn a_receiver_that_asks_for_a_pause_gets_it_at_once_and_its_lane_has_not_failed() {
+    let mut rig = Rig::new(2);
+    let (token, _) = claims(&rig.decide())[0];
+    let lanes = [1, 2, 3, 4].map(|lane| claimed(if lane == 4 { 2 } else { 1 }, lane, token, &[1, 1])).into();
+    rig.handle(Event::Claimed(Ok(ClaimAnswer { lanes, one_by_one: None })));
+    let mut running: Vec<LaneKey> = bursts(rig.decide()).iter().map(|burst| burst.key).collect();
+    running.retain(|key| key.webhook_id == 1);
+    assert!(running.len() > 1, "several of its lanes are in flight");
+    let pause = Duration::from_secs(7);
+    rig.handle(asks_for(pause, running[0], 1));
+    let commands = rig.decide_after(Duration::from_secs(1));
+    let holds =
+        |command: &Command| matches!(command, Command::Hold { webhook_id: 1, hold } if *hold == pause);
+    assert!(commands.iter().any(holds), "the others are told");
+    for key in &running {
+        let stops = |command: &Command| matches!(command, Command::StopBurst(stopped) if stopped == key);
+        assert!(commands.iter().any(stops), "{key:?} starts no further request");
+    }
+    let settled = commands.iter().find_map(|command| match command {
+        Command::Settle { settlement, .. } => settlement.get(&(running[0], token)).cloned(),
+        _ => None,
+    });
+    let change = settled.unwrap().change.unwrap();
+    assert_eq!((change.state, change.failures), (LaneState::Waiting(pause), 0));
+    assert_eq!(change.failed.map(|head| (head.first, head.count)), Some((1, 1)));
+
+    // Another answer that asks for less tells nobody anything.
+    rig.handle(asks_for(Duration::from_secs(5), running[1], 1));
+    assert!(!rig.decide().iter().any(|command| matches!(command, Command::Hold { .. })));
+    assert!(!rig.engine.is_deliverable(1) && rig.engine.is_deliverable(2));
+    assert!(rig.engine.next_wakeup(rig.now) <= rig.now + pause);
+    rig.decide_after(pause);
+    assert!(rig.engine.is_deliverable(1));
+}
+
+#[test]
+fn a_hold_that_another_worker_was_asked_for_binds_this_one() {
+    let mut rig = Rig::new(1);
+    let (token, _) = claims(&rig.decide())[0];
+    let lanes = vec![claimed(1, 1, token, &[1, 1])];
+    rig.handle(Event::Claimed(Ok(ClaimAnswer { lanes, one_by_one: None })));
+    let key = bursts(rig.decide()).remove(0).key;
+    let held = vec![(1, Duration::from_secs(9))];
+    rig.handle(Event::Webhooks(Ok(LoadedWebhooks { held, ..LoadedWebhooks::default() })));
+    let commands = rig.decide();
+    assert!(commands.iter().any(|command| matches!(command, Command::StopBurst(stopped) if *stopped == key)));
+    assert!(!commands.iter().any(|command| matches!(command, Command::Hold { .. })), "all know it");
+    assert!(!rig.engine.is_deliverable(1));
 }
 
 /// However many webhooks have due lanes, and however often claims come back full.
@@ -276,6 +345,51 @@ fn a_lane_that_waits_for_a_read_sends_what_a_notification_has_brought() {
     rig.handle(Event::MessagesClaimed(Ok(Looked { claimed: Vec::new(), followers: vec![follower] })));
     let sent: Vec<i64> = bursts(rig.decide()).remove(0).messages.iter().map(|message| message.id).collect();
     assert_eq!(sent, [1]);
+}
+
+/// All lanes with large messages get one before any lane gets a second one. Beside them, lanes with
+/// small messages get many.
+#[test]
+fn a_read_gives_each_lane_a_fair_part() {
+    const LARGE: usize = 1 << 20;
+    let mut rig = Rig::new(2);
+    let (token, _) = claims(&rig.decide())[0];
+    // The first lane of each webhook shows how large its messages are. Of the others nothing was
+    // read yet.
+    let unread = |webhook_id, lane| ClaimedLane {
+        owed: Owed { items: Vec::new(), more: true },
+        ..claimed(webhook_id, lane, token, &[])
+    };
+    let mut lanes = vec![claimed(1, 1, token, &[LARGE]), claimed(2, 2, token, &[300])];
+    lanes.extend((3..23).flat_map(|at| [unread(1, 2 * at), unread(2, 2 * at + 1)]));
+    rig.handle(Event::Claimed(Ok(ClaimAnswer { lanes, one_by_one: None })));
+    let mut large = HashMap::new();
+    let mut small = 0;
+    for _ in 0..50 {
+        for command in rig.decide_after(Duration::from_millis(10)) {
+            let Command::Read { lanes, limits } = command else { continue };
+            let read = |held: &HeldLane| {
+                let owed = Owed { items: Vec::new(), more: true };
+                ReadLane { key: held.key, position: held.position, generation: 0, owed }
+            };
+            if lanes[0].key.webhook_id == 1 {
+                assert!(lanes.iter().all(|lane| lane.key.webhook_id == 1), "{lanes:?}");
+                assert_eq!((lanes.len(), limits.messages_per_lane), (2, 1));
+                for lane in &lanes {
+                    *large.entry(lane.key).or_insert(0) += 1;
+                }
+            } else {
+                assert!(lanes.iter().all(|lane| lane.key.webhook_id == 2), "{lanes:?}");
+                assert_eq!(limits.messages_per_lane, 50);
+                small += 1;
+            }
+            let lanes = lanes.iter().map(read).collect();
+            rig.handle(Event::Read(Ok(ReadAnswer { lanes, unreadable: Vec::new() })));
+        }
+    }
+    let (least, most) = (large.values().min().unwrap(), large.values().max().unwrap());
+    assert!(*least > 0 && most - least <= 1, "{large:?}");
+    assert!(small > 0);
 }
 
 #[test]

@@ -21,10 +21,11 @@ pub(super) enum Kind {
     ReadTail,
     Settle,
     RemoveIdle,
+    ShareLimits,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::LoadWebhooks,
         Self::ListDueWebhooks,
         Self::Claim,
@@ -33,6 +34,7 @@ impl Kind {
         Self::ReadTail,
         Self::Settle,
         Self::RemoveIdle,
+        Self::ShareLimits,
     ];
 
     /// What is said to have failed.
@@ -45,6 +47,7 @@ impl Kind {
             Self::ReadTail => "reading what is new",
             Self::Settle => "settle",
             Self::RemoveIdle => "removing idle lanes",
+            Self::ShareLimits => "sharing limits",
         }
     }
 }

@@ -39,7 +39,7 @@ impl Engine {
     /// The webhooks were read.
     pub(super) fn on_webhooks(&mut self, loaded: Result<LoadedWebhooks, Failure>, now: Instant) {
         self.loading_webhooks = false;
-        let LoadedWebhooks { changed, removed, deleted, unusable } = match loaded {
+        let LoadedWebhooks { changed, removed, deleted, unusable, held } = match loaded {
             Ok(loaded) => loaded,
             Err(failure) => {
                 self.troubles.failed(Kind::LoadWebhooks, &failure, now);
@@ -60,16 +60,26 @@ impl Engine {
             if !endpoint.deliverable {
                 self.outages.forget(webhook_id);
             }
+            self.shares.changed(webhook_id, &endpoint);
             self.endpoints.insert(webhook_id, endpoint);
         }
         for webhook_id in &removed {
             self.endpoints.remove(webhook_id);
+            self.holds.forget(*webhook_id);
             self.claims.forget(*webhook_id);
             self.slots.forget(*webhook_id);
+            self.shares.forget(*webhook_id);
             self.outages.forget(*webhook_id);
             self.activity.forget(*webhook_id);
         }
-        if news || !removed.is_empty() {
+        let mut stops = false;
+        for (webhook_id, hold) in held {
+            if self.holds.hold(webhook_id, now + hold) {
+                self.stop_bursts_of(webhook_id);
+                stops = true;
+            }
+        }
+        if news || stops || !removed.is_empty() {
             // Never less than the default. So the first webhook with that need not wait for a longer
             // lease.
             let timeouts = self.endpoints.values().map(|endpoint| endpoint.policy.timeout);
@@ -79,8 +89,33 @@ impl Engine {
         }
     }
 
-    /// Releases the lanes of webhooks that stopped now, not only when they get a slot.
-    fn release_stopped(&mut self, now: Instant) {
+    /// A receiver has asked this worker to send nothing for a while. No further request is started,
+    /// and the other workers are told.
+    pub(super) fn hold_webhook(&mut self, webhook_id: i64, hold: Duration, now: Instant) {
+        if self.holds.hold(webhook_id, now + hold) {
+            self.commands.push(Command::Hold { webhook_id, hold });
+            self.stop_bursts_of(webhook_id);
+            self.release_stopped(now);
+        }
+    }
+
+    /// Ends the holds that are over.
+    pub(super) fn end_holds(&mut self, now: Instant) {
+        if self.holds.end(now) {
+            self.claims.look();
+        }
+    }
+
+    /// The bursts of a webhook start no further request.
+    fn stop_bursts_of(&mut self, webhook_id: i64) {
+        let lanes = self.lanes.values().filter(|lane| lane.key.webhook_id == webhook_id && lane.in_burst());
+        let mut keys: Vec<LaneKey> = lanes.map(|lane| lane.key).collect();
+        keys.sort_unstable();
+        self.commands.extend(keys.into_iter().map(Command::StopBurst));
+    }
+
+    /// Releases the lanes of webhooks that may not be sent to any more, not only when they get a slot.
+    pub(super) fn release_stopped(&mut self, now: Instant) {
         let idle = self.lanes.values().filter(|lane| !lane.in_burst() && !lane.is_removing());
         let keys = idle.map(|lane| lane.key).filter(|key| !self.is_deliverable(key.webhook_id));
         let mut stopped: Vec<LaneKey> = keys.collect();

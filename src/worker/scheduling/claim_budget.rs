@@ -19,7 +19,8 @@ const FLOOR: usize = 4;
 /// How many lanes to claim ahead for a webhook that may use `slots`, if a burst takes `burst`.
 pub(crate) fn ahead(slots: usize, burst: Duration) -> usize {
     let in_time = slots as u128 * AHEAD.as_micros() / burst.as_micros().max(1);
-    usize::try_from(in_time).unwrap_or(usize::MAX).clamp((slots / 4).max(1), slots * AHEAD_MAX)
+    let most = slots * AHEAD_MAX;
+    usize::try_from(in_time).unwrap_or(usize::MAX).clamp((slots / 4).max(1).min(most), most)
 }
 
 /// How many messages of a lane are read: as many as are sent in one time slice, if each takes

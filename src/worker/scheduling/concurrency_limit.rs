@@ -123,7 +123,7 @@ impl ConcurrencyLimit {
     /// policy.
     pub(crate) fn limit(&self, webhook_id: i64, own: Option<usize>) -> usize {
         let shrunk = self.webhooks.get(&webhook_id).and_then(|webhook| webhook.shrunk);
-        self.capacity.min(own.unwrap_or(usize::MAX)).min(shrunk.unwrap_or(usize::MAX)).max(1)
+        self.capacity.min(own.unwrap_or(usize::MAX)).min(shrunk.unwrap_or(usize::MAX))
     }
 
     /// Whether a webhook may use one more slot if no other webhook of its standing uses any.

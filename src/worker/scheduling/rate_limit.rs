@@ -17,14 +17,24 @@ pub(crate) struct RateLimit {
 }
 
 impl RateLimit {
-    /// At most `per_second` requests a second. `before`: the limit that it replaces. What was
-    /// reserved under that one holds, but not for longer than a burst waits or the new spacing.
-    pub(crate) fn new(per_second: Option<f64>, before: Option<&Self>, now: Instant) -> Self {
-        let spacing = per_second
-            .map(|rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(SPACING_MAX).min(SPACING_MAX));
-        let next_start = before.map_or(now, |before| before.next_start);
-        let latest = now + spacing.unwrap_or_default().max(RATE_WAIT_MAX);
-        Self { spacing, next_start: next_start.min(latest) }
+    /// At most `per_second` requests a second.
+    pub(crate) fn new(per_second: Option<f64>, now: Instant) -> Self {
+        Self { spacing: per_second.map(spacing), next_start: now }
+    }
+
+    /// Sets another rate. What was reserved under the old one holds, but not for longer than a burst
+    /// waits or the new spacing.
+    pub(crate) fn set(&mut self, per_second: Option<f64>, now: Instant) {
+        self.spacing = per_second.map(spacing);
+        let latest = now + self.spacing.unwrap_or_default().max(RATE_WAIT_MAX);
+        self.next_start = self.next_start.min(latest);
+    }
+
+    /// Sets another rate, unless the one that holds is lower.
+    pub(crate) fn lower(&mut self, per_second: Option<f64>, now: Instant) {
+        if self.spacing.is_none() || per_second.is_none_or(|rate| Some(spacing(rate)) > self.spacing) {
+            self.set(per_second, now);
+        }
     }
 
     /// Reserves the next request. `Ok` is how long to wait before it starts, at most
@@ -41,6 +51,11 @@ impl RateLimit {
     }
 }
 
+/// The time between two requests at this rate.
+fn spacing(per_second: f64) -> Duration {
+    Duration::try_from_secs_f64(1.0 / per_second).unwrap_or(SPACING_MAX).min(SPACING_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -50,12 +65,28 @@ mod tests {
     #[test]
     fn a_new_rate_is_not_held_up_by_what_an_old_one_has_reserved() {
         let now = Instant::now();
-        let mut slow = RateLimit::new(Some(0.001), None, now);
-        assert_eq!(slow.reserve(now), Ok(Duration::ZERO));
-        assert!(slow.reserve(now).is_err());
-        let mut fast = RateLimit::new(Some(100.0), Some(&slow), now);
-        assert_eq!(fast.reserve(now), Ok(RATE_WAIT_MAX));
-        assert_eq!(RateLimit::new(None, Some(&slow), now).reserve(now), Ok(Duration::ZERO));
+        let mut limit = RateLimit::new(Some(0.001), now);
+        assert_eq!(limit.reserve(now), Ok(Duration::ZERO));
+        assert!(limit.reserve(now).is_err());
+        limit.set(Some(100.0), now);
+        assert_eq!(limit.reserve(now), Ok(RATE_WAIT_MAX));
+        limit.set(None, now);
+        assert_eq!(limit.reserve(now), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_limit_that_is_read_anew_leaves_a_lower_share() {
+        let (now, tenth) = (Instant::now(), Duration::from_millis(100));
+        for (share, limit, spacing) in [
+            (Some(10.0), Some(20.0), Some(tenth)),
+            (Some(20.0), Some(10.0), Some(tenth)),
+            (None, Some(10.0), Some(tenth)),
+            (Some(10.0), None, None),
+        ] {
+            let mut rate = RateLimit::new(share, now);
+            rate.lower(limit, now);
+            assert_eq!(rate.spacing, spacing);
+        }
     }
 
     proptest! {
@@ -63,7 +94,7 @@ mod tests {
         #[test]
         fn starts_keep_the_rate(rate in 1.0f64..500.0, asks in prop::collection::vec(0u64..50_000, 1..300)) {
             let begin = Instant::now();
-            let mut limit = RateLimit::new(Some(rate), None, begin);
+            let mut limit = RateLimit::new(Some(rate), begin);
             let (mut now, mut starts) = (begin, Vec::new());
             for microseconds in asks {
                 now += Duration::from_micros(microseconds);

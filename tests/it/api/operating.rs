@@ -114,6 +114,42 @@ async fn what_was_delivered_is_replayed() {
     assert_eq!((&lanes["items"][0]["state"], &lanes["items"][0]["owed"]), (&json!("ready"), &json!(1)));
 }
 
+/// The worker delivers the message before the API reads it. The attempt log does not say so yet.
+#[tokio::test]
+async fn what_is_replayed_may_be_gone_at_once() {
+    let (database, api, webhook, ids) = four_messages().await;
+    let cancel = format!("/webhooks/{webhook}/deliveries/{}", ids[3]);
+    sql(
+        &database,
+        "CREATE FUNCTION delivered() RETURNS trigger LANGUAGE plpgsql
+             AS $$ BEGIN DELETE FROM deliveries WHERE message_id = new.message_id; RETURN new; END $$;
+         CREATE TRIGGER delivered AFTER INSERT ON deliveries FOR EACH ROW EXECUTE FUNCTION delivered()",
+    )
+    .await;
+    let dead_letter = async || {
+        api.post(&format!("{cancel}/cancel"), &json!({})).await.expect(200);
+        api.get("/dead-letter?reason=canceled").await.expect(200)["items"][0]["id"].clone()
+    };
+    let is_pending = |delivery: Value| {
+        assert_eq!((&delivery["status"], &delivery["message_id"]), (&json!("pending"), &json!(ids[3])));
+        assert_eq!((&delivery["attempts"], &delivery["settled_at"]), (&json!(0), &Value::Null));
+    };
+    let id = dead_letter().await;
+    is_pending(api.post(&format!("/dead-letter/{id}/replay"), &json!({})).await.expect(200));
+    sql(
+        &database,
+        &format!(
+            "ALTER TABLE deliveries DISABLE TRIGGER delivered;
+             INSERT INTO deliveries (webhook_id, lane, message_id) SELECT {webhook}, lane, id FROM messages WHERE id = {}",
+            ids[3]
+        ),
+    )
+    .await;
+    dead_letter().await;
+    sql(&database, "ALTER TABLE deliveries ENABLE TRIGGER delivered").await;
+    is_pending(api.post(&format!("{cancel}/replay"), &json!({})).await.expect(200));
+}
+
 #[tokio::test]
 async fn a_halted_lane_is_released_by_a_skip_or_a_retry_and_by_no_replay() {
     let (database, api, webhook, ids) = four_messages().await;

@@ -76,6 +76,9 @@ async fn the_answer_to_a_refused_webhook_names_the_field() {
         (json!({"format": "xml"}), "format"),
         (json!({"batch_size": 1001}), "batch_size"),
         (json!({"timeout_seconds": 1e12}), "timeout_seconds"),
+        (json!({"max_age_seconds": 0}), "max_age_seconds"),
+        (json!({"max_age_seconds": 31_622_401}), "max_age_seconds"),
+        (json!({"max_age_seconds": "1 h"}), "max_age_seconds"),
         (json!({"start_from": "earliest"}), "start_from"),
         (json!({"colour": "red"}), "colour"),
         (json!({"filter": "$.a =="}), "filter"),
@@ -186,5 +189,82 @@ async fn a_type_of_a_message_is_checked() {
         let problem =
             api.post("/topics/orders/messages", &json!({"type": kind, "payload": 1})).await.problem(422);
         assert_eq!(problem["field"], "type", "{problem}");
+    }
+}
+
+/// Everything that may be wrong with lists of numbers.
+fn wrong_lists(least: i64, most: i64) -> Vec<Value> {
+    let one = |number: i64| json!([number]);
+    vec![
+        json!([]),
+        one(least - 1),
+        one(most + 1),
+        json!([least, 0]),
+        json!([-1]),
+        json!([1e12]),
+        json!([1.5]),
+        json!([null]),
+        json!(["x"]),
+        json!([[least]]),
+        json!(least),
+        json!({}),
+        json!(vec![least; 101]),
+    ]
+}
+
+#[tokio::test]
+async fn permanent_statuses_and_a_retry_schedule_are_set_shown_and_checked() {
+    let (_database, api) = Api::with_topic().await;
+    let given = json!({"permanent_statuses": [400, 599, 300], "retry_schedule": [1, 2_592_000]});
+    let path = format!("/webhooks/{}", api.webhook(given.clone()).await);
+    let shown = |webhook: &Value| json!({"permanent_statuses": webhook["permanent_statuses"], "retry_schedule": webhook["retry_schedule"]});
+    assert_eq!(shown(&api.get(&path).await.expect(200)), given);
+    let patch =
+        async |changes: Value| api.text(Method::PATCH, &path, "application/json", changes.to_string()).await;
+    for (field, wrong) in
+        [("permanent_statuses", wrong_lists(300, 599)), ("retry_schedule", wrong_lists(1, 2_592_000))]
+    {
+        for value in wrong {
+            let mut body = json!({"topic": "orders", "url": "https://example.com/"});
+            body[field] = value.clone();
+            let named = |problem: Value| problem["field"].as_str().unwrap().starts_with(field);
+            assert!(named(api.post("/webhooks", &body).await.problem(422)), "{field} {value}");
+            assert!(named(patch(json!({field: value})).await.problem(422)), "{field} {value}");
+        }
+    }
+    assert_eq!(shown(&api.get(&path).await.expect(200)), given, "nothing was written");
+    let changed =
+        patch(json!({"permanent_statuses": null, "retry_schedule": vec![60; 100]})).await.expect(200);
+    let expected = json!({"permanent_statuses": null, "retry_schedule": vec![60; 100]});
+    assert_eq!(shown(&changed), expected);
+}
+
+/// Whether both are given at once, or one after the other.
+#[tokio::test]
+async fn a_retry_schedule_stands_alone() {
+    let (_database, api) = Api::with_topic().await;
+    for backoff in [json!({"backoff_factor": 2}), json!({"max_backoff_seconds": 60})] {
+        let both = |mut body: Value| {
+            body.as_object_mut().unwrap().extend(backoff.as_object().unwrap().clone());
+            body
+        };
+        let schedule = json!({"retry_schedule": [5]});
+        let body = both(json!({"topic": "orders", "url": "https://example.com/", "retry_schedule": [5]}));
+        let problem = api.post("/webhooks", &body).await.problem(422);
+        let rule = "must be null where backoff_factor or max_backoff_seconds is given";
+        assert_eq!((&problem["field"], &problem["rule"]), (&json!("retry_schedule"), &json!(rule)));
+        for (first, second) in [(&backoff, &schedule), (&schedule, &backoff)] {
+            let path = format!("/webhooks/{}", api.webhook(first.clone()).await);
+            let patch = async |changes: Value| {
+                api.text(Method::PATCH, &path, "application/json", changes.to_string()).await
+            };
+            for changes in [second.clone(), both(schedule.clone())] {
+                assert_eq!(patch(changes).await.problem(422)["rule"], rule, "{first}");
+            }
+            let mut instead =
+                json!({"retry_schedule": null, "backoff_factor": null, "max_backoff_seconds": null});
+            instead.as_object_mut().unwrap().extend(second.as_object().unwrap().clone());
+            patch(instead).await.expect(200);
+        }
     }
 }

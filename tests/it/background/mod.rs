@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `backfill` | a new webhook gets earlier messages |
 //! | `dead_letters` | many dead letters at once |
+//! | `events` | changes of state that are published |
 //! | `jobs` | replay, cancel and purge: what they do, their limits, what they wait for |
 //! | `killed` | jobs whose leader is killed in the middle |
 //! | `plans` | what steps of jobs read |
@@ -12,6 +13,7 @@
 
 mod backfill;
 mod dead_letters;
+mod events;
 mod jobs;
 mod killed;
 mod leader;

@@ -10,6 +10,7 @@
 //! | `given_up` | lanes, deliveries and dead letters |
 //! | `log_sink` | standard error that is slow, full or gone |
 //! | `operators` | commands of operators: JSON as of the API, questions, exit codes |
+//! | `policies` | the policy of a webhook |
 //! | `publish` | one message from everywhere, many from NDJSON |
 //! | `serve` | `dev` and `serve` from start to stop |
 
@@ -22,5 +23,6 @@ mod jobs;
 #[cfg(target_os = "linux")]
 mod log_sink;
 mod operators;
+mod policies;
 mod publish;
 mod serve;

@@ -48,14 +48,14 @@ pub(super) async fn said(database: &TestDatabase, arguments: &[&str]) -> String 
     said.out
 }
 
-async fn json_of(database: &TestDatabase, arguments: &[&str]) -> Value {
+pub(super) async fn json_of(database: &TestDatabase, arguments: &[&str]) -> Value {
     serde_json::from_str(&said(database, &[arguments, &["--json"]].concat()).await).unwrap()
 }
 
 /// Webhooks may point to this machine.
-const LOOPBACK: [&str; 2] = ["--allow-network", "127.0.0.0/8"];
+pub(super) const LOOPBACK: [&str; 2] = ["--allow-network", "127.0.0.0/8"];
 
-async fn create_webhook(database: &TestDatabase, further: &[&str]) -> Value {
+pub(super) async fn create_webhook(database: &TestDatabase, further: &[&str]) -> Value {
     let create = ["webhooks", "create", "--topic", "orders", "--url", "http://127.0.0.1:9/"];
     json_of(database, &[&create[..], &LOOPBACK, further].concat()).await
 }

@@ -2,6 +2,7 @@
 //!
 //! | file | what it tests |
 //! |---|---|
+//! | `ages` | messages that are too old for their webhook |
 //! | `batches` | several messages in one request: how they are sent again after a failure |
 //! | `changes` | the audit log |
 //! | `connections` | kept connections that the receiver has closed, certificates of authorities |
@@ -9,14 +10,17 @@
 //! | `headers` | SQL and the API refuse the same headers |
 //! | `holds` | topics on hold |
 //! | `outages` | what the log says of a receiver that fails |
+//! | `policies` | permanent failures, and the waits of a schedule |
 //! | `receiving` | the code of `docs/receiving.md` |
 //! | `replays` | requests that carry replays |
 //! | `retries` | failures, the delays after them, and dead letters |
+//! | `retry_after` | receivers that ask for a longer wait, or for nothing to be sent |
 //! | `test_requests` | requests that only try a webhook |
 //! | `types` | types of messages, and webhooks that ask for some |
 //! | `unusable_webhooks` | webhooks that no request can be made for |
 //! | `webhooks` | the settings of webhooks; no webhook holds up another |
 
+mod ages;
 mod batches;
 mod changes;
 mod connections;
@@ -24,9 +28,11 @@ mod flow;
 mod headers;
 mod holds;
 mod outages;
+mod policies;
 mod receiving;
 mod replays;
 mod retries;
+mod retry_after;
 mod test_requests;
 mod types;
 mod unusable_webhooks;

@@ -321,11 +321,15 @@ impl Receiver {
                 max_retries: 1,
                 backoff_factor: 1.0,
                 max_backoff: Duration::from_secs(1),
+                retry_schedule: Vec::new(),
+                permanent_statuses: Vec::new(),
                 timeout: Duration::from_secs(20),
                 on_exhausted: OnExhausted::DeadLetter,
                 max_in_flight: None,
+                max_age: None,
             },
             rate_limit_per_second: None,
+            held_for: None,
             deliverable: true,
         };
         let message = Message {
@@ -336,6 +340,7 @@ impl Receiver {
             payload: id.to_string().into(),
             headers: None,
             created_at: Timestamp::UNIX_EPOCH,
+            born: std::time::Instant::now(),
         };
         let prepared = PreparedTarget::new(&target).unwrap();
         let result = delivery::send(&self.client, &prepared, &[message], 1, || true).await.unwrap();

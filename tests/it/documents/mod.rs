@@ -160,6 +160,11 @@ async fn readme_names_every_option_of_a_webhook_with_its_bounds() {
             f64::from(*policy::TIMEOUT_SECONDS.start()),
             f64::from(*policy::TIMEOUT_SECONDS.end()),
         ),
+        (
+            "max_age_seconds",
+            f64::from(*policy::MAX_AGE_SECONDS.start()),
+            f64::from(*policy::MAX_AGE_SECONDS.end()),
+        ),
         ("max_in_flight", f64::from(*policy::MAX_IN_FLIGHT.start()), f64::from(*policy::MAX_IN_FLIGHT.end())),
         (
             "rate_limit_per_second",
@@ -167,7 +172,14 @@ async fn readme_names_every_option_of_a_webhook_with_its_bounds() {
             *policy::RATE_LIMIT_PER_SECOND.end(),
         ),
     ];
-    for (option, from, to) in bounds {
+    let lists = [
+        ("retry_schedule", &policy::RETRY_SCHEDULE, &policy::RETRY_SCHEDULE_SECONDS),
+        ("permanent_statuses", &policy::PERMANENT_STATUSES, &policy::PERMANENT_STATUS),
+    ];
+    let lists = lists.into_iter().flat_map(|(option, count, numbers)| {
+        [count, numbers].map(|range| (option, f64::from(*range.start()), f64::from(*range.end())))
+    });
+    for (option, from, to) in bounds.into_iter().chain(lists) {
         let cells = row(&readme, option).join(" ");
         let range = format!("{}-{}", grouped(from), grouped(to));
         assert!(cells.contains(&range), "{option} is {range}: {cells}");

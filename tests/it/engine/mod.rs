@@ -30,9 +30,11 @@ mod leftovers;
 mod notifications;
 mod plans;
 mod settle;
+mod shares;
 mod time_limits;
 mod turns;
 mod waking;
+mod worker_topics;
 
 use pgtopic_testkit::Scene;
 use serde_json::Value;

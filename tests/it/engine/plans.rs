@@ -37,7 +37,7 @@ async fn plans_made_while_the_queue_was_empty_serve_a_backlog_too() {
     let remove =
         format!("SELECT count(*) {held} remove_idle_lanes({worker}, webhooks, lanes, tokens, generations)");
     let look = format!(
-        "SELECT count(*) FROM claim_messages({worker}, 2, ARRAY(SELECT id FROM messages ORDER BY id LIMIT 256), '{{}}', 256, 16, 4000000)"
+        "SELECT count(*) FROM claim_messages({worker}, 2, ARRAY(SELECT id FROM messages ORDER BY id LIMIT 256), '{{}}', NULL, 256, 16, 4000000)"
     );
     scene
         .sql(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pgtopic::{
-    domain::{attempt::ErrorClass, batch::Batch, dead_letter::Reason, lane::LaneKey},
+    domain::{attempt::ErrorClass, batch::Batch, dead_letter::Reason, lane::LaneKey, scope::TopicScope},
     store::{
         Claim, ClaimedLane, DeadDelivery, HeldLane, LaneChange, LaneOutcomes, LaneState, LastError,
         OwedMessage, ReadLimits, Room, SettleOutcome, Settlement,
@@ -306,11 +306,16 @@ async fn every_way_to_read_tells_type_and_replay() {
     let held = HeldLane { key, token: 1, position: 0, generation: 0 };
     let lanes = puppet.store.read_lanes(puppet.id, &[held], limits).await.unwrap();
     assert_eq!(read(&lanes[0].owed.items), both);
-    let looked = puppet.store.claim_messages(puppet.id, 2, &ids, &Room::default(), limits).await.unwrap();
+    let looked = puppet
+        .store
+        .claim_messages(puppet.id, 2, &ids, &Room::default(), limits, &TopicScope::All)
+        .await
+        .unwrap();
     let followers: Vec<_> = looked.followers.into_iter().filter_map(|follower| follower.message).collect();
     assert_eq!(read(&followers.into_iter().map(OwedMessage::Present).collect::<Vec<_>>()), both);
     scene.sql("UPDATE lanes SET claimed_by = NULL").await;
     let room = Room { lanes: 1, full_webhooks: Vec::new() };
-    let looked = puppet.store.claim_messages(puppet.id, 3, &ids, &room, limits).await.unwrap();
+    let looked =
+        puppet.store.claim_messages(puppet.id, 3, &ids, &room, limits, &TopicScope::All).await.unwrap();
     assert_eq!(read(&looked.claimed[0].owed.items), both);
 }

@@ -128,6 +128,7 @@ async fn publishers_that_wait_for_each_other_are_counted() {
         name: "observer".to_owned(),
         capacity: 1,
         lease: Duration::from_secs(20),
+        topics: None,
     };
     let (session, _notices) = cluster.store().open_worker_session(&info).await.unwrap();
     assert_eq!(session.count_waiting_publishers().await.unwrap(), 0);

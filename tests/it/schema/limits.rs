@@ -14,8 +14,9 @@ use pgtopic::{
         key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX, TYPE_MAX},
         message_type::TYPES,
         policy::{
-            BACKOFF_FACTOR, BATCH_SIZE, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES, OnExhausted,
-            RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS,
+            BACKOFF_FACTOR, BATCH_SIZE, MAX_AGE_SECONDS, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES,
+            OnExhausted, PERMANENT_STATUS, PERMANENT_STATUSES, RATE_LIMIT_PER_SECOND, RETRY_SCHEDULE,
+            RETRY_SCHEDULE_SECONDS, TIMEOUT_SECONDS,
         },
         topic::{NAME_MAX, Ordering, RETENTION_SECONDS, TopicPause},
         webhook::{Format, WebhookState},
@@ -26,7 +27,7 @@ use pgtopic::store::CELLS;
 use pgtopic_testkit::TestDatabase;
 
 /// Rules that are not in Rust, and why.
-const IN_SQL_ALONE: [&str; 7] = [
+const IN_SQL_ALONE: [&str; 8] = [
     // A table of one row.
     "installed_one_check",
     "installation_one_check",
@@ -36,6 +37,8 @@ const IN_SQL_ALONE: [&str; 7] = [
     "messages_lane_check",
     // Rust has no other type for them.
     "webhooks_headers_check",
+    // It compares columns, not numbers.
+    "webhooks_retry_schedule_alone_check",
     // No setting and no request says how large a payload may be.
     "topics_max_payload_bytes_check",
 ];
@@ -52,6 +55,18 @@ fn integers(column: &str, range: &RangeInclusive<i32>) -> String {
 
 fn floats(column: &str, range: &RangeInclusive<f64>) -> String {
     between(column, range, |number| format!("({number})::double precision"))
+}
+
+/// A list of integers: how many, and how large.
+fn lists(column: &str, count: &RangeInclusive<i32>, numbers: &RangeInclusive<i32>) -> String {
+    format!(
+        "CHECK (((array_ndims({column}) = 1) AND ((cardinality({column}) >= {}) AND (cardinality({column}) <= {})) AND \
+         (array_position({column}, NULL::integer) IS NULL) AND ({} <= ALL ({column})) AND ({} >= ALL ({column}))))",
+        count.start(),
+        count.end(),
+        numbers.start(),
+        numbers.end()
+    )
 }
 
 /// `column IN (…)`, as PostgreSQL writes it.
@@ -91,7 +106,16 @@ fn expected() -> BTreeMap<&'static str, String> {
         ("webhooks_max_retries_check", integers("max_retries", &MAX_RETRIES)),
         ("webhooks_backoff_factor_check", floats("backoff_factor", &BACKOFF_FACTOR)),
         ("webhooks_max_backoff_seconds_check", integers("max_backoff_seconds", &MAX_BACKOFF_SECONDS)),
+        (
+            "webhooks_retry_schedule_check",
+            lists("retry_schedule", &RETRY_SCHEDULE, &RETRY_SCHEDULE_SECONDS),
+        ),
+        (
+            "webhooks_permanent_statuses_check",
+            lists("permanent_statuses", &PERMANENT_STATUSES, &PERMANENT_STATUS),
+        ),
         ("webhooks_timeout_seconds_check", integers("timeout_seconds", &TIMEOUT_SECONDS)),
+        ("webhooks_max_age_seconds_check", integers("max_age_seconds", &MAX_AGE_SECONDS)),
         ("webhooks_on_exhausted_check", one_of("on_exhausted", OnExhausted::ALL.map(OnExhausted::as_str))),
         ("webhooks_max_in_flight_check", integers("max_in_flight", &MAX_IN_FLIGHT)),
         ("webhooks_rate_limit_per_second_check", floats("rate_limit_per_second", &RATE_LIMIT_PER_SECOND)),

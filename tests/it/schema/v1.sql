@@ -308,6 +308,18 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.changes_mark_event() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+BEGIN
+    NEW.is_event :=
+        EXISTS (SELECT FROM pgtopic.topics t JOIN pgtopic.webhooks w ON w.topic_id = t.id WHERE t.name = 'pgtopic' || '.events')
+        AND NOT EXISTS (SELECT FROM pgtopic.topics t WHERE t.id = NEW.topic_id AND t.name ^@ ('pgtopic' || '.'));
+    RETURN NEW;
+END
+$$;
+
 CREATE FUNCTION pgtopic.check_filter(filter jsonpath) RETURNS integer
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -342,7 +354,7 @@ BEGIN
 END
 $_$;
 
-CREATE FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text, age double precision)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -372,7 +384,7 @@ BEGIN
           FROM unnest(claim_lanes.webhook_ids, claim_lanes.slots, claim_lanes.due_after)
                AS want (webhook_id, slots, due_after)
           JOIN pgtopic.webhooks w ON w.id = want.webhook_id
-           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND NOT pgtopic.is_held(w.hold_until)
           JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
          CROSS JOIN LATERAL (
             SELECT l.ctid AS place
@@ -404,7 +416,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text, age double precision)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -434,7 +446,7 @@ BEGIN
             SELECT l.ctid
               FROM pgtopic.lanes l
               JOIN pgtopic.webhooks w ON w.id = claim_lanes_singly.webhook_ids[want]
-               AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+               AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND NOT pgtopic.is_held(w.hold_until)
               JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
              WHERE l.webhook_id + 0 = claim_lanes_singly.webhook_ids[want]
                AND l.due_at >= coalesce(claim_lanes_singly.due_after[want], statement_timestamp() - interval '5 s')
@@ -473,7 +485,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], topics text[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, token bigint, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text, age double precision)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -502,6 +514,7 @@ BEGIN
             SELECT m.topic_id, m.lane
               FROM pgtopic.messages m
               JOIN pgtopic.topics t ON t.id = m.topic_id AND t.paused IS DISTINCT FROM 'hold'
+               AND (claim_messages.topics IS NULL OR t.name LIKE ANY (claim_messages.topics))
              WHERE m.id = told.id
              LIMIT 1
          ) m
@@ -509,6 +522,7 @@ BEGIN
             SELECT w.id
               FROM pgtopic.webhooks w
              WHERE w.topic_id = m.topic_id AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+               AND NOT pgtopic.is_held(w.hold_until)
                AND w.id <> ALL (claim_messages.full_webhooks)
             OFFSET 0
          ) w
@@ -532,7 +546,7 @@ BEGIN
         RETURN QUERY
         SELECT r.webhook_id, r.lane, r.due_at, claim_messages.new_token, r.position, r.generation, r.head_message_id, r.failures,
                r.batch_last, r.batch_count, r.split_until, r.message_id, r.partition_key, r.type, r.payload, r.headers,
-               r.created_at, r.replayed_at, r.state
+               r.created_at, r.replayed_at, r.state, r.age
           FROM pgtopic.read_claimed(claimed, messages_per_lane, payload_budget) r;
     END IF;
     RETURN QUERY
@@ -544,7 +558,8 @@ BEGIN
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
            m.created_at, owed.replayed_at,
-           CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'held' ELSE 'deferred' END
+           CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'held' ELSE 'deferred' END,
+           date_part('epoch', clock_timestamp()) - date_part('epoch', greatest(m.created_at, m.published_at))
       FROM unnest(claim_messages.message_ids) AS told (id)
      CROSS JOIN LATERAL (SELECT m.* FROM pgtopic.messages m WHERE m.id = told.id LIMIT 1) m
      CROSS JOIN LATERAL (SELECT w.id FROM pgtopic.webhooks w WHERE w.topic_id = m.topic_id OFFSET 0) w
@@ -917,6 +932,76 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.expire_deliveries(after_webhook bigint, after_lane bigint, at_most integer, changed_by text, OUT last_webhook bigint, OUT last_lane bigint, OUT expired bigint, OUT more boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+DECLARE
+    in_each CONSTANT integer := 100;
+    webhook record;
+    found   record;
+    room    integer := at_most;
+BEGIN
+    expired := 0;
+    more := false;
+    FOR webhook IN
+        SELECT w.id, w.max_age_seconds
+          FROM pgtopic.webhooks w
+         WHERE w.max_age_seconds IS NOT NULL AND w.id >= after_webhook
+         ORDER BY w.id
+    LOOP
+        SELECT count(*) AS lanes, max(looked.lane) AS last_lane,
+               (array_agg(old.message_id ORDER BY old.message_id) FILTER (WHERE old.message_id IS NOT NULL))[:at_most] AS ids,
+               count(old.message_id) AS olds, coalesce(bool_or(old.number = in_each), false) AS deep
+          INTO found
+          FROM (SELECT l.lane, l.position
+                  FROM pgtopic.lanes l
+                 WHERE l.webhook_id = webhook.id
+                   AND l.lane > CASE WHEN webhook.id = after_webhook THEN after_lane ELSE -9223372036854775808 END
+                 ORDER BY l.lane
+                 LIMIT room) looked
+          LEFT JOIN LATERAL (
+            SELECT o.message_id, o.number
+              FROM (SELECT d.message_id, row_number() OVER (ORDER BY d.message_id) AS number,
+                           bool_and(d.replayed_at IS NULL AND coalesce(m.is_old, false)) OVER (ORDER BY d.message_id) AS is_old
+                      FROM (SELECT d.message_id, d.replayed_at
+                              FROM pgtopic.deliveries d
+                             WHERE d.webhook_id = webhook.id AND d.lane = looked.lane AND d.message_id > looked.position
+                               AND EXISTS (SELECT FROM pgtopic.lanes l
+                                            WHERE l.webhook_id = webhook.id AND l.lane = looked.lane
+                                              AND l.claimed_by IS NULL AND NOT l.halted)
+                             ORDER BY d.message_id
+                             LIMIT in_each) d
+                      LEFT JOIN LATERAL (
+                        SELECT greatest(m.created_at, m.published_at)
+                               < clock_timestamp() - make_interval(secs => webhook.max_age_seconds) AS is_old
+                          FROM pgtopic.messages m
+                         WHERE m.id = d.message_id
+                         LIMIT 1) m ON true) o
+             WHERE o.is_old) old ON true;
+        IF found.olds > 0 THEN
+            more := more OR found.deep OR found.olds > at_most;
+            SELECT expired + count(*) INTO expired
+              FROM pgtopic.cancel_deliveries(webhook.id, found.ids, 'expired', false, changed_by) r
+             WHERE r.outcome = 'removed';
+        END IF;
+        room := room - found.lanes;
+        IF found.lanes > 0 AND (room <= 0 OR found.olds > 0) THEN
+            last_webhook := webhook.id;
+            last_lane := found.last_lane;
+            RETURN;
+        END IF;
+    END LOOP;
+END
+$$;
+
 CREATE FUNCTION pgtopic.fail_job(job_id bigint, error text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1185,6 +1270,13 @@ SELECT EXISTS (
        AND (w.filter IS NULL OR pgtopic.filter_matches(w.filter, m.payload, w.filter_limit)))
 $$;
 
+CREATE FUNCTION pgtopic.is_held(hold_until timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+SELECT coalesce(hold_until OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp()
+                AND hold_until OPERATOR(pg_catalog.<=) (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+) interval '60 s'), false)
+$$;
+
 CREATE FUNCTION pgtopic.job_means_dead_letter(letter pgtopic.dead_letters, topic_id bigint, webhook_id bigint, filter json) RETURNS boolean
     LANGUAGE sql STABLE
     AS $$
@@ -1322,7 +1414,7 @@ BEGIN
           FROM pgtopic.webhooks w
           JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
          WHERE w.id = looked.webhook_id AND looked.due_at <= statement_timestamp()
-           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
+           AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND NOT pgtopic.is_held(w.hold_until)
          LIMIT 1
       ) due ON true
      WHERE due.due_at IS NOT NULL OR looked.number = list_due_webhooks.at_most;
@@ -1647,6 +1739,7 @@ CREATE TABLE pgtopic.messages (
     headers json,
     idempotency_key text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    published_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     size_bytes integer NOT NULL,
     lane bigint NOT NULL,
     CONSTRAINT messages_lane_check CHECK (((lane = hashtextextended(partition_key, topic_id)) OR (lane = id)))
@@ -1663,6 +1756,8 @@ COMMENT ON COLUMN pgtopic.messages.payload IS 'json, not jsonb: these very bytes
 COMMENT ON COLUMN pgtopic.messages.headers IS 'Headers sent with the message, an object of strings: at most 64 of them, 8,192 bytes of JSON text.';
 
 COMMENT ON COLUMN pgtopic.messages.created_at IS 'Only years that RFC 3339 can write, since it is sent to receivers.';
+
+COMMENT ON COLUMN pgtopic.messages.published_at IS 'When it was inserted here, by the clock of the trigger. Ages count from it, or from created_at if that is later.';
 
 COMMENT ON COLUMN pgtopic.messages.size_bytes IS 'Bytes of payload and headers, given by the trigger. Workers read up to a budget by it, and unpack only what they read.';
 
@@ -1722,6 +1817,7 @@ BEGIN
     SELECT t.accepted_bytes, t.stripes INTO accepted_bytes, stripe
       FROM pgtopic.topics t
      WHERE t.id OPERATOR(pg_catalog.=) NEW.topic_id;
+    NEW.published_at := pg_catalog.clock_timestamp();
     NEW.size_bytes := pg_catalog.octet_length(NEW.payload::pg_catalog.text);
     IF (NEW.size_bytes OPERATOR(pg_catalog.<=) accepted_bytes
         AND pg_catalog.octet_length(NEW.partition_key) OPERATOR(pg_catalog.>=) 1
@@ -2208,6 +2304,36 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.publish_events(at_most integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+DECLARE
+    published integer;
+BEGIN
+    WITH due AS MATERIALIZED (
+        SELECT c.id FROM pgtopic.changes c WHERE c.is_event ORDER BY c.id LIMIT at_most FOR UPDATE SKIP LOCKED
+    ), told AS (
+        UPDATE pgtopic.changes c SET is_event = false FROM due WHERE c.id = due.id
+        RETURNING c.*
+    )
+    INSERT INTO pgtopic.messages (topic_id, partition_key, type, payload)
+    SELECT events.id, coalesce(t.name || ':' || coalesce(w.name, c.webhook_id::text), 'workers'), c.kind,
+           json_build_object('type', c.kind, 'at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                             'topic', t.name, 'webhook_id', c.webhook_id, 'webhook', w.name,
+                             'partition_key', c.partition_key, 'message_id', c.message_id, 'worker', c.worker_id,
+                             'reason', c.reason, 'changed_by', c.changed_by)
+      FROM told c
+      JOIN pgtopic.topics events ON events.name = 'pgtopic' || '.events'
+      LEFT JOIN pgtopic.topics t ON t.id = c.topic_id
+      LEFT JOIN pgtopic.webhooks w ON w.id = c.webhook_id
+     WHERE EXISTS (SELECT FROM pgtopic.webhooks x WHERE x.topic_id = events.id)
+     ORDER BY c.id;
+    GET DIAGNOSTICS published = ROW_COUNT;
+    RETURN published;
+END
+$$;
+
 CREATE FUNCTION pgtopic.purge_step(job pgtopic.jobs, at_most integer, messages_days integer, dead_letters_days integer, attempts_days integer, jobs_days integer, changes_days integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -2245,7 +2371,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text, age double precision)
     LANGUAGE sql STABLE
     AS $$
 SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_id, c.failures,
@@ -2255,7 +2381,8 @@ SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_
        m.created_at, d.replayed_at,
        CASE WHEN m.id IS NULL THEN 'missing'
             WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'loaded'
-            ELSE 'deferred' END
+            ELSE 'deferred' END,
+       date_part('epoch', clock_timestamp()) - date_part('epoch', greatest(m.created_at, m.published_at))
   FROM unnest(claimed) c
   LEFT JOIN LATERAL (
     SELECT o.message_id, o.replayed_at
@@ -2268,7 +2395,7 @@ SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_
 WINDOW read AS (ROWS UNBOUNDED PRECEDING)
 $$;
 
-CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text)
+CREATE FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, "position" bigint, generation integer, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text, age double precision)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -2291,7 +2418,8 @@ BEGIN
            CASE WHEN m.id IS NULL THEN 'missing'
                 WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN 'loaded'
-                ELSE 'deferred' END
+                ELSE 'deferred' END,
+           date_part('epoch', clock_timestamp()) - date_part('epoch', greatest(m.created_at, m.published_at))
       FROM (
         SELECT h.webhook_id, h.lane, h.generation,
                CASE WHEN h.generation = held.generation THEN held.position ELSE h.position END AS position
@@ -2313,6 +2441,37 @@ BEGIN
       ) d ON true
       LEFT JOIN pgtopic.messages m ON m.id >= d.message_id AND m.id <= d.message_id
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
+END
+$$;
+
+CREATE FUNCTION pgtopic.record_exhausted(at_most integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+DECLARE
+    told     bigint;
+    newest   bigint := (SELECT max(d.id) FROM pgtopic.dead_letters d);
+    recorded integer := 0;
+BEGIN
+    SELECT i.dead_letters_told INTO told FROM pgtopic.installation i FOR UPDATE;
+    IF newest IS NULL OR newest <= told THEN
+        RETURN 0;
+    END IF;
+    IF EXISTS (SELECT FROM pgtopic.topics t JOIN pgtopic.webhooks w ON w.topic_id = t.id WHERE t.name = 'pgtopic' || '.events') THEN
+        INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, partition_key, message_id, reason, changed_by)
+        SELECT 'delivery.exhausted', w.topic_id, w.id, d.partition_key, d.message_id,
+               format('%s given up; the last one: %s', g.count, coalesce(d.last_error, d.reason)), 'leader'
+          FROM (SELECT x.webhook_id, count(*) AS count, max(x.id) AS latest
+                  FROM (SELECT y.* FROM pgtopic.dead_letters y WHERE y.id > told ORDER BY y.id DESC LIMIT at_most) x
+                 WHERE x.reason IN ('attempts_exhausted', 'permanent', 'expired', 'overflow')
+                 GROUP BY x.webhook_id) g
+          JOIN pgtopic.dead_letters d ON d.id = g.latest
+          JOIN pgtopic.webhooks w ON w.id = g.webhook_id
+         ORDER BY w.id;
+        GET DIAGNOSTICS recorded = ROW_COUNT;
+    END IF;
+    UPDATE pgtopic.installation SET dead_letters_told = newest;
+    RETURN recorded;
 END
 $$;
 
@@ -3070,6 +3229,90 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.share_limits(worker uuid, webhooks bigint[], wants boolean[], slots_held integer[], rate_held double precision[], done bigint[]) RETURNS TABLE(webhook_id bigint, slots integer, rate double precision)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    no_flush text := set_config('synchronous_commit', 'off', true);
+    mine     bigint[];
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM pgtopic.require_read_committed();
+    END IF;
+    PERFORM pgtopic.require_registered(worker);
+    DELETE FROM pgtopic.shares s
+     WHERE s.worker_id = share_limits.worker AND s.webhook_id = ANY (share_limits.done);
+    SELECT coalesce(array_agg(w.id), '{}') INTO mine
+      FROM (SELECT x.id
+              FROM pgtopic.webhooks x
+             WHERE x.id = ANY (share_limits.webhooks)
+               AND (x.max_in_flight IS NOT NULL OR x.rate_limit_per_second IS NOT NULL)
+             ORDER BY x.id
+               FOR NO KEY UPDATE SKIP LOCKED) w;
+
+    -- A new statement: it sees the shares that were taken before these rows were locked.
+    RETURN QUERY
+    WITH asked AS MATERIALIZED (
+        SELECT a.webhook_id, a.wants, a.slots_held, a.rate_held
+          FROM unnest(share_limits.webhooks, share_limits.wants, share_limits.slots_held, share_limits.rate_held)
+            AS a (webhook_id, wants, slots_held, rate_held)
+         WHERE a.webhook_id = ANY (mine)
+    ), holders AS (
+        SELECT a.webhook_id, true AS asks, a.wants, a.slots_held AS slots, a.rate_held AS rate, share_limits.worker AS worker_id
+          FROM asked a
+        UNION ALL
+        SELECT s.webhook_id, false, s.wants, greatest(s.slots, s.slots_held), greatest(s.rate, s.rate_held), s.worker_id
+          FROM pgtopic.shares s
+          JOIN pgtopic.workers o ON o.id = s.worker_id AND NOT o.gone
+         WHERE s.webhook_id = ANY (mine) AND s.worker_id <> share_limits.worker
+    ), counted AS (
+        SELECT h.*,
+               count(*) OVER webhook AS workers,
+               count(*) FILTER (WHERE h.wants) OVER webhook AS wanting,
+               coalesce(sum(h.slots) FILTER (WHERE NOT h.asks) OVER webhook, 0) AS slots_of_others,
+               coalesce(sum(h.rate) FILTER (WHERE NOT h.asks) OVER webhook, 0) AS rate_of_others,
+               row_number() OVER (PARTITION BY h.webhook_id ORDER BY h.wants DESC, h.slots DESC, h.worker_id) AS place
+          FROM holders h
+        WINDOW webhook AS (PARTITION BY h.webhook_id)
+    ), divided AS (
+        -- resting: how many have a share and want nothing, while others want something.
+        SELECT c.*,
+               CASE WHEN c.wanting > 0 THEN c.workers - c.wanting ELSE 0 END AS resting,
+               CASE WHEN c.wanting > 0 THEN c.wanting ELSE c.workers END AS sharing,
+               c.wanting > 0 AND NOT c.wants AS rests
+          FROM counted c
+         WHERE c.asks
+    ), fair AS (
+        SELECT d.webhook_id, d.wants, d.slots AS slots_held, d.rate AS rate_held,
+               w.max_in_flight - d.slots_of_others AS slots_left,
+               w.rate_limit_per_second - d.rate_of_others AS rate_left,
+               CASE WHEN w.max_in_flight IS NULL THEN NULL
+                    WHEN d.workers >= w.max_in_flight THEN (d.place <= w.max_in_flight)::integer
+                    WHEN d.rests THEN 1
+                    ELSE (w.max_in_flight - d.resting) / d.sharing
+                         + (d.place <= (w.max_in_flight - d.resting) % d.sharing)::integer
+               END AS slots,
+               CASE WHEN d.rests THEN w.rate_limit_per_second / (20 * d.workers)
+                    ELSE w.rate_limit_per_second * (1 - d.resting / (20.0 * d.workers)) / d.sharing
+               END AS rate
+          FROM divided d
+          JOIN pgtopic.webhooks w ON w.id = d.webhook_id
+    )
+    INSERT INTO pgtopic.shares AS s (webhook_id, worker_id, wants, slots, slots_held, rate, rate_held)
+    SELECT f.webhook_id, share_limits.worker, f.wants,
+           CASE WHEN f.slots IS NOT NULL THEN greatest(least(f.slots, f.slots_left), 0) END, f.slots_held,
+           CASE WHEN f.rate IS NOT NULL THEN greatest(least(f.rate, f.rate_left), 0) END, f.rate_held
+      FROM fair f
+    ON CONFLICT ON CONSTRAINT shares_pkey DO UPDATE
+       SET wants = excluded.wants, slots = excluded.slots, slots_held = excluded.slots_held,
+           rate = excluded.rate, rate_held = excluded.rate_held
+    RETURNING s.webhook_id, s.slots, s.rate;
+END
+$$;
+
 CREATE FUNCTION pgtopic.start_webhook(webhook_id bigint, reason text, changed_by text) RETURNS void
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -3463,6 +3706,7 @@ CREATE TABLE pgtopic.attempts (
     batch_last bigint,
     probe boolean DEFAULT false NOT NULL,
     replay boolean DEFAULT false NOT NULL,
+    retry_after_seconds integer,
     CONSTRAINT attempts_error_class_check CHECK ((error_class = ANY (ARRAY['dns'::text, 'connect'::text, 'tls'::text, 'forbidden'::text, 'timeout'::text, 'status'::text, 'redirect'::text, 'protocol'::text, 'request'::text]))),
     CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'failed'::text, 'gone'::text])))
 )
@@ -3477,6 +3721,8 @@ COMMENT ON COLUMN pgtopic.attempts.batch_first IS 'The first and the last messag
 COMMENT ON COLUMN pgtopic.attempts.probe IS 'Whether it only asked whether a failing receiver answers again.';
 
 COMMENT ON COLUMN pgtopic.attempts.replay IS 'Whether the request carried replays.';
+
+COMMENT ON COLUMN pgtopic.attempts.retry_after_seconds IS 'How long the answer asked to wait.';
 
 CREATE TABLE pgtopic.background_runs (
     piece text NOT NULL,
@@ -3508,12 +3754,15 @@ CREATE TABLE pgtopic.changes (
     reason text,
     changed_by text NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT changes_kind_check CHECK ((kind = ANY (ARRAY['webhook.failing'::text, 'webhook.recovered'::text, 'webhook.disabled'::text, 'webhook.enabled'::text, 'webhook.paused'::text, 'webhook.resumed'::text, 'webhook.started'::text, 'topic.paused'::text, 'topic.resumed'::text, 'lane.halted'::text, 'lane.resumed'::text, 'worker.lost'::text, 'sending.on'::text, 'sending.off'::text])))
+    is_event boolean DEFAULT false NOT NULL,
+    CONSTRAINT changes_kind_check CHECK ((kind = ANY (ARRAY['webhook.failing'::text, 'webhook.recovered'::text, 'webhook.disabled'::text, 'webhook.enabled'::text, 'webhook.paused'::text, 'webhook.resumed'::text, 'webhook.started'::text, 'topic.paused'::text, 'topic.resumed'::text, 'lane.halted'::text, 'lane.resumed'::text, 'delivery.exhausted'::text, 'worker.lost'::text, 'sending.on'::text, 'sending.off'::text])))
 );
 
 COMMENT ON TABLE pgtopic.changes IS 'The audit log: every change of state is one row, written by the transaction that made the change.';
 
 COMMENT ON COLUMN pgtopic.changes.changed_by IS 'Who did it: worker <id>, leader, the name that the API or the command line gave, or the database role.';
+
+COMMENT ON COLUMN pgtopic.changes.is_event IS 'Whether the leader is to publish it to the topic of events.';
 
 ALTER TABLE pgtopic.changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgtopic.changes_id_seq
@@ -3552,6 +3801,7 @@ CREATE TABLE pgtopic.installation (
     sending boolean,
     reason text,
     changed_by text,
+    dead_letters_told bigint DEFAULT 0 NOT NULL,
     CONSTRAINT installation_cell_check CHECK (((cell >= 0) AND (cell <= 1023))),
     CONSTRAINT installation_notify_check CHECK ((notify = ANY (ARRAY['auto'::text, 'on'::text, 'off'::text]))),
     CONSTRAINT installation_one_check CHECK (one)
@@ -3570,6 +3820,8 @@ COMMENT ON COLUMN pgtopic.installation.timeline IS 'The timeline of the server w
 COMMENT ON COLUMN pgtopic.installation.sending IS 'Whether anything is sent; null: nobody has ever said so.';
 
 COMMENT ON COLUMN pgtopic.installation.reason IS 'Why sending was switched, and in changed_by who did it.';
+
+COMMENT ON COLUMN pgtopic.installation.dead_letters_told IS 'Up to this id, dead letters were told of as events.';
 
 CREATE TABLE pgtopic.installed (
     one boolean DEFAULT true NOT NULL,
@@ -3658,6 +3910,29 @@ CREATE TABLE pgtopic.schema_history (
     applied_on character varying(255),
     checksum character varying(255)
 );
+
+CREATE TABLE pgtopic.shares (
+    webhook_id bigint NOT NULL,
+    worker_id uuid NOT NULL,
+    wants boolean NOT NULL,
+    slots integer,
+    slots_held integer NOT NULL,
+    rate double precision,
+    rate_held double precision NOT NULL
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE pgtopic.shares IS 'What each worker has of max_in_flight and rate_limit_per_second of a webhook, while it has something to send. A share ends when its worker is gone.';
+
+COMMENT ON COLUMN pgtopic.shares.wants IS 'Whether the worker had something to send when it asked last.';
+
+COMMENT ON COLUMN pgtopic.shares.slots IS 'How many requests it may have in flight; null: max_in_flight is not set.';
+
+COMMENT ON COLUMN pgtopic.shares.slots_held IS 'How many it used, or could use, when it asked. It may be more than slots, until it asks again.';
+
+COMMENT ON COLUMN pgtopic.shares.rate IS 'How many requests a second it may start; null: rate_limit_per_second is not set.';
+
+COMMENT ON COLUMN pgtopic.shares.rate_held IS 'As slots_held, for rate.';
 
 CREATE TABLE pgtopic.topic_samples (
     topic_id bigint NOT NULL,
@@ -3778,13 +4053,17 @@ CREATE TABLE pgtopic.webhooks (
     max_retries integer,
     backoff_factor double precision,
     max_backoff_seconds integer,
+    retry_schedule integer[],
+    permanent_statuses integer[],
     timeout_seconds integer,
     on_exhausted text DEFAULT 'dead_letter'::text NOT NULL,
     max_in_flight integer,
     rate_limit_per_second double precision,
+    max_age_seconds integer,
     state text DEFAULT 'active'::text NOT NULL,
     paused boolean DEFAULT false NOT NULL,
     disabled_reason text,
+    hold_until timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT webhooks_backoff_factor_check CHECK (((backoff_factor >= (1)::double precision) AND (backoff_factor <= (100)::double precision))),
@@ -3792,12 +4071,16 @@ CREATE TABLE pgtopic.webhooks (
     CONSTRAINT webhooks_format_check CHECK ((format = ANY (ARRAY['raw'::text, 'envelope'::text, 'cloudevents'::text]))),
     CONSTRAINT webhooks_headers_check CHECK ((json_typeof(headers) = 'object'::text)),
     CONSTRAINT webhooks_headers_size_check CHECK ((octet_length((headers)::text) <= 8192)),
+    CONSTRAINT webhooks_max_age_seconds_check CHECK (((max_age_seconds >= 1) AND (max_age_seconds <= 31622400))),
     CONSTRAINT webhooks_max_backoff_seconds_check CHECK (((max_backoff_seconds >= 1) AND (max_backoff_seconds <= 2592000))),
     CONSTRAINT webhooks_max_in_flight_check CHECK (((max_in_flight >= 1) AND (max_in_flight <= 10000))),
     CONSTRAINT webhooks_max_retries_check CHECK (((max_retries >= 1) AND (max_retries <= 1000))),
     CONSTRAINT webhooks_name_check CHECK (((name ~ '^[A-Za-z0-9._-]{1,255}$'::text) AND (name !~ '^[0-9]+$'::text) AND (name !~ '^[.]{1,2}$'::text))),
     CONSTRAINT webhooks_on_exhausted_check CHECK ((on_exhausted = ANY (ARRAY['dead_letter'::text, 'halt'::text]))),
+    CONSTRAINT webhooks_permanent_statuses_check CHECK (((array_ndims(permanent_statuses) = 1) AND ((cardinality(permanent_statuses) >= 1) AND (cardinality(permanent_statuses) <= 100)) AND (array_position(permanent_statuses, NULL::integer) IS NULL) AND (300 <= ALL (permanent_statuses)) AND (599 >= ALL (permanent_statuses)))),
     CONSTRAINT webhooks_rate_limit_per_second_check CHECK (((rate_limit_per_second >= (0.001)::double precision) AND (rate_limit_per_second <= (1000000)::double precision))),
+    CONSTRAINT webhooks_retry_schedule_alone_check CHECK (((retry_schedule IS NULL) OR ((backoff_factor IS NULL) AND (max_backoff_seconds IS NULL)))),
+    CONSTRAINT webhooks_retry_schedule_check CHECK (((array_ndims(retry_schedule) = 1) AND ((cardinality(retry_schedule) >= 1) AND (cardinality(retry_schedule) <= 100)) AND (array_position(retry_schedule, NULL::integer) IS NULL) AND (1 <= ALL (retry_schedule)) AND (2592000 >= ALL (retry_schedule)))),
     CONSTRAINT webhooks_state_check CHECK ((state = ANY (ARRAY['starting'::text, 'active'::text]))),
     CONSTRAINT webhooks_timeout_seconds_check CHECK (((timeout_seconds >= 1) AND (timeout_seconds <= 600))),
     CONSTRAINT webhooks_types_check CHECK (((cardinality(types) >= 1) AND (cardinality(types) <= 100)))
@@ -3819,9 +4102,17 @@ COMMENT ON COLUMN pgtopic.webhooks.filter_limit IS 'The largest payload, in byte
 
 COMMENT ON COLUMN pgtopic.webhooks.format IS 'Null: envelope if batch_size is more than 1, else raw.';
 
+COMMENT ON COLUMN pgtopic.webhooks.retry_schedule IS 'The wait in seconds after the first failure, after the second, and so on; the last one repeats. Null: backoff_factor and max_backoff_seconds say how long.';
+
+COMMENT ON COLUMN pgtopic.webhooks.permanent_statuses IS 'HTTP statuses after which a message is not tried again; null: none.';
+
+COMMENT ON COLUMN pgtopic.webhooks.max_age_seconds IS 'A message that is older, counted from the later of created_at and published_at, becomes a dead letter and is not sent. Replays are sent. Null: no limit.';
+
 COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
 
 COMMENT ON COLUMN pgtopic.webhooks.disabled_reason IS 'Why it was disabled (the receiver answered 410 Gone, or no request can be made); null while it is enabled. The backlog is kept.';
+
+COMMENT ON COLUMN pgtopic.webhooks.hold_until IS 'Until when its receiver has asked for nothing to be sent; null: it never has. At most 60 s ahead.';
 
 COMMENT ON COLUMN pgtopic.webhooks.changed_at IS 'When the row was last written. Workers that are not notified look here.';
 
@@ -3857,6 +4148,7 @@ CREATE TABLE pgtopic.workers (
     stopping boolean DEFAULT false NOT NULL,
     gone boolean DEFAULT false NOT NULL,
     trouble text,
+    topics text[],
     started_at timestamp with time zone DEFAULT now() NOT NULL,
     heartbeat_at timestamp with time zone DEFAULT now() NOT NULL
 )
@@ -3873,6 +4165,8 @@ COMMENT ON COLUMN pgtopic.workers.stopping IS 'It was asked to stop: it finishes
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
 
 COMMENT ON COLUMN pgtopic.workers.trouble IS 'What goes wrong in it; null: nothing.';
+
+COMMENT ON COLUMN pgtopic.workers.topics IS 'The topics that it sends: names, or beginnings of names with * at the end; null: all.';
 
 ALTER TABLE ONLY pgtopic.background_runs
     ADD CONSTRAINT background_runs_pkey PRIMARY KEY (piece);
@@ -3913,6 +4207,9 @@ ALTER TABLE ONLY pgtopic.sampled
 ALTER TABLE ONLY pgtopic.schema_history
     ADD CONSTRAINT schema_history_pkey PRIMARY KEY (version);
 
+ALTER TABLE ONLY pgtopic.shares
+    ADD CONSTRAINT shares_pkey PRIMARY KEY (webhook_id, worker_id);
+
 ALTER TABLE ONLY pgtopic.topic_samples
     ADD CONSTRAINT topic_samples_pkey PRIMARY KEY (topic_id);
 
@@ -3943,6 +4240,8 @@ CREATE INDEX activity_webhook ON pgtopic.activity USING btree (webhook_id, at);
 
 CREATE INDEX attempts_delivery ON ONLY pgtopic.attempts USING btree (webhook_id, message_id);
 
+CREATE INDEX changes_events ON pgtopic.changes USING btree (id) WHERE is_event;
+
 CREATE INDEX changes_webhook ON pgtopic.changes USING btree (webhook_id, id);
 
 CREATE INDEX dead_letters_message ON pgtopic.dead_letters USING btree (message_id, id);
@@ -3964,6 +4263,10 @@ CREATE UNIQUE INDEX messages_idempotency_key ON pgtopic.messages USING btree (to
 CREATE INDEX topics_changed_at ON pgtopic.topics USING btree (changed_at);
 
 CREATE INDEX webhooks_changed_at ON pgtopic.webhooks USING btree (changed_at);
+
+CREATE INDEX webhooks_max_age ON pgtopic.webhooks USING btree (id) WHERE (max_age_seconds IS NOT NULL);
+
+CREATE TRIGGER changes_mark_event BEFORE INSERT ON pgtopic.changes FOR EACH ROW WHEN ((new.kind = ANY (ARRAY['webhook.failing'::text, 'webhook.recovered'::text, 'webhook.disabled'::text, 'webhook.enabled'::text, 'delivery.exhausted'::text, 'lane.halted'::text, 'lane.resumed'::text, 'worker.lost'::text]))) EXECUTE FUNCTION pgtopic.changes_mark_event();
 
 CREATE TRIGGER flush AFTER INSERT ON pgtopic.dead_letters FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.dead_letters_flush();
 
@@ -4017,6 +4320,12 @@ CREATE TRIGGER zz_messages_publish_here BEFORE INSERT ON pgtopic.messages FOR EA
 
 ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER zz_messages_publish_here;
 
+ALTER TABLE ONLY pgtopic.shares
+    ADD CONSTRAINT shares_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES pgtopic.webhooks(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY pgtopic.shares
+    ADD CONSTRAINT shares_worker_id_fkey FOREIGN KEY (worker_id) REFERENCES pgtopic.workers(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY pgtopic.webhooks
     ADD CONSTRAINT webhooks_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES pgtopic.topics(id) ON DELETE CASCADE;
 
@@ -4032,13 +4341,15 @@ REVOKE ALL ON FUNCTION pgtopic.cancel_step(job pgtopic.jobs, at_most integer, OU
 
 REVOKE ALL ON FUNCTION pgtopic.changed_by() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.changes_mark_event() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.check_filter(filter jsonpath) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.claim_lanes_singly(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, message_ids bigint[], full_webhooks bigint[], topics text[], lanes_at_most integer, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone) FROM PUBLIC;
 
@@ -4064,6 +4375,8 @@ REVOKE ALL ON FUNCTION pgtopic.discard_dead_letters(dead_letter_ids bigint[]) FR
 
 REVOKE ALL ON FUNCTION pgtopic.drop_attempt_partitions(days integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.expire_deliveries(after_webhook bigint, after_lane bigint, at_most integer, changed_by text, OUT last_webhook bigint, OUT last_lane bigint, OUT expired bigint, OUT more boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.fail_job(job_id bigint, error text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.filter_limit(filter jsonpath) FROM PUBLIC;
@@ -4073,6 +4386,8 @@ REVOKE ALL ON FUNCTION pgtopic.filter_matches(filter jsonpath, payload json, acc
 REVOKE ALL ON FUNCTION pgtopic.headers_problem(headers json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.is_for_webhook(webhook_id bigint, message_id bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.is_held(hold_until timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.job_means_dead_letter(letter pgtopic.dead_letters, topic_id bigint, webhook_id bigint, filter json) FROM PUBLIC;
 
@@ -4128,11 +4443,15 @@ REVOKE ALL ON FUNCTION pgtopic.partition_holder(message_id bigint, waiting integ
 
 REVOKE ALL ON FUNCTION pgtopic.pick_messages(job pgtopic.jobs, at_most integer, OUT ids bigint[], OUT filtered bigint, OUT last_id bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.publish_events(at_most integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.purge_step(job pgtopic.jobs, at_most integer, messages_days integer, dead_letters_days integer, attempts_days integer, jobs_days integer, changes_days integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.read_claimed(claimed pgtopic.lanes[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.read_lanes(worker uuid, webhook_ids bigint[], lanes bigint[], tokens bigint[], positions bigint[], generations integer[], messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.record_exhausted(at_most integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.record_topic_change() FROM PUBLIC;
 
@@ -4169,6 +4488,8 @@ REVOKE ALL ON FUNCTION pgtopic.server_identity(OUT system_identifier bigint, OUT
 REVOKE ALL ON FUNCTION pgtopic.set_cell(new_cell integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.settle(worker uuid, lane_webhooks bigint[], lane_lanes bigint[], lane_tokens bigint[], lane_states text[], lane_generations integer[], lane_positions bigint[], lane_delays double precision[], lane_heads bigint[], lane_failures integer[], lane_batch_lasts bigint[], lane_batch_counts integer[], lane_splits bigint[], lane_errors text[], lane_error_classes text[], lane_status_codes smallint[], done_lanes integer[], done_messages bigint[], dead_lanes integer[], dead_messages bigint[], dead_reasons text[], dead_attempts integer[], dead_error_classes text[], dead_status_codes smallint[], dead_errors text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.share_limits(worker uuid, webhooks bigint[], wants boolean[], slots_held integer[], rate_held double precision[], done bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.start_webhook(webhook_id bigint, reason text, changed_by text) FROM PUBLIC;
 
@@ -4211,10 +4532,10 @@ SET check_function_bodies = false;
 SET xmloption = content;
 SET client_min_messages = warning;
 SET row_security = off;
-INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'db4c0044512b8a07ba2e7b649853a52d69aa1abf38942ec157297eaa71b24ec3', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'b8e4f5d6b629271baf5b301dedca457d84a6293c042cad7e665a661e8ff48f96', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '13694001981233548807');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '13327452438673356923');
 
 

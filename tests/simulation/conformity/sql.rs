@@ -132,7 +132,7 @@ fn invocation(call: &Call, keys: &Keys) -> String {
             format!("SELECT {CLAIMED} FROM claim_lanes_singly({}, {})", claim_arguments(claim), claim.sweep)
         }
         Call::ClaimMessages(told) => format!(
-            "SELECT {CLAIMED}, token FROM claim_messages({}, {}, {}, {}, {}, {}, 1000000)",
+            "SELECT {CLAIMED}, token FROM claim_messages({}, {}, {}, {}, NULL, {}, {}, 1000000)",
             uuid(told.worker),
             told.token,
             array("bigint", &told.messages),

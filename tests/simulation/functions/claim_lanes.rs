@@ -129,7 +129,7 @@ impl Claimable {
 
 /// The lanes of a webhook that may be claimed, earliest first.
 pub(super) fn due(view: &View<'_>, webhook: i64, after: Micros, may_claim: &Claimable) -> Vec<Place> {
-    if !view.get::<Webhook>(&webhook).is_some_and(|webhook| is_sent(view, webhook)) {
+    if !view.get::<Webhook>(&webhook).is_some_and(|webhook| is_sent(view, webhook, may_claim.now)) {
         return Vec::new();
     }
     let lanes = view.range::<Lane>((webhook, i64::MIN)..=(webhook, i64::MAX));

@@ -7,13 +7,16 @@ use super::{
     read_claimed::read_claimed,
     require::{require_read_committed, require_registered},
 };
-use crate::postgres::{
-    error::Result,
-    row_lock::{Locked, RowLock},
-    session::Session,
-    table::Place,
-    tables::{Delivery, Lane, Message, Webhook},
-    view::View,
+use crate::{
+    postgres::{
+        error::Result,
+        row_lock::{Locked, RowLock},
+        session::Session,
+        table::Place,
+        tables::{Delivery, Lane, Message, Webhook},
+        view::View,
+    },
+    schedule::Micros,
 };
 
 /// What a worker asks for.
@@ -40,7 +43,7 @@ pub(crate) async fn claim_messages(session: &Session, told: &Told) -> Result<(Ve
     let now = session.statement_at();
     let may_claim = statement.read(|view| Claimable::new(view, guards, false, now));
     let mut places: Vec<Place> = Vec::new();
-    for place in statement.read(|view| lanes_of(view, told, &may_claim)) {
+    for place in statement.read(|view| lanes_of(view, told, &may_claim, now)) {
         if places.len() >= told.lanes_at_most {
             break;
         }
@@ -63,13 +66,13 @@ pub(crate) async fn claim_messages(session: &Session, told: &Told) -> Result<(Ve
     Ok((claimed, statement.read(|view| held(view, told))))
 }
 
-fn lanes_of(view: &View<'_>, told: &Told, may_claim: &Claimable) -> Vec<Place> {
+fn lanes_of(view: &View<'_>, told: &Told, may_claim: &Claimable, now: Micros) -> Vec<Place> {
     let mut places = Vec::new();
     for message in told.messages.iter().filter_map(|id| view.get::<Message>(id)) {
         for (_, webhook) in view.range::<Webhook>(..) {
             if webhook.topic != message.topic
                 || told.full_webhooks.contains(&webhook.id)
-                || !is_sent(view, webhook)
+                || !is_sent(view, webhook, now)
             {
                 continue;
             }

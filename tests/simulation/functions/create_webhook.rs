@@ -25,7 +25,9 @@ pub(crate) async fn create_webhook(
         let state = &mut *session.database().state();
         state.sequences.webhook_ids.next(&mut state.lsn)
     };
-    statement.insert(Webhook { id, topic, types, starting, paused: false, disabled: false }).await?;
+    statement
+        .insert(Webhook { id, topic, types, starting, paused: false, disabled: false, hold_until: None })
+        .await?;
     if starting {
         let job = {
             let state = &mut *session.database().state();

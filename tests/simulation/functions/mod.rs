@@ -11,6 +11,7 @@ pub(crate) mod create_webhook;
 pub(crate) mod delete_old_messages;
 pub(crate) mod discard_dead_letters;
 pub(crate) mod guards;
+pub(crate) mod is_held;
 mod lane_stripe;
 pub(crate) mod list_webhooks_of_topics;
 mod lock_idempotency_key;
@@ -29,7 +30,7 @@ pub(crate) mod remove_idle_lanes;
 pub(crate) mod remove_worker;
 pub(crate) mod repair_due_at;
 pub(crate) mod replay_dead_letters;
-mod require;
+pub(crate) mod require;
 pub(crate) mod retry_lanes;
 pub(crate) mod settle;
 pub(crate) mod step_job;
@@ -38,9 +39,12 @@ pub(crate) mod worker_heartbeat;
 
 pub(crate) use self::read_claimed::{Claimed, Read};
 
-use crate::postgres::{
-    tables::{Delivery, Pause, Topic, Webhook},
-    view::View,
+use crate::{
+    postgres::{
+        tables::{Delivery, Pause, Topic, Webhook},
+        view::View,
+    },
+    schedule::Micros,
 };
 
 /// What a lane owes after some message, by rising id.
@@ -55,10 +59,11 @@ fn owed<'a>(
 }
 
 /// Whether lanes of a webhook may be claimed.
-fn is_sent(view: &View<'_>, webhook: &Webhook) -> bool {
+fn is_sent(view: &View<'_>, webhook: &Webhook, now: Micros) -> bool {
     !webhook.starting
         && !webhook.paused
         && !webhook.disabled
+        && is_held::held_for(webhook, now).is_none()
         && view.get::<Topic>(&webhook.topic).is_some_and(|topic| topic.paused != Some(Pause::Hold))
 }
 

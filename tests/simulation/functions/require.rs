@@ -15,7 +15,7 @@ pub(super) fn require_read_committed(session: &Session) -> Result<()> {
 }
 
 /// Refuses a worker that must not claim.
-pub(super) async fn require_registered(session: &Session, worker: u32) -> Result<()> {
+pub(crate) async fn require_registered(session: &Session, worker: u32) -> Result<()> {
     let guards = session.database().guards();
     let refuses_gone = guards.has(Guard::ClaimRegistered);
     session.break_point().await?;

@@ -35,6 +35,7 @@ pub(crate) struct Webhook {
     pub(crate) starting: bool,
     pub(crate) paused: bool,
     pub(crate) disabled: bool,
+    pub(crate) hold_until: Option<Micros>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -142,6 +142,7 @@ impl Sending {
         let result = result(answered.flatten(), world.now() - begun);
         let ended = match result.outcome {
             Outcome::Accepted => Ended::Accepted,
+            Outcome::Failed if result.retry_after.is_some() => Ended::Held,
             Outcome::Failed => Ended::Failed,
             Outcome::Gone => Ended::Gone,
         };
@@ -174,6 +175,7 @@ impl World {
         let status = match manner {
             Manner::Fails => Some(503),
             Manner::Flaky if half => Some(500),
+            Manner::Busy if half => Some(429),
             Manner::Gone => Some(410),
             Manner::Cuts if half => None,
             _ => Some(200),
@@ -201,6 +203,6 @@ fn result(status: Option<u16>, took: i64) -> AttemptResult {
         error: class.map(|class| class.as_str().to_owned()),
         duration: duration(took),
         response_excerpt: None,
-        retry_after: None,
+        retry_after: (status == Some(429)).then_some(Duration::from_secs(2)),
     }
 }

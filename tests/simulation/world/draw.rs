@@ -156,6 +156,7 @@ impl Plan {
             8 => What::ChangeWebhook { webhook },
             9 if random.once_in(6) => What::DeleteWebhook { webhook },
             5 | 9 => What::PauseWebhook { webhook, time },
+            10 if random.once_in(2) => What::Enable { webhook },
             _ => What::DeleteOldMessages,
         }
     }
@@ -202,6 +203,7 @@ impl Plan {
                     Manner::Fails,
                     Manner::Flaky,
                     Manner::Flaky,
+                    Manner::Busy,
                     Manner::Hangs,
                     Manner::Gone,
                     Manner::Cuts,

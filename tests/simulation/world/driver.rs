@@ -26,6 +26,7 @@ use uuid::Uuid;
 use super::{
     Handle,
     burst::{BurstFlags, LiveEndpoint, Sending},
+    clock::duration,
     knowledge::Knowledge,
     mailbox::Mailbox,
     plan::Kind,
@@ -34,6 +35,7 @@ use super::{
     statements::Statements,
 };
 use crate::{
+    functions::is_held::held_for,
     postgres::tables::{Topic, Webhook},
     schedule::{Micros, SECOND},
 };
@@ -48,10 +50,16 @@ const IDLE_MAX: u32 = 50;
 /// How long a worker that stops may take.
 const SHUTDOWN: Micros = 20 * SECOND;
 
+/// All webhooks, and for how much longer some of them are held.
+pub(super) struct Read {
+    endpoints: Vec<(i64, Endpoint)>,
+    held: Vec<(i64, Duration)>,
+}
+
 /// What a driver hears.
 pub(super) enum Incoming {
     Event(Event),
-    Webhooks(Result<Vec<(i64, Endpoint)>, pgtopic::worker::engine::failure::Failure>),
+    Webhooks(Result<Read, pgtopic::worker::engine::failure::Failure>),
     /// What the session knows has changed.
     Session,
     Shutdown,
@@ -288,29 +296,35 @@ impl Driver {
         self.world.spawn(process, async move {
             let read = world.call(process, Kind::Other, async |session| {
                 let statement = session.statement().await?;
+                let now = session.statement_at();
                 Ok(statement.read(|view| {
                     let all = view.range::<Webhook>(..).map(|(_, webhook)| webhook);
                     let topics = all.filter(|webhook| view.get::<Topic>(&webhook.topic).is_some());
-                    topics.map(|webhook| (webhook.id, webhook.topic, sent(view, webhook))).collect::<Vec<_>>()
+                    let row = |webhook: &Webhook| {
+                        (webhook.id, webhook.topic, sent(view, webhook), held_for(webhook, now))
+                    };
+                    topics.map(row).collect::<Vec<_>>()
                 }))
             });
             let read = read.await.map_err(super::calls::CallError::failure);
             let loaded = read.map(|rows| {
                 let hooks = world.hooks.borrow();
-                let endpoint = |(id, topic, deliverable): (i64, i64, bool)| {
+                let held = rows.iter().filter_map(|(id, .., left)| Some((*id, duration((*left)?)))).collect();
+                let endpoint = |(id, topic, deliverable, _): (i64, i64, bool, Option<Micros>)| {
                     let hook = hooks.get(&id)?;
                     Some((id, endpoint(topic, deliverable, hook.batch_size, hook.policy.clone())))
                 };
                 let mut endpoints: Vec<_> = rows.into_iter().filter_map(endpoint).collect();
                 endpoints.extend(world.strangers());
-                endpoints
+                Read { endpoints, held }
             });
             mailbox.push(Incoming::Webhooks(loaded));
         });
     }
 
-    fn apply(&mut self, webhooks: Vec<(i64, Endpoint)>) -> LoadedWebhooks {
-        let mut loaded = LoadedWebhooks::default();
+    fn apply(&mut self, read: Read) -> LoadedWebhooks {
+        let Read { endpoints: webhooks, held } = read;
+        let mut loaded = LoadedWebhooks { held, ..LoadedWebhooks::default() };
         let ids: BTreeSet<i64> = webhooks.iter().map(|(id, _)| *id).collect();
         let gone: Vec<i64> = self.endpoints.keys().filter(|id| !ids.contains(id)).copied().collect();
         for id in gone {
@@ -370,6 +384,7 @@ fn name(event: &Event) -> &'static str {
         Event::TailRead(_) => "tail read",
         Event::Settled(_) => "settled",
         Event::AttemptsLogged(_) => "attempts logged",
+        Event::Shares(_) => "shares",
         Event::ActivityWritten => "activity written",
         Event::NotDisabled { .. } => "not disabled",
         Event::Attempt(_) => "attempt",

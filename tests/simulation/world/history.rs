@@ -140,6 +140,12 @@ impl History {
         self.lanes.entry(lane).or_default()
     }
 
+    /// How many requests of a webhook are under way.
+    pub(super) fn in_flight(&self, webhook: i64, now: Micros) -> usize {
+        let flights = self.flights.iter().filter(|(lane, _)| lane.0 == webhook);
+        flights.flat_map(|(_, flights)| flights).filter(|flight| flight.until > now).count()
+    }
+
     /// A worker sends no more: its requests are aborted. `stopped`: it was told to, and had nothing
     /// left to do.
     pub(super) fn ended(&mut self, now: Micros, worker: u32, why: &str, stopped: bool) {

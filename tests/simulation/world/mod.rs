@@ -9,6 +9,7 @@
 //! | `plan`, `draw` | what happens in a run, and how that is drawn |
 //! | `process` | one worker: its incarnations, session, heartbeat, takeover |
 //! | `driver` | runs an engine: commands become statements and requests, answers become events |
+//! | `shares` | shares of `max_in_flight` |
 //! | `statements`, `queries`, `budget` | the engine's statements on the model |
 //! | `burst` | requests of one lane, and the receivers |
 //! | `calls` | how a statement comes to the server, and its answer back |
@@ -41,6 +42,7 @@ mod queries;
 mod requests;
 mod rows;
 mod run;
+mod shares;
 mod shrink;
 mod statements;
 mod tests;
@@ -61,6 +63,7 @@ use self::{
     knowledge::Knowledge,
     mailbox::Mailbox,
     plan::{Hearing, Kind, Manner, Plan, Trouble},
+    shares::Shares,
 };
 use crate::{
     postgres::{Database, state::SessionId},
@@ -77,6 +80,7 @@ struct World {
     history: RefCell<History>,
     hooks: RefCell<BTreeMap<i64, Hook>>,
     topics: RefCell<Vec<i64>>,
+    shares: RefCell<Shares>,
     processes: Vec<Process>,
     /// The id of the newest incarnation.
     workers: Cell<u32>,

@@ -205,9 +205,12 @@ impl World {
             max_retries: 1,
             backoff_factor: 1.0,
             max_backoff: Duration::from_secs(1),
+            retry_schedule: Vec::new(),
+            permanent_statuses: Vec::new(),
             timeout: Duration::from_secs(1),
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,
+            max_age: None,
         };
         (0..STRANGERS).map(|n| (1_000_000 + n, endpoint(-1, true, 1, policy.clone()))).collect()
     }

@@ -89,6 +89,8 @@ pub(super) enum Manner {
     Fails,
     /// It accepts about half.
     Flaky,
+    /// It accepts about half, and asks for a pause otherwise.
+    Busy,
     Hangs,
     Gone,
     /// It accepts, and the answer is lost.
@@ -308,9 +310,12 @@ pub(super) fn policy(hooks: HookPolicies, random: &mut Random) -> (Policy, usize
         max_retries: 1 + u32::try_from(random.below(hooks.retries)).unwrap_or(0),
         backoff_factor: 1.0,
         max_backoff: Duration::from_millis(random.pick(&hooks.backoffs)),
+        retry_schedule: Vec::new(),
+        permanent_statuses: Vec::new(),
         timeout: Duration::from_secs(random.pick(&[1, 1, 5, 12])),
         on_exhausted: random.pick(&dead_letter[..if hooks.halts { 3 } else { 2 }]),
         max_in_flight: random.pick(&[None, None, Some(1), Some(2)]),
+        max_age: None,
     };
     (policy, if hooks.batches { random.pick(&[1, 2, 3, 10]) } else { 1 })
 }

@@ -3,12 +3,15 @@
 use pgtopic::store::{DueWebhook, DueWebhooks, LaneNews};
 
 use super::clock::timestamp;
-use crate::postgres::{
-    error::Result,
-    notify::Notification,
-    session::Session,
-    tables::{Lane, Message, Pause, Topic, Webhook, Worker},
-    view::View,
+use crate::{
+    functions::is_held::held_for,
+    postgres::{
+        error::Result,
+        notify::Notification,
+        session::Session,
+        tables::{Lane, Message, Pause, Topic, Webhook, Worker},
+        view::View,
+    },
 };
 
 /// How many webhooks one `list_due_webhooks` looks at.
@@ -33,7 +36,10 @@ pub(super) async fn due(session: &Session, after: Option<i64>, sweep: bool) -> R
         }
         let next = earliest.get(DUE_WEBHOOKS - 1).map(|(webhook, _)| *webhook);
         earliest.truncate(DUE_WEBHOOKS);
-        let is_sent = |id: &i64| view.get::<Webhook>(id).is_some_and(|webhook| sent(view, webhook));
+        let is_sent = |id: &i64| {
+            let free = |webhook: &Webhook| sent(view, webhook) && held_for(webhook, now).is_none();
+            view.get::<Webhook>(id).is_some_and(free)
+        };
         let due = earliest.iter().filter(|(webhook, due_at)| *due_at <= now && is_sent(webhook));
         let due = due.map(|(webhook_id, at)| DueWebhook { webhook_id: *webhook_id, due_at: timestamp(*at) });
         DueWebhooks { webhooks: due.collect(), next }

@@ -3,7 +3,7 @@
 //! | rule | where |
 //! |---|---|
 //! | no lane is in flight twice | `started` |
-//! | a worker has no more requests in flight than it and the webhook allow | `started` |
+//! | no more requests are in flight to a webhook, over all workers, than it allows | `shares` |
 //! | no request starts against what its worker was told | `check_told` |
 //! | no request starts unless the lane's row names its worker and its claim | `check_held` |
 //! | nothing is sent when the session was lost for longer than its worker may rely on it | `check_held` |
@@ -43,6 +43,8 @@ pub(super) enum Ended {
     Failed,
     /// 410: that is no failure of the message.
     Gone,
+    /// The receiver asks for a pause: no attempt is used up.
+    Held,
 }
 
 impl World {
@@ -72,6 +74,7 @@ impl World {
             }
             request
         };
+        self.check_in_flight(lane.0);
         self.check_told(start, knows);
         self.check_held(start);
         self.check_order(start);
@@ -136,6 +139,7 @@ impl World {
                     course.surely_failed += u32::from(counts);
                 }
                 Ended::Gone => course.failed += 1,
+                Ended::Held => {}
             }
         }
         let known = history.lane(lane);
@@ -148,9 +152,13 @@ impl World {
                 at: now,
                 count: before.map_or(0, |failed| failed.count) + 1,
             }),
-            Ended::Failed | Ended::Accepted | Ended::Gone => None,
+            // What has failed before is still to be repeated.
+            Ended::Held if counts && !known.freed => {
+                before.map(|failed| FailedRequest { worker, at: now, ..failed })
+            }
+            Ended::Failed | Ended::Held | Ended::Accepted | Ended::Gone => None,
         };
-        if ended == Ended::Failed && !counts {
+        if matches!(ended, Ended::Failed | Ended::Held) && !counts {
             history.disturbed(lane);
         }
     }

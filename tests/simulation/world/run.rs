@@ -57,6 +57,7 @@ pub(super) fn run(plan: &Plan) -> Report {
         plan: plan.clone(),
         history: RefCell::new(History::default()),
         hooks: RefCell::default(),
+        shares: RefCell::default(),
         topics: RefCell::default(),
         processes: (0..plan.workers).map(|_| Process::default()).collect(),
         workers: Cell::new(0),

@@ -23,6 +23,7 @@ use super::{
     clock::{micros, timestamp},
     plan::Kind,
     queries::{disable, due, tail},
+    shares::share_limits,
 };
 use crate::{
     functions::{
@@ -30,6 +31,7 @@ use crate::{
         claim_lanes::claim_lanes,
         claim_lanes_singly::claim_lanes_singly,
         claim_messages::{Told, claim_messages},
+        is_held::hold_webhook,
         read_lanes::{Held, read_lanes},
         remove_idle_lanes::remove_idle_lanes,
         settle::{Becomes, Outcome, Said, settle},
@@ -108,12 +110,27 @@ impl Statements {
                 let _ = self.world.call(self.process, Kind::Other, async |_| Ok(())).await;
                 Event::ActivityWritten
             }
+            Command::ShareLimits { asks, done } => {
+                let (world, worker) = (self.world.clone(), self.worker);
+                let shared = self.world.call(self.process, Kind::Other, async move |session| {
+                    share_limits(&world, session, worker, &asks, &done).await
+                });
+                Event::Shares(answer(shared.await))
+            }
             Command::Disable { webhook_id } => {
                 let disabled = self.world.call(self.process, Kind::Other, async move |session| {
                     disable(session, webhook_id, true).await
                 });
                 let failed = disabled.await.err()?;
                 Event::NotDisabled { webhook_id, failure: failed.failure() }
+            }
+            Command::Hold { webhook_id, hold } => {
+                let hold = micros(hold);
+                let held = self.world.call(self.process, Kind::Other, async move |session| {
+                    hold_webhook(session, webhook_id, hold).await
+                });
+                let _ = held.await;
+                return None;
             }
             _ => return None,
         })
@@ -326,6 +343,7 @@ impl Statements {
             headers: None,
             created_at: timestamp(0),
             replay: read.replayed,
+            born: std::time::Instant::now(),
         })
     }
 }

@@ -26,7 +26,7 @@ pub fn quick_delivery() -> DeliveryConfig {
 }
 
 fn config(concurrency: usize) -> WorkerConfig {
-    WorkerConfig { concurrency, shutdown_seconds: 10, start_paused: false }
+    WorkerConfig { concurrency, shutdown_seconds: 10, start_paused: false, topics: Vec::new() }
 }
 
 impl Broker {
@@ -43,6 +43,12 @@ impl Broker {
     /// Starts one that sends nothing until somebody has switched sending on.
     pub fn paused(store: Store) -> Self {
         Self::of(store, WorkerConfig { start_paused: true, ..config(100) }, quick_delivery())
+    }
+
+    /// Starts one that sends these topics only.
+    pub fn of_topics(store: Store, topics: &[&str]) -> Self {
+        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        Self::of(store, WorkerConfig { topics, ..config(100) }, quick_delivery())
     }
 
     fn of(store: Store, config: WorkerConfig, delivery: DeliveryConfig) -> Self {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pgtopic::domain::scope::TopicScope;
 use pgtopic::store::{
     ClaimedLane, Doing, DueAfter, Heartbeat, Looked, Notice, ReadLimits, Room, Store, StoreError, Told, Want,
     WorkerInfo, WorkerSession,
@@ -34,7 +35,7 @@ impl Puppet {
     /// Registers one.
     pub async fn on(store: Store) -> Self {
         let id = Uuid::now_v7();
-        let info = WorkerInfo { id, name: "puppet".to_owned(), capacity: 10, lease: LEASE };
+        let info = WorkerInfo { id, name: "puppet".to_owned(), capacity: 10, lease: LEASE, topics: None };
         let (session, notices) = store.open_worker_session(&info).await.unwrap();
         let puppet = Self { store, id, session, notices };
         puppet.beat().await.unwrap();
@@ -70,6 +71,6 @@ impl Puppet {
 
     /// Looks at messages of which it was notified, with this much room.
     pub async fn look(&self, token: i64, message_ids: &[i64], room: &Room) -> Looked {
-        self.store.claim_messages(self.id, token, message_ids, room, LIMITS).await.unwrap()
+        self.store.claim_messages(self.id, token, message_ids, room, LIMITS, &TopicScope::All).await.unwrap()
     }
 }

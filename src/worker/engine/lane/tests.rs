@@ -46,6 +46,7 @@ fn follower(message_id: i64, after: i64, generation: i32) -> Follower {
         headers: None,
         created_at: Timestamp::UNIX_EPOCH,
         replay: false,
+        born: Instant::now(),
     };
     Follower { key: KEY, token: 1, generation, after, message_id, message: Some(message) }
 }
@@ -106,7 +107,7 @@ fn a_lane_that_sends_slowly_is_not_told_more_than_it_can_hold() {
     let (messages, ..) = start_burst(&mut lane, 1);
     assert_eq!(messages.len(), 0, "the first one is missing");
     lane.end_burst(messages);
-    assert_eq!(lane.pop_missing().map(|(id, _)| id), Some(10));
+    assert_eq!(lane.pop_unsendable(None, Instant::now()).map(|(id, ..)| id), Some(10));
     assert_eq!(start_burst(&mut lane, 1).0.last().map(|message| message.id), Some(25));
     assert_eq!(lane.follow(follower(1000, 999, 3)), Owes::ReadLater);
     assert!(!lane.backlog.has_messages() && lane.backlog.more(), "messages lie between");
@@ -116,7 +117,7 @@ fn a_lane_that_sends_slowly_is_not_told_more_than_it_can_hold() {
 fn failures_belong_to_the_message_that_failed() {
     let mut lane = lane();
     (lane.failures, lane.failed) = (4, Batch::of(&[9]));
-    lane.pop_missing();
+    lane.pop_unsendable(None, Instant::now());
     lane.follow(follower(11, 10, 3));
     start_burst(&mut lane, 1);
     assert_eq!(lane.failures, 0, "9 is not the head any more");
@@ -132,7 +133,7 @@ fn failures_belong_to_the_message_that_failed() {
 #[test]
 fn a_batch_that_failed_is_read_whole_before_it_is_sent_again() {
     let mut lane = lane();
-    lane.pop_missing();
+    lane.pop_unsendable(None, Instant::now());
     lane.follow(follower(11, 10, 3));
     (lane.failures, lane.failed) = (1, Batch::of(&[11, 12, 14]));
     lane.backlog.expect_more();
@@ -149,7 +150,7 @@ fn a_batch_that_failed_is_read_whole_before_it_is_sent_again() {
 #[test]
 fn a_batch_that_does_not_exist_any_more_is_not_waited_for() {
     let mut lane = lane();
-    lane.pop_missing();
+    lane.pop_unsendable(None, Instant::now());
     lane.follow(follower(11, 10, 3));
     (lane.failures, lane.failed) = (1, Batch::of(&[11, 12]));
     assert!(!lane.is_incomplete(), "the lane owes nothing more");
@@ -182,7 +183,7 @@ fn replayed(items: &[i64]) -> ReadLane {
 fn a_read_after_a_replay_counts_only_if_all_that_left_was_written_when_it_was_sent() {
     let now = Instant::now();
     let mut lane = lane();
-    lane.pop_missing();
+    lane.pop_unsendable(None, Instant::now());
     lane.begin_read(now);
     assert!(!lane.read(replayed(&[2, 10])), "10 has left, and was not written");
     assert!(lane.backlog.more() && !lane.backlog.has_messages());
@@ -195,5 +196,8 @@ fn a_read_after_a_replay_counts_only_if_all_that_left_was_written_when_it_was_se
     assert!(!lane.read(replayed(&[2, 11])), "11 has left since");
     lane.begin_read(now);
     assert!(lane.read(replayed(&[2])));
-    assert_eq!((lane.pop_missing(), lane.backlog.generation()), (Some((2, 0)), 4));
+    assert_eq!(
+        (lane.pop_unsendable(None, Instant::now()), lane.backlog.generation()),
+        (Some((2, 0, Reason::MessageMissing)), 4)
+    );
 }

@@ -138,7 +138,10 @@ async fn remedies_help() {
     };
     let dead = scene.publish(&["a"]).await[0];
     let given_up = becomes(&api, dead, "dead", "attempts_exhausted").await;
+    // A running worker hears of the change some time after the commit.
+    broker.stop().await;
     scene.sql("UPDATE webhooks SET on_exhausted = 'halt'").await;
+    let broker = Broker::start(scene.store());
     let halted = scene.publish(&["b"]).await[0];
     let stands_still = becomes(&api, halted, "waiting", "halted").await;
     assert!(stands_still["since"].is_string());

@@ -1,0 +1,58 @@
+//! Asks for shares of the limits that hold for all workers.
+
+use std::{collections::HashMap, time::Instant};
+
+use super::{
+    super::tuning::SHARE_UNCLEAR_WAIT,
+    command::Command,
+    failure::{Effect, Failure},
+    shares::Answered,
+    state::Engine,
+    troubles::Kind,
+};
+use crate::{domain::lane::LaneKey, store::Share};
+
+impl Engine {
+    /// Asks for shares, if it is time.
+    pub(super) fn share_limits(&mut self, now: Instant) {
+        if self.shares.due().is_none_or(|due| now < due) {
+            return;
+        }
+        let mut busy: HashMap<i64, usize> = HashMap::new();
+        for lane in self.lanes.values().filter(|lane| lane.is_busy()) {
+            *busy.entry(lane.key.webhook_id).or_default() += 1;
+        }
+        let used = self.slots.by_webhook().collect();
+        let (asks, done) = self.shares.begin(&busy, &used, now);
+        self.commands.push(Command::ShareLimits { asks, done });
+    }
+
+    /// An ask was answered.
+    pub(super) fn on_shares(&mut self, shares: Result<Vec<Share>, Failure>, now: Instant) {
+        let shares = match shares {
+            Ok(shares) => shares,
+            Err(failure) => {
+                let wait = self.troubles.failed(Kind::ShareLimits, &failure, now);
+                let unclear = failure.effect == Effect::Unknown;
+                self.shares.failed(now + if unclear { SHARE_UNCLEAR_WAIT } else { wait });
+                return;
+            }
+        };
+        self.troubles.succeeded(Kind::ShareLimits);
+        let Answered { granted, refused, rates } = self.shares.answered(shares, now);
+        for (webhook_id, per_second) in rates {
+            self.commands.push(Command::SetRate { webhook_id, per_second });
+        }
+        for webhook_id in granted {
+            self.claims.ask(webhook_id);
+        }
+        if !refused.is_empty() {
+            let in_burst = self.lanes.values().filter(|lane| lane.in_burst()).map(|lane| lane.key);
+            let mut stopped: Vec<LaneKey> =
+                in_burst.filter(|key| refused.contains(&key.webhook_id)).collect();
+            stopped.sort_unstable();
+            self.commands.extend(stopped.into_iter().map(Command::StopBurst));
+            self.release_stopped(now);
+        }
+    }
+}
