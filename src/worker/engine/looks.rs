@@ -260,9 +260,12 @@ impl Engine {
     fn on_follower(&mut self, follower: Follower, now: Instant) {
         let key = follower.key;
         let Some(lane) = self.held(key, follower.token) else { return };
-        let (idle, removing) = (lane.is_idle(), lane.is_removing());
+        // A lane that waits for a read sends what came. Its read may wait for room, and the room for
+        // such lanes.
+        let free = lane.is_idle() || lane.is_waiting();
+        let removing = lane.is_removing();
         match lane.follow(follower) {
-            Owes::TakenIn if idle => self.advance(key, now),
+            Owes::TakenIn if free => self.advance(key, now),
             Owes::ReadNow => self.read_now(key, now),
             Owes::TakenIn | Owes::Removal if removing => self.pending.hurry(),
             Owes::TakenIn | Owes::Removal | Owes::ReadLater | Owes::Known => {}

@@ -23,8 +23,8 @@ use crate::{
         policy::{OnExhausted, Policy},
     },
     store::{
-        ClaimedLane, DueWebhook, DueWebhooks, HeldLane, LaneState, Owed, OwedMessage, ReadLane,
-        SettleOutcome, Want,
+        ClaimedLane, DueWebhook, DueWebhooks, Follower, HeldLane, LaneState, Looked, Owed, OwedMessage,
+        ReadLane, SettleOutcome, Want,
     },
 };
 
@@ -331,6 +331,24 @@ fn payloads_fill_no_more_than_the_budget_and_reading_goes_on_when_some_are_sent(
     let mut commands = rig.decide();
     commands.extend(rig.decide_after(Duration::from_millis(10)));
     assert!(reads(&commands), "there is room again");
+}
+
+/// Reads wait for room. If lanes that wait for a read kept what notifications have brought, no room
+/// would ever be free.
+#[test]
+fn a_lane_that_waits_for_a_read_sends_what_a_notification_has_brought() {
+    let mut rig = Rig::new(1);
+    let (token, _) = claims(&rig.decide()).remove(0);
+    let mut lane = claimed(1, 7, token, &[]);
+    lane.owed.more = true;
+    let key = lane.key;
+    rig.handle(Event::Claimed(Ok(ClaimAnswer { lanes: vec![lane], one_by_one: None })));
+    assert!(bursts(rig.decide()).is_empty(), "nothing is read yet");
+    let OwedMessage::Present(message) = message(1, 1) else { unreachable!() };
+    let follower = Follower { key, token, generation: 0, after: 0, message_id: 1, message: Some(message) };
+    rig.handle(Event::MessagesClaimed(Ok(Looked { claimed: Vec::new(), followers: vec![follower] })));
+    let sent: Vec<i64> = bursts(rig.decide()).remove(0).messages.iter().map(|message| message.id).collect();
+    assert_eq!(sent, [1]);
 }
 
 /// All lanes with large messages get one before any lane gets a second one. Beside them, lanes with

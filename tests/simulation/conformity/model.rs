@@ -88,6 +88,7 @@ impl Model {
             lock_timeouts: mode.lock_timeouts,
             any_victim: seed % 3 == 2,
             lanes: Rc::clone(lanes),
+            ..Settings::default()
         };
         let database = Database::new(&schedule, settings);
         database.state().notify_until = if mode.notifies { INFINITY } else { 0 };

@@ -43,6 +43,9 @@ pub(crate) struct Settings {
     pub(crate) lock_timeouts: bool,
     /// Whether a deadlock ends any of its sessions, and not the one that closed the circle.
     pub(crate) any_victim: bool,
+    /// Once in so many steps a statement stands still, for up to this long; 0: never.
+    pub(crate) pauses: usize,
+    pub(crate) pause: Micros,
     /// The lanes of partition keys that are given; others are hashed.
     pub(crate) lanes: Rc<Vec<((i64, u32), i64)>>,
 }
@@ -54,6 +57,8 @@ impl Default for Settings {
             notifies: true,
             lock_timeouts: true,
             any_victim: false,
+            pauses: 0,
+            pause: 0,
             lanes: Rc::default(),
         }
     }

@@ -229,7 +229,12 @@ impl Session {
 
     /// Gives way to other sessions.
     pub(super) async fn pass(&self) -> Result<()> {
-        self.database().schedule().pass().await;
+        let (schedule, settings) = (self.database().schedule(), self.database().settings());
+        schedule.pass().await;
+        if settings.pauses > 0 && schedule.random(|random| random.once_in(settings.pauses)) {
+            let most = usize::try_from(settings.pause).unwrap_or(1);
+            schedule.sleep(1 + schedule.random(|random| random.below(most)) as Micros).await;
+        }
         self.with(|session| {
             if session.lost {
                 Err(Error::ConnectionLost)

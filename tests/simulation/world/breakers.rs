@@ -1,8 +1,15 @@
-//! The rules of breakers: what is checked when a request starts, and when dead letters are written.
+//! The rules of breakers. They hold in all plans; breakers open only where `Plan::breakers` says so.
+//!
+//! | rule | where |
+//! |---|---|
+//! | over all workers, a webhook has one probe in flight | `check_breaker` |
+//! | while a breaker is open, nothing is sent but probes, and what was claimed before | `check_breaker` |
+//! | while a breaker is open, nothing becomes a dead letter but by a probe | `check_buried` |
 
 use super::{
     World,
-    history::{History, LaneId, Start},
+    history::{History, LaneId},
+    requests::Start,
 };
 use crate::{
     functions::{Claimed, settle::Settlement},

@@ -1,7 +1,7 @@
 //! Requests of one lane, one after another, as the real driver's `send_burst`; and the receivers.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -25,9 +25,10 @@ use super::{
     Handle, World,
     clock::{duration, micros, timestamp},
     driver::Incoming,
-    history::Start,
+    knowledge::{Basis, Knowledge},
     mailbox::{Mailbox, answer},
     plan::Manner,
+    requests::{Ended, Start},
 };
 use crate::schedule::SECOND;
 
@@ -47,7 +48,10 @@ pub(super) struct LiveEndpoint {
 /// What a burst works with.
 pub(super) struct Sending {
     pub(super) world: Handle,
+    pub(super) process: usize,
     pub(super) worker: u32,
+    pub(super) basis: Basis,
+    pub(super) knowledge: Rc<RefCell<Knowledge>>,
     pub(super) liveness: Rc<Liveness>,
     pub(super) mailbox: Mailbox<Incoming>,
     pub(super) endpoint: Rc<LiveEndpoint>,
@@ -67,7 +71,8 @@ impl Sending {
                 break;
             }
             // As if the webhook had a rate limit that is used up now and then.
-            if self.world.once_in(200) {
+            let limited = self.world.plan.pace.limited;
+            if limited > 0 && self.world.once_in(limited) {
                 why = BurstEnd::RateLimited(Duration::from_millis(1_200));
                 break;
             }
@@ -75,8 +80,8 @@ impl Sending {
             batching.failed = None;
             let attempt = if sent == 0 { failures + 1 } else { 1 };
             let attempted_at = timestamp(self.world.now());
-            let Some(result) = self.send((key.webhook_id, key.lane), &messages[sent..end], probe_until).await
-            else {
+            let lane = (key.webhook_id, key.lane);
+            let Some(result) = self.send(lane, &messages[sent..end], attempt, probe_until).await else {
                 if !self.flags.stop.get() && !self.endpoint.stopped.get() {
                     why = BurstEnd::MayNotSend;
                 }
@@ -110,6 +115,7 @@ impl Sending {
         &self,
         lane: (i64, i64),
         messages: &[Message],
+        attempt: u32,
         probe_until: Option<Instant>,
     ) -> Option<AttemptResult> {
         let world = &self.world;
@@ -127,10 +133,14 @@ impl Sending {
         }
         let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
         let until = begun + timeout;
-        let (worker, probe) = (self.worker, probe_until.is_some());
-        let start = Start { worker, lane, messages: &ids, replay: messages[0].replay, probe, until };
-        let request = world.history.borrow_mut().start(world.now(), &start, &world.database);
-        world.check_in_flight(lane.0, &mut world.history.borrow_mut(), world.now());
+        let replay = messages[0].replay;
+        if messages.iter().any(|message| message.replay != replay) {
+            world.fail(format!("request: replays and live messages in one request: {ids:?}"));
+        }
+        let (process, worker, basis) = (self.process, self.worker, self.basis);
+        let probe = probe_until.is_some();
+        let start = Start { process, worker, lane, messages: &ids, replay, probe, attempt, until, basis };
+        let request = world.started(&start, &self.knowledge.borrow());
         let (answerer, answer) = answer();
         let (network, arriving) = (world.clone(), ids.clone());
         world.schedule.spawn(async move {
@@ -138,8 +148,16 @@ impl Sending {
         });
         let answered = answer.until(&world.schedule, until).await;
         let result = result(answered.flatten(), world.now() - begun);
-        let accepted = result.outcome == Outcome::Accepted;
-        world.history.borrow_mut().end(world.now(), request, &start, accepted);
+        let ended = match result.outcome {
+            Outcome::Accepted => Ended::Accepted,
+            Outcome::Failed if result.retry_after.is_some() => Ended::Held,
+            Outcome::Failed => Ended::Failed,
+            Outcome::Gone => Ended::Gone,
+        };
+        world.request_ended(request, &start, ended);
+        if ended == Ended::Accepted {
+            self.knowledge.borrow_mut().accepted(lane, &ids);
+        }
         Some(result)
     }
 
@@ -160,7 +178,8 @@ impl World {
         match manner {
             Manner::Slow => self.schedule.sleep(self.part_of(2 * SECOND)).await,
             Manner::Hangs => self.schedule.sleep(60 * SECOND).await,
-            _ => self.schedule.sleep(self.part_of(3_000)).await,
+            _ if self.ending.get() => {}
+            _ => self.schedule.sleep(self.part_of(self.plan.pace.request)).await,
         }
         let status = match manner {
             Manner::Fails => Some(503),
@@ -171,7 +190,7 @@ impl World {
             _ => Some(200),
         };
         if matches!(status, Some(200) | None) {
-            self.history.borrow_mut().arrived(self.now(), lane, &messages);
+            self.arrived(lane, &messages);
         }
         self.schedule.sleep(self.part_of(400)).await;
         status

@@ -4,7 +4,11 @@
 
 use pgtopic::worker::engine::failure::{Effect, Failure};
 
-use super::{Handle, World, mailbox::answer, plan::Trouble};
+use super::{
+    Handle, World,
+    mailbox::answer,
+    plan::{Kind, Trouble},
+};
 use crate::{
     postgres::{
         error::{Error, Result},
@@ -17,6 +21,9 @@ use crate::{
 const LOCK_TIMEOUT: Micros = SECOND;
 const STATEMENT_TIMEOUT: Micros = 5 * SECOND;
 const CLIENT_LATER: Micros = 2 * SECOND;
+
+/// How long the way to the server is at most for heartbeats, and at the end of a run.
+const LATE_MOST: Micros = SECOND / 50;
 
 /// Why a call has no result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,22 +74,27 @@ impl World {
     pub(super) async fn call<T: 'static>(
         self: &Handle,
         process: usize,
+        kind: Kind,
         body: impl AsyncFnOnce(&Session) -> Result<T> + 'static,
     ) -> std::result::Result<T, CallError> {
         let session = self.database.connect();
         session.set_lock_timeout(Some(LOCK_TIMEOUT));
-        self.call_on(process, session, body).await
+        self.call_on(process, kind, session, body).await
     }
 
     /// A statement of a worker, over some connection.
     pub(super) async fn call_on<T: 'static>(
         self: &Handle,
         process: usize,
+        kind: Kind,
         session: Session,
         body: impl AsyncFnOnce(&Session) -> Result<T> + 'static,
     ) -> std::result::Result<T, CallError> {
-        let trouble = self.processes[process].trouble.get();
-        let trouble = trouble.filter(|trouble| *trouble == Trouble::Slow || self.once_in(6));
+        if self.processes[process].cut.get() {
+            self.schedule.sleep(STATEMENT_TIMEOUT + CLIENT_LATER).await;
+            return Err(CallError::Unknown);
+        }
+        let trouble = self.trouble_of(process, kind);
         if trouble == Some(Trouble::Refused) {
             self.schedule.sleep(self.part_of(1_000)).await;
             return Err(CallError::NotSent);
@@ -90,12 +102,10 @@ impl World {
         let (answerer, answer) = answer();
         let world = self.clone();
         self.schedule.spawn(async move {
-            // Most are quick, and some are not.
-            let way = if world.once_in(8) { 20_000 } else { 300 };
-            world.schedule.sleep(world.part_of(way)).await;
+            world.way(kind).await;
             match trouble {
                 Some(Trouble::Hang) => world.schedule.sleep(world.part_of(12 * SECOND)).await,
-                Some(Trouble::Slow) => world.schedule.sleep(world.part_of(SECOND / 5)).await,
+                Some(Trouble::Slow) => world.schedule.sleep(world.part_of(world.plan.pace.slow)).await,
                 Some(Trouble::Canceled) => world.cancel_soon(&session),
                 _ => {}
             }
@@ -107,14 +117,33 @@ impl World {
             };
             let result = session.call(limited).await;
             drop(session);
-            let way = if world.once_in(8) { 20_000 } else { 300 };
-            world.schedule.sleep(world.part_of(way)).await;
+            world.way(kind).await;
             if trouble != Some(Trouble::AnswerLost) {
                 answerer.give(result.map_err(CallError::from));
             }
         });
         let until = self.now() + STATEMENT_TIMEOUT + CLIENT_LATER;
         answer.until(&self.schedule, until).await.unwrap_or(Err(CallError::Unknown))
+    }
+
+    /// The way to the server, or back: most are quick, and some are not.
+    async fn way(&self, kind: Kind) {
+        // A session that is always late would be lost again and again.
+        let is_short = kind == Kind::Session || self.ending.get();
+        let late = if is_short { self.plan.pace.late_way.min(LATE_MOST) } else { self.plan.pace.late_way };
+        let way = if self.once_in(self.plan.pace.late) { late } else { 300 };
+        self.schedule.sleep(self.part_of(way)).await;
+    }
+
+    /// What is wrong with a statement, if anything is.
+    fn trouble_of(&self, process: usize, kind: Kind) -> Option<Trouble> {
+        let (trouble, of) = self.processes[process].trouble.get()?;
+        let often = match of {
+            Some(of) if of != kind => return None,
+            Some(_) => self.once_in(2),
+            None => trouble == Trouble::Slow || self.once_in(6),
+        };
+        often.then_some(trouble)
     }
 
     /// Somebody cancels what this session executes.

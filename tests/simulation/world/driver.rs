@@ -2,6 +2,7 @@
 //! answers become events.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
     rc::Rc,
     sync::Arc,
@@ -11,7 +12,6 @@ use std::{
 use pgtopic::{
     domain::{
         breaker::{BreakerPolicy, BreakerRow},
-        dead_letter::Reason,
         lane::LaneKey,
         policy::Policy,
     },
@@ -32,9 +32,12 @@ use super::{
     Handle,
     burst::{BurstFlags, LiveEndpoint, Sending},
     clock::duration,
+    knowledge::Knowledge,
     mailbox::Mailbox,
+    plan::Kind,
     process::Signals,
-    statements::{Statements, sent},
+    queries::sent,
+    statements::Statements,
 };
 use crate::{
     functions::is_held::held_for,
@@ -81,6 +84,7 @@ pub(super) struct Driver {
     mailbox: Mailbox<Incoming>,
     endpoints: BTreeMap<i64, (Endpoint, Rc<LiveEndpoint>)>,
     flags: HashMap<LaneKey, Rc<BurstFlags>>,
+    knowledge: Rc<RefCell<Knowledge>>,
     /// Dead letters that it has asked to write.
     given_up: BTreeSet<(LaneKey, i64, i64)>,
     /// The decisions of the present millisecond, and those in a row without an event.
@@ -115,6 +119,7 @@ impl Driver {
             mailbox: signals.mailbox.clone(),
             endpoints: BTreeMap::new(),
             flags: HashMap::new(),
+            knowledge: world.processes[process].knowledge.borrow_mut().insert(Rc::default()).clone(),
             given_up: BTreeSet::new(),
             decisions: (0, 0),
             idle: 0,
@@ -122,8 +127,9 @@ impl Driver {
         }
     }
 
-    /// Delivers until a shutdown. An error: the incarnation is lost.
-    pub(super) async fn run(&mut self) -> Result<(), String> {
+    /// Delivers until a shutdown. Says whether nothing was left to do. An error: the incarnation is
+    /// lost.
+    pub(super) async fn run(&mut self) -> Result<bool, String> {
         let mut deadline: Option<Micros> = None;
         self.take_in_session()?;
         loop {
@@ -134,8 +140,14 @@ impl Driver {
                 self.execute(command)?;
             }
             self.signals.longest_timeout.set(self.engine.status().longest_timeout);
-            if self.engine.is_done() || deadline.is_some_and(|at| self.world.now() >= at) {
-                return Ok(());
+            if self.engine.is_done() {
+                return Ok(true);
+            }
+            if deadline.is_some_and(|at| self.world.now() >= at) {
+                if self.world.plan.is_smooth() {
+                    self.world.fail(format!("stop: worker {} has not stopped in time", self.worker));
+                }
+                return Ok(false);
             }
             let wakeup = self.world.clock.micros(self.engine.next_wakeup(now));
             self.check_rest(is_idle && wakeup <= self.world.now()).await;
@@ -202,6 +214,7 @@ impl Driver {
     fn handle(&mut self, event: Event) -> Result<(), String> {
         self.last = name(&event);
         self.world.history.borrow_mut().counts.engine += 1;
+        self.knowledge.borrow_mut().hear(&event, self.world.now());
         self.engine.handle(event, self.world.clock.now()).map_err(|lost| lost.to_string())
     }
 
@@ -223,6 +236,7 @@ impl Driver {
             Command::SuppressNotifications { announce } => self.world.suppress(self.process, announce),
             statement => {
                 if let Command::Settle { settlement, .. } = &statement {
+                    self.world.check_settlement(self.worker, settlement, &self.knowledge.borrow());
                     self.check_given_up(settlement);
                 }
                 let statements =
@@ -254,9 +268,13 @@ impl Driver {
         if self.flags.insert(burst.key, Rc::clone(&flags)).is_some() {
             self.world.fail(format!("two bursts of lane {:?} at worker {}", burst.key, self.worker));
         }
+        self.check_slots(burst.key.webhook_id);
         let sending = Sending {
             world: self.world.clone(),
+            process: self.process,
             worker: self.worker,
+            basis: self.knowledge.borrow().basis(burst.key),
+            knowledge: Rc::clone(&self.knowledge),
             liveness: Rc::clone(&self.liveness),
             mailbox: self.mailbox.clone(),
             endpoint: Rc::clone(endpoint),
@@ -266,11 +284,24 @@ impl Driver {
         Ok(())
     }
 
+    /// A burst holds a slot until the engine has heard that it has ended.
+    fn check_slots(&self, webhook_id: i64) {
+        let (all, most) = (self.flags.len(), self.world.plan.concurrency);
+        let of_hook = self.flags.keys().filter(|key| key.webhook_id == webhook_id).count();
+        let limit = self.world.hooks.borrow().get(&webhook_id).and_then(|hook| hook.most_in_flight);
+        if all > most || limit.is_some_and(|limit| of_hook > limit as usize) {
+            let worker = self.worker;
+            self.world.fail(format!(
+                "slots: worker {worker} has {all} bursts of {most}, and {of_hook} of webhook {webhook_id} of {limit:?}"
+            ));
+        }
+    }
+
     /// Reads all webhooks; those that have changed are told to the engine.
     fn load_webhooks(&self) {
         let (world, process, mailbox) = (self.world.clone(), self.process, self.mailbox.clone());
         self.world.spawn(process, async move {
-            let read = world.call(process, async |session| {
+            let read = world.call(process, Kind::Other, async |session| {
                 let statement = session.statement().await?;
                 let now = session.statement_at();
                 let webhooks = statement.read(|view| {
@@ -291,10 +322,11 @@ impl Driver {
             let read = read.await.map_err(super::calls::CallError::failure);
             let loaded = read.map(|(rows, breakers)| {
                 let hooks = world.hooks.borrow();
+                let breaker = if world.plan.breakers { BreakerPolicy::Auto } else { BreakerPolicy::Off };
                 let held = rows.iter().filter_map(|(id, .., left)| Some((*id, duration((*left)?)))).collect();
                 let endpoint = |(id, topic, deliverable, _): (i64, i64, bool, Option<Micros>)| {
                     let hook = hooks.get(&id)?;
-                    Some((id, endpoint(topic, deliverable, hook.batch_size, hook.policy.clone())))
+                    Some((id, endpoint(topic, deliverable, hook.batch_size, hook.policy.clone(), breaker)))
                 };
                 let mut endpoints: Vec<_> = rows.into_iter().filter_map(endpoint).collect();
                 endpoints.extend(world.strangers());
@@ -313,6 +345,7 @@ impl Driver {
             if let Some((_, live)) = self.endpoints.remove(&id) {
                 live.stopped.set(true);
             }
+            self.knowledge.borrow_mut().hooks_off.insert(id, self.world.now());
             loaded.removed.push(id);
             loaded.deleted = true;
         }
@@ -327,8 +360,11 @@ impl Driver {
             let stopped = old.map(|(_, live)| Rc::clone(&live.stopped)).filter(|stopped| !stopped.get());
             let live =
                 LiveEndpoint { timeout: endpoint.policy.timeout, stopped: stopped.unwrap_or_default() };
-            if !endpoint.deliverable {
+            if endpoint.deliverable {
+                self.knowledge.borrow_mut().hooks_off.remove(&id);
+            } else {
                 live.stopped.set(true);
+                self.knowledge.borrow_mut().hooks_off.insert(id, self.world.now());
             }
             loaded.changed.insert(id, Arc::new(endpoint.clone()));
             self.endpoints.insert(id, (endpoint, Rc::new(live)));
@@ -339,13 +375,8 @@ impl Driver {
     fn check_given_up(&mut self, settlement: &Settlement) {
         for ((key, token), outcomes) in settlement {
             for dead in &outcomes.dead {
-                let is_new = self.given_up.insert((*key, *token, dead.message_id));
-                if is_new && dead.reason == Reason::AttemptsExhausted {
-                    let hooks = self.world.hooks.borrow();
-                    let needed = hooks.get(&key.webhook_id).map_or(1, |hook| hook.least_retries);
-                    let mut history = self.world.history.borrow_mut();
-                    let lane = (key.webhook_id, key.lane);
-                    history.given_up(self.world.now(), lane, dead.message_id, needed);
+                if self.given_up.insert((*key, *token, dead.message_id)) {
+                    self.world.check_given_up(self.worker, (key.webhook_id, key.lane), dead);
                 }
             }
         }
@@ -353,8 +384,14 @@ impl Driver {
 }
 
 /// What the engine must know of a webhook.
-pub(super) fn endpoint(topic: i64, deliverable: bool, batch_size: usize, policy: Policy) -> Endpoint {
-    let (topic, breaker) = (format!("topic {topic}"), BreakerPolicy::Auto);
+pub(super) fn endpoint(
+    topic: i64,
+    deliverable: bool,
+    batch_size: usize,
+    policy: Policy,
+    breaker: BreakerPolicy,
+) -> Endpoint {
+    let topic = format!("topic {topic}");
     Endpoint { topic, deliverable, batch_size, policy, rate_limit_per_second: None, breaker }
 }
 

@@ -77,10 +77,16 @@ impl World {
             What::Stop { worker, down } => self.stop(worker, down).await,
             What::Pause { worker, time } => self.pause(worker, time).await,
             What::EndSession { worker } => self.end_session(worker),
-            What::Statements { worker, trouble, time } => {
-                self.processes[worker].trouble.set(Some(trouble));
+            What::Statements { worker, trouble, of, time } => {
+                self.processes[worker].trouble.set(Some((trouble, of)));
                 self.schedule.sleep(time).await;
                 self.processes[worker].trouble.set(None);
+            }
+            What::Cut { worker, time } => {
+                self.processes[worker].cut.set(true);
+                self.end_session(worker);
+                self.schedule.sleep(time).await;
+                self.processes[worker].cut.set(false);
             }
             What::Notices { worker, trouble, time } => {
                 self.processes[worker].hearing.set(Some(trouble));
@@ -106,6 +112,7 @@ impl World {
             What::CrashDatabase => self.crash_database(),
             What::LockLane { time } => self.lock_lane(time, &mut random).await,
             What::LockStripe { time } => self.lock_stripe(time, &mut random).await,
+            What::FreeLane => self.free_lane(&mut random).await,
         }
         self.under_way.set(self.under_way.get() - 1);
     }
@@ -134,7 +141,8 @@ impl World {
         self.processes[process].session.set(None);
         self.processes[process].paused.set(false);
         *self.processes[process].mailbox.borrow_mut() = None;
-        self.history.borrow_mut().ended(self.now(), worker, "crash");
+        *self.processes[process].knowledge.borrow_mut() = None;
+        self.history.borrow_mut().ended(self.now(), worker, "crash", false);
         self.schedule.sleep(down).await;
         if self.processes[process].main.get().is_none() {
             self.start_process(process);
@@ -168,11 +176,15 @@ impl World {
         }
         let mut tasks = self.processes[process].tasks.borrow().clone();
         tasks.push(main);
-        tasks.iter().for_each(|task| self.schedule.pause(*task));
+        for task in &tasks {
+            self.schedule.pause(*task);
+        }
         self.check_excuse(process);
         self.schedule.sleep(time).await;
         self.processes[process].paused.set(false);
-        tasks.iter().for_each(|task| self.schedule.resume(*task));
+        for task in tasks {
+            self.schedule.resume(task);
+        }
     }
 
     /// A process that stands still cannot end its requests when its session is gone.
@@ -190,6 +202,7 @@ impl World {
     fn end_session(&self, process: usize) {
         if let Some(session) = self.processes[process].session.get() {
             self.database.terminate(session);
+            self.note_loss(process);
             self.check_excuse(process);
         }
     }
@@ -197,7 +210,17 @@ impl World {
     fn crash_database(&self) {
         self.database.crash();
         self.history.borrow_mut().crashed();
-        (0..self.processes.len()).for_each(|process| self.check_excuse(process));
+        for process in 0..self.processes.len() {
+            self.note_loss(process);
+            self.check_excuse(process);
+        }
+    }
+
+    fn note_loss(&self, process: usize) {
+        let this = &self.processes[process];
+        if this.session.get().is_some() && this.lost_at.get().is_none() {
+            this.lost_at.set(Some(self.now()));
+        }
     }
 
     /// Anybody may send notifications.
@@ -256,6 +279,33 @@ impl World {
         let _ = locked.await;
         self.schedule.sleep(time).await;
         let _ = session.rollback();
+    }
+
+    /// Somebody frees a lane by hand while a request of it is under way.
+    async fn free_lane(&self, random: &mut Random) {
+        let lanes: Vec<(i64, i64)> = {
+            let history = self.history.borrow();
+            let in_flight = history.flights.iter().filter(|(_, flights)| !flights.is_empty());
+            let mut lanes: Vec<_> = in_flight.map(|(lane, _)| *lane).collect();
+            lanes.sort_unstable();
+            lanes
+        };
+        if lanes.is_empty() {
+            return;
+        }
+        let lane = random.pick(&lanes);
+        self.history.borrow_mut().lane(lane).freed = true;
+        self.history.borrow_mut().disturbed(lane);
+        let freed = self.operate(async |session| {
+            let statement = session.statement().await?;
+            let place = statement.read(|view| view.find::<Lane>(&lane).map(|(place, _)| place));
+            let Some(place) = place else { return Ok(None) };
+            let free =
+                |row: &Lane| row.claimed_by.map(|_| Lane { claimed_by: None, token: None, ..row.clone() });
+            statement.update(place, free).await
+        });
+        let freed = freed.await;
+        self.note(lane, format!("freed by hand: {}", freed.is_ok_and(|row| row.is_some())));
     }
 
     /// Somebody holds a stripe.

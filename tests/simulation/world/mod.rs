@@ -6,43 +6,43 @@
 //!
 //! | file | what it is about |
 //! |---|---|
-//! | `plan` | what happens in a run |
+//! | `plan`, `draw` | what happens in a run, and how that is drawn |
 //! | `process` | one worker: its incarnations, session, heartbeat, takeover |
 //! | `driver` | runs an engine: commands become statements and requests, answers become events |
-//! | `breakers` | the rules of breakers |
 //! | `shares` | shares of `max_in_flight` |
-//! | `statements` | the engine's statements on the model |
+//! | `statements`, `breaker_calls`, `queries`, `budget` | the engine's statements on the model |
 //! | `burst` | requests of one lane, and the receivers |
 //! | `calls` | how a statement comes to the server, and its answer back |
 //! | `publish`, `operate`, `faults` | what publishers and operators do, and what goes wrong |
-//! | `history` | what happened, and the rules that it must keep |
+//! | `history`, `knowledge` | what happened, and what workers were told |
+//! | `requests`, `order`, `attempts`, `breakers`, `rows` | the rules that a run must keep |
 //! | `run` | a whole run, and its end |
 //! | `shrink` | which items of a plan are needed |
 //! | `mailbox`, `clock` | tools |
 
-#![allow(
-    clippy::cast_possible_wrap,
-    clippy::cast_precision_loss,
-    clippy::needless_for_each,
-    clippy::needless_pass_by_value,
-    clippy::single_match_else,
-    clippy::map_unwrap_or,
-    clippy::unchecked_time_subtraction,
-    reason = "numbers of a run are small, and so are its closures"
-)]
+#![allow(clippy::cast_possible_wrap, clippy::cast_precision_loss, reason = "numbers of a run are small")]
 
+mod attempts;
+mod breaker_calls;
 mod breakers;
+mod budget;
 mod burst;
 mod calls;
 mod clock;
+mod draw;
 mod driver;
 mod faults;
 mod history;
+mod knowledge;
 mod mailbox;
 mod operate;
+mod order;
 mod plan;
 mod process;
 mod publish;
+mod queries;
+mod requests;
+mod rows;
 mod run;
 mod shares;
 mod shrink;
@@ -53,6 +53,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     rc::Rc,
+    time::Duration,
 };
 
 use pgtopic::domain::policy::Policy;
@@ -61,8 +62,9 @@ use self::{
     clock::Clock,
     driver::Incoming,
     history::{History, LaneId},
+    knowledge::Knowledge,
     mailbox::Mailbox,
-    plan::{Hearing, Manner, Plan, Trouble},
+    plan::{Hearing, Kind, Manner, Plan, Trouble},
     shares::Shares,
 };
 use crate::{
@@ -93,6 +95,12 @@ struct World {
     much: Cell<bool>,
     /// How many items of the plan are under way.
     under_way: Cell<usize>,
+    /// When `rows` has looked last: the newest commit.
+    looked_at: Cell<u64>,
+    /// The lease in each worker's row; absent: the shortest.
+    leases: RefCell<BTreeMap<u32, Duration>>,
+    /// When workers were all started.
+    quiet_since: Cell<Micros>,
     /// Faults are over.
     ending: Cell<bool>,
 }
@@ -106,11 +114,15 @@ struct Hook {
     since: Micros,
     deleted: bool,
     policy: Policy,
-    /// The greatest `max_in_flight` that it ever had; `None`: it had none for some time.
-    most_in_flight: Option<u32>,
-    /// The least `max_retries` that it ever had.
-    least_retries: u32,
     batch_size: usize,
+    /// The extremes of what it ever was.
+    least_retries: u32,
+    most_retries: u32,
+    least_backoff: Duration,
+    largest_batch: usize,
+    /// The most requests in flight; `None`: any number.
+    most_in_flight: Option<u32>,
+    changed: bool,
     manner: Manner,
 }
 
@@ -123,8 +135,14 @@ struct Process {
     worker: Cell<u32>,
     session: Cell<Option<SessionId>>,
     mailbox: RefCell<Option<Mailbox<Incoming>>>,
+    /// When its session was lost, if it was.
+    lost_at: Cell<Option<Micros>>,
+    knowledge: RefCell<Option<Rc<RefCell<Knowledge>>>>,
     paused: Cell<bool>,
-    trouble: Cell<Option<Trouble>>,
+    /// Nothing comes to the server.
+    cut: Cell<bool>,
+    /// What is wrong with its statements: with all, or with those of a kind.
+    trouble: Cell<Option<(Trouble, Option<Kind>)>>,
     hearing: Cell<Option<Hearing>>,
 }
 
@@ -181,7 +199,8 @@ impl World {
 
     /// Ends all tasks of a process but its first one.
     fn abort_tasks(&self, process: usize) {
-        let tasks = self.processes[process].tasks.take();
-        tasks.into_iter().for_each(|task| self.schedule.abort(task));
+        for task in self.processes[process].tasks.take() {
+            self.schedule.abort(task);
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! What operators do.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use pgtopic::{
-    domain::policy::{OnExhausted, Policy},
+    domain::{
+        breaker::BreakerPolicy,
+        policy::{OnExhausted, Policy},
+    },
     worker::engine::event::Endpoint,
 };
 
@@ -11,7 +14,7 @@ use super::{
     Handle, Hook, World,
     driver::endpoint,
     plan::{Manner, policy},
-    statements::disable,
+    queries::disable,
 };
 use crate::{
     functions::{
@@ -44,17 +47,20 @@ impl World {
             return;
         };
         self.changed();
-        let (policy, batch_size) = policy(random);
+        let (policy, batch_size) = policy(self.plan.hooks, random);
         self.note((id, 0), format!("webhook {id} is created: {policy:?}, batches of {batch_size}"));
-        let (least_retries, most_in_flight) = (policy.max_retries, policy.max_in_flight);
         let hook = Hook {
             topic,
             types,
             since: self.now(),
             deleted: false,
+            least_retries: policy.max_retries,
+            most_retries: policy.max_retries,
+            least_backoff: policy.max_backoff,
+            largest_batch: batch_size,
+            most_in_flight: policy.max_in_flight,
+            changed: false,
             policy,
-            most_in_flight,
-            least_retries,
             batch_size,
             manner: Manner::Accepts,
         };
@@ -68,15 +74,20 @@ impl World {
 
     pub(super) async fn change_webhook(&self, number: usize, random: &mut Random) {
         let Some(id) = self.hook(number) else { return };
-        let (policy, batch_size) = policy(random);
+        let (policy, batch_size) = policy(self.plan.hooks, random);
         self.note((id, 0), format!("webhook {id} changes: {policy:?}, batches of {batch_size}"));
         if let Some(hook) = self.hooks.borrow_mut().get_mut(&id) {
             hook.least_retries = hook.least_retries.min(policy.max_retries);
-            let both = hook.most_in_flight.zip(policy.max_in_flight);
-            hook.most_in_flight = both.map(|(before, now)| before.max(now));
+            hook.most_retries = hook.most_retries.max(policy.max_retries);
+            hook.least_backoff = hook.least_backoff.min(policy.max_backoff);
+            hook.largest_batch = hook.largest_batch.max(batch_size);
+            hook.most_in_flight =
+                hook.most_in_flight.zip(policy.max_in_flight).map(|(one, other)| one.max(other));
+            hook.changed = true;
             hook.policy = policy;
             hook.batch_size = batch_size;
         }
+        self.history.borrow_mut().all_disturbed(Some(id));
         // The row is written, so that workers look.
         let _ = self.operate(async |session| pause_webhook(session, id, false).await).await;
         self.changed();
@@ -109,7 +120,7 @@ impl World {
         self.note((id, 0), format!("webhook {id} is enabled"));
         let _ = self.operate(async |session| disable(session, id, false).await).await;
         // Otherwise probes find that its receiver answers again.
-        if self.plan.seed.is_multiple_of(2) {
+        if self.plan.breakers && self.plan.seed.is_multiple_of(2) {
             let _ = self.operate(async |session| close_breaker(session, id, None).await).await;
         }
         self.changed();
@@ -137,11 +148,17 @@ impl World {
     }
 
     pub(super) async fn replay_dead(&self, waits: bool, random: &mut Random) {
-        let ids: Vec<i64> =
-            self.database.peek(|view| view.range::<DeadLetter>(..).map(|(_, row)| row.id).collect());
+        let letters: BTreeMap<i64, (i64, i64)> = self.database.peek(|view| {
+            view.range::<DeadLetter>(..).map(|(_, row)| (row.id, (row.webhook, row.message))).collect()
+        });
+        let ids: Vec<i64> = letters.keys().copied().collect();
         let chosen = some_of(&ids, random);
         let outcomes = self.operate(async |session| replay_dead_letters(session, &chosen, waits).await).await;
-        self.note((0, 0), format!("replay of dead letters: {outcomes:?}"));
+        for (letter, outcome) in outcomes.unwrap_or_default() {
+            if let Some((webhook, message)) = letters.get(&letter) {
+                self.history.borrow_mut().replayed(self.now(), *webhook, *message, outcome);
+            }
+        }
     }
 
     pub(super) async fn cancel(&self, number: usize, skip: bool, waits: bool, random: &mut Random) {
@@ -157,6 +174,15 @@ impl World {
             .operate(async |session| cancel_deliveries(session, webhook, &chosen, reason, waits).await)
             .await;
         self.note((webhook, 0), format!("{reason:?}: {rows:?}"));
+        for (message, outcome, _) in rows.unwrap_or_default() {
+            let lane =
+                self.history.borrow().committed.get(&message).map(|committed| (webhook, committed.lane));
+            if let Some(lane) = lane.filter(|_| outcome == "removed") {
+                let generation = self.database.peek(|view| view.get::<Lane>(&lane).map(|row| row.generation));
+                let generation = generation.unwrap_or(i32::MIN);
+                self.history.borrow_mut().canceled(lane, message, generation);
+            }
+        }
     }
 
     pub(super) async fn retry(&self, webhook: i64) {
@@ -165,6 +191,7 @@ impl World {
             rows.map(|(_, row)| row.lane).collect()
         });
         let _ = self.operate(async |session| retry_lanes(session, webhook, &lanes).await).await;
+        self.history.borrow_mut().all_disturbed(Some(webhook));
     }
 
     pub(super) async fn delete_old_messages(&self) {
@@ -179,7 +206,7 @@ impl World {
 
     /// Webhooks without a message, so many that workers ask which ones have due lanes.
     pub(super) fn strangers(&self) -> Vec<(i64, Endpoint)> {
-        if !self.plan.seed.is_multiple_of(4) {
+        if !self.plan.seed.is_multiple_of(9) {
             return Vec::new();
         }
         let policy = Policy {
@@ -193,7 +220,9 @@ impl World {
             max_in_flight: None,
             max_age: None,
         };
-        (0..STRANGERS).map(|n| (1_000_000 + n, endpoint(-1, true, 1, policy.clone()))).collect()
+        (0..STRANGERS)
+            .map(|n| (1_000_000 + n, endpoint(-1, true, 1, policy.clone(), BreakerPolicy::Off)))
+            .collect()
     }
 
     /// Whatever keeps lanes from being sent is put right.

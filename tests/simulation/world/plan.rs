@@ -1,17 +1,14 @@
-//! What happens in a run: all of it follows from a seed. Each item of the plan can be left out.
+//! What happens in a run: all of it follows from a seed (`draw`). Each item of the plan can be left
+//! out.
 
 use std::time::Duration;
 
 use pgtopic::domain::policy::{OnExhausted, Policy};
 
-use crate::{
-    functions::guards::Guard,
-    postgres::transaction::Level,
-    random::Random,
-    schedule::{Micros, SECOND},
-};
+use crate::{functions::guards::Guard, postgres::transaction::Level, random::Random, schedule::Micros};
 
-const MILLISECOND: Micros = SECOND / 1_000;
+/// How long a request may take in a calm run.
+pub(super) const CALM_REQUEST: Micros = 3_000;
 
 /// A run.
 #[derive(Clone, Debug)]
@@ -26,10 +23,45 @@ pub(super) struct Plan {
     pub(super) keys: usize,
     /// Whether publishers notify.
     pub(super) notifies: bool,
+    pub(super) pace: Pace,
+    pub(super) hooks: HookPolicies,
+    /// Whether breakers open. Otherwise all webhooks have them off.
+    pub(super) breakers: bool,
+    /// The bytes of each payload.
+    pub(super) payload: usize,
     pub(super) items: Vec<Item>,
     /// When the last item has begun.
     pub(super) lasts: Micros,
     pub(super) without: Option<Guard>,
+}
+
+/// How long things take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Once in so many steps a statement stands still; 0: never. And for how long at most.
+    pub(super) pauses: usize,
+    pub(super) pause: Micros,
+    /// Once in so many calls the way to the server, or back, is long. And how long at most.
+    pub(super) late: usize,
+    pub(super) late_way: Micros,
+    /// How long a statement stands still if all are slow.
+    pub(super) slow: Micros,
+    /// How long a request takes at most.
+    pub(super) request: Micros,
+    /// Once in so many requests the rate of the webhook is used up; 0: never.
+    pub(super) limited: usize,
+}
+
+/// What webhooks may be like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HookPolicies {
+    /// Whether one request may carry several messages.
+    pub(super) batches: bool,
+    /// The longest wait after a failure, in milliseconds: one of these.
+    pub(super) backoffs: [u64; 3],
+    /// The most attempts: up to this many.
+    pub(super) retries: usize,
+    pub(super) halts: bool,
 }
 
 /// Something that happens at some time.
@@ -70,33 +102,121 @@ pub(super) enum Manner {
 
 #[derive(Clone, Debug)]
 pub(super) enum What {
-    Publish { topic: usize, level: Level, messages: usize, ending: Ending, once: bool },
-    Replay { webhook: usize, waits: bool },
-    ReplayDead { waits: bool },
-    Cancel { webhook: usize, skip: bool, waits: bool },
-    Retry { webhook: usize },
-    PauseWebhook { webhook: usize, time: Micros },
-    HoldTopic { topic: usize, time: Micros },
-    CreateWebhook { topic: usize, typed: bool },
-    ChangeWebhook { webhook: usize },
-    DeleteWebhook { webhook: usize },
-    Enable { webhook: usize },
+    Publish {
+        topic: usize,
+        level: Level,
+        messages: usize,
+        ending: Ending,
+        once: bool,
+    },
+    Replay {
+        webhook: usize,
+        waits: bool,
+    },
+    ReplayDead {
+        waits: bool,
+    },
+    Cancel {
+        webhook: usize,
+        skip: bool,
+        waits: bool,
+    },
+    Retry {
+        webhook: usize,
+    },
+    PauseWebhook {
+        webhook: usize,
+        time: Micros,
+    },
+    HoldTopic {
+        topic: usize,
+        time: Micros,
+    },
+    CreateWebhook {
+        topic: usize,
+        typed: bool,
+    },
+    ChangeWebhook {
+        webhook: usize,
+    },
+    DeleteWebhook {
+        webhook: usize,
+    },
+    Enable {
+        webhook: usize,
+    },
     DeleteOldMessages,
     Vacuum,
-    Receiver { webhook: usize, manner: Manner, time: Micros },
-    Crash { worker: usize, down: Micros },
-    Stop { worker: usize, down: Micros },
-    Pause { worker: usize, time: Micros },
-    EndSession { worker: usize },
-    Statements { worker: usize, trouble: Trouble, time: Micros },
-    Notices { worker: usize, trouble: Hearing, time: Micros },
-    Forged { worker: usize, notices: usize },
-    Suppress { worker: usize, time: Micros },
-    NotSending { time: Micros },
-    StepClock { by: Micros },
+    Receiver {
+        webhook: usize,
+        manner: Manner,
+        time: Micros,
+    },
+    Crash {
+        worker: usize,
+        down: Micros,
+    },
+    Stop {
+        worker: usize,
+        down: Micros,
+    },
+    Pause {
+        worker: usize,
+        time: Micros,
+    },
+    EndSession {
+        worker: usize,
+    },
+    Statements {
+        worker: usize,
+        trouble: Trouble,
+        of: Option<Kind>,
+        time: Micros,
+    },
+    /// Nothing comes to the server, and nothing comes back.
+    Cut {
+        worker: usize,
+        time: Micros,
+    },
+    Notices {
+        worker: usize,
+        trouble: Hearing,
+        time: Micros,
+    },
+    Forged {
+        worker: usize,
+        notices: usize,
+    },
+    Suppress {
+        worker: usize,
+        time: Micros,
+    },
+    NotSending {
+        time: Micros,
+    },
+    StepClock {
+        by: Micros,
+    },
     CrashDatabase,
-    LockLane { time: Micros },
-    LockStripe { time: Micros },
+    LockLane {
+        time: Micros,
+    },
+    LockStripe {
+        time: Micros,
+    },
+    /// Somebody frees a lane by hand that a worker holds.
+    FreeLane,
+}
+
+/// A kind of statement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Claim,
+    Read,
+    Settle,
+    Remove,
+    Session,
+    Other,
 }
 
 /// What goes wrong with the statements of a worker.
@@ -144,171 +264,69 @@ impl What {
 }
 
 impl Plan {
-    pub(super) fn new(seed: u64) -> Self {
-        let mut random = Random::new(seed ^ 0x51A1);
-        let workers = 1 + random.below(3);
-        let topics: Vec<bool> = (0..=random.below(2)).map(|_| !random.once_in(5)).collect();
-        let webhooks: Vec<usize> = (0..=random.below(3)).map(|_| random.below(topics.len())).collect();
-        let lasts = MILLISECOND * random.pick(&[200, 200, 1_000, 1_000, 3_000, 8_000]);
-        let mut plan = Self {
-            seed,
-            workers,
-            concurrency: 1 + random.below(6),
-            topics,
-            webhooks,
-            keys: random.pick(&[1, 1, 2, 2, 4]),
-            notifies: !random.once_in(4),
-            items: Vec::new(),
-            lasts,
-            without: None,
-        };
-        // Some runs have only publishers; some have no faults; some have few of many kinds.
-        let publishers = 10 + random.below(120);
-        let operations = random.pick(&[0, 10, 30, 80]);
-        let faults = random.pick(&[0, 3, 8, 16, 30]);
-        for _ in 0..publishers {
-            let what = plan.publish(&mut random);
-            plan.add(&mut random, what);
-        }
-        // A burst of commits at one time, now and then.
-        for _ in 0..random.below(3) {
-            let at = plan.time(&mut random);
-            for _ in 0..random.below(20) {
-                let what = plan.publish(&mut random);
-                plan.items.push(Item { at, seed: random.next(), what });
-            }
-        }
-        for _ in 0..operations {
-            let what = plan.operation(&mut random);
-            plan.add(&mut random, what);
-        }
-        for _ in 0..faults {
-            let what = plan.fault(&mut random);
-            plan.add(&mut random, what);
-        }
-        plan.items.sort_by_key(|item| item.at);
-        plan
+    /// Whether something of a sort happens in it.
+    pub(super) fn has(&self, is_it: impl Fn(&What) -> bool) -> bool {
+        self.items.iter().any(|item| is_it(&item.what))
     }
 
-    fn time(&self, random: &mut Random) -> Micros {
-        random.below(usize::try_from(self.lasts).unwrap_or(1)) as Micros
+    /// Whether nothing keeps workers from the database, or rows from workers.
+    pub(super) fn is_smooth(&self) -> bool {
+        !self.has(|what| {
+            what.is_fault()
+                && !matches!(
+                    what,
+                    What::Receiver { .. }
+                        | What::NotSending { .. }
+                        | What::Notices { .. }
+                        | What::Forged { .. }
+                        | What::Vacuum
+                        | What::Stop { .. }
+                        | What::Suppress { .. }
+                )
+        })
     }
 
-    fn add(&mut self, random: &mut Random, what: What) {
-        let at = self.time(random);
-        self.items.push(Item { at, seed: random.next(), what });
+    /// Whether nobody steps the server's clock.
+    pub(super) fn clock_is_steady(&self) -> bool {
+        !self.has(|what| matches!(what, What::StepClock { .. }))
     }
 
-    fn publish(&self, random: &mut Random) -> What {
-        let level = random.pick(&[
-            Level::ReadCommitted,
-            Level::ReadCommitted,
-            Level::ReadCommitted,
-            Level::RepeatableRead,
-            Level::Serializable,
-        ]);
-        let time = span(random, 3_000);
-        let prepared = !self.notifies && random.once_in(8);
-        let ending = match random.below(10) {
-            0 => Ending::Rollback,
-            1 => Ending::Open(time),
-            _ if prepared => Ending::Prepare(time),
-            _ => Ending::Commit,
-        };
-        let messages = 1 + random.pick(&[0, 0, 0, 1, 3, 11]);
-        let topic = random.below(self.topics.len());
-        What::Publish { topic, level, messages, ending, once: random.once_in(12) }
+    /// Whether failed requests use up attempts, each in its turn. Probes use up none, and what waits
+    /// at an open breaker has no wait of its own. So with breakers nothing is judged that counts
+    /// attempts: their numbers, the waits after failures, repeated batches, and whether a message was
+    /// given up too early.
+    pub(super) fn counts_attempts(&self) -> bool {
+        !self.breakers
     }
 
-    fn operation(&self, random: &mut Random) -> What {
-        // Also webhooks that come later.
-        let webhook = random.below(self.webhooks.len() + 1);
-        let topic = random.below(self.topics.len());
-        let (waits, time) = (random.once_in(2), span(random, 2_000));
-        match random.below(20) {
-            0..=4 => What::Replay { webhook, waits },
-            5..=6 => What::ReplayDead { waits },
-            7..=9 => What::Cancel { webhook, skip: random.once_in(3), waits },
-            10..=11 => What::Retry { webhook },
-            12..=13 => What::PauseWebhook { webhook, time },
-            14 => What::HoldTopic { topic, time },
-            15 => What::CreateWebhook { topic, typed: random.once_in(3) },
-            16 => What::ChangeWebhook { webhook },
-            17 if random.once_in(3) => What::DeleteWebhook { webhook },
-            18 => What::DeleteOldMessages,
-            _ => What::Enable { webhook },
-        }
+    /// Whether all that is published should be sent at once.
+    pub(super) fn is_calm(&self) -> bool {
+        !self.breakers
+            && self.pace.limited == 0
+            && self.pace.request <= CALM_REQUEST
+            && !self.has(|what| {
+                what.is_fault() && !matches!(what, What::Vacuum)
+                    || matches!(
+                        what,
+                        What::PauseWebhook { .. } | What::HoldTopic { .. } | What::DeleteWebhook { .. }
+                    )
+            })
     }
-
-    fn fault(&self, random: &mut Random) -> What {
-        let worker = random.below(self.workers);
-        let webhook = random.below(self.webhooks.len() + 1);
-        let time = span(random, 4_000);
-        match random.below(24) {
-            0..=2 => What::Crash { worker, down: span(random, 3_000) },
-            3 => What::Stop { worker, down: span(random, 3_000) },
-            4 => What::Pause { worker, time: span(random, 30_000) },
-            5 => What::EndSession { worker },
-            6..=9 => {
-                let trouble = random.pick(&[
-                    Trouble::Refused,
-                    Trouble::AnswerLost,
-                    Trouble::Hang,
-                    Trouble::Canceled,
-                    Trouble::Slow,
-                ]);
-                What::Statements { worker, trouble, time }
-            }
-            10..=11 => {
-                let trouble = random.pick(&[Hearing::Lost, Hearing::Late, Hearing::Doubled]);
-                What::Notices { worker, trouble, time }
-            }
-            12 => What::Forged { worker, notices: random.pick(&[1, 20, 400]) },
-            13 => What::Suppress { worker, time },
-            14 => What::NotSending { time },
-            15 => {
-                let by = random.pick(&[-3_600, -20, -1, 1, 20, 3_600]) * SECOND;
-                What::StepClock { by }
-            }
-            16 => What::CrashDatabase,
-            17 => What::LockLane { time },
-            18 => What::LockStripe { time },
-            19 => What::Vacuum,
-            _ => {
-                let manner = random.pick(&[
-                    Manner::Fails,
-                    Manner::Flaky,
-                    Manner::Flaky,
-                    Manner::Busy,
-                    Manner::Hangs,
-                    Manner::Gone,
-                    Manner::Cuts,
-                    Manner::Slow,
-                ]);
-                What::Receiver { webhook, manner, time }
-            }
-        }
-    }
-}
-
-/// Up to some milliseconds; short ones are as likely as long ones.
-fn span(random: &mut Random, most: usize) -> Micros {
-    let most = most.min(1 << (1 + random.below(15)));
-    (1 + random.below(most)) as Micros * MILLISECOND
 }
 
 /// A webhook's policy, and how many messages one request carries.
-pub(super) fn policy(random: &mut Random) -> (Policy, usize) {
+pub(super) fn policy(hooks: HookPolicies, random: &mut Random) -> (Policy, usize) {
+    let dead_letter = [OnExhausted::DeadLetter, OnExhausted::DeadLetter, OnExhausted::Halt];
     let policy = Policy {
-        max_retries: 1 + u32::try_from(random.below(4)).unwrap_or(0),
+        max_retries: 1 + u32::try_from(random.below(hooks.retries)).unwrap_or(0),
         backoff_factor: 1.0,
-        max_backoff: Duration::from_millis(random.pick(&[20, 200, 1_000])),
+        max_backoff: Duration::from_millis(random.pick(&hooks.backoffs)),
         retry_schedule: Vec::new(),
         permanent_statuses: Vec::new(),
-        timeout: Duration::from_secs(random.pick(&[1, 1, 5])),
-        on_exhausted: random.pick(&[OnExhausted::DeadLetter, OnExhausted::DeadLetter, OnExhausted::Halt]),
+        timeout: Duration::from_secs(random.pick(&[1, 1, 5, 12])),
+        on_exhausted: random.pick(&dead_letter[..if hooks.halts { 3 } else { 2 }]),
         max_in_flight: random.pick(&[None, None, Some(1), Some(2)]),
         max_age: None,
     };
-    (policy, random.pick(&[1, 1, 1, 3, 10]))
+    (policy, if hooks.batches { random.pick(&[1, 2, 3, 10]) } else { 1 })
 }

@@ -26,7 +26,7 @@ use super::{
     clock::{micros, timestamp},
     driver::{Driver, Incoming},
     mailbox::Mailbox,
-    plan::Hearing,
+    plan::{Hearing, Kind},
 };
 use crate::{
     functions::{
@@ -40,7 +40,7 @@ use crate::{
         error::Error,
         notify::Notification,
         session::Session,
-        tables::{Breaker, Worker},
+        tables::{Breaker, Lane, Worker},
     },
     schedule::{Micros, SECOND},
 };
@@ -48,7 +48,7 @@ use crate::{
 const HEARTBEAT: Micros = SECOND * 15 / 100;
 const WRITE_ROW: Micros = SECOND;
 const RELEASE_STEP: usize = 3;
-/// The lease of all workers: no webhook's timeout is longer than 5 s.
+/// The least timeout that a lease must cover.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the session and the watchers tell the driver, and what it tells them.
@@ -94,8 +94,10 @@ impl World {
             self.processes[process].session.set(None);
             *self.processes[process].mailbox.borrow_mut() = None;
             let why = ended.as_ref().err().map_or("it has stopped", String::as_str);
-            self.history.borrow_mut().ended(self.now(), worker, why);
+            *self.processes[process].knowledge.borrow_mut() = None;
+            self.history.borrow_mut().ended(self.now(), worker, why, ended == Ok(true));
             if ended.is_ok() {
+                self.check_lanes_of_stopped();
                 let _ = self.release(process, worker).await;
                 self.processes[process].main.set(None);
                 return;
@@ -105,7 +107,7 @@ impl World {
         }
     }
 
-    async fn incarnation(self: &Handle, process: usize, stopped: &mut Vec<u32>) -> Result<(), String> {
+    async fn incarnation(self: &Handle, process: usize, stopped: &mut Vec<u32>) -> Result<bool, String> {
         let worker = self.workers.get() + 1;
         self.workers.set(worker);
         self.history.borrow_mut().counts.incarnations += 1;
@@ -114,6 +116,7 @@ impl World {
         let asked = self.clock.now();
         let session = self.database.connect();
         self.processes[process].session.set(Some(session.id()));
+        self.processes[process].lost_at.set(None);
         session.listen();
         let opening = async move |session: &Session| {
             let key = loop {
@@ -127,7 +130,7 @@ impl World {
             };
             register_worker(session, worker, key).await
         };
-        self.call_on(process, session.clone(), opening).await.map_err(lost)?;
+        self.call_on(process, Kind::Session, session.clone(), opening).await.map_err(lost)?;
         stopped.push(worker);
         self.note((0, 0), format!("worker {worker} is registered, process {process}"));
         let lease = lease(DEFAULT_TIMEOUT);
@@ -176,7 +179,7 @@ impl World {
             let lives = statement.read(|view| view.get::<Worker>(&worker).is_some_and(|worker| !worker.gone));
             if lives { Ok(()) } else { Err(Error::NotInState) }
         };
-        self.call_on(process, session.clone(), beat).await
+        self.call_on(process, Kind::Session, session.clone(), beat).await
     }
 
     /// As `heartbeat::beat`.
@@ -198,6 +201,12 @@ impl World {
             let lease =
                 Some(wanted).filter(|lease| *lease > lease_written || asked - row_written >= WRITE_ROW);
             let at = self.clock.now();
+            if let Some(lease) = lease {
+                // Nobody must take a longer one for the one before.
+                let mut leases = self.leases.borrow_mut();
+                let known = leases.entry(worker).or_insert(lease);
+                *known = lease.max(*known);
+            }
             if self.beat(process, &session, worker, lease).await.is_err() {
                 signals.mailbox.push(Incoming::Lost("a heartbeat failed"));
                 return;
@@ -242,6 +251,9 @@ impl World {
     async fn hear(self: Handle, process: usize, session: Session, mailbox: Mailbox<Incoming>) {
         while let Ok(heard) = session.wait_for_notifications().await {
             self.schedule.sleep(self.part_of(300)).await;
+            if self.processes[process].cut.get() {
+                continue;
+            }
             for notification in heard {
                 let notice = notice(notification);
                 match self.processes[process].hearing.get() {
@@ -259,6 +271,9 @@ impl World {
                 }
                 mailbox.push(Incoming::Event(Event::Notified(notice)));
             }
+        }
+        while self.processes[process].cut.get() {
+            self.schedule.sleep(HEARTBEAT).await;
         }
         mailbox.push(Incoming::Lost("its connection ended"));
     }
@@ -281,7 +296,7 @@ impl World {
         seen: &mut BTreeMap<Uuid, Seen>,
     ) -> Result<(), CallError> {
         let asked = self.clock.now();
-        let rows = self.call(process, async move |session: &Session| {
+        let rows = self.call(process, Kind::Other, async move |session: &Session| {
             let statement = session.statement().await?;
             let rows: Vec<Worker> = statement.read(|view| {
                 view.range::<Worker>(..).map(|(_, row)| row.clone()).filter(|row| row.id != worker).collect()
@@ -290,7 +305,7 @@ impl World {
                 .map(|row| Ok((session.try_advisory_lock(row.lock_key, true)?, row)))
                 .collect::<Result<Vec<_>, Error>>()
         });
-        let lease = lease(DEFAULT_TIMEOUT);
+        let leases = self.leases.borrow().clone();
         let others: Vec<OtherWorker> = rows
             .await?
             .into_iter()
@@ -298,7 +313,7 @@ impl World {
                 id: Uuid::from_u128(row.id.into()),
                 name: String::new(),
                 heartbeat_at: timestamp(row.heartbeat_at),
-                lease,
+                lease: leases.get(&row.id).copied().unwrap_or(lease(DEFAULT_TIMEOUT)),
                 lock_free,
                 gone: row.gone,
             })
@@ -334,10 +349,10 @@ impl World {
 
     /// As `Store::release`: how many lanes were released, and whether nothing is left to do.
     async fn release(self: &Handle, process: usize, worker: u32) -> Result<(usize, bool), CallError> {
-        self.call(process, async move |session| mark_worker_gone(session, worker).await).await?;
+        self.call(process, Kind::Other, async move |session| mark_worker_gone(session, worker).await).await?;
         let (mut released, mut locked, mut after) = (0, 0, (i64::MIN, i64::MIN));
         loop {
-            let step = self.call(process, async move |session| {
+            let step = self.call(process, Kind::Other, async move |session| {
                 release_lanes(session, worker, after, RELEASE_STEP).await
             });
             let step = step.await?;
@@ -347,14 +362,25 @@ impl World {
             after = at;
         }
         let complete = locked == 0
-            && self.call(process, async move |session| remove_worker(session, worker).await).await?;
+            && self
+                .call(process, Kind::Other, async move |session| remove_worker(session, worker).await)
+                .await?;
         Ok((released, complete))
+    }
+
+    /// A worker that has stopped holds nothing.
+    fn check_lanes_of_stopped(&self) {
+        let lanes: Vec<_> = self
+            .database
+            .peek(|view| view.range::<Lane>(..).map(|(_, row)| (row.webhook, row.lane)).collect());
+        self.check_lanes(lanes.into_iter());
     }
 
     /// As `due_at_repair::watch`.
     async fn repair(self: Handle, process: usize, signals: Rc<Signals>) {
         loop {
-            let repaired = self.call(process, async |session| repair_due_at(session, 1_000).await).await;
+            let repaired =
+                self.call(process, Kind::Other, async |session| repair_due_at(session, 1_000).await).await;
             if repaired.is_ok_and(|(repaired, _)| repaired > 0) {
                 signals.update(|state| state.wakes += 1);
             }

@@ -42,13 +42,11 @@ impl Publisher {
             let publication = Publication { topic, key, kind, idempotency_key };
             let statement = &session;
             let inserted = session.call(async || insert_message(statement, &publication).await).await;
-            match inserted {
-                Ok(id) => published.extend(id.map(|id| (id, kind))),
-                Err(_) => {
-                    let _ = session.rollback();
-                    return;
-                }
-            }
+            let Ok(id) = inserted else {
+                let _ = session.rollback();
+                return;
+            };
+            published.extend(id.map(|id| (id, kind)));
             if self.random.once_in(3) {
                 world.schedule.sleep(world.part_of(3_000)).await;
             }
@@ -96,6 +94,6 @@ fn committed(world: &Handle, published: &[(i64, Option<u8>)], hooks: &[(i64, Opt
         let webhooks = hooks.iter().filter(|(_, types)| matches(types)).map(|(id, _)| *id).collect();
         history.note(world.now(), (0, lane.unwrap_or(0)), format!("{id} is committed"));
         history.counts.messages += 1;
-        history.committed.insert(*id, Committed { webhooks, lane: lane.unwrap_or(0) });
+        history.committed.insert(*id, Committed { webhooks, lane: lane.unwrap_or(0), at: world.now() });
     }
 }

@@ -22,14 +22,14 @@ use crate::{
 };
 
 /// How long all may take that is owed when the faults have ended.
-const REST: Micros = 200 * SECOND;
+const REST: Micros = 100 * SECOND;
 
 /// The most steps in 10 ms of virtual time.
 const STEPS: u64 = 300_000;
 
 /// How long engines must be at rest, and how many decisions they may make meanwhile, each.
 const IDLE: Micros = 10 * SECOND;
-const IDLE_DECISIONS: u64 = 1_500;
+const IDLE_DECISIONS: u64 = 3_000;
 
 /// What a run has shown.
 pub(super) struct Report {
@@ -44,7 +44,9 @@ pub(super) struct Report {
 pub(super) fn run(plan: &Plan) -> Report {
     let schedule = Schedule::new(plan.seed);
     let guards = plan.without.map_or(Guards::all(), |guard| Guards::all().without(guard));
-    let database = Database::new(&schedule, Settings { guards, ..Settings::default() });
+    let settings =
+        Settings { guards, pauses: plan.pace.pauses, pause: plan.pace.pause, ..Settings::default() };
+    let database = Database::new(&schedule, settings);
     if plan.notifies {
         database.state().notify_until = Micros::MAX;
     }
@@ -64,13 +66,16 @@ pub(super) fn run(plan: &Plan) -> Report {
         suppressed_until: Cell::new(0),
         much: Cell::new(false),
         under_way: Cell::new(plan.items.len()),
+        looked_at: Cell::new(0),
+        leases: RefCell::default(),
+        quiet_since: Cell::new(0),
         ending: Cell::new(false),
     });
     world.begin();
     world.check_end();
     let mut history = world.history.borrow_mut();
     let broken = history.broken().map(str::to_owned);
-    let lines = if broken.is_some() { history.tell(None, 120) } else { Vec::new() };
+    let lines = if broken.is_some() { history.tell(160) } else { Vec::new() };
     let counts = std::mem::take(&mut history.counts);
     let report = Report { broken, hash: history.hash(), steps: schedule.steps(), counts, lines };
     drop(history);
@@ -91,7 +96,8 @@ impl World {
                 world.create_webhook(topic, None, &mut random).await;
             }
             // A receiver that is down for the whole run: otherwise breakers open seldom.
-            if world.plan.seed.is_multiple_of(3)
+            if world.plan.breakers
+                && !world.plan.seed.is_multiple_of(3)
                 && let Some(id) = world.hook(0)
                 && let Some(hook) = world.hooks.borrow_mut().get_mut(&id)
             {
@@ -103,6 +109,7 @@ impl World {
             self.start_process(process);
         }
         let began = self.now();
+        self.quiet_since.set(began);
         for item in self.plan.items.clone() {
             let world = self.clone();
             self.schedule.spawn(async move {
@@ -126,6 +133,7 @@ impl World {
             if !self.schedule.run_steps((self.now() + SECOND / 100).min(end), STEPS) {
                 self.fail(format!("busy: {STEPS} steps within {} ms", 10));
             }
+            self.check_rows();
         }
         false
     }
@@ -165,9 +173,11 @@ impl World {
         });
         self.run_until(began + SECOND, |_| false);
         let is_done = self.run_until(began + REST, World::owes_nothing);
-        if self.history.borrow().broken().is_some() {
+        let history_is_broken = self.history.borrow().broken().is_some();
+        if history_is_broken {
             return;
         }
+        self.history.borrow_mut().counts.rest = self.now() - began;
         if !is_done {
             let left: Vec<String> = self.database.peek(|view| {
                 let owed = view.range::<Delivery>(..).take(3).map(|(_, row)| format!("{row:?}"));
@@ -207,7 +217,7 @@ impl World {
             for (message, committed) in &history.committed {
                 for webhook in &committed.webhooks {
                     let arrived =
-                        history.courses.get(&(*webhook, *message)).is_some_and(|course| course.arrived);
+                        history.courses.get(&(*webhook, *message)).is_some_and(|course| course.ever_accepted);
                     let is_deleted = hooks.get(webhook).is_none_or(|hook| hook.deleted);
                     let is_dead = || {
                         self.database.peek(|view| {

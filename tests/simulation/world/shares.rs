@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use pgtopic::store::{Share, ShareAsk};
 
-use super::{Handle, World, history::History};
+use super::{Handle, World};
 use crate::{
     functions::require::require_registered,
     postgres::{error::Result as Answered, session::Session, tables::Worker},
-    schedule::Micros,
 };
 
 /// What a worker has of a webhook's `max_in_flight`.
@@ -80,13 +79,13 @@ fn divide(shares: &mut Shares, worker: u32, ask: &ShareAsk, limit: usize) -> usi
 
 impl World {
     /// All workers together have no more requests in flight than the webhook's limit.
-    pub(super) fn check_in_flight(&self, webhook: i64, history: &mut History, now: Micros) {
+    pub(super) fn check_in_flight(&self, webhook: i64) {
         let Some(most) = self.hooks.borrow().get(&webhook).and_then(|hook| hook.most_in_flight) else {
             return;
         };
-        let in_flight = history.in_flight(webhook, now);
+        let in_flight = self.history.borrow().in_flight(webhook, self.now());
         if in_flight > most as usize {
-            history.fail(format!("limit: {in_flight} requests to webhook {webhook} at once, {most} may be"));
+            self.fail(format!("limit: {in_flight} requests to webhook {webhook} at once, {most} may be"));
         }
     }
 }

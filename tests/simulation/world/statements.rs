@@ -2,17 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use pgtopic::{
-    domain::{
-        batch::Batch,
-        breaker::{Opening, TurnEnd, Waking},
-        lane::LaneKey,
-        message::Message,
-    },
+    domain::{batch::Batch, lane::LaneKey, message::Message},
     store::{
-        Claim, ClaimedLane, DueAfter, DueWebhook, DueWebhooks, Follower, HeldLane, LaneNews, LaneState,
-        Looked, Owed, OwedMessage, ProbeEnd, ReadLane, ReadLimits, Removal, SettleOutcome, Settlement,
-        TakenProbe, Want,
+        Claim, ClaimedLane, DueAfter, Follower, HeldLane, LaneState, Looked, Owed, OwedMessage, ReadLane,
+        ReadLimits, Removal, SettleOutcome, Settlement, Want,
     },
     worker::engine::{
         command::Command,
@@ -23,8 +18,11 @@ use pgtopic::{
 
 use super::{
     Handle,
+    budget::{Budget, PAYLOAD},
     calls::CallError,
-    clock::{duration, micros, timestamp},
+    clock::{micros, timestamp},
+    plan::Kind,
+    queries::{disable, due, tail},
     shares::share_limits,
 };
 use crate::{
@@ -33,27 +31,14 @@ use crate::{
         claim_lanes::claim_lanes,
         claim_lanes_singly::claim_lanes_singly,
         claim_messages::{Told, claim_messages},
-        close_breaker::close_breaker,
-        end_probe::{Turn, end_probe},
-        is_held::{held_for, hold_webhook},
-        note_success::note_success,
-        open_breaker::{Ask, OBJECTION, open_breaker},
+        is_held::hold_webhook,
         read_lanes::{Held, read_lanes},
         remove_idle_lanes::remove_idle_lanes,
         settle::{Becomes, Outcome, Said, settle},
-        take_probes::{Taken, take_probes},
-        wake_lanes::{Woken, wake_lanes},
     },
-    postgres::{
-        error::Result as Answered,
-        session::Session,
-        tables::{self, Lane, Pause, Topic, Webhook, Worker},
-    },
+    postgres::tables::Lane,
     schedule::{Micros, SECOND},
 };
-
-/// How many webhooks one `list_due_webhooks` looks at.
-const DUE_WEBHOOKS: usize = 2;
 
 /// Executes statements for one incarnation.
 #[derive(Clone)]
@@ -63,9 +48,9 @@ pub(super) struct Statements {
     pub(super) worker: u32,
 }
 
-type Called<T> = std::result::Result<T, CallError>;
+pub(super) type Called<T> = std::result::Result<T, CallError>;
 
-fn answer<T>(called: Called<T>) -> Result<T, Failure> {
+pub(super) fn answer<T>(called: Called<T>) -> Result<T, Failure> {
     called.map_err(CallError::failure)
 }
 
@@ -74,8 +59,9 @@ impl Statements {
     pub(super) async fn execute(self, command: Command) -> Option<Event> {
         Some(match command {
             Command::ListDueWebhooks { after, sweep } => {
-                let listed =
-                    self.world.call(self.process, async move |session| due(session, after, sweep).await);
+                let listed = self
+                    .world
+                    .call(self.process, Kind::Other, async move |session| due(session, after, sweep).await);
                 Event::DueWebhooks(answer(listed.await))
             }
             Command::Claim { token, wants, sweep, limits } => {
@@ -91,22 +77,21 @@ impl Statements {
                     messages_per_lane: count(limits),
                 };
                 let began = self.world.now();
-                let called =
-                    self.world.call(self.process, async move |session| claim_messages(session, &told).await);
-                let called = called.await;
-                if let Ok((claimed, _)) = &called {
-                    self.world.history.borrow_mut().claimed(began, self.worker, claimed);
-                }
-                let looked = called.map(|(claimed, held)| Looked {
-                    claimed: claimed.into_iter().map(|lane| self.claimed(lane, token, limits)).collect(),
-                    followers: held.into_iter().map(|held| self.follower(held)).collect(),
+                let called = self.world.call(self.process, Kind::Claim, async move |session| {
+                    claim_messages(session, &told).await
+                });
+                let mut budget = Budget::new(limits, false);
+                let looked = called.await.map(|(claimed, held)| Looked {
+                    claimed: self.all_claimed(began, claimed, token, limits),
+                    followers: held.into_iter().map(|held| self.follower(&held, &mut budget)).collect(),
                 });
                 Event::MessagesClaimed(answer(looked))
             }
             Command::Read { lanes, limits } => Event::Read(self.read(lanes, limits).await),
             Command::ReadTail { after, missing } => {
-                let read =
-                    self.world.call(self.process, async move |session| tail(session, after, &missing).await);
+                let read = self.world.call(self.process, Kind::Read, async move |session| {
+                    tail(session, after, &missing).await
+                });
                 Event::TailRead(answer(read.await))
             }
             Command::Settle { settlement, again, remove } => {
@@ -114,7 +99,7 @@ impl Statements {
             }
             Command::LogAttempts { rows, .. } => {
                 let rows = rows.len();
-                let written = self.world.call(self.process, async |_| Ok(())).await;
+                let written = self.world.call(self.process, Kind::Other, async |_| Ok(())).await;
                 let failure = written.err().map(CallError::failure);
                 Event::AttemptsLogged(LogAnswer {
                     rows,
@@ -123,114 +108,33 @@ impl Statements {
                 })
             }
             Command::WriteActivity { .. } => {
-                let _ = self.world.call(self.process, async |_| Ok(())).await;
+                let _ = self.world.call(self.process, Kind::Other, async |_| Ok(())).await;
                 Event::ActivityWritten
             }
             Command::ShareLimits { asks, done } => {
                 let (world, worker) = (self.world.clone(), self.worker);
-                let shared = self.world.call(self.process, async move |session| {
+                let shared = self.world.call(self.process, Kind::Other, async move |session| {
                     share_limits(&world, session, worker, &asks, &done).await
                 });
                 Event::Shares(answer(shared.await))
             }
             Command::Disable { webhook_id } => {
-                let disabled = self
-                    .world
-                    .call(self.process, async move |session| disable(session, webhook_id, true).await);
+                let disabled = self.world.call(self.process, Kind::Other, async move |session| {
+                    disable(session, webhook_id, true).await
+                });
                 let failed = disabled.await.err()?;
                 Event::NotDisabled { webhook_id, failure: failed.failure() }
             }
             Command::Hold { webhook_id, hold } => {
                 let hold = micros(hold);
-                let held = self
-                    .world
-                    .call(self.process, async move |session| hold_webhook(session, webhook_id, hold).await);
+                let held = self.world.call(self.process, Kind::Other, async move |session| {
+                    hold_webhook(session, webhook_id, hold).await
+                });
                 let _ = held.await;
                 return None;
             }
             command => return self.execute_of_breakers(command).await,
         })
-    }
-
-    async fn execute_of_breakers(self, command: Command) -> Option<Event> {
-        let (world, worker) = (&self.world, self.worker);
-        let event = match command {
-            Command::OpenBreaker { webhook_id, epoch, .. } => {
-                let ask =
-                    Ask { worker, webhook: webhook_id, epoch, objection: OBJECTION, first_probe: SECOND };
-                let called = async move |session: &Session| open_breaker(session, ask).await;
-                let opening = world.call(self.process, called).await.map(|opening| match opening {
-                    sql::open_breaker::Opening::Opened(epoch) => {
-                        world.history.borrow_mut().opened(world.now(), webhook_id, epoch);
-                        Opening::Opened(epoch)
-                    }
-                    sql::open_breaker::Opening::Asked => Opening::Asked,
-                    sql::open_breaker::Opening::Refused => Opening::Refused,
-                    sql::open_breaker::Opening::Outdated(epoch) => Opening::Outdated(epoch),
-                    sql::open_breaker::Opening::Off => Opening::Off,
-                });
-                Event::BreakerAsked { webhook_id, answer: answer(opening) }
-            }
-            Command::NoteSuccess(webhooks) => {
-                let called = async move |session: &Session| note_success(session, worker, &webhooks).await;
-                let _ = world.call(self.process, called).await;
-                return None;
-            }
-            Command::TakeProbes { token, want, limits } => {
-                let turn = micros(want.default_timeout) * 2 + micros(want.spare);
-                let called = async move |session: &Session| {
-                    take_probes(session, worker, token, want.at_most, turn, count(limits)).await
-                };
-                let taken = world.call(self.process, called).await;
-                let taken =
-                    taken.map(|taken| taken.into_iter().map(|probe| self.probe(probe, token, limits)));
-                Event::ProbesTaken(answer(taken.map(Iterator::collect)))
-            }
-            Command::EndProbe { turn, end } => {
-                let webhook_id = turn.webhook_id;
-                let turn = Turn { worker, token: turn.token, webhook: webhook_id, epoch: turn.epoch };
-                let ended = match end {
-                    ProbeEnd::Close(_) => {
-                        let called = async move |session: &Session| {
-                            close_breaker(session, webhook_id, Some(turn)).await
-                        };
-                        let closed = world.call(self.process, called).await;
-                        closed.map(|begins| begins.map_or(TurnEnd::Lost, TurnEnd::Closed))
-                    }
-                    ProbeEnd::StayOpen { failed, next_in, disable } => {
-                        let called = async move |session: &Session| {
-                            end_probe(session, turn, failed, micros(next_in), disable.is_some()).await
-                        };
-                        let ended = world.call(self.process, called).await;
-                        ended.map(|ended| if ended { TurnEnd::Ended } else { TurnEnd::Lost })
-                    }
-                };
-                Event::ProbeEnded { webhook_id, answer: answer(ended) }
-            }
-            Command::WakeLanes { webhook_id } => {
-                // Few lanes, so that several steps are needed.
-                let called = async move |session: &Session| wake_lanes(session, webhook_id, 2).await;
-                let woken = world.call(self.process, called).await.map(|woken| match woken {
-                    Woken::More => Waking::More,
-                    Woken::Done => Waking::Done,
-                    Woken::Nothing => Waking::Nothing,
-                });
-                Event::LanesWoken { webhook_id, answer: answer(woken) }
-            }
-            _ => return None,
-        };
-        Some(event)
-    }
-
-    fn probe(&self, taken: Taken, token: i64, limits: ReadLimits) -> TakenProbe {
-        TakenProbe {
-            lane: self.claimed(taken.lane, token, limits),
-            epoch: taken.epoch,
-            failed: u32::try_from(taken.probes).unwrap_or(0),
-            open_for: duration(taken.open_for),
-            only_lane: taken.only_lane,
-            turn: duration(taken.turn),
-        }
     }
 
     async fn claim(
@@ -250,22 +154,21 @@ impl Statements {
         };
         let at_once = claim(count(limits));
         let began = self.world.now();
-        let called = self.world.call(self.process, async move |session| claim_lanes(session, &at_once).await);
+        let called = self
+            .world
+            .call(self.process, Kind::Claim, async move |session| claim_lanes(session, &at_once).await);
         match called.await {
             Ok(lanes) => {
-                self.world.history.borrow_mut().claimed(began, self.worker, &lanes);
-                let lanes = lanes.into_iter().map(|lane| self.claimed(lane, token, limits)).collect();
-                Ok(ClaimAnswer { lanes, one_by_one: None })
+                Ok(ClaimAnswer { lanes: self.all_claimed(began, lanes, token, limits), one_by_one: None })
             }
             Err(error) if error.may_be_of_a_row() => {
                 let singly = claim(0);
-                let called = self
-                    .world
-                    .call(self.process, async move |session| claim_lanes_singly(session, &singly).await);
+                let called = self.world.call(self.process, Kind::Claim, async move |session| {
+                    claim_lanes_singly(session, &singly).await
+                });
                 let none = ReadLimits { messages_per_lane: 0, payload_bytes: 0 };
                 let lanes = answer(called.await)?;
-                self.world.history.borrow_mut().claimed(began, self.worker, &lanes);
-                let lanes = lanes.into_iter().map(|lane| self.claimed(lane, token, none)).collect();
+                let lanes = self.all_claimed(began, lanes, token, none);
                 Ok(ClaimAnswer { lanes, one_by_one: Some(error.failure()) })
             }
             Err(error) => Err(error.failure()),
@@ -277,20 +180,21 @@ impl Statements {
             .in_halves(lanes, CallError::may_be_of_a_row, async |lanes: Vec<HeldLane>| {
                 let held: Vec<Held> = lanes.iter().map(held).collect();
                 let worker = self.worker;
-                let called = self.world.call(self.process, async move |session| {
+                let called = self.world.call(self.process, Kind::Read, async move |session| {
                     read_lanes(session, worker, &held, count(limits)).await
                 });
                 called.await
             })
             .await
             .map_err(CallError::failure)?;
+        let mut budget = Budget::new(limits, true);
         let lanes = read.into_iter().map(|claimed| {
             let Lane { webhook, lane, position, generation, .. } = claimed.lane;
             ReadLane {
                 key: LaneKey { webhook_id: webhook, lane },
                 position,
                 generation,
-                owed: self.owed(claimed, limits, 1),
+                owed: self.owed(&claimed, limits, &mut budget),
             }
         });
         let unreadable = failed.into_iter().map(|(lane, error)| (lane, error.failure())).collect();
@@ -314,7 +218,7 @@ impl Statements {
                 .in_halves(remove, CallError::may_be_of_a_lane, async |lanes: Vec<HeldLane>| {
                     let held: Vec<Held> = lanes.iter().map(held).collect();
                     let worker = self.worker;
-                    let called = self.world.call(self.process, async move |session| {
+                    let called = self.world.call(self.process, Kind::Remove, async move |session| {
                         remove_idle_lanes(session, worker, &held).await
                     });
                     called.await
@@ -336,8 +240,11 @@ impl Statements {
             .collect();
         let began = self.world.now();
         let buried = self.world.would_bury(&call);
-        let called = self.world.call(self.process, async move |session| settle(session, &call).await);
-        let said = called.await?;
+        let called =
+            self.world.call(self.process, Kind::Settle, async move |session| settle(session, &call).await);
+        let called = called.await;
+        self.world.check_lanes(claims.iter().map(|(key, _)| (key.webhook_id, key.lane)));
+        let said = called?;
         self.world.check_buried(&buried, began);
         let mut outcomes: Vec<_> = claims.iter().map(|claim| (*claim, SettleOutcome::Written)).collect();
         for (number, said) in said {
@@ -378,7 +285,26 @@ impl Statements {
 
     // -- Rows -------------------------------------------------------------------------------------
 
-    fn claimed(&self, claimed: Claimed, token: i64, limits: ReadLimits) -> ClaimedLane {
+    /// A call that began then has claimed lanes.
+    fn all_claimed(
+        &self,
+        began: Micros,
+        lanes: Vec<Claimed>,
+        token: i64,
+        limits: ReadLimits,
+    ) -> Vec<ClaimedLane> {
+        self.world.history.borrow_mut().claimed(began, self.worker, &lanes);
+        let mut budget = Budget::new(limits, false);
+        lanes.into_iter().map(|lane| self.claimed(&lane, token, limits, &mut budget)).collect()
+    }
+
+    pub(super) fn claimed(
+        &self,
+        claimed: &Claimed,
+        token: i64,
+        limits: ReadLimits,
+        budget: &mut Budget,
+    ) -> ClaimedLane {
         let lane = claimed.lane.clone();
         let failed = lane.head.map(|first| Batch {
             first,
@@ -394,27 +320,25 @@ impl Statements {
             failed,
             failures: lane.failures,
             split_until: lane.split_until,
-            owed: self.owed(claimed, limits, 0),
+            owed: self.owed(claimed, limits, budget),
         }
     }
 
-    /// What was read. Now and then the budget ends it early, but not before `least` messages.
-    fn owed(&self, claimed: Claimed, limits: ReadLimits, least: usize) -> Owed {
+    /// What was read, as far as the budget of the call goes. Now and then it ends early.
+    fn owed(&self, claimed: &Claimed, limits: ReadLimits, budget: &mut Budget) -> Owed {
         let full = claimed.messages.len() >= count(limits);
         let mut items: Vec<OwedMessage> =
-            claimed.messages.iter().map(|read| message(&claimed.lane, *read)).collect();
-        let deferred = items.len() > least && self.world.once_in(20);
-        if deferred {
-            let left = least + self.world.draw(|random| random.below(items.len() - least));
-            items.truncate(left);
-        }
-        Owed { items, more: full || deferred }
+            claimed.messages.iter().map(|read| self.message(&claimed.lane, *read)).collect();
+        let read = items.len();
+        let room = budget.take(read, self.world.plan.payload, || self.world.once_in(20));
+        items.truncate(room);
+        Owed { items, more: full || room < read }
     }
 
-    fn follower(&self, held: Claimed) -> Follower {
-        let deferred = self.world.once_in(20);
+    fn follower(&self, held: &Claimed, budget: &mut Budget) -> Follower {
+        let deferred = budget.take(1, self.world.plan.payload, || self.world.once_in(20)) == 0;
         let found = held.messages.first().copied();
-        let read = found.map(|read| message(&held.lane, read));
+        let read = found.map(|read| self.message(&held.lane, read));
         Follower {
             key: LaneKey { webhook_id: held.lane.webhook, lane: held.lane.lane },
             token: held.lane.token.unwrap_or_default(),
@@ -427,6 +351,22 @@ impl Statements {
             },
         }
     }
+
+    fn message(&self, lane: &Lane, read: sql::Read) -> OwedMessage {
+        if read.missing {
+            return OwedMessage::Missing(read.message);
+        }
+        OwedMessage::Present(Message {
+            id: read.message,
+            partition_key: lane.key.to_string().into(),
+            r#type: None,
+            payload: Bytes::from_static(&PAYLOAD[..self.world.plan.payload]),
+            headers: None,
+            created_at: timestamp(0),
+            replay: read.replayed,
+            born: std::time::Instant::now(),
+        })
+    }
 }
 
 /// From when on lanes must be due.
@@ -438,7 +378,7 @@ fn from(due_after: DueAfter, now: Micros) -> Micros {
     }
 }
 
-fn count(limits: ReadLimits) -> usize {
+pub(super) fn count(limits: ReadLimits) -> usize {
     usize::try_from(limits.messages_per_lane).unwrap_or(0)
 }
 
@@ -455,22 +395,6 @@ fn held(lane: &HeldLane) -> Held {
 fn removal(((webhook_id, lane), removed): ((i64, i64), bool)) -> (LaneKey, Removal) {
     let removal = if removed { Removal::Removed } else { Removal::Rewound };
     (LaneKey { webhook_id, lane }, removal)
-}
-
-fn message(lane: &Lane, read: sql::Read) -> OwedMessage {
-    if read.missing {
-        return OwedMessage::Missing(read.message);
-    }
-    OwedMessage::Present(Message {
-        id: read.message,
-        partition_key: lane.key.to_string().into(),
-        r#type: None,
-        payload: "{}".into(),
-        headers: None,
-        created_at: timestamp(0),
-        replay: read.replayed,
-        born: std::time::Instant::now(),
-    })
 }
 
 /// The call of `settle`.
@@ -510,68 +434,4 @@ fn model(worker: u32, all: &Settlement, claims: &[Claim]) -> sql::settle::Settle
         call.dead.extend(lane.dead.iter().map(|dead| (number, dead.message_id, attempts(dead.attempts))));
     }
     call
-}
-
-// -- Statements that are no functions of their own in the model -----------------------------------
-
-/// `list_due_webhooks`.
-async fn due(session: &Session, after: Option<i64>, sweep: bool) -> Answered<DueWebhooks> {
-    let now = session.statement_at();
-    let statement = session.statement().await?;
-    Ok(statement.read(|view| {
-        let lives = |id: u32| view.get::<Worker>(&id).is_some_and(|worker| !worker.gone);
-        let mut earliest: Vec<(i64, i64)> = Vec::new();
-        let first = (after.unwrap_or(i64::MIN).saturating_add(1), i64::MIN);
-        for (_, lane) in view.range::<Lane>(first..) {
-            if lane.claimed_by.is_some_and(|holder| !sweep || lives(holder)) {
-                continue;
-            }
-            match earliest.last_mut() {
-                Some((webhook, due_at)) if *webhook == lane.webhook => *due_at = lane.due_at.min(*due_at),
-                _ => earliest.push((lane.webhook, lane.due_at)),
-            }
-        }
-        let next = earliest.get(DUE_WEBHOOKS - 1).map(|(webhook, _)| *webhook);
-        earliest.truncate(DUE_WEBHOOKS);
-        let is_open = |id: &i64| view.get::<tables::Breaker>(id).is_some_and(|breaker| breaker.open);
-        let is_sent = |id: &i64| {
-            let free = |webhook: &Webhook| sent(view, webhook) && held_for(webhook, now).is_none();
-            !is_open(id) && view.get::<Webhook>(id).is_some_and(free)
-        };
-        let due = earliest.iter().filter(|(webhook, due_at)| *due_at <= now && is_sent(webhook));
-        let due = due.map(|(webhook_id, at)| DueWebhook { webhook_id: *webhook_id, due_at: timestamp(*at) });
-        DueWebhooks { webhooks: due.collect(), next }
-    }))
-}
-
-pub(super) fn sent(view: &crate::postgres::view::View<'_>, webhook: &Webhook) -> bool {
-    let hold = view.get::<Topic>(&webhook.topic).is_none_or(|topic| topic.paused == Some(Pause::Hold));
-    !webhook.starting && !webhook.paused && !webhook.disabled && !hold
-}
-
-/// `list_news`.
-async fn tail(session: &Session, after: Option<i64>, missing: &[i64]) -> Answered<Vec<LaneNews>> {
-    let statement = session.statement().await?;
-    let after = statement.read(|view| {
-        let newest = view.range::<tables::Message>(..).next_back().map(|(_, message)| message.id - 1);
-        after.or(newest).unwrap_or(0)
-    });
-    let news = |message: &tables::Message| LaneNews { message_id: message.id, lane: message.lane, step: 1 };
-    let mut found: Vec<LaneNews> = statement
-        .read(|view| view.range::<tables::Message>(after + 1..).map(|(_, message)| news(message)).collect());
-    let statement = session.statement().await?;
-    found.extend(statement.read(|view| {
-        missing.iter().filter_map(|id| view.get::<tables::Message>(id)).map(news).collect::<Vec<_>>()
-    }));
-    Ok(found)
-}
-
-/// `sql/webhooks/disable.sql`, and `enable`.
-pub(super) async fn disable(session: &Session, webhook: i64, disabled: bool) -> Answered<()> {
-    let statement = session.statement().await?;
-    if let Some(place) = statement.read(|view| view.find::<Webhook>(&webhook).map(|(place, _)| place)) {
-        let change = |row: &Webhook| (row.disabled != disabled).then(|| Webhook { disabled, ..row.clone() });
-        statement.update(place, change).await?;
-    }
-    session.notify(crate::postgres::notify::Notification::Webhooks)
 }

@@ -6,6 +6,8 @@
 //! | `SIMULATION_KEEP` | only these items of its plan, as `1,5,9` |
 //! | `SIMULATION_WITHOUT` | without this guard |
 //! | `SIMULATION_MINUTES` | how long `long` runs |
+//! | `SIMULATION_SECONDS` | how many CPU seconds `long`, or each try of `guards`, takes at most |
+//! | `SIMULATION_TRIES` | how many tries `guards` makes |
 //! | `SIMULATION_FROM` | its first seed |
 //! | `SIMULATION_FIRST` | it ends with the first seed that fails |
 
@@ -96,6 +98,7 @@ fn replay() {
         plan = only(&plan, &numbers);
     }
     let report = run(&plan);
+    println!("{:?}", Plan { items: Vec::new(), ..plan.clone() });
     println!("{}", report.lines.join("\n"));
     println!("{:?}, hash {:x}, {} steps", report.broken, report.hash, report.steps);
     if variable::<u8>("SIMULATION_SHRINK").is_some()
@@ -111,12 +114,13 @@ fn without() -> Option<Guard> {
     Guard::ALL.into_iter().find(|guard| format!("{guard:?}") == name)
 }
 
-fn cpu() -> Duration {
+/// The processor time of this thread, in seconds.
+fn cpu() -> f64 {
     use nix::sys::resource::{UsageWho, getrusage};
     let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
     let (user, system) = (usage.user_time(), usage.system_time());
     let micros = (user.tv_sec() + system.tv_sec()) * 1_000_000 + user.tv_usec() + system.tv_usec();
-    Duration::from_micros(u64::try_from(micros).unwrap())
+    micros as f64 / 1e6
 }
 
 /// Runs for `SIMULATION_MINUTES`, and prints how much it did.
@@ -124,18 +128,26 @@ fn cpu() -> Duration {
 #[ignore = "takes as long as SIMULATION_MINUTES says"]
 fn long() {
     let minutes: f64 = variable("SIMULATION_MINUTES").unwrap_or(1.0);
+    let seconds: Option<f64> = variable("SIMULATION_SECONDS");
     let first = variable("SIMULATION_FROM").unwrap_or_else(|| rand::random::<u64>() >> 16);
     let (began, at) = (Instant::now(), cpu());
     let (mut runs, mut steps, mut engine, mut messages, mut requests, mut faults, mut dead) =
         (0u64, 0, 0, 0, 0, 0, 0);
     let mut failed = Vec::new();
+    let (mut rest, mut waited) = (0, 0);
     for seed in first.. {
-        if began.elapsed().as_secs_f64() > minutes * 60.0 {
+        let is_over = match seconds {
+            Some(seconds) => cpu() - at >= seconds,
+            None => began.elapsed().as_secs_f64() > minutes * 60.0,
+        };
+        if is_over {
             break;
         }
         let mut plan = Plan::new(seed);
         plan.without = without();
         let report = run(&plan);
+        rest = rest.max(report.counts.rest);
+        waited = waited.max(report.counts.waited);
         runs += 1;
         steps += report.steps;
         engine += report.counts.engine;
@@ -151,16 +163,18 @@ fn long() {
             }
         }
     }
-    let seconds = (cpu() - at).as_secs_f64();
+    let seconds = cpu() - at;
     let per_second = |count: u64| count as f64 / seconds;
     println!(
-        "{runs} runs from {first}, {seconds:.1} CPU seconds: {:.0} events/s ({:.0} steps, {:.0} of engines), {:.0} messages/s, {:.0} requests/s, {:.1} faults/s, {dead} given up",
+        "{runs} runs from {first}, {seconds:.1} CPU seconds: {:.0} events/s ({:.0} steps, {:.0} of engines), {:.0} messages/s, {:.0} requests/s, {:.1} faults/s, {dead} given up; the longest rest {} ms, the longest wait {} ms",
         per_second(steps + engine),
         per_second(steps),
         per_second(engine),
         per_second(messages),
         per_second(requests),
-        per_second(faults)
+        per_second(faults),
+        rest / 1_000,
+        waited / 1_000
     );
     assert!(failed.is_empty(), "{} of {runs} seeds: {failed:?}", failed.len());
 }
@@ -172,7 +186,7 @@ fn guards() {
     let wanted = without();
     for guard in Guard::ALL.into_iter().filter(|guard| wanted.is_none_or(|wanted| wanted == *guard)) {
         let mut found = Vec::new();
-        let limit = Duration::from_secs(variable("SIMULATION_SECONDS").unwrap_or(20));
+        let limit = variable("SIMULATION_SECONDS").unwrap_or(60.0);
         for try_number in 0..variable("SIMULATION_TRIES").unwrap_or(5u64) {
             let began = cpu();
             let mut seed = 1_000_000 * (try_number + 1);
@@ -185,14 +199,14 @@ fn guards() {
                 }
                 seed += 1;
             };
-            let seconds = (cpu() - began).as_secs_f64();
+            let seconds = cpu() - began;
             found.push((if broken.is_some() { seconds } else { f64::INFINITY }, seed, broken));
         }
         found.sort_by(|one, other| one.0.total_cmp(&other.0));
         let all: Vec<String> = found.iter().map(|(seconds, ..)| format!("{seconds:.2}")).collect();
         let middle = found.len() / 2;
         let (_, seed, broken) = &found[middle];
-        let kind = broken.as_deref().map(kind).unwrap_or("not found");
+        let kind = broken.as_deref().map_or("not found", kind);
         println!("| {guard:?} | {} | {} | {kind} (seed {seed}) |", all[middle], all.join(" "));
     }
 }

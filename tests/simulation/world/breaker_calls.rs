@@ -1,0 +1,113 @@
+//! The engine's statements of breakers on the model, and their answers as events.
+
+use pgtopic::{
+    domain::breaker::{Opening, TurnEnd, Waking},
+    store::{ProbeEnd, ReadLimits, TakenProbe},
+    worker::engine::{command::Command, event::Event},
+};
+
+use super::{
+    budget::Budget,
+    clock::{duration, micros},
+    plan::Kind,
+    statements::{Statements, answer, count},
+};
+use crate::{
+    functions::{
+        close_breaker::close_breaker,
+        end_probe::{Turn, end_probe},
+        note_success::note_success,
+        open_breaker::{self as sql, Ask, OBJECTION, open_breaker},
+        take_probes::{Taken, take_probes},
+        wake_lanes::{Woken, wake_lanes},
+    },
+    postgres::session::Session,
+    schedule::SECOND,
+};
+
+impl Statements {
+    /// `None`: nothing answers.
+    pub(super) async fn execute_of_breakers(self, command: Command) -> Option<Event> {
+        let (world, worker) = (&self.world, self.worker);
+        let event = match command {
+            Command::OpenBreaker { webhook_id, epoch, .. } => {
+                let ask =
+                    Ask { worker, webhook: webhook_id, epoch, objection: OBJECTION, first_probe: SECOND };
+                let called = async move |session: &Session| open_breaker(session, ask).await;
+                let opening =
+                    world.call(self.process, Kind::Other, called).await.map(|opening| match opening {
+                        sql::Opening::Opened(epoch) => {
+                            world.history.borrow_mut().opened(world.now(), webhook_id, epoch);
+                            Opening::Opened(epoch)
+                        }
+                        sql::Opening::Asked => Opening::Asked,
+                        sql::Opening::Refused => Opening::Refused,
+                        sql::Opening::Outdated(epoch) => Opening::Outdated(epoch),
+                        sql::Opening::Off => Opening::Off,
+                    });
+                Event::BreakerAsked { webhook_id, answer: answer(opening) }
+            }
+            Command::NoteSuccess(webhooks) => {
+                let called = async move |session: &Session| note_success(session, worker, &webhooks).await;
+                let _ = world.call(self.process, Kind::Other, called).await;
+                return None;
+            }
+            Command::TakeProbes { token, want, limits } => {
+                let turn = micros(want.default_timeout) * 2 + micros(want.spare);
+                let called = async move |session: &Session| {
+                    take_probes(session, worker, token, want.at_most, turn, count(limits)).await
+                };
+                let taken = world.call(self.process, Kind::Claim, called).await;
+                let mut budget = Budget::new(limits, false);
+                let taken = taken.map(|taken| {
+                    taken.into_iter().map(|probe| self.probe(&probe, token, limits, &mut budget)).collect()
+                });
+                Event::ProbesTaken(answer(taken))
+            }
+            Command::EndProbe { turn, end } => {
+                let webhook_id = turn.webhook_id;
+                let turn = Turn { worker, token: turn.token, webhook: webhook_id, epoch: turn.epoch };
+                let ended = match end {
+                    ProbeEnd::Close(_) => {
+                        let called = async move |session: &Session| {
+                            close_breaker(session, webhook_id, Some(turn)).await
+                        };
+                        let closed = world.call(self.process, Kind::Other, called).await;
+                        closed.map(|begins| begins.map_or(TurnEnd::Lost, TurnEnd::Closed))
+                    }
+                    ProbeEnd::StayOpen { failed, next_in, disable } => {
+                        let called = async move |session: &Session| {
+                            end_probe(session, turn, failed, micros(next_in), disable.is_some()).await
+                        };
+                        let ended = world.call(self.process, Kind::Other, called).await;
+                        ended.map(|ended| if ended { TurnEnd::Ended } else { TurnEnd::Lost })
+                    }
+                };
+                Event::ProbeEnded { webhook_id, answer: answer(ended) }
+            }
+            Command::WakeLanes { webhook_id } => {
+                // Few lanes, so that several steps are needed.
+                let called = async move |session: &Session| wake_lanes(session, webhook_id, 2).await;
+                let woken = world.call(self.process, Kind::Other, called).await.map(|woken| match woken {
+                    Woken::More => Waking::More,
+                    Woken::Done => Waking::Done,
+                    Woken::Nothing => Waking::Nothing,
+                });
+                Event::LanesWoken { webhook_id, answer: answer(woken) }
+            }
+            _ => return None,
+        };
+        Some(event)
+    }
+
+    fn probe(&self, taken: &Taken, token: i64, limits: ReadLimits, budget: &mut Budget) -> TakenProbe {
+        TakenProbe {
+            lane: self.claimed(&taken.lane, token, limits, budget),
+            epoch: taken.epoch,
+            failed: u32::try_from(taken.probes).unwrap_or(0),
+            open_for: duration(taken.open_for),
+            only_lane: taken.only_lane,
+            turn: duration(taken.turn),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What an incarnation has been told: no request may start against it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use pgtopic::{
+    domain::lane::LaneKey,
+    store::SettleOutcome,
+    worker::engine::event::{Event, Written},
+};
+
+use super::history::LaneId;
+use crate::schedule::Micros;
+
+/// What the driver has told the engine of one incarnation.
+#[derive(Default)]
+pub(super) struct Knowledge {
+    lanes: HashMap<LaneId, Claimed>,
+    /// Messages that were accepted. No others may be settled as done.
+    accepted: BTreeSet<(LaneId, i64)>,
+    /// Since when nothing is to be sent at all.
+    pub(super) sends_off: Option<Micros>,
+    /// Since when some webhooks are not to be sent to.
+    pub(super) hooks_off: BTreeMap<i64, Micros>,
+    pub(super) stopping: bool,
+}
+
+/// A lane, as it was claimed last.
+#[derive(Clone, Copy, Default)]
+struct Claimed {
+    token: i64,
+    /// The newest generation that a claim or a settle has told.
+    heard: i32,
+    /// The newest generation that anything has told.
+    newest: i32,
+    /// How often a settle has told of a newer generation than anything before.
+    renewals: u32,
+    locked: bool,
+}
+
+/// What a burst was started with.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Basis {
+    pub(super) token: i64,
+    pub(super) heard: i32,
+    renewals: u32,
+}
+
+impl Knowledge {
+    /// An event goes to the engine.
+    pub(super) fn hear(&mut self, event: &Event, now: Micros) {
+        match event {
+            Event::Claimed(Ok(answer)) => {
+                for lane in &answer.lanes {
+                    self.claimed(lane.key, lane.token, lane.generation);
+                }
+            }
+            Event::MessagesClaimed(Ok(looked)) => {
+                for lane in &looked.claimed {
+                    self.claimed(lane.key, lane.token, lane.generation);
+                }
+            }
+            Event::ProbesTaken(Ok(taken)) => {
+                for probe in taken {
+                    self.claimed(probe.lane.key, probe.lane.token, probe.lane.generation);
+                }
+            }
+            Event::Read(Ok(answer)) => {
+                for lane in &answer.lanes {
+                    if let Some(known) = self.lanes.get_mut(&id(lane.key)) {
+                        known.newest = known.newest.max(lane.generation);
+                    }
+                }
+            }
+            Event::Settled(answer) => {
+                if let Ok(written) = &answer.written {
+                    self.settled(written);
+                }
+            }
+            Event::Session(session) if session.sends => self.sends_off = None,
+            Event::Session(_) => {
+                self.sends_off.get_or_insert(now);
+            }
+            Event::Shutdown => self.stopping = true,
+            _ => {}
+        }
+    }
+
+    fn claimed(&mut self, key: LaneKey, token: i64, generation: i32) {
+        let claimed = Claimed { token, heard: generation, newest: generation, renewals: 0, locked: false };
+        self.lanes.insert(id(key), claimed);
+    }
+
+    fn settled(&mut self, written: &Written) {
+        for ((key, token), outcome) in &written.outcomes {
+            let Some(lane) = self.lanes.get_mut(&id(*key)).filter(|lane| lane.token == *token) else {
+                continue;
+            };
+            lane.locked = *outcome == SettleOutcome::Locked;
+            if let SettleOutcome::Renewed(generation) = outcome {
+                lane.renewals += u32::from(*generation > lane.newest);
+                lane.heard = lane.heard.max(*generation);
+                lane.newest = lane.newest.max(*generation);
+            }
+        }
+        for ((key, token), _) in &written.refused {
+            if let Some(lane) = self.lanes.get_mut(&id(*key)).filter(|lane| lane.token == *token) {
+                lane.locked = true;
+            }
+        }
+    }
+
+    /// A burst starts.
+    pub(super) fn basis(&self, key: LaneKey) -> Basis {
+        let lane = self.lanes.get(&id(key)).copied().unwrap_or_default();
+        Basis { token: lane.token, heard: lane.heard, renewals: lane.renewals }
+    }
+
+    pub(super) fn accepted(&mut self, lane: LaneId, messages: &[i64]) {
+        self.accepted.extend(messages.iter().map(|message| (lane, *message)));
+    }
+
+    pub(super) fn has_accepted(&self, lane: LaneId, message: i64) -> bool {
+        self.accepted.contains(&(lane, message))
+    }
+
+    /// Why no request of a burst may start, if so.
+    pub(super) fn forbids(&self, lane: LaneId, basis: &Basis) -> Option<&'static str> {
+        let known = self.lanes.get(&lane).copied().unwrap_or_default();
+        if self.stopping {
+            Some("the worker stops")
+        } else if self.sends_off.is_some() {
+            Some("nothing is to be sent")
+        } else if known.token != basis.token {
+            Some("the lane was claimed again")
+        } else if known.locked {
+            Some("its outcomes could not be written")
+        } else if known.renewals != basis.renewals {
+            Some("it has heard that what the lane owes has changed")
+        } else {
+            None
+        }
+    }
+}
+
+fn id(key: LaneKey) -> LaneId {
+    (key.webhook_id, key.lane)
+}

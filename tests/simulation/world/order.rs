@@ -1,0 +1,129 @@
+//! The rules for messages of a request: which ones, and in which order.
+//!
+//! | rule | where |
+//! |---|---|
+//! | no message is sent that was not committed | `check_order` |
+//! | a request holds live messages or replays, rising, and no more than its webhook takes | `check_request` |
+//! | no message is sent that is not owed, but one that was taken out a moment ago | `check_owed` |
+//! | all that comes before in the lane was accepted by this claim, or goes with it | `check_before` |
+//! | live messages are sent for the first time in rising order | `check_first` |
+//! | what was accepted is sent again only if its worker has ended before that was written | `check_again` |
+
+use super::{World, history::History, requests::Start};
+use crate::postgres::tables::{Delivery, Lane, Webhook};
+
+impl World {
+    pub(super) fn check_order(&self, start: &Start<'_>) {
+        let Start { worker, lane, messages, .. } = *start;
+        self.check_request(start);
+        for message in messages {
+            let is_committed = self.history.borrow().committed.contains_key(message);
+            if !is_committed {
+                self.fail(format!("phantom: worker {worker} sends {message}, which is not committed"));
+            }
+            self.check_owed(start, *message);
+            let history = &mut *self.history.borrow_mut();
+            if !start.replay {
+                check_first(history, start, *message);
+            }
+            check_again(history, start, *message);
+        }
+        if let Some(last) = messages.last() {
+            self.check_before(start, *last);
+        }
+        let history = &mut *self.history.borrow_mut();
+        if !start.replay {
+            let newest = &mut history.lane(lane).newest;
+            *newest = messages.iter().copied().chain(*newest).max();
+        }
+    }
+
+    fn check_request(&self, start: &Start<'_>) {
+        let Start { worker, lane, messages, .. } = *start;
+        let most = self.hooks.borrow().get(&lane.0).map_or(1, |hook| hook.largest_batch);
+        if messages.len() > most || !messages.is_sorted_by(|one, other| one < other) {
+            self.fail(format!("request: worker {worker} sends {messages:?} at once; {most} may go together"));
+        }
+    }
+
+    fn check_owed(&self, start: &Start<'_>, message: i64) {
+        let Start { process, worker, lane, .. } = *start;
+        if self.processes[process].lost_at.get().is_some() {
+            return;
+        }
+        let (is_there, row, generation) = self.database.peek(|view| {
+            let row = view.get::<Delivery>(&(lane.0, lane.1, message)).map(|row| row.replayed);
+            let generation = view.get::<Lane>(&lane).map(|row| row.generation);
+            (view.get::<Webhook>(&lane.0).is_some(), row, generation)
+        });
+        let history = &mut *self.history.borrow_mut();
+        if !is_there || history.lane(lane).freed {
+            return;
+        }
+        let heard = start.basis.heard;
+        match row {
+            Some(replayed) if replayed != start.replay && generation == Some(heard) => history.fail(format!(
+                "replay: worker {worker} sends {message} of lane {lane:?}, replay {}, and its row says {replayed}",
+                start.replay
+            )),
+            Some(_) => {}
+            None => {
+                let course = history.course(lane, message);
+                let (canceled, doubtful) = (course.canceled, course.doubtful);
+                if !doubtful && canceled.is_none_or(|generation| generation <= heard) {
+                    history.fail(format!(
+                        "owed: worker {worker} sends {message} of lane {lane:?}, which is not owed (taken out: {canceled:?}, heard: {heard})"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// What comes before in the lane, and is owed.
+    fn check_before(&self, start: &Start<'_>, last: i64) {
+        let Start { worker, lane, messages, .. } = *start;
+        let (before, generation) = self.database.peek(|view| {
+            let rows = view.range::<Delivery>((lane.0, lane.1, i64::MIN)..(lane.0, lane.1, last));
+            let rows: Vec<(i64, bool)> = rows.map(|(_, row)| (row.message, row.replayed)).collect();
+            (rows, view.get::<Lane>(&lane).map(|row| row.generation))
+        });
+        let history = &mut *self.history.borrow_mut();
+        let freed = history.lane(lane).freed;
+        let knows_all = generation == Some(start.basis.heard);
+        for (earlier, replayed) in before {
+            let accepted = history.course(lane, earlier).accepted;
+            let by_this = accepted == Some((worker, start.basis.token));
+            let passes = by_this || freed && accepted.is_some() || replayed && !knows_all;
+            if !passes && !messages.contains(&earlier) {
+                history.fail(format!(
+                    "order: worker {worker} sends {messages:?} of lane {lane:?}, and {earlier} is owed and not accepted"
+                ));
+            }
+        }
+    }
+}
+
+fn check_first(history: &mut History, start: &Start<'_>, message: i64) {
+    let Start { worker, lane, .. } = *start;
+    let newest = history.lane(lane).newest;
+    let first = !std::mem::replace(&mut history.course(lane, message).sent, true);
+    if first && newest.is_some_and(|newest| newest > message) {
+        history.fail(format!(
+            "order: worker {worker} sends {message} of lane {lane:?} for the first time, after {newest:?}"
+        ));
+    }
+}
+
+fn check_again(history: &mut History, start: &Start<'_>, message: i64) {
+    let Start { worker, lane, .. } = *start;
+    let Some((by, token)) = history.course(lane, message).accepted else { return };
+    let freed = history.lane(lane).freed && token != start.basis.token;
+    let explained = by != worker && history.ended.contains(&by)
+        || freed
+        || history.crashed_since.contains(&(lane.0, message));
+    if !explained {
+        history.fail(format!(
+            "duplicate: worker {worker} sends {message} of lane {lane:?} again; worker {by} had got its 2xx"
+        ));
+    }
+}

@@ -1,0 +1,154 @@
+//! The rules for what is committed, looked at while a run goes on.
+//!
+//! | rule | where |
+//! |---|---|
+//! | nothing is owed at or below a lane's position | `check_lane` |
+//! | a lane's row makes sense in itself | `check_lane` |
+//! | each delivery has a lane | `check_rows` |
+//! | a worker that has stopped holds nothing | `check_lane` |
+//! | in a calm run each lane is sent soon | `check_calm` |
+//! | a worker keeps no lane that it may not send | `check_kept` |
+
+use super::{World, history::LaneId};
+use crate::{
+    postgres::{
+        tables::{Delivery, INFINITY, Lane, Webhook},
+        view::View,
+    },
+    schedule::{Micros, SECOND},
+};
+
+/// How long a lane may wait in a calm run: sweeps come twice a second, and each second one asks all
+/// idle lanes.
+const CALM: Micros = 3 * SECOND;
+
+/// How long a worker may keep a lane that it may not send.
+const KEPT: Micros = 3 * SECOND;
+
+/// The keys of what a lane owes.
+fn owed(lane: LaneId) -> std::ops::RangeInclusive<(i64, i64, i64)> {
+    (lane.0, lane.1, i64::MIN)..=(lane.0, lane.1, i64::MAX)
+}
+
+impl World {
+    /// Looks at all rows, if anything was committed since the last look.
+    pub(super) fn check_rows(&self) {
+        let newest = self.database.state().xids.newest();
+        if self.looked_at.replace(newest) != newest {
+            let wrong = self.database.peek(|view| {
+                let orphan = view.range::<Delivery>(..).find(|(_, row)| {
+                    view.get::<Lane>(&(row.webhook, row.lane)).is_none()
+                        && view.get::<Webhook>(&row.webhook).is_some()
+                });
+                let orphan = orphan.map(|(_, row)| format!("rows: {row:?} has no lane"));
+                orphan.or_else(|| view.range::<Lane>(..).find_map(|(_, row)| self.check_lane(view, row)))
+            });
+            if let Some(wrong) = wrong {
+                self.fail(wrong);
+            }
+        }
+        if self.plan.is_calm() {
+            self.check_calm();
+        }
+        if self.plan.is_smooth() {
+            self.check_kept();
+        }
+    }
+
+    /// Looks at some lanes, right after they were written.
+    pub(super) fn check_lanes(&self, lanes: impl Iterator<Item = LaneId>) {
+        let wrong = self.database.peek(|view| {
+            let mut rows = lanes.filter_map(|lane| view.get::<Lane>(&lane));
+            rows.find_map(|row| self.check_lane(view, row))
+        });
+        if let Some(wrong) = wrong {
+            self.fail(wrong);
+        }
+    }
+
+    fn check_lane(&self, view: &View<'_>, row: &Lane) -> Option<String> {
+        let hooks = self.hooks.borrow();
+        let hook = hooks.get(&row.webhook)?;
+        // What deleted webhooks are owed is deleted soon.
+        view.get::<Webhook>(&row.webhook)?;
+        let below = view
+            .range::<Delivery>((row.webhook, row.lane, i64::MIN)..=(row.webhook, row.lane, row.position))
+            .next();
+        let failures = u32::try_from(row.failures).unwrap_or(u32::MAX);
+        let is_stopped = |worker: u32| self.history.borrow().stopped.contains(&worker);
+        let wrong = if let Some((_, delivery)) = below {
+            format!("{} is owed, and lies behind the position", delivery.message)
+        } else if row.claimed_by.is_some() != row.token.is_some() {
+            "a claim has a worker and a token".to_owned()
+        } else if row.halted && (row.claimed_by.is_some() || row.due_at != INFINITY) {
+            "a halted lane is never due".to_owned()
+        } else if failures > hook.most_retries {
+            format!("it has more failures than {}", hook.most_retries)
+        } else if row.claimed_by.is_some_and(is_stopped) {
+            "its worker has stopped".to_owned()
+        } else {
+            return None;
+        };
+        Some(format!("rows: {wrong}: {row:?}"))
+    }
+
+    fn check_calm(&self) {
+        let now = self.now();
+        let history = &mut *self.history.borrow_mut();
+        let mut late = None;
+        let mut waited = 0;
+        self.database.peek(|view| {
+            for (_, row) in view.range::<Delivery>(..) {
+                let Some(committed) = history.committed.get(&row.message) else { continue };
+                let lane = (row.webhook, row.lane);
+                let halted = view.get::<Lane>(&lane).is_some_and(|lane| lane.halted);
+                let active = history.lanes.get(&lane).map_or(0, |lane| lane.active);
+                let waits = now - committed.at.max(active).max(self.quiet_since.get());
+                if !halted && view.get::<Webhook>(&row.webhook).is_some() && waits > waited {
+                    waited = waits;
+                    let row = view.get::<Lane>(&lane);
+                    late = Some(format!("late: {} waits for {} ms in {row:?}", lane.1, waits / 1_000));
+                }
+            }
+        });
+        history.counts.waited = history.counts.waited.max(waited);
+        if let Some(late) = late.filter(|_| waited > CALM) {
+            history.fail(late);
+        }
+    }
+
+    /// A worker that may not send, or whose webhook is off, gives its lanes back.
+    fn check_kept(&self) {
+        let now = self.now();
+        for process in &self.processes {
+            let worker = process.worker.get();
+            let Some(knowledge) = process.knowledge.borrow().clone().filter(|_| !process.paused.get()) else {
+                continue;
+            };
+            let knowledge = knowledge.borrow();
+            let old = |since: Micros| now - since > KEPT;
+            let all = knowledge.sends_off.is_some_and(old);
+            let hook_off = |id: i64| knowledge.hooks_off.get(&id).is_some_and(|since| old(*since));
+            if !all && knowledge.hooks_off.is_empty() {
+                continue;
+            }
+            let history = &mut *self.history.borrow_mut();
+            let kept = self.database.peek(|view| {
+                let mut rows = view.range::<Lane>(..).map(|(_, row)| row);
+                let kept = rows.find(|row| {
+                    let lane = (row.webhook, row.lane);
+                    row.claimed_by == Some(worker)
+                        && (all || hook_off(row.webhook))
+                        && history.flights.get(&lane).is_none_or(Vec::is_empty)
+                        && history.lanes.get(&lane).is_none_or(|lane| old(lane.active))
+                        && view.get::<Webhook>(&row.webhook).is_some()
+                        && view.range::<Delivery>(owed(lane)).next().is_some()
+                });
+                kept.map(|row| format!("kept: worker {worker} holds what it may not send: {row:?}"))
+            });
+            if let Some(kept) = kept {
+                history.fail(kept);
+            }
+        }
+    }
+}
