@@ -10,10 +10,12 @@ use super::{
     error::StoreError,
     lanes::{ClaimedLane, ReadLimits, probes},
     statement::sql,
+    topics::like,
 };
 use crate::domain::{
     breaker::{BreakerRow, BreakerState, Opening, TurnEnd, Waking},
     change::worker_actor,
+    scope::TopicScope,
 };
 
 /// How long the parts of an opening take.
@@ -135,11 +137,13 @@ impl Store {
         token: i64,
         want: ProbeWant,
         limits: ReadLimits,
+        topics: &TopicScope,
     ) -> Result<Vec<TakenProbe>, StoreError> {
         let parameters: super::Parameters<'_> = &[
             &worker,
             &token,
             &i32::try_from(want.at_most).unwrap_or(i32::MAX),
+            &like(topics),
             &want.default_timeout.as_secs_f64(),
             &want.spare.as_secs_f64(),
             &limits.messages_per_lane,

@@ -8,12 +8,13 @@
 --
 -- Probes take the lanes of a webhook in turns, by rising id, whether they are
 -- due or not. Lanes that are halted, or owe nothing, or that workers hold, are
--- passed over: at most 1,000 of them. A webhook without a lane to probe is looked at again a
--- second later.
+-- passed over: at most 1,000 of them. A webhook without a lane to probe is looked
+-- at again a second later.
 --
 -- Parameters:
 --   worker, new_token   as claim_lanes
 --   at_most             how many webhooks
+--   topics              as claim_messages
 --   default_timeout     the timeout of a webhook that sets none, in seconds
 --   spare               how many seconds a turn lasts longer than two timeouts
 --   messages_per_lane, payload_budget   as read_claimed
@@ -29,6 +30,7 @@ CREATE OR REPLACE FUNCTION pgtopic.take_probes(
     worker            uuid,
     new_token         bigint,
     at_most           integer,
+    topics            text[],
     default_timeout   double precision,
     spare             double precision,
     messages_per_lane integer,
@@ -37,7 +39,7 @@ CREATE OR REPLACE FUNCTION pgtopic.take_probes(
     webhook_id bigint, lane bigint, due_at timestamptz, "position" bigint, generation integer, head_message_id bigint,
     failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint,
     partition_key text, type text, payload json, headers json, created_at timestamptz, replayed_at timestamptz, state text,
-    epoch bigint, probes integer, open_seconds double precision, only_lane boolean, turn_seconds double precision
+    age double precision, epoch bigint, probes integer, open_seconds double precision, only_lane boolean, turn_seconds double precision
 )
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pgtopic, pg_temp
@@ -65,6 +67,7 @@ BEGIN
           JOIN pgtopic.webhooks w ON w.id = b.webhook_id AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
            AND NOT pgtopic.is_held(w.hold_until)
           JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
+           AND (take_probes.topics IS NULL OR t.name LIKE ANY (take_probes.topics))
          WHERE b.state = 'open'
            -- What lies further ahead was written before a step of the clock.
            AND (b.next_probe_at <= clock_timestamp() OR b.next_probe_at > clock_timestamp() + interval '2 minutes')

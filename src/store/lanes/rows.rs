@@ -35,11 +35,11 @@ pub(in super::super) fn probes(
         lanes.add(row, 10, || {
             Ok(TakenProbe {
                 lane: claimed_lane(row, 3, token)?,
-                epoch: row.try_get(18)?,
-                failed: u32::try_from(row.try_get::<_, i32>(19)?).unwrap_or_default(),
-                open_for: Duration::try_from_secs_f64(row.try_get(20)?).unwrap_or_default(),
-                only_lane: row.try_get(21)?,
-                turn: Duration::try_from_secs_f64(row.try_get(22)?).unwrap_or_default(),
+                epoch: row.try_get(19)?,
+                failed: u32::try_from(row.try_get::<_, i32>(20)?).unwrap_or_default(),
+                open_for: Duration::try_from_secs_f64(row.try_get(21)?).unwrap_or_default(),
+                only_lane: row.try_get(22)?,
+                turn: Duration::try_from_secs_f64(row.try_get(23)?).unwrap_or_default(),
             })
         })?;
     }

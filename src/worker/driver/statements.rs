@@ -153,7 +153,7 @@ impl Statements {
                 return Answer::Nothing;
             }
             Command::TakeProbes { token, want, limits } => {
-                Event::ProbesTaken(answer(store.take_probes(worker, token, want, limits).await))
+                Event::ProbesTaken(answer(store.take_probes(worker, token, want, limits, &self.topics).await))
             }
             Command::EndProbe { turn, end } => {
                 let ended = store.end_probe(worker, turn, &end).await;

@@ -69,7 +69,7 @@ impl Engine {
     /// Starts a queued lane's burst in a slot that was taken for it. Returns false if the lane does
     /// not need the slot.
     fn start_burst(&mut self, key: LaneKey, now: Instant) -> bool {
-        let deliverable = self.is_deliverable(key.webhook_id);
+        let takes_messages = self.takes_messages(key.webhook_id);
         let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.is_queued()) else { return false };
         let epoch = self.breakers.epoch(key.webhook_id);
         if !self.breakers.is_open(key.webhook_id) {
@@ -82,7 +82,7 @@ impl Engine {
             return false;
         }
         let sends = lane.probe.is_some() || self.breakers.may_send(key.webhook_id);
-        let endpoint = self.endpoints.get(&key.webhook_id).filter(|_| deliverable && sends);
+        let endpoint = self.endpoints.get(&key.webhook_id).filter(|_| takes_messages && sends);
         let ready = !lane.is_locked() && lane.backlog.has_messages() && !self.stopping;
         let Some(endpoint) = endpoint.filter(|_| ready) else {
             self.advance(key, now);

@@ -3591,7 +3591,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtopic.take_probes(worker uuid, new_token bigint, at_most integer, default_timeout double precision, spare double precision, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text, epoch bigint, probes integer, open_seconds double precision, only_lane boolean, turn_seconds double precision)
+CREATE FUNCTION pgtopic.take_probes(worker uuid, new_token bigint, at_most integer, topics text[], default_timeout double precision, spare double precision, messages_per_lane integer, payload_budget bigint) RETURNS TABLE(webhook_id bigint, lane bigint, due_at timestamp with time zone, "position" bigint, generation integer, head_message_id bigint, failures integer, batch_last bigint, batch_count integer, split_until bigint, message_id bigint, partition_key text, type text, payload json, headers json, created_at timestamp with time zone, replayed_at timestamp with time zone, state text, age double precision, epoch bigint, probes integer, open_seconds double precision, only_lane boolean, turn_seconds double precision)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET jit TO 'off'
@@ -3622,6 +3622,7 @@ BEGIN
           JOIN pgtopic.webhooks w ON w.id = b.webhook_id AND w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL
            AND NOT pgtopic.is_held(w.hold_until)
           JOIN pgtopic.topics t ON t.id = w.topic_id AND t.paused IS DISTINCT FROM 'hold'
+           AND (take_probes.topics IS NULL OR t.name LIKE ANY (take_probes.topics))
          WHERE b.state = 'open'
            -- What lies further ahead was written before a step of the clock.
            AND (b.next_probe_at <= clock_timestamp() OR b.next_probe_at > clock_timestamp() + interval '2 minutes')
@@ -4890,7 +4891,7 @@ REVOKE ALL ON FUNCTION pgtopic.suppress_notifications(microseconds bigint) FROM 
 
 REVOKE ALL ON FUNCTION pgtopic.take_lead(worker uuid) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.take_probes(worker uuid, new_token bigint, at_most integer, default_timeout double precision, spare double precision, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.take_probes(worker uuid, new_token bigint, at_most integer, topics text[], default_timeout double precision, spare double precision, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.topics_arrived() FROM PUBLIC;
 
@@ -4929,7 +4930,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'ba26400adb15ea9a5d23980bf0ac7d570bbff7d298aa55342859676036b789c7', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'b54db607e522ebf8cef2ff66b9b8c68f9f9917435e8c4abb71c680e36f1422ce', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '18317379914595381490');
 

@@ -192,7 +192,7 @@ fn invocation(call: &Call, keys: &Keys) -> String {
         Call::TakeProbes { worker, token } => format!(
             "SELECT concat_ws(' ', webhook_id, lane, coalesce(message_id::text, '-'), epoch, probes, \
                               CASE WHEN only_lane THEN 'only' ELSE 'more' END) \
-             FROM take_probes({}, {token}, 10, 45, 10, 1, 1000000)",
+             FROM take_probes({}, {token}, 10, NULL, 45, 10, 1, 1000000)",
             uuid(*worker)
         ),
         Call::EndProbe(turn) => format!(
