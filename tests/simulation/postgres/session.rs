@@ -233,7 +233,8 @@ impl Session {
         schedule.pass().await;
         if settings.pauses > 0 && schedule.random(|random| random.once_in(settings.pauses)) {
             let most = usize::try_from(settings.pause).unwrap_or(1);
-            schedule.sleep(1 + schedule.random(|random| random.below(most)) as Micros).await;
+            let pause = schedule.random(|random| random.below(most));
+            schedule.sleep(1 + Micros::try_from(pause).unwrap_or(0)).await;
         }
         self.with(|session| {
             if session.lost {
