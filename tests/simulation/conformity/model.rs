@@ -272,7 +272,7 @@ async fn invoke(session: &Session, call: &Call, learnt: &RefCell<Vec<Learnt>>) -
         },
         Call::NoteSuccess { worker, webhooks } => note_success(session, *worker, webhooks).await?.to_string(),
         Call::TakeProbes { worker, token } => {
-            let taken = take_probes(session, *worker, *token, 10, 100 * SECOND, 1).await?;
+            let taken = take_probes(session, *worker, *token, 10, |_| 100 * SECOND, 1).await?;
             sorted(taken.iter().map(|probe| {
                 let (lane, only) = (&probe.lane.lane, if probe.only_lane { "only" } else { "more" });
                 let message = or_dash(probe.lane.messages.first().map(|read| read.message));

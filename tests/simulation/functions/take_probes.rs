@@ -34,7 +34,7 @@ pub(crate) async fn take_probes(
     worker: u32,
     token: i64,
     at_most: usize,
-    turn: Micros,
+    turn: impl Fn(i64) -> Micros,
     messages_per_lane: usize,
 ) -> Result<Vec<Taken>> {
     session.set_flush(false)?;
@@ -90,7 +90,7 @@ pub(crate) async fn take_probes(
             statement.update(place, |row: &Breaker| Some(none(row))).await?;
             continue;
         };
-        let probe = Probe { by: worker, token, until: session.clock() + turn };
+        let probe = Probe { by: worker, token, until: session.clock() + turn(row.webhook) };
         let mine =
             |row: &Breaker| Breaker { probe: Some(probe.clone()), probe_lane: lane.lane, ..row.clone() };
         statement.update(place, |row: &Breaker| Some(mine(row))).await?;
@@ -100,7 +100,10 @@ pub(crate) async fn take_probes(
     let statement = session.statement().await?;
     Ok(taken
         .into_iter()
-        .filter_map(|lane| described(&statement, lane, turn, session.clock(), messages_per_lane))
+        .filter_map(|lane| {
+            let turn = turn(lane.webhook);
+            described(&statement, lane, turn, session.clock(), messages_per_lane)
+        })
         .collect())
 }
 

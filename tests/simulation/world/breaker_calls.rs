@@ -1,5 +1,7 @@
 //! The engine's statements of breakers on the model, and their answers as events.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use pgtopic::{
     domain::breaker::{Opening, TurnEnd, Waking},
     store::{ProbeEnd, ReadLimits, TakenProbe},
@@ -53,11 +55,24 @@ impl Statements {
                 return None;
             }
             Command::TakeProbes { token, want, limits } => {
-                let turn = micros(want.default_timeout) * 2 + micros(want.spare);
+                let hooks = world.hooks.borrow();
+                let timeouts: BTreeMap<i64, Duration> =
+                    hooks.iter().map(|(id, hook)| (*id, hook.policy.timeout)).collect();
+                drop(hooks);
+                let turn = move |webhook: i64| {
+                    let timeout = timeouts.get(&webhook).copied().unwrap_or(want.default_timeout);
+                    micros(timeout) * 2 + micros(want.spare)
+                };
                 let called = async move |session: &Session| {
                     take_probes(session, worker, token, want.at_most, turn, count(limits)).await
                 };
                 let taken = world.call(self.process, Kind::Claim, called).await;
+                for probe in taken.iter().flatten() {
+                    let lane = (probe.lane.lane.webhook, probe.lane.lane.lane);
+                    let messages = probe.lane.messages.len();
+                    world
+                        .note(lane, format!("worker {worker} has the turn to probe it: {messages} messages"));
+                }
                 let mut budget = Budget::new(limits, false);
                 let taken = taken.map(|taken| {
                     taken.into_iter().map(|probe| self.probe(&probe, token, limits, &mut budget)).collect()
@@ -66,6 +81,7 @@ impl Statements {
             }
             Command::EndProbe { turn, end } => {
                 let webhook_id = turn.webhook_id;
+                world.note((webhook_id, 0), format!("worker {worker} ends its turn to probe: {end:?}"));
                 let turn = Turn { worker, token: turn.token, webhook: webhook_id, epoch: turn.epoch };
                 let ended = match end {
                     ProbeEnd::Close(_) => {
