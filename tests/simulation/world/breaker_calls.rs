@@ -55,10 +55,8 @@ impl Statements {
                 return None;
             }
             Command::TakeProbes { token, want, limits } => {
-                let hooks = world.hooks.borrow();
                 let timeouts: BTreeMap<i64, Duration> =
-                    hooks.iter().map(|(id, hook)| (*id, hook.policy.timeout)).collect();
-                drop(hooks);
+                    world.hooks.borrow().iter().map(|(id, hook)| (*id, hook.policy.timeout)).collect();
                 let turn = move |webhook: i64| {
                     let timeout = timeouts.get(&webhook).copied().unwrap_or(want.default_timeout);
                     micros(timeout) * 2 + micros(want.spare)
