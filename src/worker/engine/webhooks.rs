@@ -62,6 +62,10 @@ impl Engine {
             }
             self.shares.changed(webhook_id, &endpoint);
             self.endpoints.insert(webhook_id, endpoint);
+            // A lane that waits for a slot asked for no share while there was no limit.
+            if self.queue.has(webhook_id) {
+                self.shares.want(webhook_id, now);
+            }
         }
         for webhook_id in &removed {
             self.endpoints.remove(webhook_id);
