@@ -441,3 +441,22 @@ fn a_worker_that_stops_is_done_when_all_is_written() {
     }
     assert!(settled && rig.engine.is_done());
 }
+
+/// A lane asks for a share when it begins to wait for a slot. One that waits already must not be
+/// forgotten.
+#[test]
+fn a_webhook_that_gets_a_limit_while_its_lanes_wait_is_asked_for() {
+    let mut rig = Rig::new(1);
+    let (token, _) = claims(&rig.decide())[0];
+    let lanes: Vec<ClaimedLane> = (1..=20).map(|lane| claimed(1, lane, token, &[1])).collect();
+    rig.handle(Event::Claimed(Ok(ClaimAnswer { lanes, one_by_one: None })));
+    let asks = |commands: Vec<Command>| -> usize {
+        commands.iter().filter(|command| matches!(command, Command::ShareLimits { .. })).count()
+    };
+    assert_eq!(asks(rig.decide()), 0);
+    let mut limited = (*rig.engine.endpoints[&1]).clone();
+    limited.policy.max_in_flight = Some(2);
+    let changed = HashMap::from([(1, Arc::new(limited))]);
+    rig.handle(Event::Webhooks(Ok(LoadedWebhooks { changed, ..LoadedWebhooks::default() })));
+    assert_eq!(asks(rig.decide()), 1);
+}
