@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     Store,
     error::StoreError,
-    lanes::{ClaimedLane, ReadLimits, probes},
+    lanes::{ReadLimits, TakenProbe, probes},
     statement::sql,
     topics::like,
 };
@@ -38,23 +38,6 @@ pub struct ProbeWant {
     pub default_timeout: Duration,
     /// How much longer than two timeouts the turn lasts.
     pub spare: Duration,
-}
-
-/// A turn to probe a webhook, and the lane that it takes.
-#[derive(Debug)]
-pub struct TakenProbe {
-    /// The lane.
-    pub lane: ClaimedLane,
-    /// The epoch of the breaker.
-    pub epoch: i64,
-    /// How many probes have failed since it opened.
-    pub failed: u32,
-    /// For how long it has been open.
-    pub open_for: Duration,
-    /// Whether the webhook has no other lane that is not halted.
-    pub only_lane: bool,
-    /// How long the turn lasts, from when it was asked for.
-    pub turn: Duration,
 }
 
 /// Whose turn it is to probe a webhook.

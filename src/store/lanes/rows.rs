@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::{
-    super::{breakers::TakenProbe, error::StoreError},
-    types::{ClaimedLane, Follower, Owed, OwedMessage, ReadLimits},
+    super::error::StoreError,
+    types::{ClaimedLane, Follower, Owed, OwedMessage, ReadLimits, TakenProbe},
 };
 use crate::domain::{batch::Batch, lane::LaneKey, message::Message};
 

@@ -1,5 +1,7 @@
 //! What is asked of lanes, and what is known of them.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::domain::{batch::Batch, lane::LaneKey, message::Message};
@@ -186,4 +188,21 @@ pub enum Removal {
     Removed,
     /// A replay had lowered its position, so it owes messages again. It is still held.
     Rewound,
+}
+
+/// A turn to probe a webhook, and the lane that it takes.
+#[derive(Debug)]
+pub struct TakenProbe {
+    /// The lane.
+    pub lane: ClaimedLane,
+    /// The epoch of the breaker.
+    pub epoch: i64,
+    /// How many probes have failed since it opened.
+    pub failed: u32,
+    /// For how long it has been open.
+    pub open_for: Duration,
+    /// Whether the webhook has no other lane that is not halted.
+    pub only_lane: bool,
+    /// How long the turn lasts, from when it was asked for.
+    pub turn: Duration,
 }

@@ -19,7 +19,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{super::tuning::REMOVAL_WAIT, backlog::Backlog, probing::Probe};
+use super::{super::tuning::REMOVAL_WAIT, backlog::Backlog, probe::Probe};
 use crate::{
     domain::{
         batch::{Batch, Batching, Member},

@@ -23,7 +23,7 @@
 //! | `settling`, `settles`, `pending_writes`, `locked` | what is written, and when |
 //! | `sharing`, `shares` | limits that hold for all workers together |
 //! | `idling`, `removed_lately` | lanes that owe nothing |
-//! | `breakers`, `probing` | webhooks that are down: what is sent to them, and when |
+//! | `breaking`, `breakers`, `probing`, `probe` | webhooks that are down: what is sent to them, and when |
 //! | `webhooks` | webhooks that come, change and go |
 //! | `waking` | notifications, and what the session hears |
 //! | `troubles` | statements that fail |
@@ -35,6 +35,7 @@ mod attempt_log;
 mod attempts;
 mod backlog;
 mod breakers;
+mod breaking;
 mod bursts;
 mod claims;
 pub mod command;
@@ -47,6 +48,7 @@ mod looks;
 mod named;
 mod outages;
 mod pending_writes;
+mod probe;
 mod probing;
 mod reading;
 mod reads;

@@ -8,10 +8,7 @@
 //!   message (then it is there, and the breaker closes); and each tenth one if the webhook has no other
 //!   lane left.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
 use tracing::{debug, info};
 
@@ -27,6 +24,7 @@ use super::{
     event::AttemptEnded,
     failure::{Failure, Lost},
     lane::Lane,
+    probe::Probe,
     reading::read_limits,
     settling::nothing_done,
     state::Engine,
@@ -40,29 +38,6 @@ use crate::{
     },
     store::{ProbeEnd, ProbeTurn, ProbeWant, TakenProbe},
 };
-
-/// The probes of this worker.
-#[derive(Default)]
-pub(super) struct Probing {
-    /// Webhooks whose turn this worker has, and until when the request must have begun.
-    turns: BTreeMap<i64, (LaneKey, Instant)>,
-    /// Since when turns are being taken, if they are.
-    taking: Option<Instant>,
-    /// When to look next.
-    due: Option<Instant>,
-}
-
-/// The mark of a lane that probes its webhook.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Probe {
-    turn: ProbeTurn,
-    /// How many probes have failed before.
-    failed: u32,
-    open_for: Duration,
-    only_lane: bool,
-    /// Until when its request must have ended.
-    pub(super) until: Instant,
-}
 
 impl Engine {
     /// When to look for probes next.
