@@ -359,7 +359,7 @@ COMMENT ON COLUMN pgtopic.workers.topics IS 'The topics that it sends: names, or
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
 
 CREATE TABLE pgtopic.shares (
-    webhook_id bigint  NOT NULL REFERENCES pgtopic.webhooks ON DELETE CASCADE,
+    webhook_id bigint  NOT NULL,
     worker_id  uuid    NOT NULL REFERENCES pgtopic.workers ON DELETE CASCADE,
     wants      boolean NOT NULL,
     slots      integer,
@@ -368,7 +368,7 @@ CREATE TABLE pgtopic.shares (
     rate_held  float8  NOT NULL,
     PRIMARY KEY (webhook_id, worker_id)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE pgtopic.shares IS 'What each worker has of max_in_flight and rate_limit_per_second of a webhook, while it has something to send. A share ends when its worker is gone.';
+COMMENT ON TABLE pgtopic.shares IS 'What each worker has of max_in_flight and rate_limit_per_second of a webhook, while it has something to send. A share ends when its worker is gone. There is no foreign key to webhooks: TRUNCATE would be refused. Workers give the shares of a deleted webhook back.';
 COMMENT ON COLUMN pgtopic.shares.wants IS 'Whether the worker had something to send when it asked last.';
 COMMENT ON COLUMN pgtopic.shares.slots IS 'How many requests it may have in flight; null: max_in_flight is not set.';
 COMMENT ON COLUMN pgtopic.shares.slots_held IS 'How many it used, or could use, when it asked. It may be more than slots, until it asks again.';

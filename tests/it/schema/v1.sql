@@ -4289,7 +4289,7 @@ CREATE TABLE pgtopic.shares (
 )
 WITH (fillfactor='50');
 
-COMMENT ON TABLE pgtopic.shares IS 'What each worker has of max_in_flight and rate_limit_per_second of a webhook, while it has something to send. A share ends when its worker is gone.';
+COMMENT ON TABLE pgtopic.shares IS 'What each worker has of max_in_flight and rate_limit_per_second of a webhook, while it has something to send. A share ends when its worker is gone. There is no foreign key to webhooks: TRUNCATE would be refused. Workers give the shares of a deleted webhook back.';
 
 COMMENT ON COLUMN pgtopic.shares.wants IS 'Whether the worker had something to send when it asked last.';
 
@@ -4701,9 +4701,6 @@ CREATE TRIGGER zz_messages_publish_here BEFORE INSERT ON pgtopic.messages FOR EA
 ALTER TABLE pgtopic.messages ENABLE REPLICA TRIGGER zz_messages_publish_here;
 
 ALTER TABLE ONLY pgtopic.shares
-    ADD CONSTRAINT shares_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES pgtopic.webhooks(id) ON DELETE CASCADE;
-
-ALTER TABLE ONLY pgtopic.shares
     ADD CONSTRAINT shares_worker_id_fkey FOREIGN KEY (worker_id) REFERENCES pgtopic.workers(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY pgtopic.webhooks
@@ -4932,6 +4929,6 @@ INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, N
 
 INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'b54db607e522ebf8cef2ff66b9b8c68f9f9917435e8c4abb71c680e36f1422ce', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '18317379914595381490');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '3447091426339316245');
 
 
