@@ -25,8 +25,13 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
+    /// The patterns of the topics that this worker sends; `None`: all topics.
+    pub fn patterns(&self) -> Option<&[String]> {
+        Some(&*self.topics).filter(|topics| !topics.is_empty())
+    }
+
     /// The topics that this worker sends.
     pub fn scope(&self) -> TopicScope {
-        TopicScope::of(Some(&*self.topics).filter(|topics| !topics.is_empty()))
+        TopicScope::of(self.patterns())
     }
 }

@@ -159,7 +159,7 @@ impl Incarnation<'_> {
     /// released yet.
     async fn live(&self, stopped: &mut Vec<Uuid>, ready: &mut Option<Instant>) -> Result<(), WorkerError> {
         let lease = lease(self.delivery.timeout());
-        let topics = Some(self.worker.topics.clone()).filter(|topics| !topics.is_empty());
+        let topics = self.worker.patterns().map(<[String]>::to_vec);
         let info =
             WorkerInfo { id: Uuid::now_v7(), name: name(), capacity: self.worker.concurrency, lease, topics };
         let asked = Instant::now();

@@ -1,6 +1,7 @@
 -- ----------------------------------------------------------------------
--- publish_events: publish changes of state to the topic of events, each one once. The type is the kind of the change, the key is topic:webhook ("workers"
--- for a worker).
+-- publish_events: publish changes of state to the topic of events, each one
+-- once. The type is the kind of the change. The key is topic:webhook; of a
+-- change of a worker it is "workers".
 --
 -- Parameters:
 --   at_most   how many to publish
@@ -24,16 +25,15 @@ BEGIN
         RETURNING c.*
     )
     INSERT INTO pgtopic.messages (topic_id, partition_key, type, payload)
-    SELECT events.id, coalesce(t.name || ':' || coalesce(w.name, c.webhook_id::text), 'workers'), c.kind,
+    SELECT events.topic_id, coalesce(t.name || ':' || coalesce(w.name, c.webhook_id::text), 'workers'), c.kind,
            json_build_object('type', c.kind, 'at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
                              'topic', t.name, 'webhook_id', c.webhook_id, 'webhook', w.name,
                              'partition_key', c.partition_key, 'message_id', c.message_id, 'worker', c.worker_id,
                              'reason', c.reason, 'changed_by', c.changed_by)
       FROM told c
-      JOIN pgtopic.topics events ON events.name = 'pgtopic' || '.events'
+      JOIN pgtopic.events_topic() AS events (topic_id) ON events.topic_id IS NOT NULL
       LEFT JOIN pgtopic.topics t ON t.id = c.topic_id
       LEFT JOIN pgtopic.webhooks w ON w.id = c.webhook_id
-     WHERE EXISTS (SELECT FROM pgtopic.webhooks x WHERE x.topic_id = events.id)
      ORDER BY c.id;
     GET DIAGNOSTICS published = ROW_COUNT;
     RETURN published;

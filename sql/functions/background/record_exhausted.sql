@@ -1,7 +1,8 @@
 -- ----------------------------------------------------------------------
 -- record_exhausted: record that deliveries were given up: one change
--- (delivery.exhausted) for each webhook, however many there are. Called once a
--- minute, and only the part that somebody subscribes to is recorded.
+-- (delivery.exhausted) for each webhook, however many there are. Nothing is
+-- recorded while nobody subscribes to events. The leader calls this once a
+-- minute.
 --
 -- A dead letter that was committed later than one with a greater id may be left
 -- out.
@@ -25,7 +26,7 @@ BEGIN
     IF newest IS NULL OR newest <= told THEN
         RETURN 0;
     END IF;
-    IF EXISTS (SELECT FROM pgtopic.topics t JOIN pgtopic.webhooks w ON w.topic_id = t.id WHERE t.name = 'pgtopic' || '.events') THEN
+    IF pgtopic.events_topic() IS NOT NULL THEN
         INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, partition_key, message_id, reason, changed_by)
         SELECT 'delivery.exhausted', w.topic_id, w.id, d.partition_key, d.message_id,
                format('%s given up; the last one: %s', g.count, coalesce(d.last_error, d.reason)), 'leader'

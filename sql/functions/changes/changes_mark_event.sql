@@ -1,8 +1,8 @@
 -- ----------------------------------------------------------------------
 -- changes_mark_event: BEFORE INSERT on changes, for kinds that are events. Marks
--- the row, if somebody subscribes to the topic of events. The leader publishes
--- marked rows (publish_events). Changes of pgtopic's own webhooks are
--- not marked: otherwise a failing event would cause further events.
+-- the row if somebody subscribes to events. The leader publishes marked rows
+-- (publish_events). A change of a webhook of pgtopic's own topics is not marked:
+-- a failing webhook of events would cause further events.
 --
 -- Locks: none.
 -- ----------------------------------------------------------------------
@@ -12,7 +12,7 @@ SET search_path = pg_catalog, pgtopic, pg_temp
 AS $$
 BEGIN
     NEW.is_event :=
-        EXISTS (SELECT FROM pgtopic.topics t JOIN pgtopic.webhooks w ON w.topic_id = t.id WHERE t.name = 'pgtopic' || '.events')
+        pgtopic.events_topic() IS NOT NULL
         AND NOT EXISTS (SELECT FROM pgtopic.topics t WHERE t.id = NEW.topic_id AND t.name ^@ ('pgtopic' || '.'));
     RETURN NEW;
 END

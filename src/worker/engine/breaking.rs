@@ -199,11 +199,7 @@ impl Engine {
 
     /// Starts no further request of a webhook. Those that are under way finish.
     fn stop_sending(&mut self, webhook_id: i64, now: Instant) {
-        let of = |lane: &&Lane| lane.key.webhook_id == webhook_id && lane.probe.is_none();
-        let mut bursts: Vec<LaneKey> =
-            self.lanes.values().filter(of).filter(|lane| lane.in_burst()).map(|lane| lane.key).collect();
-        bursts.sort_unstable();
-        self.commands.extend(bursts.into_iter().map(Command::StopBurst));
+        self.stop_bursts(|lane| lane.key.webhook_id == webhook_id && lane.probe.is_none());
         self.release_stopped(now);
     }
 

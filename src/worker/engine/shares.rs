@@ -138,18 +138,18 @@ impl Shares {
         (asks && self.under_way.is_none()).then(|| self.due.max(self.not_before))
     }
 
-    /// Begins an ask. `busy`: how many lanes of each webhook have something to send. `used`: how many
-    /// requests are in flight to each.
+    /// Begins an ask. `busy`: the webhooks that lanes have something to send to. `used`: how many
+    /// requests are in flight to each webhook.
     pub(super) fn begin(
         &mut self,
-        busy: &HashMap<i64, usize>,
+        busy: &BTreeSet<i64>,
         used: &HashMap<i64, usize>,
         now: Instant,
     ) -> (Vec<ShareAsk>, Vec<i64>) {
         self.due = now + SHARE_EVERY;
         let used = |webhook_id: &i64| used.get(webhook_id).copied().unwrap_or_default();
         for (webhook_id, held) in &mut self.held {
-            if busy.get(webhook_id).is_some_and(|lanes| *lanes > 0) {
+            if busy.contains(webhook_id) {
                 held.wanted_at = now;
             }
         }

@@ -1,6 +1,6 @@
 //! Asks for shares of the limits that hold for all workers.
 
-use std::{collections::HashMap, time::Instant};
+use std::time::Instant;
 
 use super::{
     super::tuning::SHARE_UNCLEAR_WAIT,
@@ -10,7 +10,7 @@ use super::{
     state::Engine,
     troubles::Kind,
 };
-use crate::{domain::lane::LaneKey, store::Share};
+use crate::store::Share;
 
 impl Engine {
     /// Asks for shares, if it is time.
@@ -18,10 +18,8 @@ impl Engine {
         if self.shares.due().is_none_or(|due| now < due) {
             return;
         }
-        let mut busy: HashMap<i64, usize> = HashMap::new();
-        for lane in self.lanes.values().filter(|lane| lane.is_busy()) {
-            *busy.entry(lane.key.webhook_id).or_default() += 1;
-        }
+        let busy =
+            self.lanes.values().filter(|lane| lane.is_busy()).map(|lane| lane.key.webhook_id).collect();
         let used = self.slots.by_webhook().collect();
         let (asks, done) = self.shares.begin(&busy, &used, now);
         self.commands.push(Command::ShareLimits { asks, done });
@@ -47,11 +45,7 @@ impl Engine {
             self.claims.ask(webhook_id);
         }
         if !refused.is_empty() {
-            let in_burst = self.lanes.values().filter(|lane| lane.in_burst()).map(|lane| lane.key);
-            let mut stopped: Vec<LaneKey> =
-                in_burst.filter(|key| refused.contains(&key.webhook_id)).collect();
-            stopped.sort_unstable();
-            self.commands.extend(stopped.into_iter().map(Command::StopBurst));
+            self.stop_bursts(|lane| refused.contains(&lane.key.webhook_id));
             self.release_stopped(now);
         }
     }

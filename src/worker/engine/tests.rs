@@ -30,6 +30,28 @@ use crate::{
 
 const CONCURRENCY: usize = 10;
 
+/// A webhook without limits.
+pub(super) fn endpoint() -> Endpoint {
+    Endpoint {
+        topic: "orders".to_owned(),
+        deliverable: true,
+        batch_size: 1,
+        policy: Policy {
+            max_retries: 5,
+            backoff_factor: 2.0,
+            max_backoff: Duration::from_hours(1),
+            retry_schedule: Vec::new(),
+            permanent_statuses: Vec::new(),
+            timeout: Duration::from_secs(10),
+            on_exhausted: OnExhausted::DeadLetter,
+            max_in_flight: None,
+            max_age: None,
+        },
+        rate_limit_per_second: None,
+        breaker: BreakerPolicy::Auto,
+    }
+}
+
 struct Rig {
     engine: Engine,
     now: Instant,
@@ -47,24 +69,7 @@ impl Rig {
             seed: 1,
         };
         let mut rig = Self { engine: Engine::new(settings, now), now };
-        let endpoint = Arc::new(Endpoint {
-            topic: "orders".to_owned(),
-            deliverable: true,
-            batch_size: 1,
-            policy: Policy {
-                max_retries: 5,
-                backoff_factor: 2.0,
-                max_backoff: Duration::from_hours(1),
-                retry_schedule: Vec::new(),
-                permanent_statuses: Vec::new(),
-                timeout: Duration::from_secs(10),
-                on_exhausted: OnExhausted::DeadLetter,
-                max_in_flight: None,
-                max_age: None,
-            },
-            rate_limit_per_second: None,
-            breaker: BreakerPolicy::Auto,
-        });
+        let endpoint = Arc::new(endpoint());
         let changed = (1..=webhooks).map(|id| (id, Arc::clone(&endpoint))).collect();
         rig.handle(Event::Webhooks(Ok(LoadedWebhooks { changed, ..LoadedWebhooks::default() })));
         rig

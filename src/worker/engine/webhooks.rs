@@ -12,6 +12,7 @@ use super::{
     command::Command,
     event::LoadedWebhooks,
     failure::Failure,
+    lane::Lane,
     state::Engine,
     troubles::Kind,
 };
@@ -80,7 +81,7 @@ impl Engine {
         let mut stops = false;
         for (webhook_id, hold) in held {
             if self.holds.hold(webhook_id, now + hold) {
-                self.stop_bursts_of(webhook_id);
+                self.stop_bursts(|lane| lane.key.webhook_id == webhook_id);
                 stops = true;
             }
         }
@@ -100,7 +101,7 @@ impl Engine {
     pub(super) fn hold_webhook(&mut self, webhook_id: i64, hold: Duration, now: Instant) {
         if self.holds.hold(webhook_id, now + hold) {
             self.commands.push(Command::Hold { webhook_id, hold });
-            self.stop_bursts_of(webhook_id);
+            self.stop_bursts(|lane| lane.key.webhook_id == webhook_id);
             self.release_stopped(now);
         }
     }
@@ -112,9 +113,9 @@ impl Engine {
         }
     }
 
-    /// The bursts of a webhook start no further request.
-    fn stop_bursts_of(&mut self, webhook_id: i64) {
-        let lanes = self.lanes.values().filter(|lane| lane.key.webhook_id == webhook_id && lane.in_burst());
+    /// The bursts of these lanes start no further request.
+    pub(super) fn stop_bursts(&mut self, of: impl Fn(&Lane) -> bool) {
+        let lanes = self.lanes.values().filter(|lane| lane.in_burst() && of(lane));
         let mut keys: Vec<LaneKey> = lanes.map(|lane| lane.key).collect();
         keys.sort_unstable();
         self.commands.extend(keys.into_iter().map(Command::StopBurst));

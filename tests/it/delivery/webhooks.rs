@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pgtopic_testkit::{
     Answer, Broker, Gate, LIMIT, Scene, TestReceiver, check_order, create_webhook, eventually, expected,
-    quick_delivery, refuse,
+    most_at_once, quick_delivery, refuse,
 };
 use serde_json::{Value, json};
 
@@ -180,14 +180,7 @@ async fn no_more_lanes_are_in_flight_than_a_webhook_allows() {
     let _broker = Broker::start(scene.store());
     publish_lanes(&scene, 60).await;
     assert_eq!(scene.all_delivered(&["/"]).await, 0);
-    let received = scene.receiver.received();
-    let at_once = |one: &pgtopic_testkit::Received| {
-        received
-            .iter()
-            .filter(|other| other.arrived <= one.arrived && other.ended.unwrap() > one.arrived)
-            .count()
-    };
-    assert_eq!(received.iter().map(at_once).max(), Some(3));
+    assert_eq!(most_at_once(&scene.receiver.received()), 3);
 }
 
 #[tokio::test]

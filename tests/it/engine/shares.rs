@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pgtopic::store::{Share, ShareAsk};
-use pgtopic_testkit::{Answer, Broker, Puppet, Received, Scene, eventually};
+use pgtopic_testkit::{Answer, Broker, Puppet, Received, Scene, eventually, most_at_once};
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 fn ask(wants: bool, slots_held: usize, rate_held: f64) -> ShareAsk {
@@ -100,14 +100,6 @@ async fn workers_never_have_more_than_the_limit_together() {
     }
     assert_eq!(most.0, LIMIT, "it is used");
     assert!(most.1 > RATE * 0.9, "it is used: {most:?}");
-}
-
-/// The most requests that were in flight at one time.
-fn most_at_once(received: &[Received]) -> usize {
-    let at_once = |one: &Received| {
-        received.iter().filter(|other| one.arrived >= other.arrived && one.overlaps(other)).count()
-    };
-    received.iter().map(at_once).max().unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

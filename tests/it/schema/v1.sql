@@ -325,7 +325,7 @@ CREATE FUNCTION pgtopic.changes_mark_event() RETURNS trigger
     AS $$
 BEGIN
     NEW.is_event :=
-        EXISTS (SELECT FROM pgtopic.topics t JOIN pgtopic.webhooks w ON w.topic_id = t.id WHERE t.name = 'pgtopic' || '.events')
+        pgtopic.events_topic() IS NOT NULL
         AND NOT EXISTS (SELECT FROM pgtopic.topics t WHERE t.id = NEW.topic_id AND t.name ^@ ('pgtopic' || '.'));
     RETURN NEW;
 END
@@ -1000,6 +1000,16 @@ BEGIN
     UPDATE pgtopic.webhooks w SET disabled_reason = disable WHERE w.id = webhook_id AND w.disabled_reason IS NULL;
     RETURN 'disabled';
 END
+$$;
+
+CREATE FUNCTION pgtopic.events_topic() RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    AS $$
+SELECT t.id
+  FROM pgtopic.topics t
+ WHERE t.name = 'pgtopic' || '.events'
+   AND EXISTS (SELECT FROM pgtopic.webhooks w WHERE w.topic_id = t.id)
 $$;
 
 CREATE FUNCTION pgtopic.expire_deliveries(after_webhook bigint, after_lane bigint, at_most integer, changed_by text, OUT last_webhook bigint, OUT last_lane bigint, OUT expired bigint, OUT more boolean) RETURNS record
@@ -2472,16 +2482,15 @@ BEGIN
         RETURNING c.*
     )
     INSERT INTO pgtopic.messages (topic_id, partition_key, type, payload)
-    SELECT events.id, coalesce(t.name || ':' || coalesce(w.name, c.webhook_id::text), 'workers'), c.kind,
+    SELECT events.topic_id, coalesce(t.name || ':' || coalesce(w.name, c.webhook_id::text), 'workers'), c.kind,
            json_build_object('type', c.kind, 'at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
                              'topic', t.name, 'webhook_id', c.webhook_id, 'webhook', w.name,
                              'partition_key', c.partition_key, 'message_id', c.message_id, 'worker', c.worker_id,
                              'reason', c.reason, 'changed_by', c.changed_by)
       FROM told c
-      JOIN pgtopic.topics events ON events.name = 'pgtopic' || '.events'
+      JOIN pgtopic.events_topic() AS events (topic_id) ON events.topic_id IS NOT NULL
       LEFT JOIN pgtopic.topics t ON t.id = c.topic_id
       LEFT JOIN pgtopic.webhooks w ON w.id = c.webhook_id
-     WHERE EXISTS (SELECT FROM pgtopic.webhooks x WHERE x.topic_id = events.id)
      ORDER BY c.id;
     GET DIAGNOSTICS published = ROW_COUNT;
     RETURN published;
@@ -2611,7 +2620,7 @@ BEGIN
     IF newest IS NULL OR newest <= told THEN
         RETURN 0;
     END IF;
-    IF EXISTS (SELECT FROM pgtopic.topics t JOIN pgtopic.webhooks w ON w.topic_id = t.id WHERE t.name = 'pgtopic' || '.events') THEN
+    IF pgtopic.events_topic() IS NOT NULL THEN
         INSERT INTO pgtopic.changes (kind, topic_id, webhook_id, partition_key, message_id, reason, changed_by)
         SELECT 'delivery.exhausted', w.topic_id, w.id, d.partition_key, d.message_id,
                format('%s given up; the last one: %s', g.count, coalesce(d.last_error, d.reason)), 'leader'
@@ -4758,6 +4767,8 @@ REVOKE ALL ON FUNCTION pgtopic.drop_attempt_partitions(days integer) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION pgtopic.end_probe(worker uuid, token bigint, webhook_id bigint, epoch bigint, failed boolean, next_in double precision, disable text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.events_topic() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.expire_deliveries(after_webhook bigint, after_lane bigint, at_most integer, changed_by text, OUT last_webhook bigint, OUT last_lane bigint, OUT expired bigint, OUT more boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.fail_job(job_id bigint, error text) FROM PUBLIC;
@@ -4927,7 +4938,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'b54db607e522ebf8cef2ff66b9b8c68f9f9917435e8c4abb71c680e36f1422ce', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '217076a81e4db1544cd6d270462afb646a78c0f3f52fed88efb4385c9ef3e8a2', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '3447091426339316245');
 

@@ -65,7 +65,7 @@ pub use self::{
     process::{Ended, Process},
     proxy::{Link, TestProxy, Upstream},
     puppet::Puppet,
-    receiver::{Answer, Received, TestReceiver},
+    receiver::{Answer, Received, TestReceiver, most_at_once},
     scene::{
         LIVING, SECRET, Scene, TOPIC, create_topic, create_webhook, expected, keep_silent, nothing_owed,
         publish, refuse,

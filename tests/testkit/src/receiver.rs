@@ -73,6 +73,14 @@ impl Received {
     }
 }
 
+/// The most of these requests that were in flight at one time.
+pub fn most_at_once(received: &[Received]) -> usize {
+    let at_once = |one: &Received| {
+        received.iter().filter(|other| other.arrived <= one.arrived && other.overlaps(one)).count()
+    };
+    received.iter().map(at_once).max().unwrap_or_default()
+}
+
 /// What the receiver does with a request.
 #[derive(Debug, Clone)]
 pub enum Answer {

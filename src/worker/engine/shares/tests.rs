@@ -1,39 +1,18 @@
-use std::time::Duration;
-
 use super::*;
-use crate::domain::{
-    breaker::BreakerPolicy,
-    policy::{OnExhausted, Policy},
-};
+use crate::domain::policy::Policy;
 
 fn endpoint(max_in_flight: Option<u32>, rate: Option<f64>) -> Endpoint {
-    Endpoint {
-        topic: "orders".to_owned(),
-        deliverable: true,
-        batch_size: 1,
-        policy: Policy {
-            max_retries: 5,
-            backoff_factor: 2.0,
-            max_backoff: Duration::from_hours(1),
-            retry_schedule: Vec::new(),
-            permanent_statuses: Vec::new(),
-            timeout: Duration::from_secs(10),
-            on_exhausted: OnExhausted::DeadLetter,
-            max_in_flight,
-            max_age: None,
-        },
-        rate_limit_per_second: rate,
-        breaker: BreakerPolicy::Auto,
-    }
+    let free = super::super::tests::endpoint();
+    Endpoint { policy: Policy { max_in_flight, ..free.policy }, rate_limit_per_second: rate, ..free }
 }
 
 fn share(slots: Option<usize>, rate: Option<f64>) -> Vec<Share> {
     vec![Share { webhook_id: 1, slots, rate }]
 }
 
-/// Asks, while this many lanes have something to send and this many requests are in flight.
-fn ask(shares: &mut Shares, busy: usize, used: usize, now: Instant) -> (Vec<ShareAsk>, Vec<i64>) {
-    shares.begin(&HashMap::from([(1, busy)]), &HashMap::from([(1, used)]), now)
+/// Asks, while lanes have something to send or not, and this many requests are in flight.
+fn ask(shares: &mut Shares, busy: bool, used: usize, now: Instant) -> (Vec<ShareAsk>, Vec<i64>) {
+    shares.begin(&BTreeSet::from_iter(busy.then_some(1)), &HashMap::from([(1, used)]), now)
 }
 
 #[test]
@@ -55,7 +34,7 @@ fn nothing_starts_without_a_share_and_no_more_than_it_covers() {
     assert_eq!((shares.slots(1, &limited), shares.due()), (Some(0), None), "nothing is to be sent");
     shares.want(1, now);
     assert_eq!(shares.due(), Some(now));
-    let (asks, done) = ask(&mut shares, 1, 0, now);
+    let (asks, done) = ask(&mut shares, true, 0, now);
     assert_eq!(asks, [ShareAsk { webhook_id: 1, wants: true, slots_held: 0, rate_held: 0.0 }]);
     assert!(done.is_empty() && shares.due().is_none());
     let answered = shares.answered(share(Some(4), Some(2.5)), now);
@@ -67,9 +46,9 @@ fn nothing_starts_without_a_share_and_no_more_than_it_covers() {
     let lower = endpoint(Some(2), Some(2.5));
     shares.changed(1, &lower);
     assert_eq!(shares.slots(1, &lower), Some(2));
-    ask(&mut shares, 1, 0, now);
+    ask(&mut shares, true, 0, now);
     assert_eq!(shares.answered(share(Some(2), Some(2.5)), now).rates, [(1, 2.5)]);
-    ask(&mut shares, 1, 0, now);
+    ask(&mut shares, true, 0, now);
     assert!(shares.answered(share(Some(2), None), now).rates.is_empty());
     assert_eq!(shares.slots(1, &lower), Some(0));
 }
@@ -81,7 +60,7 @@ fn what_is_in_flight_is_held_until_it_has_ended() {
     shares.changed(1, &endpoint(Some(5), None));
     shares.want(1, now);
     for (granted, used, held) in [(5, 0, 0), (2, 5, 5), (2, 4, 4), (2, 1, 2)] {
-        let (asks, _) = ask(&mut shares, 1, used, now);
+        let (asks, _) = ask(&mut shares, true, used, now);
         assert_eq!(asks[0].slots_held, held);
         shares.answered(share(Some(granted), None), now);
     }
@@ -94,14 +73,14 @@ fn who_gets_nothing_asks_again_soon_but_not_for_ever() {
     let limited = endpoint(Some(1), None);
     shares.changed(1, &limited);
     shares.want(1, now);
-    ask(&mut shares, 1, 0, now);
+    ask(&mut shares, true, 0, now);
     let answered = shares.answered(share(Some(0), None), now);
     assert_eq!((answered.refused, shares.refused().collect::<Vec<_>>()), (vec![1], vec![1]));
     assert_eq!((shares.slots(1, &limited), shares.due()), (Some(0), Some(now + SHARE_AGAIN)));
     // Its lanes were given back.
-    assert!(ask(&mut shares, 0, 0, now + SHARE_AGAIN).0[0].wants);
+    assert!(ask(&mut shares, false, 0, now + SHARE_AGAIN).0[0].wants);
     shares.answered(share(Some(0), None), now);
-    assert!(!ask(&mut shares, 0, 0, now + WANT_SHARE_FOR).0[0].wants);
+    assert!(!ask(&mut shares, false, 0, now + WANT_SHARE_FOR).0[0].wants);
     let answered = shares.answered(share(Some(1), None), now);
     assert_eq!((answered.granted, shares.slots(1, &limited)), (vec![1], Some(1)));
 }
@@ -113,18 +92,18 @@ fn a_share_that_is_not_used_is_given_back() {
     let limited = endpoint(Some(5), None);
     shares.changed(1, &limited);
     shares.want(1, now);
-    ask(&mut shares, 1, 0, now);
+    ask(&mut shares, true, 0, now);
     shares.answered(share(Some(5), None), now);
-    assert!(!ask(&mut shares, 0, 0, now + SHARE_EVERY).0[0].wants);
+    assert!(!ask(&mut shares, false, 0, now + SHARE_EVERY).0[0].wants);
     shares.answered(share(Some(5), None), now);
-    assert!(ask(&mut shares, 0, 1, now + KEEP_SHARE).1.is_empty(), "a request is in flight");
+    assert!(ask(&mut shares, false, 1, now + KEEP_SHARE).1.is_empty(), "a request is in flight");
     shares.answered(share(Some(5), None), now);
-    let (asks, done) = ask(&mut shares, 0, 0, now + KEEP_SHARE);
+    let (asks, done) = ask(&mut shares, false, 0, now + KEEP_SHARE);
     assert_eq!((asks, done), (vec![], vec![1]));
     // It is not known whether that was carried out.
     shares.failed(now + KEEP_SHARE * 2);
     assert_eq!(shares.due(), Some(now + KEEP_SHARE * 2));
-    assert_eq!(ask(&mut shares, 0, 0, now + KEEP_SHARE * 2).1, [1]);
+    assert_eq!(ask(&mut shares, false, 0, now + KEEP_SHARE * 2).1, [1]);
     shares.answered(vec![], now);
     assert_eq!(shares.due(), None);
     assert_eq!(shares.slots(1, &limited), Some(0));
@@ -141,7 +120,7 @@ fn more_webhooks_than_fit_have_their_turns() {
     }
     let mut asked = BTreeSet::new();
     for _ in 0..2 {
-        let (asks, _) = ask(&mut shares, 1, 0, now);
+        let (asks, _) = ask(&mut shares, true, 0, now);
         assert_eq!(asks.len(), SHARES_MAX);
         asked.extend(asks.iter().map(|ask| ask.webhook_id));
         shares.answered(vec![], now);
