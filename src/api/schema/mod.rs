@@ -59,6 +59,7 @@ mod tail;
 mod test_request;
 mod topic;
 mod webhook;
+mod webhook_changes;
 mod why;
 mod worker;
 
@@ -71,7 +72,8 @@ use serde::{
 
 pub(crate) use self::{
     bulk::*, dead_letter::*, delivery::*, health::*, job::*, lane::*, message::*, page::*, place::*,
-    sending::*, stats::*, tail::*, test_request::*, topic::*, webhook::*, why::*, worker::*,
+    sending::*, stats::*, tail::*, test_request::*, topic::*, webhook::*, webhook_changes::*, why::*,
+    worker::*,
 };
 
 /// Reads one of several words, which are listed for people.
