@@ -24,7 +24,10 @@ pub(crate) struct Statement {
 enum Look {
     Free,
     /// Somebody has it, to the end of this transaction. I may have a weaker lock of it.
-    Busy { xid: Xid, is_locked_by_me: bool },
+    Busy {
+        xid: Xid,
+        is_locked_by_me: bool,
+    },
     Updated(Place),
     Deleted,
     /// This very statement has changed it.
