@@ -534,6 +534,17 @@ COMMENT ON TABLE pgtopic.changes IS 'The audit log: every change of state is one
 COMMENT ON COLUMN pgtopic.changes.is_event IS 'Whether the leader is to publish it to the topic of events.';
 COMMENT ON COLUMN pgtopic.changes.changed_by IS 'Who did it: worker <id>, leader, the name that the API or the command line gave, or the database role.';
 
+CREATE TABLE pgtopic.sessions (
+    hash         bytea       PRIMARY KEY,
+    token_digest bytea       NOT NULL,
+    expires_at   timestamptz NOT NULL,
+    CONSTRAINT sessions_hash_check CHECK (octet_length(hash) = 32),
+    CONSTRAINT sessions_token_digest_check CHECK (octet_length(token_digest) = 32)
+);
+COMMENT ON TABLE pgtopic.sessions IS 'Who is logged in to the console. What a session may do is said by its token in the settings; without it there, the session does not count.';
+COMMENT ON COLUMN pgtopic.sessions.hash IS 'SHA-256 of the value of the cookie.';
+COMMENT ON COLUMN pgtopic.sessions.token_digest IS 'SHA-256 of the token.';
+
 -- Stripes use the lock keys from 0 up, workers those below 0.
 CREATE SEQUENCE pgtopic.worker_lock_keys AS integer INCREMENT -1 MINVALUE -2147483648 MAXVALUE -1 START -1 CYCLE;
 COMMENT ON SEQUENCE pgtopic.worker_lock_keys IS 'Advisory-lock keys of worker incarnations, below 0.';

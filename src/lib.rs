@@ -14,13 +14,14 @@
 //! | [`background`] | what one worker, the leader, does for all: retention, jobs |
 //! | [`broker`] | the use cases; the HTTP API calls these and nothing below |
 //! | [`api`] | the HTTP API |
+//! | [`console`] | the pages for operators |
 //! | [`cli`] | the command line |
 //! | [`config`] | settings |
 //! | [`demo`] | the traffic and the receiver of `dev --demo` |
 //! | [`embedded`] | a PostgreSQL of our own, for `dev` and for tests |
 //! | [`telemetry`] | the log, and the output of commands |
 //!
-//! Imports point one way: `cli`, `api` → `broker` → `store`, `delivery` → `domain`; `worker` →
+//! Imports point one way: `cli` → `console` → `api` → `broker` → `store`, `delivery` → `domain`; `worker` →
 //! `background`, `store`, `delivery` → `domain`.
 
 pub mod api;
@@ -28,6 +29,7 @@ pub mod background;
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod delivery;
 pub mod demo;
 pub mod domain;

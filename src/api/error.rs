@@ -37,7 +37,7 @@ const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ApiError {
+pub(crate) enum ApiError {
     /// Path, body or query string cannot be read.
     #[error("{0}")]
     Malformed(String),
@@ -114,6 +114,12 @@ impl ApiError {
                 BrokerError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
             },
         }
+    }
+
+    /// The status and what is wrong, for a page. Logs the cause that neither shows.
+    pub(crate) fn tell(&self) -> (StatusCode, String) {
+        self.log();
+        (self.status().0, self.to_string())
     }
 
     /// Logs the cause that the answer does not show.

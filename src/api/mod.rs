@@ -67,15 +67,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use self::route_index::RouteIndex;
+pub(crate) use self::{
+    access::{Gate, Permit},
+    error::{ApiError, Problem, bare_problem_json},
+    messages::read_message,
+};
 pub use self::{
     access::{check_access, check_bind},
     config_error::ApiConfigError,
     server::run,
     state::ApiState,
-};
-pub(crate) use self::{
-    error::{Problem, bare_problem_json},
-    messages::read_message,
 };
 
 /// How long a request may take, its body included. After this it is answered with 503. A body may
@@ -124,6 +125,10 @@ pub fn router(state: ApiState) -> Router {
         .layer(middleware::from_fn_with_state(index, extract::check_parameters))
         .layer(middleware::from_fn_with_state(Arc::clone(&state.bodies), body_limit::bound_bodies));
     let docs = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document);
-    let router = router.route("/", get(|| async { Redirect::to("/docs/") }));
-    router.with_state(state).merge(docs).layer(layers)
+    let (home, console) = match state.console.clone() {
+        Some(console) => ("console/", console),
+        None => ("docs/", Router::new()),
+    };
+    let router = router.route("/", get(move || async move { Redirect::to(home) }));
+    router.with_state(state).merge(docs).layer(layers).merge(console)
 }

@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::Router;
+
 use super::{
-    access::{Hosts, Tokens},
+    access::{Gate, Hosts, Tokens},
     body_limit::{BodyLimit, PATIENCE},
     config_error::ApiConfigError,
     connection_limit::ConnectionLimit,
@@ -24,6 +26,8 @@ pub struct ApiState {
     pub(super) body_timeout: Duration,
     pub(super) bodies: Arc<BodyLimit>,
     pub(super) connections: ConnectionLimit,
+    /// The pages beside the API; `None` if the console is off.
+    pub(super) console: Option<Router>,
 }
 
 impl ApiState {
@@ -37,7 +41,16 @@ impl ApiState {
         let connections = ConnectionLimit::of(config.max_connections, super::connection_limit::RESERVE);
         let max_body_bytes = config.max_body_bytes;
         let bodies = Arc::new(BodyLimit::new(max_body_bytes, config.max_bodies_bytes, PATIENCE));
-        Ok(Self { broker, tokens, hosts, max_body_bytes, body_timeout: BODY_TIMEOUT, bodies, connections })
+        Ok(Self {
+            broker,
+            tokens,
+            hosts,
+            max_body_bytes,
+            body_timeout: BODY_TIMEOUT,
+            bodies,
+            connections,
+            console: None,
+        })
     }
 
     /// The same, with as many connections as the limit of open files permits beside what the rest
@@ -46,5 +59,21 @@ impl ApiState {
     pub fn beside(mut self, config: &ApiConfig, reserved: usize) -> Self {
         self.connections = ConnectionLimit::of(config.max_connections, reserved);
         self
+    }
+
+    /// The same, with the console beside the API. `/` leads to it.
+    #[must_use]
+    pub fn with_console(self, console: Router) -> Self {
+        Self { console: Some(console), ..self }
+    }
+
+    /// The use cases, for the console.
+    pub(crate) fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// Who may use the console.
+    pub(crate) fn gate(&self) -> Gate {
+        Gate::new(Arc::clone(&self.tokens), Arc::clone(&self.hosts))
     }
 }

@@ -17,6 +17,7 @@
 //! | `deliveries` | list, read, list attempts, replay, cancel |
 //! | `dead_letters` | list, count, group, read, replay, discard |
 //! | `lanes` | list, try again, skip the head |
+//! | `logins` | log in to the console, ask who is logged in, log out |
 //! | `jobs` | list, read, cancel; replay or cancel a range; purge |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
 //! | `drain` | list what is still owed, and what cannot move; refuse new messages |
@@ -33,6 +34,7 @@ mod drain;
 mod error;
 mod jobs;
 mod lanes;
+mod logins;
 mod messages;
 mod ready;
 mod scope;
@@ -54,6 +56,7 @@ pub use self::{
     error::{BrokerError, Conflict},
     jobs::{Bulk, DeadLetterAction},
     lanes::RetriedLanes,
+    logins::LOGIN_LASTS,
     tails::Tail,
     test_requests::TestRequest,
     webhooks::CreatedWebhook,
@@ -103,6 +106,16 @@ impl Broker {
             actor: "pgtopic".into(),
             start_paused: false,
         }
+    }
+
+    /// The schema that holds everything.
+    pub fn schema_name(&self) -> &str {
+        self.store.schema_name()
+    }
+
+    /// Ends when the tails of this process do: at its shutdown.
+    pub fn until_tails_end(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.tails.until_end()
     }
 
     /// This process has a worker, too. It is ready only while that worker works.

@@ -115,6 +115,11 @@ impl Tails {
         Ok(Tail { items, ended: self.ended.clone(), _permit: permit })
     }
 
+    /// Ends when they do.
+    pub(super) fn until_end(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.ended.clone().cancelled_owned()
+    }
+
     /// Ends all tails.
     pub(super) fn end(&self) {
         self.ended.cancel();

@@ -138,7 +138,7 @@ impl Dev {
         let kept = if self.temporary { "removed at the end" } else { "kept for the next run" };
         show_line(&format!(
             "\n  pgtopic {version}, for development\n\n  \
-             API        http://{api}{taken}\n  \
+             {console}API        http://{api}{taken}\n  \
              API docs   http://{api}/docs\n  \
              Database   schema {schema}, as superuser:\n\n    \
                psql '{database}'\n\n  \
@@ -148,6 +148,11 @@ impl Dev {
              Data       {data}   ({kept})\n\n  \
              Ctrl-C stops everything.\n",
             version = env!("CARGO_PKG_VERSION"),
+            console = if config.console.enabled {
+                format!("Console    http://{api}/console/\n  ")
+            } else {
+                String::new()
+            },
             networks = THIS_MACHINE.join(","),
             database = postgres.tcp_url(DATABASE).unwrap_or_else(|| postgres.url(DATABASE)),
             schema = config.database.schema,

@@ -8,6 +8,7 @@ use crate::{
     api::{self, ApiState},
     broker::Broker,
     config::Config,
+    console,
     domain::worker_health::WorkerHealth,
     store::Store,
     worker,
@@ -42,8 +43,17 @@ pub(super) async fn api(
         broker = broker.beside_worker(worker);
     }
     let state = ApiState::new(broker, &config.api).map_err(|error| CliError::Usage(error.to_string()))?;
-    let state = state.beside(&config.api, reserved);
+    let mut state = state.beside(&config.api, reserved);
+    if config.console.enabled {
+        state = with_console(state);
+    }
     api::run(listener, state, shutdown).await.map_err(|error| CliError::Failed(error.to_string()))
+}
+
+/// Adds the console.
+fn with_console(state: ApiState) -> ApiState {
+    let console = console::router(&state);
+    state.with_console(console)
 }
 
 /// Runs a worker.

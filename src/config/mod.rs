@@ -9,6 +9,7 @@
 
 mod api;
 mod check;
+mod console;
 mod database;
 mod delivery;
 mod environment;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Deserializer};
 pub use self::{
     api::{ApiConfig, BindAddress},
     check::DAYS_MAX,
+    console::ConsoleConfig,
     database::{DatabaseConfig, OnCopy, Pooler},
     delivery::DeliveryConfig,
     environment::Environment,
@@ -47,6 +49,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// The HTTP API.
     pub api: ApiConfig,
+    /// The console.
+    pub console: ConsoleConfig,
     /// The worker.
     pub worker: WorkerConfig,
     /// How workers learn of new messages.

@@ -24,6 +24,7 @@ pub mod range;
 pub mod retry;
 pub mod scope;
 pub mod sending;
+pub mod shell;
 pub mod spelling;
 pub mod stats;
 pub mod tail;

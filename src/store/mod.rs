@@ -31,6 +31,7 @@ mod lane_list;
 mod lanes;
 mod lead;
 mod locks;
+mod logins;
 mod maintenance;
 mod messages;
 mod migrate;

@@ -9,6 +9,7 @@
 mod api;
 mod background;
 mod cli;
+mod console;
 mod database;
 mod delivery;
 mod documents;

@@ -15,7 +15,7 @@ use self::{circles::circles, imports::Imports, source::Source};
 
 /// What each folder of `src` may import beside itself. `cli` puts a process together, so it may
 /// import all.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("domain", &[]),
     ("store", &["domain"]),
     ("delivery", &["domain"]),
@@ -26,6 +26,8 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("background", &["store", "domain", "config"]),
     ("worker", &["background", "store", "delivery", "domain", "config", "telemetry"]),
     ("api", &["broker", "store", "domain", "config", "telemetry"]),
+    // Its rights are those of the API.
+    ("console", &["api", "broker", "domain"]),
     ("embedded", &[]),
     ("demo", &["store", "domain", "config", "telemetry"]),
     (
@@ -33,6 +35,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
         &[
             "broker",
             "api",
+            "console",
             "worker",
             "store",
             "delivery",

@@ -40,15 +40,28 @@ impl Hosts {
         Ok(Self(config.tokens.is_empty().then_some(hosts)))
     }
 
-    /// Checks the headers that say where a request comes from.
-    fn check(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+    /// Checks the host that a request names, and returns it.
+    pub(super) fn check_name(
+        &self,
+        version: Version,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Option<Authority>, ApiError> {
         let host = host(version, uri, headers)?;
-        let Some(allowed) = &self.0 else { return Ok(()) };
-        if let Some(host) = &host {
+        if let (Some(allowed), Some(host)) = (&self.0, &host) {
             let name = plain_host(host.host());
             if !is_of_this_machine(&name) && !allowed.contains(&name) {
                 return Err(ApiError::Misdirected(name));
             }
+        }
+        Ok(host)
+    }
+
+    /// Checks the headers that say where a request comes from.
+    fn check(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+        let host = self.check_name(version, uri, headers)?;
+        if self.0.is_none() {
+            return Ok(());
         }
         let own = |origin: &str| {
             let (_, authority) = origin.split_once("://")?;
@@ -67,6 +80,22 @@ impl Hosts {
         }
         Ok(())
     }
+}
+
+/// Whether a page of the same host and port has sent a request, as the browser says. Over plain
+/// HTTP to a name that is not localhost it sends no `Sec-Fetch-Site`. Then `Origin` decides.
+pub(super) fn is_of_own_page(host: Option<&Authority>, headers: &HeaderMap) -> bool {
+    let one = |name: header::HeaderName| {
+        let mut given = headers.get_all(name).iter();
+        let first = given.next()?.to_str().ok()?;
+        given.next().is_none().then_some(first)
+    };
+    if headers.contains_key(SEC_FETCH_SITE) {
+        return one(header::HeaderName::from_static(SEC_FETCH_SITE)) == Some("same-origin");
+    }
+    let origin = one(header::ORIGIN).and_then(|origin| origin.split_once("://"));
+    let origin = origin.and_then(|(_, authority)| authority.parse::<Authority>().ok());
+    origin.zip(host).is_some_and(|(origin, host)| is_same(&origin, host))
 }
 
 /// Whether two authorities are the same. The default ports of http and https may be left out.

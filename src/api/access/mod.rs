@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `authorize` | the check of each request |
 //! | `browser` | `Host`, `Origin` and `Sec-Fetch-Site` |
+//! | `gate` | the same checks for the console |
 //! | `permit` | what the sender of a request may do |
 //! | `roles` | roles, and what each may do |
 //! | `routes` | what each route needs |
@@ -15,6 +16,7 @@
 
 mod authorize;
 mod browser;
+mod gate;
 mod permit;
 mod roles;
 mod routes;
@@ -25,9 +27,9 @@ use std::net::SocketAddr;
 pub(super) use self::{
     authorize::authorize,
     browser::{Hosts, check_host},
-    permit::Permit,
     tokens::Tokens,
 };
+pub(crate) use self::{gate::Gate, permit::Permit};
 use super::config_error::ApiConfigError;
 use crate::config::ApiConfig;
 

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use axum::http::Method;
+
 use super::{
     roles::{Right, Role},
-    routes::Reach,
+    routes::{Reach, needs},
 };
 use crate::{api::error::ApiError, domain::scope::TopicScope};
 
 /// What the sender of a request may do.
 #[derive(Debug, Clone)]
-pub(in crate::api) struct Permit {
+pub(crate) struct Permit {
     role: Role,
     scope: Arc<TopicScope>,
 }
@@ -26,8 +28,18 @@ impl Permit {
     }
 
     /// Which topics the sender may see and use.
-    pub(in crate::api) fn scope(&self) -> &Arc<TopicScope> {
+    pub(crate) fn scope(&self) -> &Arc<TopicScope> {
         &self.scope
+    }
+
+    /// The role's word in the settings.
+    pub(crate) fn role_name(&self) -> &'static str {
+        self.role.as_str()
+    }
+
+    /// Checks that the sender may do what a route of the API does.
+    pub(crate) fn check_route(&self, method: &Method, route: &str) -> Result<(), ApiError> {
+        self.check(needs(method, route))
     }
 
     /// How the audit log names the sender.
@@ -42,7 +54,7 @@ impl Permit {
     }
 
     /// Whether the sender is shown payloads, and what may repeat a part of one.
-    pub(in crate::api) fn sees_payloads(&self) -> bool {
+    pub(crate) fn sees_payloads(&self) -> bool {
         self.role.sees_payloads()
     }
 

@@ -15,14 +15,17 @@ use crate::{
     domain::scope::{TopicPattern, TopicScope},
 };
 
+/// The SHA-256 of a token.
+pub(crate) type TokenDigest = [u8; 32];
+
 /// The accepted tokens. If there are none, everybody who can connect may do everything.
-pub(in crate::api) struct Tokens(Vec<(Permit, [u8; 32])>);
+pub(in crate::api) struct Tokens(Vec<(Permit, TokenDigest)>);
 
 /// A token as the settings have it.
 struct Entry {
     role: Role,
     scope: TopicScope,
-    digest: [u8; 32],
+    digest: TokenDigest,
     index: usize,
 }
 
@@ -48,8 +51,12 @@ impl Tokens {
 
     /// What the bearer of a token may do; `None` if the token is unknown.
     pub(super) fn permit(&self, token: &str) -> Option<&Permit> {
-        let given = digest(token);
-        self.0.iter().find(|(_, known)| known.ct_eq(&given).into()).map(|(permit, _)| permit)
+        self.permit_of(&digest(token))
+    }
+
+    /// The same for the digest of a token.
+    pub(super) fn permit_of(&self, given: &TokenDigest) -> Option<&Permit> {
+        self.0.iter().find(|(_, known)| known.ct_eq(given).into()).map(|(permit, _)| permit)
     }
 }
 
@@ -93,7 +100,7 @@ impl Entry {
     }
 }
 
-fn digest(token: &str) -> [u8; 32] {
+pub(super) fn digest(token: &str) -> TokenDigest {
     Sha256::digest(token.as_bytes()).into()
 }
 

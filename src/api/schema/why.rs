@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::{lane::LaneName, why};
+use crate::domain::{lane::LaneName, shell::quote, why};
 
 words! {
     /// Where a message stands with a webhook.
@@ -114,11 +114,11 @@ pub(crate) struct Remedy {
     /// What is to be done, for people.
     pub(crate) text: &'static str,
     /// The HTTP method of the request that does it.
-    method: Option<&'static str>,
+    pub(crate) method: Option<&'static str>,
     /// Its path.
-    path: Option<String>,
+    pub(crate) path: Option<String>,
     /// Its body.
-    body: Option<Value>,
+    pub(crate) body: Option<Value>,
     /// The command that does it.
     pub(crate) command: Option<String>,
 }
@@ -167,7 +167,7 @@ impl From<why::Remedy> for Remedy {
             why::Remedy::RetryLane { webhook_id, lane } => {
                 let LaneName { partition_key, message_id } = lane;
                 let (body, flag) = if let Some(key) = partition_key {
-                    let flag = format!("--partition-key {}", quoted(&key));
+                    let flag = format!("--partition-key {}", quote(&key));
                     (json!({"partition_key": key}), flag)
                 } else {
                     let flag = format!("--message-id {}", message_id.unwrap_or_default());
@@ -230,11 +230,6 @@ impl Remedy {
             body: Some(json!({field: limit})),
         }
     }
-}
-
-/// A text as one word of a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Where a message stands with one webhook, and why.

@@ -1,0 +1,81 @@
+// Keys, themes, copying, and pausing. Everything else is in the pages.
+'use strict';
+
+const element = (id) => document.getElementById(id);
+
+// Themes.
+const theme = element('theme');
+theme.value = document.documentElement.dataset.theme ?? '';
+theme.addEventListener('change', () => {
+  if (theme.value) document.documentElement.dataset.theme = theme.value;
+  else delete document.documentElement.dataset.theme;
+  try {
+    localStorage.setItem('pgtopic-theme', theme.value);
+  } catch {
+    // Then it holds for this page.
+  }
+});
+
+// Pausing: the page stays as it is. To go on, it is loaded again.
+let paused = false;
+function pause() {
+  const button = element('pause');
+  if (!button) return;
+  if (paused) {
+    location.reload();
+    return;
+  }
+  paused = true;
+  button.setAttribute('aria-pressed', 'true');
+  button.textContent = 'Paused. Resume updates';
+}
+element('pause')?.addEventListener('click', pause);
+document.addEventListener('htmx:sse:before:message', (event) => {
+  if (paused || document.querySelector('#live details[open]') || hasSelection()) event.preventDefault();
+});
+// The session is over, or the rights have changed: the page says so.
+document.addEventListener('htmx:sse:error', (event) => {
+  if ([401, 403, 404].includes(event.detail?.status)) location.reload();
+});
+
+function hasSelection() {
+  const selection = getSelection();
+  return !selection.isCollapsed && element('live')?.contains(selection.anchorNode);
+}
+
+// Copying. The clipboard is there on https and on localhost only.
+document.addEventListener('click', async (event) => {
+  const button = event.target.closest('[data-copy]');
+  if (!button) return;
+  const line = button.parentElement.querySelector('pre');
+  try {
+    await navigator.clipboard.writeText(line.textContent);
+    button.textContent = 'Copied';
+  } catch {
+    getSelection().selectAllChildren(line);
+    button.textContent = 'Selected';
+  }
+  setTimeout(() => (button.textContent = 'Copy'), 1500);
+});
+
+// Keys.
+let first = '';
+document.addEventListener('keydown', (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest('input, textarea, select')) {
+    if (event.key === 'Escape') event.target.blur();
+    return;
+  }
+  const before = first;
+  first = event.key === 'g' ? 'g' : '';
+  if (before === 'g') {
+    document.querySelector(`nav a[data-key="${CSS.escape(event.key)}"]`)?.click();
+  } else if (event.key === '/') {
+    event.preventDefault();
+    element('find')?.focus();
+  } else if (event.key === '?') {
+    element('keys').showModal();
+  } else if (event.key === 'p') {
+    pause();
+  }
+});

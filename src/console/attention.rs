@@ -1,0 +1,257 @@
+//! What is wrong, most urgent first, and what helps. Everything here is pure.
+
+use axum::http::Method;
+use jiff::Timestamp;
+
+use super::{
+    actions::{Advice, Lines},
+    text::{self, Badge},
+    visitor::ApiAddress,
+};
+use crate::{
+    api::schema::Remedy,
+    domain::{
+        health::HealthState,
+        job::Job,
+        sending::NotSending,
+        topic::Topic,
+        webhook::Webhook,
+        why,
+        worker::{Worker, WorkerState},
+    },
+};
+
+/// The most things that are shown.
+const SHOWN: usize = 50;
+
+/// What is looked at.
+pub(super) struct Facts<'a> {
+    pub(super) now: Timestamp,
+    pub(super) api: &'a ApiAddress,
+    pub(super) not_sending: Option<NotSending>,
+    /// `None` if the visitor may not see them.
+    pub(super) workers: Option<&'a [Worker]>,
+    pub(super) topics: &'a [Topic],
+    pub(super) webhooks: &'a [Webhook],
+    pub(super) failed_jobs: &'a [Job],
+}
+
+/// How soon something must be looked at. The first is the most urgent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    NothingIsSent,
+    WorkerTrouble,
+    WebhookDown,
+    WebhookFailing,
+    Halted,
+    DeadLetters,
+    Waiting,
+    Notice,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    urgency: Urgency,
+    owed: i64,
+    pub(super) badge: Badge,
+    pub(super) title: String,
+    pub(super) href: String,
+    pub(super) text: String,
+    pub(super) since: Option<String>,
+    pub(super) advice: Option<Advice>,
+}
+
+/// What is wrong, most urgent first. Among equals, what is owed most comes first.
+pub(super) fn judge(facts: &Facts<'_>) -> Vec<Item> {
+    let mut items = Vec::new();
+    items.extend(facts.not_sending.map(|reason| nothing_is_sent(facts, reason)));
+    items.extend(facts.workers.and_then(|workers| no_worker(facts, workers)));
+    items.extend(facts.workers.unwrap_or_default().iter().filter_map(|worker| worker_trouble(facts, worker)));
+    items.extend(facts.topics.iter().filter_map(|topic| topic_paused(facts, topic)));
+    items.extend(facts.webhooks.iter().flat_map(|webhook| of_webhook(facts, webhook)));
+    items.extend(facts.failed_jobs.iter().map(|job| failed_job(facts, job)));
+    items.sort_by_key(|item| (item.urgency, -item.owed));
+    items.truncate(SHOWN);
+    items
+}
+
+fn remedy(facts: &Facts<'_>, remedy: why::Remedy) -> Option<Advice> {
+    Some(Advice::of(Remedy::from(remedy), facts.api))
+}
+
+fn nothing_is_sent(facts: &Facts<'_>, reason: NotSending) -> Item {
+    let text = match reason {
+        NotSending::SwitchedOff => "Sending was switched off. Nothing is sent to any webhook.",
+        NotSending::Copy => "This database is a copy of another one. Nothing is sent from it.",
+        NotSending::StartPaused => "worker.start_paused is set, and nobody has switched sending on.",
+    };
+    Item {
+        urgency: Urgency::NothingIsSent,
+        owed: 0,
+        badge: Badge::bad("not sending"),
+        title: "Nothing is sent".to_owned(),
+        href: "workers".to_owned(),
+        text: text.to_owned(),
+        since: None,
+        advice: remedy(facts, why::Remedy::SwitchSendingOn),
+    }
+}
+
+fn no_worker(facts: &Facts<'_>, workers: &[Worker]) -> Option<Item> {
+    let lives = workers.iter().any(|worker| worker.state == WorkerState::Live);
+    (!lives && !facts.webhooks.is_empty()).then(|| Item {
+        urgency: Urgency::NothingIsSent,
+        owed: 0,
+        badge: Badge::bad("no worker"),
+        title: "No worker lives".to_owned(),
+        href: "workers".to_owned(),
+        text: "Messages are accepted and owed. Nothing is sent, and no job runs, until a worker starts."
+            .to_owned(),
+        since: None,
+        advice: remedy(facts, why::Remedy::StartWorker),
+    })
+}
+
+fn worker_trouble(facts: &Facts<'_>, worker: &Worker) -> Option<Item> {
+    let trouble = worker.trouble.as_deref()?;
+    Some(Item {
+        urgency: Urgency::WorkerTrouble,
+        owed: 0,
+        badge: Badge::bad("trouble"),
+        title: format!("Worker {}", text::line(&worker.name)),
+        href: "workers".to_owned(),
+        text: text::line(trouble),
+        since: Some(text::age(facts.now, worker.heartbeat_at)),
+        advice: None,
+    })
+}
+
+fn topic_paused(facts: &Facts<'_>, topic: &Topic) -> Option<Item> {
+    use crate::domain::topic::TopicPause;
+    let said = match topic.paused? {
+        TopicPause::Refuse => "It refuses new messages: publishers get an error.",
+        TopicPause::Hold => "Messages are accepted and owed. Nothing of the topic is sent.",
+    };
+    Some(Item {
+        urgency: Urgency::Waiting,
+        owed: 0,
+        badge: Badge::warn("paused"),
+        title: format!("Topic {}", topic.name),
+        href: format!("topics/{}", topic.name),
+        text: said.to_owned(),
+        since: None,
+        advice: remedy(facts, why::Remedy::ResumeTopic(topic.name.clone())),
+    })
+}
+
+/// What is wrong with a webhook: its state, its halted lanes, its dead letters.
+fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
+    let health = &webhook.health;
+    let backlog = health.backlog.unwrap_or_default();
+    let owed = text::count(backlog.owed, backlog.owed_capped);
+    let item = |urgency, badge, said: String, advice| Item {
+        urgency,
+        owed: backlog.owed,
+        badge,
+        title: format!("{}:{}", webhook.topic, webhook.name),
+        href: format!("webhooks/{}", webhook.id),
+        text: said,
+        since: health.since.map(|since| text::age(facts.now, since)),
+        advice,
+    };
+    let because =
+        health.reason.as_deref().map(|reason| format!(": {}", text::line(reason))).unwrap_or_default();
+    let badge = Badge::of_webhook(health.state);
+    let state = match health.state {
+        HealthState::Active | HealthState::Starting => None,
+        HealthState::Disabled => Some(item(
+            Urgency::WebhookDown,
+            badge,
+            format!("Nothing is sent{because}. {owed} owed."),
+            remedy(facts, why::Remedy::EnableWebhook(webhook.id)),
+        )),
+        HealthState::Open => {
+            let probe = health.breaker.next_probe_at.map(|at| text::until(facts.now, at));
+            let probe = probe.map(|at| format!(" Next probe in {at}.")).unwrap_or_default();
+            let said = format!("Its receiver is down{because}. {owed} owed, kept until it answers.{probe}");
+            Some(item(Urgency::WebhookDown, badge, said, enable(facts, webhook.id)))
+        }
+        HealthState::Failing => Some(item(
+            Urgency::WebhookFailing,
+            badge,
+            format!("Every request fails{because}. {owed} owed."),
+            None,
+        )),
+        HealthState::Holding => Some(item(
+            Urgency::Notice,
+            badge,
+            format!("Its receiver asked for a pause{because}. {owed} owed."),
+            None,
+        )),
+        HealthState::Paused => Some(item(
+            if backlog.owed > 0 { Urgency::Waiting } else { Urgency::Notice },
+            badge,
+            format!("Nothing is sent{because}. {owed} owed."),
+            remedy(facts, why::Remedy::ResumeWebhook(webhook.id)),
+        )),
+    };
+    let halted = (backlog.lanes.halted > 0).then(|| {
+        let lanes = backlog.lanes.halted;
+        let said = format!("{} halted {}. Each waits for an operator.", lanes, plural(lanes, "lane"));
+        let id = webhook.id;
+        let lines = Lines::new(
+            facts.api,
+            &Method::POST,
+            &format!("/webhooks/{id}/lanes/retry"),
+            Some(&serde_json::json!({"state": "halted"})),
+            format!("pgtopic lanes retry {id} --state halted"),
+        );
+        let advice = Advice { text: "Repair the receiver, then retry the lanes.", lines: Some(lines) };
+        Item { since: None, ..item(Urgency::Halted, Badge::bad("halted"), said, Some(advice)) }
+    });
+    let dead = (backlog.dead_letters > 0).then(|| {
+        let number = text::count(backlog.dead_letters, backlog.dead_letters_capped);
+        let said = format!("{number} dead {}.", plural(backlog.dead_letters, "letter"));
+        let id = webhook.id;
+        let lines = Lines::new(
+            facts.api,
+            &Method::POST,
+            "/dead-letter/replay",
+            Some(&serde_json::json!({"webhook_id": id})),
+            format!("pgtopic dead-letter replay --webhook-id {id}"),
+        );
+        let advice = Advice { text: "Repair the receiver, then replay them.", lines: Some(lines) };
+        Item {
+            href: format!("dead-letters?webhook_id={id}"),
+            since: None,
+            ..item(Urgency::DeadLetters, Badge::warn("dead letters"), said, Some(advice))
+        }
+    });
+    [state, halted, dead].into_iter().flatten().collect()
+}
+
+/// Enabling a webhook closes its breaker.
+fn enable(facts: &Facts<'_>, id: i64) -> Option<Advice> {
+    let path = format!("/webhooks/{id}/enable");
+    let lines = Lines::new(facts.api, &Method::POST, &path, None, format!("pgtopic webhooks enable {id}"));
+    Some(Advice { text: "Repair the receiver. To send at once, close the breaker.", lines: Some(lines) })
+}
+
+fn failed_job(facts: &Facts<'_>, job: &Job) -> Item {
+    Item {
+        urgency: Urgency::Notice,
+        owed: 0,
+        badge: Badge::warn("failed"),
+        title: format!("Job {}: {}", job.id, job.kind.as_str()),
+        href: format!("jobs/{}", job.id),
+        text: job.error.as_deref().map(text::line).unwrap_or_default(),
+        since: job.finished_at.map(|at| text::age(facts.now, at)),
+        advice: None,
+    }
+}
+
+/// `lane` or `lanes`.
+pub(super) fn plural(number: i64, word: &str) -> String {
+    if number == 1 { word.to_owned() } else { format!("{word}s") }
+}

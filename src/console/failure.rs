@@ -1,0 +1,69 @@
+//! What a page says if something is wrong.
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use crate::{api::ApiError, broker::BrokerError, domain::violation::Violations};
+
+/// Why there is no screen.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// As the API would say it.
+    Refused(Box<ApiError>),
+    /// A template cannot be written.
+    Unwritten(askama::Error),
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(Box::new(error))
+    }
+}
+
+impl From<BrokerError> for Failure {
+    fn from(error: BrokerError) -> Self {
+        ApiError::from(error).into()
+    }
+}
+
+impl From<askama::Error> for Failure {
+    fn from(error: askama::Error) -> Self {
+        Self::Unwritten(error)
+    }
+}
+
+impl Failure {
+    /// There is no such thing.
+    pub(super) fn not_found(text: &str) -> Self {
+        BrokerError::NotFound(text.to_owned()).into()
+    }
+
+    /// A field of a form or of a query string breaks a rule.
+    pub(super) fn field(field: &str, rule: &str) -> Self {
+        BrokerError::from(Violations::one(field, rule)).into()
+    }
+}
+
+/// What is wrong, for [`super::frame`].
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    pub(super) status: StatusCode,
+    pub(super) detail: String,
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, detail) = match self {
+            Self::Refused(error) => error.tell(),
+            Self::Unwritten(error) => {
+                tracing::error!(%error, "a page of the console cannot be written");
+                (StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here; the log says what".to_owned())
+            }
+        };
+        let mut response = status.into_response();
+        response.extensions_mut().insert(Told { status, detail });
+        response
+    }
+}

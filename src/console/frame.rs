@@ -1,0 +1,214 @@
+//! What is around each screen, and the headers of each answer.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::{
+    extract::Request,
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{Html, IntoResponse, Response},
+};
+
+use super::{
+    failure::{Failure, Told},
+    live::Part,
+    place::Place,
+};
+use crate::{api::Permit, broker::BrokerError};
+
+/// How long a page may take.
+const PAGE_LIMIT: Duration = Duration::from_secs(2);
+
+/// A part of the console, as the navigation names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Section {
+    None,
+    Now,
+    Topics,
+    Webhooks,
+    DeadLetters,
+    Jobs,
+    Workers,
+}
+
+/// The navigation: section, link, name, and the key that follows `g`.
+const SECTIONS: [(Section, &str, &str, char); 6] = [
+    (Section::Now, "./", "Now", 'n'),
+    (Section::Topics, "topics", "Topics", 't'),
+    (Section::Webhooks, "webhooks", "Webhooks", 'w'),
+    (Section::DeadLetters, "dead-letters", "Dead letters", 'd'),
+    (Section::Jobs, "jobs", "Jobs", 'j'),
+    (Section::Workers, "workers", "Workers", 'k'),
+];
+
+/// A screen without what is around it.
+#[derive(Debug, Clone)]
+pub(super) struct Screen {
+    title: String,
+    section: Section,
+    /// What is sent again and again, if the screen is kept up to date.
+    live: Option<String>,
+    /// What stays as it is: forms and command lines.
+    still: String,
+}
+
+impl Screen {
+    /// A screen that is kept up to date.
+    pub(super) fn live(
+        title: impl Into<String>,
+        section: Section,
+        live: &impl Template,
+    ) -> Result<Self, Failure> {
+        let live = Some(live.render()?);
+        Ok(Self { title: title.into(), section, live, still: String::new() })
+    }
+
+    /// A screen that stays as it is.
+    pub(super) fn still(
+        title: impl Into<String>,
+        section: Section,
+        still: &impl Template,
+    ) -> Result<Self, Failure> {
+        Ok(Self { title: title.into(), section, live: None, still: still.render()? })
+    }
+
+    /// The same, with something below that stays as it is.
+    pub(super) fn with(self, still: &impl Template) -> Result<Self, Failure> {
+        Ok(Self { still: still.render()?, ..self })
+    }
+}
+
+impl IntoResponse for Screen {
+    /// [`frame`] makes a page of it.
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::OK.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// A link of the navigation.
+struct Link {
+    href: &'static str,
+    name: &'static str,
+    key: char,
+    current: bool,
+}
+
+#[derive(Template)]
+#[template(path = "layout.html")]
+struct Page<'a> {
+    title: &'a str,
+    root: &'a str,
+    here: &'a str,
+    nonce: &'a str,
+    links: Vec<Link>,
+    /// The role of the visitor; `None` before the login.
+    role: Option<&'a str>,
+    live: Option<&'a str>,
+    still: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "failure.html")]
+struct Wrong<'a> {
+    status: u16,
+    title: &'a str,
+    detail: &'a str,
+}
+
+/// Puts each screen, and each failure, into a page. A screen that takes too long is given up.
+pub(super) async fn frame(request: Request, next: Next) -> Response {
+    let place = Place::of(request.uri());
+    let is_part = request.extensions().get::<Part>().is_some();
+    let limit = (request.method() == Method::GET).then_some(PAGE_LIMIT);
+    let answer = next.run(request);
+    let mut response = match limit {
+        Some(limit) => tokio::time::timeout(limit, answer)
+            .await
+            .unwrap_or_else(|_| Failure::from(BrokerError::TooBroad).into_response()),
+        None => answer.await,
+    };
+    let role = response.extensions_mut().remove::<Permit>().map(|permit| permit.role_name());
+    let told = response.extensions_mut().remove::<Told>();
+    let screen = match (response.extensions_mut().remove::<Screen>(), told) {
+        (Some(screen), _) => screen,
+        (None, Some(told)) => {
+            let title = told.status.canonical_reason().unwrap_or("Error");
+            let wrong = Wrong { status: told.status.as_u16(), title, detail: &told.detail };
+            match Screen::still(title, Section::None, &wrong) {
+                Ok(screen) => screen,
+                Err(_) => return response,
+            }
+        }
+        (None, None) => return response,
+    };
+    if is_part {
+        *response.body_mut() = screen.live.unwrap_or_default().into();
+        return response;
+    }
+    let nonce = format!("{:032x}", rand::random::<u128>());
+    match page(&screen, &place, role, &nonce) {
+        Ok(html) => {
+            let (parts, _) = response.into_parts();
+            let mut answer = (parts.status, Html(html)).into_response();
+            answer.headers_mut().extend(parts.headers);
+            let policy = policy(&format!("'self' 'nonce-{nonce}'"));
+            answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+            answer
+        }
+        Err(error) => {
+            tracing::error!(%error, "a page of the console cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+fn page(screen: &Screen, place: &Place, role: Option<&str>, nonce: &str) -> Result<String, askama::Error> {
+    let links = SECTIONS.iter().map(|(section, href, name, key)| Link {
+        href,
+        name,
+        key: *key,
+        current: *section == screen.section,
+    });
+    let page = Page {
+        title: &screen.title,
+        root: &place.root,
+        here: &place.here,
+        nonce,
+        links: links.collect(),
+        role,
+        live: screen.live.as_deref(),
+        still: &screen.still,
+    };
+    page.render()
+}
+
+/// What a page may load and do. Nothing comes from elsewhere, and nothing is evaluated.
+fn policy(scripts: &str) -> HeaderValue {
+    let text = format!(
+        "default-src 'none'; script-src {scripts}; style-src 'self'; img-src 'self'; connect-src 'self'; \
+         form-action 'self'; base-uri 'self'; frame-ancestors 'none'"
+    );
+    HeaderValue::from_str(&text).expect("the policy is ASCII")
+}
+
+/// Adds the headers that each answer of the console has.
+pub(super) async fn secure(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert_with(|| policy("'none'"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        // Without a referrer at all, browsers send forms with `Origin: null`.
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,105 @@
+//! The console: the pages for operators, at `/console/`.
+//!
+//! A handler parses the request, calls the use cases of [`crate::broker`], and shapes a view. A view
+//! is pure: it is made of what the use cases returned and of `now`. Templates are in `templates/`,
+//! files of the browser in `assets/console/`. All links are relative, so the console works behind a
+//! path prefix. Hosts, tokens and roles are those of the API.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `now`, `topics`, `topic`, `webhooks`, `webhook`, `message` | one screen each |
+//! | `dead_letters`, `jobs`, `workers` | the same |
+//! | `attention` | what is wrong, most urgent first |
+//! | `admit` | who may come in: hosts, sessions |
+//! | `assets` | the files of the browser |
+//! | `failure` | what a page says if something is wrong |
+//! | `frame` | what is around each screen, and the headers of each answer |
+//! | `live` | server-sent events: a screen again and again |
+//! | `login` | logs in and out |
+//! | `place` | where a page is, so that its links are relative |
+//! | `actions` | what can be done on a screen, and its command lines |
+//! | `text` | numbers, times and states as people read them |
+//! | `visitor` | what a handler may do for the sender of a request |
+
+mod actions;
+mod admit;
+mod assets;
+mod attention;
+mod dead_letters;
+mod failure;
+mod frame;
+mod jobs;
+mod live;
+mod login;
+mod message;
+mod now;
+mod place;
+mod text;
+mod topic;
+mod topics;
+mod visitor;
+mod webhook;
+mod webhooks;
+mod workers;
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::StatusCode,
+    middleware,
+    response::Redirect,
+    routing::{get, post},
+};
+use tower::ServiceBuilder;
+use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
+
+use self::{admit::ConsoleState, failure::Failure};
+use crate::api::ApiState;
+
+/// The largest form, in bytes. A larger message is published through the API.
+const FORM_MAX: usize = 256 * 1024;
+/// How long a request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// The console beside an API.
+pub fn router(api: &ApiState) -> Router {
+    let state = ConsoleState::new(api);
+    let screens = Router::new()
+        .route("/console/", get(now::show))
+        .route("/console/topics", get(topics::show))
+        .route("/console/topics/{topic}", get(topic::show))
+        .route("/console/topics/{topic}/publish", post(topic::publish))
+        .route("/console/webhooks", get(webhooks::show))
+        .route("/console/webhooks/{webhook}", get(webhook::show))
+        .route("/console/webhooks/{webhook}/{action}", post(webhook::act))
+        .route("/console/messages", get(message::find))
+        .route("/console/messages/{id}", get(message::show))
+        .route("/console/messages/{id}/payload", get(message::download))
+        .route("/console/dead-letters", get(dead_letters::show))
+        .route("/console/dead-letters/{action}", get(dead_letters::ask).post(dead_letters::act))
+        .route("/console/jobs", get(jobs::show))
+        .route("/console/jobs/{id}", get(jobs::show_one))
+        .route("/console/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/console/workers", get(workers::show))
+        .route("/console/login", get(login::show).post(login::log_in))
+        .route("/console/logout", post(login::log_out))
+        .route("/console/assets/{file}", get(assets::serve))
+        .route("/console/{*rest}", get(nothing).post(nothing));
+    // The outermost layer comes first.
+    let layers = ServiceBuilder::new()
+        .layer(middleware::from_fn(frame::secure))
+        .layer(CatchPanicLayer::new())
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
+        .layer(middleware::from_fn_with_state(state.live.clone(), live::stream))
+        .layer(middleware::from_fn(frame::frame))
+        .layer(middleware::from_fn_with_state(state.clone(), admit::admit))
+        .layer(DefaultBodyLimit::max(FORM_MAX));
+    // A browser resolves a relative link of `/console` against the folder above it.
+    screens.route("/console", get(|| async { Redirect::to("console/") })).with_state(state).layer(layers)
+}
+
+async fn nothing() -> Failure {
+    Failure::not_found("there is no such page")
+}

@@ -1,0 +1,165 @@
+//! Numbers, times and states as people read them. Everything here is pure.
+
+use jiff::Timestamp;
+
+use crate::domain::health::HealthState;
+
+/// How a state is told: by a word, a shape and a tone. The colour alone says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Badge {
+    pub(super) word: &'static str,
+    pub(super) shape: &'static str,
+    /// The class in the style sheet.
+    pub(super) tone: &'static str,
+}
+
+impl Badge {
+    pub(super) fn good(word: &'static str) -> Self {
+        Self { word, shape: "●", tone: "good" }
+    }
+
+    pub(super) fn calm(word: &'static str) -> Self {
+        Self { word, shape: "○", tone: "calm" }
+    }
+
+    pub(super) fn warn(word: &'static str) -> Self {
+        Self { word, shape: "▲", tone: "warn" }
+    }
+
+    pub(super) fn bad(word: &'static str) -> Self {
+        Self { word, shape: "■", tone: "bad" }
+    }
+
+    /// The badge of a webhook.
+    pub(super) fn of_webhook(state: HealthState) -> Self {
+        match state {
+            HealthState::Active => Self::good("active"),
+            HealthState::Starting => Self::calm("starting"),
+            HealthState::Paused => Self::warn("paused"),
+            HealthState::Holding => Self::warn("holding"),
+            HealthState::Failing => Self::bad("failing"),
+            HealthState::Open => Self::bad("breaker open"),
+            HealthState::Disabled => Self::bad("disabled"),
+        }
+    }
+}
+
+/// A number with separators: `12,345`; `10,000+` if there may be more.
+pub(super) fn count(number: i64, capped: bool) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    let sign = if number < 0 { "-" } else { "" };
+    let more = if capped { "+" } else { "" };
+    format!("{sign}{text}{more}")
+}
+
+/// A rate: `0`, `0.3`, `12.5`, `1,234`.
+pub(super) fn rate(per_second: f64) -> String {
+    if per_second == 0.0 {
+        "0".to_owned()
+    } else if per_second < 100.0 {
+        format!("{per_second:.1}")
+    } else {
+        // A rate is far below the largest number.
+        #[allow(clippy::cast_possible_truncation)]
+        count(per_second.round() as i64, false)
+    }
+}
+
+/// Milliseconds: `0.8 ms`, `35 ms`, `2.4 s`.
+pub(super) fn milliseconds(ms: f64) -> String {
+    if ms < 10.0 {
+        format!("{ms:.1} ms")
+    } else if ms < 1000.0 {
+        format!("{ms:.0} ms")
+    } else {
+        format!("{:.1} s", ms / 1000.0)
+    }
+}
+
+/// How long ago something was: `3 s`, `5 min`, `2 h`, `4 d`. What is to come counts as now.
+pub(super) fn age(now: Timestamp, then: Timestamp) -> String {
+    let seconds = now.as_second().saturating_sub(then.as_second()).max(0);
+    span(seconds)
+}
+
+/// How long until something is: the same, for what is to come.
+pub(super) fn until(now: Timestamp, then: Timestamp) -> String {
+    span(then.as_second().saturating_sub(now.as_second()).max(0))
+}
+
+fn span(seconds: i64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// A time to the second: `2026-11-30 03:14:05`, in UTC.
+pub(super) fn time(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// A text for one line: hidden characters are shown as numbers, and a long text is cut.
+pub(super) fn line(text: &str) -> String {
+    const SHOWN: usize = 200;
+    let mut line = String::new();
+    for character in text.chars().take(SHOWN) {
+        if crate::domain::shell::is_hidden(character) {
+            line.push_str(&format!("\\u{{{:x}}}", u32::from(character)));
+        } else {
+            line.push(character);
+        }
+    }
+    if text.chars().nth(SHOWN).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_at_a_glance() {
+        for (number, capped, text) in [
+            (0, false, "0"),
+            (999, false, "999"),
+            (1000, false, "1,000"),
+            (10_000, true, "10,000+"),
+            (-1234, false, "-1,234"),
+        ] {
+            assert_eq!(count(number, capped), text);
+        }
+        for (per_second, text) in [(0.0, "0"), (0.25, "0.2"), (12.34, "12.3"), (1234.5, "1,234")] {
+            assert_eq!(rate(per_second), text);
+        }
+        for (ms, text) in [(0.82, "0.8 ms"), (35.4, "35 ms"), (2400.0, "2.4 s")] {
+            assert_eq!(milliseconds(ms), text);
+        }
+    }
+
+    #[test]
+    fn an_age_has_one_unit() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (seconds, text) in [(-5, "0 s"), (59, "59 s"), (60, "1 min"), (7200, "2 h"), (172_800, "2 d")] {
+            assert_eq!(age(at(seconds), at(0)), text);
+        }
+        assert_eq!(until(at(0), at(90)), "1 min");
+    }
+
+    #[test]
+    fn a_line_hides_nothing_and_has_an_end() {
+        assert_eq!(line("a\nb\u{202e}c"), "a\\u{a}b\\u{202e}c");
+        assert_eq!(line(&"x".repeat(300)).chars().count(), 201);
+    }
+}

@@ -1,0 +1,114 @@
+//! What each page shows, with nothing there and with much.
+
+use axum::{
+    body::Body,
+    http::{Request, header},
+};
+use pgtopic_testkit::TestDatabase;
+
+use super::{Console, HOSTILE_KEY, filled};
+
+#[tokio::test]
+async fn with_nothing_there_each_page_teaches() {
+    let database = TestDatabase::new().await;
+    let console = Console::new(database.store(), &[]);
+    console.get("").await.says(&["INSERT INTO pgtopic.messages", "Nothing needs attention", "Begin here"]);
+    console.get("topics").await.says(&["pgtopic topics create orders"]);
+    console.get("webhooks").await.says(&["pgtopic webhooks create"]);
+    console.get("webhooks?state=failing").await.says(&["No webhook fits"]);
+    console.get("dead-letters").await.says(&["No dead letters", "pgtopic deliveries list"]);
+    console.get("jobs").await.says(&["No jobs"]);
+    console.get("workers").await.says(&["No worker is registered", "pgtopic worker"]);
+    for nothing in
+        ["topics/none", "webhooks/7", "messages/7", "jobs/7", "nothing", "assets/nothing", "webhooks/x:y"]
+    {
+        let page = console.get(nothing).await;
+        assert_eq!(page.status, 404, "{nothing}");
+        assert!(page.text.contains("role=\"alert\"") && page.text.contains("Back to Now"), "{}", page.text);
+    }
+    for wrong in
+        ["webhooks?state=x", "jobs?state=x", "jobs?after=x", "dead-letters?reason=x", "messages?id=x"]
+    {
+        assert_eq!(console.get(wrong).await.status, 422, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn each_page_shows_what_there_is() {
+    let database = filled().await;
+    let client = database.client().await;
+    client
+        .batch_execute("UPDATE pgtopic.webhooks SET disabled_reason = 'it is gone' WHERE id = 2")
+        .await
+        .unwrap();
+    let console = Console::new(database.store(), &[]);
+    let now = console.get("").await;
+    now.says(&["No worker lives", "invoices:hook", "it is gone", "pgtopic webhooks enable 2", "p99"]);
+    // What is more urgent stands above.
+    assert!(now.text.find("No worker lives") < now.text.find("it is gone"));
+    console.get("topics").await.says(&["topics/orders", "in order by partition key"]);
+    console.get("topics/orders").await.says(&[
+        "messages/1",
+        "Publish a message",
+        "every message",
+        "example.com/orders",
+    ]);
+    console.get("topics/orders?partition_key=other").await.says(&["No message fits"]);
+    console.get("webhooks").await.says(&["orders:hook", "disabled"]);
+    console.get("webhooks?topic=orders").await.says(&["orders:hook"]).says_not(&["invoices:hook"]);
+    console.get("webhooks/1").await.says(&[
+        "Attempts in all",
+        "Last success",
+        "pgtopic webhooks pause 1",
+        "messages/1",
+    ]);
+    console.get("webhooks/orders:hook").await.says(&["Webhook orders:hook"]);
+    let message = console.get("messages/1").await;
+    message.says(&["{&#34;paid&#34;:  true}", "16 bytes", "messages/1/payload", "No worker"]);
+    assert_eq!(console.get("messages?id=1").await.location(), "messages/1");
+    let groups = console.get("dead-letters").await;
+    groups.says(&["attempts exhausted: answered 500", "dead-letters/replay?", "messages/2"]);
+    console
+        .get("dead-letters?webhook_id=1")
+        .await
+        .says(&["<strong>1</strong> fit"])
+        .says_not(&["invoices:hook"]);
+    // Foreign text is text: on pages and in lines for a shell.
+    for page in [message, console.get("topics/orders").await, groups, console.get("webhooks/1").await] {
+        page.says(&["&#60;script&#62;", "\\u{a}", "\\u{202e}"]).says_not(&["<script>alert", "\u{202e}"]);
+    }
+    // The exact bytes are a file, never a page.
+    let payload = console.get("messages/1/payload").await;
+    assert_eq!(payload.text, r#"{"paid":  true}"#.to_owned());
+    assert_eq!(payload.headers[header::CONTENT_DISPOSITION], "attachment; filename=\"message-1.json\"");
+    assert_eq!(payload.headers[header::CONTENT_TYPE], "application/octet-stream");
+    // A filter with hostile text stays in its field.
+    let query =
+        form_urlencoded::Serializer::new(String::new()).append_pair("partition_key", HOSTILE_KEY).finish();
+    let asked = console.get(&format!("dead-letters/replay?{query}")).await;
+    asked.says(&["<strong>1</strong> dead letters", "$(printf"]).says_not(&["<script>alert"]);
+}
+
+/// Behind a proxy the console has a prefix that it does not know.
+#[tokio::test]
+async fn links_are_relative_and_files_are_loaded_once() {
+    let database = filled().await;
+    let console = Console::new(database.store(), &[]);
+    for (page, base) in [("", "./"), ("topics", "./"), ("topics/orders", "../"), ("messages/1", "../")] {
+        let page = console.get(page).await;
+        page.says(&[&format!("<base href=\"{base}\">")]);
+        for absolute in ["href=\"/", "action=\"/", "src=\"/"] {
+            page.says_not(&[absolute]);
+        }
+    }
+    for (path, leads) in [("/", "console/"), ("/console", "console/")] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        assert_eq!(console.send(request).await.location(), leads);
+    }
+    let style = console.get("assets/console.css").await;
+    style.says(&["prefers-color-scheme"]);
+    let again = Request::get("/console/assets/console.css")
+        .header(header::IF_NONE_MATCH, &style.headers[header::ETAG]);
+    let again = console.send(again.body(Body::empty()).unwrap()).await;
+    assert_eq!((again.status.as_u16(), again.text.as_str()), (304, ""));
+}
