@@ -116,6 +116,11 @@ impl ApiError {
         }
     }
 
+    /// Whether something is wrong on this side, and not with the request.
+    pub(super) fn is_ours(&self) -> bool {
+        self.status().0.is_server_error()
+    }
+
     /// Logs the cause that the answer does not show.
     fn log(&self) {
         match self {

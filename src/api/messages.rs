@@ -17,7 +17,11 @@ use super::{
     },
     state::ApiState,
 };
-use crate::domain::message;
+use crate::{
+    broker::{BrokerError, Conflict},
+    domain::{message, metrics::PublishResult, topic::TopicRef},
+    telemetry::metrics::Metrics,
+};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -38,10 +42,24 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 )]
 async fn publish_message(
     caller: Caller,
+    State(state): State<ApiState>,
     TopicPath(topic): TopicPath,
-    Json(message): Json<NewMessage>,
+    message: Result<Json<NewMessage>, ApiError>,
 ) -> Result<(StatusCode, JsonBody<Published>), ApiError> {
-    let published = caller.broker.publish_message(&topic, &message.into()).await?;
+    let published = async {
+        let Json(message) = message?;
+        Ok(caller.broker.publish_message(&topic, &message.into()).await?)
+    };
+    let published = published.await;
+    let metrics = state.exposition.metrics();
+    match &published {
+        Ok(published) if published.repeated => {
+            metrics.publish_ended(&published.topic, PublishResult::Repeated);
+        }
+        Ok(published) => metrics.publish_ended(&published.topic, PublishResult::Published),
+        Err(error) => count_failure(metrics, &topic, error),
+    }
+    let published = published?;
     let status = if published.repeated { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, JsonBody(published.into())))
 }
@@ -61,9 +79,29 @@ async fn publish_batch(
     TopicPath(topic): TopicPath,
     request: Request,
 ) -> Result<(StatusCode, JsonBody<PublishedBatch>), ApiError> {
-    let messages = read_batch(request, &state).await?.into_iter().map(Into::into).collect::<Vec<_>>();
-    let ids = caller.broker.publish_batch(&topic, &messages).await?;
-    Ok((StatusCode::CREATED, JsonBody(PublishedBatch { ids })))
+    let published = async {
+        let messages = read_batch(request, &state).await?.into_iter().map(Into::into).collect::<Vec<_>>();
+        Ok(caller.broker.publish_batch(&topic, &messages).await?)
+    };
+    let published = published.await;
+    let metrics = state.exposition.metrics();
+    match &published {
+        Ok(published) => metrics.publish_ended(&published.topic, PublishResult::Published),
+        Err(error) => count_failure(metrics, &topic, error),
+    }
+    Ok((StatusCode::CREATED, JsonBody(PublishedBatch { ids: published?.ids })))
+}
+
+/// Counts a request to publish that has failed. The topic is named only if it exists for certain:
+/// clients may ask for any number of others.
+fn count_failure(metrics: &Metrics, topic: &TopicRef, error: &ApiError) {
+    let exists = matches!(
+        error,
+        ApiError::Broker(BrokerError::Conflict { kind: Conflict::Paused, .. } | BrokerError::TooLarge(_))
+    );
+    let topic = topic.name().filter(|_| exists).unwrap_or_default();
+    let result = if error.is_ours() { PublishResult::Failed } else { PublishResult::Refused };
+    metrics.publish_ended(topic, result);
 }
 
 /// Reads the messages of a body of either form.

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `topics`, `messages`, `webhooks` | the routes of one area each |
 //! | `deliveries`, `dead_letters`, `lanes`, `jobs` | the same |
-//! | `why`, `tail`, `stats`, `sending`, `health` | the same |
+//! | `why`, `tail`, `stats`, `sending`, `health`, `metrics` | the same |
 //! | `access` | who may do what: tokens, roles, and what a browser says of a page |
 //! | `body_limit` | how many bytes the bodies of all requests may have |
 //! | `caller` | the use cases, limited to what the sender of a request may do |
@@ -39,6 +39,7 @@ mod jobs;
 mod json;
 mod lanes;
 mod messages;
+mod metrics;
 mod openapi;
 mod request_id;
 mod route_index;
@@ -70,6 +71,7 @@ use self::route_index::RouteIndex;
 pub use self::{
     access::{check_access, check_bind},
     config_error::ApiConfigError,
+    metrics::{Exposition, run_metrics},
     server::run,
     state::ApiState,
 };
@@ -94,6 +96,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(why::routes())
         .merge(tail::routes())
         .merge(stats::routes())
+        .merge(metrics::routes())
         .merge(sending::routes())
         .merge(jobs::routes())
         .merge(health::routes())

@@ -28,6 +28,7 @@ pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// A webhook whose timeout no test reaches, unless something is wrong.
 pub(super) fn target(url: &str) -> Target {
     Target {
+        name: "billing".to_owned(),
         webhook_id: 1,
         source: "pgtopic".into(),
         topic: "orders".to_owned(),

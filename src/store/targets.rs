@@ -176,6 +176,7 @@ fn target(row: &Row, defaults: &PolicyDefaults, source: &Arc<str>) -> Result<Tar
     Ok(Target {
         webhook_id: read(row, 0, "id")?,
         source: Arc::clone(source),
+        name: read(row, 22, "name")?,
         topic: read(row, 1, "topic")?,
         ordered: read(row, 16, "ordering")?,
         url: read(row, 2, "url")?,

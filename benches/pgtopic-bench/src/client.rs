@@ -127,6 +127,7 @@ impl Sender {
         let client = delivery::Client::new(AddressGuard::new(vec![loopback]), None)
             .map_err(|error| failed(error.to_string()))?;
         let target = Target {
+            name: "bench".to_owned(),
             webhook_id: 1,
             source: "pgtopic".into(),
             topic: "bench".to_owned(),

@@ -34,6 +34,7 @@ use crate::{
         batch::Member,
         message::Message,
     },
+    telemetry::metrics::Metrics,
 };
 
 /// Tells a burst to end before all of its messages are sent.
@@ -62,6 +63,7 @@ pub(super) struct Sender {
     pub(super) client: Client,
     pub(super) liveness: Arc<Liveness>,
     pub(super) events: mpsc::Sender<Event>,
+    pub(super) metrics: Metrics,
 }
 
 /// Sends the messages of a burst. Reports each request, and then the end.
@@ -107,11 +109,12 @@ pub(super) async fn send_burst(
             break;
         };
         let accepted = result.outcome == Outcome::Accepted;
-        let created_at = if accepted {
+        let created_at: Vec<Timestamp> = if accepted {
             messages[sent..end].iter().map(|message| message.created_at).collect()
         } else {
             Vec::new()
         };
+        sender.metrics.request_ended(&endpoint.series, &result, attempted_at, &created_at);
         let ended = AttemptEnded {
             key,
             message_ids: members[sent..end].iter().map(|member| member.id).collect(),

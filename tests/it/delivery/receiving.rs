@@ -309,6 +309,7 @@ impl Receiver {
 
     async fn send(&self, ordered: bool, id: i64, replay: bool) -> Option<u16> {
         let target = Target {
+            name: "billing".to_owned(),
             webhook_id: 1,
             source: "pgtopic".into(),
             topic: if ordered { "orders" } else { "loose" }.to_owned(),

@@ -93,6 +93,15 @@ impl Http {
         answer
     }
 
+    /// GET of a text, which must succeed.
+    pub async fn text(&self, path: &str) -> String {
+        let request = Request::get(format!("http://{}{path}", self.address)).body(Full::default()).unwrap();
+        let answer = self.client.request(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
     /// PATCH, which must succeed.
     pub async fn patch(&self, path: &str, body: &Value) -> Value {
         let request = Request::patch(format!("http://{}{path}", self.address));
