@@ -47,7 +47,7 @@ async fn read(api: &Api) -> Exposition {
 async fn every_metric_has_a_sensible_value() {
     let scene = Scene::new().await;
     for (path, name) in [("/good", "'good'"), ("/bad", "'bad'")] {
-        scene.webhook(path, &[("name", name), ("max_retries", "1")]).await;
+        scene.webhook(path, &[("name", name), ("max_retries", "1"), ("breaker", "'off'")]).await;
     }
     scene.receiver.set_script(
         |request| {
@@ -56,8 +56,9 @@ async fn every_metric_has_a_sensible_value() {
     );
     let (store, metrics) = (scene.store(), Metrics::new(PerWebhook::Auto));
     let api = api(&store, &metrics, &Config::default().api);
-    // What a worker has left that is dead.
+    // A worker that is dead: nobody holds its lock.
     scene.idle_worker().await;
+    scene.sql("UPDATE workers SET lock_key = -99").await;
     let shutdown = CancellationToken::new();
     let watch = Watch { health: Default::default(), metrics: metrics.clone() };
     let (of_worker, stopping) = (scene.store(), shutdown.clone());
@@ -223,7 +224,7 @@ async fn a_scrape_scans_no_table_that_grows() {
     for _ in 0..3 {
         let api = api(&store, &Metrics::off(), &config);
         assert_eq!(
-            read(&api).await.value(r#"pgtopic_deliveries_owed{topic="orders",webhook="orders-1"}"#),
+            read(&api).await.value(r#"pgtopic_deliveries_owed{topic="orders",webhook="webhook-1"}"#),
             0.0
         );
     }
