@@ -1,5 +1,6 @@
 //! The documentation for users: its examples run or can be parsed, and its tables are complete.
 
+mod alerts;
 mod command_line;
 mod incidents;
 
