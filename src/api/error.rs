@@ -78,7 +78,7 @@ impl From<Violations> for ApiError {
 impl ApiError {
     /// The HTTP status, and the problem's type if the status alone does not say what is wrong. No
     /// other place maps errors to HTTP.
-    fn status(&self) -> (StatusCode, Option<&'static str>) {
+    pub(super) fn status(&self) -> (StatusCode, Option<&'static str>) {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, None),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, None),
@@ -114,11 +114,6 @@ impl ApiError {
                 BrokerError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
             },
         }
-    }
-
-    /// Whether something is wrong on this side, and not with the request.
-    pub(super) fn is_ours(&self) -> bool {
-        self.status().0.is_server_error()
     }
 
     /// Logs the cause that the answer does not show.

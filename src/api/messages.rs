@@ -3,7 +3,7 @@
 use axum::{
     Json as JsonBody,
     extract::{Request, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -12,16 +12,13 @@ use super::{
     error::{ApiError, Problem, Problems},
     extract::{IdPath, Json, NDJSON, Query, TopicPath, is_json, media_type, read_body},
     json::parse_json,
+    publishing::Publishing,
     schema::{
         Batch, Items, MessageStatus, MessageSummary, MessagesQuery, NewMessage, Published, PublishedBatch,
     },
     state::ApiState,
 };
-use crate::{
-    broker::{BrokerError, Conflict},
-    domain::{message, metrics::PublishResult, topic::TopicRef},
-    telemetry::metrics::Metrics,
-};
+use crate::domain::message;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -44,21 +41,16 @@ async fn publish_message(
     caller: Caller,
     State(state): State<ApiState>,
     TopicPath(topic): TopicPath,
+    headers: HeaderMap,
     message: Result<Json<NewMessage>, ApiError>,
 ) -> Result<(StatusCode, JsonBody<Published>), ApiError> {
+    let publishing = Publishing::begin(&state, &headers);
     let published = async {
         let Json(message) = message?;
-        Ok(caller.broker.publish_message(&topic, &message.into()).await?)
+        Ok(caller.broker.publish_message(&topic, &publishing.mark(message)).await?)
     };
     let published = published.await;
-    let metrics = state.exposition.metrics();
-    match &published {
-        Ok(published) if published.repeated => {
-            metrics.publish_ended(&published.topic, PublishResult::Repeated);
-        }
-        Ok(published) => metrics.publish_ended(&published.topic, PublishResult::Published),
-        Err(error) => count_failure(metrics, &topic, error),
-    }
+    publishing.ended(&topic, &published);
     let published = published?;
     let status = if published.repeated { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, JsonBody(published.into())))
@@ -79,29 +71,15 @@ async fn publish_batch(
     TopicPath(topic): TopicPath,
     request: Request,
 ) -> Result<(StatusCode, JsonBody<PublishedBatch>), ApiError> {
+    let publishing = Publishing::begin(&state, request.headers());
     let published = async {
-        let messages = read_batch(request, &state).await?.into_iter().map(Into::into).collect::<Vec<_>>();
+        let messages = read_batch(request, &state).await?;
+        let messages: Vec<_> = messages.into_iter().map(|message| publishing.mark(message)).collect();
         Ok(caller.broker.publish_batch(&topic, &messages).await?)
     };
     let published = published.await;
-    let metrics = state.exposition.metrics();
-    match &published {
-        Ok(published) => metrics.publish_ended(&published.topic, PublishResult::Published),
-        Err(error) => count_failure(metrics, &topic, error),
-    }
+    publishing.batch_ended(&topic, &published);
     Ok((StatusCode::CREATED, JsonBody(PublishedBatch { ids: published?.ids })))
-}
-
-/// Counts a request to publish that has failed. The topic is named only if it exists for certain:
-/// clients may ask for any number of others.
-fn count_failure(metrics: &Metrics, topic: &TopicRef, error: &ApiError) {
-    let exists = matches!(
-        error,
-        ApiError::Broker(BrokerError::Conflict { kind: Conflict::Paused, .. } | BrokerError::TooLarge(_))
-    );
-    let topic = topic.name().filter(|_| exists).unwrap_or_default();
-    let result = if error.is_ours() { PublishResult::Failed } else { PublishResult::Refused };
-    metrics.publish_ended(topic, result);
 }
 
 /// Reads the messages of a body of either form.

@@ -19,6 +19,7 @@
 //! | `extract` | bodies, query strings and paths |
 //! | `json` | JSON objects, and what is wrong with them |
 //! | `openapi` | the parts of the description that are not routes: bounds, examples, security |
+//! | `publishing` | what is told of a request that publishes |
 //! | `request_id` | the id of a request |
 //! | `route_index` | all routes by path: query parameters, and near misses |
 //! | `schema` | every body and query string, with its description |
@@ -41,6 +42,7 @@ mod lanes;
 mod messages;
 mod metrics;
 mod openapi;
+mod publishing;
 mod request_id;
 mod route_index;
 pub(crate) mod schema;

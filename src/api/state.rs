@@ -12,7 +12,7 @@ use super::{
 use crate::{
     broker::Broker,
     config::{ApiConfig, PerWebhook},
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, traces::Traces},
 };
 
 /// How long a client may take to send a body.
@@ -30,6 +30,7 @@ pub struct ApiState {
     pub(super) bodies: Arc<BodyLimit>,
     pub(super) connections: ConnectionLimit,
     pub(super) exposition: Arc<Exposition>,
+    pub(super) traces: Traces,
 }
 
 impl ApiState {
@@ -53,6 +54,7 @@ impl ApiState {
             bodies,
             connections,
             exposition,
+            traces: Traces::off(),
         })
     }
 
@@ -60,6 +62,12 @@ impl ApiState {
     #[must_use]
     pub fn with_metrics(self, exposition: Arc<Exposition>) -> Self {
         Self { exposition, ..self }
+    }
+
+    /// The same, and requests that publish are traced.
+    #[must_use]
+    pub fn with_traces(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// The same, with as many connections as the limit of open files permits beside what the rest

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     domain::worker_health::WorkerHealth,
     store::Store,
+    telemetry::traces::Traces,
     worker::{self, Watch},
 };
 
@@ -33,7 +34,7 @@ pub(super) async fn api(
     store: Store,
     config: Config,
     worker: Option<WorkerHealth>,
-    exposition: Arc<Exposition>,
+    (exposition, traces): (Arc<Exposition>, Traces),
     shutdown: CancellationToken,
 ) -> Result<(), CliError> {
     let reserved = descriptors_beside_api(&config, worker.is_some());
@@ -45,7 +46,7 @@ pub(super) async fn api(
         broker = broker.beside_worker(worker);
     }
     let state = ApiState::new(broker, &config.api).map_err(|error| CliError::Usage(error.to_string()))?;
-    let state = state.beside(&config.api, reserved).with_metrics(exposition);
+    let state = state.beside(&config.api, reserved).with_metrics(exposition).with_traces(traces);
     api::run(listener, state, shutdown).await.map_err(|error| CliError::Failed(error.to_string()))
 }
 

@@ -12,7 +12,7 @@ use crate::{
     config::{BindAddress, Config},
     domain::worker_health::WorkerHealth,
     store::{Store, StoreError},
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, traces::Traces},
     worker::Watch,
 };
 
@@ -22,6 +22,7 @@ pub(super) struct Service {
     pub(super) store: Store,
     pub(super) tasks: Tasks,
     metrics: Metrics,
+    traces: Traces,
     /// What the API and the listener of metrics give to Prometheus.
     exposition: Arc<Exposition>,
     shutdown: CancellationToken,
@@ -36,6 +37,7 @@ impl Service {
             return Ok(None);
         };
         prepared?;
+        let traces = Traces::of_process().map_err(|error| CliError::Usage(error.to_string()))?;
         let per_webhook = config.metrics.per_webhook;
         let metrics = Metrics::new(per_webhook);
         let pool = store.clone();
@@ -44,14 +46,14 @@ impl Service {
         let exposition = Arc::new(Exposition::new(metrics.clone(), broker, per_webhook));
         let mut tasks = Tasks::new(shutdown.clone());
         tasks.spawn("metrics", metrics.clone().keep(shutdown.clone()));
-        Ok(Some(Self { config, store, tasks, metrics, exposition, shutdown }))
+        Ok(Some(Self { config, store, tasks, metrics, traces, exposition, shutdown }))
     }
 
     /// Adds the API. `worker`: what [`Self::add_worker`] gave, if this process has a worker.
     pub(super) fn add_api(&mut self, listener: TcpListener, worker: Option<WorkerHealth>) {
         let (store, config) = (self.store.clone(), self.config.clone());
-        let exposition = Arc::clone(&self.exposition);
-        let part = server::api(listener, store, config, worker, exposition, self.shutdown.clone());
+        let telemetry = (Arc::clone(&self.exposition), self.traces.clone());
+        let part = server::api(listener, store, config, worker, telemetry, self.shutdown.clone());
         self.tasks.spawn("api", part);
     }
 
@@ -64,7 +66,8 @@ impl Service {
             self.tasks.spawn("metrics listener", part);
         }
         let health = WorkerHealth::default();
-        let watch = Watch { health: health.clone(), metrics: self.metrics.clone() };
+        let watch =
+            Watch { health: health.clone(), metrics: self.metrics.clone(), traces: self.traces.clone() };
         let part = server::worker(self.config.clone(), watch, self.shutdown.clone());
         self.tasks.spawn("worker", part);
         Ok(health)
@@ -72,7 +75,9 @@ impl Service {
 
     /// Runs until the token is cancelled and every part has ended.
     pub(super) async fn run(self) -> Result<(), CliError> {
-        self.tasks.join().await?;
+        let ended = self.tasks.join().await;
+        self.traces.close().await;
+        ended?;
         tracing::info!("stopped");
         Ok(())
     }

@@ -63,7 +63,7 @@ pub(super) async fn send(
     messages: &[Message],
     attempt: u32,
 ) -> AttemptResult {
-    super::send(client, target, messages, attempt, || true).await.expect("it may be started")
+    super::send(client, target, messages, attempt, None, || true).await.expect("it may be started")
 }
 
 pub(super) fn message(id: i64, payload: &str) -> Message {

@@ -1,4 +1,4 @@
-//! The log, and the metrics ([`metrics`]). The log is text or JSON on standard error. Standard output is
+//! The log, the metrics ([`metrics`]) and the traces ([`traces`]). The log is text or JSON on standard error. Standard output is
 //! for what a command prints.
 //!
 //! The log is best effort. A thread that logs never waits for standard error, and never fails
@@ -11,6 +11,7 @@ mod log_throttle;
 pub mod metrics;
 mod output;
 mod sink;
+pub mod traces;
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},

@@ -61,7 +61,7 @@ use crate::{
     delivery::{AddressGuard, Client},
     domain::worker_health::WorkerHealth,
     store::{Doing, Store, WorkerInfo},
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, traces::Traces},
 };
 
 /// Delivers until `shutdown`, whatever happens to the database meanwhile. Then finishes the
@@ -75,7 +75,7 @@ pub async fn run(
     retention: &RetentionConfig,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
-    let watch = Watch { health: WorkerHealth::default(), metrics: Metrics::off() };
+    let watch = Watch { health: WorkerHealth::default(), metrics: Metrics::off(), traces: Traces::off() };
     run_watched(store, worker, delivery, retention, watch, shutdown).await
 }
 
@@ -86,6 +86,8 @@ pub struct Watch {
     pub health: WorkerHealth,
     /// What it has done.
     pub metrics: Metrics,
+    /// What it sends.
+    pub traces: Traces,
 }
 
 /// The same, and it says in `watch` how it does.
@@ -102,7 +104,7 @@ pub async fn run_watched(
 ) -> Result<(), WorkerError> {
     let client =
         Client::new(AddressGuard::new(delivery.allow_networks.clone()), delivery.ca_file.as_deref())?;
-    let Watch { health, metrics } = watch;
+    let Watch { health, metrics, traces } = watch;
     metrics.set_slots(worker.concurrency);
     metrics.watch_client(client.uses());
     let pool = store.clone();
@@ -115,6 +117,7 @@ pub async fn run_watched(
         client: &client,
         health: &health,
         metrics: &metrics,
+        traces: &traces,
         shutdown: &shutdown,
     };
     let ended = incarnation.live_again_and_again().await;
@@ -132,6 +135,7 @@ struct Incarnation<'a> {
     client: &'a Client,
     health: &'a WorkerHealth,
     metrics: &'a Metrics,
+    traces: &'a Traces,
     shutdown: &'a CancellationToken,
 }
 
@@ -247,6 +251,7 @@ impl Incarnation<'_> {
             notices,
             signals,
             metrics: self.metrics,
+            traces: self.traces,
         });
         let ended = tokio::select! {
             ended = driver.run(self.shutdown) => ended,

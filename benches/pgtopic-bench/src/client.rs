@@ -168,7 +168,7 @@ impl Sender {
             headers: None,
             created_at: Timestamp::now(),
         };
-        let sent = delivery::send(&self.client, &self.target, &[message], 1, || true).await;
+        let sent = delivery::send(&self.client, &self.target, &[message], 1, None, || true).await;
         let Some(result) = sent else { return Err(failed("a request was not started".to_owned())) };
         match result.outcome {
             Outcome::Accepted => Ok(()),

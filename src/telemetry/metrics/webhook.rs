@@ -42,6 +42,11 @@ impl WebhookSeries {
         Self { topic: topic.into(), webhook: webhook.into(), accepted: Arc::default() }
     }
 
+    /// The names of topic and webhook.
+    pub(crate) fn names(&self) -> (&str, &str) {
+        (&self.topic, &self.webhook)
+    }
+
     /// A series of this webhook, or of its topic if the webhook is not `named`.
     fn key(&self, metric: &Metric, named: bool, words: &[&'static str]) -> Key {
         let topic = Some(SharedString::from(Arc::clone(&self.topic)));

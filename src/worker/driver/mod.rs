@@ -46,7 +46,7 @@ use crate::{
     delivery::Client,
     domain::{known_targets::KnownTargets, lane::LaneKey, metrics::WakeupSource},
     store::{Notice, Store},
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, traces::Traces},
 };
 
 /// Runs one engine.
@@ -82,11 +82,13 @@ pub(super) struct Parts<'a> {
     pub(super) notices: mpsc::Receiver<Notice>,
     pub(super) signals: Arc<Signals>,
     pub(super) metrics: &'a Metrics,
+    pub(super) traces: &'a Traces,
 }
 
 impl Driver {
     pub(super) fn new(parts: Parts<'_>) -> Self {
-        let Parts { store, engine, worker, delivery, client, liveness, notices, signals, metrics } = parts;
+        let Parts { store, engine, worker, delivery, client, liveness, notices, signals, metrics, traces } =
+            parts;
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         Self {
             statements: Statements {
@@ -102,6 +104,7 @@ impl Driver {
                 liveness,
                 events: events_sender,
                 metrics: metrics.clone(),
+                traces: traces.clone(),
             }),
             metrics: metrics.clone(),
             session: signals.session(),

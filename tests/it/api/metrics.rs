@@ -16,7 +16,10 @@ use pgtopic::{
     broker::Broker,
     config::{ApiConfig, Config, DatabaseConfig, PerWebhook},
     store::Store,
-    telemetry::metrics::{self, Metrics},
+    telemetry::{
+        metrics::{self, Metrics},
+        traces::Traces,
+    },
     worker::{self, Watch},
 };
 use pgtopic_testkit::{
@@ -60,7 +63,7 @@ async fn every_metric_has_a_sensible_value() {
     scene.idle_worker().await;
     scene.sql("UPDATE workers SET lock_key = -99").await;
     let shutdown = CancellationToken::new();
-    let watch = Watch { health: Default::default(), metrics: metrics.clone() };
+    let watch = Watch { health: Default::default(), metrics: metrics.clone(), traces: Traces::off() };
     let (of_worker, stopping) = (scene.store(), shutdown.clone());
     let running = tokio::spawn(async move {
         let config = Config::default();

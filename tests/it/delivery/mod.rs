@@ -17,6 +17,7 @@
 //! | `retries` | failures, the delays after them, and dead letters |
 //! | `retry_after` | receivers that ask for a longer wait, or for nothing to be sent |
 //! | `test_requests` | requests that only try a webhook |
+//! | `traces` | spans of what is published and sent, as a collector gets them |
 //! | `types` | types of messages, and webhooks that ask for some |
 //! | `unusable_webhooks` | webhooks that no request can be made for |
 //! | `webhooks` | the settings of webhooks; no webhook holds up another |
@@ -36,6 +37,7 @@ mod replays;
 mod retries;
 mod retry_after;
 mod test_requests;
+mod traces;
 mod types;
 mod unusable_webhooks;
 mod webhooks;

@@ -346,7 +346,7 @@ impl Receiver {
             born: std::time::Instant::now(),
         };
         let prepared = PreparedTarget::new(&target).unwrap();
-        let result = delivery::send(&self.client, &prepared, &[message], 1, || true).await.unwrap();
+        let result = delivery::send(&self.client, &prepared, &[message], 1, None, || true).await.unwrap();
         assert_eq!(result.outcome, Outcome::Accepted, "{result:?}");
         result.status_code
     }

@@ -79,6 +79,15 @@ impl Http {
         self.send(request.body(Full::from(body.to_owned())).unwrap()).await
     }
 
+    /// POST with one more header, which must make something.
+    pub async fn post_with(&self, path: &str, (name, value): (&str, &str), body: &Value) -> Value {
+        let request = Request::post(format!("http://{}{path}", self.address));
+        let request = request.header("content-type", "application/json").header(name, value);
+        let (status, answer) = self.send(request.body(Full::from(body.to_string())).unwrap()).await.unwrap();
+        assert_eq!(status, StatusCode::CREATED, "{path}: {answer}");
+        answer
+    }
+
     /// GET with any answer. `None` if there was no answer.
     pub async fn try_get(&self, path: &str) -> Option<(StatusCode, Value)> {
         let request = Request::get(format!("http://{}{path}", self.address));
