@@ -69,7 +69,7 @@ impl Traces {
         }
         let builder = tracer.span_builder(format!("process {topic}"));
         let builder = builder.with_kind(SpanKind::Consumer).with_attributes(attributes).with_links(links);
-        let process = tracer.build_with_context(builder, &parent);
+        let consumer = tracer.build_with_context(builder, &parent);
         let mut attributes = vec![
             KeyValue::new("http.request.method", "POST"),
             KeyValue::new("url.scheme", scheme.to_owned()),
@@ -79,8 +79,8 @@ impl Traces {
         if attempt > 1 {
             attributes.push(KeyValue::new("http.request.resend_count", i64::from(attempt - 1)));
         }
-        let post = self.start("POST", SpanKind::Client, &within(process.span_context()), attributes)?;
-        Some(DeliverySpan { process, post })
+        let client = self.start("POST", SpanKind::Client, &within(consumer.span_context()), attributes)?;
+        Some(DeliverySpan { process: consumer, post: client })
     }
 }
 

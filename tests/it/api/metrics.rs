@@ -11,6 +11,7 @@ use pgtopic::{
     api::{ApiState, Exposition as Source, router},
     broker::Broker,
     config::{ApiConfig, Config, DatabaseConfig, PerWebhook},
+    domain::worker_health::WorkerHealth,
     store::Store,
     telemetry::{
         metrics::{self, Metrics},
@@ -41,34 +42,9 @@ async fn read(api: &Api) -> Exposition {
     Exposition::read(&answer.text)
 }
 
-/// One process that publishes, delivers and fails: every metric has its value.
-#[tokio::test]
-async fn every_metric_has_a_sensible_value() {
-    let scene = Scene::new().await;
-    for (path, name) in [("/good", "'good'"), ("/bad", "'bad'")] {
-        scene.webhook(path, &[("name", name), ("max_retries", "1"), ("breaker", "'off'")]).await;
-    }
-    scene.receiver.set_script(
-        |request| {
-            if request.path == "/bad" { Answer::Status(503) } else { Answer::Status(204) }
-        },
-    );
-    let (store, metrics) = (scene.store(), Metrics::new(PerWebhook::Auto));
-    let api = api(&store, &metrics, &Config::default().api);
-    // A worker that is dead: nobody holds its lock.
-    scene.idle_worker().await;
-    scene.sql("UPDATE workers SET lock_key = -99").await;
-    let shutdown = CancellationToken::new();
-    let watch = Watch { health: Default::default(), metrics: metrics.clone(), traces: Traces::off() };
-    let (of_worker, stopping) = (scene.store(), shutdown.clone());
-    let running = tokio::spawn(async move {
-        let config = Config::default();
-        worker::run_watched(of_worker, &config.worker, &quick_delivery(), &config.retention, watch, stopping)
-            .await
-    });
-    scene.somebody_listens().await;
-    scene.until("NOT EXISTS (SELECT FROM workers WHERE name = 'idle')").await;
-
+/// Publishes six messages over HTTP and with SQL, and waits until all of them are delivered or given
+/// up.
+async fn traffic(scene: &Scene, api: &Api, metrics: &Metrics) {
     api.post("/topics/orders/messages", &json!({"payload": 1, "partition_key": "a", "idempotency_key": "k"}))
         .await
         .expect(201);
@@ -89,6 +65,66 @@ async fn every_metric_has_a_sensible_value() {
         text.contains(r#"webhook="good",result="delivered"} 6"#).then_some(())
     })
     .await;
+}
+
+/// What the test below expects.
+const VALUES: &[(&str, f64)] = &[
+    (r#"pgtopic_publish_requests_total{topic="orders",result="published"}"#, 2.0),
+    (r#"pgtopic_publish_requests_total{topic="orders",result="repeated"}"#, 1.0),
+    (r#"pgtopic_publish_requests_total{topic="",result="refused"}"#, 2.0),
+    (r#"pgtopic_attempts_total{topic="orders",webhook="good",outcome="accepted",error=""}"#, 6.0),
+    (r#"pgtopic_attempts_total{topic="orders",webhook="bad",outcome="failed",error="status"}"#, 6.0),
+    (r#"pgtopic_deliveries_settled_total{topic="orders",webhook="good",result="delivered"}"#, 6.0),
+    (r#"pgtopic_deliveries_settled_total{topic="orders",webhook="bad",result="attempts_exhausted"}"#, 6.0),
+    (r#"pgtopic_request_duration_seconds_count{topic="orders",outcome="accepted"}"#, 6.0),
+    (r#"pgtopic_request_duration_seconds_count{topic="orders",outcome="failed"}"#, 6.0),
+    (r#"pgtopic_delivery_latency_seconds_count{topic="orders"}"#, 6.0),
+    (r#"pgtopic_delivery_latency_seconds_bucket{topic="orders",le="60"}"#, 6.0),
+    (r#"pgtopic_deliveries_owed{topic="orders",webhook="bad"}"#, 7.0),
+    (r#"pgtopic_deliveries_owed{topic="orders",webhook="good"}"#, 0.0),
+    (r#"pgtopic_lanes{topic="orders",webhook="bad",state="halted"}"#, 2.0),
+    (r#"pgtopic_dead_letters{topic="orders",webhook="bad"}"#, 6.0),
+    (r#"pgtopic_webhook_state{topic="orders",webhook="good",state="active"}"#, 1.0),
+    (r#"pgtopic_webhook_state{topic="orders",webhook="bad",state="failing"}"#, 1.0),
+    (r#"pgtopic_workers{state="live"}"#, 1.0),
+    (r#"pgtopic_workers{state="stale"}"#, 0.0),
+    (r#"pgtopic_jobs{kind="purge",state="canceling"}"#, 1.0),
+    ("pgtopic_takeovers_total", 1.0),
+    ("pgtopic_stale_settles_total", 0.0),
+    ("pgtopic_slots", 100.0),
+    ("pgtopic_slots_in_use", 0.0),
+    ("pgtopic_log_lines_dropped_total", 0.0),
+];
+
+/// One process that publishes, delivers and fails: every metric has its value.
+#[tokio::test]
+async fn every_metric_has_a_sensible_value() {
+    let scene = Scene::new().await;
+    for (path, name) in [("/good", "'good'"), ("/bad", "'bad'")] {
+        scene.webhook(path, &[("name", name), ("max_retries", "1"), ("breaker", "'off'")]).await;
+    }
+    scene.receiver.set_script(
+        |request| {
+            if request.path == "/bad" { Answer::Status(503) } else { Answer::Status(204) }
+        },
+    );
+    let (store, metrics) = (scene.store(), Metrics::new(PerWebhook::Auto));
+    let api = api(&store, &metrics, &Config::default().api);
+    // A worker that is dead: nobody holds its lock.
+    scene.idle_worker().await;
+    scene.sql("UPDATE workers SET lock_key = -99").await;
+    let shutdown = CancellationToken::new();
+    let watch = Watch { health: WorkerHealth::default(), metrics: metrics.clone(), traces: Traces::off() };
+    let (of_worker, stopping) = (scene.store(), shutdown.clone());
+    let running = tokio::spawn(async move {
+        let config = Config::default();
+        worker::run_watched(of_worker, &config.worker, &quick_delivery(), &config.retention, watch, stopping)
+            .await
+    });
+    scene.somebody_listens().await;
+    scene.until("NOT EXISTS (SELECT FROM workers WHERE name = 'idle')").await;
+
+    traffic(&scene, &api, &metrics).await;
     // What the leader would note within ten seconds.
     scene
         .sql(
@@ -119,39 +155,11 @@ async fn every_metric_has_a_sensible_value() {
         assert!(*value >= 0.0 && value.is_finite(), "{name} {labels:?} {value}");
     }
 
-    for (series, expected) in [
-        (r#"pgtopic_publish_requests_total{topic="orders",result="published"}"#, 2.0),
-        (r#"pgtopic_publish_requests_total{topic="orders",result="repeated"}"#, 1.0),
-        (r#"pgtopic_publish_requests_total{topic="",result="refused"}"#, 2.0),
-        (r#"pgtopic_attempts_total{topic="orders",webhook="good",outcome="accepted",error=""}"#, 6.0),
-        (r#"pgtopic_attempts_total{topic="orders",webhook="bad",outcome="failed",error="status"}"#, 6.0),
-        (r#"pgtopic_deliveries_settled_total{topic="orders",webhook="good",result="delivered"}"#, 6.0),
-        (
-            r#"pgtopic_deliveries_settled_total{topic="orders",webhook="bad",result="attempts_exhausted"}"#,
-            6.0,
-        ),
-        (r#"pgtopic_request_duration_seconds_count{topic="orders",outcome="accepted"}"#, 6.0),
-        (r#"pgtopic_request_duration_seconds_count{topic="orders",outcome="failed"}"#, 6.0),
-        (r#"pgtopic_delivery_latency_seconds_count{topic="orders"}"#, 6.0),
-        (r#"pgtopic_delivery_latency_seconds_bucket{topic="orders",le="60"}"#, 6.0),
-        (r#"pgtopic_deliveries_owed{topic="orders",webhook="bad"}"#, 7.0),
-        (r#"pgtopic_deliveries_owed{topic="orders",webhook="good"}"#, 0.0),
-        (r#"pgtopic_lanes{topic="orders",webhook="bad",state="halted"}"#, 2.0),
-        (r#"pgtopic_dead_letters{topic="orders",webhook="bad"}"#, 6.0),
-        (r#"pgtopic_webhook_state{topic="orders",webhook="good",state="active"}"#, 1.0),
-        (r#"pgtopic_webhook_state{topic="orders",webhook="bad",state="failing"}"#, 1.0),
-        (r#"pgtopic_workers{state="live"}"#, 1.0),
-        (r#"pgtopic_workers{state="stale"}"#, 0.0),
-        (r#"pgtopic_jobs{kind="purge",state="canceling"}"#, 1.0),
-        ("pgtopic_takeovers_total", 1.0),
-        ("pgtopic_stale_settles_total", 0.0),
-        ("pgtopic_slots", 100.0),
-        ("pgtopic_slots_in_use", 0.0),
-        ("pgtopic_log_lines_dropped_total", 0.0),
-        (&format!("pgtopic_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1.0),
-    ] {
-        assert_eq!(seen.get(series), Some(expected), "{series}");
+    for (series, expected) in VALUES {
+        assert_eq!(seen.get(series), Some(*expected), "{series}");
     }
+    let build = format!("pgtopic_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(seen.get(&build), Some(1.0));
     let age = seen.value(r#"pgtopic_oldest_owed_age_seconds{topic="orders",webhook="bad"}"#);
     assert!((90.0..150.0).contains(&age), "{age}");
     let (new, reused) = (
@@ -180,6 +188,10 @@ async fn every_metric_has_a_sensible_value() {
     tokio::time::timeout(LIMIT, running).await.unwrap().unwrap().unwrap();
 }
 
+/// Small tables: at most one row for each webhook, topic, worker or piece of background work.
+const SMALL: &str = "'topics', 'webhooks', 'webhook_samples', 'topic_samples', 'breakers', 'workers', 'leader', \
+                         'background_runs', 'installation', 'installed', 'sampled', 'shares'";
+
 /// A database with much in it. No scrape reads a table that grows, and all readers share one
 /// reading.
 #[tokio::test]
@@ -201,9 +213,6 @@ async fn a_scrape_scans_no_table_that_grows() {
              ANALYZE",
         )
         .await;
-    // Small: at most one row for each webhook, topic, worker or piece of background work.
-    const SMALL: &str = "'topics', 'webhooks', 'webhook_samples', 'topic_samples', 'breakers', 'workers', 'leader', \
-                         'background_runs', 'installation', 'installed', 'sampled', 'shares'";
     let scanned = |tables: &str| {
         format!(
             "SELECT coalesce(sum(seq_scan + seq_tup_read), 0)::bigint FROM pg_stat_user_tables
@@ -223,8 +232,8 @@ async fn a_scrape_scans_no_table_that_grows() {
     for _ in 0..3 {
         let api = api(&store, &Metrics::off(), &config);
         assert_eq!(
-            read(&api).await.value(r#"pgtopic_deliveries_owed{topic="orders",webhook="webhook-1"}"#),
-            0.0
+            read(&api).await.get(r#"pgtopic_deliveries_owed{topic="orders",webhook="webhook-1"}"#),
+            Some(0.0)
         );
     }
     // Twenty readers at once, and one reading.
@@ -300,7 +309,7 @@ async fn without_the_database_the_process_answers_for_itself() {
     let (first, second) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("it never hangs");
     for seen in [first, second] {
         assert_eq!(seen.get(r#"pgtopic_workers{state="live"}"#), None);
-        assert_eq!(seen.value("pgtopic_takeovers_total"), 0.0);
+        assert_eq!(seen.get("pgtopic_takeovers_total"), Some(0.0));
     }
 }
 
@@ -318,8 +327,8 @@ async fn a_worker_has_a_listener_of_its_own() {
         process.wait_for_output("worker is ready").await;
         let text = Http::at(address.parse().unwrap()).text("/metrics").await;
         let seen = Exposition::read(&text);
-        assert_eq!(seen.value("pgtopic_slots"), 100.0, "{command:?}");
-        assert_eq!(seen.value(r#"pgtopic_workers{state="live"}"#), 1.0, "{command:?}");
+        assert_eq!(seen.get("pgtopic_slots"), Some(100.0), "{command:?}");
+        assert_eq!(seen.get(r#"pgtopic_workers{state="live"}"#), Some(1.0), "{command:?}");
         process.stop().await;
     }
 }
