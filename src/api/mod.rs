@@ -16,6 +16,7 @@
 //! | `config_error` | why the API cannot start |
 //! | `connection_limit` | how many connections there may be |
 //! | `error` | every error, and the problem that it becomes |
+//! | `exposition` | what a process gives to Prometheus |
 //! | `extract` | bodies, query strings and paths |
 //! | `json` | JSON objects, and what is wrong with them |
 //! | `openapi` | the parts of the description that are not routes: bounds, examples, security |
@@ -34,6 +35,7 @@ mod connection_limit;
 mod dead_letters;
 mod deliveries;
 mod error;
+mod exposition;
 mod extract;
 mod health;
 mod jobs;
@@ -73,7 +75,8 @@ use self::route_index::RouteIndex;
 pub use self::{
     access::{check_access, check_bind},
     config_error::ApiConfigError,
-    metrics::{Exposition, run_metrics},
+    exposition::Exposition,
+    metrics::run_metrics,
     server::run,
     state::ApiState,
 };

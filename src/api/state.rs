@@ -7,7 +7,7 @@ use super::{
     body_limit::{BodyLimit, PATIENCE},
     config_error::ApiConfigError,
     connection_limit::ConnectionLimit,
-    metrics::Exposition,
+    exposition::Exposition,
 };
 use crate::{
     broker::Broker,

@@ -7,8 +7,7 @@ use metrics::{Recorder as _, SharedString};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
 use super::{
-    number,
-    recorder::{METADATA, key, recorder, series},
+    recorder::{METADATA, key, number, recorder, series},
     table::{
         BACKGROUND_RUN_AGE, DEAD_LETTERS, DELIVERIES_OWED, JOBS, LANES, MESSAGES_INSERTED, Metric,
         NOTIFICATION_QUEUE_USAGE, OLDEST_OWED_AGE, OLDEST_PUBLISHER_AGE, OLDEST_SNAPSHOT_AGE, Source,

@@ -12,6 +12,7 @@
 //! | `table` | all metrics: name, kind, labels, meaning |
 //! | `recorder` | recorders, and the keys of series |
 //! | `process` | what parts of this process report |
+//! | `watched` | what is asked at each reading |
 //! | `webhook` | what is reported of one webhook |
 //! | `gauges` | what is read of the database |
 
@@ -19,6 +20,7 @@ mod gauges;
 mod process;
 mod recorder;
 mod table;
+mod watched;
 mod webhook;
 
 use std::{
@@ -41,9 +43,9 @@ pub use self::{
     table::{ALL, Kind, LABELS, Metric, Source, Unit},
 };
 use self::{
-    process::Watched,
     recorder::{METADATA, recorder, series},
     table::{SLOTS, SLOTS_IN_USE},
+    watched::Watched,
 };
 use crate::config::PerWebhook;
 
@@ -160,12 +162,6 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").field("on", &self.0.is_some()).finish_non_exhaustive()
     }
-}
-
-/// A number as Prometheus has it.
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-fn number(count: usize) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -8,26 +8,15 @@ use std::{
 use metrics::{Key, Recorder as _};
 
 use super::{
-    Inner, Metrics, number,
-    recorder::{METADATA, series},
+    Inner, Metrics,
+    recorder::{METADATA, number, series},
     table::{
         BUILD_INFO, CLAIM_DURATION, CONNECTIONS, LOG_LINES_DROPPED, Metric, POOL_CONNECTIONS,
         PUBLISH_REQUESTS, SETTLE_BATCH_SIZE, SETTLE_DURATION, STALE_SETTLES, TAKEOVERS, WAKEUPS,
     },
+    watched::Watched,
 };
 use crate::domain::metrics::{ConnectionUses, PoolConnections, PublishResult, WakeupSource};
-
-/// Gives the connections of a pool.
-type Pool = Box<dyn Fn() -> PoolConnections + Send>;
-/// Gives how often a client has used which connections.
-type Client = Box<dyn Fn() -> ConnectionUses + Send>;
-
-/// What is asked at each reading.
-#[derive(Default)]
-pub(super) struct Watched {
-    pools: Vec<Pool>,
-    client: Option<Client>,
-}
 
 impl Metrics {
     /// From now on, asks about a pool of connections to the database.

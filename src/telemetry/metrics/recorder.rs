@@ -57,3 +57,9 @@ pub(super) fn series(metric: &Metric, values: &[&str]) -> Key {
     debug_assert_eq!(metric.labels.len(), values.len(), "{}", metric.name);
     key(metric, values.iter().map(|value| Some(SharedString::from((*value).to_owned()))))
 }
+
+/// A number as Prometheus has it.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+pub(super) fn number(count: usize) -> f64 {
+    count as f64
+}
