@@ -17,7 +17,7 @@ stored_words! {
 }
 
 stored_words! {
-    /// What led to a look for lanes that are due.
+    /// What led to a look for what is to be sent.
     pub enum WakeupSource {
         /// Publishers notified.
         Notification = "notification",

@@ -58,7 +58,7 @@ impl Metrics {
         }
     }
 
-    /// The worker looks for lanes that are due.
+    /// The worker looks for what is to be sent.
     pub(crate) fn woke(&self, source: WakeupSource) {
         if self.0.is_some() {
             self.count(&series(&WAKEUPS, &[source.as_str()]), 1);

@@ -122,7 +122,7 @@ metrics! {
     SETTLE_BATCH_SIZE = "settle_batch_size" Histogram(BATCH), Count, [], Process,
         "How many outcomes were written at once.";
     WAKEUPS = "wakeups_total" Counter, Count, ["source"], Process,
-        "Looks for lanes that are due, by what led to them: notification, poll, sweep or tail.";
+        "Statements that look for what is to be sent, by what led to them: notification, poll, sweep or tail.";
     TAKEOVERS = "takeovers_total" Counter, Count, [], Process,
         "Workers that were dead or hung, whose lanes this worker has freed.";
     STALE_SETTLES = "stale_settles_total" Counter, Count, [], Process,

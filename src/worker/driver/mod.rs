@@ -276,12 +276,13 @@ impl Driver {
     }
 }
 
-/// What led to a look for lanes that are due, if the command is one.
+/// What led to a look for what is to be sent, if the command is one.
 fn wakeup(command: &Command) -> Option<WakeupSource> {
     match command {
         Command::ClaimMessages { .. } => Some(WakeupSource::Notification),
-        Command::ListDueWebhooks { sweep: true, .. } => Some(WakeupSource::Sweep),
-        Command::ListDueWebhooks { .. } => Some(WakeupSource::Poll),
+        Command::Claim { sweep, .. } | Command::ListDueWebhooks { sweep, .. } => {
+            Some(if *sweep { WakeupSource::Sweep } else { WakeupSource::Poll })
+        }
         Command::ReadTail { .. } => Some(WakeupSource::Tail),
         _ => None,
     }

@@ -180,6 +180,7 @@ async fn every_metric_has_a_sensible_value() {
         assert!(seen.get(series).is_some(), "{series}");
     }
     assert!(seen.value("pgtopic_claim_duration_seconds_sum") > 0.0);
+    assert!(seen.value(r#"pgtopic_wakeups_total{source="sweep"}"#) > 0.0);
     assert!(seen.value("pgtopic_oldest_publisher_age_seconds") > 0.0, "somebody holds a partition");
     assert!(seen.value("pgtopic_oldest_snapshot_age_seconds") > 0.0, "and holds back vacuum");
     assert!(seen.value("pgtopic_notification_queue_usage_ratio") < 0.5);
