@@ -8,6 +8,6 @@ SELECT w.id, t.name, w.url, w.secrets, w.headers::text,
        w.state = 'active' AND NOT w.paused AND w.disabled_reason IS NULL AND t.paused IS DISTINCT FROM 'hold', w.xmin::text,
        t.ordering = 'partition', w.retry_schedule, w.permanent_statuses,
        CASE WHEN pgtopic.is_held(w.hold_until) THEN extract(epoch FROM w.hold_until - clock_timestamp())::float8 END,
-       w.max_age_seconds, w.breaker, w.name
+       w.max_age_seconds, w.breaker, w.name AS webhook
   FROM pgtopic.webhooks w
   JOIN pgtopic.topics t ON t.id = w.topic_id

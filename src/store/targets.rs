@@ -176,7 +176,7 @@ fn target(row: &Row, defaults: &PolicyDefaults, source: &Arc<str>) -> Result<Tar
     Ok(Target {
         webhook_id: read(row, 0, "id")?,
         source: Arc::clone(source),
-        name: read(row, 22, "name")?,
+        name: row.try_get("webhook").map_err(|_| UnreadableTarget::Column("name"))?,
         topic: read(row, 1, "topic")?,
         ordered: read(row, 16, "ordering")?,
         url: read(row, 2, "url")?,
