@@ -19,6 +19,7 @@
 //! | `lanes` | list, try again, skip the head |
 //! | `jobs` | list, read, cancel; replay or cancel a range; purge |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
+//! | `doctor` | find what is wrong with the database, the schema and the processes |
 //! | `drain` | list what is still owed, and what cannot move; refuse new messages |
 //! | `sending` | read whether anything is sent, switch it on or off |
 //! | `stats` | read the figures, list the workers |
@@ -29,6 +30,7 @@
 
 mod dead_letters;
 mod deliveries;
+mod doctor;
 mod drain;
 mod error;
 mod jobs;
@@ -51,6 +53,7 @@ use ipnet::IpNet;
 
 use self::tails::Tails;
 pub use self::{
+    doctor::Expectations,
     error::{BrokerError, Conflict},
     jobs::{Bulk, DeadLetterAction},
     lanes::RetriedLanes,
@@ -84,6 +87,8 @@ pub struct Broker {
     actor: Arc<str>,
     /// Whether processes send nothing until somebody switches sending on.
     start_paused: bool,
+    /// What the checks of `doctor` compare with.
+    expectations: Arc<Expectations>,
 }
 
 impl Broker {
@@ -102,6 +107,7 @@ impl Broker {
             scope: Arc::default(),
             actor: "pgtopic".into(),
             start_paused: false,
+            expectations: Arc::default(),
         }
     }
 

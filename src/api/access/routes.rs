@@ -61,6 +61,7 @@ pub(super) const ROUTES: &[(&Method, &str, Needs)] = &[
     (&Method::POST, "/dead-letter/{id}/replay", (Right::Operate, Reach::OfTopics)),
     (&Method::GET, "/stats", (Right::Read, Reach::Whole)),
     (&Method::GET, "/workers", (Right::Read, Reach::Whole)),
+    (&Method::GET, "/doctor", (Right::Read, Reach::Whole)),
     (&Method::GET, "/sending", (Right::Read, Reach::Whole)),
     (&Method::POST, "/sending", (Right::Operate, Reach::Whole)),
     (&Method::POST, "/webhooks/{webhook}/replay", (Right::Operate, Reach::OfTopics)),

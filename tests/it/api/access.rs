@@ -58,6 +58,7 @@ fn permitted(route: &str) -> &'static [&'static str] {
         | "GET /webhooks/{webhook}/deliveries/{message_id}"
         | "GET /webhooks/{webhook}/deliveries/{message_id}/attempts"
         | "GET /deliveries"
+        | "GET /doctor"
         | "GET /webhooks/{webhook}/lanes"
         | "GET /dead-letter"
         | "GET /dead-letter/count"
