@@ -86,8 +86,8 @@ fn every_check_is_documented() {
     let page = crate::documents::read("docs/operations.md");
     let section = page.split("\n## Doctor\n").nth(1).expect("a section").split("\n## ").next().unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    assert_eq!(rows.collect::<Vec<_>>(), Check::ALL.map(Check::as_str), "one row for each, in this order");
-    for status in Status::ALL {
-        assert!(section.contains(&format!("`{}`", status.as_str())), "{status:?}");
-    }
+    // The verdicts, then the checks, each in its order.
+    let verdicts = [Status::Ok, Status::Warn, Status::Fail, Status::Skipped].map(Status::as_str);
+    let expected = [&verdicts[..], &Check::ALL.map(Check::as_str)].concat();
+    assert_eq!(rows.collect::<Vec<_>>(), expected);
 }

@@ -79,7 +79,7 @@ async fn apply_sql(client: &Client, finding: &Finding) {
 }
 
 /// Runs a line of a shell, in which `pgtopic` is the built one.
-async fn shell(line: &str, environment: &[(&str, &str)]) -> Ended {
+pub(crate) async fn shell(line: &str, environment: &[(&str, &str)]) -> Ended {
     let folder = Path::new(env!("CARGO_BIN_EXE_pgtopic")).parent().unwrap();
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
     let environment = [environment, &[("PATH", path.as_str())]].concat();

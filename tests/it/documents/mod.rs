@@ -2,6 +2,7 @@
 
 mod command_line;
 mod incidents;
+mod operations;
 
 use std::{collections::BTreeSet, io::Write, process::Stdio};
 
