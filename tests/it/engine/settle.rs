@@ -99,6 +99,30 @@ async fn a_settle_that_waits_too_long_for_a_locked_delivery_writes_nothing() {
     assert_eq!(scene.number("SELECT count(*) FROM deliveries").await, 0);
 }
 
+/// A message was given up in an earlier epoch of the breaker. It is still owed, so the position must
+/// not pass it.
+#[tokio::test]
+async fn a_failure_of_an_earlier_epoch_leaves_the_position_below_what_is_owed() {
+    let scene = Scene::with_webhook(&[]).await;
+    let (puppet, lanes) = holding(&scene, &["a", "a"]).await;
+    let [lane] = &lanes[..] else { panic!("{lanes:?}") };
+    let [first, second] = owed(lane)[..] else { panic!("{lanes:?}") };
+    let opened = "INSERT INTO breakers (webhook_id, state, epoch, opened_at, next_probe_at) VALUES (1, 'open', 1, now(), now())";
+    scene.sql(opened).await;
+    let reason = Reason::AttemptsExhausted;
+    let outcomes = LaneOutcomes {
+        done: vec![first],
+        dead: vec![DeadDelivery { message_id: second, reason, attempts: 1, last: None }],
+        change: Some(LaneChange { epoch: Some(0), ..change(LaneState::Ready, lane.generation, second) }),
+        ..LaneOutcomes::default()
+    };
+    let settlement: Settlement = [(claim_of(lane), outcomes)].into();
+    let answers = puppet.store.settle(puppet.id, &settlement).await.unwrap();
+    assert_eq!(answers, [(claim_of(lane), SettleOutcome::Written)]);
+    assert_eq!(scene.number("SELECT message_id FROM deliveries").await, second);
+    assert!(scene.number("SELECT position FROM lanes").await < second);
+}
+
 /// Puts an earlier message back into its lane, as a replay does.
 async fn rewind(scene: &Scene, key: LaneKey, message_id: i64) {
     scene

@@ -3345,7 +3345,7 @@ BEGIN
                last_status_code = CASE WHEN new.last_error IS NOT NULL THEN new.status_code
                                        WHEN new.failures > 0 THEN l.last_status_code END,
                halted = new.state = 'halted'
-          FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, f.head, f.failures, f.batch_last,
+          FROM (SELECT h.webhook_id, h.lane, h.generation, f.position, h.delay, f.head, f.failures, f.batch_last,
                        f.batch_count, f.split, f.last_error, f.error_class, f.status_code,
                        CASE WHEN outdated[h.n] THEN 'ready'
                             WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation
@@ -3362,10 +3362,11 @@ BEGIN
                  CROSS JOIN LATERAL (SELECT x.* FROM pgtopic.lanes x
                                       WHERE x.webhook_id = h.webhook_id AND x.lane = h.lane LIMIT 1) x
                  CROSS JOIN LATERAL (
-                    SELECT h.head, h.failures, h.batch_last, h.batch_count, h.split, h.last_error, h.error_class, h.status_code
+                    SELECT h.position, h.head, h.failures, h.batch_last, h.batch_count, h.split, h.last_error, h.error_class,
+                           h.status_code
                      WHERE outdated[h.n] IS NOT TRUE
                     UNION ALL
-                    SELECT x.head_message_id, x.failures, x.batch_last, x.batch_count, x.split_until, x.last_error,
+                    SELECT x.position, x.head_message_id, x.failures, x.batch_last, x.batch_count, x.split_until, x.last_error,
                            x.last_error_class, x.last_status_code
                      WHERE outdated[h.n]) f
                  WHERE h.state <> 'untouched' AND mine[h.n]
@@ -4941,7 +4942,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '217076a81e4db1544cd6d270462afb646a78c0f3f52fed88efb4385c9ef3e8a2', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '64856b5377b102623ad5c258145f5d254fcd26dc822e9c613f30297e84d2e6c7', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '16818658039651576532');
 

@@ -170,9 +170,11 @@ impl World {
         });
         let chosen = some_of(&ids, random);
         let reason = if skip { Reason::Skipped } else { Reason::Canceled };
+        self.history.borrow_mut().canceling.push(webhook);
         let rows = self
             .operate(async |session| cancel_deliveries(session, webhook, &chosen, reason, waits).await)
             .await;
+        self.history.borrow_mut().no_longer_canceling(webhook);
         self.note((webhook, 0), format!("{reason:?}: {rows:?}"));
         for (message, outcome, _) in rows.unwrap_or_default() {
             let lane =

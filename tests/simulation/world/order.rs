@@ -70,7 +70,9 @@ impl World {
             None => {
                 let course = history.course(lane, message);
                 let (canceled, doubtful) = (course.canceled, course.doubtful);
-                if !doubtful && canceled.is_none_or(|generation| generation <= heard) {
+                // What was taken out is known only when the answer has come.
+                let is_unclear = doubtful || history.canceling.contains(&lane.0);
+                if !is_unclear && canceled.is_none_or(|generation| generation <= heard) {
                     history.fail(format!(
                         "owed: worker {worker} sends {message} of lane {lane:?}, which is not owed (taken out: {canceled:?}, heard: {heard})"
                     ));
@@ -117,7 +119,7 @@ fn check_first(history: &mut History, start: &Start<'_>, message: i64) {
 fn check_again(history: &mut History, start: &Start<'_>, message: i64) {
     let Start { worker, lane, .. } = *start;
     let Some((by, token)) = history.course(lane, message).accepted else { return };
-    let freed = history.lane(lane).freed && token != start.basis.token;
+    let freed = history.lane(lane).freed && (by, token) != (worker, start.basis.token);
     let explained = by != worker && history.ended.contains(&by)
         || freed
         || history.crashed_since.contains(&(lane.0, message));

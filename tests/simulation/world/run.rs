@@ -15,7 +15,7 @@ use crate::{
     functions::{guards::Guards, update_webhook::create_topic},
     postgres::{
         Database, Settings,
-        tables::{DeadLetter, Delivery, Lane, Webhook},
+        tables::{Breaker, DeadLetter, Delivery, Lane, Webhook},
     },
     random::Random,
     schedule::{Micros, SECOND, Schedule},
@@ -202,9 +202,13 @@ impl World {
         }
     }
 
+    /// Nothing is owed, and idle lanes are removed. Where a breaker is open, they stay: no worker
+    /// claims them.
     fn owes_nothing(&self) -> bool {
         self.database.peek(|view| {
-            view.range::<Delivery>(..).next().is_none() && view.range::<Lane>(..).next().is_none()
+            let is_open = |webhook| view.get::<Breaker>(&webhook).is_some_and(|breaker| breaker.open);
+            view.range::<Delivery>(..).next().is_none()
+                && view.range::<Lane>(..).all(|(_, lane)| is_open(lane.webhook))
         })
     }
 
