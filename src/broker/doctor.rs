@@ -48,8 +48,9 @@ impl Broker {
 
     /// Makes all checks, or one. It changes nothing. A check that this role may not make, or that
     /// gets no answer in time, is skipped. If the database cannot be reached, all but `connection`
-    /// are.
+    /// are. One report is made at a time in this process. Others wait for it.
     pub async fn diagnose(&self, only: Option<Check>) -> Report {
+        let _one_at_a_time = self.diagnosing.lock().await;
         let until = Instant::now() + ALL_LIMIT;
         let checked_at = Timestamp::now();
         let session = timeout(CHECK_LIMIT * 3, self.store.diagnose_session()).await;

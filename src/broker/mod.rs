@@ -50,6 +50,7 @@ mod why;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use tokio::sync::Mutex;
 
 use self::tails::Tails;
 pub use self::{
@@ -89,6 +90,8 @@ pub struct Broker {
     start_paused: bool,
     /// What the checks of `doctor` compare with.
     expectations: Arc<Expectations>,
+    /// Held while `doctor` asks the database.
+    diagnosing: Arc<Mutex<()>>,
 }
 
 impl Broker {
@@ -108,6 +111,7 @@ impl Broker {
             actor: "pgtopic".into(),
             start_paused: false,
             expectations: Arc::default(),
+            diagnosing: Arc::default(),
         }
     }
 

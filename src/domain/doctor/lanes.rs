@@ -63,8 +63,7 @@ impl LaneSeen {
 /// Judges the halted lanes. `most`: how many were looked for.
 pub fn judge_halted_lanes(lanes: &[LaneSeen], most: usize) -> Finding {
     let Some(first) = lanes.first() else { return Finding::ok(Check::HaltedLanes, "no lane is halted") };
-    let seen =
-        format!("{} halted until an operator acts: {}", count(lanes.len(), most, "lane"), first.text());
+    let seen = format!("{} halted until somebody acts: {}", count(lanes.len(), most, "lane"), first.text());
     let text =
         "Repair the receiver, then try the lane again. If the message itself is bad: pgtopic lanes skip.";
     let remedy = |lane: &LaneSeen| Remedy::new(text).command(lane.retry());
@@ -95,7 +94,7 @@ pub fn judge_waiting_lanes(now: Timestamp, failing: &[LaneSeen], ready: &[LaneSe
     let ready: Vec<_> = ready.iter().filter(|lane| long(lane, READY_WARN)).collect();
     let Some(first) = ready.first() else { return Finding::ok(check, "no lane waits for long") };
     let seen = format!(
-        "{} ready for more than {} without a worker: {}, ready since {}",
+        "{} ready for more than {}, and no worker takes them: {}, ready for {}",
         count(ready.len(), most, "lane"),
         span(READY_WARN),
         first.text(),

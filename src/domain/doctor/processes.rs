@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     finding::{Check, Finding, Item, Remedy, Status},
-    words::{age, span},
+    words::{age, count, span},
 };
 use crate::domain::{scope::TopicScope, sending::NotSending};
 
@@ -97,18 +97,23 @@ pub fn judge_workers(facts: &WorkersSeen) -> Finding {
     }
     let troubled: Vec<_> = live.iter().filter_map(|one| Some((one, one.trouble.as_ref()?))).collect();
     if let Some((worker, trouble)) = troubled.first() {
-        let seen = format!("{} workers live; {}: {trouble}", live.len(), worker.name);
+        let seen = format!("{}; {}: {trouble}", living(live.len()), worker.name);
         let remedy = Remedy::new("Read the log of that worker.").command("pgtopic workers");
         let items = troubled.iter().map(|(worker, trouble)| Item::new(format!("{}: {trouble}", worker.name)));
         return Finding::bad(check, Status::Warn, seen, remedy).listing(items);
     }
     if let Some(worker) = dead.iter().find(|worker| !worker.gone) {
         let what = if worker.has_session { "hangs" } else { "has lost its session" };
-        let seen = format!("{} workers live; {} {what}: others take its lanes", live.len(), worker.name);
+        let seen = format!("{}; {} {what}: others take its lanes", living(live.len()), worker.name);
         let remedy = Remedy::new("End that process, and start it again.").command("pgtopic workers");
         return Finding::bad(check, Status::Warn, seen, remedy);
     }
-    Finding::ok(check, format!("{} workers live", live.len()))
+    Finding::ok(check, living(live.len()))
+}
+
+/// How many workers live, in words.
+fn living(number: usize) -> String {
+    format!("{} {}", count(number, usize::MAX, "worker"), if number == 1 { "lives" } else { "live" })
 }
 
 /// A piece of background work.
@@ -189,7 +194,8 @@ pub fn judge_processes(here: (&str, Option<&Settings>), workers: &[WorkerSeen]) 
         })
         .collect();
     let Some(first) = items.first().cloned() else {
-        let seen = format!("{} workers have the same version and settings", live.len());
+        let workers = count(live.len(), usize::MAX, "worker");
+        let seen = format!("{workers}, and no difference of version or settings");
         return Finding::ok(Check::Processes, seen);
     };
     let text = "Give all processes the same version and settings, and restart those that differ. Of retention, the leader's \

@@ -48,14 +48,14 @@ fn judge(now: Timestamp, one: &WebhookSeen) -> Option<(Status, String, Remedy)> 
     if let Some(opened_at) = one.opened_at {
         let text = "Repair the receiver. The first probe that it accepts closes the breaker; who cannot wait closes it by hand.";
         let since = span(age(now, opened_at));
-        let what = format!("{webhook} gets only probes, its breaker is open for {since}{error}");
+        let what = format!("{webhook} gets only probes: its breaker has been open for {since}{error}");
         return Some((Status::Fail, what, Remedy::new(text).command(enable())));
     }
     let failing_since = one.failing_since?;
     let since = span(age(now, failing_since));
     let remedy = Remedy::new("See what the receiver answers, and repair it.")
         .command(format!("pgtopic tail --webhook {webhook}"));
-    Some((Status::Warn, format!("{webhook} fails for {since}{error}"), remedy))
+    Some((Status::Warn, format!("{webhook} has failed for {since}{error}"), remedy))
 }
 
 /// Judges the webhooks. `most`: how many were looked for.

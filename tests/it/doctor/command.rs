@@ -40,7 +40,7 @@ async fn a_healthy_installation_has_nothing_but_ok() {
 
     // Of people, one line each.
     let ended = Process::run(&["doctor"], &environment).await;
-    assert!(ended.output.contains("\nok       workers             1 workers live\n"), "{}", ended.output);
+    assert!(ended.output.contains("\nok       workers             1 worker lives\n"), "{}", ended.output);
     let address = http.address();
     let health = shell(&format!("pgtopic health --url http://{address}"), &[]).await;
     assert_eq!((health.code(), health.output.as_str()), (0, "ready\n"));
