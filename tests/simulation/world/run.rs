@@ -30,6 +30,7 @@ const STEPS: u64 = 300_000;
 /// How long engines must be at rest, and how many decisions they may make meanwhile, each.
 const IDLE: Micros = 10 * SECOND;
 const IDLE_DECISIONS: u64 = 3_000;
+const IDLE_DECISIONS_A_WEBHOOK: u64 = 50;
 
 /// What a run has shown.
 pub(super) struct Report {
@@ -194,7 +195,9 @@ impl World {
         let before = decisions();
         self.run_until(self.now() + IDLE, |_| false);
         let made = decisions() - before;
-        if made > IDLE_DECISIONS * self.processes.len() as u64 {
+        // A worker with few slots asks for the lanes of a few webhooks at a time.
+        let most = IDLE_DECISIONS + IDLE_DECISIONS_A_WEBHOOK * self.hooks.borrow().len() as u64;
+        if made > most * self.processes.len() as u64 {
             self.fail(format!(
                 "busy: engines with nothing to do made {made} decisions in {} s",
                 IDLE / SECOND
