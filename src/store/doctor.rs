@@ -25,9 +25,8 @@ use tokio_postgres::Row;
 
 use super::{Store, call::Parameters, error::StoreError};
 
-/// What each transaction begins with. The limits are those of one check.
-const READ_ONLY: &str =
-    "SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 1000";
+/// What each transaction begins with. The limit comes before that of a check, which is 2 s.
+const READ_ONLY: &str = "SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = 1800";
 
 impl Store {
     /// Runs a statement that only reads.

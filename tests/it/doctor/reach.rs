@@ -5,7 +5,7 @@ use pgtopic::{
     domain::doctor::{Check, Status},
     store::Store,
 };
-use pgtopic_testkit::{Process, TestCluster, TestDatabase, TestPooler};
+use pgtopic_testkit::{Http, Process, TestCluster, TestDatabase, TestPooler};
 
 use super::{broker, check, is};
 
@@ -70,4 +70,15 @@ async fn a_database_that_cannot_be_reached_has_its_exit_code() {
     );
     assert_eq!(lines.len(), Check::ALL.len() + 1, "the last line says why: {}", ended.output);
     assert_eq!(Process::run(&["doctor"], &[]).await.code(), 2, "no database is named");
+
+    // The API says the same.
+    let config = DatabaseConfig {
+        url: Some(nowhere[0].1.to_owned().into()),
+        ..pgtopic::config::Config::default().database
+    };
+    let http = Http::serve(Store::new(&config).unwrap()).await;
+    let report = http.get("/doctor").await;
+    assert_eq!((&report["result"], &report["database"]), (&"fail".into(), &serde_json::Value::Null));
+    let statuses: Vec<_> = report["checks"].as_array().unwrap().iter().map(|one| &one["status"]).collect();
+    assert!(statuses[0] == "fail" && statuses[1..].iter().all(|status| *status == "skipped"), "{report}");
 }

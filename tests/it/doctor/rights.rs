@@ -10,6 +10,26 @@ use uuid::Uuid;
 
 use super::{apply_sql, broker, check, is, sql};
 
+/// A lock that somebody holds keeps one check waiting, and no other one.
+#[tokio::test]
+async fn a_check_that_gets_no_answer_is_skipped_and_the_others_are_made() {
+    let scene = Scene::with_webhook(&[]).await;
+    let doctor = broker(scene.store());
+    let other = scene.another_client().await;
+    other.batch_execute("BEGIN; LOCK TABLE activity, dead_letters, background_runs").await.unwrap();
+    let report = doctor.diagnose(None).await;
+    let finding = |of| report.of(of).unwrap();
+    for of in [Check::Leader, Check::Sequences, Check::Retention] {
+        assert_eq!(finding(of).status, Status::Skipped, "{:?}", finding(of));
+        assert_eq!(finding(of).seen, "no answer within 2 s");
+    }
+    for of in [Check::Connection, Check::Webhooks, Check::HaltedLanes, Check::LaneRows] {
+        assert_eq!(finding(of).status, Status::Ok, "{:?}", finding(of));
+    }
+    other.batch_execute("ROLLBACK").await.unwrap();
+    is(check(&doctor, Check::Sequences).await, Status::Ok);
+}
+
 #[tokio::test]
 async fn what_a_role_may_not_see_is_skipped_until_the_rights_that_are_named_are_given() {
     let scene = Scene::with_webhook(&[]).await;
