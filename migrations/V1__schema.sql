@@ -347,6 +347,7 @@ CREATE TABLE pgtopic.workers (
     gone         boolean     NOT NULL DEFAULT false,
     trouble      text,
     topics       text[],
+    settings     json        NOT NULL DEFAULT '{}',
     started_at   timestamptz NOT NULL DEFAULT now(),
     heartbeat_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
@@ -356,6 +357,7 @@ COMMENT ON COLUMN pgtopic.workers.lanes IS 'How many lanes it holds; in_flight o
 COMMENT ON COLUMN pgtopic.workers.stopping IS 'It was asked to stop: it finishes what is in flight.';
 COMMENT ON COLUMN pgtopic.workers.trouble IS 'What goes wrong in it; null: nothing.';
 COMMENT ON COLUMN pgtopic.workers.topics IS 'The topics that it sends: names, or beginnings of names with * at the end; null: all.';
+COMMENT ON COLUMN pgtopic.workers.settings IS 'Those of its settings that should be the same in all processes: names and values.';
 COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has stopped. It may claim nothing, and anybody may take its lanes. The row is deleted when they are free.';
 
 CREATE TABLE pgtopic.shares (

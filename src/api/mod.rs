@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `topics`, `messages`, `webhooks` | the routes of one area each |
 //! | `deliveries`, `dead_letters`, `lanes`, `jobs` | the same |
-//! | `why`, `tail`, `stats`, `sending`, `health`, `metrics` | the same |
+//! | `why`, `tail`, `stats`, `sending`, `doctor`, `health`, `metrics` | the same |
 //! | `access` | who may do what: tokens, roles, and what a browser says of a page |
 //! | `body_limit` | how many bytes the bodies of all requests may have |
 //! | `caller` | the use cases, limited to what the sender of a request may do |
@@ -34,6 +34,7 @@ mod config_error;
 mod connection_limit;
 mod dead_letters;
 mod deliveries;
+mod doctor;
 mod error;
 mod exposition;
 mod extract;
@@ -103,6 +104,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(stats::routes())
         .merge(metrics::routes())
         .merge(sending::routes())
+        .merge(doctor::routes())
         .merge(jobs::routes())
         .merge(health::routes())
 }

@@ -19,6 +19,7 @@
 //! | `lanes` | list, try again, skip the head |
 //! | `jobs` | list, read, cancel; replay or cancel a range; purge |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
+//! | `doctor` | find what is wrong with the database, the schema and the processes |
 //! | `drain` | list what is still owed, and what cannot move; refuse new messages |
 //! | `sending` | read whether anything is sent, switch it on or off |
 //! | `stats` | read the figures, list the workers |
@@ -30,6 +31,7 @@
 
 mod dead_letters;
 mod deliveries;
+mod doctor;
 mod drain;
 mod error;
 mod gauges;
@@ -50,9 +52,11 @@ mod why;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use tokio::sync::Mutex;
 
 use self::tails::Tails;
 pub use self::{
+    doctor::Expectations,
     error::{BrokerError, Conflict},
     jobs::{Bulk, DeadLetterAction},
     lanes::RetriedLanes,
@@ -86,6 +90,10 @@ pub struct Broker {
     actor: Arc<str>,
     /// Whether processes send nothing until somebody switches sending on.
     start_paused: bool,
+    /// What the checks of `doctor` compare with.
+    expectations: Arc<Expectations>,
+    /// Held while `doctor` asks the database.
+    diagnosing: Arc<Mutex<()>>,
 }
 
 impl Broker {
@@ -104,6 +112,8 @@ impl Broker {
             scope: Arc::default(),
             actor: "pgtopic".into(),
             start_paused: false,
+            expectations: Arc::default(),
+            diagnosing: Arc::default(),
         }
     }
 

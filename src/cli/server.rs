@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::CliError;
 use crate::{
     api::{self, ApiState, Exposition},
-    broker::Broker,
-    config::Config,
+    broker::{Broker, Expectations},
+    config::{Config, common_settings},
     domain::worker_health::WorkerHealth,
     store::Store,
     telemetry::traces::Traces,
@@ -39,9 +39,15 @@ pub(super) async fn api(
 ) -> Result<(), CliError> {
     let reserved = descriptors_beside_api(&config, worker.is_some());
     let defaults = config.delivery.policy();
+    let expectations = Expectations {
+        settings: Some(common_settings(&config.delivery, &config.retention)),
+        messages_days: config.retention.messages_days,
+        attempts_days: config.retention.attempts_days,
+    };
     let mut broker = Broker::new(store, config.delivery.allow_networks)
         .with_delivery(config.delivery.ca_file, defaults)
-        .starting_paused(config.worker.start_paused);
+        .starting_paused(config.worker.start_paused)
+        .expecting(expectations);
     if let Some(worker) = worker {
         broker = broker.beside_worker(worker);
     }

@@ -9,6 +9,7 @@
 
 mod api;
 mod check;
+mod common;
 mod database;
 mod delivery;
 mod environment;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Deserializer};
 pub use self::{
     api::{ApiConfig, BindAddress},
     check::DAYS_MAX,
+    common::common_settings,
     database::{DatabaseConfig, OnCopy, Pooler},
     delivery::DeliveryConfig,
     environment::Environment,

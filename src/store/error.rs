@@ -123,6 +123,16 @@ impl StoreError {
         self.is_refusal() && ["22", "23", "40", "54", "P0", "XX"].contains(&&state.code()[..2])
     }
 
+    /// Whether PostgreSQL answered, and refused the statement for a reason of its own.
+    pub fn is_refused(&self) -> bool {
+        self.sql_state().is_some() && !self.is_unavailable()
+    }
+
+    /// Whether this role lacks a right.
+    pub fn is_missing_right(&self) -> bool {
+        self.sql_state() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
+    }
+
     /// Whether PostgreSQL ended the statement because it ran too long, or waited too long for a
     /// lock of a row or a table.
     pub fn took_too_long(&self) -> bool {

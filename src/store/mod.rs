@@ -17,6 +17,7 @@ mod connect;
 mod conninfo;
 mod dead_letters;
 mod deliveries;
+mod doctor;
 mod drain;
 mod due_at_repair;
 mod due_webhooks;

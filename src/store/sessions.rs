@@ -116,6 +116,11 @@ impl Sessions {
         PoolConnections { in_use: status.size.saturating_sub(status.available), idle: status.available }
     }
 
+    /// Whether the connections lead through a transaction pooler.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.pooled.is_some()
+    }
+
     /// Closes all unused connections.
     pub(super) fn close_idle(&self) {
         self.pool.retain(|_, _| false);

@@ -57,7 +57,7 @@ use self::{
 };
 use crate::{
     background,
-    config::{DeliveryConfig, RetentionConfig, WorkerConfig},
+    config::{DeliveryConfig, RetentionConfig, WorkerConfig, common_settings},
     delivery::{AddressGuard, Client},
     domain::worker_health::WorkerHealth,
     store::{Doing, Store, WorkerInfo},
@@ -183,8 +183,14 @@ impl Incarnation<'_> {
     async fn live(&self, stopped: &mut Vec<Uuid>, ready: &mut Option<Instant>) -> Result<(), WorkerError> {
         let lease = lease(self.delivery.timeout());
         let topics = self.worker.patterns().map(<[String]>::to_vec);
-        let info =
-            WorkerInfo { id: Uuid::now_v7(), name: name(), capacity: self.worker.concurrency, lease, topics };
+        let info = WorkerInfo {
+            id: Uuid::now_v7(),
+            name: name(),
+            capacity: self.worker.concurrency,
+            lease,
+            topics,
+            settings: common_settings(self.delivery, self.retention),
+        };
         let asked = Instant::now();
         let (session, notices) = tokio::select! {
             opened = self.store.open_worker_session(&info) => opened?,
@@ -279,9 +285,14 @@ async fn never(task: impl Future<Output = ()>) -> WorkerError {
 
 /// A name for people who read the list of workers: `host:process id`.
 fn name() -> String {
+    format!("{}{}", name_prefix(), std::process::id())
+}
+
+/// What the names of all workers of this host begin with.
+pub fn name_prefix() -> String {
     let host = std::env::var("HOSTNAME")
         .ok()
         .or_else(|| std::fs::read_to_string("/etc/hostname").ok())
         .unwrap_or_else(|| "worker".to_owned());
-    format!("{}:{}", host.trim(), std::process::id())
+    format!("{}:", host.trim())
 }

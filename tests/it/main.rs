@@ -11,6 +11,7 @@ mod background;
 mod cli;
 mod database;
 mod delivery;
+mod doctor;
 mod documents;
 mod engine;
 mod failover;

@@ -62,6 +62,7 @@ pub(super) const ROUTES: &[(&Method, &str, Needs)] = &[
     (&Method::GET, "/stats", (Right::Read, Reach::Whole)),
     (&Method::GET, "/workers", (Right::Read, Reach::Whole)),
     (&Method::GET, METRICS, (Right::Read, Reach::Whole)),
+    (&Method::GET, "/doctor", (Right::Read, Reach::Whole)),
     (&Method::GET, "/sending", (Right::Read, Reach::Whole)),
     (&Method::POST, "/sending", (Right::Operate, Reach::Whole)),
     (&Method::POST, "/webhooks/{webhook}/replay", (Right::Operate, Reach::OfTopics)),

@@ -66,6 +66,7 @@ const UNBOUNDED: &[&str] = &[
     "since",
     "until",
     "kind",
+    "check",
     "only_failed",
     "dry_run",
 ];

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::{lane::LaneName, why};
+use crate::domain::{lane::LaneName, shell::quoted, why};
 
 words! {
     /// Where a message stands with a webhook.
@@ -230,11 +230,6 @@ impl Remedy {
             body: Some(json!({field: limit})),
         }
     }
-}
-
-/// A text as one word of a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Where a message stands with one webhook, and why.

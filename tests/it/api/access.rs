@@ -58,6 +58,7 @@ fn permitted(route: &str) -> &'static [&'static str] {
         | "GET /webhooks/{webhook}/deliveries/{message_id}"
         | "GET /webhooks/{webhook}/deliveries/{message_id}/attempts"
         | "GET /deliveries"
+        | "GET /doctor"
         | "GET /webhooks/{webhook}/lanes"
         | "GET /dead-letter"
         | "GET /dead-letter/count"
@@ -182,7 +183,7 @@ async fn a_limited_token_sees_nothing_of_other_topics_and_changes_nothing_there(
                 }
                 // What concerns the whole installation is nothing for it.
                 "POST /topics" | "POST /purge" | "GET /stats" | "GET /workers" | "GET /metrics"
-                | "GET /sending" | "POST /sending" => {
+                | "GET /doctor" | "GET /sending" | "POST /sending" => {
                     assert_eq!(status, 403, "{route}: {}", answer.text);
                 }
                 _ if path.contains('1')

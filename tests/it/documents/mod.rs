@@ -3,6 +3,7 @@
 mod alerts;
 mod command_line;
 mod incidents;
+mod operations;
 
 use std::{collections::BTreeSet, io::Write, process::Stdio};
 
@@ -15,7 +16,7 @@ use uuid::Uuid;
 /// The most words of README, as `wc -w` counts them.
 const README_WORDS: usize = 1500;
 
-fn read(document: &str) -> String {
+pub(crate) fn read(document: &str) -> String {
     std::fs::read_to_string(format!("{}/{document}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 

@@ -4530,6 +4530,7 @@ CREATE TABLE pgtopic.workers (
     gone boolean DEFAULT false NOT NULL,
     trouble text,
     topics text[],
+    settings json DEFAULT '{}'::json NOT NULL,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
     heartbeat_at timestamp with time zone DEFAULT now() NOT NULL
 )
@@ -4548,6 +4549,8 @@ COMMENT ON COLUMN pgtopic.workers.gone IS 'It was taken for dead or hung, or has
 COMMENT ON COLUMN pgtopic.workers.trouble IS 'What goes wrong in it; null: nothing.';
 
 COMMENT ON COLUMN pgtopic.workers.topics IS 'The topics that it sends: names, or beginnings of names with * at the end; null: all.';
+
+COMMENT ON COLUMN pgtopic.workers.settings IS 'Those of its settings that should be the same in all processes: names and values.';
 
 ALTER TABLE ONLY pgtopic.background_runs
     ADD CONSTRAINT background_runs_pkey PRIMARY KEY (piece);
@@ -4941,6 +4944,6 @@ INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, N
 
 INSERT INTO pgtopic.installed VALUES (true, 1, 1, '64856b5377b102623ad5c258145f5d254fcd26dc822e9c613f30297e84d2e6c7', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '3447091426339316245');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '16818658039651576532');
 
 
