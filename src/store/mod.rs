@@ -36,6 +36,7 @@ mod messages;
 mod migrate;
 mod migrations;
 mod one_by_one;
+mod overflow;
 mod plan_discards;
 mod pool;
 mod pooled;
@@ -78,6 +79,7 @@ pub use self::{
     lead::{Lead, LeaderStore},
     maintenance::{MessagePortion, Orphans},
     migrate::*,
+    overflow::{CheckedBacklog, DroppedOverflow},
     schema_status::*,
     settings::StoreSettings,
     settle::*,

@@ -182,7 +182,8 @@ BEGIN
                last_status_code = CASE WHEN new.last_error IS NOT NULL THEN new.status_code
                                        WHEN new.failures > 0 THEN l.last_status_code END,
                halted = new.state = 'halted'
-          FROM (SELECT h.webhook_id, h.lane, h.generation, h.position, h.delay, f.head, f.failures, f.batch_last,
+          FROM (SELECT h.webhook_id, h.lane, h.generation, CASE WHEN outdated[h.n] THEN x.position ELSE h.position END AS position,
+                       h.delay, f.head, f.failures, f.batch_last,
                        f.batch_count, f.split, f.last_error, f.error_class, f.status_code,
                        CASE WHEN outdated[h.n] THEN 'ready'
                             WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation

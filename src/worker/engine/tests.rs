@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    super::tuning::{ASK_ALL_WEBHOOKS, BYTES_MAX, HELD_PER_SLOT, OUTCOMES_MAX},
+    super::tuning::{ASK_ALL_WEBHOOKS, BYTES_MAX, HELD_PER_SLOT, OUTCOMES_MAX, UNWRITTEN_MAX},
     command::Burst,
     event::{
         AttemptEnded, BurstEnd, BurstEnded, ClaimAnswer, Endpoint, LoadedWebhooks, ReadAnswer, SettleAnswer,
@@ -48,6 +48,7 @@ pub(super) fn endpoint() -> Endpoint {
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,
             max_age: None,
+            latest_only: false,
         },
         rate_limit_per_second: None,
         breaker: BreakerPolicy::Auto,
@@ -357,4 +358,52 @@ fn a_webhook_that_gets_a_limit_while_its_lanes_wait_is_asked_for() {
     let changed = HashMap::from([(1, Arc::new(limited))]);
     rig.handle(Event::Webhooks(Ok(LoadedWebhooks { changed, ..LoadedWebhooks::default() })));
     assert_eq!(asks(rig.decide()), 1);
+}
+
+/// One call writes all outcomes of a lane. A lane may owe a million messages that are not sent.
+#[test]
+fn a_lane_is_not_read_further_while_many_of_its_outcomes_are_not_written() {
+    let mut rig = Rig::new(1);
+    let (token, _) = claims(&rig.decide()).remove(0);
+    let lane = ClaimedLane {
+        owed: Owed { items: Vec::new(), more: true },
+        ..claimed(1, 1, token, &[])
+    };
+    let key = lane.key;
+    rig.handle(Event::Claimed(Ok(ClaimAnswer { lanes: vec![lane], one_by_one: None })));
+    let (mut read, mut given_up, mut settling) = (0_i64, 0, None);
+    for _ in 0..1_000 {
+        for command in rig.decide_after(Duration::from_millis(10)) {
+            match command {
+                Command::Read { lanes, .. } => {
+                    let items = (1..=50).map(|n| OwedMessage::Superseded(read + n)).collect();
+                    read += 50;
+                    let owed = Owed { items, more: true };
+                    let lane = ReadLane { key, position: lanes[0].position, generation: 0, owed };
+                    rig.handle(Event::Read(Ok(ReadAnswer { lanes: vec![lane], unreadable: Vec::new() })));
+                }
+                Command::Settle { settlement, .. } => settling = Some(settlement),
+                _ => {}
+            }
+        }
+        let unwritten = usize::try_from(read).unwrap() - given_up;
+        assert!(unwritten <= UNWRITTEN_MAX + 50, "{unwritten}");
+        // The database is slow: each settle takes as long as forty reads and more.
+        if unwritten >= UNWRITTEN_MAX
+            && let Some(settlement) = settling.take()
+        {
+            let (claim, outcomes) = settlement.iter().next().unwrap();
+            given_up += outcomes.dead.len();
+            let written = Written {
+                outcomes: vec![(*claim, SettleOutcome::Written)],
+                ..Written::default()
+            };
+            rig.handle(Event::Settled(SettleAnswer {
+                again: false,
+                written: Ok(written),
+                removed: Ok(HashMap::new()),
+            }));
+        }
+    }
+    assert!(read > 10_000, "it is read on: {read}");
 }

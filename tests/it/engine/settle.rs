@@ -301,7 +301,7 @@ async fn every_way_to_read_tells_type_and_replay() {
     let read = |items: &[OwedMessage]| -> Vec<(String, bool)> {
         let present = items.iter().map(|item| match item {
             OwedMessage::Present(message) => message,
-            OwedMessage::Missing(id) => panic!("{id}"),
+            OwedMessage::Missing(id) | OwedMessage::Superseded(id) => panic!("{id}"),
         });
         present.map(|message| (message.r#type.clone().unwrap(), message.replay)).collect()
     };
@@ -327,4 +327,23 @@ async fn every_way_to_read_tells_type_and_replay() {
     let looked =
         puppet.store.claim_messages(puppet.id, 3, &ids, &room, limits, &TopicScope::All).await.unwrap();
     assert_eq!(read(&looked.claimed[0].owed.items), both);
+}
+
+/// Nothing that is still owed may lie behind the position.
+#[tokio::test]
+async fn what_failed_before_the_breaker_opened_is_still_owed_and_read_again() {
+    let scene = Scene::with_webhook(&[]).await;
+    let (puppet, lanes) = holding(&scene, &["a", "a", "a"]).await;
+    let [lane] = &lanes[..] else { panic!("{lanes:?}") };
+    let [first, second, _] = owed(lane)[..] else { panic!("{lane:?}") };
+    scene.sql("INSERT INTO breakers (webhook_id, state, epoch) VALUES (1, 'open', 1)").await;
+    let dead =
+        DeadDelivery { message_id: second, reason: Reason::AttemptsExhausted, attempts: 5, last: None };
+    let change = LaneChange { epoch: Some(0), ..change(LaneState::Ready, lane.generation, second) };
+    let outcomes =
+        LaneOutcomes { done: vec![first], dead: vec![dead], change: Some(change), ..LaneOutcomes::default() };
+    puppet.store.settle(puppet.id, &[(claim_of(lane), outcomes)].into()).await.unwrap();
+    assert_eq!(scene.number("SELECT count(*) FROM dead_letters").await, 0);
+    let head = "SELECT min(d.message_id) FROM deliveries d JOIN lanes l USING (webhook_id, lane) WHERE d.message_id > l.position";
+    assert_eq!(scene.number(head).await, second);
 }

@@ -219,6 +219,7 @@ impl World {
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,
             max_age: None,
+            latest_only: false,
         };
         (0..STRANGERS)
             .map(|n| (1_000_000 + n, endpoint(-1, true, 1, policy.clone(), BreakerPolicy::Off)))

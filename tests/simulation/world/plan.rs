@@ -327,6 +327,7 @@ pub(super) fn policy(hooks: HookPolicies, random: &mut Random) -> (Policy, usize
         on_exhausted: random.pick(&dead_letter[..if hooks.halts { 3 } else { 2 }]),
         max_in_flight: random.pick(&[None, None, Some(1), Some(2)]),
         max_age: None,
+        latest_only: false,
     };
     (policy, if hooks.batches { random.pick(&[1, 2, 3, 10]) } else { 1 })
 }
