@@ -3,6 +3,7 @@
 //! | file | what it tests |
 //! |---|---|
 //! | `ages` | messages that are too old for their webhook |
+//! | `backlogs` | webhooks that are owed more than they may be, or that keep the latest message |
 //! | `batches` | several messages in one request: how they are sent again after a failure |
 //! | `breaker` | circuit breakers: what an outage costs |
 //! | `changes` | the audit log |
@@ -22,6 +23,7 @@
 //! | `webhooks` | the settings of webhooks; no webhook holds up another |
 
 mod ages;
+mod backlogs;
 mod batches;
 mod breaker;
 mod changes;

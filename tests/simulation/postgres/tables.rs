@@ -36,6 +36,8 @@ pub(crate) struct Webhook {
     pub(crate) paused: bool,
     pub(crate) disabled: bool,
     pub(crate) hold_until: Option<Micros>,
+    /// Whether `on_overflow` is `keep_latest`.
+    pub(crate) latest: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -132,6 +134,7 @@ pub(crate) enum Reason {
     AttemptsExhausted,
     Canceled,
     Skipped,
+    Superseded,
 }
 
 impl Reason {
@@ -140,6 +143,7 @@ impl Reason {
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::Canceled => "canceled",
             Self::Skipped => "skipped",
+            Self::Superseded => "superseded",
         }
     }
 }

@@ -123,6 +123,9 @@ struct Hook {
     /// The most requests in flight; `None`: any number.
     most_in_flight: Option<u32>,
     changed: bool,
+    /// Whether it has ever sent only the newest message of each lane, and whether it always has.
+    ever_latest: bool,
+    always_latest: bool,
     manner: Manner,
 }
 

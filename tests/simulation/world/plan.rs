@@ -145,6 +145,7 @@ pub(super) enum What {
     Enable {
         webhook: usize,
     },
+    /// The leader also gives up what newer messages supersede.
     DeleteOldMessages,
     Vacuum,
     Receiver {

@@ -15,7 +15,7 @@ use crate::{
     functions::{guards::Guards, update_webhook::create_topic},
     postgres::{
         Database, Settings,
-        tables::{DeadLetter, Delivery, Lane, Webhook},
+        tables::{DeadLetter, Delivery, Lane, Reason, Webhook},
     },
     random::Random,
     schedule::{Micros, SECOND, Schedule},
@@ -208,7 +208,8 @@ impl World {
         })
     }
 
-    /// Each message was taken by each webhook, or is a dead letter of it.
+    /// Each message was taken by each webhook, or is a dead letter of it. If it was superseded, there
+    /// is a newer one.
     fn check_lost(&self) {
         let mut lost = Vec::new();
         {
@@ -219,10 +220,21 @@ impl World {
                     let arrived =
                         history.courses.get(&(*webhook, *message)).is_some_and(|course| course.ever_accepted);
                     let is_deleted = hooks.get(webhook).is_none_or(|hook| hook.deleted);
+                    let has_newer = || {
+                        history.committed.range(message + 1..).any(|(_, newer)| {
+                            newer.lane == committed.lane && newer.webhooks.contains(webhook)
+                        }) || history.courses.range((*webhook, message + 1)..=(*webhook, i64::MAX)).any(
+                            |((_, newer), _)| {
+                                history.committed.get(newer).is_some_and(|newer| newer.lane == committed.lane)
+                            },
+                        )
+                    };
                     let is_dead = || {
                         self.database.peek(|view| {
                             view.get::<Webhook>(webhook).is_none()
-                                || view.find_second::<DeadLetter>(&(*webhook, *message)).is_some()
+                                || view
+                                    .find_second::<DeadLetter>(&(*webhook, *message))
+                                    .is_some_and(|(_, letter)| letter.reason != Reason::Superseded || has_newer())
                         })
                     };
                     if !arrived && !is_deleted && !is_dead() {
