@@ -231,8 +231,10 @@ impl Real {
         let look = self.look.as_ref().expect("prepared");
         let rows = self.monitor.query(look, &[&asked]).await.unwrap();
         let blockers: Vec<Vec<i32>> = rows.iter().map(|row| row.get(0)).collect();
+        // A vacuum may also hold a session for a moment. 0 is a prepared transaction.
+        let counts = |pid: &i32| *pid == 0 || *pid == self.monitor_pid || self.pids.contains(pid);
         for (at, number) in busy.iter().enumerate() {
-            if blockers[at].is_empty() || is_deadlock(asked[at], &asked, &blockers) {
+            if !blockers[at].iter().any(counts) || is_deadlock(asked[at], &asked, &blockers) {
                 return None;
             }
             stands[*number] =

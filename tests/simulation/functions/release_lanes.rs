@@ -50,6 +50,8 @@ pub(crate) async fn release_lanes(
             let row = statement.lock(place, RowLock::Update, Locked::Skip, is_its).await?;
             free.extend(row.map(|(place, _)| place));
         }
+        // The server locks lanes by key. It writes them by place, each with a time of its own.
+        free.sort_unstable();
         for place in free {
             let now = session.clock();
             let ready = |lane: &Lane| {

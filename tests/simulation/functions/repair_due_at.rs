@@ -34,6 +34,8 @@ pub(crate) async fn repair_due_at(session: &Session, at_most: usize) -> Result<(
         let row = statement.lock(*place, RowLock::Update, Locked::Skip, |_: &Lane| true).await?;
         free.extend(row.map(|(place, _)| place));
     }
+    // The server writes them by place, each with a time of its own.
+    free.sort_unstable();
     let mut corrected = 0;
     for place in free {
         let now = session.clock();

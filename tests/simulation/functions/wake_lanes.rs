@@ -40,11 +40,17 @@ pub(crate) async fn wake_lanes(session: &Session, webhook: i64, at_most: usize) 
         let places: Vec<_> = looked.iter().filter(|(_, lane)| waits(lane)).map(|(place, _)| *place).collect();
         (places, looked)
     });
+    let mut free = Vec::new();
     for place in places {
-        if let Some((place, _)) = statement.lock(place, RowLock::Update, Locked::Skip, waits).await? {
-            let due = |lane: &Lane| Some(Lane { due_at: now, wait: None, ..lane.clone() });
-            statement.update(place, due).await?;
-        }
+        let row = statement.lock(place, RowLock::Update, Locked::Skip, waits).await?;
+        free.extend(row.map(|(place, _)| place));
+    }
+    // The server writes them by place, each with a time of its own.
+    free.sort_unstable();
+    for place in free {
+        let now = session.clock();
+        let due = |lane: &Lane| Some(Lane { due_at: now, wait: None, ..lane.clone() });
+        statement.update(place, due).await?;
     }
     session.break_point().await?;
     let until = looked.last().filter(|_| looked.len() == at_most).map(|(_, lane)| lane.lane);

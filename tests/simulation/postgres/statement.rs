@@ -23,8 +23,11 @@ pub(crate) struct Statement {
 /// Whether a row may be locked or changed now.
 enum Look {
     Free,
-    /// Somebody has it, to the end of this transaction.
-    Busy(Xid),
+    /// Somebody has it, to the end of this transaction. I may have a weaker lock of it.
+    Busy {
+        xid: Xid,
+        is_locked_by_me: bool,
+    },
     Updated(Place),
     Deleted,
     /// This very statement has changed it.
@@ -312,12 +315,14 @@ impl Statement {
                     self.session.database().state().leave_turn(self.session.id());
                     place = next;
                 }
-                Look::Busy(xid) => match locked {
+                Look::Busy { xid, is_locked_by_me } => match locked {
                     Locked::Skip => return Ok(Got::Nothing),
                     Locked::Refuse => return Err(Error::LockNotAvailable),
                     Locked::Wait => {
                         let turn = self.session.database().state().session(self.session.id()).turn;
-                        if turn.is_none() {
+                        // Who holds a weaker lock of the row waits outside the queue, as in PostgreSQL:
+                        // the first of the queue may wait for that lock's end.
+                        if turn.is_none() && !is_locked_by_me {
                             self.session.database().state().take_turn(self.session.id(), R::TABLE, place);
                             self.session.wait(Wait::Turn(R::TABLE, place)).await?;
                         }
@@ -333,6 +338,7 @@ impl Statement {
         let Some(version) = R::table(&state.tables).at(place) else { return Look::Deleted };
         let xids = &state.xids;
         let own = |xid| xids.top(xid) == self.snapshot.top;
+        let is_locked_by_me = version.lockers.iter().any(|(by, _)| xids.is_running(*by) && own(*by));
         if let Some(end) = version.end {
             if xids.committed(end.xid).is_some() || xids.is_running(end.xid) && own(end.xid) {
                 return match end.next {
@@ -342,13 +348,13 @@ impl Statement {
                 };
             }
             if xids.is_running(end.xid) && end.lock.conflicts(mode) {
-                return Look::Busy(end.xid);
+                return Look::Busy { xid: end.xid, is_locked_by_me };
             }
         }
         let other = version
             .lockers
             .iter()
             .find(|(by, held)| xids.is_running(*by) && !own(*by) && held.conflicts(mode));
-        other.map_or(Look::Free, |(by, _)| Look::Busy(*by))
+        other.map_or(Look::Free, |(by, _)| Look::Busy { xid: *by, is_locked_by_me })
     }
 }

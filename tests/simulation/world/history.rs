@@ -35,6 +35,8 @@ pub(super) struct Course {
     /// It was taken out, and owed again. If a request of it was under way, its end may settle what is
     /// owed again.
     pub(super) doubtful: bool,
+    /// When it was owed again.
+    pub(super) owed_again: Micros,
 }
 
 /// What is known of a lane.
@@ -245,7 +247,7 @@ impl History {
         let course = self.course((webhook, lane), message);
         let doubtful = course.canceled.is_some() || course.doubtful;
         let Course { sent, ever_accepted, .. } = *course;
-        *course = Course { sent, ever_accepted, doubtful, ..Course::default() };
+        *course = Course { sent, ever_accepted, doubtful, owed_again: now, ..Course::default() };
         self.crashed_since.remove(&(webhook, message));
     }
 

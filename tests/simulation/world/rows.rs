@@ -103,7 +103,9 @@ impl World {
                 let lane = (row.webhook, row.lane);
                 let halted = view.get::<Lane>(&lane).is_some_and(|lane| lane.halted);
                 let active = history.lanes.get(&lane).map_or(0, |lane| lane.active);
-                let waits = now - committed.at.max(active).max(self.quiet_since.get());
+                let owed_again =
+                    history.courses.get(&(row.webhook, row.message)).map_or(0, |course| course.owed_again);
+                let waits = now - committed.at.max(owed_again).max(active).max(self.quiet_since.get());
                 if !halted && view.get::<Webhook>(&row.webhook).is_some() && waits > waited {
                     waited = waits;
                     let row = view.get::<Lane>(&lane);
