@@ -55,7 +55,8 @@ fn tell(plan: &Plan, broken: &str) -> String {
 #[test]
 fn fixed_seeds_keep_all_promises() {
     let (mut opened, mut probes) = (0, 0);
-    for seed in 1..=25 {
+    // Breakers open seldom. They do with the last three.
+    for seed in (1..=25).chain([67, 83, 94]) {
         let counts = check(seed).counts;
         opened += counts.opened;
         probes += counts.probes;
