@@ -15,7 +15,7 @@ use crate::{
     functions::{guards::Guards, update_webhook::create_topic},
     postgres::{
         Database, Settings,
-        tables::{DeadLetter, Delivery, Lane, Reason, Webhook},
+        tables::{DeadLetter, Delivery, Lane, Message, Reason, Webhook},
     },
     random::Random,
     schedule::{Micros, SECOND, Schedule},
@@ -237,7 +237,12 @@ impl World {
                                     .is_some_and(|(_, letter)| letter.reason != Reason::Superseded || has_newer())
                         })
                     };
-                    if !arrived && !is_deleted && !is_dead() {
+                    // With its message, the dead letter of a superseded one is deleted.
+                    let is_gone = || {
+                        let is_gone = self.database.peek(|view| view.get::<Message>(message).is_none());
+                        is_gone && hooks.get(webhook).is_some_and(|hook| hook.ever_latest) && has_newer()
+                    };
+                    if !arrived && !is_deleted && !is_dead() && !is_gone() {
                         lost.push((*webhook, committed.lane, *message));
                     }
                 }
