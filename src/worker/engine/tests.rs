@@ -1,6 +1,7 @@
 //! The engine as a whole, without a database: limits that no single part keeps.
 
 mod memory;
+mod superseded;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -358,52 +359,4 @@ fn a_webhook_that_gets_a_limit_while_its_lanes_wait_is_asked_for() {
     let changed = HashMap::from([(1, Arc::new(limited))]);
     rig.handle(Event::Webhooks(Ok(LoadedWebhooks { changed, ..LoadedWebhooks::default() })));
     assert_eq!(asks(rig.decide()), 1);
-}
-
-/// One call writes all outcomes of a lane. A lane may owe a million messages that are not sent.
-#[test]
-fn a_lane_is_not_read_further_while_many_of_its_outcomes_are_not_written() {
-    let mut rig = Rig::new(1);
-    let (token, _) = claims(&rig.decide()).remove(0);
-    let lane = ClaimedLane {
-        owed: Owed { items: Vec::new(), more: true },
-        ..claimed(1, 1, token, &[])
-    };
-    let key = lane.key;
-    rig.handle(Event::Claimed(Ok(ClaimAnswer { lanes: vec![lane], one_by_one: None })));
-    let (mut read, mut given_up, mut settling) = (0_i64, 0, None);
-    for turn in 0..1_000 {
-        for command in rig.decide_after(Duration::from_millis(10)) {
-            match command {
-                Command::Read { lanes, .. } => {
-                    let items = (1..=50).map(|n| OwedMessage::Superseded(read + n)).collect();
-                    read += 50;
-                    let owed = Owed { items, more: true };
-                    let lane = ReadLane { key, position: lanes[0].position, generation: 0, owed };
-                    rig.handle(Event::Read(Ok(ReadAnswer { lanes: vec![lane], unreadable: Vec::new() })));
-                }
-                Command::Settle { settlement, .. } => settling = Some(settlement),
-                _ => {}
-            }
-        }
-        let unwritten = usize::try_from(read).unwrap() - given_up;
-        assert!(unwritten <= UNWRITTEN_MAX + 50, "{unwritten}");
-        // The database is slow: a settle takes as long as a hundred reads.
-        if turn % 100 == 99
-            && let Some(settlement) = settling.take()
-        {
-            let (claim, outcomes) = settlement.iter().next().unwrap();
-            given_up += outcomes.dead.len();
-            let written = Written {
-                outcomes: vec![(*claim, SettleOutcome::Written)],
-                ..Written::default()
-            };
-            rig.handle(Event::Settled(SettleAnswer {
-                again: false,
-                written: Ok(written),
-                removed: Ok(HashMap::new()),
-            }));
-        }
-    }
-    assert!(read > 10_000, "it is read on: {read}");
 }
