@@ -136,7 +136,8 @@ pub(super) fn check_overflow(
     is_limited: Option<bool>,
     violations: &mut Violations,
 ) {
-    let latest_of_many = on_overflow == Some(OnOverflow::KeepLatest) && batch_size.is_some_and(|size| size > 1);
+    let latest_of_many =
+        on_overflow == Some(OnOverflow::KeepLatest) && batch_size.is_some_and(|size| size > 1);
     violations.require(!latest_of_many, "on_overflow", KEEP_LATEST_SINGLY);
     let refuses_nothing = on_overflow == Some(OnOverflow::Refuse) && is_limited == Some(false);
     violations.require(!refuses_nothing, "on_overflow", REFUSE_NEEDS_LIMIT);

@@ -12,8 +12,8 @@ use super::{
     health::{Health, HealthState},
     message_type::check_types,
     policy::{
-        BACKOFF_FACTOR, BATCH_SIZE, MAX_AGE_SECONDS, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_OWED, MAX_RETRIES,
-        OnExhausted, OnOverflow, RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS, check_overflow,
+        BACKOFF_FACTOR, BATCH_SIZE, MAX_AGE_SECONDS, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_OWED,
+        MAX_RETRIES, OnExhausted, OnOverflow, RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS, check_overflow,
         check_permanent_statuses, check_range, check_retry_schedule,
     },
     range::{MessageRange, StartFrom},

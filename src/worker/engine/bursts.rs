@@ -93,7 +93,8 @@ impl Engine {
             self.advance(key, now);
             return false;
         };
-        let (messages, batching, failures) = lane.start_burst(endpoint.batch_size, endpoint.policy.latest_only, now);
+        let (messages, batching, failures) =
+            lane.start_burst(endpoint.batch_size, endpoint.policy.latest_only, now);
         lane.epoch = epoch;
         let probe_until = lane.probe.as_ref().map(|probe| probe.until);
         self.commands.push(Command::StartBurst(Burst { key, messages, batching, failures, probe_until }));

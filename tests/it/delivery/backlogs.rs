@@ -34,7 +34,8 @@ async fn lane_of(scene: &Scene, key: &str) -> i64 {
 }
 
 /// What the audit log says of overflows.
-const CHANGES: &str = "SELECT string_agg(concat_ws(' ', webhook_id, kind, changed_by), ', ' ORDER BY id) FROM changes
+const CHANGES: &str =
+    "SELECT string_agg(concat_ws(' ', webhook_id, kind, changed_by), ', ' ORDER BY id) FROM changes
                         WHERE kind LIKE 'webhook.overflow%'";
 
 #[tokio::test]
@@ -48,14 +49,22 @@ async fn the_oldest_messages_of_a_webhook_that_is_owed_too_much_become_dead_lett
     assert_eq!(scene.number("SELECT count(*) FROM deliveries WHERE webhook_id = 2").await, 12, "no limit");
     let http = Http::serve(scene.store()).await;
     let why = http.get(&format!("/messages/{}/why", ids[0])).await;
-    assert_eq!((&why["webhooks"][0]["state"], &why["webhooks"][0]["reason"]), (&json!("dead"), &json!("overflow")));
+    assert_eq!(
+        (&why["webhooks"][0]["state"], &why["webhooks"][0]["reason"]),
+        (&json!("dead"), &json!("overflow"))
+    );
     assert_eq!(http.get("/webhooks/1").await["overflowing"], true);
     assert_eq!(scene.text(CHANGES).await, "1 webhook.overflowing leader");
     // What somebody asks for again is sent, and takes nobody's place.
     let letter = http.get("/dead-letter?limit=1").await["items"][0].clone();
     http.act(&format!("/dead-letter/{}/replay", letter["id"]), &json!(null)).await;
     let late = scene.publish(&["c"]).await;
-    scene.until(&format!("NOT EXISTS (SELECT FROM deliveries WHERE webhook_id = 1 AND message_id = {})", ids[7])).await;
+    scene
+        .until(&format!(
+            "NOT EXISTS (SELECT FROM deliveries WHERE webhook_id = 1 AND message_id = {})",
+            ids[7]
+        ))
+        .await;
     let replayed = letter["message_id"].as_i64().unwrap();
     assert_eq!(owed(&scene).await, joined(&[&[replayed], &ids[8..], &late].concat()));
 
@@ -78,7 +87,8 @@ async fn checked(leader: &pgtopic::store::LeaderStore) -> Option<(u64, bool, boo
 #[tokio::test]
 async fn what_is_left_alone() {
     let scene = Scene::with_webhook(&[]).await;
-    let ids = scene.publish(&["held", "held", "halted", "replayed", "free", "free", "free", "more", "more"]).await;
+    let ids =
+        scene.publish(&["held", "held", "halted", "replayed", "free", "free", "free", "more", "more"]).await;
     let puppet = Puppet::new(&scene).await;
     scene.sql("UPDATE lanes SET due_at = 'infinity' WHERE partition_key <> 'held'").await;
     assert_eq!(puppet.claim(1).await.unwrap().len(), 1);
@@ -96,16 +106,17 @@ async fn what_is_left_alone() {
     assert_eq!(checked(&leader).await, Some((7, true, false)));
     let (free, more) = (lane_of(&scene, "free").await, lane_of(&scene, "more").await);
     let listed = leader.list_overflow(1, 100, &[]).await.unwrap();
-    let expected: Vec<(i64, i64)> = [(4, free), (5, free), (6, free), (7, more), (8, more)]
-        .map(|(at, lane)| (ids[at], lane))
-        .into();
+    let expected: Vec<(i64, i64)> =
+        [(4, free), (5, free), (6, free), (7, more), (8, more)].map(|(at, lane)| (ids[at], lane)).into();
     assert_eq!(listed, expected);
     assert_eq!(leader.list_overflow(1, 2, &[free]).await.unwrap(), expected[3..]);
 
     // Somebody publishes to one of the partitions. The other one goes on.
     let client = scene.another_client().await;
     client
-        .batch_execute("BEGIN; INSERT INTO messages (topic_id, partition_key, payload) VALUES (1, 'free', '1')")
+        .batch_execute(
+            "BEGIN; INSERT INTO messages (topic_id, partition_key, payload) VALUES (1, 'free', '1')",
+        )
         .await
         .unwrap();
     let dropped = leader.drop_overflow(1, &listed).await.unwrap();
@@ -119,10 +130,8 @@ async fn what_is_left_alone() {
     }
     scene.sql("UPDATE lanes SET halted = false WHERE partition_key = 'free'").await;
     // Also if the claim comes right before the lock.
-    let outcome = format!(
-        "SELECT outcome FROM cancel_deliveries(1, ARRAY[{}], 'overflow', false, 'leader')",
-        ids[1]
-    );
+    let outcome =
+        format!("SELECT outcome FROM cancel_deliveries(1, ARRAY[{}], 'overflow', false, 'leader')", ids[1]);
     assert_eq!(scene.text(&outcome).await, "in_flight");
     for policy in ["on_overflow = 'refuse'", "on_overflow = DEFAULT, max_owed = NULL"] {
         scene.sql(&format!("UPDATE webhooks SET {policy}")).await;
@@ -139,12 +148,9 @@ async fn an_overflow_ends_when_clearly_less_is_owed() {
     let scene = Scene::with_webhook(&[("max_owed", "10"), ("on_overflow", "'refuse'")]).await;
     let ids = scene.publish(&["a"; 11]).await;
     let leader = scene.leader().await;
-    for (owed, expected) in [
-        (11, (0, true, true)),
-        (10, (0, true, false)),
-        (9, (0, false, true)),
-        (9, (0, false, false)),
-    ] {
+    for (owed, expected) in
+        [(11, (0, true, true)), (10, (0, true, false)), (9, (0, false, true)), (9, (0, false, false))]
+    {
         scene.sql(&format!("DELETE FROM deliveries WHERE message_id > {}", ids[owed - 1])).await;
         assert_eq!(checked(&leader).await, Some(expected), "{owed}");
     }
@@ -156,7 +162,8 @@ async fn an_overflow_ends_when_clearly_less_is_owed() {
 
 #[tokio::test]
 async fn a_topic_refuses_messages_while_a_webhook_that_wants_so_is_owed_too_much() {
-    let settings = [("name", "'billing'"), ("max_owed", "2"), ("on_overflow", "'refuse'"), ("paused", "true")];
+    let settings =
+        [("name", "'billing'"), ("max_owed", "2"), ("on_overflow", "'refuse'"), ("paused", "true")];
     let scene = Scene::with_webhook(&settings).await;
     scene.sql("INSERT INTO topics (name) VALUES ('others')").await;
     let ids = scene.publish(&["a", "b", "c"]).await;
@@ -165,8 +172,12 @@ async fn a_topic_refuses_messages_while_a_webhook_that_wants_so_is_owed_too_much
     let insert = "INSERT INTO messages (topic_id, payload) VALUES (1, '1')";
     let error = scene.client.batch_execute(insert).await.unwrap_err();
     let error = error.as_db_error().unwrap().clone();
-    assert_eq!((error.code().code(), error.column(), error.detail()), ("53400", Some("max_owed"), Some("orders:billing")));
-    let text = "topic \"orders\" takes no messages: its webhook \"billing\" is owed more than its max_owed of 2";
+    assert_eq!(
+        (error.code().code(), error.column(), error.detail()),
+        ("53400", Some("max_owed"), Some("orders:billing"))
+    );
+    let text =
+        "topic \"orders\" takes no messages: its webhook \"billing\" is owed more than its max_owed of 2";
     assert_eq!(error.message(), text);
     let http = Http::serve(scene.store()).await;
     for (path, body) in [
@@ -226,7 +237,9 @@ async fn only_the_newest_message_of_a_partition_is_sent_to_a_webhook_that_keeps_
     let (slow, fails) = (scene.publish(&["slow"]).await, scene.publish(&["fails"]).await);
     let _broker = Broker::start(scene.store());
     scene.receiver.wait_for(4).await;
-    scene.until("EXISTS (SELECT FROM lanes WHERE webhook_id = 1 AND partition_key = 'fails' AND failures = 1)").await;
+    scene
+        .until("EXISTS (SELECT FROM lanes WHERE webhook_id = 1 AND partition_key = 'fails' AND failures = 1)")
+        .await;
     let later = scene.publish(&["slow", "slow", "slow", "fails", "marker"]).await;
     // The worker has heard of what was published before this one.
     scene.arrival(later[4]).await;
@@ -244,7 +257,10 @@ async fn only_the_newest_message_of_a_partition_is_sent_to_a_webhook_that_keeps_
     assert_eq!(http.get("/dead-letter/count").await["count"], 0, "nobody has failed to get them");
     assert_eq!(http.get("/dead-letter/count?reason=superseded").await["count"], 3);
     let why = http.get(&format!("/messages/{}/why", later[0])).await;
-    assert_eq!((&why["webhooks"][0]["state"], &why["webhooks"][0]["reason"]), (&json!("superseded"), &json!(null)));
+    assert_eq!(
+        (&why["webhooks"][0]["state"], &why["webhooks"][0]["reason"]),
+        (&json!("superseded"), &json!(null))
+    );
 
     // What is replayed is sent.
     let letter = http.get("/dead-letter?reason=superseded&partition_key=slow").await["items"][0].clone();

@@ -51,8 +51,7 @@ pub(crate) async fn delete_old_messages(session: &Session) -> Result<usize> {
                 all.map(|(place, _)| place).collect::<Vec<_>>()
             });
             for place in letters {
-                let row =
-                    statement.lock(place, RowLock::Update, Locked::Skip, |_: &DeadLetter| true).await?;
+                let row = statement.lock(place, RowLock::Update, Locked::Skip, |_: &DeadLetter| true).await?;
                 if let Some((place, _)) = row {
                     statement.delete(place, |_: &DeadLetter| true).await?;
                 }

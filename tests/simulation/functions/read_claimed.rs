@@ -47,8 +47,7 @@ pub(super) fn read_after(
     at_most: usize,
 ) -> Vec<Read> {
     let (webhook, lane) = (row.webhook, row.lane);
-    let latest =
-        latest_message(view, webhook, lane, row.position).filter(|_| guards.has(Guard::ReadLatest));
+    let latest = latest_message(view, webhook, lane, row.position).filter(|_| guards.has(Guard::ReadLatest));
     let read = |message| {
         let replayed =
             view.get::<Delivery>(&(webhook, lane, message)).is_some_and(|delivery| delivery.replayed);

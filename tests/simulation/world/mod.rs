@@ -17,6 +17,7 @@
 //! | `history`, `knowledge` | what happened, and what workers were told |
 //! | `requests`, `order`, `attempts`, `breakers`, `rows` | the rules that a run must keep |
 //! | `run` | a whole run, and its end |
+//! | `outage` | an outage of an hour |
 //! | `shrink` | which items of a plan are needed |
 //! | `mailbox`, `clock` | tools |
 
@@ -37,6 +38,7 @@ mod knowledge;
 mod mailbox;
 mod operate;
 mod order;
+mod outage;
 mod plan;
 mod process;
 mod publish;

@@ -135,8 +135,7 @@ impl World {
             }
         }
         let Some(claimed) = history.claims.get(&(lane, worker)).copied() else { return };
-        let seen =
-            newer.into_iter().find(|id| history.committed.get(id).is_some_and(|row| row.at < claimed));
+        let seen = newer.into_iter().find(|id| history.committed.get(id).is_some_and(|row| row.at < claimed));
         if let Some(newer) = seen {
             history.fail(format!(
                 "latest: worker {worker} sends {message} of lane {lane:?}, and owed {newer} when it claimed the lane"

@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub(super) notifies: bool,
     pub(super) pace: Pace,
     pub(super) hooks: HookPolicies,
+    /// What all webhooks are like; `None`: that is drawn.
+    pub(super) policy: Option<Policy>,
     /// Whether breakers open. Otherwise all webhooks have them off.
     pub(super) breakers: bool,
     /// The bytes of each payload.
@@ -89,6 +91,8 @@ pub(super) enum Ending {
 pub(super) enum Manner {
     Accepts,
     Fails,
+    /// Nobody listens.
+    Refuses,
     /// It accepts about half.
     Flaky,
     /// It accepts about half, and asks for a pause otherwise.

@@ -42,6 +42,21 @@ pub(super) struct Report {
 }
 
 pub(super) fn run(plan: &Plan) -> Report {
+    let world = new_world(plan);
+    world.begin();
+    world.check_end();
+    let mut history = world.history.borrow_mut();
+    let broken = history.broken().map(str::to_owned);
+    let lines = if broken.is_some() { history.tell(160) } else { Vec::new() };
+    let counts = std::mem::take(&mut history.counts);
+    let report = Report { broken, hash: history.hash(), steps: world.schedule.steps(), counts, lines };
+    drop(history);
+    world.end();
+    report
+}
+
+/// Nothing has happened yet.
+pub(super) fn new_world(plan: &Plan) -> Handle {
     let schedule = Schedule::new(plan.seed);
     let guards = plan.without.map_or(Guards::all(), |guard| Guards::all().without(guard));
     let settings =
@@ -50,7 +65,7 @@ pub(super) fn run(plan: &Plan) -> Report {
     if plan.notifies {
         database.state().notify_until = Micros::MAX;
     }
-    let world = Rc::new(World {
+    Rc::new(World {
         clock: Clock::new(&schedule),
         schedule: schedule.clone(),
         database,
@@ -70,21 +85,11 @@ pub(super) fn run(plan: &Plan) -> Report {
         leases: RefCell::default(),
         quiet_since: Cell::new(0),
         ending: Cell::new(false),
-    });
-    world.begin();
-    world.check_end();
-    let mut history = world.history.borrow_mut();
-    let broken = history.broken().map(str::to_owned);
-    let lines = if broken.is_some() { history.tell(160) } else { Vec::new() };
-    let counts = std::mem::take(&mut history.counts);
-    let report = Report { broken, hash: history.hash(), steps: schedule.steps(), counts, lines };
-    drop(history);
-    world.end();
-    report
+    })
 }
 
 impl World {
-    fn begin(self: &Handle) {
+    pub(super) fn begin(self: &Handle) {
         let world = self.clone();
         self.schedule.spawn(async move {
             for ordered in world.plan.topics.clone() {
@@ -122,7 +127,7 @@ impl World {
     }
 
     /// Runs until something is wrong, or `over`, or some time.
-    fn run_until(&self, end: Micros, over: impl Fn(&Self) -> bool) -> bool {
+    pub(super) fn run_until(&self, end: Micros, over: impl Fn(&Self) -> bool) -> bool {
         while self.history.borrow().broken().is_none() {
             if over(self) {
                 return true;
@@ -202,7 +207,7 @@ impl World {
         }
     }
 
-    fn owes_nothing(&self) -> bool {
+    pub(super) fn owes_nothing(&self) -> bool {
         self.database.peek(|view| {
             view.range::<Delivery>(..).next().is_none() && view.range::<Lane>(..).next().is_none()
         })
@@ -232,9 +237,9 @@ impl World {
                     let is_dead = || {
                         self.database.peek(|view| {
                             view.get::<Webhook>(webhook).is_none()
-                                || view
-                                    .find_second::<DeadLetter>(&(*webhook, *message))
-                                    .is_some_and(|(_, letter)| letter.reason != Reason::Superseded || has_newer())
+                                || view.find_second::<DeadLetter>(&(*webhook, *message)).is_some_and(
+                                    |(_, letter)| letter.reason != Reason::Superseded || has_newer(),
+                                )
                         })
                     };
                     // With its message, the dead letter of a superseded one is deleted.
@@ -258,7 +263,7 @@ impl World {
     }
 
     /// Ends all tasks: they hold the world.
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.schedule.end();
     }
 }

@@ -45,10 +45,7 @@ fn a_lane_that_waits_for_a_slot_sends_the_newest_message_that_has_come_meanwhile
 fn a_lane_is_not_read_further_while_many_of_its_outcomes_are_not_written() {
     let mut rig = Rig::new(1);
     let (token, _) = claims(&rig.decide()).remove(0);
-    let lane = ClaimedLane {
-        owed: Owed { items: Vec::new(), more: true },
-        ..claimed(1, 1, token, &[])
-    };
+    let lane = ClaimedLane { owed: Owed { items: Vec::new(), more: true }, ..claimed(1, 1, token, &[]) };
     let key = lane.key;
     rig.handle(Event::Claimed(Ok(ClaimAnswer { lanes: vec![lane], one_by_one: None })));
     let (mut read, mut given_up, mut settling) = (0_i64, 0, None);
@@ -74,10 +71,7 @@ fn a_lane_is_not_read_further_while_many_of_its_outcomes_are_not_written() {
         {
             let (claim, outcomes) = settlement.iter().next().unwrap();
             given_up += outcomes.dead.len();
-            let written = Written {
-                outcomes: vec![(*claim, SettleOutcome::Written)],
-                ..Written::default()
-            };
+            let written = Written { outcomes: vec![(*claim, SettleOutcome::Written)], ..Written::default() };
             rig.handle(Event::Settled(SettleAnswer {
                 again: false,
                 written: Ok(written),
