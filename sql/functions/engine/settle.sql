@@ -29,7 +29,7 @@
 --
 -- If the webhook's breaker has opened or closed since a request began, its
 -- failure uses up nothing: there is no dead letter, and the lane becomes ready
--- with the failures that its row has.
+-- with the position and the failures that its row has.
 --
 -- A message that was accepted although it was canceled meanwhile is delivered:
 -- its dead letter is deleted.
@@ -182,8 +182,7 @@ BEGIN
                last_status_code = CASE WHEN new.last_error IS NOT NULL THEN new.status_code
                                        WHEN new.failures > 0 THEN l.last_status_code END,
                halted = new.state = 'halted'
-          FROM (SELECT h.webhook_id, h.lane, h.generation, CASE WHEN outdated[h.n] THEN x.position ELSE h.position END AS position,
-                       h.delay, f.head, f.failures, f.batch_last,
+          FROM (SELECT h.webhook_id, h.lane, h.generation, f.position, h.delay, f.head, f.failures, f.batch_last,
                        f.batch_count, f.split, f.last_error, f.error_class, f.status_code,
                        CASE WHEN outdated[h.n] THEN 'ready'
                             WHEN h.state IN ('waiting', 'halted') AND x.generation <> h.generation
@@ -200,10 +199,11 @@ BEGIN
                  CROSS JOIN LATERAL (SELECT x.* FROM pgtopic.lanes x
                                       WHERE x.webhook_id = h.webhook_id AND x.lane = h.lane LIMIT 1) x
                  CROSS JOIN LATERAL (
-                    SELECT h.head, h.failures, h.batch_last, h.batch_count, h.split, h.last_error, h.error_class, h.status_code
+                    SELECT h.position, h.head, h.failures, h.batch_last, h.batch_count, h.split, h.last_error, h.error_class,
+                           h.status_code
                      WHERE outdated[h.n] IS NOT TRUE
                     UNION ALL
-                    SELECT x.head_message_id, x.failures, x.batch_last, x.batch_count, x.split_until, x.last_error,
+                    SELECT x.position, x.head_message_id, x.failures, x.batch_last, x.batch_count, x.split_until, x.last_error,
                            x.last_error_class, x.last_status_code
                      WHERE outdated[h.n]) f
                  WHERE h.state <> 'untouched' AND mine[h.n]

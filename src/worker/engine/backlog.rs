@@ -29,6 +29,8 @@ pub(super) struct Backlog {
     read_to: i64,
     /// When the last read since its claim was sent; `None` if there was none.
     read_at: Option<Instant>,
+    /// When the read was sent that brought the present generation; `None`: the claim brought it.
+    renewed_at: Option<Instant>,
     /// Messages that were read and are not in a burst.
     queue: VecDeque<OwedMessage>,
     /// Bytes of payload and headers in this worker: what was read and has not left it.
@@ -52,6 +54,7 @@ impl Backlog {
             gone_at_read: None,
             read_to: position,
             read_at: None,
+            renewed_at: None,
             queue: VecDeque::new(),
             bytes: 0,
             more: false,
@@ -85,6 +88,7 @@ impl Backlog {
                 return false;
             }
             self.generation = read.generation;
+            self.renewed_at = self.read_at;
             self.position = self.position.min(read.position);
             self.read_to = read.position;
             self.drop_read();
@@ -102,9 +106,14 @@ impl Backlog {
 
     /// Takes in a follower (a new message of this held lane), if nothing that the lane owes can lie
     /// between. A `busy` lane takes none in while it holds much. Says whether it was taken in.
-    pub(super) fn follow(&mut self, follower: Follower, busy: bool) -> bool {
+    ///
+    /// After a replay the lane is read from a lower position on. A look that began before that read
+    /// may have seen messages that had left the lane and were not written yet. They are above what
+    /// was read, and would be sent twice. So that look brings nothing.
+    pub(super) fn follow(&mut self, follower: Follower, looked_at: Instant, busy: bool) -> bool {
         let full = self.queue.len() >= FOLLOWERS_MAX || self.bytes >= FOLLOWERS_BYTES_MAX;
         let next = !self.outdated
+            && self.renewed_at.is_none_or(|renewed_at| renewed_at < looked_at)
             && follower.generation == self.generation
             && follower.message_id > self.read_to
             && follower.after <= self.read_to;

@@ -265,12 +265,12 @@ impl Lane {
     }
 
     /// A look has found a follower: a new message of this held lane. Takes it in, or says what is
-    /// to be done about it.
-    pub(super) fn follow(&mut self, follower: Follower) -> Owes {
+    /// to be done about it. `looked_at`: when the look began.
+    pub(super) fn follow(&mut self, follower: Follower, looked_at: Instant) -> Owes {
         let message_id = follower.message_id;
         // A replay may have put it below what was read.
         let replayed = follower.generation != self.backlog.generation();
-        if self.backlog.follow(follower, self.is_busy()) {
+        if self.backlog.follow(follower, looked_at, self.is_busy()) {
             return Owes::TakenIn;
         }
         self.owes(if replayed { i64::MAX } else { message_id })

@@ -243,28 +243,28 @@ impl Engine {
         looked: Result<Looked, Failure>,
         now: Instant,
     ) -> Result<(), Lost> {
-        self.named.ended();
+        let began = self.named.ended().unwrap_or(now);
         let Looked { claimed, followers } = match looked {
             Ok(looked) => looked,
             Err(failure) => return self.on_claim_failed(Kind::ClaimMessages, failure, now),
         };
         self.troubles.succeeded(Kind::ClaimMessages);
         for follower in followers {
-            self.on_follower(follower, now);
+            self.on_follower(follower, began, now);
         }
         self.take_in_all(claimed.into_iter().map(|lane| Lane::claimed(lane, now)), now);
         Ok(())
     }
 
     /// A lane that this worker holds owes one more message.
-    fn on_follower(&mut self, follower: Follower, now: Instant) {
+    fn on_follower(&mut self, follower: Follower, began: Instant, now: Instant) {
         let key = follower.key;
         let Some(lane) = self.held(key, follower.token) else { return };
         // A lane that waits for a read sends what came. Its read may wait for room, and the room for
         // such lanes.
         let free = lane.is_idle() || lane.is_waiting();
         let removing = lane.is_removing();
-        match lane.follow(follower) {
+        match lane.follow(follower, began) {
             Owes::TakenIn if free => self.advance(key, now),
             Owes::ReadNow => self.read_now(key, now),
             Owes::TakenIn | Owes::Removal if removing => self.pending.hurry(),

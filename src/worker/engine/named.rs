@@ -25,7 +25,8 @@ pub(super) struct Named {
     now: BTreeSet<i64>,
     /// When to look at each; in the order of time.
     later: VecDeque<(Instant, i64)>,
-    under_way: bool,
+    /// When the look under way began.
+    under_way: Option<Instant>,
 }
 
 impl Named {
@@ -47,7 +48,7 @@ impl Named {
 
     /// When to look next; `None` while nothing waits, or a look is under way.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        if self.under_way {
+        if self.under_way() {
             return None;
         }
         if self.now.is_empty() { self.later.front().map(|(at, _)| *at) } else { Some(now) }
@@ -55,21 +56,21 @@ impl Named {
 
     /// A look begins: takes the messages that are to be looked at now.
     pub(super) fn begin(&mut self, now: Instant) -> Vec<i64> {
-        self.under_way = true;
+        self.under_way = Some(now);
         while self.later.front().is_some_and(|(at, _)| *at <= now) {
             self.now.extend(self.later.pop_front().map(|(_, id)| id));
         }
         std::mem::take(&mut self.now).into_iter().collect()
     }
 
-    /// A look was answered.
-    pub(super) fn ended(&mut self) {
-        self.under_way = false;
+    /// A look was answered. Says when it began.
+    pub(super) fn ended(&mut self) -> Option<Instant> {
+        self.under_way.take()
     }
 
     /// Whether a look is under way.
     pub(super) fn under_way(&self) -> bool {
-        self.under_way
+        self.under_way.is_some()
     }
 }
 

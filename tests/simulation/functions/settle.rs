@@ -243,11 +243,11 @@ async fn write_lanes(
         });
         let Some((place, becomes)) = new else { continue };
         let now = session.clock();
-        let moves =
-            |lane: &Lane| lane.generation == outcome.generation || !guards.has(Guard::SettleGeneration);
-        let position = |lane: &Lane| {
-            if moves(lane) && !outdated { lane.position.max(outcome.position) } else { lane.position }
+        let moves = |lane: &Lane| {
+            !outdated && (lane.generation == outcome.generation || !guards.has(Guard::SettleGeneration))
         };
+        let position =
+            |lane: &Lane| if moves(lane) { lane.position.max(outcome.position) } else { lane.position };
         let change = |lane: &Lane| {
             let kept = Outcome {
                 head: lane.head,

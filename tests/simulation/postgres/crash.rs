@@ -32,7 +32,7 @@ impl Database {
         wakers.into_iter().for_each(Waker::wake);
         state.xids.lose_after(lsn);
         state.lsn = lsn;
-        state.flushed = lsn;
+        state.flush();
         let sequences = &mut state.sequences;
         let all = [
             &mut sequences.message_ids,

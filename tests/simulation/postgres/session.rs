@@ -339,7 +339,7 @@ impl Session {
         state.xids.set_owner(transaction.top(), owner);
         state.advisory.hand_over(own, owner, &transaction.xids);
         state.lsn += 1;
-        state.flushed = state.lsn;
+        state.flush();
         state.prepared.insert(gid, transaction);
         Ok(())
     }

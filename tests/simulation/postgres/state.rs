@@ -16,6 +16,9 @@ use super::{
 };
 use crate::schedule::Micros;
 
+/// How many places of the log a crash loses at most: the server writes it to disk now and then.
+const UNFLUSHED_MOST: u64 = 200;
+
 /// Names a session.
 pub(crate) type SessionId = usize;
 
@@ -82,6 +85,8 @@ pub(crate) struct State {
     /// The end of the log, and up to where it is on disk.
     pub(crate) lsn: u64,
     pub(crate) flushed: u64,
+    /// The newest commit that is on disk.
+    flushed_csn: Csn,
     /// Until when publishers notify.
     pub(crate) notify_until: Micros,
 }
@@ -138,8 +143,8 @@ impl State {
     pub(crate) fn commit(&mut self, owner: Owner, transaction: &Transaction) {
         self.lsn += 1;
         self.xids.commit(&transaction.xids, self.lsn);
-        if transaction.flush {
-            self.flushed = self.lsn;
+        if transaction.flush || self.lsn - self.flushed > UNFLUSHED_MOST {
+            self.flush();
         }
         self.advisory.release(owner, &transaction.xids);
         if !transaction.notifications.is_empty() {
@@ -153,10 +158,17 @@ impl State {
         self.wake_waiting();
     }
 
-    /// The newest commit that every snapshot in use shows.
+    /// All that was written to the log is on disk.
+    pub(super) fn flush(&mut self) {
+        self.flushed = self.lsn;
+        self.flushed_csn = self.xids.newest();
+    }
+
+    /// The newest commit that every snapshot in use shows, and that a crash does not lose: what it
+    /// replaced is not needed any more.
     pub(crate) fn oldest(&self) -> Csn {
         let used = self.sessions.iter().flatten().filter_map(|session| session.oldest).min();
-        used.unwrap_or(self.xids.newest())
+        used.unwrap_or(self.flushed_csn).min(self.flushed_csn)
     }
 
     /// Stands in the queue for a row.

@@ -314,6 +314,10 @@ impl World {
     /// Somebody holds a stripe.
     async fn lock_stripe(&self, time: Micros, random: &mut Random) {
         let topics = self.topics.borrow().clone();
+        // A run begins with none.
+        if topics.is_empty() {
+            return;
+        }
         let topic = random.pick(&topics);
         let key = u32::try_from(random.below(self.plan.keys)).unwrap_or(0);
         let stripe = stripe_of(topic, self.database.lane(topic, key));

@@ -101,6 +101,8 @@ pub(super) struct History {
     pub(super) ended: BTreeSet<u32>,
     /// Workers that have stopped, and had nothing left to do.
     pub(super) stopped: BTreeSet<u32>,
+    /// The webhooks of those who take messages out and have no answer yet.
+    pub(super) canceling: Vec<i64>,
     /// Messages that were accepted before the database crashed.
     pub(super) crashed_since: BTreeSet<(i64, i64)>,
     /// When each breaker was known to be open, and its epoch.
@@ -249,6 +251,13 @@ impl History {
         let Course { sent, ever_accepted, .. } = *course;
         *course = Course { sent, ever_accepted, doubtful, owed_again: now, ..Course::default() };
         self.crashed_since.remove(&(webhook, message));
+    }
+
+    /// Somebody who takes messages out of a webhook has an answer, or will never have one.
+    pub(super) fn no_longer_canceling(&mut self, webhook: i64) {
+        if let Some(at) = self.canceling.iter().position(|id| *id == webhook) {
+            self.canceling.swap_remove(at);
+        }
     }
 
     /// A message was taken out of what a lane owes.

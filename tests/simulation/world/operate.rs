@@ -233,9 +233,11 @@ impl World {
     }
 
     async fn take_out(&self, webhook: i64, messages: &[i64], reason: Reason, waits: bool) {
+        self.history.borrow_mut().canceling.push(webhook);
         let rows = self
             .operate(async |session| cancel_deliveries(session, webhook, messages, reason, waits).await)
             .await;
+        self.history.borrow_mut().no_longer_canceling(webhook);
         self.note((webhook, 0), format!("{reason:?}: {rows:?}"));
         for (message, outcome, _) in rows.unwrap_or_default() {
             let lane =

@@ -74,7 +74,9 @@ impl World {
             None => {
                 let course = history.course(lane, message);
                 let (canceled, doubtful) = (course.canceled, course.doubtful);
-                if !doubtful && canceled.is_none_or(|generation| generation <= heard) {
+                // What was taken out is known only when the answer has come.
+                let is_unclear = doubtful || history.canceling.contains(&lane.0);
+                if !is_unclear && canceled.is_none_or(|generation| generation <= heard) {
                     history.fail(format!(
                         "owed: worker {worker} sends {message} of lane {lane:?}, which is not owed (taken out: {canceled:?}, heard: {heard})"
                     ));

@@ -10,6 +10,10 @@ use crate::{functions::guards::Guard, postgres::transaction::Level, random::Rand
 /// How long a request may take in a calm run.
 pub(super) const CALM_REQUEST: Micros = 3_000;
 
+/// The longest way of a late answer, and the largest payload, at which a lane is sent soon.
+const CALM_WAY: Micros = 20_000;
+const CALM_PAYLOAD: usize = 1024 * 1024;
+
 /// A run.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -309,6 +313,8 @@ impl Plan {
         !self.breakers
             && self.pace.limited == 0
             && self.pace.request <= CALM_REQUEST
+            && self.pace.late_way <= CALM_WAY
+            && self.payload <= CALM_PAYLOAD
             && !self.has(|what| {
                 what.is_fault() && !matches!(what, What::Vacuum)
                     || matches!(

@@ -158,7 +158,7 @@ impl World {
                 worker,
                 messages: messages.to_vec(),
                 at: now,
-                count: before.map_or(0, |failed| failed.count) + 1,
+                count: before.map_or(start.attempt, |failed| failed.count + 1),
             }),
             // What has failed before is still to be repeated.
             Ended::Held if counts && !known.freed => {

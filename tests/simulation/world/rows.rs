@@ -19,8 +19,9 @@ use crate::{
 };
 
 /// How long a lane may wait in a calm run: sweeps come twice a second, and each second one asks all
-/// idle lanes.
+/// idle lanes. A worker with one slot also needs some time for each message.
 const CALM: Micros = 3 * SECOND;
+const CALM_A_MESSAGE: Micros = SECOND / 200;
 
 /// How long a worker may keep a lane that it may not send.
 const KEPT: Micros = 3 * SECOND;
@@ -114,7 +115,8 @@ impl World {
             }
         });
         history.counts.waited = history.counts.waited.max(waited);
-        if let Some(late) = late.filter(|_| waited > CALM) {
+        let most = CALM + CALM_A_MESSAGE * Micros::try_from(history.committed.len()).unwrap_or(0);
+        if let Some(late) = late.filter(|_| waited > most) {
             history.fail(late);
         }
     }

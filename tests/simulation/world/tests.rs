@@ -54,15 +54,24 @@ fn tell(plan: &Plan, broken: &str) -> String {
 
 #[test]
 fn fixed_seeds_keep_all_promises() {
+    for seed in 1..=20 {
+        check(seed);
+    }
+}
+
+/// Runs without open breakers say nothing of them: seeds are tried until some have opened.
+#[test]
+fn fixed_seeds_with_breakers_keep_all_promises() {
     let (mut opened, mut probes) = (0, 0);
-    // Breakers open seldom. They do with the last three.
-    for seed in (1..=25).chain([67, 83, 94]) {
+    for seed in (100..300).filter(|seed| Plan::new(*seed).breakers) {
         let counts = check(seed).counts;
         opened += counts.opened;
         probes += counts.probes;
+        if opened >= 3 && probes >= 3 {
+            return;
+        }
     }
-    println!("{opened} breakers opened, {probes} probes");
-    assert!(opened > 0 && probes > 0, "runs without breakers say nothing of them");
+    panic!("{opened} breakers opened, {probes} probes");
 }
 
 #[test]

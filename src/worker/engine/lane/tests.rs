@@ -59,12 +59,12 @@ fn follower(message_id: i64, after: i64, generation: i32) -> Follower {
 fn what_follows_is_taken_in_only_where_nothing_can_lie_between() {
     for after in [7, 10] {
         let mut lane = lane();
-        assert_eq!(lane.follow(follower(15, after, 3)), Owes::TakenIn, "{after:?}");
+        assert_eq!(lane.follow(follower(15, after, 3), Instant::now()), Owes::TakenIn, "{after:?}");
         assert_eq!(
             (lane.backlog.read_to(), lane.backlog.bytes(), lane.backlog.queued(), lane.backlog.more()),
             (15, 2, 2, false)
         );
-        assert_eq!(lane.follow(follower(16, 15, 3)), Owes::TakenIn, "and so on");
+        assert_eq!(lane.follow(follower(16, 15, 3), Instant::now()), Owes::TakenIn, "and so on");
     }
     for (what, refused, owes) in [
         ("a message lies between", follower(15, 11, 3), Owes::ReadNow),
@@ -74,7 +74,7 @@ fn what_follows_is_taken_in_only_where_nothing_can_lie_between() {
     ] {
         let mut lane = lane();
         lane.keep_idle(Instant::now());
-        assert_eq!(lane.follow(refused), owes, "{what}");
+        assert_eq!(lane.follow(refused, Instant::now()), owes, "{what}");
         assert_eq!(
             (lane.backlog.read_to(), lane.backlog.queued(), lane.backlog.more()),
             (10, 1, false),
@@ -84,8 +84,28 @@ fn what_follows_is_taken_in_only_where_nothing_can_lie_between() {
     let mut lane = lane();
     lane.queue(Instant::now());
     lane.reading = Reading::UnderWay;
-    assert_eq!(lane.follow(follower(15, 11, 3)), Owes::ReadLater, "it reads by itself");
+    assert_eq!(lane.follow(follower(15, 11, 3), Instant::now()), Owes::ReadLater, "it reads by itself");
     assert!(lane.backlog.more() && lane.reading == Reading::Again);
+}
+
+/// 12 has left the lane, and is not written yet, when a look begins. Then it is written, a replay
+/// puts 3 back, and the lane is read anew. The look has seen 12, and its answer comes last.
+#[test]
+fn a_look_that_began_before_a_replay_was_read_brings_nothing() {
+    let began = Instant::now();
+    let later = |seconds| began + Duration::from_secs(seconds);
+    for (looked_at, owes) in [(began, Owes::ReadNow), (later(1), Owes::ReadNow), (later(2), Owes::TakenIn)] {
+        let mut lane = lane();
+        lane.pop_unsendable(None, false, began);
+        lane.keep_idle(began);
+        lane.backlog.begin_read(later(1));
+        let owed = Owed { items: vec![OwedMessage::Missing(3)], more: false };
+        let read = ReadLane { key: KEY, position: 2, generation: 4, owed };
+        lane.backlog.wrote(1);
+        lane.backlog.begin_read(later(1));
+        assert!(lane.backlog.read(read, false), "the replay is read");
+        assert_eq!(lane.follow(follower(12, 3, 4), looked_at), owes, "{looked_at:?}");
+    }
 }
 
 #[test]
@@ -105,7 +125,7 @@ fn a_lane_that_sends_slowly_is_not_told_more_than_it_can_hold() {
     let mut lane = lane();
     lane.queue(Instant::now());
     for id in 11..1000 {
-        assert_ne!(lane.follow(follower(id, id - 1, 3)), Owes::ReadNow, "it reads by itself");
+        assert_ne!(lane.follow(follower(id, id - 1, 3), Instant::now()), Owes::ReadNow, "it reads by itself");
     }
     assert_eq!((lane.backlog.queued(), lane.backlog.more()), (FOLLOWERS_MAX, true));
     let (messages, ..) = start_burst(&mut lane, 1);
@@ -113,7 +133,7 @@ fn a_lane_that_sends_slowly_is_not_told_more_than_it_can_hold() {
     lane.end_burst(messages);
     assert_eq!(lane.pop_unsendable(None, false, Instant::now()).map(|(id, ..)| id), Some(10));
     assert_eq!(start_burst(&mut lane, 1).0.last().map(|message| message.id), Some(25));
-    assert_eq!(lane.follow(follower(1000, 999, 3)), Owes::ReadLater);
+    assert_eq!(lane.follow(follower(1000, 999, 3), Instant::now()), Owes::ReadLater);
     assert!(!lane.backlog.has_messages() && lane.backlog.more(), "messages lie between");
 }
 
@@ -122,7 +142,7 @@ fn failures_belong_to_the_message_that_failed() {
     let mut lane = lane();
     (lane.failures, lane.failed) = (4, Batch::of(&[9]));
     lane.pop_unsendable(None, false, Instant::now());
-    lane.follow(follower(11, 10, 3));
+    lane.follow(follower(11, 10, 3), Instant::now());
     start_burst(&mut lane, 1);
     assert_eq!(lane.failures, 0, "9 is not the head any more");
     let head = Batch::of(&[11]);
@@ -138,13 +158,13 @@ fn failures_belong_to_the_message_that_failed() {
 fn a_batch_that_failed_is_read_whole_before_it_is_sent_again() {
     let mut lane = lane();
     lane.pop_unsendable(None, false, Instant::now());
-    lane.follow(follower(11, 10, 3));
+    lane.follow(follower(11, 10, 3), Instant::now());
     (lane.failures, lane.failed) = (1, Batch::of(&[11, 12, 14]));
     lane.backlog.expect_more();
     assert!(lane.is_incomplete());
-    lane.follow(follower(12, 11, 3));
+    lane.follow(follower(12, 11, 3), Instant::now());
     assert!(lane.is_incomplete());
-    lane.follow(follower(14, 12, 3));
+    lane.follow(follower(14, 12, 3), Instant::now());
     assert!(!lane.is_incomplete());
     let (messages, batching, _) = start_burst(&mut lane, 5);
     let members: Vec<Member> = messages.iter().map(Member::from).collect();
@@ -155,7 +175,7 @@ fn a_batch_that_failed_is_read_whole_before_it_is_sent_again() {
 fn a_batch_that_does_not_exist_any_more_is_not_waited_for() {
     let mut lane = lane();
     lane.pop_unsendable(None, false, Instant::now());
-    lane.follow(follower(11, 10, 3));
+    lane.follow(follower(11, 10, 3), Instant::now());
     (lane.failures, lane.failed) = (1, Batch::of(&[11, 12]));
     assert!(!lane.is_incomplete(), "the lane owes nothing more");
     lane.failed = Batch::of(&[9, 12]);
