@@ -14,7 +14,7 @@ use super::piece::{Done, Piece};
 use crate::store::{LeaderStore, StoreError};
 
 /// Counting takes at most one part in so many of the time: for one webhook that takes long, and for
-/// all others together.
+/// all others together. While much is to be given up, it takes more.
 const REST: u32 = 10;
 
 /// The pause if more is to be given up.
@@ -60,15 +60,17 @@ impl Piece for Overflow {
                     (true, false) => info!(webhook_id, "a webhook is not owed too much any more"),
                     (false, _) => {}
                 }
-                if backlog.took * REST > Self::EVERY {
+                let given_up = match backlog.excess.min(LISTED) {
+                    0 => 0,
+                    excess => give_up(steps, webhook_id, excess).await?,
+                };
+                did += given_up;
+                if given_up == LISTED {
+                    more = true;
+                } else if backlog.took * REST > Self::EVERY {
                     self.slow.insert(webhook_id, Instant::now() + backlog.took * REST);
                 } else {
                     looked += backlog.took;
-                }
-                if backlog.excess > 0 {
-                    let given_up = give_up(steps, webhook_id, backlog.excess.min(LISTED)).await?;
-                    did += given_up;
-                    more |= given_up == LISTED;
                 }
             }
         }

@@ -11,7 +11,7 @@
 //! | `flow` | the whole way from publishing to arrival |
 //! | `headers` | SQL and the API refuse the same headers |
 //! | `holds` | topics on hold |
-//! | `outages` | what the log says of a receiver that fails |
+//! | `outages` | what a worker says of receivers that fail |
 //! | `policies` | permanent failures, and the waits of a schedule |
 //! | `receiving` | the code of `docs/receiving.md` |
 //! | `replays` | requests that carry replays |
