@@ -137,8 +137,8 @@ struct SettingFlags {
     /// How many messages it may be owed, replays aside
     #[arg(long, value_name = "NUMBER")]
     max_owed: Option<i32>,
-    /// What happens if it is owed more; with keep_latest, only the newest message of each partition is
-    /// sent in any case; with refuse, nobody can publish to its topic meanwhile
+    /// What happens if it is owed more. To keep the latest means that only the newest message of each
+    /// partition is sent, in any case. To refuse means that nobody can publish to its topic meanwhile
     #[arg(long, value_name = "WORD",
           value_parser = word(OnOverflow::ALL, OnOverflow::as_str, OnOverflow::parse))]
     on_overflow: Option<OnOverflow>,

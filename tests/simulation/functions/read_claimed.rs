@@ -31,11 +31,9 @@ pub(crate) struct Claimed {
 /// latest message.
 fn latest_message(view: &View<'_>, webhook: i64, lane: i64, after: i64) -> Option<i64> {
     view.get::<Webhook>(&webhook).filter(|row| row.latest)?;
-    owed(view, webhook, lane, after)
-        .filter(|message| {
-            view.get::<Delivery>(&(webhook, lane, *message)).is_some_and(|delivery| !delivery.replayed)
-        })
-        .last()
+    owed(view, webhook, lane, after).rfind(|message| {
+        view.get::<Delivery>(&(webhook, lane, *message)).is_some_and(|delivery| !delivery.replayed)
+    })
 }
 
 /// The messages of a lane after some position.

@@ -26,6 +26,7 @@ pub(crate) struct Topic {
     pub(crate) webhook_ids: Option<Rc<[i64]>>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "they are columns")]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Webhook {
     pub(crate) id: i64,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pgtopic::domain::policy::{OnExhausted, Policy};
 
 use super::{
-    Handle,
+    Handle, World,
     plan::{HookPolicies, Manner, Pace, Plan},
     publish::committed,
     run::new_world,
@@ -96,7 +96,7 @@ fn outage(messages: usize, lasts: Micros) -> (usize, bool) {
 
     receiver_is(&world, webhook, Manner::Accepts);
     // After an hour the next probe comes within a minute.
-    let is_done = world.run_until(world.now() + 70 * SECOND, |world| world.owes_nothing());
+    let is_done = world.run_until(world.now() + 70 * SECOND, World::owes_nothing);
     let history = world.history.borrow();
     assert_eq!(history.broken(), None);
     assert!(is_done, "all that is left is sent when the receiver is back");

@@ -241,8 +241,11 @@ fn owing(items: &[(char, i64)]) -> Lane {
     lane
 }
 
-/// What is given up before a burst, and what the burst takes. Then the same again.
-fn courses(items: &[(char, i64)], latest_only: bool) -> Vec<(Vec<(i64, Reason)>, Vec<i64>)> {
+/// What is given up before a burst, and what the burst takes.
+type Course = (Vec<(i64, Reason)>, Vec<i64>);
+
+/// A burst, and another one.
+fn courses(items: &[(char, i64)], latest_only: bool) -> Vec<Course> {
     let mut lane = owing(items);
     let mut course = || {
         let given_up = std::iter::from_fn(|| lane.pop_unsendable(None, latest_only, Instant::now()));
