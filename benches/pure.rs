@@ -31,6 +31,7 @@ const POLICY: Policy = Policy {
     on_exhausted: OnExhausted::DeadLetter,
     max_in_flight: None,
     max_age: None,
+    latest_only: false,
 };
 
 fn payload(bytes: usize) -> Bytes {

@@ -48,6 +48,7 @@ pub(super) fn target(url: &str) -> Target {
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,
             max_age: None,
+            latest_only: false,
         },
         rate_limit_per_second: None,
         held_for: None,

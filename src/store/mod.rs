@@ -38,6 +38,7 @@ mod messages;
 mod migrate;
 mod migrations;
 mod one_by_one;
+mod overflow;
 mod plan_discards;
 mod pool;
 mod pooled;
@@ -80,6 +81,7 @@ pub use self::{
     lead::{Lead, LeaderStore},
     maintenance::{MessagePortion, Orphans},
     migrate::*,
+    overflow::{CheckedBacklog, DroppedOverflow},
     schema_status::*,
     settings::StoreSettings,
     settle::*,

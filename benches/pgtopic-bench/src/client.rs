@@ -147,6 +147,7 @@ impl Sender {
                 on_exhausted: OnExhausted::Halt,
                 max_in_flight: None,
                 max_age: None,
+                latest_only: false,
             },
             rate_limit_per_second: None,
             held_for: None,

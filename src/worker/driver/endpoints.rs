@@ -204,6 +204,7 @@ mod tests {
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,
             max_age: None,
+            latest_only: false,
         };
         let target = Target {
             webhook_id,

@@ -3,6 +3,7 @@
 //! | file | what it tests |
 //! |---|---|
 //! | `ages` | messages that are too old for their webhook |
+//! | `backlogs` | webhooks that are owed more than they may be, or that keep the latest message |
 //! | `batches` | several messages in one request: how they are sent again after a failure |
 //! | `breaker` | circuit breakers: what an outage costs |
 //! | `changes` | the audit log |
@@ -10,7 +11,7 @@
 //! | `flow` | the whole way from publishing to arrival |
 //! | `headers` | SQL and the API refuse the same headers |
 //! | `holds` | topics on hold |
-//! | `outages` | what the log says of a receiver that fails |
+//! | `outages` | what a worker says of receivers that fail |
 //! | `policies` | permanent failures, and the waits of a schedule |
 //! | `receiving` | the code of `docs/receiving.md` |
 //! | `replays` | requests that carry replays |
@@ -23,6 +24,7 @@
 //! | `webhooks` | the settings of webhooks; no webhook holds up another |
 
 mod ages;
+mod backlogs;
 mod batches;
 mod breaker;
 mod changes;

@@ -329,6 +329,7 @@ impl Receiver {
                 on_exhausted: OnExhausted::DeadLetter,
                 max_in_flight: None,
                 max_age: None,
+                latest_only: false,
             },
             rate_limit_per_second: None,
             held_for: None,

@@ -167,6 +167,7 @@ async fn readme_names_every_option_of_a_webhook_with_its_bounds() {
             f64::from(*policy::MAX_AGE_SECONDS.start()),
             f64::from(*policy::MAX_AGE_SECONDS.end()),
         ),
+        ("max_owed", f64::from(*policy::MAX_OWED.start()), f64::from(*policy::MAX_OWED.end())),
         ("max_in_flight", f64::from(*policy::MAX_IN_FLIGHT.start()), f64::from(*policy::MAX_IN_FLIGHT.end())),
         (
             "rate_limit_per_second",
