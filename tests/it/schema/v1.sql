@@ -5145,6 +5145,6 @@ INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, N
 
 INSERT INTO pgtopic.installed VALUES (true, 1, 1, '8757f41cc4b12e4af96c8c2418106bc806d87411b224cc8eed5b6afdf38f7e2c', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '3132601700140761892');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '12903069020177891499');
 
 
