@@ -131,12 +131,14 @@ async fn every_metric_has_a_sensible_value() {
             "INSERT INTO webhook_samples (webhook_id, owed, oldest_owed_at, halted, dead_letters, failing_since)
              VALUES (2, 7, now() - interval '90 s', 2, 6, now())
                  ON CONFLICT (webhook_id) DO UPDATE
-                SET owed = 7, oldest_owed_at = now() - interval '90 s', halted = 2, dead_letters = 6, failing_since = now();
-             INSERT INTO jobs (kind, state, created_by, waits_for) VALUES ('purge', 'canceling', 'a', 'b')",
+                SET owed = 7, oldest_owed_at = now() - interval '90 s', halted = 2, dead_letters = 6, failing_since = now()",
         )
         .await;
     let publisher = scene.another_client().await;
-    publisher.batch_execute("BEGIN; INSERT INTO messages (topic_id, payload) VALUES (1, '1')").await.unwrap();
+    // The job is locked at once: the leader would end it.
+    let begun = "INSERT INTO jobs (kind, state, created_by, waits_for) VALUES ('purge', 'canceling', 'a', 'b');
+                 COMMIT; BEGIN; SELECT FROM jobs FOR UPDATE; INSERT INTO messages (topic_id, payload) VALUES (1, '1')";
+    publisher.batch_execute(begun).await.unwrap();
 
     let text = api.get("/metrics").await.text;
     let seen = Exposition::read(&text);
