@@ -20,9 +20,11 @@
 //! | `logins` | log in to the console, ask who is logged in, log out |
 //! | `jobs` | list, read, cancel; replay or cancel a range; purge |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
+//! | `doctor` | find what is wrong with the database, the schema and the processes |
 //! | `drain` | list what is still owed, and what cannot move; refuse new messages |
 //! | `sending` | read whether anything is sent, switch it on or off |
 //! | `stats` | read the figures, list the workers |
+//! | `gauges` | read what metrics tell of the database |
 //! | `tail` | watch what is published to a topic, and what is sent to a webhook |
 //! | `why` | explain where a message or a partition stands |
 //! | `test_requests` | try a webhook, outside every lane |
@@ -30,8 +32,10 @@
 
 mod dead_letters;
 mod deliveries;
+mod doctor;
 mod drain;
 mod error;
+mod gauges;
 mod jobs;
 mod lanes;
 mod logins;
@@ -50,9 +54,11 @@ mod why;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use tokio::sync::Mutex;
 
 use self::tails::Tails;
 pub use self::{
+    doctor::Expectations,
     error::{BrokerError, Conflict},
     jobs::{Bulk, DeadLetterAction},
     lanes::RetriedLanes,
@@ -87,6 +93,10 @@ pub struct Broker {
     actor: Arc<str>,
     /// Whether processes send nothing until somebody switches sending on.
     start_paused: bool,
+    /// What the checks of `doctor` compare with.
+    expectations: Arc<Expectations>,
+    /// Held while `doctor` asks the database.
+    diagnosing: Arc<Mutex<()>>,
 }
 
 impl Broker {
@@ -105,6 +115,8 @@ impl Broker {
             scope: Arc::default(),
             actor: "pgtopic".into(),
             start_paused: false,
+            expectations: Arc::default(),
+            diagnosing: Arc::default(),
         }
     }
 

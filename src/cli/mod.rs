@@ -20,10 +20,12 @@ mod confirm;
 mod dead_letter;
 mod deliveries;
 mod dev;
+mod doctor;
 mod drain;
 mod error;
 mod flags;
 mod headers;
+mod health;
 mod input;
 mod jobs;
 mod lanes;
@@ -93,6 +95,8 @@ enum Command {
     Api(api::Api),
     Worker(worker::Worker),
     Migrate(migrate::Migrate),
+    Doctor(doctor::Doctor),
+    Health(health::Health),
     Openapi(openapi::Openapi),
     Completions(completions::Completions),
     Topics(topics::Topics),
@@ -152,6 +156,8 @@ impl Cli {
             Command::Api(command) => command.run(common, shutdown).await,
             Command::Worker(command) => command.run(common, shutdown).await,
             Command::Migrate(command) => command.run(common, shutdown).await,
+            Command::Doctor(command) => until(shutdown, command.run(common)).await,
+            Command::Health(command) => until(shutdown, command.run(common)).await,
             Command::Openapi(command) => command.run(),
             Command::Replay(command) => until(shutdown, command.run(common)).await,
             Command::Jobs(command) => until(shutdown, command.run(common)).await,

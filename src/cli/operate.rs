@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::schema,
-    broker::Broker,
+    broker::{Broker, Expectations},
     domain::{page, page::PageRequest, scope::TopicScope, topic::TopicRef, webhook_ref::WebhookRef},
     store::Store,
     telemetry::{print_line, say},
@@ -62,16 +62,34 @@ impl OperatorFlags {
 
     /// Opens the database and checks its schema. Nothing is brought up to date.
     async fn open(&self, common: &CommonFlags, flags: &[&dyn Flags]) -> Result<Operator, CliError> {
+        let (operator, store) = self.prepare(common, flags)?;
+        store.check_schema().await?;
+        Ok(operator)
+    }
+
+    /// Reads the settings. Nothing is asked of the database yet.
+    pub(super) fn prepare(
+        &self,
+        common: &CommonFlags,
+        flags: &[&dyn Flags],
+    ) -> Result<(Operator, Store), CliError> {
         let flags = [&[&self.database as &dyn Flags], flags].concat();
         let config = common.read(&flags).with_database().accept()?.quiet().start_logging()?;
         let store = Store::new(&config.database)?;
-        store.check_schema().await?;
         let defaults = config.delivery.policy();
-        let broker = Broker::new(store, config.delivery.allow_networks)
+        let expectations = Expectations {
+            // The settings of a command count for nothing that is sent.
+            settings: None,
+            messages_days: config.retention.messages_days,
+            attempts_days: config.retention.attempts_days,
+        };
+        let broker = Broker::new(store.clone(), config.delivery.allow_networks)
             .with_delivery(config.delivery.ca_file, defaults)
-            .starting_paused(config.worker.start_paused);
+            .starting_paused(config.worker.start_paused)
+            .expecting(expectations);
         let actor = format!("command line ({})", user());
-        Ok(Operator { broker: broker.within(Arc::new(TopicScope::All), actor), json: self.json })
+        let broker = broker.within(Arc::new(TopicScope::All), actor);
+        Ok((Operator { broker, json: self.json }, store))
     }
 }
 

@@ -1,17 +1,20 @@
 //! The parts that the commands run: the API, the worker, the description of the API.
 
+use std::sync::Arc;
+
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::CliError;
 use crate::{
-    api::{self, ApiState},
-    broker::Broker,
-    config::Config,
+    api::{self, ApiState, Exposition},
+    broker::{Broker, Expectations},
+    config::{Config, common_settings},
     console,
     domain::worker_health::WorkerHealth,
     store::Store,
-    worker,
+    telemetry::traces::Traces,
+    worker::{self, Watch},
 };
 
 /// Descriptors for what is neither a connection of the API nor one of the database nor one to a
@@ -32,18 +35,25 @@ pub(super) async fn api(
     store: Store,
     config: Config,
     worker: Option<WorkerHealth>,
+    (exposition, traces): (Arc<Exposition>, Traces),
     shutdown: CancellationToken,
 ) -> Result<(), CliError> {
     let reserved = descriptors_beside_api(&config, worker.is_some());
     let defaults = config.delivery.policy();
+    let expectations = Expectations {
+        settings: Some(common_settings(&config.delivery, &config.retention)),
+        messages_days: config.retention.messages_days,
+        attempts_days: config.retention.attempts_days,
+    };
     let mut broker = Broker::new(store, config.delivery.allow_networks)
         .with_delivery(config.delivery.ca_file, defaults)
-        .starting_paused(config.worker.start_paused);
+        .starting_paused(config.worker.start_paused)
+        .expecting(expectations);
     if let Some(worker) = worker {
         broker = broker.beside_worker(worker);
     }
     let state = ApiState::new(broker, &config.api).map_err(|error| CliError::Usage(error.to_string()))?;
-    let mut state = state.beside(&config.api, reserved);
+    let mut state = state.beside(&config.api, reserved).with_metrics(exposition).with_traces(traces);
     if config.console.enabled {
         state = with_console(state);
     }
@@ -59,13 +69,13 @@ fn with_console(state: ApiState) -> ApiState {
 /// Runs a worker.
 pub(super) async fn worker(
     config: Config,
-    health: WorkerHealth,
+    watch: Watch,
     shutdown: CancellationToken,
 ) -> Result<(), CliError> {
     // The worker has a pool of its own. So the API and the worker never wait for each other's
     // connections.
     let store = Store::new(&config.database)?;
-    worker::run_watched(store, &config.worker, &config.delivery, &config.retention, health, shutdown)
+    worker::run_watched(store, &config.worker, &config.delivery, &config.retention, watch, shutdown)
         .await
         .map_err(|error| CliError::Failed(error.to_string()))
 }

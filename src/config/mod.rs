@@ -9,6 +9,7 @@
 
 mod api;
 mod check;
+mod common;
 mod console;
 mod database;
 mod delivery;
@@ -17,6 +18,7 @@ mod known;
 mod layer;
 mod load;
 mod log;
+mod metrics;
 mod retention;
 mod wake;
 mod worker;
@@ -26,6 +28,7 @@ use serde::{Deserialize, Deserializer};
 pub use self::{
     api::{ApiConfig, BindAddress},
     check::DAYS_MAX,
+    common::common_settings,
     console::ConsoleConfig,
     database::{DatabaseConfig, OnCopy, Pooler},
     delivery::DeliveryConfig,
@@ -33,6 +36,7 @@ pub use self::{
     layer::Flag,
     load::{ConfigError, Reading, Sources},
     log::{LogConfig, LogFormat},
+    metrics::{MetricsConfig, PerWebhook},
     retention::RetentionConfig,
     wake::{Notify, WakeConfig},
     worker::WorkerConfig,
@@ -61,6 +65,8 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// The log.
     pub log: LogConfig,
+    /// The metrics.
+    pub metrics: MetricsConfig,
 }
 
 /// Reads a text. An empty text, or an empty environment variable, means that the setting is not

@@ -1,18 +1,21 @@
-//! Texts as words of a POSIX shell. Keys, URLs and payloads are foreign text: nothing in them may
-//! become a command, and nothing may hide what a line does.
+//! Text of others as a part of a command to copy. Nothing in it may become a command, and nothing may
+//! hide what a line does.
 
 use std::fmt::Write as _;
 
-/// A text as one word of a shell. Control characters, and characters that change the direction of
-/// a text or are not seen, are written as octal numbers. A line feed at the end stays one: a shell
-/// would drop it otherwise.
+/// A text as one word of a POSIX shell, as short as can be.
 pub fn quote(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/:=,+@%".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain) {
-        return text.to_owned();
-    }
+    let is_plain = !text.is_empty() && text.bytes().all(plain);
+    if is_plain { text.to_owned() } else { quoted(text) }
+}
+
+/// A text as one word of a POSIX shell, in quotes. Control characters, and characters that change
+/// the direction of a text or are not seen, are written as octal numbers. A line feed at the end
+/// stays one: a shell would drop it otherwise.
+pub fn quoted(text: &str) -> String {
     if !text.chars().any(is_hidden) {
-        return quoted(text);
+        return in_quotes(text);
     }
     let body = text.trim_end_matches('\n');
     let end = &text[body.len()..];
@@ -32,12 +35,19 @@ pub fn quote(text: &str) -> String {
     }
     // `printf` takes a format that begins with `-` for options.
     let printed = if body.is_empty() { String::new() } else { format!("\"$(printf -- '{format}')\"") };
-    let end = if end.is_empty() { String::new() } else { quoted(end) };
+    let end = if end.is_empty() { String::new() } else { in_quotes(end) };
     format!("{printed}{end}")
 }
 
-fn quoted(text: &str) -> String {
+fn in_quotes(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// A text as a literal of SQL.
+pub fn literal(text: &str) -> String {
+    let quoted = format!("'{}'", text.replace('\'', "''"));
+    // With a backslash in it, what a plain literal means depends on a setting.
+    if text.contains('\\') { format!("E{}", quoted.replace('\\', r"\\")) } else { quoted }
 }
 
 /// JSON in ASCII where a character is not seen: the same value, and a line that shows what it does.
@@ -79,6 +89,13 @@ mod tests {
         assert!(output.status.success() && output.stderr.is_empty(), "{script:?}: {output:?}");
         let text = String::from_utf8(output.stdout).unwrap();
         text.strip_suffix('\0').unwrap().split('\0').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_text_is_one_word_and_one_literal() {
+        assert_eq!(quoted("it's $x"), r"'it'\''s $x'");
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal(r"a\b'c"), r"E'a\\b''c'");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{
     conninfo::{
         ChannelBinding, Conninfo, Place, Server, Surroundings, passfile,
         session::{ServerState, TargetSession},
-        tls::Encryption,
+        tls::{Check, Encryption, SslMode, Tls},
     },
     error::{StoreError, describe},
     purpose::Purpose,
@@ -26,6 +26,7 @@ use super::{
     statement::Schema,
     tls,
 };
+use crate::domain::doctor::Link;
 
 /// How long the server may take to set a session up.
 const SET_UP_LIMIT: Duration = Duration::from_secs(5);
@@ -75,6 +76,16 @@ impl Connector {
     /// How the connections of the pools are secured.
     pub(super) fn tls(&self) -> MakeRustlsConnect {
         self.postgres.tls.clone()
+    }
+
+    /// How safe the connections are, as far as the settings say: those of `database.url`, and those
+    /// of `database.listen_url` if it is set.
+    pub(super) fn links(&self) -> Vec<Link> {
+        let mut links = vec![self.postgres.link("database.url")];
+        if !Arc::ptr_eq(&self.postgres, &self.listen) {
+            links.push(self.listen.link("database.listen_url"));
+        }
+        links
     }
 
     /// Opens a connection for a pool. The caller must poll its second part.
@@ -146,6 +157,20 @@ pub(super) async fn set_up(client: &Client, settings: &str) -> Result<(), StoreE
 }
 
 impl Target {
+    fn link(&self, setting: &'static str) -> Link {
+        let Tls { mode, check, .. } = &self.info.tls;
+        Link {
+            setting,
+            remote: self.info.servers.iter().any(|server| !server.place.is_local()),
+            encrypted: match mode {
+                SslMode::Disable => Some(false),
+                SslMode::Allow | SslMode::Prefer => None,
+                SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Some(true),
+            },
+            verified: matches!(check, Check::SignerAndName(_)),
+        }
+    }
+
     /// Reads the connection string of a setting. Without one, the environment may name a database.
     fn new(setting: &str, url: Option<&SecretString>, settings: &StoreSettings) -> Result<Self, StoreError> {
         let surroundings = Surroundings::of_process(&settings.libpq);

@@ -1,10 +1,13 @@
 //! What `pgtopic migrate` applies after the migrations: the functions, one file each, then
 //! `sql/triggers.sql` and `sql/grants.sql`.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+};
 
 use sha2::{Digest as _, Sha256};
-use tokio_postgres::Transaction;
+use tokio_postgres::{Row, Transaction};
 
 use super::{
     error::StoreError,
@@ -87,16 +90,14 @@ pub(super) async fn apply(transaction: &Transaction<'_>, schema: &Schema) -> Res
     for (_, function) in FUNCTIONS {
         transaction.batch_execute(&schema.text(function)).await?;
     }
-    let found = found_triggers(transaction, schema).await?;
-    for trigger in triggers(schema) {
-        // An operator may have one run always (A), also for rows that arrive by replication.
-        let enabled = if trigger.replica { "R" } else { "OA" };
-        let is_right = found.get(trigger.name).is_some_and(|(definition, when)| {
-            *definition == trigger.definition && enabled.contains(when.as_str())
-        });
-        if !is_right {
-            one_by_one::execute(transaction, &make(&trigger, schema)).await?;
-        }
+    let rows = transaction
+        .query(
+            &*schema.text(sql!("schema/list_triggers")),
+            &[&schema.name(), &schema.text("pgtopic.").trim_end_matches('.')],
+        )
+        .await?;
+    for trigger in wrong(&rows, schema)? {
+        one_by_one::execute(transaction, &make(&trigger, schema)).await?;
     }
     one_by_one::execute(transaction, &schema.text(GRANTS)).await?;
     let partitions = format!("SELECT {}.make_attempt_partitions({LOG_DAYS_AHEAD})", schema.quoted());
@@ -104,16 +105,45 @@ pub(super) async fn apply(transaction: &Transaction<'_>, schema: &Schema) -> Res
     Ok(())
 }
 
-/// The triggers of the database by name, written as `sql/triggers.sql` writes them, and when they
-/// run.
-async fn found_triggers(
-    transaction: &Transaction<'_>,
-    schema: &Schema,
-) -> Result<HashMap<String, (String, String)>, StoreError> {
-    let written = schema.text("pgtopic.");
-    let parameters: super::Parameters<'_> = &[&schema.name(), &written.trim_end_matches('.')];
-    let rows = transaction.query(&*schema.text(sql!("schema/list_triggers")), parameters).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?)))).collect()
+/// The triggers that are not as `sql/triggers.sql` writes them. `rows`: the answer of
+/// `schema/list_triggers`.
+fn wrong(rows: &[Row], schema: &Schema) -> Result<Vec<Trigger<'static>>, StoreError> {
+    let mut found: HashMap<&str, (&str, &str)> = HashMap::new();
+    for row in rows {
+        found.insert(row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?));
+    }
+    let is_wrong = |trigger: &Trigger<'_>| {
+        // An operator may have one run always (A), also for rows that arrive by replication.
+        let enabled = if trigger.replica { "R" } else { "OA" };
+        found
+            .get(trigger.name)
+            .is_none_or(|(definition, when)| *definition != trigger.definition || !enabled.contains(when))
+    };
+    Ok(triggers(schema).filter(is_wrong).collect())
+}
+
+/// The names of these triggers.
+pub(super) fn wrong_triggers(rows: &[Row], schema: &Schema) -> Result<Vec<String>, StoreError> {
+    Ok(wrong(rows, schema)?.iter().map(|trigger| trigger.name.to_owned()).collect())
+}
+
+/// The functions whose bodies or rights are not those of the files. `found`: names, bodies, and
+/// whether each has the rights of its owner.
+pub(super) fn wrong_functions(found: &HashSet<(&str, &str, bool)>, schema: &Schema) -> Vec<String> {
+    let is_wrong = |(name, text): &&(&str, &str)| {
+        let text = schema.text(text);
+        let (head, body) = text.split_once("AS $$").unwrap_or_default();
+        let body = body.rsplit_once("$$;").map_or(body, |(body, _)| body);
+        let head = head.split_once("CREATE OR REPLACE").map_or(head, |(_, head)| head);
+        !found.contains(&(function_of(name), body, head.contains("SECURITY DEFINER")))
+    };
+    FUNCTIONS.iter().filter(is_wrong).map(|(name, _)| (*name).to_owned()).collect()
+}
+
+/// The name of the function in a file. What follows a dot tells the forms of one function apart.
+fn function_of(file: &str) -> &str {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    name.split('.').next().unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -124,8 +154,7 @@ mod tests {
     fn each_file_holds_the_one_function_that_it_is_named_after() {
         assert!(FUNCTIONS.len() > 20);
         for (name, text) in FUNCTIONS {
-            // What follows a dot tells the forms of one function apart.
-            let function = name.rsplit('/').next().unwrap().split('.').next().unwrap();
+            let function = function_of(name);
             let defined: Vec<&str> = text.lines().filter(|line| line.starts_with("CREATE")).collect();
             let [definition] = defined.as_slice() else { panic!("{name}: {defined:?}") };
             let expected = format!("CREATE OR REPLACE FUNCTION pgtopic.{function}(");

@@ -4,12 +4,13 @@
 use std::fmt::Write as _;
 
 use refinery::Migration;
-use tokio_postgres::{Client, error::SqlState};
+use tokio_postgres::{Client, Row, error::SqlState};
 
 use super::{
     error::StoreError,
     statement::{Schema, quote, sql},
 };
+use crate::domain::shell::literal;
 
 /// A time as refinery writes it.
 const RFC_3339: &str = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$";
@@ -138,19 +139,29 @@ pub(super) async fn check_grants(client: &Client, schema: &Schema) -> Result<(),
         return Ok(());
     }
     let role: String = client.query_one("SELECT quote_ident(current_user)", &[]).await?.try_get(0)?;
-    let quoted = schema.quoted();
-    let (mut lacks, mut grants) = (Vec::new(), Vec::new());
-    for row in &rows {
-        let (kind, needed, example): (&str, &str, &str) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let within = if kind == "SCHEMA" { "SCHEMA".to_owned() } else { format!("ALL {kind} IN SCHEMA") };
-        grants.push(format!("GRANT {needed} ON {within} {quoted} TO {role}"));
-        lacks.push(format!("{needed} on {example}"));
-    }
+    let (grants, lacks): (Vec<_>, Vec<_>) = missing_grants(&rows, schema, &role)?.into_iter().unzip();
     Err(StoreError::Unsuitable(format!(
-        "role {role} lacks rights in schema {quoted} (for example {}); its owner must run: {}",
+        "role {role} lacks rights in schema {} (for example {}); its owner must run: {}",
+        schema.quoted(),
         lacks.join(", "),
         grants.join("; ")
     )))
+}
+
+/// The statements that give a role what it lacks, each with an example. `rows`: the answer of
+/// `schema/find_missing_grants`.
+pub(super) fn missing_grants(
+    rows: &[Row],
+    schema: &Schema,
+    role: &str,
+) -> Result<Vec<(String, String)>, StoreError> {
+    let grant = |row: &Row| {
+        let (kind, needed, example): (&str, &str, &str) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let within = if kind == "SCHEMA" { "SCHEMA".to_owned() } else { format!("ALL {kind} IN SCHEMA") };
+        let grant = format!("GRANT {needed} ON {within} {} TO {role}", schema.quoted());
+        Ok((grant, format!("{needed} on {example}")))
+    };
+    rows.iter().map(grant).collect()
 }
 
 /// Checks that no sequence gives an id that is in use.
@@ -158,12 +169,7 @@ pub(super) async fn check_grants(client: &Client, schema: &Schema) -> Result<(),
 /// # Errors
 /// [`StoreError::Unsuitable`] with the statements that raise them.
 pub(super) async fn check_sequences(client: &Client, schema: &Schema) -> Result<(), StoreError> {
-    let rows = client.query(&*schema.text(sql!("schema/find_low_sequences")), &[]).await?;
-    let mut raise = Vec::new();
-    for row in &rows {
-        let (sequence, greatest): (&str, i64) = (row.try_get(0)?, row.try_get(1)?);
-        raise.push(format!("SELECT setval('{}', {greatest})", sequence.replace('\'', "''")));
-    }
+    let raise = raises(&client.query(&*schema.text(sql!("schema/find_low_sequences")), &[]).await?)?;
     if raise.is_empty() {
         return Ok(());
     }
@@ -172,6 +178,15 @@ pub(super) async fn check_sequences(client: &Client, schema: &Schema) -> Result<
         schema.quoted(),
         raise.join("; ")
     )))
+}
+
+/// The statements that raise sequences. `rows`: the answer of `schema/find_low_sequences`.
+pub(super) fn raises(rows: &[Row]) -> Result<Vec<String>, StoreError> {
+    let raise = |row: &Row| {
+        let (sequence, greatest): (&str, i64) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(format!("SELECT setval({}, {greatest})", literal(sequence)))
+    };
+    rows.iter().map(raise).collect()
 }
 
 /// The error of a migration. If the role may not do it, the error says what gives it the right.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::domain::{
     change::worker_actor,
+    doctor::Settings,
     sending::SendingSwitch,
     worker::{WakeMode, Worker, WorkerState},
 };
@@ -44,6 +45,8 @@ pub struct WorkerInfo {
     pub lease: Duration,
     /// The topics that it sends, as `worker.topics` says; `None`: all.
     pub topics: Option<Vec<String>>,
+    /// Those of its settings that should be the same in all processes.
+    pub settings: Settings,
 }
 
 /// A notification that the worker's session has heard.
@@ -185,6 +188,7 @@ impl Store {
         client.batch_execute("SET synchronous_commit = off").await?;
         client.batch_execute(&format!("LISTEN {}", self.schema.quoted())).await?;
         let key = self.lock_some_key(&client).await?;
+        let settings = serde_json::json!(self.with_own_settings(info.settings.clone()));
         client
             .execute(
                 &*self.schema.text(sql!("workers/register")),
@@ -196,6 +200,7 @@ impl Store {
                     &i32::try_from(info.capacity).unwrap_or(i32::MAX),
                     &info.lease.as_secs_f64(),
                     &info.topics,
+                    &settings,
                 ],
             )
             .await?;

@@ -12,6 +12,7 @@ mod cli;
 mod console;
 mod database;
 mod delivery;
+mod doctor;
 mod documents;
 mod engine;
 mod failover;

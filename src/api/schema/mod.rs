@@ -45,6 +45,7 @@ macro_rules! words {
 mod bulk;
 mod dead_letter;
 mod delivery;
+mod doctor;
 mod headers;
 mod health;
 mod job;
@@ -71,9 +72,9 @@ use serde::{
 };
 
 pub(crate) use self::{
-    bulk::*, dead_letter::*, delivery::*, health::*, job::*, lane::*, message::*, page::*, place::*,
-    sending::*, stats::*, tail::*, test_request::*, topic::*, webhook::*, webhook_changes::*, why::*,
-    worker::*,
+    bulk::*, dead_letter::*, delivery::*, doctor::*, health::*, job::*, lane::*, message::*, page::*,
+    place::*, sending::*, stats::*, tail::*, test_request::*, topic::*, webhook::*, webhook_changes::*,
+    why::*, worker::*,
 };
 
 /// Reads one of several words, which are listed for people.

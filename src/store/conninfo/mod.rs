@@ -52,6 +52,20 @@ pub(crate) enum Place {
     Tcp { name: String, address: Option<IpAddr> },
 }
 
+impl Place {
+    /// Whether it is on this machine, as its name says. `hostaddr` does not count: it may be the
+    /// beginning of a tunnel.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Self::Socket(_) => true,
+            Self::Tcp { name, .. } => match name.parse::<IpAddr>() {
+                Ok(address) => address.is_loopback(),
+                Err(_) => name.eq_ignore_ascii_case("localhost"),
+            },
+        }
+    }
+}
+
 /// One server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Server {

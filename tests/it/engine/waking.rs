@@ -129,6 +129,7 @@ async fn publishers_that_wait_for_each_other_are_counted() {
         capacity: 1,
         lease: Duration::from_secs(20),
         topics: None,
+        settings: std::collections::BTreeMap::default(),
     };
     let (session, _notices) = cluster.store().open_worker_session(&info).await.unwrap();
     assert_eq!(session.count_waiting_publishers().await.unwrap(), 0);

@@ -1,6 +1,6 @@
 //! A worker that does only what a test says.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use pgtopic::domain::scope::TopicScope;
 use pgtopic::store::{
@@ -35,7 +35,8 @@ impl Puppet {
     /// Registers one.
     pub async fn on(store: Store) -> Self {
         let id = Uuid::now_v7();
-        let info = WorkerInfo { id, name: "puppet".to_owned(), capacity: 10, lease: LEASE, topics: None };
+        let (name, settings) = ("puppet".to_owned(), BTreeMap::new());
+        let info = WorkerInfo { id, name, capacity: 10, lease: LEASE, topics: None, settings };
         let (session, notices) = store.open_worker_session(&info).await.unwrap();
         let puppet = Self { store, id, session, notices };
         puppet.beat().await.unwrap();
