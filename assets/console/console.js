@@ -31,16 +31,40 @@ function pause() {
 }
 element('pause')?.addEventListener('click', pause);
 document.addEventListener('htmx:sse:before:message', (event) => {
-  if (paused || document.querySelector('#live details[open]') || hasSelection()) event.preventDefault();
+  if (paused || isInUse()) event.preventDefault();
+});
+// A browser has few connections for all its pages. So the page with the focus holds a stream, and
+// the others ask every 5 s.
+let request;
+let connection;
+function choose() {
+  if (request) request.headers['X-Once'] = document.hasFocus() ? '' : '1';
+}
+document.addEventListener('htmx:config:request', (event) => {
+  request = event.detail.ctx.request;
+  choose();
+});
+document.addEventListener('htmx:sse:before:connection', (event) => {
+  connection = event.detail.connection;
+  choose();
+});
+addEventListener('blur', () => connection?.reader?.cancel());
+addEventListener('focus', () => {
+  choose();
+  connection?.delayCanceller?.();
 });
 // The session is over, or the rights have changed: the page says so.
 document.addEventListener('htmx:sse:error', (event) => {
   if ([401, 403, 404].includes(event.detail?.status)) location.reload();
 });
 
-function hasSelection() {
+// Whether somebody reads command lines, selects a text or fills in a filter: then nothing moves.
+function isInUse() {
   const selection = getSelection();
-  return !selection.isCollapsed && element('live')?.contains(selection.anchorNode);
+  return (
+    document.querySelector('#live details[open], #live :is(input, select):focus') ||
+    (!selection.isCollapsed && element('live').contains(selection.anchorNode))
+  );
 }
 
 // Copying. The clipboard is there on https and on localhost only.

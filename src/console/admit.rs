@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     failure::Failure,
+    frame::Admitted,
     live::{Live, wants_stream},
     place::{Place, ROOT},
 };
@@ -54,7 +55,8 @@ pub(super) async fn admit(State(state): State<ConsoleState>, mut request: Reques
         Ok(Some(permit)) => {
             request.extensions_mut().insert(permit.clone());
             let mut response = next.run(request).await;
-            response.extensions_mut().insert(permit);
+            let role = (!state.gate.is_open()).then(|| permit.role_name());
+            response.extensions_mut().insert(Admitted { role });
             response
         }
         Ok(None) if wants_stream(&request) => StatusCode::UNAUTHORIZED.into_response(),
@@ -73,8 +75,9 @@ fn query(name: &str, value: &str) -> String {
 
 /// Whether everybody may ask for it.
 fn is_public(path: &str) -> bool {
-    let path = path.strip_prefix(ROOT).unwrap_or_default();
-    path == "login" || path.starts_with("assets/")
+    // What is not below the root is `/console` alone, which leads there.
+    let below = path.strip_prefix(ROOT);
+    below.is_none_or(|below| below == "login" || below.starts_with("assets/"))
 }
 
 /// What the sender of a request may do; `None` if the sender must log in.
@@ -113,11 +116,10 @@ mod tests {
 
     #[test]
     fn nothing_but_the_login_and_the_files_of_the_browser_is_public() {
-        for public in ["/console/login", "/console/assets/console.css"] {
+        for public in ["/console", "/console/login", "/console/assets/console.css"] {
             assert!(is_public(public), "{public}");
         }
-        for private in ["/console/", "/console/logins", "/console/logout", "/console/messages/1", "/console"]
-        {
+        for private in ["/console/", "/console/logins", "/console/logout", "/console/messages/1"] {
             assert!(!is_public(private), "{private}");
         }
     }

@@ -15,7 +15,7 @@ use super::{
     live::Part,
     place::Place,
 };
-use crate::{api::Permit, broker::BrokerError};
+use crate::broker::BrokerError;
 
 /// How long a page may take.
 const PAGE_LIMIT: Duration = Duration::from_secs(2);
@@ -41,6 +41,13 @@ const SECTIONS: [(Section, &str, &str, char); 6] = [
     (Section::Jobs, "jobs", "Jobs", 'j'),
     (Section::Workers, "workers", "Workers", 'k'),
 ];
+
+/// Marks the answer to somebody who may come in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Admitted {
+    /// The role of the token; `None` if nobody needs one.
+    pub(super) role: Option<&'static str>,
+}
 
 /// A screen without what is around it.
 #[derive(Debug, Clone)]
@@ -104,8 +111,8 @@ struct Page<'a> {
     here: &'a str,
     nonce: &'a str,
     links: Vec<Link>,
-    /// The role of the visitor; `None` before the login.
-    role: Option<&'a str>,
+    /// `None` before the login.
+    admitted: Option<Admitted>,
     live: Option<&'a str>,
     still: &'a str,
 }
@@ -130,28 +137,21 @@ pub(super) async fn frame(request: Request, next: Next) -> Response {
             .unwrap_or_else(|_| Failure::from(BrokerError::TooBroad).into_response()),
         None => answer.await,
     };
-    let role = response.extensions_mut().remove::<Permit>().map(|permit| permit.role_name());
-    let told = response.extensions_mut().remove::<Told>();
-    let screen = match (response.extensions_mut().remove::<Screen>(), told) {
-        (Some(screen), _) => screen,
-        (None, Some(told)) => {
-            let title = told.status.canonical_reason().unwrap_or("Error");
-            let wrong = Wrong { status: told.status.as_u16(), title, detail: &told.detail };
-            match Screen::still(title, Section::None, &wrong) {
-                Ok(screen) => screen,
-                Err(_) => return response,
-            }
-        }
-        (None, None) => return response,
+    let admitted = response.extensions_mut().remove::<Admitted>();
+    let screen = match response.extensions_mut().remove::<Screen>().or_else(|| wrong(&mut response)) {
+        Some(screen) => screen,
+        None => return response,
     };
     if is_part {
         *response.body_mut() = screen.live.unwrap_or_default().into();
         return response;
     }
     let nonce = format!("{:032x}", rand::random::<u128>());
-    match page(&screen, &place, role, &nonce) {
+    match page(&screen, &place, admitted, &nonce) {
         Ok(html) => {
-            let (parts, _) = response.into_parts();
+            let (mut parts, _) = response.into_parts();
+            parts.headers.remove(header::CONTENT_TYPE);
+            parts.headers.remove(header::CONTENT_LENGTH);
             let mut answer = (parts.status, Html(html)).into_response();
             answer.headers_mut().extend(parts.headers);
             let policy = policy(&format!("'self' 'nonce-{nonce}'"));
@@ -165,7 +165,25 @@ pub(super) async fn frame(request: Request, next: Next) -> Response {
     }
 }
 
-fn page(screen: &Screen, place: &Place, role: Option<&str>, nonce: &str) -> Result<String, askama::Error> {
+/// The screen that says what is wrong, if something is.
+fn wrong(response: &mut Response) -> Option<Screen> {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let told = response.extensions_mut().remove::<Told>();
+    // What cannot be read is refused before a handler sees it.
+    let bare = || Told { status, detail: "the request cannot be read".to_owned() };
+    let told = told.or_else(|| is_error.then(bare))?;
+    let title = told.status.canonical_reason().unwrap_or("Error");
+    Screen::still(title, Section::None, &Wrong { status: told.status.as_u16(), title, detail: &told.detail })
+        .ok()
+}
+
+fn page(
+    screen: &Screen,
+    place: &Place,
+    admitted: Option<Admitted>,
+    nonce: &str,
+) -> Result<String, askama::Error> {
     let links = SECTIONS.iter().map(|(section, href, name, key)| Link {
         href,
         name,
@@ -178,7 +196,7 @@ fn page(screen: &Screen, place: &Place, role: Option<&str>, nonce: &str) -> Resu
         here: &place.here,
         nonce,
         links: links.collect(),
-        role,
+        admitted,
         live: screen.live.as_deref(),
         still: &screen.still,
     };

@@ -3,7 +3,8 @@
 //! A page asks for its own address once more and accepts a stream. Then its handler is called every
 //! [`PERIOD`], with the rights that the session has by then, and what differs is sent. A stream ends
 //! after [`LASTS`], at the shutdown, and when the handler refuses. If as many streams are open as
-//! may be, the answer is one event, and the page asks again after [`POLL`].
+//! may be, the answer is one event, and the page asks again after [`POLL`]. So it is for a page
+//! without the focus, which sends [`ONCE`]: a browser has few connections for all its pages.
 
 use std::{
     convert::Infallible,
@@ -31,6 +32,8 @@ use crate::broker::Broker;
 const PERIOD: Duration = Duration::from_secs(2);
 /// How soon a page without a stream asks again.
 const POLL: Duration = Duration::from_secs(5);
+/// Asks for one event.
+const ONCE: &str = "x-once";
 /// How long a stream lasts.
 const LASTS: Duration = Duration::from_mins(10);
 /// How long nothing may come before a comment does.
@@ -71,12 +74,11 @@ pub(super) async fn stream(State(live): State<Arc<Live>>, request: Request, next
         Ok(html) => html,
         Err(refusal) => return refusal,
     };
-    let retry = if let Ok(slot) = Arc::clone(&live.open).try_acquire_owned() {
+    let once = parts.headers.get(ONCE).is_some_and(|value| !value.is_empty());
+    if !once && let Ok(slot) = Arc::clone(&live.open).try_acquire_owned() {
         return respond(live.broker.until_tails_end(), slot, parts, next, first);
-    } else {
-        POLL
-    };
-    let only = stream::once(async move { Ok::<_, Infallible>(Event::default().retry(retry).data(first)) });
+    }
+    let only = stream::once(async move { Ok::<_, Infallible>(Event::default().retry(POLL).data(first)) });
     (NO_BUFFER, Sse::new(only)).into_response()
 }
 

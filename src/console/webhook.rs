@@ -48,18 +48,19 @@ struct LaneRow {
 struct View {
     badge: Badge,
     said: String,
+    since: Option<String>,
     topic: String,
     id: i64,
     health: Vec<Fact>,
-    policy: Vec<Fact>,
     lanes: Vec<LaneRow>,
     more_lanes: bool,
 }
 
 #[derive(Template)]
-#[template(path = "actions.html")]
-struct Forms {
+#[template(path = "webhook_still.html")]
+struct Still {
     actions: Vec<Action>,
+    policy: Vec<Fact>,
 }
 
 /// A webhook that a path names.
@@ -77,22 +78,21 @@ pub(super) async fn show(visitor: Visitor, Path(named): Path<String>) -> Result<
     let now = Timestamp::now();
     let health = &webhook.health;
     let reason = health.reason.as_deref().map(|reason| format!(": {}", text::line(reason)));
-    let since = health.since.map(|at| format!(" for {}", text::age(now, at)));
     let view = View {
         badge: Badge::of_webhook(health.state),
-        said: format!("{}{}{}", meaning(health.state), reason.unwrap_or_default(), since.unwrap_or_default()),
+        said: format!("{}{}.", meaning(health.state), reason.unwrap_or_default()),
+        since: health.since.map(|at| text::age(now, at)),
         topic: webhook.topic.clone(),
         id: webhook.id,
         health: how_it_is(&webhook, now),
-        policy: policy(&webhook),
         lanes: lanes.items.iter().map(|lane| lane_row(lane, now)).collect(),
         more_lanes: lanes.next.is_some(),
     };
     let screen =
         Screen::live(format!("Webhook {}:{}", webhook.topic, webhook.name), Section::Webhooks, &view)?;
-    let actions = actions(&webhook, &visitor.api);
     let may = visitor.may(&Method::POST, "/webhooks/{webhook}/pause");
-    if may { screen.with(&Forms { actions }) } else { Ok(screen) }
+    let actions = if may { actions(&webhook, &visitor.api) } else { Vec::new() };
+    screen.with(&Still { actions, policy: policy(&webhook) })
 }
 
 pub(super) async fn act(

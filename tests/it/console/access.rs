@@ -91,7 +91,7 @@ async fn each_role_sees_and_does_what_it_may() {
     for (page, seen) in [
         ("topics", "topics/orders"),
         ("webhooks", "orders:hook"),
-        ("", "orders:hook"),
+        ("", "Nothing needs attention"),
         ("dead-letters", "orders:hook"),
     ] {
         console.get(page).await.says(&[seen]).says_not(&["invoices", "secret-key"]);

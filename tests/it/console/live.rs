@@ -41,3 +41,13 @@ async fn a_page_is_told_what_has_changed_and_no_more_after_the_logout() {
     console.post("logout", &[]).await;
     while !event().await.is_empty() {}
 }
+
+/// A browser has few connections for all its pages.
+#[tokio::test]
+async fn a_page_without_the_focus_gets_one_event_and_asks_again() {
+    let database = filled().await;
+    let console = Console::new(database.store(), &[]);
+    let request = Request::get("/console/webhooks").header(header::ACCEPT, "text/event-stream");
+    let page = console.send(request.header("x-once", "1").body(Body::empty()).unwrap()).await;
+    page.says(&["retry: 5000", "data: ", "orders:hook"]);
+}

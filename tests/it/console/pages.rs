@@ -31,6 +31,15 @@ async fn with_nothing_there_each_page_teaches() {
     {
         assert_eq!(console.get(wrong).await.status, 422, "{wrong}");
     }
+    // What no handler has seen is a page, too.
+    for unread in ["webhooks?x=1", "messages/x", "messages"] {
+        let page = console.get(unread).await;
+        assert!(
+            page.status == 400 && page.text.contains("the request cannot be read"),
+            "{unread}: {}",
+            page.text
+        );
+    }
 }
 
 #[tokio::test]
@@ -64,7 +73,7 @@ async fn each_page_shows_what_there_is() {
     ]);
     console.get("webhooks/orders:hook").await.says(&["Webhook orders:hook"]);
     let message = console.get("messages/1").await;
-    message.says(&["{&#34;paid&#34;:  true}", "16 bytes", "messages/1/payload", "No worker"]);
+    message.says(&["{&#34;paid&#34;:  true}", "15 bytes", "messages/1/payload", "no worker lives"]);
     assert_eq!(console.get("messages?id=1").await.location(), "messages/1");
     let groups = console.get("dead-letters").await;
     groups.says(&["attempts exhausted: answered 500", "dead-letters/replay?", "messages/2"]);
