@@ -31,6 +31,7 @@ const POLICY: Policy = Policy {
     on_exhausted: OnExhausted::DeadLetter,
     max_in_flight: None,
     max_age: None,
+    latest_only: false,
 };
 
 fn payload(bytes: usize) -> Bytes {
@@ -53,6 +54,7 @@ fn messages(count: i64, bytes: usize) -> Vec<Message> {
 
 fn target(format: Format, batch_size: usize) -> Target {
     Target {
+        name: "billing".to_owned(),
         webhook_id: 1,
         source: "pgtopic".into(),
         topic: "orders".to_owned(),
@@ -96,7 +98,7 @@ fn request(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let messages = black_box(&messages);
                 let last = messages.last().expect("one at least");
-                prepared.request(messages, last, 1, 1_700_000_000)
+                prepared.request(messages, last, 1, 1_700_000_000, None)
             });
         });
     }

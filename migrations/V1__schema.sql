@@ -55,7 +55,8 @@ CREATE TABLE pgtopic.topics (
     max_payload_bytes integer     NOT NULL DEFAULT 1048576,
     created_at        timestamptz NOT NULL DEFAULT now(),
     changed_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
-    accepted_bytes    integer     GENERATED ALWAYS AS (CASE WHEN paused = 'refuse' THEN -1 ELSE max_payload_bytes END) STORED,
+    overflowing_webhook bigint,
+    accepted_bytes    integer     GENERATED ALWAYS AS (CASE WHEN paused = 'refuse' OR overflowing_webhook IS NOT NULL THEN -1 ELSE max_payload_bytes END) STORED,
     stripes           integer     GENERATED ALWAYS AS (CASE ordering WHEN 'partition' THEN ((id & 2097151) << 8)::integer END) STORED,
     webhook_ids       bigint[]    DEFAULT '{}',
     CONSTRAINT topics_name_check CHECK (name ~ '^[A-Za-z0-9._-]{1,255}$' AND name !~ '^[0-9]+$' AND name !~ '^[.]{1,2}$'),
@@ -72,6 +73,7 @@ COMMENT ON COLUMN pgtopic.topics.retention IS 'How long messages are kept, count
 COMMENT ON COLUMN pgtopic.topics.paused IS 'refuse: the topic refuses messages; hold: messages are accepted and fanned out, but nothing of the topic is claimed; null: neither.';
 COMMENT ON COLUMN pgtopic.topics.max_payload_bytes IS 'The largest payload of one message, in bytes.';
 COMMENT ON COLUMN pgtopic.topics.changed_at IS 'When the row was last written, also because webhooks were added or deleted. Workers that are not notified look here.';
+COMMENT ON COLUMN pgtopic.topics.overflowing_webhook IS 'The first of the topic''s webhooks that overflow and have messages refused for that, kept up to date by triggers on webhooks; null: none.';
 COMMENT ON COLUMN pgtopic.topics.accepted_bytes IS 'For publishers: the largest payload that is accepted now; -1 while the topic refuses messages.';
 COMMENT ON COLUMN pgtopic.topics.stripes IS 'For publishers: the first of the topic''s 256 stripes; null if the topic is unordered, and takes no locks.';
 COMMENT ON COLUMN pgtopic.topics.webhook_ids IS 'For publishers: the topic''s webhooks, kept up to date by triggers on webhooks. Null if one of them has types or a filter: then these are evaluated for each message.';
@@ -98,6 +100,9 @@ CREATE TABLE pgtopic.webhooks (
     max_in_flight         integer,
     rate_limit_per_second float8,
     max_age_seconds       integer,
+    max_owed              integer,
+    on_overflow           text        NOT NULL DEFAULT 'dead_letter_oldest',
+    overflowing           boolean     NOT NULL DEFAULT false,
     breaker               text        NOT NULL DEFAULT 'auto',
     state                 text        NOT NULL DEFAULT 'active',
     paused                boolean     NOT NULL DEFAULT false,
@@ -125,6 +130,10 @@ CREATE TABLE pgtopic.webhooks (
     CONSTRAINT webhooks_max_in_flight_check CHECK (max_in_flight BETWEEN 1 AND 10000),
     CONSTRAINT webhooks_rate_limit_per_second_check CHECK (rate_limit_per_second BETWEEN 0.001 AND 1000000),
     CONSTRAINT webhooks_max_age_seconds_check CHECK (max_age_seconds BETWEEN 1 AND 31622400),
+    CONSTRAINT webhooks_max_owed_check CHECK (max_owed BETWEEN 1 AND 1000000),
+    CONSTRAINT webhooks_on_overflow_check CHECK (on_overflow IN ('dead_letter_oldest', 'keep_latest', 'refuse')),
+    CONSTRAINT webhooks_keep_latest_singly_check CHECK (on_overflow <> 'keep_latest' OR batch_size = 1),
+    CONSTRAINT webhooks_refuse_limit_check CHECK (on_overflow <> 'refuse' OR max_owed IS NOT NULL),
     CONSTRAINT webhooks_breaker_check CHECK (breaker IN ('auto', 'off')),
     CONSTRAINT webhooks_headers_check CHECK (json_typeof(headers) = 'object'),
     CONSTRAINT webhooks_headers_size_check CHECK (octet_length(headers::text) <= 8192),
@@ -132,6 +141,7 @@ CREATE TABLE pgtopic.webhooks (
 );
 CREATE INDEX webhooks_changed_at ON pgtopic.webhooks (changed_at);
 CREATE INDEX webhooks_max_age ON pgtopic.webhooks (id) WHERE max_age_seconds IS NOT NULL;
+CREATE INDEX webhooks_max_owed ON pgtopic.webhooks (id) WHERE max_owed IS NOT NULL OR overflowing;
 COMMENT ON TABLE pgtopic.webhooks IS 'Subscriptions of a URL to a topic. A null policy column means the worker''s delivery default.';
 COMMENT ON COLUMN pgtopic.webhooks.name IS 'Unique in its topic; webhook-<id> unless one is given. 1 to 255 of [A-Za-z0-9._-], not all digits.';
 COMMENT ON COLUMN pgtopic.webhooks.types IS 'The message types that it is owed: exact, or a start followed by * (order.*). Null: every message, also without a type. Looked at before the filter.';
@@ -142,6 +152,9 @@ COMMENT ON COLUMN pgtopic.webhooks.filter_limit IS 'The largest payload, in byte
 COMMENT ON COLUMN pgtopic.webhooks.retry_schedule IS 'The wait in seconds after the first failure, after the second, and so on; the last one repeats. Null: backoff_factor and max_backoff_seconds say how long.';
 COMMENT ON COLUMN pgtopic.webhooks.permanent_statuses IS 'HTTP statuses after which a message is not tried again; null: none.';
 COMMENT ON COLUMN pgtopic.webhooks.max_age_seconds IS 'A message that is older, counted from the later of created_at and published_at, becomes a dead letter and is not sent. Replays are sent. Null: no limit.';
+COMMENT ON COLUMN pgtopic.webhooks.max_owed IS 'How many messages it may be owed, replays aside. The leader looks once a second. Null: no limit.';
+COMMENT ON COLUMN pgtopic.webhooks.on_overflow IS 'If it is owed more, dead_letter_oldest: its oldest messages become dead letters; refuse: its topic refuses messages. keep_latest: only the newest message of each lane is sent, also without max_owed; if it is owed more, the others become dead letters before that.';
+COMMENT ON COLUMN pgtopic.webhooks.overflowing IS 'Written by the leader: it is owed more than max_owed, and since then never less than nine tenths of it.';
 COMMENT ON COLUMN pgtopic.webhooks.format IS 'Null: envelope if batch_size is more than 1, else raw.';
 COMMENT ON COLUMN pgtopic.webhooks.breaker IS 'auto: if nothing but failures comes back, the breaker opens, and only probes are sent until one is answered; off: it never opens.';
 COMMENT ON COLUMN pgtopic.webhooks.state IS 'starting: messages are fanned out to it, but its lanes are not claimed yet; active: both.';
@@ -526,6 +539,7 @@ CREATE TABLE pgtopic.changes (
     is_event      boolean     NOT NULL DEFAULT false,
     CONSTRAINT changes_kind_check CHECK (kind IN ('webhook.failing', 'webhook.recovered', 'webhook.disabled', 'webhook.enabled',
                                                   'webhook.paused', 'webhook.resumed', 'webhook.started', 'webhook.open', 'webhook.closed',
+                                                  'webhook.overflowing', 'webhook.overflow_ended',
                                                   'topic.paused', 'topic.resumed', 'lane.halted', 'lane.resumed', 'delivery.exhausted',
                                                   'worker.lost',
                                                   'sending.on', 'sending.off'))

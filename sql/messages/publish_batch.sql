@@ -12,16 +12,16 @@
 -- Parameters: $1 topic id or null, $2 topic name or null, and one array each:
 --             $3 partition keys, $4 payloads, $5 headers, $6 idempotency keys, $7 types.
 --             Elements of all arrays but $4 may be null.
--- Returns:    the ids in the order of the request. If an idempotency key was
---             used before, in the topic or in this batch, the id of its first
---             use. Nothing if there is no such topic.
+-- Returns:    the ids in the order of the request, and the topic's name. If an
+--             idempotency key was used before, in the topic or in this batch,
+--             the id of its first use. Nothing if there is no such topic.
 -- Raises:     as messages/publish.
 -- Locks:      the partitions' stripes, to the end of the statement.
 -- ----------------------------------------------------------------------
 WITH topic AS (
-    SELECT t.id FROM pgtopic.topics t WHERE t.id = $1::bigint OR t.name = $2::text
+    SELECT t.id, t.name FROM pgtopic.topics t WHERE t.id = $1::bigint OR t.name = $2::text
 ), request AS (
-    SELECT t.id AS topic_id, r.place, coalesce(r.partition_key, 'default') AS partition_key, r.payload, r.headers,
+    SELECT t.id AS topic_id, t.name AS topic, r.place, coalesce(r.partition_key, 'default') AS partition_key, r.payload, r.headers,
            r.idempotency_key, r.type, earlier.id AS earlier_id,
            pgtopic.stripe(t.id, coalesce(r.partition_key, 'default')) AS stripe,
            earlier.id IS NULL
@@ -48,11 +48,12 @@ WITH topic AS (
 ), given AS (
     SELECT array_agg(p.id ORDER BY p.id) AS ids FROM published p
 ), resolved AS (
-    SELECT r.place, r.idempotency_key,
+    SELECT r.place, r.topic, r.idempotency_key,
            CASE WHEN r.is_new THEN (SELECT ids FROM given)[r.rank] ELSE r.earlier_id END AS id
       FROM ranked r
 )
 SELECT CASE WHEN r.idempotency_key IS NULL THEN r.id
-            ELSE min(r.id) OVER (PARTITION BY r.idempotency_key) END AS id
+            ELSE min(r.id) OVER (PARTITION BY r.idempotency_key) END AS id,
+       r.topic
   FROM resolved r
  ORDER BY r.place

@@ -10,7 +10,7 @@
 --             first message id and $19 from which time, each or null, $20 who
 --             creates it, $21 types, $22 retry schedule (seconds), $23 permanent
 --             statuses, $24 max age (seconds), each or null; $25 policy of the
---             breaker.
+--             breaker; $26 max owed or null, $27 on overflow.
 -- Returns:    w: the webhook, or nothing if there is no such topic. If it begins
 --             earlier than now, it is starting, and a job makes the earlier
 --             messages owed.
@@ -20,10 +20,12 @@
 WITH w AS (
     INSERT INTO pgtopic.webhooks (topic_id, name, url, secrets, headers, types, filter, format, batch_size, max_retries,
                                   backoff_factor, max_backoff_seconds, timeout_seconds, on_exhausted, max_in_flight,
-                                  rate_limit_per_second, state, retry_schedule, permanent_statuses, max_age_seconds, breaker)
+                                  rate_limit_per_second, state, retry_schedule, permanent_statuses, max_age_seconds, breaker,
+                                  max_owed, on_overflow)
     SELECT t.id, $3::text, $4::text, ARRAY[$5::text], $6::text::json, $21::text[], $7::text::jsonpath, $8::text, coalesce($9::integer, 1),
            $10::integer, $11::float8, $12::integer, $13::integer, $14::text, $15::integer, $16::float8,
-           CASE WHEN $17::text IS NULL THEN 'active' ELSE 'starting' END, $22::integer[], $23::integer[], $24::integer, $25::text
+           CASE WHEN $17::text IS NULL THEN 'active' ELSE 'starting' END, $22::integer[], $23::integer[], $24::integer, $25::text,
+           $26::integer, $27::text
       FROM pgtopic.topics t
      WHERE t.id = $1::bigint OR t.name = $2::text
     RETURNING *

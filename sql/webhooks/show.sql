@@ -12,7 +12,7 @@ SELECT w.id, w.topic_id, t.name AS topic, w.name, w.url, ARRAY(SELECT json_objec
        w.types, w.filter::text AS filter,
        pgtopic.body_format(w.format, w.batch_size) AS format, w.batch_size, w.max_retries, w.backoff_factor, w.max_backoff_seconds,
        w.retry_schedule, w.permanent_statuses, w.timeout_seconds, w.on_exhausted, w.max_in_flight, w.rate_limit_per_second, w.max_age_seconds,
-       w.breaker, w.state, w.paused, w.disabled_reason,
+       w.breaker, w.max_owed, w.on_overflow, w.overflowing, w.state, w.paused, w.disabled_reason,
        w.created_at, CASE WHEN pgtopic.is_held(w.hold_until) THEN w.hold_until END AS hold_until,
        (SELECT x.sampled_at FROM pgtopic.sampled x) AS sampled_at, coalesce(s.owed, 0) AS owed, coalesce(s.owed_capped, false) AS owed_capped, s.oldest_owed_at,
        coalesce(s.ready, 0) AS ready, coalesce(s.claimed, 0) AS claimed, coalesce(s.waiting, 0) AS waiting,

@@ -78,7 +78,7 @@ impl From<Violations> for ApiError {
 impl ApiError {
     /// The HTTP status, and the problem's type if the status alone does not say what is wrong. No
     /// other place maps errors to HTTP.
-    fn status(&self) -> (StatusCode, Option<&'static str>) {
+    pub(super) fn status(&self) -> (StatusCode, Option<&'static str>) {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, None),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, None),
@@ -97,6 +97,7 @@ impl ApiError {
                     let kind = match kind {
                         Conflict::Duplicate => Some("/problems/duplicate"),
                         Conflict::Paused => Some("/problems/paused"),
+                        Conflict::Overflow { .. } => Some("/problems/overflow"),
                         Conflict::InUse => Some("/problems/in-use"),
                         Conflict::NotHead { .. } => Some("/problems/not-head"),
                         Conflict::InFlight { .. } => Some("/problems/in-flight"),
@@ -151,6 +152,7 @@ struct Extensions {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum ConflictWith {
+    Webhook { webhook: String },
     Head { head: Option<i64> },
     Worker { worker: Uuid, since: Option<Timestamp> },
     Holder { pid: Option<i32>, application_name: Option<String>, since: Option<Timestamp> },
@@ -159,6 +161,7 @@ enum ConflictWith {
 impl ConflictWith {
     fn of(conflict: &Conflict) -> Option<Self> {
         Some(match conflict {
+            Conflict::Overflow { webhook } => Self::Webhook { webhook: webhook.clone() },
             Conflict::NotHead { head } => Self::Head { head: *head },
             Conflict::InFlight { worker, since } => Self::Worker { worker: *worker, since: *since },
             Conflict::PartitionHeld(StripeHolder { pid, application_name, since }) => {
@@ -325,8 +328,8 @@ fn bare_detail(status: StatusCode) -> &'static str {
 #[schema(as = Problem)]
 pub(super) struct ProblemSchema {
     /// `about:blank` if the status says everything; otherwise `/problems/invalid`,
-    /// `/problems/needs-all`, `/problems/duplicate`, `/problems/paused`, `/problems/in-use`,
-    /// `/problems/not-head`, `/problems/in-flight`, `/problems/partition-held`,
+    /// `/problems/needs-all`, `/problems/duplicate`, `/problems/paused`, `/problems/overflow`,
+    /// `/problems/in-use`, `/problems/not-head`, `/problems/in-flight`, `/problems/partition-held`,
     /// `/problems/job-finished`, `/problems/not-sending`, `/problems/too-broad` or
     /// `/problems/host`.
     #[schema(examples("/problems/invalid"))]
@@ -348,6 +351,8 @@ pub(super) struct ProblemSchema {
     rule: Option<String>,
     /// All broken rules; absent for other problems.
     errors: Option<Vec<Violation>>,
+    /// `overflow`: the webhook, as `topic:name`.
+    webhook: Option<String>,
     /// `not-head`: the head of the lane.
     head: Option<i64>,
     /// `in-flight`: the incarnation of the worker that holds the lane.

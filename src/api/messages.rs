@@ -3,7 +3,7 @@
 use axum::{
     Json as JsonBody,
     extract::{Request, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -12,6 +12,7 @@ use super::{
     error::{ApiError, Problem, Problems},
     extract::{IdPath, Json, NDJSON, Query, TopicPath, is_json, media_type, read_body},
     json::parse_json,
+    publishing::Publishing,
     schema::{
         Batch, Items, MessageStatus, MessageSummary, MessagesQuery, NewMessage, Published, PublishedBatch,
     },
@@ -38,10 +39,19 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 )]
 async fn publish_message(
     caller: Caller,
+    State(state): State<ApiState>,
     TopicPath(topic): TopicPath,
-    Json(message): Json<NewMessage>,
+    headers: HeaderMap,
+    message: Result<Json<NewMessage>, ApiError>,
 ) -> Result<(StatusCode, JsonBody<Published>), ApiError> {
-    let published = caller.broker.publish_message(&topic, &message.into()).await?;
+    let publishing = Publishing::begin(&state, &headers);
+    let published = async {
+        let Json(message) = message?;
+        Ok(caller.broker.publish_message(&topic, &publishing.mark(message)).await?)
+    };
+    let published = published.await;
+    publishing.ended(&topic, &published);
+    let published = published?;
     let status = if published.repeated { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, JsonBody(published.into())))
 }
@@ -61,9 +71,15 @@ async fn publish_batch(
     TopicPath(topic): TopicPath,
     request: Request,
 ) -> Result<(StatusCode, JsonBody<PublishedBatch>), ApiError> {
-    let messages = read_batch(request, &state).await?.into_iter().map(Into::into).collect::<Vec<_>>();
-    let ids = caller.broker.publish_batch(&topic, &messages).await?;
-    Ok((StatusCode::CREATED, JsonBody(PublishedBatch { ids })))
+    let publishing = Publishing::begin(&state, request.headers());
+    let published = async {
+        let messages = read_batch(request, &state).await?;
+        let messages: Vec<_> = messages.into_iter().map(|message| publishing.mark(message)).collect();
+        Ok(caller.broker.publish_batch(&topic, &messages).await?)
+    };
+    let published = published.await;
+    publishing.batch_ended(&topic, &published);
+    Ok((StatusCode::CREATED, JsonBody(PublishedBatch { ids: published?.ids })))
 }
 
 /// Reads the messages of a body of either form.

@@ -9,16 +9,18 @@
 //! |---|---|
 //! | `topics`, `messages`, `webhooks` | the routes of one area each |
 //! | `deliveries`, `dead_letters`, `lanes`, `jobs` | the same |
-//! | `why`, `tail`, `stats`, `sending`, `doctor`, `health` | the same |
+//! | `why`, `tail`, `stats`, `sending`, `doctor`, `health`, `metrics` | the same |
 //! | `access` | who may do what: tokens, roles, and what a browser says of a page |
 //! | `body_limit` | how many bytes the bodies of all requests may have |
 //! | `caller` | the use cases, limited to what the sender of a request may do |
 //! | `config_error` | why the API cannot start |
 //! | `connection_limit` | how many connections there may be |
 //! | `error` | every error, and the problem that it becomes |
+//! | `exposition` | what a process gives to Prometheus |
 //! | `extract` | bodies, query strings and paths |
 //! | `json` | JSON objects, and what is wrong with them |
 //! | `openapi` | the parts of the description that are not routes: bounds, examples, security |
+//! | `publishing` | what is told of a request that publishes |
 //! | `request_id` | the id of a request |
 //! | `route_index` | all routes by path: query parameters, and near misses |
 //! | `schema` | every body and query string, with its description |
@@ -34,13 +36,16 @@ mod dead_letters;
 mod deliveries;
 mod doctor;
 mod error;
+mod exposition;
 mod extract;
 mod health;
 mod jobs;
 mod json;
 mod lanes;
 mod messages;
+mod metrics;
 mod openapi;
+mod publishing;
 mod request_id;
 mod route_index;
 pub(crate) mod schema;
@@ -71,6 +76,8 @@ use self::route_index::RouteIndex;
 pub use self::{
     access::{check_access, check_bind},
     config_error::ApiConfigError,
+    exposition::Exposition,
+    metrics::run_metrics,
     server::run,
     state::ApiState,
 };
@@ -95,6 +102,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(why::routes())
         .merge(tail::routes())
         .merge(stats::routes())
+        .merge(metrics::routes())
         .merge(sending::routes())
         .merge(doctor::routes())
         .merge(jobs::routes())

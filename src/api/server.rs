@@ -30,7 +30,7 @@ use crate::telemetry::LogThrottle;
 
 /// How long a connection may take for what.
 #[derive(Debug, Clone, Copy)]
-struct Timeouts {
+pub(super) struct Timeouts {
     /// Until the whole head of the next request has come.
     head: Duration,
     /// Until the client takes a byte of an answer.
@@ -39,7 +39,7 @@ struct Timeouts {
     shutdown: Duration,
 }
 
-const TIMEOUTS: Timeouts = Timeouts {
+pub(super) const TIMEOUTS: Timeouts = Timeouts {
     head: Duration::from_secs(30),
     write: Duration::from_secs(30),
     shutdown: Duration::from_secs(10),
@@ -71,7 +71,7 @@ pub async fn run(listener: TcpListener, state: ApiState, shutdown: CancellationT
     Ok(())
 }
 
-struct Server {
+pub(super) struct Server {
     router: Router,
     /// A permit for each connection.
     slots: Arc<Semaphore>,
@@ -83,13 +83,13 @@ struct Server {
 }
 
 impl Server {
-    fn new(router: Router, most: usize, timeouts: Timeouts) -> Self {
+    pub(super) fn new(router: Router, most: usize, timeouts: Timeouts) -> Self {
         let slots = Arc::new(Semaphore::new(most));
         let (full, failed) = (LogThrottle::new(), LogThrottle::new());
         Self { router, slots, most, timeouts, open: TaskTracker::new(), full, failed }
     }
 
-    async fn run(mut self, listener: TcpListener, shutdown: CancellationToken) {
+    pub(super) async fn run(mut self, listener: TcpListener, shutdown: CancellationToken) {
         // Cancelled to end all connections that have no request.
         let mut idle = shutdown.child_token();
         loop {

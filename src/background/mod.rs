@@ -19,6 +19,7 @@
 //! | `orphans` | rows of webhooks that were deleted |
 //! | `samples` | what webhooks are owed and how they do |
 //! | `expiry` | messages that are too old for their webhooks |
+//! | `overflow` | webhooks that are owed more than they may be |
 //! | `activity` | activity that grows old |
 //! | `events` | changes of state that are published |
 //! | `arrivals` | messages that arrived without being published here |
@@ -29,6 +30,7 @@ mod events;
 mod expiry;
 mod jobs;
 mod orphans;
+mod overflow;
 mod partitions;
 mod piece;
 mod retention;
@@ -43,7 +45,7 @@ use uuid::Uuid;
 
 use self::{
     activity::Activity, arrivals::Arrivals, events::Events, expiry::Expiry, jobs::Jobs, orphans::Orphans,
-    partitions::Partitions, piece::repeat, retention::Retention, samples::Samples,
+    overflow::Overflow, partitions::Partitions, piece::repeat, retention::Retention, samples::Samples,
 };
 use crate::{
     config::RetentionConfig,
@@ -81,6 +83,7 @@ async fn lead(steps: &LeaderStore, retention: &RetentionConfig, webhook_deleted:
     tasks.spawn(repeat(steps.clone(), Orphans::new(Arc::clone(webhook_deleted))));
     tasks.spawn(repeat(steps.clone(), Arrivals::default()));
     tasks.spawn(repeat(steps.clone(), Expiry));
+    tasks.spawn(repeat(steps.clone(), Overflow::default()));
     tasks.spawn(repeat(steps.clone(), Events::default()));
     tasks.spawn(repeat(steps.clone(), Samples));
     tasks.spawn(repeat(steps.clone(), Activity::new(retention.activity_days)));

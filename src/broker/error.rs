@@ -6,7 +6,12 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
-    domain::{operation::StripeHolder, policy::RETRY_SCHEDULE_ALONE, topic::TopicRef, violation::Violations},
+    domain::{
+        operation::StripeHolder,
+        policy::{KEEP_LATEST_SINGLY, REFUSE_NEEDS_LIMIT, RETRY_SCHEDULE_ALONE},
+        topic::TopicRef,
+        violation::Violations,
+    },
     store::{Refusal, StoreError},
 };
 
@@ -72,6 +77,11 @@ pub enum Conflict {
     Duplicate,
     /// The topic is paused and accepts no messages.
     Paused,
+    /// A webhook of the topic is owed as much as it may be, and has messages refused.
+    Overflow {
+        /// The webhook: `topic:name`.
+        webhook: String,
+    },
     /// The topic still has webhooks.
     InUse,
     /// The message is not the head of its lane.
@@ -112,9 +122,15 @@ impl From<StoreError> for BrokerError {
             Some(Refusal::RetryScheduleNotAlone) => {
                 Violations::one("retry_schedule", RETRY_SCHEDULE_ALONE).into()
             }
+            Some(Refusal::LatestOfBatches) => Violations::one("on_overflow", KEEP_LATEST_SINGLY).into(),
+            Some(Refusal::RefusesWithoutLimit) => Violations::one("on_overflow", REFUSE_NEEDS_LIMIT).into(),
             // The topic was deleted while the message was being published.
             Some(Refusal::TopicGone) => Self::NotFound(message()),
             Some(Refusal::PayloadTooLarge) => Self::TooLarge(message()),
+            Some(Refusal::TopicOverflows) => {
+                let webhook = error.detail().unwrap_or_default().to_owned();
+                Self::conflict(Conflict::Overflow { webhook }, message())
+            }
             Some(Refusal::TopicPaused) => Self::conflict(Conflict::Paused, message()),
             Some(Refusal::PayloadUnreadable) | None => Self::Internal(error),
         }

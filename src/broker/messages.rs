@@ -4,7 +4,9 @@ use super::{Broker, BrokerError};
 use crate::{
     delivery::check_header,
     domain::{
-        message::{BATCH_MAX, MessageFilter, MessageStatus, MessageSummary, NewMessage, Published},
+        message::{
+            BATCH_MAX, MessageFilter, MessageStatus, MessageSummary, NewMessage, Published, PublishedBatch,
+        },
         page::{Items, List, PageRequest},
         topic::{TopicRef, check_reserved},
         violation::Violations,
@@ -45,7 +47,7 @@ impl Broker {
         &self,
         topic: &TopicRef,
         messages: &[NewMessage],
-    ) -> Result<Vec<i64>, BrokerError> {
+    ) -> Result<PublishedBatch, BrokerError> {
         self.permit_topic(topic).await?;
         let mut violations = Violations::default();
         check_reserved(topic.name(), "topic", &mut violations);
@@ -58,8 +60,9 @@ impl Broker {
             violations.add_all(&format!("messages[{index}]"), check(message));
         }
         violations.finish()?;
-        let ids = self.store.publish_batch(topic, messages).await.map_err(|e| refused(e, "messages"))?;
-        ids.ok_or_else(|| BrokerError::unknown_topic(topic))
+        let published =
+            self.store.publish_batch(topic, messages).await.map_err(|e| refused(e, "messages"))?;
+        published.ok_or_else(|| BrokerError::unknown_topic(topic))
     }
 
     /// A page of a topic's messages without payloads, newest first.

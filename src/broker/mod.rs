@@ -23,6 +23,7 @@
 //! | `drain` | list what is still owed, and what cannot move; refuse new messages |
 //! | `sending` | read whether anything is sent, switch it on or off |
 //! | `stats` | read the figures, list the workers |
+//! | `gauges` | read what metrics tell of the database |
 //! | `tail` | watch what is published to a topic, and what is sent to a webhook |
 //! | `why` | explain where a message or a partition stands |
 //! | `test_requests` | try a webhook, outside every lane |
@@ -33,6 +34,7 @@ mod deliveries;
 mod doctor;
 mod drain;
 mod error;
+mod gauges;
 mod jobs;
 mod lanes;
 mod messages;

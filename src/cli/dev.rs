@@ -96,7 +96,7 @@ impl Dev {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<(), CliError> {
-        let worker = service.add_worker();
+        let worker = service.add_worker().await?;
         if self.demo {
             let api = listener.local_addr().map_err(|error| CliError::Failed(error.to_string()))?;
             let demo = Demo::new(&service.config.api, api, service.store.clone(), self.messages);

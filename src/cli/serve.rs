@@ -35,7 +35,7 @@ impl Serve {
         let config = accepted.start_logging()?;
         let listener = listen(address).await?;
         let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };
-        let worker = service.add_worker();
+        let worker = service.add_worker().await?;
         service.add_api(listener, Some(worker));
         service.run().await
     }

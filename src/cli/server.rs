@@ -1,16 +1,19 @@
 //! The parts that the commands run: the API, the worker, the description of the API.
 
+use std::sync::Arc;
+
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::CliError;
 use crate::{
-    api::{self, ApiState},
+    api::{self, ApiState, Exposition},
     broker::{Broker, Expectations},
     config::{Config, common_settings},
     domain::worker_health::WorkerHealth,
     store::Store,
-    worker,
+    telemetry::traces::Traces,
+    worker::{self, Watch},
 };
 
 /// Descriptors for what is neither a connection of the API nor one of the database nor one to a
@@ -31,6 +34,7 @@ pub(super) async fn api(
     store: Store,
     config: Config,
     worker: Option<WorkerHealth>,
+    (exposition, traces): (Arc<Exposition>, Traces),
     shutdown: CancellationToken,
 ) -> Result<(), CliError> {
     let reserved = descriptors_beside_api(&config, worker.is_some());
@@ -48,20 +52,20 @@ pub(super) async fn api(
         broker = broker.beside_worker(worker);
     }
     let state = ApiState::new(broker, &config.api).map_err(|error| CliError::Usage(error.to_string()))?;
-    let state = state.beside(&config.api, reserved);
+    let state = state.beside(&config.api, reserved).with_metrics(exposition).with_traces(traces);
     api::run(listener, state, shutdown).await.map_err(|error| CliError::Failed(error.to_string()))
 }
 
 /// Runs a worker.
 pub(super) async fn worker(
     config: Config,
-    health: WorkerHealth,
+    watch: Watch,
     shutdown: CancellationToken,
 ) -> Result<(), CliError> {
     // The worker has a pool of its own. So the API and the worker never wait for each other's
     // connections.
     let store = Store::new(&config.database)?;
-    worker::run_watched(store, &config.worker, &config.delivery, &config.retention, health, shutdown)
+    worker::run_watched(store, &config.worker, &config.delivery, &config.retention, watch, shutdown)
         .await
         .map_err(|error| CliError::Failed(error.to_string()))
 }

@@ -10,8 +10,8 @@ use crate::{
     delivery, store, telemetry,
 };
 
-/// How long the name in `api.bind` may take to be resolved.
-const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
+/// How long the name of an address to listen on may take to be resolved.
+pub(super) const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The settings of a command while they are checked.
 pub(super) struct Settings {

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         breaker::BreakerPolicy,
         headers::Headers,
-        policy::OnExhausted,
+        policy::{OnExhausted, OnOverflow},
         range::StartFrom,
         webhook::{Format, NewWebhook, WebhookChanges},
         webhook_ref::WebhookRef,
@@ -134,6 +134,14 @@ struct SettingFlags {
     /// How old a message may be that is sent; an older one becomes a dead letter
     #[arg(long, value_name = "SECONDS")]
     max_age_seconds: Option<i32>,
+    /// How many messages it may be owed, replays aside
+    #[arg(long, value_name = "NUMBER")]
+    max_owed: Option<i32>,
+    /// What happens if it is owed more. To keep the latest means that only the newest message of each
+    /// partition is sent, in any case. To refuse means that nobody can publish to its topic meanwhile
+    #[arg(long, value_name = "WORD",
+          value_parser = word(OnOverflow::ALL, OnOverflow::as_str, OnOverflow::parse))]
+    on_overflow: Option<OnOverflow>,
 }
 
 /// A setting that has a default.
@@ -151,6 +159,7 @@ enum Setting {
     MaxInFlight,
     RateLimitPerSecond,
     MaxAgeSeconds,
+    MaxOwed,
 }
 
 impl Create {
@@ -185,6 +194,8 @@ impl Create {
             max_in_flight: settings.max_in_flight,
             rate_limit_per_second: settings.rate_limit_per_second,
             max_age_seconds: settings.max_age_seconds,
+            max_owed: settings.max_owed,
+            on_overflow: settings.on_overflow.unwrap_or_default(),
             start_from: self.start_from,
         };
         Ok((new, is_given))
@@ -219,6 +230,8 @@ impl Update {
             max_in_flight: unset.or(Setting::MaxInFlight, settings.max_in_flight)?,
             rate_limit_per_second: unset.or(Setting::RateLimitPerSecond, settings.rate_limit_per_second)?,
             max_age_seconds: unset.or(Setting::MaxAgeSeconds, settings.max_age_seconds)?,
+            max_owed: unset.or(Setting::MaxOwed, settings.max_owed)?,
+            on_overflow: settings.on_overflow,
             paused: None,
             enable: false,
         };

@@ -264,6 +264,9 @@ fn fields(webhook: &Webhook) -> Fields {
         .with("max in flight", number(webhook.max_in_flight))
         .with("rate limit per second", number(webhook.rate_limit_per_second))
         .with("max age seconds", number(webhook.max_age_seconds))
+        .with("max owed", number(webhook.max_owed))
+        .with("on overflow", webhook.on_overflow.as_str().to_owned())
+        .with("overflowing", if webhook.overflowing { "yes" } else { "no" }.to_owned())
         .with("created at", webhook.created_at.to_string())
 }
 

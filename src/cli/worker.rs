@@ -30,7 +30,7 @@ impl Worker {
         let settings = common.read(&[&self.database, &self.schema, &self.capacity, &self.network]);
         let config = settings.with_database().accept()?.start_logging()?;
         let Some(mut service) = Service::start(config, shutdown).await? else { return Ok(()) };
-        let _ = service.add_worker();
+        let _ = service.add_worker().await?;
         service.run().await
     }
 }

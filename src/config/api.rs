@@ -22,6 +22,8 @@ pub struct ApiConfig {
     /// Hosts that requests may name without a token, beside those of this machine. Default none.
     #[serde(default)]
     pub allowed_hosts: Vec<String>,
+    /// Whether `GET /metrics` needs no token. Default false.
+    pub metrics_open: bool,
     /// The most connections, up to 1000000. 0 means what the limit of open files permits. Default
     /// 0.
     pub max_connections: usize,

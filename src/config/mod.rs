@@ -17,6 +17,7 @@ mod known;
 mod layer;
 mod load;
 mod log;
+mod metrics;
 mod retention;
 mod wake;
 mod worker;
@@ -33,6 +34,7 @@ pub use self::{
     layer::Flag,
     load::{ConfigError, Reading, Sources},
     log::{LogConfig, LogFormat},
+    metrics::{MetricsConfig, PerWebhook},
     retention::RetentionConfig,
     wake::{Notify, WakeConfig},
     worker::WorkerConfig,
@@ -59,6 +61,8 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// The log.
     pub log: LogConfig,
+    /// The metrics.
+    pub metrics: MetricsConfig,
 }
 
 /// Reads a text. An empty text, or an empty environment variable, means that the setting is not

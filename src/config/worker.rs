@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::{BindAddress, empty_is_none_word};
 use crate::domain::scope::TopicScope;
 
 /// The most patterns of `worker.topics`.
@@ -22,6 +23,10 @@ pub struct WorkerConfig {
     /// The topics that this worker sends: names, or beginnings of names with `*` at the end, at most
     /// 100. Default: all topics.
     pub topics: Vec<String>,
+    /// Address or name, and port, where `serve`, `dev` and `worker` give the metrics of their process
+    /// to everybody. Default: not set; nothing listens.
+    #[serde(deserialize_with = "empty_is_none_word")]
+    pub metrics_bind: Option<BindAddress>,
 }
 
 impl WorkerConfig {

@@ -58,7 +58,7 @@ async fn a_request_that_may_not_start_when_its_connection_is_open_is_not_sent(#[
     });
     let client = client();
     let may_start = || may_start.load(Ordering::Relaxed);
-    let result = super::send(&client, &prepare(&target), &[message(1, "{}")], attempt, may_start).await;
+    let result = super::send(&client, &prepare(&target), &[message(1, "{}")], attempt, None, may_start).await;
     assert_eq!(result, None);
     let bytes = receiver.await.expect("no panic");
     assert_eq!(String::from_utf8_lossy(&bytes), "");
@@ -72,7 +72,7 @@ async fn a_request_that_may_not_start_any_more_is_not_repeated() {
     let (client, target) = (client(), prepare(&target(&server.url())));
     let may_start = || server.requests().len() < 2;
     for id in [1, 2] {
-        let result = super::send(&client, &target, &[message(id, "{}")], 1, may_start).await;
+        let result = super::send(&client, &target, &[message(id, "{}")], 1, None, may_start).await;
         assert_eq!(result.map(|result| result.outcome), (id == 1).then_some(Outcome::Accepted));
     }
     until("the new connection is closed", || server.closed_by_client() == 1).await;
@@ -95,7 +95,7 @@ async fn nothing_goes_on_when_a_client_is_gone() {
     let before = tasks();
     let client = client();
     let payload = format!("\"{}\"", "x".repeat(32 << 20));
-    let result = super::send(&client, &prepare(&target), &[message(1, &payload)], 1, || true).await;
+    let result = super::send(&client, &prepare(&target), &[message(1, &payload)], 1, None, || true).await;
     assert_eq!(result.and_then(|result| result.error_class), Some(ErrorClass::Timeout));
     drop(client);
     until("its connection has no task", || tasks() == before).await;

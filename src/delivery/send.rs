@@ -29,6 +29,8 @@ use crate::domain::{
 /// answer came, the same attempt is made once more on a new connection. Further attempts always use
 /// a new connection.
 ///
+/// `traceparent` is the context of the request, if it is traced.
+///
 /// `may_start` is asked right before the first byte leaves, each time: to connect may take seconds.
 /// If it says no, no request is made, and the result is `None`.
 ///
@@ -39,6 +41,7 @@ pub async fn send(
     target: &PreparedTarget,
     messages: &[Message],
     attempt: u32,
+    traceparent: Option<&str>,
     may_start: impl Fn() -> bool,
 ) -> Option<AttemptResult> {
     let started = Instant::now();
@@ -50,7 +53,7 @@ pub async fn send(
         }
     };
     let timestamp = timestamp();
-    let request = || may_start().then(|| target.request(messages, last, attempt, timestamp));
+    let request = || may_start().then(|| target.request(messages, last, attempt, timestamp, traceparent));
     // Perhaps the last attempt failed because its connection was old.
     exchange(client, target, started, attempt > 1, request).await
 }

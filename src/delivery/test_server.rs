@@ -28,6 +28,7 @@ pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// A webhook whose timeout no test reaches, unless something is wrong.
 pub(super) fn target(url: &str) -> Target {
     Target {
+        name: "billing".to_owned(),
         webhook_id: 1,
         source: "pgtopic".into(),
         topic: "orders".to_owned(),
@@ -47,6 +48,7 @@ pub(super) fn target(url: &str) -> Target {
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,
             max_age: None,
+            latest_only: false,
         },
         rate_limit_per_second: None,
         held_for: None,
@@ -62,7 +64,7 @@ pub(super) async fn send(
     messages: &[Message],
     attempt: u32,
 ) -> AttemptResult {
-    super::send(client, target, messages, attempt, || true).await.expect("it may be started")
+    super::send(client, target, messages, attempt, None, || true).await.expect("it may be started")
 }
 
 pub(super) fn message(id: i64, payload: &str) -> Message {

@@ -30,6 +30,10 @@ stored_words! {
         WebhookOpen = "webhook.open",
         /// A webhook's breaker has closed.
         WebhookClosed = "webhook.closed",
+        /// A webhook is owed more than it may be.
+        WebhookOverflowing = "webhook.overflowing",
+        /// A webhook is owed clearly less than it may be again.
+        WebhookOverflowEnded = "webhook.overflow_ended",
         /// A topic was paused.
         TopicPaused = "topic.paused",
         /// A pause of a topic has ended.

@@ -60,6 +60,21 @@ pub struct Backlog {
     pub dead_letters_capped: bool,
 }
 
+impl Backlog {
+    /// Adds what another webhook is owed.
+    pub fn add(&mut self, other: &Self) {
+        self.owed += other.owed;
+        self.owed_capped |= other.owed_capped;
+        self.oldest_owed_at = [self.oldest_owed_at, other.oldest_owed_at].into_iter().flatten().min();
+        self.lanes.ready += other.lanes.ready;
+        self.lanes.claimed += other.lanes.claimed;
+        self.lanes.waiting += other.lanes.waiting;
+        self.lanes.halted += other.lanes.halted;
+        self.dead_letters += other.dead_letters;
+        self.dead_letters_capped |= other.dead_letters_capped;
+    }
+}
+
 /// What became of the last requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LastRequests {

@@ -68,6 +68,15 @@ pub struct Published {
     pub repeated: bool,
 }
 
+/// Messages that were published together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedBatch {
+    /// The topic's name.
+    pub topic: String,
+    /// Their ids, in the order in which they were given.
+    pub ids: Vec<i64>,
+}
+
 /// A message in a list, without its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageSummary {

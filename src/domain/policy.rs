@@ -33,6 +33,9 @@ pub const RATE_LIMIT_PER_SECOND: RangeInclusive<f64> = 0.001..=1_000_000.0;
 /// How old a message may be that is sent, in seconds; up to a year.
 pub const MAX_AGE_SECONDS: RangeInclusive<i32> = 1..=366 * 24 * 3600;
 
+/// How many messages a webhook may be owed.
+pub const MAX_OWED: RangeInclusive<i32> = 1..=1_000_000;
+
 stored_words! {
     /// What happens to a lane whose head used up its attempts.
     #[derive(Default)]
@@ -44,6 +47,25 @@ stored_words! {
         Halt = "halt",
     }
 }
+
+stored_words! {
+    /// What happens to a webhook that is owed more than it may be.
+    #[derive(Default)]
+    pub enum OnOverflow {
+        /// Its oldest messages move to the dead letters.
+        #[default]
+        DeadLetterOldest = "dead_letter_oldest",
+        /// Only the newest message of each lane is sent, whether or not there is a limit.
+        KeepLatest = "keep_latest",
+        /// Its topic refuses messages.
+        Refuse = "refuse",
+    }
+}
+
+/// The rule of a webhook that keeps the latest message.
+pub const KEEP_LATEST_SINGLY: &str = "must not be keep_latest where batch_size is more than 1";
+/// The rule of a webhook whose topic refuses messages.
+pub const REFUSE_NEEDS_LIMIT: &str = "must not be refuse where max_owed is null";
 
 /// A webhook's policy with the defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +89,8 @@ pub struct Policy {
     pub max_in_flight: Option<u32>,
     /// How old a message may be that is sent; `None` is no limit.
     pub max_age: Option<Duration>,
+    /// Whether only the newest message of a lane is sent.
+    pub latest_only: bool,
 }
 
 /// The values for what a webhook's own policy leaves open.
@@ -102,6 +126,21 @@ pub(super) fn check_range<T: PartialOrd + Display>(
         field,
         &format!("must be between {} and {}", range.start(), range.end()),
     );
+}
+
+/// Adds a violation for each rule that a backlog policy breaks. `batch_size` is what is given beside
+/// it; `is_limited`: whether there is a limit, if that is known.
+pub(super) fn check_overflow(
+    on_overflow: Option<OnOverflow>,
+    batch_size: Option<i32>,
+    is_limited: Option<bool>,
+    violations: &mut Violations,
+) {
+    let latest_of_many =
+        on_overflow == Some(OnOverflow::KeepLatest) && batch_size.is_some_and(|size| size > 1);
+    violations.require(!latest_of_many, "on_overflow", KEEP_LATEST_SINGLY);
+    let refuses_nothing = on_overflow == Some(OnOverflow::Refuse) && is_limited == Some(false);
+    violations.require(!refuses_nothing, "on_overflow", REFUSE_NEEDS_LIMIT);
 }
 
 /// Adds a violation of `field` if a list is given that is too short or too long, or that holds a

@@ -97,6 +97,7 @@ mod tests {
             on_exhausted,
             max_in_flight: None,
             max_age: None,
+            latest_only: false,
         }
     }
 

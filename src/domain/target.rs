@@ -22,6 +22,8 @@ pub struct Target {
     pub webhook_id: i64,
     /// The name of this installation.
     pub source: Arc<str>,
+    /// Its name.
+    pub name: String,
     /// Its topic's name.
     pub topic: String,
     /// Whether messages with the same partition key stay in order.

@@ -12,9 +12,9 @@ use super::{
     health::{Health, HealthState},
     message_type::check_types,
     policy::{
-        BACKOFF_FACTOR, BATCH_SIZE, MAX_AGE_SECONDS, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES,
-        OnExhausted, RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS, check_permanent_statuses, check_range,
-        check_retry_schedule,
+        BACKOFF_FACTOR, BATCH_SIZE, MAX_AGE_SECONDS, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_OWED,
+        MAX_RETRIES, OnExhausted, OnOverflow, RATE_LIMIT_PER_SECOND, TIMEOUT_SECONDS, check_overflow,
+        check_permanent_statuses, check_range, check_retry_schedule,
     },
     range::{MessageRange, StartFrom},
     topic::{NAME_RULE, TopicRef, is_name},
@@ -99,6 +99,12 @@ pub struct Webhook {
     pub rate_limit_per_second: Option<f64>,
     /// How old a message may be that is sent, in seconds; `None` is no limit.
     pub max_age_seconds: Option<i32>,
+    /// How many messages it may be owed, replays aside; `None` is no limit.
+    pub max_owed: Option<i32>,
+    /// What happens if it is owed more.
+    pub on_overflow: OnOverflow,
+    /// Whether it was owed more when the leader looked last, and has not been owed clearly less since.
+    pub overflowing: bool,
     /// Whether its lanes may be claimed yet.
     pub state: WebhookState,
     /// Whether it is paused. Its backlog is kept, and new messages are still owed.
@@ -198,6 +204,11 @@ pub struct NewWebhook {
     pub rate_limit_per_second: Option<f64>,
     /// How old a message may be that is sent, in seconds; 1 to 31622400. `None` is no limit.
     pub max_age_seconds: Option<i32>,
+    /// How many messages it may be owed, replays aside; 1 to 1000000. `None` is no limit.
+    pub max_owed: Option<i32>,
+    /// What happens if it is owed more. [`OnOverflow::Refuse`] needs `max_owed`;
+    /// [`OnOverflow::KeepLatest`] does not, and takes no batches.
+    pub on_overflow: OnOverflow,
     /// Where it begins. With any other place than now it is `starting` until a job has made the
     /// earlier messages owed.
     pub start_from: StartFrom,
@@ -241,6 +252,9 @@ impl NewWebhook {
             &mut violations,
         );
         check_range("max_age_seconds", self.max_age_seconds, &MAX_AGE_SECONDS, &mut violations);
+        check_range("max_owed", self.max_owed, &MAX_OWED, &mut violations);
+        let is_limited = Some(self.max_owed.is_some());
+        check_overflow(Some(self.on_overflow), self.batch_size, is_limited, &mut violations);
         violations.finish()
     }
 
@@ -305,6 +319,10 @@ pub struct WebhookChanges {
     pub rate_limit_per_second: Option<Option<f64>>,
     /// How old a message may be that is sent, in seconds; 1 to 31622400.
     pub max_age_seconds: Option<Option<i32>>,
+    /// How many messages it may be owed, replays aside; 1 to 1000000.
+    pub max_owed: Option<Option<i32>>,
+    /// What happens if it is owed more, as of a new webhook.
+    pub on_overflow: Option<OnOverflow>,
     /// `true` pauses the webhook; its backlog is kept. `false` ends the pause.
     pub paused: Option<bool>,
     /// Enables it, if it was disabled.
@@ -354,6 +372,9 @@ impl WebhookChanges {
             &mut violations,
         );
         check_range("max_age_seconds", self.max_age_seconds.flatten(), &MAX_AGE_SECONDS, &mut violations);
+        check_range("max_owed", self.max_owed.flatten(), &MAX_OWED, &mut violations);
+        let is_limited = self.max_owed.map(|limit| limit.is_some());
+        check_overflow(self.on_overflow, self.batch_size, is_limited, &mut violations);
         violations.finish()
     }
 }

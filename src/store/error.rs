@@ -63,6 +63,12 @@ pub enum Refusal {
     TopicGone,
     /// The topic of a message is paused.
     TopicPaused,
+    /// A webhook of the topic is owed as much as it may be, and has messages refused.
+    TopicOverflows,
+    /// The webhook would keep the latest message, and have batches.
+    LatestOfBatches,
+    /// The webhook would have messages refused, and has no limit.
+    RefusesWithoutLimit,
     /// The payload is larger than the topic accepts.
     PayloadTooLarge,
     /// PostgreSQL does not accept the payload as JSON.
@@ -80,7 +86,14 @@ impl StoreError {
             "23514" if self.constraint() == Some("webhooks_retry_schedule_alone_check") => {
                 Some(Refusal::RetryScheduleNotAlone)
             }
+            "23514" if self.constraint() == Some("webhooks_keep_latest_singly_check") => {
+                Some(Refusal::LatestOfBatches)
+            }
+            "23514" if self.constraint() == Some("webhooks_refuse_limit_check") => {
+                Some(Refusal::RefusesWithoutLimit)
+            }
             "23503" if column == Some("topic_id") => Some(Refusal::TopicGone),
+            "53400" if column == Some("max_owed") => Some(Refusal::TopicOverflows),
             "55000" if column == Some("topic_id") => Some(Refusal::TopicPaused),
             "54000" if column == Some("payload") => Some(Refusal::PayloadTooLarge),
             "22P02" | "22P05" | "22021" | "54001" => Some(Refusal::PayloadUnreadable),
@@ -162,6 +175,7 @@ impl StoreError {
         match self {
             Self::Connect(_) | Self::Unanswered(_) | Self::ReadOnly(_) | Self::Held { .. } => true,
             Self::Database(_) if self.is_read_only() => true,
+            Self::Database(_) if self.refusal() == Some(Refusal::TopicOverflows) => false,
             Self::Database(error) => match error.code() {
                 Some(state) => {
                     ["08", "53", "57"].contains(&&state.code()[..2])
@@ -207,6 +221,14 @@ impl StoreError {
     pub fn column(&self) -> Option<&str> {
         match self {
             Self::Database(error) => error.as_db_error().and_then(tokio_postgres::error::DbError::column),
+            _ => None,
+        }
+    }
+
+    /// PostgreSQL's detail, if the error came from PostgreSQL and has one.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Database(error) => error.as_db_error().and_then(tokio_postgres::error::DbError::detail),
             _ => None,
         }
     }

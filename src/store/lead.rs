@@ -103,6 +103,15 @@ impl LeaderStore {
         }
     }
 
+    /// Runs a step that answers with rows.
+    pub(super) async fn query(
+        &self,
+        statement: &'static str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
+        Ok(self.step(statement, parameters).await?.rows)
+    }
+
     async fn step(&self, statement: &'static str, parameters: Parameters<'_>) -> Result<Answer, StoreError> {
         self.store.general.run_after(&self.check, statement, parameters).await
     }

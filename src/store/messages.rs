@@ -9,7 +9,7 @@ use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
     delivery::{DeliveryStatus, MessageDelivery},
     key::PARTITION_KEY_DEFAULT,
-    message::{MessageFilter, MessageStatus, MessageSummary, NewMessage, Published},
+    message::{MessageFilter, MessageStatus, MessageSummary, NewMessage, Published, PublishedBatch},
     page::{Items, Page},
     topic::TopicRef,
 };
@@ -75,7 +75,8 @@ impl Store {
             .try_get(0)?)
     }
 
-    /// Publishes at least one message, all or none. Returns their ids in the order of `messages`.
+    /// Publishes at least one message, all or none. Returns their ids in the order of `messages`,
+    /// and the topic's name.
     /// `None` if there is no such topic.
     ///
     /// # Errors
@@ -84,7 +85,7 @@ impl Store {
         &self,
         topic: &TopicRef,
         messages: &[NewMessage],
-    ) -> Result<Option<Vec<i64>>, StoreError> {
+    ) -> Result<Option<PublishedBatch>, StoreError> {
         let partition_keys: Vec<_> =
             messages.iter().map(|message| message.partition_key.as_deref()).collect();
         let payloads: Vec<_> = messages.iter().map(|message| message.payload.get()).collect();
@@ -101,8 +102,9 @@ impl Store {
             }
             rows => rows?,
         };
-        let ids = rows.iter().map(|row| row.try_get("id")).collect::<Result<Vec<i64>, _>>()?;
-        Ok(Some(ids).filter(|ids| !ids.is_empty()))
+        let Some(first) = rows.first() else { return Ok(None) };
+        let ids = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
+        Ok(Some(PublishedBatch { topic: first.try_get("topic")?, ids }))
     }
 
     /// Runs a statement that publishes. Runs it again if another transaction got in its way: by a

@@ -25,6 +25,7 @@ mod error;
 mod events;
 mod expiry;
 mod functions;
+mod gauges;
 mod health;
 mod inspect;
 mod jobs;
@@ -37,6 +38,7 @@ mod messages;
 mod migrate;
 mod migrations;
 mod one_by_one;
+mod overflow;
 mod plan_discards;
 mod pool;
 mod pooled;
@@ -79,6 +81,7 @@ pub use self::{
     lead::{Lead, LeaderStore},
     maintenance::{MessagePortion, Orphans},
     migrate::*,
+    overflow::{CheckedBacklog, DroppedOverflow},
     schema_status::*,
     settings::StoreSettings,
     settle::*,
@@ -89,7 +92,10 @@ pub use self::{
     workers::*,
 };
 use self::{call::Parameters, connect::Connector, purpose::Purpose, sessions::Sessions, statement::Schema};
-use crate::domain::page::{Items, Page};
+use crate::domain::{
+    metrics::PoolConnections,
+    page::{Items, Page},
+};
 
 /// The most connections of one worker's engine. At most seven statements run at once: a claim, a
 /// look after notifications, a read, a settle or removal, a settle that is tried again, a tail
@@ -159,6 +165,12 @@ impl Store {
             connector,
             schema,
         })
+    }
+
+    /// The open connections of the pools.
+    pub fn connections(&self) -> PoolConnections {
+        let (general, engine) = (self.general.connections(), self.engine.connections());
+        PoolConnections { in_use: general.in_use + engine.in_use, idle: general.idle + engine.idle }
     }
 
     /// The schema that holds everything.

@@ -25,6 +25,7 @@ use super::{
     purpose::Purpose,
     statement::Schema,
 };
+use crate::domain::metrics::PoolConnections;
 
 /// A pool of connections for one purpose.
 #[derive(Clone)]
@@ -107,6 +108,12 @@ impl Sessions {
             }
         })
         .await
+    }
+
+    /// The open connections of the pool.
+    pub(super) fn connections(&self) -> PoolConnections {
+        let status = self.pool.status();
+        PoolConnections { in_use: status.size.saturating_sub(status.available), idle: status.available }
     }
 
     /// Whether the connections lead through a transaction pooler.

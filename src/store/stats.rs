@@ -51,6 +51,14 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The figures of all webhooks, as they were sampled last.
+    pub(super) async fn list_webhook_figures(&self) -> Result<Vec<WebhookFigures>, StoreError> {
+        let rows = self.query(sql!("stats/list_webhooks"), &[&None::<i64>, &i64::MAX]).await?;
+        rows.iter().map(webhook_figures).collect()
+    }
+}
+
 fn figures(row: &Row) -> Result<Figures, StoreError> {
     Ok(Figures {
         backlog: backlog(row)?,

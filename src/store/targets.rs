@@ -176,6 +176,7 @@ fn target(row: &Row, defaults: &PolicyDefaults, source: &Arc<str>) -> Result<Tar
     Ok(Target {
         webhook_id: read(row, 0, "id")?,
         source: Arc::clone(source),
+        name: row.try_get("webhook").map_err(|_| UnreadableTarget::Column("name"))?,
         topic: read(row, 1, "topic")?,
         ordered: read(row, 16, "ordering")?,
         url: read(row, 2, "url")?,
@@ -196,6 +197,7 @@ fn target(row: &Row, defaults: &PolicyDefaults, source: &Arc<str>) -> Result<Tar
                 .ok_or_else(|| unknown("on_exhausted", on_exhausted))?,
             max_in_flight: number(12, "max_in_flight")?,
             max_age: seconds(20, "max_age_seconds")?,
+            latest_only: read(row, 22, "on_overflow")?,
         },
         rate_limit_per_second: read(row, 13, "rate_limit_per_second")?,
         held_for: read::<Option<f64>>(row, 19, "hold_until")?

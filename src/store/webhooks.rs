@@ -11,7 +11,7 @@ use crate::domain::{
     headers::headers_json,
     health::HealthState,
     page::Page,
-    policy::OnExhausted,
+    policy::{OnExhausted, OnOverflow},
     range::MessageRange,
     scope::TopicScope,
     topic::TopicRef,
@@ -65,6 +65,8 @@ impl Store {
             &new.permanent_statuses,
             &new.max_age_seconds,
             &new.breaker.as_str(),
+            &new.max_owed,
+            &new.on_overflow.as_str(),
         ];
         self.query_opt(shown!("webhooks/create"), parameters).await?.as_ref().map(webhook).transpose()
     }
@@ -186,6 +188,8 @@ fn columns(changes: &WebhookChanges) -> String {
         max_in_flight,
         rate_limit_per_second,
         max_age_seconds,
+        max_owed,
+        on_overflow,
         paused,
         enable,
     } = changes;
@@ -207,6 +211,8 @@ fn columns(changes: &WebhookChanges) -> String {
         ("max_in_flight", max_in_flight.map(|number| json!(number))),
         ("rate_limit_per_second", rate_limit_per_second.map(|number| json!(number))),
         ("max_age_seconds", max_age_seconds.map(|number| json!(number))),
+        ("max_owed", max_owed.map(|number| json!(number))),
+        ("on_overflow", on_overflow.map(|choice| json!(choice.as_str()))),
         ("paused", paused.map(|paused| json!(paused))),
         ("disabled_reason", enable.then_some(Value::Null)),
     ];
@@ -237,6 +243,9 @@ fn webhook(row: &Row) -> Result<Webhook, StoreError> {
         max_in_flight: row.try_get("max_in_flight")?,
         rate_limit_per_second: row.try_get("rate_limit_per_second")?,
         max_age_seconds: row.try_get("max_age_seconds")?,
+        max_owed: row.try_get("max_owed")?,
+        on_overflow: super::word(row, "on_overflow", OnOverflow::parse)?,
+        overflowing: row.try_get("overflowing")?,
         state: super::word(row, "state", WebhookState::parse)?,
         paused: row.try_get("paused")?,
         disabled_reason: row.try_get("disabled_reason")?,

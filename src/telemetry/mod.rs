@@ -1,4 +1,5 @@
-//! The log: text or JSON on standard error. Standard output is for what a command prints.
+//! The log, the metrics ([`metrics`]) and the traces ([`traces`]). The log is text or JSON on standard error. Standard output is
+//! for what a command prints.
 //!
 //! The log is best effort. A thread that logs never waits for standard error, and never fails
 //! because of it. One thread writes the lines. Lines that it cannot write are lost and counted
@@ -7,8 +8,10 @@
 
 mod filter;
 mod log_throttle;
+pub mod metrics;
 mod output;
 mod sink;
+pub mod traces;
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},

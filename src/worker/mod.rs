@@ -61,6 +61,7 @@ use crate::{
     delivery::{AddressGuard, Client},
     domain::worker_health::WorkerHealth,
     store::{Doing, Store, WorkerInfo},
+    telemetry::{metrics::Metrics, traces::Traces},
 };
 
 /// Delivers until `shutdown`, whatever happens to the database meanwhile. Then finishes the
@@ -74,10 +75,22 @@ pub async fn run(
     retention: &RetentionConfig,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
-    run_watched(store, worker, delivery, retention, WorkerHealth::default(), shutdown).await
+    let watch = Watch { health: WorkerHealth::default(), metrics: Metrics::off(), traces: Traces::off() };
+    run_watched(store, worker, delivery, retention, watch, shutdown).await
 }
 
-/// The same, and it says in `health` whether it works.
+/// Where a worker says how it does.
+#[derive(Debug)]
+pub struct Watch {
+    /// Whether it works.
+    pub health: WorkerHealth,
+    /// What it has done.
+    pub metrics: Metrics,
+    /// What it sends.
+    pub traces: Traces,
+}
+
+/// The same, and it says in `watch` how it does.
 ///
 /// # Errors
 /// As [`run`].
@@ -86,11 +99,16 @@ pub async fn run_watched(
     worker: &WorkerConfig,
     delivery: &DeliveryConfig,
     retention: &RetentionConfig,
-    health: WorkerHealth,
+    watch: Watch,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
     let client =
         Client::new(AddressGuard::new(delivery.allow_networks.clone()), delivery.ca_file.as_deref())?;
+    let Watch { health, metrics, traces } = watch;
+    metrics.set_slots(worker.concurrency);
+    metrics.watch_client(client.uses());
+    let pool = store.clone();
+    metrics.watch_pool(move || pool.connections());
     let incarnation = Incarnation {
         store: &store,
         worker,
@@ -98,6 +116,8 @@ pub async fn run_watched(
         retention,
         client: &client,
         health: &health,
+        metrics: &metrics,
+        traces: &traces,
         shutdown: &shutdown,
     };
     let ended = incarnation.live_again_and_again().await;
@@ -114,6 +134,8 @@ struct Incarnation<'a> {
     retention: &'a RetentionConfig,
     client: &'a Client,
     health: &'a WorkerHealth,
+    metrics: &'a Metrics,
+    traces: &'a Traces,
     shutdown: &'a CancellationToken,
 }
 
@@ -129,6 +151,7 @@ impl Incarnation<'_> {
         while !self.shutdown.is_cancelled() {
             let ended = self.live(&mut stopped, &mut ready).await;
             self.health.stopped();
+            self.metrics.set_slots_in_use(0);
             let error = match ended {
                 Ok(()) => return Ok(()),
                 Err(error @ (WorkerError::Task(_) | WorkerError::Client(_))) => return Err(error),
@@ -193,7 +216,12 @@ impl Incarnation<'_> {
             Arc::clone(&liveness),
             start_paused,
         ));
-        tasks.spawn(never(takeover::watch(self.store.clone(), info.id, Arc::clone(&signals))));
+        tasks.spawn(never(takeover::watch(
+            self.store.clone(),
+            info.id,
+            Arc::clone(&signals),
+            self.metrics.clone(),
+        )));
         tasks.spawn(never(due_at_repair::watch(self.store.clone(), Arc::clone(&signals))));
         let retention = self.retention.clone();
         let deleted = Arc::clone(&signals.webhook_deleted);
@@ -228,6 +256,8 @@ impl Incarnation<'_> {
             liveness,
             notices,
             signals,
+            metrics: self.metrics,
+            traces: self.traces,
         });
         let ended = tokio::select! {
             ended = driver.run(self.shutdown) => ended,

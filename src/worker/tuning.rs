@@ -67,6 +67,10 @@ pub(super) const NAMED_MAX: usize = 256;
 /// lanes whose row is locked do not count: a lane has at most one burst of them.
 pub(super) const OUTCOMES_MAX: usize = 50_000;
 
+/// If this many outcomes of one lane are not written, it is not read further. A lane may owe many
+/// messages that are all given up. One call writes all outcomes of a lane, and must not take long.
+pub(super) const UNWRITTEN_MAX: usize = 2_000;
+
 /// The most events of bursts that wait for the engine. A burst waits until there is room.
 pub(super) const EVENTS_MAX: usize = 4_096;
 

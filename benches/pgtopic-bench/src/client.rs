@@ -127,6 +127,7 @@ impl Sender {
         let client = delivery::Client::new(AddressGuard::new(vec![loopback]), None)
             .map_err(|error| failed(error.to_string()))?;
         let target = Target {
+            name: "bench".to_owned(),
             webhook_id: 1,
             source: "pgtopic".into(),
             topic: "bench".to_owned(),
@@ -146,6 +147,7 @@ impl Sender {
                 on_exhausted: OnExhausted::Halt,
                 max_in_flight: None,
                 max_age: None,
+                latest_only: false,
             },
             rate_limit_per_second: None,
             held_for: None,
@@ -167,7 +169,7 @@ impl Sender {
             headers: None,
             created_at: Timestamp::now(),
         };
-        let sent = delivery::send(&self.client, &self.target, &[message], 1, || true).await;
+        let sent = delivery::send(&self.client, &self.target, &[message], 1, None, || true).await;
         let Some(result) = sent else { return Err(failed("a request was not started".to_owned())) };
         match result.outcome {
             Outcome::Accepted => Ok(()),

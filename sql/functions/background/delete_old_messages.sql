@@ -2,9 +2,10 @@
 -- delete_old_messages: look at some messages in the order of their ids, and
 -- delete those that are past their retention, and those whose topic is gone.
 --
--- A message that is owed stays, and so does the message of a dead letter. One
--- call looks at a bounded number of rows. The caller goes on where a call has
--- stopped. Ids rise roughly with created_at, so the oldest messages come first.
+-- A message that is owed stays, and so does the message of a dead letter, unless
+-- it was superseded: such dead letters go with their message. One call looks at
+-- a bounded number of rows. The caller goes on where a call has stopped. Ids
+-- rise roughly with created_at, so the oldest messages come first.
 --
 -- Parameters: after         look at messages with a higher id
 --             portion       how many to look at, at most
@@ -54,14 +55,24 @@ BEGIN
     SELECT array_agg(m.id) INTO locked
       FROM (SELECT l.id FROM pgtopic.messages l WHERE l.id = ANY (expired) FOR UPDATE SKIP LOCKED) m;
 
-    DELETE FROM pgtopic.messages m
-     WHERE m.id = ANY (locked)
-       AND NOT EXISTS (
-            SELECT
-              FROM pgtopic.webhooks w
-              JOIN pgtopic.deliveries d ON d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
-             WHERE w.topic_id = m.topic_id)
-       AND NOT EXISTS (SELECT FROM pgtopic.dead_letters l WHERE l.message_id = m.id);
-    GET DIAGNOSTICS deleted = ROW_COUNT;
+    WITH gone AS (
+        DELETE FROM pgtopic.messages m
+         WHERE m.id = ANY (locked)
+           AND NOT EXISTS (
+                SELECT
+                  FROM pgtopic.webhooks w
+                  JOIN pgtopic.deliveries d ON d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
+                 WHERE w.topic_id = m.topic_id)
+           AND NOT EXISTS (SELECT FROM pgtopic.dead_letters l WHERE l.message_id = m.id AND l.reason <> 'superseded')
+        RETURNING m.id
+    ), letters AS (
+        DELETE FROM pgtopic.dead_letters x
+         WHERE x.ctid = ANY (ARRAY(
+            SELECT l.place
+              FROM gone
+             CROSS JOIN LATERAL (SELECT l.ctid AS place FROM pgtopic.dead_letters l
+                                  WHERE l.message_id = gone.id FOR UPDATE SKIP LOCKED) l))
+    )
+    SELECT count(*) INTO deleted FROM gone;
 END
 $$;

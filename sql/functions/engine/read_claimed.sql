@@ -13,7 +13,9 @@
 --          (message_id is null if nothing was read). replayed_at is
 --          that of the delivery: a replay put it there. state is 'loaded';
 --          'deferred' if the budget is used up (then payload and headers are
---          null); 'missing' if the message was deleted. age is the message's age
+--          null); 'missing' if the message was deleted; 'superseded' if the
+--          webhook keeps the latest message, and the lane owes a newer one,
+--          replays aside (then the message is not read). age is the message's age
 --          in seconds, counted from the later of created_at and published_at.
 -- Locks:   none.
 -- ----------------------------------------------------------------------
@@ -31,11 +33,15 @@ SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
        m.created_at, d.replayed_at,
-       CASE WHEN m.id IS NULL THEN 'missing'
+       CASE WHEN d.replayed_at IS NULL AND d.message_id < c.latest THEN 'superseded'
+            WHEN m.id IS NULL THEN 'missing'
             WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'loaded'
             ELSE 'deferred' END,
        date_part('epoch', clock_timestamp()) - date_part('epoch', greatest(m.created_at, m.published_at))
-  FROM unnest(claimed) c
+  FROM (SELECT c.*, latest.id AS latest
+          FROM unnest(claimed) c
+          LEFT JOIN LATERAL pgtopic.latest_message(c.webhook_id, c.lane, c.position) latest ON true
+        OFFSET 0) c
   LEFT JOIN LATERAL (
     SELECT o.message_id, o.replayed_at
       FROM pgtopic.deliveries o
@@ -44,5 +50,6 @@ SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_
      LIMIT messages_per_lane
   ) d ON true
   LEFT JOIN pgtopic.messages m ON m.id >= d.message_id AND m.id <= d.message_id
+   AND (d.replayed_at IS NULL AND d.message_id < c.latest) IS NOT TRUE
 WINDOW read AS (ROWS UNBOUNDED PRECEDING)
 $$;

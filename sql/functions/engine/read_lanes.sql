@@ -44,14 +44,16 @@ BEGIN
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN m.headers END,
            m.created_at, d.replayed_at,
-           CASE WHEN m.id IS NULL THEN 'missing'
+           CASE WHEN d.replayed_at IS NULL AND d.message_id < l.latest THEN 'superseded'
+                WHEN m.id IS NULL THEN 'missing'
                 WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN 'loaded'
                 ELSE 'deferred' END,
            date_part('epoch', clock_timestamp()) - date_part('epoch', greatest(m.created_at, m.published_at))
       FROM (
         SELECT h.webhook_id, h.lane, h.generation,
-               CASE WHEN h.generation = held.generation THEN held.position ELSE h.position END AS position
+               CASE WHEN h.generation = held.generation THEN held.position ELSE h.position END AS position,
+               latest.id AS latest
           FROM unnest(read_lanes.webhook_ids, read_lanes.lanes, read_lanes.tokens, read_lanes.positions, read_lanes.generations)
                AS held (webhook_id, lane, token, position, generation)
          CROSS JOIN LATERAL (
@@ -60,6 +62,8 @@ BEGIN
              WHERE h.webhook_id = held.webhook_id AND h.lane = held.lane
                AND h.claimed_by = read_lanes.worker AND h.token = held.token
              LIMIT 1) h
+          LEFT JOIN LATERAL pgtopic.latest_message(h.webhook_id, h.lane, h.position) latest ON true
+        OFFSET 0
       ) l
       LEFT JOIN LATERAL (
         SELECT o.message_id, o.replayed_at
@@ -69,6 +73,7 @@ BEGIN
          LIMIT messages_per_lane
       ) d ON true
       LEFT JOIN pgtopic.messages m ON m.id >= d.message_id AND m.id <= d.message_id
+       AND (d.replayed_at IS NULL AND d.message_id < l.latest) IS NOT TRUE
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
 END
 $$;

@@ -5,7 +5,9 @@
 -- The head of a lane that a worker holds may be on its way: it stays. A message
 -- behind the head is taken out even so. The lane's generation rises, and its
 -- worker reads the lane anew after its next settle. If the receiver has
--- accepted the message meanwhile, that settle deletes the dead letter.
+-- accepted the message meanwhile, that settle deletes the dead letter. For any
+-- reason but 'canceled' and 'skipped', nothing is taken out of a lane that a
+-- worker holds: the worker has a rule of its own for what it sends.
 --
 -- If failures, wait and halt of the lane belong to the message (or to the batch
 -- that it is in), they end with it, and the lane is due.
@@ -13,13 +15,14 @@
 -- Parameters:
 --   webhook_id   the webhook
 --   message_ids  at most 1,000 of them
---   reason       'canceled'; or 'skipped': only the head of a lane
+--   reason       'canceled'; or 'skipped': only the head of a lane; or what the
+--                leader gives up: 'expired', 'overflow', 'superseded'
 --   waits        as lock_lane: true for one message only
 --   changed_by   who asks for it
 --
 -- Returns: a row for each id, with its outcome: 'removed', and dead_letter_id;
 --          'not_owed'; 'in_flight': it is the head of a lane that worker holds
---          since then; 'not_head': head is (only if skipped); 'stripe_taken'
+--          since then, or in such a lane; 'not_head': head is (only if skipped); 'stripe_taken'
 --          and 'row_locked': as lock_lane. No row at all if there is no such
 --          webhook.
 -- Raises:  25000 not at READ COMMITTED; as lock_lane.
@@ -87,7 +90,7 @@ BEGIN
                                           WHERE d.webhook_id = cancel_deliveries.webhook_id AND d.lane = message.lane
                                             AND d.message_id = message.id) THEN 'not_owed'
                         WHEN reason = 'skipped' AND head <> message.id THEN 'not_head'
-                        WHEN is_held AND head = message.id THEN 'in_flight'
+                        WHEN is_held AND (head = message.id OR reason NOT IN ('canceled', 'skipped')) THEN 'in_flight'
                         ELSE 'removed' END;
         IF outcome = 'in_flight' THEN
             worker := held.claimed_by;

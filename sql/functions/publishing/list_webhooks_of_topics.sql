@@ -1,5 +1,6 @@
 -- ----------------------------------------------------------------------
--- list_webhooks_of_topics: write topics.webhook_ids of some topics again.
+-- list_webhooks_of_topics: write webhook_ids and overflowing_webhook of some
+-- topics again.
 --
 -- Two transactions that change the webhooks of one topic wait for each other.
 -- The second one sees what the first one has committed, since it reads in a new
@@ -19,7 +20,10 @@ BEGIN
     UPDATE pgtopic.topics t
        SET webhook_ids = (SELECT CASE WHEN count(w.filter) + count(w.types) = 0 THEN coalesce(array_agg(w.id ORDER BY w.id), '{}') END
                             FROM pgtopic.webhooks w
-                           WHERE w.topic_id = t.id)
+                           WHERE w.topic_id = t.id),
+           overflowing_webhook = (SELECT min(w.id)
+                                    FROM pgtopic.webhooks w
+                                   WHERE w.topic_id = t.id AND w.overflowing AND w.on_overflow = 'refuse')
      WHERE t.id = ANY (topic_ids);
 END
 $$;

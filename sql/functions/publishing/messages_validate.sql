@@ -7,12 +7,13 @@
 --   message         as it was published; size_bytes is that of the payload
 --                   alone
 --   accepted_bytes  the topic's accepted_bytes; null if there is no such topic,
---                   -1 if it refuses messages
+--                   -1 if it refuses messages: it is paused, or a webhook that
+--                   may be owed no more has them refused
 --
 -- Returns: the message, with defaults where partition_key and created_at were
 --          null, and with its headers counted in size_bytes.
--- Raises:  23503 unknown topic, 55000 paused topic, 54000 payload too large,
---          23514 partition_key, type, headers, idempotency_key or created_at out
+-- Raises:  23503 unknown topic, 55000 paused topic, 53400 overflowing webhook
+--          (DETAIL is topic:name), 54000 payload too large, 23514 partition_key, type, headers, idempotency_key or created_at out
 --          of bounds.
 -- Locks:   none.
 -- ----------------------------------------------------------------------
@@ -22,6 +23,7 @@ SET search_path = pg_catalog, pgtopic, pg_temp
 AS $$
 DECLARE
     topic_name text;
+    webhook    record;
     problem    text;
     field      text;
 BEGIN
@@ -34,6 +36,17 @@ BEGIN
     ELSIF message.size_bytes > accepted_bytes THEN
         SELECT t.name INTO topic_name FROM pgtopic.topics t WHERE t.id = message.topic_id;
         IF accepted_bytes < 0 THEN
+            SELECT w.name, w.max_owed INTO webhook
+              FROM pgtopic.topics t
+              JOIN pgtopic.webhooks w ON w.id = t.overflowing_webhook
+             WHERE t.id = message.topic_id AND t.paused IS DISTINCT FROM 'refuse';
+            IF FOUND THEN
+                RAISE EXCEPTION 'topic "%" takes no messages: its webhook "%" is owed more than its max_owed of %',
+                    topic_name, webhook.name, webhook.max_owed
+                    USING ERRCODE = 'configuration_limit_exceeded', SCHEMA = 'pgtopic', TABLE = 'webhooks', COLUMN = 'max_owed',
+                          DETAIL = format('%s:%s', topic_name, webhook.name),
+                          HINT = 'It takes messages again when the webhook is owed no more than nine tenths of that.';
+            END IF;
             RAISE EXCEPTION 'topic "%" is paused and takes no messages', topic_name
                 USING ERRCODE = 'object_not_in_prerequisite_state', SCHEMA = 'pgtopic', TABLE = 'messages', COLUMN = 'topic_id';
         END IF;

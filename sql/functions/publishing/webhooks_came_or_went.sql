@@ -1,7 +1,8 @@
 -- ----------------------------------------------------------------------
 -- webhooks_came_or_went: AFTER INSERT OR DELETE OR TRUNCATE on webhooks, for
--- each statement; AFTER UPDATE OF types, filter, for each row that got its first
--- one of them or lost its last. Keeps topics.webhook_ids up to date.
+-- each statement; AFTER UPDATE, for each row that got its first types or filter
+-- or lost its last, or that begins or ends to have messages refused. Keeps
+-- topics.webhook_ids and topics.overflowing_webhook up to date.
 --
 -- Locks: as list_webhooks_of_topics.
 -- ----------------------------------------------------------------------

@@ -12,7 +12,7 @@ use axum::{
 use super::{
     permit::Permit,
     roles::{Right, Role},
-    routes::needs,
+    routes::{METRICS, needs},
     tokens::Tokens,
 };
 use crate::api::error::ApiError;
@@ -25,7 +25,9 @@ pub(in crate::api) async fn authorize(
     next: Next,
 ) -> Result<Response, ApiError> {
     // A path without a route does nothing, so nobody needs a token for it.
-    let needs = path.map(|path| needs(request.method(), path.as_str()));
+    let needs = path
+        .filter(|path| !(tokens.metrics_open && path.as_str() == METRICS))
+        .map(|path| needs(request.method(), path.as_str()));
     let needs = needs.filter(|(right, _)| *right != Right::Open);
     if let Some(needs) = needs {
         let permit = if tokens.is_empty() {

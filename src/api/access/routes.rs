@@ -61,6 +61,7 @@ pub(super) const ROUTES: &[(&Method, &str, Needs)] = &[
     (&Method::POST, "/dead-letter/{id}/replay", (Right::Operate, Reach::OfTopics)),
     (&Method::GET, "/stats", (Right::Read, Reach::Whole)),
     (&Method::GET, "/workers", (Right::Read, Reach::Whole)),
+    (&Method::GET, METRICS, (Right::Read, Reach::Whole)),
     (&Method::GET, "/doctor", (Right::Read, Reach::Whole)),
     (&Method::GET, "/sending", (Right::Read, Reach::Whole)),
     (&Method::POST, "/sending", (Right::Operate, Reach::Whole)),
@@ -73,6 +74,9 @@ pub(super) const ROUTES: &[(&Method, &str, Needs)] = &[
     (&Method::POST, "/dead-letter/discard", (Right::Operate, Reach::OfTopics)),
     (&Method::POST, "/purge", (Right::Administer, Reach::Whole)),
 ];
+
+/// The route of the metrics. With `api.metrics_open` everybody may use it.
+pub(super) const METRICS: &str = "/metrics";
 
 /// The routes that everybody may use.
 pub(super) const OPEN: [&str; 4] = ["/", "/healthz", "/readyz", "/openapi.json"];

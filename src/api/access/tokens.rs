@@ -16,7 +16,11 @@ use crate::{
 };
 
 /// The accepted tokens. If there are none, everybody who can connect may do everything.
-pub(in crate::api) struct Tokens(Vec<(Permit, [u8; 32])>);
+pub(in crate::api) struct Tokens {
+    known: Vec<(Permit, [u8; 32])>,
+    /// Whether nobody needs one to read the metrics.
+    pub(super) metrics_open: bool,
+}
 
 /// A token as the settings have it.
 struct Entry {
@@ -38,18 +42,23 @@ impl Tokens {
             }
         }
         let permit = |entry: Entry| (Permit::new(entry.role, Arc::new(entry.scope)), entry.digest);
-        Ok(Self(entries.into_iter().map(permit).collect()))
+        Ok(Self { known: entries.into_iter().map(permit).collect(), metrics_open: false })
+    }
+
+    /// The same, and nobody needs a token to read the metrics if `open`.
+    pub(in crate::api) fn with_metrics_open(self, open: bool) -> Self {
+        Self { metrics_open: open, ..self }
     }
 
     /// Whether nobody needs a token.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.known.is_empty()
     }
 
     /// What the bearer of a token may do; `None` if the token is unknown.
     pub(super) fn permit(&self, token: &str) -> Option<&Permit> {
         let given = digest(token);
-        self.0.iter().find(|(_, known)| known.ct_eq(&given).into()).map(|(permit, _)| permit)
+        self.known.iter().find(|(_, known)| known.ct_eq(&given).into()).map(|(permit, _)| permit)
     }
 }
 

@@ -58,6 +58,21 @@ words! {
 }
 
 words! {
+    /// What happens to a webhook that is owed more than `max_owed`.
+    #[derive(Default)]
+    #[serde(rename_all = "snake_case")]
+    OnOverflow of policy::OnOverflow {
+        /// Its oldest messages move to the dead letters.
+        #[default]
+        DeadLetterOldest,
+        /// Only the newest message of each lane is sent, whether or not there is a limit.
+        KeepLatest,
+        /// Its topic refuses messages.
+        Refuse,
+    }
+}
+
+words! {
     /// Whether the lanes of a webhook may be claimed yet.
     #[serde(rename_all = "lowercase")]
     WebhookState of webhook::WebhookState {
@@ -161,6 +176,15 @@ pub(crate) struct NewWebhook {
     #[serde(default)]
     #[schema(value_type = Option<i32>)]
     max_age_seconds: Option<Whole<i32>>,
+    /// How many messages it may be owed, replays aside; 1 to 1000000. The leader looks once a
+    /// second. No limit unless given.
+    #[serde(default)]
+    #[schema(value_type = Option<i32>)]
+    max_owed: Option<Whole<i32>>,
+    /// What happens if it is owed more. `refuse` needs `max_owed`; while it is owed more, nobody can
+    /// publish to its topic. `keep_latest` does not need it, and `batch_size` must be 1.
+    #[serde(default)]
+    on_overflow: OnOverflow,
     /// Where it begins: `now` (messages that are published from now on), `beginning` (the oldest
     /// message that is kept), the id of a message, or a time (RFC 3339). `now` unless given. With
     /// any other place the webhook is `starting` until a job has made the earlier messages owed.
@@ -193,6 +217,8 @@ impl From<NewWebhook> for webhook::NewWebhook {
             max_in_flight: new.max_in_flight.map(|number| number.0),
             rate_limit_per_second: new.rate_limit_per_second,
             max_age_seconds: new.max_age_seconds.map(|number| number.0),
+            max_owed: new.max_owed.map(|number| number.0),
+            on_overflow: new.on_overflow.into(),
             start_from: new.start_from.map(Into::into).unwrap_or_default(),
         }
     }
@@ -254,6 +280,13 @@ pub(crate) struct Webhook {
     rate_limit_per_second: Option<f64>,
     /// How old a message may be that is sent, in seconds; null is no limit.
     max_age_seconds: Option<i32>,
+    /// How many messages it may be owed, replays aside; null is no limit.
+    max_owed: Option<i32>,
+    /// What happens if it is owed more.
+    on_overflow: OnOverflow,
+    /// Whether it was owed more than `max_owed`, and since then never less than nine tenths of it. The
+    /// leader looks once a second.
+    overflowing: bool,
     /// Whether its lanes may be claimed yet.
     state: WebhookState,
     /// Whether it is paused. Its backlog is kept, and new messages are still owed.
@@ -291,6 +324,9 @@ impl From<webhook::Webhook> for Webhook {
             max_in_flight,
             rate_limit_per_second,
             max_age_seconds,
+            max_owed,
+            on_overflow,
+            overflowing,
             state,
             paused,
             disabled_reason,
@@ -319,6 +355,9 @@ impl From<webhook::Webhook> for Webhook {
             max_in_flight,
             rate_limit_per_second,
             max_age_seconds,
+            max_owed,
+            on_overflow: on_overflow.into(),
+            overflowing,
             state: state.into(),
             paused,
             disabled_reason,

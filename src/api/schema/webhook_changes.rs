@@ -8,7 +8,7 @@ use super::{
     headers::headers,
     number::Whole,
     present,
-    webhook::{BreakerPolicy, Format, OnExhausted, wholes},
+    webhook::{BreakerPolicy, Format, OnExhausted, OnOverflow, wholes},
 };
 use crate::domain::webhook;
 
@@ -93,6 +93,14 @@ pub(crate) struct WebhookChanges {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i32>)]
     max_age_seconds: Option<Option<Whole<i32>>>,
+    /// How many messages it may be owed, replays aside; 1 to 1000000. Null is no limit.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<i32>)]
+    max_owed: Option<Option<Whole<i32>>>,
+    /// What happens if it is owed more. `refuse` needs `max_owed`; with `keep_latest`, `batch_size`
+    /// must be 1.
+    #[serde(default)]
+    on_overflow: Option<OnOverflow>,
     /// `true` pauses the webhook; its backlog is kept. `false` ends the pause.
     #[serde(default)]
     paused: Option<bool>,
@@ -125,6 +133,8 @@ impl From<WebhookChanges> for webhook::WebhookChanges {
             max_in_flight: whole(changes.max_in_flight),
             rate_limit_per_second: changes.rate_limit_per_second,
             max_age_seconds: whole(changes.max_age_seconds),
+            max_owed: whole(changes.max_owed),
+            on_overflow: changes.on_overflow.map(Into::into),
             paused: changes.paused,
             enable: false,
         }

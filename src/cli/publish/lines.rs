@@ -145,7 +145,7 @@ impl Publisher<'_> {
             }
             lines => {
                 let messages: Vec<_> = lines.iter().map(|line| line.message.clone()).collect();
-                broker.publish_batch(self.topic, &messages).await
+                broker.publish_batch(self.topic, &messages).await.map(|published| published.ids)
             }
         };
         match outcome {

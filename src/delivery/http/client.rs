@@ -8,7 +8,15 @@
 //! request on a kept connection that ends without a byte of an answer is repeated once, on a new
 //! connection. A request on a new connection is never repeated here.
 
-use std::{error::Error, fmt, io, path::Path, sync::Arc};
+use std::{
+    error::Error,
+    fmt, io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -30,7 +38,7 @@ use super::{
     pool::{Broken, Connection, Pool},
     tls::{TlsError, TlsSettingsError, tls_config},
 };
-use crate::domain::attempt::ErrorClass;
+use crate::domain::{attempt::ErrorClass, metrics::ConnectionUses};
 
 /// How much of an answer's body is read, in bytes. If a receiver sends more, its status counts, and
 /// the connection is closed.
@@ -58,6 +66,14 @@ pub struct Client {
     connector: Connector,
     pool: Arc<Pool>,
     drivers: Arc<Drivers>,
+    uses: Arc<Uses>,
+}
+
+/// How many requests used which connections.
+#[derive(Default)]
+struct Uses {
+    new: AtomicU64,
+    reused: AtomicU64,
 }
 
 impl Client {
@@ -78,7 +94,14 @@ impl Client {
     }
 
     fn of(connector: Connector) -> Self {
-        Self { connector, pool: Arc::default(), drivers: Arc::default() }
+        Self { connector, pool: Arc::default(), drivers: Arc::default(), uses: Arc::default() }
+    }
+
+    /// Tells how many requests used which connections. It does not keep the client alive.
+    pub fn uses(&self) -> impl Fn() -> ConnectionUses + Send + 'static {
+        let uses = Arc::clone(&self.uses);
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        move || ConnectionUses { new: count(&uses.new), reused: count(&uses.reused) }
     }
 
     /// Closes all connections. When this returns, no task of this client is left. No request may be
@@ -122,7 +145,9 @@ impl Client {
         let kept = if fresh { None } else { self.pool.take(identity).await };
         if let Some(mut kept) = kept {
             *progress = Progress::Waiting;
-            match kept.send(request().ok_or(ExchangeError::NotStarted)?).await {
+            let request = request().ok_or(ExchangeError::NotStarted)?;
+            self.uses.reused.fetch_add(1, Ordering::Relaxed);
+            match kept.send(request).await {
                 Ok(response) => return Ok((kept, response)),
                 Err(broken) if broken.unanswered => {
                     // The other unused connections were used earlier than this one, so the receiver
@@ -136,7 +161,9 @@ impl Client {
         }
         let mut connection = self.connect(identity).await?;
         *progress = Progress::Waiting;
-        match connection.send(request().ok_or(ExchangeError::NotStarted)?).await {
+        let request = request().ok_or(ExchangeError::NotStarted)?;
+        self.uses.new.fetch_add(1, Ordering::Relaxed);
+        match connection.send(request).await {
             Ok(response) => Ok((connection, response)),
             Err(broken) if broken.speaks_tls && !is_https(identity.origin()) => Err(ExchangeError::NotPlain),
             Err(broken) => Err(broken.into()),

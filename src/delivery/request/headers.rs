@@ -110,6 +110,8 @@ pub(super) struct Stamp<'a> {
     pub(super) replay: bool,
     /// The message's own headers: a JSON object, unchecked.
     pub(super) message_headers: Option<&'a str>,
+    /// The context of this request, if it is traced. It wins over the message's.
+    pub(super) traceparent: Option<&'a str>,
 }
 
 /// The headers of one request: `fixed`, which all requests of the webhook have, and its own ones.
@@ -133,7 +135,9 @@ pub(super) fn build(fixed: &HeaderMap, stamp: Stamp<'_>) -> HeaderMap {
     if let Some(json) = stamp.message_headers {
         add_message_headers(&mut headers, json);
     }
-    if !headers.contains_key(TRACEPARENT) {
+    if let Some(traceparent) = stamp.traceparent {
+        headers.insert(TRACEPARENT, ascii(traceparent.to_owned()));
+    } else if !headers.contains_key(TRACEPARENT) {
         headers.insert(TRACEPARENT, ascii(traceparent::generate()));
     }
     headers
@@ -199,6 +203,7 @@ mod tests {
             attempt: 3,
             replay: false,
             message_headers,
+            traceparent: None,
         }
     }
 
@@ -249,6 +254,10 @@ mod tests {
 
     #[test]
     fn a_broken_trace_is_replaced_and_a_webhooks_trace_stays() {
+        let own = "00-4bf92f3577b34da6a3ce929d0e0e4736-1111111111111111-00";
+        let json = format!(r#"{{"traceparent":"{TRACE}"}}"#);
+        let mine = Stamp { traceparent: Some(own), ..stamp(Some(&json)) };
+        assert_eq!(get(&build(&HeaderMap::new(), mine), "traceparent"), Some(own), "of a traced request");
         let headers = build(&HeaderMap::new(), stamp(Some(r#"{"traceparent":"nonsense"}"#)));
         assert!(traceparent::is_valid(get(&headers, "traceparent").expect("always sent")));
         let mut fixed = HeaderMap::new();

@@ -146,18 +146,26 @@ impl PreparedTarget {
         self.timeout
     }
 
+    /// Scheme, host and port of the URL.
+    pub fn server(&self) -> (&str, &str, u16) {
+        let origin = self.identity.origin();
+        let (scheme, host) = (origin.scheme_str(), origin.host());
+        (scheme.unwrap_or_default(), host.unwrap_or_default(), origin.port_u16().unwrap_or_default())
+    }
+
     pub(in crate::delivery) fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }
 
     /// The request for `messages`. `last` is the last of them. `timestamp` is the time of the
-    /// signature, in seconds since 1970.
+    /// signature, in seconds since 1970. `traceparent` is sent as such, if it is traced.
     pub fn request(
         &self,
         messages: &[Message],
         last: &Message,
         attempt: u32,
         timestamp: u64,
+        traceparent: Option<&str>,
     ) -> Request<Full<Bytes>> {
         let batch = self.batch_size > 1;
         let body = body::build(self.format, &self.body_origin, messages, batch, None);
@@ -176,6 +184,7 @@ impl PreparedTarget {
             replay: last.replay,
             // Each item of a batch carries its own.
             message_headers: last.headers.as_deref().filter(|_| !batch),
+            traceparent,
             webhook_id: &webhook_id,
         };
         self.post(body, stamp)
@@ -200,6 +209,7 @@ impl PreparedTarget {
             attempt: 1,
             replay: false,
             message_headers: None,
+            traceparent: None,
         };
         self.post(body, stamp)
     }
@@ -310,7 +320,7 @@ mod tests {
             match PreparedTarget::new(&target) {
                 Ok(prepared) => {
                     let message = message(1, "{}");
-                    prepared.request(std::slice::from_ref(&message), &message, 1, 1);
+                    prepared.request(std::slice::from_ref(&message), &message, 1, 1, None);
                 }
                 Err(error) => prop_assert!(!error.to_string().contains(['\n', '\0']), "{error}"),
             }

@@ -166,6 +166,7 @@ impl<T> LaneRows<T> {
         let lane = &mut self.lanes[at];
         let item = match row.try_get(first + 7)? {
             "missing" => OwedMessage::Missing(id),
+            "superseded" => OwedMessage::Superseded(id),
             "loaded" => {
                 let key = shared(&mut self.partition_key, row.try_get(first + 1)?);
                 OwedMessage::Present(message(row, first, id, key)?)

@@ -137,6 +137,9 @@ pub enum OwedMessage {
     Present(Message),
     /// A delivery whose message was deleted; it becomes a dead letter.
     Missing(i64),
+    /// The webhook keeps the latest message, and the lane owes a newer one than this; it becomes a
+    /// dead letter.
+    Superseded(i64),
 }
 
 impl OwedMessage {
@@ -144,7 +147,7 @@ impl OwedMessage {
     pub fn id(&self) -> i64 {
         match self {
             Self::Present(message) => message.id,
-            Self::Missing(id) => *id,
+            Self::Missing(id) | Self::Superseded(id) => *id,
         }
     }
 
@@ -152,7 +155,7 @@ impl OwedMessage {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Present(message) => message.bytes(),
-            Self::Missing(_) => 0,
+            Self::Missing(_) | Self::Superseded(_) => 0,
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::{
         target::{Target, TargetRow},
     },
     store::ChangedTargets,
+    telemetry::metrics::WebhookSeries,
 };
 
 /// What a burst needs of its webhook.
@@ -31,6 +32,8 @@ pub(super) struct LiveEndpoint {
     pub(super) timeout: Duration,
     /// How old a message may be that is sent.
     pub(super) max_age: Option<Duration>,
+    /// Its metrics.
+    pub(super) series: WebhookSeries,
     /// Set when no request may be started any more: the webhook was paused, disabled or deleted.
     /// When the webhook changes, the new value shares this flag with the old one. So a burst that
     /// began under earlier settings stops too.
@@ -67,6 +70,11 @@ impl Endpoints {
     /// What a burst needs of its webhook; `None` if no request can be made for it.
     pub(super) fn get(&self, webhook_id: i64) -> Option<Arc<LiveEndpoint>> {
         self.0.get(&webhook_id).cloned()
+    }
+
+    /// How many webhooks there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// Starts no further request for a webhook.
@@ -169,6 +177,7 @@ fn live(
         prepared,
         timeout: settings.policy.timeout,
         max_age: settings.policy.max_age,
+        series: WebhookSeries::new(&settings.topic, &settings.name),
         stopped: stopped.unwrap_or_default(),
         rate_limit: rate_limit.unwrap_or_else(|| Arc::new(Mutex::new(RateLimit::new(rate, now)))),
     }
@@ -195,10 +204,12 @@ mod tests {
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,
             max_age: None,
+            latest_only: false,
         };
         let target = Target {
             webhook_id,
             source: "pgtopic".into(),
+            name: "billing".to_owned(),
             topic: "orders".to_owned(),
             ordered: true,
             url: url.to_owned(),

@@ -44,8 +44,9 @@ use super::{
 use crate::{
     config::{DeliveryConfig, WorkerConfig},
     delivery::Client,
-    domain::{known_targets::KnownTargets, lane::LaneKey},
+    domain::{known_targets::KnownTargets, lane::LaneKey, metrics::WakeupSource},
     store::{Notice, Store},
+    telemetry::{metrics::Metrics, traces::Traces},
 };
 
 /// Runs one engine.
@@ -53,6 +54,7 @@ pub(super) struct Driver {
     engine: Engine,
     statements: Statements,
     sender: Arc<Sender>,
+    metrics: Metrics,
     signals: Arc<Signals>,
     endpoints: Endpoints,
     /// Which versions of the webhooks were read. It is away while a read is under way.
@@ -79,11 +81,14 @@ pub(super) struct Parts<'a> {
     pub(super) liveness: Arc<Liveness>,
     pub(super) notices: mpsc::Receiver<Notice>,
     pub(super) signals: Arc<Signals>,
+    pub(super) metrics: &'a Metrics,
+    pub(super) traces: &'a Traces,
 }
 
 impl Driver {
     pub(super) fn new(parts: Parts<'_>) -> Self {
-        let Parts { store, engine, worker, delivery, client, liveness, notices, signals } = parts;
+        let Parts { store, engine, worker, delivery, client, liveness, notices, signals, metrics, traces } =
+            parts;
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         Self {
             statements: Statements {
@@ -91,9 +96,17 @@ impl Driver {
                 worker: engine.worker,
                 defaults: delivery.policy(),
                 topics: Arc::new(worker.scope()),
+                metrics: metrics.clone(),
             },
             engine: Engine::new(engine, Instant::now()),
-            sender: Arc::new(Sender { client: client.clone(), liveness, events: events_sender }),
+            sender: Arc::new(Sender {
+                client: client.clone(),
+                liveness,
+                events: events_sender,
+                metrics: metrics.clone(),
+                traces: traces.clone(),
+            }),
+            metrics: metrics.clone(),
             session: signals.session(),
             signals,
             endpoints: Endpoints::default(),
@@ -121,7 +134,9 @@ impl Driver {
             for command in self.engine.decide(now) {
                 self.execute(command)?;
             }
-            self.signals.set_status(self.engine.status());
+            let status = self.engine.status();
+            self.metrics.set_slots_in_use(status.in_flight);
+            self.signals.set_status(status);
             if self.engine.is_done() {
                 return Ok(());
             }
@@ -192,12 +207,22 @@ impl Driver {
                 }
                 self.handle(event)
             }
+            Answer::Settled(answer, settled) => {
+                for lane in settled {
+                    // A webhook that is gone has no figures.
+                    if let Some(endpoint) = self.endpoints.get(lane.webhook_id) {
+                        self.metrics.settled(&endpoint.series, lane.delivered, &lane.dead);
+                    }
+                }
+                self.handle(Event::Settled(answer))
+            }
             Answer::Webhooks(known, changed) => {
                 self.known = known;
                 let loaded = changed.map(|(changed, breakers)| LoadedWebhooks {
                     breakers,
                     ..self.endpoints.apply(changed, &self.statements.topics, Instant::now())
                 });
+                self.metrics.know_webhooks(self.endpoints.count());
                 self.handle(Event::Webhooks(loaded))
             }
             Answer::Nothing => Ok(()),
@@ -205,6 +230,9 @@ impl Driver {
     }
 
     fn execute(&mut self, command: Command) -> Result<(), WorkerError> {
+        if let Some(source) = wakeup(&command) {
+            self.metrics.woke(source);
+        }
         match command {
             Command::StartBurst(burst) => return self.start_burst(burst),
             Command::StopBurst(key) => {
@@ -245,6 +273,18 @@ impl Driver {
         self.flags.insert(burst.key, Arc::clone(&flags));
         self.bursts.spawn(send_burst(Arc::clone(&self.sender), burst, endpoint, flags));
         Ok(())
+    }
+}
+
+/// What led to a look for what is to be sent, if the command is one.
+fn wakeup(command: &Command) -> Option<WakeupSource> {
+    match command {
+        Command::ClaimMessages { .. } => Some(WakeupSource::Notification),
+        Command::Claim { sweep, .. } | Command::ListDueWebhooks { sweep, .. } => {
+            Some(if *sweep { WakeupSource::Sweep } else { WakeupSource::Poll })
+        }
+        Command::ReadTail { .. } => Some(WakeupSource::Tail),
+        _ => None,
     }
 }
 

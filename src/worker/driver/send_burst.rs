@@ -34,6 +34,10 @@ use crate::{
         batch::Member,
         message::Message,
     },
+    telemetry::{
+        metrics::Metrics,
+        traces::{DeliverySpan, Outgoing, Traces},
+    },
 };
 
 /// Tells a burst to end before all of its messages are sent.
@@ -62,6 +66,8 @@ pub(super) struct Sender {
     pub(super) client: Client,
     pub(super) liveness: Arc<Liveness>,
     pub(super) events: mpsc::Sender<Event>,
+    pub(super) metrics: Metrics,
+    pub(super) traces: Traces,
 }
 
 /// Sends the messages of a burst. Reports each request, and then the end.
@@ -107,11 +113,12 @@ pub(super) async fn send_burst(
             break;
         };
         let accepted = result.outcome == Outcome::Accepted;
-        let created_at = if accepted {
+        let created_at: Vec<Timestamp> = if accepted {
             messages[sent..end].iter().map(|message| message.created_at).collect()
         } else {
             Vec::new()
         };
+        sender.metrics.request_ended(&endpoint.series, &result, attempted_at, &created_at);
         let ended = AttemptEnded {
             key,
             message_ids: members[sent..end].iter().map(|member| member.id).collect(),
@@ -155,10 +162,20 @@ async fn send(
     if !may_start() {
         return None;
     }
-    let sending = delivery::send(&sender.client, &endpoint.prepared, messages, attempt, &may_start);
+    let (topic, webhook) = endpoint.series.names();
+    let outgoing = Outgoing { topic, webhook, messages, attempt, server: endpoint.prepared.server() };
+    let span = sender.traces.deliver(&outgoing);
+    let traceparent = span.as_ref().map(DeliverySpan::traceparent);
+    let traceparent = traceparent.as_deref();
+    let sending =
+        delivery::send(&sender.client, &endpoint.prepared, messages, attempt, traceparent, &may_start);
     // A panic while one message is sent must cost that message's lane alone. Otherwise it would end
     // the process, again and again.
-    AssertUnwindSafe(sending).catch_unwind().await.unwrap_or_else(|_| Some(panicked()))
+    let result = AssertUnwindSafe(sending).catch_unwind().await.unwrap_or_else(|_| Some(panicked()));
+    if let Some(span) = span {
+        span.ended(result.as_ref());
+    }
+    result
 }
 
 /// What is reported of a request that ended in a panic, so by a defect of ours.

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use tracing::{debug, warn};
@@ -25,13 +26,14 @@ use super::{
 };
 use crate::{
     domain::{
-        breaker::BreakerRow, known_targets::KnownTargets, lane::LaneKey, policy::PolicyDefaults,
-        scope::TopicScope,
+        breaker::BreakerRow, dead_letter::Reason, known_targets::KnownTargets, lane::LaneKey,
+        policy::PolicyDefaults, scope::TopicScope,
     },
     store::{
-        AttemptRow, ChangedTargets, Claim, HeldLane, Look, OpeningTimes, ReadLimits, Removal, Settlement,
-        Store, StoreError, Want,
+        AttemptRow, ChangedTargets, Claim, HeldLane, LaneOutcomes, Look, OpeningTimes, ReadLimits, Removal,
+        SettleOutcome, Settlement, Store, StoreError, Want,
     },
+    telemetry::metrics::Metrics,
 };
 
 /// The times of an opening.
@@ -44,8 +46,18 @@ pub(super) enum Answer {
     Event(Event),
     /// The webhooks and breakers that have changed, and which versions are known now.
     Webhooks(KnownTargets, Result<(ChangedTargets, Vec<BreakerRow>), Failure>),
+    /// What became of a settle, and what it has written.
+    Settled(SettleAnswer, Vec<SettledLane>),
     /// Nothing.
     Nothing,
+}
+
+/// What a settle has written of one lane.
+pub(super) struct SettledLane {
+    pub(super) webhook_id: i64,
+    pub(super) delivered: u64,
+    /// Why each of the others was given up.
+    pub(super) dead: Vec<Reason>,
 }
 
 /// Executes statements for one incarnation of a worker.
@@ -56,6 +68,7 @@ pub(super) struct Statements {
     pub(super) defaults: PolicyDefaults,
     /// The topics that this worker sends.
     pub(super) topics: Arc<TopicScope>,
+    pub(super) metrics: Metrics,
 }
 
 /// What an error means for the engine.
@@ -83,18 +96,27 @@ impl Statements {
                 Event::DueWebhooks(answer(store.list_due_webhooks(after, sweep).await))
             }
             Command::Claim { token, wants, sweep, limits } => {
-                Event::Claimed(self.claim(token, &wants, sweep, limits).await)
+                let begun = Instant::now();
+                let answer = self.claim(token, &wants, sweep, limits).await;
+                self.metrics.claimed(begun.elapsed());
+                Event::Claimed(answer)
             }
-            Command::ClaimMessages { token, message_ids, room, limits } => Event::MessagesClaimed(answer(
-                store.claim_messages(worker, token, &message_ids, &room, limits, &self.topics).await,
-            )),
+            Command::ClaimMessages { token, message_ids, room, limits } => {
+                let begun = Instant::now();
+                let looked =
+                    store.claim_messages(worker, token, &message_ids, &room, limits, &self.topics).await;
+                self.metrics.claimed(begun.elapsed());
+                Event::MessagesClaimed(answer(looked))
+            }
             Command::Read { lanes, limits } => Event::Read(self.read(lanes, limits).await),
             Command::ReadTail { after, missing } => {
                 let limit = i64::try_from(TAIL_LIMIT).unwrap_or(i64::MAX);
                 Event::TailRead(answer(store.list_news(after, &missing, limit).await))
             }
             Command::Settle { settlement, again, remove } => {
-                Event::Settled(self.settle(settlement, again, &remove).await)
+                let begun = Instant::now();
+                let settled = self.settle(&settlement, again, &remove).await;
+                return self.settled(settled, &settlement, begun.elapsed());
             }
             Command::LogAttempts { rows, refusals_max } => {
                 Event::AttemptsLogged(self.log_attempts(rows, refusals_max).await)
@@ -228,9 +250,8 @@ impl Statements {
         Ok(read_answer)
     }
 
-    async fn settle(&self, settlement: Arc<Settlement>, again: bool, remove: &[HeldLane]) -> SettleAnswer {
+    async fn settle(&self, settlement: &Settlement, again: bool, remove: &[HeldLane]) -> SettleAnswer {
         let claims: Vec<Claim> = settlement.keys().copied().collect();
-        let settlement = &settlement;
         let written = in_halves(claims, may_be_of_a_lane, |claims: Vec<Claim>| async move {
             // Nearly always all of it; after a failure, a half or less.
             if claims.len() == settlement.len() {
@@ -245,6 +266,30 @@ impl Statements {
         });
         let removed = if written.is_ok() { self.remove_idle(remove).await } else { Ok(HashMap::new()) };
         SettleAnswer { again, written, removed }
+    }
+
+    /// Counts what a settle has written.
+    fn settled(&self, answer: SettleAnswer, settlement: &Settlement, took: Duration) -> Answer {
+        let mut lanes = Vec::new();
+        let mut stale = 0;
+        for (claim, outcome) in answer.written.iter().flat_map(|written| &written.outcomes) {
+            match (outcome, settlement.get(claim)) {
+                (SettleOutcome::Written | SettleOutcome::Renewed(_), Some(outcomes)) => {
+                    lanes.push(SettledLane {
+                        webhook_id: claim.0.webhook_id,
+                        delivered: outcomes.done.len() as u64,
+                        dead: outcomes.dead.iter().map(|dead| dead.reason).collect(),
+                    });
+                }
+                (SettleOutcome::Lost, _) => stale += 1,
+                _ => {}
+            }
+        }
+        if !settlement.is_empty() {
+            self.metrics.settle_ended(settlement.values().map(LaneOutcomes::count).sum(), took);
+        }
+        self.metrics.settles_stale(stale);
+        Answer::Settled(answer, lanes)
     }
 
     /// Removes idle lanes. A lane whose row cannot be deleted stays.

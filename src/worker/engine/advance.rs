@@ -3,9 +3,10 @@
 //! | what is true of it, the first that fits | what it does |
 //! |---|---|
 //! | the worker stops, may not send, or the webhook takes nothing | it is released |
-//! | its head's message was deleted, or is too old | the head becomes a dead letter; then on with this table |
+//! | its head's message was deleted, is too old, or a newer one takes its place | the head becomes a dead letter; then on with this table |
 //! | some of its outcomes could not be written | it waits until they are |
 //! | it has something to send, and the whole batch that failed | it waits for a slot |
+//! | the database may hold more, and many of its outcomes are not written | it waits until they are |
 //! | the database may hold more | it waits for a read |
 //! | it owes nothing that is known | it is kept as an idle lane, or its row is removed |
 
@@ -13,7 +14,7 @@ use std::time::Instant;
 
 use tracing::info;
 
-use super::{command::Command, lane::Lane, state::Engine};
+use super::{super::tuning::UNWRITTEN_MAX, command::Command, lane::Lane, state::Engine};
 use crate::{
     domain::lane::LaneKey,
     store::{DeadDelivery, LaneState},
@@ -24,29 +25,41 @@ impl Engine {
     pub(super) fn advance(&mut self, key: LaneKey, now: Instant) {
         let Some(lane) = self.lanes.get(&key) else { return };
         let may_send = !self.stopping && self.session.sends && self.may_start(lane);
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
         if !may_send {
             self.release(key, LaneState::Ready, now);
             return;
         }
-        let max_age = self.endpoints.get(&key.webhook_id).and_then(|endpoint| endpoint.policy.max_age);
-        while let Some((message_id, attempts, reason)) = lane.pop_unsendable(max_age, now) {
-            let dead = DeadDelivery { message_id, reason, attempts, last: None };
-            self.pending.dead((key, lane.token), dead, now);
-            self.activity.dead(key.webhook_id);
-        }
+        self.give_up_unsendable(key, now);
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
         if lane.is_locked() {
             lane.wait();
         } else if lane.backlog.has_messages() && !lane.is_incomplete() {
             lane.queue(now);
             self.shares.want(key.webhook_id, now);
             self.queue.push(key, self.slots.line(key.webhook_id), now);
+        } else if lane.backlog.more() && lane.backlog.unwritten() >= UNWRITTEN_MAX {
+            lane.wait();
         } else if lane.backlog.more() {
             lane.wait();
             self.read_now(key, now);
         } else {
             self.drop_probe(key);
             self.became_idle(key, now);
+        }
+    }
+
+    /// Gives up the first messages of a lane that are not to be sent.
+    pub(super) fn give_up_unsendable(&mut self, key: LaneKey, now: Instant) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let policy = self.endpoints.get(&key.webhook_id).map(|endpoint| &endpoint.policy);
+        let (max_age, latest_only) =
+            policy.map_or((None, false), |policy| (policy.max_age, policy.latest_only));
+        while let Some((message_id, attempts, reason)) = lane.pop_unsendable(max_age, latest_only, now) {
+            let dead = DeadDelivery { message_id, reason, attempts, last: None };
+            self.pending.dead((key, lane.token), dead, now);
+            if !reason.is_left_out() {
+                self.activity.dead(key.webhook_id);
+            }
         }
     }
 

@@ -175,16 +175,40 @@ impl Backlog {
         self.queue.clear();
     }
 
-    /// Takes out the messages of a burst: those up to the first one that is missing. Their bytes
-    /// count until [`Backlog::put_back`].
-    pub(super) fn take_messages(&mut self) -> Vec<Message> {
+    /// Takes out the messages of a burst: those up to the first one that is not to be sent. Their
+    /// bytes count until [`Backlog::put_back`].
+    pub(super) fn take_messages(&mut self, latest_only: bool) -> Vec<Message> {
+        let latest = self.latest(latest_only);
         let mut messages = Vec::with_capacity(self.queue.len());
-        while let Some(OwedMessage::Present(_)) = self.queue.front() {
+        while let Some(OwedMessage::Present(message)) = self.queue.front() {
+            if is_superseded(message, latest) {
+                break;
+            }
             if let Some(OwedMessage::Present(message)) = self.queue.pop_front() {
                 messages.push(message);
             }
         }
         messages
+    }
+
+    /// The newest message that was read, replays aside, if no other one is to be sent.
+    fn latest(&self, latest_only: bool) -> Option<i64> {
+        let is_replay = |item: &&OwedMessage| matches!(item, OwedMessage::Present(message) if message.replay);
+        latest_only.then(|| self.queue.iter().rev().find(|item| !is_replay(item)).map(OwedMessage::id))?
+    }
+
+    /// Takes out the head if a newer message takes its place.
+    pub(super) fn pop_superseded(&mut self, latest_only: bool) -> Option<i64> {
+        let latest = self.latest(latest_only);
+        let superseded = match self.queue.front()? {
+            OwedMessage::Superseded(_) => true,
+            OwedMessage::Present(message) => is_superseded(message, latest),
+            OwedMessage::Missing(_) => false,
+        };
+        self.queue.pop_front_if(|_| superseded).map(|item| {
+            self.bytes -= item.bytes();
+            item.id()
+        })
     }
 
     /// Puts back, in front, what a burst did not send.
@@ -221,6 +245,11 @@ impl Backlog {
             }
             _ => None,
         }
+    }
+
+    /// How many messages have left the lane, and are not written.
+    pub(super) fn unwritten(&self) -> usize {
+        self.gone.saturating_sub(self.written)
     }
 
     /// The first message that is known to be owed.
@@ -271,4 +300,9 @@ impl Backlog {
     pub(super) fn read_at(&self) -> Option<Instant> {
         self.read_at
     }
+}
+
+/// Whether a message is not to be sent, since `latest` is.
+fn is_superseded(message: &Message, latest: Option<i64>) -> bool {
+    !message.replay && latest.is_some_and(|latest| message.id < latest)
 }

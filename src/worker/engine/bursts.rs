@@ -70,7 +70,12 @@ impl Engine {
     /// not need the slot.
     fn start_burst(&mut self, key: LaneKey, now: Instant) -> bool {
         let takes_messages = self.takes_messages(key.webhook_id);
-        let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.is_queued()) else { return false };
+        if !self.lanes.get(&key).is_some_and(Lane::is_queued) {
+            return false;
+        }
+        // Newer messages may have come while it waited.
+        self.give_up_unsendable(key, now);
+        let Some(lane) = self.lanes.get_mut(&key) else { return false };
         let epoch = self.breakers.epoch(key.webhook_id);
         if !self.breakers.is_open(key.webhook_id) {
             // The turn has ended with the breaker's closing.
@@ -88,7 +93,8 @@ impl Engine {
             self.advance(key, now);
             return false;
         };
-        let (messages, batching, failures) = lane.start_burst(endpoint.batch_size, now);
+        let (messages, batching, failures) =
+            lane.start_burst(endpoint.batch_size, endpoint.policy.latest_only, now);
         lane.epoch = epoch;
         let probe_until = lane.probe.as_ref().map(|probe| probe.until);
         self.commands.push(Command::StartBurst(Burst { key, messages, batching, failures, probe_until }));

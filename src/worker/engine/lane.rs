@@ -185,11 +185,17 @@ impl Lane {
     }
 
     /// Starts a burst: takes the lane's messages, and says how they are put into requests of at
-    /// most `size` messages, and how often the first of these requests has failed.
-    pub(super) fn start_burst(&mut self, size: usize, now: Instant) -> (Vec<Message>, Batching, u32) {
+    /// most `size` messages, and how often the first of these requests has failed. `latest_only`:
+    /// whether only the newest message is sent.
+    pub(super) fn start_burst(
+        &mut self,
+        size: usize,
+        latest_only: bool,
+        now: Instant,
+    ) -> (Vec<Message>, Batching, u32) {
         debug_assert!(self.is_queued(), "a lane gets a slot while it waits for one");
         let batching = Batching { size, failed: self.failed_at_head(), split_until: self.split_until };
-        let messages = self.backlog.take_messages();
+        let messages = self.backlog.take_messages(latest_only);
         let members: Vec<Member> = messages.iter().map(Member::from).collect();
         // Failures of other messages do not count for these.
         if !batching.repeats(&members) {
@@ -303,15 +309,19 @@ impl Lane {
         }
     }
 
-    /// Takes out the head if it cannot be sent: its message was deleted, or is too old. Returns its
-    /// id, how many attempts of it had failed, and why it is given up.
+    /// Takes out the head if it is not to be sent: its message was deleted, a newer one takes its
+    /// place, or it is too old. Returns its id, how many attempts of it had failed, and why it is
+    /// given up.
     pub(super) fn pop_unsendable(
         &mut self,
         max_age: Option<Duration>,
+        latest_only: bool,
         now: Instant,
     ) -> Option<(i64, u32, Reason)> {
         let missing = self.backlog.pop_missing().map(|id| (id, Reason::MessageMissing));
-        let gone = missing.or_else(|| Some((self.backlog.pop_expired(max_age, now)?, Reason::Expired)));
+        let gone = missing
+            .or_else(|| Some((self.backlog.pop_superseded(latest_only)?, Reason::Superseded)))
+            .or_else(|| Some((self.backlog.pop_expired(max_age, now)?, Reason::Expired)));
         let (message_id, reason) = gone?;
         self.backlog.left(message_id);
         Some((message_id, std::mem::take(&mut self.failures), reason))

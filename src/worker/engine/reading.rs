@@ -76,6 +76,11 @@ impl Engine {
         if self.reads.due().is_none_or(|due| now < due) {
             return;
         }
+        if self.pending.full() {
+            // What is read may have to be given up, and adds to what is to be written.
+            self.reads.go_on(now + NO_ROOM_WAIT);
+            return;
+        }
         let memory = self.memory();
         let mut share = ReadShare::new(memory.answer());
         let mut held = Vec::new();

@@ -6,7 +6,7 @@ use super::{
     command::Command,
     event::{SettleAnswer, Written},
     failure::{Effect, Failure, Lost},
-    lane::Lane,
+    lane::{Lane, Reading},
     pending_writes::Batch,
     settles::UnderWay,
     state::Engine,
@@ -157,6 +157,7 @@ impl Engine {
             self.claims.look();
         }
         if self.locked.is_empty() {
+            self.go_on_reading(key, token, now);
             return;
         }
         let later = self.locked.settled(claim);
@@ -166,6 +167,17 @@ impl Engine {
         if let Some(lane) = self.held(key, token)
             && lane.set_locked(false)
             && lane.is_waiting()
+        {
+            self.advance(key, now);
+        }
+        self.go_on_reading(key, token, now);
+    }
+
+    /// Many outcomes of a lane were not written, so it was not read further. Now they are.
+    fn go_on_reading(&mut self, key: LaneKey, token: i64, now: Instant) {
+        if self
+            .held(key, token)
+            .is_some_and(|lane| lane.is_waiting() && lane.reading == Reading::No && !lane.is_locked())
         {
             self.advance(key, now);
         }

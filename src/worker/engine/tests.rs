@@ -1,6 +1,7 @@
 //! The engine as a whole, without a database: limits that no single part keeps.
 
 mod memory;
+mod superseded;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    super::tuning::{ASK_ALL_WEBHOOKS, BYTES_MAX, HELD_PER_SLOT, OUTCOMES_MAX},
+    super::tuning::{ASK_ALL_WEBHOOKS, BYTES_MAX, HELD_PER_SLOT, OUTCOMES_MAX, UNWRITTEN_MAX},
     command::Burst,
     event::{
         AttemptEnded, BurstEnd, BurstEnded, ClaimAnswer, Endpoint, LoadedWebhooks, ReadAnswer, SettleAnswer,
@@ -48,6 +49,7 @@ pub(super) fn endpoint() -> Endpoint {
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,
             max_age: None,
+            latest_only: false,
         },
         rate_limit_per_second: None,
         breaker: BreakerPolicy::Auto,

@@ -9,13 +9,16 @@ use super::{
     signals::Signals,
     verdict::{Seen, Verdict, is_newcomer, judge, pause},
 };
-use crate::store::{Store, StoreError};
+use crate::{
+    store::{Store, StoreError},
+    telemetry::metrics::Metrics,
+};
 
 /// Watches the other workers; never returns.
-pub(crate) async fn watch(store: Store, worker: Uuid, signals: Arc<Signals>) {
+pub(crate) async fn watch(store: Store, worker: Uuid, signals: Arc<Signals>, metrics: Metrics) {
     let mut seen = BTreeMap::new();
     loop {
-        if let Err(error) = look(&store, worker, &signals, &mut seen).await {
+        if let Err(error) = look(&store, worker, &signals, &metrics, &mut seen).await {
             // What was seen before stays true. A look that failed proves nothing. If the database
             // is gone, the session notices it.
             debug!(%error, "could not look at the other workers");
@@ -28,6 +31,7 @@ async fn look(
     store: &Store,
     worker: Uuid,
     signals: &Signals,
+    metrics: &Metrics,
     seen: &mut BTreeMap<Uuid, Seen>,
 ) -> Result<(), StoreError> {
     let asked = Instant::now();
@@ -48,6 +52,9 @@ async fn look(
             }
         };
         let release = store.release_lost_worker(other.id, reason, worker).await?;
+        if release.marked {
+            metrics.took_over();
+        }
         if release.marked || release.lanes > 0 {
             let lanes = release.lanes;
             info!(worker = %other.id, name = other.name, lanes, reason, "took over another worker's lanes");

@@ -68,6 +68,7 @@ fn permitted(route: &str) -> &'static [&'static str] {
         | "GET /dead-letter/{id}"
         | "GET /stats"
         | "GET /workers"
+        | "GET /metrics"
         | "GET /sending" => READERS,
         _ => panic!("which roles may use {route}? Say it here and in docs/operations.md"),
     }
@@ -181,8 +182,8 @@ async fn a_limited_token_sees_nothing_of_other_topics_and_changes_nothing_there(
                     assert_eq!(status, 403, "{route}: {}", answer.text);
                 }
                 // What concerns the whole installation is nothing for it.
-                "POST /topics" | "POST /purge" | "GET /stats" | "GET /workers" | "GET /doctor"
-                | "GET /sending" | "POST /sending" => {
+                "POST /topics" | "POST /purge" | "GET /stats" | "GET /workers" | "GET /metrics"
+                | "GET /doctor" | "GET /sending" | "POST /sending" => {
                     assert_eq!(status, 403, "{route}: {}", answer.text);
                 }
                 _ if path.contains('1')

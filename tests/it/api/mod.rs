@@ -11,6 +11,7 @@
 //! | `health` | the health of webhooks, figures, workers, sending |
 //! | `http` | hosts, bodies, paths, methods and parameters of requests |
 //! | `messages` | messages are published, read and listed |
+//! | `metrics` | what Prometheus reads |
 //! | `operating` | dead letters, lanes, single deliveries |
 //! | `tail` | what is published and sent is watched |
 //! | `topics` | topics are made, changed and deleted |
@@ -25,6 +26,7 @@ mod description;
 mod health;
 mod http;
 mod messages;
+mod metrics;
 mod operating;
 mod tail;
 mod topics;

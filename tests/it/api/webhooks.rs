@@ -79,6 +79,13 @@ async fn the_answer_to_a_refused_webhook_names_the_field() {
         (json!({"max_age_seconds": 0}), "max_age_seconds"),
         (json!({"max_age_seconds": 31_622_401}), "max_age_seconds"),
         (json!({"max_age_seconds": "1 h"}), "max_age_seconds"),
+        (json!({"max_owed": 0}), "max_owed"),
+        (json!({"max_owed": 1_000_001}), "max_owed"),
+        (json!({"max_owed": "many"}), "max_owed"),
+        (json!({"on_overflow": "drop"}), "on_overflow"),
+        (json!({"on_overflow": null}), "on_overflow"),
+        (json!({"on_overflow": "refuse"}), "on_overflow"),
+        (json!({"on_overflow": "keep_latest", "batch_size": 2}), "on_overflow"),
         (json!({"start_from": "earliest"}), "start_from"),
         (json!({"colour": "red"}), "colour"),
         (json!({"filter": "$.a =="}), "filter"),
@@ -266,5 +273,38 @@ async fn a_retry_schedule_stands_alone() {
             instead.as_object_mut().unwrap().extend(second.as_object().unwrap().clone());
             patch(instead).await.expect(200);
         }
+    }
+}
+
+/// Whether both are given at once, or one after the other.
+#[tokio::test]
+async fn rules_of_backlogs_that_contradict_each_other_are_refused() {
+    let (_database, api) = Api::with_topic().await;
+    let shown = |webhook: &Value| (webhook["max_owed"].clone(), webhook["on_overflow"].clone());
+    let refuse = "must not be refuse where max_owed is null";
+    let latest = "must not be keep_latest where batch_size is more than 1";
+    for (first, second, rule) in [
+        (json!({}), json!({"on_overflow": "refuse"}), refuse),
+        (json!({"on_overflow": "refuse", "max_owed": 1}), json!({"max_owed": null}), refuse),
+        (json!({"batch_size": 2}), json!({"on_overflow": "keep_latest"}), latest),
+        (json!({"on_overflow": "keep_latest"}), json!({"batch_size": 2}), latest),
+        (json!({}), json!({"on_overflow": "keep_latest", "batch_size": 2}), latest),
+    ] {
+        let path = format!("/webhooks/{}", api.webhook(first.clone()).await);
+        let before = shown(&api.get(&path).await.expect(200));
+        let changes = second.to_string();
+        let problem = api.text(Method::PATCH, &path, "application/json", changes).await.problem(422);
+        assert_eq!((&problem["field"], &problem["rule"]), (&json!("on_overflow"), &json!(rule)), "{second}");
+        assert_eq!(shown(&api.get(&path).await.expect(200)), before);
+    }
+    for (settings, expected) in [
+        (json!({}), (Value::Null, json!("dead_letter_oldest"))),
+        (json!({"on_overflow": "keep_latest"}), (Value::Null, json!("keep_latest"))),
+        (json!({"on_overflow": "dead_letter_oldest"}), (Value::Null, json!("dead_letter_oldest"))),
+        (json!({"on_overflow": "refuse", "max_owed": 1_000_000}), (json!(1_000_000), json!("refuse"))),
+    ] {
+        let id = api.webhook(settings).await;
+        let found = api.get(&format!("/webhooks/{id}")).await.expect(200);
+        assert_eq!((shown(&found), &found["overflowing"]), (expected, &json!(false)));
     }
 }

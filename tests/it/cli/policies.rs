@@ -15,7 +15,9 @@ async fn database() -> TestDatabase {
 async fn lists_are_set_shown_and_unset() {
     let database = database().await;
     let settings = ["--permanent-statuses", "400,422", "--retry-schedule", "5,60", "--max-age-seconds", "90"];
-    let created = create_webhook(&database, &settings).await;
+    let limits = ["--max-owed", "7", "--on-overflow", "refuse"];
+    let created = create_webhook(&database, &[&settings[..], &limits].concat()).await;
+    assert_eq!((&created["max_owed"], &created["on_overflow"]), (&json!(7), &json!("refuse")));
     assert_eq!(created["max_age_seconds"], 90);
     assert_eq!(
         [&created["permanent_statuses"], &created["retry_schedule"]],
@@ -28,12 +30,15 @@ async fn lists_are_set_shown_and_unset() {
         "update",
         "1",
         "--unset",
-        "permanent-statuses,retry-schedule,max-age-seconds",
+        "permanent-statuses,retry-schedule,max-age-seconds,max-owed",
+        "--on-overflow",
+        "keep_latest",
         "--backoff-factor",
         "3",
     ];
     let updated = json_of(&database, &update).await;
     assert_eq!(updated["max_age_seconds"], Value::Null);
+    assert_eq!((&updated["max_owed"], &updated["on_overflow"]), (&Value::Null, &json!("keep_latest")));
     assert_eq!([&updated["permanent_statuses"], &updated["retry_schedule"]], [&Value::Null, &Value::Null]);
 }
 
@@ -50,6 +55,10 @@ async fn what_the_api_refuses_is_refused() {
         (&["--max-age-seconds", "0"], 1, "max_age_seconds"),
         (&["--max-age-seconds", "31622401"], 1, "max_age_seconds"),
         (&["--max-age-seconds", "x"], 2, "--max-age-seconds"),
+        (&["--max-owed", "0"], 1, "max_owed"),
+        (&["--on-overflow", "refuse"], 1, "on_overflow"),
+        (&["--on-overflow", "keep_latest", "--batch-size", "2"], 1, "on_overflow"),
+        (&["--on-overflow", "drop"], 2, "--on-overflow"),
         (&["--retry-schedule", "0"], 1, "retry_schedule"),
         (&["--retry-schedule", "2592001"], 1, "retry_schedule"),
         (&["--retry-schedule", "1.5"], 2, "--retry-schedule"),
@@ -64,4 +73,14 @@ async fn what_the_api_refuses_is_refused() {
     let stored = ["webhooks", "update", "1", "--retry-schedule", "5"];
     let refused = run_with(&stored, &database.environment(), "", |_| {}).await;
     assert!(refused.code == 1 && refused.err.contains("retry_schedule"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn who_publishes_is_told_which_webhook_has_messages_refused() {
+    let database = database().await;
+    create_webhook(&database, &["--name", "billing", "--max-owed", "7", "--on-overflow", "refuse"]).await;
+    database.broker_client().await.batch_execute("UPDATE webhooks SET overflowing = true").await.unwrap();
+    let refused = run_with(&["publish", "orders", "1"], &database.environment(), "", |_| {}).await;
+    assert!(refused.code == 1 && refused.err.contains("webhook \"billing\""), "{refused:?}");
+    assert!(said(&database, &["webhooks", "show", "orders:billing"]).await.contains("overflowing"));
 }

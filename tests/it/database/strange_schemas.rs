@@ -157,6 +157,7 @@ async fn a_schema_may_have_any_name(#[case] schema: &str) {
         api.post("/topics/orders/messages", &message).await;
     }
     receiver.wait_for(2).await;
+    assert!(api.text("/metrics").await.contains("pgtopic_table_dead_tuples{table=\"lanes\"}"));
     let ended = serve.stop().await;
     for level in ["WARN", "ERROR"] {
         assert!(!ended.output.contains(level), "{}", ended.output);

@@ -1,6 +1,6 @@
-//! What a worker's log says of a receiver that fails.
+//! What a worker says of receivers that fail.
 
-use pgtopic_testkit::{Answer, Process, Scene};
+use pgtopic_testkit::{Answer, Broker, Process, Scene, create_webhook};
 
 /// How many messages there are. Each has a lane of its own.
 const MESSAGES: usize = 300;
@@ -35,4 +35,34 @@ async fn an_outage_is_logged_once_when_it_begins_and_once_when_it_ends() {
     for cost in [format!("failed_attempts={}", 2 * MESSAGES), format!("dead_letters={MESSAGES}")] {
         assert!(recovered.contains(&cost), "{cost}: {recovered}");
     }
+}
+
+/// Then it is the worker that is cut off, not all of its receivers.
+#[tokio::test]
+async fn a_worker_that_reaches_no_webhook_at_all_says_so_and_claims_nothing_for_five_seconds() {
+    let scene = Scene::new().await;
+    for _ in 0..2 {
+        // Nobody listens there.
+        create_webhook(
+            &scene.client,
+            "http://127.0.0.1:1/",
+            &[("breaker", "'off'"), ("backoff_factor", "60")],
+        )
+        .await;
+    }
+    let keys: Vec<String> = (0..10).map(|key| key.to_string()).collect();
+    scene.publish(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let _broker = Broker::start(scene.store());
+    scene.until("EXISTS (SELECT FROM workers WHERE trouble = 'it reaches no webhook at all')").await;
+    let reached = scene.webhook("/", &[]).await;
+    let ids = scene.publish(&["a"]).await;
+    scene.arrival(ids[0]).await;
+    scene.until(&format!("EXISTS (SELECT FROM attempts WHERE webhook_id = {reached})")).await;
+    let waited = format!(
+        "SELECT (min(attempted_at) FILTER (WHERE webhook_id = {reached})
+                 - (array_agg(attempted_at ORDER BY attempted_at) FILTER (WHERE webhook_id <> {reached}))[10]
+                 >= interval '5 s')::text FROM attempts"
+    );
+    assert_eq!(scene.text(&waited).await, "true", "from the tenth failure on");
+    scene.until("(SELECT trouble FROM workers) IS NULL").await;
 }

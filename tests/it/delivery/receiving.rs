@@ -309,6 +309,7 @@ impl Receiver {
 
     async fn send(&self, ordered: bool, id: i64, replay: bool) -> Option<u16> {
         let target = Target {
+            name: "billing".to_owned(),
             webhook_id: 1,
             source: "pgtopic".into(),
             topic: if ordered { "orders" } else { "loose" }.to_owned(),
@@ -328,6 +329,7 @@ impl Receiver {
                 on_exhausted: OnExhausted::DeadLetter,
                 max_in_flight: None,
                 max_age: None,
+                latest_only: false,
             },
             rate_limit_per_second: None,
             held_for: None,
@@ -345,7 +347,7 @@ impl Receiver {
             born: std::time::Instant::now(),
         };
         let prepared = PreparedTarget::new(&target).unwrap();
-        let result = delivery::send(&self.client, &prepared, &[message], 1, || true).await.unwrap();
+        let result = delivery::send(&self.client, &prepared, &[message], 1, None, || true).await.unwrap();
         assert_eq!(result.outcome, Outcome::Accepted, "{result:?}");
         result.status_code
     }

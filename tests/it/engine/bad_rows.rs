@@ -137,7 +137,7 @@ fn bytes(owed: &Owed) -> usize {
         OwedMessage::Present(message) => {
             message.payload.len() + message.headers.as_ref().map_or(0, String::len)
         }
-        OwedMessage::Missing(_) => 0,
+        OwedMessage::Missing(_) | OwedMessage::Superseded(_) => 0,
     };
     owed.items.iter().map(size).sum()
 }

@@ -118,6 +118,26 @@ async fn retention_deletes_no_message_that_is_owed_or_dead() {
     assert_eq!(scene.text(LEFT).await, left);
 }
 
+/// Otherwise a webhook that keeps the latest message would keep all: dead letters stay for ever.
+#[tokio::test]
+async fn superseded_messages_go_with_their_dead_letters_when_they_are_old() {
+    let scene = topics_of_each_retention().await;
+    publish_days_ago(&scene, 0).await;
+    scene.sql("UPDATE dead_letters SET reason = 'superseded'").await;
+    scene
+        .sql(
+            "INSERT INTO dead_letters (webhook_id, topic_id, partition_key, lane, message_id, reason, attempts)
+             SELECT 2, topic_id, partition_key, 0, message_id, 'expired', 0 FROM dead_letters WHERE topic_id = 2",
+        )
+        .await;
+    assert_eq!(delete_old_messages(&scene, 30).await, 0, "they are young");
+    scene.sql("UPDATE messages SET created_at = now() - interval '31 days'").await;
+    assert_eq!(delete_old_messages(&scene, 30).await, 3);
+    let left = "day owed, default dead, default owed, ever dead, ever done, ever owed";
+    assert_eq!(scene.text(LEFT).await, left, "one is a dead letter of another webhook");
+    assert_eq!(scene.number("SELECT count(*) FROM dead_letters").await, 3);
+}
+
 #[tokio::test]
 async fn messages_of_a_deleted_topic_are_deleted_at_any_age() {
     let scene = topics_of_each_retention().await;

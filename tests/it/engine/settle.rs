@@ -325,7 +325,7 @@ async fn every_way_to_read_tells_type_and_replay() {
     let read = |items: &[OwedMessage]| -> Vec<(String, bool)> {
         let present = items.iter().map(|item| match item {
             OwedMessage::Present(message) => message,
-            OwedMessage::Missing(id) => panic!("{id}"),
+            OwedMessage::Missing(id) | OwedMessage::Superseded(id) => panic!("{id}"),
         });
         present.map(|message| (message.r#type.clone().unwrap(), message.replay)).collect()
     };

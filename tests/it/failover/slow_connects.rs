@@ -83,12 +83,7 @@ async fn a_worker_that_was_replaced_while_it_connected_sends_nothing() {
                 // It ends when the other half is dropped.
                 let _ = waits.recv();
             });
-            let config = WorkerConfig {
-                concurrency: 10,
-                shutdown_seconds: 1,
-                start_paused: false,
-                topics: Vec::new(),
-            };
+            let config = WorkerConfig { concurrency: 10, shutdown_seconds: 1, ..Config::default().worker };
             let retention = Config::default().retention;
             runtime.block_on(worker::run(store, &config, &delivery, &retention, shutdown)).unwrap();
         })

@@ -207,8 +207,7 @@ async fn nothing_of_a_worker_goes_on_when_it_has_stopped() {
     let running = tokio::task::spawn_blocking(move || {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let config =
-            WorkerConfig { concurrency: 10, shutdown_seconds: 1, start_paused: false, topics: Vec::new() };
+        let config = WorkerConfig { concurrency: 10, shutdown_seconds: 1, ..Config::default().worker };
         let retention = Config::default().retention;
         runtime.block_on(worker::run(store, &config, &quick_delivery(), &retention, stopping)).unwrap();
         let none_left = async || (runtime.metrics().num_alive_tasks() == 0).then_some(());

@@ -15,9 +15,9 @@ use pgtopic::{
         key::{IDEMPOTENCY_KEY_MAX, PARTITION_KEY_MAX, TYPE_MAX},
         message_type::TYPES,
         policy::{
-            BACKOFF_FACTOR, BATCH_SIZE, MAX_AGE_SECONDS, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_RETRIES,
-            OnExhausted, PERMANENT_STATUS, PERMANENT_STATUSES, RATE_LIMIT_PER_SECOND, RETRY_SCHEDULE,
-            RETRY_SCHEDULE_SECONDS, TIMEOUT_SECONDS,
+            BACKOFF_FACTOR, BATCH_SIZE, MAX_AGE_SECONDS, MAX_BACKOFF_SECONDS, MAX_IN_FLIGHT, MAX_OWED,
+            MAX_RETRIES, OnExhausted, OnOverflow, PERMANENT_STATUS, PERMANENT_STATUSES,
+            RATE_LIMIT_PER_SECOND, RETRY_SCHEDULE, RETRY_SCHEDULE_SECONDS, TIMEOUT_SECONDS,
         },
         topic::{NAME_MAX, Ordering, RETENTION_SECONDS, TopicPause},
         webhook::{Format, WebhookState},
@@ -28,7 +28,7 @@ use pgtopic::store::CELLS;
 use pgtopic_testkit::TestDatabase;
 
 /// Rules that are not in Rust, and why.
-const IN_SQL_ALONE: [&str; 8] = [
+const IN_SQL_ALONE: [&str; 10] = [
     // A table of one row.
     "installed_one_check",
     "installation_one_check",
@@ -38,8 +38,10 @@ const IN_SQL_ALONE: [&str; 8] = [
     "messages_lane_check",
     // Rust has no other type for them.
     "webhooks_headers_check",
-    // It compares columns, not numbers.
+    // They compare columns, not numbers.
     "webhooks_retry_schedule_alone_check",
+    "webhooks_keep_latest_singly_check",
+    "webhooks_refuse_limit_check",
     // No setting and no request says how large a payload may be.
     "topics_max_payload_bytes_check",
 ];
@@ -116,6 +118,8 @@ fn expected() -> BTreeMap<&'static str, String> {
             lists("permanent_statuses", &PERMANENT_STATUSES, &PERMANENT_STATUS),
         ),
         ("webhooks_timeout_seconds_check", integers("timeout_seconds", &TIMEOUT_SECONDS)),
+        ("webhooks_max_owed_check", integers("max_owed", &MAX_OWED)),
+        ("webhooks_on_overflow_check", one_of("on_overflow", OnOverflow::ALL.map(OnOverflow::as_str))),
         ("webhooks_max_age_seconds_check", integers("max_age_seconds", &MAX_AGE_SECONDS)),
         ("webhooks_on_exhausted_check", one_of("on_exhausted", OnExhausted::ALL.map(OnExhausted::as_str))),
         ("webhooks_breaker_check", one_of("breaker", BreakerPolicy::ALL.map(BreakerPolicy::as_str))),

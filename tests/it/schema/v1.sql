@@ -195,7 +195,7 @@ BEGIN
                                           WHERE d.webhook_id = cancel_deliveries.webhook_id AND d.lane = message.lane
                                             AND d.message_id = message.id) THEN 'not_owed'
                         WHEN reason = 'skipped' AND head <> message.id THEN 'not_head'
-                        WHEN is_held AND head = message.id THEN 'in_flight'
+                        WHEN is_held AND (head = message.id OR reason NOT IN ('canceled', 'skipped')) THEN 'in_flight'
                         ELSE 'removed' END;
         IF outcome = 'in_flight' THEN
             worker := held.claimed_by;
@@ -328,6 +328,59 @@ BEGIN
         pgtopic.events_topic() IS NOT NULL
         AND NOT EXISTS (SELECT FROM pgtopic.topics t WHERE t.id = NEW.topic_id AND t.name ^@ ('pgtopic' || '.'));
     RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION pgtopic.check_backlogs(after_webhook bigint, left_out bigint[], takes interval, leader text) RETURNS TABLE(webhook_id bigint, excess bigint, overflows boolean, changed boolean, seconds double precision)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+DECLARE
+    seen_above CONSTANT bigint := 10000;
+    who        text        := set_config('pgtopic_session.changed_by', leader, true);
+    until      timestamptz := clock_timestamp() + takes;
+    begun      timestamptz;
+    webhook    record;
+    owed       bigint;
+BEGIN
+    FOR webhook IN
+        SELECT w.id, w.max_owed, w.overflowing, w.on_overflow
+          FROM pgtopic.webhooks w
+         WHERE (w.max_owed IS NOT NULL OR w.overflowing) AND w.id > after_webhook AND w.id <> ALL (left_out)
+           AND (w.state = 'active' OR w.overflowing)
+         ORDER BY w.id
+    LOOP
+        begun := clock_timestamp();
+        SELECT count(*) INTO owed
+          FROM (SELECT
+                  FROM pgtopic.lanes l
+                 CROSS JOIN LATERAL (
+                    SELECT
+                      FROM pgtopic.deliveries d
+                     WHERE d.webhook_id = webhook.id AND d.lane = l.lane AND d.message_id > l.position AND d.replayed_at IS NULL
+                     LIMIT webhook.max_owed + seen_above) d
+                 WHERE l.webhook_id = webhook.id
+                 LIMIT webhook.max_owed + seen_above) o
+         WHERE webhook.max_owed IS NOT NULL;
+        webhook_id := webhook.id;
+        -- Without a limit there is no overflow.
+        overflows := coalesce(owed > webhook.max_owed OR webhook.overflowing AND owed > webhook.max_owed::bigint * 9 / 10, false);
+        changed := overflows <> webhook.overflowing;
+        excess := CASE WHEN webhook.on_overflow = 'refuse' THEN 0 ELSE greatest(owed - webhook.max_owed, 0) END;
+        seconds := extract(epoch FROM clock_timestamp() - begun);
+        IF changed THEN
+            UPDATE pgtopic.webhooks w SET overflowing = overflows WHERE w.id = webhook.id;
+        END IF;
+        RETURN NEXT;
+        EXIT WHEN clock_timestamp() >= until;
+    END LOOP;
 END
 $$;
 
@@ -842,15 +895,25 @@ BEGIN
     SELECT array_agg(m.id) INTO locked
       FROM (SELECT l.id FROM pgtopic.messages l WHERE l.id = ANY (expired) FOR UPDATE SKIP LOCKED) m;
 
-    DELETE FROM pgtopic.messages m
-     WHERE m.id = ANY (locked)
-       AND NOT EXISTS (
-            SELECT
-              FROM pgtopic.webhooks w
-              JOIN pgtopic.deliveries d ON d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
-             WHERE w.topic_id = m.topic_id)
-       AND NOT EXISTS (SELECT FROM pgtopic.dead_letters l WHERE l.message_id = m.id);
-    GET DIAGNOSTICS deleted = ROW_COUNT;
+    WITH gone AS (
+        DELETE FROM pgtopic.messages m
+         WHERE m.id = ANY (locked)
+           AND NOT EXISTS (
+                SELECT
+                  FROM pgtopic.webhooks w
+                  JOIN pgtopic.deliveries d ON d.webhook_id = w.id AND d.lane = m.lane AND d.message_id = m.id
+                 WHERE w.topic_id = m.topic_id)
+           AND NOT EXISTS (SELECT FROM pgtopic.dead_letters l WHERE l.message_id = m.id AND l.reason <> 'superseded')
+        RETURNING m.id
+    ), letters AS (
+        DELETE FROM pgtopic.dead_letters x
+         WHERE x.ctid = ANY (ARRAY(
+            SELECT l.place
+              FROM gone
+             CROSS JOIN LATERAL (SELECT l.ctid AS place FROM pgtopic.dead_letters l
+                                  WHERE l.message_id = gone.id FOR UPDATE SKIP LOCKED) l))
+    )
+    SELECT count(*) INTO deleted FROM gone;
 END
 $$;
 
@@ -972,6 +1035,42 @@ BEGIN
         dropped := dropped + 1;
     END LOOP;
     RETURN dropped;
+END
+$$;
+
+CREATE FUNCTION pgtopic.drop_overflow(webhook bigint, message_ids bigint[], lanes bigint[], leader text, OUT dropped bigint, OUT left_lanes bigint[]) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+DECLARE
+    policy text := (SELECT w.on_overflow FROM pgtopic.webhooks w
+                     WHERE w.id = webhook AND w.overflowing AND w.max_owed IS NOT NULL AND w.on_overflow <> 'refuse');
+    ids    bigint[];
+BEGIN
+    dropped := 0;
+    left_lanes := '{}';
+    IF policy IS NULL THEN
+        RETURN;
+    END IF;
+    ids := ARRAY(SELECT o.message_id
+                   FROM unnest(message_ids, lanes) AS o (message_id, lane)
+                  CROSS JOIN LATERAL (SELECT true AS is_free FROM pgtopic.lanes l
+                                       WHERE l.webhook_id = webhook AND l.lane = o.lane AND l.claimed_by IS NULL AND NOT l.halted
+                                       LIMIT 1) l);
+    SELECT count(*) FILTER (WHERE o.outcome = 'removed'),
+           coalesce(array_agg(DISTINCT o.lane) FILTER (WHERE o.outcome IS DISTINCT FROM 'removed' AND o.outcome IS DISTINCT FROM 'not_owed'), '{}')
+      INTO dropped, left_lanes
+      FROM (SELECT o.lane, r.outcome
+              FROM unnest(message_ids, lanes) AS o (message_id, lane)
+              LEFT JOIN pgtopic.cancel_deliveries(
+                            webhook, ids, CASE policy WHEN 'keep_latest' THEN 'superseded' ELSE 'overflow' END, false, leader) r
+                     ON r.message_id = o.message_id) o;
 END
 $$;
 
@@ -1417,6 +1516,21 @@ SELECT c.kind, c.created_at
  LIMIT 1
 $$;
 
+CREATE FUNCTION pgtopic.latest_message(webhook bigint, lane bigint, after bigint) RETURNS TABLE(id bigint)
+    LANGUAGE sql STABLE
+    AS $$
+SELECT d.message_id
+  FROM pgtopic.webhooks w
+ CROSS JOIN LATERAL (
+    SELECT d.message_id
+      FROM pgtopic.deliveries d
+     WHERE d.webhook_id = latest_message.webhook AND d.lane = latest_message.lane
+       AND d.message_id > latest_message.after AND d.replayed_at IS NULL
+     ORDER BY d.message_id DESC
+     LIMIT 1) d
+ WHERE w.id = latest_message.webhook AND w.on_overflow = 'keep_latest'
+$$;
+
 CREATE FUNCTION pgtopic.left_messages(progress json) RETURNS bigint[]
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1562,6 +1676,37 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.list_overflow(webhook bigint, at_most bigint, left_out bigint[]) RETURNS TABLE(message_id bigint, lane bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT d.message_id, l.lane
+      FROM (SELECT l.lane, l.position, latest.id AS latest
+              FROM pgtopic.lanes l
+              LEFT JOIN LATERAL pgtopic.latest_message(webhook, l.lane, l.position) latest ON true
+             WHERE l.webhook_id = webhook AND l.claimed_by IS NULL AND NOT l.halted AND l.lane <> ALL (left_out)
+            OFFSET 0) l
+     CROSS JOIN LATERAL (
+        SELECT d.message_id
+          FROM pgtopic.deliveries d
+         WHERE d.webhook_id = webhook AND d.lane = l.lane AND d.message_id > l.position AND d.replayed_at IS NULL
+           AND d.message_id IS DISTINCT FROM l.latest
+         ORDER BY d.message_id
+         LIMIT at_most) d
+     ORDER BY d.message_id
+     LIMIT at_most;
+END
+$$;
+
 CREATE FUNCTION pgtopic.list_webhooks_of_topics(topic_ids bigint[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
@@ -1571,7 +1716,10 @@ BEGIN
     UPDATE pgtopic.topics t
        SET webhook_ids = (SELECT CASE WHEN count(w.filter) + count(w.types) = 0 THEN coalesce(array_agg(w.id ORDER BY w.id), '{}') END
                             FROM pgtopic.webhooks w
-                           WHERE w.topic_id = t.id)
+                           WHERE w.topic_id = t.id),
+           overflowing_webhook = (SELECT min(w.id)
+                                    FROM pgtopic.webhooks w
+                                   WHERE w.topic_id = t.id AND w.overflowing AND w.on_overflow = 'refuse')
      WHERE t.id = ANY (topic_ids);
 END
 $$;
@@ -1963,6 +2111,7 @@ CREATE FUNCTION pgtopic.messages_validate(message pgtopic.messages, accepted_byt
     AS $_$
 DECLARE
     topic_name text;
+    webhook    record;
     problem    text;
     field      text;
 BEGIN
@@ -1975,6 +2124,17 @@ BEGIN
     ELSIF message.size_bytes > accepted_bytes THEN
         SELECT t.name INTO topic_name FROM pgtopic.topics t WHERE t.id = message.topic_id;
         IF accepted_bytes < 0 THEN
+            SELECT w.name, w.max_owed INTO webhook
+              FROM pgtopic.topics t
+              JOIN pgtopic.webhooks w ON w.id = t.overflowing_webhook
+             WHERE t.id = message.topic_id AND t.paused IS DISTINCT FROM 'refuse';
+            IF FOUND THEN
+                RAISE EXCEPTION 'topic "%" takes no messages: its webhook "%" is owed more than its max_owed of %',
+                    topic_name, webhook.name, webhook.max_owed
+                    USING ERRCODE = 'configuration_limit_exceeded', SCHEMA = 'pgtopic', TABLE = 'webhooks', COLUMN = 'max_owed',
+                          DETAIL = format('%s:%s', topic_name, webhook.name),
+                          HINT = 'It takes messages again when the webhook is owed no more than nine tenths of that.';
+            END IF;
             RAISE EXCEPTION 'topic "%" is paused and takes no messages', topic_name
                 USING ERRCODE = 'object_not_in_prerequisite_state', SCHEMA = 'pgtopic', TABLE = 'messages', COLUMN = 'topic_id';
         END IF;
@@ -2542,11 +2702,15 @@ SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.payload END,
        CASE WHEN sum(m.size_bytes) OVER read <= payload_budget THEN m.headers END,
        m.created_at, d.replayed_at,
-       CASE WHEN m.id IS NULL THEN 'missing'
+       CASE WHEN d.replayed_at IS NULL AND d.message_id < c.latest THEN 'superseded'
+            WHEN m.id IS NULL THEN 'missing'
             WHEN sum(m.size_bytes) OVER read <= payload_budget THEN 'loaded'
             ELSE 'deferred' END,
        date_part('epoch', clock_timestamp()) - date_part('epoch', greatest(m.created_at, m.published_at))
-  FROM unnest(claimed) c
+  FROM (SELECT c.*, latest.id AS latest
+          FROM unnest(claimed) c
+          LEFT JOIN LATERAL pgtopic.latest_message(c.webhook_id, c.lane, c.position) latest ON true
+        OFFSET 0) c
   LEFT JOIN LATERAL (
     SELECT o.message_id, o.replayed_at
       FROM pgtopic.deliveries o
@@ -2555,6 +2719,7 @@ SELECT c.webhook_id, c.lane, c.due_at, c.position, c.generation, c.head_message_
      LIMIT messages_per_lane
   ) d ON true
   LEFT JOIN pgtopic.messages m ON m.id >= d.message_id AND m.id <= d.message_id
+   AND (d.replayed_at IS NULL AND d.message_id < c.latest) IS NOT TRUE
 WINDOW read AS (ROWS UNBOUNDED PRECEDING)
 $$;
 
@@ -2578,14 +2743,16 @@ BEGIN
            CASE WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN m.headers END,
            m.created_at, d.replayed_at,
-           CASE WHEN m.id IS NULL THEN 'missing'
+           CASE WHEN d.replayed_at IS NULL AND d.message_id < l.latest THEN 'superseded'
+                WHEN m.id IS NULL THEN 'missing'
                 WHEN sum(m.size_bytes) OVER read <= payload_budget
                   OR row_number() OVER read = 1 THEN 'loaded'
                 ELSE 'deferred' END,
            date_part('epoch', clock_timestamp()) - date_part('epoch', greatest(m.created_at, m.published_at))
       FROM (
         SELECT h.webhook_id, h.lane, h.generation,
-               CASE WHEN h.generation = held.generation THEN held.position ELSE h.position END AS position
+               CASE WHEN h.generation = held.generation THEN held.position ELSE h.position END AS position,
+               latest.id AS latest
           FROM unnest(read_lanes.webhook_ids, read_lanes.lanes, read_lanes.tokens, read_lanes.positions, read_lanes.generations)
                AS held (webhook_id, lane, token, position, generation)
          CROSS JOIN LATERAL (
@@ -2594,6 +2761,8 @@ BEGIN
              WHERE h.webhook_id = held.webhook_id AND h.lane = held.lane
                AND h.claimed_by = read_lanes.worker AND h.token = held.token
              LIMIT 1) h
+          LEFT JOIN LATERAL pgtopic.latest_message(h.webhook_id, h.lane, h.position) latest ON true
+        OFFSET 0
       ) l
       LEFT JOIN LATERAL (
         SELECT o.message_id, o.replayed_at
@@ -2603,6 +2772,7 @@ BEGIN
          LIMIT messages_per_lane
       ) d ON true
       LEFT JOIN pgtopic.messages m ON m.id >= d.message_id AND m.id <= d.message_id
+       AND (d.replayed_at IS NULL AND d.message_id < l.latest) IS NOT TRUE
     WINDOW read AS (ROWS UNBOUNDED PRECEDING);
 END
 $$;
@@ -2659,7 +2829,10 @@ BEGIN
       FROM (VALUES (1, CASE WHEN NEW.paused THEN 'webhook.paused' ELSE 'webhook.resumed' END, NULL, NEW.paused <> OLD.paused),
                    (2, 'webhook.disabled', NEW.disabled_reason, NEW.disabled_reason IS NOT NULL AND OLD.disabled_reason IS NULL),
                    (3, 'webhook.enabled', OLD.disabled_reason, NEW.disabled_reason IS NULL AND OLD.disabled_reason IS NOT NULL),
-                   (4, 'webhook.started', NULL, NEW.state = 'active' AND OLD.state = 'starting')) AS c (place, kind, reason, happened)
+                   (4, 'webhook.started', NULL, NEW.state = 'active' AND OLD.state = 'starting'),
+                   (5, CASE WHEN NEW.overflowing THEN 'webhook.overflowing' ELSE 'webhook.overflow_ended' END,
+                    CASE WHEN NEW.overflowing THEN format('it is owed more than %s messages; on_overflow is %s', NEW.max_owed, NEW.on_overflow) END,
+                    NEW.overflowing <> OLD.overflowing)) AS c (place, kind, reason, happened)
      WHERE c.happened
      ORDER BY c.place;
     RETURN NULL;
@@ -4132,7 +4305,7 @@ CREATE TABLE pgtopic.changes (
     changed_by text NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     is_event boolean DEFAULT false NOT NULL,
-    CONSTRAINT changes_kind_check CHECK ((kind = ANY (ARRAY['webhook.failing'::text, 'webhook.recovered'::text, 'webhook.disabled'::text, 'webhook.enabled'::text, 'webhook.paused'::text, 'webhook.resumed'::text, 'webhook.started'::text, 'webhook.open'::text, 'webhook.closed'::text, 'topic.paused'::text, 'topic.resumed'::text, 'lane.halted'::text, 'lane.resumed'::text, 'delivery.exhausted'::text, 'worker.lost'::text, 'sending.on'::text, 'sending.off'::text])))
+    CONSTRAINT changes_kind_check CHECK ((kind = ANY (ARRAY['webhook.failing'::text, 'webhook.recovered'::text, 'webhook.disabled'::text, 'webhook.enabled'::text, 'webhook.paused'::text, 'webhook.resumed'::text, 'webhook.started'::text, 'webhook.open'::text, 'webhook.closed'::text, 'webhook.overflowing'::text, 'webhook.overflow_ended'::text, 'topic.paused'::text, 'topic.resumed'::text, 'lane.halted'::text, 'lane.resumed'::text, 'delivery.exhausted'::text, 'worker.lost'::text, 'sending.on'::text, 'sending.off'::text])))
 );
 
 COMMENT ON TABLE pgtopic.changes IS 'The audit log: every change of state is one row, written by the transaction that made the change.';
@@ -4329,9 +4502,10 @@ CREATE TABLE pgtopic.topics (
     max_payload_bytes integer DEFAULT 1048576 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    overflowing_webhook bigint,
     accepted_bytes integer GENERATED ALWAYS AS (
 CASE
-    WHEN (paused = 'refuse'::text) THEN '-1'::integer
+    WHEN ((paused = 'refuse'::text) OR (overflowing_webhook IS NOT NULL)) THEN '-1'::integer
     ELSE max_payload_bytes
 END) STORED,
     stripes integer GENERATED ALWAYS AS (
@@ -4360,6 +4534,8 @@ COMMENT ON COLUMN pgtopic.topics.paused IS 'refuse: the topic refuses messages; 
 COMMENT ON COLUMN pgtopic.topics.max_payload_bytes IS 'The largest payload of one message, in bytes.';
 
 COMMENT ON COLUMN pgtopic.topics.changed_at IS 'When the row was last written, also because webhooks were added or deleted. Workers that are not notified look here.';
+
+COMMENT ON COLUMN pgtopic.topics.overflowing_webhook IS 'The first of the topic''s webhooks that overflow and have messages refused for that, kept up to date by triggers on webhooks; null: none.';
 
 COMMENT ON COLUMN pgtopic.topics.accepted_bytes IS 'For publishers: the largest payload that is accepted now; -1 while the topic refuses messages.';
 
@@ -4437,6 +4613,9 @@ CREATE TABLE pgtopic.webhooks (
     max_in_flight integer,
     rate_limit_per_second double precision,
     max_age_seconds integer,
+    max_owed integer,
+    on_overflow text DEFAULT 'dead_letter_oldest'::text NOT NULL,
+    overflowing boolean DEFAULT false NOT NULL,
     breaker text DEFAULT 'auto'::text NOT NULL,
     state text DEFAULT 'active'::text NOT NULL,
     paused boolean DEFAULT false NOT NULL,
@@ -4450,14 +4629,18 @@ CREATE TABLE pgtopic.webhooks (
     CONSTRAINT webhooks_format_check CHECK ((format = ANY (ARRAY['raw'::text, 'envelope'::text, 'cloudevents'::text]))),
     CONSTRAINT webhooks_headers_check CHECK ((json_typeof(headers) = 'object'::text)),
     CONSTRAINT webhooks_headers_size_check CHECK ((octet_length((headers)::text) <= 8192)),
+    CONSTRAINT webhooks_keep_latest_singly_check CHECK (((on_overflow <> 'keep_latest'::text) OR (batch_size = 1))),
     CONSTRAINT webhooks_max_age_seconds_check CHECK (((max_age_seconds >= 1) AND (max_age_seconds <= 31622400))),
     CONSTRAINT webhooks_max_backoff_seconds_check CHECK (((max_backoff_seconds >= 1) AND (max_backoff_seconds <= 2592000))),
     CONSTRAINT webhooks_max_in_flight_check CHECK (((max_in_flight >= 1) AND (max_in_flight <= 10000))),
+    CONSTRAINT webhooks_max_owed_check CHECK (((max_owed >= 1) AND (max_owed <= 1000000))),
     CONSTRAINT webhooks_max_retries_check CHECK (((max_retries >= 1) AND (max_retries <= 1000))),
     CONSTRAINT webhooks_name_check CHECK (((name ~ '^[A-Za-z0-9._-]{1,255}$'::text) AND (name !~ '^[0-9]+$'::text) AND (name !~ '^[.]{1,2}$'::text))),
     CONSTRAINT webhooks_on_exhausted_check CHECK ((on_exhausted = ANY (ARRAY['dead_letter'::text, 'halt'::text]))),
+    CONSTRAINT webhooks_on_overflow_check CHECK ((on_overflow = ANY (ARRAY['dead_letter_oldest'::text, 'keep_latest'::text, 'refuse'::text]))),
     CONSTRAINT webhooks_permanent_statuses_check CHECK (((array_ndims(permanent_statuses) = 1) AND ((cardinality(permanent_statuses) >= 1) AND (cardinality(permanent_statuses) <= 100)) AND (array_position(permanent_statuses, NULL::integer) IS NULL) AND (300 <= ALL (permanent_statuses)) AND (599 >= ALL (permanent_statuses)))),
     CONSTRAINT webhooks_rate_limit_per_second_check CHECK (((rate_limit_per_second >= (0.001)::double precision) AND (rate_limit_per_second <= (1000000)::double precision))),
+    CONSTRAINT webhooks_refuse_limit_check CHECK (((on_overflow <> 'refuse'::text) OR (max_owed IS NOT NULL))),
     CONSTRAINT webhooks_retry_schedule_alone_check CHECK (((retry_schedule IS NULL) OR ((backoff_factor IS NULL) AND (max_backoff_seconds IS NULL)))),
     CONSTRAINT webhooks_retry_schedule_check CHECK (((array_ndims(retry_schedule) = 1) AND ((cardinality(retry_schedule) >= 1) AND (cardinality(retry_schedule) <= 100)) AND (array_position(retry_schedule, NULL::integer) IS NULL) AND (1 <= ALL (retry_schedule)) AND (2592000 >= ALL (retry_schedule)))),
     CONSTRAINT webhooks_state_check CHECK ((state = ANY (ARRAY['starting'::text, 'active'::text]))),
@@ -4486,6 +4669,12 @@ COMMENT ON COLUMN pgtopic.webhooks.retry_schedule IS 'The wait in seconds after 
 COMMENT ON COLUMN pgtopic.webhooks.permanent_statuses IS 'HTTP statuses after which a message is not tried again; null: none.';
 
 COMMENT ON COLUMN pgtopic.webhooks.max_age_seconds IS 'A message that is older, counted from the later of created_at and published_at, becomes a dead letter and is not sent. Replays are sent. Null: no limit.';
+
+COMMENT ON COLUMN pgtopic.webhooks.max_owed IS 'How many messages it may be owed, replays aside. The leader looks once a second. Null: no limit.';
+
+COMMENT ON COLUMN pgtopic.webhooks.on_overflow IS 'If it is owed more, dead_letter_oldest: its oldest messages become dead letters; refuse: its topic refuses messages. keep_latest: only the newest message of each lane is sent, also without max_owed; if it is owed more, the others become dead letters before that.';
+
+COMMENT ON COLUMN pgtopic.webhooks.overflowing IS 'Written by the leader: it is owed more than max_owed, and since then never less than nine tenths of it.';
 
 COMMENT ON COLUMN pgtopic.webhooks.breaker IS 'auto: if nothing but failures comes back, the breaker opens, and only probes are sent until one is answered; off: it never opens.';
 
@@ -4657,6 +4846,8 @@ CREATE INDEX webhooks_changed_at ON pgtopic.webhooks USING btree (changed_at);
 
 CREATE INDEX webhooks_max_age ON pgtopic.webhooks USING btree (id) WHERE (max_age_seconds IS NOT NULL);
 
+CREATE INDEX webhooks_max_owed ON pgtopic.webhooks USING btree (id) WHERE ((max_owed IS NOT NULL) OR overflowing);
+
 CREATE TRIGGER changes_mark_event BEFORE INSERT ON pgtopic.changes FOR EACH ROW WHEN ((new.kind = ANY (ARRAY['webhook.failing'::text, 'webhook.recovered'::text, 'webhook.disabled'::text, 'webhook.enabled'::text, 'delivery.exhausted'::text, 'lane.halted'::text, 'lane.resumed'::text, 'worker.lost'::text]))) EXECUTE FUNCTION pgtopic.changes_mark_event();
 
 CREATE TRIGGER flush AFTER INSERT ON pgtopic.dead_letters FOR EACH STATEMENT EXECUTE FUNCTION pgtopic.dead_letters_flush();
@@ -4699,7 +4890,9 @@ CREATE TRIGGER webhooks_filter_came_or_went AFTER UPDATE OF types, filter ON pgt
 
 CREATE TRIGGER webhooks_name BEFORE INSERT ON pgtopic.webhooks FOR EACH ROW WHEN ((new.name IS NULL)) EXECUTE FUNCTION pgtopic.webhooks_name();
 
-CREATE TRIGGER webhooks_record_change AFTER UPDATE ON pgtopic.webhooks FOR EACH ROW WHEN (((old.paused <> new.paused) OR ((old.disabled_reason IS NULL) <> (new.disabled_reason IS NULL)) OR (old.state <> new.state))) EXECUTE FUNCTION pgtopic.record_webhook_change();
+CREATE TRIGGER webhooks_record_change AFTER UPDATE ON pgtopic.webhooks FOR EACH ROW WHEN (((old.paused <> new.paused) OR ((old.disabled_reason IS NULL) <> (new.disabled_reason IS NULL)) OR (old.state <> new.state) OR (old.overflowing <> new.overflowing))) EXECUTE FUNCTION pgtopic.record_webhook_change();
+
+CREATE TRIGGER webhooks_refusal_came_or_went AFTER UPDATE OF on_overflow, overflowing ON pgtopic.webhooks FOR EACH ROW WHEN (((old.overflowing AND (old.on_overflow = 'refuse'::text)) <> (new.overflowing AND (new.on_overflow = 'refuse'::text)))) EXECUTE FUNCTION pgtopic.webhooks_came_or_went();
 
 CREATE TRIGGER webhooks_topic_never_changes BEFORE UPDATE OF topic_id ON pgtopic.webhooks FOR EACH ROW WHEN ((old.topic_id <> new.topic_id)) EXECUTE FUNCTION pgtopic.refuse_change('topic_id');
 
@@ -4735,6 +4928,8 @@ REVOKE ALL ON FUNCTION pgtopic.changed_by() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.changes_mark_event() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.check_backlogs(after_webhook bigint, left_out bigint[], takes interval, leader text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.check_filter(filter jsonpath) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.claim_lanes(worker uuid, new_token bigint, webhook_ids bigint[], slots integer[], due_after timestamp with time zone[], sweep boolean, messages_per_lane integer, payload_budget bigint) FROM PUBLIC;
@@ -4769,6 +4964,8 @@ REVOKE ALL ON FUNCTION pgtopic.discard_dead_letters(dead_letter_ids bigint[]) FR
 
 REVOKE ALL ON FUNCTION pgtopic.drop_attempt_partitions(days integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.drop_overflow(webhook bigint, message_ids bigint[], lanes bigint[], leader text, OUT dropped bigint, OUT left_lanes bigint[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.end_probe(worker uuid, token bigint, webhook_id bigint, epoch bigint, failed boolean, next_in double precision, disable text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.events_topic() FROM PUBLIC;
@@ -4795,6 +4992,8 @@ REVOKE ALL ON FUNCTION pgtopic.lanes_retry_step(job pgtopic.jobs, at_most intege
 
 REVOKE ALL ON FUNCTION pgtopic.last_outage_change(webhook bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.latest_message(webhook bigint, lane bigint, after bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.left_messages(progress json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.list_changed_webhooks(since timestamp with time zone) FROM PUBLIC;
@@ -4804,6 +5003,8 @@ REVOKE ALL ON FUNCTION pgtopic.list_due_webhooks(after bigint, at_most integer, 
 REVOKE ALL ON FUNCTION pgtopic.list_newest_attempts(pages bigint, webhook_ids bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.list_news(newest bigint, missing bigint[], at_most bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION pgtopic.list_overflow(webhook bigint, at_most bigint, left_out bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.list_webhooks_of_topics(topic_ids bigint[]) FROM PUBLIC;
 
@@ -4942,8 +5143,8 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '64856b5377b102623ad5c258145f5d254fcd26dc822e9c613f30297e84d2e6c7', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '8757f41cc4b12e4af96c8c2418106bc806d87411b224cc8eed5b6afdf38f7e2c', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '16818658039651576532');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '12903069020177891499');
 
 

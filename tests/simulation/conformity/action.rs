@@ -57,6 +57,7 @@ pub(crate) enum Call {
     },
     DeleteWebhook(i64),
     PauseWebhook(i64, bool),
+    KeepLatest(i64, bool),
     Publish(Publication),
     Register(u32),
     Heartbeat(u32),

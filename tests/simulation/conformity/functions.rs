@@ -138,7 +138,7 @@ const BREAK_POINTS: [(&str, &[&str]); 34] = [
         &[
             "@    SELECT max(m.id), count(*)",
             "@    SELECT array_agg(m.id) INTO locked",
-            "@    DELETE FROM pgtopic.messages m",
+            "@    WITH gone AS (",
         ],
     ),
 ];

@@ -12,7 +12,7 @@ use crate::functions::guards::Guard;
 /// How a guard is removed: the file, what is there exactly once, and what is put there.
 type Removal = (Guard, &'static str, &'static str, &'static str);
 
-const REMOVALS: [Removal; 46] = [
+const REMOVALS: [Removal; 49] = [
     (
         Guard::LockBeforeId,
         "publishing/messages_publish",
@@ -210,8 +210,26 @@ const REMOVALS: [Removal; 46] = [
     (
         Guard::CancelInFlight,
         "operating/cancel_deliveries",
-        "                        WHEN is_held AND head = message.id THEN 'in_flight'\n",
+        "(head = message.id OR reason NOT IN ('canceled', 'skipped'))",
+        "reason NOT IN ('canceled', 'skipped')",
+    ),
+    (
+        Guard::CancelHeld,
+        "operating/cancel_deliveries",
+        " OR reason NOT IN ('canceled', 'skipped')",
         "",
+    ),
+    (
+        Guard::ReadLatest,
+        "engine/read_claimed",
+        "CASE WHEN d.replayed_at IS NULL AND d.message_id < c.latest THEN 'superseded'",
+        "CASE WHEN false THEN 'superseded'",
+    ),
+    (
+        Guard::ReadLatest,
+        "engine/read_lanes",
+        "CASE WHEN d.replayed_at IS NULL AND d.message_id < l.latest THEN 'superseded'",
+        "CASE WHEN false THEN 'superseded'",
     ),
     (
         Guard::ReleaseHolder,
@@ -268,7 +286,7 @@ pub(crate) enum Shown {
 }
 
 /// What shows that each guard was removed from SQL.
-pub(crate) const KNOWN: [(Guard, Shown); 38] = [
+pub(crate) const KNOWN: [(Guard, Shown); 40] = [
     (Guard::LockBeforeId, Shown::Script(PLAIN, 1)),
     (Guard::SubscribersAfterLock, Shown::Script(PLAIN, 7)),
     (Guard::LaneInAnyCase, Shown::Script(PLAIN, 1)),
@@ -307,4 +325,6 @@ pub(crate) const KNOWN: [(Guard, Shown); 38] = [
     (Guard::OpenObjection, Shown::Scenario(PLAIN, scenarios::opening_with_objection)),
     (Guard::ProbeFree, Shown::Scenario(PLAIN, scenarios::probes_of_two_workers)),
     (Guard::ProbeTurn, Shown::Scenario(PLAIN, scenarios::end_of_another_turn)),
+    (Guard::ReadLatest, Shown::Scenario(PLAIN, scenarios::read_of_latest)),
+    (Guard::CancelHeld, Shown::Scenario(PLAIN, scenarios::giving_up_of_held_lane)),
 ];

@@ -34,7 +34,7 @@ use crate::{
         settle::{Said, settle},
         step_job::step_job,
         take_probes::take_probes,
-        update_webhook::{create_topic, pause_topic, pause_webhook},
+        update_webhook::{create_topic, keep_latest, pause_topic, pause_webhook},
         wake_lanes::{Woken, wake_lanes},
         worker_heartbeat::{register_worker, worker_heartbeat},
     },
@@ -192,6 +192,7 @@ async fn invoke(session: &Session, call: &Call, learnt: &RefCell<Vec<Learnt>>) -
         }
         Call::DeleteWebhook(webhook) => found(create_webhook::delete_webhook(session, *webhook).await?),
         Call::PauseWebhook(webhook, paused) => found(pause_webhook(session, *webhook, *paused).await?),
+        Call::KeepLatest(webhook, latest) => found(keep_latest(session, *webhook, *latest).await?),
         Call::Backfill { job, at_most } => {
             let (state, did, waits) = step_job(session, *job, *at_most).await?;
             format!("{} {did} {}", or_dash(state.map(JobState::as_str)), if waits { "t" } else { "f" })
@@ -322,7 +323,8 @@ fn outcomes(rows: &[(i64, &'static str)]) -> String {
 fn messages(claimed: &Claimed) -> Vec<String> {
     let marks = claimed.messages.iter().map(|read| {
         let (replay, missing) = (if read.replayed { "r" } else { "" }, if read.missing { "m" } else { "" });
-        format!("{}{replay}{missing}", read.message)
+        let superseded = if read.superseded { "s" } else { "" };
+        format!("{}{replay}{missing}{superseded}", read.message)
     });
     marks.collect()
 }

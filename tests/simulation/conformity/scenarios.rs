@@ -317,7 +317,7 @@ pub(crate) fn settle_of_earlier_epoch(lane: i64) -> Vec<Step> {
     steps.extend([publish(0), call(0, Call::Claim(claim(1))), ask(2, 0), ask(2, 0)]);
     steps.push(call(0, settled(vec![failed], Vec::new())));
     steps.extend([call(0, Call::CloseBreaker(1, None)), call(0, Call::Claim(claim(1)))]);
-    steps.push(call(0, settled(vec![dead], vec![(0, 1, 3)])));
+    steps.push(call(0, settled(vec![dead], vec![(0, 1, 3, Reason::AttemptsExhausted)])));
     steps
 }
 
@@ -371,5 +371,33 @@ pub(crate) fn waking_of_lanes(lane: i64) -> Vec<Step> {
         call(0, Call::CloseBreaker(1, None)),
     ]);
     steps.extend([1, 1, 1].map(|at_most| call(0, Call::WakeLanes(1, at_most))));
+    steps
+}
+
+/// A webhook that keeps the latest message is owed four. Its lane is claimed with two of them, and read
+/// on; one that was sent before is a replay.
+pub(crate) fn read_of_latest(lane: i64) -> Vec<Step> {
+    let mut steps = Generator::beginning();
+    steps.push(call(0, Call::KeepLatest(1, true)));
+    steps.extend([publish(0), publish(0), publish(0), publish(0)]);
+    steps.push(call(0, Call::Claim(Claim { messages_per_lane: 2, ..claim(1) })));
+    let held = Held { webhook: 1, lane, token: 1, position: 2, generation: 0 };
+    steps.push(call(0, Call::Read { worker: 1, held: vec![held], at_most: 3 }));
+    let done = Outcome { generation: 0, ..outcome(lane, Becomes::Held, 4, None) };
+    let dead = [1, 2, 3].map(|message| (0, message, 0, Reason::Superseded)).to_vec();
+    let settlement = Settlement { worker: 1, lanes: vec![done], done: vec![(0, 4)], dead };
+    steps.push(call(0, Call::Settle(settlement)));
+    steps.extend([replay(0, 1, 2), publish(0), publish(0)]);
+    let held = Held { position: 4, ..held };
+    steps.push(call(0, Call::Read { worker: 1, held: vec![held], at_most: 3 }));
+    steps
+}
+
+/// The leader gives up a message behind the head of a lane that a worker holds.
+pub(crate) fn giving_up_of_held_lane(_lane: i64) -> Vec<Step> {
+    let mut steps = Generator::beginning();
+    steps.extend([publish(0), publish(0), call(0, Call::Claim(claim(1)))]);
+    let (webhook, messages, reason) = (1, vec![2], Reason::Superseded);
+    steps.push(call(0, Call::Cancel { webhook, messages, reason, waits: false }));
     steps
 }

@@ -91,6 +91,10 @@ fn invocation(call: &Call, keys: &Keys) -> String {
         Call::PauseWebhook(webhook, paused) => {
             format!("UPDATE webhooks SET paused = {paused} WHERE id = {webhook} RETURNING 1")
         }
+        Call::KeepLatest(webhook, latest) => {
+            let policy = if *latest { "keep_latest" } else { "dead_letter_oldest" };
+            format!("UPDATE webhooks SET on_overflow = '{policy}' WHERE id = {webhook} RETURNING 1")
+        }
         Call::Publish(publication) => format!(
             "INSERT INTO messages (topic_id, partition_key, type, payload, idempotency_key) \
              VALUES ({}, '{}', {}, '1', {}) {} RETURNING id",
@@ -277,9 +281,9 @@ fn settling(call: &Settlement) -> String {
         array("integer", call.done.iter().map(|(number, _)| number + 1)),
         array("bigint", call.done.iter().map(|(_, message)| message)),
         array("integer", call.dead.iter().map(|(number, ..)| number + 1)),
-        array("bigint", call.dead.iter().map(|(_, message, _)| message)),
-        array("text", call.dead.iter().map(|_| "'attempts_exhausted'")),
-        array("integer", call.dead.iter().map(|(.., attempts)| attempts)),
+        array("bigint", call.dead.iter().map(|(_, message, ..)| message)),
+        array("text", call.dead.iter().map(|(.., reason)| format!("'{}'", reason.as_str()))),
+        array("integer", call.dead.iter().map(|(_, _, attempts, _)| attempts)),
         array("text", call.dead.iter().map(|(number, ..)| null(error_of(number).map(|_| "'status'")))),
         array("smallint", call.dead.iter().map(|(number, ..)| null(error_of(number)))),
         array("text", call.dead.iter().map(|(number, ..)| text(error_of(number)))),
@@ -307,6 +311,7 @@ pub(crate) fn answer(action: &Action, rows: &[Cells]) -> String {
         Call::PauseTopic(..)
         | Call::DeleteWebhook(_)
         | Call::PauseWebhook(..)
+        | Call::KeepLatest(..)
         | Call::LockLane { .. }
         | Call::Postpone { .. } => if rows.is_empty() { "none" } else { "found" }.to_owned(),
         Call::Register(_) | Call::Heartbeat(_) => String::new(),
@@ -346,8 +351,12 @@ fn claimed(rows: &[Cells]) -> String {
 /// The message of a row, with its marks; then come `replayed_at` and the state.
 fn message(row: &Cells, at: usize) -> String {
     let replay = if row[at + 1].is_some() { "r" } else { "" };
-    let missing = if row[at + 2].as_deref() == Some("missing") { "m" } else { "" };
-    format!("{}{replay}{missing}", cell(row, at))
+    let state = match row[at + 2].as_deref() {
+        Some("missing") => "m",
+        Some("superseded") => "s",
+        _ => "",
+    };
+    format!("{}{replay}{state}", cell(row, at))
 }
 
 /// The fields of a lane, and its messages by their ids.

@@ -14,7 +14,7 @@ pub(crate) struct LaneText {
     pub(crate) lane: String,
     /// What is known of the lane.
     pub(crate) fields: Vec<String>,
-    /// Ids with marks: r a replay, m missing.
+    /// Ids with marks: r a replay, m missing, s superseded.
     pub(crate) messages: Vec<String>,
 }
 

@@ -12,7 +12,7 @@ use crate::{
         read_lanes::Held,
         settle::{Becomes, Outcome, Settlement},
     },
-    postgres::tables::{Delivery, Lane, Webhook},
+    postgres::tables::{Delivery, Lane, Reason, Webhook},
     schedule::SECOND,
 };
 
@@ -140,7 +140,7 @@ impl Generator {
             && self.random.once_in(2)
             && let Some(message) = sent.get(next)
         {
-            settlement.dead.push((number, *message, 3));
+            settlement.dead.push((number, *message, 3, Reason::AttemptsExhausted));
             position = *message;
             next += 1;
         }

@@ -120,7 +120,8 @@ async fn cancel_one(
     if reason == Reason::Skipped && head.is_some() && !is_head {
         return Ok(("not_head", None));
     }
-    if is_held && is_head && guards.has(Guard::CancelInFlight) {
+    let by_leader = !matches!(reason, Reason::Canceled | Reason::Skipped) && guards.has(Guard::CancelHeld);
+    if is_held && (is_head && guards.has(Guard::CancelInFlight) || by_leader) {
         return Ok(("in_flight", None));
     }
 

@@ -72,7 +72,7 @@ pub(crate) async fn claim_lanes(session: &Session, claim: &Claim) -> Result<Vec<
     }
     session.break_point().await?;
     let statement = session.statement().await?;
-    Ok(statement.read(|view| read_claimed(view, claimed, claim.messages_per_lane)))
+    Ok(statement.read(|view| read_claimed(view, guards, claimed, claim.messages_per_lane)))
 }
 
 /// The UPDATE of a claim: only versions that the snapshot shows.

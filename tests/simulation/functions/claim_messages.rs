@@ -59,7 +59,7 @@ pub(crate) async fn claim_messages(session: &Session, told: &Told) -> Result<(Ve
     if !taken.is_empty() {
         session.break_point().await?;
         let statement = session.statement().await?;
-        claimed = statement.read(|view| read_claimed(view, taken, told.messages_per_lane));
+        claimed = statement.read(|view| read_claimed(view, guards, taken, told.messages_per_lane));
     }
     session.break_point().await?;
     let statement = session.statement().await?;
@@ -96,7 +96,8 @@ fn held(view: &View<'_>, told: &Told) -> Vec<Claimed> {
             }
             let before =
                 owed(view, webhook.id, message.lane, lane.position).take_while(|id| *id < message.id).last();
-            let read = Read { message: message.id, replayed: delivery.replayed, missing: false };
+            let (replayed, missing, superseded) = (delivery.replayed, false, false);
+            let read = Read { message: message.id, replayed, missing, superseded };
             let position = before.unwrap_or(lane.position);
             found.push(Claimed { lane: Lane { position, ..lane.clone() }, messages: vec![read] });
         }

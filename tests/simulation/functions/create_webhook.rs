@@ -25,9 +25,8 @@ pub(crate) async fn create_webhook(
         let state = &mut *session.database().state();
         state.sequences.webhook_ids.next(&mut state.lsn)
     };
-    statement
-        .insert(Webhook { id, topic, types, starting, paused: false, disabled: false, hold_until: None })
-        .await?;
+    let (paused, disabled, latest, hold_until) = (false, false, false, None);
+    statement.insert(Webhook { id, topic, types, starting, paused, disabled, hold_until, latest }).await?;
     if starting {
         let job = {
             let state = &mut *session.database().state();

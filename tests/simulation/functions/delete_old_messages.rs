@@ -1,12 +1,12 @@
-//! `delete_old_messages`: delete messages that nobody is owed and that are no dead letters. Messages
-//! of earlier transactions are past their retention here.
+//! `delete_old_messages`: delete messages that nobody is owed and that are no dead letters, or only
+//! superseded ones. Messages of earlier transactions are past their retention here.
 
 use super::require::require_read_committed;
 use crate::postgres::{
     error::Result,
     row_lock::{Locked, RowLock},
     session::Session,
-    tables::{DeadLetter, Delivery, Message, Webhook},
+    tables::{DeadLetter, Delivery, Message, Reason, Webhook},
 };
 
 /// How many messages were deleted.
@@ -40,11 +40,22 @@ pub(crate) async fn delete_old_messages(session: &Session) -> Result<usize> {
                 view.range::<Webhook>(..).filter(|(_, webhook)| webhook.topic == message.topic);
             let is_owed =
                 webhooks.any(|(_, webhook)| view.get::<Delivery>(&(webhook.id, message.lane, id)).is_some());
-            let is_dead = view.range::<DeadLetter>(..).any(|(_, letter)| letter.message == id);
+            let mut letters = view.range::<DeadLetter>(..).filter(|(_, letter)| letter.message == id);
+            let is_dead = letters.any(|(_, letter)| letter.reason != Reason::Superseded);
             (!is_owed && !is_dead).then_some(place)
         });
         if let Some(place) = found {
             deleted += usize::from(statement.delete(place, |_: &Message| true).await?.is_some());
+            let letters = statement.read(|view| {
+                let all = view.range::<DeadLetter>(..).filter(|(_, letter)| letter.message == id);
+                all.map(|(place, _)| place).collect::<Vec<_>>()
+            });
+            for place in letters {
+                let row = statement.lock(place, RowLock::Update, Locked::Skip, |_: &DeadLetter| true).await?;
+                if let Some((place, _)) = row {
+                    statement.delete(place, |_: &DeadLetter| true).await?;
+                }
+            }
         }
     }
     Ok(deleted)

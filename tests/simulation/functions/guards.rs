@@ -81,10 +81,14 @@ pub(crate) enum Guard {
     ProbeFree,
     /// Only the worker whose turn it is ends it.
     ProbeTurn,
+    /// A read tells which messages are superseded.
+    ReadLatest,
+    /// The leader gives up nothing of a lane that a worker holds.
+    CancelHeld,
 }
 
 impl Guard {
-    pub(crate) const ALL: [Self; 38] = [
+    pub(crate) const ALL: [Self; 40] = [
         Self::LockBeforeId,
         Self::SubscribersAfterLock,
         Self::LaneInAnyCase,
@@ -123,6 +127,8 @@ impl Guard {
         Self::OpenObjection,
         Self::ProbeFree,
         Self::ProbeTurn,
+        Self::ReadLatest,
+        Self::CancelHeld,
     ];
 }
 

@@ -19,6 +19,7 @@ pub(crate) async fn read_lanes(
     held: &[Held],
     at_most: usize,
 ) -> Result<Vec<Claimed>> {
+    let guards = session.database().guards();
     session.break_point().await?;
     let statement = session.statement().await?;
     Ok(statement.read(|view| {
@@ -29,7 +30,7 @@ pub(crate) async fn read_lanes(
                 continue;
             }
             let position = if lane.generation == held.generation { held.position } else { lane.position };
-            let messages = read_after(view, held.webhook, held.lane, position, at_most);
+            let messages = read_after(view, guards, lane, position, at_most);
             found.push(Claimed { lane: Lane { position, ..lane.clone() }, messages });
         }
         found

@@ -61,7 +61,7 @@ pub(crate) struct Settlement {
     pub(crate) worker: u32,
     pub(crate) lanes: Vec<Outcome>,
     pub(crate) done: Vec<(usize, i64)>,
-    pub(crate) dead: Vec<(usize, i64, i32)>,
+    pub(crate) dead: Vec<(usize, i64, i32, Reason)>,
 }
 
 /// What the call says of a lane.
@@ -172,7 +172,7 @@ async fn delete_done(session: &Session, call: &Settlement, mine: &[Option<i32>])
 async fn bury(session: &Session, call: &Settlement, mine: &[Option<i32>], outdated: &[bool]) -> Result<()> {
     let statement = session.statement().await?;
     let written = |number: usize| mine[number].is_some() && !outdated[number];
-    for (number, message, attempts) in call.dead.iter().filter(|(number, ..)| written(*number)) {
+    for (number, message, attempts, reason) in call.dead.iter().filter(|(number, ..)| written(*number)) {
         let outcome = &call.lanes[*number];
         let key = (outcome.webhook, outcome.lane, *message);
         let found = statement.read(|view| view.find::<Delivery>(&key).map(|(place, _)| place));
@@ -191,7 +191,7 @@ async fn bury(session: &Session, call: &Settlement, mine: &[Option<i32>], outdat
                 lane: outcome.lane,
                 message: *message,
                 key: partition,
-                reason: Reason::AttemptsExhausted,
+                reason: *reason,
                 attempts: *attempts,
                 error: outcome.error,
             };

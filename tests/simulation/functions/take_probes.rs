@@ -2,7 +2,7 @@
 
 use super::{
     Claimed,
-    guards::Guard,
+    guards::{Guard, Guards},
     is_taken, owed,
     read_claimed::read_claimed,
     require::{require_read_committed, require_registered},
@@ -102,7 +102,7 @@ pub(crate) async fn take_probes(
         .into_iter()
         .filter_map(|lane| {
             let turn = turn(lane.webhook);
-            described(&statement, lane, turn, session.clock(), messages_per_lane)
+            described(&statement, guards, lane, turn, session.clock(), messages_per_lane)
         })
         .collect())
 }
@@ -128,6 +128,7 @@ async fn pick(session: &Session, worker: u32, token: i64, webhook: i64, after: i
 
 fn described(
     statement: &Statement,
+    guards: Guards,
     lane: Lane,
     turn: Micros,
     now: Micros,
@@ -140,7 +141,7 @@ fn described(
         let owes = |lane: &Lane| owed(view, lane.webhook, lane.lane, lane.position).next().is_some();
         let only_lane = !others.any(|(_, other)| !other.halted && other.lane != number && owes(other));
         Some(Taken {
-            lane: read_claimed(view, vec![lane], messages_per_lane).pop()?,
+            lane: read_claimed(view, guards, vec![lane], messages_per_lane).pop()?,
             epoch: row.epoch,
             probes: row.probes,
             open_for: (now - row.opened_at).max(0),

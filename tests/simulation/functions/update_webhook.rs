@@ -9,12 +9,23 @@ use crate::postgres::{
 
 /// Pauses or resumes a webhook. False: there is no such webhook.
 pub(crate) async fn pause_webhook(session: &Session, webhook: i64, paused: bool) -> Result<bool> {
+    update_webhook(session, webhook, |row| Webhook { paused, ..row.clone() }).await
+}
+
+/// Has a webhook keep the latest message of each lane, or not. False: there is no such webhook.
+pub(crate) async fn keep_latest(session: &Session, webhook: i64, latest: bool) -> Result<bool> {
+    update_webhook(session, webhook, |row| Webhook { latest, ..row.clone() }).await
+}
+
+async fn update_webhook(
+    session: &Session,
+    webhook: i64,
+    change: impl Fn(&Webhook) -> Webhook,
+) -> Result<bool> {
     let statement = session.statement().await?;
     let found = statement.read(|view| view.find::<Webhook>(&webhook).map(|(place, _)| place));
     let changed = match found {
-        Some(place) => {
-            statement.update(place, |row: &Webhook| Some(Webhook { paused, ..row.clone() })).await?
-        }
+        Some(place) => statement.update(place, |row: &Webhook| Some(change(row))).await?,
         None => None,
     };
     webhooks_changed(session)?;

@@ -26,6 +26,7 @@ pub(crate) struct Topic {
     pub(crate) webhook_ids: Option<Rc<[i64]>>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "they are columns")]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Webhook {
     pub(crate) id: i64,
@@ -36,6 +37,8 @@ pub(crate) struct Webhook {
     pub(crate) paused: bool,
     pub(crate) disabled: bool,
     pub(crate) hold_until: Option<Micros>,
+    /// Whether `on_overflow` is `keep_latest`.
+    pub(crate) latest: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -132,6 +135,7 @@ pub(crate) enum Reason {
     AttemptsExhausted,
     Canceled,
     Skipped,
+    Superseded,
 }
 
 impl Reason {
@@ -140,6 +144,7 @@ impl Reason {
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::Canceled => "canceled",
             Self::Skipped => "skipped",
+            Self::Superseded => "superseded",
         }
     }
 }

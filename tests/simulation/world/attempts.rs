@@ -63,7 +63,10 @@ impl World {
         let history = &mut *self.history.borrow_mut();
         let Some(failed) = history.lane(lane).failed.clone() else { return };
         let waited = now - failed.at;
-        if failed.messages != messages {
+        let latest = self.hooks.borrow().get(&lane.0).is_some_and(|hook| hook.ever_latest);
+        if latest && messages.first() > failed.messages.last() {
+            // Another message has taken its place.
+        } else if failed.messages != messages {
             // A batch that has used up its attempts is sent one by one. A message that has is given up.
             let split = failed.messages.len() > 1 && messages == &failed.messages[..1];
             if failed.count < most.min(self.least_retries(lane)) || failed.messages.len() > 1 && !split {
@@ -101,6 +104,9 @@ impl World {
     pub(super) fn check_given_up(&self, worker: u32, lane: LaneId, dead: &DeadDelivery) {
         let hooks = self.hooks.borrow();
         let Some(hook) = hooks.get(&lane.0) else { return };
+        if dead.reason == Reason::Superseded && !hook.ever_latest {
+            self.fail(format!("superseded: {} of lane {lane:?}, which sends all messages", dead.message_id));
+        }
         if dead.reason != Reason::AttemptsExhausted {
             return;
         }

@@ -15,7 +15,7 @@ use crate::{
     functions::{Claimed, settle::Settlement},
     postgres::{
         Database,
-        tables::{Breaker, DeadLetter},
+        tables::{Breaker, DeadLetter, Reason},
     },
     schedule::{Micros, SECOND},
 };
@@ -66,12 +66,14 @@ impl History {
 impl World {
     /// The dead letters of a settle that are no outcomes of probes, and that there are not yet.
     pub(super) fn would_bury(&self, call: &Settlement) -> Vec<Buried> {
-        let failed = call.dead.iter().filter(|(number, ..)| call.lanes[*number].epoch.is_some());
-        let new = failed.filter(|(number, message, _)| {
+        let failed = call.dead.iter().filter(|(number, .., reason)| {
+            call.lanes[*number].epoch.is_some() && *reason != Reason::Superseded
+        });
+        let new = failed.filter(|(number, message, ..)| {
             let key = (call.lanes[*number].webhook, *message);
             self.database.peek(|view| view.find_second::<DeadLetter>(&key).is_none())
         });
-        new.map(|(number, message, _)| ((call.lanes[*number].webhook, call.lanes[*number].lane), *message))
+        new.map(|(number, message, ..)| ((call.lanes[*number].webhook, call.lanes[*number].lane), *message))
             .collect()
     }
 

@@ -183,6 +183,7 @@ impl World {
         }
         let status = match manner {
             Manner::Fails => Some(503),
+            Manner::Refuses => Some(REFUSED),
             Manner::Flaky if half => Some(500),
             Manner::Busy if half => Some(429),
             Manner::Gone => Some(410),
@@ -197,8 +198,12 @@ impl World {
     }
 }
 
+/// Stands for no connection.
+const REFUSED: u16 = 0;
+
 fn result(status: Option<u16>, took: i64) -> AttemptResult {
     let (outcome, class) = match status {
+        Some(REFUSED) => (Outcome::Failed, Some(ErrorClass::Connect)),
         Some(200) => (Outcome::Accepted, None),
         Some(410) => (Outcome::Gone, Some(ErrorClass::Status)),
         Some(_) => (Outcome::Failed, Some(ErrorClass::Status)),
@@ -207,7 +212,7 @@ fn result(status: Option<u16>, took: i64) -> AttemptResult {
     };
     AttemptResult {
         outcome,
-        status_code: status,
+        status_code: status.filter(|status| *status != REFUSED),
         error_class: class,
         error: class.map(|class| class.as_str().to_owned()),
         duration: duration(took),

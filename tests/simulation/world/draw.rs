@@ -44,6 +44,7 @@ impl Plan {
                 retries: random.pick(&[1, 2, 4]),
                 halts: random.once_in(2),
             },
+            policy: None,
             breakers: false,
             payload: match random.below(16) {
                 0 => 12 << 20,

@@ -70,7 +70,10 @@ impl World {
                     self.enable(id).await;
                 }
             }
-            What::DeleteOldMessages => self.delete_old_messages().await,
+            What::DeleteOldMessages => {
+                self.delete_old_messages().await;
+                self.thin().await;
+            }
             What::Vacuum => self.database.vacuum(),
             What::Receiver { webhook, manner, time } => self.receiver_is(webhook, manner, time).await,
             What::Crash { worker, down } => self.crash(worker, down).await,

@@ -109,6 +109,8 @@ pub(super) struct History {
     pub(super) opened: BTreeMap<i64, (Micros, i64)>,
     /// When the call began that has claimed a lane last, by worker.
     pub(super) claims: HashMap<(LaneId, u32), Micros>,
+    /// Whether the database has crashed.
+    pub(super) has_crashed: bool,
     /// When the server's clock was stepped last.
     pub(super) stepped: Micros,
     pub(super) counts: Counts,
@@ -232,6 +234,7 @@ impl History {
         let accepted = self.courses.iter().filter(|(_, course)| course.accepted.is_some());
         let all: Vec<_> = accepted.map(|(key, _)| *key).collect();
         self.crashed_since.extend(all);
+        self.has_crashed = true;
         self.all_disturbed(None);
     }
 

@@ -17,6 +17,7 @@
 //! | `history`, `knowledge` | what happened, and what workers were told |
 //! | `requests`, `order`, `attempts`, `breakers`, `rows` | the rules that a run must keep |
 //! | `run` | a whole run, and its end |
+//! | `outage` | an outage of an hour |
 //! | `shrink` | which items of a plan are needed |
 //! | `mailbox`, `clock` | tools |
 
@@ -37,6 +38,7 @@ mod knowledge;
 mod mailbox;
 mod operate;
 mod order;
+mod outage;
 mod plan;
 mod process;
 mod publish;
@@ -106,6 +108,7 @@ struct World {
 }
 
 /// A webhook, as its operator and its receiver know it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of another rule")]
 #[derive(Clone)]
 struct Hook {
     topic: i64,
@@ -123,6 +126,9 @@ struct Hook {
     /// The most requests in flight; `None`: any number.
     most_in_flight: Option<u32>,
     changed: bool,
+    /// Whether it has ever sent only the newest message of each lane, and whether it always has.
+    ever_latest: bool,
+    always_latest: bool,
     manner: Manner,
 }
 

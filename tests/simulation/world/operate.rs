@@ -25,7 +25,7 @@ use crate::{
         owe_messages::owe_messages,
         replay_dead_letters::replay_dead_letters,
         retry_lanes::retry_lanes,
-        update_webhook::{pause_topic, pause_webhook},
+        update_webhook::{keep_latest, pause_topic, pause_webhook},
     },
     postgres::{
         row_lock::{Locked, RowLock},
@@ -47,7 +47,7 @@ impl World {
             return;
         };
         self.changed();
-        let (policy, batch_size) = policy(self.plan.hooks, random);
+        let (policy, batch_size) = self.policy(id, random);
         self.note((id, 0), format!("webhook {id} is created: {policy:?}, batches of {batch_size}"));
         let hook = Hook {
             topic,
@@ -60,11 +60,38 @@ impl World {
             largest_batch: batch_size,
             most_in_flight: policy.max_in_flight,
             changed: false,
+            ever_latest: policy.latest_only,
+            always_latest: policy.latest_only,
             policy,
             batch_size,
             manner: Manner::Accepts,
         };
+        let latest = hook.policy.latest_only;
         self.hooks.borrow_mut().insert(id, hook);
+        self.keep_latest(id, latest).await;
+    }
+
+    async fn keep_latest(&self, id: i64, latest: bool) {
+        let kept = self.operate(async |session| keep_latest(session, id, latest).await).await;
+        if !matches!(kept, Ok(true))
+            && let Some(hook) = self.hooks.borrow_mut().get_mut(&id)
+        {
+            // Nobody knows what the row says.
+            hook.always_latest = false;
+        }
+    }
+
+    /// A webhook's policy, and how many messages one request carries. In one plan of three, some
+    /// webhooks keep the latest message: for a while, or always.
+    fn policy(&self, webhook: i64, random: &mut Random) -> (Policy, usize) {
+        if let Some(policy) = &self.plan.policy {
+            return (policy.clone(), 1);
+        }
+        let (mut policy, batch_size) = policy(self.plan.hooks, random);
+        let changes = self.webhook_changes.get();
+        let chosen = self.plan.seed.is_multiple_of(3) && !(self.plan.seed / 3 + changes).is_multiple_of(4);
+        policy.latest_only = chosen && batch_size == 1 && webhook % 4 != 0;
+        (policy, batch_size)
     }
 
     /// A webhook or a topic has changed.
@@ -74,8 +101,9 @@ impl World {
 
     pub(super) async fn change_webhook(&self, number: usize, random: &mut Random) {
         let Some(id) = self.hook(number) else { return };
-        let (policy, batch_size) = policy(self.plan.hooks, random);
+        let (policy, batch_size) = self.policy(id, random);
         self.note((id, 0), format!("webhook {id} changes: {policy:?}, batches of {batch_size}"));
+        let latest = policy.latest_only;
         if let Some(hook) = self.hooks.borrow_mut().get_mut(&id) {
             hook.least_retries = hook.least_retries.min(policy.max_retries);
             hook.most_retries = hook.most_retries.max(policy.max_retries);
@@ -84,12 +112,15 @@ impl World {
             hook.most_in_flight =
                 hook.most_in_flight.zip(policy.max_in_flight).map(|(one, other)| one.max(other));
             hook.changed = true;
+            hook.ever_latest |= policy.latest_only;
+            hook.always_latest &= policy.latest_only;
             hook.policy = policy;
             hook.batch_size = batch_size;
         }
         self.history.borrow_mut().all_disturbed(Some(id));
         // The row is written, so that workers look.
         let _ = self.operate(async |session| pause_webhook(session, id, false).await).await;
+        self.keep_latest(id, latest).await;
         self.changed();
     }
 
@@ -170,9 +201,41 @@ impl World {
         });
         let chosen = some_of(&ids, random);
         let reason = if skip { Reason::Skipped } else { Reason::Canceled };
+        self.take_out(webhook, &chosen, reason, waits).await;
+    }
+
+    /// Gives up what newer messages supersede, as the leader does.
+    pub(super) async fn thin(&self) {
+        let hooks: Vec<i64> = {
+            let hooks = self.hooks.borrow();
+            hooks.iter().filter(|(_, hook)| hook.policy.latest_only).map(|(id, _)| *id).collect()
+        };
+        for webhook in hooks {
+            self.thin_one(webhook).await;
+        }
+    }
+
+    async fn thin_one(&self, webhook: i64) {
+        let superseded: Vec<i64> = self.database.peek(|view| {
+            let lanes = view.range::<Lane>((webhook, i64::MIN)..=(webhook, i64::MAX));
+            let free = lanes.map(|(_, row)| row).filter(|row| row.claimed_by.is_none() && !row.halted);
+            let older = |row: &Lane| {
+                let owed =
+                    view.range::<Delivery>((webhook, row.lane, i64::MIN)..=(webhook, row.lane, i64::MAX));
+                let mut live: Vec<i64> =
+                    owed.filter(|(_, row)| !row.replayed).map(|(_, row)| row.message).collect();
+                live.pop();
+                live
+            };
+            free.flat_map(older).take(4).collect()
+        });
+        self.take_out(webhook, &superseded, Reason::Superseded, false).await;
+    }
+
+    async fn take_out(&self, webhook: i64, messages: &[i64], reason: Reason, waits: bool) {
         self.history.borrow_mut().canceling.push(webhook);
         let rows = self
-            .operate(async |session| cancel_deliveries(session, webhook, &chosen, reason, waits).await)
+            .operate(async |session| cancel_deliveries(session, webhook, messages, reason, waits).await)
             .await;
         self.history.borrow_mut().no_longer_canceling(webhook);
         self.note((webhook, 0), format!("{reason:?}: {rows:?}"));
@@ -221,6 +284,7 @@ impl World {
             on_exhausted: OnExhausted::DeadLetter,
             max_in_flight: None,
             max_age: None,
+            latest_only: false,
         };
         (0..STRANGERS)
             .map(|n| (1_000_000 + n, endpoint(-1, true, 1, policy.clone(), BreakerPolicy::Off)))

@@ -8,6 +8,7 @@
 //! | all that comes before in the lane was accepted by this claim, or goes with it | `check_before` |
 //! | live messages are sent for the first time in rising order | `check_first` |
 //! | what was accepted is sent again only if its worker has ended before that was written | `check_again` |
+//! | of a webhook that keeps the latest message, nothing older is sent than what was sent before, and nothing that was superseded when its lane was claimed | `check_latest` |
 
 use super::{World, history::History, requests::Start};
 use crate::postgres::tables::{Delivery, Lane, Webhook};
@@ -30,6 +31,9 @@ impl World {
         }
         if let Some(last) = messages.last() {
             self.check_before(start, *last);
+            if !start.replay {
+                self.check_latest(start, *last);
+            }
         }
         let history = &mut *self.history.borrow_mut();
         if !start.replay {
@@ -89,18 +93,55 @@ impl World {
             let rows: Vec<(i64, bool)> = rows.map(|(_, row)| (row.message, row.replayed)).collect();
             (rows, view.get::<Lane>(&lane).map(|row| row.generation))
         });
+        let latest = self.hooks.borrow().get(&lane.0).is_some_and(|hook| hook.ever_latest);
         let history = &mut *self.history.borrow_mut();
         let freed = history.lane(lane).freed;
         let knows_all = generation == Some(start.basis.heard);
         for (earlier, replayed) in before {
             let accepted = history.course(lane, earlier).accepted;
             let by_this = accepted == Some((worker, start.basis.token));
-            let passes = by_this || freed && accepted.is_some() || replayed && !knows_all;
+            // It is superseded, or is to be.
+            let given_up = latest && !replayed;
+            let passes = by_this || freed && accepted.is_some() || replayed && !knows_all || given_up;
             if !passes && !messages.contains(&earlier) {
                 history.fail(format!(
                     "order: worker {worker} sends {messages:?} of lane {lane:?}, and {earlier} is owed and not accepted"
                 ));
             }
+        }
+    }
+}
+
+impl World {
+    /// What has ended by chance or by hand may be sent again: then these rules say nothing.
+    fn check_latest(&self, start: &Start<'_>, message: i64) {
+        let Start { process, worker, lane, .. } = *start;
+        let always = self.hooks.borrow().get(&lane.0).is_some_and(|hook| hook.always_latest);
+        if !always || self.processes[process].lost_at.get().is_some() {
+            return;
+        }
+        let newer: Vec<i64> = self.database.peek(|view| {
+            let rows = view.range::<Delivery>((lane.0, lane.1, message + 1)..=(lane.0, lane.1, i64::MAX));
+            rows.filter(|(_, row)| !row.replayed).map(|(_, row)| row.message).collect()
+        });
+        let history = &mut *self.history.borrow_mut();
+        if history.lane(lane).freed || history.has_crashed {
+            return;
+        }
+        if let Some(newest) = history.lane(lane).newest.filter(|newest| *newest > message) {
+            let course = history.course(lane, newest);
+            if course.canceled.is_none() && !course.doubtful {
+                history.fail(format!(
+                    "latest: worker {worker} sends {message} of lane {lane:?}, and {newest} was sent before"
+                ));
+            }
+        }
+        let Some(claimed) = history.claims.get(&(lane, worker)).copied() else { return };
+        let seen = newer.into_iter().find(|id| history.committed.get(id).is_some_and(|row| row.at < claimed));
+        if let Some(newer) = seen {
+            history.fail(format!(
+                "latest: worker {worker} sends {message} of lane {lane:?}, and owed {newer} when it claimed the lane"
+            ));
         }
     }
 }

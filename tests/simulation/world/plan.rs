@@ -29,6 +29,8 @@ pub(super) struct Plan {
     pub(super) notifies: bool,
     pub(super) pace: Pace,
     pub(super) hooks: HookPolicies,
+    /// What all webhooks are like; `None`: that is drawn.
+    pub(super) policy: Option<Policy>,
     /// Whether breakers open. Otherwise all webhooks have them off.
     pub(super) breakers: bool,
     /// The bytes of each payload.
@@ -93,6 +95,8 @@ pub(super) enum Ending {
 pub(super) enum Manner {
     Accepts,
     Fails,
+    /// Nobody listens.
+    Refuses,
     /// It accepts about half.
     Flaky,
     /// It accepts about half, and asks for a pause otherwise.
@@ -149,6 +153,7 @@ pub(super) enum What {
     Enable {
         webhook: usize,
     },
+    /// The leader also gives up what newer messages supersede.
     DeleteOldMessages,
     Vacuum,
     Receiver {
@@ -333,6 +338,7 @@ pub(super) fn policy(hooks: HookPolicies, random: &mut Random) -> (Policy, usize
         on_exhausted: random.pick(&dead_letter[..if hooks.halts { 3 } else { 2 }]),
         max_in_flight: random.pick(&[None, None, Some(1), Some(2)]),
         max_age: None,
+        latest_only: false,
     };
     (policy, if hooks.batches { random.pick(&[1, 2, 3, 10]) } else { 1 })
 }

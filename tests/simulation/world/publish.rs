@@ -86,7 +86,7 @@ impl Publisher {
     }
 }
 
-fn committed(world: &Handle, published: &[(i64, Option<u8>)], hooks: &[(i64, Option<u8>)]) {
+pub(super) fn committed(world: &Handle, published: &[(i64, Option<u8>)], hooks: &[(i64, Option<u8>)]) {
     let mut history = world.history.borrow_mut();
     for (id, kind) in published {
         let lane = world.database.peek(|view| view.get::<Message>(id).map(|message| message.lane));

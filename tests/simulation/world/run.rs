@@ -15,7 +15,7 @@ use crate::{
     functions::{guards::Guards, update_webhook::create_topic},
     postgres::{
         Database, Settings,
-        tables::{Breaker, DeadLetter, Delivery, Lane, Webhook},
+        tables::{Breaker, DeadLetter, Delivery, Lane, Message, Reason, Webhook},
     },
     random::Random,
     schedule::{Micros, SECOND, Schedule},
@@ -43,6 +43,21 @@ pub(super) struct Report {
 }
 
 pub(super) fn run(plan: &Plan) -> Report {
+    let world = new_world(plan);
+    world.begin();
+    world.check_end();
+    let mut history = world.history.borrow_mut();
+    let broken = history.broken().map(str::to_owned);
+    let lines = if broken.is_some() { history.tell(160) } else { Vec::new() };
+    let counts = std::mem::take(&mut history.counts);
+    let report = Report { broken, hash: history.hash(), steps: world.schedule.steps(), counts, lines };
+    drop(history);
+    world.end();
+    report
+}
+
+/// Nothing has happened yet.
+pub(super) fn new_world(plan: &Plan) -> Handle {
     let schedule = Schedule::new(plan.seed);
     let guards = plan.without.map_or(Guards::all(), |guard| Guards::all().without(guard));
     let settings =
@@ -51,7 +66,7 @@ pub(super) fn run(plan: &Plan) -> Report {
     if plan.notifies {
         database.state().notify_until = Micros::MAX;
     }
-    let world = Rc::new(World {
+    Rc::new(World {
         clock: Clock::new(&schedule),
         schedule: schedule.clone(),
         database,
@@ -71,21 +86,11 @@ pub(super) fn run(plan: &Plan) -> Report {
         leases: RefCell::default(),
         quiet_since: Cell::new(0),
         ending: Cell::new(false),
-    });
-    world.begin();
-    world.check_end();
-    let mut history = world.history.borrow_mut();
-    let broken = history.broken().map(str::to_owned);
-    let lines = if broken.is_some() { history.tell(160) } else { Vec::new() };
-    let counts = std::mem::take(&mut history.counts);
-    let report = Report { broken, hash: history.hash(), steps: schedule.steps(), counts, lines };
-    drop(history);
-    world.end();
-    report
+    })
 }
 
 impl World {
-    fn begin(self: &Handle) {
+    pub(super) fn begin(self: &Handle) {
         let world = self.clone();
         self.schedule.spawn(async move {
             for ordered in world.plan.topics.clone() {
@@ -123,7 +128,7 @@ impl World {
     }
 
     /// Runs until something is wrong, or `over`, or some time.
-    fn run_until(&self, end: Micros, over: impl Fn(&Self) -> bool) -> bool {
+    pub(super) fn run_until(&self, end: Micros, over: impl Fn(&Self) -> bool) -> bool {
         while self.history.borrow().broken().is_none() {
             if over(self) {
                 return true;
@@ -207,7 +212,7 @@ impl World {
 
     /// Nothing is owed, and idle lanes are removed. Where a breaker is open, they stay: no worker
     /// claims them.
-    fn owes_nothing(&self) -> bool {
+    pub(super) fn owes_nothing(&self) -> bool {
         self.database.peek(|view| {
             let is_open = |webhook| view.get::<Breaker>(&webhook).is_some_and(|breaker| breaker.open);
             view.range::<Delivery>(..).next().is_none()
@@ -215,7 +220,8 @@ impl World {
         })
     }
 
-    /// Each message was taken by each webhook, or is a dead letter of it.
+    /// Each message was taken by each webhook, or is a dead letter of it. If it was superseded, there
+    /// is a newer one.
     fn check_lost(&self) {
         let mut lost = Vec::new();
         {
@@ -226,13 +232,29 @@ impl World {
                     let arrived =
                         history.courses.get(&(*webhook, *message)).is_some_and(|course| course.ever_accepted);
                     let is_deleted = hooks.get(webhook).is_none_or(|hook| hook.deleted);
+                    let has_newer = || {
+                        history.committed.range(message + 1..).any(|(_, newer)| {
+                            newer.lane == committed.lane && newer.webhooks.contains(webhook)
+                        }) || history.courses.range((*webhook, message + 1)..=(*webhook, i64::MAX)).any(
+                            |((_, newer), _)| {
+                                history.committed.get(newer).is_some_and(|newer| newer.lane == committed.lane)
+                            },
+                        )
+                    };
                     let is_dead = || {
                         self.database.peek(|view| {
                             view.get::<Webhook>(webhook).is_none()
-                                || view.find_second::<DeadLetter>(&(*webhook, *message)).is_some()
+                                || view.find_second::<DeadLetter>(&(*webhook, *message)).is_some_and(
+                                    |(_, letter)| letter.reason != Reason::Superseded || has_newer(),
+                                )
                         })
                     };
-                    if !arrived && !is_deleted && !is_dead() {
+                    // With its message, the dead letter of a superseded one is deleted.
+                    let is_gone = || {
+                        let is_gone = self.database.peek(|view| view.get::<Message>(message).is_none());
+                        is_gone && hooks.get(webhook).is_some_and(|hook| hook.ever_latest) && has_newer()
+                    };
+                    if !arrived && !is_deleted && !is_dead() && !is_gone() {
                         lost.push((*webhook, committed.lane, *message));
                     }
                 }
@@ -248,7 +270,7 @@ impl World {
     }
 
     /// Ends all tasks: they hold the world.
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.schedule.end();
     }
 }

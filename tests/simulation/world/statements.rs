@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use pgtopic::{
-    domain::{batch::Batch, lane::LaneKey, message::Message},
+    domain::{batch::Batch, dead_letter, lane::LaneKey, message::Message},
     store::{
         Claim, ClaimedLane, DueAfter, Follower, HeldLane, LaneState, Looked, Owed, OwedMessage, ReadLane,
         ReadLimits, Removal, SettleOutcome, Settlement, Want,
@@ -36,7 +36,7 @@ use crate::{
         remove_idle_lanes::remove_idle_lanes,
         settle::{Becomes, Outcome, Said, settle},
     },
-    postgres::tables::Lane,
+    postgres::tables::{Lane, Reason},
     schedule::{Micros, SECOND},
 };
 
@@ -356,6 +356,9 @@ impl Statements {
         if read.missing {
             return OwedMessage::Missing(read.message);
         }
+        if read.superseded {
+            return OwedMessage::Superseded(read.message);
+        }
         OwedMessage::Present(Message {
             id: read.message,
             partition_key: lane.key.to_string().into(),
@@ -397,6 +400,14 @@ fn removal(((webhook_id, lane), removed): ((i64, i64), bool)) -> (LaneKey, Remov
     (LaneKey { webhook_id, lane }, removal)
 }
 
+/// The reason of a dead letter, as far as the model knows it.
+fn reason(reason: dead_letter::Reason) -> Reason {
+    match reason {
+        dead_letter::Reason::Superseded => Reason::Superseded,
+        _ => Reason::AttemptsExhausted,
+    }
+}
+
 /// The call of `settle`.
 fn model(worker: u32, all: &Settlement, claims: &[Claim]) -> sql::settle::Settlement {
     let mut call = sql::settle::Settlement { worker, lanes: Vec::new(), done: Vec::new(), dead: Vec::new() };
@@ -431,7 +442,11 @@ fn model(worker: u32, all: &Settlement, claims: &[Claim]) -> sql::settle::Settle
         });
         call.done.extend(lane.done.iter().map(|message| (number, *message)));
         let attempts = |attempts| i32::try_from(attempts).unwrap_or(i32::MAX);
-        call.dead.extend(lane.dead.iter().map(|dead| (number, dead.message_id, attempts(dead.attempts))));
+        call.dead.extend(
+            lane.dead
+                .iter()
+                .map(|dead| (number, dead.message_id, attempts(dead.attempts), reason(dead.reason))),
+        );
     }
     call
 }

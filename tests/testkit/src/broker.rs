@@ -26,7 +26,7 @@ pub fn quick_delivery() -> DeliveryConfig {
 }
 
 fn config(concurrency: usize) -> WorkerConfig {
-    WorkerConfig { concurrency, shutdown_seconds: 10, start_paused: false, topics: Vec::new() }
+    WorkerConfig { concurrency, shutdown_seconds: 10, ..Config::default().worker }
 }
 
 impl Broker {

@@ -79,6 +79,15 @@ impl Http {
         self.send(request.body(Full::from(body.to_owned())).unwrap()).await
     }
 
+    /// POST with one more header, which must make something.
+    pub async fn post_with(&self, path: &str, (name, value): (&str, &str), body: &Value) -> Value {
+        let request = Request::post(format!("http://{}{path}", self.address));
+        let request = request.header("content-type", "application/json").header(name, value);
+        let (status, answer) = self.send(request.body(Full::from(body.to_string())).unwrap()).await.unwrap();
+        assert_eq!(status, StatusCode::CREATED, "{path}: {answer}");
+        answer
+    }
+
     /// GET with any answer. `None` if there was no answer.
     pub async fn try_get(&self, path: &str) -> Option<(StatusCode, Value)> {
         let request = Request::get(format!("http://{}{path}", self.address));
@@ -91,6 +100,15 @@ impl Http {
         let (status, answer) = self.send(request.body(Full::default()).unwrap()).await.unwrap();
         assert_eq!(status, StatusCode::OK, "{path}: {answer}");
         answer
+    }
+
+    /// GET of a text, which must succeed.
+    pub async fn text(&self, path: &str) -> String {
+        let request = Request::get(format!("http://{}{path}", self.address)).body(Full::default()).unwrap();
+        let answer = self.client.request(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
     }
 
     /// PATCH, which must succeed.

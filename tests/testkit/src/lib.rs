@@ -33,6 +33,7 @@ mod blind;
 mod broker;
 mod clock;
 mod database;
+mod exposition;
 mod gate;
 pub mod history;
 mod http;
@@ -56,6 +57,7 @@ pub use self::{
     broker::{Broker, quick_delivery},
     clock::TestClock,
     database::{TestCluster, TestDatabase, reach, reach_schema},
+    exposition::{Exposition, promtool},
     gate::Gate,
     http::Http,
     load::Load,

@@ -34,20 +34,24 @@ fn lane() -> Lane {
 fn start_burst(lane: &mut Lane, size: usize) -> (Vec<Message>, Batching, u32) {
     let now = Instant::now();
     lane.queue(now);
-    lane.start_burst(size, now)
+    lane.start_burst(size, false, now)
 }
 
-fn follower(message_id: i64, after: i64, generation: i32) -> Follower {
-    let message = Message {
-        id: message_id,
+fn message(id: i64, replay: bool) -> Message {
+    Message {
+        id,
         partition_key: Arc::from("a"),
         r#type: None,
         payload: "{}".into(),
         headers: None,
         created_at: Timestamp::UNIX_EPOCH,
-        replay: false,
+        replay,
         born: Instant::now(),
-    };
+    }
+}
+
+fn follower(message_id: i64, after: i64, generation: i32) -> Follower {
+    let message = message(message_id, false);
     Follower { key: KEY, token: 1, generation, after, message_id, message: Some(message) }
 }
 
@@ -92,7 +96,7 @@ fn a_look_that_began_before_a_replay_was_read_brings_nothing() {
     let later = |seconds| began + Duration::from_secs(seconds);
     for (looked_at, owes) in [(began, Owes::ReadNow), (later(1), Owes::ReadNow), (later(2), Owes::TakenIn)] {
         let mut lane = lane();
-        lane.pop_unsendable(None, began);
+        lane.pop_unsendable(None, false, began);
         lane.keep_idle(began);
         lane.backlog.begin_read(later(1));
         let owed = Owed { items: vec![OwedMessage::Missing(3)], more: false };
@@ -127,7 +131,7 @@ fn a_lane_that_sends_slowly_is_not_told_more_than_it_can_hold() {
     let (messages, ..) = start_burst(&mut lane, 1);
     assert_eq!(messages.len(), 0, "the first one is missing");
     lane.end_burst(messages);
-    assert_eq!(lane.pop_unsendable(None, Instant::now()).map(|(id, ..)| id), Some(10));
+    assert_eq!(lane.pop_unsendable(None, false, Instant::now()).map(|(id, ..)| id), Some(10));
     assert_eq!(start_burst(&mut lane, 1).0.last().map(|message| message.id), Some(25));
     assert_eq!(lane.follow(follower(1000, 999, 3), Instant::now()), Owes::ReadLater);
     assert!(!lane.backlog.has_messages() && lane.backlog.more(), "messages lie between");
@@ -137,7 +141,7 @@ fn a_lane_that_sends_slowly_is_not_told_more_than_it_can_hold() {
 fn failures_belong_to_the_message_that_failed() {
     let mut lane = lane();
     (lane.failures, lane.failed) = (4, Batch::of(&[9]));
-    lane.pop_unsendable(None, Instant::now());
+    lane.pop_unsendable(None, false, Instant::now());
     lane.follow(follower(11, 10, 3), Instant::now());
     start_burst(&mut lane, 1);
     assert_eq!(lane.failures, 0, "9 is not the head any more");
@@ -153,7 +157,7 @@ fn failures_belong_to_the_message_that_failed() {
 #[test]
 fn a_batch_that_failed_is_read_whole_before_it_is_sent_again() {
     let mut lane = lane();
-    lane.pop_unsendable(None, Instant::now());
+    lane.pop_unsendable(None, false, Instant::now());
     lane.follow(follower(11, 10, 3), Instant::now());
     (lane.failures, lane.failed) = (1, Batch::of(&[11, 12, 14]));
     lane.backlog.expect_more();
@@ -170,7 +174,7 @@ fn a_batch_that_failed_is_read_whole_before_it_is_sent_again() {
 #[test]
 fn a_batch_that_does_not_exist_any_more_is_not_waited_for() {
     let mut lane = lane();
-    lane.pop_unsendable(None, Instant::now());
+    lane.pop_unsendable(None, false, Instant::now());
     lane.follow(follower(11, 10, 3), Instant::now());
     (lane.failures, lane.failed) = (1, Batch::of(&[11, 12]));
     assert!(!lane.is_incomplete(), "the lane owes nothing more");
@@ -203,7 +207,7 @@ fn replayed(items: &[i64]) -> ReadLane {
 fn a_read_after_a_replay_counts_only_if_all_that_left_was_written_when_it_was_sent() {
     let now = Instant::now();
     let mut lane = lane();
-    lane.pop_unsendable(None, Instant::now());
+    lane.pop_unsendable(None, false, Instant::now());
     lane.begin_read(now);
     assert!(!lane.read(replayed(&[2, 10])), "10 has left, and was not written");
     assert!(lane.backlog.more() && !lane.backlog.has_messages());
@@ -217,7 +221,69 @@ fn a_read_after_a_replay_counts_only_if_all_that_left_was_written_when_it_was_se
     lane.begin_read(now);
     assert!(lane.read(replayed(&[2])));
     assert_eq!(
-        (lane.pop_unsendable(None, Instant::now()), lane.backlog.generation()),
+        (lane.pop_unsendable(None, false, Instant::now()), lane.backlog.generation()),
         (Some((2, 0, Reason::MessageMissing)), 4)
     );
+}
+
+/// A lane that owes these: `r` replays, `s` superseded ones, `m` missing ones, `p` present ones.
+fn owing(items: &[(char, i64)]) -> Lane {
+    let items = items.iter().map(|(kind, id)| match kind {
+        's' => OwedMessage::Superseded(*id),
+        'm' => OwedMessage::Missing(*id),
+        kind => OwedMessage::Present(message(*id, *kind == 'r')),
+    });
+    let mut lane = lane();
+    lane.pop_unsendable(None, false, Instant::now());
+    let owed = Owed { items: items.collect(), more: false };
+    lane.begin_read(Instant::now());
+    lane.read(ReadLane { key: KEY, position: 10, generation: 3, owed });
+    lane
+}
+
+/// What is given up before a burst, and what the burst takes.
+type Course = (Vec<(i64, Reason)>, Vec<i64>);
+
+/// A burst, and another one.
+fn courses(items: &[(char, i64)], latest_only: bool) -> Vec<Course> {
+    let mut lane = owing(items);
+    let mut course = || {
+        let given_up = std::iter::from_fn(|| lane.pop_unsendable(None, latest_only, Instant::now()));
+        let given_up = given_up.map(|(id, _, reason)| (id, reason)).collect();
+        lane.queue(Instant::now());
+        let sent = lane.start_burst(1, latest_only, Instant::now()).0;
+        lane.end_burst(Vec::new());
+        (given_up, sent.iter().map(|message| message.id).collect())
+    };
+    vec![course(), course()]
+}
+
+#[test]
+fn only_the_newest_message_of_a_lane_is_sent_replays_aside() {
+    use Reason::{MessageMissing, Superseded};
+    let plain = [('p', 11), ('p', 12), ('p', 13)];
+    assert_eq!(courses(&plain, false), [(vec![], vec![11, 12, 13]), (vec![], vec![])]);
+    let expected = [(vec![(11, Superseded), (12, Superseded)], vec![13]), (vec![], vec![])];
+    assert_eq!(courses(&plain, true), expected);
+    // What the database has told is so, whatever the worker knows of the webhook.
+    let told = [('s', 11), ('p', 12)];
+    assert_eq!(courses(&told, false), [(vec![(11, Superseded)], vec![12]), (vec![], vec![])]);
+    // A replay is sent, and takes nobody's place. What is behind it leaves the lane after it.
+    let replays = [('r', 11), ('p', 12), ('r', 13), ('p', 14), ('r', 15)];
+    let expected = [(vec![], vec![11]), (vec![(12, Superseded)], vec![13, 14, 15])];
+    assert_eq!(courses(&replays, true), expected);
+    // A deleted message that is newer than all others has taken their place.
+    let deleted = [('p', 11), ('m', 12)];
+    let expected = [(vec![(11, Superseded), (12, MessageMissing)], vec![]), (vec![], vec![])];
+    assert_eq!(courses(&deleted, true), expected);
+}
+
+#[test]
+fn a_message_that_is_superseded_takes_its_failures_with_it_and_its_bytes() {
+    let mut lane = owing(&[('p', 11), ('p', 12)]);
+    assert_eq!(lane.failed(Batch::of(&[11])), 1);
+    let bytes = lane.backlog.bytes();
+    assert_eq!(lane.pop_unsendable(None, true, Instant::now()), Some((11, 1, Reason::Superseded)));
+    assert_eq!(lane.backlog.bytes(), bytes / 2);
+    assert_eq!(lane.failed(Batch::of(&[12])), 1);
 }
