@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::Broker;
 use crate::{
     delivery::AddressGuard,
-    domain::doctor::{self, Check, Finding, Report, SessionFacts, Settings, WebhookSeen},
+    domain::doctor::{self, Check, Finding, Report, SessionFacts, Settings, WebhookSeen, WorkerSeen},
     store::StoreError,
 };
 
@@ -143,8 +143,10 @@ impl Broker {
             Check::LaneRows => doctor::judge_lane_rows(&store.diagnose_lane_rows().await?),
             Check::Webhooks => {
                 let (mut webhooks, most) = store.diagnose_webhooks().await?;
+                let workers = store.diagnose_workers().await?.workers;
+                let guard = guard_of(&workers).unwrap_or_else(|| AddressGuard::clone(&self.guard));
                 for webhook in &mut webhooks {
-                    check_url(&self.guard, webhook);
+                    check_url(&guard, webhook);
                 }
                 doctor::judge_webhooks(now, &webhooks, most)
             }
@@ -163,6 +165,16 @@ impl Broker {
             Check::Disk => doctor::judge_disk(&store.diagnose_disk().await?),
         })
     }
+}
+
+/// The guard of the workers that live, since they send: it lets through what the settings of any of
+/// them allow. `None` if none tells them.
+fn guard_of(workers: &[WorkerSeen]) -> Option<AddressGuard> {
+    let live = workers.iter().filter(|worker| worker.lives());
+    let told: Vec<&String> =
+        live.filter_map(|worker| worker.settings.get("delivery.allow_networks")).collect();
+    let networks = told.iter().flat_map(|told| told.split(' ')).filter_map(|network| network.parse().ok());
+    (!told.is_empty()).then(|| AddressGuard::new(networks.collect()))
 }
 
 /// Notes why a webhook cannot have its URL. Names are not looked up.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{DeliveryConfig, RetentionConfig};
 
-/// The longest value that is shown. A list of networks may be long.
-const VALUE_MAX: usize = 200;
+/// The longest value, in bytes. A list of networks may be long.
+const VALUE_MAX: usize = 2000;
 
 /// Names and values of the settings that should be the same in all processes. None of them is a
 /// secret.

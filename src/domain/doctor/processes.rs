@@ -58,7 +58,8 @@ pub struct WorkerSeen {
 }
 
 impl WorkerSeen {
-    fn lives(&self) -> bool {
+    /// Whether it lives, as far as the tables show.
+    pub fn lives(&self) -> bool {
         !self.gone && !self.late && self.has_session
     }
 }

@@ -38,7 +38,12 @@ async fn a_healthy_installation_has_nothing_but_ok() {
     let (status, _) = http.try_get("/doctor?check=nothing").await.unwrap();
     assert_eq!(status, 422);
 
-    // Of people, one line each.
+    // Where requests may go is told by the workers, not by the settings of a command.
+    let elsewhere = scene.database.environment();
+    let webhooks = Process::run(&["doctor", "--check", "webhooks"], &elsewhere).await;
+    assert_eq!(webhooks.code(), 0, "{}", webhooks.output);
+
+    // For people, one line each.
     let ended = Process::run(&["doctor"], &environment).await;
     assert!(ended.output.contains("\nok       workers             1 worker lives\n"), "{}", ended.output);
     let address = http.address();
@@ -54,6 +59,8 @@ async fn a_healthy_installation_has_nothing_but_ok() {
     let gone = shell("pgtopic health", &[("PGTOPIC_API__BIND", &bound)]).await;
     assert_eq!(gone.code(), 1);
     assert!(gone.output.contains("nobody answers at"), "{}", gone.output);
+    let webhooks = Process::run(&["doctor", "--check", "webhooks"], &elsewhere).await;
+    assert!(webhooks.code() == 1 && webhooks.output.contains("cannot be sent to"), "{}", webhooks.output);
     let worker = Process::run(&["health", "--worker"], &environment).await;
     assert!(worker.code() == 1 && worker.output.contains("lives"), "{}", worker.output);
 }
