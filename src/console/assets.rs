@@ -1,6 +1,8 @@
 //! The files of the browser. They are compiled in, and are loaded again only after they have
 //! changed.
 
+use std::fmt::Write as _;
+
 use axum::{
     extract::Path,
     http::{HeaderMap, StatusCode, header},
@@ -24,6 +26,7 @@ const FILES: [(&str, &str, &str); 7] = [
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
+#[expect(clippy::unused_async, reason = "a handler is async")]
 pub(super) async fn serve(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
     let found = FILES.iter().find(|(file, _, _)| *file == name);
     let (_, kind, text) = found.ok_or_else(|| Failure::not_found("there is no such file"))?;
@@ -37,7 +40,11 @@ pub(super) async fn serve(Path(name): Path<String>, headers: HeaderMap) -> Resul
 
 /// The SHA-256 of a text.
 fn hex(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a string never fails.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 #[cfg(test)]

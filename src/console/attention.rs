@@ -76,8 +76,8 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Item> {
     items
 }
 
-fn remedy(facts: &Facts<'_>, remedy: why::Remedy) -> Option<Advice> {
-    Some(Advice::of(Remedy::from(remedy), facts.api))
+fn remedy(facts: &Facts<'_>, remedy: why::Remedy) -> Advice {
+    Advice::of(Remedy::from(remedy), facts.api)
 }
 
 fn nothing_is_sent(facts: &Facts<'_>, reason: NotSending) -> Item {
@@ -94,7 +94,7 @@ fn nothing_is_sent(facts: &Facts<'_>, reason: NotSending) -> Item {
         href: "workers".to_owned(),
         text: text.to_owned(),
         since: None,
-        advice: remedy(facts, why::Remedy::SwitchSendingOn),
+        advice: Some(remedy(facts, why::Remedy::SwitchSendingOn)),
     }
 }
 
@@ -109,7 +109,7 @@ fn no_worker(facts: &Facts<'_>, workers: &[Worker]) -> Option<Item> {
         text: "Messages are accepted and owed. Nothing is sent, and no job runs, until a worker starts."
             .to_owned(),
         since: None,
-        advice: remedy(facts, why::Remedy::StartWorker),
+        advice: Some(remedy(facts, why::Remedy::StartWorker)),
     })
 }
 
@@ -141,7 +141,7 @@ fn topic_paused(facts: &Facts<'_>, topic: &Topic) -> Option<Item> {
         href: format!("topics/{}", topic.name),
         text: said.to_owned(),
         since: None,
-        advice: remedy(facts, why::Remedy::ResumeTopic(topic.name.clone())),
+        advice: Some(remedy(facts, why::Remedy::ResumeTopic(topic.name.clone()))),
     })
 }
 
@@ -169,13 +169,13 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
             Urgency::WebhookDown,
             badge,
             format!("Nothing is sent{because}. {owed} owed."),
-            remedy(facts, why::Remedy::EnableWebhook(webhook.id)),
+            Some(remedy(facts, why::Remedy::EnableWebhook(webhook.id))),
         )),
         HealthState::Open => {
             let probe = health.breaker.next_probe_at.map(|at| text::until(facts.now, at));
             let probe = probe.map(|at| format!(" Next probe in {at}.")).unwrap_or_default();
             let said = format!("Its receiver is down{because}. {owed} owed, kept until it answers.{probe}");
-            Some(item(Urgency::WebhookDown, badge, said, enable(facts, webhook.id)))
+            Some(item(Urgency::WebhookDown, badge, said, Some(enable(facts, webhook.id))))
         }
         HealthState::Failing => Some(item(
             Urgency::WebhookFailing,
@@ -193,7 +193,7 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
             if backlog.owed > 0 { Urgency::Waiting } else { Urgency::Notice },
             badge,
             format!("Nothing is sent{because}. {owed} owed."),
-            remedy(facts, why::Remedy::ResumeWebhook(webhook.id)),
+            Some(remedy(facts, why::Remedy::ResumeWebhook(webhook.id))),
         )),
     };
     let halted = (backlog.lanes.halted > 0).then(|| {
@@ -232,10 +232,10 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
 }
 
 /// Enabling a webhook closes its breaker.
-fn enable(facts: &Facts<'_>, id: i64) -> Option<Advice> {
+fn enable(facts: &Facts<'_>, id: i64) -> Advice {
     let path = format!("/webhooks/{id}/enable");
     let lines = Lines::new(facts.api, &Method::POST, &path, None, format!("pgtopic webhooks enable {id}"));
-    Some(Advice { text: "Repair the receiver. To send at once, close the breaker.", lines: Some(lines) })
+    Advice { text: "Repair the receiver. To send at once, close the breaker.", lines: Some(lines) }
 }
 
 fn failed_job(facts: &Facts<'_>, job: &Job) -> Item {

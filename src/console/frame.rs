@@ -138,10 +138,8 @@ pub(super) async fn frame(request: Request, next: Next) -> Response {
         None => answer.await,
     };
     let admitted = response.extensions_mut().remove::<Admitted>();
-    let screen = match response.extensions_mut().remove::<Screen>().or_else(|| wrong(&mut response)) {
-        Some(screen) => screen,
-        None => return response,
-    };
+    let screen = response.extensions_mut().remove::<Screen>().or_else(|| wrong(&mut response));
+    let Some(screen) = screen else { return response };
     if is_part {
         *response.body_mut() = screen.live.unwrap_or_default().into();
         return response;

@@ -1,5 +1,7 @@
 //! Numbers, times and states as people read them. Everything here is pure.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 
 use crate::domain::health::HealthState;
@@ -114,7 +116,7 @@ pub(super) fn line(text: &str) -> String {
     let mut line = String::new();
     for character in text.chars().take(SHOWN) {
         if crate::domain::shell::is_hidden(character) {
-            line.push_str(&format!("\\u{{{:x}}}", u32::from(character)));
+            let _ = write!(line, "\\u{{{:x}}}", u32::from(character));
         } else {
             line.push(character);
         }

@@ -4461,6 +4461,20 @@ CREATE TABLE pgtopic.schema_history (
     checksum character varying(255)
 );
 
+CREATE TABLE pgtopic.sessions (
+    hash bytea NOT NULL,
+    token_digest bytea NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT sessions_hash_check CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT sessions_token_digest_check CHECK ((octet_length(token_digest) = 32))
+);
+
+COMMENT ON TABLE pgtopic.sessions IS 'Who is logged in to the console. What a session may do is said by its token in the settings; without it there, the session does not count.';
+
+COMMENT ON COLUMN pgtopic.sessions.hash IS 'SHA-256 of the value of the cookie.';
+
+COMMENT ON COLUMN pgtopic.sessions.token_digest IS 'SHA-256 of the token.';
+
 CREATE TABLE pgtopic.shares (
     webhook_id bigint NOT NULL,
     worker_id uuid NOT NULL,
@@ -4782,6 +4796,9 @@ ALTER TABLE ONLY pgtopic.sampled
 
 ALTER TABLE ONLY pgtopic.schema_history
     ADD CONSTRAINT schema_history_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY pgtopic.sessions
+    ADD CONSTRAINT sessions_pkey PRIMARY KEY (hash);
 
 ALTER TABLE ONLY pgtopic.shares
     ADD CONSTRAINT shares_pkey PRIMARY KEY (webhook_id, worker_id);
@@ -5145,6 +5162,6 @@ INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, N
 
 INSERT INTO pgtopic.installed VALUES (true, 1, 1, '8757f41cc4b12e4af96c8c2418106bc806d87411b224cc8eed5b6afdf38f7e2c', '0.1.0', '2026-01-01 00:00:00+00');
 
-INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '12903069020177891499');
+INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '16049301905587149254');
 
 
