@@ -135,10 +135,13 @@ pub fn router(state: ApiState) -> Router {
         .layer(middleware::from_fn_with_state(index, extract::check_parameters))
         .layer(middleware::from_fn_with_state(Arc::clone(&state.bodies), body_limit::bound_bodies));
     let docs = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document);
-    let (home, console) = match state.console.clone() {
-        Some(console) => ("console/", console),
-        None => ("docs/", Router::new()),
-    };
+    let console = state.console.clone();
+    let home = if console.is_some() { "console/" } else { "docs/" };
     let router = router.route("/", get(move || async move { Redirect::to(home) }));
-    router.with_state(state).merge(docs).layer(layers).merge(console)
+    let api = router.with_state(state).merge(docs).layer(layers);
+    match console {
+        // What neither of them knows is answered by the one that is merged.
+        Some(console) => console.merge(api),
+        None => api,
+    }
 }

@@ -26,7 +26,6 @@ const FILES: [(&str, &str, &str); 7] = [
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-#[expect(clippy::unused_async, reason = "a handler is async")]
 pub(super) async fn serve(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
     let found = FILES.iter().find(|(file, _, _)| *file == name);
     let (_, kind, text) = found.ok_or_else(|| Failure::not_found("there is no such file"))?;

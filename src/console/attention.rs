@@ -197,8 +197,8 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
         )),
     };
     let halted = (backlog.lanes.halted > 0).then(|| {
-        let lanes = backlog.lanes.halted;
-        let said = format!("{} halted {}. Each waits for an operator.", lanes, plural(lanes, "lane"));
+        let number = backlog.lanes.halted;
+        let said = format!("{number} halted {}. Each waits for an operator.", plural(number, "lane"));
         let id = webhook.id;
         let lines = Lines::new(
             facts.api,

@@ -40,7 +40,6 @@ pub(super) struct Given {
     next: String,
 }
 
-#[expect(clippy::unused_async, reason = "a handler is async")]
 pub(super) async fn show(Query(wanted): Query<Wanted>) -> Result<Screen, Failure> {
     screen(&wanted.next, false)
 }

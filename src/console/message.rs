@@ -71,7 +71,6 @@ struct Payload<'a> {
     curl: String,
 }
 
-#[expect(clippy::unused_async, reason = "a handler is async")]
 pub(super) async fn find(Query(wanted): Query<Wanted>) -> Result<Redirect, Failure> {
     let id: i64 =
         wanted.id.trim().parse().map_err(|_| Failure::field("id", "must be the id of a message"))?;

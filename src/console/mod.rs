@@ -100,7 +100,6 @@ pub fn router(api: &ApiState) -> Router {
     screens.route("/console", get(|| async { Redirect::to("console/") })).with_state(state).layer(layers)
 }
 
-#[expect(clippy::unused_async, reason = "a handler is async")]
 async fn nothing() -> Failure {
     Failure::not_found("there is no such page")
 }
