@@ -142,7 +142,7 @@ mod tests {
         ] {
             assert_eq!(count(number, capped), text);
         }
-        for (per_second, text) in [(0.0, "0"), (0.25, "0.2"), (12.34, "12.3"), (1234.5, "1,234")] {
+        for (per_second, text) in [(0.0, "0"), (0.26, "0.3"), (12.34, "12.3"), (1234.6, "1,235")] {
             assert_eq!(rate(per_second), text);
         }
         for (ms, text) in [(0.82, "0.8 ms"), (35.4, "35 ms"), (2400.0, "2.4 s")] {
