@@ -58,12 +58,7 @@ async fn operators_find_their_way_in_chromium() {
         .await
         .unwrap();
     let output = String::from_utf8_lossy(&ended.stdout);
-    assert!(
-        ended.status.success(),
-        "{output}{}\n{}",
-        String::from_utf8_lossy(&ended.stderr),
-        serve.output()
-    );
+    assert!(ended.status.success(), "{output}{}\n{}", String::from_utf8_lossy(&ended.stderr), serve.output());
     assert!(output.contains("# pass "), "{output}");
     serve.stop().await;
     api.stop().await;
