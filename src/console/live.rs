@@ -4,7 +4,7 @@
 //! [`PERIOD`], with the rights that the session has by then, and what differs is sent. A stream ends
 //! after [`LASTS`], at the shutdown, and when the handler refuses. If as many streams are open as
 //! may be, the answer is one event, and the page asks again after [`POLL`]. So it is for a page
-//! without the focus, which sends [`ONCE`]: a browser has few connections for all its pages.
+//! that sends [`ONCE`]: a browser has few connections, so few of its tabs hold streams.
 
 use std::{
     convert::Infallible,
