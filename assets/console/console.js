@@ -33,12 +33,37 @@ element('pause')?.addEventListener('click', pause);
 document.addEventListener('htmx:sse:before:message', (event) => {
   if (paused || isInUse()) event.preventDefault();
 });
-// A browser has few connections for all its pages. So the page with the focus holds a stream, and
-// the others ask every 5 s.
+// A browser has six connections for all its pages. So at most three pages hold a stream, and the
+// others ask every 5 s. A page that holds one says so in the storage, again and again: this works
+// over plain HTTP, too. Without storage a page asks.
+const STREAMS = 3;
+const MARK = 'pgtopic-stream-';
+const FRESH_MS = 6000;
+const mine = MARK + Math.random();
 let request;
 let connection;
+function takePlace() {
+  try {
+    const others = Object.keys(localStorage).filter((key) => key.startsWith(MARK) && key !== mine);
+    const isFresh = (key) => Math.abs(Date.now() - localStorage.getItem(key)) < FRESH_MS;
+    for (const key of others) if (!isFresh(key)) localStorage.removeItem(key);
+    const free = !document.hidden && others.filter(isFresh).length < STREAMS;
+    if (free) localStorage.setItem(mine, Date.now());
+    else localStorage.removeItem(mine);
+    return free;
+  } catch {
+    return false;
+  }
+}
+function leavePlace() {
+  try {
+    localStorage.removeItem(mine);
+  } catch {
+    // Then there was no place.
+  }
+}
 function choose() {
-  if (request) request.headers['X-Once'] = document.hasFocus() ? '' : '1';
+  if (request) request.headers['X-Once'] = takePlace() ? '' : '1';
 }
 document.addEventListener('htmx:config:request', (event) => {
   request = event.detail.ctx.request;
@@ -48,11 +73,12 @@ document.addEventListener('htmx:sse:before:connection', (event) => {
   connection = event.detail.connection;
   choose();
 });
-addEventListener('blur', () => connection?.reader?.cancel());
-addEventListener('focus', () => {
-  choose();
-  connection?.delayCanceller?.();
-});
+// A page that has lost its place gives its stream up.
+setInterval(() => {
+  if (request && request.headers['X-Once'] === '' && !takePlace()) connection?.reader?.cancel();
+}, FRESH_MS / 3);
+addEventListener('pagehide', leavePlace);
+document.addEventListener('visibilitychange', () => document.hidden && leavePlace());
 // The session is over, or the rights have changed: the page says so.
 document.addEventListener('htmx:sse:error', (event) => {
   if ([401, 403, 404].includes(event.detail?.status)) location.reload();
