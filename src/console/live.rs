@@ -4,8 +4,8 @@
 //! [`PERIOD`], or less often if it takes long, with the rights that the session has by then. What
 //! differs is sent. A stream ends after [`LASTS`], at the shutdown, and when the handler refuses. If
 //! as many streams are open as may be, the answer is one event, and the page asks again after
-//! [`POLL`]. So it is for a page that sends [`ONCE`]: a browser has few connections for all its
-//! pages.
+//! [`POLL`]. So it is for a page that sends [`ONCE`]: a browser has few connections, so few of
+//! its tabs hold streams.
 
 use std::{
     convert::Infallible,

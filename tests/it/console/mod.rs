@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `access` | sessions, roles, limited tokens, where a change comes from, headers |
 //! | `actions` | what the forms do |
+//! | `browser` | ways through it in Chromium |
 //! | `live` | server-sent events |
 //! | `operating` | Health, Settings, pauses of topics, who would get a message |
 //! | `pages` | what each page shows, with nothing there and with much |
 
 mod access;
 mod actions;
+mod browser;
 mod live;
 mod operating;
 mod pages;

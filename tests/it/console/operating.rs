@@ -44,6 +44,17 @@ async fn a_topic_is_held_refuses_messages_and_is_resumed() {
     console.get("").await.says(&["Nothing of the topic is sent", "pgtopic topics resume orders"]);
     assert_eq!(console.post("topics/orders/refuse", &[]).await.location(), "../orders");
     console.post("topics/orders/preview", &[("payload", "1")]).await.says(&["The topic refuses messages"]);
+    // That publishers fail is more urgent than that receivers do.
+    let sample = "INSERT INTO pgtopic.webhook_samples (webhook_id, owed, failing_since, dead_letters)
+                  VALUES (1, 3, now(), 1)";
+    database.client().await.batch_execute(sample).await.unwrap();
+    let now = console.get("").await;
+    now.says(&["pgtopic webhooks pause 1", "The newest is ", "pgtopic dead-letter replay --webhook-id 1"]);
+    let at = |said: &str| now.text.find(said).unwrap_or_else(|| panic!("lacks {said:?}: {}", now.text));
+    assert!(
+        at("publishers get an error") < at("Every request fails")
+            && at("Every request fails") < at("1 dead letter")
+    );
     assert_eq!(console.post("topics/orders/publish", &[("payload", "1")]).await.status, 409);
     assert_eq!(console.post("topics/orders/resume", &[]).await.location(), "../orders");
     console.get("topics/orders").await.says(&["open", "topics/orders/hold"]).says_not(&["resume orders"]);
