@@ -57,3 +57,20 @@ test('behind a prefix all works: links, forms, live updates', async (t) => {
   await page.getByRole('heading', { name: /^Message \d+$/ }).waitFor();
   assert.ok(page.url().startsWith(base), page.url());
 });
+
+test('eight tabs are live at once', async (t) => {
+  await subscribed(t, 'tabs');
+  const first = await visit(t);
+  const tabs = [first];
+  while (tabs.length < 8) {
+    const tab = await first.context().newPage();
+    tabs.push(tab);
+  }
+  for (const tab of tabs) await tab.goto(`http://${setup.serve}/console/topics/tabs`);
+  for (const tab of tabs) await seen(tab, 'No message fits');
+  await publish('tabs', 'for every tab');
+  for (const tab of tabs) await seen(tab, 'for every tab');
+  // A click still gets a connection.
+  await tabs[7].getByRole('link', { name: 'Workers' }).click();
+  await tabs[7].getByRole('heading', { name: 'Workers', exact: true }).waitFor();
+});

@@ -9,7 +9,9 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::{
-    super::text, Kind, attempts_of, change_word, end_of, ended, result, scale::Scale, shown, standing,
+    super::text,
+    facts::{Kind, attempts_of, change_word, end_of, ended, result, shown, standing},
+    scale::Scale,
 };
 use crate::domain::{
     attempt::Outcome,

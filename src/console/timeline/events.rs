@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{super::text, Kind, attempts_of, change_word, result, shown};
+use super::{
+    super::text,
+    facts::{Kind, attempts_of, change_word, result, shown},
+};
 use crate::domain::{attempt::Outcome, lane_history::LaneHistory};
 
 /// The most events in the table.

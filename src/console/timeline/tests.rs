@@ -1,12 +1,16 @@
 //! The timeline of a lane with all that can happen to it.
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::*;
+use super::{facts::shown, *};
 use crate::domain::{
+    attempt::{ErrorClass, Outcome},
+    change::ChangeKind,
     dead_letter::Reason,
-    lane::{Lane, LaneHead, LaneKey},
-    lane_history::LaneChange,
+    delivery::AttemptRecord,
+    lane::{Lane, LaneHead, LaneKey, LaneState},
+    lane_history::{LaneChange, LaneHistory, LaneMessage},
     webhook_ref::WebhookNames,
 };
 

@@ -8,6 +8,7 @@
 //! | `delivery` | the screen of a delivery, and its actions |
 //! | `lanes` | the screens of lanes, and their actions |
 //! | `live` | server-sent events |
+//! | `operating` | Health, Settings, pauses of topics, who would get a message |
 //! | `pages` | what each page shows, with nothing there and with much |
 
 mod access;
@@ -16,6 +17,7 @@ mod browser;
 mod delivery;
 mod lanes;
 mod live;
+mod operating;
 mod pages;
 
 use axum::{
@@ -78,7 +80,7 @@ impl Console {
             ..Config::default().api
         };
         let state = ApiState::new(Broker::new(store, Vec::new()), &config).unwrap();
-        let console = console::router(&state);
+        let console = console::router(&state, Config::default().shown);
         Self { router: router(state.with_console(console)), cookie: None }
     }
 
