@@ -66,10 +66,11 @@ mod tests {
 
     #[test]
     fn long_gaps_are_shorter_and_single_events_are_at_the_left() {
+        let is = |x: f64, place: f64| (x - place).abs() < 1e-6;
         let scale = Scale::of(vec![at(0), at(1), at(86_400)], 0.0, 100.0);
-        assert!(scale.x(at(1)) > 5.0 && scale.x(at(86_400)) == 100.0, "{scale:?}");
-        assert_eq!(Scale::of(vec![at(5), at(5)], 10.0, 100.0).x(at(5)), 10.0);
-        assert_eq!(Scale::of(Vec::new(), 10.0, 100.0).x(at(5)), 0.0);
+        assert!(scale.x(at(1)) > 5.0 && is(scale.x(at(86_400)), 100.0), "{scale:?}");
+        assert!(is(Scale::of(vec![at(5), at(5)], 10.0, 100.0).x(at(5)), 10.0));
+        assert!(is(Scale::of(Vec::new(), 10.0, 100.0).x(at(5)), 0.0));
         assert_eq!(scale.ticks(50.0).len(), 2);
     }
 
