@@ -217,7 +217,11 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
             format!("pgtopic lanes retry {id} --state halted"),
         );
         let advice = Advice { text: "Repair the receiver, then retry the lanes.", lines: Some(lines) };
-        Item { since: None, ..item(Urgency::Halted, Badge::bad("halted"), said, Some(advice)) }
+        Item {
+            href: format!("lanes?webhook={id}&state=halted"),
+            since: None,
+            ..item(Urgency::Halted, Badge::bad("halted"), said, Some(advice))
+        }
     });
     let dead = (backlog.dead_letters > 0).then(|| {
         let number = text::count(backlog.dead_letters, backlog.dead_letters_capped);
