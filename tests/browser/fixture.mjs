@@ -135,9 +135,8 @@ export class Receiver {
     const port = await server(t, async (request, response) => {
       const parts = [];
       for await (const part of request) parts.push(part);
-      const status =
-        typeof receiver.status === 'function' ? receiver.status(request.headers) : receiver.status;
       const body = Buffer.concat(parts).toString();
+      const status = typeof receiver.status === 'function' ? receiver.status(body) : receiver.status;
       receiver.got.push({ key: request.headers['webhook-partition'], body, status });
       response.writeHead(status).end();
     });

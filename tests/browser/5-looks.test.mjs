@@ -10,18 +10,25 @@ import { publish, seen, subscribed, visit } from './fixture.mjs';
 async function screens(t, topic) {
   const { receiver, webhook } = await subscribed(t, topic, { max_retries: 1 });
   receiver.status = 500;
-  const id = await publish(topic, 'a-long-partition-key-without-a-place-to-break-it-'.repeat(4));
+  const key = 'a-long-partition-key-without-a-place-to-break-it-'.repeat(4);
+  const id = await publish(topic, key);
   return [
     '',
     'topics',
     `topics/${topic}`,
     'webhooks',
     `webhooks/${webhook.id}`,
+    'lanes',
+    `lanes?webhook=${webhook.id}`,
+    `lane?webhook=${webhook.id}&partition_key=${key}`,
     `messages/${id}`,
+    `deliveries/${webhook.id}/${id}`,
     'dead-letters',
     'dead-letters/replay',
     'jobs',
     'workers',
+    'health',
+    'settings',
     'nothing-here',
   ];
 }
