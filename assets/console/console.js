@@ -1,4 +1,4 @@
-// Keys, themes, copying, and pausing. Everything else is in the pages.
+// Keys, themes, copying, pausing, and which tabs hold a stream. Everything else is in the pages.
 'use strict';
 
 const element = (id) => document.getElementById(id);
@@ -32,14 +32,51 @@ function pause() {
 element('pause')?.addEventListener('click', pause);
 document.addEventListener('htmx:sse:before:message', (event) => {
   if (paused || isInUse()) event.preventDefault();
+  if (!request.headers['X-Once'] && !holdsStream()) connection?.reader?.cancel();
 });
-// A browser has few connections for all its pages. So the page with the focus holds a stream, and
-// the others ask every 5 s.
+
+// A browser has six connections for all tabs of a console. So at most three tabs hold a stream: those that were used
+// last. The others ask every 5 s. Each page writes into `KEY` that it was used.
+const KEY = 'pgtopic-streams';
+const STREAMS_MAX = 3;
+const id = Math.random().toString(36).slice(2);
 let request;
 let connection;
-function choose() {
-  if (request) request.headers['X-Once'] = document.hasFocus() ? '' : '1';
+
+function readHolders() {
+  try {
+    return (localStorage.getItem(KEY) ?? '').split(' ').filter(Boolean);
+  } catch {
+    return [];
+  }
 }
+function writeHolders(holders) {
+  try {
+    localStorage.setItem(KEY, holders.slice(0, STREAMS_MAX).join(' '));
+  } catch {
+    // Without storage, a tab holds no stream.
+  }
+}
+function holdsStream() {
+  return readHolders().includes(id);
+}
+function choose() {
+  const holders = readHolders();
+  if (!document.hidden && !holders.includes(id)) writeHolders([...holders, id]);
+  if (request) request.headers['X-Once'] = holdsStream() ? '' : '1';
+}
+function enter() {
+  if (document.hidden) return;
+  writeHolders([id, ...readHolders().filter((other) => other !== id)]);
+  if (request?.headers['X-Once']) {
+    choose();
+    connection?.delayCanceller?.();
+  }
+}
+function leave() {
+  writeHolders(readHolders().filter((other) => other !== id));
+}
+enter();
 document.addEventListener('htmx:config:request', (event) => {
   request = event.detail.ctx.request;
   choose();
@@ -48,11 +85,14 @@ document.addEventListener('htmx:sse:before:connection', (event) => {
   connection = event.detail.connection;
   choose();
 });
-addEventListener('blur', () => connection?.reader?.cancel());
-addEventListener('focus', () => {
-  choose();
-  connection?.delayCanceller?.();
+addEventListener('storage', (event) => {
+  if (event.key === KEY && !holdsStream()) connection?.reader?.cancel();
 });
+addEventListener('focus', enter);
+addEventListener('pageshow', enter);
+addEventListener('pagehide', leave);
+document.addEventListener('visibilitychange', () => (document.hidden ? leave() : enter()));
+
 // The session is over, or the rights have changed: the page says so.
 document.addEventListener('htmx:sse:error', (event) => {
   if ([401, 403, 404].includes(event.detail?.status)) location.reload();

@@ -11,8 +11,9 @@ WITH found AS MATERIALIZED (
       FROM pgtopic.dead_letters x
      WHERE pgtopic.job_means_dead_letter(x, $1::bigint, $2::bigint, $3::text::json)
      LIMIT $4::bigint
+), of_lanes AS MATERIALIZED (
+    SELECT f.webhook_id, f.lane FROM found f GROUP BY f.webhook_id, f.lane
 )
-SELECT count(*) AS matches, count(DISTINCT (f.webhook_id, f.lane)) AS lanes,
-       (SELECT count(*) FROM pgtopic.lanes l WHERE l.halted AND (l.webhook_id, l.lane) IN (SELECT g.webhook_id, g.lane FROM found g)) AS halted_lanes,
-       ARRAY(SELECT g.id FROM found g ORDER BY g.id LIMIT 10) AS sample_ids
-  FROM found f
+SELECT (SELECT count(*) FROM found) AS matches, (SELECT count(*) FROM of_lanes) AS lanes,
+       (SELECT count(*) FROM of_lanes o JOIN pgtopic.lanes l USING (webhook_id, lane) WHERE l.halted) AS halted_lanes,
+       ARRAY(SELECT f.id FROM found f ORDER BY f.id LIMIT 10) AS sample_ids

@@ -55,6 +55,7 @@ async fn count_dead_letters(
 
 /// Group dead letters by webhook, reason, failure and hour.
 ///
+/// Of each webhook the newest 10,000 are looked at; `capped` says whether there may be older ones.
 /// There are at most 1,000 groups, the newest hour first. `webhook_id`, `reason`, `error_class` and
 /// `status_code` of a group are a filter.
 #[utoipa::path(

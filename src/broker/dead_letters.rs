@@ -2,7 +2,7 @@
 
 use super::{Broker, BrokerError, Conflict};
 use crate::domain::{
-    dead_letter::{DeadLetter, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup},
+    dead_letter::{DeadLetter, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, GROUPED_MAX},
     delivery::Delivery,
     operation::{DiscardOutcome, ReplayOutcome},
     page::{Items, List, PageRequest},
@@ -37,7 +37,7 @@ impl Broker {
     }
 
     /// The dead letters that the caller may see, by webhook, reason, failure and hour: at most
-    /// 1,000 groups, the newest hour first.
+    /// 1,000 groups, the newest hour first. Of each webhook the newest 10,000 are looked at.
     ///
     /// # Errors
     /// As [`Broker::list_dead_letters`].
@@ -46,7 +46,7 @@ impl Broker {
         filter: &DeadLetterFilter,
     ) -> Result<Vec<DeadLetterGroup>, BrokerError> {
         self.check_dead_letter_filter(filter).await?;
-        Ok(self.store.list_dead_letter_groups(filter, &self.scope, GROUPS_SHOWN).await?)
+        Ok(self.store.list_dead_letter_groups(filter, &self.scope, GROUPED_MAX, GROUPS_SHOWN).await?)
     }
 
     /// A dead letter with its message's payload and headers.

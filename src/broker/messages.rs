@@ -5,7 +5,8 @@ use crate::{
     delivery::check_header,
     domain::{
         message::{
-            BATCH_MAX, MessageFilter, MessageStatus, MessageSummary, NewMessage, Published, PublishedBatch,
+            BATCH_MAX, MessageFilter, MessageStatus, MessageSummary, NewMessage, Preview, Published,
+            PublishedBatch,
         },
         page::{Items, List, PageRequest},
         topic::{TopicRef, check_reserved},
@@ -34,6 +35,22 @@ impl Broker {
         let published =
             self.store.publish_message(topic, message).await.map_err(|e| refused(e, "payload"))?;
         published.ok_or_else(|| BrokerError::unknown_topic(topic))
+    }
+
+    /// Which webhooks of the topic a message would be owed to, by rising id. It publishes nothing.
+    /// The first 1,000 webhooks are looked at.
+    ///
+    /// # Errors
+    /// [`BrokerError::Invalid`] if the message breaks a rule, [`BrokerError::NotFound`] if there is
+    /// no such topic.
+    pub async fn preview_message(
+        &self,
+        topic: &TopicRef,
+        message: &NewMessage,
+    ) -> Result<Vec<Preview>, BrokerError> {
+        self.permit_topic(topic).await?;
+        check(message)?;
+        self.store.preview_message(topic, message).await.map_err(|e| refused(e, "payload"))
     }
 
     /// Publishes 1 to 10,000 messages, all or none. Within a partition they keep their order. Gives

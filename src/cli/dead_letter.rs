@@ -46,7 +46,7 @@ enum DeadLettersCommand {
         #[command(flatten)]
         filter: FilterFlags,
     },
-    /// Group dead letters by webhook, reason, failure and hour
+    /// Group the newest 10,000 dead letters of each webhook by reason, failure and hour
     Groups {
         #[command(flatten)]
         filter: FilterFlags,

@@ -9,7 +9,7 @@ use super::CliError;
 use crate::{
     api::{self, ApiState, Exposition},
     broker::{Broker, Expectations},
-    config::{Config, common_settings},
+    config::{Config, Shown, common_settings},
     console,
     domain::worker_health::WorkerHealth,
     store::Store,
@@ -55,14 +55,14 @@ pub(super) async fn api(
     let state = ApiState::new(broker, &config.api).map_err(|error| CliError::Usage(error.to_string()))?;
     let mut state = state.beside(&config.api, reserved).with_metrics(exposition).with_traces(traces);
     if config.console.enabled {
-        state = with_console(state);
+        state = with_console(state, config.shown);
     }
     api::run(listener, state, shutdown).await.map_err(|error| CliError::Failed(error.to_string()))
 }
 
 /// Adds the console.
-fn with_console(state: ApiState) -> ApiState {
-    let console = console::router(&state);
+fn with_console(state: ApiState, settings: Vec<Shown>) -> ApiState {
+    let console = console::router(&state, settings);
     state.with_console(console)
 }
 

@@ -7,6 +7,7 @@ use super::{
     environment::Environment,
     known::Known,
     layer::{Flag, Layer},
+    shown::shown,
 };
 
 /// Why the settings cannot be used. Each problem is one line that names the key and the source.
@@ -75,7 +76,9 @@ impl Config {
             let origin = |value: &::config::Value| value.origin().unwrap_or_default().to_owned();
             origins.extend(layer.0.iter().map(|(key, value)| (key.clone(), origin(value))));
         }
+        let shown = shown(&layers);
         let mut config = combine(layers, &origins, &mut problems);
+        config.shown = shown;
         config.database.libpq = sources.environment.libpq();
         problems.extend(config.check(&origins));
         let misses = sources.environment.near_misses(known.keys());

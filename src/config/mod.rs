@@ -20,6 +20,7 @@ mod load;
 mod log;
 mod metrics;
 mod retention;
+mod shown;
 mod wake;
 mod worker;
 
@@ -38,6 +39,7 @@ pub use self::{
     log::{LogConfig, LogFormat},
     metrics::{MetricsConfig, PerWebhook},
     retention::RetentionConfig,
+    shown::Shown,
     wake::{Notify, WakeConfig},
     worker::WorkerConfig,
 };
@@ -67,6 +69,9 @@ pub struct Config {
     pub log: LogConfig,
     /// The metrics.
     pub metrics: MetricsConfig,
+    /// All of them, as people see them.
+    #[serde(skip)]
+    pub shown: Vec<Shown>,
 }
 
 /// Reads a text. An empty text, or an empty environment variable, means that the setting is not

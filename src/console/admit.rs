@@ -19,6 +19,7 @@ use super::{
 use crate::{
     api::{ApiState, Gate, Permit},
     broker::Broker,
+    config::Shown,
 };
 
 /// The cookie of a session. It names no path, so it belongs to the folder of the console, behind
@@ -32,12 +33,15 @@ pub(super) struct ConsoleState {
     pub(super) broker: Broker,
     pub(super) gate: Gate,
     pub(super) live: Arc<Live>,
+    /// The settings of this process.
+    pub(super) settings: Arc<Vec<Shown>>,
 }
 
 impl ConsoleState {
-    pub(super) fn new(api: &ApiState) -> Self {
+    pub(super) fn new(api: &ApiState, settings: Vec<Shown>) -> Self {
         let broker = api.broker().clone();
-        Self { live: Arc::new(Live::new(broker.clone())), broker, gate: api.gate() }
+        let live = Arc::new(Live::new(broker.clone()));
+        Self { live, broker, gate: api.gate(), settings: Arc::new(settings) }
     }
 }
 

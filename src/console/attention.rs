@@ -11,6 +11,7 @@ use super::{
 use crate::{
     api::schema::Remedy,
     domain::{
+        dead_letter::DeadLetter,
         health::HealthState,
         job::Job,
         sending::NotSending,
@@ -23,6 +24,8 @@ use crate::{
 
 /// The most things that are shown.
 const SHOWN: usize = 50;
+/// Dead letters grow if one is not older than this, in seconds.
+const GROWING_FOR: i64 = 600;
 
 /// What is looked at.
 pub(super) struct Facts<'a> {
@@ -33,6 +36,8 @@ pub(super) struct Facts<'a> {
     pub(super) workers: Option<&'a [Worker]>,
     pub(super) topics: &'a [Topic],
     pub(super) webhooks: &'a [Webhook],
+    /// The newest dead letters.
+    pub(super) dead_letters: &'a [DeadLetter],
     pub(super) failed_jobs: &'a [Job],
 }
 
@@ -40,9 +45,11 @@ pub(super) struct Facts<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Urgency {
     NothingIsSent,
+    PublishersFail,
     WorkerTrouble,
     WebhookDown,
     WebhookFailing,
+    DeadLettersGrow,
     Halted,
     DeadLetters,
     Waiting,
@@ -129,12 +136,14 @@ fn worker_trouble(facts: &Facts<'_>, worker: &Worker) -> Option<Item> {
 
 fn topic_paused(facts: &Facts<'_>, topic: &Topic) -> Option<Item> {
     use crate::domain::topic::TopicPause;
-    let said = match topic.paused? {
-        TopicPause::Refuse => "It refuses new messages: publishers get an error.",
-        TopicPause::Hold => "Messages are accepted and owed. Nothing of the topic is sent.",
+    let (urgency, said) = match topic.paused? {
+        TopicPause::Refuse => (Urgency::PublishersFail, "It refuses new messages: publishers get an error."),
+        TopicPause::Hold => {
+            (Urgency::Waiting, "Messages are accepted and owed. Nothing of the topic is sent.")
+        }
     };
     Some(Item {
-        urgency: Urgency::Waiting,
+        urgency,
         owed: 0,
         badge: Badge::warn("paused"),
         title: format!("Topic {}", topic.name),
@@ -181,7 +190,7 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
             Urgency::WebhookFailing,
             badge,
             format!("Every request fails{because}. {owed} owed."),
-            None,
+            Some(pause(facts, webhook.id)),
         )),
         HealthState::Holding => Some(item(
             Urgency::Notice,
@@ -212,7 +221,15 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
     });
     let dead = (backlog.dead_letters > 0).then(|| {
         let number = text::count(backlog.dead_letters, backlog.dead_letters_capped);
-        let said = format!("{number} dead {}.", plural(backlog.dead_letters, "letter"));
+        let newest = facts.dead_letters.iter().filter(|letter| letter.webhook_id == webhook.id);
+        let newest = newest.map(|letter| letter.created_at).max();
+        let growing = newest.filter(|at| facts.now.as_second() - at.as_second() < GROWING_FOR);
+        let newest = growing.map(|at| format!(" The newest is {} old.", text::age(facts.now, at)));
+        let said = format!(
+            "{number} dead {}.{}",
+            plural(backlog.dead_letters, "letter"),
+            newest.unwrap_or_default()
+        );
         let id = webhook.id;
         let lines = Lines::new(
             facts.api,
@@ -225,10 +242,22 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
         Item {
             href: format!("dead-letters?webhook_id={id}"),
             since: None,
-            ..item(Urgency::DeadLetters, Badge::warn("dead letters"), said, Some(advice))
+            ..match growing {
+                Some(_) => {
+                    item(Urgency::DeadLettersGrow, Badge::bad("more dead letters"), said, Some(advice))
+                }
+                None => item(Urgency::DeadLetters, Badge::warn("dead letters"), said, Some(advice)),
+            }
         }
     });
     [state, halted, dead].into_iter().flatten().collect()
+}
+
+/// A pause keeps attempts from being used up.
+fn pause(facts: &Facts<'_>, id: i64) -> Advice {
+    let path = format!("/webhooks/{id}/pause");
+    let lines = Lines::new(facts.api, &Method::POST, &path, None, format!("pgtopic webhooks pause {id}"));
+    Advice { text: "Repair the receiver. To use up no attempts until then, pause it.", lines: Some(lines) }
 }
 
 /// Enabling a webhook closes its breaker.

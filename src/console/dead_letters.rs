@@ -23,7 +23,7 @@ use crate::{
     broker::{Bulk, DeadLetterAction},
     domain::{
         attempt::ErrorClass,
-        dead_letter::{DeadLetter, DeadLetterFilter, DeadLetterGroup, Reason},
+        dead_letter::{DeadLetter, DeadLetterFilter, DeadLetterGroup, GROUPED_MAX, Reason},
         job::BulkOptions,
         page::PageRequest,
         shell::quote,
@@ -168,6 +168,8 @@ struct View {
     asked: Asked,
     reasons: [Reason; Reason::ALL.len()],
     count: String,
+    /// How many of each webhook are looked at.
+    looked_at: String,
     groups: Vec<Group>,
     letters: Vec<Letter>,
     query: String,
@@ -205,7 +207,8 @@ pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result
         filtered: !filter.is_empty(),
         asked,
         reasons: Reason::ALL,
-        count: text::count(count, groups.len() >= GROUPS_MAX),
+        count: text::count(count, groups.len() >= GROUPS_MAX || groups.iter().any(|group| group.capped)),
+        looked_at: text::count(GROUPED_MAX, false),
         groups: groups.iter().take(SHOWN).map(group_row).collect(),
         letters: letters.items.iter().map(|letter| letter_row(letter, now)).collect(),
         may_act: visitor.may(&Method::POST, "/dead-letter/replay") && count > 0,

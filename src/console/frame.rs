@@ -19,6 +19,8 @@ use crate::broker::BrokerError;
 
 /// How long a page may take.
 const PAGE_LIMIT: Duration = Duration::from_secs(2);
+/// How long the screen Health may take. Its checks have limits of their own.
+const HEALTH_LIMIT: Duration = Duration::from_secs(30);
 
 /// A part of the console, as the navigation names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,16 +32,18 @@ pub(super) enum Section {
     DeadLetters,
     Jobs,
     Workers,
+    Health,
 }
 
 /// The navigation: section, link, name, and the key that follows `g`.
-const SECTIONS: [(Section, &str, &str, char); 6] = [
+const SECTIONS: [(Section, &str, &str, char); 7] = [
     (Section::Now, "./", "Now", 'n'),
     (Section::Topics, "topics", "Topics", 't'),
     (Section::Webhooks, "webhooks", "Webhooks", 'w'),
     (Section::DeadLetters, "dead-letters", "Dead letters", 'd'),
     (Section::Jobs, "jobs", "Jobs", 'j'),
     (Section::Workers, "workers", "Workers", 'k'),
+    (Section::Health, "health", "Health", 'h'),
 ];
 
 /// Marks the answer to somebody who may come in.
@@ -78,6 +82,11 @@ impl Screen {
         still: &impl Template,
     ) -> Result<Self, Failure> {
         Ok(Self { title: title.into(), section, live: None, still: still.render()? })
+    }
+
+    /// The same, with what is below, as it is written already.
+    pub(super) fn followed_by(self, still: String) -> Self {
+        Self { still, ..self }
     }
 
     /// The same, with something below that stays as it is.
@@ -129,7 +138,8 @@ struct Wrong<'a> {
 pub(super) async fn frame(request: Request, next: Next) -> Response {
     let place = Place::of(request.uri());
     let is_part = request.extensions().get::<Part>().is_some();
-    let limit = (request.method() == Method::GET).then_some(PAGE_LIMIT);
+    let limit = if place.here == "health" { HEALTH_LIMIT } else { PAGE_LIMIT };
+    let limit = (request.method() == Method::GET).then_some(limit);
     let answer = next.run(request);
     let mut response = match limit {
         Some(limit) => tokio::time::timeout(limit, answer)

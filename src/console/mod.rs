@@ -8,7 +8,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `now`, `topics`, `topic`, `webhooks`, `webhook`, `message` | one screen each |
-//! | `dead_letters`, `jobs`, `workers` | the same |
+//! | `dead_letters`, `jobs`, `workers`, `health`, `settings` | the same |
 //! | `attention` | what is wrong, most urgent first |
 //! | `admit` | who may come in: hosts, sessions |
 //! | `assets` | the files of the browser |
@@ -18,6 +18,7 @@
 //! | `login` | logs in and out |
 //! | `place` | where a page is, so that its links are relative |
 //! | `actions` | what can be done on a screen, and its command lines |
+//! | `publish` | publishes a message, and tells before who gets it |
 //! | `text` | numbers, times and states as people read them |
 //! | `visitor` | what a handler may do for the sender of a request |
 
@@ -28,12 +29,15 @@ mod attention;
 mod dead_letters;
 mod failure;
 mod frame;
+mod health;
 mod jobs;
 mod live;
 mod login;
 mod message;
 mod now;
 mod place;
+mod publish;
+mod settings;
 mod text;
 mod topic;
 mod topics;
@@ -56,21 +60,23 @@ use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
 use self::{admit::ConsoleState, failure::Failure};
-use crate::api::ApiState;
+use crate::{api::ApiState, config::Shown};
 
 /// The largest form, in bytes. A larger message is published through the API.
 const FORM_MAX: usize = 256 * 1024;
 /// How long a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The console beside an API.
-pub fn router(api: &ApiState) -> Router {
-    let state = ConsoleState::new(api);
+/// The console beside an API. `settings`: those of this process.
+pub fn router(api: &ApiState, settings: Vec<Shown>) -> Router {
+    let state = ConsoleState::new(api, settings);
     let screens = Router::new()
         .route("/console/", get(now::show))
         .route("/console/topics", get(topics::show))
         .route("/console/topics/{topic}", get(topic::show))
-        .route("/console/topics/{topic}/publish", post(topic::publish))
+        .route("/console/topics/{topic}/publish", post(publish::publish))
+        .route("/console/topics/{topic}/preview", post(publish::preview))
+        .route("/console/topics/{topic}/{action}", post(topic::act))
         .route("/console/webhooks", get(webhooks::show))
         .route("/console/webhooks/{webhook}", get(webhook::show))
         .route("/console/webhooks/{webhook}/{action}", post(webhook::act))
@@ -83,6 +89,8 @@ pub fn router(api: &ApiState) -> Router {
         .route("/console/jobs/{id}", get(jobs::show_one))
         .route("/console/jobs/{id}/cancel", post(jobs::cancel))
         .route("/console/workers", get(workers::show))
+        .route("/console/health", get(health::show))
+        .route("/console/settings", get(settings::show))
         .route("/console/login", get(login::show).post(login::log_in))
         .route("/console/logout", post(login::log_out))
         .route("/console/assets/{file}", get(assets::serve))

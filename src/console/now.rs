@@ -12,6 +12,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::domain::{
+    dead_letter::DeadLetterFilter,
     job::{JobFilter, JobState},
     latency::quantile,
     page::PageRequest,
@@ -21,6 +22,8 @@ use crate::domain::{
 
 /// How many webhooks and topics are looked at.
 const LOOKED_AT: i64 = 1000;
+/// How many of the newest dead letters are looked at.
+const DEAD_LETTERS: i64 = 50;
 /// How many failed jobs are shown.
 const FAILED_JOBS: i64 = 5;
 /// For how long a failed job is shown, in seconds.
@@ -65,13 +68,19 @@ struct View<'a> {
 }
 
 pub(super) async fn show(visitor: Visitor) -> Result<Screen, Failure> {
-    let reads = [(&Method::GET, "/webhooks"), (&Method::GET, "/topics"), (&Method::GET, "/jobs")];
+    let reads = [
+        (&Method::GET, "/webhooks"),
+        (&Method::GET, "/topics"),
+        (&Method::GET, "/jobs"),
+        (&Method::GET, "/dead-letter"),
+    ];
     let broker = visitor.broker(&reads)?;
     let page = |limit| PageRequest { limit: Some(limit), after: None };
     let webhooks = broker.list_webhooks(&WebhookFilter::default(), page(LOOKED_AT)).await?;
     let topics = broker.list_topics(page(LOOKED_AT)).await?;
     let failed = JobFilter { state: Some(JobState::Failed), ..JobFilter::default() };
     let mut jobs = broker.list_jobs(&failed, page(FAILED_JOBS)).await?.items;
+    let newest = broker.list_dead_letters(&DeadLetterFilter::default(), page(DEAD_LETTERS)).await?;
     let (mut stats, mut workers, mut not_sending) = (None, None, None);
     if visitor.sees_all() {
         stats = Some(broker.get_stats(None).await?);
@@ -88,6 +97,7 @@ pub(super) async fn show(visitor: Visitor) -> Result<Screen, Failure> {
         workers: workers.as_deref(),
         topics: &topics.items,
         webhooks: &webhooks.items,
+        dead_letters: &newest.items,
         failed_jobs: &jobs,
     };
     let rows = stats.as_ref().map(|stats| rows(stats, now)).unwrap_or_default();

@@ -113,16 +113,22 @@ pub(super) fn time(time: Timestamp) -> String {
 /// A text for one line: hidden characters are shown as numbers, and a long text is cut.
 pub(super) fn line(text: &str) -> String {
     const SHOWN: usize = 200;
+    let mut line = whole_line(text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end]));
+    if text.chars().nth(SHOWN).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+/// The same for a text that is never long.
+pub(super) fn whole_line(text: &str) -> String {
     let mut line = String::new();
-    for character in text.chars().take(SHOWN) {
+    for character in text.chars() {
         if crate::domain::shell::is_hidden(character) {
             let _ = write!(line, "\\u{{{:x}}}", u32::from(character));
         } else {
             line.push(character);
         }
-    }
-    if text.chars().nth(SHOWN).is_some() {
-        line.push('…');
     }
     line
 }

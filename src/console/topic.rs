@@ -1,31 +1,30 @@
-//! The screen of a topic: its webhooks, its newest messages, and a form that publishes.
+//! The screen of a topic: its webhooks, its newest messages as they come, and what can be done.
 
 use askama::Template;
 use axum::{
-    Form,
     extract::{Path, Query},
     http::Method,
     response::Redirect,
 };
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::{
-    actions::Lines,
+    actions::{Action, Lines},
     failure::Failure,
     frame::{Screen, Section},
+    publish,
     text::{self, Badge},
     topics::{badge, kept, ordering},
-    visitor::Visitor,
+    visitor::{ApiAddress, Visitor},
 };
 use crate::{
     broker::Broker,
     domain::{
-        message::{MessageFilter, MessageSummary, NewMessage},
+        message::{MessageFilter, MessageSummary},
         page::PageRequest,
         shell::quote,
-        topic::TopicRef,
+        topic::{Topic, TopicPause, TopicRef},
         webhook::{Webhook, WebhookFilter},
     },
 };
@@ -40,16 +39,6 @@ pub(super) struct Asked {
     kind: String,
     #[serde(default)]
     after: String,
-}
-
-/// The form that publishes.
-#[derive(Debug, Deserialize)]
-pub(super) struct Given {
-    payload: String,
-    #[serde(default)]
-    partition_key: String,
-    #[serde(default)]
-    r#type: String,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -87,15 +76,13 @@ struct View<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "publish.html")]
-struct PublishForm<'a> {
-    name: &'a str,
-    hooks: Vec<Hook>,
-    lines: Lines,
+#[template(path = "actions.html")]
+struct Actions {
+    actions: Vec<Action>,
 }
 
 /// A topic that a path names.
-fn reference(name: &str) -> Result<TopicRef, Failure> {
+pub(super) fn reference(name: &str) -> Result<TopicRef, Failure> {
     TopicRef::parse(name).ok_or_else(|| crate::broker::BrokerError::no_topic(name).into())
 }
 
@@ -136,44 +123,87 @@ pub(super) async fn show(
         schema: broker.schema_name(),
     };
     let screen = Screen::live(format!("Topic {}", topic.name), Section::Topics, &view)?;
-    if !visitor.may(&Method::POST, "/topics/{topic}/messages") {
-        return Ok(screen);
+    let mut still = String::new();
+    if visitor.may(&Method::POST, "/topics/{topic}/messages") {
+        still.push_str(&publish::example(&visitor.api, topic)?.render()?);
     }
-    let body = serde_json::json!({"partition_key": "user-42", "payload": {"event": "order.paid"}});
-    let path = format!("/topics/{}/messages", topic.name);
-    let payload = quote(r#"{"event": "order.paid"}"#);
-    let cli = format!("pgtopic publish {} {payload} --partition-key user-42", quote(&topic.name));
-    screen.with(&PublishForm {
-        name: &topic.name,
-        hooks: webhooks.iter().map(hook).collect(),
-        lines: Lines::new(&visitor.api, &Method::POST, &path, Some(&body), cli),
-    })
+    if visitor.may(&Method::POST, "/topics/{topic}/pause") {
+        still.push_str(&Actions { actions: actions(topic, &view.backlog, &visitor.api) }.render()?);
+    }
+    Ok(screen.followed_by(still))
 }
 
-async fn webhooks(broker: &Broker, topic: &TopicRef) -> Result<Vec<Webhook>, Failure> {
+/// What can be done, and what follows.
+fn actions(topic: &Topic, owed: &str, api: &ApiAddress) -> Vec<Action> {
+    let name = &topic.name;
+    let pause = |label, mode: TopicPause, consequence: String| Action {
+        label,
+        href: format!("topics/{name}/{}", mode.as_str()),
+        consequence,
+        danger: true,
+        lines: Lines::new(
+            api,
+            &Method::POST,
+            &format!("/topics/{name}/pause"),
+            Some(&serde_json::json!({"mode": mode.as_str()})),
+            format!("pgtopic topics pause {} --mode {}", quote(name), mode.as_str()),
+        ),
+    };
+    let resume = || {
+        let consequence = match topic.paused {
+            Some(TopicPause::Refuse) => "The topic takes messages again.".to_owned(),
+            _ => format!("Sending goes on: {owed} owed, and what comes."),
+        };
+        Action {
+            label: "Resume",
+            href: format!("topics/{name}/resume"),
+            consequence,
+            danger: false,
+            lines: Lines::new(
+                api,
+                &Method::POST,
+                &format!("/topics/{name}/resume"),
+                None,
+                format!("pgtopic topics resume {}", quote(name)),
+            ),
+        }
+    };
+    let hold = || {
+        let said = format!(
+            "Messages are accepted and owed, and nothing of the topic is sent: the backlog grows from {owed}. Nothing is \
+             lost."
+        );
+        pause("Hold", TopicPause::Hold, said)
+    };
+    let refuse = || {
+        let said = "Publishers get an error: their transactions fail. What is owed is still sent.";
+        pause("Refuse messages", TopicPause::Refuse, said.to_owned())
+    };
+    match topic.paused {
+        None => vec![hold(), refuse()],
+        Some(TopicPause::Hold) => vec![resume(), refuse()],
+        Some(TopicPause::Refuse) => vec![resume(), hold()],
+    }
+}
+
+pub(super) async fn act(
+    visitor: Visitor,
+    Path((name, action)): Path<(String, String)>,
+) -> Result<Redirect, Failure> {
+    let reference = reference(&name)?;
+    if action == "resume" {
+        visitor.broker(&[(&Method::POST, "/topics/{topic}/resume")])?.resume_topic(&reference).await?;
+    } else {
+        let mode = TopicPause::parse(&action).ok_or_else(|| Failure::not_found("there is no such action"))?;
+        visitor.broker(&[(&Method::POST, "/topics/{topic}/pause")])?.pause_topic(&reference, mode).await?;
+    }
+    Ok(Redirect::to(&format!("../{name}")))
+}
+
+pub(super) async fn webhooks(broker: &Broker, topic: &TopicRef) -> Result<Vec<Webhook>, Failure> {
     let filter = WebhookFilter { topic: Some(topic.clone()), state: None };
     let page = PageRequest { limit: Some(100), after: None };
     Ok(broker.list_webhooks(&filter, page).await?.items)
-}
-
-pub(super) async fn publish(
-    visitor: Visitor,
-    Path(name): Path<String>,
-    Form(given): Form<Given>,
-) -> Result<Redirect, Failure> {
-    let broker = visitor.broker(&[(&Method::POST, "/topics/{topic}/messages")])?;
-    let payload: Box<RawValue> = serde_json::from_str(&given.payload)
-        .map_err(|error| Failure::field("payload", &format!("must be JSON: {error}")))?;
-    let text = |text: String| Some(text).filter(|text| !text.is_empty());
-    let message = NewMessage {
-        payload,
-        partition_key: text(given.partition_key),
-        r#type: text(given.r#type),
-        headers: None,
-        idempotency_key: None,
-    };
-    let published = broker.publish_message(&reference(&name)?, &message).await?;
-    Ok(Redirect::to(&format!("../../messages/{}", published.id)))
 }
 
 fn hook(webhook: &Webhook) -> Hook {

@@ -112,7 +112,12 @@ pub struct DeadLetterGroup {
     pub sample_id: i64,
     /// Its error.
     pub sample_error: Option<String>,
+    /// Whether the webhook may have older dead letters that were not looked at.
+    pub capped: bool,
 }
+
+/// How many dead letters of each webhook the groups look at.
+pub const GROUPED_MAX: i64 = 10_000;
 
 /// Which dead letters are meant: by lists, counts, groups, and bulk requests. A field that is
 /// `None` excludes nothing. But without `reason`, those that were canceled or superseded are left

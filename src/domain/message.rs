@@ -160,6 +160,19 @@ pub struct NewMessage {
     pub idempotency_key: Option<String>,
 }
 
+/// Whether a message would be owed to a webhook, if it was published now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preview {
+    /// The webhook.
+    pub webhook_id: i64,
+    /// Whether the webhook's types name the message's type.
+    pub types_match: bool,
+    /// Whether the webhook's filter lets the message through.
+    pub filter_matches: bool,
+    /// Whether the filter was evaluated. It lets a larger payload through as it is.
+    pub filter_evaluated: bool,
+}
+
 impl NewMessage {
     /// Checks the keys, the type, and the number and length of the headers. `delivery::check_header` checks
     /// names and values.

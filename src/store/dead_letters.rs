@@ -75,14 +75,16 @@ impl Store {
         Ok(row.try_get("count")?)
     }
 
-    /// The newest groups of the dead letters of `scope`.
+    /// The newest groups of the dead letters of `scope`. Of each webhook the newest `look_at` are
+    /// looked at.
     pub async fn list_dead_letter_groups(
         &self,
         filter: &DeadLetterFilter,
         scope: &TopicScope,
+        look_at: i64,
         limit: i64,
     ) -> Result<Vec<DeadLetterGroup>, StoreError> {
-        let rows = with_filter!(filter, scope, [limit], |parameters| {
+        let rows = with_filter!(filter, scope, [look_at, limit], |parameters| {
             self.query(sql!("dead_letters/list_groups"), parameters).await?
         });
         rows.iter().map(group).collect()
@@ -163,5 +165,6 @@ fn group(row: &Row) -> Result<DeadLetterGroup, StoreError> {
         last_at: row.try_get("last_at")?,
         sample_id: row.try_get("sample_id")?,
         sample_error: row.try_get("sample_error")?,
+        capped: row.try_get("capped")?,
     })
 }

@@ -9,7 +9,7 @@ use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
     delivery::{DeliveryStatus, MessageDelivery},
     key::PARTITION_KEY_DEFAULT,
-    message::{MessageFilter, MessageStatus, MessageSummary, NewMessage, Published, PublishedBatch},
+    message::{MessageFilter, MessageStatus, MessageSummary, NewMessage, Preview, Published, PublishedBatch},
     page::{Items, Page},
     topic::TopicRef,
 };
@@ -62,6 +62,29 @@ impl Store {
                 })
             })
             .transpose()
+    }
+
+    /// Which webhooks a message would be owed to.
+    ///
+    /// # Errors
+    /// The error of the type `json` if that refuses the payload.
+    pub async fn preview_message(
+        &self,
+        topic: &TopicRef,
+        message: &NewMessage,
+    ) -> Result<Vec<Preview>, StoreError> {
+        let parameters: super::Parameters<'_> =
+            &[&topic.id(), &topic.name(), &message.r#type, &message.payload.get(), &DELIVERIES_SHOWN];
+        let rows = self.query(sql!("messages/preview"), parameters).await?;
+        let preview = |row: &Row| {
+            Ok(Preview {
+                webhook_id: row.try_get("webhook_id")?,
+                types_match: row.try_get("types_match")?,
+                filter_matches: row.try_get("filter_matches")?,
+                filter_evaluated: row.try_get("filter_evaluated")?,
+            })
+        };
+        rows.iter().map(preview).collect()
     }
 
     /// Publishes a message with the SQL function `publish`, as an application does. Returns its id.

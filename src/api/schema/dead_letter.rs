@@ -254,6 +254,8 @@ pub(crate) struct DeadLetterGroup {
     sample_id: i64,
     /// Its error.
     sample_error: Option<String>,
+    /// Whether the webhook may have older dead letters that were not looked at.
+    capped: bool,
 }
 
 impl From<dead_letter::DeadLetterGroup> for DeadLetterGroup {
@@ -271,6 +273,7 @@ impl From<dead_letter::DeadLetterGroup> for DeadLetterGroup {
             last_at,
             sample_id,
             sample_error,
+            capped,
         } = group;
         Self {
             webhook_id,
@@ -285,6 +288,7 @@ impl From<dead_letter::DeadLetterGroup> for DeadLetterGroup {
             last_at,
             sample_id,
             sample_error,
+            capped,
         }
     }
 }

@@ -44,7 +44,7 @@ async fn a_page_is_told_what_has_changed_and_no_more_after_the_logout() {
 
 /// A browser has few connections for all its pages.
 #[tokio::test]
-async fn a_page_without_the_focus_gets_one_event_and_asks_again() {
+async fn a_page_without_a_stream_gets_one_event_and_asks_again() {
     let database = filled().await;
     let console = Console::new(database.store(), &[]);
     let request = Request::get("/console/webhooks").header(header::ACCEPT, "text/event-stream");

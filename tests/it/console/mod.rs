@@ -4,12 +4,16 @@
 //! |---|---|
 //! | `access` | sessions, roles, limited tokens, where a change comes from, headers |
 //! | `actions` | what the forms do |
+//! | `browser` | ways through it in Chromium |
 //! | `live` | server-sent events |
+//! | `operating` | Health, Settings, pauses of topics, who would get a message |
 //! | `pages` | what each page shows, with nothing there and with much |
 
 mod access;
 mod actions;
+mod browser;
 mod live;
+mod operating;
 mod pages;
 
 use axum::{
@@ -72,7 +76,7 @@ impl Console {
             ..Config::default().api
         };
         let state = ApiState::new(Broker::new(store, Vec::new()), &config).unwrap();
-        let console = console::router(&state);
+        let console = console::router(&state, Config::default().shown);
         Self { router: router(state.with_console(console)), cookie: None }
     }
 

@@ -711,19 +711,29 @@ SELECT (dead_letter_fits.partition_key IS NULL OR letter.partition_key = dead_le
    AND (dead_letter_fits.until IS NULL OR letter.created_at < dead_letter_fits.until)
 $$;
 
-CREATE FUNCTION pgtopic.dead_letter_groups(webhook_ids bigint[], partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone, at_most bigint) RETURNS TABLE(webhook_id bigint, reason_given text, error_class_given text, status_code_given smallint, hour timestamp with time zone, count bigint, first_at timestamp with time zone, last_at timestamp with time zone, sample_id bigint)
+CREATE FUNCTION pgtopic.dead_letter_groups(webhook_ids bigint[], partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone, look_at bigint, at_most bigint) RETURNS TABLE(webhook_id bigint, reason_given text, error_class_given text, status_code_given smallint, hour timestamp with time zone, count bigint, first_at timestamp with time zone, last_at timestamp with time zone, sample_id bigint, capped boolean)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pgtopic', 'pg_temp'
     SET enable_sort TO 'off'
     SET work_mem TO '64MB'
     AS $$
-SELECT x.webhook_id, x.reason, x.error_class, x.status_code, date_bin('1 hour', x.created_at, '1970-01-01Z') AS hour,
-       count(*), min(x.created_at), max(x.created_at), max(x.id)
-  FROM pgtopic.dead_letters x
- WHERE x.webhook_id = ANY (dead_letter_groups.webhook_ids)
-   AND pgtopic.dead_letter_fits(x, dead_letter_groups.partition_key, dead_letter_groups.type, dead_letter_groups.reason,
-                                dead_letter_groups.error_class, dead_letter_groups.status_code, dead_letter_groups.since,
-                                dead_letter_groups.until)
+SELECT w.id, l.reason, l.error_class, l.status_code, date_bin('1 hour', l.created_at, '1970-01-01Z') AS hour,
+       count(*), min(l.created_at), max(l.created_at), max(l.id), bool_or(l.looked_at >= dead_letter_groups.look_at)
+  FROM unnest(dead_letter_groups.webhook_ids) w (id)
+ CROSS JOIN LATERAL (
+    SELECT n.*, count(*) OVER () AS looked_at
+      FROM (SELECT x.id, x.reason, x.error_class, x.status_code, x.created_at,
+                   pgtopic.dead_letter_fits(x, dead_letter_groups.partition_key, dead_letter_groups.type,
+                                            dead_letter_groups.reason, dead_letter_groups.error_class,
+                                            dead_letter_groups.status_code, dead_letter_groups.since,
+                                            dead_letter_groups.until) AS fits
+              FROM pgtopic.dead_letters x
+             -- Not "=": then the planner may read the dead letters of all webhooks in the order of
+             -- their ids, and leave out those of others.
+             WHERE x.webhook_id + 0 >= w.id AND x.webhook_id + 0 <= w.id
+             ORDER BY x.webhook_id + 0 DESC, x.id DESC
+             LIMIT dead_letter_groups.look_at) n) l
+ WHERE l.fits
  GROUP BY 1, 2, 3, 4, 5
  ORDER BY 5 DESC, 6 DESC, 9 DESC
  LIMIT dead_letter_groups.at_most
@@ -2443,20 +2453,6 @@ BEGIN
             SELECT c.webhook_id, c.lane, c.message_id, 'already_owed'
               FROM (SELECT a.webhook_id, a.lane, a.message_id FROM allowed a WHERE a.refusal IS NULL
                     EXCEPT SELECT o.webhook_id, o.lane, o.message_id FROM owed o) c) e;
-    -- A row may go on telling of a message that has left the lane since it failed.
-    UPDATE pgtopic.lanes l
-       SET failures = 0, head_message_id = NULL, batch_last = NULL, batch_count = NULL,
-           last_error = NULL, last_error_class = NULL, last_status_code = NULL
-     WHERE l.ctid = ANY (ARRAY(
-        SELECT x.place
-          FROM unnest(asked, outcomes) AS a (webhook_id, lane, message_id, replayed_at, outcome)
-         CROSS JOIN LATERAL (
-            SELECT x.ctid AS place
-              FROM pgtopic.lanes x
-             WHERE x.webhook_id = a.webhook_id AND x.lane = a.lane AND NOT x.halted
-               AND a.message_id BETWEEN x.head_message_id AND coalesce(x.batch_last, x.head_message_id)
-             LIMIT 1) x
-         WHERE a.outcome = 'owed'));
     -- A transaction sends no more notifications than these.
     PERFORM pgtopic.notify_workers(d.message_id, s.stripe)
        FROM (SELECT a.webhook_id, a.lane, a.message_id
@@ -4973,7 +4969,7 @@ REVOKE ALL ON FUNCTION pgtopic.close_breaker(webhook_id bigint, worker uuid, tok
 
 REVOKE ALL ON FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.dead_letter_groups(webhook_ids bigint[], partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone, at_most bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtopic.dead_letter_groups(webhook_ids bigint[], partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone, look_at bigint, at_most bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.dead_letters_flush() FROM PUBLIC;
 
@@ -5174,7 +5170,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '55a4b14fc3a4991765e92b2958246eaa3ef8158bfc937ef219b45c71fb1dba9c', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '6794ab60f5015ecd4b44b8b5784cd559f6dd31ee033ca5b805a90facd549e57b', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '16049301905587149254');
 

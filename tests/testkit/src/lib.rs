@@ -64,7 +64,7 @@ pub use self::{
     order::{Expected, check_order},
     pair::TestPair,
     pooler::TestPooler,
-    process::{Ended, Process},
+    process::{Ended, Process, pgtopic_binary},
     proxy::{Link, TestProxy, Upstream},
     puppet::Puppet,
     receiver::{Answer, Received, TestReceiver, most_at_once},

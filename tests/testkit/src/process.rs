@@ -180,7 +180,7 @@ impl Process {
 
 /// The built `pgtopic`. Cargo says where it is when it runs that package's integration tests. If
 /// somebody runs a test's program by hand, it is in the folder above.
-fn pgtopic_binary() -> PathBuf {
+pub fn pgtopic_binary() -> PathBuf {
     if let Some(path) = std::env::var_os("CARGO_BIN_EXE_pgtopic") {
         return path.into();
     }
