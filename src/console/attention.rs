@@ -136,16 +136,20 @@ fn worker_trouble(facts: &Facts<'_>, worker: &Worker) -> Option<Item> {
 
 fn topic_paused(facts: &Facts<'_>, topic: &Topic) -> Option<Item> {
     use crate::domain::topic::TopicPause;
-    let (urgency, said) = match topic.paused? {
-        TopicPause::Refuse => (Urgency::PublishersFail, "It refuses new messages: publishers get an error."),
+    let (urgency, badge, said) = match topic.paused? {
+        TopicPause::Refuse => {
+            let said = "It refuses new messages: publishers get an error.";
+            (Urgency::PublishersFail, Badge::bad("refuses"), said)
+        }
         TopicPause::Hold => {
-            (Urgency::Waiting, "Messages are accepted and owed. Nothing of the topic is sent.")
+            let said = "Messages are accepted and owed. Nothing of the topic is sent.";
+            (Urgency::Waiting, Badge::warn("held"), said)
         }
     };
     Some(Item {
         urgency,
         owed: 0,
-        badge: Badge::warn("paused"),
+        badge,
         title: format!("Topic {}", topic.name),
         href: format!("topics/{}", topic.name),
         text: said.to_owned(),

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rstest::rstest;
@@ -14,7 +14,7 @@ use tokio::{io::AsyncReadExt as _, net::TcpListener, runtime::Handle};
 
 use super::{
     AddressGuard, Client, PreparedTarget,
-    test_server::{TestServer, Then, message, target, until},
+    test_server::{TestServer, Then, later, message, target, until},
     test_tls,
 };
 use crate::domain::{
@@ -57,7 +57,7 @@ async fn a_request_that_may_not_start_when_its_connection_is_open_is_not_sent(#[
         bytes
     });
     let client = client();
-    let may_start = || may_start.load(Ordering::Relaxed);
+    let may_start = || may_start.load(Ordering::Relaxed).then(later).flatten();
     let result = super::send(&client, &prepare(&target), &[message(1, "{}")], attempt, None, may_start).await;
     assert_eq!(result, None);
     let bytes = receiver.await.expect("no panic");
@@ -70,13 +70,31 @@ async fn a_request_that_may_not_start_when_its_connection_is_open_is_not_sent(#[
 async fn a_request_that_may_not_start_any_more_is_not_repeated() {
     let server = TestServer::start("HTTP/1.1 204 No Content\r\n\r\n", Then::CloseAtNext).await;
     let (client, target) = (client(), prepare(&target(&server.url())));
-    let may_start = || server.requests().len() < 2;
+    let may_start = || (server.requests().len() < 2).then(later).flatten();
     for id in [1, 2] {
         let result = super::send(&client, &target, &[message(id, "{}")], 1, None, may_start).await;
         assert_eq!(result.map(|result| result.outcome), (id == 1).then_some(Outcome::Accepted));
     }
     until("the new connection is closed", || server.closed_by_client() == 1).await;
     assert_eq!(server.requests().len(), 2);
+    assert_eq!(server.unfinished_bytes(), 0);
+}
+
+/// The process stood still between the look at its lease and the writing of the request, on a kept
+/// connection and on a new one.
+#[tokio::test]
+async fn a_request_whose_time_is_over_when_its_bytes_are_to_leave_is_not_sent() {
+    let server = TestServer::start("HTTP/1.1 204 No Content\r\n\r\n", Then::KeepAlive).await;
+    let (client, target) = (client(), prepare(&target(&server.url())));
+    let result = super::send(&client, &target, &[message(1, "{}")], 1, None, later).await;
+    assert_eq!(result.map(|result| result.outcome), Some(Outcome::Accepted));
+    for attempt in [1, 2] {
+        let over = || Some(Instant::now());
+        let result = super::send(&client, &target, &[message(2, "{}")], attempt, None, over).await;
+        assert_eq!(result, None, "attempt {attempt}");
+    }
+    until("both connections are closed", || server.closed_by_client() == 2).await;
+    assert_eq!(server.requests().len(), 1);
     assert_eq!(server.unfinished_bytes(), 0);
 }
 
@@ -95,7 +113,7 @@ async fn nothing_goes_on_when_a_client_is_gone() {
     let before = tasks();
     let client = client();
     let payload = format!("\"{}\"", "x".repeat(32 << 20));
-    let result = super::send(&client, &prepare(&target), &[message(1, &payload)], 1, None, || true).await;
+    let result = super::send(&client, &prepare(&target), &[message(1, &payload)], 1, None, later).await;
     assert_eq!(result.and_then(|result| result.error_class), Some(ErrorClass::Timeout));
     drop(client);
     until("its connection has no task", || tasks() == before).await;

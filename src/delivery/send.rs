@@ -2,13 +2,11 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::Request;
 
 use super::{
     classify::{classify_response, describe, failed, timed_out},
-    http::{Client, ExchangeError, Progress},
+    http::{Client, ExchangeError, Progress, Timely},
     request::PreparedTarget,
 };
 use crate::domain::{
@@ -31,8 +29,9 @@ use crate::domain::{
 ///
 /// `traceparent` is the context of the request, if it is traced.
 ///
-/// `may_start` is asked right before the first byte leaves, each time: to connect may take seconds.
-/// If it says no, no request is made, and the result is `None`.
+/// `may_start` is asked when there is a connection, each time: to connect may take seconds. It says
+/// until when the first byte may leave. If it says `None`, or if this time is over when the bytes
+/// are to leave, nothing is sent, and the result is `None`.
 ///
 /// Without messages, or with more than the webhook's batch size, the result is a failure of class
 /// `request`, and nothing is sent.
@@ -42,7 +41,7 @@ pub async fn send(
     messages: &[Message],
     attempt: u32,
     traceparent: Option<&str>,
-    may_start: impl Fn() -> bool,
+    may_start: impl Fn() -> Option<Instant>,
 ) -> Option<AttemptResult> {
     let started = Instant::now();
     let last = match messages.last() {
@@ -53,7 +52,11 @@ pub async fn send(
         }
     };
     let timestamp = timestamp();
-    let request = || may_start().then(|| target.request(messages, last, attempt, timestamp, traceparent));
+    let request = || {
+        let until = may_start()?;
+        let request = target.request(messages, last, attempt, timestamp, traceparent);
+        Some(request.map(|body| Timely::until(until, body)))
+    };
     // Perhaps the last attempt failed because its connection was old.
     exchange(client, target, started, attempt > 1, request).await
 }
@@ -68,7 +71,7 @@ pub(super) async fn send_test(
     message: &Message,
 ) -> AttemptResult {
     let timestamp = timestamp();
-    let request = || Some(target.test_request(name, message, timestamp));
+    let request = || Some(target.test_request(name, message, timestamp).map(Timely::always));
     // There is always a request, so there is always a result.
     exchange(client, target, Instant::now(), true, request)
         .await
@@ -86,7 +89,7 @@ async fn exchange(
     target: &PreparedTarget,
     started: Instant,
     fresh: bool,
-    request: impl Fn() -> Option<Request<Full<Bytes>>>,
+    request: impl Fn() -> Option<Request<Timely>>,
 ) -> Option<AttemptResult> {
     let mut progress = Progress::default();
     let exchange = client.exchange(target.identity(), request, fresh, &mut progress);

@@ -4,7 +4,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -64,7 +64,13 @@ pub(super) async fn send(
     messages: &[Message],
     attempt: u32,
 ) -> AttemptResult {
-    super::send(client, target, messages, attempt, None, || true).await.expect("it may be started")
+    super::send(client, target, messages, attempt, None, later).await.expect("it may be started")
+}
+
+/// A request may start until then.
+#[expect(clippy::unnecessary_wraps, reason = "as the worker says it")]
+pub(super) fn later() -> Option<Instant> {
+    Some(Instant::now() + Duration::from_hours(1))
 }
 
 pub(super) fn message(id: i64, payload: &str) -> Message {

@@ -3,7 +3,10 @@
 //!
 //! It is the client that workers use.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use clap::Parser;
@@ -169,7 +172,8 @@ impl Sender {
             headers: None,
             created_at: Timestamp::now(),
         };
-        let sent = delivery::send(&self.client, &self.target, &[message], 1, None, || true).await;
+        let later = || Some(Instant::now() + Duration::from_hours(1));
+        let sent = delivery::send(&self.client, &self.target, &[message], 1, None, later).await;
         let Some(result) = sent else { return Err(failed("a request was not started".to_owned())) };
         match result.outcome {
             Outcome::Accepted => Ok(()),

@@ -5,7 +5,8 @@
 -- worker that holds the lane reads it anew. A lane that waits becomes due if
 -- one of its messages comes before what it waits for, or is a new member of the
 -- batch that it waits for. A halted lane stays halted. If a message is a dead
--- letter of the webhook, that is deleted.
+-- letter of the webhook, that is deleted. A message that is owed again has all
+-- its attempts: failures that the lane's row still tells of are deleted.
 --
 -- If a row that is needed is locked, its message is left, with all that follow
 -- in its lane. If a stripe is taken, all lanes of that stripe are left. So each
@@ -137,6 +138,20 @@ BEGIN
             SELECT c.webhook_id, c.lane, c.message_id, 'already_owed'
               FROM (SELECT a.webhook_id, a.lane, a.message_id FROM allowed a WHERE a.refusal IS NULL
                     EXCEPT SELECT o.webhook_id, o.lane, o.message_id FROM owed o) c) e;
+    -- A row may go on telling of a message that has left the lane since it failed.
+    UPDATE pgtopic.lanes l
+       SET failures = 0, head_message_id = NULL, batch_last = NULL, batch_count = NULL,
+           last_error = NULL, last_error_class = NULL, last_status_code = NULL
+     WHERE l.ctid = ANY (ARRAY(
+        SELECT x.place
+          FROM unnest(asked, outcomes) AS a (webhook_id, lane, message_id, replayed_at, outcome)
+         CROSS JOIN LATERAL (
+            SELECT x.ctid AS place
+              FROM pgtopic.lanes x
+             WHERE x.webhook_id = a.webhook_id AND x.lane = a.lane AND NOT x.halted
+               AND a.message_id BETWEEN x.head_message_id AND coalesce(x.batch_last, x.head_message_id)
+             LIMIT 1) x
+         WHERE a.outcome = 'owed'));
     -- A transaction sends no more notifications than these.
     PERFORM pgtopic.notify_workers(d.message_id, s.stripe)
        FROM (SELECT a.webhook_id, a.lane, a.message_id

@@ -18,8 +18,7 @@ use std::{
     },
 };
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::{
     HeaderMap, Request, Response, StatusCode,
     body::{Body as _, Incoming},
@@ -36,6 +35,7 @@ use super::{
     drivers::Drivers,
     keep_alive::idle_timeout,
     pool::{Broken, Connection, Pool},
+    timely::Timely,
     tls::{TlsError, TlsSettingsError, tls_config},
 };
 use crate::domain::{attempt::ErrorClass, metrics::ConnectionUses};
@@ -120,7 +120,7 @@ impl Client {
     pub(in crate::delivery) async fn exchange(
         &self,
         identity: &Arc<Identity>,
-        request: impl Fn() -> Option<Request<Full<Bytes>>>,
+        request: impl Fn() -> Option<Request<Timely>>,
         fresh: bool,
         progress: &mut Progress,
     ) -> Result<Answer, ExchangeError> {
@@ -138,7 +138,7 @@ impl Client {
     async fn send(
         &self,
         identity: &Arc<Identity>,
-        request: impl Fn() -> Option<Request<Full<Bytes>>>,
+        request: impl Fn() -> Option<Request<Timely>>,
         fresh: bool,
         progress: &mut Progress,
     ) -> Result<(Connection, Response<Incoming>), ExchangeError> {
@@ -149,6 +149,7 @@ impl Client {
             self.uses.reused.fetch_add(1, Ordering::Relaxed);
             match kept.send(request).await {
                 Ok(response) => return Ok((kept, response)),
+                Err(broken) if broken.too_late => return Err(ExchangeError::NotStarted),
                 Err(broken) if broken.unanswered => {
                     // The other unused connections were used earlier than this one, so the receiver
                     // has closed them too.
@@ -165,6 +166,7 @@ impl Client {
         self.uses.new.fetch_add(1, Ordering::Relaxed);
         match connection.send(request).await {
             Ok(response) => Ok((connection, response)),
+            Err(broken) if broken.too_late => Err(ExchangeError::NotStarted),
             Err(broken) if broken.speaks_tls && !is_https(identity.origin()) => Err(ExchangeError::NotPlain),
             Err(broken) => Err(broken.into()),
         }

@@ -14,12 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming as Body, client::conn::http1::SendRequest};
 use tokio_util::{sync::DropGuard, task::AbortOnDropHandle};
 
-use super::{super::request::Identity, watched::Incoming};
+use super::{
+    super::request::Identity,
+    timely::{Timely, TooLate},
+    watched::Incoming,
+};
 
 /// How long a connection may be used, from its opening on.
 const MAX_AGE: Duration = Duration::from_mins(1);
@@ -33,7 +35,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// One open connection. It is closed when it is dropped.
 pub(super) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Timely>,
     incoming: Arc<Incoming>,
     opened: Instant,
     /// Ends the task that reads and writes it.
@@ -42,14 +44,15 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection that was just opened.
-    pub(super) fn new(sender: SendRequest<Full<Bytes>>, incoming: Arc<Incoming>, driver: DropGuard) -> Self {
+    pub(super) fn new(sender: SendRequest<Timely>, incoming: Arc<Incoming>, driver: DropGuard) -> Self {
         Self { sender, incoming, opened: Instant::now(), _driver: driver }
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Body>, Broken> {
+    pub(super) async fn send(&mut self, request: Request<Timely>) -> Result<Response<Body>, Broken> {
         let before = self.incoming.bytes();
         self.sender.send_request(request).await.map_err(|error| Broken {
+            too_late: std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<TooLate>),
             unanswered: self.incoming.bytes() == before,
             speaks_tls: self.incoming.is_tls_alert(),
             error,
@@ -59,6 +62,8 @@ impl Connection {
 
 /// Why a connection gave no answer.
 pub(super) struct Broken {
+    /// The request's time was over. Nothing was sent.
+    pub(super) too_late: bool,
     /// No byte of an answer has come.
     pub(super) unanswered: bool,
     /// The other side speaks TLS, and this side does not.

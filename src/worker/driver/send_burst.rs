@@ -141,7 +141,8 @@ pub(super) async fn send_burst(
 }
 
 /// Makes one request. `None`: it was not started, since it may not be. That is looked at again when
-/// there is a connection, right before the first byte leaves: to connect may take seconds.
+/// there is a connection: to connect may take seconds. Right before the first byte leaves it is
+/// looked whether the worker's session counts still: the process may have stood still.
 async fn send(
     sender: &Sender,
     endpoint: &LiveEndpoint,
@@ -157,11 +158,11 @@ async fn send(
         // The turn of a probe must outlast its request.
         let in_turn = probe_until.is_none_or(|until| now + left <= until);
         let stopped = flags.stop.load(Ordering::Relaxed) || endpoint.is_stopped();
-        !stopped && in_turn && sender.liveness.may_send(now, left)
+        let may_send = !stopped && in_turn && sender.liveness.may_send(now, left);
+        // The lease and the turn are judged to the request's end. It may begin a little later.
+        may_send.then(|| sender.liveness.alive_until())
     };
-    if !may_start() {
-        return None;
-    }
+    may_start()?;
     let (topic, webhook) = endpoint.series.names();
     let outgoing = Outgoing { topic, webhook, messages, attempt, server: endpoint.prepared.server() };
     let span = sender.traces.deliver(&outgoing);

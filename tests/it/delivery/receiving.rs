@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::Command,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -347,7 +347,8 @@ impl Receiver {
             born: std::time::Instant::now(),
         };
         let prepared = PreparedTarget::new(&target).unwrap();
-        let result = delivery::send(&self.client, &prepared, &[message], 1, None, || true).await.unwrap();
+        let later = || Some(Instant::now() + Duration::from_hours(1));
+        let result = delivery::send(&self.client, &prepared, &[message], 1, None, later).await.unwrap();
         assert_eq!(result.outcome, Outcome::Accepted, "{result:?}");
         result.status_code
     }

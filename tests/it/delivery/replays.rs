@@ -1,6 +1,7 @@
-//! Requests that carry replays. How a replay is asked for does not matter here: its deliveries are
-//! written as the rules say.
+//! Requests that carry replays. Mostly it does not matter here how a replay is asked for: its
+//! deliveries are written as the rules say.
 
+use pgtopic::domain::operation::ReplayOutcome;
 use pgtopic_testkit::{Broker, Received, Scene};
 
 /// Puts deliveries of the one lane back, as a replay does.
@@ -59,4 +60,25 @@ async fn no_batch_mixes_replays_and_live_messages() {
     let expected =
         [(format!("msg_{}-{}", ids[1], ids[2]), true), (format!("msg_{}-{}", later[0], later[1]), false)];
     assert_eq!(requests(&scene.receiver.received_after(before)), expected);
+}
+
+/// It has failed, was accepted later, and its worker was killed before it removed the lane. The row
+/// may still tell of the failure.
+#[tokio::test]
+async fn a_replayed_message_has_all_its_attempts() {
+    let scene = Scene::with_webhook(&[]).await;
+    let ids = scene.publish(&["a"]).await;
+    scene
+        .sql("UPDATE lanes SET failures = 2, head_message_id = 1, last_error = 'refused'; DELETE FROM deliveries")
+        .await;
+    let replayed = scene.store().replay_deliveries(1, &ids, true).await.unwrap();
+    assert_eq!(replayed, [(ids[0], ReplayOutcome::Replayed)]);
+    let row = "SELECT concat_ws(' ', failures, head_message_id, last_error) FROM lanes";
+    assert_eq!(scene.text(row).await, "0");
+    let broker = Broker::start(scene.store());
+    scene.nothing_owed().await;
+    broker.stop().await;
+    let received = scene.receiver.received();
+    let attempts: Vec<&str> = received.iter().map(|one| one.header("webhook-attempt")).collect();
+    assert_eq!(attempts, ["1"]);
 }

@@ -2453,6 +2453,20 @@ BEGIN
             SELECT c.webhook_id, c.lane, c.message_id, 'already_owed'
               FROM (SELECT a.webhook_id, a.lane, a.message_id FROM allowed a WHERE a.refusal IS NULL
                     EXCEPT SELECT o.webhook_id, o.lane, o.message_id FROM owed o) c) e;
+    -- A row may go on telling of a message that has left the lane since it failed.
+    UPDATE pgtopic.lanes l
+       SET failures = 0, head_message_id = NULL, batch_last = NULL, batch_count = NULL,
+           last_error = NULL, last_error_class = NULL, last_status_code = NULL
+     WHERE l.ctid = ANY (ARRAY(
+        SELECT x.place
+          FROM unnest(asked, outcomes) AS a (webhook_id, lane, message_id, replayed_at, outcome)
+         CROSS JOIN LATERAL (
+            SELECT x.ctid AS place
+              FROM pgtopic.lanes x
+             WHERE x.webhook_id = a.webhook_id AND x.lane = a.lane AND NOT x.halted
+               AND a.message_id BETWEEN x.head_message_id AND coalesce(x.batch_last, x.head_message_id)
+             LIMIT 1) x
+         WHERE a.outcome = 'owed'));
     -- A transaction sends no more notifications than these.
     PERFORM pgtopic.notify_workers(d.message_id, s.stripe)
        FROM (SELECT a.webhook_id, a.lane, a.message_id
@@ -5170,7 +5184,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '6794ab60f5015ecd4b44b8b5784cd559f6dd31ee033ca5b805a90facd549e57b', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'a141887156406e1098de9ffd3374172fe521363a675602fe7ce8e20abbf961e2', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '16049301905587149254');
 

@@ -104,6 +104,7 @@ const BREAK_POINTS: [(&str, &[&str]); 34] = [
             "@    SELECT coalesce(array_agg(s.stripe), '{}') INTO free",
             "@    -- New statements see what",
             "@    WITH allowed AS MATERIALIZED (",
+            "@    -- A row may go on telling",
             "@    -- A transaction sends no more",
         ],
     ),

@@ -12,7 +12,7 @@ use crate::functions::guards::Guard;
 /// How a guard is removed: the file, what is there exactly once, and what is put there.
 type Removal = (Guard, &'static str, &'static str, &'static str);
 
-const REMOVALS: [Removal; 49] = [
+const REMOVALS: [Removal; 50] = [
     (
         Guard::LockBeforeId,
         "publishing/messages_publish",
@@ -201,6 +201,7 @@ const REMOVALS: [Removal; 49] = [
         "CASE WHEN o.follows THEN 'row_locked' ELSE o.refusal END",
         "o.refusal",
     ),
+    (Guard::OweForgets, "operating/owe_deliveries", "         WHERE a.outcome = 'owed'));", "         WHERE false));"),
     (
         Guard::CancelGeneration,
         "operating/cancel_deliveries",
@@ -286,7 +287,7 @@ pub(crate) enum Shown {
 }
 
 /// What shows that each guard was removed from SQL.
-pub(crate) const KNOWN: [(Guard, Shown); 40] = [
+pub(crate) const KNOWN: [(Guard, Shown); 41] = [
     (Guard::LockBeforeId, Shown::Script(PLAIN, 1)),
     (Guard::SubscribersAfterLock, Shown::Script(PLAIN, 7)),
     (Guard::LaneInAnyCase, Shown::Script(PLAIN, 1)),
@@ -312,6 +313,7 @@ pub(crate) const KNOWN: [(Guard, Shown); 40] = [
     (Guard::OwePosition, Shown::Script(PLAIN, 1)),
     (Guard::OweGeneration, Shown::Script(PLAIN, 1)),
     (Guard::OweFollows, Shown::Scenario(PLAIN, scenarios::replay_of_locked_lane)),
+    (Guard::OweForgets, Shown::Scenario(PLAIN, scenarios::replay_of_failed)),
     (Guard::CancelGeneration, Shown::Script(PLAIN, 5)),
     (Guard::CancelInFlight, Shown::Script(PLAIN, 1)),
     (Guard::ReleaseHolder, Shown::Script(PLAIN, 2)),

@@ -27,11 +27,12 @@ use crate::{
 pub(crate) type Scenario = fn(lane: i64) -> Vec<Step>;
 
 /// All of them.
-pub(crate) const SCENARIOS: [(&str, Mode, Scenario); 22] = [
+pub(crate) const SCENARIOS: [(&str, Mode, Scenario); 23] = [
     ("a replay before a settle", PLAIN, replay_before_settle),
     ("a replay before a wait", PLAIN, replay_before_wait),
     ("retention beside a replay", PLAIN, retention_beside_replay),
     ("a replay into a lane that somebody has locked", PLAIN, replay_of_locked_lane),
+    ("a replay of what had failed", PLAIN, replay_of_failed),
     ("a replay to an unordered topic", PLAIN, replay_unordered),
     ("a backfill of what is owed", PLAIN, backfill_of_owed),
     ("a backfill beside a publisher", PLAIN, backfill_beside_publisher),
@@ -151,6 +152,19 @@ pub(crate) fn replay_of_locked_lane(lane: i64) -> Vec<Step> {
         call(1, lock),
         call(2, both),
         step(1, Action::Commit),
+    ]);
+    steps
+}
+
+/// The lane's row tells of a failure of a message that was accepted after it. Its worker holds the lane,
+/// and writes only what was accepted.
+pub(crate) fn replay_of_failed(lane: i64) -> Vec<Step> {
+    let mut steps = delivered(lane, Becomes::Held);
+    steps.extend([
+        publish(1),
+        settle(outcome(lane, Becomes::Held, 1, Some(2)), Vec::new()),
+        settle(outcome(lane, Becomes::Untouched, 2, None), vec![(0, 2)]),
+        replay(1, 1, 2),
     ]);
     steps
 }

@@ -55,6 +55,8 @@ pub(crate) enum Guard {
     OweKeepsMessage,
     /// A replay leaves what follows a message whose rows somebody has locked.
     OweFollows,
+    /// A replayed message has all its attempts.
+    OweForgets,
     /// A cancel raises the generation.
     CancelGeneration,
     /// A cancel leaves the head of a lane that is held.
@@ -88,7 +90,7 @@ pub(crate) enum Guard {
 }
 
 impl Guard {
-    pub(crate) const ALL: [Self; 40] = [
+    pub(crate) const ALL: [Self; 41] = [
         Self::LockBeforeId,
         Self::SubscribersAfterLock,
         Self::LaneInAnyCase,
@@ -114,6 +116,7 @@ impl Guard {
         Self::OweGeneration,
         Self::OweKeepsMessage,
         Self::OweFollows,
+        Self::OweForgets,
         Self::CancelGeneration,
         Self::CancelInFlight,
         Self::ReleaseHolder,

@@ -43,6 +43,8 @@ pub(super) async fn owe_deliveries(
     session.break_point().await?;
     let outcomes = insert(session, asked, &refusals).await?;
     session.break_point().await?;
+    forget_failures(session, asked, &outcomes).await?;
+    session.break_point().await?;
     notify(session, asked, &outcomes).await?;
     Ok(outcomes)
 }
@@ -209,6 +211,29 @@ fn renewed(session: &Session, lane: &Lane, first: i64, now: Micros) -> Lane {
         wait: if wakes { None } else { lane.wait },
         ..lane.clone()
     }
+}
+
+/// A message that is owed again has all its attempts.
+async fn forget_failures(session: &Session, asked: &[Delivery], outcomes: &[&'static str]) -> Result<()> {
+    let forgets = session.database().guards().has(Guard::OweForgets);
+    let statement = session.statement().await?;
+    let owed = asked.iter().zip(outcomes).filter(|(_, outcome)| **outcome == OWED && forgets);
+    let tells = |lane: &Lane, message: i64| {
+        let failed = lane.head.map(|head| head..=lane.batch_last.unwrap_or(head));
+        !lane.halted && failed.is_some_and(|failed| failed.contains(&message))
+    };
+    let mut places = statement.read(|view| {
+        let find = |row: &Delivery| {
+            let found = view.find::<Lane>(&(row.webhook, row.lane));
+            found.filter(|(_, lane)| tells(lane, row.message)).map(|(place, _)| place)
+        };
+        owed.filter_map(|(row, _)| find(row)).collect::<Vec<_>>()
+    });
+    places.dedup();
+    for place in places {
+        statement.update(place, |lane: &Lane| Some(lane.without_failures())).await?;
+    }
+    Ok(())
 }
 
 /// A backfill does not notify: its webhook is not sent yet.

@@ -115,17 +115,11 @@ impl Lane {
 
     /// Without failures, wait and halt.
     pub(crate) fn cleared(&self, now: Micros) -> Self {
-        Self {
-            failures: 0,
-            halted: false,
-            due_at: self.due_at.min(now),
-            wait: None,
-            head: None,
-            batch_last: None,
-            batch_count: None,
-            error: None,
-            ..self.clone()
-        }
+        Self { halted: false, due_at: self.due_at.min(now), wait: None, ..self.without_failures() }
+    }
+
+    pub(crate) fn without_failures(&self) -> Self {
+        Self { failures: 0, head: None, batch_last: None, batch_count: None, error: None, ..self.clone() }
     }
 }
 

@@ -11,7 +11,7 @@
 //! | of a webhook that keeps the latest message, nothing older is sent than what was sent before | `check_latest` |
 
 use super::{World, history::History, requests::Start};
-use crate::postgres::tables::{Delivery, Lane, Webhook};
+use crate::postgres::tables::{Delivery, Lane, Message, Webhook};
 
 impl World {
     pub(super) fn check_order(&self, start: &Start<'_>) {
@@ -90,19 +90,25 @@ impl World {
         let Start { worker, lane, messages, .. } = *start;
         let (before, generation) = self.database.peek(|view| {
             let rows = view.range::<Delivery>((lane.0, lane.1, i64::MIN)..(lane.0, lane.1, last));
-            let rows: Vec<(i64, bool)> = rows.map(|(_, row)| (row.message, row.replayed)).collect();
+            let rows: Vec<(i64, bool, bool)> = rows
+                .map(|(_, row)| (row.message, row.replayed, view.get::<Message>(&row.message).is_some()))
+                .collect();
             (rows, view.get::<Lane>(&lane).map(|row| row.generation))
         });
         let latest = self.hooks.borrow().get(&lane.0).is_some_and(|hook| hook.ever_latest);
         let history = &mut *self.history.borrow_mut();
         let freed = history.lane(lane).freed;
         let knows_all = generation == Some(start.basis.heard);
-        for (earlier, replayed) in before {
+        for (earlier, replayed, has_message) in before {
             let accepted = history.course(lane, earlier).accepted;
             let by_this = accepted == Some((worker, start.basis.token));
             // It is superseded, or is to be.
             let given_up = latest && !replayed;
-            let passes = by_this || freed && accepted.is_some() || replayed && !knows_all || given_up;
+            // A prepared transaction with its key has survived a crash: there is no message, and it is
+            // given up.
+            let orphan = history.has_crashed && !has_message;
+            let passes =
+                by_this || freed && accepted.is_some() || replayed && !knows_all || given_up || orphan;
             if !passes && !messages.contains(&earlier) {
                 history.fail(format!(
                     "order: worker {worker} sends {messages:?} of lane {lane:?}, and {earlier} is owed and not accepted"
