@@ -8,7 +8,8 @@
 --             $5 the due_at (microseconds since 1970; the largest number is
 --             infinity) and the lane after which the page begins, or null, $6
 --             limit, $7 the most lanes to look at, $8 where counting what a
---             lane owes stops.
+--             lane owes stops, $9 null, or on an unordered topic the number of
+--             the only lane to return.
 -- Returns:    lanes. cursor_due and lane are the keys of a lane. If the page is
 --             short, but more may follow, scanned_due and scanned_lane are the
 --             keys of the lane that was looked at last; else null. One row with
@@ -31,7 +32,7 @@ WITH webhook AS MATERIALIZED (
      CROSS JOIN LATERAL (
         SELECT l.*, s.state
           FROM (SELECT l.* FROM pgtopic.lanes l
-                 WHERE l.webhook_id + 0 = w.id AND (w.ordering = 'none' OR $3::text IS NULL)
+                 WHERE l.webhook_id + 0 = w.id AND (w.ordering = 'none' OR $3::text IS NULL) AND $9::bigint IS NULL
                    AND l.due_at >= greatest(w.after, w.earliest)
                    AND ($4::bigint IS NULL OR (l.due_at, l.lane) > (w.after, $5::bigint))
                  ORDER BY l.due_at, l.lane
@@ -53,7 +54,8 @@ WITH webhook AS MATERIALIZED (
                                          WHEN l.claimed_by IS NOT NULL THEN 'claimed'
                                          WHEN l.due_at > statement_timestamp() THEN 'waiting'
                                          ELSE 'ready' END AS state) s
-         WHERE l.webhook_id = w.id AND l.lane = w.lane AND w.ordering = 'partition' AND $4::bigint IS NULL
+         WHERE l.webhook_id = w.id AND l.lane = CASE w.ordering WHEN 'partition' THEN w.lane ELSE $9::bigint END
+           AND $4::bigint IS NULL
            AND ($2::text IS NULL OR s.state = $2::text)
          LIMIT 1) l
 )
@@ -81,7 +83,7 @@ SELECT w.id AS webhook_id, w.name AS webhook, w.topic, p.lane, p.partition_key,
                                  ELSE 9223372036854775807 END AS due, l.lane
                        FROM pgtopic.lanes l
                       WHERE (SELECT count(*) FROM page) < $6::bigint
-                        AND l.webhook_id + 0 = w.id AND (w.ordering = 'none' OR $3::text IS NULL)
+                        AND l.webhook_id + 0 = w.id AND (w.ordering = 'none' OR $3::text IS NULL) AND $9::bigint IS NULL
                         AND l.due_at >= greatest(w.after, w.earliest)
                         AND ($4::bigint IS NULL OR (l.due_at, l.lane) > (w.after, $5::bigint))
                       ORDER BY l.due_at, l.lane

@@ -1,4 +1,4 @@
-//! The use cases of lanes: list, try again, skip the head.
+//! The use cases of lanes: list, read the history of one, try again, skip the head.
 
 use serde_json::json;
 
@@ -7,6 +7,7 @@ use crate::domain::{
     dead_letter::DeadLetter,
     job::{Job, JobKind, NewJob},
     lane::{FoundLane, Lane, LaneFilter, LaneName, LaneRetry, LaneState},
+    lane_history::LaneHistory,
     operation::Removal,
     page::{Items, List, PageRequest},
     violation::Violations,
@@ -101,19 +102,56 @@ impl Broker {
         Ok(self.get_dead_letter(dead_letter_id).await?.dead_letter)
     }
 
+    /// The history of a lane: what it owes, what it has sent, and what has changed for it.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] if there is no such webhook. [`BrokerError::Invalid`] if the name is
+    /// not one of a lane of that webhook.
+    pub async fn get_lane_history(
+        &self,
+        webhook: &WebhookRef,
+        name: &LaneName,
+    ) -> Result<LaneHistory, BrokerError> {
+        let webhook = self.find_webhook(webhook).await?;
+        let FoundLane { is_ordered, lane: number, .. } = self.find_lane(&webhook, name).await?;
+        let number = number.unwrap_or_default();
+        let lane = self.store.get_lane(webhook.id, name).await?;
+        let messages = self.store.list_lane_messages(webhook.id, number).await?;
+        let ids: Vec<i64> = messages.iter().map(|message| message.message_id).collect();
+        Ok(LaneHistory {
+            is_ordered,
+            lane,
+            attempts: self.store.list_lane_attempts(webhook.id, &ids).await?,
+            changes: self.store.list_lane_changes(webhook.id, number).await?,
+            messages,
+            webhook,
+        })
+    }
+
     /// The number and the partition key of a lane that owes something.
     async fn find_owing_lane(
         &self,
         webhook: &WebhookNames,
         name: &LaneName,
     ) -> Result<(i64, String), BrokerError> {
+        let FoundLane { lane, partition_key, .. } = self.find_lane(webhook, name).await?;
+        lane.zip(partition_key).ok_or_else(|| {
+            let lane = match (&name.partition_key, name.message_id) {
+                (Some(key), _) => format!("lane {key:?}"),
+                (None, id) => format!("the lane of message {}", id.unwrap_or_default()),
+            };
+            BrokerError::NotFound(format!("{}:{} owes nothing in {lane}", webhook.topic, webhook.name))
+        })
+    }
+
+    /// A lane by its name, which is checked.
+    async fn find_lane(&self, webhook: &WebhookNames, name: &LaneName) -> Result<FoundLane, BrokerError> {
         let filter = LaneFilter { state: None, partition_key: name.partition_key.clone() };
         filter.check()?;
         let found = self.store.find_lane(webhook.id, name).await?;
-        let FoundLane { is_ordered, lane, partition_key } =
-            found.ok_or_else(|| BrokerError::no_webhook(webhook.id))?;
+        let found = found.ok_or_else(|| BrokerError::no_webhook(webhook.id))?;
         let mut violations = Violations::default();
-        if is_ordered {
+        if found.is_ordered {
             violations.require(
                 name.partition_key.is_some(),
                 "partition_key",
@@ -132,13 +170,6 @@ impl Broker {
             );
         }
         violations.finish()?;
-        let found = lane.zip(partition_key);
-        found.ok_or_else(|| {
-            let lane = match (&name.partition_key, name.message_id) {
-                (Some(key), _) => format!("lane {key:?}"),
-                (None, id) => format!("the lane of message {}", id.unwrap_or_default()),
-            };
-            BrokerError::NotFound(format!("{}:{} owes nothing in {lane}", webhook.topic, webhook.name))
-        })
+        Ok(found)
     }
 }

@@ -15,8 +15,9 @@
 //! | `messages` | publish one or a batch, list, read |
 //! | `webhooks` | create, list, read, change, pause, resume, enable, delete |
 //! | `deliveries` | list, read, list attempts, replay, cancel |
+//! | `previews` | show the request of a delivery as it would be sent now |
 //! | `dead_letters` | list, count, group, read, replay, discard |
-//! | `lanes` | list, try again, skip the head |
+//! | `lanes` | list, read the history of one, try again, skip the head |
 //! | `logins` | log in to the console, ask who is logged in, log out |
 //! | `jobs` | list, read, cancel; replay or cancel a range; purge |
 //! | `ready` | check that the database takes writes, its schema fits, and the worker works |
@@ -40,6 +41,7 @@ mod jobs;
 mod lanes;
 mod logins;
 mod messages;
+mod previews;
 mod ready;
 mod scope;
 mod sending;

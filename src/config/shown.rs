@@ -20,7 +20,7 @@ pub struct Shown {
     pub default: String,
     /// Where the value comes from.
     pub origin: String,
-    /// What it means, and its unit.
+    /// What it means, and its unit. Its lines are paragraphs, and words that it may be.
     pub meaning: String,
 }
 
@@ -61,15 +61,20 @@ fn text(key: &str, value: &Value) -> String {
 
 /// The keys of a file, and the comment above each.
 fn meanings(file: &str) -> Vec<(String, String)> {
-    let (mut section, mut comment, mut found) = ("", Vec::new(), Vec::new());
+    let (mut section, mut comment, mut found) = ("", String::new(), Vec::new());
+    let mut was_word = false;
     for line in file.lines() {
         if let Some(said) = line.strip_prefix('#') {
-            comment.push(said.trim());
+            // Words that a setting may be are indented.
+            let is_word = said.starts_with("   ");
+            comment.push(if is_word || was_word { '\n' } else { ' ' });
+            comment.push_str(said.trim());
+            was_word = is_word;
         } else if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             section = name;
             comment.clear();
         } else if let Some((key, _)) = line.split_once(" = ") {
-            found.push((format!("{section}.{key}"), comment.join(" ")));
+            found.push((format!("{section}.{key}"), comment.trim().to_owned()));
             comment.clear();
         } else if line.is_empty() {
             comment.clear();

@@ -136,16 +136,20 @@ fn worker_trouble(facts: &Facts<'_>, worker: &Worker) -> Option<Item> {
 
 fn topic_paused(facts: &Facts<'_>, topic: &Topic) -> Option<Item> {
     use crate::domain::topic::TopicPause;
-    let (urgency, said) = match topic.paused? {
-        TopicPause::Refuse => (Urgency::PublishersFail, "It refuses new messages: publishers get an error."),
+    let (urgency, badge, said) = match topic.paused? {
+        TopicPause::Refuse => {
+            let said = "It refuses new messages: publishers get an error.";
+            (Urgency::PublishersFail, Badge::bad("refuses"), said)
+        }
         TopicPause::Hold => {
-            (Urgency::Waiting, "Messages are accepted and owed. Nothing of the topic is sent.")
+            let said = "Messages are accepted and owed. Nothing of the topic is sent.";
+            (Urgency::Waiting, Badge::warn("held"), said)
         }
     };
     Some(Item {
         urgency,
         owed: 0,
-        badge: Badge::warn("paused"),
+        badge,
         title: format!("Topic {}", topic.name),
         href: format!("topics/{}", topic.name),
         text: said.to_owned(),
@@ -217,7 +221,11 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
             format!("pgtopic lanes retry {id} --state halted"),
         );
         let advice = Advice { text: "Repair the receiver, then retry the lanes.", lines: Some(lines) };
-        Item { since: None, ..item(Urgency::Halted, Badge::bad("halted"), said, Some(advice)) }
+        Item {
+            href: format!("lanes?webhook={id}&state=halted"),
+            since: None,
+            ..item(Urgency::Halted, Badge::bad("halted"), said, Some(advice))
+        }
     });
     let dead = (backlog.dead_letters > 0).then(|| {
         let number = text::count(backlog.dead_letters, backlog.dead_letters_capped);

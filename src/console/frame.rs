@@ -29,6 +29,7 @@ pub(super) enum Section {
     Now,
     Topics,
     Webhooks,
+    Lanes,
     DeadLetters,
     Jobs,
     Workers,
@@ -36,10 +37,11 @@ pub(super) enum Section {
 }
 
 /// The navigation: section, link, name, and the key that follows `g`.
-const SECTIONS: [(Section, &str, &str, char); 7] = [
+const SECTIONS: [(Section, &str, &str, char); 8] = [
     (Section::Now, "./", "Now", 'n'),
     (Section::Topics, "topics", "Topics", 't'),
     (Section::Webhooks, "webhooks", "Webhooks", 'w'),
+    (Section::Lanes, "lanes", "Lanes", 'l'),
     (Section::DeadLetters, "dead-letters", "Dead letters", 'd'),
     (Section::Jobs, "jobs", "Jobs", 'j'),
     (Section::Workers, "workers", "Workers", 'k'),

@@ -88,7 +88,8 @@ fn row(finding: &Finding) -> Row {
         badge: badge(finding.status),
         seen: text::whole_line(&finding.seen),
         remedy: finding.remedy.as_ref().map(shown),
-        items: finding.items.iter().map(item).collect(),
+        // What was seen may be the first item alone.
+        items: finding.items.iter().filter(|item| item.text != finding.seen).map(item).collect(),
     }
 }
 

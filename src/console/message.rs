@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How much of a payload is shown, in bytes.
-const SHOWN: usize = 64 * 1024;
+pub(super) const SHOWN: usize = 64 * 1024;
 
 /// The form that finds a message.
 #[derive(Debug, Deserialize)]
@@ -35,6 +35,8 @@ pub(super) struct Wanted {
 struct Row {
     webhook_id: i64,
     webhook: String,
+    /// Whether there is a delivery to look at.
+    has_delivery: bool,
     badge: Badge,
     text: String,
     blocked_by: Option<i64>,
@@ -123,7 +125,7 @@ pub(super) async fn download(visitor: Visitor, Path(id): Path<i64>) -> Result<Re
 }
 
 /// The first bytes of a text, ending between two characters.
-fn start(text: &str, most: usize) -> &str {
+pub(super) fn start(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
 }
 
@@ -141,6 +143,7 @@ fn row(entry: Entry, now: Timestamp, api: &ApiAddress) -> Row {
     Row {
         webhook_id: entry.webhook_id,
         webhook: entry.webhook,
+        has_delivery: !matches!(entry.verdict.state(), State::NotOwed | State::Unknown),
         badge,
         text: entry.text,
         blocked_by: entry.blocked_by,

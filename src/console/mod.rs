@@ -8,7 +8,9 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `now`, `topics`, `topic`, `webhooks`, `webhook`, `message` | one screen each |
-//! | `dead_letters`, `jobs`, `workers`, `health`, `settings` | the same |
+//! | `lanes`, `lane`, `delivery`, `dead_letters`, `jobs`, `workers`, `health`, `settings` | the same |
+//! | `as_curl` | a request to a receiver as a line for a shell |
+//! | `timeline` | the drawing of a lane's events, and the same as a table |
 //! | `attention` | what is wrong, most urgent first |
 //! | `admit` | who may come in: hosts, sessions |
 //! | `assets` | the files of the browser |
@@ -24,13 +26,17 @@
 
 mod actions;
 mod admit;
+mod as_curl;
 mod assets;
 mod attention;
 mod dead_letters;
+mod delivery;
 mod failure;
 mod frame;
 mod health;
 mod jobs;
+mod lane;
+mod lanes;
 mod live;
 mod login;
 mod message;
@@ -39,6 +45,7 @@ mod place;
 mod publish;
 mod settings;
 mod text;
+mod timeline;
 mod topic;
 mod topics;
 mod visitor;
@@ -80,6 +87,12 @@ pub fn router(api: &ApiState, settings: Vec<Shown>) -> Router {
         .route("/console/webhooks", get(webhooks::show))
         .route("/console/webhooks/{webhook}", get(webhook::show))
         .route("/console/webhooks/{webhook}/{action}", post(webhook::act))
+        .route("/console/lanes", get(lanes::show))
+        .route("/console/lane", get(lane::show))
+        .route("/console/lane/retry", post(lane::retry_now))
+        .route("/console/lane/skip", get(lane::ask).post(lane::skip_head))
+        .route("/console/deliveries/{webhook}/{message}", get(delivery::show))
+        .route("/console/deliveries/{webhook}/{message}/{action}", post(delivery::act))
         .route("/console/messages", get(message::find))
         .route("/console/messages/{id}", get(message::show))
         .route("/console/messages/{id}/payload", get(message::download))

@@ -153,18 +153,14 @@ fn lines(api: &ApiAddress, topic: &str, message: &NewMessage) -> Lines {
     let body = Body { payload, partition_key, r#type, headers };
     // Such a body always has a JSON form.
     let body = serde_json::to_string(&body).unwrap_or_default();
-    let mut cli = format!("pgtopic publish {}", quote(topic));
     // A value that begins with `-` must not be taken for a flag.
-    if let Some(key) = partition_key {
-        cli.push_str(&format!(" --partition-key={}", quote(key)));
-    }
-    if let Some(kind) = r#type {
-        cli.push_str(&format!(" --type={}", quote(kind)));
-    }
-    for (name, value) in headers.iter().flatten() {
-        cli.push_str(&format!(" --header={}", quote(&format!("{name}={value}"))));
-    }
-    cli.push_str(&format!(" -- {}", quoted(&visible_json(payload.get()))));
+    let mut words = vec![format!("pgtopic publish {}", quote(topic))];
+    words.extend(partition_key.as_ref().map(|key| format!("--partition-key={}", quote(key))));
+    words.extend(r#type.as_ref().map(|kind| format!("--type={}", quote(kind))));
+    let header = |(name, value): (&String, &String)| quote(&format!("{name}={value}"));
+    words.extend(headers.iter().flatten().map(|pair| format!("--header={}", header(pair))));
+    words.push(format!("-- {}", quoted(&visible_json(payload.get()))));
+    let cli = words.join(" ");
     let curl = curl(api, &Method::POST, &format!("/topics/{topic}/messages"), Some(&body));
     Lines { curl: Some(curl), cli }
 }

@@ -133,6 +133,19 @@ pub(super) fn whole_line(text: &str) -> String {
     line
 }
 
+/// A text of several lines: hidden characters other than line breaks and tabs are shown as numbers.
+pub(super) fn block(text: &str) -> String {
+    let mut block = String::with_capacity(text.len());
+    for character in text.chars() {
+        if crate::domain::shell::is_hidden(character) && !matches!(character, '\n' | '\t') {
+            let _ = write!(block, "\\u{{{:x}}}", u32::from(character));
+        } else {
+            block.push(character);
+        }
+    }
+    block
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +176,11 @@ mod tests {
             assert_eq!(age(at(seconds), at(0)), text);
         }
         assert_eq!(until(at(0), at(90)), "1 min");
+    }
+
+    #[test]
+    fn a_block_keeps_its_lines() {
+        assert_eq!(block("a\n\tb\u{202e}c\r"), "a\n\tb\\u{202e}c\\u{d}");
     }
 
     #[test]

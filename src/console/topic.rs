@@ -73,6 +73,9 @@ struct View<'a> {
     asked: &'a Asked,
     next: Option<String>,
     schema: &'a str,
+    paused: bool,
+    may_publish: bool,
+    may_pause: bool,
 }
 
 #[derive(Template)]
@@ -121,13 +124,16 @@ pub(super) async fn show(
         asked: &asked,
         next: messages.next.map(|next| next.to_string()),
         schema: broker.schema_name(),
+        paused: topic.paused.is_some(),
+        may_publish: visitor.may(&Method::POST, "/topics/{topic}/messages"),
+        may_pause: visitor.may(&Method::POST, "/topics/{topic}/pause"),
     };
     let screen = Screen::live(format!("Topic {}", topic.name), Section::Topics, &view)?;
     let mut still = String::new();
-    if visitor.may(&Method::POST, "/topics/{topic}/messages") {
+    if view.may_publish {
         still.push_str(&publish::example(&visitor.api, topic)?.render()?);
     }
-    if visitor.may(&Method::POST, "/topics/{topic}/pause") {
+    if view.may_pause {
         still.push_str(&Actions { actions: actions(topic, &view.backlog, &visitor.api) }.render()?);
     }
     Ok(screen.followed_by(still))

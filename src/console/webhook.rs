@@ -8,39 +8,20 @@ use super::{
     actions::{Action, Lines},
     failure::Failure,
     frame::{Screen, Section},
+    lanes::{self, LaneRow, reference},
     text::{self, Badge},
     visitor::{ApiAddress, Visitor},
 };
-use crate::{
-    broker::BrokerError,
-    domain::{
-        health::HealthState,
-        lane::{Lane, LaneFilter, LaneState},
-        page::PageRequest,
-        webhook::Webhook,
-        webhook_ref::WebhookRef,
-    },
-};
+use crate::domain::{health::HealthState, lane::LaneFilter, page::PageRequest, webhook::Webhook};
 
 /// How many lanes are shown.
-const LANES_SHOWN: i64 = 50;
+const LANES_SHOWN: i64 = 20;
 
 /// A name and what it is.
 #[derive(Debug, PartialEq, Eq)]
 struct Fact {
     name: &'static str,
     value: String,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct LaneRow {
-    key: String,
-    badge: Badge,
-    head: Option<i64>,
-    owed: String,
-    failures: i32,
-    due: String,
-    error: String,
 }
 
 #[derive(Template)]
@@ -54,6 +35,9 @@ struct View {
     health: Vec<Fact>,
     lanes: Vec<LaneRow>,
     more_lanes: bool,
+    /// How many lanes are halted, and how many wait.
+    halted: i64,
+    waiting: i64,
 }
 
 #[derive(Template)]
@@ -61,11 +45,6 @@ struct View {
 struct Still {
     actions: Vec<Action>,
     policy: Vec<Fact>,
-}
-
-/// A webhook that a path names.
-fn reference(text: &str) -> Result<WebhookRef, Failure> {
-    WebhookRef::parse(text).ok_or_else(|| BrokerError::no_webhook(text).into())
 }
 
 pub(super) async fn show(visitor: Visitor, Path(named): Path<String>) -> Result<Screen, Failure> {
@@ -85,8 +64,10 @@ pub(super) async fn show(visitor: Visitor, Path(named): Path<String>) -> Result<
         topic: webhook.topic.clone(),
         id: webhook.id,
         health: how_it_is(&webhook, now),
-        lanes: lanes.items.iter().map(|lane| lane_row(lane, now)).collect(),
+        lanes: lanes.items.iter().map(|lane| lanes::row(lane, now)).collect(),
         more_lanes: lanes.next.is_some(),
+        halted: health.backlog.unwrap_or_default().lanes.halted,
+        waiting: health.backlog.unwrap_or_default().lanes.waiting,
     };
     let screen =
         Screen::live(format!("Webhook {}:{}", webhook.topic, webhook.name), Section::Webhooks, &view)?;
@@ -245,26 +226,4 @@ fn policy(webhook: &Webhook) -> Vec<Fact> {
             if webhook.header_names.is_empty() { "none".to_owned() } else { webhook.header_names.join(", ") },
         ),
     ]
-}
-
-fn lane_row(lane: &Lane, now: Timestamp) -> LaneRow {
-    let badge = match lane.state {
-        LaneState::Ready => Badge::calm("ready"),
-        LaneState::Claimed => Badge::good("claimed"),
-        LaneState::Waiting => Badge::warn("waiting"),
-        LaneState::Halted => Badge::bad("halted"),
-    };
-    LaneRow {
-        key: text::line(&lane.partition_key),
-        badge,
-        head: lane.head.as_ref().map(|head| head.message_id),
-        owed: text::count(lane.owed, lane.owed_capped),
-        failures: lane.failures,
-        due: match (lane.state, lane.due_at) {
-            (LaneState::Waiting, Some(due)) => format!("in {}", text::until(now, due)),
-            (LaneState::Halted, _) => "never".to_owned(),
-            _ => "now".to_owned(),
-        },
-        error: lane.last_error.as_deref().map(text::line).unwrap_or_default(),
-    }
 }

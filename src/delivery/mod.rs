@@ -22,12 +22,14 @@
 //! | `request` | body, headers, signature; what all requests of a webhook share is made once |
 //! | `http` | kept connections, TCP and TLS, one request and its answer |
 //! | `send` | one attempt: from messages to an attempt's result |
+//! | `preview` | a request as it would be sent, for people |
 //! | `test_sender` | test requests, outside every lane |
 //! | `classify` | what an answer or a missing answer means, and its description |
 
 mod classify;
 mod guard;
 mod http;
+mod preview;
 mod request;
 mod send;
 mod test_sender;
@@ -44,6 +46,7 @@ mod test_tls;
 pub use self::{
     guard::{AddressGuard, ForbiddenAddress, UrlError},
     http::{Client, ClientError, TlsSettingsError, check_ca_file, parse_retry_after},
+    preview::preview,
     request::{HeaderError, PrepareError, PreparedTarget, SecretError, SigningKey, check_header},
     send::send,
     test_sender::TestSender,

@@ -209,7 +209,7 @@ fn canceled(row: &Row) -> Result<CancelOutcome, StoreError> {
     })
 }
 
-fn attempt(row: &Row) -> Result<AttemptRecord, StoreError> {
+pub(super) fn attempt(row: &Row) -> Result<AttemptRecord, StoreError> {
     let error_class = optional_word(row, "error_class", ErrorClass::parse)?;
     let batch: (Option<i64>, Option<i64>) = (row.try_get("batch_first")?, row.try_get("batch_last")?);
     Ok(AttemptRecord {

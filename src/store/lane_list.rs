@@ -7,7 +7,7 @@ use crate::domain::{
     attempt::ErrorClass,
     lane::{FoundLane, Lane, LaneFilter, LaneHead, LaneKey, LaneName, LaneState},
     operation::StripeHolder,
-    page::{Items, Page},
+    page::{Items, List, Page},
 };
 
 /// How many lanes one page looks at.
@@ -24,6 +24,27 @@ impl Store {
         filter: &LaneFilter,
         page: Page,
     ) -> Result<Items<Lane>, StoreError> {
+        self.lanes(webhook_id, filter, None, page).await
+    }
+
+    /// One lane, if it has a row. On an unordered topic a message names it.
+    pub async fn get_lane(&self, webhook_id: i64, name: &LaneName) -> Result<Option<Lane>, StoreError> {
+        let filter = LaneFilter { state: None, partition_key: name.partition_key.clone() };
+        let page = Page::first(List::Lanes, 1);
+        let found = self.lanes(webhook_id, &filter, name.message_id, page).await?.items;
+        // On an unordered topic many lanes may have the key, and on an ordered one the message names
+        // none.
+        Ok(found.into_iter().find(|lane| name.partition_key.is_some() || lane.message_id == name.message_id))
+    }
+
+    /// A page of lanes; on an unordered topic only the lane with this number, if one is given.
+    async fn lanes(
+        &self,
+        webhook_id: i64,
+        filter: &LaneFilter,
+        number: Option<i64>,
+        page: Page,
+    ) -> Result<Items<Lane>, StoreError> {
         let parameters: super::Parameters<'_> = &[
             &webhook_id,
             &filter.state.map(LaneState::as_str),
@@ -33,6 +54,7 @@ impl Store {
             &page.limit,
             &SCANNED,
             &OWED_TO,
+            &number,
         ];
         let rows = self.query(sql!("lanes/list"), parameters).await?;
         let child = |row: &Row| Ok((row.try_get::<_, i64>("cursor_due")?, lane(row)?));

@@ -29,6 +29,7 @@ mod gauges;
 mod health;
 mod inspect;
 mod jobs;
+mod lane_history;
 mod lane_list;
 mod lanes;
 mod lead;

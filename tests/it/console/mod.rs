@@ -5,6 +5,8 @@
 //! | `access` | sessions, roles, limited tokens, where a change comes from, headers |
 //! | `actions` | what the forms do |
 //! | `browser` | ways through it in Chromium |
+//! | `delivery` | the screen of a delivery, and its actions |
+//! | `lanes` | the screens of lanes, and their actions |
 //! | `live` | server-sent events |
 //! | `operating` | Health, Settings, pauses of topics, who would get a message |
 //! | `pages` | what each page shows, with nothing there and with much |
@@ -12,6 +14,8 @@
 mod access;
 mod actions;
 mod browser;
+mod delivery;
+mod lanes;
 mod live;
 mod operating;
 mod pages;

@@ -45,7 +45,8 @@ async fn a_topic_is_held_refuses_messages_and_is_resumed() {
     assert_eq!(console.post("topics/orders/refuse", &[]).await.location(), "../orders");
     console.post("topics/orders/preview", &[("payload", "1")]).await.says(&["The topic refuses messages"]);
     // That publishers fail is more urgent than that receivers do.
-    let sample = "INSERT INTO pgtopic.webhook_samples (webhook_id, owed, failing_since, dead_letters)
+    let sample = "UPDATE pgtopic.sampled SET sampled_at = now();
+                  INSERT INTO pgtopic.webhook_samples (webhook_id, owed, failing_since, dead_letters)
                   VALUES (1, 3, now(), 1)";
     database.client().await.batch_execute(sample).await.unwrap();
     let now = console.get("").await;

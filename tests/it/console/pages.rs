@@ -69,7 +69,7 @@ async fn each_page_shows_what_there_is() {
         "Attempts in all",
         "Last success",
         "pgtopic webhooks pause 1",
-        "messages/1",
+        "deliveries/1/1",
     ]);
     console.get("webhooks/orders:hook").await.says(&["Webhook orders:hook"]);
     let message = console.get("messages/1").await;

@@ -1,0 +1,299 @@
+//! The screen of a delivery: where it stands and why, its attempts, and the request as it would be
+//! sent now.
+
+use askama::Template;
+use axum::{
+    extract::{Path, Query},
+    http::Method,
+    response::Redirect,
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{
+    actions::{Action, Advice, Lines},
+    as_curl::as_curl,
+    failure::Failure,
+    frame::{Screen, Section},
+    lanes::{href, reference},
+    message::{SHOWN, start},
+    text::{self, Badge},
+    visitor::{ApiAddress, Visitor},
+};
+use crate::{
+    api::schema::Remedy,
+    domain::{
+        attempt::Outcome,
+        delivery::{AttemptRecord, Delivery, DeliveryStatus},
+        page::PageRequest,
+        planned_request::PlannedRequest,
+        topic::{Ordering, TopicRef},
+        why::{Entry, State},
+    },
+};
+
+/// How many attempts one page shows.
+const ATTEMPTS_SHOWN: i64 = 100;
+
+/// The page of the attempts.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    #[serde(default)]
+    after: String,
+}
+
+#[derive(Template)]
+#[template(path = "delivery.html")]
+struct View {
+    badge: Badge,
+    text: String,
+    advice: Option<Advice>,
+    webhook_id: i64,
+    message_id: i64,
+    webhook: String,
+    key: String,
+    lane: String,
+    published: String,
+    age: String,
+    blocked_by: Option<i64>,
+    next_attempt: Option<String>,
+    settled: Option<String>,
+    replayed: Option<String>,
+    attempts: Vec<Attempt>,
+    next: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Attempt {
+    number: i32,
+    time: String,
+    badge: Badge,
+    result: String,
+    took: String,
+    notes: Vec<String>,
+    error: String,
+    answer: Option<String>,
+    worker: String,
+}
+
+#[derive(Template)]
+#[template(path = "delivery_still.html")]
+struct Still {
+    actions: Vec<Action>,
+    request: Planned,
+}
+
+/// The request, or why it is not shown.
+enum Planned {
+    Hidden,
+    Impossible(String),
+    Shown(Box<Request>),
+}
+
+struct Request {
+    method: String,
+    url: String,
+    headers: Vec<(String, Option<String>)>,
+    body: String,
+    bytes: String,
+    cut: bool,
+    batch: bool,
+    is_replay: bool,
+    curl: Option<String>,
+}
+
+pub(super) async fn show(
+    visitor: Visitor,
+    Path((named, id)): Path<(String, i64)>,
+    Query(asked): Query<Asked>,
+) -> Result<Screen, Failure> {
+    let reads = [
+        (&Method::GET, "/webhooks/{webhook}/deliveries/{message_id}"),
+        (&Method::GET, "/webhooks/{webhook}/deliveries/{message_id}/attempts"),
+        (&Method::GET, "/messages/{id}/why"),
+        (&Method::GET, "/topics/{topic}"),
+    ];
+    let broker = visitor.broker(&reads)?;
+    let reference = reference(&named)?;
+    let delivery = broker.get_delivery(&reference, id).await?;
+    let after = Some(asked.after).filter(|after| !after.is_empty());
+    let page = PageRequest { limit: Some(ATTEMPTS_SHOWN), after };
+    let attempts = broker.list_attempts(&reference, id, page).await?;
+    let why = broker.explain_message(id).await?;
+    let why = why.webhooks.into_iter().find(|entry| entry.webhook_id == delivery.webhook_id);
+    let topic = broker.get_topic(&TopicRef::Name(delivery.topic.clone())).await?;
+    let is_lane = topic.topic.ordering == Ordering::None;
+    let lane = href(delivery.webhook_id, &delivery.partition_key, is_lane.then_some(id));
+    let sees = visitor.sees_payloads();
+    let now = Timestamp::now();
+    let mut view = view(&delivery, why, lane, now, &visitor.api);
+    view.attempts = attempts.items.iter().map(|record| attempt(record, sees)).collect();
+    view.next = attempts.next.map(|next| next.to_string());
+    let title = format!("Message {id} to {}", view.webhook);
+    let screen = Screen::live(title, Section::Webhooks, &view)?;
+    let request = if sees {
+        match broker.preview_delivery(&reference, id).await? {
+            Ok(planned) => Planned::Shown(Box::new(request(&planned, &delivery))),
+            Err(why_not) => Planned::Impossible(text::line(&why_not)),
+        }
+    } else {
+        Planned::Hidden
+    };
+    let may = visitor.may(&Method::POST, "/webhooks/{webhook}/deliveries/{message_id}/replay");
+    let actions = if may { actions(&delivery, &visitor.api) } else { Vec::new() };
+    screen.with(&Still { actions, request })
+}
+
+pub(super) async fn act(
+    visitor: Visitor,
+    Path((named, id, action)): Path<(String, i64, String)>,
+) -> Result<Redirect, Failure> {
+    let reference = reference(&named)?;
+    match action.as_str() {
+        "replay" => {
+            let route = (&Method::POST, "/webhooks/{webhook}/deliveries/{message_id}/replay");
+            visitor.broker(&[route])?.replay_delivery(&reference, id).await?;
+        }
+        "cancel" => {
+            let route = (&Method::POST, "/webhooks/{webhook}/deliveries/{message_id}/cancel");
+            visitor.broker(&[route])?.cancel_delivery(&reference, id).await?;
+        }
+        _ => return Err(Failure::not_found("there is no such action")),
+    }
+    Ok(Redirect::to(&format!("../{id}")))
+}
+
+/// The page without its attempts.
+fn view(delivery: &Delivery, why: Option<Entry>, lane: String, now: Timestamp, api: &ApiAddress) -> View {
+    let (state, text, blocked_by, advice) = match why {
+        Some(entry) => (Some(entry.verdict.state()), entry.text, entry.blocked_by, entry.remedy),
+        None => (None, String::new(), None, None),
+    };
+    let owed = delivery.status.is_owed();
+    let ago = |at| format!("{} UTC, {} ago", text::time(at), text::age(now, at));
+    View {
+        // A worker may have settled it between two looks. Then what is written says more.
+        badge: if state == Some(State::InFlight) && owed {
+            Badge::good("in flight")
+        } else {
+            badge(delivery.status)
+        },
+        text,
+        advice: advice.map(|remedy| Advice::of(Remedy::from(remedy), api)),
+        webhook_id: delivery.webhook_id,
+        message_id: delivery.message_id,
+        webhook: format!("{}:{}", delivery.topic, delivery.webhook),
+        key: text::line(&delivery.partition_key),
+        lane,
+        published: text::time(delivery.created_at),
+        age: text::age(now, delivery.created_at),
+        blocked_by: blocked_by.filter(|_| owed),
+        next_attempt: delivery.next_attempt_at.filter(|_| owed).map(|at| text::until(now, at)),
+        settled: delivery.settled_at.map(ago),
+        replayed: delivery.replayed_at.map(ago),
+        attempts: Vec::new(),
+        next: None,
+    }
+}
+
+fn badge(status: DeliveryStatus) -> Badge {
+    match status {
+        DeliveryStatus::Pending => Badge::calm("pending"),
+        DeliveryStatus::InFlight => Badge::good("in flight"),
+        DeliveryStatus::Retrying => Badge::warn("retrying"),
+        DeliveryStatus::Halted => Badge::bad("halted"),
+        DeliveryStatus::Delivered => Badge::good("delivered"),
+        DeliveryStatus::Dead => Badge::bad("dead letter"),
+        DeliveryStatus::Canceled => Badge::calm("canceled"),
+        DeliveryStatus::Superseded => Badge::calm("superseded"),
+    }
+}
+
+fn attempt(record: &AttemptRecord, sees: bool) -> Attempt {
+    let mut notes = Vec::new();
+    if record.probe {
+        notes.push("probe".to_owned());
+    }
+    if record.replay {
+        notes.push("replay".to_owned());
+    }
+    if let Some((first, last)) = record.batch {
+        notes.push(format!("messages {first} to {last}"));
+    }
+    if let Some(seconds) = record.retry_after_seconds {
+        notes.push(format!("asked to wait {seconds} s"));
+    }
+    let status = record.status_code.map(|code| code.to_string());
+    let class = record.error_class.map(|class| class.as_str().to_owned());
+    Attempt {
+        number: record.attempt,
+        time: text::time(record.attempted_at),
+        badge: match record.outcome {
+            Outcome::Accepted => Badge::good("accepted"),
+            Outcome::Failed => Badge::bad("failed"),
+            Outcome::Gone => Badge::bad("gone"),
+        },
+        result: [status, class].into_iter().flatten().collect::<Vec<_>>().join(" "),
+        took: text::milliseconds(record.duration_ms),
+        notes,
+        error: record.error.as_deref().map(text::line).unwrap_or_default(),
+        // It may repeat a part of the payload.
+        answer: record.response_excerpt.as_deref().filter(|_| sees).map(text::block),
+        worker: record.worker_id.to_string()[..8].to_owned(),
+    }
+}
+
+fn request(planned: &PlannedRequest, delivery: &Delivery) -> Request {
+    let body = String::from_utf8_lossy(&planned.body);
+    let shown = start(&body, SHOWN);
+    let headers = planned.headers.iter();
+    Request {
+        method: planned.method.clone(),
+        url: text::block(&planned.url),
+        headers: headers.map(|(name, value)| (name.clone(), value.as_deref().map(text::block))).collect(),
+        body: text::block(shown),
+        bytes: text::count(i64::try_from(body.len()).unwrap_or(i64::MAX), false),
+        cut: shown.len() < body.len(),
+        batch: planned.batch,
+        is_replay: !delivery.status.is_owed(),
+        curl: as_curl(planned),
+    }
+}
+
+/// What can be done, and what follows.
+fn actions(delivery: &Delivery, api: &ApiAddress) -> Vec<Action> {
+    let (webhook, id) = (delivery.webhook_id, delivery.message_id);
+    let action = |label, verb: &str, consequence: String| Action {
+        label,
+        href: format!("deliveries/{webhook}/{id}/{verb}"),
+        consequence,
+        danger: verb == "cancel",
+        lines: Lines::new(
+            api,
+            &Method::POST,
+            &format!("/webhooks/{webhook}/deliveries/{id}/{verb}"),
+            None,
+            format!("pgtopic deliveries {verb} {webhook} {id}"),
+        ),
+    };
+    let place =
+        "Its place is among the messages of its lane that are still owed. It carries webhook-replay: true.";
+    let text = match delivery.status {
+        // It may be on its way.
+        DeliveryStatus::InFlight => return Vec::new(),
+        DeliveryStatus::Pending | DeliveryStatus::Retrying | DeliveryStatus::Halted => {
+            let said = format!(
+                "Message {id} is not sent to this webhook any more, and nothing waits for it. It is kept as a dead letter \
+                 of the reason canceled, so it can be replayed."
+            );
+            return vec![action("Cancel this one", "cancel", said)];
+        }
+        DeliveryStatus::Delivered => {
+            format!("It was accepted already: its receiver gets it a second time. {place}")
+        }
+        DeliveryStatus::Dead => format!("It is delivered once more, and its dead letter goes. {place}"),
+        DeliveryStatus::Canceled | DeliveryStatus::Superseded => format!("It is owed again. {place}"),
+    };
+    vec![action("Replay this one", "replay", text)]
+}

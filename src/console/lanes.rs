@@ -1,0 +1,196 @@
+//! The screen Lanes: what a webhook owes by lane, and how each lane is. Without a webhook: which
+//! webhooks have lanes.
+
+use askama::Template;
+use axum::{extract::Query, http::Method};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{
+    failure::Failure,
+    frame::{Screen, Section},
+    text::{self, Badge},
+    visitor::Visitor,
+};
+use crate::{
+    broker::BrokerError,
+    domain::{
+        lane::{Lane, LaneFilter, LaneState},
+        page::PageRequest,
+        webhook::{Webhook, WebhookFilter},
+        webhook_ref::WebhookRef,
+    },
+};
+
+/// How many lanes, and how many webhooks, one page shows.
+const SHOWN: i64 = 100;
+
+/// The filter, as the address has it. An empty field excludes nothing.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Asked {
+    webhook: String,
+    state: String,
+    partition_key: String,
+    after: String,
+}
+
+/// A lane in a table.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LaneRow {
+    pub(super) href: String,
+    pub(super) key: String,
+    pub(super) badge: Badge,
+    pub(super) webhook_id: i64,
+    pub(super) head: Option<i64>,
+    pub(super) owed: String,
+    pub(super) oldest: String,
+    pub(super) failures: i32,
+    pub(super) due: String,
+    pub(super) error: String,
+}
+
+/// The lanes of a webhook, by state.
+#[derive(Debug, PartialEq, Eq)]
+struct Hook {
+    id: i64,
+    name: String,
+    badge: Badge,
+    /// The word of a state, and how many lanes are in it, if they were counted.
+    lanes: [(&'static str, Option<i64>); 4],
+}
+
+#[derive(Template)]
+#[template(path = "lanes.html")]
+struct View<'a> {
+    asked: &'a Asked,
+    states: [LaneState; LaneState::ALL.len()],
+    /// The webhook that is asked for: its id and its name.
+    webhook: Option<(i64, String)>,
+    lanes: Vec<LaneRow>,
+    hooks: Vec<Hook>,
+    next: Option<String>,
+    filtered: bool,
+}
+
+pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result<Screen, Failure> {
+    let state = match asked.state.as_str() {
+        "" => None,
+        word => Some(LaneState::parse(word).ok_or_else(|| Failure::field("state", "is no state of a lane"))?),
+    };
+    let after = Some(asked.after.clone()).filter(|after| !after.is_empty());
+    let page = PageRequest { limit: Some(SHOWN), after };
+    let now = Timestamp::now();
+    let mut view = View {
+        states: LaneState::ALL,
+        webhook: None,
+        lanes: Vec::new(),
+        hooks: Vec::new(),
+        next: None,
+        filtered: state.is_some() || !asked.partition_key.is_empty(),
+        asked: &asked,
+    };
+    if asked.webhook.is_empty() {
+        let broker = visitor.broker(&[(&Method::GET, "/webhooks")])?;
+        let webhooks = broker.list_webhooks(&WebhookFilter::default(), page).await?;
+        view.hooks = webhooks.items.iter().filter_map(|webhook| hook(webhook, state)).collect();
+        view.next = webhooks.next.map(|next| next.to_string());
+    } else {
+        let reads = [(&Method::GET, "/webhooks/{webhook}"), (&Method::GET, "/webhooks/{webhook}/lanes")];
+        let broker = visitor.broker(&reads)?;
+        let reference = reference(&asked.webhook)?;
+        let webhook = broker.get_webhook(&reference).await?;
+        let partition_key = Some(asked.partition_key.clone()).filter(|key| !key.is_empty());
+        let lanes = broker.list_lanes(&reference, &LaneFilter { state, partition_key }, page).await?;
+        view.webhook = Some((webhook.id, format!("{}:{}", webhook.topic, webhook.name)));
+        view.lanes = lanes.items.iter().map(|lane| row(lane, now)).collect();
+        view.next = lanes.next.map(|next| next.to_string());
+    }
+    let title =
+        view.webhook.as_ref().map_or_else(|| "Lanes".to_owned(), |(_, name)| format!("Lanes of {name}"));
+    Screen::live(title, Section::Lanes, &view)
+}
+
+/// A webhook that an address names.
+pub(super) fn reference(text: &str) -> Result<WebhookRef, Failure> {
+    WebhookRef::parse(text).ok_or_else(|| BrokerError::no_webhook(text).into())
+}
+
+/// Where the screen of a lane is, as seen from the folder of the console.
+pub(super) fn href(webhook_id: i64, partition_key: &str, message_id: Option<i64>) -> String {
+    let mut query = form_urlencoded::Serializer::for_suffix("lane?".to_owned(), "lane?".len());
+    query.append_pair("webhook", &webhook_id.to_string());
+    match message_id {
+        Some(id) => query.append_pair("message_id", &id.to_string()),
+        None => query.append_pair("partition_key", partition_key),
+    };
+    query.finish()
+}
+
+impl Badge {
+    /// The badge of a lane.
+    pub(super) fn of_lane(state: LaneState) -> Self {
+        match state {
+            LaneState::Ready => Self::calm("ready"),
+            LaneState::Claimed => Self::good("claimed"),
+            LaneState::Waiting => Self::warn("waiting"),
+            LaneState::Halted => Self::bad("halted"),
+        }
+    }
+}
+
+pub(super) fn row(lane: &Lane, now: Timestamp) -> LaneRow {
+    let head = lane.head.as_ref();
+    LaneRow {
+        href: href(lane.key.webhook_id, &lane.partition_key, lane.message_id),
+        key: text::line(&lane.partition_key),
+        badge: Badge::of_lane(lane.state),
+        webhook_id: lane.key.webhook_id,
+        head: head.map(|head| head.message_id),
+        owed: text::count(lane.owed, lane.owed_capped),
+        oldest: head.and_then(|head| head.created_at).map_or_else(|| "–".to_owned(), |at| text::age(now, at)),
+        failures: lane.failures,
+        due: due(lane, now),
+        error: lane.last_error.as_deref().map(text::line).unwrap_or_default(),
+    }
+}
+
+/// When a lane is tried.
+pub(super) fn due(lane: &Lane, now: Timestamp) -> String {
+    match (lane.state, lane.due_at) {
+        (LaneState::Waiting, Some(due)) => format!("in {}", text::until(now, due)),
+        (LaneState::Halted, _) => "never".to_owned(),
+        _ => "now".to_owned(),
+    }
+}
+
+/// A webhook with its lanes; `None` if it has none in the state.
+fn hook(webhook: &Webhook, state: Option<LaneState>) -> Option<Hook> {
+    let counted = webhook.health.backlog.map(|backlog| backlog.lanes);
+    let number = |state| {
+        counted.map(|lanes| match state {
+            LaneState::Ready => lanes.ready,
+            LaneState::Claimed => lanes.claimed,
+            LaneState::Waiting => lanes.waiting,
+            LaneState::Halted => lanes.halted,
+        })
+    };
+    state.is_none_or(|state| number(state) != Some(0)).then(|| Hook {
+        id: webhook.id,
+        name: format!("{}:{}", webhook.topic, webhook.name),
+        badge: Badge::of_webhook(webhook.health.state),
+        lanes: LaneState::ALL.map(|state| (state.as_str(), number(state))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_key_fits_into_the_address_of_a_lane() {
+        assert_eq!(href(7, "a&b=\n'\u{202e}", None), "lane?webhook=7&partition_key=a%26b%3D%0A%27%E2%80%AE");
+        assert_eq!(href(7, "", None), "lane?webhook=7&partition_key=");
+        assert_eq!(href(7, "default", Some(9)), "lane?webhook=7&message_id=9");
+    }
+}

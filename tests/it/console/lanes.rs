@@ -1,0 +1,175 @@
+//! The screens Lanes and Lane.
+
+use pgtopic_testkit::TestDatabase;
+
+use super::{Console, HOSTILE_KEY, filled};
+
+/// The address of the lane of `orders`, below `path`.
+fn lane(path: &str, more: &[(&str, &str)]) -> String {
+    let mut query = form_urlencoded::Serializer::for_suffix(format!("{path}?"), path.len() + 1);
+    query.append_pair("webhook", "1").append_pair("partition_key", HOSTILE_KEY).extend_pairs(more);
+    query.finish()
+}
+
+/// The lane of `orders` has failed twice, and two messages are behind its head.
+async fn failing() -> TestDatabase {
+    let database = filled().await;
+    let client = database.client().await;
+    for _ in 0..2 {
+        let publish = "SELECT pgtopic.publish(topic => 'orders', payload => '1'::text, partition_key => $1)";
+        client.execute(publish, &[&HOSTILE_KEY]).await.unwrap();
+    }
+    let sql = "
+        DELETE FROM pgtopic.dead_letters;
+        UPDATE pgtopic.lanes
+           SET failures = 2, head_message_id = 1, last_error = 'status <503>', last_status_code = 503, last_error_class = 'status',
+               due_at = now() + interval '1 hour'
+         WHERE webhook_id = 1;
+        INSERT INTO pgtopic.attempts (webhook_id, message_id, attempt, outcome, status_code, error_class, error, duration_us, worker_id, attempted_at)
+        SELECT 1, 1, number, 'failed', CASE number WHEN 1 THEN 503 END, CASE number WHEN 1 THEN 'status' ELSE 'timeout' END,
+               'said <b>', 12000, gen_random_uuid(), now() + number * interval '1 s'
+          FROM generate_series(1, 2) number;
+        INSERT INTO pgtopic.changes (kind, webhook_id, changed_by, reason)
+        VALUES ('webhook.paused', 1, 'somebody', 'a <i>pause</i>'), ('webhook.resumed', 1, 'somebody', NULL)";
+    client.batch_execute(sql).await.unwrap();
+    database
+}
+
+#[tokio::test]
+async fn lanes_are_found_by_webhook_state_and_key() {
+    let nothing = TestDatabase::new().await;
+    let console = Console::new(nothing.store(), &[]);
+    console.get("lanes").await.says(&["No webhook has lanes", "pgtopic lanes list"]);
+    for (wrong, status) in [
+        ("lanes?webhook=7", 404),
+        ("lanes?state=x", 422),
+        ("lane?webhook=7&partition_key=k", 404),
+        ("lane", 400),
+    ] {
+        assert_eq!(console.get(wrong).await.status, status, "{wrong}");
+    }
+    let database = failing().await;
+    let console = Console::new(database.store(), &[]);
+    console.get("lanes").await.says(&["lanes?webhook=1", "lanes?webhook=2"]);
+    let all = console.get("lanes?webhook=orders:hook").await;
+    all.says(&["waiting", "status &#60;503&#62;", "deliveries/1/1", "\\u{202e}"])
+        .says_not(&["<script>alert", "<503>"]);
+    console.get("lanes?webhook=1&state=waiting").await.says(&["in 59 min"]);
+    console.get("lanes?webhook=1&state=halted").await.says(&["No lane fits"]);
+    console.get(&lane("lanes", &[])).await.says(&["deliveries/1/1"]);
+    console.get("lanes?webhook=1&partition_key=other").await.says(&["No lane fits"]);
+    console.get("webhooks/1").await.says(&["lanes?webhook=1", "lane?webhook=1"]);
+}
+
+#[tokio::test]
+async fn a_lane_shows_its_timeline_and_is_tried_skipped_and_released() {
+    let database = failing().await;
+    let client = database.client().await;
+    let console = Console::new(database.store(), &[]);
+    let page = console.get(&lane("lane", &[])).await;
+    page.says(&[
+        "class=\"timeline\"",
+        "class=\"status\"",
+        "class=\"timeout\"",
+        "class=\"backoff\"",
+        "webhook paused",
+        "class=\"shade\"",
+        "▲ waiting",
+        "○ behind",
+        "failed: 503",
+        "failed: timeout",
+        "2 failed attempts",
+        "Try now",
+        "pgtopic lanes retry 1 --partition-key",
+        "2 behind it no longer wait",
+    ]);
+    page.says_not(&["<script>alert", "<b>", "<i>", "\u{202e}", "Release"]);
+    // Nothing is skipped before somebody has read what follows.
+    let question = console.get(&lane("lane/skip", &[("head", "1")])).await;
+    question
+        .says(&["goes to the dead letters of orders:hook", "<strong>2</strong> followers no longer wait"]);
+    question.says(&["pgtopic lanes skip 1 1 --partition-key=", "Skip message 1", "/webhooks/1/lanes/skip"]);
+    assert_eq!(console.get(&lane("lane/skip", &[("head", "2")])).await.status, 404);
+    assert_eq!(
+        console.post(&lane("lane/retry", &[]), &[]).await.location(),
+        format!("../{}", lane("lane", &[]))
+    );
+    console.get(&lane("lane", &[])).await.says(&["○ ready", "0 failed attempts"]).says_not(&["Try now"]);
+    let skip = lane("lane/skip", &[("head", "1")]);
+    assert_eq!(console.post(&skip, &[]).await.location(), format!("../{}", lane("lane", &[])));
+    assert_eq!(console.post(&skip, &[]).await.status, 409);
+    let reason: String =
+        client.query_one("SELECT reason FROM pgtopic.dead_letters", &[]).await.unwrap().get(0);
+    assert_eq!(reason, "skipped");
+    console.get(&lane("lane", &[])).await.says(&["× dead letter", "message 3", "1 behind it"]);
+    let halt = "UPDATE pgtopic.lanes SET halted = true, due_at = 'infinity', head_message_id = 3 WHERE webhook_id = 1";
+    client.batch_execute(halt).await.unwrap();
+    console.get(&lane("lane", &[])).await.says(&["■ halted", "Release", "the lane halts again"]);
+    console.get("lanes?webhook=1&state=halted").await.says(&["deliveries/1/3"]);
+    assert_eq!(console.post(&lane("lane/retry", &[]), &[]).await.status, 303);
+    console.get(&lane("lane", &[])).await.says(&["○ ready", "lane released", "console (admin)"]);
+    // A lane that owes nothing still has a history.
+    client.batch_execute("DELETE FROM pgtopic.deliveries; DELETE FROM pgtopic.lanes").await.unwrap();
+    console
+        .get(&lane("lane", &[]))
+        .await
+        .says(&["Nothing is owed", "class=\"timeline\""])
+        .says_not(&["Skip the head"]);
+    console.get("lane?webhook=1&partition_key=unknown").await.says(&["Nothing of this lane is owed"]);
+    assert_eq!(console.get("lane?webhook=1&message_id=1").await.status, 422);
+}
+
+#[tokio::test]
+async fn on_an_unordered_topic_a_message_names_a_lane() {
+    let database = filled().await;
+    let client = database.client().await;
+    let sql = "
+        INSERT INTO pgtopic.topics (name, ordering) VALUES ('loose', 'none');
+        INSERT INTO pgtopic.webhooks (topic_id, name, url, secrets)
+        SELECT id, 'hook', 'https://example.com/', ARRAY['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'] FROM pgtopic.topics WHERE name = 'loose';
+        SELECT pgtopic.publish(topic => 'loose', payload => '1'::text), pgtopic.publish(topic => 'loose', payload => '2'::text);
+        UPDATE pgtopic.lanes SET due_at = now() + interval '1 hour' WHERE webhook_id = 3";
+    client.batch_execute(sql).await.unwrap();
+    let console = Console::new(database.store(), &[]);
+    console.get("lanes?webhook=3").await.says(&["message_id=3", "message_id=4"]);
+    console.get("lane?webhook=3&message_id=4").await.says(&["Lane of message 4", "waiting", "0 behind it"]);
+    console.get("lane/skip?webhook=3&head=4").await.says(&["pgtopic lanes skip 3 4<"]);
+    assert_eq!(
+        console.post("lane/skip?webhook=3&head=4", &[]).await.location(),
+        "../lane?webhook=3&message_id=4"
+    );
+    console.get("lane?webhook=3&message_id=4").await.says(&["Nothing is owed", "× dead letter"]);
+}
+
+#[tokio::test]
+async fn who_may_only_read_sees_lanes_and_a_limited_token_sees_its_own() {
+    let database = failing().await;
+    let tokens = ["read:blind", "publish:publisher", "operate@orders:some"];
+    let mut console = Console::new(database.store(), &tokens);
+    console.log_in("blind").await;
+    console.get("lanes?webhook=1").await.says(&["lane?webhook=1"]);
+    console
+        .get(&lane("lane", &[]))
+        .await
+        .says(&["class=\"timeline\""])
+        .says_not(&["Try now", "Skip the head"]);
+    assert_eq!(console.get(&lane("lane/skip", &[("head", "1")])).await.status, 403);
+    assert_eq!(console.post(&lane("lane/skip", &[("head", "1")]), &[]).await.status, 403);
+    assert_eq!(console.post(&lane("lane/retry", &[]), &[]).await.status, 403);
+    console.log_in("publisher").await;
+    for page in ["lanes", "lanes?webhook=1", &lane("lane", &[])] {
+        assert_eq!(console.get(page).await.status, 403, "{page}");
+    }
+    console.log_in("some").await;
+    console.get("lanes").await.says(&["orders:hook"]).says_not(&["invoices"]);
+    console.get(&lane("lane", &[])).await.says(&["Try now", "Skip the head"]);
+    for other in [
+        "lanes?webhook=2",
+        "lane?webhook=2&partition_key=secret-key",
+        "lane/skip?webhook=2&partition_key=secret-key&head=2",
+    ] {
+        assert_eq!(console.get(other).await.status, 404, "{other}");
+    }
+    let retry = "lane/retry?webhook=2&partition_key=secret-key";
+    assert_eq!(console.post(retry, &[]).await.status, 404);
+}
