@@ -57,9 +57,7 @@ function writeHolders(holders) {
     // Without storage, a tab holds no stream.
   }
 }
-function holdsStream() {
-  return readHolders().includes(id);
-}
+const holdsStream = () => readHolders().includes(id);
 function choose() {
   const holders = readHolders();
   if (!document.hidden && !holders.includes(id)) writeHolders([...holders, id]);
@@ -73,9 +71,7 @@ function enter() {
     connection?.delayCanceller?.();
   }
 }
-function leave() {
-  writeHolders(readHolders().filter((other) => other !== id));
-}
+const leave = () => writeHolders(readHolders().filter((other) => other !== id));
 enter();
 document.addEventListener('htmx:config:request', (event) => {
   request = event.detail.ctx.request;

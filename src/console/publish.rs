@@ -12,7 +12,7 @@ use super::{
     failure::Failure,
     frame::{Screen, Section},
     text::{self, Badge},
-    topic::{reference, webhooks},
+    topics::{reference, webhooks},
     visitor::{ApiAddress, Visitor},
 };
 use crate::domain::{

@@ -15,18 +15,15 @@ use super::{
     frame::{Screen, Section},
     publish,
     text::{self, Badge},
-    topics::{badge, kept, ordering},
+    topics::{badge, kept, ordering, reference, webhooks},
     visitor::{ApiAddress, Visitor},
 };
-use crate::{
-    broker::Broker,
-    domain::{
-        message::{MessageFilter, MessageSummary},
-        page::PageRequest,
-        shell::quote,
-        topic::{Topic, TopicPause, TopicRef},
-        webhook::{Webhook, WebhookFilter},
-    },
+use crate::domain::{
+    message::{MessageFilter, MessageSummary},
+    page::PageRequest,
+    shell::quote,
+    topic::{Topic, TopicPause},
+    webhook::Webhook,
 };
 
 /// The filter of the messages.
@@ -82,11 +79,6 @@ struct View<'a> {
 #[template(path = "actions.html")]
 struct Actions {
     actions: Vec<Action>,
-}
-
-/// A topic that a path names.
-pub(super) fn reference(name: &str) -> Result<TopicRef, Failure> {
-    TopicRef::parse(name).ok_or_else(|| crate::broker::BrokerError::no_topic(name).into())
 }
 
 pub(super) async fn show(
@@ -204,12 +196,6 @@ pub(super) async fn act(
         visitor.broker(&[(&Method::POST, "/topics/{topic}/pause")])?.pause_topic(&reference, mode).await?;
     }
     Ok(Redirect::to(&format!("../{name}")))
-}
-
-pub(super) async fn webhooks(broker: &Broker, topic: &TopicRef) -> Result<Vec<Webhook>, Failure> {
-    let filter = WebhookFilter { topic: Some(topic.clone()), state: None };
-    let page = PageRequest { limit: Some(100), after: None };
-    Ok(broker.list_webhooks(&filter, page).await?.items)
 }
 
 fn hook(webhook: &Webhook) -> Hook {

@@ -10,9 +10,13 @@ use super::{
     text::{self, Badge},
     visitor::Visitor,
 };
-use crate::domain::{
-    page::PageRequest,
-    topic::{Ordering, Topic, TopicPause},
+use crate::{
+    broker::{Broker, BrokerError},
+    domain::{
+        page::PageRequest,
+        topic::{Ordering, Topic, TopicPause, TopicRef},
+        webhook::{Webhook, WebhookFilter},
+    },
 };
 
 /// Which page of the list.
@@ -38,6 +42,18 @@ struct View {
     rows: Vec<Row>,
     next: Option<String>,
     is_first: bool,
+}
+
+/// A topic that a path names.
+pub(super) fn reference(name: &str) -> Result<TopicRef, Failure> {
+    TopicRef::parse(name).ok_or_else(|| BrokerError::no_topic(name).into())
+}
+
+/// The first webhooks of a topic.
+pub(super) async fn webhooks(broker: &Broker, topic: &TopicRef) -> Result<Vec<Webhook>, Failure> {
+    let filter = WebhookFilter { topic: Some(topic.clone()), state: None };
+    let page = PageRequest { limit: Some(100), after: None };
+    Ok(broker.list_webhooks(&filter, page).await?.items)
 }
 
 pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result<Screen, Failure> {

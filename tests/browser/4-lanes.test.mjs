@@ -39,7 +39,7 @@ test('a lane that waits for its next attempt is tried at once', async (t) => {
   await page.to(`lanes?webhook=${webhook.id}&state=waiting`);
   await page.getByRole('link', { name: 'slow', exact: true }).click();
   receiver.status = 204;
-  await page.getByRole('button', { name: 'Retry now' }).click();
+  await page.getByRole('button', { name: 'Try now' }).click();
   await receiver.arrived(1);
   await seen(page, 'Nothing is owed.');
 });
@@ -51,7 +51,7 @@ test('a delivery shows its attempts, and the request as a line that can be run',
   const id = await publish('request', key, { note: key });
   const page = await visit(t);
   await page.to(`messages/${id}`);
-  await page.getByRole('link', { name: 'request:hook' }).click();
+  await page.getByRole('link', { name: 'Delivery and attempts' }).click();
   await page.getByRole('heading', { name: `Message ${id} to request:hook` }).waitFor();
   await page.getByRole('cell', { name: '500 Internal Server Error' }).first().waitFor();
   const cwd = await mkdtemp(join(tmpdir(), 'pgtopic-'));
@@ -80,7 +80,7 @@ test('a topic that holds keeps its messages until it is resumed', async (t) => {
   await page.to('');
   await page.locator('.attention li', { hasText: 'held' }).getByText('Nothing of the topic is sent').waitFor();
   await page.to(`messages/${id}`);
-  await seen(page, 'holds');
+  await seen(page, 'the topic held is held since');
   assert.equal(receiver.got.length, 0);
   await page.to('topics/held');
   await page.getByRole('button', { name: 'Resume', exact: true }).click();

@@ -26,8 +26,8 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("background", &["store", "domain", "config"]),
     ("worker", &["background", "store", "delivery", "domain", "config", "telemetry"]),
     ("api", &["broker", "store", "domain", "config", "telemetry"]),
-    // Its rights are those of the API.
-    ("console", &["api", "broker", "domain"]),
+    // Its rights are those of the API. It shows the settings of its process.
+    ("console", &["api", "broker", "domain", "config"]),
     ("embedded", &[]),
     ("demo", &["store", "domain", "config", "telemetry"]),
     (

@@ -47,7 +47,7 @@ pub(in crate::console) fn draw(history: &LaneHistory, now: Timestamp) -> Option<
     let label = format!("Timeline of {} messages. The table below says the same.", rows.len());
     let height = drawing.bottom + 26.0;
     Some(format!(
-        r#"<svg class="timeline" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" aria-label="{label}">{}</svg>"#,
+        r#"<svg class="timeline" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="group" aria-label="{label}">{}</svg>"#,
         drawing.svg
     ))
 }
