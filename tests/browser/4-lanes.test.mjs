@@ -84,6 +84,7 @@ test('a topic that holds keeps its messages until it is resumed', async (t) => {
   assert.equal(receiver.got.length, 0);
   await page.to('topics/held');
   await page.getByRole('button', { name: 'Resume', exact: true }).click();
+  await page.getByRole('button', { name: 'Hold', exact: true }).waitFor();
   await receiver.arrived(1);
 });
 
