@@ -3,7 +3,6 @@
 
 use askama::Template;
 use axum::{
-    Form,
     extract::{Path, Query},
     http::Method,
     response::Redirect,
@@ -266,9 +265,15 @@ pub(super) async fn ask(
 pub(super) async fn act(
     visitor: Visitor,
     Path(word): Path<String>,
-    Form(asked): Form<Asked>,
+    // The filter is in the address: in a form, a browser makes CRLF of each line feed of a key.
+    Query(asked): Query<Asked>,
+    form: String,
 ) -> Result<Redirect, Failure> {
     let (act, route, _) = action(&word)?;
+    // Without a filter, all are meant. So a filter in the wrong place must not be lost.
+    if !form.is_empty() {
+        return Err(Failure::field("filter", "must be in the address"));
+    }
     let filter = asked.filter()?;
     let options = BulkOptions { all: filter.is_empty(), dry_run: false, rate_per_second: None };
     match visitor.broker(&[(&Method::POST, route)])?.bulk_dead_letters(act, &filter, options).await? {

@@ -106,3 +106,17 @@ test('lines with foreign text do what they say, and nothing else', async (t) => 
   for (const line of await copyLines(page)) await run(line, { cwd });
   assert.deepEqual(await readdir(cwd), []);
 });
+
+test('dead letters of a key of two lines are replayed', async (t) => {
+  const { receiver } = await subscribed(t, 'two-lines', { max_retries: 1 });
+  receiver.status = 500;
+  const key = 'two\nlines';
+  await publish('two-lines', key);
+  const page = await visit(t);
+  await page.to(`dead-letters?topic=two-lines&partition_key=${encodeURIComponent(key)}`);
+  await page.getByText('1 fit the filter').waitFor();
+  receiver.status = 204;
+  await page.getByRole('link', { name: 'Replay them' }).click();
+  await page.getByRole('button', { name: 'Replay 1' }).click();
+  await receiver.arrived(1);
+});

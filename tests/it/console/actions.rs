@@ -60,7 +60,10 @@ async fn dead_letters_are_counted_before_a_job_takes_them() {
     ]);
     console.get("dead-letters/replay?webhook_id=1&reason=expired").await.says(&["There is nothing to do"]);
     assert_eq!(jobs().await, 0);
-    let page = console.post("dead-letters/discard", &[("webhook_id", "1")]).await;
+    // A filter in the wrong place must not be taken for none.
+    assert_eq!(console.post("dead-letters/discard", &[("webhook_id", "1")]).await.status, 422);
+    assert_eq!(jobs().await, 0);
+    let page = console.post("dead-letters/discard?webhook_id=1", &[]).await;
     assert_eq!(page.location(), "../jobs/1");
     console.get("jobs/1").await.says(&["dead_letter_discard", "queued", "0 of 1", "pgtopic jobs cancel 1"]);
     console.get("jobs").await.says(&["jobs/1", "queued"]);

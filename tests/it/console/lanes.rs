@@ -23,7 +23,7 @@ async fn failing() -> TestDatabase {
         DELETE FROM pgtopic.dead_letters;
         UPDATE pgtopic.lanes
            SET failures = 2, head_message_id = 1, last_error = 'status <503>', last_status_code = 503, last_error_class = 'status',
-               due_at = now() + interval '1 hour'
+               due_at = now() + interval '59 minutes 30 seconds'
          WHERE webhook_id = 1;
         INSERT INTO pgtopic.attempts (webhook_id, message_id, attempt, outcome, status_code, error_class, error, duration_us, worker_id, attempted_at)
         SELECT 1, 1, number, 'failed', CASE number WHEN 1 THEN 503 END, CASE number WHEN 1 THEN 'status' ELSE 'timeout' END,
@@ -128,7 +128,7 @@ async fn on_an_unordered_topic_a_message_names_a_lane() {
         INSERT INTO pgtopic.webhooks (topic_id, name, url, secrets)
         SELECT id, 'hook', 'https://example.com/', ARRAY['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'] FROM pgtopic.topics WHERE name = 'loose';
         SELECT pgtopic.publish(topic => 'loose', payload => '1'::text), pgtopic.publish(topic => 'loose', payload => '2'::text);
-        UPDATE pgtopic.lanes SET due_at = now() + interval '1 hour' WHERE webhook_id = 3";
+        UPDATE pgtopic.lanes SET due_at = now() + interval '59 minutes 30 seconds' WHERE webhook_id = 3";
     client.batch_execute(sql).await.unwrap();
     let console = Console::new(database.store(), &[]);
     console.get("lanes?webhook=3").await.says(&["message_id=3", "message_id=4"]);

@@ -130,8 +130,10 @@ async fn a_message_is_one_trace_from_its_publisher_to_its_receiver() {
     }
 
     // A batch has a link to each of its messages. What was published with SQL, and brings no trace,
-    // begins one.
+    // begins one. A worker that runs would learn of the new size a moment later.
+    process.stop().await;
     scene.sql("UPDATE webhooks SET batch_size = 10").await;
+    let (mut process, http) = serve(&scene, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url(""))]).await;
     let own = format!("00-{TRACE}-1111111111111111-01");
     let body = json!({"messages": [{"payload": 1, "headers": {"traceparent": own}}, {"payload": 2}]});
     http.post("/topics/orders/messages/batch", &body).await;
