@@ -141,8 +141,8 @@ pub(super) async fn send_burst(
 }
 
 /// Makes one request. `None`: it was not started, since it may not be. That is looked at again when
-/// there is a connection: to connect may take seconds. Right before the first byte leaves it is
-/// looked whether the worker's session counts still: the process may have stood still.
+/// there is a connection: to connect may take seconds. Right before the first byte leaves, the
+/// worker's session is checked once more: the process may have stood still.
 async fn send(
     sender: &Sender,
     endpoint: &LiveEndpoint,
