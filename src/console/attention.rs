@@ -211,7 +211,7 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
     };
     let halted = (backlog.lanes.halted > 0).then(|| {
         let number = backlog.lanes.halted;
-        let said = format!("{number} halted {}. Each waits for an operator.", plural(number, "lane"));
+        let said = format!("{number} halted {}. Each waits for an operator.", text::plural(number, "lane"));
         let id = webhook.id;
         let lines = Lines::new(
             facts.api,
@@ -235,7 +235,7 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
         let newest = growing.map(|at| format!(" The newest is {} old.", text::age(facts.now, at)));
         let said = format!(
             "{number} dead {}.{}",
-            plural(backlog.dead_letters, "letter"),
+            text::plural(backlog.dead_letters, "letter"),
             newest.unwrap_or_default()
         );
         let id = webhook.id;
@@ -251,9 +251,7 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
             href: format!("dead-letters?webhook_id={id}"),
             since: None,
             ..match growing {
-                Some(_) => {
-                    item(Urgency::DeadLettersGrow, Badge::bad("more dead letters"), said, Some(advice))
-                }
+                Some(_) => item(Urgency::DeadLettersGrow, Badge::bad("dead letters"), said, Some(advice)),
                 None => item(Urgency::DeadLetters, Badge::warn("dead letters"), said, Some(advice)),
             }
         }
@@ -286,9 +284,4 @@ fn failed_job(facts: &Facts<'_>, job: &Job) -> Item {
         since: job.finished_at.map(|at| text::age(facts.now, at)),
         advice: None,
     }
-}
-
-/// `lane` or `lanes`.
-pub(super) fn plural(number: i64, word: &str) -> String {
-    if number == 1 { word.to_owned() } else { format!("{word}s") }
 }

@@ -155,7 +155,7 @@ struct Letter {
     message_id: i64,
     webhook: String,
     key: String,
-    reason: &'static str,
+    reason: String,
     attempts: i32,
     error: String,
     age: String,
@@ -183,7 +183,11 @@ struct Question {
     consequence: &'static str,
     danger: bool,
     matches: String,
+    /// `dead letter` or `dead letters`.
+    letters: String,
     lanes: String,
+    /// `lane` or `lanes`.
+    lane_word: String,
     halted: i64,
     nothing: bool,
     fields: Vec<(&'static str, String)>,
@@ -252,7 +256,9 @@ pub(super) async fn ask(
         consequence,
         danger: act == DeadLetterAction::Discard,
         matches: text::count(matches.matches, matches.capped),
+        letters: text::plural(matches.matches, "dead letter"),
         lanes: text::count(matches.lanes, matches.capped),
+        lane_word: text::plural(matches.lanes, "lane"),
         halted: matches.halted_lanes,
         nothing: matches.matches == 0,
         fields: asked.fields().into_iter().map(|(name, value)| (name, value.to_owned())).collect(),
@@ -291,7 +297,7 @@ fn group_row(group: &DeadLetterGroup) -> Group {
     Group {
         webhook_id: group.webhook_id,
         webhook: format!("{}:{}", group.topic, group.webhook),
-        reason: format!("{}{how}", group.reason.as_str().replace('_', " ")),
+        reason: format!("{}{how}", words(group.reason)),
         hour: text::time(group.hour),
         count: text::count(group.count, false),
         error: group.sample_error.as_deref().map(text::line).unwrap_or_default(),
@@ -299,12 +305,17 @@ fn group_row(group: &DeadLetterGroup) -> Group {
     }
 }
 
+/// A reason as people read it.
+fn words(reason: Reason) -> String {
+    reason.as_str().replace('_', " ")
+}
+
 fn letter_row(letter: &DeadLetter, now: Timestamp) -> Letter {
     Letter {
         message_id: letter.message_id,
         webhook: format!("{}:{}", letter.topic, letter.webhook),
         key: text::line(&letter.partition_key),
-        reason: letter.reason.as_str(),
+        reason: words(letter.reason),
         attempts: letter.attempts,
         error: letter.last_error.as_deref().map(text::line).unwrap_or_default(),
         age: text::age(now, letter.created_at),

@@ -25,9 +25,10 @@ use crate::{
     domain::{
         attempt::Outcome,
         delivery::{AttemptRecord, Delivery, DeliveryStatus},
+        lane::LaneName,
         page::PageRequest,
         planned_request::PlannedRequest,
-        why::{Entry, State},
+        why::{self, Entry, State},
     },
 };
 
@@ -119,7 +120,8 @@ pub(super) async fn show(
     let page = PageRequest { limit: Some(ATTEMPTS_SHOWN), after };
     let attempts = broker.list_attempts(&reference, id, page).await?;
     let why = broker.explain_message(id).await?;
-    let lane = href(delivery.webhook_id, &delivery.partition_key, (!why.ordered).then_some(id));
+    let ordered = why.ordered;
+    let lane = href("lane", delivery.webhook_id, &delivery.partition_key, (!ordered).then_some(id));
     let why = why.webhooks.into_iter().find(|entry| entry.webhook_id == delivery.webhook_id);
     let sees = visitor.sees_payloads();
     let now = Timestamp::now();
@@ -136,8 +138,14 @@ pub(super) async fn show(
     } else {
         Planned::Hidden
     };
-    let may = visitor.may(&Method::POST, "/webhooks/{webhook}/deliveries/{message_id}/replay");
-    let actions = if may { actions(&delivery, &visitor.api) } else { Vec::new() };
+    let may = |route| visitor.may(&Method::POST, route);
+    let mut actions = Vec::new();
+    if may("/webhooks/{webhook}/lanes/retry") {
+        actions.extend(retry(&delivery, ordered, &visitor.api));
+    }
+    if may("/webhooks/{webhook}/deliveries/{message_id}/replay") {
+        actions.extend(settle(&delivery, &visitor.api));
+    }
     screen.with(&Still { actions, request })
 }
 
@@ -257,8 +265,29 @@ fn request(planned: &PlannedRequest, delivery: &Delivery) -> Request {
     }
 }
 
-/// What can be done, and what follows.
-fn actions(delivery: &Delivery, api: &ApiAddress) -> Vec<Action> {
+/// Tries the lane now whose head this is.
+fn retry(delivery: &Delivery, ordered: bool, api: &ApiAddress) -> Option<Action> {
+    let (webhook_id, message_id) = (delivery.webhook_id, delivery.message_id);
+    let (label, then) = match delivery.status {
+        DeliveryStatus::Retrying => ("Try now", ""),
+        DeliveryStatus::Halted => ("Release", " If it fails as before, the lane halts again."),
+        _ => return None,
+    };
+    let name = LaneName {
+        partition_key: ordered.then(|| delivery.partition_key.clone()),
+        message_id: (!ordered).then_some(message_id),
+    };
+    Some(Action {
+        label,
+        href: href("lane/retry", webhook_id, &delivery.partition_key, name.message_id),
+        consequence: format!("Message {message_id} is tried at once, with all its attempts.{then}"),
+        danger: false,
+        lines: Advice::of(Remedy::from(why::Remedy::RetryLane { webhook_id, lane: name }), api).lines?,
+    })
+}
+
+/// Cancels it, or replays it.
+fn settle(delivery: &Delivery, api: &ApiAddress) -> Option<Action> {
     let (webhook, id) = (delivery.webhook_id, delivery.message_id);
     let action = |label, verb: &str, consequence: String| Action {
         label,
@@ -277,13 +306,13 @@ fn actions(delivery: &Delivery, api: &ApiAddress) -> Vec<Action> {
         "Its place is among the messages of its lane that are still owed. It carries webhook-replay: true.";
     let text = match delivery.status {
         // It may be on its way.
-        DeliveryStatus::InFlight => return Vec::new(),
+        DeliveryStatus::InFlight => return None,
         DeliveryStatus::Pending | DeliveryStatus::Retrying | DeliveryStatus::Halted => {
             let said = format!(
                 "Message {id} is not sent to this webhook any more, and nothing waits for it. It is kept as a dead letter \
                  of the reason canceled, so it can be replayed."
             );
-            return vec![action("Cancel this one", "cancel", said)];
+            return Some(action("Cancel this one", "cancel", said));
         }
         DeliveryStatus::Delivered => {
             format!("It was accepted already: its receiver gets it a second time. {place}")
@@ -291,5 +320,5 @@ fn actions(delivery: &Delivery, api: &ApiAddress) -> Vec<Action> {
         DeliveryStatus::Dead => format!("It is delivered once more, and its dead letter goes. {place}"),
         DeliveryStatus::Canceled | DeliveryStatus::Superseded => format!("It is owed again. {place}"),
     };
-    vec![action("Replay this one", "replay", text)]
+    Some(action("Replay this one", "replay", text))
 }

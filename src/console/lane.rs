@@ -272,7 +272,7 @@ pub(super) async fn ask(visitor: Visitor, Query(skipped): Query<Skipped>) -> Res
         plural: if lane.owed == 2 { "" } else { "s" },
         halted: lane.state == LaneState::Halted,
         action: query("lane/skip", &asked, Some(head)),
-        back: href(id, skipped.partition_key.as_deref().unwrap_or_default(), asked.message_id),
+        back: href("lane", id, skipped.partition_key.as_deref().unwrap_or_default(), asked.message_id),
         lines: Lines::new(
             &visitor.api,
             &Method::POST,

@@ -9,7 +9,6 @@ use serde_json::json;
 
 use super::{
     actions::{Action, Actions, Lines},
-    attention::plural,
     failure::Failure,
     frame::{Screen, Section},
     text::{self, Badge},
@@ -127,7 +126,7 @@ fn retries(id: i64, counted: LaneCounts, shown: Option<LaneState>, api: &ApiAddr
             consequence: format!(
                 "{} {word} {}. {consequence}",
                 text::count(number, false),
-                plural(number, "lane")
+                text::plural(number, "lane")
             ),
             danger: false,
             lines: Lines::new(
@@ -187,9 +186,9 @@ pub(super) fn reference(text: &str) -> Result<WebhookRef, Failure> {
     WebhookRef::parse(text).ok_or_else(|| BrokerError::no_webhook(text).into())
 }
 
-/// Where the screen of a lane is, as seen from the folder of the console.
-pub(super) fn href(webhook_id: i64, partition_key: &str, message_id: Option<i64>) -> String {
-    let mut query = form_urlencoded::Serializer::for_suffix("lane?".to_owned(), "lane?".len());
+/// The address of a lane below a path, `lane` or `lane/retry`, as seen from the folder of the console.
+pub(super) fn href(path: &str, webhook_id: i64, partition_key: &str, message_id: Option<i64>) -> String {
+    let mut query = form_urlencoded::Serializer::for_suffix(format!("{path}?"), path.len() + 1);
     query.append_pair("webhook", &webhook_id.to_string());
     match message_id {
         Some(id) => query.append_pair("message_id", &id.to_string()),
@@ -213,7 +212,7 @@ impl Badge {
 pub(super) fn row(lane: &Lane, now: Timestamp) -> LaneRow {
     let head = lane.head.as_ref();
     LaneRow {
-        href: href(lane.key.webhook_id, &lane.partition_key, lane.message_id),
+        href: href("lane", lane.key.webhook_id, &lane.partition_key, lane.message_id),
         key: text::line(&lane.partition_key),
         badge: Badge::of_lane(lane.state),
         webhook_id: lane.key.webhook_id,
@@ -260,8 +259,11 @@ mod tests {
 
     #[test]
     fn any_key_fits_into_the_address_of_a_lane() {
-        assert_eq!(href(7, "a&b=\n'\u{202e}", None), "lane?webhook=7&partition_key=a%26b%3D%0A%27%E2%80%AE");
-        assert_eq!(href(7, "", None), "lane?webhook=7&partition_key=");
-        assert_eq!(href(7, "default", Some(9)), "lane?webhook=7&message_id=9");
+        assert_eq!(
+            href("lane", 7, "a&b=\n'\u{202e}", None),
+            "lane?webhook=7&partition_key=a%26b%3D%0A%27%E2%80%AE"
+        );
+        assert_eq!(href("lane", 7, "", None), "lane?webhook=7&partition_key=");
+        assert_eq!(href("lane", 7, "default", Some(9)), "lane?webhook=7&message_id=9");
     }
 }

@@ -61,6 +61,11 @@ pub(super) fn count(number: i64, capped: bool) -> String {
     format!("{sign}{text}{more}")
 }
 
+/// `lane` or `lanes`.
+pub(super) fn plural(number: i64, word: &str) -> String {
+    if number == 1 { word.to_owned() } else { format!("{word}s") }
+}
+
 /// A rate: `0`, `0.3`, `12.5`, `1,234`.
 pub(super) fn rate(per_second: f64) -> String {
     if per_second == 0.0 {

@@ -49,7 +49,7 @@ test('dead letters are discarded only after a page that says how many', async (t
   await page.to('dead-letters?topic=discarded');
   await page.getByText('1 fit the filter').waitFor();
   await page.getByRole('link', { name: 'Discard them' }).click();
-  await seen(page, '1 dead letters in 1 lanes');
+  await seen(page, '1 dead letter in 1 lane');
   assert.equal((await api('GET', '/dead-letter/count?topic=discarded')).count, 1);
   await page.getByRole('button', { name: 'Discard 1' }).click();
   await seen(page, '1 of 1');

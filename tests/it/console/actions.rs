@@ -53,7 +53,7 @@ async fn dead_letters_are_counted_before_a_job_takes_them() {
     let jobs =
         async || client.query_one("SELECT count(*) FROM pgtopic.jobs", &[]).await.unwrap().get::<_, i64>(0);
     let question = console.get("dead-letters/discard?webhook_id=1").await;
-    question.says(&["<strong>1</strong> dead letters", "cannot be taken back", "Discard 1"]);
+    question.says(&["<strong>1</strong> dead letter in", "cannot be taken back", "Discard 1"]);
     question.says(&[
         "pgtopic dead-letter discard --webhook-id=1",
         "--data-raw &#39;{&#34;webhook_id&#34;:1}&#39;",
