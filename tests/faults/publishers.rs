@@ -13,11 +13,10 @@ use std::{
 use pgtopic_testkit::{
     Http, TOPIC,
     history::{Fate, Publication},
-    reach_schema,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, NoTls};
 
 use crate::stage::{KEYS, POISON};
 
@@ -110,7 +109,7 @@ impl Author {
 /// A session that publishes with INSERT and reconnects. Some of its transactions are rolled back.
 pub(crate) async fn insert(ledger: Arc<Ledger>, url: String, number: usize, seed: u64) {
     let mut author = Author::new(format!("sql{number}"), seed);
-    let mut client = reach_schema(&url).await;
+    let Some(mut client) = connect(&ledger, &url).await else { return };
     while !ledger.is_over() {
         let drafts = author.write();
         let end = match author.random.random_range(0..100) {
@@ -121,10 +120,26 @@ pub(crate) async fn insert(ledger: Arc<Ledger>, url: String, number: usize, seed
         let (ids, fate) = transaction(&client, &drafts, end).await;
         ledger.record(&drafts, &ids, fate);
         if client.is_closed() || end == End::Leave {
-            client = reach_schema(&url).await;
+            let Some(again) = connect(&ledger, &url).await else { return };
+            client = again;
         }
         author.rest().await;
     }
+}
+
+/// A session, however long the server is away: on a busy machine its recovery may take a minute.
+/// `None` if the run is over before that.
+async fn connect(ledger: &Ledger, url: &str) -> Option<Client> {
+    while !ledger.is_over() {
+        if let Ok((client, connection)) = tokio_postgres::connect(url, NoTls).await {
+            tokio::spawn(connection);
+            if client.batch_execute("SET search_path = pgtopic").await.is_ok() {
+                return Some(client);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    None
 }
 
 /// How a transaction ends.
