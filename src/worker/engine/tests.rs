@@ -1,5 +1,6 @@
 //! The engine as a whole, without a database: limits that no single part keeps.
 
+mod locked;
 mod memory;
 mod superseded;
 

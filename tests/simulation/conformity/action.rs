@@ -10,6 +10,7 @@ use crate::{
         tables::{Pause, Reason},
         transaction::Level,
     },
+    schedule::Micros,
 };
 
 /// How many sessions a script has.
@@ -108,7 +109,11 @@ pub(crate) enum Call {
         worker: u32,
         token: i64,
     },
-    EndProbe(Turn),
+    EndProbe {
+        turn: Turn,
+        failed: bool,
+        next_in: Micros,
+    },
     /// Absent: an operator closes it.
     CloseBreaker(i64, Option<Turn>),
     WakeLanes(i64, usize),
@@ -159,4 +164,6 @@ pub(crate) struct Mode {
     pub(crate) prepares: bool,
     /// Whether anybody may NOTIFY. Who has done so cannot prepare.
     pub(crate) notifies: bool,
+    /// Whether breakers open.
+    pub(crate) breakers: bool,
 }

@@ -75,6 +75,11 @@ impl World {
                     "attempts: worker {worker} sends {messages:?} of lane {lane:?}, and {before:?} is to be repeated"
                 ));
             }
+        } else if failed.messages.len() > 1 && failed.count >= most {
+            let count = failed.count;
+            history.fail(format!(
+                "attempts: worker {worker} sends {messages:?} of lane {lane:?} together, after {count} attempts"
+            ));
         } else if clock_stands && failed.count < self.least_retries(lane) && waited < wait {
             history.fail(format!(
                 "attempts: worker {worker} sends {messages:?} of lane {lane:?} again after {waited} us, and {wait} are due"

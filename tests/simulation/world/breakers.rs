@@ -32,9 +32,9 @@ impl History {
     }
 
     /// A call that began then has claimed lanes.
-    pub(super) fn claimed(&mut self, began: Micros, worker: u32, lanes: &[Claimed]) {
+    pub(super) fn claimed(&mut self, began: Micros, worker: u32, token: i64, lanes: &[Claimed]) {
         for claimed in lanes {
-            self.claims.insert(((claimed.lane.webhook, claimed.lane.lane), worker), began);
+            self.claims.insert(((claimed.lane.webhook, claimed.lane.lane), worker), (began, token));
         }
     }
 
@@ -57,7 +57,7 @@ impl History {
         }
         let Some(since) = self.open_since(lane.0, database) else { return };
         let claimed = self.claims.get(&(lane, worker)).copied();
-        if claimed.is_some_and(|began| began > since) {
+        if claimed.is_some_and(|(began, _)| began > since) {
             self.fail(format!("worker {worker} sends from lane {lane:?}, and its breaker is open"));
         }
     }

@@ -19,6 +19,9 @@ const MILLISECOND: Micros = SECOND / 1_000;
 const FAULTS: usize = 17;
 const OPERATIONS: usize = 11;
 
+/// The kind of faults that troubles statements.
+const STATEMENTS: usize = 4;
+
 impl Plan {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x51A1);
@@ -46,6 +49,8 @@ impl Plan {
             },
             policy: None,
             breakers: false,
+            down: false,
+            down_for_one: false,
             payload: match random.below(16) {
                 0 => 12 << 20,
                 1 => 3 << 19,
@@ -60,8 +65,11 @@ impl Plan {
         if !calm {
             plan.draw_faults(&mut random);
         }
-        // The last draw, so that the rest of a plan is the same with breakers and without.
+        // The last draws, so that the rest of a plan is the same with breakers and without. Breakers open
+        // seldom unless a receiver is down for the whole run.
         plan.breakers = !calm && random.once_in(4);
+        plan.down = plan.breakers && !random.once_in(3);
+        plan.down_for_one = plan.down && plan.workers > 1 && random.once_in(4);
         plan.items.sort_by_key(|item| item.at);
         plan
     }
@@ -86,17 +94,23 @@ impl Plan {
     fn draw_operations(&mut self, calm: bool, random: &mut Random) {
         let count = random.pick(&[0, 5, 20, 40]);
         let kinds: Vec<usize> = (0..random.pick(&[1, 2, 3])).map(|_| random.below(OPERATIONS)).collect();
+        let longest = random.pick(&[1_000, 1_000, 8_000]);
         for _ in 0..count {
             // A calm run has no pauses.
             let kind = if calm { random.below(3) } else { random.pick(&kinds) };
-            let what = self.operation(kind, random);
+            let what = self.operation(kind, longest, random);
             self.add(random, what);
         }
     }
 
     fn draw_faults(&mut self, random: &mut Random) {
         let count = random.pick(&[0, 2, 5, 12, 25]);
-        let kinds: Vec<usize> = (0..random.pick(&[1, 1, 2, 3, 5])).map(|_| random.below(FAULTS)).collect();
+        let mut kinds: Vec<usize> =
+            (0..random.pick(&[1, 1, 2, 3, 5])).map(|_| random.below(FAULTS)).collect();
+        // Many faults do harm only while statements, or what they say, are late.
+        if random.once_in(3) {
+            kinds.push(STATEMENTS);
+        }
         let longest = random.pick(&[30, 300, 300, 2_000, 4_000]);
         let of = random.pick(&[
             None,
@@ -106,6 +120,7 @@ impl Plan {
             Some(Kind::Settle),
             Some(Kind::Settle),
             Some(Kind::Remove),
+            Some(Kind::Other),
         ]);
         for _ in 0..count {
             let kind = random.pick(&kinds);
@@ -144,11 +159,11 @@ impl Plan {
         What::Publish { topic, level, messages, ending, once: random.once_in(20) }
     }
 
-    fn operation(&self, kind: usize, random: &mut Random) -> What {
+    fn operation(&self, kind: usize, longest: usize, random: &mut Random) -> What {
         // Also webhooks that come later.
         let webhook = random.below(self.webhooks.len() + 1);
         let topic = random.below(self.topics.len());
-        let (waits, time) = (random.once_in(2), span(random, 1_000));
+        let (waits, time) = (random.once_in(2), span(random, longest));
         match kind {
             0 => What::Replay { webhook, waits },
             1 => What::Cancel { webhook, skip: false, waits },
@@ -174,7 +189,7 @@ impl Plan {
             1 => What::Stop { worker, down: time },
             2 => What::Pause { worker, time: span(random, 30_000) },
             3 => What::EndSession { worker },
-            4 | 5 => {
+            STATEMENTS | 5 => {
                 let trouble = random.pick(&[
                     Trouble::Refused,
                     Trouble::Refused,
@@ -183,6 +198,9 @@ impl Plan {
                     Trouble::Canceled,
                     Trouble::Slow,
                     Trouble::Slow,
+                    Trouble::Late,
+                    Trouble::Late,
+                    Trouble::Late,
                 ]);
                 What::Statements { worker, trouble, of, time }
             }
@@ -213,7 +231,8 @@ impl Plan {
                     Manner::Cuts,
                     Manner::Slow,
                 ]);
-                What::Receiver { webhook, manner, time }
+                let from = (self.workers > 1 && random.once_in(4)).then_some(worker);
+                What::Receiver { webhook, manner, from, time }
             }
         }
     }

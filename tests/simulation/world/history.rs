@@ -1,5 +1,5 @@
 //! What happened in a run, and what is wrong with it. The rules are in `requests`, `order`,
-//! `attempts`, `breakers`, `rows` and `run`.
+//! `attempts`, `breakers`, `answers`, `rows` and `run`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -86,6 +86,8 @@ pub(super) struct Counts {
     /// The longest rest that a run needed, and the longest wait of a message in a calm one.
     pub(super) rest: Micros,
     pub(super) waited: Micros,
+    /// The same beside a free slot.
+    pub(super) missed: Micros,
 }
 
 #[derive(Default)]
@@ -107,8 +109,8 @@ pub(super) struct History {
     pub(super) crashed_since: BTreeSet<(i64, i64)>,
     /// When each breaker was known to be open, and its epoch.
     pub(super) opened: BTreeMap<i64, (Micros, i64)>,
-    /// When the call began that has claimed a lane last, by worker.
-    pub(super) claims: HashMap<(LaneId, u32), Micros>,
+    /// When the call began that has claimed a lane last, by worker; and its token.
+    pub(super) claims: HashMap<(LaneId, u32), (Micros, i64)>,
     /// Whether the database has crashed.
     pub(super) has_crashed: bool,
     /// When the server's clock was stepped last.

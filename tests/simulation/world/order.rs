@@ -8,7 +8,7 @@
 //! | all that comes before in the lane was accepted by this claim, or goes with it | `check_before` |
 //! | live messages are sent for the first time in rising order | `check_first` |
 //! | what was accepted is sent again only if its worker has ended before that was written | `check_again` |
-//! | of a webhook that keeps the latest message, nothing older is sent than what was sent before | `check_latest` |
+//! | of a webhook that keeps the latest message, nothing older is sent than what was sent before, or than what was owed when the lane was claimed | `check_latest` |
 
 use super::{World, history::History, requests::Start};
 use crate::postgres::tables::{Delivery, Lane, Message, Webhook};
@@ -125,13 +125,23 @@ impl World {
     /// What has ended by chance or by hand may be sent again: then these rules say nothing.
     fn check_latest(&self, start: &Start<'_>, message: i64) {
         let Start { process, worker, lane, .. } = *start;
-        let always = self.hooks.borrow().get(&lane.0).is_some_and(|hook| hook.always_latest);
-        if !always || self.processes[process].lost_at.get().is_some() {
-            return;
-        }
+        let hook = self.hooks.borrow().get(&lane.0).filter(|hook| hook.always_latest).map(|hook| hook.since);
+        let Some(since) = hook.filter(|_| self.processes[process].lost_at.get().is_none()) else { return };
+        let newer = self.database.peek(|view| {
+            let rows = view.range::<Delivery>((lane.0, lane.1, message + 1)..=(lane.0, lane.1, i64::MAX));
+            rows.map(|(_, row)| row).filter(|row| !row.replayed).map(|row| row.message).next_back()
+        });
         let history = &mut *self.history.borrow_mut();
         if history.lane(lane).freed || history.has_crashed {
             return;
+        }
+        let claimed = history.claims.get(&(lane, worker)).filter(|(_, token)| *token == start.basis.token);
+        let claimed = claimed.map(|(began, _)| *began).filter(|began| *began > since);
+        let committed = newer.and_then(|newer| Some((newer, history.committed.get(&newer)?.at)));
+        if let Some((newer, _)) = committed.filter(|(_, at)| claimed.is_some_and(|began| *at < began)) {
+            history.fail(format!(
+                "latest: worker {worker} sends {message} of lane {lane:?}, and {newer} was owed when it claimed the lane"
+            ));
         }
         if let Some(newest) = history.lane(lane).newest.filter(|newest| *newest > message) {
             let course = history.course(lane, newest);

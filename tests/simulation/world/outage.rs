@@ -23,7 +23,6 @@ const RETRIES: u32 = 3;
 /// One webhook, one worker, and nothing else that goes wrong.
 fn plan() -> Plan {
     Plan {
-        // A multiple of 3: the receiver is not down from the beginning.
         seed: 3,
         workers: 1,
         concurrency: 100,
@@ -54,6 +53,8 @@ fn plan() -> Plan {
             latest_only: false,
         }),
         breakers: true,
+        down: false,
+        down_for_one: false,
         payload: 2,
         items: Vec::new(),
         lasts: 0,

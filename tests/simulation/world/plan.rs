@@ -33,6 +33,10 @@ pub(super) struct Plan {
     pub(super) policy: Option<Policy>,
     /// Whether breakers open. Otherwise all webhooks have them off.
     pub(super) breakers: bool,
+    /// Whether the receiver of the first webhook is down for the whole run; and whether only one worker
+    /// finds it down.
+    pub(super) down: bool,
+    pub(super) down_for_one: bool,
     /// The bytes of each payload.
     pub(super) payload: usize,
     pub(super) items: Vec<Item>,
@@ -159,6 +163,8 @@ pub(super) enum What {
     Receiver {
         webhook: usize,
         manner: Manner,
+        /// Only for requests of this worker.
+        from: Option<usize>,
         time: Micros,
     },
     Crash {
@@ -241,6 +247,8 @@ pub(super) enum Trouble {
     Canceled,
     /// All take long.
     Slow,
+    /// They are carried out at once, and their answers take long.
+    Late,
 }
 
 /// What goes wrong with the notifications for a worker.

@@ -92,6 +92,8 @@ impl World {
             let worker = self.processes[process].worker.replace(0);
             self.abort_tasks(process);
             self.processes[process].session.set(None);
+            self.processes[process].lanes.set(0);
+            self.processes[process].free_since.set(None);
             *self.processes[process].mailbox.borrow_mut() = None;
             let why = ended.as_ref().err().map_or("it has stopped", String::as_str);
             *self.processes[process].knowledge.borrow_mut() = None;

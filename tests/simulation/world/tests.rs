@@ -144,7 +144,7 @@ fn long() {
     let (mut runs, mut steps, mut engine, mut messages, mut requests, mut faults, mut dead) =
         (0u64, 0, 0, 0, 0, 0, 0);
     let mut failed = Vec::new();
-    let (mut rest, mut waited) = (0, 0);
+    let (mut rest, mut waited, mut missed) = (0, 0, 0);
     for seed in first.. {
         let is_over = match seconds {
             Some(seconds) => cpu() - at >= seconds,
@@ -158,6 +158,7 @@ fn long() {
         let report = run(&plan);
         rest = rest.max(report.counts.rest);
         waited = waited.max(report.counts.waited);
+        missed = missed.max(report.counts.missed);
         runs += 1;
         steps += report.steps;
         engine += report.counts.engine;
@@ -176,7 +177,7 @@ fn long() {
     let seconds = cpu() - at;
     let per_second = |count: u64| count as f64 / seconds;
     println!(
-        "{runs} runs from {first}, {seconds:.1} CPU seconds: {:.0} events/s ({:.0} steps, {:.0} of engines), {:.0} messages/s, {:.0} requests/s, {:.1} faults/s, {dead} given up; the longest rest {} ms, the longest wait {} ms",
+        "{runs} runs from {first}, {seconds:.1} CPU seconds: {:.0} events/s ({:.0} steps, {:.0} of engines), {:.0} messages/s, {:.0} requests/s, {:.1} faults/s, {dead} given up; the longest rest {} ms, the longest wait {} ms, beside a free slot {} ms",
         per_second(steps + engine),
         per_second(steps),
         per_second(engine),
@@ -184,7 +185,8 @@ fn long() {
         per_second(requests),
         per_second(faults),
         rest / 1_000,
-        waited / 1_000
+        waited / 1_000,
+        missed / 1_000
     );
     assert!(failed.is_empty(), "{} of {runs} seeds: {failed:?}", failed.len());
 }
