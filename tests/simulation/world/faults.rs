@@ -147,6 +147,7 @@ impl World {
         self.processes[process].paused.set(false);
         self.processes[process].lanes.set(0);
         self.processes[process].free_since.set(None);
+        self.processes[process].began.set(None);
         *self.processes[process].mailbox.borrow_mut() = None;
         *self.processes[process].knowledge.borrow_mut() = None;
         self.history.borrow_mut().ended(self.now(), worker, "crash", false);
@@ -226,6 +227,7 @@ impl World {
     fn note_loss(&self, process: usize) {
         let this = &self.processes[process];
         if this.session.get().is_some() && this.lost_at.get().is_none() {
+            this.began.set(None);
             this.lost_at.set(Some(self.now()));
         }
     }

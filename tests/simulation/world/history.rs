@@ -101,6 +101,8 @@ pub(super) struct History {
     pub(super) committed: BTreeMap<i64, Committed>,
     /// Workers whose incarnation has ended, or that were taken for dead or hung.
     pub(super) ended: BTreeSet<u32>,
+    /// When the processes of those ended that are gone for good.
+    pub(super) ended_at: BTreeMap<u32, Micros>,
     /// Workers that have stopped, and had nothing left to do.
     pub(super) stopped: BTreeSet<u32>,
     /// The webhooks of those who take messages out and have no answer yet.
@@ -174,6 +176,7 @@ impl History {
     /// left to do.
     pub(super) fn ended(&mut self, now: Micros, worker: u32, why: &str, stopped: bool) {
         self.note(now, (0, 0), format!("worker {worker} ends: {why}"));
+        self.ended_at.insert(worker, now);
         if stopped {
             self.stopped.insert(worker);
         } else {

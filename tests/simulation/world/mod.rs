@@ -156,6 +156,8 @@ struct Process {
     worker: Cell<u32>,
     session: Cell<Option<SessionId>>,
     mailbox: RefCell<Option<Mailbox<Incoming>>>,
+    /// Since when its incarnation runs; `None` while it has none, or its session is lost.
+    began: Cell<Option<Micros>>,
     /// How many lanes its engine holds.
     lanes: Cell<usize>,
     /// Since when one of its slots is free.

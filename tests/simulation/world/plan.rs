@@ -303,6 +303,23 @@ impl Plan {
         })
     }
 
+    /// Whether workers that live find out soon which others have ended.
+    pub(super) fn takes_over_soon(&self) -> bool {
+        self.pace.late_way <= CALM_WAY
+            && !self.has(|what| {
+                matches!(
+                    what,
+                    What::Pause { .. }
+                        | What::Statements { .. }
+                        | What::Cut { .. }
+                        | What::StepClock { .. }
+                        | What::CrashDatabase
+                        | What::LockLane { .. }
+                        | What::LockStripe { .. }
+                )
+            })
+    }
+
     /// Whether nobody steps the server's clock.
     pub(super) fn clock_is_steady(&self) -> bool {
         !self.has(|what| matches!(what, What::StepClock { .. }))

@@ -94,6 +94,7 @@ impl World {
             self.processes[process].session.set(None);
             self.processes[process].lanes.set(0);
             self.processes[process].free_since.set(None);
+            self.processes[process].began.set(None);
             *self.processes[process].mailbox.borrow_mut() = None;
             let why = ended.as_ref().err().map_or("it has stopped", String::as_str);
             *self.processes[process].knowledge.borrow_mut() = None;
@@ -163,6 +164,7 @@ impl World {
             self.release(process, *id).await.map_err(lost)?;
         }
         stopped.retain(|id| *id == worker);
+        self.processes[process].began.set(Some(self.now()));
         Driver::new(self, process, worker, &signals, &liveness).run().await
     }
 

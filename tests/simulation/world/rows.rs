@@ -8,6 +8,8 @@
 //! | a worker that has stopped holds nothing | `check_lane` |
 //! | in a calm run each lane is sent soon | `check_calm` |
 //! | a worker keeps no lane that it may not send | `check_kept` |
+//! | a lane of a worker that has ended is free again soon | `check_taken_over` |
+//! | in a calm run no message waits for long while a worker has a free slot | `check_calm` |
 
 use super::{World, history::LaneId, queries::sent};
 use crate::{
@@ -29,6 +31,9 @@ const PROMPT_POLLED: Micros = SECOND * 6 / 10;
 
 /// The longest wait of a lane, and what clocks differ by.
 const LONGEST_WAIT: Micros = 61 * SECOND;
+
+/// How long a lane may be held by a worker that has ended.
+const TAKEN_OVER: Micros = 5 * SECOND;
 
 /// How long a worker may keep a lane that it may not send.
 const KEPT: Micros = 3 * SECOND;
@@ -66,6 +71,9 @@ impl World {
         }
         if self.plan.is_smooth() {
             self.check_kept();
+        }
+        if self.plan.takes_over_soon() {
+            self.check_taken_over();
         }
     }
 
@@ -172,6 +180,26 @@ impl World {
     /// How long a message may wait in a calm run while a worker has a free slot.
     fn promptly(&self) -> Micros {
         if self.plan.notifies { PROMPT } else { PROMPT_POLLED }
+    }
+
+    /// If a worker lives, the lanes of those that have ended are free again soon.
+    fn check_taken_over(&self) {
+        let now = self.now();
+        let history = self.history.borrow();
+        let old = |since: &Micros| now - since > TAKEN_OVER;
+        let lives = self.processes.iter().any(|process| process.began.get().is_some_and(|since| old(&since)));
+        if !lives || history.ended_at.is_empty() {
+            return;
+        }
+        let held = self.database.peek(|view| {
+            let has_ended = |worker: u32| history.ended_at.get(&worker).is_some_and(old);
+            let mut rows = view.range::<Lane>(..).map(|(_, row)| row);
+            rows.find(|row| row.claimed_by.is_some_and(has_ended)).cloned()
+        });
+        drop(history);
+        if let Some(row) = held {
+            self.fail(format!("taken over: its worker has ended, and others live: {row:?}"));
+        }
     }
 
     /// A worker that may not send, or whose webhook is off, gives its lanes back.
