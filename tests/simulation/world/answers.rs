@@ -4,7 +4,7 @@
 //!
 //! | rule | where |
 //! |---|---|
-//! | a worker that is gone claims nothing | `check_claimed` |
+//! | a worker that is gone claims nothing; nobody claims lanes of a webhook that is off, or whose breaker is open, but as probes | `check_claimed` |
 //! | a settle writes nothing for a claim that has ended, and calls none lost that goes on | `check_settled` |
 //! | a removal takes no lane whose claim has ended | `check_removed` |
 //! | a read returns the lanes whose claims go on, and no others | `check_read` |
@@ -12,24 +12,36 @@
 //! | only the worker whose turn it is ends it | `check_turn` |
 //! | the leader takes nothing out of a lane that a worker holds; nobody takes out what it sends | `check_taken_out` |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{World, history::LaneId};
+use super::{World, history::LaneId, queries::sent};
 use crate::{
     functions::{
         Claimed,
         cancel_deliveries::Canceled,
         end_probe::Turn,
+        is_held::held_for,
         open_breaker::{Ask, Opening},
         remove_idle_lanes::Removed,
         settle::Said,
     },
-    postgres::tables::{Breaker, Delivery, Lane, Reason, Worker},
+    postgres::tables::{Breaker, Delivery, Lane, Reason, Webhook, Worker},
     schedule::{Micros, SECOND},
 };
 
 /// Whether claims of a worker go on: the lane, the token, and whether its row names both.
 pub(super) type Holds = Vec<(LaneId, i64, bool)>;
+
+/// How a worker and all webhooks stand.
+pub(super) struct Standing {
+    lives: bool,
+    /// Webhooks that take no messages.
+    off: BTreeSet<i64>,
+    /// The epochs of open breakers, by webhook.
+    open: BTreeMap<i64, i64>,
+    /// How often webhooks have changed.
+    changes: u64,
+}
 
 /// The lanes of messages that are to be taken out: the claim and the generation of each, and its head.
 pub(super) type Holders = BTreeMap<LaneId, (u32, i64, i32, Option<i64>)>;
@@ -46,16 +58,40 @@ impl World {
         })
     }
 
-    /// Whether a worker is registered, and not gone.
-    pub(super) fn lives(&self, worker: u32) -> bool {
-        self.database.peek(|view| view.get::<Worker>(&worker).is_some_and(|row| !row.gone))
+    /// How a worker and all webhooks stand.
+    pub(super) fn standing(&self, worker: u32) -> Standing {
+        let now = self.database.clock();
+        self.database.peek(|view| {
+            let is_off = |row: &&Webhook| !sent(view, row) || held_for(row, now).is_some();
+            let off = view.range::<Webhook>(..).map(|(_, row)| row).filter(is_off).map(|row| row.id);
+            let open = view.range::<Breaker>(..).map(|(_, row)| row).filter(|row| row.open);
+            Standing {
+                lives: view.get::<Worker>(&worker).is_some_and(|row| !row.gone),
+                off: off.collect(),
+                open: open.map(|row| (row.webhook, row.epoch)).collect(),
+                changes: self.webhook_changes.get(),
+            }
+        })
     }
 
-    /// `lives`: whether it did when the claim began.
-    pub(super) fn check_claimed(&self, worker: u32, lives: bool, claimed: &[Claimed]) {
-        if let Some(first) = claimed.first().filter(|_| !lives) {
-            let lane = (first.lane.webhook, first.lane.lane);
-            self.fail(format!("answers: worker {worker} is gone, and has claimed lane {lane:?}"));
+    /// `before`: how all stood when the claim began. `probes`: whether the lanes are probes.
+    pub(super) fn check_claimed(&self, worker: u32, before: &Standing, probes: bool, claimed: &[Claimed]) {
+        let after = self.standing(worker);
+        let unchanged = before.changes == after.changes;
+        for Claimed { lane, .. } in claimed {
+            let webhook = lane.webhook;
+            let still_open = before.open.get(&webhook).is_some_and(|epoch| after.open.get(&webhook) == Some(epoch));
+            let why = if !before.lives {
+                "the worker is gone"
+            } else if unchanged && before.off.contains(&webhook) && after.off.contains(&webhook) {
+                "its webhook is off"
+            } else if still_open && !probes {
+                "its breaker is open"
+            } else {
+                continue;
+            };
+            let lane = (webhook, lane.lane);
+            self.fail(format!("answers: worker {worker} has claimed lane {lane:?}, and {why}"));
         }
     }
 
@@ -64,7 +100,7 @@ impl World {
             let of_it = said.iter().filter(|(of, _)| *of == number);
             let lost = of_it.clone().any(|(_, said)| *said == Said::Lost);
             let locked = of_it.clone().any(|(_, said)| *said == Said::Locked);
-            let what = match (held, lost || locked) {
+            let what = match (*held, lost || locked) {
                 (false, false) => "was written, and had ended",
                 (true, _) if lost && *still => "was called lost, and goes on",
                 _ => continue,

@@ -69,11 +69,11 @@ impl Statements {
                 };
                 let its = self.world.clone();
                 let called = async move |session: &Session| {
-                    let lives = its.lives(worker);
+                    let before = its.standing(worker);
                     let taken =
                         take_probes(session, worker, token, want.at_most, turn, count(limits)).await?;
                     let lanes: Vec<_> = taken.iter().map(|probe| probe.lane.clone()).collect();
-                    its.check_claimed(worker, lives, &lanes);
+                    its.check_claimed(worker, &before, true, &lanes);
                     Ok(taken)
                 };
                 let taken = world.call(self.process, Kind::Claim, called).await;

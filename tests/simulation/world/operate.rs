@@ -244,12 +244,11 @@ impl World {
         self.history.borrow_mut().canceling.push(webhook);
         let before = self.holders(webhook);
         let rows = self
-            .operate(async |session| {
-                let rows = cancel_deliveries(session, webhook, messages, reason, waits).await?;
-                self.check_taken_out(reason, &before, &self.holders(webhook), &rows);
-                Ok(rows)
-            })
+            .operate(async |session| cancel_deliveries(session, webhook, messages, reason, waits).await)
             .await;
+        if let Ok(rows) = &rows {
+            self.check_taken_out(reason, &before, &self.holders(webhook), rows);
+        }
         self.history.borrow_mut().no_longer_canceling(webhook);
         self.note((webhook, 0), format!("{reason:?}: {rows:?}"));
         for (message, outcome, _) in rows.unwrap_or_default() {

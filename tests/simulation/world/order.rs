@@ -2,7 +2,7 @@
 //!
 //! | rule | where |
 //! |---|---|
-//! | no message is sent that was not committed | `check_order` |
+//! | no message is sent that was not committed, or that its webhook has not subscribed to | `check_order` |
 //! | a request holds live messages or replays, rising, and no more than its webhook takes | `check_request` |
 //! | no message is sent that is not owed, but one that was taken out a moment ago | `check_owed` |
 //! | all that comes before in the lane was accepted by this claim, or goes with it | `check_before` |
@@ -10,7 +10,7 @@
 //! | what was accepted is sent again only if its worker has ended before that was written | `check_again` |
 //! | of a webhook that keeps the latest message, nothing older is sent than what was sent before, or than what was owed when the lane was claimed | `check_latest` |
 
-use super::{World, history::History, requests::Start};
+use super::{Hook, World, history::History, requests::Start};
 use crate::postgres::tables::{Delivery, Lane, Message, Webhook};
 
 impl World {
@@ -22,6 +22,7 @@ impl World {
             if !is_committed {
                 self.fail(format!("phantom: worker {worker} sends {message}, which is not committed"));
             }
+            self.check_subscribed(start, *message);
             self.check_owed(start, *message);
             let latest = self.hooks.borrow().get(&lane.0).is_some_and(|hook| hook.ever_latest);
             let history = &mut *self.history.borrow_mut();
@@ -42,6 +43,16 @@ impl World {
         if !start.replay {
             let newest = &mut history.lane(lane).newest;
             *newest = messages.iter().copied().chain(*newest).max();
+        }
+    }
+
+    fn check_subscribed(&self, start: &Start<'_>, message: i64) {
+        let Start { worker, lane, .. } = *start;
+        let found = self.database.peek(|view| view.get::<Message>(&message).map(|row| (row.topic, row.kind)));
+        let (Some((topic, kind)), hooks) = (found, self.hooks.borrow()) else { return };
+        let matches = |hook: &Hook| hook.topic == topic && (hook.types.is_none() || hook.types == kind || start.replay);
+        if hooks.get(&lane.0).is_some_and(|hook| !matches(hook)) {
+            self.fail(format!("subscribed: worker {worker} sends {message} to {}, which does not want it", lane.0));
         }
     }
 

@@ -153,9 +153,13 @@ impl World {
         // If what the lane owes has changed meanwhile, its row need not tell of this failure.
         let generation = self.database.peek(|view| view.get::<Lane>(&lane).map(|row| row.generation));
         let counts = generation == Some(start.basis.heard);
+        let epoch = self.breaker(lane.0).filter(|row| row.open).map(|row| row.epoch);
         let history = &mut *self.history.borrow_mut();
         history.note(now, lane, format!("worker {worker} got {ended:?} for {messages:?}"));
         history.flights.entry(lane).or_default().retain(|flight| flight.request != request);
+        if let Some(epoch) = epoch.filter(|_| start.probe && ended == Ended::Failed) {
+            history.probe_failed.insert(lane.0, (now, epoch));
+        }
         for message in messages {
             history.crashed_since.remove(&(lane.0, *message));
             let course = history.course(lane, *message);

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | nothing is owed at or below a lane's position | `check_lane` |
 //! | a lane's row makes sense in itself | `check_lane` |
-//! | each delivery has a lane, and none is a dead letter, too | `check_rows` |
+//! | each delivery has a lane and a message, and none is a dead letter, too | `check_rows` |
 //! | a worker that has stopped holds nothing | `check_lane` |
 //! | in a calm run each lane is sent soon | `check_calm` |
 //! | a worker keeps no lane that it may not send | `check_kept` |
@@ -14,7 +14,7 @@
 use super::{World, history::LaneId, queries::sent};
 use crate::{
     postgres::{
-        tables::{DeadLetter, Delivery, INFINITY, Lane, Webhook},
+        tables::{DeadLetter, Delivery, INFINITY, Lane, Message, Webhook},
         view::View,
     },
     schedule::{Micros, SECOND},
@@ -58,7 +58,13 @@ impl World {
                     view.get::<Delivery>(&(row.webhook, row.lane, row.message)).is_some()
                 });
                 let twice = twice.map(|(_, row)| format!("rows: {row:?} is owed, too"));
-                let wrong = orphan.or(twice);
+                let unkept = view.range::<Delivery>(..).find(|(_, row)| {
+                    view.get::<Message>(&row.message).is_none()
+                        && view.get::<Webhook>(&row.webhook).is_some()
+                        && !self.history.borrow().has_crashed
+                });
+                let unkept = unkept.map(|(_, row)| format!("rows: {row:?}, and its message is deleted"));
+                let wrong = orphan.or(twice).or(unkept);
                 wrong.or_else(|| view.range::<Lane>(..).find_map(|(_, row)| self.check_lane(view, row)))
             });
             if let Some(wrong) = wrong {

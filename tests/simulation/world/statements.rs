@@ -74,9 +74,9 @@ impl Statements {
                 let began = self.world.now();
                 let (world, worker) = (self.world.clone(), self.worker);
                 let called = self.world.call(self.process, Kind::Claim, async move |session| {
-                    let lives = world.lives(worker);
+                    let before = world.standing(worker);
                     let looked = claim_messages(session, &told).await?;
-                    world.check_claimed(worker, lives, &looked.0);
+                    world.check_claimed(worker, &before, false, &looked.0);
                     Ok(looked)
                 });
                 let mut budget = Budget::new(limits, false);
@@ -155,9 +155,9 @@ impl Statements {
         let began = self.world.now();
         let (world, worker) = (self.world.clone(), self.worker);
         let called = self.world.call(self.process, Kind::Claim, async move |session| {
-            let lives = world.lives(worker);
+            let before = world.standing(worker);
             let claimed = claim_lanes(session, &at_once).await?;
-            world.check_claimed(worker, lives, &claimed);
+            world.check_claimed(worker, &before, false, &claimed);
             Ok(claimed)
         });
         match called.await {
@@ -168,9 +168,9 @@ impl Statements {
                 let singly = claim(0);
                 let world = self.world.clone();
                 let called = self.world.call(self.process, Kind::Claim, async move |session| {
-                    let lives = world.lives(worker);
+                    let before = world.standing(worker);
                     let claimed = claim_lanes_singly(session, &singly).await?;
-                    world.check_claimed(worker, lives, &claimed);
+                    world.check_claimed(worker, &before, false, &claimed);
                     Ok(claimed)
                 });
                 let none = ReadLimits { messages_per_lane: 0, payload_bytes: 0 };
