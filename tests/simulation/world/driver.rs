@@ -180,11 +180,13 @@ impl Driver {
     fn handle(&mut self, event: Event) -> Result<(), String> {
         self.last = name(&event);
         self.world.history.borrow_mut().counts.engine += 1;
+        self.world.trace(self.worker, &event);
         self.knowledge.borrow_mut().hear(&event, self.world.now());
         self.engine.handle(event, self.world.clock.now()).map_err(|lost| lost.to_string())
     }
 
     fn execute(&mut self, command: Command) -> Result<(), String> {
+        self.world.trace(self.worker, &command);
         match command {
             Command::StartBurst(burst) => return self.start_burst(burst),
             Command::StopBurst(key) => self.flag(key, |flags| flags.stop.set(true)),

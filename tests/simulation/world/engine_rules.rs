@@ -3,7 +3,7 @@
 //! | rule | where |
 //! |---|---|
 //! | it does not ask to be asked again and again while it does nothing | `check_rest` |
-//! | it names the instant when it wants to be asked: nothing is due sooner | `check_early` |
+//! | it names the instant when it wants to be asked: nothing is written or asked for sooner | `check_early` |
 //! | it counts the lanes in flight as they are | `check_status` |
 //! | it claims lanes only of webhooks that may be sent to | `check_wants` |
 //! | it has no more bursts than slots | `check_slots` |
@@ -44,11 +44,10 @@ impl Driver {
         }
     }
 
-    /// An engine names the instant when it must be asked next. Nothing that it wants done by itself may
-    /// be due sooner.
+    /// An engine names the instant when it must be asked next. Until then it has nothing to write.
     pub(super) fn check_early(&mut self, commands: &[Command]) {
         let Some(named) = self.early.take().filter(|named| self.world.now() < *named) else { return };
-        if let Some(command) = commands.iter().find(|command| !is_of_a_sweep(command)) {
+        if let Some(command) = commands.iter().find(|command| !may_come_sooner(command)) {
             let (worker, left) = (self.worker, named - self.world.now());
             let command: String = format!("{command:?}").chars().take(200).collect();
             self.world.fail(format!(
@@ -107,10 +106,15 @@ impl Driver {
     }
 }
 
-/// Sweeps come at some time, and others may hurry them.
-fn is_of_a_sweep(command: &Command) -> bool {
+/// Whoever is asked looks for work: it may come sooner than it must.
+fn may_come_sooner(command: &Command) -> bool {
     matches!(
         command,
-        Command::ListDueWebhooks { .. } | Command::Claim { .. } | Command::ReadTail { .. }
+        Command::ListDueWebhooks { .. }
+            | Command::Claim { .. }
+            | Command::ReadTail { .. }
+            | Command::Read { .. }
+            | Command::StartBurst(_)
+            | Command::YieldBurst(_)
     )
 }

@@ -111,6 +111,8 @@ pub(super) struct History {
     pub(super) crashed_since: BTreeSet<(i64, i64)>,
     /// When each breaker was known to be open, and its epoch.
     pub(super) opened: BTreeMap<i64, (Micros, i64)>,
+    /// Messages that a look has brought to a lane that was held: it says nothing of newer ones.
+    pub(super) followers: BTreeSet<(LaneId, i64)>,
     /// When a probe of each webhook has failed last, and the epoch of its breaker.
     pub(super) probe_failed: BTreeMap<i64, (Micros, i64)>,
     /// When the call began that has claimed a lane last, by worker; and its token.

@@ -109,6 +109,8 @@ struct World {
     off_since: RefCell<BTreeMap<i64, Micros>>,
     /// When workers were all started.
     quiet_since: Cell<Micros>,
+    /// Whether all that engines hear and want is printed.
+    traces: bool,
     /// Faults are over.
     ending: Cell<bool>,
 }
@@ -201,6 +203,13 @@ impl World {
 
     fn note(&self, lane: LaneId, text: String) {
         self.history.borrow_mut().note(self.now(), lane, text);
+    }
+
+    fn trace(&self, worker: u32, what: &impl std::fmt::Debug) {
+        if self.traces {
+            let text: String = format!("{what:?}").chars().take(400).collect();
+            println!("{:>10.3} ms worker {worker}: {text}", self.now() as f64 / 1_000.0);
+        }
     }
 
     fn fail(&self, text: String) {

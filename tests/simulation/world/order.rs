@@ -148,6 +148,7 @@ impl World {
         }
         let claimed = history.claims.get(&(lane, worker)).filter(|(_, token)| *token == start.basis.token);
         let claimed = claimed.map(|(began, _)| *began).filter(|began| *began > since);
+        let newer = newer.filter(|_| !history.followers.contains(&(lane, message)));
         let committed = newer.and_then(|newer| Some((newer, history.committed.get(&newer)?.at)));
         if let Some((newer, _)) = committed.filter(|(_, at)| claimed.is_some_and(|began| *at < began)) {
             history.fail(format!(

@@ -49,7 +49,7 @@ const HEARTBEAT: Micros = SECOND * 15 / 100;
 const WRITE_ROW: Micros = SECOND;
 const RELEASE_STEP: usize = 3;
 /// The least timeout that a lease must cover.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the session and the watchers tell the driver, and what it tells them.
 pub(super) struct Signals {

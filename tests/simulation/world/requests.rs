@@ -17,6 +17,7 @@ use super::{
     history::{FailedRequest, Flight, LaneId},
     knowledge::{Basis, Knowledge},
     plan::What,
+    queries::sent,
 };
 use crate::{
     postgres::tables::{Lane, Webhook},
@@ -114,7 +115,10 @@ impl World {
             return;
         }
         let since = self.off_since.borrow().get(&start.lane.0).copied();
-        if let Some(since) = since.filter(|since| self.now() - since > OFF) {
+        let is_off = || {
+            self.database.peek(|view| view.get::<Webhook>(&start.lane.0).is_none_or(|row| !sent(view, row)))
+        };
+        if let Some(since) = since.filter(|since| self.now() - since > OFF && is_off()) {
             let Start { worker, lane, messages, .. } = start;
             let ago = (self.now() - since) / 1_000;
             self.fail(format!(

@@ -11,7 +11,7 @@
 //! | a lane of a worker that has ended is free again soon | `check_taken_over` |
 //! | in a calm run no message waits for long while a worker has a free slot | `check_calm` |
 
-use super::{World, history::LaneId, queries::sent};
+use super::{World, history::LaneId, process::DEFAULT_TIMEOUT, queries::sent};
 use crate::{
     postgres::{
         tables::{DeadLetter, Delivery, INFINITY, Lane, Message, Webhook},
@@ -28,6 +28,9 @@ const CALM_A_MESSAGE: Micros = SECOND / 200;
 /// How long a message may wait in a calm run beside a free slot; and if publishers do not notify.
 const PROMPT: Micros = SECOND * 4 / 10;
 const PROMPT_POLLED: Micros = SECOND * 6 / 10;
+
+/// For how long at first a worker's lease may not cover long timeouts, and what that holds back.
+const HELD_BACK: Micros = SECOND * 3 / 2;
 
 /// The longest wait of a lane, and what clocks differ by.
 const LONGEST_WAIT: Micros = 61 * SECOND;
@@ -148,6 +151,9 @@ impl World {
         let mut waited = 0;
         let (mut missed, mut missed_for) = (None, 0);
         let free_since = self.processes.iter().filter_map(|process| process.free_since.get()).min();
+        let has_long_timeout = |id: i64| {
+            self.hooks.borrow().get(&id).is_some_and(|hook| hook.policy.timeout > DEFAULT_TIMEOUT)
+        };
         let unlimited = |id: i64| self.hooks.borrow().get(&id).is_some_and(|hook| hook.most_in_flight.is_none());
         self.database.peek(|view| {
             for (_, row) in view.range::<Delivery>(..) {
@@ -159,8 +165,11 @@ impl World {
                     history.courses.get(&(row.webhook, row.message)).map_or(0, |course| course.owed_again);
                 let waits = now - committed.at.max(owed_again).max(active).max(self.quiet_since.get());
                 let is_due = !halted && view.get::<Webhook>(&row.webhook).is_some();
+                // It was held back: its lease did not cover a request's timeout.
+                let waits_itself = view.get::<Lane>(&lane).is_some_and(|lane| lane.wait.is_some())
+                    || now < self.quiet_since.get() + HELD_BACK && has_long_timeout(row.webhook);
                 let free = free_since.map_or(0, |since| waits.min(now - since));
-                if is_due && unlimited(row.webhook) && free > missed_for {
+                if is_due && !waits_itself && unlimited(row.webhook) && free > missed_for {
                     missed_for = free;
                     let row = view.get::<Lane>(&lane);
                     missed = Some(format!("late: {} waits for {} ms beside a free slot in {row:?}", lane.1, free / 1_000));

@@ -89,6 +89,7 @@ pub(super) fn new_world(plan: &Plan) -> Handle {
         leases: RefCell::default(),
         off_since: RefCell::default(),
         quiet_since: Cell::new(0),
+        traces: std::env::var_os("SIMULATION_TRACE").is_some(),
         ending: Cell::new(false),
     })
 }

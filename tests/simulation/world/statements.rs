@@ -293,6 +293,8 @@ impl Statements {
     fn follower(&self, held: &Claimed, budget: &mut Budget) -> Follower {
         let deferred = budget.take(1, self.world.plan.payload, || self.world.once_in(20)) == 0;
         let found = held.messages.first().copied();
+        let lane = (held.lane.webhook, held.lane.lane);
+        self.world.history.borrow_mut().followers.extend(found.map(|read| (lane, read.message)));
         let read = found.map(|read| self.message(&held.lane, read));
         Follower {
             key: LaneKey { webhook_id: held.lane.webhook, lane: held.lane.lane },

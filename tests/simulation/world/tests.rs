@@ -5,6 +5,7 @@
 //! | `SIMULATION_SEED` | this seed alone (`replay`) |
 //! | `SIMULATION_KEEP` | only these items of its plan, as `1,5,9` |
 //! | `SIMULATION_WITHOUT` | without this guard |
+//! | `SIMULATION_TRACE` | all that engines hear and want is printed |
 //! | `SIMULATION_MINUTES` | how long `long` runs |
 //! | `SIMULATION_SECONDS` | how many CPU seconds `long`, or each try of `guards`, takes at most |
 //! | `SIMULATION_TRIES` | how many tries `guards` makes |
