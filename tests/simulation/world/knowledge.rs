@@ -144,6 +144,11 @@ impl Knowledge {
         Basis { token: lane.token, heard: lane.heard, renewals: lane.renewals }
     }
 
+    /// Whether outcomes of a lane could not be written.
+    pub(super) fn is_locked(&self, lane: LaneId) -> bool {
+        self.lanes.get(&lane).is_some_and(|known| known.locked)
+    }
+
     pub(super) fn accepted(&mut self, lane: LaneId, messages: &[i64]) {
         self.accepted.extend(messages.iter().map(|message| (lane, *message)));
     }

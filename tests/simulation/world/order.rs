@@ -24,10 +24,13 @@ impl World {
             }
             self.check_subscribed(start, *message);
             self.check_owed(start, *message);
-            let latest = self.hooks.borrow().get(&lane.0).is_some_and(|hook| hook.ever_latest);
+            let hooks = self.hooks.borrow();
+            let latest = hooks.get(&lane.0).filter(|hook| hook.ever_latest).map(|hook| hook.always_latest);
+            drop(hooks);
             let history = &mut *self.history.borrow_mut();
-            // What was superseded, a worker may still send that does not know that its lane was freed.
-            let is_excused = latest && history.lane(lane).freed;
+            // What was superseded, a worker may still send that does not know that its lane was freed. So
+            // may any worker, if that was not written yet, and the webhook is to get all messages now.
+            let is_excused = latest.is_some_and(|always| history.lane(lane).freed || !always);
             if !start.replay && !is_excused {
                 check_first(history, start, *message);
             }

@@ -165,8 +165,9 @@ impl World {
                     history.courses.get(&(row.webhook, row.message)).map_or(0, |course| course.owed_again);
                 let waits = now - committed.at.max(owed_again).max(active).max(self.quiet_since.get());
                 let is_due = !halted && view.get::<Webhook>(&row.webhook).is_some();
-                // It was held back: its lease did not cover a request's timeout.
+                // It was held back: its lease did not cover a request's timeout. Or somebody has locked it.
                 let waits_itself = view.get::<Lane>(&lane).is_some_and(|lane| lane.wait.is_some())
+                    || self.is_locked(lane)
                     || now < self.quiet_since.get() + HELD_BACK && has_long_timeout(row.webhook);
                 let free = free_since.map_or(0, |since| waits.min(now - since));
                 if is_due && !waits_itself && unlimited(row.webhook) && free > missed_for {
@@ -190,6 +191,13 @@ impl World {
         if let Some(late) = late.filter(|_| waited > most) {
             history.fail(late);
         }
+    }
+
+    /// Whether a worker could not write outcomes of a lane.
+    fn is_locked(&self, lane: LaneId) -> bool {
+        self.processes.iter().any(|process| {
+            process.knowledge.borrow().as_ref().is_some_and(|knows| knows.borrow().is_locked(lane))
+        })
     }
 
     /// How long a message may wait in a calm run while a worker has a free slot.
