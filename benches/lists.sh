@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# How long the lists of operators take over HTTP, with many deliveries owed and many dead letters:
-# the median and the slowest of 20 requests each, in milliseconds.
+# How long the lists of operators and the pages of the console take over HTTP, with many deliveries
+# owed and many dead letters: the median and the slowest of 20 requests each, in milliseconds.
 #
 #   benches/lists.sh [OWED [DEAD]]
 #
@@ -59,7 +59,12 @@ for path in \
     '/webhooks/1/deliveries?status=dead' '/webhooks/1/deliveries?status=canceled' \
     '/webhooks/1/deliveries?status=pending&partition_key=user-5' '/webhooks/2/deliveries' \
     '/webhooks/1/lanes' '/webhooks/1/lanes?limit=1000' '/webhooks/1/lanes?state=halted' '/webhooks/1/lanes?state=waiting' \
-    '/webhooks/1/lanes?state=claimed' '/webhooks/1/lanes?partition_key=user-5'; do
+    '/webhooks/1/lanes?state=claimed' '/webhooks/1/lanes?partition_key=user-5' \
+    '/console/' '/console/topics' '/console/topics/bench' '/console/webhooks' '/console/webhooks/1' '/console/lanes?webhook=1' \
+    '/console/lane?webhook=1&partition_key=user-5' "/console/messages/$((dead + 5))" '/console/messages/5' \
+    "/console/deliveries/1/$((dead + 5))" '/console/deliveries/1/5' '/console/dead-letters' \
+    '/console/dead-letters?error_class=timeout' '/console/dead-letters/replay' '/console/dead-letters/replay?error_class=timeout' \
+    '/console/dead-letters/discard?webhook_id=1' '/console/jobs' '/console/workers' '/console/health' '/console/settings'; do
     for _ in $(seq 20); do
         curl -s -o "$home/answer" -w '%{time_total} %{http_code}\n' "http://127.0.0.1:$port$path"
     done | sort -n | awk -v path="$path" '$2 != 200 { print path, "answered", $2; exit 1 }

@@ -6,10 +6,19 @@
 -- Returns:    as jobs/count_replayable; sample_ids are of dead letters.
 -- Locks:      none.
 -- ----------------------------------------------------------------------
-WITH found AS MATERIALIZED (
+WITH wanted AS MATERIALIZED (
+    -- Read once, not once for each dead letter.
+    SELECT f.json ->> 'partition_key' AS partition_key, f.json ->> 'type' AS type, f.json ->> 'reason' AS reason,
+           f.json ->> 'error_class' AS error_class, (f.json ->> 'status_code')::bigint AS status_code,
+           (f.json ->> 'since')::timestamptz AS since, (f.json ->> 'until')::timestamptz AS until
+      FROM (SELECT $3::text::json AS json) f
+), found AS MATERIALIZED (
     SELECT x.id, x.webhook_id, x.lane
-      FROM pgtopic.dead_letters x
-     WHERE pgtopic.job_means_dead_letter(x, $1::bigint, $2::bigint, $3::text::json)
+      FROM wanted w
+     CROSS JOIN pgtopic.dead_letters x
+     WHERE ($1::bigint IS NULL OR x.topic_id = $1::bigint)
+       AND ($2::bigint IS NULL OR x.webhook_id = $2::bigint)
+       AND pgtopic.dead_letter_fits(x, w.partition_key, w.type, w.reason, w.error_class, w.status_code, w.since, w.until)
      LIMIT $4::bigint
 ), of_lanes AS MATERIALIZED (
     SELECT f.webhook_id, f.lane FROM found f GROUP BY f.webhook_id, f.lane

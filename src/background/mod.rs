@@ -87,7 +87,17 @@ async fn lead(steps: &LeaderStore, retention: &RetentionConfig, webhook_deleted:
     tasks.spawn(repeat(steps.clone(), Events::default()));
     tasks.spawn(repeat(steps.clone(), Samples));
     tasks.spawn(repeat(steps.clone(), Activity::new(retention.activity_days)));
-    tasks.join_next().await;
+    first_end(tasks).await;
+}
+
+/// Waits until one of the tasks ends. If it panicked, this panics, too: a defect must not be taken
+/// for a lost lead. The other tasks end with it.
+async fn first_end(mut tasks: JoinSet<()>) {
+    if let Some(Err(ended)) = tasks.join_next().await
+        && let Ok(panic) = ended.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
 }
 
 /// Returns when this lead is lost.
@@ -99,5 +109,23 @@ async fn keep(store: Store, lead: Lead) {
             Err(error) if error.is_not_registered() => return,
             Ok(_) | Err(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_piece_that_panics_is_no_lost_lead() {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(std::future::pending());
+        tasks.spawn(async { panic!("on purpose") });
+        let ended = tokio::spawn(first_end(tasks)).await;
+        assert!(ended.unwrap_err().is_panic());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(std::future::pending());
+        tasks.spawn(async {});
+        tokio::spawn(first_end(tasks)).await.unwrap();
     }
 }

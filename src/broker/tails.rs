@@ -130,8 +130,20 @@ impl Tails {
     }
 }
 
+/// Held by the task that looks. If it panics, all tails end, and the next one starts a new task.
+struct Looking<'a>(&'a Tails);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            *self.0.lock() = State::default();
+        }
+    }
+}
+
 /// Looks for what is new while somebody watches.
 async fn look(tails: Arc<Tails>, store: Store) {
+    let _looking = Looking(&tails);
     let mut last = Instant::now();
     while tails.ended.run_until_cancelled(tokio::time::sleep(POLL)).await.is_some() {
         let Some((topics, webhooks)) = tails.lock().watched() else { return };
@@ -222,5 +234,32 @@ impl Channel {
             // It fails only if nobody watches any more.
             let _ = self.sender.send(Arc::new(item));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn tails_end_if_the_task_panics_that_looks() {
+        let tails = Arc::new(Tails::default());
+        let channel = Channel { sender: broadcast::Sender::new(ITEMS_MAX), allowance: Allowance::default() };
+        let permit = Arc::clone(&tails.open).try_acquire_owned().unwrap();
+        let mut tail =
+            Tail { items: channel.sender.subscribe(), ended: tails.ended.clone(), _permit: permit };
+        {
+            let mut state = tails.lock();
+            state.channels.insert(Subject::Topic(1), channel);
+            state.looks = true;
+        }
+        let looking = Arc::clone(&tails);
+        let task = tokio::spawn(async move {
+            let _looking = Looking(&looking);
+            panic!("on purpose");
+        });
+        assert!(task.await.unwrap_err().is_panic());
+        assert!(tail.next().await.is_none());
+        assert!(!tails.lock().looks);
     }
 }

@@ -27,6 +27,7 @@ impl Broker {
         Ok(MessageWhy {
             message_id: id,
             webhooks: subscriptions.iter().map(|subscription| judge(&situation, subscription)).collect(),
+            ordered: situation.topic.ordered,
             topic: situation.topic.name,
             partition_key: explained.partition_key,
             created_at,

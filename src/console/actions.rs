@@ -1,5 +1,6 @@
 //! What can be done on a screen, and the command lines that do the same.
 
+use askama::Template;
 use axum::http::Method;
 use serde_json::Value;
 
@@ -27,6 +28,13 @@ pub(super) struct Action {
     /// Whether it cannot be taken back.
     pub(super) danger: bool,
     pub(super) lines: Lines,
+}
+
+/// The actions of a screen, which is nothing if there are none.
+#[derive(Template)]
+#[template(path = "actions.html")]
+pub(super) struct Actions {
+    pub(super) actions: Vec<Action>,
 }
 
 /// A request of the API as a line for a shell. `path` must be safe in a URL.

@@ -27,7 +27,6 @@ use crate::{
         delivery::{AttemptRecord, Delivery, DeliveryStatus},
         page::PageRequest,
         planned_request::PlannedRequest,
-        topic::{Ordering, TopicRef},
         why::{Entry, State},
     },
 };
@@ -112,7 +111,6 @@ pub(super) async fn show(
         (&Method::GET, "/webhooks/{webhook}/deliveries/{message_id}"),
         (&Method::GET, "/webhooks/{webhook}/deliveries/{message_id}/attempts"),
         (&Method::GET, "/messages/{id}/why"),
-        (&Method::GET, "/topics/{topic}"),
     ];
     let broker = visitor.broker(&reads)?;
     let reference = reference(&named)?;
@@ -121,10 +119,8 @@ pub(super) async fn show(
     let page = PageRequest { limit: Some(ATTEMPTS_SHOWN), after };
     let attempts = broker.list_attempts(&reference, id, page).await?;
     let why = broker.explain_message(id).await?;
+    let lane = href(delivery.webhook_id, &delivery.partition_key, (!why.ordered).then_some(id));
     let why = why.webhooks.into_iter().find(|entry| entry.webhook_id == delivery.webhook_id);
-    let topic = broker.get_topic(&TopicRef::Name(delivery.topic.clone())).await?;
-    let is_lane = topic.topic.ordering == Ordering::None;
-    let lane = href(delivery.webhook_id, &delivery.partition_key, is_lane.then_some(id));
     let sees = visitor.sees_payloads();
     let now = Timestamp::now();
     let mut view = view(&delivery, why, lane, now, &visitor.api);

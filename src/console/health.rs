@@ -13,7 +13,7 @@ use super::{
     text::{self, Badge},
     visitor::Visitor,
 };
-use crate::domain::doctor::{Finding, Remedy, Report, Status};
+use crate::domain::doctor::{self, Finding, Remedy, Report, Status};
 
 /// What a check says.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ fn badge(status: Status) -> Badge {
 }
 
 fn row(finding: &Finding) -> Row {
-    let item = |item: &crate::domain::doctor::Item| Item {
+    let item = |item: &doctor::Item| Item {
         text: text::whole_line(&item.text),
         remedy: item.remedy.as_ref().map(shown),
     };
@@ -88,9 +88,13 @@ fn row(finding: &Finding) -> Row {
         badge: badge(finding.status),
         seen: text::whole_line(&finding.seen),
         remedy: finding.remedy.as_ref().map(shown),
-        // What was seen may be the first item alone.
-        items: finding.items.iter().filter(|item| item.text != finding.seen).map(item).collect(),
+        items: finding.items.iter().filter(|item| !is_said(finding, item)).map(item).collect(),
     }
+}
+
+/// Whether what was seen tells this item already, with the same remedy.
+fn is_said(finding: &Finding, item: &doctor::Item) -> bool {
+    finding.seen.contains(&item.text) && (item.remedy.is_none() || item.remedy == finding.remedy)
 }
 
 fn shown(remedy: &Remedy) -> Remedy {
@@ -123,5 +127,23 @@ mod tests {
         assert_eq!(checks, ["workers", "lock table", "tls"]);
         assert_eq!((view.fine.len(), view.badge.word), (1, "fail"));
         assert_eq!(view.said, "1 failed, 1 to look at, 1 skipped, 1 fine.");
+    }
+
+    #[test]
+    fn what_was_seen_is_not_said_twice() {
+        let remedy = |text: &str| Some(Remedy { text: text.to_owned(), ..Remedy::default() });
+        let item = |text: &str, cure| doctor::Item { text: text.to_owned(), remedy: remedy(cure) };
+        let finding = Finding {
+            status: Status::Fail,
+            remedy: remedy("retry a"),
+            items: vec![
+                item("a is halted", "retry a"),
+                item("b is halted", "retry b"),
+                item("a", "look at a"),
+            ],
+            ..Finding::ok(Check::HaltedLanes, "2 lanes; a is halted")
+        };
+        let texts: Vec<String> = row(&finding).items.into_iter().map(|item| item.text).collect();
+        assert_eq!(texts, ["b is halted", "a"]);
     }
 }

@@ -2,20 +2,24 @@
 //! webhooks have lanes.
 
 use askama::Template;
-use axum::{extract::Query, http::Method};
+use axum::{extract::Query, http::Method, response::Redirect};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{
+    actions::{Action, Actions, Lines},
+    attention::plural,
     failure::Failure,
     frame::{Screen, Section},
     text::{self, Badge},
-    visitor::Visitor,
+    visitor::{ApiAddress, Visitor},
 };
 use crate::{
-    broker::BrokerError,
+    broker::{BrokerError, RetriedLanes},
     domain::{
-        lane::{Lane, LaneFilter, LaneState},
+        health::LaneCounts,
+        lane::{Lane, LaneFilter, LaneRetry, LaneState},
         page::PageRequest,
         webhook::{Webhook, WebhookFilter},
         webhook_ref::WebhookRef,
@@ -74,10 +78,7 @@ struct View<'a> {
 }
 
 pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result<Screen, Failure> {
-    let state = match asked.state.as_str() {
-        "" => None,
-        word => Some(LaneState::parse(word).ok_or_else(|| Failure::field("state", "is no state of a lane"))?),
-    };
+    let state = state(&asked.state)?;
     let after = Some(asked.after.clone()).filter(|after| !after.is_empty());
     let page = PageRequest { limit: Some(SHOWN), after };
     let now = Timestamp::now();
@@ -90,6 +91,7 @@ pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result
         filtered: state.is_some() || !asked.partition_key.is_empty(),
         asked: &asked,
     };
+    let mut still = Actions { actions: Vec::new() };
     if asked.webhook.is_empty() {
         let broker = visitor.broker(&[(&Method::GET, "/webhooks")])?;
         let webhooks = broker.list_webhooks(&WebhookFilter::default(), page).await?;
@@ -105,10 +107,79 @@ pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result
         view.webhook = Some((webhook.id, format!("{}:{}", webhook.topic, webhook.name)));
         view.lanes = lanes.items.iter().map(|lane| row(lane, now)).collect();
         view.next = lanes.next.map(|next| next.to_string());
+        let counted = webhook.health.backlog.map(|backlog| backlog.lanes).unwrap_or_default();
+        if visitor.may(&Method::POST, "/webhooks/{webhook}/lanes/retry") && asked.partition_key.is_empty() {
+            still.actions = retries(webhook.id, counted, state, &visitor.api);
+        }
     }
     let title =
         view.webhook.as_ref().map_or_else(|| "Lanes".to_owned(), |(_, name)| format!("Lanes of {name}"));
-    Screen::live(title, Section::Lanes, &view)
+    Screen::live(title, Section::Lanes, &view)?.with(&still)
+}
+
+/// Tries all lanes of a state now, for each state that holds lanes up and that is shown.
+fn retries(id: i64, counted: LaneCounts, shown: Option<LaneState>, api: &ApiAddress) -> Vec<Action> {
+    let action = |(state, label, number, consequence): (LaneState, &'static str, i64, &str)| {
+        let word = state.as_str();
+        (number > 0 && shown.is_none_or(|shown| shown == state)).then(|| Action {
+            label,
+            href: format!("lanes/retry?webhook={id}&state={word}"),
+            consequence: format!(
+                "{} {word} {}. {consequence}",
+                text::count(number, false),
+                plural(number, "lane")
+            ),
+            danger: false,
+            lines: Lines::new(
+                api,
+                &Method::POST,
+                &format!("/webhooks/{id}/lanes/retry"),
+                Some(&json!({"state": word})),
+                format!("pgtopic lanes retry {id} --state {word}"),
+            ),
+        })
+    };
+    let halted =
+        "Each head is tried at once, with all its attempts. If it fails as before, its lane halts again.";
+    let waiting = "Each head is tried at once. Failures count as 0 again, so all attempts are left.";
+    [
+        (LaneState::Halted, "Release all", counted.halted, halted),
+        (LaneState::Waiting, "Try all now", counted.waiting, waiting),
+    ]
+    .into_iter()
+    .filter_map(action)
+    .collect()
+}
+
+/// Which lanes are to be tried now.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retried {
+    webhook: String,
+    state: String,
+}
+
+/// Tries all lanes of a state now. If they are many, a job does it.
+pub(super) async fn retry(visitor: Visitor, Query(retried): Query<Retried>) -> Result<Redirect, Failure> {
+    let state = state(&retried.state)?;
+    let broker = visitor.broker(&[(&Method::POST, "/webhooks/{webhook}/lanes/retry")])?;
+    let retry = LaneRetry { state, ..LaneRetry::default() };
+    match broker.retry_lanes(&reference(&retried.webhook)?, &retry).await? {
+        RetriedLanes::Now(_) => {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            Ok(Redirect::to(&format!("../lanes?{}", query.append_pair("webhook", &retried.webhook).finish())))
+        }
+        RetriedLanes::Job(job) => Ok(Redirect::to(&format!("../jobs/{}", job.id))),
+    }
+}
+
+/// A state as an address has it. The empty word is none.
+fn state(word: &str) -> Result<Option<LaneState>, Failure> {
+    if word.is_empty() {
+        return Ok(None);
+    }
+    let state = LaneState::parse(word).ok_or_else(|| Failure::field("state", "is no state of a lane"))?;
+    Ok(Some(state))
 }
 
 /// A webhook that an address names.

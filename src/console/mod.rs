@@ -88,6 +88,7 @@ pub fn router(api: &ApiState, settings: Vec<Shown>) -> Router {
         .route("/console/webhooks/{webhook}", get(webhook::show))
         .route("/console/webhooks/{webhook}/{action}", post(webhook::act))
         .route("/console/lanes", get(lanes::show))
+        .route("/console/lanes/retry", post(lanes::retry))
         .route("/console/lane", get(lane::show))
         .route("/console/lane/retry", post(lane::retry_now))
         .route("/console/lane/skip", get(lane::ask).post(lane::skip_head))

@@ -12,7 +12,7 @@ use super::{
     failure::Failure,
     frame::{Screen, Section},
     text::{self, Badge},
-    topics::{reference, webhooks},
+    topics::{WEBHOOKS_SHOWN, reference, webhooks},
     visitor::{ApiAddress, Visitor},
 };
 use crate::domain::{
@@ -52,6 +52,8 @@ pub(super) struct PublishForm<'a> {
     refuses: bool,
     /// `None` before somebody asks.
     rows: Option<Vec<Row>>,
+    /// Whether the topic has more webhooks than are shown.
+    more: bool,
     lines: Lines,
 }
 
@@ -105,6 +107,7 @@ pub(super) fn example<'a>(api: &ApiAddress, topic: &'a Topic) -> Result<PublishF
         name: &topic.name,
         refuses: topic.paused == Some(TopicPause::Refuse),
         rows: None,
+        more: false,
         lines: lines(api, &topic.name, &message),
         given,
     })
@@ -126,11 +129,13 @@ pub(super) async fn preview(
     let reference = reference(&name)?;
     let previews = broker.preview_message(&reference, &message).await?;
     let topic = broker.get_topic(&reference).await?.topic;
-    let rows = rows(&webhooks(broker, &reference).await?, &previews, topic.paused, message.r#type.as_deref());
+    let (webhooks, more) = webhooks(broker, &reference).await?;
+    let rows = rows(&webhooks, &previews, topic.paused, message.r#type.as_deref());
     let form = PublishForm {
         name: &topic.name,
         refuses: topic.paused == Some(TopicPause::Refuse),
         rows: Some(rows),
+        more,
         lines: lines(&visitor.api, &topic.name, &message),
         given,
     };

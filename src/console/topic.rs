@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
-    actions::{Action, Lines},
+    actions::{Action, Actions, Lines},
     failure::Failure,
     frame::{Screen, Section},
     publish,
@@ -66,19 +66,14 @@ struct View<'a> {
     kept: String,
     backlog: String,
     hooks: Vec<Hook>,
+    more_hooks: bool,
     messages: Vec<Message>,
     asked: &'a Asked,
     next: Option<String>,
     schema: &'a str,
-    paused: bool,
+    paused: Option<TopicPause>,
     may_publish: bool,
     may_pause: bool,
-}
-
-#[derive(Template)]
-#[template(path = "actions.html")]
-struct Actions {
-    actions: Vec<Action>,
 }
 
 pub(super) async fn show(
@@ -94,7 +89,7 @@ pub(super) async fn show(
     let broker = visitor.broker(&reads)?;
     let reference = reference(&name)?;
     let status = broker.get_topic(&reference).await?;
-    let webhooks = webhooks(broker, &reference).await?;
+    let (webhooks, more_hooks) = webhooks(broker, &reference).await?;
     let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let filter = MessageFilter {
         partition_key: given(&asked.partition_key),
@@ -112,11 +107,12 @@ pub(super) async fn show(
         kept: kept(topic.retention_seconds),
         backlog: text::count(status.backlog, status.backlog_capped),
         hooks: webhooks.iter().map(hook).collect(),
+        more_hooks,
         messages: messages.items.iter().map(|message| summary(message, now)).collect(),
         asked: &asked,
         next: messages.next.map(|next| next.to_string()),
         schema: broker.schema_name(),
-        paused: topic.paused.is_some(),
+        paused: topic.paused,
         may_publish: visitor.may(&Method::POST, "/topics/{topic}/messages"),
         may_pause: visitor.may(&Method::POST, "/topics/{topic}/pause"),
     };

@@ -49,11 +49,15 @@ pub(super) fn reference(name: &str) -> Result<TopicRef, Failure> {
     TopicRef::parse(name).ok_or_else(|| BrokerError::no_topic(name).into())
 }
 
-/// The first webhooks of a topic.
-pub(super) async fn webhooks(broker: &Broker, topic: &TopicRef) -> Result<Vec<Webhook>, Failure> {
+/// How many webhooks of a topic are shown at most.
+pub(super) const WEBHOOKS_SHOWN: i64 = 100;
+
+/// The first webhooks of a topic, and whether there are more.
+pub(super) async fn webhooks(broker: &Broker, topic: &TopicRef) -> Result<(Vec<Webhook>, bool), Failure> {
     let filter = WebhookFilter { topic: Some(topic.clone()), state: None };
-    let page = PageRequest { limit: Some(100), after: None };
-    Ok(broker.list_webhooks(&filter, page).await?.items)
+    let page = PageRequest { limit: Some(WEBHOOKS_SHOWN), after: None };
+    let webhooks = broker.list_webhooks(&filter, page).await?;
+    Ok((webhooks.items, webhooks.next.is_some()))
 }
 
 pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result<Screen, Failure> {

@@ -285,6 +285,8 @@ pub struct MessageWhy {
     pub partition_key: String,
     /// When it was published.
     pub created_at: Timestamp,
+    /// Whether the topic is ordered. Otherwise each message is a lane of its own.
+    pub ordered: bool,
     /// One entry for each webhook, by rising id.
     pub webhooks: Vec<Entry>,
 }

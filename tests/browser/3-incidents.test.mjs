@@ -56,6 +56,20 @@ test('dead letters are discarded only after a page that says how many', async (t
   assert.equal((await api('GET', '/dead-letter/count?topic=discarded')).count, 0);
 });
 
+test('all halted lanes of a webhook are released at once, two clicks from the first page', async (t) => {
+  const policy = { permanent_statuses: [422], on_exhausted: 'halt' };
+  const { receiver } = await subscribed(t, 'many-halted', policy);
+  receiver.status = 422;
+  for (const key of ['a', 'b', 'c']) await publish('many-halted', key);
+  const page = await visit(t, { role: 'operate' });
+  const item = attention(page, 'many-halted').filter({ hasText: '3 halted lanes' });
+  receiver.status = 204;
+  await item.getByRole('link').first().click();
+  await page.getByRole('button', { name: 'Release all' }).click();
+  await receiver.arrived(3);
+  await seen(page, 'Nothing is owed');
+});
+
 test('a webhook is paused and resumed, and a page that is open follows', async (t) => {
   const { receiver, webhook } = await subscribed(t, 'paused');
   const page = await visit(t, { role: 'operate' });

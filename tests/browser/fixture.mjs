@@ -189,3 +189,8 @@ export function sql(text) {
 export function copyLines(page) {
   return page.locator('.line pre').allTextContents();
 }
+
+/** The same, and the lines within advice. */
+export function shownLines(page) {
+  return page.locator('.line pre, .advice code').allTextContents();
+}

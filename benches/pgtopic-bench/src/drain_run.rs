@@ -8,6 +8,7 @@ use std::{
 use super::{
     Bench, CliError,
     child::Role,
+    console_page::ConsolePage,
     failed,
     figures::{Samples, rate},
     load,
@@ -41,6 +42,8 @@ pub(super) struct Drain {
     pub(super) filler: Option<usize>,
     /// An endpoint that never answers is owed messages of this many lanes.
     pub(super) hanging: u64,
+    /// A page of the console that is open meanwhile.
+    pub(super) page: Option<&'static str>,
 }
 
 /// The result of a drain.
@@ -53,6 +56,8 @@ pub(super) struct Drained {
     pub(super) filled_per_second: f64,
     pub(super) cost: Cost,
     pub(super) violations: u64,
+    /// What the stream of the open page has sent, in bytes.
+    pub(super) page_bytes: u64,
 }
 
 impl Drain {
@@ -69,6 +74,7 @@ impl Drain {
             read_pause: Duration::ZERO,
             filler: None,
             hanging: 0,
+            page: None,
         }
     }
 
@@ -124,6 +130,10 @@ impl Drain {
             let seen = || tally.requests(self.webhooks) > 0;
             wait_until(&mut workers, Duration::from_secs(10), "a request that hangs", seen).await?;
         }
+        let page = match self.page {
+            Some(path) => Some(ConsolePage::open(&database, path).await?),
+            None => None,
+        };
         let meter = Meter::start(&bench.server, &database, workers.usage()).await?;
         bench
             .progress
@@ -154,6 +164,10 @@ impl Drain {
         }
         let reading = Meter::read(&bench.server, workers.usage());
         workers.stop().await?;
+        let page_bytes = match page {
+            Some(page) => page.close().await?,
+            None => 0,
+        };
         let cost = meter.finish(&reading, &database, self.requests()).await?;
         drop(receiver);
         bench.server.drop(database).await?;
@@ -162,6 +176,7 @@ impl Drain {
             tenths: samples.rates_of_parts(10),
             filled_per_second,
             cost,
+            page_bytes,
             violations: tally.violations() + (arrived_in_all() - self.requests()),
         })
     }

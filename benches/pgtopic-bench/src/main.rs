@@ -12,6 +12,7 @@
 //! | `process`, `child` | workers and clients, which are this program in another role |
 //! | `client` | the role of the client that sends without a broker |
 //! | `load` | publishers |
+//! | `console_page` | somebody who looks at a page of the console |
 //! | `receiver`, `tally` | what arrives: how much, when, in order or not |
 //! | `meter`, `system` | what it cost |
 //! | `figures`, `report`, `progress` | arithmetic, tables and JSON, the line that moves |
@@ -21,6 +22,7 @@
 
 mod child;
 mod client;
+mod console_page;
 mod drain_run;
 mod figures;
 mod load;

@@ -75,12 +75,13 @@ impl Process {
         if self.child.has_ended() { Err(self.failed("ended early")) } else { Ok(()) }
     }
 
-    /// Waits until it has said this.
-    pub(super) async fn wait_for_word(&mut self, word: &str) -> Result<(), CliError> {
+    /// Waits until it has said this. Returns all that it has said.
+    pub(super) async fn wait_for_word(&mut self, word: &str) -> Result<String, CliError> {
         let child = &mut self.child;
         let said = || ready((child.output().contains(word) || child.has_ended()).then_some(()));
         within_limit(said).await.ok_or_else(|| self.failed("is not ready"))?;
-        self.check()
+        self.check()?;
+        Ok(self.child.output())
     }
 
     /// Asks it to stop and waits until it has.

@@ -41,8 +41,8 @@ async fn an_unknown_scenario_is_wrong_usage() {
 }
 
 #[tokio::test]
-async fn quick_runs_of_many_webhooks_and_large_payloads_report_their_figures() {
-    let ended = bench(&["--quick", "--json", "webhooks", "hanging", "large-payloads"], &[]).await;
+async fn quick_runs_of_the_other_scenarios_report_their_figures() {
+    let ended = bench(&["--quick", "--json", "webhooks", "hanging", "large-payloads", "console"], &[]).await;
     assert_eq!(ended.code(), 0, "{}", ended.output);
     let line = ended.output.lines().find(|line| line.starts_with('{')).unwrap();
     let report: Value = serde_json::from_str(line).unwrap();
@@ -51,9 +51,10 @@ async fn quick_runs_of_many_webhooks_and_large_payloads_report_their_figures() {
     assert_eq!((&row(0, 0)["busy"], &row(0, 1)["busy"]), (&1.into(), &10.into()));
     assert_eq!(row(1, 0)["published"], row(1, 0)["delivered"], "ten webhooks that hang leave slots free");
     for (scenario, figure) in
-        [(0, "p99_ms"), (0, "delivered_per_second"), (1, "p90_ms"), (2, "worker_grew_mib")]
+        [(0, "p99_ms"), (0, "delivered_per_second"), (1, "p90_ms"), (2, "worker_grew_mib"), (3, "ratio")]
     {
         let value = row(scenario, 0)[figure].as_f64().unwrap();
         assert!(value > 0.0, "{figure}: {value}");
     }
+    assert!(row(3, 1)["page_bytes"].as_u64().unwrap() > 0, "the page was sent");
 }

@@ -26,8 +26,13 @@ DECLARE
     picked   record;
     is_left  bigint[];
 BEGIN
-    -- What is seen is read in order, and no further than needed.
-    WITH seen AS NOT MATERIALIZED (
+    -- The filter is read once, not once for each dead letter. What is seen is read in order, and no
+    -- further than needed.
+    WITH wanted AS MATERIALIZED (
+        SELECT job.filter ->> 'partition_key' AS partition_key, job.filter ->> 'type' AS type, job.filter ->> 'reason' AS reason,
+               job.filter ->> 'error_class' AS error_class, (job.filter ->> 'status_code')::bigint AS status_code,
+               (job.filter ->> 'since')::timestamptz AS since, (job.filter ->> 'until')::timestamptz AS before
+    ), seen AS NOT MATERIALIZED (
         SELECT l.id, l.message_id, l
           FROM pgtopic.dead_letters l
          WHERE (l.message_id, l.id) > (after, after_id)
@@ -36,7 +41,11 @@ BEGIN
     ), asked AS MATERIALIZED (
         SELECT s.id, s.message_id
           FROM seen s
-         WHERE s.id <= until AND pgtopic.job_means_dead_letter(s.l, job.topic_id, job.webhook_id, job.filter)
+         CROSS JOIN wanted w
+         WHERE s.id <= until
+           AND (job.topic_id IS NULL OR (s.l).topic_id = job.topic_id)
+           AND (job.webhook_id IS NULL OR (s.l).webhook_id = job.webhook_id)
+           AND pgtopic.dead_letter_fits(s.l, w.partition_key, w.type, w.reason, w.error_class, w.status_code, w.since, w.before)
          ORDER BY s.message_id, s.id
          LIMIT room
     )

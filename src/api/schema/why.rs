@@ -318,7 +318,7 @@ pub(crate) struct MessageWhy {
 
 impl From<why::MessageWhy> for MessageWhy {
     fn from(why: why::MessageWhy) -> Self {
-        let why::MessageWhy { message_id, topic, partition_key, created_at, webhooks } = why;
+        let why::MessageWhy { message_id, topic, partition_key, created_at, webhooks, ordered: _ } = why;
         let webhooks = webhooks.into_iter().map(Into::into).collect();
         Self { message_id, topic, partition_key, created_at, webhooks }
     }

@@ -120,6 +120,35 @@ async fn a_lane_shows_its_timeline_and_is_tried_skipped_and_released() {
 }
 
 #[tokio::test]
+async fn all_lanes_of_a_state_are_tried_again_at_once_or_by_a_job() {
+    let database = failing().await;
+    let client = database.client().await;
+    let console = Console::new(database.store(), &[]);
+    let page = console.get("lanes?webhook=1").await;
+    page.says(&["Try all now", "1 waiting lane. Each head", "pgtopic lanes retry 1 --state waiting"]);
+    page.says_not(&["Release all"]);
+    console.get("lanes?webhook=1&state=halted").await.says_not(&["Try all now", "Release all"]);
+    // These are not all lanes of the state.
+    console.get(&lane("lanes", &[])).await.says_not(&["Try all now"]);
+    let retry = "lanes/retry?webhook=1&state=waiting";
+    assert_eq!(console.post(retry, &[]).await.location(), "../lanes?webhook=1");
+    console.get("lanes?webhook=1").await.says(&["ready"]).says_not(&["Try all now"]);
+    for (wrong, status) in [("", 422), ("ready", 422), ("x", 422)] {
+        let page = console.post(&format!("lanes/retry?webhook=1&state={wrong}"), &[]).await;
+        assert_eq!(page.status, status, "{wrong}: {}", page.text);
+    }
+    assert_eq!(console.post("lanes/retry?webhook=7&state=halted", &[]).await.status, 404);
+    let many = "
+        SELECT pgtopic.publish(topic => 'orders', payload => '1'::text, partition_key => 'k' || n) FROM generate_series(1, 1001) n;
+        UPDATE pgtopic.lanes l SET halted = true, due_at = 'infinity', head_message_id = d.message_id
+          FROM pgtopic.deliveries d WHERE (d.webhook_id, d.lane) = (l.webhook_id, l.lane) AND l.partition_key LIKE 'k%'";
+    client.batch_execute(many).await.unwrap();
+    console.get("lanes?webhook=1&state=halted").await.says(&["Release all", "1,001 halted lanes"]);
+    assert_eq!(console.post("lanes/retry?webhook=1&state=halted", &[]).await.location(), "../jobs/1");
+    console.get("jobs/1").await.says(&["lanes_retry", "orders"]);
+}
+
+#[tokio::test]
 async fn on_an_unordered_topic_a_message_names_a_lane() {
     let database = filled().await;
     let client = database.client().await;
@@ -156,6 +185,8 @@ async fn who_may_only_read_sees_lanes_and_a_limited_token_sees_its_own() {
     assert_eq!(console.get(&lane("lane/skip", &[("head", "1")])).await.status, 403);
     assert_eq!(console.post(&lane("lane/skip", &[("head", "1")]), &[]).await.status, 403);
     assert_eq!(console.post(&lane("lane/retry", &[]), &[]).await.status, 403);
+    console.get("lanes?webhook=1").await.says_not(&["Try all now"]);
+    assert_eq!(console.post("lanes/retry?webhook=1&state=waiting", &[]).await.status, 403);
     console.log_in("publisher").await;
     for page in ["lanes", "lanes?webhook=1", &lane("lane", &[])] {
         assert_eq!(console.get(page).await.status, 403, "{page}");
@@ -172,4 +203,5 @@ async fn who_may_only_read_sees_lanes_and_a_limited_token_sees_its_own() {
     }
     let retry = "lane/retry?webhook=2&partition_key=secret-key";
     assert_eq!(console.post(retry, &[]).await.status, 404);
+    assert_eq!(console.post("lanes/retry?webhook=2&state=waiting", &[]).await.status, 404);
 }

@@ -109,6 +109,7 @@ async fn who_gets_a_message_is_told_before_it_is_published() {
     let typed = [("payload", r#"{"total": 10}"#), ("type", "order.paid")];
     let page = console.post("topics/orders/preview", &typed).await;
     page.says(&["It is sent in its turn"]).says_not(&["excludes the message", "The webhook gets"]);
+    page.says_not(&["Only the first 100 webhooks"]);
     let count = "SELECT count(*) FROM pgtopic.messages";
     assert_eq!(client.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 2);
     // It tells what the trigger does.
@@ -135,6 +136,15 @@ async fn who_gets_a_message_is_told_before_it_is_published() {
         assert!(page.status == 422 && page.text.contains(why), "{field}: {}", page.text);
     }
     assert_eq!(console.post("topics/none/preview", &[("payload", "1")]).await.status, 404);
+    // Many webhooks: the page says that it does not show all.
+    console.get("topics/orders").await.says_not(&["All webhooks of the topic"]);
+    let many = "INSERT INTO pgtopic.webhooks (topic_id, name, url, secrets)
+                SELECT 1, 'hook-' || n, 'https://example.com/', ARRAY['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']
+                  FROM generate_series(1, 97) n";
+    client.batch_execute(many).await.unwrap();
+    let page = console.post("topics/orders/preview", &[("payload", "1")]).await;
+    page.says(&["hook-96<", "Only the first 100 webhooks"]).says_not(&["hook-97<"]);
+    console.get("topics/orders").await.says(&["All webhooks of the topic", "webhooks?topic=orders"]);
     let mut console = Console::new(database.store(), &["admin@invoices:some", "publish:publisher"]);
     console.log_in("some").await;
     assert_eq!(console.post("topics/orders/preview", &[("payload", "1")]).await.status, 404);

@@ -770,8 +770,13 @@ DECLARE
     picked   record;
     is_left  bigint[];
 BEGIN
-    -- What is seen is read in order, and no further than needed.
-    WITH seen AS NOT MATERIALIZED (
+    -- The filter is read once, not once for each dead letter. What is seen is read in order, and no
+    -- further than needed.
+    WITH wanted AS MATERIALIZED (
+        SELECT job.filter ->> 'partition_key' AS partition_key, job.filter ->> 'type' AS type, job.filter ->> 'reason' AS reason,
+               job.filter ->> 'error_class' AS error_class, (job.filter ->> 'status_code')::bigint AS status_code,
+               (job.filter ->> 'since')::timestamptz AS since, (job.filter ->> 'until')::timestamptz AS before
+    ), seen AS NOT MATERIALIZED (
         SELECT l.id, l.message_id, l
           FROM pgtopic.dead_letters l
          WHERE (l.message_id, l.id) > (after, after_id)
@@ -780,7 +785,11 @@ BEGIN
     ), asked AS MATERIALIZED (
         SELECT s.id, s.message_id
           FROM seen s
-         WHERE s.id <= until AND pgtopic.job_means_dead_letter(s.l, job.topic_id, job.webhook_id, job.filter)
+         CROSS JOIN wanted w
+         WHERE s.id <= until
+           AND (job.topic_id IS NULL OR (s.l).topic_id = job.topic_id)
+           AND (job.webhook_id IS NULL OR (s.l).webhook_id = job.webhook_id)
+           AND pgtopic.dead_letter_fits(s.l, w.partition_key, w.type, w.reason, w.error_class, w.status_code, w.since, w.before)
          ORDER BY s.message_id, s.id
          LIMIT room
     )
@@ -1464,16 +1473,6 @@ CREATE FUNCTION pgtopic.is_held(hold_until timestamp with time zone) RETURNS boo
     AS $$
 SELECT coalesce(hold_until OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp()
                 AND hold_until OPERATOR(pg_catalog.<=) (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+) interval '60 s'), false)
-$$;
-
-CREATE FUNCTION pgtopic.job_means_dead_letter(letter pgtopic.dead_letters, topic_id bigint, webhook_id bigint, filter json) RETURNS boolean
-    LANGUAGE sql STABLE
-    AS $$
-SELECT (job_means_dead_letter.topic_id IS NULL OR letter.topic_id = job_means_dead_letter.topic_id)
-   AND (job_means_dead_letter.webhook_id IS NULL OR letter.webhook_id = job_means_dead_letter.webhook_id)
-   AND pgtopic.dead_letter_fits(letter, filter ->> 'partition_key', filter ->> 'type', filter ->> 'reason',
-                                filter ->> 'error_class', (filter ->> 'status_code')::bigint, (filter ->> 'since')::timestamptz,
-                                (filter ->> 'until')::timestamptz)
 $$;
 
 CREATE FUNCTION pgtopic.lane_stripe(webhook_id bigint, lane bigint) RETURNS TABLE(topic_id bigint, stripe integer)
@@ -5025,8 +5024,6 @@ REVOKE ALL ON FUNCTION pgtopic.is_for_webhook(webhook_id bigint, message_id bigi
 
 REVOKE ALL ON FUNCTION pgtopic.is_held(hold_until timestamp with time zone) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION pgtopic.job_means_dead_letter(letter pgtopic.dead_letters, topic_id bigint, webhook_id bigint, filter json) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION pgtopic.lane_stripe(webhook_id bigint, lane bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.lanes_retry_step(job pgtopic.jobs, at_most integer, OUT progress json, OUT done bigint, OUT already_owed bigint, OUT gone bigint, OUT filtered bigint, OUT waits_for text, OUT finished boolean) FROM PUBLIC;
@@ -5184,7 +5181,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, 'a141887156406e1098de9ffd3374172fe521363a675602fe7ce8e20abbf961e2', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '9e02dc0a5a1f5352377ca5d393fa08b568d698267e9890f93f24c2740ead1b25', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '16049301905587149254');
 

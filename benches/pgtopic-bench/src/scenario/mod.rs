@@ -1,6 +1,7 @@
 //! What is measured. Each scenario has a file.
 
 mod backlog;
+mod console;
 mod dead_endpoint;
 mod drain;
 mod hanging;
@@ -47,6 +48,8 @@ pub(super) enum Scenario {
     Hanging,
     /// The memory of a worker that sends payloads of 1 MiB to slow receivers
     LargePayloads,
+    /// What a page of the console costs that is open during a drain
+    Console,
 }
 
 impl Scenario {
@@ -70,6 +73,7 @@ impl Scenario {
             Self::Webhooks => Box::pin(webhooks::run(bench)).await,
             Self::Hanging => Box::pin(hanging::run(bench)).await,
             Self::LargePayloads => Box::pin(large_payloads::run(bench)).await,
+            Self::Console => Box::pin(console::run(bench)).await,
         }
     }
 }
