@@ -62,14 +62,13 @@ impl Plan {
         };
         plan.draw_publishers(wide, &mut random);
         plan.draw_operations(calm, &mut random);
-        if !calm {
-            plan.draw_faults(&mut random);
-        }
-        // The last draws, so that the rest of a plan is the same with breakers and without. Breakers open
-        // seldom unless a receiver is down for the whole run.
+        // Breakers open seldom unless a receiver is down for the whole run.
         plan.breakers = !calm && random.once_in(4);
         plan.down = plan.breakers && !random.once_in(3);
         plan.down_for_one = plan.down && plan.workers > 1 && random.once_in(4);
+        if !calm {
+            plan.draw_faults(&mut random);
+        }
         plan.items.sort_by_key(|item| item.at);
         plan
     }
@@ -108,7 +107,7 @@ impl Plan {
         let mut kinds: Vec<usize> =
             (0..random.pick(&[1, 1, 2, 3, 5])).map(|_| random.below(FAULTS)).collect();
         // Many faults do harm only while statements, or what they say, are late.
-        if random.once_in(3) {
+        if random.once_in(if self.breakers { 2 } else { 3 }) {
             kinds.push(STATEMENTS);
         }
         let longest = random.pick(&[30, 300, 300, 2_000, 4_000]);
@@ -122,6 +121,8 @@ impl Plan {
             Some(Kind::Remove),
             Some(Kind::Other),
         ]);
+        // Workers ask and hear of breakers by other statements.
+        let of = if self.breakers && random.once_in(2) { Some(Kind::Other) } else { of };
         for _ in 0..count {
             let kind = random.pick(&kinds);
             let what = self.fault(kind, longest, of, random);
