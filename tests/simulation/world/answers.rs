@@ -80,7 +80,8 @@ impl World {
         let unchanged = before.changes == after.changes;
         for Claimed { lane, .. } in claimed {
             let webhook = lane.webhook;
-            let still_open = before.open.get(&webhook).is_some_and(|epoch| after.open.get(&webhook) == Some(epoch));
+            let still_open =
+                before.open.get(&webhook).is_some_and(|epoch| after.open.get(&webhook) == Some(epoch));
             let why = if !before.lives {
                 "the worker is gone"
             } else if unchanged && before.off.contains(&webhook) && after.off.contains(&webhook) {
@@ -180,7 +181,8 @@ impl World {
         self.database.peek(|view| {
             let rows = view.range::<Lane>((webhook, i64::MIN)..=(webhook, i64::MAX)).map(|(_, row)| row);
             let holder = |row: &Lane| {
-                let worker = row.claimed_by.filter(|id| view.get::<Worker>(id).is_some_and(|row| !row.gone))?;
+                let worker =
+                    row.claimed_by.filter(|id| view.get::<Worker>(id).is_some_and(|row| !row.gone))?;
                 let owed = view.range::<Delivery>(
                     (webhook, row.lane, row.position.saturating_add(1))..=(webhook, row.lane, i64::MAX),
                 );
@@ -209,8 +211,7 @@ impl World {
             .filter_map(|(message, ..)| Some((*message, lane_of(*message)?)))
             .collect();
         for (lane, (worker, token, generation, head)) in before {
-            let Some((_, _, raised, _)) =
-                after.get(lane).filter(|(by, of, ..)| (by, of) == (worker, token))
+            let Some((_, _, raised, _)) = after.get(lane).filter(|(by, of, ..)| (by, of) == (worker, token))
             else {
                 continue;
             };

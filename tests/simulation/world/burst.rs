@@ -173,7 +173,8 @@ impl World {
     /// A receiver gets a request of a worker. Its status; nothing if the connection broke.
     async fn receive(self: Handle, process: usize, lane: (i64, i64), messages: Vec<i64>) -> Option<u16> {
         self.schedule.sleep(self.part_of(400)).await;
-        let manner = self.hooks.borrow().get(&lane.0).map_or(Manner::Accepts, |hook| hook.manner_for(process));
+        let manner =
+            self.hooks.borrow().get(&lane.0).map_or(Manner::Accepts, |hook| hook.manner_for(process));
         let half = self.once_in(2);
         match manner {
             Manner::Slow => self.schedule.sleep(self.part_of(2 * SECOND)).await,

@@ -189,9 +189,7 @@ impl Plan {
             0 => What::Crash { worker, down: time },
             1 => What::Stop { worker, down: time },
             // Long enough, now and then, for others to take it for hung.
-            2 if random.once_in(6) => {
-                What::Pause { worker, time: SECOND * (10 + random.below(8) as Micros) }
-            }
+            2 if random.once_in(6) => What::Pause { worker, time: SECOND * (10 + random.below(8) as Micros) },
             2 => What::Pause { worker, time: span(random, 30_000) },
             3 => What::EndSession { worker },
             STATEMENTS | 5 => {

@@ -224,9 +224,8 @@ impl World {
         let superseded: Vec<i64> = self.database.peek(|view| {
             let lanes = view.range::<Lane>((webhook, i64::MIN)..=(webhook, i64::MAX));
             // The leader looks for free lanes. Meanwhile a worker may claim them.
-            let free = lanes.map(|(_, row)| row).filter(|row| {
-                (row.claimed_by.is_none() || late) && !row.halted
-            });
+            let free =
+                lanes.map(|(_, row)| row).filter(|row| (row.claimed_by.is_none() || late) && !row.halted);
             let older = |row: &Lane| {
                 let owed =
                     view.range::<Delivery>((webhook, row.lane, i64::MIN)..=(webhook, row.lane, i64::MAX));

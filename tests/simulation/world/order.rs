@@ -53,9 +53,13 @@ impl World {
         let Start { worker, lane, .. } = *start;
         let found = self.database.peek(|view| view.get::<Message>(&message).map(|row| (row.topic, row.kind)));
         let (Some((topic, kind)), hooks) = (found, self.hooks.borrow()) else { return };
-        let matches = |hook: &Hook| hook.topic == topic && (hook.types.is_none() || hook.types == kind || start.replay);
+        let matches =
+            |hook: &Hook| hook.topic == topic && (hook.types.is_none() || hook.types == kind || start.replay);
         if hooks.get(&lane.0).is_some_and(|hook| !matches(hook)) {
-            self.fail(format!("subscribed: worker {worker} sends {message} to {}, which does not want it", lane.0));
+            self.fail(format!(
+                "subscribed: worker {worker} sends {message} to {}, which does not want it",
+                lane.0
+            ));
         }
     }
 

@@ -57,9 +57,9 @@ impl World {
                         && view.get::<Webhook>(&row.webhook).is_some()
                 });
                 let orphan = orphan.map(|(_, row)| format!("rows: {row:?} has no lane"));
-                let twice = view.range::<DeadLetter>(..).find(|(_, row)| {
-                    view.get::<Delivery>(&(row.webhook, row.lane, row.message)).is_some()
-                });
+                let twice = view
+                    .range::<DeadLetter>(..)
+                    .find(|(_, row)| view.get::<Delivery>(&(row.webhook, row.lane, row.message)).is_some());
                 let twice = twice.map(|(_, row)| format!("rows: {row:?} is owed, too"));
                 let unkept = view.range::<Delivery>(..).find(|(_, row)| {
                     view.get::<Message>(&row.message).is_none()
@@ -151,10 +151,10 @@ impl World {
         let mut waited = 0;
         let (mut missed, mut missed_for) = (None, 0);
         let free_since = self.processes.iter().filter_map(|process| process.free_since.get()).min();
-        let has_long_timeout = |id: i64| {
-            self.hooks.borrow().get(&id).is_some_and(|hook| hook.policy.timeout > DEFAULT_TIMEOUT)
-        };
-        let unlimited = |id: i64| self.hooks.borrow().get(&id).is_some_and(|hook| hook.most_in_flight.is_none());
+        let has_long_timeout =
+            |id: i64| self.hooks.borrow().get(&id).is_some_and(|hook| hook.policy.timeout > DEFAULT_TIMEOUT);
+        let unlimited =
+            |id: i64| self.hooks.borrow().get(&id).is_some_and(|hook| hook.most_in_flight.is_none());
         self.database.peek(|view| {
             for (_, row) in view.range::<Delivery>(..) {
                 let Some(committed) = history.committed.get(&row.message) else { continue };
@@ -173,7 +173,11 @@ impl World {
                 if is_due && !waits_itself && unlimited(row.webhook) && free > missed_for {
                     missed_for = free;
                     let row = view.get::<Lane>(&lane);
-                    missed = Some(format!("late: {} waits for {} ms beside a free slot in {row:?}", lane.1, free / 1_000));
+                    missed = Some(format!(
+                        "late: {} waits for {} ms beside a free slot in {row:?}",
+                        lane.1,
+                        free / 1_000
+                    ));
                 }
                 if is_due && waits > waited {
                     waited = waits;

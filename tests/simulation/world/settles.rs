@@ -25,7 +25,12 @@ use crate::{
 };
 
 impl Statements {
-    pub(super) async fn settle(&self, settlement: Arc<Settlement>, again: bool, remove: Vec<HeldLane>) -> SettleAnswer {
+    pub(super) async fn settle(
+        &self,
+        settlement: Arc<Settlement>,
+        again: bool,
+        remove: Vec<HeldLane>,
+    ) -> SettleAnswer {
         let claims: Vec<Claim> = settlement.keys().copied().collect();
         let written = self
             .in_halves(claims, CallError::may_be_of_a_lane, async |claims: Vec<Claim>| {
@@ -44,7 +49,8 @@ impl Statements {
                     let worker = self.worker;
                     let world = self.world.clone();
                     let called = self.world.call(self.process, Kind::Remove, async move |session| {
-                        let before = world.holds(worker, held.iter().map(|held| (held.lane_id(), held.token)));
+                        let before =
+                            world.holds(worker, held.iter().map(|held| (held.lane_id(), held.token)));
                         let removed = remove_idle_lanes(session, worker, &held).await?;
                         world.check_removed(worker, &before, &removed);
                         Ok(removed)

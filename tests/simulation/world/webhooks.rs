@@ -1,11 +1,6 @@
 //! What an engine must know of webhooks: how that is read, and told.
 
-use std::{
-    collections::BTreeSet,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, rc::Rc, sync::Arc, time::Duration};
 
 use pgtopic::{
     domain::{
