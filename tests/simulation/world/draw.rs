@@ -22,6 +22,9 @@ const OPERATIONS: usize = 11;
 /// The kind of faults that troubles statements.
 const STATEMENTS: usize = 4;
 
+/// The kind of operations that are the leader's, half of the time.
+const LEADER: usize = 10;
+
 impl Plan {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x51A1);
@@ -92,7 +95,12 @@ impl Plan {
 
     fn draw_operations(&mut self, calm: bool, random: &mut Random) {
         let count = random.pick(&[0, 5, 20, 40]);
-        let kinds: Vec<usize> = (0..random.pick(&[1, 2, 3])).map(|_| random.below(OPERATIONS)).collect();
+        let mut kinds: Vec<usize> =
+            (0..random.pick(&[1, 2, 3])).map(|_| random.below(OPERATIONS)).collect();
+        // Of webhooks that keep the latest message, the leader gives up the earlier ones.
+        if self.seed.is_multiple_of(3) && random.once_in(3) {
+            kinds.push(LEADER);
+        }
         let longest = random.pick(&[1_000, 1_000, 8_000]);
         for _ in 0..count {
             // A calm run has no pauses.
@@ -176,7 +184,7 @@ impl Plan {
             8 => What::ChangeWebhook { webhook },
             9 if random.once_in(6) => What::DeleteWebhook { webhook },
             5 | 9 => What::PauseWebhook { webhook, time },
-            10 if random.once_in(2) => What::Enable { webhook },
+            LEADER if random.once_in(2) => What::Enable { webhook },
             _ => What::DeleteOldMessages,
         }
     }
