@@ -169,7 +169,9 @@ impl World {
                 let waits_itself = view.get::<Lane>(&lane).is_some_and(|lane| lane.wait.is_some())
                     || self.is_locked(lane)
                     || now < self.quiet_since.get() + HELD_BACK && has_long_timeout(row.webhook);
-                let free = free_since.map_or(0, |since| waits.min(now - since));
+                // It came while the slot was free: so a worker that looked had room for it.
+                let came = committed.at.max(owed_again).max(self.quiet_since.get());
+                let free = if free_since.is_some_and(|since| since <= came) { waits } else { 0 };
                 if is_due && !waits_itself && unlimited(row.webhook) && free > missed_for {
                     missed_for = free;
                     let row = view.get::<Lane>(&lane);
