@@ -25,9 +25,10 @@ use crate::{
 const CALM: Micros = 3 * SECOND;
 const CALM_A_MESSAGE: Micros = SECOND / 200;
 
-/// How long a message may wait in a calm run beside a free slot; and if publishers do not notify.
-const PROMPT: Micros = SECOND * 4 / 10;
-const PROMPT_POLLED: Micros = SECOND * 6 / 10;
+/// How long a message may wait in a calm run that came while a slot was free; and if publishers do not
+/// notify. Sweeps come each half second.
+const PROMPT: Micros = SECOND * 6 / 10;
+const PROMPT_POLLED: Micros = SECOND * 8 / 10;
 
 /// For how long at first a worker's lease may not cover long timeouts, and what that holds back.
 const HELD_BACK: Micros = SECOND * 3 / 2;
