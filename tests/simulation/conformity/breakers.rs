@@ -13,29 +13,30 @@ const LATER: Micros = 60 * SECOND;
 
 impl Generator {
     pub(super) fn breaker_call(&mut self, model: &Model) -> Call {
-        let webhook = self.webhook(model);
+        let webhook = if self.random.once_in(4) { self.webhook(model) } else { 1 };
         let row = model.database.peek(|view| view.get::<Breaker>(&webhook).cloned());
-        let epoch = row.as_ref().map_or(0, |row| row.epoch) - i64::from(self.random.once_in(5));
+        let is_open = row.as_ref().is_some_and(|row| row.open);
+        let epoch = row.as_ref().map_or(0, |row| row.epoch) - i64::from(self.random.once_in(6));
         let worker = self.worker();
-        let later = if self.random.once_in(3) { LATER } else { 0 };
-        match self.random.below(14) {
-            0..4 => {
-                let first_probe = if self.random.once_in(3) { LATER } else { 0 };
-                Call::OpenBreaker(Ask { worker, webhook, epoch, objection: later, first_probe })
+        let later = if self.random.once_in(6) { LATER } else { 0 };
+        match self.random.below(12) {
+            0 => Call::WakeLanes(webhook, self.random.pick(&[1, 2])),
+            1 => Call::KeepLatest(webhook, self.random.once_in(2)),
+            2 => {
+                let (messages, waits) = self.messages(model);
+                Call::Cancel { webhook, messages, reason: Reason::Superseded, waits }
             }
-            4 => Call::NoteSuccess { worker, webhooks: vec![1, webhook] },
-            5 | 6 => Call::TakeProbes { worker, token: self.token(worker) },
-            7 => {
+            3 => Call::NoteSuccess { worker, webhooks: vec![1, webhook] },
+            4 => Call::CloseBreaker(webhook, None),
+            5 | 6 if is_open => Call::CloseBreaker(webhook, Some(self.turn(webhook, row.as_ref()))),
+            7 | 8 if is_open => {
                 let turn = self.turn(webhook, row.as_ref());
                 Call::EndProbe { turn, failed: self.random.once_in(2), next_in: later }
             }
-            8 => Call::CloseBreaker(webhook, Some(self.turn(webhook, row.as_ref()))),
-            9 => Call::CloseBreaker(webhook, None),
-            10 => Call::WakeLanes(webhook, self.random.pick(&[1, 2])),
-            11 => Call::KeepLatest(webhook, self.random.once_in(2)),
+            9.. if is_open => Call::TakeProbes { worker, token: self.token(worker) },
             _ => {
-                let (messages, waits) = self.messages(model);
-                Call::Cancel { webhook, messages, reason: Reason::Superseded, waits }
+                let first_probe = if self.random.once_in(6) { LATER } else { 0 };
+                Call::OpenBreaker(Ask { worker, webhook, epoch, objection: later, first_probe })
             }
         }
     }

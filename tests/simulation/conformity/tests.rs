@@ -119,7 +119,7 @@ async fn calls_that_stop_between_statements_conform() {
 async fn calls_of_breakers_conform() {
     let database = database(BREAKING, None).await;
     let mut real = Real::open(database.url(), BREAKING).await;
-    conform(&mut real, BREAKING, &seeds(6, 3)).await;
+    conform(&mut real, BREAKING, &seeds(9, 3)).await;
     if number("SIMULATION_SEED").is_some() {
         return;
     }

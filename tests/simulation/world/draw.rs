@@ -95,8 +95,7 @@ impl Plan {
 
     fn draw_operations(&mut self, calm: bool, random: &mut Random) {
         let count = random.pick(&[0, 5, 20, 40]);
-        let mut kinds: Vec<usize> =
-            (0..random.pick(&[1, 2, 3])).map(|_| random.below(OPERATIONS)).collect();
+        let mut kinds: Vec<usize> = (0..random.pick(&[1, 2, 3])).map(|_| random.below(OPERATIONS)).collect();
         // Of webhooks that keep the latest message, the leader gives up the earlier ones.
         if self.seed.is_multiple_of(3) && random.once_in(3) {
             kinds.push(LEADER);
