@@ -154,6 +154,7 @@ pub(crate) struct Seen {
 }
 
 /// What a script is run with.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Mode {
     /// Which sessions stop at break points.

@@ -5,7 +5,7 @@
 //! else hides what it does. Most runs have few lanes, so that all of it meets on them.
 
 use super::plan::{
-    CALM_REQUEST, Ending, Hearing, HookPolicies, Item, Kind, Manner, Pace, Plan, Trouble, What,
+    CALM_REQUEST, Down, Ending, Hearing, HookPolicies, Item, Kind, Manner, Pace, Plan, Trouble, What,
 };
 use crate::{
     postgres::transaction::Level,
@@ -52,8 +52,7 @@ impl Plan {
             },
             policy: None,
             breakers: false,
-            down: false,
-            down_for_one: false,
+            down: Down::Nobody,
             payload: match random.below(16) {
                 0 => 12 << 20,
                 1 => 3 << 19,
@@ -67,8 +66,10 @@ impl Plan {
         plan.draw_operations(calm, &mut random);
         // Breakers open seldom unless a receiver is down for the whole run.
         plan.breakers = !calm && random.once_in(4);
-        plan.down = plan.breakers && !random.once_in(3);
-        plan.down_for_one = plan.down && plan.workers > 1 && random.once_in(4);
+        if plan.breakers && !random.once_in(3) {
+            let for_one = plan.workers > 1 && random.once_in(4);
+            plan.down = if for_one { Down::OneWorker } else { Down::AllWorkers };
+        }
         if !calm {
             plan.draw_faults(&mut random);
         }

@@ -7,7 +7,7 @@ use pgtopic::domain::policy::{OnExhausted, Policy};
 
 use super::{
     Handle, World,
-    plan::{HookPolicies, Manner, Pace, Plan},
+    plan::{Down, HookPolicies, Manner, Pace, Plan},
     publish::committed,
     run::new_world,
 };
@@ -53,8 +53,7 @@ fn plan() -> Plan {
             latest_only: false,
         }),
         breakers: true,
-        down: false,
-        down_for_one: false,
+        down: Down::Nobody,
         payload: 2,
         items: Vec::new(),
         lasts: 0,

@@ -33,16 +33,23 @@ pub(super) struct Plan {
     pub(super) policy: Option<Policy>,
     /// Whether breakers open. Otherwise all webhooks have them off.
     pub(super) breakers: bool,
-    /// Whether the receiver of the first webhook is down for the whole run; and whether only one worker
-    /// finds it down.
-    pub(super) down: bool,
-    pub(super) down_for_one: bool,
+    /// Who finds the receiver of the first webhook down for the whole run.
+    pub(super) down: Down,
     /// The bytes of each payload.
     pub(super) payload: usize,
     pub(super) items: Vec<Item>,
     /// When the last item has begun.
     pub(super) lasts: Micros,
     pub(super) without: Option<Guard>,
+}
+
+/// Who finds a receiver down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Down {
+    Nobody,
+    AllWorkers,
+    /// The first one.
+    OneWorker,
 }
 
 /// How long things take.

@@ -9,7 +9,7 @@ use super::{
     Handle, Process, World,
     clock::Clock,
     history::{Counts, History},
-    plan::{Manner, Plan},
+    plan::{Down, Manner, Plan},
 };
 use crate::{
     functions::{guards::Guards, update_webhook::create_topic},
@@ -106,12 +106,12 @@ impl World {
             for topic in world.plan.webhooks.clone() {
                 world.create_webhook(topic, None, &mut random).await;
             }
-            if world.plan.down
+            if world.plan.down != Down::Nobody
                 && let Some(id) = world.hook(0)
                 && let Some(hook) = world.hooks.borrow_mut().get_mut(&id)
             {
                 hook.manner = Manner::Fails;
-                hook.only_from = world.plan.down_for_one.then_some(0);
+                hook.only_from = (world.plan.down == Down::OneWorker).then_some(0);
             }
         });
         self.schedule.run_until_idle();
