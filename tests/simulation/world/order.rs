@@ -146,6 +146,8 @@ impl World {
         let hook = self.hooks.borrow().get(&lane.0).filter(|hook| hook.always_latest).map(|hook| hook.since);
         let Some(since) = hook.filter(|_| self.processes[process].lost_at.get().is_none()) else { return };
         let newer = self.database.peek(|view| {
+            // Nobody knows what a deleted webhook kept.
+            view.get::<Webhook>(&lane.0)?;
             let rows = view.range::<Delivery>((lane.0, lane.1, message + 1)..=(lane.0, lane.1, i64::MAX));
             rows.map(|(_, row)| row).filter(|row| !row.replayed).map(|row| row.message).next_back()
         });

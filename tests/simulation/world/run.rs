@@ -28,7 +28,7 @@ const REST: Micros = 100 * SECOND;
 const STEPS: u64 = 300_000;
 
 /// How long a worker may know of a lane that is gone.
-const REMEMBERED: Micros = 3 * SECOND;
+const REMEMBERED: Micros = 10 * SECOND;
 
 /// How long engines must be at rest, and how many decisions they may make meanwhile, each.
 const IDLE: Micros = 10 * SECOND;
