@@ -1,5 +1,6 @@
 //! The engine as a whole, without a database: limits that no single part keeps.
 
+mod locked;
 mod memory;
 mod superseded;
 
@@ -359,4 +360,21 @@ fn a_webhook_that_gets_a_limit_while_its_lanes_wait_is_asked_for() {
     let changed = HashMap::from([(1, Arc::new(limited))]);
     rig.handle(Event::Webhooks(Ok(LoadedWebhooks { changed, ..LoadedWebhooks::default() })));
     assert_eq!(asks(rig.decide()), 1);
+}
+
+/// Where publishers may not notify, only the session hears that webhooks have changed.
+#[test]
+fn webhooks_are_read_when_the_session_hears_of_a_change() {
+    let mut rig = Rig::new(1);
+    let reads =
+        |commands: &[Command]| commands.iter().any(|command| matches!(command, Command::LoadWebhooks { .. }));
+    assert!(reads(&rig.decide_after(Duration::from_secs(1))), "all of them, at first");
+    rig.handle(Event::Webhooks(Ok(LoadedWebhooks::default())));
+    assert!(!reads(&rig.decide_after(Duration::from_millis(100))));
+    let session = rig.engine.session.clone();
+    rig.handle(Event::Session(event::SessionState {
+        webhook_changes: session.webhook_changes + 1,
+        ..session
+    }));
+    assert!(reads(&rig.decide_after(Duration::from_millis(100))));
 }

@@ -10,6 +10,7 @@ use crate::{
         tables::{Pause, Reason},
         transaction::Level,
     },
+    schedule::Micros,
 };
 
 /// How many sessions a script has.
@@ -108,7 +109,11 @@ pub(crate) enum Call {
         worker: u32,
         token: i64,
     },
-    EndProbe(Turn),
+    EndProbe {
+        turn: Turn,
+        failed: bool,
+        next_in: Micros,
+    },
     /// Absent: an operator closes it.
     CloseBreaker(i64, Option<Turn>),
     WakeLanes(i64, usize),
@@ -149,6 +154,7 @@ pub(crate) struct Seen {
 }
 
 /// What a script is run with.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Mode {
     /// Which sessions stop at break points.
@@ -159,4 +165,6 @@ pub(crate) struct Mode {
     pub(crate) prepares: bool,
     /// Whether anybody may NOTIFY. Who has done so cannot prepare.
     pub(crate) notifies: bool,
+    /// Whether breakers open.
+    pub(crate) breakers: bool,
 }

@@ -27,7 +27,7 @@ const WEBHOOKS: usize = 4;
 /// Chooses steps.
 pub(crate) struct Generator {
     pub(super) random: Random,
-    mode: Mode,
+    pub(super) mode: Mode,
     /// The last token of each worker. They are few, so that two workers have the same one.
     pub(super) tokens: [i64; WORKERS as usize + 1],
     gid: u32,
@@ -182,6 +182,9 @@ impl Generator {
     }
 
     fn any_call(&mut self, model: &Model) -> Call {
+        if self.mode.breakers && self.random.once_in(3) {
+            return self.breaker_call(model);
+        }
         if let Some(job) = self.job(model).filter(|_| self.random.once_in(6)) {
             return Call::Backfill { job, at_most: self.random.pick(&[1, 2, 100]) };
         }
@@ -234,14 +237,14 @@ impl Generator {
         }
     }
 
-    fn webhook(&mut self, model: &Model) -> i64 {
+    pub(super) fn webhook(&mut self, model: &Model) -> i64 {
         let ids: Vec<i64> =
             model.database.peek(|view| view.range::<Webhook>(..).map(|(_, row)| row.id).collect());
         if ids.is_empty() { 1 } else { self.random.pick(&ids) }
     }
 
     /// One message waits for its locks, several try them.
-    fn messages(&mut self, model: &Model) -> (Vec<i64>, bool) {
+    pub(super) fn messages(&mut self, model: &Model) -> (Vec<i64>, bool) {
         let mut messages = vec![self.message(model)];
         let waits = self.random.once_in(2);
         if !waits {
@@ -338,7 +341,7 @@ impl Generator {
                 let starting = self.random.once_in(2);
                 Call::CreateWebhook { topic, types: self.random.once_in(4).then_some(1), starting }
             }
-            2 if self.random.once_in(3) => Call::DeleteWebhook(self.webhook(model)),
+            2 if self.random.once_in(3) && !self.mode.breakers => Call::DeleteWebhook(self.webhook(model)),
             _ => Call::PauseWebhook(self.webhook(model), self.random.once_in(2)),
         }
     }

@@ -2,6 +2,7 @@
 //! who waits, the notifications and all tables must be equal.
 
 mod action;
+mod breakers;
 mod coverage;
 mod functions;
 mod generate;

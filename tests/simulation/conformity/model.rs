@@ -274,13 +274,17 @@ async fn invoke(session: &Session, call: &Call, learnt: &RefCell<Vec<Learnt>>) -
         Call::NoteSuccess { worker, webhooks } => note_success(session, *worker, webhooks).await?.to_string(),
         Call::TakeProbes { worker, token } => {
             let taken = take_probes(session, *worker, *token, 10, |_| 100 * SECOND, 1).await?;
+            let lanes: Vec<Claimed> = taken.iter().map(|probe| probe.lane.clone()).collect();
+            learn(*worker, &lanes);
             sorted(taken.iter().map(|probe| {
                 let (lane, only) = (&probe.lane.lane, if probe.only_lane { "only" } else { "more" });
                 let message = or_dash(probe.lane.messages.first().map(|read| read.message));
                 format!("{} {} {message} {} {} {only}", lane.webhook, lane.lane, probe.epoch, probe.probes)
             }))
         }
-        Call::EndProbe(turn) => end_probe(session, *turn, true, 0, false).await?.to_string(),
+        Call::EndProbe { turn, failed, next_in } => {
+            end_probe(session, *turn, *failed, *next_in, false).await?.to_string()
+        }
         Call::CloseBreaker(webhook, turn) => or_dash(close_breaker(session, *webhook, *turn).await?),
         Call::WakeLanes(webhook, at_most) => match wake_lanes(session, *webhook, *at_most).await? {
             Woken::More => "more",
@@ -391,19 +395,24 @@ fn tables(view: &View<'_>, now: Micros) -> Vec<String> {
             format!("job {} {} {} {}", row.id, row.state.as_str(), row.done, row.already_owed)
         }),
     );
-    lines.extend(view.range::<Breaker>(..).map(|(_, row)| breaker_line(row)));
+    lines.extend(view.range::<Breaker>(..).map(|(_, row)| breaker_line(row, now)));
     lines.extend(view.range::<Worker>(..).map(|(_, row)| format!("worker {} {}", row.id, row.gone)));
     lines
 }
 
-fn breaker_line(row: &Breaker) -> String {
+fn breaker_line(row: &Breaker, now: Micros) -> String {
     let Breaker { webhook, epoch, probes, probe, probe_lane, suspected_at, success, wake_after, .. } = row;
     let state = if row.open { "open" } else { "closed" };
     let (by, token) = (probe.as_ref().map(|probe| probe.by), probe.as_ref().map(|probe| probe.token));
     let (by, token, success) = (or_dash(by), or_dash(token), or_dash(success.map(|(by, _)| by)));
     let (suspected, wake_after) = (suspected_at.is_some(), or_dash(*wake_after));
+    let due = match row.next_probe_at {
+        _ if !row.open => "-",
+        at if at <= now + SECOND => "now",
+        _ => "later",
+    };
     format!(
-        "breaker {webhook} {state} {epoch} {probes} {by} {token} {probe_lane} {suspected} {success} {wake_after}"
+        "breaker {webhook} {state} {epoch} {probes} {due} {by} {token} {probe_lane} {suspected} {success} {wake_after}"
     )
 }
 

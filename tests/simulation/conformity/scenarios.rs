@@ -358,7 +358,7 @@ pub(crate) fn probes_of_two_workers(_lane: i64) -> Vec<Step> {
     steps.push(call(0, Call::Publish(Publication { topic: 1, key: 1, kind: None, idempotency_key: None })));
     steps.push(call(0, Call::TakeProbes { worker: 1, token: 7 }));
     steps.push(call(1, Call::TakeProbes { worker: 2, token: 7 }));
-    steps.push(call(0, Call::EndProbe(turn(1))));
+    steps.push(call(0, Call::EndProbe { turn: turn(1), failed: true, next_in: 0 }));
     steps.push(call(1, Call::TakeProbes { worker: 2, token: 8 }));
     steps
 }
@@ -367,7 +367,7 @@ pub(crate) fn probes_of_two_workers(_lane: i64) -> Vec<Step> {
 pub(crate) fn end_of_another_turn(_lane: i64) -> Vec<Step> {
     let mut steps = opened();
     steps.push(call(0, Call::TakeProbes { worker: 1, token: 7 }));
-    steps.push(call(1, Call::EndProbe(turn(2))));
+    steps.push(call(1, Call::EndProbe { turn: turn(2), failed: true, next_in: 0 }));
     steps.push(call(1, Call::CloseBreaker(1, Some(turn(2)))));
     steps.push(call(0, Call::CloseBreaker(1, Some(turn(1)))));
     steps

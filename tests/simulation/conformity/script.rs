@@ -204,4 +204,4 @@ pub(crate) async fn shrink(real: &mut Real, mut found: Difference, mode: Mode, g
 
 /// No session stops.
 pub(crate) const PLAIN: Mode =
-    Mode { stops: [false; SESSIONS], lock_timeouts: false, prepares: false, notifies: true };
+    Mode { stops: [false; SESSIONS], lock_timeouts: false, prepares: false, notifies: true, breakers: false };

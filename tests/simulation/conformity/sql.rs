@@ -199,12 +199,13 @@ fn invocation(call: &Call, keys: &Keys) -> String {
              FROM take_probes({}, {token}, 10, NULL, 45, 10, 1, 1000000)",
             uuid(*worker)
         ),
-        Call::EndProbe(turn) => format!(
-            "SELECT (end_probe({}, {}, {}, {}, true, 0, NULL) = 'ended')::text",
+        Call::EndProbe { turn, failed, next_in } => format!(
+            "SELECT (end_probe({}, {}, {}, {}, {failed}, {}, NULL) = 'ended')::text",
             uuid(turn.worker),
             turn.token,
             turn.webhook,
-            turn.epoch
+            turn.epoch,
+            next_in / SECOND
         ),
         Call::CloseBreaker(webhook, turn) => format!(
             "SELECT coalesce(close_breaker({webhook}, {}, {}, {}, 'test', 'test')::text, '-')",
@@ -409,7 +410,10 @@ SELECT concat_ws(' ', 'dead', id, webhook_id, lane, message_id, 'key:' || partit
 UNION ALL
 SELECT concat_ws(' ', 'job', id, state, done, already_owed) FROM jobs
 UNION ALL
-SELECT concat_ws(' ', 'breaker', webhook_id, state, epoch, probes, coalesce(ltrim(right(probe_by::text, 12), '0'), '-'),
+SELECT concat_ws(' ', 'breaker', webhook_id, state, epoch, probes,
+                 CASE WHEN state = 'closed' THEN '-'
+                      WHEN next_probe_at <= clock_timestamp() + interval '1 s' THEN 'now' ELSE 'later' END,
+                 coalesce(ltrim(right(probe_by::text, 12), '0'), '-'),
                  coalesce(probe_token::text, '-'), probe_lane, (suspected_at IS NOT NULL)::text,
                  coalesce(ltrim(right(success_by::text, 12), '0'), '-'), coalesce(wake_after::text, '-')) FROM breakers
 UNION ALL

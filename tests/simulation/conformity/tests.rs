@@ -19,6 +19,8 @@ use crate::functions::guards::{Guard, Guards};
 pub(crate) const STOPPING: Mode = Mode { stops: [false, true, true], ..PLAIN };
 /// The functions' waits end at their own limit.
 const LIMITED: Mode = Mode { lock_timeouts: true, ..PLAIN };
+/// Breakers open.
+const BREAKING: Mode = Mode { breakers: true, ..PLAIN };
 /// Transactions are prepared.
 const PREPARING: Mode = Mode { prepares: true, notifies: false, ..PLAIN };
 
@@ -114,6 +116,21 @@ async fn calls_that_stop_between_statements_conform() {
 }
 
 #[tokio::test]
+async fn calls_of_breakers_conform() {
+    let database = database(BREAKING, None).await;
+    let mut real = Real::open(database.url(), BREAKING).await;
+    conform(&mut real, BREAKING, &seeds(9, 3)).await;
+    if number("SIMULATION_SEED").is_some() {
+        return;
+    }
+    let times = |what: &str| real.coverage.of(what);
+    let probes = times("TakeProbes only") + times("TakeProbes more");
+    for met in [times("OpenBreaker opened"), probes, times("Cancel removed")] {
+        assert!(met > 0, "{}", real.coverage.text());
+    }
+}
+
+#[tokio::test]
 async fn waits_that_end_at_their_limit_conform() {
     let database = database(LIMITED, None).await;
     let mut real = Real::open(database.url(), LIMITED).await;
@@ -190,7 +207,7 @@ async fn long_run_conforms() {
     let cluster = preparing_cluster().await;
     let began = Instant::now();
     while began.elapsed() < time {
-        for mode in [PLAIN, STOPPING, LIMITED, PREPARING] {
+        for mode in [PLAIN, STOPPING, LIMITED, PREPARING, BREAKING] {
             let own = database(mode, None).await;
             let url = if mode.prepares { cluster.url() } else { own.url().to_owned() };
             let mut real = Real::open(&url, mode).await;

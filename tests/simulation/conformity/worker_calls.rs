@@ -119,6 +119,9 @@ impl Generator {
             let sent = if learnt.messages.is_empty() { owed } else { learnt.messages.clone() };
             self.settle_lane(&mut settlement, number, learnt, &sent);
         }
+        if self.mode.breakers {
+            self.set_epochs(model, &mut settlement);
+        }
         if self.random.once_in(10) {
             settlement.worker = 3 - settlement.worker.min(2);
         }

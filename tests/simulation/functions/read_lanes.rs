@@ -13,6 +13,13 @@ pub(crate) struct Held {
     pub(crate) generation: i32,
 }
 
+impl Held {
+    /// The key of its row.
+    pub(crate) fn lane_id(&self) -> (i64, i64) {
+        (self.webhook, self.lane)
+    }
+}
+
 pub(crate) async fn read_lanes(
     session: &Session,
     worker: u32,

@@ -104,6 +104,11 @@ impl Database {
         self.0.settings.guards
     }
 
+    /// The server's clock.
+    pub(crate) fn clock(&self) -> Micros {
+        self.0.schedule.now() + self.0.ahead.get()
+    }
+
     pub(crate) fn tick(&self) -> Micros {
         self.0.schedule.tick() + self.0.ahead.get()
     }

@@ -18,6 +18,7 @@ use pgtopic::{
 };
 
 use super::{World, clock::micros, history::LaneId, knowledge::Knowledge, requests::Start};
+use crate::postgres::tables::Message;
 
 impl World {
     pub(super) fn check_attempt(&self, start: &Start<'_>) {
@@ -75,6 +76,11 @@ impl World {
                     "attempts: worker {worker} sends {messages:?} of lane {lane:?}, and {before:?} is to be repeated"
                 ));
             }
+        } else if failed.messages.len() > 1 && failed.count >= most {
+            let count = failed.count;
+            history.fail(format!(
+                "attempts: worker {worker} sends {messages:?} of lane {lane:?} together, after {count} attempts"
+            ));
         } else if clock_stands && failed.count < self.least_retries(lane) && waited < wait {
             history.fail(format!(
                 "attempts: worker {worker} sends {messages:?} of lane {lane:?} again after {waited} us, and {wait} are due"
@@ -106,6 +112,10 @@ impl World {
         let Some(hook) = hooks.get(&lane.0) else { return };
         if dead.reason == Reason::Superseded && !hook.ever_latest {
             self.fail(format!("superseded: {} of lane {lane:?}, which sends all messages", dead.message_id));
+        }
+        let is_there = || self.database.peek(|view| view.get::<Message>(&dead.message_id).is_some());
+        if dead.reason == Reason::MessageMissing && !self.history.borrow().has_crashed && is_there() {
+            self.fail(format!("missing: {} of lane {lane:?}, which is there", dead.message_id));
         }
         if dead.reason != Reason::AttemptsExhausted {
             return;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use pgtopic::{
     domain::breaker::{Opening, TurnEnd, Waking},
-    store::{ProbeEnd, ReadLimits, TakenProbe},
+    store::{ProbeEnd, ProbeTurn, ReadLimits, TakenProbe},
     worker::engine::{command::Command, event::Event},
 };
 
@@ -35,7 +35,13 @@ impl Statements {
             Command::OpenBreaker { webhook_id, epoch, .. } => {
                 let ask =
                     Ask { worker, webhook: webhook_id, epoch, objection: OBJECTION, first_probe: SECOND };
-                let called = async move |session: &Session| open_breaker(session, ask).await;
+                let its = self.world.clone();
+                let called = async move |session: &Session| {
+                    let before = (its.breaker(webhook_id), its.clock_now());
+                    let opening = open_breaker(session, ask).await?;
+                    its.check_opened(&ask, &before, opening);
+                    Ok(opening)
+                };
                 let opening =
                     world.call(self.process, Kind::Other, called).await.map(|opening| match opening {
                         sql::Opening::Opened(epoch) => {
@@ -61,8 +67,14 @@ impl Statements {
                     let timeout = timeouts.get(&webhook).copied().unwrap_or(want.default_timeout);
                     micros(timeout) * 2 + micros(want.spare)
                 };
+                let its = self.world.clone();
                 let called = async move |session: &Session| {
-                    take_probes(session, worker, token, want.at_most, turn, count(limits)).await
+                    let before = its.standing(worker);
+                    let taken =
+                        take_probes(session, worker, token, want.at_most, turn, count(limits)).await?;
+                    let lanes: Vec<_> = taken.iter().map(|probe| probe.lane.clone()).collect();
+                    its.check_claimed(worker, &before, true, &lanes);
+                    Ok(taken)
                 };
                 let taken = world.call(self.process, Kind::Claim, called).await;
                 for probe in taken.iter().flatten() {
@@ -77,28 +89,7 @@ impl Statements {
                 });
                 Event::ProbesTaken(answer(taken))
             }
-            Command::EndProbe { turn, end } => {
-                let webhook_id = turn.webhook_id;
-                world.note((webhook_id, 0), format!("worker {worker} ends its turn to probe: {end:?}"));
-                let turn = Turn { worker, token: turn.token, webhook: webhook_id, epoch: turn.epoch };
-                let ended = match end {
-                    ProbeEnd::Close(_) => {
-                        let called = async move |session: &Session| {
-                            close_breaker(session, webhook_id, Some(turn)).await
-                        };
-                        let closed = world.call(self.process, Kind::Other, called).await;
-                        closed.map(|begins| begins.map_or(TurnEnd::Lost, TurnEnd::Closed))
-                    }
-                    ProbeEnd::StayOpen { failed, next_in, disable } => {
-                        let called = async move |session: &Session| {
-                            end_probe(session, turn, failed, micros(next_in), disable.is_some()).await
-                        };
-                        let ended = world.call(self.process, Kind::Other, called).await;
-                        ended.map(|ended| if ended { TurnEnd::Ended } else { TurnEnd::Lost })
-                    }
-                };
-                Event::ProbeEnded { webhook_id, answer: answer(ended) }
-            }
+            Command::EndProbe { turn, end } => self.end_probe(turn, end).await,
             Command::WakeLanes { webhook_id } => {
                 // Few lanes, so that several steps are needed.
                 let called = async move |session: &Session| wake_lanes(session, webhook_id, 2).await;
@@ -112,6 +103,43 @@ impl Statements {
             _ => return None,
         };
         Some(event)
+    }
+
+    async fn end_probe(&self, turn: ProbeTurn, end: ProbeEnd) -> Event {
+        let (world, worker) = (&self.world, self.worker);
+        let webhook_id = turn.webhook_id;
+        world.note((webhook_id, 0), format!("worker {worker} ends its turn to probe: {end:?}"));
+        let turn = Turn { worker, token: turn.token, webhook: webhook_id, epoch: turn.epoch };
+        let ended = match end {
+            ProbeEnd::Close(_) => {
+                let its = self.world.clone();
+                let called = async move |session: &Session| {
+                    let before = its.breaker(webhook_id);
+                    let closed = close_breaker(session, webhook_id, Some(turn)).await?;
+                    if closed.is_some() {
+                        its.check_turn(&turn, before.as_ref());
+                    }
+                    Ok(closed)
+                };
+                let closed = world.call(self.process, Kind::Other, called).await;
+                closed.map(|begins| begins.map_or(TurnEnd::Lost, TurnEnd::Closed))
+            }
+            ProbeEnd::StayOpen { failed, next_in, disable } => {
+                let its = self.world.clone();
+                let called = async move |session: &Session| {
+                    let before = its.breaker(webhook_id);
+                    let disables = disable.is_some();
+                    let ended = end_probe(session, turn, failed, micros(next_in), disables).await?;
+                    if ended {
+                        its.check_turn(&turn, before.as_ref());
+                    }
+                    Ok(ended)
+                };
+                let ended = world.call(self.process, Kind::Other, called).await;
+                ended.map(|ended| if ended { TurnEnd::Ended } else { TurnEnd::Lost })
+            }
+        };
+        Event::ProbeEnded { webhook_id, answer: answer(ended) }
     }
 
     fn probe(&self, taken: &Taken, token: i64, limits: ReadLimits, budget: &mut Budget) -> TakenProbe {

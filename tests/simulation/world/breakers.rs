@@ -2,7 +2,7 @@
 //!
 //! | rule | where |
 //! |---|---|
-//! | over all workers, a webhook has one probe in flight | `check_breaker` |
+//! | over all workers, a webhook has one probe in flight, and none soon after one that failed | `check_breaker` |
 //! | while a breaker is open, nothing is sent but probes, and what was claimed before | `check_breaker` |
 //! | while a breaker is open, nothing becomes a dead letter but by a probe | `check_buried` |
 
@@ -20,6 +20,9 @@ use crate::{
     schedule::{Micros, SECOND},
 };
 
+/// How long nobody probes a webhook after a probe that has failed, at least.
+const PROBE_WAIT: Micros = SECOND;
+
 /// A dead letter that a settle is about to write.
 pub(super) type Buried = (LaneId, i64);
 
@@ -32,9 +35,9 @@ impl History {
     }
 
     /// A call that began then has claimed lanes.
-    pub(super) fn claimed(&mut self, began: Micros, worker: u32, lanes: &[Claimed]) {
+    pub(super) fn claimed(&mut self, began: Micros, worker: u32, token: i64, lanes: &[Claimed]) {
         for claimed in lanes {
-            self.claims.insert(((claimed.lane.webhook, claimed.lane.lane), worker), began);
+            self.claims.insert(((claimed.lane.webhook, claimed.lane.lane), worker), (began, token));
         }
     }
 
@@ -53,11 +56,17 @@ impl History {
             if let Some(other) = self.probes(lane.0, now).filter(|_| !stepped) {
                 self.fail(format!("two probes of webhook {} at once: workers {other} and {worker}", lane.0));
             }
+            let epoch = database.peek(|view| view.get::<Breaker>(&lane.0).map(|row| row.epoch));
+            let failed = self.probe_failed.get(&lane.0).filter(|(_, of)| Some(*of) == epoch && !stepped);
+            if let Some((at, _)) = failed.filter(|(at, _)| now - at < PROBE_WAIT) {
+                let after = (now - at) / 1_000;
+                self.fail(format!("webhook {} is probed {after} ms after a probe of it has failed", lane.0));
+            }
             return;
         }
         let Some(since) = self.open_since(lane.0, database) else { return };
         let claimed = self.claims.get(&(lane, worker)).copied();
-        if claimed.is_some_and(|began| began > since) {
+        if claimed.is_some_and(|(began, _)| began > since) {
             self.fail(format!("worker {worker} sends from lane {lane:?}, and its breaker is open"));
         }
     }

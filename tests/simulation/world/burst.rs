@@ -144,7 +144,7 @@ impl Sending {
         let (answerer, answer) = answer();
         let (network, arriving) = (world.clone(), ids.clone());
         world.schedule.spawn(async move {
-            answerer.give(network.receive(lane, arriving).await);
+            answerer.give(network.receive(process, lane, arriving).await);
         });
         let answered = answer.until(&world.schedule, until).await;
         let result = result(answered.flatten(), world.now() - begun);
@@ -170,10 +170,11 @@ impl Sending {
 }
 
 impl World {
-    /// A receiver gets a request. Its status; nothing if the connection broke.
-    async fn receive(self: Handle, lane: (i64, i64), messages: Vec<i64>) -> Option<u16> {
+    /// A receiver gets a request of a worker. Its status; nothing if the connection broke.
+    async fn receive(self: Handle, process: usize, lane: (i64, i64), messages: Vec<i64>) -> Option<u16> {
         self.schedule.sleep(self.part_of(400)).await;
-        let manner = self.hooks.borrow().get(&lane.0).map_or(Manner::Accepts, |hook| hook.manner);
+        let manner =
+            self.hooks.borrow().get(&lane.0).map_or(Manner::Accepts, |hook| hook.manner_for(process));
         let half = self.once_in(2);
         match manner {
             Manner::Slow => self.schedule.sleep(self.part_of(2 * SECOND)).await,

@@ -96,7 +96,8 @@ impl World {
         }
         let trouble = self.trouble_of(process, kind);
         if trouble == Some(Trouble::Refused) {
-            self.schedule.sleep(self.part_of(1_000)).await;
+            let time = if self.once_in(2) { 1_000 } else { self.plan.pace.slow };
+            self.schedule.sleep(self.part_of(time)).await;
             return Err(CallError::NotSent);
         }
         let (answerer, answer) = answer();
@@ -118,6 +119,9 @@ impl World {
             let result = session.call(limited).await;
             drop(session);
             world.way(kind).await;
+            if trouble == Some(Trouble::Late) {
+                world.schedule.sleep(world.part_of(world.plan.pace.slow)).await;
+            }
             if trouble != Some(Trouble::AnswerLost) {
                 answerer.give(result.map_err(CallError::from));
             }
@@ -141,7 +145,7 @@ impl World {
         let often = match of {
             Some(of) if of != kind => return None,
             Some(_) => self.once_in(2),
-            None => trouble == Trouble::Slow || self.once_in(6),
+            None => matches!(trouble, Trouble::Slow | Trouble::Late) || self.once_in(6),
         };
         often.then_some(trouble)
     }

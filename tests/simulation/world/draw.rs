@@ -5,7 +5,7 @@
 //! else hides what it does. Most runs have few lanes, so that all of it meets on them.
 
 use super::plan::{
-    CALM_REQUEST, Ending, Hearing, HookPolicies, Item, Kind, Manner, Pace, Plan, Trouble, What,
+    CALM_REQUEST, Down, Ending, Hearing, HookPolicies, Item, Kind, Manner, Pace, Plan, Trouble, What,
 };
 use crate::{
     postgres::transaction::Level,
@@ -18,6 +18,12 @@ const MILLISECOND: Micros = SECOND / 1_000;
 /// How many kinds of faults and of operations there are to draw from.
 const FAULTS: usize = 17;
 const OPERATIONS: usize = 11;
+
+/// The kind of faults that troubles statements.
+const STATEMENTS: usize = 4;
+
+/// The kind of operations that are the leader's, half of the time.
+const LEADER: usize = 10;
 
 impl Plan {
     pub(super) fn new(seed: u64) -> Self {
@@ -46,6 +52,7 @@ impl Plan {
             },
             policy: None,
             breakers: false,
+            down: Down::Nobody,
             payload: match random.below(16) {
                 0 => 12 << 20,
                 1 => 3 << 19,
@@ -57,11 +64,15 @@ impl Plan {
         };
         plan.draw_publishers(wide, &mut random);
         plan.draw_operations(calm, &mut random);
+        // Breakers open seldom unless a receiver is down for the whole run.
+        plan.breakers = !calm && random.once_in(4);
+        if plan.breakers && !random.once_in(3) {
+            let for_one = plan.workers > 1 && random.once_in(4);
+            plan.down = if for_one { Down::OneWorker } else { Down::AllWorkers };
+        }
         if !calm {
             plan.draw_faults(&mut random);
         }
-        // The last draw, so that the rest of a plan is the same with breakers and without.
-        plan.breakers = !calm && random.once_in(4);
         plan.items.sort_by_key(|item| item.at);
         plan
     }
@@ -85,18 +96,28 @@ impl Plan {
 
     fn draw_operations(&mut self, calm: bool, random: &mut Random) {
         let count = random.pick(&[0, 5, 20, 40]);
-        let kinds: Vec<usize> = (0..random.pick(&[1, 2, 3])).map(|_| random.below(OPERATIONS)).collect();
+        let mut kinds: Vec<usize> = (0..random.pick(&[1, 2, 3])).map(|_| random.below(OPERATIONS)).collect();
+        // Of webhooks that keep the latest message, the leader gives up the earlier ones.
+        if self.seed.is_multiple_of(3) && random.once_in(3) {
+            kinds.push(LEADER);
+        }
+        let longest = random.pick(&[1_000, 1_000, 8_000]);
         for _ in 0..count {
             // A calm run has no pauses.
             let kind = if calm { random.below(3) } else { random.pick(&kinds) };
-            let what = self.operation(kind, random);
+            let what = self.operation(kind, longest, random);
             self.add(random, what);
         }
     }
 
     fn draw_faults(&mut self, random: &mut Random) {
         let count = random.pick(&[0, 2, 5, 12, 25]);
-        let kinds: Vec<usize> = (0..random.pick(&[1, 1, 2, 3, 5])).map(|_| random.below(FAULTS)).collect();
+        let mut kinds: Vec<usize> =
+            (0..random.pick(&[1, 1, 2, 3, 5])).map(|_| random.below(FAULTS)).collect();
+        // Many faults do harm only while statements, or what they say, are late.
+        if random.once_in(if self.breakers { 2 } else { 3 }) {
+            kinds.push(STATEMENTS);
+        }
         let longest = random.pick(&[30, 300, 300, 2_000, 4_000]);
         let of = random.pick(&[
             None,
@@ -106,7 +127,10 @@ impl Plan {
             Some(Kind::Settle),
             Some(Kind::Settle),
             Some(Kind::Remove),
+            Some(Kind::Other),
         ]);
+        // Workers ask and hear of breakers by other statements.
+        let of = if self.breakers && random.once_in(2) { Some(Kind::Other) } else { of };
         for _ in 0..count {
             let kind = random.pick(&kinds);
             let what = self.fault(kind, longest, of, random);
@@ -144,11 +168,11 @@ impl Plan {
         What::Publish { topic, level, messages, ending, once: random.once_in(20) }
     }
 
-    fn operation(&self, kind: usize, random: &mut Random) -> What {
+    fn operation(&self, kind: usize, longest: usize, random: &mut Random) -> What {
         // Also webhooks that come later.
         let webhook = random.below(self.webhooks.len() + 1);
         let topic = random.below(self.topics.len());
-        let (waits, time) = (random.once_in(2), span(random, 1_000));
+        let (waits, time) = (random.once_in(2), span(random, longest));
         match kind {
             0 => What::Replay { webhook, waits },
             1 => What::Cancel { webhook, skip: false, waits },
@@ -160,7 +184,7 @@ impl Plan {
             8 => What::ChangeWebhook { webhook },
             9 if random.once_in(6) => What::DeleteWebhook { webhook },
             5 | 9 => What::PauseWebhook { webhook, time },
-            10 if random.once_in(2) => What::Enable { webhook },
+            LEADER if random.once_in(2) => What::Enable { webhook },
             _ => What::DeleteOldMessages,
         }
     }
@@ -172,9 +196,11 @@ impl Plan {
         match kind {
             0 => What::Crash { worker, down: time },
             1 => What::Stop { worker, down: time },
+            // Long enough, now and then, for others to take it for hung.
+            2 if random.once_in(6) => What::Pause { worker, time: SECOND * (10 + random.below(8) as Micros) },
             2 => What::Pause { worker, time: span(random, 30_000) },
             3 => What::EndSession { worker },
-            4 | 5 => {
+            STATEMENTS | 5 => {
                 let trouble = random.pick(&[
                     Trouble::Refused,
                     Trouble::Refused,
@@ -183,6 +209,9 @@ impl Plan {
                     Trouble::Canceled,
                     Trouble::Slow,
                     Trouble::Slow,
+                    Trouble::Late,
+                    Trouble::Late,
+                    Trouble::Late,
                 ]);
                 What::Statements { worker, trouble, of, time }
             }
@@ -213,7 +242,8 @@ impl Plan {
                     Manner::Cuts,
                     Manner::Slow,
                 ]);
-                What::Receiver { webhook, manner, time }
+                let from = (self.workers > 1 && random.once_in(4)).then_some(worker);
+                What::Receiver { webhook, manner, from, time }
             }
         }
     }

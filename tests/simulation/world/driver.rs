@@ -5,22 +5,16 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
     rc::Rc,
-    sync::Arc,
     time::Duration,
 };
 
 use pgtopic::{
-    domain::{
-        breaker::{BreakerPolicy, BreakerRow},
-        lane::LaneKey,
-        policy::Policy,
-    },
-    store::Settlement,
+    domain::lane::LaneKey,
     worker::{
         engine::{
             Engine, EngineSettings,
             command::{Burst, Command},
-            event::{BurstEnd, BurstEnded, Endpoint, Event, LoadedWebhooks, SessionState},
+            event::{BurstEnd, BurstEnded, Endpoint, Event, SessionState},
             failure::Failure,
         },
         session::liveness::Liveness,
@@ -31,36 +25,16 @@ use uuid::Uuid;
 use super::{
     Handle,
     burst::{BurstFlags, LiveEndpoint, Sending},
-    clock::duration,
     knowledge::Knowledge,
     mailbox::Mailbox,
-    plan::Kind,
     process::Signals,
-    queries::sent,
     statements::Statements,
+    webhooks::Read,
 };
-use crate::{
-    functions::is_held::held_for,
-    postgres::tables::{Breaker, Topic, Webhook},
-    schedule::{Micros, SECOND},
-};
-
-/// The most decisions of one engine in a virtual millisecond.
-const DECISIONS_MAX: u32 = 400;
-
-/// The most decisions in a row to which nothing has happened, if the engine wants to be asked at
-/// once.
-const IDLE_MAX: u32 = 50;
+use crate::schedule::{Micros, SECOND};
 
 /// How long a worker that stops may take.
 const SHUTDOWN: Micros = 20 * SECOND;
-
-/// All webhooks, for how much longer some of them are held, and the breakers.
-pub(super) struct Read {
-    endpoints: Vec<(i64, Endpoint)>,
-    held: Vec<(i64, Duration)>,
-    breakers: Vec<BreakerRow>,
-}
 
 /// What a driver hears.
 pub(super) enum Incoming {
@@ -75,23 +49,25 @@ pub(super) enum Incoming {
 
 /// Runs one engine.
 pub(super) struct Driver {
-    world: Handle,
-    process: usize,
-    worker: u32,
-    engine: Engine,
+    pub(super) world: Handle,
+    pub(super) process: usize,
+    pub(super) worker: u32,
+    pub(super) engine: Engine,
     signals: Rc<Signals>,
     liveness: Rc<Liveness>,
-    mailbox: Mailbox<Incoming>,
-    endpoints: BTreeMap<i64, (Endpoint, Rc<LiveEndpoint>)>,
-    flags: HashMap<LaneKey, Rc<BurstFlags>>,
-    knowledge: Rc<RefCell<Knowledge>>,
+    pub(super) mailbox: Mailbox<Incoming>,
+    pub(super) endpoints: BTreeMap<i64, (Endpoint, Rc<LiveEndpoint>)>,
+    pub(super) flags: HashMap<LaneKey, Rc<BurstFlags>>,
+    pub(super) knowledge: Rc<RefCell<Knowledge>>,
     /// Dead letters that it has asked to write.
-    given_up: BTreeSet<(LaneKey, i64, i64)>,
+    pub(super) given_up: BTreeSet<(LaneKey, i64, i64)>,
     /// The decisions of the present millisecond, and those in a row without an event.
-    decisions: (Micros, u32),
-    idle: u32,
+    pub(super) decisions: (Micros, u32),
+    pub(super) idle: u32,
+    /// It is asked before the instant that it has named, and nothing has happened: that instant.
+    pub(super) early: Option<Micros>,
     /// What happened last, for people.
-    last: &'static str,
+    pub(super) last: &'static str,
 }
 
 impl Driver {
@@ -123,6 +99,7 @@ impl Driver {
             given_up: BTreeSet::new(),
             decisions: (0, 0),
             idle: 0,
+            early: None,
             last: "start",
         }
     }
@@ -136,9 +113,11 @@ impl Driver {
             let now = self.world.clock.now();
             let commands = self.engine.decide(now);
             let is_idle = commands.is_empty();
+            self.check_early(&commands);
             for command in commands {
                 self.execute(command)?;
             }
+            self.check_status();
             self.signals.longest_timeout.set(self.engine.status().longest_timeout);
             if self.engine.is_done() {
                 return Ok(true);
@@ -152,7 +131,7 @@ impl Driver {
             let wakeup = self.world.clock.micros(self.engine.next_wakeup(now));
             self.check_rest(is_idle && wakeup <= self.world.now()).await;
             let wakeup = deadline.map_or(wakeup, |at| at.min(wakeup));
-            self.mailbox.wait(&self.world.schedule, wakeup).await;
+            self.wait(wakeup).await;
             let all = self.world.once_in(2);
             while let Some(incoming) = self.mailbox.take() {
                 self.idle = 0;
@@ -167,25 +146,12 @@ impl Driver {
         }
     }
 
-    /// An engine that is asked again and again, and does nothing, would take a whole processor.
-    async fn check_rest(&mut self, is_idle: bool) {
-        self.world.history.borrow_mut().counts.engine += 1;
-        let millisecond = self.world.now() / 1_000;
-        let (at, count) = self.decisions;
-        self.decisions = if at == millisecond { (at, count + 1) } else { (millisecond, 1) };
-        self.idle += u32::from(is_idle);
-        if self.decisions.1 > DECISIONS_MAX || self.idle > IDLE_MAX {
-            let (count, idle, last) = (self.decisions.1, self.idle, self.last);
-            self.world.fail(format!(
-                "busy: the engine of worker {} decides {count} times in a millisecond, {idle} times for nothing; last: {last}",
-                self.worker
-            ));
-            std::future::pending::<()>().await;
-        }
-        if is_idle {
-            self.world.schedule.tick();
-            self.world.schedule.pass().await;
-        }
+    /// Waits for an event. Now and then the engine is asked sooner.
+    async fn wait(&mut self, wakeup: Micros) {
+        let left = wakeup - self.world.now();
+        let sooner = (left > 1 && self.world.once_in(8)).then(|| self.world.now() + self.world.part_of(left));
+        self.mailbox.wait(&self.world.schedule, sooner.unwrap_or(wakeup)).await;
+        self.early = sooner.filter(|_| self.mailbox.is_empty() && self.world.now() < wakeup).map(|_| wakeup);
     }
 
     fn take_in(&mut self, incoming: Incoming) -> Result<(), String> {
@@ -214,11 +180,13 @@ impl Driver {
     fn handle(&mut self, event: Event) -> Result<(), String> {
         self.last = name(&event);
         self.world.history.borrow_mut().counts.engine += 1;
+        self.world.trace(self.worker, &event);
         self.knowledge.borrow_mut().hear(&event, self.world.now());
         self.engine.handle(event, self.world.clock.now()).map_err(|lost| lost.to_string())
     }
 
     fn execute(&mut self, command: Command) -> Result<(), String> {
+        self.world.trace(self.worker, &command);
         match command {
             Command::StartBurst(burst) => return self.start_burst(burst),
             Command::StopBurst(key) => self.flag(key, |flags| flags.stop.set(true)),
@@ -235,6 +203,12 @@ impl Driver {
             }
             Command::SuppressNotifications { announce } => self.world.suppress(self.process, announce),
             statement => {
+                if let Command::Claim { wants, .. } = &statement {
+                    self.check_wants(wants);
+                }
+                if let Command::Read { lanes, .. } = &statement {
+                    self.knowledge.borrow_mut().asked_to_read(lanes);
+                }
                 if let Command::Settle { settlement, .. } = &statement {
                     self.world.check_settlement(self.worker, settlement, &self.knowledge.borrow());
                     self.check_given_up(settlement);
@@ -282,127 +256,6 @@ impl Driver {
         };
         self.world.spawn(self.process, sending.burst(burst));
         Ok(())
-    }
-
-    /// A burst holds a slot until the engine has heard that it has ended.
-    fn check_slots(&self, webhook_id: i64) {
-        let (all, most) = (self.flags.len(), self.world.plan.concurrency);
-        let of_hook = self.flags.keys().filter(|key| key.webhook_id == webhook_id).count();
-        let limit = self.world.hooks.borrow().get(&webhook_id).and_then(|hook| hook.most_in_flight);
-        if all > most || limit.is_some_and(|limit| of_hook > limit as usize) {
-            let worker = self.worker;
-            self.world.fail(format!(
-                "slots: worker {worker} has {all} bursts of {most}, and {of_hook} of webhook {webhook_id} of {limit:?}"
-            ));
-        }
-    }
-
-    /// Reads all webhooks; those that have changed are told to the engine.
-    fn load_webhooks(&self) {
-        let (world, process, mailbox) = (self.world.clone(), self.process, self.mailbox.clone());
-        self.world.spawn(process, async move {
-            let read = world.call(process, Kind::Other, async |session| {
-                let statement = session.statement().await?;
-                let now = session.statement_at();
-                let webhooks = statement.read(|view| {
-                    let all = view.range::<Webhook>(..).map(|(_, webhook)| webhook);
-                    let topics = all.filter(|webhook| view.get::<Topic>(&webhook.topic).is_some());
-                    let row = |webhook: &Webhook| {
-                        (webhook.id, webhook.topic, sent(view, webhook), held_for(webhook, now))
-                    };
-                    topics.map(row).collect::<Vec<_>>()
-                });
-                let statement = session.statement().await?;
-                let now = session.clock();
-                let breakers = statement.read(|view| {
-                    view.range::<Breaker>(..).map(|(_, row)| listed(row, now)).collect::<Vec<_>>()
-                });
-                Ok((webhooks, breakers))
-            });
-            let read = read.await.map_err(super::calls::CallError::failure);
-            let loaded = read.map(|(rows, breakers)| {
-                let hooks = world.hooks.borrow();
-                let breaker = if world.plan.breakers { BreakerPolicy::Auto } else { BreakerPolicy::Off };
-                let held = rows.iter().filter_map(|(id, .., left)| Some((*id, duration((*left)?)))).collect();
-                let endpoint = |(id, topic, deliverable, _): (i64, i64, bool, Option<Micros>)| {
-                    let hook = hooks.get(&id)?;
-                    Some((id, endpoint(topic, deliverable, hook.batch_size, hook.policy.clone(), breaker)))
-                };
-                let mut endpoints: Vec<_> = rows.into_iter().filter_map(endpoint).collect();
-                endpoints.extend(world.strangers());
-                Read { endpoints, held, breakers }
-            });
-            mailbox.push(Incoming::Webhooks(loaded));
-        });
-    }
-
-    fn apply(&mut self, read: Read) -> LoadedWebhooks {
-        let Read { endpoints: webhooks, held, breakers } = read;
-        let mut loaded = LoadedWebhooks { held, breakers, ..LoadedWebhooks::default() };
-        let ids: BTreeSet<i64> = webhooks.iter().map(|(id, _)| *id).collect();
-        let gone: Vec<i64> = self.endpoints.keys().filter(|id| !ids.contains(id)).copied().collect();
-        for id in gone {
-            if let Some((_, live)) = self.endpoints.remove(&id) {
-                live.stopped.set(true);
-            }
-            self.knowledge.borrow_mut().hooks_off.insert(id, self.world.now());
-            loaded.removed.push(id);
-            loaded.deleted = true;
-        }
-        for (id, endpoint) in webhooks {
-            let old = self.endpoints.get(&id);
-            // What the engine has stopped itself is told again.
-            let is_new =
-                old.is_none_or(|(old, live)| *old != endpoint || live.stopped.get() == endpoint.deliverable);
-            if !is_new {
-                continue;
-            }
-            let stopped = old.map(|(_, live)| Rc::clone(&live.stopped)).filter(|stopped| !stopped.get());
-            let live =
-                LiveEndpoint { timeout: endpoint.policy.timeout, stopped: stopped.unwrap_or_default() };
-            if endpoint.deliverable {
-                self.knowledge.borrow_mut().hooks_off.remove(&id);
-            } else {
-                live.stopped.set(true);
-                self.knowledge.borrow_mut().hooks_off.insert(id, self.world.now());
-            }
-            loaded.changed.insert(id, Arc::new(endpoint.clone()));
-            self.endpoints.insert(id, (endpoint, Rc::new(live)));
-        }
-        loaded
-    }
-
-    fn check_given_up(&mut self, settlement: &Settlement) {
-        for ((key, token), outcomes) in settlement {
-            for dead in &outcomes.dead {
-                if self.given_up.insert((*key, *token, dead.message_id)) {
-                    self.world.check_given_up(self.worker, (key.webhook_id, key.lane), dead);
-                }
-            }
-        }
-    }
-}
-
-/// What the engine must know of a webhook.
-pub(super) fn endpoint(
-    topic: i64,
-    deliverable: bool,
-    batch_size: usize,
-    policy: Policy,
-    breaker: BreakerPolicy,
-) -> Endpoint {
-    let topic = format!("topic {topic}");
-    Endpoint { topic, deliverable, batch_size, policy, rate_limit_per_second: None, breaker }
-}
-
-/// As `breakers/list_changed`.
-fn listed(row: &Breaker, now: Micros) -> BreakerRow {
-    BreakerRow {
-        webhook_id: row.webhook,
-        open: row.open,
-        epoch: row.epoch,
-        suspected: row.suspected_at.is_some_and(|at| at > now - 11 * SECOND),
-        wakes: row.wake_after.is_some(),
     }
 }
 

@@ -75,7 +75,9 @@ impl World {
                 self.thin().await;
             }
             What::Vacuum => self.database.vacuum(),
-            What::Receiver { webhook, manner, time } => self.receiver_is(webhook, manner, time).await,
+            What::Receiver { webhook, manner, from, time } => {
+                self.receiver_is(webhook, manner, from, time).await;
+            }
             What::Crash { worker, down } => self.crash(worker, down).await,
             What::Stop { worker, down } => self.stop(worker, down).await,
             What::Pause { worker, time } => self.pause(worker, time).await,
@@ -120,16 +122,16 @@ impl World {
         self.under_way.set(self.under_way.get() - 1);
     }
 
-    async fn receiver_is(&self, webhook: usize, manner: Manner, time: Micros) {
+    async fn receiver_is(&self, webhook: usize, manner: Manner, from: Option<usize>, time: Micros) {
         let Some(id) = self.hook(webhook) else { return };
-        let set = |manner| {
+        let set = |manner, from| {
             if let Some(hook) = self.hooks.borrow_mut().get_mut(&id) {
-                hook.manner = manner;
+                (hook.manner, hook.only_from) = (manner, from);
             }
         };
-        set(manner);
+        set(manner, from);
         self.schedule.sleep(time).await;
-        set(Manner::Accepts);
+        set(Manner::Accepts, None);
         if manner == Manner::Gone {
             self.schedule.sleep(SECOND / 10).await;
             self.enable(id).await;
@@ -143,6 +145,9 @@ impl World {
         self.abort_tasks(process);
         self.processes[process].session.set(None);
         self.processes[process].paused.set(false);
+        self.processes[process].lanes.set(0);
+        self.processes[process].free_since.set(None);
+        self.processes[process].began.set(None);
         *self.processes[process].mailbox.borrow_mut() = None;
         *self.processes[process].knowledge.borrow_mut() = None;
         self.history.borrow_mut().ended(self.now(), worker, "crash", false);
@@ -222,6 +227,7 @@ impl World {
     fn note_loss(&self, process: usize) {
         let this = &self.processes[process];
         if this.session.get().is_some() && this.lost_at.get().is_none() {
+            this.began.set(None);
             this.lost_at.set(Some(self.now()));
         }
     }

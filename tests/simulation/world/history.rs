@@ -1,5 +1,5 @@
 //! What happened in a run, and what is wrong with it. The rules are in `requests`, `order`,
-//! `attempts`, `breakers`, `rows` and `run`.
+//! `attempts`, `breakers`, `answers`, `rows` and `run`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -86,6 +86,8 @@ pub(super) struct Counts {
     /// The longest rest that a run needed, and the longest wait of a message in a calm one.
     pub(super) rest: Micros,
     pub(super) waited: Micros,
+    /// The same beside a free slot.
+    pub(super) missed: Micros,
 }
 
 #[derive(Default)]
@@ -99,6 +101,8 @@ pub(super) struct History {
     pub(super) committed: BTreeMap<i64, Committed>,
     /// Workers whose incarnation has ended, or that were taken for dead or hung.
     pub(super) ended: BTreeSet<u32>,
+    /// When the processes of those ended that are gone for good.
+    pub(super) ended_at: BTreeMap<u32, Micros>,
     /// Workers that have stopped, and had nothing left to do.
     pub(super) stopped: BTreeSet<u32>,
     /// The webhooks of those who take messages out and have no answer yet.
@@ -107,8 +111,12 @@ pub(super) struct History {
     pub(super) crashed_since: BTreeSet<(i64, i64)>,
     /// When each breaker was known to be open, and its epoch.
     pub(super) opened: BTreeMap<i64, (Micros, i64)>,
-    /// When the call began that has claimed a lane last, by worker.
-    pub(super) claims: HashMap<(LaneId, u32), Micros>,
+    /// Messages that a look has brought to a lane that was held: it says nothing of newer ones.
+    pub(super) followers: BTreeSet<(LaneId, i64)>,
+    /// When a probe of each webhook has failed last, and the epoch of its breaker.
+    pub(super) probe_failed: BTreeMap<i64, (Micros, i64)>,
+    /// When the call began that has claimed a lane last, by worker; and its token.
+    pub(super) claims: HashMap<(LaneId, u32), (Micros, i64)>,
     /// Whether the database has crashed.
     pub(super) has_crashed: bool,
     /// When the server's clock was stepped last.
@@ -172,6 +180,7 @@ impl History {
     /// left to do.
     pub(super) fn ended(&mut self, now: Micros, worker: u32, why: &str, stopped: bool) {
         self.note(now, (0, 0), format!("worker {worker} ends: {why}"));
+        self.ended_at.insert(worker, now);
         if stopped {
             self.stopped.insert(worker);
         } else {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use pgtopic::{
     domain::lane::LaneKey,
-    store::SettleOutcome,
-    worker::engine::event::{Event, Written},
+    store::{HeldLane, SettleOutcome},
+    worker::engine::event::{Event, ReadAnswer, Written},
 };
 
 use super::history::LaneId;
@@ -15,6 +15,8 @@ use crate::schedule::Micros;
 #[derive(Default)]
 pub(super) struct Knowledge {
     lanes: HashMap<LaneId, Claimed>,
+    /// The lanes of the read under way, and their claims.
+    reading: Vec<(LaneId, i64)>,
     /// Messages that were accepted. No others may be settled as done.
     accepted: BTreeSet<(LaneId, i64)>,
     /// Since when nothing is to be sent at all.
@@ -35,6 +37,8 @@ struct Claimed {
     /// How often a settle has told of a newer generation than anything before.
     renewals: u32,
     locked: bool,
+    /// A read or a settle has told that the claim has ended.
+    lost: bool,
 }
 
 /// What a burst was started with.
@@ -64,11 +68,10 @@ impl Knowledge {
                     self.claimed(probe.lane.key, probe.lane.token, probe.lane.generation);
                 }
             }
-            Event::Read(Ok(answer)) => {
-                for lane in &answer.lanes {
-                    if let Some(known) = self.lanes.get_mut(&id(lane.key)) {
-                        known.newest = known.newest.max(lane.generation);
-                    }
+            Event::Read(answer) => {
+                let asked = std::mem::take(&mut self.reading);
+                if let Ok(answer) = answer {
+                    self.read(&asked, answer);
                 }
             }
             Event::Settled(answer) => {
@@ -86,8 +89,33 @@ impl Knowledge {
     }
 
     fn claimed(&mut self, key: LaneKey, token: i64, generation: i32) {
-        let claimed = Claimed { token, heard: generation, newest: generation, renewals: 0, locked: false };
+        let claimed = Claimed { token, heard: generation, newest: generation, ..Claimed::default() };
         self.lanes.insert(id(key), claimed);
+    }
+
+    /// The engine has these lanes read.
+    pub(super) fn asked_to_read(&mut self, lanes: &[HeldLane]) {
+        self.reading = lanes.iter().map(|lane| (id(lane.key), lane.token)).collect();
+    }
+
+    fn read(&mut self, asked: &[(LaneId, i64)], answer: &ReadAnswer) {
+        for lane in &answer.lanes {
+            if let Some(known) = self.lanes.get_mut(&id(lane.key)) {
+                known.newest = known.newest.max(lane.generation);
+            }
+        }
+        let read = answer.lanes.iter().map(|lane| id(lane.key));
+        let answered: BTreeSet<LaneId> =
+            read.chain(answer.unreadable.iter().map(|(lane, _)| id(lane.key))).collect();
+        for (lane, token) in asked.iter().filter(|(lane, _)| !answered.contains(lane)) {
+            self.lost(*lane, *token);
+        }
+    }
+
+    fn lost(&mut self, lane: LaneId, token: i64) {
+        if let Some(known) = self.lanes.get_mut(&lane).filter(|known| known.token == token) {
+            known.lost = true;
+        }
     }
 
     fn settled(&mut self, written: &Written) {
@@ -96,6 +124,7 @@ impl Knowledge {
                 continue;
             };
             lane.locked = *outcome == SettleOutcome::Locked;
+            lane.lost |= *outcome == SettleOutcome::Lost;
             if let SettleOutcome::Renewed(generation) = outcome {
                 lane.renewals += u32::from(*generation > lane.newest);
                 lane.heard = lane.heard.max(*generation);
@@ -115,6 +144,11 @@ impl Knowledge {
         Basis { token: lane.token, heard: lane.heard, renewals: lane.renewals }
     }
 
+    /// Whether outcomes of a lane could not be written.
+    pub(super) fn is_locked(&self, lane: LaneId) -> bool {
+        self.lanes.get(&lane).is_some_and(|known| known.locked)
+    }
+
     pub(super) fn accepted(&mut self, lane: LaneId, messages: &[i64]) {
         self.accepted.extend(messages.iter().map(|message| (lane, *message)));
     }
@@ -132,6 +166,8 @@ impl Knowledge {
             Some("nothing is to be sent")
         } else if known.token != basis.token {
             Some("the lane was claimed again")
+        } else if known.lost {
+            Some("it has heard that the lane is not its any more")
         } else if known.locked {
             Some("its outcomes could not be written")
         } else if known.renewals != basis.renewals {

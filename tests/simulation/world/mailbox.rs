@@ -41,6 +41,10 @@ impl<T> Mailbox<T> {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.borrow().waiting.is_empty()
+    }
+
     pub(super) fn take(&self) -> Option<T> {
         self.0.borrow_mut().waiting.pop_front()
     }

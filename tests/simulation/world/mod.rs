@@ -8,14 +8,14 @@
 //! |---|---|
 //! | `plan`, `draw` | what happens in a run, and how that is drawn |
 //! | `process` | one worker: its incarnations, session, heartbeat, takeover |
-//! | `driver` | runs an engine: commands become statements and requests, answers become events |
+//! | `driver`, `webhooks` | runs an engine: commands become statements and requests, answers become events |
 //! | `shares` | shares of `max_in_flight` |
-//! | `statements`, `breaker_calls`, `queries`, `budget` | the engine's statements on the model |
+//! | `statements`, `settles`, `breaker_calls`, `queries`, `budget` | the engine's statements on the model |
 //! | `burst` | requests of one lane, and the receivers |
 //! | `calls` | how a statement comes to the server, and its answer back |
 //! | `publish`, `operate`, `faults` | what publishers and operators do, and what goes wrong |
 //! | `history`, `knowledge` | what happened, and what workers were told |
-//! | `requests`, `order`, `attempts`, `breakers`, `rows` | the rules that a run must keep |
+//! | `requests`, `order`, `attempts`, `breakers`, `answers`, `engine_rules`, `rows` | the rules that a run must keep |
 //! | `run` | a whole run, and its end |
 //! | `outage` | an outage of an hour |
 //! | `shrink` | which items of a plan are needed |
@@ -23,6 +23,7 @@
 
 #![allow(clippy::cast_possible_wrap, clippy::cast_precision_loss, reason = "numbers of a run are small")]
 
+mod answers;
 mod attempts;
 mod breaker_calls;
 mod breakers;
@@ -32,6 +33,7 @@ mod calls;
 mod clock;
 mod draw;
 mod driver;
+mod engine_rules;
 mod faults;
 mod history;
 mod knowledge;
@@ -46,10 +48,12 @@ mod queries;
 mod requests;
 mod rows;
 mod run;
+mod settles;
 mod shares;
 mod shrink;
 mod statements;
 mod tests;
+mod webhooks;
 
 use std::{
     cell::{Cell, RefCell},
@@ -101,8 +105,12 @@ struct World {
     looked_at: Cell<u64>,
     /// The lease in each worker's row; absent: the shortest.
     leases: RefCell<BTreeMap<u32, Duration>>,
+    /// Since when each webhook takes no messages.
+    off_since: RefCell<BTreeMap<i64, Micros>>,
     /// When workers were all started.
     quiet_since: Cell<Micros>,
+    /// Whether all that engines hear and want is printed.
+    traces: bool,
     /// Faults are over.
     ending: Cell<bool>,
 }
@@ -130,6 +138,15 @@ struct Hook {
     ever_latest: bool,
     always_latest: bool,
     manner: Manner,
+    /// Whose requests are answered in this manner; `None`: all.
+    only_from: Option<usize>,
+}
+
+impl Hook {
+    /// How its receiver answers a worker's request.
+    fn manner_for(&self, process: usize) -> Manner {
+        if self.only_from.is_none_or(|from| from == process) { self.manner } else { Manner::Accepts }
+    }
 }
 
 /// A worker's process.
@@ -141,6 +158,12 @@ struct Process {
     worker: Cell<u32>,
     session: Cell<Option<SessionId>>,
     mailbox: RefCell<Option<Mailbox<Incoming>>>,
+    /// Since when its incarnation runs; `None` while it has none, or its session is lost.
+    began: Cell<Option<Micros>>,
+    /// How many lanes its engine holds.
+    lanes: Cell<usize>,
+    /// Since when one of its slots is free.
+    free_since: Cell<Option<Micros>>,
     /// When its session was lost, if it was.
     lost_at: Cell<Option<Micros>>,
     knowledge: RefCell<Option<Rc<RefCell<Knowledge>>>>,
@@ -180,6 +203,13 @@ impl World {
 
     fn note(&self, lane: LaneId, text: String) {
         self.history.borrow_mut().note(self.now(), lane, text);
+    }
+
+    fn trace(&self, worker: u32, what: &impl std::fmt::Debug) {
+        if self.traces {
+            let text: String = format!("{what:?}").chars().take(400).collect();
+            println!("{:>10.3} ms worker {worker}: {text}", self.now() as f64 / 1_000.0);
+        }
     }
 
     fn fail(&self, text: String) {

@@ -12,9 +12,9 @@ use pgtopic::{
 
 use super::{
     Handle, Hook, World,
-    driver::endpoint,
     plan::{Manner, policy},
     queries::disable,
+    webhooks::endpoint,
 };
 use crate::{
     functions::{
@@ -65,10 +65,14 @@ impl World {
             policy,
             batch_size,
             manner: Manner::Accepts,
+            only_from: None,
         };
         let latest = hook.policy.latest_only;
         self.hooks.borrow_mut().insert(id, hook);
         self.keep_latest(id, latest).await;
+        if let Some(hook) = self.hooks.borrow_mut().get_mut(&id) {
+            hook.since = self.now();
+        }
     }
 
     async fn keep_latest(&self, id: i64, latest: bool) {
@@ -216,9 +220,12 @@ impl World {
     }
 
     async fn thin_one(&self, webhook: i64) {
+        let late = self.once_in(3);
         let superseded: Vec<i64> = self.database.peek(|view| {
             let lanes = view.range::<Lane>((webhook, i64::MIN)..=(webhook, i64::MAX));
-            let free = lanes.map(|(_, row)| row).filter(|row| row.claimed_by.is_none() && !row.halted);
+            // The leader looks for free lanes. Meanwhile a worker may claim them.
+            let free =
+                lanes.map(|(_, row)| row).filter(|row| (row.claimed_by.is_none() || late) && !row.halted);
             let older = |row: &Lane| {
                 let owed =
                     view.range::<Delivery>((webhook, row.lane, i64::MIN)..=(webhook, row.lane, i64::MAX));
@@ -234,9 +241,13 @@ impl World {
 
     async fn take_out(&self, webhook: i64, messages: &[i64], reason: Reason, waits: bool) {
         self.history.borrow_mut().canceling.push(webhook);
+        let before = self.holders(webhook);
         let rows = self
             .operate(async |session| cancel_deliveries(session, webhook, messages, reason, waits).await)
             .await;
+        if let Ok(rows) = &rows {
+            self.check_taken_out(reason, &before, &self.holders(webhook), rows);
+        }
         self.history.borrow_mut().no_longer_canceling(webhook);
         self.note((webhook, 0), format!("{reason:?}: {rows:?}"));
         for (message, outcome, _) in rows.unwrap_or_default() {
@@ -296,7 +307,7 @@ impl World {
         let hooks: Vec<i64> = self.hooks.borrow().keys().copied().collect();
         for id in hooks {
             if let Some(hook) = self.hooks.borrow_mut().get_mut(&id) {
-                hook.manner = Manner::Accepts;
+                (hook.manner, hook.only_from) = (Manner::Accepts, None);
             }
             self.pause_webhook(id, false).await;
             self.enable(id).await;

@@ -2,15 +2,15 @@
 //!
 //! | rule | where |
 //! |---|---|
-//! | no message is sent that was not committed | `check_order` |
+//! | no message is sent that was not committed, or that its webhook has not subscribed to | `check_order` |
 //! | a request holds live messages or replays, rising, and no more than its webhook takes | `check_request` |
 //! | no message is sent that is not owed, but one that was taken out a moment ago | `check_owed` |
 //! | all that comes before in the lane was accepted by this claim, or goes with it | `check_before` |
 //! | live messages are sent for the first time in rising order | `check_first` |
 //! | what was accepted is sent again only if its worker has ended before that was written | `check_again` |
-//! | of a webhook that keeps the latest message, nothing older is sent than what was sent before | `check_latest` |
+//! | of a webhook that keeps the latest message, nothing older is sent than what was sent before, or than what was owed when the lane was claimed | `check_latest` |
 
-use super::{World, history::History, requests::Start};
+use super::{Hook, World, history::History, requests::Start};
 use crate::postgres::tables::{Delivery, Lane, Message, Webhook};
 
 impl World {
@@ -22,11 +22,15 @@ impl World {
             if !is_committed {
                 self.fail(format!("phantom: worker {worker} sends {message}, which is not committed"));
             }
+            self.check_subscribed(start, *message);
             self.check_owed(start, *message);
-            let latest = self.hooks.borrow().get(&lane.0).is_some_and(|hook| hook.ever_latest);
+            let hooks = self.hooks.borrow();
+            let latest = hooks.get(&lane.0).filter(|hook| hook.ever_latest).map(|hook| hook.always_latest);
+            drop(hooks);
             let history = &mut *self.history.borrow_mut();
-            // What was superseded, a worker may still send that does not know that its lane was freed.
-            let is_excused = latest && history.lane(lane).freed;
+            // What was superseded, a worker may still send that does not know that its lane was freed. So
+            // may any worker, if that was not written yet, and the webhook is to get all messages now.
+            let is_excused = latest.is_some_and(|always| history.lane(lane).freed || !always);
             if !start.replay && !is_excused {
                 check_first(history, start, *message);
             }
@@ -42,6 +46,20 @@ impl World {
         if !start.replay {
             let newest = &mut history.lane(lane).newest;
             *newest = messages.iter().copied().chain(*newest).max();
+        }
+    }
+
+    fn check_subscribed(&self, start: &Start<'_>, message: i64) {
+        let Start { worker, lane, .. } = *start;
+        let found = self.database.peek(|view| view.get::<Message>(&message).map(|row| (row.topic, row.kind)));
+        let (Some((topic, kind)), hooks) = (found, self.hooks.borrow()) else { return };
+        let matches =
+            |hook: &Hook| hook.topic == topic && (hook.types.is_none() || hook.types == kind || start.replay);
+        if hooks.get(&lane.0).is_some_and(|hook| !matches(hook)) {
+            self.fail(format!(
+                "subscribed: worker {worker} sends {message} to {}, which does not want it",
+                lane.0
+            ));
         }
     }
 
@@ -125,13 +143,26 @@ impl World {
     /// What has ended by chance or by hand may be sent again: then these rules say nothing.
     fn check_latest(&self, start: &Start<'_>, message: i64) {
         let Start { process, worker, lane, .. } = *start;
-        let always = self.hooks.borrow().get(&lane.0).is_some_and(|hook| hook.always_latest);
-        if !always || self.processes[process].lost_at.get().is_some() {
-            return;
-        }
+        let hook = self.hooks.borrow().get(&lane.0).filter(|hook| hook.always_latest).map(|hook| hook.since);
+        let Some(since) = hook.filter(|_| self.processes[process].lost_at.get().is_none()) else { return };
+        let newer = self.database.peek(|view| {
+            // Nobody knows what a deleted webhook kept.
+            view.get::<Webhook>(&lane.0)?;
+            let rows = view.range::<Delivery>((lane.0, lane.1, message + 1)..=(lane.0, lane.1, i64::MAX));
+            rows.map(|(_, row)| row).filter(|row| !row.replayed).map(|row| row.message).next_back()
+        });
         let history = &mut *self.history.borrow_mut();
         if history.lane(lane).freed || history.has_crashed {
             return;
+        }
+        let claimed = history.claims.get(&(lane, worker)).filter(|(_, token)| *token == start.basis.token);
+        let claimed = claimed.map(|(began, _)| *began).filter(|began| *began > since);
+        let newer = newer.filter(|_| !history.followers.contains(&(lane, message)));
+        let committed = newer.and_then(|newer| Some((newer, history.committed.get(&newer)?.at)));
+        if let Some((newer, _)) = committed.filter(|(_, at)| claimed.is_some_and(|began| *at < began)) {
+            history.fail(format!(
+                "latest: worker {worker} sends {message} of lane {lane:?}, and {newer} was owed when it claimed the lane"
+            ));
         }
         if let Some(newest) = history.lane(lane).newest.filter(|newest| *newest > message) {
             let course = history.course(lane, newest);

@@ -7,7 +7,7 @@ use pgtopic::domain::policy::{OnExhausted, Policy};
 
 use super::{
     Handle, World,
-    plan::{HookPolicies, Manner, Pace, Plan},
+    plan::{Down, HookPolicies, Manner, Pace, Plan},
     publish::committed,
     run::new_world,
 };
@@ -23,7 +23,6 @@ const RETRIES: u32 = 3;
 /// One webhook, one worker, and nothing else that goes wrong.
 fn plan() -> Plan {
     Plan {
-        // A multiple of 3: the receiver is not down from the beginning.
         seed: 3,
         workers: 1,
         concurrency: 100,
@@ -54,6 +53,7 @@ fn plan() -> Plan {
             latest_only: false,
         }),
         breakers: true,
+        down: Down::Nobody,
         payload: 2,
         items: Vec::new(),
         lasts: 0,

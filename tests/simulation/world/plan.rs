@@ -33,12 +33,23 @@ pub(super) struct Plan {
     pub(super) policy: Option<Policy>,
     /// Whether breakers open. Otherwise all webhooks have them off.
     pub(super) breakers: bool,
+    /// Who finds the receiver of the first webhook down for the whole run.
+    pub(super) down: Down,
     /// The bytes of each payload.
     pub(super) payload: usize,
     pub(super) items: Vec<Item>,
     /// When the last item has begun.
     pub(super) lasts: Micros,
     pub(super) without: Option<Guard>,
+}
+
+/// Who finds a receiver down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Down {
+    Nobody,
+    AllWorkers,
+    /// The first one.
+    OneWorker,
 }
 
 /// How long things take.
@@ -159,6 +170,8 @@ pub(super) enum What {
     Receiver {
         webhook: usize,
         manner: Manner,
+        /// Only for requests of this worker.
+        from: Option<usize>,
         time: Micros,
     },
     Crash {
@@ -241,6 +254,8 @@ pub(super) enum Trouble {
     Canceled,
     /// All take long.
     Slow,
+    /// They are carried out at once, and their answers take long.
+    Late,
 }
 
 /// What goes wrong with the notifications for a worker.
@@ -293,6 +308,23 @@ impl Plan {
                         | What::Suppress { .. }
                 )
         })
+    }
+
+    /// Whether workers that live find out soon which others have ended.
+    pub(super) fn takes_over_soon(&self) -> bool {
+        self.pace.late_way <= CALM_WAY
+            && !self.has(|what| {
+                matches!(
+                    what,
+                    What::Pause { .. }
+                        | What::Statements { .. }
+                        | What::Cut { .. }
+                        | What::StepClock { .. }
+                        | What::CrashDatabase
+                        | What::LockLane { .. }
+                        | What::LockStripe { .. }
+                )
+            })
     }
 
     /// Whether nobody steps the server's clock.

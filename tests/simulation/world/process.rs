@@ -49,7 +49,7 @@ const HEARTBEAT: Micros = SECOND * 15 / 100;
 const WRITE_ROW: Micros = SECOND;
 const RELEASE_STEP: usize = 3;
 /// The least timeout that a lease must cover.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the session and the watchers tell the driver, and what it tells them.
 pub(super) struct Signals {
@@ -92,6 +92,9 @@ impl World {
             let worker = self.processes[process].worker.replace(0);
             self.abort_tasks(process);
             self.processes[process].session.set(None);
+            self.processes[process].lanes.set(0);
+            self.processes[process].free_since.set(None);
+            self.processes[process].began.set(None);
             *self.processes[process].mailbox.borrow_mut() = None;
             let why = ended.as_ref().err().map_or("it has stopped", String::as_str);
             *self.processes[process].knowledge.borrow_mut() = None;
@@ -161,6 +164,7 @@ impl World {
             self.release(process, *id).await.map_err(lost)?;
         }
         stopped.retain(|id| *id == worker);
+        self.processes[process].began.set(Some(self.now()));
         Driver::new(self, process, worker, &signals, &liveness).run().await
     }
 

@@ -5,6 +5,7 @@
 //! | no lane is in flight twice | `started` |
 //! | no more requests are in flight to a webhook, over all workers, than it allows | `shares` |
 //! | no request starts against what its worker was told | `check_told` |
+//! | no request starts to a webhook that has been off for some time | `check_off` |
 //! | no request starts unless the lane's row names its worker and its claim | `check_held` |
 //! | nothing is sent when the session was lost for longer than its worker may rely on it | `check_held` |
 //! | which messages, and in which order | `order` |
@@ -15,6 +16,8 @@ use super::{
     World,
     history::{FailedRequest, Flight, LaneId},
     knowledge::{Basis, Knowledge},
+    plan::What,
+    queries::sent,
 };
 use crate::{
     postgres::tables::{Lane, Webhook},
@@ -23,6 +26,10 @@ use crate::{
 
 /// How long a worker may send on after its session was lost.
 const ALIVE_FOR: Micros = SECOND * 7 / 10;
+
+/// How long requests to a webhook may go on that was paused, disabled, deleted, or whose topic was put
+/// on hold.
+const OFF: Micros = 3 * SECOND;
 
 /// A request as a worker starts it.
 pub(super) struct Start<'a> {
@@ -84,6 +91,7 @@ impl World {
         };
         self.check_in_flight(lane.0);
         self.check_told(start, knows);
+        self.check_off(start);
         self.check_held(start);
         self.check_order(start);
         self.check_attempt(start);
@@ -97,6 +105,25 @@ impl World {
         }
         if knows.hooks_off.contains_key(&lane.0) {
             self.fail(format!("told: worker {worker} sends {messages:?} to {}, which is off", lane.0));
+        }
+    }
+
+    /// Workers hear of it soon, unless they hear nothing.
+    fn check_off(&self, start: &Start<'_>) {
+        let hears = !self.plan.has(|what| matches!(what, What::Notices { .. } | What::Suppress { .. }));
+        if !(hears && self.plan.is_smooth()) {
+            return;
+        }
+        let since = self.off_since.borrow().get(&start.lane.0).copied();
+        let is_off = || {
+            self.database.peek(|view| view.get::<Webhook>(&start.lane.0).is_none_or(|row| !sent(view, row)))
+        };
+        if let Some(since) = since.filter(|since| self.now() - since > OFF && is_off()) {
+            let Start { worker, lane, messages, .. } = start;
+            let ago = (self.now() - since) / 1_000;
+            self.fail(format!(
+                "off: worker {worker} sends {messages:?} of lane {lane:?}, and its webhook is off since {ago} ms"
+            ));
         }
     }
 
@@ -130,9 +157,13 @@ impl World {
         // If what the lane owes has changed meanwhile, its row need not tell of this failure.
         let generation = self.database.peek(|view| view.get::<Lane>(&lane).map(|row| row.generation));
         let counts = generation == Some(start.basis.heard);
+        let epoch = self.breaker(lane.0).filter(|row| row.open).map(|row| row.epoch);
         let history = &mut *self.history.borrow_mut();
         history.note(now, lane, format!("worker {worker} got {ended:?} for {messages:?}"));
         history.flights.entry(lane).or_default().retain(|flight| flight.request != request);
+        if let Some(epoch) = epoch.filter(|_| start.probe && ended == Ended::Failed) {
+            history.probe_failed.insert(lane.0, (now, epoch));
+        }
         for message in messages {
             history.crashed_since.remove(&(lane.0, *message));
             let course = history.course(lane, *message);

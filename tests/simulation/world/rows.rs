@@ -4,15 +4,17 @@
 //! |---|---|
 //! | nothing is owed at or below a lane's position | `check_lane` |
 //! | a lane's row makes sense in itself | `check_lane` |
-//! | each delivery has a lane | `check_rows` |
+//! | each delivery has a lane and a message, and none is a dead letter, too | `check_rows` |
 //! | a worker that has stopped holds nothing | `check_lane` |
 //! | in a calm run each lane is sent soon | `check_calm` |
 //! | a worker keeps no lane that it may not send | `check_kept` |
+//! | a lane of a worker that has ended is free again soon | `check_taken_over` |
+//! | in a calm run no message waits for long while a worker has a free slot | `check_calm` |
 
-use super::{World, history::LaneId};
+use super::{World, history::LaneId, process::DEFAULT_TIMEOUT, queries::sent};
 use crate::{
     postgres::{
-        tables::{Delivery, INFINITY, Lane, Webhook},
+        tables::{DeadLetter, Delivery, INFINITY, Lane, Message, Webhook},
         view::View,
     },
     schedule::{Micros, SECOND},
@@ -22,6 +24,20 @@ use crate::{
 /// idle lanes. A worker with one slot also needs some time for each message.
 const CALM: Micros = 3 * SECOND;
 const CALM_A_MESSAGE: Micros = SECOND / 200;
+
+/// How long a message may wait in a calm run that came while a slot was free; and if publishers do not
+/// notify. Sweeps come each half second.
+const PROMPT: Micros = SECOND * 6 / 10;
+const PROMPT_POLLED: Micros = SECOND * 8 / 10;
+
+/// For how long at first a worker's lease may not cover long timeouts, and what that holds back.
+const HELD_BACK: Micros = SECOND * 3 / 2;
+
+/// The longest wait of a lane, and what clocks differ by.
+const LONGEST_WAIT: Micros = 61 * SECOND;
+
+/// How long a lane may be held by a worker that has ended.
+const TAKEN_OVER: Micros = 5 * SECOND;
 
 /// How long a worker may keep a lane that it may not send.
 const KEPT: Micros = 3 * SECOND;
@@ -42,17 +58,45 @@ impl World {
                         && view.get::<Webhook>(&row.webhook).is_some()
                 });
                 let orphan = orphan.map(|(_, row)| format!("rows: {row:?} has no lane"));
-                orphan.or_else(|| view.range::<Lane>(..).find_map(|(_, row)| self.check_lane(view, row)))
+                let twice = view
+                    .range::<DeadLetter>(..)
+                    .find(|(_, row)| view.get::<Delivery>(&(row.webhook, row.lane, row.message)).is_some());
+                let twice = twice.map(|(_, row)| format!("rows: {row:?} is owed, too"));
+                let unkept = view.range::<Delivery>(..).find(|(_, row)| {
+                    view.get::<Message>(&row.message).is_none()
+                        && view.get::<Webhook>(&row.webhook).is_some()
+                        && !self.history.borrow().has_crashed
+                });
+                let unkept = unkept.map(|(_, row)| format!("rows: {row:?}, and its message is deleted"));
+                let wrong = orphan.or(twice).or(unkept);
+                wrong.or_else(|| view.range::<Lane>(..).find_map(|(_, row)| self.check_lane(view, row)))
             });
             if let Some(wrong) = wrong {
                 self.fail(wrong);
             }
+            self.note_off();
         }
         if self.plan.is_calm() {
             self.check_calm();
         }
         if self.plan.is_smooth() {
             self.check_kept();
+        }
+        if self.plan.takes_over_soon() {
+            self.check_taken_over();
+        }
+    }
+
+    /// Notes since when webhooks take no messages.
+    fn note_off(&self) {
+        let off: Vec<i64> = self.database.peek(|view| {
+            let is_off = |id: &i64| view.get::<Webhook>(id).is_none_or(|webhook| !sent(view, webhook));
+            self.hooks.borrow().keys().copied().filter(is_off).collect()
+        });
+        let mut since = self.off_since.borrow_mut();
+        since.retain(|id, _| off.contains(id));
+        for id in off {
+            since.entry(id).or_insert(self.now());
         }
     }
 
@@ -83,6 +127,8 @@ impl World {
             "a claim has a worker and a token".to_owned()
         } else if row.halted && (row.claimed_by.is_some() || row.due_at != INFINITY) {
             "a halted lane is never due".to_owned()
+        } else if row.due_at != INFINITY && row.due_at > self.latest_due() {
+            "it is due too late".to_owned()
         } else if failures > hook.most_retries {
             format!("it has more failures than {}", hook.most_retries)
         } else if row.claimed_by.is_some_and(is_stopped) {
@@ -93,11 +139,23 @@ impl World {
         Some(format!("rows: {wrong}: {row:?}"))
     }
 
+    /// No lane waits for longer than a receiver may ask for.
+    fn latest_due(&self) -> Micros {
+        let steady = self.plan.clock_is_steady();
+        if steady { self.database.clock() + LONGEST_WAIT } else { INFINITY }
+    }
+
     fn check_calm(&self) {
         let now = self.now();
         let history = &mut *self.history.borrow_mut();
         let mut late = None;
         let mut waited = 0;
+        let (mut missed, mut missed_for) = (None, 0);
+        let free_since = self.processes.iter().filter_map(|process| process.free_since.get()).min();
+        let has_long_timeout =
+            |id: i64| self.hooks.borrow().get(&id).is_some_and(|hook| hook.policy.timeout > DEFAULT_TIMEOUT);
+        let unlimited =
+            |id: i64| self.hooks.borrow().get(&id).is_some_and(|hook| hook.most_in_flight.is_none());
         self.database.peek(|view| {
             for (_, row) in view.range::<Delivery>(..) {
                 let Some(committed) = history.committed.get(&row.message) else { continue };
@@ -107,7 +165,24 @@ impl World {
                 let owed_again =
                     history.courses.get(&(row.webhook, row.message)).map_or(0, |course| course.owed_again);
                 let waits = now - committed.at.max(owed_again).max(active).max(self.quiet_since.get());
-                if !halted && view.get::<Webhook>(&row.webhook).is_some() && waits > waited {
+                let is_due = !halted && view.get::<Webhook>(&row.webhook).is_some();
+                // It was held back: its lease did not cover a request's timeout. Or somebody has locked it.
+                let waits_itself = view.get::<Lane>(&lane).is_some_and(|lane| lane.wait.is_some())
+                    || self.is_locked(lane)
+                    || now < self.quiet_since.get() + HELD_BACK && has_long_timeout(row.webhook);
+                // It came while the slot was free: so a worker that looked had room for it.
+                let came = committed.at.max(owed_again).max(self.quiet_since.get());
+                let free = if free_since.is_some_and(|since| since <= came) { waits } else { 0 };
+                if is_due && !waits_itself && unlimited(row.webhook) && free > missed_for {
+                    missed_for = free;
+                    let row = view.get::<Lane>(&lane);
+                    missed = Some(format!(
+                        "late: {} waits for {} ms beside a free slot in {row:?}",
+                        lane.1,
+                        free / 1_000
+                    ));
+                }
+                if is_due && waits > waited {
                     waited = waits;
                     let row = view.get::<Lane>(&lane);
                     late = Some(format!("late: {} waits for {} ms in {row:?}", lane.1, waits / 1_000));
@@ -115,9 +190,45 @@ impl World {
             }
         });
         history.counts.waited = history.counts.waited.max(waited);
+        history.counts.missed = history.counts.missed.max(missed_for);
+        if let Some(missed) = missed.filter(|_| missed_for > self.promptly()) {
+            history.fail(missed);
+        }
         let most = CALM + CALM_A_MESSAGE * Micros::try_from(history.committed.len()).unwrap_or(0);
         if let Some(late) = late.filter(|_| waited > most) {
             history.fail(late);
+        }
+    }
+
+    /// Whether a worker could not write outcomes of a lane.
+    fn is_locked(&self, lane: LaneId) -> bool {
+        self.processes.iter().any(|process| {
+            process.knowledge.borrow().as_ref().is_some_and(|knows| knows.borrow().is_locked(lane))
+        })
+    }
+
+    /// How long a message may wait in a calm run while a worker has a free slot.
+    fn promptly(&self) -> Micros {
+        if self.plan.notifies { PROMPT } else { PROMPT_POLLED }
+    }
+
+    /// If a worker lives, the lanes of those that have ended are free again soon.
+    fn check_taken_over(&self) {
+        let now = self.now();
+        let history = self.history.borrow();
+        let old = |since: &Micros| now - since > TAKEN_OVER;
+        let lives = self.processes.iter().any(|process| process.began.get().is_some_and(|since| old(&since)));
+        if !lives || history.ended_at.is_empty() {
+            return;
+        }
+        let held = self.database.peek(|view| {
+            let has_ended = |worker: u32| history.ended_at.get(&worker).is_some_and(old);
+            let mut rows = view.range::<Lane>(..).map(|(_, row)| row);
+            rows.find(|row| row.claimed_by.is_some_and(has_ended)).cloned()
+        });
+        drop(history);
+        if let Some(row) = held {
+            self.fail(format!("taken over: its worker has ended, and others live: {row:?}"));
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     Handle, Process, World,
     clock::Clock,
     history::{Counts, History},
-    plan::{Manner, Plan},
+    plan::{Down, Manner, Plan},
 };
 use crate::{
     functions::{guards::Guards, update_webhook::create_topic},
@@ -26,6 +26,9 @@ const REST: Micros = 100 * SECOND;
 
 /// The most steps in 10 ms of virtual time.
 const STEPS: u64 = 300_000;
+
+/// How long a worker may know of a lane that is gone.
+const REMEMBERED: Micros = 10 * SECOND;
 
 /// How long engines must be at rest, and how many decisions they may make meanwhile, each.
 const IDLE: Micros = 10 * SECOND;
@@ -84,7 +87,9 @@ pub(super) fn new_world(plan: &Plan) -> Handle {
         under_way: Cell::new(plan.items.len()),
         looked_at: Cell::new(0),
         leases: RefCell::default(),
+        off_since: RefCell::default(),
         quiet_since: Cell::new(0),
+        traces: std::env::var_os("SIMULATION_TRACE").is_some(),
         ending: Cell::new(false),
     })
 }
@@ -101,13 +106,12 @@ impl World {
             for topic in world.plan.webhooks.clone() {
                 world.create_webhook(topic, None, &mut random).await;
             }
-            // A receiver that is down for the whole run: otherwise breakers open seldom.
-            if world.plan.breakers
-                && !world.plan.seed.is_multiple_of(3)
+            if world.plan.down != Down::Nobody
                 && let Some(id) = world.hook(0)
                 && let Some(hook) = world.hooks.borrow_mut().get_mut(&id)
             {
                 hook.manner = Manner::Fails;
+                hook.only_from = (world.plan.down == Down::OneWorker).then_some(0);
             }
         });
         self.schedule.run_until_idle();
@@ -193,6 +197,7 @@ impl World {
             return;
         }
         self.check_lost();
+        self.check_memory();
         if !self.plan.seed.is_multiple_of(4) {
             return;
         }
@@ -218,6 +223,18 @@ impl World {
             view.range::<Delivery>(..).next().is_none()
                 && view.range::<Lane>(..).all(|(_, lane)| is_open(lane.webhook))
         })
+    }
+
+    /// No lane is left. So workers know of none.
+    fn check_memory(&self) {
+        if self.database.peek(|view| view.range::<Lane>(..).next().is_some()) {
+            return;
+        }
+        let forgotten = |world: &Self| world.processes.iter().all(|process| process.lanes.get() == 0);
+        if !self.run_until(self.now() + REMEMBERED, forgotten) {
+            let lanes: Vec<usize> = self.processes.iter().map(|process| process.lanes.get()).collect();
+            self.fail(format!("memory: workers still know lanes that are gone: {lanes:?}"));
+        }
     }
 
     /// Each message was taken by each webhook, or is a dead letter of it. If it was superseded, there

@@ -1,17 +1,14 @@
 //! The engine's statements on the model, and their answers as events.
 
-use std::{collections::HashMap, sync::Arc};
-
 use bytes::Bytes;
 use pgtopic::{
-    domain::{batch::Batch, dead_letter, lane::LaneKey, message::Message},
+    domain::{batch::Batch, lane::LaneKey, message::Message},
     store::{
-        Claim, ClaimedLane, DueAfter, Follower, HeldLane, LaneState, Looked, Owed, OwedMessage, ReadLane,
-        ReadLimits, Removal, SettleOutcome, Settlement, Want,
+        ClaimedLane, DueAfter, Follower, HeldLane, Looked, Owed, OwedMessage, ReadLane, ReadLimits, Want,
     },
     worker::engine::{
         command::Command,
-        event::{ClaimAnswer, Event, LogAnswer, ReadAnswer, SettleAnswer, Written},
+        event::{ClaimAnswer, Event, LogAnswer, ReadAnswer},
         failure::Failure,
     },
 };
@@ -33,10 +30,8 @@ use crate::{
         claim_messages::{Told, claim_messages},
         is_held::hold_webhook,
         read_lanes::{Held, read_lanes},
-        remove_idle_lanes::remove_idle_lanes,
-        settle::{Becomes, Outcome, Said, settle},
     },
-    postgres::tables::{Lane, Reason},
+    postgres::tables::Lane,
     schedule::{Micros, SECOND},
 };
 
@@ -77,8 +72,12 @@ impl Statements {
                     messages_per_lane: count(limits),
                 };
                 let began = self.world.now();
+                let (world, worker) = (self.world.clone(), self.worker);
                 let called = self.world.call(self.process, Kind::Claim, async move |session| {
-                    claim_messages(session, &told).await
+                    let before = world.standing(worker);
+                    let looked = claim_messages(session, &told).await?;
+                    world.check_claimed(worker, &before, false, &looked.0);
+                    Ok(looked)
                 });
                 let mut budget = Budget::new(limits, false);
                 let looked = called.await.map(|(claimed, held)| Looked {
@@ -154,17 +153,25 @@ impl Statements {
         };
         let at_once = claim(count(limits));
         let began = self.world.now();
-        let called = self
-            .world
-            .call(self.process, Kind::Claim, async move |session| claim_lanes(session, &at_once).await);
+        let (world, worker) = (self.world.clone(), self.worker);
+        let called = self.world.call(self.process, Kind::Claim, async move |session| {
+            let before = world.standing(worker);
+            let claimed = claim_lanes(session, &at_once).await?;
+            world.check_claimed(worker, &before, false, &claimed);
+            Ok(claimed)
+        });
         match called.await {
             Ok(lanes) => {
                 Ok(ClaimAnswer { lanes: self.all_claimed(began, lanes, token, limits), one_by_one: None })
             }
             Err(error) if error.may_be_of_a_row() => {
                 let singly = claim(0);
+                let world = self.world.clone();
                 let called = self.world.call(self.process, Kind::Claim, async move |session| {
-                    claim_lanes_singly(session, &singly).await
+                    let before = world.standing(worker);
+                    let claimed = claim_lanes_singly(session, &singly).await?;
+                    world.check_claimed(worker, &before, false, &claimed);
+                    Ok(claimed)
                 });
                 let none = ReadLimits { messages_per_lane: 0, payload_bytes: 0 };
                 let lanes = answer(called.await)?;
@@ -180,8 +187,13 @@ impl Statements {
             .in_halves(lanes, CallError::may_be_of_a_row, async |lanes: Vec<HeldLane>| {
                 let held: Vec<Held> = lanes.iter().map(held).collect();
                 let worker = self.worker;
+                let world = self.world.clone();
                 let called = self.world.call(self.process, Kind::Read, async move |session| {
-                    read_lanes(session, worker, &held, count(limits)).await
+                    let claims = || held.iter().map(|held| (held.lane_id(), held.token));
+                    let before = world.holds(worker, claims());
+                    let read = read_lanes(session, worker, &held, count(limits)).await?;
+                    world.check_read(worker, &before, &world.holds(worker, claims()), &read);
+                    Ok(read)
                 });
                 called.await
             })
@@ -201,65 +213,8 @@ impl Statements {
         Ok(ReadAnswer { lanes: lanes.collect(), unreadable })
     }
 
-    async fn settle(&self, settlement: Arc<Settlement>, again: bool, remove: Vec<HeldLane>) -> SettleAnswer {
-        let claims: Vec<Claim> = settlement.keys().copied().collect();
-        let written = self
-            .in_halves(claims, CallError::may_be_of_a_lane, async |claims: Vec<Claim>| {
-                self.settle_some(&settlement, claims).await
-            })
-            .await;
-        let written = answer(written).map(|(outcomes, failed)| Written {
-            outcomes,
-            refused: failed.into_iter().map(|(claim, error)| (claim, error.failure())).collect(),
-        });
-        let mut removed = Ok(HashMap::new());
-        if written.is_ok() {
-            let called = self
-                .in_halves(remove, CallError::may_be_of_a_lane, async |lanes: Vec<HeldLane>| {
-                    let held: Vec<Held> = lanes.iter().map(held).collect();
-                    let worker = self.worker;
-                    let called = self.world.call(self.process, Kind::Remove, async move |session| {
-                        remove_idle_lanes(session, worker, &held).await
-                    });
-                    called.await
-                })
-                .await;
-            removed = answer(called).map(|(rows, _)| rows.into_iter().map(removal).collect());
-        }
-        SettleAnswer { again, written, removed }
-    }
-
-    async fn settle_some(&self, all: &Settlement, claims: Vec<Claim>) -> Called<Vec<(Claim, SettleOutcome)>> {
-        // A call with nothing to write is none.
-        let call = model(self.worker, all, &claims);
-        let knows: Vec<bool> = claims
-            .iter()
-            .map(|claim| {
-                all.get(claim).is_some_and(|lane| lane.change.is_some() || lane.generation.is_some())
-            })
-            .collect();
-        let began = self.world.now();
-        let buried = self.world.would_bury(&call);
-        let called =
-            self.world.call(self.process, Kind::Settle, async move |session| settle(session, &call).await);
-        let called = called.await;
-        self.world.check_lanes(claims.iter().map(|(key, _)| (key.webhook_id, key.lane)));
-        let said = called?;
-        self.world.check_buried(&buried, began);
-        let mut outcomes: Vec<_> = claims.iter().map(|claim| (*claim, SettleOutcome::Written)).collect();
-        for (number, said) in said {
-            outcomes[number].1 = match said {
-                Said::Locked => SettleOutcome::Locked,
-                Said::Lost => SettleOutcome::Lost,
-                Said::Renewed(generation) if knows[number] => SettleOutcome::Renewed(generation),
-                Said::Renewed(_) => continue,
-            };
-        }
-        Ok(outcomes)
-    }
-
     /// As the driver's `in_halves`.
-    async fn in_halves<T: Clone, R>(
+    pub(super) async fn in_halves<T: Clone, R>(
         &self,
         items: Vec<T>,
         of_an_item: impl Fn(CallError) -> bool,
@@ -293,7 +248,7 @@ impl Statements {
         token: i64,
         limits: ReadLimits,
     ) -> Vec<ClaimedLane> {
-        self.world.history.borrow_mut().claimed(began, self.worker, &lanes);
+        self.world.history.borrow_mut().claimed(began, self.worker, token, &lanes);
         let mut budget = Budget::new(limits, false);
         lanes.into_iter().map(|lane| self.claimed(&lane, token, limits, &mut budget)).collect()
     }
@@ -338,6 +293,8 @@ impl Statements {
     fn follower(&self, held: &Claimed, budget: &mut Budget) -> Follower {
         let deferred = budget.take(1, self.world.plan.payload, || self.world.once_in(20)) == 0;
         let found = held.messages.first().copied();
+        let lane = (held.lane.webhook, held.lane.lane);
+        self.world.history.borrow_mut().followers.extend(found.map(|read| (lane, read.message)));
         let read = found.map(|read| self.message(&held.lane, read));
         Follower {
             key: LaneKey { webhook_id: held.lane.webhook, lane: held.lane.lane },
@@ -385,7 +342,7 @@ pub(super) fn count(limits: ReadLimits) -> usize {
     usize::try_from(limits.messages_per_lane).unwrap_or(0)
 }
 
-fn held(lane: &HeldLane) -> Held {
+pub(super) fn held(lane: &HeldLane) -> Held {
     Held {
         webhook: lane.key.webhook_id,
         lane: lane.key.lane,
@@ -393,60 +350,4 @@ fn held(lane: &HeldLane) -> Held {
         position: lane.position,
         generation: lane.generation,
     }
-}
-
-fn removal(((webhook_id, lane), removed): ((i64, i64), bool)) -> (LaneKey, Removal) {
-    let removal = if removed { Removal::Removed } else { Removal::Rewound };
-    (LaneKey { webhook_id, lane }, removal)
-}
-
-/// The reason of a dead letter, as far as the model knows it.
-fn reason(reason: dead_letter::Reason) -> Reason {
-    match reason {
-        dead_letter::Reason::Superseded => Reason::Superseded,
-        _ => Reason::AttemptsExhausted,
-    }
-}
-
-/// The call of `settle`.
-fn model(worker: u32, all: &Settlement, claims: &[Claim]) -> sql::settle::Settlement {
-    let mut call = sql::settle::Settlement { worker, lanes: Vec::new(), done: Vec::new(), dead: Vec::new() };
-    for (number, claim) in claims.iter().enumerate() {
-        let Some(lane) = all.get(claim) else { continue };
-        let change = lane.change.as_ref();
-        let several = change.and_then(|change| change.failed).filter(|failed| failed.count > 1);
-        call.lanes.push(Outcome {
-            webhook: claim.0.webhook_id,
-            lane: claim.0.lane,
-            token: claim.1,
-            becomes: match change.map(|change| change.state) {
-                None => Becomes::Untouched,
-                Some(LaneState::Held) => Becomes::Held,
-                Some(LaneState::Ready) => Becomes::Ready,
-                Some(LaneState::Waiting(_)) => Becomes::Waiting,
-                Some(LaneState::Halted) => Becomes::Halted,
-            },
-            generation: change.map(|change| change.generation).or(lane.generation).unwrap_or_default(),
-            position: change.map_or(0, |change| change.position),
-            delay: match change.map(|change| change.state) {
-                Some(LaneState::Waiting(delay)) => micros(delay),
-                _ => 0,
-            },
-            head: change.and_then(|change| change.failed).map(|failed| failed.first),
-            failures: change.map_or(0, |change| i32::try_from(change.failures).unwrap_or(i32::MAX)),
-            batch_last: several.map(|failed| failed.last),
-            batch_count: several.map(|failed| i32::try_from(failed.count).unwrap_or(i32::MAX)),
-            split_until: change.and_then(|change| change.split_until),
-            error: change.and_then(|change| change.last_error.as_ref()).map(|_| 1),
-            epoch: change.and_then(|change| change.epoch),
-        });
-        call.done.extend(lane.done.iter().map(|message| (number, *message)));
-        let attempts = |attempts| i32::try_from(attempts).unwrap_or(i32::MAX);
-        call.dead.extend(
-            lane.dead
-                .iter()
-                .map(|dead| (number, dead.message_id, attempts(dead.attempts), reason(dead.reason))),
-        );
-    }
-    call
 }

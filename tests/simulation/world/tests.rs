@@ -5,6 +5,7 @@
 //! | `SIMULATION_SEED` | this seed alone (`replay`) |
 //! | `SIMULATION_KEEP` | only these items of its plan, as `1,5,9` |
 //! | `SIMULATION_WITHOUT` | without this guard |
+//! | `SIMULATION_TRACE` | all that engines hear and want is printed |
 //! | `SIMULATION_MINUTES` | how long `long` runs |
 //! | `SIMULATION_SECONDS` | how many CPU seconds `long`, or each try of `guards`, takes at most |
 //! | `SIMULATION_TRIES` | how many tries `guards` makes |
@@ -144,7 +145,7 @@ fn long() {
     let (mut runs, mut steps, mut engine, mut messages, mut requests, mut faults, mut dead) =
         (0u64, 0, 0, 0, 0, 0, 0);
     let mut failed = Vec::new();
-    let (mut rest, mut waited) = (0, 0);
+    let (mut rest, mut waited, mut missed) = (0, 0, 0);
     for seed in first.. {
         let is_over = match seconds {
             Some(seconds) => cpu() - at >= seconds,
@@ -158,6 +159,7 @@ fn long() {
         let report = run(&plan);
         rest = rest.max(report.counts.rest);
         waited = waited.max(report.counts.waited);
+        missed = missed.max(report.counts.missed);
         runs += 1;
         steps += report.steps;
         engine += report.counts.engine;
@@ -176,7 +178,7 @@ fn long() {
     let seconds = cpu() - at;
     let per_second = |count: u64| count as f64 / seconds;
     println!(
-        "{runs} runs from {first}, {seconds:.1} CPU seconds: {:.0} events/s ({:.0} steps, {:.0} of engines), {:.0} messages/s, {:.0} requests/s, {:.1} faults/s, {dead} given up; the longest rest {} ms, the longest wait {} ms",
+        "{runs} runs from {first}, {seconds:.1} CPU seconds: {:.0} events/s ({:.0} steps, {:.0} of engines), {:.0} messages/s, {:.0} requests/s, {:.1} faults/s, {dead} given up; the longest rest {} ms, the longest wait {} ms, beside a free slot {} ms",
         per_second(steps + engine),
         per_second(steps),
         per_second(engine),
@@ -184,7 +186,8 @@ fn long() {
         per_second(requests),
         per_second(faults),
         rest / 1_000,
-        waited / 1_000
+        waited / 1_000,
+        missed / 1_000
     );
     assert!(failed.is_empty(), "{} of {runs} seeds: {failed:?}", failed.len());
 }
