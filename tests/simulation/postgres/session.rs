@@ -7,7 +7,7 @@ use super::{
     error::{Error, Result},
     state::{Owner, SessionId, SessionState},
     statement::Statement,
-    transaction::{Level, Savepoint, Snapshot, Transaction},
+    transaction::{Csn, Level, Savepoint, Snapshot, Transaction},
 };
 use crate::schedule::Micros;
 
@@ -185,6 +185,7 @@ impl Session {
             None => self.start(Level::ReadCommitted),
             Some(check) => check?,
         }
+        self.transaction_snapshot()?;
         let result = body().await;
         self.check_connection()?;
         match (&result, open.is_some()) {
@@ -246,17 +247,29 @@ impl Session {
     }
 
     fn snapshot(&self) -> Result<Snapshot> {
+        let csn = self.transaction_snapshot()?;
+        let state = &mut *self.database().state();
+        let csn = csn.unwrap_or_else(|| state.xids.newest());
+        let session = state.session(self.id());
+        let transaction = session.transaction.as_mut().ok_or(Error::ConnectionLost)?;
+        transaction.next_cid += 1;
+        session.oldest = Some(session.oldest.map_or(csn, |oldest| oldest.min(csn)));
+        Ok(Snapshot { csn, cid: transaction.next_cid, top: transaction.top() })
+    }
+
+    /// The snapshot of the whole transaction, above READ COMMITTED. The first statement of the client
+    /// takes it, even if a function in it fails before it reads anything.
+    fn transaction_snapshot(&self) -> Result<Option<Csn>> {
         let state = &mut *self.database().state();
         let newest = state.xids.newest();
         let session = state.session(self.id());
         let transaction = session.transaction.as_mut().ok_or(Error::ConnectionLost)?;
-        let csn = match transaction.level {
-            Level::ReadCommitted => newest,
-            Level::RepeatableRead | Level::Serializable => *transaction.csn.get_or_insert(newest),
-        };
-        transaction.next_cid += 1;
+        if transaction.level == Level::ReadCommitted {
+            return Ok(None);
+        }
+        let csn = *transaction.csn.get_or_insert(newest);
         session.oldest = Some(session.oldest.map_or(csn, |oldest| oldest.min(csn)));
-        Ok(Snapshot { csn, cid: transaction.next_cid, top: transaction.top() })
+        Ok(Some(csn))
     }
 
     /// The isolation level of the transaction.

@@ -239,6 +239,20 @@ fn an_insert_of_a_newer_row_is_refused_above_read_committed() {
     assert_eq!(world.run(insert(world.database.connect(), 1)), Err(Error::Unique));
 }
 
+/// A function may fail before it reads anything. The statement that called it had its snapshot.
+#[test]
+fn a_statement_that_fails_at_once_has_taken_the_snapshot_of_the_transaction() {
+    let world = World::new();
+    let session = world.open(RepeatableRead);
+    session.savepoint(0).unwrap();
+    let failing = session.clone();
+    let failed = world.run(async move { failing.call(async || Err::<(), _>(Error::Unique)).await });
+    assert_eq!(failed, Err(Error::Unique));
+    world.run(insert(world.database.connect(), 1)).unwrap();
+    session.rollback_to(0).unwrap();
+    assert_eq!(world.run(read(session, 1)), Ok(None));
+}
+
 #[test]
 fn a_savepoint_undoes_rows_and_frees_locks() {
     let world = World::new();
