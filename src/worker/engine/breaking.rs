@@ -108,7 +108,21 @@ impl Engine {
                 self.commands.push(Command::OpenBreaker { webhook_id: *webhook_id, epoch, reason });
             }
         }
-        for webhook_id in back {
+        self.come_back(back, now);
+    }
+
+    /// Another worker has left. Webhooks that were left to the others are tried again: they may have
+    /// been left to that one alone.
+    pub(super) fn other_left(&mut self, now: Instant) {
+        let webhooks = &mut self.breakers.webhooks;
+        let mut is_back =
+            |id: &i64| webhooks.get_mut(id).is_some_and(|breaker| breaker.other_left() == Turn::Go);
+        let back = self.breakers.suspects.keys().copied().filter(|id| is_back(id)).collect();
+        self.come_back(back, now);
+    }
+
+    fn come_back(&mut self, webhooks: Vec<i64>, now: Instant) {
+        for webhook_id in webhooks {
             self.breakers.suspects.remove(&webhook_id);
             self.send_again(webhook_id, now);
         }

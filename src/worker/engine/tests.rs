@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
+    super::scheduling::breaker::Turn,
     super::tuning::{ASK_ALL_WEBHOOKS, BYTES_MAX, HELD_PER_SLOT, OUTCOMES_MAX, UNWRITTEN_MAX},
     command::Burst,
     event::{
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     domain::{
         attempt::{AttemptResult, ErrorClass, Outcome},
-        breaker::BreakerPolicy,
+        breaker::{BreakerPolicy, Opening},
         lane::LaneKey,
         message::Message,
         policy::{OnExhausted, Policy},
@@ -377,4 +378,29 @@ fn webhooks_are_read_when_the_session_hears_of_a_change() {
         ..session
     }));
     assert!(reads(&rig.decide_after(Duration::from_millis(100))));
+}
+
+/// A webhook was left to another worker that delivers well. That worker is gone before the ten
+/// seconds are over: its lanes must not wait for their end.
+#[test]
+fn a_webhook_that_was_left_to_others_is_sent_again_when_one_of_them_is_gone() {
+    let mut rig = Rig::new(1);
+    let other = Uuid::from_u128(7);
+    let session = |others: &[Uuid], rig: &Rig| {
+        Event::Session(event::SessionState { others: others.into(), ..rig.engine.session.clone() })
+    };
+    let both = session(&[other], &rig);
+    rig.handle(both);
+    let now = rig.now;
+    let breaker = rig.engine.breakers.of(1);
+    while !breaker.failed(1, true, now) {}
+    breaker.asked(now);
+    assert_eq!(breaker.answered(Opening::Refused, now), Turn::None);
+    rig.engine.breakers.suspects.insert(1, (0, "it failed".to_owned()));
+    let same = session(&[other], &rig);
+    rig.handle(same);
+    assert!(!rig.engine.breakers.may_send(1), "it is left to the other one");
+    let alone = session(&[], &rig);
+    rig.handle(alone);
+    assert!(rig.engine.breakers.may_send(1) && rig.engine.breakers.suspects.is_empty());
 }

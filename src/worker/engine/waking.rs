@@ -61,6 +61,9 @@ impl Engine {
         } else if self.session.sends && !before.sends {
             self.claims.look();
         }
+        if before.others.iter().any(|other| !self.session.others.contains(other)) {
+            self.other_left(now);
+        }
         if wakes > 0 {
             self.woken(u32::try_from(wakes).unwrap_or(u32::MAX), now);
         }

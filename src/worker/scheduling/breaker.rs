@@ -177,14 +177,24 @@ impl Breaker {
     /// The time has come to try again, if this worker stood back until now.
     pub(crate) fn stood_back(&mut self, now: Instant) -> Turn {
         match self.state {
-            State::StandsBack(until) if now >= until => {
-                self.forget();
-                // One failure more is enough.
-                self.exhausted = BREAKER_EXHAUSTED - 1;
-                self.resume()
-            }
+            State::StandsBack(until) if now >= until => self.come_back(),
             _ => Turn::None,
         }
+    }
+
+    /// Another worker has left. It may be the one that the webhook was left to.
+    pub(crate) fn other_left(&mut self) -> Turn {
+        match self.state {
+            State::StandsBack(_) => self.come_back(),
+            _ => Turn::None,
+        }
+    }
+
+    fn come_back(&mut self) -> Turn {
+        self.forget();
+        // One failure more is enough.
+        self.exhausted = BREAKER_EXHAUSTED - 1;
+        self.resume()
     }
 
     // -- What the row says ------------------------------------------------------------------------

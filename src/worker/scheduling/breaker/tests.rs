@@ -69,6 +69,19 @@ fn a_worker_alone_with_its_failures_stands_back_and_tries_again_with_care() {
 }
 
 #[test]
+fn it_stands_back_no_longer_when_another_worker_has_left() {
+    let mut breaker = asking();
+    assert_eq!(breaker.other_left(), Turn::None, "it asks");
+    breaker.asked(start());
+    assert_eq!(breaker.answered(Opening::Refused, start()), Turn::None);
+    assert_eq!(breaker.other_left(), Turn::Go);
+    assert!(breaker.may_send() && breaker.failed(1, true, start()), "one failure is enough now");
+    breaker.asked(start());
+    assert_eq!(breaker.answered(Opening::Opened(1), start()), Turn::Stop);
+    assert_eq!(breaker.other_left(), Turn::None, "an open breaker is no worker's");
+}
+
+#[test]
 fn a_success_while_it_asks_ends_that() {
     let mut breaker = asking();
     breaker.asked(start());
