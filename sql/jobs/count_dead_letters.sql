@@ -7,18 +7,14 @@
 -- Locks:      none.
 -- ----------------------------------------------------------------------
 WITH wanted AS MATERIALIZED (
-    -- Read once, not once for each dead letter.
-    SELECT f.json ->> 'partition_key' AS partition_key, f.json ->> 'type' AS type, f.json ->> 'reason' AS reason,
-           f.json ->> 'error_class' AS error_class, (f.json ->> 'status_code')::bigint AS status_code,
-           (f.json ->> 'since')::timestamptz AS since, (f.json ->> 'until')::timestamptz AS until
-      FROM (SELECT $3::text::json AS json) f
+    SELECT * FROM pgtopic.dead_letter_filter($3::text::json)
 ), found AS MATERIALIZED (
     SELECT x.id, x.webhook_id, x.lane
       FROM wanted w
      CROSS JOIN pgtopic.dead_letters x
      WHERE ($1::bigint IS NULL OR x.topic_id = $1::bigint)
        AND ($2::bigint IS NULL OR x.webhook_id = $2::bigint)
-       AND pgtopic.dead_letter_fits(x, w.partition_key, w.type, w.reason, w.error_class, w.status_code, w.since, w.until)
+       AND pgtopic.dead_letter_fits(x, w.partition_key, w.type, w.reason, w.error_class, w.status_code, w.since, w.before)
      LIMIT $4::bigint
 ), of_lanes AS MATERIALIZED (
     SELECT f.webhook_id, f.lane FROM found f GROUP BY f.webhook_id, f.lane

@@ -26,12 +26,9 @@ DECLARE
     picked   record;
     is_left  bigint[];
 BEGIN
-    -- The filter is read once, not once for each dead letter. What is seen is read in order, and no
-    -- further than needed.
+    -- What is seen is read in order, and no further than needed.
     WITH wanted AS MATERIALIZED (
-        SELECT job.filter ->> 'partition_key' AS partition_key, job.filter ->> 'type' AS type, job.filter ->> 'reason' AS reason,
-               job.filter ->> 'error_class' AS error_class, (job.filter ->> 'status_code')::bigint AS status_code,
-               (job.filter ->> 'since')::timestamptz AS since, (job.filter ->> 'until')::timestamptz AS before
+        SELECT * FROM pgtopic.dead_letter_filter(job.filter)
     ), seen AS NOT MATERIALIZED (
         SELECT l.id, l.message_id, l
           FROM pgtopic.dead_letters l

@@ -674,6 +674,13 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgtopic.dead_letter_filter(filter json, OUT partition_key text, OUT type text, OUT reason text, OUT error_class text, OUT status_code bigint, OUT since timestamp with time zone, OUT before timestamp with time zone) RETURNS record
+    LANGUAGE sql STABLE
+    AS $$
+SELECT filter ->> 'partition_key', filter ->> 'type', filter ->> 'reason', filter ->> 'error_class',
+       (filter ->> 'status_code')::bigint, (filter ->> 'since')::timestamptz, (filter ->> 'until')::timestamptz
+$$;
+
 CREATE TABLE pgtopic.dead_letters (
     id bigint NOT NULL,
     webhook_id bigint NOT NULL,
@@ -770,12 +777,9 @@ DECLARE
     picked   record;
     is_left  bigint[];
 BEGIN
-    -- The filter is read once, not once for each dead letter. What is seen is read in order, and no
-    -- further than needed.
+    -- What is seen is read in order, and no further than needed.
     WITH wanted AS MATERIALIZED (
-        SELECT job.filter ->> 'partition_key' AS partition_key, job.filter ->> 'type' AS type, job.filter ->> 'reason' AS reason,
-               job.filter ->> 'error_class' AS error_class, (job.filter ->> 'status_code')::bigint AS status_code,
-               (job.filter ->> 'since')::timestamptz AS since, (job.filter ->> 'until')::timestamptz AS before
+        SELECT * FROM pgtopic.dead_letter_filter(job.filter)
     ), seen AS NOT MATERIALIZED (
         SELECT l.id, l.message_id, l
           FROM pgtopic.dead_letters l
@@ -4980,6 +4984,8 @@ REVOKE ALL ON FUNCTION pgtopic.claim_messages(worker uuid, new_token bigint, mes
 
 REVOKE ALL ON FUNCTION pgtopic.close_breaker(webhook_id bigint, worker uuid, token bigint, epoch bigint, reason text, changed_by text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION pgtopic.dead_letter_filter(filter json, OUT partition_key text, OUT type text, OUT reason text, OUT error_class text, OUT status_code bigint, OUT since timestamp with time zone, OUT before timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION pgtopic.dead_letter_fits(letter pgtopic.dead_letters, partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION pgtopic.dead_letter_groups(webhook_ids bigint[], partition_key text, type text, reason text, error_class text, status_code bigint, since timestamp with time zone, until timestamp with time zone, look_at bigint, at_most bigint) FROM PUBLIC;
@@ -5181,7 +5187,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 INSERT INTO pgtopic.installation VALUES (true, 'auto', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0);
 
-INSERT INTO pgtopic.installed VALUES (true, 1, 1, '9e02dc0a5a1f5352377ca5d393fa08b568d698267e9890f93f24c2740ead1b25', '0.1.0', '2026-01-01 00:00:00+00');
+INSERT INTO pgtopic.installed VALUES (true, 1, 1, '681de49777409a29cd303e15f96e3f847c4ff79c356228f6068a72646aa94208', '0.1.0', '2026-01-01 00:00:00+00');
 
 INSERT INTO pgtopic.schema_history VALUES (1, 'schema', '2026-01-01T00:00:00Z', '16049301905587149254');
 
