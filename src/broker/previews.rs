@@ -48,11 +48,7 @@ impl Broker {
 
     /// The number of the next attempt: failures belong to the head of a lane.
     async fn next_attempt(&self, target: &Target, delivery: &Delivery) -> Result<u32, BrokerError> {
-        let name = if target.ordered {
-            LaneName { partition_key: Some(delivery.partition_key.clone()), message_id: None }
-        } else {
-            LaneName { partition_key: None, message_id: Some(delivery.message_id) }
-        };
+        let name = LaneName::of_message(target.ordered, &delivery.partition_key, delivery.message_id);
         let lane = self.store.get_lane(delivery.webhook_id, &name).await?;
         let is_head = |id: Option<i64>| id == Some(delivery.message_id);
         let lane = lane.filter(|lane| is_head(lane.head.as_ref().map(|head| head.message_id)));

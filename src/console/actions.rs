@@ -87,6 +87,20 @@ impl Advice {
     }
 }
 
+impl Action {
+    /// The button of a remedy that can be taken back. `None` if no command does it.
+    pub(super) fn of(
+        label: &'static str,
+        href: String,
+        consequence: String,
+        remedy: Remedy,
+        api: &ApiAddress,
+    ) -> Option<Self> {
+        let lines = Advice::of(remedy, api).lines?;
+        Some(Self { label, href, consequence, danger: false, lines })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::{
     actions::{Advice, Lines},
+    lanes::retry_lines,
     text::{self, Badge},
     visitor::ApiAddress,
 };
@@ -14,6 +15,7 @@ use crate::{
         dead_letter::DeadLetter,
         health::HealthState,
         job::Job,
+        lane::LaneState,
         sending::NotSending,
         topic::Topic,
         webhook::Webhook,
@@ -213,13 +215,7 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
         let number = backlog.lanes.halted;
         let said = format!("{number} halted {}. Each waits for an operator.", text::plural(number, "lane"));
         let id = webhook.id;
-        let lines = Lines::new(
-            facts.api,
-            &Method::POST,
-            &format!("/webhooks/{id}/lanes/retry"),
-            Some(&serde_json::json!({"state": "halted"})),
-            format!("pgtopic lanes retry {id} --state halted"),
-        );
+        let lines = retry_lines(facts.api, id, LaneState::Halted);
         let advice = Advice { text: "Repair the receiver, then retry the lanes.", lines: Some(lines) };
         Item {
             href: format!("lanes?webhook={id}&state=halted"),

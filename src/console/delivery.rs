@@ -273,17 +273,10 @@ fn retry(delivery: &Delivery, ordered: bool, api: &ApiAddress) -> Option<Action>
         DeliveryStatus::Halted => ("Release", " If it fails as before, the lane halts again."),
         _ => return None,
     };
-    let name = LaneName {
-        partition_key: ordered.then(|| delivery.partition_key.clone()),
-        message_id: (!ordered).then_some(message_id),
-    };
-    Some(Action {
-        label,
-        href: href("lane/retry", webhook_id, &delivery.partition_key, name.message_id),
-        consequence: format!("Message {message_id} is tried at once, with all its attempts.{then}"),
-        danger: false,
-        lines: Advice::of(Remedy::from(why::Remedy::RetryLane { webhook_id, lane: name }), api).lines?,
-    })
+    let lane = LaneName::of_message(ordered, &delivery.partition_key, message_id);
+    let href = href("lane/retry", webhook_id, &delivery.partition_key, lane.message_id);
+    let consequence = format!("Message {message_id} is tried at once, with all its attempts.{then}");
+    Action::of(label, href, consequence, why::Remedy::RetryLane { webhook_id, lane }.into(), api)
 }
 
 /// Cancels it, or replays it.

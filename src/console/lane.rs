@@ -215,8 +215,7 @@ fn retry(lane: &Lane, asked: &Asked, api: &ApiAddress) -> Option<Action> {
         LaneState::Ready | LaneState::Claimed => return None,
     };
     let remedy = why::Remedy::RetryLane { webhook_id: lane.key.webhook_id, lane: asked.name() };
-    let lines = Advice::of(Remedy::from(remedy), api).lines?;
-    Some(Action { label, href: query("lane/retry", asked, None), consequence, danger: false, lines })
+    Action::of(label, query("lane/retry", asked, None), consequence, remedy.into(), api)
 }
 
 /// The link that asks whether the head is to be skipped.

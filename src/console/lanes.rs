@@ -129,13 +129,7 @@ fn retries(id: i64, counted: LaneCounts, shown: Option<LaneState>, api: &ApiAddr
                 text::plural(number, "lane")
             ),
             danger: false,
-            lines: Lines::new(
-                api,
-                &Method::POST,
-                &format!("/webhooks/{id}/lanes/retry"),
-                Some(&json!({"state": word})),
-                format!("pgtopic lanes retry {id} --state {word}"),
-            ),
+            lines: retry_lines(api, id, state),
         })
     };
     let halted =
@@ -148,6 +142,18 @@ fn retries(id: i64, counted: LaneCounts, shown: Option<LaneState>, api: &ApiAddr
     .into_iter()
     .filter_map(action)
     .collect()
+}
+
+/// The lines that try all lanes of a state now.
+pub(super) fn retry_lines(api: &ApiAddress, webhook_id: i64, state: LaneState) -> Lines {
+    let word = state.as_str();
+    Lines::new(
+        api,
+        &Method::POST,
+        &format!("/webhooks/{webhook_id}/lanes/retry"),
+        Some(&json!({"state": word})),
+        format!("pgtopic lanes retry {webhook_id} --state {word}"),
+    )
 }
 
 /// Which lanes are to be tried now.
@@ -186,7 +192,7 @@ pub(super) fn reference(text: &str) -> Result<WebhookRef, Failure> {
     WebhookRef::parse(text).ok_or_else(|| BrokerError::no_webhook(text).into())
 }
 
-/// The address of a lane below a path, `lane` or `lane/retry`, as seen from the folder of the console.
+/// The address of a lane, as seen from the folder of the console. `path`: `lane` or `lane/retry`.
 pub(super) fn href(path: &str, webhook_id: i64, partition_key: &str, message_id: Option<i64>) -> String {
     let mut query = form_urlencoded::Serializer::for_suffix(format!("{path}?"), path.len() + 1);
     query.append_pair("webhook", &webhook_id.to_string());

@@ -109,6 +109,16 @@ pub struct LaneName {
     pub message_id: Option<i64>,
 }
 
+impl LaneName {
+    /// The lane of a message. `ordered`: whether its topic is. Otherwise the message is its own lane.
+    pub fn of_message(ordered: bool, partition_key: &str, message_id: i64) -> Self {
+        Self {
+            partition_key: ordered.then(|| partition_key.to_owned()),
+            message_id: (!ordered).then_some(message_id),
+        }
+    }
+}
+
 /// Which lanes of a webhook are to be tried again now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LaneRetry {

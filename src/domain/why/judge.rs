@@ -242,11 +242,7 @@ fn remedy(
 }
 
 fn lane_name(situation: &Situation, it: &Subscription) -> LaneName {
-    let ordered = situation.topic.ordered;
-    LaneName {
-        partition_key: ordered.then(|| it.message.partition_key.clone()),
-        message_id: (!ordered).then_some(it.message.id),
-    }
+    LaneName::of_message(situation.topic.ordered, &it.message.partition_key, it.message.id)
 }
 
 impl LaneFacts {
