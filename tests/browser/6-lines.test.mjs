@@ -1,4 +1,4 @@
-// The lines to copy: each one that a page shows is run, and does what its button does.
+// The lines to copy: each kind that these screens show is run, and must succeed.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -36,7 +36,7 @@ export async function visit(t, { role = 'admin', base = `http://${setup.serve}`,
     if (/content security policy/i.test(message.text())) errors.push(message.text());
   });
   t.after(async () => {
-    // Chromium may never close a context whose page is on its way to another one. The browser goes at the end.
+    // Chromium may never close a context whose page still loads. The browser ends with the tests.
     await Promise.race([context.close(), new Promise((resolve) => setTimeout(resolve, CLOSE_LIMIT_MS).unref())]);
     assert.deepEqual(errors, []);
   });

@@ -13,10 +13,11 @@ use std::{
 use pgtopic_testkit::{
     Http, TOPIC,
     history::{Fate, Publication},
+    try_reach_schema,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use crate::stage::{KEYS, POISON};
 
@@ -131,11 +132,8 @@ pub(crate) async fn insert(ledger: Arc<Ledger>, url: String, number: usize, seed
 /// `None` if the run is over before that.
 async fn connect(ledger: &Ledger, url: &str) -> Option<Client> {
     while !ledger.is_over() {
-        if let Ok((client, connection)) = tokio_postgres::connect(url, NoTls).await {
-            tokio::spawn(connection);
-            if client.batch_execute("SET search_path = pgtopic").await.is_ok() {
-                return Some(client);
-            }
+        if let Some(client) = try_reach_schema(url).await {
+            return Some(client);
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -7,12 +7,10 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use pgtopic_testkit::{LISTENS, address_in};
 use tokio::task::JoinHandle;
 
 use super::{CliError, child::Role, failed, process::Process, server::Database};
-
-/// What the process says before its address.
-const LISTENS: &str = "the API listens address=";
 
 /// An open page. Its process is killed on drop.
 pub(super) struct ConsolePage {
@@ -31,8 +29,7 @@ impl ConsolePage {
         ]);
         let mut api = Process::start("API", Role::Pgtopic, &["api".to_owned()], &settings)?;
         let said = api.wait_for_word(LISTENS).await?;
-        let (_, address) = said.split_once(LISTENS).unwrap_or_default();
-        let address = address.split_whitespace().next().unwrap_or_default();
+        let address = address_in(&said).ok_or_else(|| failed("the API has no address".to_owned()))?;
         let not_made = |error: hyper::http::Error| failed(format!("no request can be made: {error}"));
         let request = Request::get(format!("http://{address}{path}"))
             .header(header::ACCEPT, "text/event-stream")

@@ -1,5 +1,6 @@
-//! What sessions of a script call where breakers open: questions, turns to probe, their ends, and what the
-//! leader gives up. No webhook is deleted: the model has no foreign keys of breakers.
+//! Scripts in which breakers open. Sessions ask whether a breaker may open, take turns to probe, end
+//! them, and give messages up as the leader does. They delete no webhook: the model has no foreign
+//! keys of breakers.
 
 use super::{action::Call, generate::Generator, model::Model};
 use crate::{

@@ -104,7 +104,7 @@ impl Database {
         self.0.settings.guards
     }
 
-    /// The server's clock.
+    /// The server's clock, for those who only look: no time passes.
     pub(crate) fn clock(&self) -> Micros {
         self.0.schedule.now() + self.0.ahead.get()
     }

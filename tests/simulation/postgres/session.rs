@@ -253,8 +253,9 @@ impl Session {
         let session = state.session(self.id());
         let transaction = session.transaction.as_mut().ok_or(Error::ConnectionLost)?;
         transaction.next_cid += 1;
-        session.oldest = Some(session.oldest.map_or(csn, |oldest| oldest.min(csn)));
-        Ok(Snapshot { csn, cid: transaction.next_cid, top: transaction.top() })
+        let snapshot = Snapshot { csn, cid: transaction.next_cid, top: transaction.top() };
+        session.uses(csn);
+        Ok(snapshot)
     }
 
     /// The snapshot of the whole transaction, above READ COMMITTED. The first statement of the client
@@ -268,7 +269,7 @@ impl Session {
             return Ok(None);
         }
         let csn = *transaction.csn.get_or_insert(newest);
-        session.oldest = Some(session.oldest.map_or(csn, |oldest| oldest.min(csn)));
+        session.uses(csn);
         Ok(Some(csn))
     }
 

@@ -70,6 +70,13 @@ pub(crate) struct SessionState {
     pub(crate) stopped: Option<Waker>,
 }
 
+impl SessionState {
+    /// Notes a snapshot that it uses.
+    pub(crate) fn uses(&mut self, csn: Csn) {
+        self.oldest = Some(self.oldest.map_or(csn, |oldest| oldest.min(csn)));
+    }
+}
+
 /// A server.
 #[derive(Default)]
 pub(crate) struct State {

@@ -1,6 +1,6 @@
 //! The rules for what statements do and say. They compare what was committed when a statement began
-//! with its answer. A claim that has ended never comes back, and neither does an epoch, a turn to probe or
-//! a worker that is gone.
+//! with its answer. Some things never come back after their end: a claim, an epoch, a turn to probe, a
+//! worker.
 //!
 //! | rule | where |
 //! |---|---|
@@ -43,7 +43,7 @@ pub(super) struct Standing {
     changes: u64,
 }
 
-/// The lanes of messages that are to be taken out: the claim and the generation of each, and its head.
+/// The lanes of messages that are to be taken out: worker, token, generation and head of each.
 pub(super) type Holders = BTreeMap<LaneId, (u32, i64, i32, Option<i64>)>;
 
 impl World {

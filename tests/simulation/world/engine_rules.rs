@@ -72,8 +72,7 @@ impl Driver {
         }
     }
 
-    /// Lanes are claimed only of webhooks that are there, and may be sent to, as far as the engine was
-    /// told.
+    /// An engine claims lanes only of webhooks that it knows and may send to.
     pub(super) fn check_wants(&self, wants: &[Want]) {
         let is_on = |id: i64| self.endpoints.get(&id).is_some_and(|(endpoint, _)| endpoint.deliverable);
         if let Some(want) = wants.iter().find(|want| !is_on(want.webhook_id)) {

@@ -143,13 +143,8 @@ impl World {
         let worker = self.processes[process].worker.replace(0);
         self.schedule.abort(main);
         self.abort_tasks(process);
-        self.processes[process].session.set(None);
+        self.processes[process].forget();
         self.processes[process].paused.set(false);
-        self.processes[process].lanes.set(0);
-        self.processes[process].free_since.set(None);
-        self.processes[process].began.set(None);
-        *self.processes[process].mailbox.borrow_mut() = None;
-        *self.processes[process].knowledge.borrow_mut() = None;
         self.history.borrow_mut().ended(self.now(), worker, "crash", false);
         self.schedule.sleep(down).await;
         if self.processes[process].main.get().is_none() {

@@ -175,6 +175,18 @@ struct Process {
     hearing: Cell<Option<Hearing>>,
 }
 
+impl Process {
+    /// Its incarnation has ended: nothing of it is left.
+    fn forget(&self) {
+        self.session.set(None);
+        self.lanes.set(0);
+        self.free_since.set(None);
+        self.began.set(None);
+        *self.mailbox.borrow_mut() = None;
+        *self.knowledge.borrow_mut() = None;
+    }
+}
+
 type Handle = Rc<World>;
 
 impl World {

@@ -28,8 +28,8 @@ impl World {
             let latest = hooks.get(&lane.0).filter(|hook| hook.ever_latest).map(|hook| hook.always_latest);
             drop(hooks);
             let history = &mut *self.history.borrow_mut();
-            // What was superseded, a worker may still send that does not know that its lane was freed. So
-            // may any worker, if that was not written yet, and the webhook is to get all messages now.
+            // Two excuses for a message that was superseded. The worker does not know that its lane was
+            // freed. Or the webhook gets all messages now, and nobody has written that this one goes.
             let is_excused = latest.is_some_and(|always| history.lane(lane).freed || !always);
             if !start.replay && !is_excused {
                 check_first(history, start, *message);

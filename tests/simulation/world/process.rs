@@ -91,13 +91,8 @@ impl World {
             let ended = self.incarnation(process, &mut stopped).await;
             let worker = self.processes[process].worker.replace(0);
             self.abort_tasks(process);
-            self.processes[process].session.set(None);
-            self.processes[process].lanes.set(0);
-            self.processes[process].free_since.set(None);
-            self.processes[process].began.set(None);
-            *self.processes[process].mailbox.borrow_mut() = None;
+            self.processes[process].forget();
             let why = ended.as_ref().err().map_or("it has stopped", String::as_str);
-            *self.processes[process].knowledge.borrow_mut() = None;
             self.history.borrow_mut().ended(self.now(), worker, why, ended == Ok(true));
             if ended.is_ok() {
                 self.check_lanes_of_stopped();

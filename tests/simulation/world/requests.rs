@@ -27,8 +27,8 @@ use crate::{
 /// How long a worker may send on after its session was lost.
 const ALIVE_FOR: Micros = SECOND * 7 / 10;
 
-/// How long requests to a webhook may go on that was paused, disabled, deleted, or whose topic was put
-/// on hold.
+/// How long requests may go on after their webhook was paused, disabled or deleted, or its topic was
+/// put on hold.
 const OFF: Micros = 3 * SECOND;
 
 /// A request as a worker starts it.

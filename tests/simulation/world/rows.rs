@@ -25,8 +25,8 @@ use crate::{
 const CALM: Micros = 3 * SECOND;
 const CALM_A_MESSAGE: Micros = SECOND / 200;
 
-/// How long a message may wait in a calm run that came while a slot was free; and if publishers do not
-/// notify. Sweeps come each half second.
+/// How long a message may wait in a calm run, if a slot was free when it came. The second is for runs
+/// in which publishers do not notify. A sweep comes each half second.
 const PROMPT: Micros = SECOND * 6 / 10;
 const PROMPT_POLLED: Micros = SECOND * 8 / 10;
 
@@ -166,7 +166,7 @@ impl World {
                     history.courses.get(&(row.webhook, row.message)).map_or(0, |course| course.owed_again);
                 let waits = now - committed.at.max(owed_again).max(active).max(self.quiet_since.get());
                 let is_due = !halted && view.get::<Webhook>(&row.webhook).is_some();
-                // It was held back: its lease did not cover a request's timeout. Or somebody has locked it.
+                // The lease did not cover a request's timeout, or somebody has locked the lane.
                 let waits_itself = view.get::<Lane>(&lane).is_some_and(|lane| lane.wait.is_some())
                     || self.is_locked(lane)
                     || now < self.quiet_since.get() + HELD_BACK && has_long_timeout(row.webhook);

@@ -51,24 +51,28 @@ async fn pooler(postgres: &EmbeddedPostgres) -> Option<&'static TestPooler> {
     POOLER.get_or_init(start).await.as_ref()
 }
 
+/// A connection, if one can be made now.
+async fn try_reach(url: &str) -> Option<Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.ok()?;
+    tokio::spawn(connection);
+    Some(client)
+}
+
+/// The same, in pgtopic's schema.
+pub async fn try_reach_schema(url: &str) -> Option<Client> {
+    let client = try_reach(url).await?;
+    client.batch_execute("SET search_path = pgtopic").await.ok()?;
+    Some(client)
+}
+
 /// A connection, as soon as one can be made.
 pub async fn reach(url: &str) -> Client {
-    eventually("the database answers", async || {
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await.ok()?;
-        tokio::spawn(connection);
-        Some(client)
-    })
-    .await
+    eventually("the database answers", || try_reach(url)).await
 }
 
 /// The same, in pgtopic's schema.
 pub async fn reach_schema(url: &str) -> Client {
-    eventually("the database answers", async || {
-        let client = reach(url).await;
-        client.batch_execute("SET search_path = pgtopic").await.ok()?;
-        Some(client)
-    })
-    .await
+    eventually("the database answers", || try_reach_schema(url)).await
 }
 
 pub(super) async fn connect(url: &str) -> Client {

@@ -23,6 +23,15 @@ use super::Process;
 
 use super::quick_delivery;
 
+/// What a process says that serves the API, before its address.
+pub const LISTENS: &str = "the API listens address=";
+
+/// Where a process serves the API that has said this.
+pub fn address_in(output: &str) -> Option<SocketAddr> {
+    let (_, rest) = output.split_once(LISTENS)?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
 /// A served API and a client of it.
 pub struct Http {
     address: SocketAddr,
@@ -51,9 +60,8 @@ impl Http {
 
     /// A client of the API that another process serves.
     pub async fn of(process: &mut Process) -> Self {
-        let output = process.wait_for_output("the API listens").await;
-        let address = output.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
-        Self::at(address.unwrap().parse().unwrap())
+        let output = process.wait_for_output(LISTENS).await;
+        Self::at(address_in(&output).unwrap())
     }
 
     /// Where it is served.
