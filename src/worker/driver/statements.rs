@@ -300,23 +300,26 @@ impl Statements {
         Ok(answer(removed.await)?.answers.into_iter().collect())
     }
 
-    /// Appends to the attempt log. A row that PostgreSQL refuses is left out alone.
+    /// Appends to the attempt log. A row that PostgreSQL refuses is left out alone. Each written row
+    /// allows one more refused statement.
     async fn log_attempts(&self, rows: Vec<AttemptRow>, refusals_max: usize) -> LogAnswer {
         let (count, written, refusals) = (rows.len(), AtomicUsize::new(0), AtomicUsize::new(0));
-        let of_a_row = |error: &StoreError| {
-            error.may_be_of_a_row() && refusals.fetch_add(1, Ordering::Relaxed) < refusals_max
-        };
         let written_so_far = &written;
+        let of_a_row = |error: &StoreError| {
+            let allowed = refusals_max + written_so_far.load(Ordering::Relaxed);
+            error.may_be_of_a_row() && refusals.fetch_add(1, Ordering::Relaxed) < allowed
+        };
         let appended = in_halves(rows, of_a_row, |rows: Vec<AttemptRow>| async move {
             self.store.append_attempts(self.worker, &rows).await?;
             written_so_far.fetch_add(rows.len(), Ordering::Relaxed);
             Ok(Vec::<()>::new())
         });
-        let error = match appended.await {
-            Ok(halved) => halved.failed.into_iter().next().map(|(_, error)| error),
-            Err(error) => Some(error),
+        let (refused, error) = match appended.await {
+            Ok(halved) => (halved.failed.len(), halved.failed.into_iter().next().map(|(_, error)| error)),
+            Err(error) => (0, Some(error)),
         };
-        LogAnswer { rows: count, written: written.into_inner(), failure: error.as_ref().map(failure) }
+        let failure = error.as_ref().map(failure);
+        LogAnswer { rows: count, written: written.into_inner(), refused, failure }
     }
 
     /// No request can be made for the webhook: disables it, and keeps its backlog. Only the worker

@@ -26,8 +26,8 @@ const BATCH_PART: usize = 8;
 /// The most rows that may wait. Later ones are left out.
 const WAITING_MAX: usize = 50_000;
 
-/// How many statements of one batch may fail because of a row. If more fail, the reason is not
-/// single rows.
+/// How many statements of one batch may fail because of a row, beside one for each written row. If
+/// more fail, the reason is not single rows.
 const REFUSALS_MAX: usize = 64;
 
 /// The same after a batch of which nothing was written. Halving comes down to a single row of
@@ -83,19 +83,21 @@ impl AttemptLog {
         self.waiting.len() >= MANY
     }
 
-    /// A batch has ended. If nothing was written of two batches in a row, the rows that wait are
-    /// left out too. A locked table or a full disk may last long, and must neither fill the memory
-    /// nor keep a worker from stopping.
-    pub(super) fn ended(&mut self, LogAnswer { rows, written, failure }: &LogAnswer, now: Instant) {
+    /// A batch has ended. If two batches in a row fail as a whole, the rows that wait are left out
+    /// too. A locked table or a full disk may last long, and must neither fill the memory nor keep a
+    /// worker from stopping. A row that is refused by itself says nothing about the others.
+    pub(super) fn ended(&mut self, answer: &LogAnswer, now: Instant) {
+        let LogAnswer { rows, written, refused, failure } = answer;
         self.under_way = false;
         let failure = match failure {
-            Some(error) if *written > 0 => {
+            Some(error) if written + refused > 0 => {
                 self.say_refused(rows - written, error, now);
                 None
             }
             failure => failure.as_ref(),
         };
         match failure {
+            None if *written == 0 => return,
             Some(error) => {
                 self.left_out += rows;
                 if self.fails {
@@ -122,7 +124,7 @@ impl AttemptLog {
     fn say_refused(&mut self, rows: usize, error: &Failure, now: Instant) {
         self.refused += rows;
         if self.refused_said.is_none_or(|said| now.duration_since(said) >= SAY_REFUSED_EVERY) {
-            warn!(left_out = self.refused, %error, "the log of attempts does not take some rows; others are written");
+            warn!(left_out = self.refused, %error, "the log of attempts does not take some rows");
             self.refused = 0;
             self.refused_said = Some(now);
         }
@@ -165,11 +167,16 @@ mod tests {
         log.begin().map(|(rows, _)| rows.len())
     }
 
-    /// `written` of the batch's `rows` were written.
-    fn logged(log: &mut AttemptLog, written: usize, rows: usize) {
+    /// `written` of the batch's `rows` were written, and `refused` were refused by themselves.
+    fn ended(log: &mut AttemptLog, rows: usize, written: usize, refused: usize) {
         let failure =
             (written < rows).then(|| Failure { effect: Effect::Nothing, text: "disk full".to_owned() });
-        log.ended(&LogAnswer { rows, written, failure }, Instant::now());
+        log.ended(&LogAnswer { rows, written, refused, failure }, Instant::now());
+    }
+
+    /// `written` of the batch's `rows` were written.
+    fn logged(log: &mut AttemptLog, written: usize, rows: usize) {
+        ended(log, rows, written, 0);
     }
 
     #[test]
@@ -216,9 +223,32 @@ mod tests {
         add(&mut log, 3 * BATCH);
         for refused in [2, 1] {
             let rows = begin(&mut log).unwrap();
-            logged(&mut log, rows - refused, rows);
+            ended(&mut log, rows, rows - refused, refused);
         }
         assert_eq!((log.waiting.len(), log.left_out, log.fails), (BATCH, 0, false));
         assert_eq!(log.refused, 1, "the first ones were said");
+    }
+
+    #[test]
+    fn small_batches_of_refused_rows_cost_no_row_that_waits() {
+        let mut log = AttemptLog::default();
+        add(&mut log, 1);
+        for _ in 0..3 {
+            let rows = begin(&mut log).unwrap();
+            add(&mut log, 1);
+            ended(&mut log, rows, 0, rows);
+            assert_eq!((log.waiting.len(), log.left_out, log.fails), (1, 0, false));
+        }
+    }
+
+    #[test]
+    fn a_refused_row_does_not_end_the_failure_of_the_log() {
+        let mut log = AttemptLog::default();
+        add(&mut log, 2);
+        logged(&mut log, 0, 2);
+        ended(&mut log, 1, 0, 1);
+        assert!(log.fails);
+        logged(&mut log, 1, 1);
+        assert!(!log.fails);
     }
 }

@@ -169,7 +169,9 @@ pub struct LogAnswer {
     pub rows: usize,
     /// How many of them were written.
     pub written: usize,
-    /// Why the others were not.
+    /// How many PostgreSQL refused, each by itself. Not counted if trying ended early.
+    pub refused: usize,
+    /// Why some rows were not written.
     pub failure: Option<Failure>,
 }
 

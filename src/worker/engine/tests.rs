@@ -332,6 +332,7 @@ fn a_worker_that_stops_is_done_when_all_is_written() {
                     rig.handle(Event::AttemptsLogged(event::LogAnswer {
                         rows,
                         written: rows,
+                        refused: 0,
                         failure: None,
                     }));
                 }

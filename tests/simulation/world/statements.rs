@@ -103,6 +103,7 @@ impl Statements {
                 Event::AttemptsLogged(LogAnswer {
                     rows,
                     written: if failure.is_none() { rows } else { 0 },
+                    refused: 0,
                     failure,
                 })
             }
