@@ -37,6 +37,8 @@ struct Claimed {
     /// How often a settle has told of a newer generation than anything before.
     renewals: u32,
     locked: bool,
+    /// When outcomes that could not be written were written at last.
+    unlocked: Micros,
     /// A read or a settle has told that the claim has ended.
     lost: bool,
 }
@@ -76,7 +78,7 @@ impl Knowledge {
             }
             Event::Settled(answer) => {
                 if let Ok(written) = &answer.written {
-                    self.settled(written);
+                    self.settled(written, now);
                 }
             }
             Event::Session(session) if session.sends => self.sends_off = None,
@@ -118,12 +120,15 @@ impl Knowledge {
         }
     }
 
-    fn settled(&mut self, written: &Written) {
+    fn settled(&mut self, written: &Written, now: Micros) {
         for ((key, token), outcome) in &written.outcomes {
             let Some(lane) = self.lanes.get_mut(&id(*key)).filter(|lane| lane.token == *token) else {
                 continue;
             };
-            lane.locked = *outcome == SettleOutcome::Locked;
+            let was_locked = std::mem::replace(&mut lane.locked, *outcome == SettleOutcome::Locked);
+            if was_locked && !lane.locked {
+                lane.unlocked = now;
+            }
             lane.lost |= *outcome == SettleOutcome::Lost;
             if let SettleOutcome::Renewed(generation) = outcome {
                 lane.renewals += u32::from(*generation > lane.newest);
@@ -144,9 +149,9 @@ impl Knowledge {
         Basis { token: lane.token, heard: lane.heard, renewals: lane.renewals }
     }
 
-    /// Whether outcomes of a lane could not be written.
-    pub(super) fn is_locked(&self, lane: LaneId) -> bool {
-        self.lanes.get(&lane).is_some_and(|known| known.locked)
+    /// Until when outcomes of a lane could not be written: `now` if they still cannot.
+    pub(super) fn locked_until(&self, lane: LaneId, now: Micros) -> Micros {
+        self.lanes.get(&lane).map_or(0, |known| if known.locked { now } else { known.unlocked })
     }
 
     pub(super) fn accepted(&mut self, lane: LaneId, messages: &[i64]) {
