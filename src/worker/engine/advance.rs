@@ -67,6 +67,9 @@ impl Engine {
     pub(super) fn take_in(&mut self, mut lane: Lane, now: Instant) {
         let key = lane.key;
         lane.recurring = self.removed_lately.contains(key, now);
+        if self.lanes.get(&key).is_some_and(|known| !known.in_burst()) {
+            self.drop_probe(key);
+        }
         if let Some(known) = self.lanes.get_mut(&key)
             && known.in_burst()
         {

@@ -154,7 +154,9 @@ impl Engine {
         let Some(endpoint) = self.endpoints.get(&webhook_id) else { return };
         let mut change = lane.change(LaneState::Waiting(hold), LastError::of(&attempt.result));
         // The wait belongs to the head, which the burst has taken out.
-        change.failed = change.failed.or(Batch::of(&attempt.message_ids[..1]));
+        if change.failures == 0 {
+            change.failed = Batch::of(&attempt.message_ids[..1]);
+        }
         self.pending.lane((lane.key, lane.token), change, now);
         lane.give_up();
         let error = attempt.result.error.as_deref().unwrap_or_default();

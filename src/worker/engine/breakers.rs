@@ -55,6 +55,13 @@ impl Breakers {
         self.suspects.keys().copied()
     }
 
+    /// The settle of number `failed` has written nothing. What it held goes with number `next`.
+    pub(super) fn settle_failed(&mut self, failed: u64, next: u64) {
+        for (settle, _) in self.suspects.values_mut().filter(|(settle, _)| *settle == failed) {
+            *settle = next;
+        }
+    }
+
     /// Forgets a webhook that is gone.
     pub(super) fn forget(&mut self, webhook_id: i64) {
         self.webhooks.remove(&webhook_id);

@@ -4,7 +4,9 @@
 //! Promises:
 //! - Nothing of a webhook is started while this worker suspects it, or knows that its breaker is open,
 //!   but probes (`probing`).
-//! - It is asked for only when the outcomes that led to it are written: so they count.
+//! - It is asked for only when the settle of the outcomes that led to it has written: so they count.
+//!   Those of a lane that is locked then are of an earlier epoch, and are left out: its messages are
+//!   sent again.
 
 use std::time::Instant;
 
@@ -65,7 +67,6 @@ impl Engine {
             self.commands.push(Command::NoteSuccess(vec![key.webhook_id]));
         }
         if turn == Turn::Go {
-            self.breakers.suspects.remove(&key.webhook_id);
             self.send_again(key.webhook_id, now);
         }
     }
@@ -123,7 +124,6 @@ impl Engine {
 
     fn come_back(&mut self, webhooks: Vec<i64>, now: Instant) {
         for webhook_id in webhooks {
-            self.breakers.suspects.remove(&webhook_id);
             self.send_again(webhook_id, now);
         }
     }
@@ -163,9 +163,6 @@ impl Engine {
             Opening::Asked | Opening::Off => {}
         }
         self.turn(webhook_id, turn, now);
-        if turn == Turn::Go {
-            self.breakers.suspects.remove(&webhook_id);
-        }
     }
 
     // -- What the rows say ------------------------------------------------------------------------
@@ -220,6 +217,7 @@ impl Engine {
     /// Sends to a webhook again: one lane in flight at first, and twice as many with each success.
     fn send_again(&mut self, webhook_id: i64, now: Instant) {
         debug!(webhook_id, "requests may be started again");
+        self.breakers.suspects.remove(&webhook_id);
         self.slots.restart(webhook_id);
         self.claims.ask_from_beginning(webhook_id);
         self.claims.look();

@@ -103,12 +103,12 @@ impl Engine {
 
     /// A burst has ended.
     pub(super) fn on_burst_ended(&mut self, burst: BurstEnded, now: Instant) {
-        let BurstEnded { key, sent, unsent, why } = burst;
+        let BurstEnded { key, sent, requests, unsent, why } = burst;
         self.slots.give_back(key.webhook_id);
         let early = !unsent.is_empty();
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let took = now.duration_since(lane.burst_began);
-        self.claims.burst_ended(key.webhook_id, sent, took);
+        self.claims.burst_ended(key.webhook_id, sent, requests, took);
         // It is still there if no request was made.
         let probe = lane.probe.take();
         let given_up = lane.phase() == Phase::GivenUp;
@@ -147,7 +147,7 @@ impl Engine {
             return;
         }
         self.next_silence_check = Some(now + FIND_SILENT_EVERY);
-        for webhook_id in self.slots.find_silent(|id| self.claims.message_time(id), now) {
+        for webhook_id in self.slots.find_silent(|id| self.claims.request_time(id), now) {
             self.queue.change_line(webhook_id, Line::Doubtful);
         }
     }

@@ -70,6 +70,7 @@ struct WebhookClaims {
     since_asked: bool,
     burst_time: SlotTime,
     message_time: SlotTime,
+    request_time: SlotTime,
     message_bytes: MessageBytes,
 }
 
@@ -83,6 +84,7 @@ impl Default for WebhookClaims {
             since_asked: false,
             burst_time: SlotTime::default(),
             message_time: SlotTime::default(),
+            request_time: SlotTime::default(),
             message_bytes: MessageBytes::default(),
         }
     }
@@ -312,12 +314,19 @@ impl Claims {
         self.webhooks.get(&webhook_id).map(|webhook| webhook.message_time.get()).unwrap_or_default()
     }
 
-    /// A lane of a webhook has kept a slot for `took`, and sent `sent` messages.
-    pub(super) fn burst_ended(&mut self, webhook_id: i64, sent: usize, took: Duration) {
+    /// How long a request of a webhook takes in its slot; zero if nothing is known yet.
+    pub(super) fn request_time(&self, webhook_id: i64) -> Duration {
+        self.webhooks.get(&webhook_id).map(|webhook| webhook.request_time.get()).unwrap_or_default()
+    }
+
+    /// A lane of a webhook has kept a slot for `took`, for so many messages and requests.
+    pub(super) fn burst_ended(&mut self, webhook_id: i64, messages: usize, requests: usize, took: Duration) {
         let webhook = self.webhook(webhook_id);
         webhook.burst_time.add(took);
-        if let Some(sent) = u32::try_from(sent).ok().filter(|sent| *sent > 0) {
-            webhook.message_time.add(took / sent);
+        for (time, count) in [(&mut webhook.message_time, messages), (&mut webhook.request_time, requests)] {
+            if let Some(count) = u32::try_from(count).ok().filter(|count| *count > 0) {
+                time.add(took / count);
+            }
         }
     }
 

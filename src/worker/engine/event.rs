@@ -203,6 +203,8 @@ pub struct BurstEnded {
     pub key: LaneKey,
     /// How many messages it has sent, accepted or not.
     pub sent: usize,
+    /// How many requests it has made for them.
+    pub requests: usize,
     /// The messages for which no request was started, by rising id.
     pub unsent: Vec<Message>,
     /// Why it ended.

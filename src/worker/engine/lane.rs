@@ -318,13 +318,15 @@ impl Lane {
         latest_only: bool,
         now: Instant,
     ) -> Option<(i64, u32, Reason)> {
+        let has_failed = self.failed_at_head().is_some();
         let missing = self.backlog.pop_missing().map(|id| (id, Reason::MessageMissing));
         let gone = missing
             .or_else(|| Some((self.backlog.pop_superseded(latest_only)?, Reason::Superseded)))
             .or_else(|| Some((self.backlog.pop_expired(max_age, now)?, Reason::Expired)));
         let (message_id, reason) = gone?;
         self.backlog.left(message_id);
-        Some((message_id, std::mem::take(&mut self.failures), reason))
+        let attempts = if has_failed { std::mem::take(&mut self.failures) } else { 0 };
+        Some((message_id, attempts, reason))
     }
 
     /// Whether it must be read further before anything is sent: a batch that failed is sent again

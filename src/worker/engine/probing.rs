@@ -110,6 +110,11 @@ impl Engine {
             let timeout = self.endpoints.get(&webhook_id).map(|endpoint| endpoint.policy.timeout);
             let begin = timeout.and_then(|timeout| until.checked_sub(timeout)).unwrap_or(now);
             self.breakers.probing.turns.insert(webhook_id, (lane.key, begin));
+            if self.endpoints.contains_key(&webhook_id) {
+                // This worker may not have read yet that the breaker is open.
+                let opened = self.breakers.of(webhook_id).listed(epoch, true);
+                self.turn(webhook_id, opened, now);
+            }
             let mut lane = Lane::claimed(lane, now);
             lane.probe = Some(Probe { turn, failed, open_for, only_lane, until });
             self.take_in(lane, now);

@@ -85,6 +85,7 @@ impl Engine {
                     }
                 } else {
                     self.pending.put_back(settlement, now + wait);
+                    self.breakers.settle_failed(self.settles.ended(), self.settles.next_number());
                 }
             }
         }

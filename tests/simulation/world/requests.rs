@@ -194,9 +194,7 @@ impl World {
                 count: before.map_or(start.attempt, |failed| failed.count + 1),
             }),
             // What has failed before is still to be repeated.
-            Ended::Held if counts => {
-                before.map(|failed| FailedRequest { worker, at: now, ..failed })
-            }
+            Ended::Held if counts => before.map(|failed| FailedRequest { worker, at: now, ..failed }),
             Ended::Failed | Ended::Held | Ended::Accepted | Ended::Gone => None,
         };
         if matches!(ended, Ended::Failed | Ended::Held) && !counts {
