@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use pgtopic::{
     domain::lane::LaneKey,
-    store::{HeldLane, SettleOutcome},
+    store::{ClaimedLane, HeldLane, SettleOutcome},
     worker::engine::event::{Event, ReadAnswer, Written},
 };
 
@@ -30,6 +30,8 @@ pub(super) struct Knowledge {
 #[derive(Clone, Copy, Default)]
 struct Claimed {
     token: i64,
+    /// When it heard of the claim.
+    since: Micros,
     /// The newest generation that a claim or a settle has told.
     heard: i32,
     /// The newest generation that anything has told.
@@ -56,19 +58,13 @@ impl Knowledge {
     pub(super) fn hear(&mut self, event: &Event, now: Micros) {
         match event {
             Event::Claimed(Ok(answer)) => {
-                for lane in &answer.lanes {
-                    self.claimed(lane.key, lane.token, lane.generation);
-                }
+                answer.lanes.iter().for_each(|lane| self.claimed(lane, now));
             }
             Event::MessagesClaimed(Ok(looked)) => {
-                for lane in &looked.claimed {
-                    self.claimed(lane.key, lane.token, lane.generation);
-                }
+                looked.claimed.iter().for_each(|lane| self.claimed(lane, now));
             }
             Event::ProbesTaken(Ok(taken)) => {
-                for probe in taken {
-                    self.claimed(probe.lane.key, probe.lane.token, probe.lane.generation);
-                }
+                taken.iter().for_each(|probe| self.claimed(&probe.lane, now));
             }
             Event::Read(answer) => {
                 let asked = std::mem::take(&mut self.reading);
@@ -90,8 +86,10 @@ impl Knowledge {
         }
     }
 
-    fn claimed(&mut self, key: LaneKey, token: i64, generation: i32) {
-        let claimed = Claimed { token, heard: generation, newest: generation, ..Claimed::default() };
+    fn claimed(&mut self, lane: &ClaimedLane, now: Micros) {
+        let ClaimedLane { key, token, generation, .. } = *lane;
+        let claimed =
+            Claimed { token, since: now, heard: generation, newest: generation, ..Claimed::default() };
         self.lanes.insert(id(key), claimed);
     }
 
@@ -147,6 +145,11 @@ impl Knowledge {
     pub(super) fn basis(&self, key: LaneKey) -> Basis {
         let lane = self.lanes.get(&id(key)).copied().unwrap_or_default();
         Basis { token: lane.token, heard: lane.heard, renewals: lane.renewals }
+    }
+
+    /// Since when it knows that it holds a lane by this claim.
+    pub(super) fn holds_since(&self, lane: LaneId, token: Option<i64>) -> Option<Micros> {
+        self.lanes.get(&lane).filter(|known| Some(known.token) == token).map(|known| known.since)
     }
 
     /// Until when outcomes of a lane could not be written: `now` if they still cannot.

@@ -154,8 +154,7 @@ impl World {
         let free_since = self.processes.iter().filter_map(|process| process.free_since.get()).min();
         let has_long_timeout =
             |id: i64| self.hooks.borrow().get(&id).is_some_and(|hook| hook.policy.timeout > DEFAULT_TIMEOUT);
-        let unlimited =
-            |id: i64| self.hooks.borrow().get(&id).is_some_and(|hook| hook.most_in_flight.is_none());
+        let unlimited = |id: i64| self.hooks.borrow().get(&id).is_some_and(|hook| !hook.ever_limited);
         self.database.peek(|view| {
             for (_, row) in view.range::<Delivery>(..) {
                 let Some(committed) = history.committed.get(&row.message) else { continue };
@@ -257,6 +256,7 @@ impl World {
                     let lane = (row.webhook, row.lane);
                     row.claimed_by == Some(worker)
                         && (all || hook_off(row.webhook))
+                        && knowledge.holds_since(lane, row.token).is_some_and(old)
                         && history.flights.get(&lane).is_none_or(Vec::is_empty)
                         && history.lanes.get(&lane).is_none_or(|lane| old(lane.active))
                         && view.get::<Webhook>(&row.webhook).is_some()
