@@ -1,5 +1,5 @@
-//! The driver: runs the engine's commands and brings back their answers. Its loop holds the
-//! worker's only `select!` over the engine's events.
+//! The driver: runs the engine's commands and brings back their answers. One loop waits for
+//! everything that the engine must hear.
 //!
 //! | file | what it is about |
 //! |---|---|
@@ -176,7 +176,8 @@ impl Driver {
         Ok(self.engine.handle(event, Instant::now())?)
     }
 
-    /// Takes in all else that has arrived. Then one settle and one round of starts serve all of it.
+    /// Takes in all reports of bursts and all notifications that have arrived. Then one settle and
+    /// one round of starts serve all of them.
     fn take_in_the_rest(&mut self) -> Result<(), WorkerError> {
         while let Ok(event) = self.events.try_recv() {
             self.on_burst_event(event)?;

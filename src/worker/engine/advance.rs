@@ -1,14 +1,20 @@
-//! What a lane does next that has nothing under way.
+//! What comes next for a lane that is not in a burst.
 //!
 //! | what is true of it, the first that fits | what it does |
 //! |---|---|
-//! | the worker stops, may not send, or the webhook takes nothing | it is released |
+//! | the worker stops or may not send, the webhook takes nothing, or its breaker forbids it (`may_start`) | it is released |
 //! | its head's message was deleted, is too old, or a newer one takes its place | the head becomes a dead letter; then on with this table |
 //! | some of its outcomes could not be written | it waits until they are |
 //! | it has something to send, and the whole batch that failed | it waits for a slot |
 //! | the database may hold more, and many of its outcomes are not written | it waits until they are |
 //! | the database may hold more | it waits for a read |
 //! | it owes nothing that is known | it is kept as an idle lane, or its row is removed |
+//!
+//! `Engine::advance` is called when something has ended that the lane waited for: its claim, a
+//! read, a settle, its burst, or a removal that failed. It is also called when a lane may have to
+//! be released. Others decide alone: a request that failed (`attempts`), the end of a burst
+//! (`bursts`), the end of an idle lane's time (`idling`), a read that failed (`reading`). `lane`
+//! has the whole table.
 
 use std::time::Instant;
 
@@ -21,7 +27,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Decides what a lane does next that has nothing under way.
+    /// Decides what comes next for a lane. It must not be in a burst: it may be released, and a
+    /// request of it would go on.
     pub(super) fn advance(&mut self, key: LaneKey, now: Instant) {
         let Some(lane) = self.lanes.get(&key) else { return };
         let may_send = !self.stopping && self.session.sends && self.may_start(lane);

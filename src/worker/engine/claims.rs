@@ -1,4 +1,5 @@
-//! What is known of each webhook's due lanes, and which claim is under way.
+//! What is known of each webhook's due lanes, and which claim is under way. Also for how long its
+//! lanes keep slots, and how large its messages are.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -31,7 +32,7 @@ pub(super) struct Claims {
     look: bool,
     /// The claim under way: what was asked for, and when.
     under_way: Option<(Vec<Want>, Instant)>,
-    /// When each webhook's next claim was to be a sweep last, and how often that was.
+    /// When the last sweep began, and its number.
     last_sweep: Instant,
     sweeps: u32,
     /// When a sweep next asks all idle lanes, even if tail reads tell of them.
@@ -223,7 +224,7 @@ impl Claims {
         let webhook = self.webhook(webhook_id);
         let sweep = std::mem::replace(&mut webhook.swept, sweeps) != sweeps;
         let due_after = match webhook.due_at.take() {
-            // Nothing that is due lies before, and the claim does not walk over what does.
+            // The first due lane is there. The claim need not walk over old row versions before it.
             Some(due_at) => DueAfter::At(due_at),
             None if sweep => DueAfter::Beginning,
             None => webhook.due_after,

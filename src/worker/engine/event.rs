@@ -216,7 +216,8 @@ pub struct BurstEnded {
 pub enum BurstEnd {
     /// All was sent, a request was not accepted, or the engine has asked for it.
     Over,
-    /// This worker may not send: it may not be alive for others, or its lease is too short.
+    /// This worker may not send: it may not be alive for others, or its lease is too short. Or a
+    /// probe's turn would end before its request. Or the driver knows no such webhook.
     MayNotSend,
     /// The webhook's rate limit: the next request must wait this long.
     RateLimited(Duration),

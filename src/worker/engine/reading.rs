@@ -28,7 +28,7 @@ use crate::{
 const NO_ROOM_WAIT: Duration = Duration::from_millis(5);
 
 impl Engine {
-    /// Has a lane's next messages read as soon as possible.
+    /// Makes the next read include this lane, and begin as soon as possible.
     pub(super) fn read_now(&mut self, key: LaneKey, now: Instant) {
         self.read_by(key, now);
     }
@@ -58,7 +58,7 @@ impl Engine {
         }
     }
 
-    /// Has all idle lanes read, for something new.
+    /// Makes the next read include each idle lane: it may owe something new.
     pub(super) fn read_idle(&mut self, now: Instant) {
         let keys: Vec<LaneKey> = self.idle.iter().copied().collect();
         for key in keys {

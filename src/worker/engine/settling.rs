@@ -174,7 +174,8 @@ impl Engine {
         self.go_on_reading(key, token, now);
     }
 
-    /// Many outcomes of a lane were not written, so it was not read further. Now they are.
+    /// A lane that waits for its outcomes to be written, and for nothing else, goes on. `advance`
+    /// looks whether enough of them are.
     fn go_on_reading(&mut self, key: LaneKey, token: i64, now: Instant) {
         if self
             .held(key, token)
