@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use tracing::info;
 
-use super::{super::tuning::UNWRITTEN_MAX, command::Command, lane::Lane, state::Engine};
+use super::{command::Command, lane::Lane, state::Engine};
 use crate::{
     domain::lane::LaneKey,
     store::{DeadDelivery, LaneState},
@@ -31,6 +31,7 @@ impl Engine {
     /// request of it would go on.
     pub(super) fn advance(&mut self, key: LaneKey, now: Instant) {
         let Some(lane) = self.lanes.get(&key) else { return };
+        debug_assert!(!lane.in_burst(), "the burst must end first");
         let may_send = !self.stopping && self.session.sends && self.may_start(lane);
         if !may_send {
             self.release(key, LaneState::Ready, now);
@@ -44,7 +45,7 @@ impl Engine {
             lane.queue(now);
             self.shares.want(key.webhook_id, now);
             self.queue.push(key, self.slots.line(key.webhook_id), now);
-        } else if lane.backlog.more() && lane.backlog.unwritten() >= UNWRITTEN_MAX {
+        } else if lane.backlog.more() && lane.waits_for_settle() {
             lane.wait();
         } else if lane.backlog.more() {
             lane.wait();
@@ -82,7 +83,7 @@ impl Engine {
         {
             // A request of an earlier claim is under way, for example after an operator has
             // released the lane. That request must end first.
-            known.give_up();
+            known.leave();
             self.commands.push(Command::StopBurst(key));
             if let Some(probe) = lane.probe.take() {
                 self.give_turn_back(probe);
@@ -106,13 +107,13 @@ impl Engine {
     }
 
     /// A lane was deleted, released or taken over: nothing more is sent for it, and it is forgotten.
-    pub(super) fn give_up(&mut self, key: LaneKey) {
+    pub(super) fn forget_lane(&mut self, key: LaneKey) {
         self.claims.look();
         if self.lanes.get(&key).is_some_and(|lane| !lane.in_burst()) {
             self.drop_probe(key);
         }
         let Some(lane) = self.lanes.get_mut(&key) else { return };
-        if lane.give_up() {
+        if lane.leave() {
             self.lanes.remove(&key);
         } else {
             self.commands.push(Command::StopBurst(key));

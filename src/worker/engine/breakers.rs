@@ -17,7 +17,7 @@ pub(super) struct Breakers {
     pub(super) webhooks: HashMap<i64, Breaker>,
     /// Webhooks that this worker suspects, and why. Each waits for the settle of this number.
     pub(super) suspects: BTreeMap<i64, (u64, String)>,
-    /// Webhooks whose breakers are open. `Engine::turn` keeps this in step with `webhooks`.
+    /// Webhooks whose breakers are open. `Engine::switch` keeps this in step with `webhooks`.
     pub(super) open: BTreeSet<i64>,
     /// Webhooks whose lanes are being made due.
     pub(super) waking: BTreeSet<i64>,

@@ -111,11 +111,11 @@ impl Engine {
         self.claims.burst_ended(key.webhook_id, sent, requests, took);
         // It is still there if no request was made.
         let probe = lane.probe.take();
-        let given_up = lane.phase() == Phase::GivenUp;
+        let leaves = lane.phase() == Phase::Leaving;
         if let Some(probe) = probe {
             self.give_turn_back(probe);
         }
-        if given_up {
+        if leaves {
             self.lanes.remove(&key);
             if let Some(successor) = self.successors.remove(&key) {
                 self.take_in(successor, now);

@@ -212,7 +212,7 @@ impl Claims {
     }
 
     /// Whether a webhook without room is to learn that any lane is due.
-    pub(super) fn probes(&mut self, webhook_id: i64) -> bool {
+    pub(super) fn is_to_peek(&mut self, webhook_id: i64) -> bool {
         let sweeps = self.sweeps;
         let webhook = self.webhook(webhook_id);
         webhook.swept != sweeps && !webhook.more

@@ -146,7 +146,7 @@ pub enum Command {
         /// How much to read of the lanes.
         limits: ReadLimits,
     },
-    /// Give a turn back; answered by `ProbeEnded`.
+    /// Give a turn back; answered by `ProbeTurnEnded`.
     EndProbe {
         /// The turn.
         turn: ProbeTurn,

@@ -65,7 +65,7 @@ pub enum Event {
     /// Turns to probe webhooks were taken.
     ProbesTaken(Result<Vec<TakenProbe>, Failure>),
     /// The turn of a probe was given back.
-    ProbeEnded {
+    ProbeTurnEnded {
         /// The webhook.
         webhook_id: i64,
         /// What became of it.

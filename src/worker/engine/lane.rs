@@ -11,7 +11,7 @@
 //!   │         │   └──────────── the burst has ended ──────────────────┘  │ the lane is lost,
 //!   │  owes   │                                                          │ or a request failed
 //!   │ nothing │                                                          ▼
-//!   │         ├───────────► Idle ─────────► Removing ──► gone         GivenUp ──► gone
+//!   │         ├───────────► Idle ─────────► Removing ──► gone         Leaving ──► gone
 //!   │         └────────────────────────────────▲ │                     (when the burst has ended)
 //!   └──────────────────── it owes something ─────┘
 //! ```
@@ -27,21 +27,25 @@
 //! | `Queued` | `Sending` | a free slot (`start_burst`) |
 //! | `Queued` | what `advance` decides | `start_burst`, if the lane cannot send after all; `give_late_turns_back` |
 //! | `Queued` | released | too many lanes of its webhook are queued (`give_back_queued`) |
-//! | `Sending` | `GivenUp` | a request that failed (`on_failed`, `on_spared`, `on_held`, `on_gone`) |
-//! | `Sending` | `GivenUp` | the lane is lost (`Engine::give_up`), or claimed again (`take_in`) |
+//! | `Sending` | `Leaving` | a request that failed (`on_failed`, `on_spared`, `on_held`, `on_gone`) |
+//! | `Sending` | `Leaving` | the lane is lost (`Engine::forget_lane`), or claimed again (`take_in`) |
 //! | `Sending` | `Waiting`, and at once what `advance` decides, or released | the end of its burst (`on_burst_ended`) |
-//! | `GivenUp` | forgotten; its successor is taken in | the end of its burst (`on_burst_ended`) |
+//! | `Leaving` | forgotten; its successor is taken in | the end of its burst (`on_burst_ended`) |
 //! | `Idle` | what `advance` decides | `on_lane_read`, `on_follower` |
 //! | `Idle` | `Removing` | the end of its time (`remove_idle`) |
 //! | `Removing` | forgotten | its row is gone (`on_removed`) |
 //! | `Removing` | `Idle`, what `advance` decides, or released | its row is not gone (`on_not_removed`) |
 //! | `Waiting`, `Idle` | released | it cannot be read (`on_unreadable`) |
 //! | `Waiting`, `Queued`, `Idle` | released | its webhook may not be sent to (`release_stopped`), or the worker stops or may not send (`give_back_all`) |
-//! | `Waiting`, `Queued`, `Idle`, `Removing` | forgotten | the lane is lost (`Engine::give_up`), or claimed again (`take_in`) |
+//! | `Waiting`, `Queued`, `Idle`, `Removing` | forgotten | the lane is lost (`Engine::forget_lane`), or claimed again (`take_in`) |
 
 use std::time::{Duration, Instant};
 
-use super::{super::tuning::REMOVAL_WAIT, backlog::Backlog, probe::Probe};
+use super::{
+    super::tuning::{REMOVAL_WAIT, UNWRITTEN_MAX},
+    backlog::Backlog,
+    probe::Probe,
+};
 use crate::{
     domain::{
         batch::{Batch, Batching, Member},
@@ -115,8 +119,9 @@ pub(super) enum Phase {
         /// read.
         low: usize,
     },
-    /// It was given up while its burst was under way. It is forgotten when the burst ends.
-    GivenUp,
+    /// It is not to be held any more, and its burst is still under way. It is forgotten when the
+    /// burst ends.
+    Leaving,
     /// It owes nothing that is known. It is kept and read until it is removed.
     Idle {
         /// When to remove it.
@@ -171,7 +176,7 @@ impl Lane {
 
     /// Whether a burst is under way.
     pub(super) fn in_burst(&self) -> bool {
-        matches!(self.phase, Phase::Sending { .. } | Phase::GivenUp)
+        matches!(self.phase, Phase::Sending { .. } | Phase::Leaving)
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -250,9 +255,9 @@ impl Lane {
 
     /// The lane is not this worker's any more, or the next settle gives it back. Says whether it
     /// can be forgotten now; if not, when its burst has ended.
-    pub(super) fn give_up(&mut self) -> bool {
+    pub(super) fn leave(&mut self) -> bool {
         if self.in_burst() {
-            self.phase = Phase::GivenUp;
+            self.phase = Phase::Leaving;
             return false;
         }
         true
@@ -424,6 +429,11 @@ impl Lane {
     /// Whether some of its outcomes could not be written. Then no burst starts.
     pub(super) fn is_locked(&self) -> bool {
         self.locked
+    }
+
+    /// Whether a settle must write outcomes of it before it is read further.
+    pub(super) fn waits_for_settle(&self) -> bool {
+        self.locked || self.backlog.unwritten() >= UNWRITTEN_MAX
     }
 
     /// Sets whether some of its outcomes could not be written. Says whether that has changed.

@@ -150,7 +150,7 @@ impl Engine {
                 held: held.get(&webhook_id).copied().unwrap_or_default(),
                 slots,
                 ahead: self.ahead(webhook_id, slots, now),
-                probe: self.claims.probes(webhook_id),
+                peek: self.claims.is_to_peek(webhook_id),
             };
             if let Some(lanes) = budget.grant(ask) {
                 let (want, sweep) = self.claims.want(webhook_id, lanes);

@@ -107,7 +107,7 @@ impl Engine {
             Event::NotDisabled { webhook_id, failure } => Self::on_not_disabled(webhook_id, &failure),
             Event::BreakerAsked { webhook_id, answer } => self.on_breaker_asked(webhook_id, answer, now),
             Event::ProbesTaken(answer) => self.on_probes_taken(answer, now)?,
-            Event::ProbeEnded { webhook_id, answer } => self.on_probe_turn_ended(webhook_id, answer, now),
+            Event::ProbeTurnEnded { webhook_id, answer } => self.on_probe_turn_ended(webhook_id, answer, now),
             Event::LanesWoken { webhook_id, answer } => self.on_lanes_woken(webhook_id, answer),
             Event::Attempt(attempt) => self.on_attempt(&attempt, now),
             Event::BurstEnded(burst) => self.on_burst_ended(burst, now),

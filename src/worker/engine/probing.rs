@@ -112,8 +112,8 @@ impl Engine {
             self.breakers.probing.turns.insert(webhook_id, (lane.key, begin));
             if self.endpoints.contains_key(&webhook_id) {
                 // This worker may not have read yet that the breaker is open.
-                let opened = self.breakers.of(webhook_id).listed(epoch, true);
-                self.turn(webhook_id, opened, now);
+                let switch = self.breakers.of(webhook_id).listed(epoch, true);
+                self.switch(webhook_id, switch, now);
             }
             let mut lane = Lane::claimed(lane, now);
             lane.probe = Some(Probe { turn, failed, open_for, only_lane, until });
@@ -195,8 +195,8 @@ impl Engine {
             Ok(TurnEnd::Closed(epoch)) => {
                 if self.endpoints.contains_key(&webhook_id) {
                     info!(webhook_id, "breaker closed: the receiver answers again");
-                    let turn = self.breakers.of(webhook_id).listed(epoch, false);
-                    self.turn(webhook_id, turn, now);
+                    let switch = self.breakers.of(webhook_id).listed(epoch, false);
+                    self.switch(webhook_id, switch, now);
                     self.wake_lanes(webhook_id);
                 }
             }

@@ -152,7 +152,7 @@ impl Engine {
                 Some(read) => self.on_lane_read(key, read, now),
                 // Its webhook was deleted, or the lane was released or taken over: this worker may
                 // not send for it any more.
-                None => self.give_up(key),
+                None => self.forget_lane(key),
             }
         }
     }
@@ -190,7 +190,7 @@ impl Engine {
             let Some(lane) = self.held(key, token) else { continue };
             lane.reading = Reading::No;
             lane.backlog.expect_more();
-            if lane.is_waiting() {
+            if lane.is_waiting() && !lane.waits_for_settle() {
                 // Nothing else would look at this lane again. Its removal is tried after the wait,
                 // and finds what it owes.
                 self.keep_idle(key, now + wait, now);

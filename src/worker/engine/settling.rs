@@ -204,7 +204,7 @@ impl Engine {
         self.locked.settled(claim);
         let (key, token) = claim;
         if self.held(key, token).is_some() {
-            self.give_up(key);
+            self.forget_lane(key);
         }
     }
 

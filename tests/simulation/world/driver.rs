@@ -274,7 +274,7 @@ fn name(event: &Event) -> &'static str {
         Event::NotDisabled { .. } => "not disabled",
         Event::BreakerAsked { .. } => "breaker asked",
         Event::ProbesTaken(_) => "probes taken",
-        Event::ProbeEnded { .. } => "probe ended",
+        Event::ProbeTurnEnded { .. } => "probe ended",
         Event::LanesWoken { .. } => "lanes woken",
         Event::Attempt(_) => "attempt",
         Event::BurstEnded(_) => "burst ended",

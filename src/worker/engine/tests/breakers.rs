@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        super::scheduling::breaker::Turn,
+        super::scheduling::breaker::Switch,
         failure::{Effect, Failure},
         lane::Lane,
     },
@@ -37,7 +37,7 @@ fn a_webhook_that_was_left_to_others_is_sent_again_when_one_of_them_is_gone() {
     let breaker = rig.engine.breakers.of(1);
     while !breaker.failed(1, true, now) {}
     breaker.asked(now);
-    assert_eq!(breaker.answered(Opening::Refused, now), Turn::None);
+    assert_eq!(breaker.answered(Opening::Refused, now), Switch::None);
     rig.engine.breakers.suspects.insert(1, (0, "it failed".to_owned()));
     let same = session(&[other], &rig);
     rig.handle(same);
