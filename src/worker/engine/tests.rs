@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
+    super::scheduling::fair_queue::Line,
     super::tuning::{ASK_ALL_WEBHOOKS, BYTES_MAX, HELD_PER_SLOT, OUTCOMES_MAX, UNWRITTEN_MAX},
     command::Burst,
     event::{
@@ -321,4 +322,20 @@ fn webhooks_are_read_when_the_session_hears_of_a_change() {
         ..session
     }));
     assert!(reads(&rig.decide_after(Duration::from_millis(100))));
+}
+
+/// Two requests of 50 messages took three seconds each. The next one takes as long, and is usual.
+#[test]
+fn a_webhook_is_silent_if_no_request_is_answered_for_four_times_the_usual_however_many_messages_it_carries() {
+    let mut rig = Rig::new(1);
+    rig.engine.slots.answered(1, rig.now);
+    rig.engine.claims.burst_ended(1, 100, 2, Duration::from_secs(6));
+    let (token, _) = claims(&rig.decide())[0];
+    let lanes = vec![claimed(1, 1, token, &[1])];
+    rig.handle(Event::Claimed(Ok(ClaimAnswer { lanes, one_by_one: None })));
+    assert_eq!(bursts(rig.decide()).len(), 1);
+    for (seconds, line) in [(1, Line::Answering), (10, Line::Answering), (2, Line::Doubtful)] {
+        rig.decide_after(Duration::from_secs(seconds));
+        assert_eq!(rig.engine.slots.line(1), line, "after {seconds} s more");
+    }
 }
