@@ -167,6 +167,9 @@ pub(super) const REMOVAL_WAIT: [Duration; 2] = [Duration::from_millis(4), Durati
 /// A webhook may hold this many slots for each free slot.
 pub(super) const SLOTS_SHARE: usize = 4;
 
+/// While webhooks that answer want all slots, the others get one of this many slots, one at least.
+pub(super) const TRIED_PART: usize = 8;
+
 /// If requests are in flight, and no answer comes for this long, a webhook counts as silent. It
 /// gets four times what a request of it usually takes, if that is longer.
 pub(super) const SILENT_AFTER: Duration = Duration::from_secs(1);

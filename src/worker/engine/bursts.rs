@@ -30,22 +30,32 @@ impl Engine {
     /// Starts bursts while slots are free, webhook by webhook (round robin).
     pub(super) fn start_bursts(&mut self, now: Instant) {
         self.queue.age_newcomers(now);
+        if self.queue.is_empty() || self.slots.full() || self.pending.full() {
+            return;
+        }
+        if self.trial.is_due(self.slots.used_doubtful(), self.slots.capacity(), now)
+            && !self.start_bursts_of(Line::Newcomers, 1, now)
+        {
+            self.start_bursts_of(Line::Doubtful, 1, now);
+        }
         for line in Line::ALL {
-            if self.queue.is_empty() || self.slots.full() || self.pending.full() {
-                return;
-            }
-            self.start_bursts_of(line, now);
+            self.start_bursts_of(line, usize::MAX, now);
         }
     }
 
-    fn start_bursts_of(&mut self, line: Line, now: Instant) {
+    /// Starts at most `at_most` bursts of a line, and asks at most as many webhooks in vain. Says
+    /// whether any has started.
+    fn start_bursts_of(&mut self, line: Line, at_most: usize, now: Instant) -> bool {
+        if self.queue.is_empty() || self.slots.full() || self.pending.full() {
+            return false;
+        }
         let waiting = self.waiting();
-        let mut refused = 0;
-        while refused < self.queue.line(line).len() && !self.slots.full() {
+        let (mut refused, mut started) = (0, 0);
+        while started < at_most && refused < self.queue.line(line).len().min(at_most) && !self.slots.full() {
             if !self.slots.has_room(line) {
-                return;
+                break;
             }
-            let Some(webhook_id) = self.queue.next_webhook(line) else { return };
+            let Some(webhook_id) = self.queue.next_webhook(line) else { break };
             if !self.slots.take(webhook_id, line, self.own_limit(webhook_id), waiting, now) {
                 self.queue.come_back(webhook_id, line);
                 refused += 1;
@@ -58,12 +68,16 @@ impl Engine {
             if !self.queue.has(webhook_id) && self.claims.more(webhook_id) {
                 self.claims.ask(webhook_id);
             }
-            if !key.is_some_and(|key| self.start_burst(key, now)) {
+            if key.is_some_and(|key| self.start_burst(key, now)) {
+                self.trial.took_slot(line, now);
+                started += 1;
+            } else {
                 self.slots.give_back(webhook_id);
             }
             // A slot was taken or given back: a webhook that was refused may get one now.
             refused = 0;
         }
+        started > 0
     }
 
     /// Starts a queued lane's burst in a slot that was taken for it. Returns false if the lane does

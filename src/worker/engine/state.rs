@@ -11,7 +11,9 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        scheduling::{concurrency_limit::ConcurrencyLimit, fair_queue::FairQueue, holds::Holds},
+        scheduling::{
+            concurrency_limit::ConcurrencyLimit, fair_queue::FairQueue, holds::Holds, trial::Trial,
+        },
         wakeup::mode::WakeupMode,
     },
     activity::Activity,
@@ -89,6 +91,7 @@ pub struct Engine {
     /// stand here twice. So whoever takes a key out checks the lane's phase.
     pub(super) queue: FairQueue,
     pub(super) slots: ConcurrencyLimit,
+    pub(super) trial: Trial,
     /// Of the limits that hold for all workers together.
     pub(super) shares: Shares,
     /// While lanes wait for a slot: when to check next which bursts have used up their time slice.
@@ -126,6 +129,7 @@ impl Engine {
         Self {
             random: SmallRng::seed_from_u64(settings.seed),
             slots: ConcurrencyLimit::new(settings.concurrency),
+            trial: Trial::default(),
             shares: Shares::new(now),
             longest_timeout: settings.default_timeout,
             settings,

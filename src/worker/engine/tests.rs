@@ -19,6 +19,7 @@ use super::{
         AttemptEnded, BurstEnd, BurstEnded, ClaimAnswer, Endpoint, LoadedWebhooks, ReadAnswer, SettleAnswer,
         Written,
     },
+    lane::Lane,
     *,
 };
 use crate::{
@@ -338,4 +339,32 @@ fn a_webhook_is_silent_if_no_request_is_answered_for_four_times_the_usual_howeve
         rig.decide_after(Duration::from_secs(seconds));
         assert_eq!(rig.engine.slots.line(1), line, "after {seconds} s more");
     }
+}
+
+/// Ten webhooks answer, and have more to send than the worker has slots. An eleventh one is new, and
+/// a twelfth one did not answer last time.
+#[test]
+fn webhooks_that_answer_do_not_take_every_slot_that_comes_free() {
+    let mut rig = Rig::new(12);
+    (1..=10).for_each(|webhook| drop(rig.engine.slots.answered(webhook, rig.now)));
+    rig.engine.slots.timed_out(12);
+    let now = rig.now;
+    for (webhook, lane) in (1..=10).flat_map(|webhook| (0..50).map(move |lane| (webhook, lane))) {
+        rig.engine.take_in(Lane::claimed(claimed(webhook, lane, 1, &[1]), now), now);
+    }
+    let mut running: Vec<LaneKey> = bursts(rig.decide()).iter().map(|burst| burst.key).collect();
+    assert!(rig.engine.slots.full());
+    for webhook in [11, 12] {
+        rig.engine.take_in(Lane::claimed(claimed(webhook, 1, 1, &[1]), now), now);
+    }
+    let mut tried = Vec::new();
+    for _ in 0..20 {
+        let key = running.remove(0);
+        rig.handle(accepted(key, vec![1]));
+        let (unsent, why) = (Vec::new(), BurstEnd::Over);
+        rig.handle(Event::BurstEnded(BurstEnded { key, sent: 1, requests: 1, unsent, why }));
+        running.extend(bursts(rig.decide()).iter().map(|burst| burst.key));
+        tried.extend(running.last().filter(|key| key.webhook_id > 10).map(|key| key.webhook_id));
+    }
+    assert_eq!(tried, [11, 12]);
 }

@@ -11,7 +11,8 @@
 //! - Webhooks that are silent share half of the slots: their last request was not answered in time,
 //!   or requests are in flight and no answer has come for [`SILENT_AFTER`]. Webhooks that were never
 //!   tried share this half, too. A further quarter is for newcomers among them, so that a new webhook
-//!   is tried at once, however many hang. The last quarter is for those that answer.
+//!   is tried at once, however many hang. The last quarter is for those that answer. (While webhooks
+//!   that answer want all slots, [`Trial`](super::trial::Trial) sees to the others.)
 
 use std::{
     collections::HashMap,
@@ -89,6 +90,11 @@ impl ConcurrencyLimit {
         self.capacity.saturating_sub(self.used())
     }
 
+    /// How many slots are used by webhooks that do not answer, or have not answered yet.
+    pub(crate) fn used_doubtful(&self) -> usize {
+        self.used_silent + self.used_untried
+    }
+
     pub(crate) fn full(&self) -> bool {
         self.free() == 0
     }
@@ -105,7 +111,7 @@ impl ConcurrencyLimit {
     /// Whether the part of the slots that this line may use is not used up. It does not ask whether
     /// any slot is free.
     pub(crate) fn has_room(&self, line: Line) -> bool {
-        let doubtful = self.used_silent + self.used_untried;
+        let doubtful = self.used_doubtful();
         match line {
             _ if self.capacity == 1 => true,
             Line::Answering => true,

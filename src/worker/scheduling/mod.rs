@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `concurrency_limit` | how many slots each webhook may use |
 //! | `fair_queue` | which webhook and which lane gets the next slot (round robin) |
+//! | `trial` | when webhooks are tried that do not answer, or were never tried |
 //! | `holds` | which receivers have asked for nothing to be sent |
 //! | `breaker` | when a webhook counts as down, and when a worker does |
 //! | `claim_budget` | how many lanes to claim of each webhook |
@@ -21,3 +22,4 @@ pub(super) mod memory_budget;
 pub(super) mod moving_average;
 pub(super) mod rate_limit;
 pub(super) mod read_share;
+pub(super) mod trial;
