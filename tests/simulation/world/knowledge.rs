@@ -58,13 +58,19 @@ impl Knowledge {
     pub(super) fn hear(&mut self, event: &Event, now: Micros) {
         match event {
             Event::Claimed(Ok(answer)) => {
-                answer.lanes.iter().for_each(|lane| self.claimed(lane, now));
+                for lane in &answer.lanes {
+                    self.claimed(lane, now);
+                }
             }
             Event::MessagesClaimed(Ok(looked)) => {
-                looked.claimed.iter().for_each(|lane| self.claimed(lane, now));
+                for lane in &looked.claimed {
+                    self.claimed(lane, now);
+                }
             }
             Event::ProbesTaken(Ok(taken)) => {
-                taken.iter().for_each(|probe| self.claimed(&probe.lane, now));
+                for probe in taken {
+                    self.claimed(&probe.lane, now);
+                }
             }
             Event::Read(answer) => {
                 let asked = std::mem::take(&mut self.reading);
