@@ -57,8 +57,10 @@ impl History {
                 self.fail(format!("two probes of webhook {} at once: workers {other} and {worker}", lane.0));
             }
             let epoch = database.peek(|view| view.get::<Breaker>(&lane.0).map(|row| row.epoch));
-            let failed = self.probe_failed.get(&lane.0).filter(|(_, of)| Some(*of) == epoch && !stepped);
-            if let Some((at, _)) = failed.filter(|(at, _)| now - at < PROBE_WAIT) {
+            let failed = self.probe_failed.get(&lane.0).filter(|(_, of, _)| Some(*of) == epoch && !stepped);
+            // A worker that has ended may not have written the end of its probe.
+            let failed = failed.filter(|(_, _, worker)| !self.ended_at.contains_key(worker));
+            if let Some((at, ..)) = failed.filter(|(at, ..)| now - at < PROBE_WAIT) {
                 let after = (now - at) / 1_000;
                 self.fail(format!("webhook {} is probed {after} ms after a probe of it has failed", lane.0));
             }

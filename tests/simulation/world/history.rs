@@ -113,8 +113,8 @@ pub(super) struct History {
     pub(super) opened: BTreeMap<i64, (Micros, i64)>,
     /// Messages that a look has brought to a lane that was held: it says nothing of newer ones.
     pub(super) followers: BTreeSet<(LaneId, i64)>,
-    /// When a probe of each webhook has failed last, and the epoch of its breaker.
-    pub(super) probe_failed: BTreeMap<i64, (Micros, i64)>,
+    /// When a probe of each webhook has failed last, the epoch of its breaker, and the worker.
+    pub(super) probe_failed: BTreeMap<i64, (Micros, i64, u32)>,
     /// When the call began that has claimed a lane last, by worker; and its token.
     pub(super) claims: HashMap<(LaneId, u32), (Micros, i64)>,
     /// Whether the database has crashed.

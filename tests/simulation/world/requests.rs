@@ -164,7 +164,7 @@ impl World {
         history.note(now, lane, format!("worker {worker} got {ended:?} for {messages:?}"));
         history.flights.entry(lane).or_default().retain(|flight| flight.request != request);
         if let Some(epoch) = epoch.filter(|_| start.probe && ended == Ended::Failed) {
-            history.probe_failed.insert(lane.0, (now, epoch));
+            history.probe_failed.insert(lane.0, (now, epoch, worker));
         }
         for message in messages {
             history.crashed_since.remove(&(lane.0, *message));
