@@ -27,8 +27,8 @@ const CALM_A_MESSAGE: Micros = SECOND / 200;
 
 /// How long a message may wait in a calm run, if a slot was free when it came. The second is for runs
 /// in which publishers do not notify. A sweep comes each half second.
-const PROMPT: Micros = SECOND * 6 / 10;
-const PROMPT_POLLED: Micros = SECOND * 8 / 10;
+const PROMPT: Micros = SECOND * 7 / 10;
+const PROMPT_POLLED: Micros = SECOND * 9 / 10;
 
 /// For how long at first a worker's lease may not cover long timeouts, and what that holds back.
 const HELD_BACK: Micros = SECOND * 3 / 2;
@@ -39,8 +39,10 @@ const LONGEST_WAIT: Micros = 61 * SECOND;
 /// How long a lane may be held by a worker that has ended.
 const TAKEN_OVER: Micros = 5 * SECOND;
 
-/// How long a worker may keep a lane that it may not send.
+/// How long a worker may keep a lane that it may not send. A settle may be under way, and must end
+/// before the one that gives the lane back: four ways, which may be long.
 const KEPT: Micros = 3 * SECOND;
+const KEPT_WAYS: Micros = 4;
 
 /// The keys of what a lane owes.
 fn owed(lane: LaneId) -> std::ops::RangeInclusive<(i64, i64, i64)> {
@@ -243,7 +245,8 @@ impl World {
                 continue;
             };
             let knowledge = knowledge.borrow();
-            let old = |since: Micros| now - since > KEPT;
+            let most = KEPT + KEPT_WAYS * self.plan.pace.late_way;
+            let old = |since: Micros| now - since > most;
             let all = knowledge.sends_off.is_some_and(old);
             let hook_off = |id: i64| knowledge.hooks_off.get(&id).is_some_and(|since| old(*since));
             if !all && knowledge.hooks_off.is_empty() {
