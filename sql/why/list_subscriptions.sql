@@ -8,7 +8,8 @@
 -- the 1,000 that were due first.
 --
 -- Parameters: $1 topic id, $2 lane, $3 message id, or null for the head of each
---             webhook's lane, $4 the most webhooks to return.
+--             webhook's lane, $4 the most webhooks to return, $5 the only webhook
+--             to return, or null for all of the topic.
 -- Returns:    one row for each webhook, by rising id; with $3 null only those
 --             whose lane owes something.
 -- Locks:      none.
@@ -31,7 +32,7 @@ SELECT w.id AS webhook_id, w.name AS webhook, w.state, w.paused, w.disabled_reas
             ELSE true END AS filter_matches
   FROM (SELECT w.*
           FROM pgtopic.webhooks w
-         WHERE w.topic_id = $1::bigint
+         WHERE w.topic_id = $1::bigint AND ($5::bigint IS NULL OR w.id = $5::bigint)
          ORDER BY w.id
          LIMIT $4::bigint) w
   LEFT JOIN LATERAL (

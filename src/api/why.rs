@@ -22,7 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     responses((status = 200, description = "One entry for each webhook.", body = MessageWhy), Problems),
 )]
 async fn explain_message(caller: Caller, IdPath(id): IdPath) -> Result<JsonBody<MessageWhy>, ApiError> {
-    Ok(JsonBody(caller.broker.explain_message(id).await?.into()))
+    Ok(JsonBody(caller.broker.explain_message(id, None).await?.into()))
 }
 
 /// Explain why a partition does not move: who publishes to it now, and where its head is, for each
@@ -38,5 +38,5 @@ async fn explain_partition(
     Query(query): Query<WhyQuery>,
 ) -> Result<JsonBody<PartitionWhy>, ApiError> {
     let key = query.partition_key.as_deref().unwrap_or(PARTITION_KEY_DEFAULT);
-    Ok(JsonBody(caller.broker.explain_partition(&topic, key).await?.into()))
+    Ok(JsonBody(caller.broker.explain_partition(&topic, key, None).await?.into()))
 }

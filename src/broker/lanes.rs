@@ -113,13 +113,11 @@ impl Broker {
         name: &LaneName,
     ) -> Result<LaneHistory, BrokerError> {
         let webhook = self.find_webhook(webhook).await?;
-        let FoundLane { is_ordered, lane: number, .. } = self.find_lane(&webhook, name).await?;
-        let number = number.unwrap_or_default();
+        let number = self.find_lane(&webhook, name).await?.lane.unwrap_or_default();
         let lane = self.store.get_lane(webhook.id, name).await?;
         let messages = self.store.list_lane_messages(webhook.id, number).await?;
         let ids: Vec<i64> = messages.iter().map(|message| message.message_id).collect();
         Ok(LaneHistory {
-            is_ordered,
             lane,
             attempts: self.store.list_lane_attempts(webhook.id, &ids).await?,
             changes: self.store.list_lane_changes(webhook.id, number).await?,

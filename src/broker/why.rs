@@ -9,11 +9,12 @@ use crate::domain::{
 };
 
 impl Broker {
-    /// Why a message is where it is, for each webhook of its topic; at most 1,000 of them.
+    /// Why a message is where it is, for each webhook of its topic; at most 1,000 of them. With
+    /// `webhook_id` for that webhook alone.
     ///
     /// # Errors
     /// [`BrokerError::NotFound`] if there is no such message.
-    pub async fn explain_message(&self, id: i64) -> Result<MessageWhy, BrokerError> {
+    pub async fn explain_message(&self, id: i64, webhook_id: Option<i64>) -> Result<MessageWhy, BrokerError> {
         let found = self.store.find_explained_message(id).await?;
         let found = found.filter(|(explained, _)| self.scope.contains(&explained.topic.name));
         let (explained, created_at) = found.ok_or_else(|| {
@@ -21,7 +22,7 @@ impl Broker {
                 "there is no message {id}: it was deleted by retention, rolled back, or is not committed yet"
             ))
         })?;
-        let subscriptions = self.store.list_subscriptions(&explained, Some(id)).await?;
+        let subscriptions = self.store.list_subscriptions(&explained, Some(id), webhook_id).await?;
         let senders = self.list_senders().await?;
         let situation = Situation { topic: explained.topic, senders };
         Ok(MessageWhy {
@@ -35,7 +36,8 @@ impl Broker {
     }
 
     /// Why a partition does not move: who publishes to it now, and the entry of the head for each
-    /// webhook that is owed something of it; at most 1,000 of them.
+    /// webhook that is owed something of it; at most 1,000 of them. With `webhook_id` for that webhook
+    /// alone.
     ///
     /// # Errors
     /// [`BrokerError::NotFound`] if there is no such topic, [`BrokerError::Invalid`] if no message
@@ -44,6 +46,7 @@ impl Broker {
         &self,
         topic: &TopicRef,
         partition_key: &str,
+        webhook_id: Option<i64>,
     ) -> Result<PartitionWhy, BrokerError> {
         self.permit_topic(topic).await?;
         let mut violations = Violations::default();
@@ -56,7 +59,7 @@ impl Broker {
             return Err(Violations::one("partition_key", rule).into());
         }
         let publisher = self.store.get_publisher(&explained).await?;
-        let subscriptions = self.store.list_subscriptions(&explained, None).await?;
+        let subscriptions = self.store.list_subscriptions(&explained, None, webhook_id).await?;
         let senders = self.list_senders().await?;
         let situation = Situation { topic: explained.topic, senders };
         Ok(PartitionWhy {

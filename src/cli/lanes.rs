@@ -104,7 +104,8 @@ impl LanesCommand {
                 let retry = LaneRetry { lane: LaneName { partition_key, message_id }, state, all };
                 match operator.broker.retry_lanes(&webhook, &retry).await? {
                     RetriedLanes::Now(lanes) => {
-                        let text = format!("{lanes} lanes are tried again now.");
+                        let are = if lanes == 1 { "lane is" } else { "lanes are" };
+                        let text = format!("{lanes} {are} tried again now.");
                         operator.print(&schema::RetriedLanes { lanes }, text)
                     }
                     RetriedLanes::Job(job) => bulk::watch(operator, *job).await,

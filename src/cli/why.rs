@@ -61,12 +61,12 @@ fn question(first: &str, key: Option<String>) -> Result<Question, String> {
 async fn explain(operator: &Operator, question: Question) -> Result<(), CliError> {
     match question {
         Question::Message(id) => {
-            let answer = operator.broker.explain_message(id).await?;
+            let answer = operator.broker.explain_message(id, None).await?;
             let text = message_text(&answer);
             operator.print(&MessageWhy::from(answer), text)
         }
         Question::Partition(topic, key) => {
-            let answer = operator.broker.explain_partition(&topic, &key).await?;
+            let answer = operator.broker.explain_partition(&topic, &key, None).await?;
             let text = partition_text(&answer);
             operator.print(&PartitionWhy::from(answer), text)
         }
@@ -153,7 +153,7 @@ mod tests {
                 panic!("{command}: {error}");
             }
             if command.contains("--partition-key") {
-                assert_eq!(words.last().unwrap(), "it's a $key\n");
+                assert_eq!(words.last().unwrap(), "--partition-key=-it's a $key\n");
             }
         }
     }

@@ -1,16 +1,17 @@
 //! The screen Dead letters: what was given up, by group, and what can be done with all that a
 //! filter means.
 
+mod filter;
+
 use askama::Template;
 use axum::{
     extract::{Path, Query},
     http::Method,
     response::Redirect,
 };
-use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use jiff::Timestamp;
 
+use self::filter::{Asked, Part};
 use super::{
     actions::Lines,
     failure::Failure,
@@ -21,12 +22,9 @@ use super::{
 use crate::{
     broker::{Bulk, DeadLetterAction},
     domain::{
-        attempt::ErrorClass,
-        dead_letter::{DeadLetter, DeadLetterFilter, DeadLetterGroup, GROUPED_MAX, Reason},
+        dead_letter::{DeadLetter, DeadLetterGroup, GROUPED_MAX, Reason},
         job::BulkOptions,
         page::PageRequest,
-        shell::quote,
-        topic::TopicRef,
     },
 };
 
@@ -34,110 +32,6 @@ use crate::{
 const SHOWN: usize = 50;
 /// The most groups that there are.
 const GROUPS_MAX: usize = 1000;
-
-/// The filter, as the address has it. An empty field excludes nothing.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Asked {
-    topic: String,
-    webhook_id: String,
-    partition_key: String,
-    r#type: String,
-    reason: String,
-    error_class: String,
-    status_code: String,
-    since: String,
-    until: String,
-}
-
-impl Asked {
-    /// The fields that exclude something.
-    fn fields(&self) -> Vec<(&'static str, &str)> {
-        let all = [
-            ("topic", &self.topic),
-            ("webhook_id", &self.webhook_id),
-            ("partition_key", &self.partition_key),
-            ("type", &self.r#type),
-            ("reason", &self.reason),
-            ("error_class", &self.error_class),
-            ("status_code", &self.status_code),
-            ("since", &self.since),
-            ("until", &self.until),
-        ];
-        all.into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| (name, value.as_str()))
-            .collect()
-    }
-
-    fn filter(&self) -> Result<DeadLetterFilter, Failure> {
-        let text = |value: &str| Some(value.to_owned()).filter(|value| !value.is_empty());
-        Ok(DeadLetterFilter {
-            topic: read("topic", &self.topic, TopicRef::parse)?,
-            webhook_id: read("webhook_id", &self.webhook_id, |id| id.parse().ok())?,
-            partition_key: text(&self.partition_key),
-            message_type: text(&self.r#type),
-            reason: read("reason", &self.reason, Reason::parse)?,
-            error_class: read("error_class", &self.error_class, ErrorClass::parse)?,
-            status_code: read("status_code", &self.status_code, |code| code.parse().ok())?,
-            since: read("since", &self.since, |time| time.parse().ok())?,
-            until: read("until", &self.until, |time| time.parse().ok())?,
-        })
-    }
-
-    /// As a query string.
-    fn query(&self) -> String {
-        form_urlencoded::Serializer::new(String::new()).extend_pairs(self.fields()).finish()
-    }
-
-    /// As the body of a request of the API.
-    fn body(&self) -> Value {
-        let value = |name, text: &str| match name {
-            "webhook_id" | "status_code" => text.parse::<i64>().map_or(Value::Null, Value::from),
-            _ => Value::from(text),
-        };
-        let fields = self.fields();
-        if fields.is_empty() {
-            return serde_json::json!({"all": true});
-        }
-        Value::Object(
-            fields.iter().map(|(name, text)| ((*name).to_owned(), value(*name, text))).collect::<Map<_, _>>(),
-        )
-    }
-
-    /// As flags of a command.
-    fn flags(&self) -> String {
-        let fields = self.fields();
-        if fields.is_empty() {
-            return "--all".to_owned();
-        }
-        // A value that begins with `-` must not be taken for a flag.
-        let flag = |(name, text): &(&str, &str)| format!("--{}={}", name.replace('_', "-"), quote(text));
-        fields.iter().map(flag).collect::<Vec<_>>().join(" ")
-    }
-
-    /// The filter of a group.
-    fn of(group: &DeadLetterGroup) -> Self {
-        let until = group.hour.checked_add(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MAX);
-        Self {
-            webhook_id: group.webhook_id.to_string(),
-            reason: group.reason.as_str().to_owned(),
-            error_class: group.error_class.map(|class| class.as_str().to_owned()).unwrap_or_default(),
-            status_code: group.status_code.map(|code| code.to_string()).unwrap_or_default(),
-            since: group.hour.to_string(),
-            until: until.to_string(),
-            ..Self::default()
-        }
-    }
-}
-
-/// Reads a field that may be empty.
-fn read<T>(field: &str, text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Failure> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    parse(text).map(Some).ok_or_else(|| Failure::field(field, &format!("must not be {text:?}")))
-}
 
 #[derive(Debug, PartialEq, Eq)]
 struct Group {
@@ -147,7 +41,8 @@ struct Group {
     hour: String,
     count: String,
     error: String,
-    query: String,
+    /// The query string of the filter that means it, if one does.
+    query: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -165,6 +60,8 @@ struct Letter {
 #[template(path = "dead_letters.html")]
 struct View {
     asked: Asked,
+    /// What the filter has that is not in the form.
+    parts: Vec<Part>,
     reasons: [Reason; Reason::ALL.len()],
     count: String,
     /// How many of each webhook are looked at.
@@ -172,8 +69,12 @@ struct View {
     groups: Vec<Group>,
     letters: Vec<Letter>,
     query: String,
+    /// The query string of the page of older ones.
+    older: Option<String>,
     filtered: bool,
     may_act: bool,
+    /// Whether a topic or a webhook must be chosen before.
+    must_choose: bool,
 }
 
 #[derive(Template)]
@@ -200,21 +101,33 @@ pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result
     let broker = visitor.broker(&reads)?;
     let filter = asked.filter()?;
     let groups = broker.list_dead_letter_groups(&filter).await?;
-    let page = PageRequest { limit: i64::try_from(SHOWN).ok(), after: None };
+    let page = PageRequest { limit: i64::try_from(SHOWN).ok(), after: text::given(&asked.after) };
     let letters = broker.list_dead_letters(&filter, page).await?;
     let now = Timestamp::now();
     // What the groups do not count is not counted.
     let count = groups.iter().map(|group| group.count).sum();
+    let may = visitor.may(&Method::POST, "/dead-letter/replay") && count > 0;
+    // Whoever sees some topics only must say which ones are meant.
+    let says_which = visitor.sees_all() || filter.topic.is_some() || filter.webhook_id.is_some();
+    // Of the last hour, not all groups are known then.
+    let cut = groups.last().filter(|_| groups.len() >= GROUPS_MAX).map(|group| group.hour);
+    let group = |group: &DeadLetterGroup| {
+        let asked = Asked::of(group, &groups, &filter).filter(|_| cut != Some(group.hour));
+        group_row(group, asked.map(|asked| asked.query()))
+    };
     let view = View {
         query: asked.query(),
+        older: letters.next.map(|next| asked.query_after(&next.to_string())),
+        parts: asked.parts(),
         filtered: !filter.is_empty(),
         asked,
         reasons: Reason::ALL,
         count: text::count(count, groups.len() >= GROUPS_MAX || groups.iter().any(|group| group.capped)),
         looked_at: text::count(GROUPED_MAX, false),
-        groups: groups.iter().take(SHOWN).map(group_row).collect(),
+        groups: groups.iter().take(SHOWN).map(group).collect(),
         letters: letters.items.iter().map(|letter| letter_row(letter, now)).collect(),
-        may_act: visitor.may(&Method::POST, "/dead-letter/replay") && count > 0,
+        may_act: may && says_which,
+        must_choose: may && !says_which,
     };
     Screen::live("Dead letters", Section::DeadLetters, &view)
 }
@@ -248,7 +161,7 @@ pub(super) async fn ask(
     let filter = asked.filter()?;
     let options = BulkOptions { all: filter.is_empty(), dry_run: true, rate_per_second: None };
     let Bulk::DryRun(matches) = broker.bulk_dead_letters(act, &filter, options).await? else {
-        return Err(Failure::not_found("there is nothing to count"));
+        unreachable!("this was a dry run");
     };
     let cli = format!("pgtopic dead-letter {word} {}", asked.flags());
     let question = Question {
@@ -284,11 +197,11 @@ pub(super) async fn act(
     let options = BulkOptions { all: filter.is_empty(), dry_run: false, rate_per_second: None };
     match visitor.broker(&[(&Method::POST, route)])?.bulk_dead_letters(act, &filter, options).await? {
         Bulk::Job(job) => Ok(Redirect::to(&format!("../jobs/{}", job.id))),
-        Bulk::DryRun(_) => Ok(Redirect::to("../dead-letters")),
+        Bulk::DryRun(_) => unreachable!("this was no dry run"),
     }
 }
 
-fn group_row(group: &DeadLetterGroup) -> Group {
+fn group_row(group: &DeadLetterGroup, query: Option<String>) -> Group {
     let how = match (group.status_code, group.error_class) {
         (Some(code), _) => format!(": answered {code}"),
         (None, Some(class)) => format!(": {}", class.as_str()),
@@ -301,7 +214,7 @@ fn group_row(group: &DeadLetterGroup) -> Group {
         hour: text::time(group.hour),
         count: text::count(group.count, false),
         error: group.sample_error.as_deref().map(text::line).unwrap_or_default(),
-        query: Asked::of(group).query(),
+        query,
     }
 }
 
@@ -319,45 +232,5 @@ fn letter_row(letter: &DeadLetter, now: Timestamp) -> Letter {
         attempts: letter.attempts,
         error: letter.last_error.as_deref().map(text::line).unwrap_or_default(),
         age: text::age(now, letter.created_at),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_filter_is_the_same_in_address_body_and_command() {
-        let asked = Asked {
-            webhook_id: "7".to_owned(),
-            partition_key: "-a'; touch x".to_owned(),
-            reason: "attempts_exhausted".to_owned(),
-            ..Asked::default()
-        };
-        assert_eq!(asked.query(), "webhook_id=7&partition_key=-a%27%3B+touch+x&reason=attempts_exhausted");
-        let body = serde_json::json!({
-            "webhook_id": 7, "partition_key": "-a'; touch x", "reason": "attempts_exhausted",
-        });
-        assert_eq!(asked.body(), body);
-        let flags = r"--webhook-id=7 --partition-key='-a'\''; touch x' --reason=attempts_exhausted";
-        assert_eq!(asked.flags(), flags);
-        let filter = asked.filter().unwrap();
-        assert_eq!((filter.webhook_id, filter.reason), (Some(7), Some(Reason::AttemptsExhausted)));
-        assert_eq!(
-            (Asked::default().body(), Asked::default().flags()),
-            (serde_json::json!({"all": true}), "--all".to_owned())
-        );
-    }
-
-    #[test]
-    fn what_no_dead_letter_can_have_is_refused() {
-        for asked in [
-            Asked { reason: "x".to_owned(), ..Asked::default() },
-            Asked { webhook_id: "x".to_owned(), ..Asked::default() },
-            Asked { since: "yesterday".to_owned(), ..Asked::default() },
-            Asked { topic: "a b".to_owned(), ..Asked::default() },
-        ] {
-            assert!(asked.filter().is_err(), "{asked:?}");
-        }
     }
 }

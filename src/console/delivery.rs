@@ -15,7 +15,7 @@ use super::{
     as_curl::as_curl,
     failure::Failure,
     frame::{Screen, Section},
-    lanes::{href, reference},
+    lanes::{href, reference, tried},
     message::{SHOWN, start},
     text::{self, Badge},
     visitor::{ApiAddress, Visitor},
@@ -28,10 +28,12 @@ use crate::{
         lane::LaneName,
         page::PageRequest,
         planned_request::PlannedRequest,
-        why::{self, Entry, State},
+        why::{self, Entry, Reason, State},
     },
 };
 
+/// The header that receivers check.
+const SIGNATURE: &str = "webhook-signature";
 /// How many attempts one page shows.
 const ATTEMPTS_SHOWN: i64 = 100;
 
@@ -98,8 +100,8 @@ struct Request {
     body: String,
     bytes: String,
     cut: bool,
-    batch: bool,
-    is_replay: bool,
+    /// What is to be known of it.
+    said: String,
     curl: Option<String>,
 }
 
@@ -116,34 +118,34 @@ pub(super) async fn show(
     let broker = visitor.broker(&reads)?;
     let reference = reference(&named)?;
     let delivery = broker.get_delivery(&reference, id).await?;
-    let after = Some(asked.after).filter(|after| !after.is_empty());
-    let page = PageRequest { limit: Some(ATTEMPTS_SHOWN), after };
+    let page = PageRequest { limit: Some(ATTEMPTS_SHOWN), after: text::given(&asked.after) };
     let attempts = broker.list_attempts(&reference, id, page).await?;
-    let why = broker.explain_message(id).await?;
-    let ordered = why.ordered;
-    let lane = href("lane", delivery.webhook_id, &delivery.partition_key, (!ordered).then_some(id));
-    let why = why.webhooks.into_iter().find(|entry| entry.webhook_id == delivery.webhook_id);
+    let why = broker.explain_message(id, Some(delivery.webhook_id)).await?;
+    let lane = LaneName::of_message(why.ordered, &delivery.partition_key, id);
+    let why = why.webhooks.into_iter().next();
+    let reason = why.as_ref().and_then(|entry| entry.verdict.reason());
     let sees = visitor.sees_payloads();
     let now = Timestamp::now();
-    let mut view = view(&delivery, why, lane, now, &visitor.api);
+    let mut view = view(&delivery, why, &lane, now, &visitor.api);
     view.attempts = attempts.items.iter().map(|record| attempt(record, sees)).collect();
     view.next = attempts.next.map(|next| next.to_string());
     let title = format!("Message {id} to {}", view.webhook);
     let screen = Screen::live(title, Section::Webhooks, &view)?;
+    let may = |route| visitor.may(&Method::POST, route);
+    let may_send = may("/webhooks/{webhook}/deliveries/{message_id}/replay");
     let request = if sees {
         match broker.preview_delivery(&reference, id).await? {
-            Ok(planned) => Planned::Shown(Box::new(request(&planned, &delivery))),
+            Ok(planned) => Planned::Shown(Box::new(request(planned, &delivery, may_send))),
             Err(why_not) => Planned::Impossible(text::line(&why_not)),
         }
     } else {
         Planned::Hidden
     };
-    let may = |route| visitor.may(&Method::POST, route);
     let mut actions = Vec::new();
     if may("/webhooks/{webhook}/lanes/retry") {
-        actions.extend(retry(&delivery, ordered, &visitor.api));
+        actions.extend(retry(&delivery, lane, reason, &visitor.api));
     }
-    if may("/webhooks/{webhook}/deliveries/{message_id}/replay") {
+    if may_send {
         actions.extend(settle(&delivery, &visitor.api));
     }
     screen.with(&Still { actions, request })
@@ -169,7 +171,7 @@ pub(super) async fn act(
 }
 
 /// The page without its attempts.
-fn view(delivery: &Delivery, why: Option<Entry>, lane: String, now: Timestamp, api: &ApiAddress) -> View {
+fn view(delivery: &Delivery, why: Option<Entry>, lane: &LaneName, now: Timestamp, api: &ApiAddress) -> View {
     let (state, text, blocked_by, advice) = match why {
         Some(entry) => (Some(entry.verdict.state()), entry.text, entry.blocked_by, entry.remedy),
         None => (None, String::new(), None, None),
@@ -189,7 +191,7 @@ fn view(delivery: &Delivery, why: Option<Entry>, lane: String, now: Timestamp, a
         message_id: delivery.message_id,
         webhook: format!("{}:{}", delivery.topic, delivery.webhook),
         key: text::line(&delivery.partition_key),
-        lane,
+        lane: href("lane", &delivery.webhook_id, lane),
         published: text::time(delivery.created_at),
         age: text::age(now, delivery.created_at),
         blocked_by: blocked_by.filter(|_| owed),
@@ -244,11 +246,22 @@ fn attempt(record: &AttemptRecord, sees: bool) -> Attempt {
         error: record.error.as_deref().map(text::line).unwrap_or_default(),
         // It may repeat a part of the payload.
         answer: record.response_excerpt.as_deref().filter(|_| sees).map(text::block),
-        worker: record.worker_id.to_string()[..8].to_owned(),
+        worker: text::worker(record.worker_id),
     }
 }
 
-fn request(planned: &PlannedRequest, delivery: &Delivery) -> Request {
+/// `may_send`: whether the visitor may replay. Whoever has a signed request can send it.
+fn request(mut planned: PlannedRequest, delivery: &Delivery, may_send: bool) -> Request {
+    if !may_send {
+        let signatures = planned.headers.iter_mut().filter(|(name, _)| name == SIGNATURE);
+        signatures.for_each(|(_, value)| *value = None);
+    }
+    let said = [
+        (!delivery.status.is_owed(), "It is not owed: this is what a replay would send."),
+        (planned.batch, "The webhook takes batches, so other messages may come with it."),
+        (may_send, "Signed now; receivers refuse the signature after five minutes."),
+    ];
+    let said = said.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text);
     let body = String::from_utf8_lossy(&planned.body);
     let shown = start(&body, SHOWN);
     let headers = planned.headers.iter();
@@ -259,23 +272,22 @@ fn request(planned: &PlannedRequest, delivery: &Delivery) -> Request {
         body: text::block(shown),
         bytes: text::count(i64::try_from(body.len()).unwrap_or(i64::MAX), false),
         cut: shown.len() < body.len(),
-        batch: planned.batch,
-        is_replay: !delivery.status.is_owed(),
-        curl: as_curl(planned),
+        said: said.collect::<Vec<_>>().join(" "),
+        curl: as_curl(&planned),
     }
 }
 
-/// Tries the lane now whose head this is.
-fn retry(delivery: &Delivery, ordered: bool, api: &ApiAddress) -> Option<Action> {
+/// Tries the lane now whose head this is. `reason`: why it waits.
+fn retry(delivery: &Delivery, lane: LaneName, reason: Option<Reason>, api: &ApiAddress) -> Option<Action> {
     let (webhook_id, message_id) = (delivery.webhook_id, delivery.message_id);
+    let when = reason.and_then(tried).unwrap_or("at once");
     let (label, then) = match delivery.status {
         DeliveryStatus::Retrying => ("Try now", ""),
         DeliveryStatus::Halted => ("Release", " If it fails as before, the lane halts again."),
         _ => return None,
     };
-    let lane = LaneName::of_message(ordered, &delivery.partition_key, message_id);
-    let href = href("lane/retry", webhook_id, &delivery.partition_key, lane.message_id);
-    let consequence = format!("Message {message_id} is tried at once, with all its attempts.{then}");
+    let href = href("lane/retry", &webhook_id, &lane);
+    let consequence = format!("Message {message_id} is tried {when}, with all its attempts.{then}");
     Action::of(label, href, consequence, why::Remedy::RetryLane { webhook_id, lane }.into(), api)
 }
 

@@ -5,7 +5,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{api::ApiError, broker::BrokerError, domain::violation::Violations};
+use crate::{
+    api::ApiError,
+    broker::{BrokerError, Conflict},
+    domain::violation::Violations,
+};
 
 /// Why there is no screen.
 #[derive(Debug)]
@@ -38,6 +42,11 @@ impl Failure {
     /// There is no such thing.
     pub(super) fn not_found(text: &str) -> Self {
         BrokerError::NotFound(text.to_owned()).into()
+    }
+
+    /// What there is now does not allow it.
+    pub(super) fn conflict(text: String) -> Self {
+        BrokerError::Conflict { kind: Conflict::State, message: text }.into()
     }
 
     /// A field of a form or of a query string breaks a rule.

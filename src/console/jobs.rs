@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
-    actions::{Action, Lines},
+    actions::{Action, Actions, Lines},
     failure::Failure,
     frame::{Screen, Section},
     text::{self, Badge},
@@ -37,6 +37,7 @@ struct Row {
     kind: &'static str,
     badge: Badge,
     about: String,
+    webhook_id: Option<i64>,
     done: String,
     total: String,
     /// Done and total, for a bar.
@@ -66,12 +67,6 @@ struct One {
     finished: Option<String>,
 }
 
-#[derive(Template)]
-#[template(path = "actions.html")]
-struct Forms {
-    actions: Vec<Action>,
-}
-
 pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result<Screen, Failure> {
     let broker = visitor.broker(&[(&Method::GET, "/jobs")])?;
     let state = match asked.state.as_str() {
@@ -79,8 +74,8 @@ pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result
         word => Some(JobState::parse(word).ok_or_else(|| Failure::field("state", "is no state of a job"))?),
     };
     let filter = JobFilter { state, ..JobFilter::default() };
-    let after = Some(asked.after).filter(|after| !after.is_empty());
-    let jobs = broker.list_jobs(&filter, PageRequest { limit: Some(50), after }).await?;
+    let page = PageRequest { limit: Some(50), after: text::given(&asked.after) };
+    let jobs = broker.list_jobs(&filter, page).await?;
     let now = Timestamp::now();
     let view = List {
         rows: jobs.items.iter().map(|job| row(job, now)).collect(),
@@ -114,7 +109,7 @@ pub(super) async fn show_one(visitor: Visitor, Path(id): Path<i64>) -> Result<Sc
         danger: true,
         lines: Lines::new(&visitor.api, &Method::POST, &path, None, format!("pgtopic jobs cancel {id}")),
     };
-    screen.with(&Forms { actions: vec![cancel] })
+    screen.with(&Actions { actions: vec![cancel] })
 }
 
 pub(super) async fn cancel(visitor: Visitor, Path(id): Path<i64>) -> Result<Redirect, Failure> {
@@ -137,6 +132,7 @@ fn row(job: &Job, now: Timestamp) -> Row {
         kind: job.kind.as_str(),
         badge,
         about: job.topic.clone().unwrap_or_else(|| "all topics".to_owned()),
+        webhook_id: job.webhook_id,
         done: text::count(job.done, false),
         total: job.total.map_or_else(|| "unknown".to_owned(), |total| text::count(total, job.total_capped)),
         bar: job.total.filter(|total| *total > 0).map(|total| (job.done.min(total), total)),

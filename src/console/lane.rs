@@ -10,21 +10,21 @@ use super::{
     actions::{Action, Advice, Lines},
     failure::Failure,
     frame::{Screen, Section},
-    lanes::{due, href, reference},
+    lanes::{due, href, reference, tried},
     text::{self, Badge},
     timeline::{self, EventRow},
     visitor::{ApiAddress, Visitor},
 };
 use crate::{
     api::schema::Remedy,
-    broker::Broker,
+    broker::{Broker, BrokerError, RetriedLanes},
     domain::{
         lane::{Lane, LaneName, LaneRetry, LaneState},
         lane_history::LaneHistory,
-        shell::quote,
+        shell::flag,
         topic::TopicRef,
         webhook_ref::WebhookRef,
-        why::{self, Entry},
+        why::{self, Entry, Reason},
     },
 };
 
@@ -58,8 +58,8 @@ struct View {
     now: Option<Standing>,
     why: Option<Why>,
     drawing: Option<String>,
-    more: i64,
-    more_capped: bool,
+    /// How many messages wait that are not shown, and `wait` or `waits`.
+    more: Option<(String, &'static str)>,
     events: Vec<EventRow>,
     rows_max: usize,
 }
@@ -70,8 +70,11 @@ struct Standing {
     badge: Badge,
     head: Option<i64>,
     behind: String,
-    oldest: String,
+    /// When the head was published, or that it was deleted.
+    published: String,
     failures: i32,
+    /// `attempt` or `attempts`.
+    attempts: String,
     due: String,
     worker: Option<String>,
 }
@@ -96,9 +99,8 @@ struct Still {
 struct Question {
     webhook: String,
     head: i64,
-    /// The messages behind it, and the one that is tried next.
-    behind: String,
-    plural: &'static str,
+    /// The messages behind it, if there are some: `1 follower` and `waits`.
+    behind: Option<(String, &'static str)>,
     halted: bool,
     action: String,
     back: String,
@@ -123,7 +125,8 @@ pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result
     let why = why(broker, &history, &asked).await?;
     let now = Timestamp::now();
     let lane = history.lane.as_ref().filter(|lane| lane.head.is_some());
-    let shown = history.messages.iter().filter(|message| message.owed).count();
+    let reason = why.as_ref().and_then(|entry| entry.verdict.reason());
+    let more = lane.map(|lane| (lane.owed - timeline::owed_shown(&history), lane.owed_capped));
     let title = match &asked.partition_key {
         Some(key) => format!("Lane {}", text::line(key)),
         None => format!("Lane of message {}", asked.message_id.unwrap_or_default()),
@@ -141,8 +144,7 @@ pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result
             advice: entry.remedy.map(|remedy| Advice::of(Remedy::from(remedy), &visitor.api)),
         }),
         drawing: timeline::draw(&history, now),
-        more: lane.map_or(0, |lane| lane.owed - i64::try_from(shown).unwrap_or_default()).max(0),
-        more_capped: lane.is_some_and(|lane| lane.owed_capped),
+        more: more.and_then(|(more, capped)| waiting(more, capped)),
         events: timeline::events(&history),
         rows_max: timeline::ROWS_MAX,
     };
@@ -150,7 +152,7 @@ pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result
     let mut still = Still { actions: Vec::new(), skip: None };
     if let Some(lane) = lane {
         if visitor.may(&Method::POST, "/webhooks/{webhook}/lanes/retry") {
-            still.actions.extend(retry(lane, &asked, &visitor.api));
+            still.actions.extend(retry(lane, &asked, reason, &visitor.api));
         }
         if visitor.may(&Method::POST, "/webhooks/{webhook}/lanes/skip") {
             still.skip = skip(lane, &asked);
@@ -164,19 +166,26 @@ async fn why(broker: &Broker, history: &LaneHistory, asked: &Asked) -> Result<Op
     if history.lane.as_ref().is_none_or(|lane| lane.head.is_none()) {
         return Ok(None);
     }
+    let webhook = Some(history.webhook.id);
     let webhooks = match (&asked.partition_key, asked.message_id) {
         (Some(key), _) => {
             let topic = TopicRef::Name(history.webhook.topic.clone());
-            broker.explain_partition(&topic, key).await?.webhooks
+            broker.explain_partition(&topic, key, webhook).await?.webhooks
         }
-        (None, id) => match broker.explain_message(id.unwrap_or_default()).await {
+        (None, id) => match broker.explain_message(id.unwrap_or_default(), webhook).await {
             Ok(why) => why.webhooks,
             // A message that was deleted is explained by nothing but its row.
-            Err(crate::broker::BrokerError::NotFound(_)) => Vec::new(),
+            Err(BrokerError::NotFound(_)) => Vec::new(),
             Err(error) => return Err(error.into()),
         },
     };
-    Ok(webhooks.into_iter().find(|entry| entry.webhook_id == history.webhook.id))
+    Ok(webhooks.into_iter().next())
+}
+
+/// So many messages, and `wait` or `waits`; `None` if there are none.
+fn waiting(number: i64, capped: bool) -> Option<(String, &'static str)> {
+    let wait = if number == 1 && !capped { "waits" } else { "wait" };
+    (number > 0 || capped).then(|| (text::count(number.max(0), capped), wait))
 }
 
 fn standing(lane: &Lane, now: Timestamp) -> Standing {
@@ -185,72 +194,76 @@ fn standing(lane: &Lane, now: Timestamp) -> Standing {
         badge: Badge::of_lane(lane.state),
         head: head.map(|head| head.message_id),
         behind: text::count((lane.owed - 1).max(0), lane.owed_capped),
-        oldest: head
+        published: head
             .and_then(|head| head.created_at)
-            .map_or_else(|| "deleted".to_owned(), |at| text::age(now, at)),
+            .map_or_else(|| "deleted".to_owned(), |at| format!("published {} ago", text::age(now, at))),
         failures: lane.failures,
+        attempts: text::plural(lane.failures.into(), "attempt"),
         due: due(lane, now),
-        worker: lane.worker.map(|worker| worker.to_string()),
+        worker: lane.worker.map(text::worker),
     }
 }
 
-/// Tries the head now. A halted lane is released. Other lanes are sent already.
-fn retry(lane: &Lane, asked: &Asked, api: &ApiAddress) -> Option<Action> {
+/// Tries the head now. A halted lane is released. Other lanes are sent already. `reason`: why the
+/// head waits.
+fn retry(lane: &Lane, asked: &Asked, reason: Option<Reason>, api: &ApiAddress) -> Option<Action> {
     let head = lane.head.as_ref()?.message_id;
-    let behind = text::count(lane.owed - 1, lane.owed_capped);
+    let when = reason.and_then(tried).unwrap_or("at once");
     let (label, consequence) = match lane.state {
         LaneState::Waiting => (
             "Try now",
             format!(
-                "Message {head} is tried at once. Its failures count as 0 again, so all its attempts are left."
+                "Message {head} is tried {when}. Its failures count as 0 again, so all its attempts are left."
             ),
         ),
-        LaneState::Halted => (
-            "Release",
-            format!(
-                "Message {head} is tried at once, with all its attempts, and {behind} behind it follow when it is \
-                 accepted. If it fails as before, the lane halts again."
-            ),
-        ),
+        LaneState::Halted => {
+            let behind = waiting(lane.owed - 1, lane.owed_capped);
+            let behind =
+                behind.map(|(behind, wait)| format!(" {behind} behind it {wait} until it is accepted."));
+            (
+                "Release",
+                format!(
+                    "Message {head} is tried {when}, with all its attempts.{} If it fails as before, the lane halts again.",
+                    behind.unwrap_or_default()
+                ),
+            )
+        }
         LaneState::Ready | LaneState::Claimed => return None,
     };
     let remedy = why::Remedy::RetryLane { webhook_id: lane.key.webhook_id, lane: asked.name() };
-    Action::of(label, query("lane/retry", asked, None), consequence, remedy.into(), api)
+    let href = href("lane/retry", &asked.webhook, &asked.name());
+    Action::of(label, href, consequence, remedy.into(), api)
 }
 
 /// The link that asks whether the head is to be skipped.
 fn skip(lane: &Lane, asked: &Asked) -> Option<(String, String)> {
     let head = lane.head.as_ref()?.message_id;
-    let behind = text::count(lane.owed - 1, lane.owed_capped);
+    let behind = waiting(lane.owed - 1, lane.owed_capped);
+    let behind = behind.map(|(behind, wait)| format!(", and {behind} behind it no longer {wait} for it"));
     (lane.state != LaneState::Claimed).then(|| {
-        let said = format!(
-            "Message {head} goes to the dead letters, and {behind} behind it no longer wait for it. It can be replayed."
-        );
-        (query("lane/skip", asked, Some(head)), said)
+        let behind = behind.unwrap_or_default();
+        let said = format!("Message {head} goes to the dead letters{behind}. It can be replayed.");
+        (skip_href(asked, head), said)
     })
 }
 
-/// An address below that of the console which names a lane.
-fn query(path: &str, asked: &Asked, head: Option<i64>) -> String {
-    let mut query = form_urlencoded::Serializer::for_suffix(format!("{path}?"), path.len() + 1);
-    query.append_pair("webhook", &asked.webhook);
-    if let Some(key) = &asked.partition_key {
-        query.append_pair("partition_key", key);
-    }
-    match (head, asked.message_id) {
-        (Some(head), _) => query.append_pair("head", &head.to_string()),
-        (None, Some(id)) => query.append_pair("message_id", &id.to_string()),
-        (None, None) => &mut query,
-    };
-    query.finish()
+/// The address that skips the head of a lane.
+fn skip_href(asked: &Asked, head: i64) -> String {
+    // Without a partition key the message names the lane.
+    let lane = LaneName { message_id: None, ..asked.name() };
+    format!("{}&head={head}", href("lane/skip", &asked.webhook, &lane))
 }
 
 /// Tries a lane now. The address names it: a browser would change line breaks of a key in a form.
 pub(super) async fn retry_now(visitor: Visitor, Query(asked): Query<Asked>) -> Result<Redirect, Failure> {
     let broker = visitor.broker(&[(&Method::POST, "/webhooks/{webhook}/lanes/retry")])?;
     let retry = LaneRetry { lane: asked.name(), state: None, all: false };
-    broker.retry_lanes(&reference(&asked.webhook)?, &retry).await?;
-    Ok(Redirect::to(&format!("../{}", query("lane", &asked, None))))
+    match broker.retry_lanes(&reference(&asked.webhook)?, &retry).await? {
+        RetriedLanes::Now(0) => Err(Failure::conflict(
+            "nothing was changed: a worker holds the lane, so its head is tried now".to_owned(),
+        )),
+        _ => Ok(Redirect::to(&format!("../{}", href("lane", &asked.webhook, &asked.name())))),
+    }
 }
 
 /// Says what follows, before the head is skipped.
@@ -263,15 +276,16 @@ pub(super) async fn ask(visitor: Visitor, Query(skipped): Query<Skipped>) -> Res
     let lane = history.lane.filter(|lane| lane.head.as_ref().is_some_and(|first| first.message_id == head));
     let lane =
         lane.ok_or_else(|| Failure::not_found(&format!("message {head} is not the head of this lane")))?;
-    let key_flag = skipped.partition_key.as_deref().map(|key| format!(" --partition-key={}", quote(key)));
+    let key_flag = skipped.partition_key.as_deref().map(|key| format!(" {}", flag("partition-key", key)));
+    let behind = waiting(lane.owed - 1, lane.owed_capped);
+    let followers = text::plural(lane.owed - 1, "follower");
     let question = Question {
         webhook: format!("{}:{}", history.webhook.topic, history.webhook.name),
         head,
-        behind: text::count(lane.owed - 1, lane.owed_capped),
-        plural: if lane.owed == 2 { "" } else { "s" },
+        behind: behind.map(|(behind, wait)| (format!("{behind} {followers}"), wait)),
         halted: lane.state == LaneState::Halted,
-        action: query("lane/skip", &asked, Some(head)),
-        back: href("lane", id, skipped.partition_key.as_deref().unwrap_or_default(), asked.message_id),
+        action: skip_href(&asked, head),
+        back: href("lane", &id, &asked.name()),
         lines: Lines::new(
             &visitor.api,
             &Method::POST,
@@ -290,7 +304,7 @@ pub(super) async fn skip_head(visitor: Visitor, Query(skipped): Query<Skipped>) 
     let broker = visitor.broker(&[(&Method::POST, "/webhooks/{webhook}/lanes/skip")])?;
     let reference: WebhookRef = reference(&skipped.webhook)?;
     broker.skip_lane(&reference, skipped.partition_key.clone(), skipped.head).await?;
-    Ok(Redirect::to(&format!("../{}", query("lane", &skipped.lane(), None))))
+    Ok(Redirect::to(&format!("../{}", href("lane", &skipped.webhook, &skipped.lane().name()))))
 }
 
 impl Skipped {

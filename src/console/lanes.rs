@@ -1,6 +1,8 @@
 //! The screen Lanes: what a webhook owes by lane, and how each lane is. Without a webhook: which
 //! webhooks have lanes.
 
+use std::fmt::Display;
+
 use askama::Template;
 use axum::{extract::Query, http::Method, response::Redirect};
 use jiff::Timestamp;
@@ -17,16 +19,19 @@ use super::{
 use crate::{
     broker::{BrokerError, RetriedLanes},
     domain::{
-        health::LaneCounts,
-        lane::{Lane, LaneFilter, LaneRetry, LaneState},
+        health::{HealthState, LaneCounts},
+        lane::{Lane, LaneFilter, LaneName, LaneRetry, LaneState},
         page::PageRequest,
         webhook::{Webhook, WebhookFilter},
         webhook_ref::WebhookRef,
+        why::Reason,
     },
 };
 
 /// How many lanes, and how many webhooks, one page shows.
 const SHOWN: i64 = 100;
+/// How many webhooks are looked at for those with lanes in a state. All that are found are shown.
+const WEBHOOKS_LOOKED_AT: i64 = 1000;
 
 /// The filter, as the address has it. An empty field excludes nothing.
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -74,12 +79,14 @@ struct View<'a> {
     hooks: Vec<Hook>,
     next: Option<String>,
     filtered: bool,
+    /// How many webhooks were looked at.
+    looked_at: String,
 }
 
 pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result<Screen, Failure> {
     let state = state(&asked.state)?;
-    let after = Some(asked.after.clone()).filter(|after| !after.is_empty());
-    let page = PageRequest { limit: Some(SHOWN), after };
+    let limit = if asked.webhook.is_empty() && state.is_some() { WEBHOOKS_LOOKED_AT } else { SHOWN };
+    let page = PageRequest { limit: Some(limit), after: text::given(&asked.after) };
     let now = Timestamp::now();
     let mut view = View {
         states: LaneState::ALL,
@@ -87,7 +94,8 @@ pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result
         lanes: Vec::new(),
         hooks: Vec::new(),
         next: None,
-        filtered: state.is_some() || !asked.partition_key.is_empty(),
+        filtered: state.is_some() || (!asked.webhook.is_empty() && !asked.partition_key.is_empty()),
+        looked_at: text::count(limit, false),
         asked: &asked,
     };
     let mut still = Actions { actions: Vec::new() };
@@ -101,14 +109,14 @@ pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result
         let broker = visitor.broker(&reads)?;
         let reference = reference(&asked.webhook)?;
         let webhook = broker.get_webhook(&reference).await?;
-        let partition_key = Some(asked.partition_key.clone()).filter(|key| !key.is_empty());
+        let partition_key = text::given(&asked.partition_key);
         let lanes = broker.list_lanes(&reference, &LaneFilter { state, partition_key }, page).await?;
         view.webhook = Some((webhook.id, format!("{}:{}", webhook.topic, webhook.name)));
         view.lanes = lanes.items.iter().map(|lane| row(lane, now)).collect();
         view.next = lanes.next.map(|next| next.to_string());
         let counted = webhook.health.backlog.map(|backlog| backlog.lanes).unwrap_or_default();
         if visitor.may(&Method::POST, "/webhooks/{webhook}/lanes/retry") && asked.partition_key.is_empty() {
-            still.actions = retries(webhook.id, counted, state, &visitor.api);
+            still.actions = retries(webhook.id, webhook.health.state, counted, state, &visitor.api);
         }
     }
     let title =
@@ -117,14 +125,21 @@ pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result
 }
 
 /// Tries all lanes of a state now, for each state that holds lanes up and that is shown.
-fn retries(id: i64, counted: LaneCounts, shown: Option<LaneState>, api: &ApiAddress) -> Vec<Action> {
+fn retries(
+    id: i64,
+    health: HealthState,
+    counted: LaneCounts,
+    shown: Option<LaneState>,
+    api: &ApiAddress,
+) -> Vec<Action> {
+    let when = reason(health).and_then(tried).map(|when| format!(" It is tried {when}.")).unwrap_or_default();
     let action = |(state, label, number, consequence): (LaneState, &'static str, i64, &str)| {
         let word = state.as_str();
         (number > 0 && shown.is_none_or(|shown| shown == state)).then(|| Action {
             label,
             href: format!("lanes/retry?webhook={id}&state={word}"),
             consequence: format!(
-                "{} {word} {}. {consequence}",
+                "{} {word} {}. Each head is due at once.{when} {consequence}",
                 text::count(number, false),
                 text::plural(number, "lane")
             ),
@@ -132,9 +147,8 @@ fn retries(id: i64, counted: LaneCounts, shown: Option<LaneState>, api: &ApiAddr
             lines: retry_lines(api, id, state),
         })
     };
-    let halted =
-        "Each head is tried at once, with all its attempts. If it fails as before, its lane halts again.";
-    let waiting = "Each head is tried at once. Failures count as 0 again, so all attempts are left.";
+    let halted = "It has all its attempts. If it fails as before, its lane halts again.";
+    let waiting = "Failures count as 0 again, so all attempts are left.";
     [
         (LaneState::Halted, "Release all", counted.halted, halted),
         (LaneState::Waiting, "Try all now", counted.waiting, waiting),
@@ -170,6 +184,10 @@ pub(super) async fn retry(visitor: Visitor, Query(retried): Query<Retried>) -> R
     let broker = visitor.broker(&[(&Method::POST, "/webhooks/{webhook}/lanes/retry")])?;
     let retry = LaneRetry { state, ..LaneRetry::default() };
     match broker.retry_lanes(&reference(&retried.webhook)?, &retry).await? {
+        RetriedLanes::Now(0) => {
+            let (webhook, word) = (&retried.webhook, &retried.state);
+            Err(Failure::conflict(format!("nothing was changed: no lane of webhook {webhook} is {word} now")))
+        }
         RetriedLanes::Now(_) => {
             let mut query = form_urlencoded::Serializer::new(String::new());
             Ok(Redirect::to(&format!("../lanes?{}", query.append_pair("webhook", &retried.webhook).finish())))
@@ -193,14 +211,39 @@ pub(super) fn reference(text: &str) -> Result<WebhookRef, Failure> {
 }
 
 /// The address of a lane, as seen from the folder of the console. `path`: `lane` or `lane/retry`.
-pub(super) fn href(path: &str, webhook_id: i64, partition_key: &str, message_id: Option<i64>) -> String {
+pub(super) fn href(path: &str, webhook: &impl Display, lane: &LaneName) -> String {
     let mut query = form_urlencoded::Serializer::for_suffix(format!("{path}?"), path.len() + 1);
-    query.append_pair("webhook", &webhook_id.to_string());
-    match message_id {
-        Some(id) => query.append_pair("message_id", &id.to_string()),
-        None => query.append_pair("partition_key", partition_key),
-    };
+    query.append_pair("webhook", &webhook.to_string());
+    query.extend_pairs(lane.partition_key.iter().map(|key| ("partition_key", key)));
+    query.extend_pairs(lane.message_id.iter().map(|id| ("message_id", id.to_string())));
     query.finish()
+}
+
+/// When a head is tried that is due now, and waits for this reason; `None`: at once.
+pub(super) fn tried(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::NotSending => Some("when sending is switched on"),
+        Reason::Disabled => Some("when the webhook is enabled"),
+        Reason::Paused => Some("when the webhook is resumed"),
+        Reason::Starting => Some("when the backlog of the webhook has been filled"),
+        Reason::TopicHeld => Some("when the topic is resumed"),
+        Reason::BreakerOpen => Some("when the receiver answers a probe"),
+        Reason::HeldByReceiver => Some("after the pause that the receiver asked for"),
+        Reason::NoWorker => Some("when a worker lives"),
+        _ => None,
+    }
+}
+
+/// Why all heads of such a webhook wait.
+fn reason(state: HealthState) -> Option<Reason> {
+    match state {
+        HealthState::Disabled => Some(Reason::Disabled),
+        HealthState::Paused => Some(Reason::Paused),
+        HealthState::Starting => Some(Reason::Starting),
+        HealthState::Open => Some(Reason::BreakerOpen),
+        HealthState::Holding => Some(Reason::HeldByReceiver),
+        HealthState::Failing | HealthState::Active => None,
+    }
 }
 
 impl Badge {
@@ -218,7 +261,7 @@ impl Badge {
 pub(super) fn row(lane: &Lane, now: Timestamp) -> LaneRow {
     let head = lane.head.as_ref();
     LaneRow {
-        href: href("lane", lane.key.webhook_id, &lane.partition_key, lane.message_id),
+        href: href("lane", &lane.key.webhook_id, &lane.name()),
         key: text::line(&lane.partition_key),
         badge: Badge::of_lane(lane.state),
         webhook_id: lane.key.webhook_id,
@@ -265,11 +308,8 @@ mod tests {
 
     #[test]
     fn any_key_fits_into_the_address_of_a_lane() {
-        assert_eq!(
-            href("lane", 7, "a&b=\n'\u{202e}", None),
-            "lane?webhook=7&partition_key=a%26b%3D%0A%27%E2%80%AE"
-        );
-        assert_eq!(href("lane", 7, "", None), "lane?webhook=7&partition_key=");
-        assert_eq!(href("lane", 7, "default", Some(9)), "lane?webhook=7&message_id=9");
+        let lane = LaneName::of_message(true, "a&b=\n'\u{202e}", 9);
+        assert_eq!(href("lane", &7, &lane), "lane?webhook=7&partition_key=a%26b%3D%0A%27%E2%80%AE");
+        assert_eq!(href("lane", &7, &LaneName::of_message(false, "a", 9)), "lane?webhook=7&message_id=9");
     }
 }

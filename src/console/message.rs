@@ -18,11 +18,14 @@ use super::{
 };
 use crate::{
     api::{ApiError, schema::Remedy},
-    domain::why::{Entry, State},
+    domain::why::{Entry, State, WEBHOOKS_MAX},
 };
 
 /// How much of a payload is shown, in bytes.
 pub(super) const SHOWN: usize = 64 * 1024;
+
+/// How many webhooks are shown.
+const WEBHOOKS_SHOWN: usize = 100;
 
 /// The form that finds a message.
 #[derive(Debug, Deserialize)]
@@ -41,7 +44,8 @@ struct Row {
     text: String,
     blocked_by: Option<i64>,
     next: Option<String>,
-    attempts: i64,
+    /// How many there were: `1 attempt`.
+    attempts: Option<String>,
     error: Option<String>,
     advice: Option<Advice>,
 }
@@ -59,6 +63,8 @@ struct View {
     published: String,
     age: String,
     rows: Vec<Row>,
+    /// Of how many webhooks these are, if more were looked at.
+    looked_at: Option<String>,
 }
 
 #[derive(Template)]
@@ -81,9 +87,13 @@ pub(super) async fn find(Query(wanted): Query<Wanted>) -> Result<Redirect, Failu
 
 pub(super) async fn show(visitor: Visitor, Path(id): Path<i64>) -> Result<Screen, Failure> {
     let broker = visitor.broker(&[(&Method::GET, "/messages/{id}"), (&Method::GET, "/messages/{id}/why")])?;
-    let why = broker.explain_message(id).await?;
+    let mut why = broker.explain_message(id, None).await?;
     let message = broker.get_message(id).await?;
     let now = Timestamp::now();
+    let looked_at = i64::try_from(why.webhooks.len()).unwrap_or(i64::MAX);
+    why.webhooks.sort_by_key(|entry| place(entry.verdict.state()));
+    why.webhooks.truncate(WEBHOOKS_SHOWN);
+    let is_part = usize::try_from(looked_at).is_ok_and(|number| number > WEBHOOKS_SHOWN);
     let view = View {
         id,
         topic: why.topic,
@@ -94,6 +104,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<i64>) -> Result<Screen
         published: text::time(why.created_at),
         age: text::age(now, why.created_at),
         rows: why.webhooks.into_iter().map(|entry| row(entry, now, &visitor.api)).collect(),
+        looked_at: is_part.then(|| text::count(looked_at, looked_at >= WEBHOOKS_MAX)),
     };
     let payload = message.payload.get();
     let sees = visitor.sees_payloads();
@@ -129,6 +140,15 @@ pub(super) fn start(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
 }
 
+/// Where an entry stands among others: first what is owed, then dead letters, then all others.
+fn place(state: State) -> u8 {
+    match state {
+        State::Waiting | State::InFlight => 0,
+        State::Dead => 1,
+        State::Delivered | State::NotOwed | State::Canceled | State::Superseded | State::Unknown => 2,
+    }
+}
+
 fn row(entry: Entry, now: Timestamp, api: &ApiAddress) -> Row {
     let badge = match entry.verdict.state() {
         State::Delivered => Badge::good("delivered"),
@@ -148,7 +168,8 @@ fn row(entry: Entry, now: Timestamp, api: &ApiAddress) -> Row {
         text: entry.text,
         blocked_by: entry.blocked_by,
         next: entry.next_attempt_at.map(|at| format!("in {}", text::until(now, at))),
-        attempts: entry.attempts,
+        attempts: (entry.attempts > 0)
+            .then(|| format!("{} {}", entry.attempts, text::plural(entry.attempts, "attempt"))),
         error: entry.last_error.as_deref().map(text::line),
         advice: entry.remedy.map(|remedy| Advice::of(Remedy::from(remedy), api)),
     }

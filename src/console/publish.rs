@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{
     actions::{Lines, curl},
+    as_curl::BODY_MAX,
     failure::Failure,
     frame::{Screen, Section},
     text::{self, Badge},
@@ -19,7 +20,7 @@ use crate::domain::{
     headers::Headers,
     health::HealthState,
     message::{NewMessage, Preview},
-    shell::{quote, quoted, visible_json},
+    shell::{flag, quote, quoted, visible_json},
     topic::{Topic, TopicPause},
     webhook::Webhook,
 };
@@ -54,7 +55,8 @@ pub(super) struct PublishForm<'a> {
     rows: Option<Vec<Row>>,
     /// Whether the topic has more webhooks than are shown.
     more: bool,
-    lines: Lines,
+    /// `None` if the message is too long for a line.
+    lines: Option<Lines>,
 }
 
 /// A message as the API takes it.
@@ -71,13 +73,13 @@ struct Body<'a> {
 
 impl Given {
     fn message(&self) -> Result<NewMessage, Failure> {
-        let payload: Box<RawValue> = serde_json::from_str(&self.payload)
+        // A browser sends CRLF for each line break. Within strings, JSON has none of them.
+        let payload: Box<RawValue> = serde_json::from_str(&self.payload.replace("\r\n", "\n"))
             .map_err(|error| Failure::field("payload", &format!("must be JSON: {error}")))?;
-        let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         Ok(NewMessage {
             payload,
-            partition_key: text(&self.partition_key),
-            r#type: text(&self.r#type),
+            partition_key: text::given(&self.partition_key),
+            r#type: text::given(&self.r#type),
             headers: headers(&self.headers)?,
             idempotency_key: None,
         })
@@ -152,22 +154,23 @@ pub(super) async fn publish(
     Ok(Redirect::to(&format!("../../messages/{}", published.id)))
 }
 
-/// The same message as lines for a shell.
-fn lines(api: &ApiAddress, topic: &str, message: &NewMessage) -> Lines {
+/// The same message as lines for a shell; `None` if it is too long for one.
+fn lines(api: &ApiAddress, topic: &str, message: &NewMessage) -> Option<Lines> {
     let NewMessage { payload, partition_key, r#type, headers, .. } = message;
     let body = Body { payload, partition_key, r#type, headers };
     // Such a body always has a JSON form.
     let body = serde_json::to_string(&body).unwrap_or_default();
-    // A value that begins with `-` must not be taken for a flag.
+    if visible_json(&body).len() > BODY_MAX {
+        return None;
+    }
     let mut words = vec![format!("pgtopic publish {}", quote(topic))];
-    words.extend(partition_key.as_ref().map(|key| format!("--partition-key={}", quote(key))));
-    words.extend(r#type.as_ref().map(|kind| format!("--type={}", quote(kind))));
-    let header = |(name, value): (&String, &String)| quote(&format!("{name}={value}"));
-    words.extend(headers.iter().flatten().map(|pair| format!("--header={}", header(pair))));
+    words.extend(partition_key.as_ref().map(|key| flag("partition-key", key)));
+    words.extend(r#type.as_ref().map(|kind| flag("type", kind)));
+    words.extend(headers.iter().flatten().map(|(name, value)| flag("header", &format!("{name}={value}"))));
     words.push(format!("-- {}", quoted(&visible_json(payload.get()))));
     let cli = words.join(" ");
     let curl = curl(api, &Method::POST, &format!("/topics/{topic}/messages"), Some(&body));
-    Lines { curl: Some(curl), cli }
+    Some(Lines { curl: Some(curl), cli })
 }
 
 fn rows(

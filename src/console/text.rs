@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::domain::health::HealthState;
 
@@ -66,11 +67,18 @@ pub(super) fn plural(number: i64, word: &str) -> String {
     if number == 1 { word.to_owned() } else { format!("{word}s") }
 }
 
-/// A rate: `0`, `0.3`, `12.5`, `1,234`.
+/// A worker, by the beginning of its id.
+pub(super) fn worker(id: Uuid) -> String {
+    id.to_string()[..8].to_owned()
+}
+
+/// A rate: `0`, `<0.1`, `0.3`, `12.5`, `1,234`.
 pub(super) fn rate(per_second: f64) -> String {
     if per_second == 0.0 {
         "0".to_owned()
-    } else if per_second < 100.0 {
+    } else if per_second < 0.05 {
+        "<0.1".to_owned()
+    } else if per_second < 99.95 {
         format!("{per_second:.1}")
     } else {
         // A rate is far below the largest number.
@@ -81,9 +89,9 @@ pub(super) fn rate(per_second: f64) -> String {
 
 /// Milliseconds: `0.8 ms`, `35 ms`, `2.4 s`.
 pub(super) fn milliseconds(ms: f64) -> String {
-    if ms < 10.0 {
+    if ms < 9.95 {
         format!("{ms:.1} ms")
-    } else if ms < 1000.0 {
+    } else if ms < 999.5 {
         format!("{ms:.0} ms")
     } else {
         format!("{:.1} s", ms / 1000.0)
@@ -108,6 +116,11 @@ fn span(seconds: i64) -> String {
         3600..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
     }
+}
+
+/// The text, unless it is empty.
+pub(super) fn given(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
 /// A time to the second: `2026-11-30 03:14:05`, in UTC.
@@ -166,10 +179,20 @@ mod tests {
         ] {
             assert_eq!(count(number, capped), text);
         }
-        for (per_second, text) in [(0.0, "0"), (0.26, "0.3"), (12.34, "12.3"), (1234.6, "1,235")] {
+        // One a minute is not none.
+        for (per_second, text) in [
+            (0.0, "0"),
+            (1.0 / 60.0, "<0.1"),
+            (0.26, "0.3"),
+            (12.34, "12.3"),
+            (99.96, "100"),
+            (1234.6, "1,235"),
+        ] {
             assert_eq!(rate(per_second), text);
         }
-        for (ms, text) in [(0.82, "0.8 ms"), (35.4, "35 ms"), (2400.0, "2.4 s")] {
+        for (ms, text) in
+            [(0.82, "0.8 ms"), (9.96, "10 ms"), (35.4, "35 ms"), (999.6, "1.0 s"), (2400.0, "2.4 s")]
+        {
             assert_eq!(milliseconds(ms), text);
         }
     }

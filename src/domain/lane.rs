@@ -79,6 +79,14 @@ pub struct Lane {
     pub worker: Option<Uuid>,
 }
 
+impl Lane {
+    /// What names it.
+    pub fn name(&self) -> LaneName {
+        let partition_key = self.message_id.is_none().then(|| self.partition_key.clone());
+        LaneName { partition_key, message_id: self.message_id }
+    }
+}
+
 /// Which lanes of a webhook to list. A field that is `None` excludes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LaneFilter {

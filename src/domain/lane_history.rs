@@ -48,8 +48,6 @@ pub struct LaneChange {
 pub struct LaneHistory {
     /// The webhook.
     pub webhook: WebhookNames,
-    /// Whether the topic is ordered. Then a partition key names the lane, else a message.
-    pub is_ordered: bool,
     /// The lane; `None` if it owes nothing and nobody holds it.
     pub lane: Option<Lane>,
     /// The first messages that it owes, and the newest others that are found; by rising id.

@@ -10,6 +10,11 @@ pub fn quote(text: &str) -> String {
     if is_plain { text.to_owned() } else { quoted(text) }
 }
 
+/// A flag of a command, and its value. Without `=`, a value that begins with `-` is taken for a flag.
+pub fn flag(name: &str, value: &str) -> String {
+    format!("--{name}={}", quote(value))
+}
+
 /// A text as one word of a POSIX shell, in quotes. Control characters, and characters that change
 /// the direction of a text or are not seen, are written as octal numbers. A line feed at the end
 /// stays one: a shell would drop it otherwise.
@@ -94,6 +99,7 @@ mod tests {
     #[test]
     fn a_text_is_one_word_and_one_literal() {
         assert_eq!(quoted("it's $x"), r"'it'\''s $x'");
+        assert_eq!(flag("partition-key", "-it's"), r"--partition-key='-it'\''s'");
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal(r"a\b'c"), r"E'a\\b''c'");
     }

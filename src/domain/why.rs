@@ -21,6 +21,9 @@ pub use self::{
 };
 use super::{dead_letter, lane::LaneName, words::stored_words};
 
+/// The most webhooks of one topic that are looked at.
+pub const WEBHOOKS_MAX: i64 = 1000;
+
 stored_words! {
     /// Where a message stands with a webhook.
     pub enum State {

@@ -13,12 +13,10 @@ use crate::domain::{
     webhook::WebhookState,
     why::{
         Change, DeadLetterFacts, LaneFacts, LogFacts, MessageFacts, Publisher, Subscription, TopicFacts,
-        WebhookFacts, WorkerFacts,
+        WEBHOOKS_MAX, WebhookFacts, WorkerFacts,
     },
 };
 
-/// How many webhooks of one topic are looked at.
-const WEBHOOKS_SHOWN: i64 = 1000;
 /// How many workers are looked at.
 const WORKERS_SHOWN: i64 = 1000;
 
@@ -55,14 +53,16 @@ impl Store {
     }
 
     /// Where a message stands with each webhook of its topic, at most 1,000 of them. Without a
-    /// message: where the head of each webhook's lane stands, if it has one.
+    /// message: where the head of each webhook's lane stands, if it has one. With `webhook_id`: only
+    /// that webhook.
     pub async fn list_subscriptions(
         &self,
         explained: &Explained,
         message_id: Option<i64>,
+        webhook_id: Option<i64>,
     ) -> Result<Vec<Subscription>, StoreError> {
         let parameters: super::Parameters<'_> =
-            &[&explained.topic_id, &explained.lane, &message_id, &WEBHOOKS_SHOWN];
+            &[&explained.topic_id, &explained.lane, &message_id, &WEBHOOKS_MAX, &webhook_id];
         let rows = self.query(sql!("why/list_subscriptions"), parameters).await?;
         rows.iter().map(|row| subscription(row, &explained.partition_key)).collect()
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::{lane::LaneName, shell::quoted, why};
+use crate::domain::{lane::LaneName, shell::flag, why};
 
 words! {
     /// Where a message stands with a webhook.
@@ -167,8 +167,7 @@ impl From<why::Remedy> for Remedy {
             why::Remedy::RetryLane { webhook_id, lane } => {
                 let LaneName { partition_key, message_id } = lane;
                 let (body, flag) = if let Some(key) = partition_key {
-                    let flag = format!("--partition-key {}", quoted(&key));
-                    (json!({"partition_key": key}), flag)
+                    (json!({"partition_key": key}), flag("partition-key", &key))
                 } else {
                     let flag = format!("--message-id {}", message_id.unwrap_or_default());
                     (json!({"message_id": message_id}), flag)

@@ -44,7 +44,8 @@ pub(in crate::console) fn draw(history: &LaneHistory, now: Timestamp) -> Option<
     for (index, message) in rows.iter().enumerate() {
         drawing.row(index, message);
     }
-    let label = format!("Timeline of {} messages. The table below says the same.", rows.len());
+    let messages = text::plural(i64::try_from(rows.len()).unwrap_or(i64::MAX), "message");
+    let label = format!("Timeline of {} {messages}. The table below says the same.", rows.len());
     let height = drawing.bottom + 26.0;
     Some(format!(
         r#"<svg class="timeline" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="group" aria-label="{label}">{}</svg>"#,

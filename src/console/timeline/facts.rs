@@ -34,6 +34,11 @@ pub(super) fn shown(history: &LaneHistory) -> Vec<&LaneMessage> {
     known.into_iter().filter(is_shown).collect()
 }
 
+/// How many messages are shown that the lane owes.
+pub(in crate::console) fn owed_shown(history: &LaneHistory) -> i64 {
+    shown(history).iter().map(|message| i64::from(message.owed)).sum()
+}
+
 /// The attempts of a message, oldest first.
 pub(super) fn attempts_of(history: &LaneHistory, message_id: i64) -> impl Iterator<Item = &AttemptRecord> {
     history.attempts.iter().filter(move |(id, _)| *id == message_id).map(|(_, attempt)| attempt)

@@ -18,7 +18,7 @@ mod scale;
 pub(super) use self::{
     drawing::draw,
     events::{EventRow, events},
-    facts::ROWS_MAX,
+    facts::{ROWS_MAX, owed_shown},
 };
 
 #[cfg(test)]

@@ -53,7 +53,6 @@ fn history(messages: Vec<LaneMessage>) -> LaneHistory {
     });
     LaneHistory {
         webhook: WebhookNames { id: 7, name: "hook".to_owned(), topic_id: 1, topic: "orders".to_owned() },
-        is_ordered: true,
         lane: head.map(|head| Lane {
             key: LaneKey { webhook_id: 7, lane: 1 },
             webhook: "hook".to_owned(),
@@ -163,8 +162,13 @@ fn rows_are_limited_and_the_head_is_among_them() {
         if owed > 0 {
             assert!(shown.iter().any(|message| message.message_id == others + 1), "{others} and {owed}");
         }
-        assert_eq!(draw(&history, at(500)).unwrap().matches("class=\"rule\"").count(), rows);
+        let svg = draw(&history, at(500)).unwrap();
+        assert_eq!(svg.matches("class=\"rule\"").count(), rows);
+        // What is said to be shown is drawn.
+        let drawn = svg.matches("○ behind").count() + svg.matches("▲ waiting").count();
+        assert_eq!(usize::try_from(owed_shown(&history)).unwrap(), drawn, "{others} and {owed}");
     }
+    assert!(draw(&many(0, 1), at(500)).unwrap().contains("Timeline of 1 message."));
     // Of a message that was never owed, nothing is known.
     assert_eq!(draw(&history(vec![message(1, false)]), at(0)), None);
     assert_eq!(draw(&many(0, 0), at(0)), None);

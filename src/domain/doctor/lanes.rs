@@ -6,7 +6,7 @@ use super::{
     finding::{Check, Finding, ITEMS_MAX, Item, Remedy, Status},
     words::{age, count, span},
 };
-use crate::domain::shell::quoted;
+use crate::domain::shell::flag;
 
 /// A lane that failed, and whose head is older than this, waits for long.
 const FAILING_WARN: SignedDuration = SignedDuration::from_hours(1);
@@ -37,7 +37,7 @@ impl LaneSeen {
     fn flag(&self) -> String {
         match (self.unordered, self.message_id) {
             (true, Some(id)) => format!("--message-id {id}"),
-            _ => format!("--partition-key {}", quoted(&self.partition_key)),
+            _ => flag("partition-key", &self.partition_key),
         }
     }
 
@@ -174,7 +174,7 @@ mod tests {
     fn lane(seconds: i64) -> LaneSeen {
         LaneSeen {
             webhook: "orders:billing".to_owned(),
-            partition_key: "it's".to_owned(),
+            partition_key: "-it's".to_owned(),
             message_id: Some(7),
             unordered: false,
             failures: 3,
@@ -196,7 +196,7 @@ mod tests {
             "{}",
             finding.seen
         );
-        assert_eq!(command(finding), r"pgtopic lanes retry orders:billing --partition-key 'it'\''s'");
+        assert_eq!(command(finding), r"pgtopic lanes retry orders:billing --partition-key='-it'\''s'");
         let unordered = judge_halted_lanes(&[LaneSeen { unordered: true, ..lane(0) }], 9);
         assert_eq!(command(unordered), "pgtopic lanes retry orders:billing --message-id 7");
     }

@@ -272,7 +272,7 @@ fn the_words_are_those_of_the_contract() {
 
 /// One of each remedy, for those who show them.
 pub(crate) fn remedies() -> Vec<Remedy> {
-    let key = LaneName { partition_key: Some("it's a $key\n".to_owned()), message_id: None };
+    let key = LaneName { partition_key: Some("-it's a $key\n".to_owned()), message_id: None };
     let id = LaneName { partition_key: None, message_id: Some(12) };
     let all = vec![
         Remedy::ResumeWebhook(7),

@@ -53,6 +53,8 @@ async fn an_incident_is_run_by_the_command_line() {
         json_of(&scene, &["lanes", "retry", &webhook, "--partition-key", "a"]).await,
         json!({"lanes": 1})
     );
+    let again = said(&scene.database, &["lanes", "retry", &webhook, "--partition-key", "a"]).await;
+    assert_eq!(again.trim_end(), "1 lane is tried again now.");
     let owed = json_of(&scene, &["deliveries", "list", "--webhook", &webhook, "--status", "pending"]).await;
     let owed: Vec<_> =
         owed["items"].as_array().unwrap().iter().map(|item| item["message_id"].clone()).collect();

@@ -96,6 +96,10 @@ async fn each_role_sees_and_does_what_it_may() {
     ] {
         console.get(page).await.says(&[seen]).says_not(&["invoices", "secret-key"]);
     }
+    // A job must know which topic is meant.
+    let all = console.get("dead-letters").await;
+    all.says(&["choose a topic or a webhook first"]).says_not(&["dead-letters/replay?"]);
+    console.get("dead-letters?topic=orders").await.says(&["dead-letters/replay?topic=orders"]);
     for other in
         ["topics/invoices", "webhooks/2", "messages/2", "messages/2/payload", "dead-letters?webhook_id=2"]
     {

@@ -34,6 +34,10 @@ async fn a_message_is_published_and_a_wrong_one_is_refused_in_words() {
     let form = [("payload", r#"{"a":  1}"#), ("partition_key", "-k'"), ("type", "order.paid")];
     assert_eq!(console.post("topics/orders/publish", &form).await.location(), "../../messages/3");
     console.get("messages/3").await.says(&["{&#34;a&#34;:  1}", "order.paid", "-k&#39;"]);
+    // A browser sends CRLF for each line of a form.
+    let lines = console.post("topics/orders/publish", &[("payload", "{\r\n  \"b\": 1}")]).await;
+    assert_eq!(lines.location(), "../../messages/4");
+    assert_eq!(console.get("messages/4/payload").await.text, "{\n  \"b\": 1}");
     for (payload, why) in [("{", "payload must be JSON"), ("", "payload must be JSON")] {
         let page = console.post("topics/orders/publish", &[("payload", payload)]).await;
         assert!(page.status == 422 && page.text.contains(why), "{}", page.text);
@@ -67,7 +71,7 @@ async fn dead_letters_are_counted_before_a_job_takes_them() {
     assert_eq!(page.location(), "../jobs/1");
     console.get("jobs/1").await.says(&["dead_letter_discard", "queued", "0 of 1", "pgtopic jobs cancel 1"]);
     console.get("jobs").await.says(&["jobs/1", "queued"]);
-    console.get("jobs?state=failed").await.says(&["No jobs"]);
+    console.get("jobs?state=failed").await.says(&["No job is failed"]);
     assert_eq!(console.post("jobs/1/cancel", &[]).await.location(), "../1");
     console.get("jobs/1").await.says(&["cancel"]);
     // No filter at all means all of them.

@@ -90,11 +90,14 @@ async fn payloads_answers_and_other_topics_are_for_those_who_may_see_them() {
         assert_eq!(console.post(&format!("deliveries/1/1/{verb}"), &[]).await.status, 403);
     }
     console.log_in("reader").await;
-    console.get("deliveries/1/1").await.says(&["oops", "webhook-signature"]).says_not(&["Cancel this one"]);
+    // Whoever has a signed request can send it: that is a replay.
+    let page = console.get("deliveries/1/1").await;
+    page.says(&["oops", "webhook-signature", "whoever has it can send", "$HEADER_WEBHOOK_SIGNATURE"]);
+    page.says_not(&["Cancel this one", "v1,", "Signed now"]);
     console.log_in("publisher").await;
     assert_eq!(console.get("deliveries/1/1").await.status, 403);
     console.log_in("some").await;
-    console.get("deliveries/1/1").await.says(&["Cancel this one"]);
+    console.get("deliveries/1/1").await.says(&["Cancel this one", "v1,", "Signed now"]);
     assert_eq!(console.get("deliveries/2/2").await.status, 404);
     assert_eq!(console.post("deliveries/2/2/cancel", &[]).await.status, 404);
 }

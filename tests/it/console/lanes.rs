@@ -58,7 +58,55 @@ async fn lanes_are_found_by_webhook_state_and_key() {
     console.get("lanes?webhook=1&state=halted").await.says(&["No lane fits"]);
     console.get(&lane("lanes", &[])).await.says(&["deliveries/1/1"]);
     console.get("lanes?webhook=1&partition_key=other").await.says(&["No lane fits"]);
+    console.get("lanes?partition_key=other").await.says(&["choose one", "lanes?webhook=1"]);
     console.get("webhooks/1").await.says(&["lanes?webhook=1", "lane?webhook=1"]);
+
+    // Six of 26 messages are dead letters. Of the 20 others, the timeline has room for 12.
+    let deep = "
+        SELECT pgtopic.publish(topic => 'orders', payload => '1'::text, partition_key => 'deep') FROM generate_series(1, 26);
+        WITH given_up AS (SELECT * FROM pgtopic.messages WHERE partition_key = 'deep' ORDER BY id LIMIT 6),
+             not_owed AS (DELETE FROM pgtopic.deliveries d USING given_up g WHERE d.message_id = g.id)
+        INSERT INTO pgtopic.dead_letters (webhook_id, lane, message_id, topic_id, partition_key, reason, attempts)
+        SELECT 1, g.lane, g.id, g.topic_id, 'deep', 'permanent', 1 FROM given_up g;
+        DELETE FROM pgtopic.messages WHERE id = 1";
+    database.client().await.batch_execute(deep).await.unwrap();
+    console
+        .get("lane?webhook=1&partition_key=deep")
+        .await
+        .says(&["<strong>8 more</strong> wait behind these", "Timeline of 18 messages"]);
+    // A head that was deleted.
+    console.get(&lane("lane", &[])).await.says(&["message 1</a>, deleted, 2 failed attempts"]);
+}
+
+/// A topic may have more webhooks than one page looks at.
+#[tokio::test]
+async fn a_webhook_beyond_the_first_pages_is_found() {
+    let database = failing().await;
+    let many = "
+        INSERT INTO pgtopic.webhooks (topic_id, name, url, secrets)
+        SELECT 1, 'hook-' || n, 'https://example.com/', ARRAY['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']
+          FROM generate_series(1, 1000) n ORDER BY n;
+        SELECT pgtopic.publish(topic => 'orders', payload => '1'::text, partition_key => 'all');
+        INSERT INTO pgtopic.dead_letters (webhook_id, lane, message_id, topic_id, partition_key, reason, attempts)
+        SELECT w.id, m.lane, m.id, m.topic_id, m.partition_key, 'permanent', 1
+          FROM pgtopic.messages m, pgtopic.webhooks w WHERE m.id = 1 AND w.name = 'hook-200';
+        UPDATE pgtopic.sampled SET sampled_at = now();
+        INSERT INTO pgtopic.webhook_samples (webhook_id, halted) SELECT id, 1 FROM pgtopic.webhooks WHERE name = 'hook-500'";
+    let client = database.client().await;
+    client.batch_execute(many).await.unwrap();
+    let last = "SELECT id FROM pgtopic.webhooks WHERE name = 'hook-1000'";
+    let last: i64 = client.query_one(last, &[]).await.unwrap().get(0);
+    let console = Console::new(database.store(), &[]);
+    for place in [format!("deliveries/{last}/5"), format!("lane?webhook={last}&partition_key=all")] {
+        console.get(&place).await.says(&["Message 5 waits: no worker lives."]);
+    }
+    let message = console.get("messages/5").await;
+    message.says(&["Only 100 of 1,000+ webhooks are shown", ">hook-99<"]).says_not(&[">hook-100<"]);
+    // What is wrong comes first.
+    console.get("messages/1").await.says(&["<strong>hook</strong>", ">hook-200<"]).says_not(&[">hook-99<"]);
+    console.get("lanes?state=halted").await.says(&["orders:hook-500"]).says_not(&["orders:hook-499"]);
+    let none = console.get("lanes?state=claimed").await;
+    none.says(&["None of these 1,000 webhooks has such lanes", ">More<"]);
 }
 
 #[tokio::test]
@@ -80,14 +128,16 @@ async fn a_lane_shows_its_timeline_and_is_tried_skipped_and_released() {
         "failed: timeout",
         "2 failed attempts",
         "Try now",
-        "pgtopic lanes retry 1 --partition-key",
-        "2 behind it no longer wait",
+        "pgtopic lanes retry 1 --partition-key=",
+        "2 behind it no longer wait for it",
+        // There is no worker.
+        "Message 1 is tried when a worker lives.",
     ]);
     page.says_not(&["<script>alert", "<b>", "<i>", "\u{202e}", "Release"]);
     // Nothing is skipped before somebody has read what follows.
     let question = console.get(&lane("lane/skip", &[("head", "1")])).await;
     question
-        .says(&["goes to the dead letters of orders:hook", "<strong>2</strong> followers no longer wait"]);
+        .says(&["goes to the dead letters of orders:hook", "<strong>2 followers</strong> no longer wait"]);
     question.says(&["pgtopic lanes skip 1 1 --partition-key=", "Skip message 1", "/webhooks/1/lanes/skip"]);
     assert_eq!(console.get(&lane("lane/skip", &[("head", "2")])).await.status, 404);
     assert_eq!(
@@ -101,10 +151,19 @@ async fn a_lane_shows_its_timeline_and_is_tried_skipped_and_released() {
     let reason: String =
         client.query_one("SELECT reason FROM pgtopic.dead_letters", &[]).await.unwrap().get(0);
     assert_eq!(reason, "skipped");
-    console.get(&lane("lane", &[])).await.says(&["× dead letter", "message 3", "1 behind it"]);
+    console.get(&lane("lane", &[])).await.says(&[
+        "× dead letter",
+        "message 3",
+        "1 behind it no longer waits for it",
+    ]);
     let halt = "UPDATE pgtopic.lanes SET halted = true, due_at = 'infinity', head_message_id = 3 WHERE webhook_id = 1";
     client.batch_execute(halt).await.unwrap();
-    console.get(&lane("lane", &[])).await.says(&["■ halted", "Release", "the lane halts again"]);
+    console.get(&lane("lane", &[])).await.says(&[
+        "■ halted",
+        "Release",
+        "1 behind it waits until it is accepted",
+        "the lane halts again",
+    ]);
     console.get("lanes?webhook=1&state=halted").await.says(&["deliveries/1/3"]);
     assert_eq!(console.post(&lane("lane/retry", &[]), &[]).await.status, 303);
     console.get(&lane("lane", &[])).await.says(&["○ ready", "lane released", "console (admin)"]);
@@ -130,7 +189,25 @@ async fn all_lanes_of_a_state_are_tried_again_at_once_or_by_a_job() {
     console.get("lanes?webhook=1&state=halted").await.says_not(&["Try all now", "Release all"]);
     // These are not all lanes of the state.
     console.get(&lane("lanes", &[])).await.says_not(&["Try all now"]);
+    // What stops the webhook is said before somebody tries.
+    client.batch_execute("UPDATE pgtopic.webhooks SET paused = true WHERE id = 1").await.unwrap();
+    for place in ["lanes?webhook=1", "deliveries/1/1", &lane("lane", &[])] {
+        console.get(place).await.says(&["is tried when the webhook is resumed"]);
+    }
     let retry = "lanes/retry?webhook=1&state=waiting";
+    // A worker holds the lane.
+    let claimed =
+        "UPDATE pgtopic.lanes SET claimed_by = '12345678-0000-0000-0000-000000000000' WHERE webhook_id = 1";
+    client.batch_execute(claimed).await.unwrap();
+    console.get(&lane("lane", &[])).await.says(&["worker 12345678</dd>"]);
+    for (path, said) in [
+        (lane("lane/retry", &[]), "a worker holds the lane"),
+        (retry.to_owned(), "no lane of webhook 1 is waiting"),
+    ] {
+        let page = console.post(&path, &[]).await;
+        assert!(page.status == 409 && page.text.contains(said), "{path}: {}", page.text);
+    }
+    client.batch_execute("UPDATE pgtopic.lanes SET claimed_by = NULL").await.unwrap();
     assert_eq!(console.post(retry, &[]).await.location(), "../lanes?webhook=1");
     console.get("lanes?webhook=1").await.says(&["ready"]).says_not(&["Try all now"]);
     for (wrong, status) in [("", 422), ("ready", 422), ("x", 422)] {
@@ -145,7 +222,7 @@ async fn all_lanes_of_a_state_are_tried_again_at_once_or_by_a_job() {
     client.batch_execute(many).await.unwrap();
     console.get("lanes?webhook=1&state=halted").await.says(&["Release all", "1,001 halted lanes"]);
     assert_eq!(console.post("lanes/retry?webhook=1&state=halted", &[]).await.location(), "../jobs/1");
-    console.get("jobs/1").await.says(&["lanes_retry", "orders"]);
+    console.get("jobs/1").await.says(&["lanes_retry", "orders", "webhooks/1"]);
 }
 
 #[tokio::test]
@@ -161,7 +238,11 @@ async fn on_an_unordered_topic_a_message_names_a_lane() {
     client.batch_execute(sql).await.unwrap();
     let console = Console::new(database.store(), &[]);
     console.get("lanes?webhook=3").await.says(&["message_id=3", "message_id=4"]);
-    console.get("lane?webhook=3&message_id=4").await.says(&["Lane of message 4", "waiting", "0 behind it"]);
+    console
+        .get("lane?webhook=3&message_id=4")
+        .await
+        .says(&["Lane of message 4", "waiting"])
+        .says_not(&["behind it"]);
     console.get("lane/skip?webhook=3&head=4").await.says(&["pgtopic lanes skip 3 4<"]);
     assert_eq!(
         console.post("lane/skip?webhook=3&head=4", &[]).await.location(),

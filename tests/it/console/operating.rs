@@ -136,6 +136,9 @@ async fn who_gets_a_message_is_told_before_it_is_published() {
         assert!(page.status == 422 && page.text.contains(why), "{field}: {}", page.text);
     }
     assert_eq!(console.post("topics/none/preview", &[("payload", "1")]).await.status, 404);
+    let long = format!("\"{}\"", "x".repeat(70_000));
+    let page = console.post("topics/orders/preview", &[("payload", &long)]).await;
+    page.says(&["too long for a command line"]).says_not(&["--data-raw"]);
     // Many webhooks: the page says that it does not show all.
     console.get("topics/orders").await.says_not(&["All webhooks of the topic"]);
     let many = "INSERT INTO pgtopic.webhooks (topic_id, name, url, secrets)
@@ -169,5 +172,23 @@ async fn groups_count_the_newest_dead_letters_of_each_webhook() {
         "invoices:hook",
     ]);
     let none = console.get("dead-letters?webhook_id=1&reason=superseded").await;
-    none.says(&["The newest 10,000 of each webhook were looked at"]);
+    none.says(&[
+        "<strong>0</strong> fit the filter, of the newest 10,000 of each webhook",
+        "Look further back",
+    ]);
+    // A group is of the same key, and the filter of a group keeps it.
+    let group = console.get("dead-letters?webhook_id=1&partition_key=a").await;
+    group.says(&["dead-letters?webhook_id=1&#38;partition_key=a&#38;reason=permanent"]);
+    // What the form has no field for is shown, goes with it, and can be taken away.
+    let old = console.get("dead-letters?type=order.paid&until=2020-01-01T00%3A00%3A00Z").await;
+    old.says(&[
+        "name=\"type\" value=\"order.paid\"",
+        "until 2020-01-01T00:00:00Z <a href=\"dead-letters?type=order.paid\"",
+        // One page does not look at all of them.
+        "None fits among those that were looked at",
+    ]);
+    let older = old.text.split("&#38;after=").nth(1).and_then(|rest| rest.split('"').next());
+    let older =
+        format!("dead-letters?type=order.paid&until=2020-01-01T00%3A00%3A00Z&after={}", older.unwrap());
+    console.get(&older).await.says(&["There are no older ones"]).says_not(&["Look further back"]);
 }

@@ -47,7 +47,7 @@ async fn a_message_that_fails() {
     assert_eq!(failed["attempts"], 1);
     says(&failed, "has failed once");
     assert_eq!(failed["remedy"]["body"], json!({"partition_key": "it's"}));
-    assert_eq!(failed["remedy"]["command"], r"pgtopic lanes retry 1 --partition-key 'it'\''s'");
+    assert_eq!(failed["remedy"]["command"], r"pgtopic lanes retry 1 --partition-key='it'\''s'");
     let behind = entry(&api, follower).await;
     is(&behind, "waiting", "behind");
     assert!(behind["estimate_seconds"].is_i64());
