@@ -130,6 +130,9 @@ pub(super) async fn show(
     view.next = attempts.next.map(|next| next.to_string());
     let title = format!("Message {id} to {}", view.webhook);
     let screen = Screen::live(title, Section::Webhooks, &view)?;
+    if visitor.wants_live {
+        return Ok(screen);
+    }
     let request = if sees {
         match broker.preview_delivery(&reference, id).await? {
             Ok(planned) => Planned::Shown(Box::new(request(&planned, &delivery))),
