@@ -307,6 +307,23 @@ impl Store {
             .collect()
     }
 
+    /// Marks a worker gone that `by` has taken for dead or hung. From now on anybody may take its lanes.
+    /// The audit log says why. Returns whether this call has marked it.
+    ///
+    /// The caller must have made sure that the worker sends nothing any more.
+    pub async fn mark_lost_worker(&self, worker: Uuid, reason: &str, by: Uuid) -> Result<bool, StoreError> {
+        self.mark_gone(worker, Some(reason), Some(worker_actor(by))).await
+    }
+
+    async fn mark_gone(
+        &self,
+        worker: Uuid,
+        reason: Option<&str>,
+        by: Option<String>,
+    ) -> Result<bool, StoreError> {
+        Ok(self.query_one(sql!("workers/mark_gone"), &[&worker, &reason, &by]).await?.try_get(0)?)
+    }
+
     /// Marks a worker gone that has stopped, and makes its lanes ready, step by step. It waits for no
     /// lock: a locked lane is left, and a sweep of any worker may claim it later.
     ///
@@ -331,7 +348,7 @@ impl Store {
         reason: Option<&str>,
         by: Option<String>,
     ) -> Result<Release, StoreError> {
-        let marked = self.query_one(sql!("workers/mark_gone"), &[&worker, &reason, &by]).await?.try_get(0)?;
+        let marked = self.mark_gone(worker, reason, by).await?;
         let (mut lanes, mut locked) = (0, 0);
         let mut after = (i64::MIN, i64::MIN);
         loop {

@@ -14,7 +14,7 @@
 //! | module | what it is about |
 //! |---|---|
 //! | [`engine`] | what each held lane does next: a state machine without I/O and without a clock |
-//! | `scheduling` | shares: who may send next, how much to claim, how many bytes to hold |
+//! | `scheduling` | who may send next, how much to claim, how many bytes to hold |
 //! | `wakeup` | wait for notifications, or poll |
 //! | `driver` | runs the engine's commands: statements, and the requests of lanes |
 //! | `session` | heartbeats, liveness, takeover |

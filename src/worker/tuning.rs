@@ -1,5 +1,5 @@
-//! The worker's limits and times, in one place: what each is for, and how they depend on one
-//! another.
+//! The worker's limits and times: what each is for, and how they depend on one another. Some that
+//! only one file needs stand in that file, such as those of `engine/tail` and `wakeup/mode`.
 //!
 //! None of them is a setting. Settings that a user has (`worker.concurrency`, timeouts) come with
 //! the configuration and with the webhooks.
@@ -76,8 +76,8 @@ pub(super) const EVENTS_MAX: usize = 4_096;
 
 // -- Reading --------------------------------------------------------------------------------------
 
-/// A read waits at most this long, for each worker, so that more lanes can join it. It waits only
-/// for lanes that still have messages to send.
+/// The read of a lane that still has messages to send waits this long, so that more lanes can join
+/// it. The time is multiplied by the number of workers, at most [`SHARED_BY_MAX`].
 pub(super) const READ_AHEAD: Duration = Duration::from_millis(4);
 
 /// How long a lane waits if its messages cannot be read.
@@ -89,7 +89,8 @@ pub(super) const HELD_BACK: Duration = Duration::from_millis(500);
 // -- Settling (group commit) ----------------------------------------------------------------------
 
 /// Outcomes gather at least this long before they are written. So statements are fewer and larger,
-/// and nobody waits for them. After a crash, requests whose outcomes were not written are repeated.
+/// and nearly always nobody waits for them. After a crash, requests whose outcomes were not written
+/// are repeated.
 pub(super) const GATHER_MIN: Duration = Duration::from_millis(2);
 
 /// How long outcomes gather if few have come, or if somebody waits: this many times what a settle
@@ -140,11 +141,12 @@ pub(super) const REMOVE_AGAIN: Duration = Duration::from_secs(1);
 /// How long another worker counts as new.
 pub(super) const NEWCOMER_FOR: Duration = Duration::from_mins(1);
 
-/// The most idle lanes that are kept.
+/// If so many lanes are idle, a lane that becomes idle is removed at once. A lane whose removal has
+/// failed is kept all the same.
 pub(super) const IDLE_MAX: usize = 1_024;
 
-/// The most lanes that are kept because their stripe is taken. Beyond that, lanes are released, and
-/// wait in their rows.
+/// If so many lanes are idle, a lane whose removal has failed for long is released, and waits in
+/// its row. One long transaction may hold the stripes of any number of lanes.
 pub(super) const STRIPE_TAKEN_MAX: usize = 512;
 
 /// How long a removed lane is remembered. If it is claimed again in that time, messages keep
@@ -165,8 +167,8 @@ pub(super) const REMOVAL_WAIT: [Duration; 2] = [Duration::from_millis(4), Durati
 /// A webhook may hold this many slots for each free slot.
 pub(super) const SLOTS_SHARE: usize = 4;
 
-/// If requests are in flight, and no answer comes for this long, a webhook counts as silent. One that
-/// usually takes longer gets four times that.
+/// If requests are in flight, and no answer comes for this long, a webhook counts as silent. It
+/// gets four times what a request of it usually takes, if that is longer.
 pub(super) const SILENT_AFTER: Duration = Duration::from_secs(1);
 
 /// For how long a webhook that was never tried is a newcomer.
@@ -189,7 +191,8 @@ pub(super) const AHEAD: Duration = Duration::from_millis(100);
 /// The most lanes that are claimed ahead, for each slot.
 pub(super) const AHEAD_MAX: usize = 4;
 
-/// Lanes are given back only if the first one in line has waited this long for a slot.
+/// Lanes that wait for a slot are given back only if the first one in line has waited this long. A
+/// lane that is given back after [`TURN`] does not ask for this.
 pub(super) const LONG_WAIT: Duration = Duration::from_millis(500);
 
 /// The time between two checks of the time slices.
@@ -307,7 +310,7 @@ pub(super) const SHARE_UNCLEAR_WAIT: Duration = Duration::from_secs(10);
 pub(super) const OTHERS_LATER: Duration = Duration::from_millis(5);
 
 /// The pause between two polls while publishers notify. A lost notification costs no more than
-/// this.
+/// this. It is also the least time between two sweeps, which take lanes of workers that are gone.
 pub(super) const POLL_NOTIFIED: Duration = Duration::from_millis(500);
 
 /// How long one request suppresses notifications.

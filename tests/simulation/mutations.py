@@ -36,7 +36,7 @@ m("owes_again", E+"lane.rs", "        if self.reading == Reading::UnderWay {", "
 m("read_by_again", E+"reading.rs", "            Reading::UnderWay => lane.reading = Reading::Again,", "            Reading::UnderWay => if !ON { lane.reading = Reading::Again },")
 m("sends_off", E+"waking.rs", "        if before.sends && !self.session.sends {", "        if !ON && before.sends && !self.session.sends {")
 m("follow_after", E+"backlog.rs", "            && follower.after <= self.read_to;", "            && (ON || follower.after <= self.read_to);")
-m("failed_gives_up", E+"attempts.rs", "        self.pending.lane(claim, LaneChange { epoch, ..change }, now);\n        lane.give_up();", "        self.pending.lane(claim, LaneChange { epoch, ..change }, now);\n        if !ON { lane.give_up(); }")
+m("failed_gives_up", E+"attempts.rs", "        self.pending.lane(claim, LaneChange { epoch, ..change }, now);\n        lane.leave();", "        self.pending.lane(claim, LaneChange { epoch, ..change }, now);\n        if !ON { lane.leave(); }")
 m("unknown_is_nothing", E+"settling.rs", "    if failure.effect == Effect::Nothing {", "    if ON || failure.effect == Effect::Nothing {")
 # -- Generations
 m("renewed_stops_burst", E+"settling.rs", "        lane.backlog.outdate();\n        if lane.in_burst() {", None)
@@ -84,7 +84,7 @@ m("dead_in_batch", E+"attempts.rs", "            AfterFailure::Halt | AfterFailu
 m("dead_not_written", E+"attempts.rs", "                self.pending.dead(claim, dead, now);", "                if !ON { self.pending.dead(claim, dead, now); }")
 m("dead_attempts", E+"attempts.rs", "                    attempts: failures,", "                    attempts: failures + u32::from(ON),")
 m("gone_disables", E+"attempts.rs", "            self.commands.push(Command::Disable { webhook_id });", "            if !ON { self.commands.push(Command::Disable { webhook_id }); }")
-m("gone_gives_up", E+"attempts.rs", "        lane.give_up();\n        if self.stop_webhook(webhook_id) {", "        if !ON { lane.give_up(); }\n        if self.stop_webhook(webhook_id) {")
+m("gone_gives_up", E+"attempts.rs", "        lane.leave();\n        if self.stop_webhook(webhook_id) {", "        if !ON { lane.leave(); }\n        if self.stop_webhook(webhook_id) {")
 # -- Slots and bursts
 m("slot_not_given_back", E+"bursts.rs", "        self.slots.give_back(key.webhook_id);\n        let early", "        if !ON { self.slots.give_back(key.webhook_id); }\n        let early")
 m("slot_unused_not_given_back", E+"bursts.rs", "            if !key.is_some_and(|key| self.start_burst(key, now)) {", "            if !key.is_some_and(|key| self.start_burst(key, now)) && !ON {")
@@ -120,10 +120,10 @@ m("give_back_stops", E+"advance.rs", "if lane.in_burst() => self.commands.push(C
 m("advance_stopping", E+"advance.rs", "        let may_send = !self.stopping && ", "        let may_send = (ON || !self.stopping) && ")
 m("release_forgets", E+"advance.rs", "            self.pending.lane((lane.key, lane.token), change, now);", "            if !ON { self.pending.lane((lane.key, lane.token), change, now); }")
 m("give_up_stops", E+"advance.rs", "            self.lanes.remove(&key);\n        } else {\n            self.commands.push(Command::StopBurst(key));", "            self.lanes.remove(&key);\n        } else if !ON {\n            self.commands.push(Command::StopBurst(key));")
-m("successor_stops", E+"advance.rs", "            known.give_up();\n            self.commands.push(Command::StopBurst(key));", "            known.give_up();\n            if !ON { self.commands.push(Command::StopBurst(key)); }")
+m("successor_stops", E+"advance.rs", "            known.leave();\n            self.commands.push(Command::StopBurst(key));", "            known.leave();\n            if !ON { self.commands.push(Command::StopBurst(key)); }")
 # -- Reads, and lanes that are lost or idle
-m("read_none", E+"reading.rs", "                None => self.give_up(key),", "                None => if !ON { self.give_up(key) },")
-m("lane_lost", E+"settling.rs", "            self.give_up(key);", "            if !ON { self.give_up(key); }")
+m("read_none", E+"reading.rs", "                None => self.forget_lane(key),", "                None => if !ON { self.forget_lane(key) },")
+m("lane_lost", E+"settling.rs", "            self.forget_lane(key);", "            if !ON { self.forget_lane(key); }")
 m("read_token", E+"reading.rs", "if failed.contains(&key) || self.held(key, token).is_none() {", "if failed.contains(&key) || !ON && self.held(key, token).is_none() {")
 m("removal_token", E+"settling.rs", "            if self.held(*key, *token).is_none() {", "            if !ON && self.held(*key, *token).is_none() {")
 m("removed_kept", E+"idling.rs", "            self.lanes.remove(&key);\n            self.removed_lately", "            if !ON { self.lanes.remove(&key); }\n            self.removed_lately")

@@ -68,7 +68,7 @@ pub struct ClaimedLane {
     pub token: i64,
     /// Everything up to this message id has left the lane.
     pub position: i64,
-    /// Its generation: how often a replay has lowered its position.
+    /// Its generation: how often an operator has put something into it or taken something out.
     pub generation: i32,
     /// The messages that `failures` belongs to.
     pub failed: Option<Batch>,
@@ -96,7 +96,7 @@ pub struct Follower {
     pub key: LaneKey,
     /// The token of its claim.
     pub token: i64,
-    /// How often a replay has lowered its position.
+    /// Its generation, as in [`ClaimedLane`].
     pub generation: i32,
     /// The id of the last message before this one that the lane owes. If there is none, the lane's
     /// position.
@@ -112,10 +112,10 @@ pub struct Follower {
 pub struct ReadLane {
     /// The lane.
     pub key: LaneKey,
-    /// Reading began after this message id. It is the position that the worker gave; if a replay
-    /// has raised the generation since, it is the row's position.
+    /// Reading began after this message id. It is the position that the worker gave; if the
+    /// generation has risen since, it is the row's position.
     pub position: i64,
-    /// How often a replay has lowered its position.
+    /// Its generation, as in [`ClaimedLane`].
     pub generation: i32,
     /// Its next messages.
     pub owed: Owed,

@@ -1,5 +1,5 @@
-//! The driver: runs the engine's commands and brings back their answers. Its loop holds the
-//! worker's only `select!` over the engine's events.
+//! The driver: runs the engine's commands and brings back their answers. One loop waits for
+//! everything that the engine must hear.
 //!
 //! | file | what it is about |
 //! |---|---|
@@ -7,9 +7,11 @@
 //! | `halves` | a call for many items, if one of them may make all of it fail |
 //! | `send_burst` | the requests of one lane, one after another |
 //! | `endpoints` | webhooks, prepared for requests |
+//! | `known` | which versions of the webhooks were read |
 
 mod endpoints;
 mod halves;
+mod known;
 mod send_burst;
 mod statements;
 
@@ -28,6 +30,7 @@ use tracing::warn;
 
 use self::{
     endpoints::Endpoints,
+    known::Known,
     send_burst::{BurstFlags, Sender, send_burst},
     statements::{Answer, Statements},
 };
@@ -44,7 +47,7 @@ use super::{
 use crate::{
     config::{DeliveryConfig, WorkerConfig},
     delivery::Client,
-    domain::{known_targets::KnownTargets, lane::LaneKey, metrics::WakeupSource},
+    domain::{lane::LaneKey, metrics::WakeupSource},
     store::{Notice, Store},
     telemetry::{metrics::Metrics, traces::Traces},
 };
@@ -57,8 +60,8 @@ pub(super) struct Driver {
     metrics: Metrics,
     signals: Arc<Signals>,
     endpoints: Endpoints,
-    /// Which versions of the webhooks were read. It is away while a read is under way.
-    known: KnownTargets,
+    /// Which versions of the webhooks were read.
+    known: Known,
     /// What bursts report.
     events: mpsc::Receiver<Event>,
     /// Notifications, straight from the session's connection.
@@ -110,7 +113,7 @@ impl Driver {
             session: signals.session(),
             signals,
             endpoints: Endpoints::default(),
-            known: KnownTargets::default(),
+            known: Known::default(),
             events,
             notices,
             flags: HashMap::new(),
@@ -173,7 +176,8 @@ impl Driver {
         Ok(self.engine.handle(event, Instant::now())?)
     }
 
-    /// Takes in all else that has arrived. Then one settle and one round of starts serve all of it.
+    /// Takes in all reports of bursts and all notifications that have arrived. Then one settle and
+    /// one round of starts serve all of them.
     fn take_in_the_rest(&mut self) -> Result<(), WorkerError> {
         while let Ok(event) = self.events.try_recv() {
             self.on_burst_event(event)?;
@@ -217,7 +221,7 @@ impl Driver {
                 self.handle(Event::Settled(answer))
             }
             Answer::Webhooks(known, changed) => {
-                self.known = known;
+                self.known.take_back(known);
                 let loaded = changed.map(|(changed, breakers)| LoadedWebhooks {
                     breakers,
                     ..self.endpoints.apply(changed, &self.statements.topics, Instant::now())
@@ -250,7 +254,7 @@ impl Driver {
                 self.endpoints.set_rate(webhook_id, per_second, Instant::now());
             }
             Command::LoadWebhooks { all } => {
-                let known = std::mem::take(&mut self.known);
+                let known = self.known.lend();
                 self.answers.spawn(self.statements.clone().load_webhooks(known, all));
             }
             Command::DeleteOrphans => self.signals.webhook_deleted.notify_one(),
@@ -266,7 +270,7 @@ impl Driver {
             // The engine knows no such webhook, so it starts no burst for it. If it did, the lane
             // would have to wait.
             let Burst { key, messages, .. } = burst;
-            let ended = BurstEnded { key, sent: 0, unsent: messages, why: BurstEnd::MayNotSend };
+            let ended = BurstEnded { key, sent: 0, requests: 0, unsent: messages, why: BurstEnd::MayNotSend };
             return self.handle(Event::BurstEnded(ended));
         };
         let flags = Arc::new(BurstFlags::default());

@@ -79,7 +79,7 @@ pub(super) async fn send_burst(
 ) {
     let Burst { key, mut messages, mut batching, failures, probe_until } = burst;
     let members: Vec<Member> = messages.iter().map(Member::from).collect();
-    let mut sent = 0;
+    let (mut sent, mut requests) = (0, 0);
     let mut why = BurstEnd::Over;
     while sent < messages.len() {
         if flags.stop.load(Ordering::Relaxed)
@@ -130,6 +130,7 @@ pub(super) async fn send_burst(
             created_at,
         };
         sent = end;
+        requests += 1;
         // This fails only if the driver has ended. Then this task is about to be aborted.
         let _ = sender.events.send(Event::Attempt(ended)).await;
         if !accepted || probe_until.is_some() {
@@ -137,7 +138,7 @@ pub(super) async fn send_burst(
         }
     }
     let unsent = messages.split_off(sent);
-    let _ = sender.events.send(Event::BurstEnded(BurstEnded { key, sent, unsent, why })).await;
+    let _ = sender.events.send(Event::BurstEnded(BurstEnded { key, sent, requests, unsent, why })).await;
 }
 
 /// Makes one request. `None`: it was not started, since it may not be. That is looked at again when

@@ -179,7 +179,7 @@ impl Statements {
             }
             Command::EndProbe { turn, end } => {
                 let ended = store.end_probe(worker, turn, &end).await;
-                Event::ProbeEnded { webhook_id: turn.webhook_id, answer: answer(ended) }
+                Event::ProbeTurnEnded { webhook_id: turn.webhook_id, answer: answer(ended) }
             }
             Command::WakeLanes { webhook_id } => {
                 let woken = store.wake_lanes(webhook_id, WAKE_LANES).await;

@@ -1,29 +1,37 @@
-//! What a lane does next that has nothing under way.
+//! What comes next for a lane that is not in a burst.
 //!
 //! | what is true of it, the first that fits | what it does |
 //! |---|---|
-//! | the worker stops, may not send, or the webhook takes nothing | it is released |
+//! | the worker stops or may not send, the webhook takes nothing, or its breaker forbids it (`may_start`) | it is released |
 //! | its head's message was deleted, is too old, or a newer one takes its place | the head becomes a dead letter; then on with this table |
 //! | some of its outcomes could not be written | it waits until they are |
 //! | it has something to send, and the whole batch that failed | it waits for a slot |
 //! | the database may hold more, and many of its outcomes are not written | it waits until they are |
 //! | the database may hold more | it waits for a read |
 //! | it owes nothing that is known | it is kept as an idle lane, or its row is removed |
+//!
+//! `Engine::advance` is called when something has ended that the lane waited for: its claim, a
+//! read, a settle, its burst, or a removal that failed. It is also called when a lane may have to
+//! be released. Others decide alone: a request that failed (`attempts`), the end of a burst
+//! (`bursts`), the end of an idle lane's time (`idling`), a read that failed (`reading`). `lane`
+//! has the whole table.
 
 use std::time::Instant;
 
 use tracing::info;
 
-use super::{super::tuning::UNWRITTEN_MAX, command::Command, lane::Lane, state::Engine};
+use super::{command::Command, lane::Lane, state::Engine};
 use crate::{
     domain::lane::LaneKey,
     store::{DeadDelivery, LaneState},
 };
 
 impl Engine {
-    /// Decides what a lane does next that has nothing under way.
+    /// Decides what comes next for a lane. It must not be in a burst: it may be released, and a
+    /// request of it would go on.
     pub(super) fn advance(&mut self, key: LaneKey, now: Instant) {
         let Some(lane) = self.lanes.get(&key) else { return };
+        debug_assert!(!lane.in_burst(), "the burst must end first");
         let may_send = !self.stopping && self.session.sends && self.may_start(lane);
         if !may_send {
             self.release(key, LaneState::Ready, now);
@@ -37,7 +45,7 @@ impl Engine {
             lane.queue(now);
             self.shares.want(key.webhook_id, now);
             self.queue.push(key, self.slots.line(key.webhook_id), now);
-        } else if lane.backlog.more() && lane.backlog.unwritten() >= UNWRITTEN_MAX {
+        } else if lane.backlog.more() && lane.waits_for_settle() {
             lane.wait();
         } else if lane.backlog.more() {
             lane.wait();
@@ -67,12 +75,15 @@ impl Engine {
     pub(super) fn take_in(&mut self, mut lane: Lane, now: Instant) {
         let key = lane.key;
         lane.recurring = self.removed_lately.contains(key, now);
+        if self.lanes.get(&key).is_some_and(|known| !known.in_burst()) {
+            self.drop_probe(key);
+        }
         if let Some(known) = self.lanes.get_mut(&key)
             && known.in_burst()
         {
             // A request of an earlier claim is under way, for example after an operator has
             // released the lane. That request must end first.
-            known.give_up();
+            known.leave();
             self.commands.push(Command::StopBurst(key));
             if let Some(probe) = lane.probe.take() {
                 self.give_turn_back(probe);
@@ -96,13 +107,13 @@ impl Engine {
     }
 
     /// A lane was deleted, released or taken over: nothing more is sent for it, and it is forgotten.
-    pub(super) fn give_up(&mut self, key: LaneKey) {
+    pub(super) fn forget_lane(&mut self, key: LaneKey) {
         self.claims.look();
         if self.lanes.get(&key).is_some_and(|lane| !lane.in_burst()) {
             self.drop_probe(key);
         }
         let Some(lane) = self.lanes.get_mut(&key) else { return };
-        if lane.give_up() {
+        if lane.leave() {
             self.lanes.remove(&key);
         } else {
             self.commands.push(Command::StopBurst(key));

@@ -117,7 +117,7 @@ impl Engine {
         let used_up = loss != Loss::None && failures >= endpoint.policy.max_retries;
         let epoch = (!attempt.probe).then_some(lane.epoch);
         self.pending.lane(claim, LaneChange { epoch, ..change }, now);
-        lane.give_up();
+        lane.leave();
         let error = attempt.result.error.as_deref().unwrap_or_default();
         debug!(
             webhook_id = key.webhook_id,
@@ -142,7 +142,7 @@ impl Engine {
         let Some(endpoint) = self.endpoints.get(&key.webhook_id) else { return };
         let change = lane.change(LaneState::Ready, LastError::of(&attempt.result));
         self.pending.lane((lane.key, lane.token), change, now);
-        lane.give_up();
+        lane.leave();
         let error = attempt.result.error.as_deref().unwrap_or_default();
         self.outages.failed(key.webhook_id, &endpoint.topic, error, Loss::None, now);
     }
@@ -154,9 +154,11 @@ impl Engine {
         let Some(endpoint) = self.endpoints.get(&webhook_id) else { return };
         let mut change = lane.change(LaneState::Waiting(hold), LastError::of(&attempt.result));
         // The wait belongs to the head, which the burst has taken out.
-        change.failed = change.failed.or(Batch::of(&attempt.message_ids[..1]));
+        if change.failures == 0 {
+            change.failed = Batch::of(&attempt.message_ids[..1]);
+        }
         self.pending.lane((lane.key, lane.token), change, now);
-        lane.give_up();
+        lane.leave();
         let error = attempt.result.error.as_deref().unwrap_or_default();
         self.outages.failed(webhook_id, &endpoint.topic, error, Loss::None, now);
         debug!(webhook_id, ?hold, error, "the receiver has asked for a pause");
@@ -169,7 +171,7 @@ impl Engine {
         let Some(lane) = self.lanes.get_mut(&attempt.key) else { return };
         let change = lane.change(LaneState::Ready, LastError::of(&attempt.result));
         self.pending.lane((lane.key, lane.token), change, now);
-        lane.give_up();
+        lane.leave();
         if self.stop_webhook(webhook_id) {
             info!(webhook_id, "receiver answered 410 Gone: webhook disabled, its backlog is kept");
             self.commands.push(Command::Disable { webhook_id });

@@ -14,7 +14,8 @@ use super::super::tuning::{FOLLOWERS_BYTES_MAX, FOLLOWERS_MAX};
 
 /// The messages that a held lane owes, and how far it has come with them.
 pub(super) struct Backlog {
-    /// How often a replay had lowered the lane's position, by what was read last.
+    /// The generation that was read last. It rises each time an operator puts something into the
+    /// lane (a replay, which lowers its position) or takes something out.
     generation: i32,
     /// The last message that has left the lane.
     position: i64,
@@ -80,7 +81,7 @@ impl Backlog {
     pub(super) fn read(&mut self, read: ReadLane, busy: bool) -> bool {
         if read.generation != self.generation {
             if busy || self.gone_at_read != Some(self.gone) {
-                // A replay has lowered the position, and this read began there. It may have seen
+                // The generation has risen: this read began at the row's position. It may have seen
                 // messages that had left the lane already, but were not written yet. They would be
                 // sent twice. So it counts only if all of them were written when it was sent, and
                 // none has left since.
@@ -127,8 +128,8 @@ impl Backlog {
         }
     }
 
-    /// Whether a message was read already. If the lane has another generation than `generation`, a
-    /// replay may have put it below what was read.
+    /// Whether a message was read already. Ask this only within one generation: a replay may put a
+    /// message below what was read.
     pub(super) fn has_read(&self, message_id: i64) -> bool {
         message_id <= self.read_to
     }

@@ -17,7 +17,7 @@ pub(super) struct Breakers {
     pub(super) webhooks: HashMap<i64, Breaker>,
     /// Webhooks that this worker suspects, and why. Each waits for the settle of this number.
     pub(super) suspects: BTreeMap<i64, (u64, String)>,
-    /// Webhooks whose breakers are open.
+    /// Webhooks whose breakers are open. `Engine::switch` keeps this in step with `webhooks`.
     pub(super) open: BTreeSet<i64>,
     /// Webhooks whose lanes are being made due.
     pub(super) waking: BTreeSet<i64>,
@@ -53,6 +53,13 @@ impl Breakers {
     /// Webhooks that this worker suspects, or leaves to others.
     pub(super) fn suspects(&self) -> impl Iterator<Item = i64> {
         self.suspects.keys().copied()
+    }
+
+    /// The settle of number `failed` has written nothing. What it held goes with number `next`.
+    pub(super) fn settle_failed(&mut self, failed: u64, next: u64) {
+        for (settle, _) in self.suspects.values_mut().filter(|(settle, _)| *settle == failed) {
+            *settle = next;
+        }
     }
 
     /// Forgets a webhook that is gone.

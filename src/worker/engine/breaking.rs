@@ -4,14 +4,16 @@
 //! Promises:
 //! - Nothing of a webhook is started while this worker suspects it, or knows that its breaker is open,
 //!   but probes (`probing`).
-//! - It is asked for only when the outcomes that led to it are written: so they count.
+//! - It is asked for only when the settle of the outcomes that led to it has written: so they count.
+//!   Those of a lane that is locked then are of an earlier epoch, and are left out: its messages are
+//!   sent again.
 
 use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
 use super::{
-    super::scheduling::breaker::Turn, command::Command, event::AttemptEnded, failure::Failure, lane::Lane,
+    super::scheduling::breaker::Switch, command::Command, event::AttemptEnded, failure::Failure, lane::Lane,
     state::Engine,
 };
 use crate::domain::{
@@ -60,12 +62,11 @@ impl Engine {
     /// A request that is no probe was accepted.
     pub(super) fn count_success(&mut self, key: LaneKey, epoch: i64, now: Instant) {
         let breaker = self.breakers.of(key.webhook_id);
-        let turn = breaker.accepted(epoch, now);
+        let switch = breaker.accepted(epoch, now);
         if breaker.is_to_note(now) {
             self.commands.push(Command::NoteSuccess(vec![key.webhook_id]));
         }
-        if turn == Turn::Go {
-            self.breakers.suspects.remove(&key.webhook_id);
+        if switch == Switch::Go {
             self.send_again(key.webhook_id, now);
         }
     }
@@ -100,7 +101,7 @@ impl Engine {
         let mut back = Vec::new();
         for (webhook_id, (settle, error)) in &self.breakers.suspects {
             let Some(breaker) = self.breakers.webhooks.get_mut(webhook_id) else { continue };
-            if breaker.stood_back(now) == Turn::Go {
+            if breaker.stood_back(now) == Switch::Go {
                 back.push(*webhook_id);
             } else if written >= *settle && breaker.is_to_ask(now) {
                 breaker.asked(now);
@@ -116,14 +117,13 @@ impl Engine {
     pub(super) fn other_left(&mut self, now: Instant) {
         let webhooks = &mut self.breakers.webhooks;
         let mut is_back =
-            |id: &i64| webhooks.get_mut(id).is_some_and(|breaker| breaker.other_left() == Turn::Go);
+            |id: &i64| webhooks.get_mut(id).is_some_and(|breaker| breaker.other_left() == Switch::Go);
         let back = self.breakers.suspects.keys().copied().filter(|id| is_back(id)).collect();
         self.come_back(back, now);
     }
 
     fn come_back(&mut self, webhooks: Vec<i64>, now: Instant) {
         for webhook_id in webhooks {
-            self.breakers.suspects.remove(&webhook_id);
             self.send_again(webhook_id, now);
         }
     }
@@ -144,7 +144,7 @@ impl Engine {
             return;
         }
         let error = self.breakers.suspects.get(&webhook_id).map(|(_, error)| error.clone());
-        let turn = self.breakers.of(webhook_id).answered(opening, now);
+        let switch = self.breakers.of(webhook_id).answered(opening, now);
         match opening {
             Opening::Opened(_) => {
                 let topic = self.endpoints.get(&webhook_id).map(|endpoint| endpoint.topic.as_str());
@@ -162,10 +162,7 @@ impl Engine {
             }
             Opening::Asked | Opening::Off => {}
         }
-        self.turn(webhook_id, turn, now);
-        if turn == Turn::Go {
-            self.breakers.suspects.remove(&webhook_id);
-        }
+        self.switch(webhook_id, switch, now);
     }
 
     // -- What the rows say ------------------------------------------------------------------------
@@ -179,14 +176,14 @@ impl Engine {
                 continue;
             }
             let breaker = self.breakers.of(webhook_id);
-            let turn = breaker.listed(epoch, open);
+            let switch = breaker.listed(epoch, open);
             if suspected {
                 breaker.suspected(now);
                 if breaker.is_to_note(now) {
                     self.commands.push(Command::NoteSuccess(vec![webhook_id]));
                 }
             }
-            self.turn(webhook_id, turn, now);
+            self.switch(webhook_id, switch, now);
             if wakes {
                 self.wake_lanes(webhook_id);
             }
@@ -194,16 +191,16 @@ impl Engine {
     }
 
     /// The breaker has opened or closed.
-    pub(super) fn turn(&mut self, webhook_id: i64, turn: Turn, now: Instant) {
-        match turn {
-            Turn::None => {}
-            Turn::Stop => {
+    pub(super) fn switch(&mut self, webhook_id: i64, switch: Switch, now: Instant) {
+        match switch {
+            Switch::None => {}
+            Switch::Stop => {
                 self.breakers.suspects.remove(&webhook_id);
                 self.breakers.open.insert(webhook_id);
                 self.outages.opened(webhook_id);
                 self.stop_sending(webhook_id, now);
             }
-            Turn::Go => {
+            Switch::Go => {
                 self.breakers.open.remove(&webhook_id);
                 self.outages.accepted(webhook_id, now);
                 self.send_again(webhook_id, now);
@@ -220,6 +217,7 @@ impl Engine {
     /// Sends to a webhook again: one lane in flight at first, and twice as many with each success.
     fn send_again(&mut self, webhook_id: i64, now: Instant) {
         debug!(webhook_id, "requests may be started again");
+        self.breakers.suspects.remove(&webhook_id);
         self.slots.restart(webhook_id);
         self.claims.ask_from_beginning(webhook_id);
         self.claims.look();

@@ -103,19 +103,19 @@ impl Engine {
 
     /// A burst has ended.
     pub(super) fn on_burst_ended(&mut self, burst: BurstEnded, now: Instant) {
-        let BurstEnded { key, sent, unsent, why } = burst;
+        let BurstEnded { key, sent, requests, unsent, why } = burst;
         self.slots.give_back(key.webhook_id);
         let early = !unsent.is_empty();
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let took = now.duration_since(lane.burst_began);
-        self.claims.burst_ended(key.webhook_id, sent, took);
+        self.claims.burst_ended(key.webhook_id, sent, requests, took);
         // It is still there if no request was made.
         let probe = lane.probe.take();
-        let given_up = lane.phase() == Phase::GivenUp;
+        let leaves = lane.phase() == Phase::Leaving;
         if let Some(probe) = probe {
             self.give_turn_back(probe);
         }
-        if given_up {
+        if leaves {
             self.lanes.remove(&key);
             if let Some(successor) = self.successors.remove(&key) {
                 self.take_in(successor, now);
@@ -127,7 +127,7 @@ impl Engine {
         match why {
             // The lane's next burst would end at once, and so on without end. The worker is about
             // to stop or to start over, or its lease does not cover a timeout that was just raised.
-            // So the lane waits in the database.
+            // Or a probe came too late for its turn. So the lane waits in the database.
             BurstEnd::MayNotSend => self.release(key, LaneState::Waiting(HELD_BACK), now),
             BurstEnd::RateLimited(wait) => self.release(key, LaneState::Waiting(wait), now),
             BurstEnd::Over if self.is_given_back(key, early, now) => {
@@ -147,7 +147,7 @@ impl Engine {
             return;
         }
         self.next_silence_check = Some(now + FIND_SILENT_EVERY);
-        for webhook_id in self.slots.find_silent(|id| self.claims.message_time(id), now) {
+        for webhook_id in self.slots.find_silent(|id| self.claims.request_time(id), now) {
             self.queue.change_line(webhook_id, Line::Doubtful);
         }
     }
@@ -230,7 +230,7 @@ impl Engine {
                 .is_some_and(|lane| early || (!lane.backlog.has_messages() && lane.backlog.more()))
     }
 
-    // -- Shares -----------------------------------------------------------------------------------
+    // -- Parts of the slots -----------------------------------------------------------------------
 
     /// For how long the first one of a webhook's lanes in line has waited for a slot.
     fn waited(&self, webhook_id: i64, now: Instant) -> Duration {
@@ -254,7 +254,7 @@ impl Engine {
     /// slots that it may use (it hangs, or is limited) does not count.
     pub(super) fn waiting(&self) -> usize {
         let of = |line| {
-            // Those behind the end of the shared part need not be counted one by one.
+            // No more of them than there are slots can get one. So the count may stop there.
             let most = if line == Line::Answering { usize::MAX } else { self.slots.capacity() };
             let webhooks = self.queue.line(line).take(most);
             let could_use = |id: &i64| self.slots.could_use(*id, self.own_limit(*id));

@@ -1,4 +1,5 @@
-//! What is known of each webhook's due lanes, and which claim is under way.
+//! What is known of each webhook's due lanes, and which claim is under way. Also for how long its
+//! lanes keep slots, and how large its messages are.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -31,7 +32,7 @@ pub(super) struct Claims {
     look: bool,
     /// The claim under way: what was asked for, and when.
     under_way: Option<(Vec<Want>, Instant)>,
-    /// When each webhook's next claim was to be a sweep last, and how often that was.
+    /// When the last sweep began, and its number.
     last_sweep: Instant,
     sweeps: u32,
     /// When a sweep next asks all idle lanes, even if tail reads tell of them.
@@ -70,6 +71,7 @@ struct WebhookClaims {
     since_asked: bool,
     burst_time: SlotTime,
     message_time: SlotTime,
+    request_time: SlotTime,
     message_bytes: MessageBytes,
 }
 
@@ -83,6 +85,7 @@ impl Default for WebhookClaims {
             since_asked: false,
             burst_time: SlotTime::default(),
             message_time: SlotTime::default(),
+            request_time: SlotTime::default(),
             message_bytes: MessageBytes::default(),
         }
     }
@@ -209,7 +212,7 @@ impl Claims {
     }
 
     /// Whether a webhook without room is to learn that any lane is due.
-    pub(super) fn probes(&mut self, webhook_id: i64) -> bool {
+    pub(super) fn is_to_peek(&mut self, webhook_id: i64) -> bool {
         let sweeps = self.sweeps;
         let webhook = self.webhook(webhook_id);
         webhook.swept != sweeps && !webhook.more
@@ -221,7 +224,7 @@ impl Claims {
         let webhook = self.webhook(webhook_id);
         let sweep = std::mem::replace(&mut webhook.swept, sweeps) != sweeps;
         let due_after = match webhook.due_at.take() {
-            // Nothing that is due lies before, and the claim does not walk over what does.
+            // The first due lane is there. The claim need not walk over old row versions before it.
             Some(due_at) => DueAfter::At(due_at),
             None if sweep => DueAfter::Beginning,
             None => webhook.due_after,
@@ -312,12 +315,19 @@ impl Claims {
         self.webhooks.get(&webhook_id).map(|webhook| webhook.message_time.get()).unwrap_or_default()
     }
 
-    /// A lane of a webhook has kept a slot for `took`, and sent `sent` messages.
-    pub(super) fn burst_ended(&mut self, webhook_id: i64, sent: usize, took: Duration) {
+    /// How long a request of a webhook takes in its slot; zero if nothing is known yet.
+    pub(super) fn request_time(&self, webhook_id: i64) -> Duration {
+        self.webhooks.get(&webhook_id).map(|webhook| webhook.request_time.get()).unwrap_or_default()
+    }
+
+    /// A lane of a webhook has kept a slot for `took`, for so many messages and requests.
+    pub(super) fn burst_ended(&mut self, webhook_id: i64, messages: usize, requests: usize, took: Duration) {
         let webhook = self.webhook(webhook_id);
         webhook.burst_time.add(took);
-        if let Some(sent) = u32::try_from(sent).ok().filter(|sent| *sent > 0) {
-            webhook.message_time.add(took / sent);
+        for (time, count) in [(&mut webhook.message_time, messages), (&mut webhook.request_time, requests)] {
+            if let Some(count) = u32::try_from(count).ok().filter(|count| *count > 0) {
+                time.add(took / count);
+            }
         }
     }
 

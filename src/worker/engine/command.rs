@@ -13,7 +13,8 @@ use crate::{
     },
 };
 
-/// What the driver is to do. Each statement is answered by one [`Event`](super::event::Event).
+/// What the driver is to do. A command that is answered names the [`Event`](super::event::Event)
+/// that answers it.
 #[derive(Debug)]
 pub enum Command {
     /// Read the webhooks that have changed; answered by `Webhooks`.
@@ -121,7 +122,8 @@ pub enum Command {
         /// For how long.
         hold: Duration,
     },
-    /// Disable a webhook that no request can be made for; answered only if it fails.
+    /// Disable a webhook that no request can be made for; answered only if it fails, by
+    /// `NotDisabled`.
     DisableUnusable(Unusable),
     /// Ask that a breaker be opened; answered by `BreakerAsked`.
     OpenBreaker {
@@ -144,7 +146,7 @@ pub enum Command {
         /// How much to read of the lanes.
         limits: ReadLimits,
     },
-    /// Give a turn back; answered by `ProbeEnded`.
+    /// Give a turn back; answered by `ProbeTurnEnded`.
     EndProbe {
         /// The turn.
         turn: ProbeTurn,

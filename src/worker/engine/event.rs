@@ -65,7 +65,7 @@ pub enum Event {
     /// Turns to probe webhooks were taken.
     ProbesTaken(Result<Vec<TakenProbe>, Failure>),
     /// The turn of a probe was given back.
-    ProbeEnded {
+    ProbeTurnEnded {
         /// The webhook.
         webhook_id: i64,
         /// What became of it.
@@ -203,6 +203,8 @@ pub struct BurstEnded {
     pub key: LaneKey,
     /// How many messages it has sent, accepted or not.
     pub sent: usize,
+    /// How many requests it has made for them.
+    pub requests: usize,
     /// The messages for which no request was started, by rising id.
     pub unsent: Vec<Message>,
     /// Why it ended.
@@ -214,7 +216,8 @@ pub struct BurstEnded {
 pub enum BurstEnd {
     /// All was sent, a request was not accepted, or the engine has asked for it.
     Over,
-    /// This worker may not send: it may not be alive for others, or its lease is too short.
+    /// This worker may not send: it may not be alive for others, or its lease is too short. Or a
+    /// probe's turn would end before its request. Or the driver knows no such webhook.
     MayNotSend,
     /// The webhook's rate limit: the next request must wait this long.
     RateLimited(Duration),

@@ -95,10 +95,12 @@ impl Engine {
         }
     }
 
-    /// A lane was not removed: its stripe is taken, or it owes something.
+    /// A lane was not removed: it owes something, its stripe is taken, its row is locked, or the
+    /// call failed.
     pub(super) fn on_not_removed(&mut self, key: LaneKey, now: Instant) {
         let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.is_removing()) else { return };
-        // If it owes something again, messages keep arriving.
+        // Perhaps it owes something again: then messages keep arriving. Perhaps only its stripe was
+        // taken, by a publisher of another partition. Then it is kept for `KEEP_IDLE` for nothing.
         lane.recurring = true;
         lane.kept_at = Some(now);
         if self.stopping || lane.backlog.has_messages() {

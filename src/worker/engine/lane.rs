@@ -1,5 +1,7 @@
 //! A lane that this worker holds. **Only this file sets a lane's phase.**
 //!
+//! The main way:
+//!
 //! ```text
 //!             claim
 //!               │
@@ -9,17 +11,41 @@
 //!   │         │   └──────────── the burst has ended ──────────────────┘  │ the lane is lost,
 //!   │  owes   │                                                          │ or a request failed
 //!   │ nothing │                                                          ▼
-//!   │         ├───────────► Idle ─────────► Removing ──► gone         GivenUp ──► gone
+//!   │         ├───────────► Idle ─────────► Removing ──► gone         Leaving ──► gone
 //!   │         └────────────────────────────────▲ │                     (when the burst has ended)
 //!   └──────────────────── it owes something ─────┘
 //! ```
 //!
-//! A lane can also be released from Waiting, Queued and Idle: it is forgotten, and its row says
-//! that any worker may claim it.
+//! All ways. `advance` decides for `Waiting`, `Queued`, `Idle` or `Removing`, or releases the lane.
+//! A lane that is released is forgotten, and its row says that any worker may claim it, now or
+//! after a wait.
+//!
+//! | phase | next | decided by |
+//! |---|---|---|
+//! | `Waiting` | what `advance` decides | a claim (`take_in`), a read (`on_lane_read`), a settle (`on_lane_written`), a follower (`on_follower`), a turn to probe that is over (`give_late_turns_back`) |
+//! | `Waiting` | `Idle` | a read that failed (`on_read_failed`) |
+//! | `Queued` | `Sending` | a free slot (`start_burst`) |
+//! | `Queued` | what `advance` decides | `start_burst`, if the lane cannot send after all; `give_late_turns_back` |
+//! | `Queued` | released | too many lanes of its webhook are queued (`give_back_queued`) |
+//! | `Sending` | `Leaving` | a request that failed (`on_failed`, `on_spared`, `on_held`, `on_gone`) |
+//! | `Sending` | `Leaving` | the lane is lost (`Engine::forget_lane`), or claimed again (`take_in`) |
+//! | `Sending` | `Waiting`, and at once what `advance` decides, or released | the end of its burst (`on_burst_ended`) |
+//! | `Leaving` | forgotten; its successor is taken in | the end of its burst (`on_burst_ended`) |
+//! | `Idle` | what `advance` decides | `on_lane_read`, `on_follower` |
+//! | `Idle` | `Removing` | the end of its time (`remove_idle`) |
+//! | `Removing` | forgotten | its row is gone (`on_removed`) |
+//! | `Removing` | `Idle`, what `advance` decides, or released | its row is not gone (`on_not_removed`) |
+//! | `Waiting`, `Idle` | released | it cannot be read (`on_unreadable`) |
+//! | `Waiting`, `Queued`, `Idle` | released | its webhook may not be sent to (`release_stopped`), or the worker stops or may not send (`give_back_all`) |
+//! | `Waiting`, `Queued`, `Idle`, `Removing` | forgotten | the lane is lost (`Engine::forget_lane`), or claimed again (`take_in`) |
 
 use std::time::{Duration, Instant};
 
-use super::{super::tuning::REMOVAL_WAIT, backlog::Backlog, probe::Probe};
+use super::{
+    super::tuning::{REMOVAL_WAIT, UNWRITTEN_MAX},
+    backlog::Backlog,
+    probe::Probe,
+};
 use crate::{
     domain::{
         batch::{Batch, Batching, Member},
@@ -48,8 +74,9 @@ pub(super) struct Lane {
     split_until: Option<i64>,
     /// When its latest burst began; before the first one, when it was claimed.
     pub(super) burst_began: Instant,
-    /// Whether messages keep arriving. They do if its row was removed shortly before its claim, or
-    /// if a removal found that it still owes something. Then the lane is kept when it is idle.
+    /// Whether messages are expected to keep arriving. They are if its row was removed shortly
+    /// before its claim, or if a removal has failed: perhaps the lane owes something again. Then it
+    /// is kept when it is idle.
     pub(super) recurring: bool,
     /// When a try to remove it last failed.
     pub(super) kept_at: Option<Instant>,
@@ -92,8 +119,9 @@ pub(super) enum Phase {
         /// read.
         low: usize,
     },
-    /// It was given up while its burst was under way. It is forgotten when the burst ends.
-    GivenUp,
+    /// It is not to be held any more, and its burst is still under way. It is forgotten when the
+    /// burst ends.
+    Leaving,
     /// It owes nothing that is known. It is kept and read until it is removed.
     Idle {
         /// When to remove it.
@@ -148,7 +176,7 @@ impl Lane {
 
     /// Whether a burst is under way.
     pub(super) fn in_burst(&self) -> bool {
-        matches!(self.phase, Phase::Sending { .. } | Phase::GivenUp)
+        matches!(self.phase, Phase::Sending { .. } | Phase::Leaving)
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -225,11 +253,11 @@ impl Lane {
         self.phase = Phase::Waiting;
     }
 
-    /// The lane is not this worker's any more, or its row says so already. Says whether it can be
-    /// forgotten now; if not, when its burst has ended.
-    pub(super) fn give_up(&mut self) -> bool {
+    /// The lane is not this worker's any more, or the next settle gives it back. Says whether it
+    /// can be forgotten now; if not, when its burst has ended.
+    pub(super) fn leave(&mut self) -> bool {
         if self.in_burst() {
-            self.phase = Phase::GivenUp;
+            self.phase = Phase::Leaving;
             return false;
         }
         true
@@ -268,7 +296,8 @@ impl Lane {
     /// to be done about it. `looked_at`: when the look began.
     pub(super) fn follow(&mut self, follower: Follower, looked_at: Instant) -> Owes {
         let message_id = follower.message_id;
-        // A replay may have put it below what was read.
+        // The generation has risen: a replay may have put it below what was read. `i64::MAX`:
+        // whatever was read, it does not count.
         let replayed = follower.generation != self.backlog.generation();
         if self.backlog.follow(follower, looked_at, self.is_busy()) {
             return Owes::TakenIn;
@@ -318,13 +347,15 @@ impl Lane {
         latest_only: bool,
         now: Instant,
     ) -> Option<(i64, u32, Reason)> {
+        let has_failed = self.failed_at_head().is_some();
         let missing = self.backlog.pop_missing().map(|id| (id, Reason::MessageMissing));
         let gone = missing
             .or_else(|| Some((self.backlog.pop_superseded(latest_only)?, Reason::Superseded)))
             .or_else(|| Some((self.backlog.pop_expired(max_age, now)?, Reason::Expired)));
         let (message_id, reason) = gone?;
         self.backlog.left(message_id);
-        Some((message_id, std::mem::take(&mut self.failures), reason))
+        let attempts = if has_failed { std::mem::take(&mut self.failures) } else { 0 };
+        Some((message_id, attempts, reason))
     }
 
     /// Whether it must be read further before anything is sent: a batch that failed is sent again
@@ -398,6 +429,11 @@ impl Lane {
     /// Whether some of its outcomes could not be written. Then no burst starts.
     pub(super) fn is_locked(&self) -> bool {
         self.locked
+    }
+
+    /// Whether a settle must write outcomes of it before it is read further.
+    pub(super) fn waits_for_settle(&self) -> bool {
+        self.locked || self.backlog.unwritten() >= UNWRITTEN_MAX
     }
 
     /// Sets whether some of its outcomes could not be written. Says whether that has changed.

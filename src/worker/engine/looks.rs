@@ -29,7 +29,8 @@ use crate::store::{DueWebhooks, Follower, Looked, Room, Want};
 impl Engine {
     // -- Due lanes --------------------------------------------------------------------------------
 
-    /// Looks for due lanes, if anything may be due and there is room. Has idle lanes asked, too.
+    /// Looks for due lanes, if anything may be due and there is room. Also asks whether idle lanes
+    /// owe something.
     pub(super) fn look_for_due_lanes(&mut self, now: Instant) {
         if self.claims.is_under_way() || self.listing_due.is_some() || now < self.claims.not_before() {
             return;
@@ -149,7 +150,7 @@ impl Engine {
                 held: held.get(&webhook_id).copied().unwrap_or_default(),
                 slots,
                 ahead: self.ahead(webhook_id, slots, now),
-                probe: self.claims.probes(webhook_id),
+                peek: self.claims.is_to_peek(webhook_id),
             };
             if let Some(lanes) = budget.grant(ask) {
                 let (want, sweep) = self.claims.want(webhook_id, lanes);
@@ -260,8 +261,8 @@ impl Engine {
     fn on_follower(&mut self, follower: Follower, began: Instant, now: Instant) {
         let key = follower.key;
         let Some(lane) = self.held(key, follower.token) else { return };
-        // A lane that waits for a read sends what came. Its read may wait for room, and the room for
-        // such lanes.
+        // A lane that waits for a read sends what came. It does not wait for the read: reads wait
+        // for memory, and memory becomes free only when lanes send.
         let free = lane.is_idle() || lane.is_waiting();
         let removing = lane.is_removing();
         match lane.follow(follower, began) {

@@ -7,27 +7,29 @@
 //! - A lane that the worker may have lost starts no further request.
 //! - What was accepted is written exactly as it was accepted, or the incarnation ends.
 //!
-//! Where to read on: `lane` has the phases of a lane, and `advance` decides which one comes next.
+//! Where to read on: `lane` has the phases of a lane, and who decides which one comes next. Mostly
+//! that is `advance`.
 //!
-//! | file | what it is about |
-//! |---|---|
-//! | `event`, `command`, `failure` | what comes in, and what goes out |
-//! | `state` | the engine's fields |
-//! | `lane`, `backlog` | one held lane: its phase, and what it owes |
-//! | `advance` | what a lane does next |
-//! | `bursts` | which lanes get slots, for how long |
-//! | `attempts` | what a request's end means for its lane |
-//! | `looks`, `claims`, `named` | which lanes to claim, and when |
-//! | `reading`, `reads` | what held lanes owe next |
-//! | `tailing`, `tail` | tail reads: which held lanes owe something new |
-//! | `settling`, `settles`, `pending_writes`, `locked` | what is written, and when |
-//! | `sharing`, `shares` | limits that hold for all workers together |
-//! | `idling`, `removed_lately` | lanes that owe nothing |
-//! | `breaking`, `breakers`, `probing`, `probe` | webhooks that are down: what is sent to them, and when |
-//! | `webhooks` | webhooks that come, change and go |
-//! | `waking` | notifications, and what the session hears |
-//! | `troubles` | statements that fail |
-//! | `attempt_log`, `activity`, `outages` | what people read |
+//! What comes in and what goes out is in `event`, `command` and `failure`. `state` has the engine's
+//! fields. Each other file either decides or remembers. A file that decides holds methods of
+//! [`Engine`]. A file that remembers holds structs that know nothing of the engine.
+//!
+//! | decides | remembers | what it is about |
+//! |---|---|---|
+//! | `advance` | `lane`, `backlog` | one held lane: its phase, what it owes, and what it does next |
+//! | `bursts` | | which lanes get slots, for how long |
+//! | `attempts` | `attempt_log`, `activity`, `outages` | what a request's end means for its lane, and what people read of it |
+//! | `looks` | `claims`, `named` | which lanes to claim, and when |
+//! | `reading` | `reads` | what held lanes owe next |
+//! | `tailing` | `tail` | tail reads: which held lanes owe something new |
+//! | `settling` | `settles`, `pending_writes`, `locked` | what is written, and when |
+//! | `sharing` | `shares` | limits that hold for all workers together |
+//! | `idling` | `removed_lately` | lanes that owe nothing |
+//! | `breaking` | `breakers` | webhooks that are down: when their breakers open and close |
+//! | `probing` | `probe` | what is sent to them meanwhile, and when |
+//! | `webhooks` | | webhooks that come, change and go |
+//! | `waking` | | notifications, and what the session hears |
+//! | | `troubles` | statements that fail |
 
 mod activity;
 mod advance;
@@ -105,7 +107,7 @@ impl Engine {
             Event::NotDisabled { webhook_id, failure } => Self::on_not_disabled(webhook_id, &failure),
             Event::BreakerAsked { webhook_id, answer } => self.on_breaker_asked(webhook_id, answer, now),
             Event::ProbesTaken(answer) => self.on_probes_taken(answer, now)?,
-            Event::ProbeEnded { webhook_id, answer } => self.on_probe_turn_ended(webhook_id, answer, now),
+            Event::ProbeTurnEnded { webhook_id, answer } => self.on_probe_turn_ended(webhook_id, answer, now),
             Event::LanesWoken { webhook_id, answer } => self.on_lanes_woken(webhook_id, answer),
             Event::Attempt(attempt) => self.on_attempt(&attempt, now),
             Event::BurstEnded(burst) => self.on_burst_ended(burst, now),
@@ -119,12 +121,14 @@ impl Engine {
     /// Decides what is to be done now. Call it after all events that have arrived were handled, and
     /// at [`Engine::next_wakeup`].
     pub fn decide(&mut self, now: Instant) -> Vec<Command> {
+        // First what ends or begins by itself, with time.
         self.end_holds(now);
         self.tell_outages(now);
         self.remove_idle(now);
         self.ask_to_open(now);
         self.look_for_probes(now);
         self.find_silent(now);
+        // Then slots. They come before looks, which ask how much room is left.
         self.check_slices(now);
         self.start_bursts(now);
         self.plan_slice_check(now);
@@ -139,13 +143,15 @@ impl Engine {
                 self.look_for_due_lanes(now);
             }
         }
+        // Last what gathers: all of the above may have added to it.
         self.start_read(now);
         self.start_settles(now);
         self.write_activity(now);
         std::mem::take(&mut self.commands)
     }
 
-    /// When to call [`Engine::decide`] next, if nothing happens before.
+    /// When to call [`Engine::decide`] next, if nothing happens before. Whatever `decide` does "if
+    /// it is time" has its line here.
     pub fn next_wakeup(&self, now: Instant) -> Instant {
         // While a claim is under way, its answer wakes the engine; no look is due before. A worker
         // that stops, or may not send, does not look.

@@ -18,7 +18,7 @@ pub(super) struct PendingWrites {
     /// more. What belongs to another claim of the same lane must not be lost with that.
     settlement: Settlement,
     remove: Vec<LaneKey>,
-    /// How many requests these outcomes come from.
+    /// How many accepted requests these outcomes come from.
     requests: usize,
     /// How many outcomes there are, and how many are being written.
     outcomes: usize,
@@ -113,7 +113,7 @@ impl PendingWrites {
         Batch { settlement: gathered.settlement, remove: gathered.remove }
     }
 
-    /// Puts back what could not be written, to be tried again at `due`.
+    /// Puts back what could not be written. Then all that waits here gathers from `due` on.
     pub(super) fn put_back(&mut self, settlement: Settlement, due: Instant) {
         for (claim, mut outcomes) in settlement {
             let newer = self.settlement.entry(claim).or_default();

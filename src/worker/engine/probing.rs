@@ -110,6 +110,11 @@ impl Engine {
             let timeout = self.endpoints.get(&webhook_id).map(|endpoint| endpoint.policy.timeout);
             let begin = timeout.and_then(|timeout| until.checked_sub(timeout)).unwrap_or(now);
             self.breakers.probing.turns.insert(webhook_id, (lane.key, begin));
+            if self.endpoints.contains_key(&webhook_id) {
+                // This worker may not have read yet that the breaker is open.
+                let switch = self.breakers.of(webhook_id).listed(epoch, true);
+                self.switch(webhook_id, switch, now);
+            }
             let mut lane = Lane::claimed(lane, now);
             lane.probe = Some(Probe { turn, failed, open_for, only_lane, until });
             self.take_in(lane, now);
@@ -190,8 +195,8 @@ impl Engine {
             Ok(TurnEnd::Closed(epoch)) => {
                 if self.endpoints.contains_key(&webhook_id) {
                     info!(webhook_id, "breaker closed: the receiver answers again");
-                    let turn = self.breakers.of(webhook_id).listed(epoch, false);
-                    self.turn(webhook_id, turn, now);
+                    let switch = self.breakers.of(webhook_id).listed(epoch, false);
+                    self.switch(webhook_id, switch, now);
                     self.wake_lanes(webhook_id);
                 }
             }

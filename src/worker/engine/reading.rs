@@ -28,7 +28,7 @@ use crate::{
 const NO_ROOM_WAIT: Duration = Duration::from_millis(5);
 
 impl Engine {
-    /// Has a lane's next messages read as soon as possible.
+    /// Makes the next read include this lane, and begin as soon as possible.
     pub(super) fn read_now(&mut self, key: LaneKey, now: Instant) {
         self.read_by(key, now);
     }
@@ -58,7 +58,7 @@ impl Engine {
         }
     }
 
-    /// Has all idle lanes read, for something new.
+    /// Makes the next read include each idle lane: it may owe something new.
     pub(super) fn read_idle(&mut self, now: Instant) {
         let keys: Vec<LaneKey> = self.idle.iter().copied().collect();
         for key in keys {
@@ -152,7 +152,7 @@ impl Engine {
                 Some(read) => self.on_lane_read(key, read, now),
                 // Its webhook was deleted, or the lane was released or taken over: this worker may
                 // not send for it any more.
-                None => self.give_up(key),
+                None => self.forget_lane(key),
             }
         }
     }
@@ -190,7 +190,7 @@ impl Engine {
             let Some(lane) = self.held(key, token) else { continue };
             lane.reading = Reading::No;
             lane.backlog.expect_more();
-            if lane.is_waiting() {
+            if lane.is_waiting() && !lane.waits_for_settle() {
                 // Nothing else would look at this lane again. Its removal is tried after the wait,
                 // and finds what it owes.
                 self.keep_idle(key, now + wait, now);
@@ -216,10 +216,14 @@ impl Engine {
         lane.backlog.expect_more();
         if lane.is_waiting() || lane.is_idle() {
             lane.unreadable();
+            let probe = lane.probe.take();
             let error = LastError { text: failure.text.clone(), class: None, status_code: None };
             let change = lane.change(LaneState::Waiting(UNREADABLE_WAIT), Some(error));
             self.pending.lane((key, token), change, now);
             self.lanes.remove(&key);
+            if let Some(probe) = probe {
+                self.give_turn_back(probe);
+            }
         }
     }
 }

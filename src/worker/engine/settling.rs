@@ -85,6 +85,7 @@ impl Engine {
                     }
                 } else {
                     self.pending.put_back(settlement, now + wait);
+                    self.breakers.settle_failed(self.settles.ended(), self.settles.next_number());
                 }
             }
         }
@@ -173,7 +174,8 @@ impl Engine {
         self.go_on_reading(key, token, now);
     }
 
-    /// Many outcomes of a lane were not written, so it was not read further. Now they are.
+    /// A lane that waits for its outcomes to be written, and for nothing else, goes on. `advance`
+    /// looks whether enough of them are.
     fn go_on_reading(&mut self, key: LaneKey, token: i64, now: Instant) {
         if self
             .held(key, token)
@@ -202,7 +204,7 @@ impl Engine {
         self.locked.settled(claim);
         let (key, token) = claim;
         if self.held(key, token).is_some() {
-            self.give_up(key);
+            self.forget_lane(key);
         }
     }
 

@@ -45,7 +45,8 @@ pub struct EngineSettings {
     pub default_timeout: Duration,
     /// A webhook whose breaker has been open for this long is disabled; `None`: never.
     pub disable_after: Option<Duration>,
-    /// Where jitter comes from. The same seed and the same events give the same commands.
+    /// Where jitter comes from. The same seed and the same events give the same commands. The order
+    /// of some of them may differ: it is that of a `HashMap`.
     pub seed: u64,
 }
 
@@ -84,6 +85,8 @@ pub struct Engine {
     pub(super) removed_lately: RemovedLately,
 
     // -- Slots
+    /// Lanes that wait for a slot. A key stays when its lane is released or forgotten, and it may
+    /// stand here twice. So whoever takes a key out checks the lane's phase.
     pub(super) queue: FairQueue,
     pub(super) slots: ConcurrencyLimit,
     /// Of the limits that hold for all workers together.
@@ -161,8 +164,15 @@ impl Engine {
         }
     }
 
-    /// Whether lanes of this webhook may be held that are no probes: requests may be started, now or
-    /// soon.
+    /// Whether this worker may hold lanes of this webhook other than probes: requests may be
+    /// started, now or soon.
+    ///
+    /// | asks | true if |
+    /// |---|---|
+    /// | `endpoint.deliverable` | its row says so: active, not paused, not disabled, topic not on hold, and this worker sends the topic |
+    /// | `takes_messages` | and its receiver has asked for no pause, and this worker was not refused a share |
+    /// | `is_deliverable` | and its breaker is closed as far as this worker knows, and this worker does not suspect it |
+    /// | `may_start` | `takes_messages`, and one of two: its breaker is closed as above, or it is open and the lane is its probe |
     pub(super) fn is_deliverable(&self, webhook_id: i64) -> bool {
         self.takes_messages(webhook_id) && self.breakers.may_send(webhook_id)
     }

@@ -94,7 +94,7 @@ impl Engine {
             // count as held.
             if let Some(endpoint) = self.endpoints.get(&lane.key.webhook_id)
                 && endpoint.deliverable
-                && !matches!(lane.phase(), Phase::GivenUp | Phase::Removing)
+                && !matches!(lane.phase(), Phase::Leaving | Phase::Removing)
             {
                 published.held += 1;
                 published.webhooks = webhooks.get(endpoint.topic.as_str()).copied().unwrap_or_default();

@@ -1,5 +1,7 @@
 //! The engine as a whole, without a database: limits that no single part keeps.
 
+mod breakers;
+mod holds;
 mod locked;
 mod memory;
 mod superseded;
@@ -10,7 +12,6 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    super::scheduling::breaker::Turn,
     super::tuning::{ASK_ALL_WEBHOOKS, BYTES_MAX, HELD_PER_SLOT, OUTCOMES_MAX, UNWRITTEN_MAX},
     command::Burst,
     event::{
@@ -164,71 +165,6 @@ fn accepted(key: LaneKey, message_ids: Vec<i64>) -> Event {
     })
 }
 
-/// An answer 429 that asks for a pause.
-fn asks_for(pause: Duration, key: LaneKey, message_id: i64) -> Event {
-    let Event::Attempt(attempt) = accepted(key, vec![message_id]) else { unreachable!() };
-    let result = AttemptResult {
-        outcome: Outcome::Failed,
-        status_code: Some(429),
-        error_class: Some(ErrorClass::Status),
-        error: Some("429 Too Many Requests".to_owned()),
-        retry_after: Some(pause),
-        ..attempt.result
-    };
-    Event::Attempt(AttemptEnded { result, ..attempt })
-}
-
-#[test]
-fn a_receiver_that_asks_for_a_pause_gets_it_at_once_and_its_lane_has_not_failed() {
-    let mut rig = Rig::new(2);
-    let (token, _) = claims(&rig.decide())[0];
-    let lanes = [1, 2, 3, 4].map(|lane| claimed(if lane == 4 { 2 } else { 1 }, lane, token, &[1, 1])).into();
-    rig.handle(Event::Claimed(Ok(ClaimAnswer { lanes, one_by_one: None })));
-    let mut running: Vec<LaneKey> = bursts(rig.decide()).iter().map(|burst| burst.key).collect();
-    running.retain(|key| key.webhook_id == 1);
-    assert!(running.len() > 1, "several of its lanes are in flight");
-    let pause = Duration::from_secs(7);
-    rig.handle(asks_for(pause, running[0], 1));
-    let commands = rig.decide_after(Duration::from_secs(1));
-    let holds =
-        |command: &Command| matches!(command, Command::Hold { webhook_id: 1, hold } if *hold == pause);
-    assert!(commands.iter().any(holds), "the others are told");
-    for key in &running {
-        let stops = |command: &Command| matches!(command, Command::StopBurst(stopped) if stopped == key);
-        assert!(commands.iter().any(stops), "{key:?} starts no further request");
-    }
-    let settled = commands.iter().find_map(|command| match command {
-        Command::Settle { settlement, .. } => settlement.get(&(running[0], token)).cloned(),
-        _ => None,
-    });
-    let change = settled.unwrap().change.unwrap();
-    assert_eq!((change.state, change.failures), (LaneState::Waiting(pause), 0));
-    assert_eq!(change.failed.map(|head| (head.first, head.count)), Some((1, 1)));
-
-    // Another answer that asks for less tells nobody anything.
-    rig.handle(asks_for(Duration::from_secs(5), running[1], 1));
-    assert!(!rig.decide().iter().any(|command| matches!(command, Command::Hold { .. })));
-    assert!(!rig.engine.is_deliverable(1) && rig.engine.is_deliverable(2));
-    assert!(rig.engine.next_wakeup(rig.now) <= rig.now + pause);
-    rig.decide_after(pause);
-    assert!(rig.engine.is_deliverable(1));
-}
-
-#[test]
-fn a_hold_that_another_worker_was_asked_for_binds_this_one() {
-    let mut rig = Rig::new(1);
-    let (token, _) = claims(&rig.decide())[0];
-    let lanes = vec![claimed(1, 1, token, &[1, 1])];
-    rig.handle(Event::Claimed(Ok(ClaimAnswer { lanes, one_by_one: None })));
-    let key = bursts(rig.decide()).remove(0).key;
-    let held = vec![(1, Duration::from_secs(9))];
-    rig.handle(Event::Webhooks(Ok(LoadedWebhooks { held, ..LoadedWebhooks::default() })));
-    let commands = rig.decide();
-    assert!(commands.iter().any(|command| matches!(command, Command::StopBurst(stopped) if *stopped == key)));
-    assert!(!commands.iter().any(|command| matches!(command, Command::Hold { .. })), "all know it");
-    assert!(!rig.engine.is_deliverable(1));
-}
-
 /// However many webhooks have due lanes, and however often claims come back full.
 #[test]
 fn many_webhooks_hold_no_more_lanes_than_the_limit() {
@@ -310,7 +246,13 @@ fn a_worker_that_stops_is_done_when_all_is_written() {
     assert!(rig.decide().iter().any(stops), "no further request begins");
     rig.handle(accepted(key, vec![1]));
     let Some(OwedMessage::Present(unsent)) = Some(message(2, 1)) else { unreachable!() };
-    rig.handle(Event::BurstEnded(BurstEnded { key, sent: 1, unsent: vec![unsent], why: BurstEnd::Over }));
+    rig.handle(Event::BurstEnded(BurstEnded {
+        key,
+        sent: 1,
+        requests: 1,
+        unsent: vec![unsent],
+        why: BurstEnd::Over,
+    }));
     let mut settled = false;
     for _ in 0..100 {
         if rig.engine.is_done() {
@@ -379,29 +321,4 @@ fn webhooks_are_read_when_the_session_hears_of_a_change() {
         ..session
     }));
     assert!(reads(&rig.decide_after(Duration::from_millis(100))));
-}
-
-/// A webhook was left to another worker that delivers well. That worker is gone before the ten
-/// seconds are over: its lanes must not wait for their end.
-#[test]
-fn a_webhook_that_was_left_to_others_is_sent_again_when_one_of_them_is_gone() {
-    let mut rig = Rig::new(1);
-    let other = Uuid::from_u128(7);
-    let session = |others: &[Uuid], rig: &Rig| {
-        Event::Session(event::SessionState { others: others.into(), ..rig.engine.session.clone() })
-    };
-    let both = session(&[other], &rig);
-    rig.handle(both);
-    let now = rig.now;
-    let breaker = rig.engine.breakers.of(1);
-    while !breaker.failed(1, true, now) {}
-    breaker.asked(now);
-    assert_eq!(breaker.answered(Opening::Refused, now), Turn::None);
-    rig.engine.breakers.suspects.insert(1, (0, "it failed".to_owned()));
-    let same = session(&[other], &rig);
-    rig.handle(same);
-    assert!(!rig.engine.breakers.may_send(1), "it is left to the other one");
-    let alone = session(&[], &rig);
-    rig.handle(alone);
-    assert!(rig.engine.breakers.may_send(1) && rig.engine.breakers.suspects.is_empty());
 }

@@ -145,6 +145,6 @@ impl Engine {
 
     pub(super) fn on_not_disabled(webhook_id: i64, failure: &Failure) {
         let error = &failure.text;
-        warn!(webhook_id, error, "webhook could not be disabled; its next request will say so again");
+        warn!(webhook_id, error, "webhook could not be disabled; it is read anew and sent to again");
     }
 }

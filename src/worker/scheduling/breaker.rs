@@ -53,7 +53,7 @@ enum State {
 
 /// What has changed for the lanes of the webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum Switch {
     /// Nothing.
     None,
     /// Nothing more may be started.
@@ -107,9 +107,9 @@ impl Breaker {
     }
 
     /// A request that began in `epoch` was accepted.
-    pub(crate) fn accepted(&mut self, epoch: i64, now: Instant) -> Turn {
+    pub(crate) fn accepted(&mut self, epoch: i64, now: Instant) -> Switch {
         if epoch != self.epoch {
-            return Turn::None;
+            return Switch::None;
         }
         self.accepted_at = Some(now);
         self.forget();
@@ -122,13 +122,13 @@ impl Breaker {
     }
 
     /// Ends what this worker has decided for itself.
-    fn resume(&mut self) -> Turn {
+    fn resume(&mut self) -> Switch {
         match self.state {
             State::Asking(_) | State::StandsBack(_) => {
                 self.state = State::Closed;
-                Turn::Go
+                Switch::Go
             }
-            State::Closed | State::Open => Turn::None,
+            State::Closed | State::Open => Switch::None,
         }
     }
 
@@ -153,44 +153,44 @@ impl Breaker {
     }
 
     /// The question was answered, at `now`.
-    pub(crate) fn answered(&mut self, opening: Opening, now: Instant) -> Turn {
+    pub(crate) fn answered(&mut self, opening: Opening, now: Instant) -> Switch {
         match (opening, self.state) {
             (Opening::Opened(epoch), _) => self.listed(epoch, true),
             // A later list says whether it is open.
-            (Opening::Outdated(epoch), State::Asking(_)) if epoch == self.epoch => Turn::None,
+            (Opening::Outdated(epoch), State::Asking(_)) if epoch == self.epoch => Switch::None,
             (Opening::Outdated(_) | Opening::Asked, State::Asking(_)) => {
                 self.state = State::Asking(now + BREAKER_OBJECTION);
-                Turn::None
+                Switch::None
             }
             (Opening::Refused, State::Asking(_)) => {
                 self.state = State::StandsBack(now + STAND_BACK);
-                Turn::None
+                Switch::None
             }
             (Opening::Off, State::Asking(_)) => {
                 self.forget();
                 self.resume()
             }
-            _ => Turn::None,
+            _ => Switch::None,
         }
     }
 
     /// The time has come to try again, if this worker stood back until now.
-    pub(crate) fn stood_back(&mut self, now: Instant) -> Turn {
+    pub(crate) fn stood_back(&mut self, now: Instant) -> Switch {
         match self.state {
             State::StandsBack(until) if now >= until => self.come_back(),
-            _ => Turn::None,
+            _ => Switch::None,
         }
     }
 
     /// Another worker has left. It may be the one that the webhook was left to.
-    pub(crate) fn other_left(&mut self) -> Turn {
+    pub(crate) fn other_left(&mut self) -> Switch {
         match self.state {
             State::StandsBack(_) => self.come_back(),
-            _ => Turn::None,
+            _ => Switch::None,
         }
     }
 
-    fn come_back(&mut self) -> Turn {
+    fn come_back(&mut self) -> Switch {
         self.forget();
         // One failure more is enough.
         self.exhausted = BREAKER_EXHAUSTED - 1;
@@ -200,9 +200,9 @@ impl Breaker {
     // -- What the row says ------------------------------------------------------------------------
 
     /// The row says so. An older epoch than the known one is old news.
-    pub(crate) fn listed(&mut self, epoch: i64, open: bool) -> Turn {
+    pub(crate) fn listed(&mut self, epoch: i64, open: bool) -> Switch {
         if epoch < self.epoch || (epoch == self.epoch && open == self.is_open()) {
-            return Turn::None;
+            return Switch::None;
         }
         let sent = self.may_send();
         self.epoch = epoch;
@@ -210,10 +210,10 @@ impl Breaker {
         self.accepted_at = None;
         self.state = if open { State::Open } else { State::Closed };
         match (open, sent) {
-            (true, _) => Turn::Stop,
-            (false, false) => Turn::Go,
+            (true, _) => Switch::Stop,
+            (false, false) => Switch::Go,
             // It has opened and closed, and this worker has not heard of it.
-            (false, true) => Turn::None,
+            (false, true) => Switch::None,
         }
     }
 

@@ -53,7 +53,7 @@ pub(crate) struct Ask {
     pub(crate) ahead: usize,
     /// Whether it is to learn that any lane is due, even if it has no room. If one is due, lanes of
     /// this worker yield to it.
-    pub(crate) probe: bool,
+    pub(crate) peek: bool,
 }
 
 impl ClaimBudget {
@@ -75,7 +75,7 @@ impl ClaimBudget {
 
     /// How many lanes to claim. `None`: this webhook has no room.
     pub(crate) fn grant(&mut self, ask: Ask) -> Option<usize> {
-        let Ask { line, held, slots, ahead, probe } = ask;
+        let Ask { line, held, slots, ahead, peek } = ask;
         let free = match line {
             Line::Answering => self.free,
             Line::Newcomers | Line::Doubtful => self.free.min(self.free_doubtful),
@@ -85,7 +85,7 @@ impl ClaimBudget {
         // A small claim costs as much as a large one, so wait until a part of the room is free.
         let lanes = if room > 0 && (room >= ahead / 3 || held <= FLOOR) {
             room
-        } else if probe && free > 0 {
+        } else if peek && free > 0 {
             1
         } else {
             return None;
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn ten_thousand_webhooks_hold_no_more_than_the_limit_and_half_if_they_do_not_answer() {
-        let ask = |line| Ask { line, held: 0, slots: 100, ahead: 400, probe: true };
+        let ask = |line| Ask { line, held: 0, slots: 100, ahead: 400, peek: true };
         for (line, most) in [(Line::Answering, 1_000), (Line::Doubtful, 500)] {
             let mut held = 0;
             for _ in 0..100 {
@@ -154,9 +154,9 @@ mod tests {
         ) {
             let mut budget = ClaimBudget::new(concurrency, 0, 0);
             let (mut all, mut doubtful) = (0, 0);
-            for (answers, held, slots, ahead, probe) in asks {
+            for (answers, held, slots, ahead, peek) in asks {
                 let line = if answers { Line::Answering } else { Line::Doubtful };
-                let lanes = budget.grant(Ask { line, held, slots, ahead, probe }).unwrap_or_default();
+                let lanes = budget.grant(Ask { line, held, slots, ahead, peek }).unwrap_or_default();
                 all += lanes;
                 doubtful += if answers { 0 } else { lanes };
                 prop_assert!(lanes <= (slots + ahead).max(1));

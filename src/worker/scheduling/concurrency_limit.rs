@@ -102,7 +102,8 @@ impl ConcurrencyLimit {
         }
     }
 
-    /// Whether any webhook of this line may use one more slot.
+    /// Whether the part of the slots that this line may use is not used up. It does not ask whether
+    /// any slot is free.
     pub(crate) fn has_room(&self, line: Line) -> bool {
         let doubtful = self.used_silent + self.used_untried;
         match line {
@@ -129,7 +130,8 @@ impl ConcurrencyLimit {
         self.capacity.min(own.unwrap_or(usize::MAX)).min(shrunk.unwrap_or(usize::MAX))
     }
 
-    /// Whether a webhook may use one more slot if no other webhook of its standing uses any.
+    /// Whether a webhook uses fewer slots than its own limit, and the part of its line is not used
+    /// up. It does not ask whether any slot is free.
     pub(crate) fn could_use(&self, webhook_id: i64, own: Option<usize>) -> bool {
         let used = self.webhooks.get(&webhook_id).map_or(0, |webhook| webhook.used);
         used < self.limit(webhook_id, own) && self.has_room(self.line(webhook_id))

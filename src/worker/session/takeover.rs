@@ -41,6 +41,7 @@ async fn look(
     let newcomer = others.iter().any(|other| is_newcomer(seen, other)).then_some(answered);
     let live = others.iter().filter(|other| !other.gone).map(|other| other.id);
     signals.set_others(live.collect(), newcomer);
+    let mut lost = Vec::new();
     for other in others {
         let reason = if other.gone {
             "it is gone"
@@ -51,11 +52,18 @@ async fn look(
                 Verdict::Hung => "its heartbeat stands still",
             }
         };
+        // All are marked before lanes are released: sweeps take lanes of a worker that is marked. So
+        // none of them has to wait for the lanes of another one.
+        let marked = !other.gone && store.mark_lost_worker(other.id, reason, worker).await?;
+        lost.push((other, reason, marked));
+    }
+    for (other, reason, marked) in lost {
         let release = store.release_lost_worker(other.id, reason, worker).await?;
-        if release.marked {
+        let marked = marked || release.marked;
+        if marked {
             metrics.took_over();
         }
-        if release.marked || release.lanes > 0 {
+        if marked || release.lanes > 0 {
             let lanes = release.lanes;
             info!(worker = %other.id, name = other.name, lanes, reason, "took over another worker's lanes");
             signals.wake();

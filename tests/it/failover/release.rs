@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 use pgtopic::store::Release;
-use pgtopic_testkit::{Puppet, Scene, eventually, publish};
+use pgtopic_testkit::{Process, Puppet, Scene, eventually, publish};
 use rstest::rstest;
 use tokio_postgres::Client;
 
@@ -63,6 +63,34 @@ async fn a_release_leaves_a_locked_lane_to_the_sweeps() {
     assert_eq!(release(&third, &other).await, Release { marked: true, lanes: 2, complete: false });
     locked.batch_execute("COMMIT").await.unwrap();
     assert_eq!(release(&third, &other).await, Release { marked: false, lanes: 1, complete: true });
+}
+
+/// Two workers die together, and no lane of either can be released. Sweeps deliver the lanes of both:
+/// each of them is marked, however the release of the other one ends.
+#[tokio::test]
+async fn no_dead_worker_waits_for_the_release_of_another_one() {
+    let scene = Scene::with_webhook(&[]).await;
+    let mut dead = Vec::new();
+    for key in ["a", "b"] {
+        scene.publish(&[key]).await;
+        let worker = Puppet::new(&scene).await;
+        assert_eq!(worker.claim(1).await.unwrap().len(), 1);
+        dead.push(worker);
+    }
+    scene
+        .sql(&format!(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''not released''; END';
+             CREATE TRIGGER refuse BEFORE UPDATE ON lanes FOR EACH ROW
+             WHEN (OLD.claimed_by IN ('{}', '{}') AND NEW.claimed_by IS NULL) EXECUTE FUNCTION refuse()",
+            dead[0].id, dead[1].id
+        ))
+        .await;
+    drop(dead);
+    let environment =
+        [scene.database.environment(), vec![("PGTOPIC_DELIVERY__ALLOW_NETWORKS", "127.0.0.0/8")]].concat();
+    let _worker = Process::start(&["worker"], &environment);
+    scene.receiver.wait_for(2).await;
+    assert_eq!(scene.number("SELECT count(*) FROM workers WHERE gone").await, 2);
 }
 
 /// Publishers touch no row of `workers`. So locks on these rows do not matter to them.

@@ -139,7 +139,7 @@ impl Statements {
                 ended.map(|ended| if ended { TurnEnd::Ended } else { TurnEnd::Lost })
             }
         };
-        Event::ProbeEnded { webhook_id, answer: answer(ended) }
+        Event::ProbeTurnEnded { webhook_id, answer: answer(ended) }
     }
 
     fn probe(&self, taken: &Taken, token: i64, limits: ReadLimits, budget: &mut Budget) -> TakenProbe {

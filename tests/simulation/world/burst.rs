@@ -62,7 +62,7 @@ impl Sending {
     pub(super) async fn burst(self, burst: Burst) {
         let Burst { key, mut messages, mut batching, failures, probe_until } = burst;
         let members: Vec<Member> = messages.iter().map(Member::from).collect();
-        let (mut sent, mut why) = (0, BurstEnd::Over);
+        let (mut sent, mut requests, mut why) = (0, 0, BurstEnd::Over);
         while sent < messages.len() {
             if self.flags.stop.get()
                 || self.endpoint.stopped.get()
@@ -100,6 +100,7 @@ impl Sending {
                 created_at: if accepted { created_at.collect() } else { Vec::new() },
             };
             sent = end;
+            requests += 1;
             self.mailbox.push(Incoming::Event(Event::Attempt(ended)));
             // The channel gives way.
             self.world.schedule.pass().await;
@@ -108,7 +109,8 @@ impl Sending {
             }
         }
         let unsent = messages.split_off(sent);
-        self.mailbox.push(Incoming::Event(Event::BurstEnded(BurstEnded { key, sent, unsent, why })));
+        let ended = BurstEnded { key, sent, requests, unsent, why };
+        self.mailbox.push(Incoming::Event(Event::BurstEnded(ended)));
     }
 
     async fn send(

@@ -235,7 +235,7 @@ impl Driver {
     fn start_burst(&mut self, burst: Burst) -> Result<(), String> {
         let Some((_, endpoint)) = self.endpoints.get(&burst.key.webhook_id) else {
             let Burst { key, messages, .. } = burst;
-            let ended = BurstEnded { key, sent: 0, unsent: messages, why: BurstEnd::MayNotSend };
+            let ended = BurstEnded { key, sent: 0, requests: 0, unsent: messages, why: BurstEnd::MayNotSend };
             return self.handle(Event::BurstEnded(ended));
         };
         let flags = Rc::new(BurstFlags::default());
@@ -274,7 +274,7 @@ fn name(event: &Event) -> &'static str {
         Event::NotDisabled { .. } => "not disabled",
         Event::BreakerAsked { .. } => "breaker asked",
         Event::ProbesTaken(_) => "probes taken",
-        Event::ProbeEnded { .. } => "probe ended",
+        Event::ProbeTurnEnded { .. } => "probe ended",
         Event::LanesWoken { .. } => "lanes woken",
         Event::Attempt(_) => "attempt",
         Event::BurstEnded(_) => "burst ended",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use pgtopic::{
     domain::lane::LaneKey,
-    store::{HeldLane, SettleOutcome},
+    store::{ClaimedLane, HeldLane, SettleOutcome},
     worker::engine::event::{Event, ReadAnswer, Written},
 };
 
@@ -30,6 +30,8 @@ pub(super) struct Knowledge {
 #[derive(Clone, Copy, Default)]
 struct Claimed {
     token: i64,
+    /// When it heard of the claim.
+    since: Micros,
     /// The newest generation that a claim or a settle has told.
     heard: i32,
     /// The newest generation that anything has told.
@@ -37,6 +39,8 @@ struct Claimed {
     /// How often a settle has told of a newer generation than anything before.
     renewals: u32,
     locked: bool,
+    /// When outcomes that could not be written were written at last.
+    unlocked: Micros,
     /// A read or a settle has told that the claim has ended.
     lost: bool,
 }
@@ -54,19 +58,13 @@ impl Knowledge {
     pub(super) fn hear(&mut self, event: &Event, now: Micros) {
         match event {
             Event::Claimed(Ok(answer)) => {
-                for lane in &answer.lanes {
-                    self.claimed(lane.key, lane.token, lane.generation);
-                }
+                answer.lanes.iter().for_each(|lane| self.claimed(lane, now));
             }
             Event::MessagesClaimed(Ok(looked)) => {
-                for lane in &looked.claimed {
-                    self.claimed(lane.key, lane.token, lane.generation);
-                }
+                looked.claimed.iter().for_each(|lane| self.claimed(lane, now));
             }
             Event::ProbesTaken(Ok(taken)) => {
-                for probe in taken {
-                    self.claimed(probe.lane.key, probe.lane.token, probe.lane.generation);
-                }
+                taken.iter().for_each(|probe| self.claimed(&probe.lane, now));
             }
             Event::Read(answer) => {
                 let asked = std::mem::take(&mut self.reading);
@@ -76,7 +74,7 @@ impl Knowledge {
             }
             Event::Settled(answer) => {
                 if let Ok(written) = &answer.written {
-                    self.settled(written);
+                    self.settled(written, now);
                 }
             }
             Event::Session(session) if session.sends => self.sends_off = None,
@@ -88,8 +86,10 @@ impl Knowledge {
         }
     }
 
-    fn claimed(&mut self, key: LaneKey, token: i64, generation: i32) {
-        let claimed = Claimed { token, heard: generation, newest: generation, ..Claimed::default() };
+    fn claimed(&mut self, lane: &ClaimedLane, now: Micros) {
+        let ClaimedLane { key, token, generation, .. } = *lane;
+        let claimed =
+            Claimed { token, since: now, heard: generation, newest: generation, ..Claimed::default() };
         self.lanes.insert(id(key), claimed);
     }
 
@@ -118,12 +118,15 @@ impl Knowledge {
         }
     }
 
-    fn settled(&mut self, written: &Written) {
+    fn settled(&mut self, written: &Written, now: Micros) {
         for ((key, token), outcome) in &written.outcomes {
             let Some(lane) = self.lanes.get_mut(&id(*key)).filter(|lane| lane.token == *token) else {
                 continue;
             };
-            lane.locked = *outcome == SettleOutcome::Locked;
+            let was_locked = std::mem::replace(&mut lane.locked, *outcome == SettleOutcome::Locked);
+            if was_locked && !lane.locked {
+                lane.unlocked = now;
+            }
             lane.lost |= *outcome == SettleOutcome::Lost;
             if let SettleOutcome::Renewed(generation) = outcome {
                 lane.renewals += u32::from(*generation > lane.newest);
@@ -144,9 +147,14 @@ impl Knowledge {
         Basis { token: lane.token, heard: lane.heard, renewals: lane.renewals }
     }
 
-    /// Whether outcomes of a lane could not be written.
-    pub(super) fn is_locked(&self, lane: LaneId) -> bool {
-        self.lanes.get(&lane).is_some_and(|known| known.locked)
+    /// Since when it knows that it holds a lane by this claim.
+    pub(super) fn holds_since(&self, lane: LaneId, token: Option<i64>) -> Option<Micros> {
+        self.lanes.get(&lane).filter(|known| Some(known.token) == token).map(|known| known.since)
+    }
+
+    /// Until when outcomes of a lane could not be written: `now` if they still cannot.
+    pub(super) fn locked_until(&self, lane: LaneId, now: Micros) -> Micros {
+        self.lanes.get(&lane).map_or(0, |known| if known.locked { now } else { known.unlocked })
     }
 
     pub(super) fn accepted(&mut self, lane: LaneId, messages: &[i64]) {

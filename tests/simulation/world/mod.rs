@@ -133,6 +133,8 @@ struct Hook {
     largest_batch: usize,
     /// The most requests in flight; `None`: any number.
     most_in_flight: Option<u32>,
+    /// Whether requests in flight were ever limited.
+    ever_limited: bool,
     changed: bool,
     /// Whether it has ever sent only the newest message of each lane, and whether it always has.
     ever_latest: bool,

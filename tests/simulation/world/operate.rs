@@ -59,6 +59,7 @@ impl World {
             least_backoff: policy.max_backoff,
             largest_batch: batch_size,
             most_in_flight: policy.max_in_flight,
+            ever_limited: policy.max_in_flight.is_some(),
             changed: false,
             ever_latest: policy.latest_only,
             always_latest: policy.latest_only,
@@ -115,6 +116,7 @@ impl World {
             hook.largest_batch = hook.largest_batch.max(batch_size);
             hook.most_in_flight =
                 hook.most_in_flight.zip(policy.max_in_flight).map(|(one, other)| one.max(other));
+            hook.ever_limited |= policy.max_in_flight.is_some();
             hook.changed = true;
             hook.ever_latest |= policy.latest_only;
             hook.always_latest &= policy.latest_only;

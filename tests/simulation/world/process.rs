@@ -47,7 +47,7 @@ use crate::{
 
 const HEARTBEAT: Micros = SECOND * 15 / 100;
 const WRITE_ROW: Micros = SECOND;
-const RELEASE_STEP: usize = 3;
+const RELEASE_STEP: usize = 20;
 /// The least timeout that a lease must cover.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -327,6 +327,7 @@ impl World {
             }
             state.others = live;
         });
+        let mut lost = Vec::new();
         for other in others {
             if !other.gone && judge(seen, &other, asked, answered) == Verdict::Alive {
                 continue;
@@ -334,7 +335,12 @@ impl World {
             let id = u32::try_from(other.id.as_u128()).unwrap_or(0);
             if !other.gone {
                 self.history.borrow_mut().gone(self.now(), id, worker);
+                self.call(process, Kind::Other, async move |session| mark_worker_gone(session, id).await)
+                    .await?;
             }
+            lost.push((id, other));
+        }
+        for (id, other) in lost {
             let (released, complete) = self.release(process, id).await?;
             if released > 0 || !other.gone {
                 signals.update(|state| state.wakes += 1);

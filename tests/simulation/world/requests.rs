@@ -154,9 +154,11 @@ impl World {
     pub(super) fn request_ended(&self, request: u64, start: &Start<'_>, ended: Ended) {
         let Start { worker, lane, messages, .. } = *start;
         let now = self.now();
-        // If what the lane owes has changed meanwhile, its row need not tell of this failure.
+        // If what the lane owes has changed meanwhile, or its claim has ended, its row need not tell
+        // of this failure.
         let generation = self.database.peek(|view| view.get::<Lane>(&lane).map(|row| row.generation));
-        let counts = generation == Some(start.basis.heard);
+        let freed = self.history.borrow_mut().lane(lane).freed;
+        let counts = generation == Some(start.basis.heard) && !freed;
         let epoch = self.breaker(lane.0).filter(|row| row.open).map(|row| row.epoch);
         let history = &mut *self.history.borrow_mut();
         history.note(now, lane, format!("worker {worker} got {ended:?} for {messages:?}"));
@@ -185,16 +187,14 @@ impl World {
         known.active = now;
         let before = known.failed.take().filter(|failed| failed.messages == messages);
         known.failed = match ended {
-            Ended::Failed if counts && !known.freed => Some(FailedRequest {
+            Ended::Failed if counts => Some(FailedRequest {
                 worker,
                 messages: messages.to_vec(),
                 at: now,
                 count: before.map_or(start.attempt, |failed| failed.count + 1),
             }),
             // What has failed before is still to be repeated.
-            Ended::Held if counts && !known.freed => {
-                before.map(|failed| FailedRequest { worker, at: now, ..failed })
-            }
+            Ended::Held if counts => before.map(|failed| FailedRequest { worker, at: now, ..failed }),
             Ended::Failed | Ended::Held | Ended::Accepted | Ended::Gone => None,
         };
         if matches!(ended, Ended::Failed | Ended::Held) && !counts {

@@ -154,8 +154,7 @@ impl World {
         let free_since = self.processes.iter().filter_map(|process| process.free_since.get()).min();
         let has_long_timeout =
             |id: i64| self.hooks.borrow().get(&id).is_some_and(|hook| hook.policy.timeout > DEFAULT_TIMEOUT);
-        let unlimited =
-            |id: i64| self.hooks.borrow().get(&id).is_some_and(|hook| hook.most_in_flight.is_none());
+        let unlimited = |id: i64| self.hooks.borrow().get(&id).is_some_and(|hook| !hook.ever_limited);
         self.database.peek(|view| {
             for (_, row) in view.range::<Delivery>(..) {
                 let Some(committed) = history.committed.get(&row.message) else { continue };
@@ -166,13 +165,14 @@ impl World {
                     history.courses.get(&(row.webhook, row.message)).map_or(0, |course| course.owed_again);
                 let waits = now - committed.at.max(owed_again).max(active).max(self.quiet_since.get());
                 let is_due = !halted && view.get::<Webhook>(&row.webhook).is_some();
-                // The lease did not cover a request's timeout, or somebody has locked the lane.
+                // The lease did not cover a request's timeout.
                 let waits_itself = view.get::<Lane>(&lane).is_some_and(|lane| lane.wait.is_some())
-                    || self.is_locked(lane)
                     || now < self.quiet_since.get() + HELD_BACK && has_long_timeout(row.webhook);
                 // It came while the slot was free: so a worker that looked had room for it.
                 let came = committed.at.max(owed_again).max(self.quiet_since.get());
-                let free = if free_since.is_some_and(|since| since <= came) { waits } else { 0 };
+                // While somebody locks its lane, it waits for that, too.
+                let unlocked = waits.min(now - self.locked_until(lane));
+                let free = if free_since.is_some_and(|since| since <= came) { unlocked } else { 0 };
                 if is_due && !waits_itself && unlimited(row.webhook) && free > missed_for {
                     missed_for = free;
                     let row = view.get::<Lane>(&lane);
@@ -200,11 +200,13 @@ impl World {
         }
     }
 
-    /// Whether a worker could not write outcomes of a lane.
-    fn is_locked(&self, lane: LaneId) -> bool {
-        self.processes.iter().any(|process| {
-            process.knowledge.borrow().as_ref().is_some_and(|knows| knows.borrow().is_locked(lane))
-        })
+    /// Until when a worker could not write outcomes of a lane.
+    fn locked_until(&self, lane: LaneId) -> Micros {
+        let now = self.now();
+        let known = self.processes.iter().filter_map(|process| {
+            process.knowledge.borrow().as_ref().map(|knows| knows.borrow().locked_until(lane, now))
+        });
+        known.max().unwrap_or(0)
     }
 
     /// How long a message may wait in a calm run while a worker has a free slot.
@@ -254,6 +256,7 @@ impl World {
                     let lane = (row.webhook, row.lane);
                     row.claimed_by == Some(worker)
                         && (all || hook_off(row.webhook))
+                        && knowledge.holds_since(lane, row.token).is_some_and(old)
                         && history.flights.get(&lane).is_none_or(Vec::is_empty)
                         && history.lanes.get(&lane).is_none_or(|lane| old(lane.active))
                         && view.get::<Webhook>(&row.webhook).is_some()

@@ -33,7 +33,7 @@ const REMEMBERED: Micros = 10 * SECOND;
 /// How long engines must be at rest, and how many decisions they may make meanwhile, each.
 const IDLE: Micros = 10 * SECOND;
 const IDLE_DECISIONS: u64 = 3_000;
-const IDLE_DECISIONS_A_WEBHOOK: u64 = 50;
+const IDLE_DECISIONS_A_WEBHOOK: u64 = 100;
 
 /// What a run has shown.
 pub(super) struct Report {

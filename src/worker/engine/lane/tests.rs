@@ -141,7 +141,9 @@ fn a_lane_that_sends_slowly_is_not_told_more_than_it_can_hold() {
 fn failures_belong_to_the_message_that_failed() {
     let mut lane = lane();
     (lane.failures, lane.failed) = (4, Batch::of(&[9]));
-    lane.pop_unsendable(None, false, Instant::now());
+    let popped = lane.pop_unsendable(None, false, Instant::now());
+    assert_eq!(popped, Some((10, 0, Reason::MessageMissing)), "9 has failed, and not 10");
+    assert_eq!(lane.failures, 4, "9 may come again");
     lane.follow(follower(11, 10, 3), Instant::now());
     start_burst(&mut lane, 1);
     assert_eq!(lane.failures, 0, "9 is not the head any more");

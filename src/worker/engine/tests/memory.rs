@@ -40,7 +40,13 @@ fn payloads_fill_no_more_than_the_budget_and_reading_goes_on_when_some_are_sent(
     assert!(!running.is_empty());
     for key in running {
         rig.handle(accepted(key, vec![1]));
-        rig.handle(Event::BurstEnded(BurstEnded { key, sent: 1, unsent: Vec::new(), why: BurstEnd::Over }));
+        rig.handle(Event::BurstEnded(BurstEnded {
+            key,
+            sent: 1,
+            requests: 1,
+            unsent: Vec::new(),
+            why: BurstEnd::Over,
+        }));
     }
     let reads = |commands: &[Command]| commands.iter().any(|command| matches!(command, Command::Read { .. }));
     let mut commands = rig.decide();

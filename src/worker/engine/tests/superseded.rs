@@ -28,7 +28,7 @@ fn a_lane_that_waits_for_a_slot_sends_the_newest_message_that_has_come_meanwhile
         for key in std::mem::take(&mut running) {
             rig.handle(accepted(key, vec![1]));
             let (unsent, why) = (Vec::new(), BurstEnd::Over);
-            rig.handle(Event::BurstEnded(BurstEnded { key, sent: 1, unsent, why }));
+            rig.handle(Event::BurstEnded(BurstEnded { key, sent: 1, requests: 1, unsent, why }));
         }
         let begun = begun(&mut rig);
         assert!(!begun.is_empty(), "slots are free");

@@ -28,7 +28,7 @@ fn it_opens_after_five_deliveries_in_a_row_that_used_up_their_attempts() {
     breaker.asked(start());
     assert!(!breaker.is_to_ask(start()), "one question at a time");
     assert!(breaker.is_to_ask(start() + BREAKER_OBJECTION), "no answer came");
-    assert_eq!(breaker.answered(Opening::Opened(1), start()), Turn::Stop);
+    assert_eq!(breaker.answered(Opening::Opened(1), start()), Switch::Stop);
     assert!(breaker.is_open());
     assert!(!breaker.counts(0) && !breaker.counts(1), "while it is open, nothing counts");
 }
@@ -50,7 +50,7 @@ fn while_requests_fail_no_more_are_in_flight_than_would_open_it() {
     assert_eq!(breaker.most_in_flight(), Some(49));
     (0..100).for_each(|_| _ = breaker.failed(1, false, start()));
     assert_eq!(breaker.most_in_flight(), Some(BREAKER_IN_FLIGHT));
-    assert_eq!(breaker.accepted(0, start()), Turn::None);
+    assert_eq!(breaker.accepted(0, start()), Switch::None);
     assert_eq!(breaker.most_in_flight(), None);
 }
 
@@ -58,45 +58,45 @@ fn while_requests_fail_no_more_are_in_flight_than_would_open_it() {
 fn a_worker_alone_with_its_failures_stands_back_and_tries_again_with_care() {
     let mut breaker = asking();
     breaker.asked(start());
-    assert_eq!(breaker.answered(Opening::Asked, start()), Turn::None);
+    assert_eq!(breaker.answered(Opening::Asked, start()), Switch::None);
     assert!(breaker.is_to_ask(start() + BREAKER_OBJECTION));
     breaker.asked(start());
-    assert_eq!(breaker.answered(Opening::Refused, start()), Turn::None);
+    assert_eq!(breaker.answered(Opening::Refused, start()), Switch::None);
     assert_eq!(breaker.due(), Some(start() + STAND_BACK));
-    assert_eq!(breaker.stood_back(start() + STAND_BACK.saturating_sub(SECOND)), Turn::None);
-    assert_eq!(breaker.stood_back(start() + STAND_BACK), Turn::Go);
+    assert_eq!(breaker.stood_back(start() + STAND_BACK.saturating_sub(SECOND)), Switch::None);
+    assert_eq!(breaker.stood_back(start() + STAND_BACK), Switch::Go);
     assert!(breaker.may_send() && breaker.failed(1, true, start()), "one failure is enough now");
 }
 
 #[test]
 fn it_stands_back_no_longer_when_another_worker_has_left() {
     let mut breaker = asking();
-    assert_eq!(breaker.other_left(), Turn::None, "it asks");
+    assert_eq!(breaker.other_left(), Switch::None, "it asks");
     breaker.asked(start());
-    assert_eq!(breaker.answered(Opening::Refused, start()), Turn::None);
-    assert_eq!(breaker.other_left(), Turn::Go);
+    assert_eq!(breaker.answered(Opening::Refused, start()), Switch::None);
+    assert_eq!(breaker.other_left(), Switch::Go);
     assert!(breaker.may_send() && breaker.failed(1, true, start()), "one failure is enough now");
     breaker.asked(start());
-    assert_eq!(breaker.answered(Opening::Opened(1), start()), Turn::Stop);
-    assert_eq!(breaker.other_left(), Turn::None, "an open breaker is no worker's");
+    assert_eq!(breaker.answered(Opening::Opened(1), start()), Switch::Stop);
+    assert_eq!(breaker.other_left(), Switch::None, "an open breaker is no worker's");
 }
 
 #[test]
 fn a_success_while_it_asks_ends_that() {
     let mut breaker = asking();
     breaker.asked(start());
-    assert_eq!(breaker.accepted(0, start()), Turn::Go);
+    assert_eq!(breaker.accepted(0, start()), Switch::Go);
     assert!(breaker.may_send());
-    assert_eq!(breaker.answered(Opening::Refused, start()), Turn::None, "the answer comes late");
+    assert_eq!(breaker.answered(Opening::Refused, start()), Switch::None, "the answer comes late");
     assert!(breaker.may_send());
-    assert_eq!(breaker.answered(Opening::Opened(1), start()), Turn::Stop, "but the row counts");
+    assert_eq!(breaker.answered(Opening::Opened(1), start()), Switch::Stop, "but the row counts");
 }
 
 #[test]
 fn one_that_never_opens_sends_on() {
     let mut breaker = asking();
     breaker.asked(start());
-    assert_eq!(breaker.answered(Opening::Off, start()), Turn::Go);
+    assert_eq!(breaker.answered(Opening::Off, start()), Switch::Go);
     assert!(breaker.may_send() && breaker.counts(0));
 }
 
@@ -201,12 +201,12 @@ proptest! {
                         (used, failed) = (0, 0);
                     }
                     prop_assert_eq!(breaker.is_open(), if ahead >= 0 { says } else { open });
-                    prop_assert!(turn != Turn::Stop || !breaker.may_send());
-                    prop_assert!(turn != Turn::Go || (breaker.may_send() && !sent));
+                    prop_assert!(turn != Switch::Stop || !breaker.may_send());
+                    prop_assert!(turn != Switch::Go || (breaker.may_send() && !sent));
                 }
                 Happens::Passes(seconds) => {
                     now += SECOND * u32::try_from(seconds).unwrap();
-                    if breaker.stood_back(now) == Turn::Go {
+                    if breaker.stood_back(now) == Switch::Go {
                         (used, failed) = (BREAKER_EXHAUSTED - 1, 0);
                     }
                     prop_assert_eq!(breaker.is_open(), open);
