@@ -7,8 +7,9 @@ use super::{
     actions::{Advice, Lines},
     lanes::retry_lines,
     text::{self, Badge},
-    topics, webhook,
+    topics,
     visitor::ApiAddress,
+    webhook,
 };
 use crate::{
     api::schema::Remedy,
@@ -78,7 +79,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> (Vec<Item>, usize) {
     let mut items = Vec::new();
     items.extend(facts.not_sending.map(|reason| nothing_is_sent(facts, reason)));
     items.extend(facts.workers.and_then(|workers| no_worker(facts, workers)));
-    items.extend(facts.workers.unwrap_or_default().iter().filter_map(|worker| worker_trouble(facts, worker)));
+    items.extend(facts.workers.unwrap_or_default().iter().filter_map(worker_trouble));
     items.extend(facts.topics.iter().filter_map(|topic| topic_paused(facts, topic)));
     items.extend(facts.webhooks.iter().flat_map(|webhook| of_webhook(facts, webhook)));
     items.extend(facts.failed_jobs.iter().map(|job| failed_job(facts, job)));
@@ -125,7 +126,7 @@ fn no_worker(facts: &Facts<'_>, workers: &[Worker]) -> Option<Item> {
     })
 }
 
-fn worker_trouble(facts: &Facts<'_>, worker: &Worker) -> Option<Item> {
+fn worker_trouble(worker: &Worker) -> Option<Item> {
     let trouble = worker.trouble.as_deref()?;
     Some(Item {
         urgency: Urgency::WorkerTrouble,
@@ -142,9 +143,7 @@ fn worker_trouble(facts: &Facts<'_>, worker: &Worker) -> Option<Item> {
 
 fn topic_paused(facts: &Facts<'_>, topic: &Topic) -> Option<Item> {
     let (urgency, said) = match topic.paused? {
-        TopicPause::Refuse => {
-            (Urgency::PublishersFail, "It refuses new messages: publishers get an error.")
-        }
+        TopicPause::Refuse => (Urgency::PublishersFail, "It refuses new messages: publishers get an error."),
         TopicPause::Hold => {
             (Urgency::Waiting, "Messages are accepted and owed. Nothing of the topic is sent.")
         }
@@ -210,7 +209,11 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
             None,
         )),
         HealthState::Paused => Some(item(
-            if health.backlog.is_some_and(|backlog| backlog.owed == 0) { Urgency::Notice } else { Urgency::Waiting },
+            if health.backlog.is_some_and(|backlog| backlog.owed == 0) {
+                Urgency::Notice
+            } else {
+                Urgency::Waiting
+            },
             badge,
             format!("Nothing is sent{because}. {owed}"),
             Some(remedy(facts, why::Remedy::ResumeWebhook(webhook.id))),

@@ -87,8 +87,6 @@ fn base(headers: &HeaderMap) -> String {
 mod tests {
     use axum::http::HeaderName;
 
-    use super::*;
-
     #[test]
     fn lines_lead_to_where_the_browser_finds_the_api() {
         let base = |pairs: &[(&'static str, &str)]| {

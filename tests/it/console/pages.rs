@@ -110,11 +110,12 @@ async fn what_was_not_looked_at_is_not_told_as_a_fact() {
     client.batch_execute(sql).await.unwrap();
     // Nobody has counted the backlogs, or somebody did long ago.
     console.get("webhooks").await.says(&["Backlogs were not counted yet", "<td class=\"n\">–</td>"]);
-    console.get("").await.says(&["What is owed was not counted yet.", "<dt>Owed</dt><dd>–</dd>", "the disk is full"]);
-    client
-        .batch_execute("UPDATE pgtopic.sampled SET sampled_at = now() - interval '3 hours'")
-        .await
-        .unwrap();
+    console.get("").await.says(&[
+        "What is owed was not counted yet.",
+        "<dt>Owed</dt><dd>–</dd>",
+        "the disk is full",
+    ]);
+    client.batch_execute("UPDATE pgtopic.sampled SET sampled_at = now() - interval '3 hours'").await.unwrap();
     for page in ["webhooks", ""] {
         console.get(page).await.says(&["▲</span> Backlogs were counted 3 h ago"]);
     }
