@@ -325,7 +325,8 @@ mod tests {
     #[test]
     fn what_is_left_out_is_counted() {
         let api = ApiAddress { base: "http://localhost".to_owned(), token: false };
-        let (workers, topics) = ([worker("the disk is full")], Vec::from_iter((0..SHOWN + 12).map(paused)));
+        let workers = [worker("the disk is full")];
+        let topics: Vec<Topic> = (0..SHOWN + 12).map(paused).collect();
         let facts = Facts {
             now: Timestamp::UNIX_EPOCH,
             api: &api,

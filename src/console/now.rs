@@ -63,9 +63,8 @@ struct View {
     more_items: usize,
     rows: Vec<Row>,
     more_rows: usize,
-    /// Whether there were more webhooks, and more topics, than were looked at.
-    more_webhooks: bool,
-    more_topics: bool,
+    /// Of what there is more than was looked at.
+    partial: Vec<&'static str>,
     has_topics: bool,
     has_webhooks: bool,
     /// A message of the topic `orders` as SQL.
@@ -107,6 +106,7 @@ pub(super) async fn show(visitor: Visitor) -> Result<Screen, Failure> {
     };
     let (items, more_items) = attention::judge(&facts);
     let rows = stats.as_ref().map(|stats| rows(stats, now)).unwrap_or_default();
+    let partial = [("webhooks", webhooks.next.is_some()), ("topics", topics.next.is_some())];
     let view = View {
         tiles: stats.as_ref().map(|stats| tiles(stats, now)).unwrap_or_default(),
         counted: text::counted(now, stats.as_ref().and_then(|stats| stats.sampled_at)),
@@ -114,8 +114,7 @@ pub(super) async fn show(visitor: Visitor) -> Result<Screen, Failure> {
         more_items,
         more_rows: rows.len().saturating_sub(WEBHOOKS_SHOWN),
         rows: rows.into_iter().take(WEBHOOKS_SHOWN).collect(),
-        more_webhooks: webhooks.next.is_some(),
-        more_topics: topics.next.is_some(),
+        partial: partial.into_iter().filter_map(|(word, is_partial)| is_partial.then_some(word)).collect(),
         has_topics: !topics.items.is_empty(),
         has_webhooks: !webhooks.items.is_empty(),
         insert: insert(broker.schema_in_sql(), "orders"),
