@@ -1,4 +1,4 @@
-// Keys, themes, copying, pausing, and which tabs hold a stream. Everything else is in the pages.
+// Keys, themes, copying, pausing, streams, and whether a page is up to date. Everything else is in the pages.
 'use strict';
 
 const element = (id) => document.getElementById(id);
@@ -28,12 +28,20 @@ function pause() {
   paused = true;
   button.setAttribute('aria-pressed', 'true');
   button.textContent = 'Paused. Resume updates';
+  tell();
 }
 element('pause')?.addEventListener('click', pause);
-document.addEventListener('htmx:sse:before:message', (event) => {
-  if (paused || isInUse()) event.preventDefault();
-  if (!request.headers['X-Once'] && !holdsStream()) connection?.reader?.cancel();
+
+// What comes while somebody uses the page is shown afterwards.
+let held;
+document.addEventListener('htmx:before:swap', (event) => {
+  held = paused || isInUse() ? event.detail.ctx : undefined;
+  if (held) event.preventDefault();
+  tell();
 });
+setInterval(() => {
+  if (held && !paused && !isInUse()) htmx.swap(held);
+}, 500);
 
 // A browser has six connections for all tabs of a console. So at most three tabs hold a stream: those that were used
 // last. The others ask every 5 s. Each page writes into `KEY` that it was used.
@@ -58,6 +66,9 @@ function writeHolders(holders) {
   }
 }
 const holdsStream = () => readHolders().includes(id);
+document.addEventListener('htmx:sse:before:message', () => {
+  if (!request.headers['X-Once'] && !holdsStream()) connection?.reader?.cancel();
+});
 function choose() {
   const holders = readHolders();
   if (!document.hidden && !holders.includes(id)) writeHolders([...holders, id]);
@@ -89,10 +100,46 @@ addEventListener('pageshow', enter);
 addEventListener('pagehide', leave);
 document.addEventListener('visibilitychange', () => (document.hidden ? leave() : enter()));
 
-// The session is over, or the rights have changed: the page says so.
-document.addEventListener('htmx:sse:error', (event) => {
-  if ([401, 403, 404].includes(event.detail?.status)) location.reload();
+// A line above the page says why it is not up to date.
+let failure = '';
+function tell() {
+  const waits = 'Updates wait: command lines are open, a field is in use, or a text is selected.';
+  const said = failure || (held && !paused ? waits : '');
+  const line = element('updates');
+  if (line.textContent !== said) line.textContent = said;
+  element('live').toggleAttribute('data-stale', failure !== '');
+}
+function fail(status) {
+  const time = new Date().toISOString().slice(11, 19);
+  failure ||= `Not up to date since ${time} UTC: the console ${status ? `answers ${status}` : 'does not answer'}.`;
+  tell();
+}
+// The session is over, the rights have changed, or the thing is gone: the page says so when it is loaded again.
+const isOver = (status) => [401, 403, 404].includes(status);
+document.addEventListener('htmx:sse:error', ({ detail }) => {
+  if (isOver(detail.status)) location.reload();
+  // A stream that breaks is asked for again at once. If that fails, too, the page is old.
+  else if (detail.connection?.attempt > 0) fail(detail.status);
 });
+document.addEventListener('htmx:sse:after:message', ({ detail }) => {
+  failure = '';
+  // After a fault it is asked for every 10 s, or as rarely as the console wants.
+  const { config } = detail.connection;
+  config.reconnectMaxDelay = Math.max(config.reconnectDelay, 10_000);
+  tell();
+});
+// If the first request fails, htmx gives up. So the page asks again.
+function ask() {
+  if (document.hidden) document.addEventListener('visibilitychange', ask, { once: true });
+  else element('live').dispatchEvent(new Event('again'));
+}
+for (const name of ['htmx:response:error', 'htmx:error']) {
+  document.addEventListener(name, ({ detail }) => {
+    const status = detail.ctx?.response?.status;
+    fail(status);
+    setTimeout(() => (isOver(status) ? location.reload() : ask()), 5000);
+  });
+}
 
 // Whether somebody reads command lines, selects a text or fills in a filter: then nothing moves.
 function isInUse() {

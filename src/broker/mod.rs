@@ -122,9 +122,9 @@ impl Broker {
         }
     }
 
-    /// The schema that holds everything.
-    pub fn schema_name(&self) -> &str {
-        self.store.schema_name()
+    /// The schema that holds everything, as SQL writes it.
+    pub fn schema_in_sql(&self) -> &str {
+        self.store.schema_in_sql()
     }
 
     /// Ends when the tails of this process do: at its shutdown.

@@ -66,6 +66,6 @@ mod tests {
     fn our_own_script_stays_small() {
         let lines =
             |wanted: &str| FILES.iter().find(|(name, _, _)| *name == wanted).unwrap().2.lines().count();
-        assert!(lines("console.js") + lines("theme.js") < 150);
+        assert!(lines("console.js") + lines("theme.js") < 200);
     }
 }

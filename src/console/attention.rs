@@ -7,7 +7,9 @@ use super::{
     actions::{Advice, Lines},
     lanes::retry_lines,
     text::{self, Badge},
+    topics,
     visitor::ApiAddress,
+    webhook,
 };
 use crate::{
     api::schema::Remedy,
@@ -17,7 +19,7 @@ use crate::{
         job::Job,
         lane::LaneState,
         sending::NotSending,
-        topic::Topic,
+        topic::{Topic, TopicPause},
         webhook::Webhook,
         why,
         worker::{Worker, WorkerState},
@@ -71,18 +73,20 @@ pub(super) struct Item {
     pub(super) advice: Option<Advice>,
 }
 
-/// What is wrong, most urgent first. Among equals, what is owed most comes first.
-pub(super) fn judge(facts: &Facts<'_>) -> Vec<Item> {
+/// What is wrong, most urgent first, and how many things were left out. Among equals, what is owed
+/// most comes first.
+pub(super) fn judge(facts: &Facts<'_>) -> (Vec<Item>, usize) {
     let mut items = Vec::new();
     items.extend(facts.not_sending.map(|reason| nothing_is_sent(facts, reason)));
     items.extend(facts.workers.and_then(|workers| no_worker(facts, workers)));
-    items.extend(facts.workers.unwrap_or_default().iter().filter_map(|worker| worker_trouble(facts, worker)));
+    items.extend(facts.workers.unwrap_or_default().iter().filter_map(worker_trouble));
     items.extend(facts.topics.iter().filter_map(|topic| topic_paused(facts, topic)));
     items.extend(facts.webhooks.iter().flat_map(|webhook| of_webhook(facts, webhook)));
     items.extend(facts.failed_jobs.iter().map(|job| failed_job(facts, job)));
     items.sort_by_key(|item| (item.urgency, -item.owed));
+    let left_out = items.len().saturating_sub(SHOWN);
     items.truncate(SHOWN);
-    items
+    (items, left_out)
 }
 
 fn remedy(facts: &Facts<'_>, remedy: why::Remedy) -> Advice {
@@ -122,7 +126,7 @@ fn no_worker(facts: &Facts<'_>, workers: &[Worker]) -> Option<Item> {
     })
 }
 
-fn worker_trouble(facts: &Facts<'_>, worker: &Worker) -> Option<Item> {
+fn worker_trouble(worker: &Worker) -> Option<Item> {
     let trouble = worker.trouble.as_deref()?;
     Some(Item {
         urgency: Urgency::WorkerTrouble,
@@ -131,27 +135,23 @@ fn worker_trouble(facts: &Facts<'_>, worker: &Worker) -> Option<Item> {
         title: format!("Worker {}", text::line(&worker.name)),
         href: "workers".to_owned(),
         text: text::line(trouble),
-        since: Some(text::age(facts.now, worker.heartbeat_at)),
+        // Nobody has kept since when.
+        since: None,
         advice: None,
     })
 }
 
 fn topic_paused(facts: &Facts<'_>, topic: &Topic) -> Option<Item> {
-    use crate::domain::topic::TopicPause;
-    let (urgency, badge, said) = match topic.paused? {
-        TopicPause::Refuse => {
-            let said = "It refuses new messages: publishers get an error.";
-            (Urgency::PublishersFail, Badge::bad("refuses"), said)
-        }
+    let (urgency, said) = match topic.paused? {
+        TopicPause::Refuse => (Urgency::PublishersFail, "It refuses new messages: publishers get an error."),
         TopicPause::Hold => {
-            let said = "Messages are accepted and owed. Nothing of the topic is sent.";
-            (Urgency::Waiting, Badge::warn("held"), said)
+            (Urgency::Waiting, "Messages are accepted and owed. Nothing of the topic is sent.")
         }
     };
     Some(Item {
         urgency,
         owed: 0,
-        badge,
+        badge: topics::badge(topic.paused),
         title: format!("Topic {}", topic.name),
         href: format!("topics/{}", topic.name),
         text: said.to_owned(),
@@ -164,7 +164,10 @@ fn topic_paused(facts: &Facts<'_>, topic: &Topic) -> Option<Item> {
 fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
     let health = &webhook.health;
     let backlog = health.backlog.unwrap_or_default();
-    let owed = text::count(backlog.owed, backlog.owed_capped);
+    let owed = health.backlog.map_or_else(
+        || "What is owed was not counted yet.".to_owned(),
+        |backlog| format!("{} owed.", text::count(backlog.owed, backlog.owed_capped)),
+    );
     let item = |urgency, badge, said: String, advice| Item {
         urgency,
         owed: backlog.owed,
@@ -183,31 +186,36 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
         HealthState::Disabled => Some(item(
             Urgency::WebhookDown,
             badge,
-            format!("Nothing is sent{because}. {owed} owed."),
+            format!("Nothing is sent{because}. {owed}"),
             Some(remedy(facts, why::Remedy::EnableWebhook(webhook.id))),
         )),
         HealthState::Open => {
             let probe = health.breaker.next_probe_at.map(|at| text::until(facts.now, at));
             let probe = probe.map(|at| format!(" Next probe in {at}.")).unwrap_or_default();
-            let said = format!("Its receiver is down{because}. {owed} owed, kept until it answers.{probe}");
+            let said =
+                format!("Its receiver is down{because}. Messages are kept until it answers. {owed}{probe}");
             Some(item(Urgency::WebhookDown, badge, said, Some(enable(facts, webhook.id))))
         }
         HealthState::Failing => Some(item(
             Urgency::WebhookFailing,
             badge,
-            format!("Every request fails{because}. {owed} owed."),
+            format!("Every request fails{because}. {owed}"),
             Some(pause(facts, webhook.id)),
         )),
         HealthState::Holding => Some(item(
             Urgency::Notice,
             badge,
-            format!("Its receiver asked for a pause{because}. {owed} owed."),
+            format!("Its receiver asked for a pause{because}. {owed}"),
             None,
         )),
         HealthState::Paused => Some(item(
-            if backlog.owed > 0 { Urgency::Waiting } else { Urgency::Notice },
+            if health.backlog.is_some_and(|backlog| backlog.owed == 0) {
+                Urgency::Notice
+            } else {
+                Urgency::Waiting
+            },
             badge,
-            format!("Nothing is sent{because}. {owed} owed."),
+            format!("Nothing is sent{because}. {owed}"),
             Some(remedy(facts, why::Remedy::ResumeWebhook(webhook.id))),
         )),
     };
@@ -257,15 +265,13 @@ fn of_webhook(facts: &Facts<'_>, webhook: &Webhook) -> Vec<Item> {
 
 /// A pause keeps attempts from being used up.
 fn pause(facts: &Facts<'_>, id: i64) -> Advice {
-    let path = format!("/webhooks/{id}/pause");
-    let lines = Lines::new(facts.api, &Method::POST, &path, None, format!("pgtopic webhooks pause {id}"));
+    let lines = webhook::lines(facts.api, id, "pause");
     Advice { text: "Repair the receiver. To use up no attempts until then, pause it.", lines: Some(lines) }
 }
 
 /// Enabling a webhook closes its breaker.
 fn enable(facts: &Facts<'_>, id: i64) -> Advice {
-    let path = format!("/webhooks/{id}/enable");
-    let lines = Lines::new(facts.api, &Method::POST, &path, None, format!("pgtopic webhooks enable {id}"));
+    let lines = webhook::lines(facts.api, id, "enable");
     Advice { text: "Repair the receiver. To send at once, close the breaker.", lines: Some(lines) }
 }
 
@@ -279,5 +285,65 @@ fn failed_job(facts: &Facts<'_>, job: &Job) -> Item {
         text: job.error.as_deref().map(text::line).unwrap_or_default(),
         since: job.finished_at.map(|at| text::age(facts.now, at)),
         advice: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{topic::Ordering, worker::WakeMode};
+
+    fn worker(trouble: &str) -> Worker {
+        Worker {
+            id: uuid::Uuid::nil(),
+            name: "host".to_owned(),
+            version: "1".to_owned(),
+            state: WorkerState::Live,
+            leader: true,
+            started_at: Timestamp::UNIX_EPOCH,
+            heartbeat_at: Timestamp::UNIX_EPOCH,
+            slots: 1,
+            in_flight: 0,
+            lanes: 0,
+            wake_mode: WakeMode::Notify,
+            topics: None,
+            trouble: Some(trouble.to_owned()),
+        }
+    }
+
+    fn paused(number: usize) -> Topic {
+        Topic {
+            id: 1,
+            name: format!("topic-{number}"),
+            ordering: Ordering::Partition,
+            retention_seconds: None,
+            paused: Some(if number == 0 { TopicPause::Hold } else { TopicPause::Refuse }),
+            created_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let api = ApiAddress { base: "http://localhost".to_owned(), token: false };
+        let workers = [worker("the disk is full")];
+        let topics: Vec<Topic> = (0..SHOWN + 12).map(paused).collect();
+        let facts = Facts {
+            now: Timestamp::UNIX_EPOCH,
+            api: &api,
+            not_sending: None,
+            workers: Some(&workers),
+            topics: &topics,
+            webhooks: &[],
+            dead_letters: &[],
+            failed_jobs: &[],
+        };
+        let (items, left_out) = judge(&facts);
+        assert_eq!((items.len(), left_out), (SHOWN, 13));
+        // The heartbeat does not say since when.
+        let (items, left_out) = judge(&Facts { topics: &topics[..2], ..facts });
+        let told: Vec<_> = items.iter().map(|item| (item.badge.tone, item.badge.word, &item.since)).collect();
+        let expected =
+            [("bad", "refuses messages", &None), ("bad", "trouble", &None), ("warn", "held", &None)];
+        assert_eq!((told, left_out), (expected.to_vec(), 0));
     }
 }

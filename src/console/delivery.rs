@@ -131,6 +131,9 @@ pub(super) async fn show(
     view.next = attempts.next.map(|next| next.to_string());
     let title = format!("Message {id} to {}", view.webhook);
     let screen = Screen::live(title, Section::Webhooks, &view)?;
+    if visitor.wants_live {
+        return Ok(screen);
+    }
     let may = |route| visitor.may(&Method::POST, route);
     let may_send = may("/webhooks/{webhook}/deliveries/{message_id}/replay");
     let request = if sees {

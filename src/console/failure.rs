@@ -1,5 +1,7 @@
 //! What a page says if something is wrong.
 
+use std::any::Any;
+
 use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -18,6 +20,10 @@ pub(super) enum Failure {
     Refused(Box<ApiError>),
     /// A template cannot be written.
     Unwritten(askama::Error),
+    /// A change took too long.
+    Unfinished,
+    /// A handler has panicked.
+    Panicked,
 }
 
 impl From<ApiError> for Failure {
@@ -55,6 +61,11 @@ impl Failure {
     }
 }
 
+/// The answer to a request whose handler has panicked. The log says why.
+pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    Failure::Panicked.into_response()
+}
+
 /// What is wrong, for [`super::frame`].
 #[derive(Debug, Clone)]
 pub(super) struct Told {
@@ -69,6 +80,15 @@ impl IntoResponse for Failure {
             Self::Unwritten(error) => {
                 tracing::error!(%error, "a page of the console cannot be written");
                 (StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here; the log says what".to_owned())
+            }
+            Self::Unfinished => {
+                let detail = "this takes too long. It may have been done: look before you try again";
+                (StatusCode::SERVICE_UNAVAILABLE, detail.to_owned())
+            }
+            Self::Panicked => {
+                let detail = "something went wrong here; the log says what. A change may have been made: look before you try \
+                              again";
+                (StatusCode::INTERNAL_SERVER_ERROR, detail.to_owned())
             }
         };
         let mut response = status.into_response();

@@ -13,7 +13,7 @@ use axum::{
 use super::{
     failure::{Failure, Told},
     live::Part,
-    place::Place,
+    place::{Place, ROOT},
 };
 use crate::broker::BrokerError;
 
@@ -21,6 +21,10 @@ use crate::broker::BrokerError;
 const PAGE_LIMIT: Duration = Duration::from_secs(2);
 /// How long the screen Health may take. Its checks have limits of their own.
 const HEALTH_LIMIT: Duration = Duration::from_secs(30);
+/// How long a change may take.
+const CHANGE_LIMIT: Duration = Duration::from_mins(1);
+/// The largest form, in bytes. A larger message is published through the API.
+pub(super) const FORM_MAX: usize = 256 * 1024;
 
 /// A part of the console, as the navigation names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,19 +140,23 @@ struct Wrong<'a> {
     detail: &'a str,
 }
 
-/// Puts each screen, and each failure, into a page. A screen that takes too long is given up.
+/// How long a request may take, and what is said if it takes longer.
+fn limit(method: &Method, path: &str) -> (Duration, Failure) {
+    let too_broad = || Failure::from(BrokerError::TooBroad);
+    match path.strip_prefix(ROOT) {
+        _ if method != Method::GET => (CHANGE_LIMIT, Failure::Unfinished),
+        Some("health") => (HEALTH_LIMIT, too_broad()),
+        _ => (PAGE_LIMIT, too_broad()),
+    }
+}
+
+/// Puts each screen, and each failure, into a page. What takes too long is given up.
 pub(super) async fn frame(request: Request, next: Next) -> Response {
     let place = Place::of(request.uri());
     let is_part = request.extensions().get::<Part>().is_some();
-    let limit = if place.here == "health" { HEALTH_LIMIT } else { PAGE_LIMIT };
-    let limit = (request.method() == Method::GET).then_some(limit);
-    let answer = next.run(request);
-    let mut response = match limit {
-        Some(limit) => tokio::time::timeout(limit, answer)
-            .await
-            .unwrap_or_else(|_| Failure::from(BrokerError::TooBroad).into_response()),
-        None => answer.await,
-    };
+    let (limit, late) = limit(request.method(), request.uri().path());
+    let answer = tokio::time::timeout(limit, next.run(request)).await;
+    let mut response = answer.unwrap_or_else(|_| late.into_response());
     let admitted = response.extensions_mut().remove::<Admitted>();
     let screen = response.extensions_mut().remove::<Screen>().or_else(|| wrong(&mut response));
     let Some(screen) = screen else { return response };
@@ -181,8 +189,13 @@ fn wrong(response: &mut Response) -> Option<Screen> {
     let is_error = status.is_client_error() || status.is_server_error();
     let told = response.extensions_mut().remove::<Told>();
     // What cannot be read is refused before a handler sees it.
-    let bare = || Told { status, detail: "the request cannot be read".to_owned() };
-    let told = told.or_else(|| is_error.then(bare))?;
+    let unread = || match status {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            format!("a form has at most {} KiB; publish a larger message through the API", FORM_MAX / 1024)
+        }
+        _ => "the request cannot be read".to_owned(),
+    };
+    let told = told.or_else(|| is_error.then(|| Told { status, detail: unread() }))?;
     let title = told.status.canonical_reason().unwrap_or("Error");
     Screen::still(title, Section::None, &Wrong { status: told.status.as_u16(), title, detail: &told.detail })
         .ok()
@@ -239,4 +252,27 @@ pub(super) async fn secure(request: Request, next: Next) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_may_take_longer_than_a_page_and_may_have_been_done() {
+        for (method, path, seconds) in [
+            (Method::GET, "/console/", 2),
+            (Method::GET, "/console/jobs/health", 2),
+            (Method::GET, "/console/health", 30),
+            (Method::POST, "/console/webhooks/7/pause", 60),
+        ] {
+            assert_eq!(limit(&method, path).0.as_secs(), seconds, "{method} {path}");
+        }
+        let told = |method| {
+            let response = limit(&method, "/console/jobs").1.into_response();
+            response.extensions().get::<Told>().unwrap().detail.clone()
+        };
+        assert!(told(Method::POST).contains("It may have been done"));
+        assert!(!told(Method::GET).contains("done"));
+    }
 }

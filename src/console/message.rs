@@ -58,8 +58,6 @@ struct View {
     /// The partition key as it is shown, and as it is.
     key: String,
     raw_key: String,
-    kind: Option<String>,
-    idempotency_key: Option<String>,
     published: String,
     age: String,
     rows: Vec<Row>,
@@ -71,6 +69,8 @@ struct View {
 #[template(path = "payload.html")]
 struct Payload<'a> {
     id: i64,
+    kind: Option<String>,
+    idempotency_key: Option<String>,
     /// `None` if the visitor is not shown payloads.
     text: Option<&'a str>,
     headers: Option<&'a str>,
@@ -88,7 +88,6 @@ pub(super) async fn find(Query(wanted): Query<Wanted>) -> Result<Redirect, Failu
 pub(super) async fn show(visitor: Visitor, Path(id): Path<i64>) -> Result<Screen, Failure> {
     let broker = visitor.broker(&[(&Method::GET, "/messages/{id}"), (&Method::GET, "/messages/{id}/why")])?;
     let mut why = broker.explain_message(id, None).await?;
-    let message = broker.get_message(id).await?;
     let now = Timestamp::now();
     let looked_at = i64::try_from(why.webhooks.len()).unwrap_or(i64::MAX);
     why.webhooks.sort_by_key(|entry| place(entry.verdict.state()));
@@ -99,25 +98,31 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<i64>) -> Result<Screen
         topic: why.topic,
         key: text::line(&why.partition_key),
         raw_key: why.partition_key,
-        kind: message.r#type.as_deref().map(text::line),
-        idempotency_key: message.idempotency_key.as_deref().map(text::line),
         published: text::time(why.created_at),
         age: text::age(now, why.created_at),
         rows: why.webhooks.into_iter().map(|entry| row(entry, now, &visitor.api)).collect(),
         looked_at: is_part.then(|| text::count(looked_at, looked_at >= WEBHOOKS_MAX)),
     };
+    let screen = Screen::live(format!("Message {id}"), Section::Topics, &view)?;
+    // What follows never changes, and a payload may be large.
+    if visitor.wants_live {
+        return Ok(screen);
+    }
+    let message = broker.get_message(id).await?;
     let payload = message.payload.get();
     let sees = visitor.sees_payloads();
     let path = format!("/messages/{id}");
     let shown = Payload {
         id,
+        kind: message.r#type.as_deref().map(text::line),
+        idempotency_key: message.idempotency_key.as_deref().map(text::line),
         text: sees.then(|| start(payload, SHOWN)),
         headers: message.headers.as_deref().filter(|_| sees).map(serde_json::value::RawValue::get),
         bytes: text::count(i64::try_from(payload.len()).unwrap_or(i64::MAX), false),
         cut: payload.len() > SHOWN,
         curl: curl(&visitor.api, &Method::GET, &path, None),
     };
-    Screen::live(format!("Message {id}"), Section::Topics, &view)?.with(&shown)
+    screen.with(&shown)
 }
 
 /// The payload as it is stored, as a file.

@@ -53,26 +53,18 @@ mod webhook;
 mod webhooks;
 mod workers;
 
-use std::time::Duration;
-
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    http::StatusCode,
     middleware,
     response::Redirect,
     routing::{get, post},
 };
 use tower::ServiceBuilder;
-use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use self::{admit::ConsoleState, failure::Failure};
 use crate::{api::ApiState, config::Shown};
-
-/// The largest form, in bytes. A larger message is published through the API.
-const FORM_MAX: usize = 256 * 1024;
-/// How long a request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The console beside an API. `settings`: those of this process.
 pub fn router(api: &ApiState, settings: Vec<Shown>) -> Router {
@@ -108,20 +100,61 @@ pub fn router(api: &ApiState, settings: Vec<Shown>) -> Router {
         .route("/console/login", get(login::show).post(login::log_in))
         .route("/console/logout", post(login::log_out))
         .route("/console/assets/{file}", get(assets::serve))
-        .route("/console/{*rest}", get(nothing).post(nothing));
-    // The outermost layer comes first.
+        .route("/console/{*rest}", get(nothing).post(nothing))
+        // A browser resolves a relative link of `/console` against the folder above it.
+        .route("/console", get(|| async { Redirect::to("console/") }));
+    framed(screens, state)
+}
+
+/// The screens with all that is around them.
+fn framed(screens: Router<ConsoleState>, state: ConsoleState) -> Router {
+    // The outermost layer comes first. A panic is caught inside of the frame, which makes a page of it.
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(frame::secure))
-        .layer(CatchPanicLayer::new())
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(middleware::from_fn_with_state(state.live.clone(), live::stream))
         .layer(middleware::from_fn(frame::frame))
+        .layer(CatchPanicLayer::custom(failure::panicked))
         .layer(middleware::from_fn_with_state(state.clone(), admit::admit))
-        .layer(DefaultBodyLimit::max(FORM_MAX));
-    // A browser resolves a relative link of `/console` against the folder above it.
-    screens.route("/console", get(|| async { Redirect::to("console/") })).with_state(state).layer(layers)
+        .layer(DefaultBodyLimit::max(frame::FORM_MAX));
+    screens.with_state(state).layer(layers)
 }
 
 async fn nothing() -> Failure {
     Failure::not_found("there is no such page")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        body::Body,
+        http::{Request, header},
+    };
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::{
+        broker::Broker,
+        config::{Config, DatabaseConfig},
+        store::Store,
+    };
+
+    #[tokio::test]
+    async fn a_panic_is_a_page_too() {
+        async fn panics() -> Failure {
+            panic!("on purpose")
+        }
+        let url = Some("postgresql://nobody@127.0.0.1:1/nothing".to_owned().into());
+        let database = DatabaseConfig { url, ..Config::default().database };
+        let broker = Broker::new(Store::new(&database).unwrap(), Vec::new());
+        let state = ConsoleState::new(&ApiState::new(broker, &Config::default().api).unwrap(), Vec::new());
+        let router = framed(Router::new().route("/console/panics", get(panics)), state);
+        let request = Request::get("/console/panics").header(header::HOST, "localhost");
+        let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 500);
+        assert!(response.headers().contains_key(header::CONTENT_SECURITY_POLICY));
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let page = String::from_utf8_lossy(&body);
+        assert!(page.contains("the log says what") && page.contains("Back to Now"), "{page}");
+    }
 }

@@ -9,6 +9,7 @@ use super::{
     failure::Failure,
     frame::{Screen, Section},
     text::{self, Badge},
+    topic::insert,
     visitor::Visitor,
 };
 use crate::domain::{
@@ -16,11 +17,11 @@ use crate::domain::{
     job::{JobFilter, JobState},
     latency::quantile,
     page::PageRequest,
-    stats::{Figures, Stats, WINDOW_SECONDS},
+    stats::{Stats, WINDOW_SECONDS},
     webhook::WebhookFilter,
 };
 
-/// How many webhooks and topics are looked at.
+/// How many webhooks, and how many topics, are looked at.
 const LOOKED_AT: i64 = 1000;
 /// How many of the newest dead letters are looked at.
 const DEAD_LETTERS: i64 = 50;
@@ -33,7 +34,7 @@ const WEBHOOKS_SHOWN: usize = 12;
 
 /// A figure with its name.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Tile {
+struct Tile {
     name: &'static str,
     value: String,
     unit: &'static str,
@@ -54,17 +55,20 @@ struct Row {
 
 #[derive(Template)]
 #[template(path = "now.html")]
-struct View<'a> {
+struct View {
     tiles: Vec<Tile>,
+    counted: (String, bool),
     items: Vec<Item>,
+    /// How many things are wrong beyond those that are shown.
+    more_items: usize,
     rows: Vec<Row>,
     more_rows: usize,
-    /// Whether there were more webhooks than were looked at.
-    partial: bool,
-    sampled: Option<String>,
+    /// Of what there is more than was looked at.
+    partial: Vec<&'static str>,
     has_topics: bool,
     has_webhooks: bool,
-    schema: &'a str,
+    /// A message of the topic `orders` as SQL.
+    insert: String,
 }
 
 pub(super) async fn show(visitor: Visitor) -> Result<Screen, Failure> {
@@ -100,17 +104,20 @@ pub(super) async fn show(visitor: Visitor) -> Result<Screen, Failure> {
         dead_letters: &newest.items,
         failed_jobs: &jobs,
     };
+    let (items, more_items) = attention::judge(&facts);
     let rows = stats.as_ref().map(|stats| rows(stats, now)).unwrap_or_default();
+    let partial = [("webhooks", webhooks.next.is_some()), ("topics", topics.next.is_some())];
     let view = View {
-        tiles: stats.as_ref().map(|stats| tiles(&stats.totals, now)).unwrap_or_default(),
-        items: attention::judge(&facts),
+        tiles: stats.as_ref().map(|stats| tiles(stats, now)).unwrap_or_default(),
+        counted: text::counted(now, stats.as_ref().and_then(|stats| stats.sampled_at)),
+        items,
+        more_items,
         more_rows: rows.len().saturating_sub(WEBHOOKS_SHOWN),
         rows: rows.into_iter().take(WEBHOOKS_SHOWN).collect(),
-        partial: webhooks.next.is_some(),
-        sampled: stats.and_then(|stats| stats.sampled_at).map(|at| text::age(now, at)),
+        partial: partial.into_iter().filter_map(|(word, is_partial)| is_partial.then_some(word)).collect(),
         has_topics: !topics.items.is_empty(),
         has_webhooks: !webhooks.items.is_empty(),
-        schema: broker.schema_name(),
+        insert: insert(broker.schema_in_sql(), "orders"),
     };
     Screen::live("Now", Section::Now, &view)
 }
@@ -118,17 +125,21 @@ pub(super) async fn show(visitor: Visitor) -> Result<Screen, Failure> {
 /// How many a second, of a number in the window.
 // The numbers are small enough.
 #[allow(clippy::cast_precision_loss)]
-pub(super) fn per_second(number: i64) -> f64 {
+fn per_second(number: i64) -> f64 {
     number as f64 / WINDOW_SECONDS as f64
 }
 
-/// The figures of a topic, a webhook or all.
-pub(super) fn tiles(figures: &Figures, now: Timestamp) -> Vec<Tile> {
+/// The figures of all. What nobody has counted yet is not known.
+fn tiles(stats: &Stats, now: Timestamp) -> Vec<Tile> {
+    let figures = &stats.totals;
     let latency = |part| quantile(&figures.latency, part).map_or_else(|| "–".to_owned(), text::milliseconds);
     let backlog = &figures.backlog;
     let published = figures.published_per_second.map_or_else(|| "–".to_owned(), text::rate);
     let oldest = backlog.oldest_owed_at.map_or_else(|| "–".to_owned(), |at| text::age(now, at));
-    let tile = |name, value, unit| Tile { name, value, unit };
+    let is_counted = stats.sampled_at.is_some();
+    let tile = |name, value, unit| {
+        if is_counted { Tile { name, value, unit } } else { Tile { name, value: "–".to_owned(), unit: "" } }
+    };
     vec![
         tile("Published", published, "/s"),
         tile("Delivered", text::rate(per_second(figures.accepted)), "/s"),
@@ -143,16 +154,17 @@ pub(super) fn tiles(figures: &Figures, now: Timestamp) -> Vec<Tile> {
 
 fn rows(stats: &Stats, now: Timestamp) -> Vec<Row> {
     let none = || "–".to_owned();
+    let counted = |text: String| if stats.sampled_at.is_some() { text } else { none() };
     let row = |webhook: &crate::domain::stats::WebhookFigures| {
         let figures = &webhook.figures;
         Row {
             id: webhook.webhook_id,
             name: format!("{}:{}", webhook.topic, webhook.webhook),
             badge: Badge::of_webhook(webhook.state),
-            delivered: text::rate(per_second(figures.accepted)),
-            failed: text::rate(per_second(figures.failed)),
+            delivered: counted(text::rate(per_second(figures.accepted))),
+            failed: counted(text::rate(per_second(figures.failed))),
             p99: quantile(&figures.latency, 0.99).map_or_else(none, text::milliseconds),
-            owed: text::count(figures.backlog.owed, figures.backlog.owed_capped),
+            owed: counted(text::count(figures.backlog.owed, figures.backlog.owed_capped)),
             oldest: figures.backlog.oldest_owed_at.map_or_else(none, |at| text::age(now, at)),
         }
     };

@@ -118,6 +118,19 @@ fn span(seconds: i64) -> String {
     }
 }
 
+/// When backlogs were counted. The second is true if that is too long ago: a worker counts them every
+/// 10 s.
+pub(super) fn counted(now: Timestamp, at: Option<Timestamp>) -> (String, bool) {
+    const LATE_AFTER: i64 = 60;
+    match at {
+        None => ("Backlogs were not counted yet.".to_owned(), false),
+        Some(at) => {
+            let is_late = now.as_second() - at.as_second() > LATE_AFTER;
+            (format!("Backlogs were counted {} ago.", age(now, at)), is_late)
+        }
+    }
+}
+
 /// The text, unless it is empty.
 pub(super) fn given(text: &str) -> Option<String> {
     Some(text.to_owned()).filter(|text| !text.is_empty())
@@ -204,6 +217,16 @@ mod tests {
             assert_eq!(age(at(seconds), at(0)), text);
         }
         assert_eq!(until(at(0), at(90)), "1 min");
+    }
+
+    #[test]
+    fn a_count_of_long_ago_is_late() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(counted(at(0), None), ("Backlogs were not counted yet.".to_owned(), false));
+        for (seconds, text, is_late) in [(60, "1 min", false), (61, "1 min", true), (10_800, "3 h", true)] {
+            let said = format!("Backlogs were counted {text} ago.");
+            assert_eq!(counted(at(seconds), Some(at(0))), (said, is_late));
+        }
     }
 
     #[test]

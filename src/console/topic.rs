@@ -19,10 +19,10 @@ use super::{
     visitor::{ApiAddress, Visitor},
 };
 use crate::domain::{
-    message::{MessageFilter, MessageSummary},
+    message::{LOOKED_AT_MAX, MessageFilter, MessageSummary},
     page::PageRequest,
     shell::quote,
-    topic::{Topic, TopicPause},
+    topic::{Topic, TopicPause, is_reserved},
     webhook::Webhook,
 };
 
@@ -70,7 +70,10 @@ struct View<'a> {
     messages: Vec<Message>,
     asked: &'a Asked,
     next: Option<String>,
-    schema: &'a str,
+    /// How many messages a page looks at.
+    looked_at: String,
+    /// A message of the topic as SQL; `None` if nobody may publish to it.
+    insert: Option<String>,
     paused: Option<TopicPause>,
     may_publish: bool,
     may_pause: bool,
@@ -90,16 +93,16 @@ pub(super) async fn show(
     let reference = reference(&name)?;
     let status = broker.get_topic(&reference).await?;
     let (webhooks, more_hooks) = webhooks(broker, &reference).await?;
-    let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let filter = MessageFilter {
-        partition_key: given(&asked.partition_key),
-        message_type: given(&asked.kind),
+        partition_key: text::given(&asked.partition_key),
+        message_type: text::given(&asked.kind),
         ..MessageFilter::default()
     };
-    let page = PageRequest { limit: Some(50), after: given(&asked.after) };
+    let page = PageRequest { limit: Some(50), after: text::given(&asked.after) };
     let messages = broker.list_messages(&reference, &filter, page).await?;
     let now = Timestamp::now();
     let topic = &status.topic;
+    let takes_messages = !is_reserved(&topic.name);
     let view = View {
         name: &topic.name,
         badge: badge(topic.paused),
@@ -111,9 +114,10 @@ pub(super) async fn show(
         messages: messages.items.iter().map(|message| summary(message, now)).collect(),
         asked: &asked,
         next: messages.next.map(|next| next.to_string()),
-        schema: broker.schema_name(),
+        looked_at: text::count(LOOKED_AT_MAX, false),
+        insert: takes_messages.then(|| insert(broker.schema_in_sql(), &topic.name)),
         paused: topic.paused,
-        may_publish: visitor.may(&Method::POST, "/topics/{topic}/messages"),
+        may_publish: takes_messages && visitor.may(&Method::POST, "/topics/{topic}/messages"),
         may_pause: visitor.may(&Method::POST, "/topics/{topic}/pause"),
     };
     let screen = Screen::live(format!("Topic {}", topic.name), Section::Topics, &view)?;
@@ -125,6 +129,14 @@ pub(super) async fn show(
         still.push_str(&Actions { actions: actions(topic, &view.backlog, &visitor.api) }.render()?);
     }
     Ok(screen.followed_by(still))
+}
+
+/// A message as SQL. The name of a topic needs no escape.
+pub(super) fn insert(schema: &str, topic: &str) -> String {
+    format!(
+        "INSERT INTO {schema}.messages (topic_id, partition_key, payload)\n\
+         SELECT id, 'user-42', '{{\"event\": \"order.paid\"}}' FROM {schema}.topics WHERE name = '{topic}';"
+    )
 }
 
 /// What can be done, and what follows.

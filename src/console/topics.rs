@@ -63,8 +63,8 @@ pub(super) async fn webhooks(broker: &Broker, topic: &TopicRef) -> Result<(Vec<W
 pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result<Screen, Failure> {
     let broker = visitor.broker(&[(&Method::GET, "/topics")])?;
     let is_first = asked.after.is_empty();
-    let after = Some(asked.after).filter(|after| !after.is_empty());
-    let topics = broker.list_topics(PageRequest { limit: Some(100), after }).await?;
+    let page = PageRequest { limit: Some(100), after: text::given(&asked.after) };
+    let topics = broker.list_topics(page).await?;
     let view = View {
         rows: topics.items.iter().map(row).collect(),
         next: topics.next.map(|next| next.to_string()),
@@ -87,7 +87,7 @@ fn row(topic: &Topic) -> Row {
 pub(super) fn badge(paused: Option<TopicPause>) -> Badge {
     match paused {
         None => Badge::good("open"),
-        Some(TopicPause::Refuse) => Badge::warn("refuses messages"),
+        Some(TopicPause::Refuse) => Badge::bad("refuses messages"),
         Some(TopicPause::Hold) => Badge::warn("held"),
     }
 }

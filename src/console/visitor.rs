@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, Method, header, request::Parts},
 };
 
-use super::{admit::ConsoleState, failure::Failure};
+use super::{admit::ConsoleState, failure::Failure, live::Part};
 use crate::{
     api::{ApiError, Permit},
     broker::Broker,
@@ -19,12 +19,14 @@ pub(super) struct Visitor {
     permit: Permit,
     /// How a command line reaches the API.
     pub(super) api: ApiAddress,
+    /// Whether only the part of a screen is wanted that is kept up to date.
+    pub(super) wants_live: bool,
 }
 
 /// How a command line reaches the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ApiAddress {
-    /// Scheme, host and port.
+    /// Scheme, host, port, and the prefix of a proxy.
     pub(super) base: String,
     /// Whether it needs a token.
     pub(super) token: bool,
@@ -63,14 +65,48 @@ impl FromRequestParts<ConsoleState> for Visitor {
         let actor = format!("console ({})", permit.role_name());
         let broker = state.broker.within(permit.scope().clone(), actor);
         let api = ApiAddress { base: base(&parts.headers), token: !state.gate.is_open() };
-        Ok(Self { broker, permit, api })
+        let wants_live = parts.extensions.get::<Part>().is_some();
+        Ok(Self { broker, permit, api, wants_live })
     }
 }
 
-/// Where the API is, as the browser names it.
+/// Where the API is, as the browser names it. A proxy that removes a prefix from each path says so in
+/// `X-Forwarded-Prefix`. A prefix that is no plain path is left out.
 fn base(headers: &HeaderMap) -> String {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let https = text("x-forwarded-proto").is_some_and(|scheme| scheme.starts_with("https"));
     let scheme = if https { "https" } else { "http" };
-    format!("{scheme}://{}", text(header::HOST.as_str()).unwrap_or("localhost"))
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    let prefix = text("x-forwarded-prefix").map(|prefix| prefix.trim_end_matches('/'));
+    let prefix = prefix.filter(|prefix| prefix.starts_with('/') && prefix.bytes().all(plain));
+    let host = text(header::HOST.as_str()).unwrap_or("localhost");
+    format!("{scheme}://{host}{}", prefix.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderName;
+
+    #[test]
+    fn lines_lead_to_where_the_browser_finds_the_api() {
+        let base = |pairs: &[(&'static str, &str)]| {
+            let header = |(name, value): &(&'static str, &str)| {
+                (HeaderName::from_static(name), value.parse().unwrap())
+            };
+            super::base(&pairs.iter().map(header).collect())
+        };
+        assert_eq!(base(&[]), "http://localhost");
+        let proxy = [("host", "ops.test"), ("x-forwarded-proto", "https")];
+        for (prefix, expected) in [
+            ("/ops/pgtopic", "https://ops.test/ops/pgtopic"),
+            ("/ops/", "https://ops.test/ops"),
+            ("/", "https://ops.test"),
+            ("", "https://ops.test"),
+            (".evil.test", "https://ops.test"),
+            ("/a, /b", "https://ops.test"),
+            ("/$(touch x)", "https://ops.test"),
+        ] {
+            assert_eq!(base(&[&proxy[..], &[("x-forwarded-prefix", prefix)]].concat()), expected, "{prefix}");
+        }
+    }
 }

@@ -112,6 +112,12 @@ fn meaning(state: HealthState) -> &'static str {
     }
 }
 
+/// The lines that pause, resume or enable a webhook.
+pub(super) fn lines(api: &ApiAddress, id: i64, verb: &str) -> Lines {
+    let path = format!("/webhooks/{id}/{verb}");
+    Lines::new(api, &Method::POST, &path, None, format!("pgtopic webhooks {verb} {id}"))
+}
+
 /// What can be done, and what follows.
 fn actions(webhook: &Webhook, api: &ApiAddress) -> Vec<Action> {
     let backlog = webhook.health.backlog.unwrap_or_default();
@@ -122,13 +128,7 @@ fn actions(webhook: &Webhook, api: &ApiAddress) -> Vec<Action> {
         href: format!("webhooks/{id}/{verb}"),
         consequence,
         danger: verb == "pause",
-        lines: Lines::new(
-            api,
-            &Method::POST,
-            &format!("/webhooks/{id}/{verb}"),
-            None,
-            format!("pgtopic webhooks {verb} {id}"),
-        ),
+        lines: lines(api, id, verb),
     };
     let mut actions = Vec::new();
     if webhook.paused {

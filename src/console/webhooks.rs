@@ -51,6 +51,7 @@ struct View<'a> {
     states: [HealthState; HealthState::ALL.len()],
     next: Option<String>,
     filtered: bool,
+    counted: (String, bool),
 }
 
 pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result<Screen, Failure> {
@@ -66,8 +67,7 @@ pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result
         name => Some(TopicRef::parse(name).ok_or_else(|| crate::broker::BrokerError::no_topic(name))?),
     };
     let filtered = state.is_some() || topic.is_some();
-    let after = Some(asked.after.clone()).filter(|after| !after.is_empty());
-    let page = PageRequest { limit: Some(100), after };
+    let page = PageRequest { limit: Some(100), after: text::given(&asked.after) };
     let webhooks = broker.list_webhooks(&WebhookFilter { topic, state }, page).await?;
     let now = Timestamp::now();
     let view = View {
@@ -76,22 +76,24 @@ pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Result
         states: HealthState::ALL,
         next: webhooks.next.map(|next| next.to_string()),
         filtered,
+        counted: text::counted(now, webhooks.items.first().and_then(|webhook| webhook.health.sampled_at)),
     };
     Screen::live("Webhooks", Section::Webhooks, &view)
 }
 
 fn row(webhook: &Webhook, now: Timestamp) -> Row {
-    let backlog = webhook.health.backlog.unwrap_or_default();
+    let backlog = webhook.health.backlog;
     let age = |at| text::age(now, at);
+    let none = || "–".to_owned();
     Row {
         id: webhook.id,
         topic: webhook.topic.clone(),
         name: webhook.name.clone(),
         badge: Badge::of_webhook(webhook.health.state),
         since: webhook.health.since.map(age).unwrap_or_default(),
-        owed: text::count(backlog.owed, backlog.owed_capped),
-        oldest: backlog.oldest_owed_at.map_or_else(|| "–".to_owned(), age),
-        dead: text::count(backlog.dead_letters, backlog.dead_letters_capped),
+        owed: backlog.map_or_else(none, |it| text::count(it.owed, it.owed_capped)),
+        oldest: backlog.and_then(|it| it.oldest_owed_at).map_or_else(none, age),
+        dead: backlog.map_or_else(none, |it| text::count(it.dead_letters, it.dead_letters_capped)),
         url: text::line(&webhook.url),
     }
 }

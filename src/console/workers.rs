@@ -18,6 +18,8 @@ use crate::domain::{
 
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
+    /// The begin of its id, as attempts show it.
+    id: String,
     name: String,
     badge: Badge,
     leader: bool,
@@ -70,6 +72,7 @@ pub(super) async fn show(visitor: Visitor) -> Result<Screen, Failure> {
 
 fn row(worker: &Worker, now: Timestamp) -> Row {
     Row {
+        id: worker.id.to_string()[..8].to_owned(),
         name: text::line(&worker.name),
         badge: match worker.state {
             WorkerState::Live => Badge::good("live"),

@@ -17,6 +17,9 @@ use super::{
     violation::Violations,
 };
 
+/// How many messages one page of a topic's messages looks at. Those of other topics count too.
+pub const LOOKED_AT_MAX: i64 = 50_000;
+
 /// A message as a worker reads and sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {

@@ -167,7 +167,7 @@ impl NewTopic {
 }
 
 /// Whether the name of a topic is one of pgtopic's own.
-fn is_reserved(name: &str) -> bool {
+pub fn is_reserved(name: &str) -> bool {
     name.starts_with("pgtopic.")
 }
 

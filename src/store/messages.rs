@@ -9,15 +9,16 @@ use super::{Store, error::StoreError, statement::sql};
 use crate::domain::{
     delivery::{DeliveryStatus, MessageDelivery},
     key::PARTITION_KEY_DEFAULT,
-    message::{MessageFilter, MessageStatus, MessageSummary, NewMessage, Preview, Published, PublishedBatch},
+    message::{
+        LOOKED_AT_MAX, MessageFilter, MessageStatus, MessageSummary, NewMessage, Preview, Published,
+        PublishedBatch,
+    },
     page::{Items, Page},
     topic::TopicRef,
 };
 
 /// How often a publish is tried if it loses a race against another one.
 const PUBLISH_TRIES: u32 = 5;
-/// How many messages one page looks at. Messages of other topics count too.
-const MESSAGES_SCANNED: i64 = 50_000;
 /// How many deliveries of one message are shown at most.
 const DELIVERIES_SHOWN: i64 = 1000;
 
@@ -169,7 +170,7 @@ impl Store {
             &topic.name(),
             &page.falling_from(),
             &page.limit,
-            &MESSAGES_SCANNED,
+            &LOOKED_AT_MAX,
             partition_key,
             message_type,
             since,

@@ -179,6 +179,11 @@ impl Store {
     pub fn schema_name(&self) -> &str {
         self.schema.name()
     }
+
+    /// The same as SQL writes it.
+    pub fn schema_in_sql(&self) -> &str {
+        self.schema.written()
+    }
 }
 
 /// Each of these runs one statement. It runs on a general connection, except where a method says

@@ -70,6 +70,11 @@ impl Schema {
         &self.quoted
     }
 
+    /// The same as people write it: the default needs no quotes.
+    pub(super) fn written(&self) -> &str {
+        if self.name == DEFAULT { &self.name } else { &self.quoted }
+    }
+
     /// A statement's text for this schema.
     pub(super) fn text<'a>(&self, statement: &'a str) -> Cow<'a, str> {
         if self.name == DEFAULT {
@@ -134,6 +139,13 @@ mod tests {
             + r#"'pgtopic_notifications.x', 'pgtopic attempts', "it's ""x"" pgtopic.y".lanes "#
             + r#"IN SCHEMA "it's ""x"" pgtopic.y" FROM"#;
         assert_eq!(other.text(written), expected);
+    }
+
+    #[test]
+    fn people_write_no_quotes_around_the_default() {
+        for (name, written) in [("pgtopic", "pgtopic"), ("order", "\"order\""), ("a\"b", "\"a\"\"b\"")] {
+            assert_eq!(Schema::new(name).unwrap().written(), written);
+        }
     }
 
     #[test]

@@ -58,6 +58,34 @@ test('behind a prefix all works: links, forms, live updates', async (t) => {
   assert.ok(page.url().startsWith(base), page.url());
 });
 
+test('a page whose stream fails stays, says since when, and goes on by itself', async (t) => {
+  await subscribed(t, 'stale');
+  const fault = { status: 503 };
+  const page = await visit(t, { base: await serveBehind(t, '/ops', fault) });
+  await page.to('topics/stale');
+  const line = page.getByText(/^Not up to date since \d\d:\d\d:\d\d UTC: the console answers 503\.$/);
+  await line.waitFor();
+  await seen(page, 'No message fits');
+  fault.status = undefined;
+  await publish('stale', 'after the fault');
+  await seen(page, 'after the fault');
+  await line.waitFor({ state: 'hidden' });
+  // The stream breaks, and the next one is refused.
+  fault.status = 503;
+  fault.cut();
+  await line.waitFor();
+  await seen(page, 'after the fault');
+  fault.status = undefined;
+  await line.waitFor({ state: 'hidden' });
+  // While somebody fills in the filter, nothing moves.
+  await page.locator('#live').getByLabel('Type').focus();
+  await publish('stale', 'held back');
+  await seen(page, 'Updates wait');
+  assert.equal(await page.getByText('held back').count(), 0);
+  await page.keyboard.press('Escape');
+  await seen(page, 'held back');
+});
+
 test('eight tabs are live at once', async (t) => {
   await subscribed(t, 'tabs');
   const first = await visit(t);

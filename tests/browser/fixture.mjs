@@ -108,8 +108,11 @@ export async function servePage(t, html) {
   return `http://127.0.0.1:${port}/`;
 }
 
-/** A proxy that puts a prefix before all paths of the console. */
-export async function serveBehind(t, prefix) {
+/**
+ * A proxy that puts a prefix before all paths of the console. While `fault.status` is set, streams are answered with it.
+ * `fault.cut` breaks the last stream.
+ */
+export async function serveBehind(t, prefix, fault = {}) {
   const [host, port] = setup.serve.split(':');
   const proxy = (request, response) => {
     const path = request.url.slice(prefix.length);
@@ -118,6 +121,13 @@ export async function serveBehind(t, prefix) {
       return;
     }
     const { method, headers } = request;
+    if (headers.accept?.includes('text/event-stream')) {
+      if (fault.status) {
+        response.writeHead(fault.status).end();
+        return;
+      }
+      fault.cut = () => response.destroy();
+    }
     const upstream = http.request({ host, port, method, path, headers }, (answer) => {
       response.writeHead(answer.statusCode, answer.headers);
       answer.pipe(response);

@@ -5,7 +5,7 @@
 pub(super) enum Role {
     /// Everything.
     Admin,
-    /// Reads everything, pauses and resumes.
+    /// Reads everything, pauses, resumes, replays, discards and the like.
     Operate,
     /// Publishes messages, and reads nothing.
     Publish,
@@ -24,7 +24,7 @@ pub(super) enum Right {
     Read,
     /// Publishes messages.
     Publish,
-    /// Pauses and resumes.
+    /// Pauses, resumes, replays, discards and the like.
     Operate,
     /// Creates, changes, deletes.
     Administer,

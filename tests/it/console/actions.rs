@@ -46,7 +46,8 @@ async fn a_message_is_published_and_a_wrong_one_is_refused_in_words() {
     let page = console.post("topics/orders/publish", &[("payload", "1"), ("partition_key", &long)]).await;
     assert!(page.status == 422 && page.text.contains("partition_key"), "{}", page.text);
     let huge = format!("\"{}\"", "x".repeat(300_000));
-    assert_eq!(console.post("topics/orders/publish", &[("payload", &huge)]).await.status, 413);
+    let page = console.post("topics/orders/publish", &[("payload", &huge)]).await;
+    assert!(page.status == 413 && page.text.contains("at most 256 KiB"), "{}", page.text);
 }
 
 #[tokio::test]

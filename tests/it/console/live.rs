@@ -5,8 +5,9 @@ use axum::{
     http::{Request, header},
 };
 use http_body_util::BodyExt as _;
+use pgtopic_testkit::eventually;
 
-use super::{Console, filled};
+use super::{Console, Page, filled};
 
 #[tokio::test]
 async fn a_page_is_told_what_has_changed_and_no_more_after_the_logout() {
@@ -42,12 +43,43 @@ async fn a_page_is_told_what_has_changed_and_no_more_after_the_logout() {
     while !event().await.is_empty() {}
 }
 
+/// Asks for one event of a page.
+async fn ask_once(console: &Console, page: &str) -> Page {
+    let request = Request::get(format!("/console/{page}")).header(header::ACCEPT, "text/event-stream");
+    console.send(request.header("x-once", "1").body(Body::empty()).unwrap()).await
+}
+
 /// A browser has few connections for all its pages.
 #[tokio::test]
-async fn a_page_without_a_stream_gets_one_event_and_asks_again() {
+async fn a_page_without_a_stream_gets_one_event_and_asks_again_later_if_it_takes_long() {
     let database = filled().await;
     let console = Console::new(database.store(), &[]);
-    let request = Request::get("/console/webhooks").header(header::ACCEPT, "text/event-stream");
-    let page = console.send(request.header("x-once", "1").body(Body::empty()).unwrap()).await;
-    page.says(&["retry: 5000", "data: ", "orders:hook"]);
+    ask_once(&console, "webhooks").await.says(&["retry: 5000", "data: ", "orders:hook"]);
+    // A page that waits for a lock takes 100 ms at least.
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; LOCK TABLE pgtopic.webhooks IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let hold = async {
+        let sql =
+            "SELECT FROM pg_locks WHERE NOT granted AND relation = 'pgtopic.webhooks'::regclass LIMIT 1";
+        eventually("the page waits", async || holder.query_opt(sql, &[]).await.unwrap()).await;
+        holder.batch_execute("SELECT pg_sleep(0.1); COMMIT").await.unwrap();
+    };
+    let (slow, ()) = tokio::join!(ask_once(&console, "webhooks"), hold);
+    slow.says(&["data: ", "orders:hook"]);
+    let retry = slow.text.lines().find_map(|line| line.strip_prefix("retry: "));
+    let milliseconds: u32 = retry.unwrap_or_else(|| panic!("{}", slow.text)).parse().unwrap();
+    assert!((10_000..=30_000).contains(&milliseconds), "{milliseconds}");
+}
+
+#[tokio::test]
+async fn what_an_event_does_not_send_is_not_read() {
+    let database = filled().await;
+    let client = database.client().await;
+    let console = Console::new(database.store(), &[]);
+    // The payload is read together with the headers.
+    client.batch_execute("ALTER TABLE pgtopic.messages RENAME COLUMN headers TO missing").await.unwrap();
+    for page in ["messages/1", "deliveries/1/1"] {
+        assert_eq!(console.get(page).await.status, 500, "{page}");
+        ask_once(&console, page).await.says(&["data: ", "hook<"]);
+    }
 }

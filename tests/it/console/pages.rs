@@ -98,6 +98,44 @@ async fn each_page_shows_what_there_is() {
     asked.says(&["<strong>1</strong> dead letter in", "$(printf"]).says_not(&["<script>alert"]);
 }
 
+#[tokio::test]
+async fn what_was_not_looked_at_is_not_told_as_a_fact() {
+    let database = filled().await;
+    let client = database.client().await;
+    let console = Console::new(database.store(), &[]);
+    let sql = "UPDATE pgtopic.webhooks SET disabled_reason = 'it is gone' WHERE id = 2;
+               INSERT INTO pgtopic.topics (name) VALUES ('pgtopic.events');
+               INSERT INTO pgtopic.workers (id, lock_key, name, version, capacity, lease, trouble)
+               VALUES ('01234567-89ab-7cde-8f01-23456789abcd', 1, 'host', '1', 1, '1 min', 'the disk is full')";
+    client.batch_execute(sql).await.unwrap();
+    // Nobody has counted the backlogs, or somebody did long ago.
+    console.get("webhooks").await.says(&["Backlogs were not counted yet", "<td class=\"n\">–</td>"]);
+    console.get("").await.says(&[
+        "What is owed was not counted yet.",
+        "<dt>Owed</dt><dd>–</dd>",
+        "the disk is full",
+    ]);
+    client.batch_execute("UPDATE pgtopic.sampled SET sampled_at = now() - interval '3 hours'").await.unwrap();
+    for page in ["webhooks", ""] {
+        console.get(page).await.says(&["▲</span> Backlogs were counted 3 h ago"]);
+    }
+    console.get("").await.says(&[" 0 owed."]).says_not(&["not counted yet"]);
+    console.get("workers").await.says(&["<code>01234567</code>"]);
+    // Nobody may publish to a topic of pgtopic itself.
+    let events = console.get("topics/pgtopic.events").await;
+    events.says(&["No message fits"]).says_not(&["Publish a message", "events/preview", "INSERT INTO"]);
+    // Its messages are older than those that one page looks at.
+    let many = "SET session_replication_role = replica;
+                INSERT INTO pgtopic.messages (id, topic_id, payload, size_bytes, lane)
+                SELECT 1000 + n, 2, '1', 1, 1000 + n FROM generate_series(1, 50000) n;
+                SET session_replication_role = origin";
+    client.batch_execute(many).await.unwrap();
+    let page = console.get("topics/orders").await;
+    page.says(&["50,000 messages were looked at", "Look further back"]).says_not(&["No message fits"]);
+    let after = page.text.split("after=").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    console.get(&format!("topics/orders?after={after}")).await.says(&["messages/1\""]);
+}
+
 /// Behind a proxy the console has a prefix that it does not know.
 #[tokio::test]
 async fn links_are_relative_and_files_are_loaded_once() {
