@@ -3,17 +3,23 @@
 
 const element = (id) => document.getElementById(id);
 
+// What all tabs share. A browser may forbid it: then nothing is kept, and no tab holds a stream.
+function shared(key, value) {
+  try {
+    if (value !== undefined) localStorage.setItem(key, value);
+    return localStorage.getItem(key) ?? '';
+  } catch {
+    return '';
+  }
+}
+
 // Themes.
 const theme = element('theme');
 theme.value = document.documentElement.dataset.theme ?? '';
 theme.addEventListener('change', () => {
   if (theme.value) document.documentElement.dataset.theme = theme.value;
   else delete document.documentElement.dataset.theme;
-  try {
-    localStorage.setItem('pgtopic-theme', theme.value);
-  } catch {
-    // Then it holds for this page.
-  }
+  shared('pgtopic-theme', theme.value);
 });
 
 // Pausing: the page stays as it is. To go on, it is loaded again.
@@ -21,10 +27,7 @@ let paused = false;
 function pause() {
   const button = element('pause');
   if (!button) return;
-  if (paused) {
-    location.reload();
-    return;
-  }
+  if (paused) return location.reload();
   paused = true;
   button.setAttribute('aria-pressed', 'true');
   button.textContent = 'Paused. Resume updates';
@@ -48,23 +51,10 @@ setInterval(() => {
 const KEY = 'pgtopic-streams';
 const STREAMS_MAX = 3;
 const id = Math.random().toString(36).slice(2);
-let request;
-let connection;
+let request, connection;
 
-function readHolders() {
-  try {
-    return (localStorage.getItem(KEY) ?? '').split(' ').filter(Boolean);
-  } catch {
-    return [];
-  }
-}
-function writeHolders(holders) {
-  try {
-    localStorage.setItem(KEY, holders.slice(0, STREAMS_MAX).join(' '));
-  } catch {
-    // Without storage, a tab holds no stream.
-  }
-}
+const readHolders = () => shared(KEY).split(' ').filter(Boolean);
+const writeHolders = (holders) => shared(KEY, holders.slice(0, STREAMS_MAX).join(' '));
 const holdsStream = () => readHolders().includes(id);
 document.addEventListener('htmx:sse:before:message', () => {
   if (!request.headers['X-Once'] && !holdsStream()) connection?.reader?.cancel();
@@ -95,8 +85,7 @@ document.addEventListener('htmx:sse:before:connection', (event) => {
 addEventListener('storage', (event) => {
   if (event.key === KEY && !holdsStream()) connection?.reader?.cancel();
 });
-addEventListener('focus', enter);
-addEventListener('pageshow', enter);
+for (const name of ['focus', 'pageshow']) addEventListener(name, enter);
 addEventListener('pagehide', leave);
 document.addEventListener('visibilitychange', () => (document.hidden ? leave() : enter()));
 
@@ -143,11 +132,9 @@ for (const name of ['htmx:response:error', 'htmx:error']) {
 
 // Whether somebody reads command lines, selects a text or fills in a filter: then nothing moves.
 function isInUse() {
-  const selection = getSelection();
-  return (
-    document.querySelector('#live details[open], #live :is(input, select):focus') ||
-    (!selection.isCollapsed && element('live').contains(selection.anchorNode))
-  );
+  const { isCollapsed, anchorNode } = getSelection();
+  if (!isCollapsed && element('live').contains(anchorNode)) return true;
+  return Boolean(document.querySelector('#live details[open], #live :is(input, select):focus'));
 }
 
 // Copying. The clipboard is there on https and on localhost only.
