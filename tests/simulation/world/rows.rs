@@ -29,6 +29,8 @@ const CALM_A_MESSAGE: Micros = SECOND / 200;
 /// in which publishers do not notify. A sweep comes each half second.
 const PROMPT: Micros = SECOND * 7 / 10;
 const PROMPT_POLLED: Micros = SECOND * 9 / 10;
+/// A claim may pause this often.
+const PAUSES: Micros = 100;
 
 /// For how long at first a worker's lease may not cover long timeouts, and what that holds back.
 const HELD_BACK: Micros = SECOND * 3 / 2;
@@ -213,7 +215,9 @@ impl World {
 
     /// How long a message may wait in a calm run while a worker has a free slot.
     fn promptly(&self) -> Micros {
-        if self.plan.notifies { PROMPT } else { PROMPT_POLLED }
+        let most = if self.plan.notifies { PROMPT } else { PROMPT_POLLED };
+        // A claim of many lanes pauses often.
+        most + PAUSES * self.plan.pace.pause
     }
 
     /// If a worker lives, the lanes of those that have ended are free again soon.
