@@ -94,8 +94,12 @@ test('each line that a page shows can be run', async (t) => {
   const letters = [];
   for (let number = 0; number < 30; number += 1) letters.push(await publish('lines-dead', `k${number}`));
   const count = async () => (await api('GET', '/dead-letter/count?topic=lines-dead')).count;
-  await eventually('dead letters', async () => (await count()) === letters.length);
-  await walk('', `messages/${letters[0]}`, `deliveries/${dead.webhook.id}/${letters[0]}`, 'dead-letters?topic=lines-dead');
+  // One that was replayed is a dead letter again soon. Until then its other lines are not shown.
+  const delivery = `deliveries/${dead.webhook.id}/${letters[0]}`;
+  for (const screen of ['', `messages/${letters[0]}`, delivery, delivery, 'dead-letters?topic=lines-dead']) {
+    await eventually('dead letters', async () => (await count()) === letters.length);
+    await walk(screen);
+  }
   for (const word of ['replay', 'discard']) await walk(`dead-letters/${word}?topic=lines-dead&partition_key=k1`);
   for (let number = 0; number < 2; number += 1) {
     const job = await api('POST', '/dead-letter/replay', { topic: 'lines-dead', rate_per_second: 1 });
