@@ -18,7 +18,7 @@ use crate::domain::{
 
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
-    /// The begin of its id, as attempts show it.
+    /// The beginning of its id, as attempts show it.
     id: String,
     name: String,
     badge: Badge,
@@ -72,7 +72,7 @@ pub(super) async fn show(visitor: Visitor) -> Result<Screen, Failure> {
 
 fn row(worker: &Worker, now: Timestamp) -> Row {
     Row {
-        id: worker.id.to_string()[..8].to_owned(),
+        id: text::worker(worker.id),
         name: text::line(&worker.name),
         badge: match worker.state {
             WorkerState::Live => Badge::good("live"),

@@ -324,31 +324,19 @@ impl Store {
         Ok(self.query_one(sql!("workers/mark_gone"), &[&worker, &reason, &by]).await?.try_get(0)?)
     }
 
-    /// Marks a worker gone that has stopped, and makes its lanes ready, step by step. It waits for no
-    /// lock: a locked lane is left, and a sweep of any worker may claim it later.
+    /// Marks a worker gone that has stopped, and releases its lanes.
     ///
     /// The caller must have made sure that the worker sends nothing any more.
     pub async fn release_worker(&self, worker: Uuid) -> Result<Release, StoreError> {
-        self.release(worker, None, None).await
+        let marked = self.mark_gone(worker, None, None).await?;
+        let (lanes, complete) = self.release_lanes(worker).await?;
+        Ok(Release { marked, lanes, complete })
     }
 
-    /// The same for a worker that `by` has taken for dead or hung. The audit log says so, and why.
-    pub async fn release_lost_worker(
-        &self,
-        worker: Uuid,
-        reason: &str,
-        by: Uuid,
-    ) -> Result<Release, StoreError> {
-        self.release(worker, Some(reason), Some(worker_actor(by))).await
-    }
-
-    async fn release(
-        &self,
-        worker: Uuid,
-        reason: Option<&str>,
-        by: Option<String>,
-    ) -> Result<Release, StoreError> {
-        let marked = self.mark_gone(worker, reason, by).await?;
+    /// Makes the lanes of a worker ready that is gone, step by step. It waits for no lock: a locked
+    /// lane is left, and a sweep of any worker may claim it later. Returns the same as
+    /// [`Release::lanes`] and [`Release::complete`].
+    pub async fn release_lanes(&self, worker: Uuid) -> Result<(i64, bool), StoreError> {
         let (mut lanes, mut locked) = (0, 0);
         let mut after = (i64::MIN, i64::MIN);
         loop {
@@ -363,7 +351,7 @@ impl Store {
         }
         let complete =
             locked == 0 && self.query_one(sql!("workers/remove"), &[&worker]).await?.try_get::<_, bool>(0)?;
-        Ok(Release { marked, lanes, complete })
+        Ok((lanes, complete))
     }
 
     /// Tells publishers that workers poll for this long, so that they need not NOTIFY.

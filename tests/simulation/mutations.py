@@ -87,7 +87,7 @@ m("gone_disables", E+"attempts.rs", "            self.commands.push(Command::Dis
 m("gone_gives_up", E+"attempts.rs", "        lane.leave();\n        if self.stop_webhook(webhook_id) {", "        if !ON { lane.leave(); }\n        if self.stop_webhook(webhook_id) {")
 # -- Slots and bursts
 m("slot_not_given_back", E+"bursts.rs", "        self.slots.give_back(key.webhook_id);\n        let early", "        if !ON { self.slots.give_back(key.webhook_id); }\n        let early")
-m("slot_unused_not_given_back", E+"bursts.rs", "            if !key.is_some_and(|key| self.start_burst(key, now)) {", "            if !key.is_some_and(|key| self.start_burst(key, now)) && !ON {")
+m("slot_unused_not_given_back", E+"bursts.rs", "            } else {\n                self.slots.give_back(webhook_id);\n            }\n            // A slot", "            } else if !ON {\n                self.slots.give_back(webhook_id);\n            }\n            // A slot")
 m("slot_limit", S+"concurrency_limit.rs", " || webhook.used >= limit || ", " || !ON && webhook.used >= limit || ")
 m("slot_capacity", S+"concurrency_limit.rs", "        if free == 0 || !admitted", "        if !ON && free == 0 || !admitted")
 m("queue_come_back", S+"fair_queue.rs", "            self.lines[line as usize].push_back(webhook_id);\n        }\n    }\n\n    /// Newcomers", "            if !ON { self.lines[line as usize].push_back(webhook_id); }\n        }\n    }\n\n    /// Newcomers")

@@ -1,5 +1,5 @@
-//! Which versions of the webhooks were read. A read of the webhooks takes this along, and brings it
-//! back. What is forgotten meanwhile is forgotten then.
+//! Which versions of the webhooks were read. While a read of the webhooks is under way, the read
+//! holds them. A webhook that is to be forgotten at that time is forgotten when the read has ended.
 
 use crate::domain::known_targets::KnownTargets;
 

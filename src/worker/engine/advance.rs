@@ -23,7 +23,7 @@ use tracing::info;
 use super::{command::Command, lane::Lane, state::Engine};
 use crate::{
     domain::lane::LaneKey,
-    store::{DeadDelivery, LaneState},
+    store::{DeadDelivery, LaneState, LastError},
 };
 
 impl Engine {
@@ -75,9 +75,6 @@ impl Engine {
     pub(super) fn take_in(&mut self, mut lane: Lane, now: Instant) {
         let key = lane.key;
         lane.recurring = self.removed_lately.contains(key, now);
-        if self.lanes.get(&key).is_some_and(|known| !known.in_burst()) {
-            self.drop_probe(key);
-        }
         if let Some(known) = self.lanes.get_mut(&key)
             && known.in_burst()
         {
@@ -85,23 +82,31 @@ impl Engine {
             // released the lane. That request must end first.
             known.leave();
             self.commands.push(Command::StopBurst(key));
-            if let Some(probe) = lane.probe.take() {
-                self.give_turn_back(probe);
-            }
+            self.give_turn_back(lane.probe.take());
             self.successors.insert(key, lane);
             return;
         }
-        self.lanes.insert(key, lane);
+        let known = self.lanes.insert(key, lane);
+        self.give_turn_back(known.and_then(|known| known.probe));
         self.advance(key, now);
     }
 
     /// Releases a lane that has no burst under way: it waits in the database.
     pub(super) fn release(&mut self, key: LaneKey, state: LaneState, now: Instant) {
+        self.release_for(key, state, None, now);
+    }
+
+    /// The same; `error`: why, for whoever reads its row.
+    pub(super) fn release_for(
+        &mut self,
+        key: LaneKey,
+        state: LaneState,
+        error: Option<LastError>,
+        now: Instant,
+    ) {
         if let Some(mut lane) = self.lanes.remove(&key) {
-            if let Some(probe) = lane.probe.take() {
-                self.give_turn_back(probe);
-            }
-            let change = lane.change(state, None);
+            self.give_turn_back(lane.probe);
+            let change = lane.change(state, error);
             self.pending.lane((lane.key, lane.token), change, now);
         }
     }

@@ -5,8 +5,8 @@
 //! - Nothing of a webhook is started while this worker suspects it, or knows that its breaker is open,
 //!   but probes (`probing`).
 //! - It is asked for only when the settle of the outcomes that led to it has written: so they count.
-//!   Those of a lane that is locked then are of an earlier epoch, and are left out: its messages are
-//!   sent again.
+//!   If a lane is locked at that time, its outcomes are written later, with an older epoch. They are
+//!   left out, and its messages are sent again.
 
 use std::time::Instant;
 

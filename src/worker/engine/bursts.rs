@@ -30,9 +30,6 @@ impl Engine {
     /// Starts bursts while slots are free, webhook by webhook (round robin).
     pub(super) fn start_bursts(&mut self, now: Instant) {
         self.queue.age_newcomers(now);
-        if self.queue.is_empty() || self.slots.full() || self.pending.full() {
-            return;
-        }
         if self.trial.is_due(self.slots.used_doubtful(), self.slots.capacity(), now)
             && !self.start_bursts_of(Line::Newcomers, 1, now)
         {
@@ -124,11 +121,8 @@ impl Engine {
         let took = now.duration_since(lane.burst_began);
         self.claims.burst_ended(key.webhook_id, sent, requests, took);
         // It is still there if no request was made.
-        let probe = lane.probe.take();
-        let leaves = lane.phase() == Phase::Leaving;
-        if let Some(probe) = probe {
-            self.give_turn_back(probe);
-        }
+        let (probe, leaves) = (lane.probe.take(), lane.phase() == Phase::Leaving);
+        self.give_turn_back(probe);
         if leaves {
             self.lanes.remove(&key);
             if let Some(successor) = self.successors.remove(&key) {

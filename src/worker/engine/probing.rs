@@ -145,13 +145,13 @@ impl Engine {
 
     /// No request is made for this turn.
     pub(super) fn drop_probe(&mut self, key: LaneKey) {
-        if let Some(probe) = self.lanes.get_mut(&key).and_then(|lane| lane.probe.take()) {
-            self.give_turn_back(probe);
-        }
+        let probe = self.lanes.get_mut(&key).and_then(|lane| lane.probe.take());
+        self.give_turn_back(probe);
     }
 
-    /// The same for a lane that is not held any more.
-    pub(super) fn give_turn_back(&mut self, probe: Probe) {
+    /// The same for a lane that is not held any more, if it has probed.
+    pub(super) fn give_turn_back(&mut self, probe: Option<Probe>) {
+        let Some(probe) = probe else { return };
         let end = ProbeEnd::StayOpen { failed: false, next_in: PROBE_WAIT[0], disable: None };
         self.end_turn(probe.turn, end);
     }

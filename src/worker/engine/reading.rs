@@ -216,14 +216,8 @@ impl Engine {
         lane.backlog.expect_more();
         if lane.is_waiting() || lane.is_idle() {
             lane.unreadable();
-            let probe = lane.probe.take();
             let error = LastError { text: failure.text.clone(), class: None, status_code: None };
-            let change = lane.change(LaneState::Waiting(UNREADABLE_WAIT), Some(error));
-            self.pending.lane((key, token), change, now);
-            self.lanes.remove(&key);
-            if let Some(probe) = probe {
-                self.give_turn_back(probe);
-            }
+            self.release_for(key, LaneState::Waiting(UNREADABLE_WAIT), Some(error), now);
         }
     }
 }

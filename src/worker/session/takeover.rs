@@ -55,20 +55,18 @@ async fn look(
         // All are marked before lanes are released: sweeps take lanes of a worker that is marked. So
         // none of them has to wait for the lanes of another one.
         let marked = !other.gone && store.mark_lost_worker(other.id, reason, worker).await?;
-        lost.push((other, reason, marked));
-    }
-    for (other, reason, marked) in lost {
-        let release = store.release_lost_worker(other.id, reason, worker).await?;
-        let marked = marked || release.marked;
         if marked {
             metrics.took_over();
         }
-        if marked || release.lanes > 0 {
-            let lanes = release.lanes;
+        lost.push((other, reason, marked));
+    }
+    for (other, reason, marked) in lost {
+        let (lanes, complete) = store.release_lanes(other.id).await?;
+        if marked || lanes > 0 {
             info!(worker = %other.id, name = other.name, lanes, reason, "took over another worker's lanes");
             signals.wake();
         }
-        if release.complete {
+        if complete {
             seen.remove(&other.id);
         }
     }

@@ -341,7 +341,7 @@ impl World {
             lost.push((id, other));
         }
         for (id, other) in lost {
-            let (released, complete) = self.release(process, id).await?;
+            let (released, complete) = self.release_lanes(process, id).await?;
             if released > 0 || !other.gone {
                 signals.update(|state| state.wakes += 1);
             }
@@ -352,9 +352,14 @@ impl World {
         Ok(())
     }
 
-    /// As `Store::release`: how many lanes were released, and whether nothing is left to do.
+    /// As `Store::release_worker`.
     async fn release(self: &Handle, process: usize, worker: u32) -> Result<(usize, bool), CallError> {
         self.call(process, Kind::Other, async move |session| mark_worker_gone(session, worker).await).await?;
+        self.release_lanes(process, worker).await
+    }
+
+    /// As `Store::release_lanes`: how many lanes were released, and whether nothing is left to do.
+    async fn release_lanes(self: &Handle, process: usize, worker: u32) -> Result<(usize, bool), CallError> {
         let (mut released, mut locked, mut after) = (0, 0, (i64::MIN, i64::MIN));
         loop {
             let step = self.call(process, Kind::Other, async move |session| {
